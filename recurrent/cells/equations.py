@@ -1,0 +1,367 @@
+"""The tracer: a cell written once, as its equations per unit, kept as an expression graph.
+
+A cell is a Python function of scalars of *one* unit. It is called once, with symbols for numbers, and what it returns
+is the graph of its equations. The compiled kernel, its backward pass, the NumPy reference and the pictures are all
+read from that graph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..graph import Edge, Graph, Node
+
+
+class Expr:
+    """A node of an expression graph: an operation on other nodes, a named input or a constant."""
+
+    __slots__ = ("args", "name", "op", "value")
+
+    def __init__(self, op: str, *args: Expr, name: str = "", value: float = 0.0):
+        self.op, self.args, self.name, self.value = op, args, name, value
+
+    def __add__(self, other):
+        return Expr("add", self, _expr(other))
+
+    def __radd__(self, other):
+        return Expr("add", _expr(other), self)
+
+    def __sub__(self, other):
+        return Expr("sub", self, _expr(other))
+
+    def __rsub__(self, other):
+        return Expr("sub", _expr(other), self)
+
+    def __mul__(self, other):
+        return Expr("mul", self, _expr(other))
+
+    def __rmul__(self, other):
+        return Expr("mul", _expr(other), self)
+
+    def __neg__(self):
+        return Expr("neg", self)
+
+    def __bool__(self):
+        raise TypeError("a cell's equations cannot branch on a value: the kernel computes all units at once; use relu")
+
+    def __repr__(self):
+        if self.op == "input":
+            return self.name
+        if self.op == "const":
+            return f"{self.value:g}"
+        return f"{self.op}({', '.join(map(repr, self.args))})"
+
+
+def _expr(x) -> Expr:
+    if isinstance(x, Expr):
+        return x
+    if isinstance(x, (int, float)):
+        return Expr("const", value=float(x))
+    raise TypeError(f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}")
+
+
+def sigmoid(x: Expr) -> Expr:
+    """1 / (1 + exp(-x)), computed as 0.5 tanh(0.5 x) + 0.5."""
+    return Expr("sigmoid", _expr(x))
+
+
+def tanh(x: Expr) -> Expr:
+    """Hyperbolic tangent."""
+    return Expr("tanh", _expr(x))
+
+
+def relu(x: Expr) -> Expr:
+    """max(x, 0); NaN stays NaN."""
+    return Expr("relu", _expr(x))
+
+
+def positive(x: Expr) -> Expr:
+    """1 where x > 0, else 0: the derivative of relu."""
+    return Expr("positive", _expr(x))
+
+
+class Op(NamedTuple):
+    """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
+
+    numpy: Callable
+    gradients: Callable  # (result, arguments, gradient of the result) -> gradient of each argument
+
+
+OPS = {
+    "add": Op(np.add, lambda y, a, d: (d, d)),
+    "sub": Op(np.subtract, lambda y, a, d: (d, -d)),
+    "mul": Op(np.multiply, lambda y, a, d: (d * a[1], d * a[0])),
+    "neg": Op(np.negative, lambda y, a, d: (-d,)),
+    "tanh": Op(np.tanh, lambda y, a, d: (d * (1 - y * y),)),
+    "sigmoid": Op(lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda y, a, d: (d * (y - y * y),)),
+    "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
+    "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
+}
+
+
+def topological(roots: Iterable[Expr]) -> list[Expr]:
+    """Every node below `roots` once, arguments before the nodes that use them."""
+    order, seen = [], set()
+
+    def visit(e):
+        if id(e) not in seen:
+            seen.add(id(e))
+            for a in e.args:
+                visit(a)
+            order.append(e)
+
+    for root in roots:
+        visit(root)
+    return order
+
+
+def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype) -> list[np.ndarray]:
+    """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand."""
+    values = dict(known)
+
+    def value(e):
+        if e not in values:
+            if e.op == "input":
+                raise KeyError(f"no value for the input {e.name!r}")
+            constant = e.op == "const"
+            values[e] = np.asarray(e.value, dtype) if constant else OPS[e.op].numpy(*[value(a) for a in e.args])
+        return values[e]
+
+    return [value(e) for e in roots]
+
+
+class Accumulator(NamedTuple):
+    """One dot product of a unit: the pre-activation of a gate, or its x part or h part where a cell keeps them apart."""
+
+    gate: str
+    x: bool  # takes W_ih x + b_ih
+    h: bool  # takes W_hh h + b_hh
+    input: Expr
+
+
+class Run(NamedTuple):
+    """Neighbouring accumulators that are neighbouring gates in a weight matrix too: one block of rows."""
+
+    accumulator: int
+    gate: int
+    count: int
+
+
+class Backward(NamedTuple):
+    """Gradients as expressions of what a forward pass leaves behind."""
+
+    d_new: tuple[Expr, ...]  # inputs: gradient of the loss with respect to each new state
+    d_accumulators: tuple[Expr, ...]
+    d_parameters: tuple[Expr, ...]
+    d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
+    saved: tuple[tuple[str, Expr], ...]  # name and node of everything the tape keeps besides the states
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A traced cell. Made by the decorator `cell`."""
+
+    name: str
+    gates: tuple[str, ...]
+    states: tuple[str, ...]
+    parameters: tuple[str, ...]  # names of per-unit parameters, one number a unit each
+    accumulators: tuple[Accumulator, ...]
+    previous: tuple[Expr, ...]
+    parameter_inputs: tuple[Expr, ...]
+    values: dict[str, Expr]  # every named value: gates and new states
+
+    @property
+    def new(self) -> tuple[Expr, ...]:
+        """New states, in the order of `states`."""
+        return tuple(self.values[s] for s in self.states)
+
+    @cached_property
+    def x_gates(self) -> tuple[str, ...]:
+        """Gates that have rows in W_ih, in order."""
+        return tuple(g for g in self.gates if any(a.gate == g and a.x for a in self.accumulators))
+
+    @cached_property
+    def h_gates(self) -> tuple[str, ...]:
+        """Gates that have rows in W_hh, in order."""
+        return tuple(g for g in self.gates if any(a.gate == g and a.h for a in self.accumulators))
+
+    @cached_property
+    def x_runs(self) -> tuple[Run, ...]:
+        return _runs([(k, self.x_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.x])
+
+    @cached_property
+    def h_runs(self) -> tuple[Run, ...]:
+        return _runs([(k, self.h_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.h])
+
+    @cached_property
+    def backward(self) -> Backward:
+        return _differentiate(self)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the equations, whatever the cell is called: the key of compiled code."""
+        b = self.backward
+        roots = (*self.new, *(e for _, e in b.saved), *b.d_accumulators, *b.d_parameters, *b.d_previous)
+        number = {}
+        lines = []
+        for e in topological(roots):
+            number[e] = len(number)
+            lines.append((e.op, e.name, e.value, tuple(number[a] for a in e.args)))
+        text = repr((self.states, self.parameters, [a[:3] for a in self.accumulators], lines, [number[e] for e in roots]))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def graph(self) -> Graph:
+        """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.
+
+        A node that is a gate or a new state bears its name as id (`i`, `c`), other operations a number (`op3`),
+        accumulators `sum:i`, states of the step before `previous:c`; edges of delay 1 lead from a state back to it.
+        `vector:h` is the one state that reaches the dot products of all units.
+        """
+        g = Graph([Node("vector:x", "vector", "x"), Node("vector:h", "vector", self.states[0])])
+        names = {e: n for n, e in self.values.items()}
+        ids = {}
+        for k, e in enumerate(topological(self.values.values())):
+            accumulator = next((a for a in self.accumulators if a.input is e), None)
+            if accumulator:
+                # Split in two, the parts of a gate's pre-activation are told apart by their source.
+                both = sum(a.gate == accumulator.gate for a in self.accumulators) == 1
+                part = "" if both else ".x" if accumulator.x else ".h"
+                ids[e] = f"sum:{accumulator.gate}{part}"
+                g.nodes.append(Node(ids[e], "sum", accumulator.gate))
+                used = (("x", accumulator.x), ("h", accumulator.h))
+                g.edges += [Edge(f"vector:{s}", ids[e]) for s, yes in used if yes]
+            elif e.op == "input":
+                kind, name = e.name.split(".")
+                ids[e] = f"{kind}:{name}"
+                g.nodes.append(Node(ids[e], "previous" if kind == "previous" else "parameter", name))
+            elif e.op == "const":
+                ids[e] = f"const{k}"
+                g.nodes.append(Node(ids[e], "const", f"{e.value:g}"))
+            else:
+                ids[e] = names.get(e, f"op{k}")
+                g.nodes.append(Node(ids[e], e.op, names.get(e, "")))
+                g.edges += [Edge(ids[a], ids[e]) for a in e.args]
+        for s, p in zip(self.states, self.previous, strict=True):
+            if p in ids:
+                g.edges.append(Edge(s, ids[p], s, delay=1))
+        g.edges.append(Edge(self.states[0], "vector:h", self.states[0], delay=1))
+        return g
+
+    def __repr__(self):
+        return f"Cell({self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)})"
+
+
+CELLS: dict[str, Cell] = {}
+
+
+def cell(name: str, gates: str, states: str, parameters: str = "", register: bool = True) -> Callable:
+    """Declare a cell by a function of one unit's scalars.
+
+    The function receives `x` (`x.i` is row i of W_ih x + b_ih for this unit), `h` (`h.i` is W_hh h + b_hh), `previous`
+    (`previous.c` is this unit's own state of the step before) and, where `parameters` names any, `p` (one number per
+    unit each). It returns a dict with every gate and every new state by name. The first state is the one that W_hh
+    multiplies and the layer puts out.
+    """
+    gate_names, state_names, parameter_names = tuple(gates.split()), tuple(states.split()), tuple(parameters.split())
+
+    def trace(function: Callable) -> Cell:
+        x = {g: Expr("input", name=f"x.{g}") for g in gate_names}
+        h = {g: Expr("input", name=f"h.{g}") for g in gate_names}
+        previous = {s: Expr("input", name=f"previous.{s}") for s in state_names}
+        p = {q: Expr("input", name=f"p.{q}") for q in parameter_names}
+        spaces = [SimpleNamespace(**d) for d in ((x, h, previous, p) if p else (x, h, previous))]
+        values = function(*spaces)
+        missing = [n for n in (*gate_names, *state_names) if n not in values]
+        if missing:
+            raise ValueError(f"cell {name}: the equations must return a value for {', '.join(missing)}")
+        values = {n: _expr(values[n]) for n in (*gate_names, *state_names)}
+        accumulators, values = _merge(gate_names, x, h, values)
+        result = Cell(
+            name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values
+        )
+        if register:
+            CELLS[name] = result
+        return result
+
+    return trace
+
+
+def _merge(gates, x, h, values):
+    """Replace x.g + h.g by one accumulator wherever a cell uses them in that sum only."""
+    nodes = topological(values.values())
+    uses = Counter(a for e in nodes for a in e.args) + Counter(values.values())
+    merged = {}
+    for e in nodes:
+        if e.op == "add" and all(a.op == "input" and a.name[1] == "." for a in e.args):
+            first, second = (a.name.split(".") for a in e.args)
+            if {first[0], second[0]} == {"x", "h"} and first[1] == second[1] and all(uses[a] == 1 for a in e.args):
+                merged[e] = Expr("input", name=f"a.{first[1]}")
+    new = dict(merged)
+    for e in nodes:
+        if e not in new:
+            args = tuple(new[a] for a in e.args)
+            new[e] = e if args == e.args else Expr(e.op, *args, name=e.name, value=e.value)
+    sums = {m.name[2:]: m for m in merged.values()}
+    first = [
+        Accumulator(g, True, g in sums, sums.get(g, x[g])) for g in gates if g in sums or uses[x[g]]
+    ]  # in the order of the gates, so that W_ih is one run of rows
+    rest = [Accumulator(g, False, True, h[g]) for g in gates if g not in sums and uses[h[g]]]
+    return tuple(first + rest), {n: new[e] for n, e in values.items()}
+
+
+def _runs(pairs) -> tuple[Run, ...]:
+    runs = []
+    for accumulator, gate in sorted(pairs, key=lambda p: p[1]):
+        last = runs[-1] if runs else None
+        if last and last.accumulator + last.count == accumulator and last.gate + last.count == gate:
+            runs[-1] = last._replace(count=last.count + 1)
+        else:
+            runs.append(Run(accumulator, gate, 1))
+    return tuple(runs)
+
+
+def _differentiate(cell: Cell) -> Backward:
+    """Reverse mode over the graph of one step, as a graph."""
+    d_new = tuple(Expr("input", name=f"d.{s}") for s in cell.states)
+    adjoint: dict[Expr, Expr] = {}
+
+    def add(e, d):
+        if e.op != "const":
+            adjoint[e] = adjoint[e] + d if e in adjoint else d
+
+    for e, d in zip(cell.new, d_new, strict=True):
+        add(e, d)
+    for e in reversed(topological(cell.new)):
+        if e in adjoint and e.args:
+            for a, d in zip(e.args, OPS[e.op].gradients(e, e.args, adjoint[e]), strict=True):
+                add(a, d)
+    zero = Expr("const", value=0.0)
+    d_accumulators = tuple(adjoint.get(a.input, zero) for a in cell.accumulators)
+    d_parameters = tuple(adjoint.get(p, zero) for p in cell.parameter_inputs)
+    d_previous = tuple(adjoint.get(p, zero) for p in cell.previous)
+    # The tape keeps the states and the gates. What else the gradients need is computed again from those;
+    # a pre-activation that cannot be is kept as well (the h part of the GRU's candidate).
+    saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
+    known = {e for _, e in saved} | set(cell.new)
+    inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
+
+    def need(e):
+        if e in known:
+            return
+        known.add(e)
+        if e in inputs:
+            saved.append((inputs[e], e))
+        for a in e.args:
+            need(a)
+
+    for d in (*d_accumulators, *d_parameters, *d_previous):
+        need(d)
+    return Backward(d_new, d_accumulators, d_parameters, d_previous, tuple(saved))

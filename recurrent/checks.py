@@ -1,0 +1,68 @@
+"""The boundary: every argument is checked once, here, before a kernel sees it. Kernels never raise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:
+    """`value` as a C-contiguous array of one of `dtypes`; never cast.
+
+    Raises TypeError with the argument's name for another dtype, ValueError for what is no array at all.
+    """
+    a = np.asarray(value)
+    if a.dtype.name not in dtypes:
+        raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {a.dtype.name}")
+    # A read-only or strided array would make Numba compile every kernel once more; a copy is cheaper.
+    return a if a.flags.c_contiguous and a.flags.writeable else a.copy(order="C")
+
+
+def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str = "") -> None:
+    """Raise TypeError unless `a` has the dtype of the argument called `other`."""
+    if a.dtype != dtype:
+        raise TypeError(f"{where}{name} is {a.dtype.name} but {other} is {dtype.name}; convert one of them")
+
+
+def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where: str = "") -> None:
+    """Raise ValueError unless `a` has the shape `expected`, described by `words`."""
+    if a.shape != expected:
+        raise ValueError(f"{where}{name} must be {words} = {expected}, got {a.shape}")
+
+
+def size(value, name: str, where: str = "") -> int:
+    """A positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{where}{name} must be an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{where}{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def dtype(value, where: str = "") -> np.dtype:
+    """float32 or float64 as a NumPy dtype."""
+    try:
+        found = np.dtype(value)
+    except TypeError:
+        found = None
+    if found is None or found.name not in ("float32", "float64"):
+        raise TypeError(f"{where}dtype must be float32 or float64, got {value!r}")
+    return found
+
+
+def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
+    """`lengths` as (N,) int64 with 0 <= length <= T."""
+    if lengths is None:
+        return None
+    a = np.asarray(lengths)
+    if a.size and not np.issubdtype(a.dtype, np.integer):
+        raise TypeError(f"{where}lengths must be integers, got {a.dtype.name}")
+    if a.shape != (N,):
+        raise ValueError(f"{where}lengths must be (N,) = ({N},), got {a.shape}")
+    for n in np.flatnonzero((a < 0) | (a > T))[:1]:
+        raise ValueError(f"{where}lengths must be between 0 and T = {T}, got {a[n]} for sequence {n}")
+    return a.astype(np.int64)
+
+
+def generator(rng) -> np.random.Generator:
+    """A generator from a seed, or the generator itself."""
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)

@@ -1,0 +1,236 @@
+"""Engine functions of one cell: init, forward, backward, step. `recurrent.lstm` and its like are made here."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import checks, kernels, ragged
+from .cells.equations import Cell
+
+
+@lru_cache
+def params_type(parameters: tuple[str, ...] = ()) -> type:
+    """The Params of cells with these per-unit parameters; one type for all cells without any."""
+    return namedtuple("Params", ("W_ih", "W_hh", "b_ih", "b_hh", *parameters))
+
+
+@lru_cache
+def state_type(states: tuple[str, ...]) -> type:
+    """The State of cells with these states: `(h,)` or `(h, c)`."""
+    return namedtuple("State", states)
+
+
+class Tape:
+    """What a recorded forward pass leaves: buffers in packed order for backward, values by name for people.
+
+    `tape.gates["i"]`, `tape.h`, `tape.c`: (T, N, H), without N where x had none; zeros past a length. They share the
+    tape's memory where no lengths were given: read them, do not write.
+    """
+
+    def __init__(self, cell, layout, batched, params, x, h, rest, saved):
+        self.cell, self.layout, self.batched, self.params = cell, layout, batched, params
+        self.x, self.h_rows, self.rest_rows, self.saved_rows = x, h, rest, saved
+
+    def public(self, packed: np.ndarray) -> np.ndarray:
+        """(T, N, ...) or, for unbatched input, (T, ...) from packed rows."""
+        a = self.layout.unpack(packed)
+        return a if self.batched else a[:, 0]
+
+    @property
+    def states(self) -> dict[str, np.ndarray]:
+        """Each state after every step, by name."""
+        buffers = (self.h_rows, *self.rest_rows)
+        return {s: self.public(b[self.layout.N :]) for s, b in zip(self.cell.states, buffers, strict=True)}
+
+    @property
+    def gates(self) -> dict[str, np.ndarray]:
+        """Each gate's value at every step, by name."""
+        saved = {name: k for k, (name, _) in enumerate(self.cell.backward.saved)}
+        states = self.states
+        return {g: self.public(self.saved_rows[:, saved[g]]) if g in saved else states[g] for g in self.cell.gates}
+
+    def __getattr__(self, name):
+        if name != "cell" and name in self.cell.states:
+            return self.states[name]
+        raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
+
+
+class Engine:
+    """The functions of one cell: `init`, `forward`, `backward`, `step`.
+
+    Time-major: x (T, N, D), y (T, N, H), each state (N, H); without the N axis for a single sequence. float32 or
+    float64, the same for every argument. Weights are PyTorch's in name, shape, gate order and initialisation.
+    """
+
+    def __init__(self, cell: Cell, backend: ModuleType | None = None):
+        self.cell = cell
+        self.name = cell.name
+        self.Params = params_type(cell.parameters)
+        self.State = state_type(cell.states)
+        self.kernels = backend or kernels.backend
+        self.dtypes = self.kernels.DTYPES
+
+    def __repr__(self):
+        return f"<recurrent engine: {self.name}, gates {' '.join(self.cell.gates)}, states {' '.join(self.cell.states)}>"
+
+    @property
+    def reference(self) -> Engine:
+        """The same functions interpreted by NumPy from the same equations; takes complex128 too."""
+        return Engine(self.cell, kernels.plain)
+
+    def shapes(self, input_size: int, hidden_size: int) -> Any:
+        """Params of shapes instead of arrays."""
+        D, H = input_size, hidden_size
+        x_rows, h_rows = len(self.cell.x_gates) * H, len(self.cell.h_gates) * H
+        return self.Params((x_rows, D), (h_rows, H), (x_rows,), (h_rows,), *[(H,)] * len(self.cell.parameters))
+
+    def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0) -> Any:
+        """New weights, every entry uniform in +-1/sqrt(hidden_size) as in PyTorch.
+
+        Returns Params(W_ih (G*H, D), W_hh (G*H, H), b_ih (G*H,), b_hh (G*H,)). `rng`: a seed or a numpy Generator.
+        Raises TypeError or ValueError for sizes below 1 and for dtypes other than float32 and float64.
+        """
+        D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
+        dtype, rng = checks.dtype(dtype), checks.generator(rng)
+        bound = 1 / np.sqrt(H)
+        return self.Params(*[rng.uniform(-bound, bound, s).astype(dtype) for s in self.shapes(D, H)])
+
+    def check_params(self, params: Any) -> Any:
+        """Params whose arrays fit each other, or an error that names the one that does not."""
+        if len(params) != len(self.Params._fields):
+            raise ValueError(f"params of {self.name} must be {', '.join(self.Params._fields)}, got {len(params)} arrays")
+        names = self.Params._fields
+        params = self.Params(*[checks.array(a, n, self.dtypes) for a, n in zip(params, names, strict=True)])
+        if params.W_ih.ndim != 2 or params.W_hh.ndim != 2:
+            raise ValueError(f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}")
+        D, H = params.W_ih.shape[1], params.W_hh.shape[1]
+        for a, n, s in zip(params, names, self.shapes(D, H), strict=True):
+            checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}")
+            checks.same_dtype(a, n, params.W_ih.dtype, "W_ih")
+        return params
+
+    def check_state(self, state: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+        """State whose arrays have `shape`, or an error that names the one that does not."""
+        if isinstance(state, np.ndarray) or len(state) != len(self.State._fields):
+            raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays")
+        arrays = []
+        for s, a in zip(self.State._fields, state, strict=True):
+            a = checks.array(a, f"{name}.{s}", self.dtypes)
+            checks.same_dtype(a, f"{name}.{s}", dtype, "x")
+            checks.shape(a, f"{name}.{s}", shape, "(N, H)" if len(shape) == 2 else "(H,)")
+            arrays.append(a)
+        return self.State(*arrays)
+
+    def forward(
+        self,
+        x: np.ndarray,
+        params: Any,
+        state: Any = None,
+        lengths: np.ndarray | None = None,
+        reverse: bool = False,
+        record: bool = False,
+    ) -> tuple[np.ndarray, Any, Tape | None]:
+        """Run the cell over a sequence.
+
+        x (T, N, D) or, for one sequence, (T, D). `state`: each (N, H) or (H,); zeros if None. `lengths` (N,) ints in
+        0..T: y is zero past a length and the returned state is that of the last valid step. `reverse` starts at the
+        last valid step; y stays aligned with x.
+
+        Returns y (T, N, H) or (T, H), the final state, and a tape for `backward` if `record`. A recorded y is part of
+        the tape and read-only; x belongs to the tape too and must not change before `backward`.
+        Raises ValueError for shapes and lengths that do not fit, TypeError for dtypes.
+        """
+        params = self.check_params(params)
+        return self.run(x, params, self.kernels.pack_forward(self.cell, params), state, lengths, reverse, record)
+
+    def run(self, x, params, packed, state=None, lengths=None, reverse=False, record=False):
+        """`forward` with weights that were checked and packed before."""
+        x = checks.array(x, "x", self.dtypes)
+        checks.same_dtype(x, "x", params.W_ih.dtype, "params")
+        D, H = params.W_ih.shape[1], params.W_hh.shape[1]
+        if x.ndim not in (2, 3) or x.shape[-1] != D:
+            raise ValueError(f"x must be (T, N, D={D}) or (T, D={D}), got {x.shape}")
+        batched = x.ndim == 3
+        if not batched and lengths is not None:
+            raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
+        T, N = x.shape[0], x.shape[1] if batched else 1
+        layout = ragged.layout(T, N, checks.sequence_lengths(lengths, T, N), reverse)
+        S, others = layout.S, len(self.cell.states) - 1
+        h = np.empty((N + S, H), x.dtype)
+        rest = np.empty((others, N + S if record else N, H), x.dtype)
+        saved = np.empty((S, len(self.cell.backward.saved), H) if record else (0, 0, H), x.dtype)
+        if state is None:
+            h[:N] = 0
+            rest[:, :N] = 0
+        else:
+            state = self.check_state(state, "state", (N, H) if batched else (H,), x.dtype)
+            h[:N] = layout.sort(state[0].reshape(N, H))
+            for k in range(others):
+                rest[k, :N] = layout.sort(state[1 + k].reshape(N, H))
+        rows = layout.pack(x.reshape(T, N, D))
+        self.kernels.forward(self.cell, rows, layout.offsets, packed, h, rest, saved)
+        y = layout.unpack(h[N:])
+        last = [layout.final(h), *(layout.final(r) if record else layout.unsort(r) for r in rest)]
+        final = self.State(*[a.copy() if batched else a[0].copy() for a in last])
+        tape = None
+        if record:
+            y.flags.writeable = False
+            tape = Tape(self.cell, layout, batched, params, rows, h, rest, saved)
+        return y if batched else y[:, 0], final, tape
+
+    def backward(
+        self,
+        dy: np.ndarray | None,
+        tape: Tape,
+        dstate: Any = None,
+        out: Any = None,
+        totals: dict | None = None,
+    ) -> tuple[np.ndarray, Any, Any]:
+        """Back-propagation through time.
+
+        dy: gradient of the loss with respect to y, (T, N, H) or (T, H); None for zeros. What it says past a length
+        does not count: y is constant there. `dstate`: gradient with respect to the final state.
+
+        Returns dx, dparams (the same Params type; written to the arrays of `out` if given) and the gradient with
+        respect to the initial state. `totals`, a dict, receives dL/d(state) after every step by name, (T, N, H).
+        The tape is not consumed. Raises ValueError for shapes that do not fit, TypeError for dtypes.
+        """
+        layout, params, cell = tape.layout, tape.params, self.cell
+        T, N, H = layout.T, layout.N, tape.h_rows.shape[1]
+        dtype, S = tape.x.dtype, layout.S
+        shape = (T, N, H) if tape.batched else (T, H)
+        if dy is None:
+            dy = np.zeros(shape, dtype)
+        dy = checks.array(dy, "dy", self.dtypes)
+        checks.same_dtype(dy, "dy", dtype, "x")
+        checks.shape(dy, "dy", shape, "(T, N, H)" if tape.batched else "(T, H)")
+        carry = np.zeros((len(cell.states), N, H), dtype)
+        if dstate is not None:
+            for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
+                carry[k] = layout.sort(a.reshape(N, H))
+        da = np.empty((S, len(cell.accumulators) + len(cell.parameters), H), dtype)
+        total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
+        rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
+        packed = self.kernels.pack_backward(cell, params)
+        self.kernels.backward(cell, rows, layout.offsets, packed, *buffers, carry, da, total)
+        dx = np.empty_like(tape.x)
+        self.kernels.gradient_of_input(cell, da, params, dx)
+        dparams = self.Params(*[np.empty_like(p) for p in params]) if out is None else out
+        self.kernels.gradient_of_weights(cell, da, tape.x, tape.h_rows, layout.previous, dparams)
+        if totals is not None:
+            totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})
+        initial = layout.unsort(carry)
+        d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
+        return tape.public(dx), dparams, d_initial
+
+    def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
+        """One time step: the state after x_t (N, D) or (D,). `state=None` starts from zeros. Bitwise equal to `forward`."""
+        x_t = np.asarray(x_t)
+        if x_t.ndim not in (1, 2):
+            raise ValueError(f"x_t must be (N, D) or (D,), got {x_t.shape}")
+        return self.forward(x_t[None], params, state)[1]

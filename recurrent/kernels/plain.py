@@ -1,0 +1,168 @@
+"""The engine in plain NumPy: the reference in the tests, and what runs when Numba's JIT is switched off.
+
+Slow and obvious, with the same promise as the compiled kernels: every element of a product is one chain of additions
+in the order of k, so a row's bits do not depend on the rows beside it. Takes complex numbers (complex-step gradients).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cells.equations import Cell, evaluate
+
+DTYPES = ("float32", "float64", "complex128")
+
+
+def product(a: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
+    """out (S, M) += a (S, K) @ w (K, M), in the order of k."""
+    for k in range(w.shape[0]):
+        out += a[:, k, None] * w[k]
+
+
+def pack_forward(cell: Cell, params):
+    return params
+
+
+pack_backward = pack_forward
+
+
+def _accumulate(cell, x, h, params):
+    """Pre-activations of every accumulator, (S, A, H)."""
+    W_ih, W_hh, b_ih, b_hh = params[:4]
+    H = W_hh.shape[1]
+    a = np.zeros((len(x), len(cell.accumulators), H), np.result_type(x, W_ih))
+    for k, accumulator in enumerate(cell.accumulators):
+        i, j = cell.x_gates, cell.h_gates
+        in_x = slice(i.index(accumulator.gate) * H, (i.index(accumulator.gate) + 1) * H) if accumulator.x else None
+        in_h = slice(j.index(accumulator.gate) * H, (j.index(accumulator.gate) + 1) * H) if accumulator.h else None
+        total = np.zeros((len(x), H), a.dtype)
+        if in_x and in_h:
+            total += b_ih[in_x] + b_hh[in_h]
+        else:
+            total += b_ih[in_x] if in_x else b_hh[in_h]
+        if in_x:
+            product(x, W_ih[in_x].T, total)
+        if in_h:
+            product(h, W_hh[in_h].T, total)
+        a[:, k] = total
+    return a
+
+
+def _steps(offsets, N):
+    """(rows of a step, rows of the states before it, rows of the states after it), step by step."""
+    for t in range(len(offsets) - 1):
+        first, last = int(offsets[t]), int(offsets[t + 1])
+        before = N + int(offsets[t - 1]) if t else 0
+        yield slice(first, last), slice(before, before + last - first), slice(N + first, N + last)
+
+
+def forward(cell: Cell, x, offsets, weights, h, rest, saved) -> None:
+    """Run all steps. Writes `h` (N + S, H), `rest` (states - 1, N + S or N, H) and `saved` (S, K, H), or not if it is empty.
+
+    The first N rows of `h` and `rest` hold the initial states; a `rest` of N rows is updated in place.
+    """
+    N = len(h) - len(x)
+    in_place = rest.shape[1] == N
+    for now, before, after in _steps(offsets, N):
+        count = after.stop - after.start
+        old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
+        a = _accumulate(cell, x[now], h[before], weights)
+        known = {acc.input: a[:, k] for k, acc in enumerate(cell.accumulators)}
+        known |= dict(zip(cell.previous, [h[before], *rest[:, old]], strict=True))
+        known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
+        saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
+        values = evaluate([*cell.new, *saved_nodes], known, h.dtype)
+        h[after] = values[0]
+        for k in range(len(rest)):
+            rest[k, new] = values[1 + k]
+        for k in range(len(saved_nodes)):
+            saved[now, k] = values[len(cell.new) + k]
+
+
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
+    """Back-propagation through time.
+
+    `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
+    Writes `da` (S, A + P, H), gradients of accumulators and of per-unit parameters row by row, and `total`
+    (states, S, H), gradients of the loss with respect to every state, or not if it is empty.
+    """
+    W_hh = weights[1]
+    H = W_hh.shape[1]
+    b = cell.backward
+    N = len(h) - len(dy)
+    later = 0
+    columns = [r.accumulator + i for r in cell.h_runs for i in range(r.count)]  # of da, in the order of W_hh's rows
+    for now, before, after in reversed(list(_steps(offsets, N))):
+        count = now.stop - now.start
+        if later:
+            product(da[now.stop : now.stop + later, columns].reshape(later, -1), W_hh, carry[0, :later])
+        later = count
+        d = [carry[0, :count] + dy[now], *carry[1:, :count]]
+        known = {e: saved[now, k] for k, (_, e) in enumerate(b.saved)}
+        known |= dict(zip(cell.new, [h[after], *rest[:, after]], strict=True))
+        known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
+        known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
+        known |= dict(zip(b.d_new, d, strict=True))
+        values = evaluate([*b.d_accumulators, *b.d_parameters, *b.d_previous], known, h.dtype)
+        for k in range(da.shape[1]):
+            da[now, k] = values[k]
+        for k in range(len(cell.states)):
+            carry[k, :count] = values[da.shape[1] + k]
+            if total.size:
+                total[k, now] = d[k]
+    if later:
+        product(da[:later, columns].reshape(later, H * len(columns)), W_hh, carry[0, :later])
+
+
+def gradient_of_input(cell: Cell, da, params, dx) -> None:
+    """dx (S, D) = gradients of the x accumulators times W_ih."""
+    dx[:] = 0
+    x_accumulators = sum(a.x for a in cell.accumulators)
+    product(da[:, :x_accumulators].reshape(len(da), -1), params[0], dx)
+
+
+def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
+    """Gradients of W_ih, W_hh, b_ih, b_hh and per-unit parameters: sums over all rows, in order."""
+    W_ih, W_hh, b_ih, b_hh = dparams[:4]
+    H = W_hh.shape[1]
+    before = h[previous] if previous.size else h[: len(x)]
+    for k, a in enumerate(cell.accumulators):
+        if a.x:
+            i = cell.x_gates.index(a.gate) * H
+            gradient_of_matrix(da[:, k], x, W_ih[i : i + H], b_ih[i : i + H])
+        if a.h:
+            i = cell.h_gates.index(a.gate) * H
+            gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])
+    for k, dp in enumerate(dparams[4:]):
+        dp[:] = 0
+        for row in da[:, len(cell.accumulators) + k]:
+            dp += row
+
+
+def gradient_of_matrix(dy, x, dW, db) -> None:
+    """dW (M, K) = dy (S, M)' x (S, K), db (M,) = sum of dy; in the order of rows."""
+    dW[:] = 0
+    db[:] = 0
+    for d, row in zip(dy, x, strict=True):
+        dW += d[:, None] * row
+        db += d
+
+
+def linear(x, W, b, y) -> None:
+    """y (S, M) = x (S, K) W' + b."""
+    y[:] = b
+    product(x, W.T, y)
+
+
+def linear_backward(dy, x, W, dx, dW, db) -> None:
+    """Gradients of `linear`. A `dx` of no rows is not computed."""
+    gradient_of_matrix(dy, x, dW, db)
+    if dx.size:
+        dx[:] = 0
+        product(dy, W, dx)
+
+
+def scatter_add(dW, ids, dy) -> None:
+    """dW[ids[s]] += dy[s], in the order of rows."""
+    for i, d in zip(ids, dy, strict=True):
+        dW[i] += d

@@ -1,0 +1,279 @@
+"""Layers: own their parameters, check shapes, call one engine function each way.
+
+Every layer has `forward(x, state, lengths, record) -> (y, state, tape)` and
+`backward(dy, tape, dstate) -> Gradients(dx, params, state)`. Parameter names and initialisation are PyTorch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import cells, checks, kernels
+from .engine import Engine
+from .graph import Graph
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+class Gradients(NamedTuple):
+    """Of the loss: with respect to a layer's or model's input, its parameters by name, its initial state."""
+
+    dx: np.ndarray | None
+    params: dict[str, np.ndarray]
+    state: Any
+
+
+class Layer:
+    """What all layers have. A subclass declares `shapes`, `forward` and `backward`, and `init` if it has parameters.
+
+    `inputs`, `outputs`: size of the last axis that goes in and comes out; None where any size passes through.
+    """
+
+    inputs: int | None = None
+    outputs: int | None = None
+    shapes: dict[str, tuple[int, ...]]
+
+    def __init_subclass__(cls):
+        LAYERS[cls.__name__] = cls
+
+    def __init__(self, **options: Any):
+        self.options = options  # what builds an equal layer again
+        self.shapes = {}
+        self._parameters: dict[str, np.ndarray] | None = None
+        self.owner: Any = None
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(s)) for s in self.shapes.values())
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the layer has values for its parameters yet."""
+        return self._parameters is not None
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Arrays by name; a layer used alone is initialised in float32 from seed 0 on first use."""
+        if self._parameters is None:
+            self.initialise()
+        return self._parameters
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
+
+    def initialise(self, rng: Any = 0, dtype: Any = np.float32) -> Layer:
+        """Draw new parameters from a seed or a numpy Generator; returns the layer."""
+        flat = np.empty(self.size, checks.dtype(dtype))
+        self.bind(views(flat, self.shapes))
+        self.draw(checks.generator(rng))
+        return self
+
+    def bind(self, parameters: dict[str, np.ndarray]) -> None:
+        """Use these arrays as parameters from now on."""
+        self._parameters = parameters
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """Fill the parameters with initial values."""
+
+    def stream(self):
+        """This layer one time step at a time: `step(x_t)`, `reset()`."""
+        from .stream import Stream
+
+        return Stream([self])
+
+    def graph(self) -> Graph | None:
+        """The graph of one unit for a recurrent layer; None for others."""
+        return None
+
+    def _gradients(self, out: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        return {n: np.empty_like(a) for n, a in self.parameters.items()} if out is None else out
+
+
+def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays by name that lie one after the other in a flat vector."""
+    out, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + int(np.prod(shape))
+        out[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return out
+
+
+class Embedding(Layer):
+    """A row of a matrix for each integer id: a one-hot vector times the matrix, without the zeros.
+
+    x: ids of any integer dtype and shape, 0 <= id < num_embeddings. y: x.shape + (embedding_dim,).
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int):
+        super().__init__(
+            num_embeddings=checks.size(num_embeddings, "num_embeddings"),
+            embedding_dim=checks.size(embedding_dim, "embedding_dim"),
+        )
+        self.outputs = embedding_dim
+        self.shapes = {"weight": (num_embeddings, embedding_dim)}
+
+    def draw(self, rng):
+        weight = self.parameters["weight"]
+        weight[:] = rng.standard_normal(weight.shape)
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
+        ids = np.asarray(x)
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise TypeError(f"ids must be integers, got {ids.dtype.name}")
+        V = self.shapes["weight"][0]
+        if ids.size and (ids.min() < 0 or ids.max() >= V):
+            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= V))[0])
+            raise IndexError(f"ids must be in 0..{V - 1}, got {ids[place]} at {place}")
+        return self.parameters["weight"][ids], None, ids if record else None
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients; ids have none, so `dx` is None."""
+        grads = self._gradients(out)
+        dW = grads["weight"]
+        dW[:] = 0
+        kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
+        return Gradients(None, grads, None)
+
+
+class Linear(Layer):
+    """y = x W' + b over the last axis; W (out_features, in_features), b (out_features,)."""
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(
+            in_features=checks.size(in_features, "in_features"), out_features=checks.size(out_features, "out_features")
+        )
+        self.inputs, self.outputs = in_features, out_features
+        self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
+
+    def draw(self, rng):
+        bound = 1 / np.sqrt(self.inputs)
+        for a in self.parameters.values():
+            a[:] = rng.uniform(-bound, bound, a.shape)
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y (..., out_features), None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
+        W, b = self.parameters.values()
+        x = checks.array(x, "x")
+        checks.same_dtype(x, "x", W.dtype, "weight")
+        if x.ndim < 1 or x.shape[-1] != self.inputs:
+            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
+        y = np.empty((*x.shape[:-1], self.outputs), x.dtype)
+        kernels.backend.linear(x.reshape(-1, self.inputs), W, b, y.reshape(-1, self.outputs))
+        return y, None, x if record else None
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients."""
+        W, grads = self.parameters["weight"], self._gradients(out)
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", W.dtype, "weight")
+        checks.shape(dy, "dy", (*tape.shape[:-1], self.outputs), "the shape of y")
+        dx = np.empty_like(tape)
+        flat = (a.reshape(-1, a.shape[-1]) for a in (dy, tape))
+        kernels.backend.linear_backward(*flat, W, dx.reshape(-1, self.inputs), grads["weight"], grads["bias"])
+        return Gradients(dx, grads, None)
+
+
+class Dropout(Layer):
+    """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
+
+    Acts in a recorded forward pass unless `training=False` is said; never otherwise.
+    """
+
+    def __init__(self, p: float = 0.5):
+        if isinstance(p, bool) or not isinstance(p, (int, float)):
+            raise TypeError(f"p must be a number, got {type(p).__name__}")
+        if not 0 <= p < 1:
+            raise ValueError(f"p must be at least 0 and below 1, got {p}")
+        super().__init__(p=float(p))
+        self.p = float(p)
+        self.generator = np.random.default_rng(0)
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, None, tape: the mask, scaled; None where nothing was dropped."""
+        if self.p == 0 or not (record if training is None else training):
+            return x, None, None
+        x = checks.array(x, "x")
+        keep = self.generator.random(x.shape, np.float32) >= self.p
+        mask = keep * x.dtype.type(1 / (1 - self.p))
+        return x * mask, None, mask if record else None
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients: what was dropped gets none."""
+        return Gradients(dy if tape is None else dy * tape, {}, None)
+
+
+class Recurrent(Layer):
+    """A layer of H units of one cell. x (T, N, D) or (T, D), y (T, N, H) or (T, H)."""
+
+    def __init__(self, cell: cells.Cell, input_size: int, hidden_size: int, **options: Any):
+        super().__init__(
+            input_size=checks.size(input_size, "input_size"),
+            hidden_size=checks.size(hidden_size, "hidden_size"),
+            **options,
+        )
+        self.engine = Engine(cell)
+        self.inputs, self.outputs = self.input_size, self.hidden_size = input_size, hidden_size
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", *(f"{p}_l0" for p in cell.parameters))
+        self.shapes = dict(zip(names, self.engine.shapes(input_size, hidden_size), strict=True))
+
+    @property
+    def cell(self) -> cells.Cell:
+        """The cell's equations."""
+        return self.engine.cell
+
+    @property
+    def params(self) -> Any:
+        """The parameters as the engine's Params."""
+        return self.engine.Params(*self.parameters.values())
+
+    def draw(self, rng):
+        new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng)
+        for a, b in zip(self.params, new, strict=True):
+            a[:] = b
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters."""
+        return self.engine.forward(x, self.params, state, lengths, record=record)
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients: `Engine.backward` with names for the parameters' gradients."""
+        grads = self._gradients(out)
+        dx, _, d_initial = self.engine.backward(dy, tape, dstate, self.engine.Params(*grads.values()), totals)
+        return Gradients(dx, grads, d_initial)
+
+    def graph(self):
+        return self.cell.graph()
+
+
+class RNN(Recurrent):
+    """Vanilla recurrent layer: h = tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh."""
+
+    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh"):
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
+        cell = cells.rnn if nonlinearity == "tanh" else cells.rnn_relu
+        super().__init__(cell, input_size, hidden_size, nonlinearity=nonlinearity)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory layer; state (h, c); gates i f g o."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(cells.lstm, input_size, hidden_size)
+
+
+class GRU(Recurrent):
+    """Gated recurrent layer, reset after the product; state (h,); gates r z n."""
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(cells.gru, input_size, hidden_size)

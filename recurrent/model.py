@@ -1,0 +1,195 @@
+"""Sequential: layers in order, all parameters in one flat vector."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .graph import Edge, Graph, Node
+from .layers import LAYERS, Dropout, Gradients, Layer, views
+from .recording import LayerRecording, Recording
+from .stream import Stream
+
+
+class Sequential:
+    """Layers applied one after the other.
+
+    `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64".
+    Layers that have parameter values already keep them. Raises ValueError where sizes of neighbours do not fit.
+    """
+
+    def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32"):
+        if not layers:
+            raise ValueError("a model needs at least one layer")
+        self.layers, self.dtype = list(layers), checks.dtype(dtype)
+        rng = checks.generator(rng)
+        outputs, giver = None, ""
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
+            if layer.owner is not None or any(layer is other for other in layers[:k]):
+                raise ValueError(f"{self.where(k)} is part of a model already; make a new layer or copy its parameters")
+            if None not in (outputs, layer.inputs) and outputs != layer.inputs:
+                raise ValueError(f"{self.where(k)} takes {layer.inputs} inputs, but {giver} puts out {outputs}")
+            if layer.outputs is not None:
+                outputs, giver = layer.outputs, self.where(k)
+        self.outputs = outputs
+        shapes = {f"{k}.{name}": s for k, layer in enumerate(layers) for name, s in layer.shapes.items()}
+        self.flat = np.empty(sum(layer.size for layer in layers), self.dtype)
+        self.parameters: dict[str, np.ndarray] = views(self.flat, shapes)
+        for k, layer in enumerate(layers):
+            mine = {name: self.parameters[f"{k}.{name}"] for name in layer.shapes}
+            before = layer.parameters if layer.initialised else None
+            layer.bind(mine)
+            layer.owner = self
+            if before is None:
+                layer.draw(rng)
+            for name, a in (before or {}).items():
+                checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
+                mine[name][:] = a
+        self.generator = rng
+        for layer in layers:
+            if isinstance(layer, Dropout):
+                layer.generator = rng
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __getitem__(self, k: int) -> Layer:
+        return self.layers[k]
+
+    def __repr__(self):
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.flat.size
+
+    def where(self, k: int) -> str:
+        """How messages name a layer."""
+        return f"layer {k} ({type(self.layers[k]).__name__})"
+
+    @contextmanager
+    def _naming(self, k: int):
+        try:
+            yield self.layers[k]
+        except (IndexError, TypeError, ValueError) as error:
+            raise type(error)(f"{self.where(k)}: {error}") from error
+
+    def forward(
+        self,
+        x: np.ndarray,
+        state: Any = None,
+        lengths: np.ndarray | None = None,
+        record: bool = False,
+        training: bool | None = None,
+    ) -> tuple[np.ndarray, tuple, tuple | None]:
+        """Run all layers. x as the first layer takes it: ids (T, N) or (T,), or numbers (T, N, D) or (T, D).
+
+        `state`: a tuple with one entry a layer, as returned (None for layers that have none). `lengths` (N,) goes to
+        the recurrent layers. `record` keeps what `backward` needs; dropout acts where `training`, by default if `record`.
+
+        Returns y, the state and the tape. Raises TypeError, ValueError or IndexError that name the layer.
+        """
+        outputs, new, tapes = self._forward(x, state, lengths, record, training)
+        return outputs[-1], tuple(new), tuple(tapes) if record else None
+
+    def _forward(self, x, state, lengths, record, training):
+        state = (None,) * len(self) if state is None else state
+        if len(state) != len(self):
+            raise ValueError(f"state must have one entry for each of {len(self)} layers, got {len(state)}")
+        outputs, new, tapes = [x], [], []
+        for k, before in enumerate(state):
+            with self._naming(k) as layer:
+                y, after, tape = layer.forward(outputs[-1], before, lengths, record, training)
+            outputs.append(y)
+            new.append(after)
+            tapes.append(tape)
+        return outputs, new, tapes
+
+    def backward(
+        self,
+        dy: np.ndarray,
+        tape: tuple,
+        dstate: Any = None,
+        out: np.ndarray | None = None,
+        recording: Recording | None = None,
+    ) -> Gradients:
+        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass.
+
+        `dstate`: gradient with respect to the final state, one entry a layer. `out`: a vector like `flat` to write the
+        parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids.
+        """
+        if tape is None:
+            raise ValueError("backward needs a tape: call forward with record=True")
+        flat = np.empty_like(self.flat) if out is None else out
+        checks.shape(flat, "out", self.flat.shape, "the shape of model.flat")
+        grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
+        dstate = (None,) * len(self) if dstate is None else dstate
+        d_initial = [None] * len(self)
+        for k in reversed(range(len(self))):
+            layer, totals = self.layers[k], None
+            if recording is not None:
+                recording.layers[k].dy = dy
+                totals = recording.layers[k].dstates
+            mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
+            with self._naming(k):
+                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
+        return Gradients(dy, grads, tuple(d_initial))
+
+    def stream(self) -> Stream:
+        """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`."""
+        return Stream(self.layers)
+
+    def record(self, x: np.ndarray, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
+        """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
+
+        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. Raises ValueError for one without the other.
+        """
+        if (targets is None) != (loss is None):
+            raise ValueError("record needs both targets and loss, or neither")
+        outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
+        y = outputs[-1]
+        recording = Recording(np.asarray(x), y, [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)])
+        if loss is not None:
+            recording.targets = targets
+            recording.loss, dy = loss(y, targets, lengths=lengths)
+            recording.gradients = self.backward(dy, tape, recording=recording)
+        return recording
+
+    def describe(self) -> dict:
+        """What builds an equal model again, as plain data."""
+        return {
+            "dtype": self.dtype.name,
+            "layers": [{"type": type(layer).__name__, "options": layer.options} for layer in self.layers],
+        }
+
+    @classmethod
+    def build(cls, description: dict) -> Sequential:
+        """A model from what `describe` returned. Raises ValueError for a layer type that is not known."""
+        for d in description["layers"]:
+            if d["type"] not in LAYERS:
+                raise ValueError(f"unknown layer type {d['type']!r}; known are {', '.join(LAYERS)}")
+        layers = [LAYERS[d["type"]](**d["options"]) for d in description["layers"]]
+        return cls(*layers, dtype=description["dtype"])
+
+    def graph(self) -> Graph:
+        """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 for states."""
+        ids = self.layers[0].inputs is None
+        g = Graph([Node("x", "input", "x", ("T", "N") if ids else ("T", "N", self.layers[0].inputs))])
+        source = "x"
+        for k, layer in enumerate(self.layers):
+            width = g.node(source).shape[-1] if layer.outputs is None else layer.outputs
+            node = Node(f"layer{k}", type(layer).__name__, repr(layer), ("T", "N", width), layer.size)
+            g.nodes.append(node)
+            g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
+            if layer.graph() is not None:
+                g.edges += [Edge(node.id, node.id, s, ("N", width), delay=1) for s in layer.cell.states]
+            source = node.id
+        g.nodes.append(Node("y", "output", "y", g.node(source).shape))
+        g.edges.append(Edge(source, "y", shape=g.node(source).shape))
+        return g
