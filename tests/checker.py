@@ -1,0 +1,82 @@
+"""Gradients by two other ways than reverse mode, and the one function that compares gradients."""
+
+import numpy as np
+from tolerance import assert_close, tolerance
+
+
+def complex_step(problem, names=None):
+    """d loss / d argument for every entry: Im f(x + ih) / h, exact to rounding because nothing is subtracted.
+
+    On the interpreter of the cell's expression graph, which takes complex numbers; needs float64.
+    """
+    engine, step = problem.engine.reference, 1e-30
+    arguments = {n: a.astype(complex) for n, a in problem.arguments().items()}
+    out = {}
+    for name in names or arguments:
+        a = arguments[name]
+        out[name] = np.empty(a.shape)
+        for k in np.ndindex(a.shape):
+            a[k] += 1j * step
+            out[name][k] = problem.loss(arguments, engine).imag / step
+            a[k] = a[k].real
+    return out
+
+
+def complex_projection(problem, direction):
+    """d loss along one direction in all arguments together, on the interpreter."""
+    step = 1e-30
+    arguments = {n: a + 1j * step * direction[n] for n, a in problem.arguments().items()}
+    return problem.loss(arguments, problem.engine.reference).imag / step
+
+
+def central_projection(problem, direction):
+    """d loss along one direction, by central differences on the engine itself, and how far that can be off.
+
+    Truncation and rounding balance at a step of eps^(1/3): each is then about eps^(2/3) of the loss's size.
+    """
+    step = np.finfo(np.float64).eps ** (1 / 3)
+    length = np.sqrt(sum(np.sum(d * d) for d in direction.values()))
+    step /= max(1.0, length)
+
+    def at(s):
+        return problem.loss({n: a + s * direction[n] for n, a in problem.arguments().items()})
+
+    weights = [problem.dy, *(problem.dstate or ())]
+    size = np.sqrt(sum(np.sum(w * w) for w in weights)) * max(1.0, length)
+    bound = size * tolerance(np.float64, problem.terms) / step + size * (step * length) ** 2
+    return (at(step) - at(-step)) / (2 * step), bound
+
+
+def random_direction(problem, seed=1):
+    rng = np.random.default_rng(seed)
+    return {n: rng.standard_normal(a.shape) for n, a in problem.arguments().items()}
+
+
+def assert_gradients(actual, expected, problem, scale=None):
+    """Every gradient by name within the tolerance of its number of terms; the size is that of all gradients together.
+
+    A gradient that happens to be small by cancellation is rounded like its neighbours: hence one size for all entries
+    of an argument, and never less than a thousandth of the largest.
+    """
+    assert set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected"
+    largest = max((np.abs(e).max() for e in expected.values() if e.size), default=0.0)
+    for name, e in expected.items():
+        size = max(np.abs(e).max() if e.size else 0.0, largest / 1000) if scale is None else scale
+        assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
+
+
+def assert_projection(gradients, problem, direction):
+    """The derivative along `direction` that these gradients claim is that of the interpreter, by a complex step."""
+    parts = {n: gradients[n] * d for n, d in direction.items()}
+    size = np.sqrt(sum(np.sum(a * a) for a in parts.values()))
+    terms = problem.terms_of("W_hh") + sum(a.size for a in parts.values())
+    actual, expected = sum(np.sum(a) for a in parts.values()), complex_projection(problem, direction)
+    bound = tolerance(np.float64, terms, size)
+    assert abs(actual - expected) <= bound, f"gradient along a direction: {actual}, not {expected}, in {problem.case}"
+
+
+def assert_central(gradients, problem, direction):
+    """The derivative along `direction` that these gradients claim is that of the engine, by central differences."""
+    actual = sum(np.sum(gradients[n] * d) for n, d in direction.items())
+    expected, bound = central_projection(problem, direction)
+    assert abs(actual - expected) <= bound, f"gradient along a direction: {actual}, not {expected}, in {problem.case}"

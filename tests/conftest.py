@@ -1,0 +1,31 @@
+"""Every cell of the registry and both dtypes, and how many examples Hypothesis draws."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from numba import config
+
+from recurrent.cells import CELLS
+from recurrent.engine import Engine
+
+# No deadline: the first call of a kernel compiles it.
+common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+few = 8 if config.DISABLE_JIT else None
+settings.register_profile("dev", max_examples=few or 15, **common)
+settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+ENGINES = {name: Engine(cell) for name, cell in CELLS.items()}
+
+
+# Session scope, because a test by Hypothesis runs many times on one fixture.
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request):
+    """The engine of each registered cell."""
+    return ENGINES[request.param]
+
+
+@pytest.fixture(scope="session", params=["float32", "float64"])
+def dtype(request):
+    return request.param

@@ -1,0 +1,77 @@
+"""The cells the slow, obvious way: one number at a time, straight from the formulae. Imports nothing from the engine."""
+
+import math
+
+import numpy as np
+
+
+def sigmoid(a):
+    return 1 / (1 + math.exp(-a)) if a >= 0 else math.exp(a) / (1 + math.exp(a))
+
+
+def dot(w, v):
+    return sum(float(w[k]) * float(v[k]) for k in range(len(v)))
+
+
+def rnn_unit(j, x, h, c, W, U, b, d, H, f=math.tanh):
+    return f(dot(W[j], x) + b[j] + dot(U[j], h) + d[j]), 0.0
+
+
+def rnn_relu_unit(*arguments):
+    return rnn_unit(*arguments, f=lambda a: max(a, 0.0))
+
+
+def lstm_unit(j, x, h, c, W, U, b, d, H):
+    a = [dot(W[q * H + j], x) + b[q * H + j] + dot(U[q * H + j], h) + d[q * H + j] for q in range(4)]
+    i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), math.tanh(a[2]), sigmoid(a[3])
+    new = f * c[j] + i * g
+    return o * math.tanh(new), new
+
+
+def gru_unit(j, x, h, c, W, U, b, d, H):
+    from_x = [dot(W[q * H + j], x) + b[q * H + j] for q in range(3)]
+    from_h = [dot(U[q * H + j], h) + d[q * H + j] for q in range(3)]
+    r, z = sigmoid(from_x[0] + from_h[0]), sigmoid(from_x[1] + from_h[1])
+    n = math.tanh(from_x[2] + r * from_h[2])
+    return (1 - z) * n + z * h[j], 0.0
+
+
+UNITS = {"rnn": rnn_unit, "rnn_relu": rnn_relu_unit, "lstm": lstm_unit, "gru": gru_unit}
+
+
+def forward(name, x, params, state=None, lengths=None, reverse=False):
+    """y (T, N, H) and the final states, in float64. x (T, N, D), params (W_ih, W_hh, b_ih, b_hh), states (N, H)."""
+    W, U, b, d = (np.asarray(p, float) for p in params)
+    (T, N), H = x.shape[:2], U.shape[1]
+    y = np.zeros((T, N, H))
+    h, c = np.zeros((N, H)), np.zeros((N, H))
+    if state is not None:
+        h[:] = state[0]
+        if len(state) == 2:
+            c[:] = state[1]
+    for n in range(N):
+        valid = range(T if lengths is None else int(lengths[n]))
+        for t in reversed(valid) if reverse else valid:
+            new = [UNITS[name](j, x[t, n], h[n], c[n], W, U, b, d, H) for j in range(H)]
+            for j in range(H):
+                h[n, j], c[n, j] = new[j]
+                y[t, n, j] = new[j][0]
+    return y, (h, c) if name == "lstm" else (h,)
+
+
+def product(a, b):
+    """a (M, K) times b (K, N) by three loops, in float64."""
+    out = np.zeros((a.shape[0], b.shape[1]))
+    for m in range(a.shape[0]):
+        for n in range(b.shape[1]):
+            for k in range(a.shape[1]):
+                out[m, n] += float(a[m, k]) * float(b[k, n])
+    return out
+
+
+def one_hot(ids, V):
+    """(..., V) with a single 1 in each row."""
+    out = np.zeros((*ids.shape, V))
+    for place in np.ndindex(ids.shape):
+        out[(*place, ids[place])] = 1
+    return out

@@ -1,0 +1,120 @@
+"""What Hypothesis draws: sizes, a scale and a seed. The arrays follow from the seed."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hypothesis import strategies as st
+from numba import config
+
+SLOW = bool(config.DISABLE_JIT)
+
+# Around the widths of vector registers and of the tiles; 1 and the odd ones are where tails are wrong.
+WIDTHS = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17] if SLOW else [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem for an engine, all of it determined by what the repr shows."""
+
+    T: int
+    N: int
+    D: int
+    H: int
+    dtype: str = "float64"
+    seed: int = 0
+    scale: float = 1.0  # of x and the states
+    initial: bool = True  # with initial states and gradients of final states
+    ragged: bool = False
+    reverse: bool = False
+
+    def build(self, engine):
+        """The arrays."""
+        return Problem(self, engine)
+
+
+class Problem:
+    """Arrays of a case for one engine. The loss is sum(dy * y) + sum(dstate * final state)."""
+
+    def __init__(self, case, engine):
+        self.case, self.engine = case, engine
+        rng = np.random.default_rng(case.seed)
+        T, N, D, H = case.T, case.N, case.D, case.H
+
+        def normal(*shape):
+            return rng.standard_normal(shape).astype(case.dtype)
+
+        self.params = engine.init(D, H, case.dtype, rng)
+        self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
+        self.dy = normal(T, N, H)
+        S = engine.State._fields
+        self.lengths = rng.integers(0, T + 1, N) if case.ragged else None
+        self.state = engine.State(*[normal(N, H) * np.dtype(case.dtype).type(case.scale) for _ in S]) if case.initial else None
+        self.dstate = engine.State(*[normal(N, H) for _ in S]) if case.initial else None
+
+    def forward(self, engine=None, record=False, **changes):
+        """`engine.forward` on this problem, with some arguments changed."""
+        given = dict(
+            x=self.x, params=self.params, state=self.state, lengths=self.lengths, reverse=self.case.reverse, record=record
+        )
+        return (engine or self.engine).forward(**{**given, **changes})
+
+    def gradients(self, engine=None, dy=None, **changes):
+        """Every gradient of the loss by name, from `engine.backward`."""
+        engine = engine or self.engine
+        tape = self.forward(engine, record=True, **changes)[2]
+        dx, dparams, d_initial = engine.backward(self.dy if dy is None else dy, tape, self.dstate)
+        return named(dx, dparams, d_initial)
+
+    def arguments(self):
+        """What the loss can be differentiated by: arrays by name, in the names of `gradients`."""
+        state = self.engine.State(*[np.zeros((self.case.N, self.case.H), self.case.dtype)] * len(self.engine.State._fields))
+        return named(self.x, self.params, state if self.state is None else self.state)
+
+    def loss(self, arguments, engine=None):
+        """The loss at other values of the arguments."""
+        engine = engine or self.engine
+        a = dict(arguments)
+        x, params = a.pop("x"), engine.Params(*[a.pop(n) for n in engine.Params._fields])
+        y, final, _ = self.forward(engine, x=x, params=params, state=engine.State(*a.values()))
+        total = np.sum(self.dy * y)
+        for w, s in zip(self.dstate or (), final, strict=False):
+            total = total + np.sum(w * s)
+        return total
+
+    @property
+    def terms(self):
+        """Rounded additions on the longest way to an entry of y or of a gradient of a state."""
+        c = self.case
+        return c.T * (c.D + len(self.engine.cell.gates) * c.H)
+
+    def terms_of(self, name):
+        """The same for the gradient of an argument: weights sum over all rows besides."""
+        return self.terms + (0 if name in ("x", *self.engine.State._fields) else self.case.T * self.case.N)
+
+
+def named(x, params, state):
+    return {"x": x, **params._asdict(), **state._asdict()}
+
+
+def cases(dtype="float64", *, small=False, **fixed):
+    """Cases of any layout; `small` where every entry of the gradients is looked at."""
+    width = st.sampled_from([1, 2, 3, 5] if small else WIDTHS)
+    return st.builds(
+        Case,
+        **{
+            "T": st.integers(1, 4 if small else 7),
+            "N": st.integers(1, 3 if small else 14),
+            "D": width,
+            "H": width,
+            "dtype": st.just(dtype),
+            "seed": st.integers(0, 2**16),
+            "scale": st.sampled_from([1.0, 0.1, 3.0]),
+            "initial": st.booleans(),
+            "ragged": st.booleans(),
+            "reverse": st.booleans(),
+            **{k: v if isinstance(v, st.SearchStrategy) else st.just(v) for k, v in fixed.items()},
+        },
+    )
+
+
+__all__ = ["SLOW", "WIDTHS", "Case", "Problem", "cases", "named", "replace"]

@@ -1,0 +1,126 @@
+"""Gradients by four witnesses: complex step entry by entry, projections, central differences; PyTorch and JAX elsewhere."""
+
+import numpy as np
+import pytest
+from checker import assert_central, assert_gradients, assert_projection, complex_step, random_direction
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Case, cases
+from tolerance import tolerance
+
+pytestmark = pytest.mark.reference
+
+LAYOUTS = [
+    Case(T=3, N=2, D=3, H=4),
+    Case(T=3, N=2, D=2, H=3, initial=False),
+    Case(T=4, N=3, D=2, H=3, ragged=True, seed=3),
+    Case(T=3, N=3, D=2, H=2, ragged=True, reverse=True, seed=1),
+]
+
+
+@pytest.mark.parametrize("case", LAYOUTS, ids=["plain", "no-initial-state", "ragged", "ragged-reverse"])
+def test_every_entry_by_complex_step(engine, case):
+    p = case.build(engine)
+    assert_gradients(p.gradients(), complex_step(p), p)
+
+
+@given(st.data())
+def test_projection_by_complex_step(engine, data):
+    p = data.draw(cases("float64")).build(engine)
+    assert_projection(p.gradients(), p, random_direction(p))
+
+
+@given(st.data())
+def test_central_differences_on_the_engine(engine, data):
+    # The kink of relu has no derivative; its gradients are checked entry by entry above.
+    if engine.name == "rnn_relu":
+        pytest.skip("central differences straddle the kink of relu")
+    p = data.draw(cases("float64", scale=1.0)).build(engine)
+    assert_central(p.gradients(), p, random_direction(p))
+
+
+@given(st.data())
+def test_float32_gradients_are_the_rounded_float64_ones(engine, data):
+    p = data.draw(cases("float32")).build(engine)
+    exact = p.case.build(engine)
+    for name in ("x", "dy"):
+        setattr(exact, name, getattr(p, name).astype(float))
+    exact.params = engine.Params(*[a.astype(float) for a in p.params])
+    if p.state is not None:
+        exact.state, exact.dstate = (engine.State(*[a.astype(float) for a in s]) for s in (p.state, p.dstate))
+    assert_gradients(p.gradients(), exact.gradients(), p)
+
+
+def test_totals_are_the_gradients_of_every_state(engine):
+    """dL/d(state after step t), from the layer's backward: the initial gradient of the same sequence cut at t."""
+    p = Case(T=4, N=3, D=2, H=3).build(engine)
+    totals = {}
+    tape = p.forward(record=True)[2]
+    engine.backward(p.dy, tape, p.dstate, totals=totals)
+    for t in range(1, 4):
+        before = p.forward(x=p.x[:t])[1]
+        rest = p.forward(x=p.x[t:], state=before, record=True)[2]
+        d = engine.backward(p.dy[t:], rest, p.dstate)[2]
+        d = d._replace(h=d.h + p.dy[t - 1])
+        for name, a in d._asdict().items():
+            np.testing.assert_allclose(totals[name][t - 1], a, atol=tolerance(np.float64, p.terms, 10), err_msg=name)
+
+
+def wrong(kind, g, p):
+    """The right gradients with one mistake planted."""
+    g = {n: a.copy() for n, a in g.items()}
+    H = p.case.H
+    if kind == "zero":
+        g["W_hh"][:] = 0
+    elif kind == "off by 1.001":
+        g["W_ih"] *= 1.001
+    elif kind == "bias off by 1.001":
+        g["b_hh"] *= 1.001
+    elif kind == "transposed":
+        g["W_hh"][:H] = g["W_hh"][:H].T.copy()
+    elif kind == "shifted by a step":
+        g["x"] = np.roll(g["x"], 1, axis=0)
+    elif kind == "gates swapped":
+        g["W_ih"][: 2 * H] = np.concatenate([g["W_ih"][H : 2 * H], g["W_ih"][:H]])
+    elif kind == "one entry":
+        g["W_ih"][-1, 0] *= 1.001
+    elif kind == "without step 0":
+        last = p.forward(x=p.x[:1])[1]
+        tape = p.forward(x=p.x[1:], state=last, lengths=None, record=True)[2]
+        _, dparams, _ = p.engine.backward(p.dy[1:], tape, p.dstate)
+        g.update(dparams._asdict())
+    return g
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "zero",
+        "off by 1.001",
+        "bias off by 1.001",
+        "transposed",
+        "shifted by a step",
+        "gates swapped",
+        "one entry",
+        "without step 0",
+    ],
+)
+def test_the_checker_rejects(engine, dtype, kind):
+    if kind == "gates swapped" and len(engine.cell.x_gates) == 1:
+        pytest.skip("one gate only")
+    p = Case(T=3, N=2, D=3, H=4, dtype=dtype).build(engine)
+    g = p.gradients()
+    expected = complex_step(p) if dtype == "float64" else p.gradients(engine.reference)
+    assert_gradients(g, expected, p)
+    with pytest.raises(AssertionError, match="gradient of"):
+        assert_gradients(wrong(kind, g, p), expected, p)
+
+
+@pytest.mark.parametrize("check", [assert_projection, assert_central])
+@pytest.mark.parametrize("kind", ["zero", "off by 1.001", "transposed", "shifted by a step", "without step 0"])
+def test_the_projections_reject(engine, kind, check):
+    p = Case(T=3, N=2, D=3, H=4).build(engine)
+    direction, g = random_direction(p), p.gradients()
+    check(g, p, direction)
+    with pytest.raises(AssertionError, match="along a direction"):
+        check(wrong(kind, g, p), p, direction)
