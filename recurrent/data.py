@@ -1,0 +1,148 @@
+"""What training reads: windows of truncated BPTT, or batches of independent sequences.
+
+Both can be iterated again and again, one pass each time, and have a length. `cursor` counts the batches given since the
+start, over all passes. It alone decides what comes next, so setting it resumes anywhere; iterating in the middle
+of a pass gives the rest of that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import checks
+
+
+class Batch(NamedTuple):
+    """One update's data. `carry`: the state after the batch before continues into this one; its gradient does not."""
+
+    x: np.ndarray  # (T, N, ...)
+    targets: np.ndarray
+    lengths: np.ndarray | None = None  # (N,)
+    carry: bool = False
+    weight: int | None = None  # entries that the loss is a mean over; None: as many as targets has
+
+
+class Source:
+    """Batches by number: a subclass has `__len__` and `batch(k)`, the k-th since the start."""
+
+    cursor: int = 0
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def batch(self, k: int) -> Batch:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            batch = self.batch(self.cursor)
+            self.cursor += 1
+            yield batch
+            if self.cursor % len(self) == 0:
+                return
+
+
+class Windows(Source):
+    """Truncated BPTT: consecutive windows of `window` steps. The state crosses their boundaries, the gradient is cut there.
+
+    x (L, N, ...), y (L, N, ...): N streams of L steps; or (L, ...) for a single one. Windows are views, (T, N, ...). A last
+    shorter window is dropped unless `keep_last`. The state is zero at the first window of each pass; with `carry_over` at
+    the very first only. Raises ValueError for x and y of different length or shorter than a window.
+
+    >>> windows = Windows(np.arange(7), np.arange(1, 8), 3)
+    >>> len(windows), windows.cuts
+    (2, (3,))
+    >>> [(b.x.tolist(), b.targets.tolist(), b.carry) for b in windows]
+    [([0, 1, 2], [1, 2, 3], False), ([3, 4, 5], [4, 5, 6], True)]
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, window: int, *, carry_over: bool = False, keep_last: bool = False):
+        self.x, self.y, self.window, self.carry_over = np.asarray(x), np.asarray(y), checks.size(window, "window"), carry_over
+        if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
+            raise ValueError(f"x and y must have the same number of steps, got shapes {self.x.shape} and {self.y.shape}")
+        L = len(self.x)
+        least = 1 if keep_last else window
+        if len(self.x) < least:
+            raise ValueError(f"x must have at least {least} steps for windows of {window}, got {L}")
+        self.steps = L if keep_last else L - L % window  # steps of a pass
+
+    def __len__(self) -> int:
+        return -(-self.steps // self.window)
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """The steps of x before which the gradient is cut and the state carried."""
+        return tuple(range(self.window, self.steps, self.window))
+
+    def batch(self, k: int) -> Batch:
+        """Window `k`, counted over all passes."""
+        start = k % len(self) * self.window
+        part = slice(start, min(start + self.window, self.steps))
+        x, y = self.x[part], self.y[part]
+        return Batch(x, y, None, k > 0 if self.carry_over else start > 0, y.size)
+
+
+class Batches(Source):
+    """Independent sequences, `batch` at a time, in a new random order each pass; the state starts from zero each time.
+
+    x (T, N, ...), y (T, N, ...); y (N, ...) with `per_sequence`, one answer for each sequence. `lengths` (N,). `rng`: a
+    seed or numpy Generator, from which one number is drawn: the order of each pass follows from that and the number of the
+    pass. None keeps the order. A last smaller batch is dropped unless `keep_last`. Raises ValueError for shapes.
+
+    >>> batches = Batches(np.zeros((5, 10, 2)), np.zeros((5, 10, 1)), 4, rng=0)
+    >>> [b.x.shape for b in batches]
+    [(5, 4, 2), (5, 4, 2), (5, 2, 2)]
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch: int,
+        rng: Any = 0,
+        *,
+        lengths: np.ndarray | None = None,
+        per_sequence: bool = False,
+        keep_last: bool = True,
+    ):
+        self.x, self.y, self.size = np.asarray(x), np.asarray(y), checks.size(batch, "batch")
+        self.per_sequence, self.keep_last = per_sequence, keep_last
+        if self.x.ndim < 2:
+            raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
+        T, N = self.x.shape[:2]
+        found = self.y.shape[:1] if per_sequence else self.y.shape[:2]
+        if found != ((N,) if per_sequence else (T, N)):
+            words = f"(N, ...) with N = {N}" if per_sequence else f"(T, N, ...) with T, N = {T}, {N}"
+            raise ValueError(f"y must be {words}, got {self.y.shape}")
+        least = 1 if keep_last else batch
+        if self.x.shape[1] < least:
+            raise ValueError(f"x must have at least {least} sequences for batches of {batch}, got {N}")
+        self.lengths = checks.sequence_lengths(lengths, T, N)
+        self.seed = None if rng is None else int(checks.generator(rng).integers(2**63))
+        self._order: tuple[int, np.ndarray] = (-1, np.arange(N))  # of which pass, and the order itself
+
+    def __len__(self) -> int:
+        N = self.x.shape[1]
+        return -(-N // self.size) if self.keep_last else N // self.size
+
+    def order(self, number: int) -> np.ndarray:
+        """The sequences (N,) in the order of pass `number`."""
+        if self.seed is not None and self._order[0] != number:
+            self._order = number, np.random.default_rng([self.seed, number]).permutation(self.x.shape[1])
+        return self._order[1]
+
+    def batch(self, k: int) -> Batch:
+        """Batch `k`, counted over all passes."""
+        number, place = divmod(k, len(self))
+        chosen = self.order(number)[place * self.size : (place + 1) * self.size]
+        x, y = self.x.take(chosen, axis=1), self.y.take(chosen, axis=0 if self.per_sequence else 1)
+        lengths = None if self.lengths is None else self.lengths[chosen]
+        if lengths is None:
+            weight = y.size
+        else:
+            per_entry = y[:1].size if self.per_sequence else y[:1, :1].size
+            weight = int(np.count_nonzero(lengths) if self.per_sequence else lengths.sum()) * per_entry
+        return Batch(x, y, lengths, False, weight)

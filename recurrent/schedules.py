@@ -1,0 +1,98 @@
+"""Learning rates as functions of the step, counted from 0. Frozen data: equal schedules are equal, and can be described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always `lr`."""
+
+    lr: float
+
+    def __call__(self, step: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """`lr`, multiplied by `factor` after every `every` steps: torch's StepLR.
+
+    >>> [StepDecay(1.0, every=2, factor=0.5)(step) for step in range(5)]
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    lr: float
+    every: int
+    factor: float
+
+    def __post_init__(self):
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+    def __call__(self, step: int) -> float:
+        return self.lr * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """`lr`, multiplied by `factor` after each step: torch's ExponentialLR."""
+
+    lr: float
+    factor: float
+
+    def __call__(self, step: int) -> float:
+        return self.lr * self.factor**step
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from `lr` down to `final` at step `steps`, where it stays; before it `warmup` steps up in a line.
+
+    Without warm-up this is torch's CosineAnnealingLR. Step `warmup` is the first at the full rate but one:
+    the line is lr (step + 1) / warmup, so that no step is lost to a rate of zero.
+
+    >>> [round(Cosine(1.0, steps=6, warmup=2)(step), 3) for step in range(8)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+
+    lr: float
+    steps: int
+    warmup: int = 0
+    final: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.warmup < self.steps:
+            raise ValueError(f"steps must be above warmup, and warmup at least 0, got {self.steps} and {self.warmup}")
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = min((step - self.warmup) / (self.steps - self.warmup), 1.0)
+        return self.final + (self.lr - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+SCHEDULES = {s.__name__: s for s in (Constant, StepDecay, Exponential, Cosine)}
+
+
+def describe(lr: float | Schedule) -> float | dict:
+    """A learning rate as plain data. Raises TypeError for a function that is none of the schedules here."""
+    if type(lr) in SCHEDULES.values():
+        return {"type": type(lr).__name__, "options": asdict(lr)}
+    if callable(lr):
+        raise TypeError(f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, got {lr!r}")
+    return float(lr)
+
+
+def build(description: float | dict) -> float | Schedule:
+    """The learning rate that `describe` described. Raises ValueError for a schedule that is not known."""
+    if not isinstance(description, dict):
+        return float(description)
+    if description["type"] not in SCHEDULES:
+        raise ValueError(f"unknown schedule {description['type']!r}; known are {', '.join(SCHEDULES)}")
+    return SCHEDULES[description["type"]](**description["options"])

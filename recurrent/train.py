@@ -1,0 +1,257 @@
+"""The training loop: `fit`, `evaluate`, and the `History` they leave."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .data import Batch
+from .losses import Loss
+from .model import Sequential
+from .optim import Optimizer, clip_norm, clip_value
+from .progress import Progress, Silent
+
+Metric = Callable[..., float]
+
+
+@dataclass
+class History:
+    """What happened: all numbers are plain, `to_dict()` goes into JSON."""
+
+    start: int = 0  # updates done before this call
+    losses: list[float] = field(default_factory=list)  # of each update, before it
+    validation: list[tuple[int, float]] = field(default_factory=list)  # after which update, mean loss
+    metrics: list[tuple[int, float]] = field(default_factory=list)
+    best: tuple[int, float] | None = None  # the lowest of `validation`
+    seconds: float = 0.0
+    stopped: str = ""  # why: "finished", "patience" or "interrupted"
+    state: Any = field(default=None, repr=False)  # the model's after the last update; what a carrying batch goes on from
+
+    @property
+    def updates(self) -> int:
+        """Updates done, those before `start` counted."""
+        return self.start + len(self.losses)
+
+    def to_dict(self) -> dict:
+        """All but the state."""
+        plain = asdict(self, dict_factory=lambda items: {k: v for k, v in items if k != "state"})
+        return plain | {"updates": self.updates}
+
+
+def fit(
+    model: Sequential,
+    batches: Iterable[Batch],
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    epochs: int = 1,
+    updates: int | None = None,
+    validation: Iterable[Batch] | None = None,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    keep_best: bool = True,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    metric: Metric | None = None,
+    progress: Any = True,
+    callback: Callable[[int, History], None] | None = None,
+    start: int = 0,
+    state: Any = None,
+) -> History:
+    """Train a model: for each batch forward, loss, backward, clip, update.
+
+    `batches`: a collection of `Batch` that can be iterated once an epoch, such as `Windows` or `Batches`; from its `cursor` on
+    if it has one. `loss(y, targets, lengths=...)` gives value and gradient. Training ends after `epochs` passes or, if given,
+    when `updates` are done, the `start` ones of earlier calls counted. `state` is what a first batch that carries goes on from.
+
+    `validation`: batches for `evaluate`, after each epoch or every `validate_every` updates, and at the end. With it, training
+    also ends after `patience` validations in a row without a new best, and the best parameters are put back at the end,
+    unless `keep_best` is false. `metric(y, targets, lengths=...)` is evaluated with the validation.
+
+    `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
+    or a rich Console. `callback(update, history)` runs after each update and what belongs to it.
+
+    Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once; a second one
+    raises. Raises FloatingPointError before an update whose loss or gradient is not finite, with the `history` so far as
+    attribute; the parameters are those of the update before.
+    """
+    count = _length(batches)
+    done_of_pass = getattr(batches, "cursor", 0) % count
+    last = start + epochs * count - done_of_pass if updates is None else updates
+    if patience is not None and validation is None:
+        raise ValueError("patience counts validations: give validation=batches too")
+    history = History(start=start, state=state)
+    gradient = np.empty_like(model.flat)
+    best, worse, began = None, 0, time.perf_counter()
+    report = _reporter(progress, last, start, metric)
+    with _deferred_interrupt() as interrupt, report:
+        try:
+            for update, batch in zip(range(start + 1, last + 1), _passes(batches), strict=False):
+                before = history.state if batch.carry else None
+                y, after, tape = model.forward(batch.x, before, batch.lengths, record=True)
+                value, dy = loss(y, batch.targets, lengths=batch.lengths)
+                if not math.isfinite(value):
+                    raise _not_finite(f"the loss is {value}", update, history)
+                model.backward(dy, tape, out=gradient)
+                if not _clip(gradient, clip_norm, clip_value):
+                    raise _not_finite("the gradient is not finite", update, history)
+                optimizer.update(model.flat, gradient)
+                history.state = after
+                history.losses.append(value)
+                history.seconds = time.perf_counter() - began
+
+                end_of_pass = (update - start + done_of_pass) % count == 0
+                due = end_of_pass if validate_every is None else update % validate_every == 0
+                if validation is not None and (due or update == last):
+                    with interrupt.at_once():
+                        _validate(model, validation, loss, metric, update, history)
+                    worse += 1
+                    if history.best[0] == update:
+                        worse = 0
+                        best = model.flat.copy() if keep_best else None
+                report(history, int(np.prod(y.shape[:-1])))
+                if callback is not None:
+                    callback(update, history)
+                if patience is not None and worse >= patience:
+                    history.stopped = "patience"
+                    break
+                interrupt.now()
+            history.stopped = history.stopped or "finished"
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            history.seconds = time.perf_counter() - began
+    if best is not None:
+        model.flat[:] = best
+    return history
+
+
+def evaluate(model: Sequential, batches: Iterable[Batch], loss: Loss) -> float:
+    """Mean loss over all valid entries of one pass from its beginning; state carried where batches say so, no dropout.
+
+    A `cursor` of the batches is left where it was. Raises ValueError if there is no valid entry.
+    """
+    return _means(model, batches, lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0])[0]
+
+
+def _means(model, batches, *functions) -> list[float]:
+    """The mean of functions of (y, targets, lengths) over a pass, batches weighted by their valid entries."""
+    cursor, state, total, weights = getattr(batches, "cursor", None), None, [0.0] * len(functions), 0
+    try:
+        if cursor is not None:
+            batches.cursor = 0
+        for batch in batches:
+            y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
+            weight = np.size(batch.targets) if batch.weight is None else batch.weight
+            weights += weight
+            if weight:
+                total = [s + weight * f(y, batch.targets, batch.lengths) for s, f in zip(total, functions, strict=True)]
+    finally:
+        if cursor is not None:
+            batches.cursor = cursor
+    if weights == 0:
+        raise ValueError("nothing to evaluate: no batch has a valid entry")
+    return [float(s / weights) for s in total]
+
+
+def _validate(model, batches, loss, metric, update, history) -> None:
+    functions = [lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0]]
+    if metric is not None:
+        functions.append(lambda y, targets, lengths: metric(y, targets, lengths=lengths))
+    value, *others = _means(model, batches, *functions)
+    history.validation.append((update, value))
+    history.metrics += [(update, v) for v in others]
+    if history.best is None or value < history.best[1] or math.isnan(history.best[1]):
+        history.best = update, value
+
+
+def _clip(gradient, norm_limit, value_limit) -> bool:
+    """Clip the gradient in place; whether it was finite."""
+    if norm_limit is not None:
+        finite = math.isfinite(clip_norm(gradient, norm_limit))
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = math.isfinite(gradient.sum(dtype=np.float64))
+    if value_limit is not None and finite:
+        clip_value(gradient, value_limit)
+    return finite
+
+
+def _not_finite(what, update, history) -> FloatingPointError:
+    error = FloatingPointError(f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm")
+    error.history = history
+    return error
+
+
+def _length(batches) -> int:
+    try:
+        count = len(batches)
+    except TypeError:
+        name = type(batches).__name__
+        raise TypeError(f"batches must have a length, got {name}; make a list of it, or Windows, or Batches") from None
+    if count == 0:
+        raise ValueError("batches must have at least one batch, got none")
+    return count
+
+
+def _passes(batches) -> Iterator[Batch]:
+    while True:
+        yield from batches
+
+
+def _reporter(progress, last, start, metric) -> Silent:
+    if progress is False or last <= start:
+        return Silent()
+    name = "" if metric is None else getattr(metric, "__name__", "metric").replace("_", " ")
+    return Progress(last, start, name, None if progress is True else progress)
+
+
+class _Interrupt:
+    """Ctrl-C, kept until it is convenient: an update is never torn in two."""
+
+    def __init__(self):
+        self.asked, self.immediate = False, False
+
+    def handle(self, signum, frame):
+        if self.immediate or self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def now(self) -> None:
+        """Raise the interrupt that was asked for, if any."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self):
+        """Where Ctrl-C need not wait."""
+        self.now()
+        self.immediate = True
+        try:
+            yield
+        finally:
+            self.immediate = False
+
+
+@contextmanager
+def _deferred_interrupt():
+    interrupt = _Interrupt()
+    # Signals reach the main thread only; a handler that someone else has set stays.
+    mine = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if mine:
+        signal.signal(signal.SIGINT, interrupt.handle)
+    try:
+        yield interrupt
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
