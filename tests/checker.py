@@ -52,17 +52,23 @@ def random_direction(problem, seed=1):
     return {n: rng.standard_normal(a.shape) for n, a in problem.arguments().items()}
 
 
-def assert_gradients(actual, expected, problem, scale=None):
-    """Every gradient by name within the tolerance of its number of terms; the size is that of all gradients together.
+def assert_gradients(actual, expected, problem):
+    """Every gradient by name within the tolerance of its number of terms.
 
-    A gradient that happens to be small by cancellation is rounded like its neighbours: hence one size for all entries
-    of an argument, and never less than a thousandth of the largest.
+    The size of the sums is that of the largest entry, but not less than that of a single product: where a gate is
+    saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
     """
     assert set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected"
-    largest = max((np.abs(e).max() for e in expected.values() if e.size), default=0.0)
+    dy = largest(problem.dy, *(problem.dstate or ()))
+    factor = {"x": problem.params.W_ih, "W_ih": problem.x, "h": problem.params.W_hh}
     for name, e in expected.items():
-        size = max(np.abs(e).max() if e.size else 0.0, largest / 1000) if scale is None else scale
+        size = max(largest(e), dy * largest(factor.get(name, np.ones(1))))
         assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
+
+
+def largest(*arrays):
+    """The largest magnitude in any of the arrays; 0 where they are empty."""
+    return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
 
 
 def assert_projection(gradients, problem, direction):

@@ -6,7 +6,7 @@ from checker import assert_central, assert_gradients, assert_projection, complex
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Case, cases
-from tolerance import tolerance
+from tolerance import assert_close
 
 pytestmark = pytest.mark.reference
 
@@ -63,7 +63,7 @@ def test_totals_are_the_gradients_of_every_state(engine):
         d = engine.backward(p.dy[t:], rest, p.dstate)[2]
         d = d._replace(h=d.h + p.dy[t - 1])
         for name, a in d._asdict().items():
-            np.testing.assert_allclose(totals[name][t - 1], a, atol=tolerance(np.float64, p.terms, 10), err_msg=name)
+            assert_close(totals[name][t - 1], a, p.terms, max(1.0, np.abs(a).max()), name)
 
 
 def wrong(kind, g, p):
@@ -92,19 +92,10 @@ def wrong(kind, g, p):
     return g
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "zero",
-        "off by 1.001",
-        "bias off by 1.001",
-        "transposed",
-        "shifted by a step",
-        "gates swapped",
-        "one entry",
-        "without step 0",
-    ],
-)
+MISTAKES = ["zero", "off by 1.001", "transposed", "shifted by a step", "without step 0"]
+
+
+@pytest.mark.parametrize("kind", [*MISTAKES, "bias off by 1.001", "one entry", "gates swapped"])
 def test_the_checker_rejects(engine, dtype, kind):
     if kind == "gates swapped" and len(engine.cell.x_gates) == 1:
         pytest.skip("one gate only")
@@ -117,7 +108,7 @@ def test_the_checker_rejects(engine, dtype, kind):
 
 
 @pytest.mark.parametrize("check", [assert_projection, assert_central])
-@pytest.mark.parametrize("kind", ["zero", "off by 1.001", "transposed", "shifted by a step", "without step 0"])
+@pytest.mark.parametrize("kind", MISTAKES)
 def test_the_projections_reject(engine, kind, check):
     p = Case(T=3, N=2, D=3, H=4).build(engine)
     direction, g = random_direction(p), p.gradients()
