@@ -81,7 +81,7 @@ def mean_squared_error(
         dy = y - targets
         if valid is not None:
             dy[~valid] = 0
-        value = float(np.square(dy, dtype=np.float64).sum()) / count
+        value = float(np.square(dy if valid is None else dy[valid], dtype=np.float64).sum()) / count
         dy *= 2 / count
     return value, dy
 
@@ -111,8 +111,7 @@ def binary_cross_entropy(
         dy /= count
     if valid is not None:
         dy[~valid] = 0
-        losses[~valid] = 0
-    dy[np.isnan(losses)] = np.nan  # a NaN logit passes the comparison with 0
+        losses = losses[valid]
     return float(losses.sum(dtype=np.float64)) / count, dy
 
 

@@ -210,7 +210,7 @@ def _passes(batches) -> Iterator[Batch]:
 def _reporter(progress, last, start, metric) -> Silent:
     if progress is False or last <= start:
         return Silent()
-    name = "" if metric is None else getattr(metric, "__name__", "metric").replace("_", " ")
+    name = getattr(metric, "__name__", "metric").replace("_", " ").strip("<>")
     return Progress(last, start, name, None if progress is True else progress)
 
 

@@ -1,0 +1,212 @@
+"""Optimisers and schedules against PyTorch, step by step; state that can be stored; clipping."""
+
+import json
+
+import numpy as np
+import pytest
+from tolerance import assert_close, assert_same_bits, tolerance
+
+from recurrent import optim, schedules
+from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_norm, clip_value
+from recurrent.schedules import Constant, Cosine, Exponential, StepDecay
+
+P, STEPS = 37, 25
+CASES = [
+    (SGD, dict(lr=0.1)),
+    (SGD, dict(lr=0.1, momentum=0.9, weight_decay=0.01)),
+    (SGD, dict(lr=0.1, momentum=0.9, dampening=0.3)),
+    (SGD, dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+    (RMSprop, dict()),
+    (RMSprop, dict(lr=2e-3, alpha=0.95, eps=1e-4, weight_decay=0.01)),
+    (RMSprop, dict(momentum=0.9)),
+    (RMSprop, dict(centered=True)),
+    (RMSprop, dict(momentum=0.5, centered=True, weight_decay=0.1)),
+    (Adagrad, dict()),
+    (Adagrad, dict(lr=0.1, lr_decay=0.05, weight_decay=0.01, initial_accumulator_value=0.1, eps=1e-6)),
+    (Adam, dict()),
+    (Adam, dict(lr=0.01, betas=(0.8, 0.95), eps=1e-5, weight_decay=0.1)),
+    (Adam, dict(lr=0.01, amsgrad=True)),
+    (AdamW, dict()),
+    (AdamW, dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.2, amsgrad=True)),
+]
+NAMED = [pytest.param(*case, id=f"{case[0].__name__}-{'-'.join(case[1]) or 'defaults'}") for case in CASES]
+
+
+def gradients(dtype, size=P, steps=STEPS, seed=0):
+    """Of changing size, so that AMSGrad's maximum and running means differ from the last gradient."""
+    rng = np.random.default_rng(seed)
+    scale = np.linspace(2, 0.1, steps)[:, None]
+    return (scale * rng.standard_normal((steps, size))).astype(dtype)
+
+
+def run(optimizer, flat, gradients):
+    path = []
+    for g in gradients:
+        optimizer.update(flat, g)
+        path.append(flat.copy())
+    return np.array(path)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equals_torch(kind, options, dtype):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    torch.set_num_threads(1)
+    start, grads = np.linspace(-1, 1, P).astype(dtype), gradients(dtype)
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = getattr(torch.optim, kind.__name__)([theirs], **options)
+    expected = []
+    for g in grads:
+        theirs.grad = torch.tensor(g)
+        optimizer.step()
+        expected.append(theirs.detach().numpy().copy())
+    # A centred RMSprop takes the root of a difference that starts as 1 - (1 - alpha) of its terms, so nothing cancels.
+    assert_close(run(kind(**options), start, grads), np.array(expected), STEPS, what=f"{kind.__name__} {options}")
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_defaults_are_torchs(kind, options):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    defaults = getattr(torch.optim, kind.__name__)([torch.nn.Parameter(torch.zeros(1))]).defaults
+    mine = kind()
+    assert {**mine.options, "lr": mine.lr} == {k: v for k, v in defaults.items() if k in mine.options or k == "lr"}
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_description_and_arrays_are_the_whole_optimizer(kind, options):
+    """Described through JSON and built again in the middle, it goes on bit for bit."""
+    grads = gradients("float32")
+    flat, again = np.ones((2, P), np.float32)
+    first = kind(**options)
+    whole = run(first, flat, grads)
+    second = kind(**options)
+    run(second, again, grads[:10])
+    second = optim.build(json.loads(json.dumps(second.describe())), second.arrays)
+    assert second.steps == 10
+    assert_same_bits(run(second, again, grads[10:]), whole[10:])
+    assert second.describe() == first.describe()
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_blocks_do_not_show(kind, options, monkeypatch):
+    grads = gradients("float32", 100, 3)
+    whole = run(kind(**options), np.ones(100, np.float32), grads)
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    assert_same_bits(run(kind(**options), np.ones(100, np.float32), grads), whole)
+
+
+def test_the_gradient_is_left_as_it_is():
+    g = gradients("float32")[0]
+    before = g.copy()
+    for kind, options in CASES:
+        kind(**options).update(np.ones(P, np.float32), g)
+        assert_same_bits(g, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("limit", [0.5, 5.0, 1e6])
+def test_clip_norm_equals_torch(dtype, limit):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    g = gradients(dtype)[0]
+    theirs = [torch.nn.Parameter(torch.zeros(n, dtype=getattr(torch, dtype))) for n in (20, P - 20)]
+    for p, part in zip(theirs, np.split(g, [20]), strict=True):
+        p.grad = torch.tensor(part)
+    expected = float(torch.nn.utils.clip_grad_norm_(theirs, limit))
+    norm = clip_norm(g, limit)
+    assert abs(norm - expected) <= tolerance(dtype, P, expected)
+    assert_close(g, np.concatenate([p.grad.numpy() for p in theirs]), P)
+
+
+def test_clip_norm_in_blocks_and_without_end(monkeypatch):
+    g = gradients("float32", 100)[0]
+    expected = float(np.sqrt(np.sum(g.astype(float) ** 2)))
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    assert abs(clip_norm(g, 1e9) - expected) <= tolerance(float, 100, expected)
+    large = np.full(4, 2e38, np.float32)
+    assert clip_norm(large, 1.0) == pytest.approx(4e38), "squares of float32 are summed in float64"
+    bad = np.array([1.0, np.inf, np.nan])
+    assert not np.isfinite(clip_norm(bad, 1.0))
+    np.testing.assert_array_equal(bad, [1.0, np.inf, np.nan])
+
+
+def test_clip_value():
+    g = np.array([-7.0, -1.0, 3.0, np.inf, np.nan], np.float32)
+    clip_value(g, 2)
+    np.testing.assert_array_equal(g, np.array([-2, -1, 2, 2, np.nan], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [
+        (Constant(0.1), ("ConstantLR", dict(factor=1.0))),
+        (StepDecay(0.1, every=3, factor=0.5), ("StepLR", dict(step_size=3, gamma=0.5))),
+        (Exponential(0.1, 0.9), ("ExponentialLR", dict(gamma=0.9))),
+        (Cosine(0.1, steps=20), ("CosineAnnealingLR", dict(T_max=20))),
+        (Cosine(0.1, steps=20, final=0.01), ("CosineAnnealingLR", dict(T_max=20, eta_min=0.01))),
+    ],
+)
+def test_schedules_equal_torch(schedule, theirs):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = getattr(torch.optim.lr_scheduler, theirs[0])(optimizer, **theirs[1])
+    for step in range(20):
+        # torch computes each rate from the one before: an error that grows with the steps.
+        assert abs(schedule(step) - scheduler.get_last_lr()[0]) <= tolerance(float, (step + 1) ** 2, 0.1)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_warmup_rises_to_the_full_rate_and_the_end_stays():
+    rates = [Cosine(0.1, steps=30, warmup=10, final=0.02)(step) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], 0.01 * np.arange(1, 11))
+    assert rates[10] == 0.1
+    assert (np.diff(rates[10:31]) < 0).all()
+    assert rates[30:] == [0.02] * 20
+
+
+def test_a_schedule_sets_the_rate_of_each_update():
+    flat, g = np.zeros(1), np.ones(1)
+    path = run(SGD(StepDecay(1.0, every=2, factor=0.5)), flat, [g] * 5)
+    assert (-np.diff(path[:, 0], prepend=0)).tolist() == [1, 1, 0.5, 0.5, 0.25]
+    any_function = SGD(lambda step: 2.0)
+    any_function.update(flat, g)
+    with pytest.raises(TypeError, match="lr must be a number or one of Constant, StepDecay, Exponential, Cosine"):
+        any_function.describe()
+
+
+@pytest.mark.parametrize("lr", [0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01)])
+def test_schedules_are_data(lr):
+    assert schedules.build(json.loads(json.dumps(schedules.describe(lr)))) == lr
+
+
+FLAT = np.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: SGD(-1), ValueError, "SGD: lr must be at least 0, got -1"),
+        (lambda: Adam(eps=float("nan")), ValueError, "Adam: eps must be at least 0, got nan"),
+        (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"Adam: betas must be two numbers below 1, got \(0.9, 1.0\)"),
+        (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda: Adam().update(FLAT, FLAT[:2]), ValueError, r"gradient must be the shape of flat = \(3,\), got \(2,\)"),
+        (lambda: Adam().update(FLAT, FLAT.astype("float32")), TypeError, "gradient is float32 but flat is float64"),
+        (lambda: Adam().update(FLAT[None], FLAT[None]), ValueError, r"flat must be \(P,\), got \(1, 3\)"),
+        (
+            lambda: optim.build({"type": "Lion", "options": {}, "steps": 0}),
+            ValueError,
+            "unknown optimizer 'Lion'; known are SGD",
+        ),
+        (lambda: optim.build({**Adam().describe(), "steps": 1}), ValueError, "state of Adam must be m, v, got nothing"),
+        (lambda: optim.build(Adam().describe(), {"m": FLAT}), ValueError, "state of Adam must be nothing, got m"),
+        (lambda: schedules.build({"type": "Zigzag", "options": {}}), ValueError, "unknown schedule 'Zigzag'"),
+        (lambda: Cosine(0.1, steps=5, warmup=5), ValueError, "steps must be above warmup"),
+        (lambda: StepDecay(0.1, every=0, factor=1), ValueError, "every must be at least 1, got 0"),
+        (lambda: clip_norm(FLAT, 0), ValueError, "limit must be above 0, got 0"),
+        (lambda: clip_value(FLAT, -1), ValueError, "limit must be above 0, got -1"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
