@@ -1,0 +1,115 @@
+"""Windows and batches: nothing lost, nothing twice, and a cursor that says everything."""
+
+import numpy as np
+import pytest
+
+from recurrent.data import Batches, Windows
+
+pytestmark = pytest.mark.reference
+
+L, N = 23, 3
+X = np.arange(L * N * 2, dtype=np.float32).reshape(L, N, 2)
+Y = np.arange(L * N).reshape(L, N)
+
+
+@pytest.mark.parametrize("window", [1, 4, 23])
+@pytest.mark.parametrize("keep_last", [False, True])
+def test_windows_tile_the_data(window, keep_last):
+    windows = Windows(X, Y, window, keep_last=keep_last)
+    parts = list(windows)
+    kept = L if keep_last else L // window * window
+    assert len(windows) == len(parts)
+    np.testing.assert_array_equal(np.concatenate([b.x for b in parts]), X[:kept])
+    np.testing.assert_array_equal(np.concatenate([b.targets for b in parts]), Y[:kept])
+    assert all(len(b.x) == window for b in parts[:-1])
+    assert all(np.shares_memory(b.x, X) and b.lengths is None for b in parts)
+    assert [b.carry for b in parts] == [False] + [True] * (len(parts) - 1)
+    assert windows.cuts == tuple(np.cumsum([len(b.x) for b in parts])[:-1])
+    assert [b.weight for b in parts] == [b.targets.size for b in parts]
+
+
+def test_carry_over_resets_only_at_the_very_first_window():
+    windows = Windows(X, Y, 10, carry_over=True)
+    assert [[b.carry for b in windows] for _ in range(2)] == [[False, True], [True, True]]
+
+
+def sources():
+    lengths = np.arange(7) % 4
+    x = np.arange(7 * 4).reshape(4, 7)
+    return {
+        "windows": lambda: Windows(X, Y, 5),
+        "carried over": lambda: Windows(X, Y, 5, carry_over=True, keep_last=True),
+        "batches": lambda: Batches(x, x, 2, rng=3, lengths=lengths),
+        "in order": lambda: Batches(x, x[0], 3, rng=None, per_sequence=True, keep_last=False),
+    }
+
+
+def same(a, b):
+    return all(np.array_equal(u, v) for u, v in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("name", sources())
+def test_the_cursor_resumes_anywhere(name):
+    make = sources()[name]
+    source = make()
+    expected = [b for _ in range(3) for b in source]
+    assert source.cursor == len(expected) == 3 * len(source)
+    for k in range(len(expected)):
+        again = make()
+        again.cursor = k
+        rest = list(again)
+        assert len(rest) == len(again) - k % len(again), "the rest of a pass"
+        assert all(same(a, b) for a, b in zip(rest, expected[k:], strict=False))
+
+
+def test_the_cursor_points_behind_the_batch_that_is_out():
+    windows = Windows(X, Y, 5)
+    assert [windows.cursor for _ in windows] == [1, 2, 3, 4]
+
+
+def test_each_sequence_once_a_pass_in_another_order():
+    n = 20
+    ids = np.arange(n)
+    lengths = ids % 5
+    batches = Batches(np.broadcast_to(ids, (6, n)), ids * 10, 8, rng=1, lengths=lengths, per_sequence=True)
+    orders = []
+    for _ in range(2):
+        parts = list(batches)
+        assert [b.x.shape for b in parts] == [(6, 8), (6, 8), (6, 4)]
+        order = np.concatenate([b.x[0] for b in parts])
+        assert sorted(order) == ids.tolist()
+        np.testing.assert_array_equal(np.concatenate([b.targets for b in parts]), order * 10)
+        np.testing.assert_array_equal(np.concatenate([b.lengths for b in parts]), lengths[order])
+        assert sum(b.weight for b in parts) == np.count_nonzero(lengths)
+        assert not any(b.carry for b in parts)
+        orders.append(order.tolist())
+    assert orders[0] != orders[1]
+    assert orders[0] != ids.tolist()
+
+
+def test_weights_count_valid_entries():
+    x = np.zeros((6, 5, 2))
+    lengths = np.array([6, 0, 1, 2, 3])
+    assert [b.weight for b in Batches(x, np.zeros((6, 5, 4)), 3, None, lengths=lengths)] == [28, 20]
+    assert [b.weight for b in Batches(x, np.zeros((5, 4)), 3, None, lengths=lengths, per_sequence=True)] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Windows(X, Y[:-1], 5), ValueError, r"same number of steps, got shapes \(23, 3, 2\) and \(22, 3\)"),
+        (lambda: Windows(X, Y, 24), ValueError, "at least 24 steps for windows of 24, got 23"),
+        (lambda: Windows(X[:0], Y[:0], 24, keep_last=True), ValueError, "at least 1 steps for windows of 24, got 0"),
+        (lambda: Windows(X, Y, 0), ValueError, "window must be at least 1, got 0"),
+        (lambda: Windows(X, Y, 2.5), TypeError, "window must be an int, got float"),
+        (lambda: Batches(X, Y[:, :2], 5), ValueError, r"y must be \(T, N, ...\) with T, N = 23, 3, got \(23, 2\)"),
+        (lambda: Batches(X, Y, 5, per_sequence=True), ValueError, r"y must be \(N, ...\) with N = 3, got \(23, 3\)"),
+        (lambda: Batches(X, Y, 5, keep_last=False), ValueError, "at least 5 sequences for batches of 5, got 3"),
+        (lambda: Batches(X[:, 0, 0], Y, 5), ValueError, r"x must be \(T, N, ...\), got \(23,\)"),
+        (lambda: Batches(X, Y, 2, lengths=[1, 2]), ValueError, r"lengths must be \(N,\) = \(3,\), got \(2,\)"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
