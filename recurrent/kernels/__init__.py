@@ -4,7 +4,7 @@ from numba import config
 
 from . import plain
 
-if True or config.DISABLE_JIT:
+if config.DISABLE_JIT:
     backend = plain
 else:
     from . import compiled as backend

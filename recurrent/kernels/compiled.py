@@ -1,0 +1,130 @@
+"""The compiled kernels behind the functions of `plain`: the same names, arguments and results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cells.equations import Cell
+from . import dense, sequence
+from .target import target
+
+DTYPES = ("float32", "float64")
+
+NO_ROWS = np.zeros(0, np.int64)
+
+
+def _padded(t, units: int) -> int:
+    return -(-units // t.lanes) * t.lanes
+
+
+def _flat(a: np.ndarray) -> np.ndarray:
+    return a.reshape(-1)
+
+
+class Packed:
+    """A cell's weights as the forward kernel reads them."""
+
+    def __init__(self, cell: Cell, params):
+        W_ih, W_hh, b_ih, b_hh = params[:4]
+        self.H, self.D = W_hh.shape[1], W_ih.shape[1]
+        self.target = t = target(W_ih.dtype, cell)
+        A = len(cell.accumulators)
+        x_gates = np.array([cell.x_gates.index(a.gate) for a in cell.accumulators if a.x], np.int64)
+        h_gates = np.array([cell.h_gates.index(a.gate) for a in cell.accumulators if a.h], np.int64)
+        start, per_unit = len(x_gates) * self.D, len(x_gates) * self.D + len(h_gates) * self.H
+        self.width = _padded(t, self.H) * A
+        self.panels = np.empty(_padded(t, self.H) * per_unit, W_ih.dtype)
+        sequence.pack_gates(t, A, _flat(W_ih), self.D, x_gates, 0, self.H, per_unit, self.panels)
+        sequence.pack_gates(t, A, _flat(W_hh), self.H, h_gates, start, self.H, per_unit, self.panels)
+        bias = np.zeros((A, _padded(t, self.H)), W_ih.dtype)
+        for a, row in zip(cell.accumulators, bias, strict=True):
+            for use, gates, b in ((a.x, cell.x_gates, b_ih), (a.h, cell.h_gates, b_hh)):
+                if use:
+                    row[: self.H] += b.reshape(-1, self.H)[gates.index(a.gate)]
+        # In the order of a tile: unit block by unit block, all accumulators of each.
+        self.bias = _flat(np.ascontiguousarray(bias.reshape(A, -1, t.lanes).transpose(1, 0, 2)))
+        self.parameters = per_unit_parameters(params)
+
+
+def per_unit_parameters(params) -> np.ndarray:
+    return np.concatenate([*params[4:], np.zeros(0, params[0].dtype)])
+
+
+pack_forward = Packed
+
+
+def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
+    S, D, H, t = len(x), weights.D, weights.H, weights.target
+    init, stride = weights.bias, 0
+    N = len(h) - S
+    if min(t.rows(4)[0], S) > N:
+        init, stride = np.empty(S * weights.width, x.dtype), weights.width
+        sequence.project(t, _flat(x), S, D, H, weights.panels, weights.bias, init)
+    sequence.forward(
+        t, _flat(x), D, offsets, weights.panels, init, stride, weights.parameters, _flat(h), H, _flat(rest),
+        rest.shape[1] * H, _flat(saved), saved.shape[1] * H,
+    )  # fmt: skip
+
+
+def pack_backward(cell: Cell, params):
+    W_hh = params[1]
+    H, t = W_hh.shape[1], target(W_hh.dtype, cell)
+    panels = np.empty(_padded(t, H) * len(W_hh), W_hh.dtype)
+    dense.pack_panels(target(W_hh.dtype), _flat(W_hh), 0, len(W_hh), H, H, 1, panels)
+    return t, panels, per_unit_parameters(params)
+
+
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
+    t, panels, parameters = weights
+    H = h.shape[1]
+    sequence.backward(
+        t, _flat(dy), offsets, panels, parameters, _flat(h), H, _flat(rest), rest.shape[1] * H, _flat(saved),
+        saved.shape[1] * H, _flat(carry), _flat(da), da.shape[1] * H, _flat(total),
+    )  # fmt: skip
+
+
+def _through(dy, column, W, out) -> None:
+    """out (S, K) = dy (S, ...)[:, column:column + M] W (M, K)."""
+    t = target(W.dtype)
+    M, K = W.shape
+    panels = np.empty(_padded(t, K) * M, W.dtype)
+    dense.pack_panels(t, _flat(W), 0, M, K, K, 1, panels)
+    dense.product(t, _flat(dy), column, dy[0].size if len(dy) else 0, len(dy), M, panels, K, np.zeros(K, W.dtype), _flat(out))
+
+
+def gradient_of_input(cell: Cell, da, params, dx) -> None:
+    _through(da, 0, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
+
+
+def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
+    t = target(x.dtype)
+    S, columns, H = da.shape
+    W_ih, W_hh, b_ih, b_hh = dparams[:4]
+    rows = ((cell.x_runs, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, h, previous, W_hh, b_hh))
+    for runs, b, index, dW, db in rows:
+        for run in runs:
+            block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
+            dense.outer(t, _flat(da), column, M, columns * H, S, _flat(b), b.shape[1], index, _flat(dW[block]))
+            dense.column_sums(_flat(da), column, M, columns * H, S, db[block])
+    for k, dp in enumerate(dparams[4:]):
+        dense.column_sums(_flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
+
+
+def linear(x, W, b, y) -> None:
+    t = target(W.dtype)
+    M, K = W.shape
+    panels = np.empty(_padded(t, M) * K, W.dtype)
+    dense.pack_panels(t, _flat(W), 0, K, 1, M, K, panels)
+    dense.product(t, _flat(x), 0, K, len(x), K, panels, M, b, _flat(y))
+
+
+def linear_backward(dy, x, W, dx, dW, db) -> None:
+    S, M = dy.shape
+    dense.outer(target(W.dtype), _flat(dy), 0, M, M, S, _flat(x), W.shape[1], NO_ROWS, _flat(dW))
+    dense.column_sums(_flat(dy), 0, M, M, S, db)
+    if dx.size:
+        _through(dy, 0, W, dx)
+
+
+def scatter_add(dW, ids, dy) -> None:
+    dense.add_rows(dW, ids.astype(np.int64, copy=False), dy)

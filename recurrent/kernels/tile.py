@@ -1,0 +1,233 @@
+"""The register tile: a few rows times a few vectors, each element one chain of fused multiply-adds in the order of k.
+
+A tile never leaves its registers until its last k is done; what is then applied to it (a cell's equations, a store) is
+the caller's. All products of the engine are made of tiles, so the order promise holds for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .target import TARGETS, Target
+from .vector import I64, Vectors
+
+
+class Segment(NamedTuple):
+    """A range of k: rows of numbers times a panel of weights, added to some of a tile's vectors."""
+
+    a: ir.Value  # first number of the first row
+    row_stride: ir.Value
+    k_stride: ir.Value
+    K: ir.Value
+    panel: ir.Value  # (K, touched vectors, lanes)
+    touched: list[int]
+
+
+def emit_rows(v: Vectors, vectors: int, count: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+    """Cover `count` rows by tiles: `body(first row, rows)` for the tallest as often as it fits, then smaller ones."""
+    b = v.b
+    tallest, *smaller = v.target.rows(vectors)
+    n = emit_while(v, I64(0), tallest, count, lambda n: body(n, tallest))
+    for size in smaller:
+        before = b.block
+        after = b.add(n, I64(size))
+        with b.if_then(b.icmp_signed("<=", after, count)):
+            body(n, size)
+            inside = b.block
+        merged = b.phi(I64)
+        merged.add_incoming(n, before)
+        merged.add_incoming(after, inside)
+        n = merged
+
+
+def emit_while(v: Vectors, start: ir.Value, step: int, stop: ir.Value, body: Callable[[ir.Value], None]) -> ir.Value:
+    """`body(n)` for n = start, start + step, ... while n + step <= stop; returns the n where it ended."""
+    b = v.b
+    entry = b.block
+    head, inside, done = (b.append_basic_block(name) for name in ("while", "do", "done"))
+    b.branch(head)
+    b.position_at_end(head)
+    n = b.phi(I64)
+    n.add_incoming(start, entry)
+    after = b.add(n, I64(step))
+    b.cbranch(b.icmp_signed("<=", after, stop), inside, done)
+    b.position_at_end(inside)
+    body(n)
+    n.add_incoming(after, b.block)
+    b.branch(head)
+    b.position_at_end(done)
+    return n
+
+
+def emit_units(v: Vectors, accumulators: int, units: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+    """Cover `units` by tiles: `body(first unit, blocks)` with several blocks of lanes while they fit, then with one."""
+    blocks = v.target.blocks(accumulators)
+    padded = v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
+    j = emit_while(v, I64(0), blocks * v.lanes, padded, lambda j: body(j, blocks))
+    if blocks > 1:
+        emit_while(v, j, v.lanes, padded, lambda j: body(j, 1))
+
+
+def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[list[ir.Value]]:
+    """acc[row][vector] += segment, k after k."""
+    b = v.b
+    lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
+    entry = b.block
+    loop, done = b.append_basic_block("over_k"), b.append_basic_block("over_k_done")
+    b.cbranch(b.icmp_signed(">", segment.K, I64(0)), loop, done)
+    b.position_at_end(loop)
+    k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
+    phis = [[b.phi(v.type) for _ in segment.touched] for _ in acc]
+    step = len(segment.touched) * v.lanes
+    w = [v.load(v.at(segment.panel, place, j * v.lanes)) for j in range(len(segment.touched))]
+    new = []
+    for line, row in zip(lines, phis, strict=True):
+        x = v.broadcast(b.load(v.at(line, offset)))
+        new.append([v.fma(x, w[j], row[j]) for j in range(len(row))])
+    following = b.add(k, I64(1))
+    for phi, value in ((k, following), (offset, b.add(offset, segment.k_stride)), (place, b.add(place, I64(step)))):
+        phi.add_incoming(I64(0), entry)
+        phi.add_incoming(value, loop)
+    for r, row in enumerate(phis):
+        for j, phi in enumerate(row):
+            phi.add_incoming(acc[r][segment.touched[j]], entry)
+            phi.add_incoming(new[r][j], loop)
+    b.cbranch(b.icmp_signed("<", following, segment.K), loop, done)
+    b.position_at_end(done)
+    out = [list(row) for row in acc]
+    for r in range(len(acc)):
+        for j, vector in enumerate(segment.touched):
+            phi = b.phi(v.type)
+            phi.add_incoming(acc[r][vector], entry)
+            phi.add_incoming(new[r][j], loop)
+            out[r][vector] = phi
+    return out
+
+
+def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
+    """Units that remain from a block of a tile on, at least 0."""
+    left = v.b.sub(units, I64(block * v.lanes))
+    return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
+
+
+def emit_product(v, S, M, init, init_stride, out, segments):
+    """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile."""
+    b = v.b
+
+    def columns(j, blocks):
+        left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
+
+        def tile(n, rows):
+            def places(start, stride):
+                lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
+                return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
+
+            loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(init, init_stride))]
+            acc = [list(row) for row in zip(*loaded, strict=True)]
+            for segment in segments(n, j, blocks):
+                acc = accumulate(v, acc, segment)
+            for u, p in enumerate(places(out, M)):
+                v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
+
+        emit_rows(v, blocks, S, tile)
+
+    emit_units(v, 1, M, columns)
+
+
+def pointer_to(target: Target) -> types.Type:
+    """Numba's type of a pointer to the target's numbers."""
+    return types.CPointer(types.float64 if target.dtype.itemsize == 8 else types.float32)
+
+
+@intrinsic
+def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, out):
+    """out (S, M) = init + a (S, K) w, w in panels. An init_stride of 0 adds one row to all; init may be out itself."""
+    t = TARGETS[target.name]
+
+    def codegen(context, builder, _, args):
+        _, S, M, K, init, init_stride, a, a_stride, panels, out = args
+        v = Vectors(builder, t)
+
+        def segments(n, j, blocks):
+            row, panel = v.at(a, builder.mul(a_stride, n)), v.at(panels, builder.mul(j, K))
+            return [Segment(row, a_stride, I64(1), K, panel, list(range(blocks)))]
+
+        emit_product(v, S, M, init, init_stride, out, segments)
+        return context.get_dummy_value()
+
+    i, q = types.int64, pointer_to(t)
+    return types.void(target, i, i, i, q, i, q, i, q, q), codegen
+
+
+@intrinsic
+def outer_tiles(typingctx, target, S, M, K, strips, panels, out):
+    """out (S, M) += a' w over K rows; a (K, S) in strips of `strip_width` columns, k-major, w in panels."""
+    t = TARGETS[target.name]
+    width = strip(t)
+
+    def codegen(context, builder, _, args):
+        _, S, M, K, strips, panels, out = args
+        v = Vectors(builder, t)
+
+        def segments(n, j, blocks):
+            inside = builder.srem(n, I64(width))
+            column = v.at(strips, builder.mul(builder.sub(n, inside), K), inside)
+            return [Segment(column, I64(1), I64(width), K, v.at(panels, builder.mul(j, K)), list(range(blocks)))]
+
+        emit_product(v, S, M, out, M, out, segments)
+        return context.get_dummy_value()
+
+    i, q = types.int64, pointer_to(t)
+    return types.void(target, i, i, i, q, q, q), codegen
+
+
+def strip(target: Target) -> int:
+    """Columns of a strip: a multiple of the rows of every tile of a plain product, so that no tile crosses its end."""
+    return math.lcm(*(target.rows(blocks)[0] for blocks in {target.blocks(1), 1}))
+
+
+@intrinsic
+def strip_width(typingctx, target):
+    """Columns of a strip."""
+    return types.int64(target), lambda context, builder, signature, args: I64(strip(TARGETS[target.name]))
+
+
+@intrinsic
+def lanes(typingctx, target):
+    """Units in a vector."""
+    return types.int64(target), lambda context, builder, signature, args: I64(TARGETS[target.name].lanes)
+
+
+@intrinsic
+def wide(typingctx, target, accumulators):
+    """Units side by side in the wide tile of units that have `accumulators` accumulators (at most 4 matter)."""
+
+    def codegen(context, builder, signature, args):
+        v = I64(TARGETS[target.name].lanes)
+        fits = builder.sdiv(I64(4), args[1])
+        return builder.mul(v, builder.select(builder.icmp_signed(">", fits, I64(0)), fits, I64(1)))
+
+    return types.int64(target, types.int64), codegen
+
+
+@intrinsic
+def at(typingctx, array, offset):
+    """Pointer to array.flat[offset]."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+
+    return types.CPointer(array.dtype)(array, types.int64), codegen
+
+
+@intrinsic
+def nowhere(typingctx, array):
+    """The null pointer to an array's numbers."""
+    pointer = types.CPointer(array.dtype)
+    return pointer(array), lambda context, builder, signature, args: context.get_constant_null(pointer)

@@ -1,0 +1,185 @@
+"""Vector instructions: what the code generator of the kernels writes LLVM with. One vector holds `lanes` units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from .target import Target
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+class Vectors:
+    """Writes vector code for one dtype and width. Nothing is left for the compiler to contract or reorder."""
+
+    def __init__(self, builder: ir.IRBuilder, target: Target):
+        self.b, self.target, self.lanes = builder, target, target.lanes
+        self.double = target.dtype.itemsize == 8
+        self.real = ir.DoubleType() if self.double else ir.FloatType()
+        self.type = ir.VectorType(self.real, self.lanes)
+        self.mask = ir.VectorType(I1, self.lanes)
+        self.suffix = f"v{self.lanes}f{8 * target.dtype.itemsize}"
+
+    def call(self, name: str, result: ir.Type, *args: ir.Value) -> ir.Value:
+        """Call an LLVM intrinsic by name."""
+        function = ir.FunctionType(result, [a.type for a in args])
+        return self.b.call(cgutils.get_or_insert_function(self.b.module, function, name), args)
+
+    def constant(self, x: float) -> ir.Value:
+        return ir.Constant(self.type, [x] * self.lanes)
+
+    def fma(self, a, b, c):
+        """a b + c in one rounding where the processor can, in two where it can't: then everywhere in two."""
+        if self.target.unit.fma:
+            return self.call(f"llvm.fma.{self.suffix}", self.type, a, b, c)
+        return self.b.fadd(self.b.fmul(a, b), c)
+
+    def broadcast(self, scalar):
+        v = self.b.insert_element(ir.Constant(self.type, ir.Undefined), scalar, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.b.shuffle_vector(v, ir.Constant(self.type, ir.Undefined), zeros)
+
+    def at(self, pointer, *offsets):
+        """Pointer moved by a sum of i64 offsets, counted in numbers."""
+        for o in offsets:
+            pointer = self.b.gep(pointer, [I64(o) if isinstance(o, int) else o])
+        return pointer
+
+    def load(self, pointer, mask=None):
+        vector = self.b.bitcast(pointer, self.type.as_pointer())
+        if mask is not None:
+            zero = ir.Constant(self.type, None)
+            return self.call(f"llvm.masked.load.{self.suffix}.p0", self.type, vector, I32(self.real_bytes), mask, zero)
+        v = self.b.load(vector)
+        v.align = self.real_bytes
+        return v
+
+    def store(self, value, pointer, mask=None):
+        vector = self.b.bitcast(pointer, self.type.as_pointer())
+        if mask is not None:
+            self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value, vector, I32(self.real_bytes), mask)
+        else:
+            self.b.store(value, vector).align = self.real_bytes
+
+    @property
+    def real_bytes(self) -> int:
+        return self.target.dtype.itemsize
+
+    def first(self, count) -> ir.Value:
+        """Mask of the first `count` (i64) lanes."""
+        lane = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        many = self.b.insert_element(ir.Constant(lane.type, ir.Undefined), count, I32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        many = self.b.shuffle_vector(many, ir.Constant(lane.type, ir.Undefined), zeros)
+        return self.b.icmp_signed("<", lane, many)
+
+    def load_units(self, pointers: list, count) -> list:
+        """Vectors of which only the first `count` lanes may be touched; the others are zero."""
+        if not pointers:
+            return []
+        whole = self.b.icmp_signed(">=", count, I64(self.lanes))
+        with self.b.if_else(whole) as (then, otherwise):
+            with then:
+                full, after_full = [self.load(p) for p in pointers], self.b.block
+            with otherwise:
+                mask = self.first(count)
+                part, after_part = [self.load(p, mask) for p in pointers], self.b.block
+        out = []
+        for a, b in zip(full, part, strict=True):
+            phi = self.b.phi(self.type)
+            phi.add_incoming(a, after_full)
+            phi.add_incoming(b, after_part)
+            out.append(phi)
+        return out
+
+    def store_units(self, pairs: list, count) -> None:
+        """Store (value, pointer) pairs, the first `count` lanes of each."""
+        whole = self.b.icmp_signed(">=", count, I64(self.lanes))
+        with self.b.if_else(whole) as (then, otherwise):
+            with then:
+                for value, pointer in pairs:
+                    self.store(value, pointer)
+            with otherwise:
+                mask = self.first(count)
+                for value, pointer in pairs:
+                    self.store(value, pointer, mask)
+
+    def clamp(self, x, limit: float):
+        """x within +-limit; NaN stays NaN."""
+        low, high = self.constant(-limit), self.constant(limit)
+        x = self.b.select(self.b.fcmp_ordered("<", x, low), low, x)
+        return self.b.select(self.b.fcmp_ordered(">", x, high), high, x)
+
+    def polynomial(self, s, coefficients: list[float]):
+        """Horner's rule, highest power first."""
+        p = self.constant(coefficients[0])
+        for a in coefficients[1:]:
+            p = self.fma(p, s, self.constant(a))
+        return p
+
+    def tanh(self, x):
+        """Hyperbolic tangent; the one place where its approximation is chosen.
+
+        float32: a rational function of degree 13 over 6 on +-7.9, within 4 ulp. float64: expm1(2x) / (expm1(2x) + 2)
+        with expm1 by range reduction and its series, within 4 ulp. Both bounds are tested.
+        """
+        if self.double:
+            e = self.expm1(self.b.fmul(self.clamp(x, 20.0), self.constant(2.0)))
+            return self.b.fdiv(e, self.b.fadd(e, self.constant(2.0)))
+        x = self.clamp(x, 7.90531110763549805)
+        s = self.b.fmul(x, x)
+        return self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q))
+
+    def expm1(self, x):
+        """exp(x) - 1 in float64 for |x| <= 700: 2^k (expm1(r) + 1) - 1 with |r| <= ln(2) / 2."""
+        magic = self.constant(1.5 * 2.0**52)  # adding it rounds to an integer, left in the lowest bits
+        shifted = self.fma(x, self.constant(1 / math.log(2)), magic)
+        k = self.b.fsub(shifted, magic)
+        r = self.fma(k, self.constant(-LN2_HIGH), x)
+        r = self.fma(k, self.constant(-LN2_LOW), r)
+        series = [1 / math.factorial(n) for n in range(14, 1, -1)]
+        q = self.fma(self.b.fmul(r, r), self.polynomial(r, series), r)
+        ints = ir.VectorType(I64, self.lanes)
+        bits = self.b.add(self.b.bitcast(shifted, ints), ir.Constant(ints, [1023] * self.lanes))
+        power = self.b.bitcast(self.b.shl(bits, ir.Constant(ints, [52] * self.lanes)), self.type)
+        return self.fma(power, q, self.b.fsub(power, self.constant(1.0)))
+
+    def positive(self, x):
+        return self.b.select(self.b.fcmp_ordered(">", x, self.constant(0.0)), self.constant(1.0), self.constant(0.0))
+
+    def relu(self, x):
+        return self.b.select(self.b.fcmp_ordered("<=", x, self.constant(0.0)), self.constant(0.0), x)
+
+    def sigmoid(self, x):
+        half = self.constant(0.5)
+        return self.fma(self.tanh(self.b.fmul(x, half)), half, half)
+
+    def operation(self, op: str) -> Callable:
+        """The instruction for an operation of the equations."""
+        return {
+            "add": self.b.fadd,
+            "sub": self.b.fsub,
+            "mul": self.b.fmul,
+            "neg": self.b.fneg,
+            "tanh": self.tanh,
+            "sigmoid": self.sigmoid,
+            "relu": self.relu,
+            "positive": self.positive,
+        }[op]
+
+
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+TANH_P = [
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+]
+TANH_Q = [1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03]
