@@ -63,12 +63,13 @@ class Optimizer:
             checks.shape(a, name, flat.shape, "the shape of flat")
             checks.same_dtype(a, name, flat.dtype, "flat")
         lr, scratch = self.rate, np.empty((2, min(BLOCK, flat.size)), flat.dtype)
-        for start in range(0, flat.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            p = flat[block]
-            g, d = scratch[:, : p.size]
-            g[:] = gradient[block]
-            self.apply(p, g, d, {name: a[block] for name, a in self.arrays.items()}, lr)
+        with np.errstate(over="ignore", invalid="ignore"):  # too high a rate shows in the next loss
+            for start in range(0, flat.size, BLOCK):
+                block = slice(start, start + BLOCK)
+                p = flat[block]
+                g, d = scratch[:, : p.size]
+                g[:] = gradient[block]
+                self.apply(p, g, d, {name: a[block] for name, a in self.arrays.items()}, lr)
         self.steps += 1
 
     def describe(self) -> dict:

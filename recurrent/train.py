@@ -114,7 +114,7 @@ def fit(
                     with interrupt.at_once():
                         _validate(model, validation, loss, metric, update, history)
                     worse += 1
-                    if history.best[0] == update:
+                    if history.best is not None and history.best[0] == update:
                         worse = 0
                         best = model.flat.copy() if keep_best else None
                 report(history, int(np.prod(y.shape[:-1])))
@@ -169,7 +169,7 @@ def _validate(model, batches, loss, metric, update, history) -> None:
     value, *others = _means(model, batches, *functions)
     history.validation.append((update, value))
     history.metrics += [(update, v) for v in others]
-    if history.best is None or value < history.best[1] or math.isnan(history.best[1]):
+    if not math.isnan(value) and (history.best is None or value < history.best[1]):
         history.best = update, value
 
 
