@@ -1,0 +1,174 @@
+"""One function is a cell: cells that only the tests know run forward and backward, compiled, like the built-in ones."""
+
+import numpy as np
+import pytest
+from checker import assert_gradients, complex_step
+from conformance import blocks, conformance
+from strategies import Case
+from tolerance import assert_close, assert_same_bits
+
+from recurrent.cells import CELLS, cell
+from recurrent.cells.equations import relu, sigmoid, tanh
+from recurrent.engine import Engine
+
+pytestmark = pytest.mark.reference
+
+
+@cell("peephole_test", gates="i f g o", states="h c", parameters="p_i p_f p_o", register=False)
+def peephole(x, h, previous, p):
+    """Gers and Schmidhuber, 2000: i and f look at the old c, o at the new one."""
+    i = sigmoid(x.i + h.i + p.p_i * previous.c)
+    f = sigmoid(x.f + h.f + p.p_f * previous.c)
+    g = tanh(x.g + h.g)
+    c = f * previous.c + i * g
+    o = sigmoid(x.o + h.o + p.p_o * c)
+    return dict(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))
+
+
+@cell("split_test", gates="a b", states="h", register=False)
+def split(x, h, previous):
+    """Every gate's x part and h part are used apart, as in a multiplicative cell."""
+    a = tanh(x.a * h.a)
+    b = sigmoid(x.b) * h.b
+    return dict(a=a, b=b, h=a - relu(b) + 0.5 * previous.h)
+
+
+@cell("input_gates_test", gates="z n", states="h", register=False)
+def input_gates(x, h, previous):
+    """minGRU: gates see x only, so that W_hh has no rows."""
+    z, n = sigmoid(x.z), tanh(x.n)
+    return dict(z=z, n=n, h=(1 - z) * previous.h + z * n)
+
+
+@cell("three_states_test", gates="i f", states="h c m", parameters="w", register=False)
+def three_states(x, h, previous, p):
+    """Three states and a gate of which only one part is shared; a gate equal to a state."""
+    i = tanh(x.i + h.i)
+    f = sigmoid(x.f + h.f - previous.m)
+    c = f * previous.c + i
+    m = p.w * previous.m + f * i
+    return dict(i=i, f=f, c=c, m=m, h=tanh(c) * m)
+
+
+@cell("gate_is_state_test", gates="n", states="h", register=False)
+def gate_is_state(x, h, previous):
+    """The gate is the new state under another name."""
+    n = tanh(x.n + h.n)
+    return dict(n=n, h=n)
+
+
+OWN = [peephole, split, input_gates, three_states, gate_is_state]
+
+
+@pytest.fixture(scope="module", params=OWN, ids=[c.name for c in OWN])
+def own(request):
+    return Engine(request.param)
+
+
+@pytest.mark.parametrize(
+    "case", [Case(T=3, N=3, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3)], ids=["full", "ragged"]
+)
+def test_gradients_of_a_cell_of_ones_own(own, case):
+    p = case.build(own)
+    assert_gradients(p.gradients(), complex_step(p), p)
+
+
+@pytest.mark.parametrize("H", [1, 15, 17, 33])
+def test_a_cell_of_ones_own_equals_its_interpretation(own, dtype, H):
+    p = Case(T=3, N=7, D=5, H=H, dtype=dtype).build(own)
+    y, final, tape = p.forward(record=True)
+    their_y, their_final, their_tape = p.forward(own.reference, record=True)
+    assert_close(y, their_y, p.terms, max(1.0, np.abs(their_y).max()))
+    for a, b in zip(final, their_final, strict=True):
+        assert_close(a, b, p.terms, max(1.0, np.abs(b).max()))
+    assert set(tape.gates) == set(own.cell.gates)
+    for name, a in tape.gates.items():
+        assert_close(a, their_tape.gates[name], p.terms, max(1.0, np.abs(a).max()), name)
+    assert_gradients(p.gradients(), p.gradients(own.reference), p)
+
+
+def test_rows_of_a_cell_of_ones_own_are_independent(own, dtype):
+    p = Case(T=4, N=9, D=5, H=17, dtype=dtype).build(own)
+    y = p.forward()[0]
+    for n in range(9):
+        alone = p.forward(x=p.x[:, n : n + 1], state=own.State(*[s[n : n + 1] for s in p.state]))[0]
+        assert_same_bits(alone[:, 0], y[:, n])
+
+
+def test_test_cells_are_not_registered():
+    assert not {c.name for c in OWN} & set(CELLS)
+
+
+def test_peephole_equals_onnx_data():
+    """ONNX's conformance case with peepholes: P holds i, o, f."""
+    _, _, inputs, expected = conformance()["test_lstm_with_peepholes"]
+    order = [0, 2, 3, 1]
+    W, R, b, P = (inputs[n][0] for n in ("W", "R", "B", "P"))
+    p_i, p_o, p_f = P.reshape(3, -1)
+    engine = Engine(peephole)
+    params = engine.Params(*[blocks(a, order) for a in (W, R, *b.reshape(2, -1))], p_i, p_f, p_o)
+    state = engine.State(inputs["initial_h"][0], inputs["initial_c"][0])
+    final = engine.forward(inputs["X"], params, state, inputs["sequence_lens"])[1]
+    assert_close(final.h, expected["Y_h"][0], W.shape[1] + 4 * R.shape[1], 1.0)
+
+
+def test_shared_sums_take_one_accumulator():
+    """The LSTM has one dot product a gate; the GRU's candidate is the one gate that is kept in two parts."""
+    assert [a.gate for a in CELLS["lstm"].accumulators] == ["i", "f", "g", "o"]
+    assert [(a.gate, a.x, a.h) for a in CELLS["gru"].accumulators] == [
+        ("r", True, True),
+        ("z", True, True),
+        ("n", True, False),
+        ("n", False, True),
+    ]
+    assert [(a.gate, a.x, a.h) for a in split.accumulators] == [
+        ("a", True, False),
+        ("b", True, False),
+        ("a", False, True),
+        ("b", False, True),
+    ]
+
+
+def test_equal_equations_have_equal_digests():
+    def make(slope):
+        @cell("digest_test", gates="n", states="h", register=False)
+        def c(x, h, previous):
+            return dict(n=tanh(x.n + h.n), h=slope * previous.h + tanh(x.n + h.n))
+
+        return c
+
+    assert make(0.5).digest == make(0.5).digest
+    assert make(0.5).digest != make(0.25).digest
+    assert len({c.digest for c in (*CELLS.values(), *OWN)}) == len(CELLS) + len(OWN)
+
+
+def test_equations_that_cannot_be_traced_say_why():
+    with pytest.raises(TypeError, match="cannot branch on a value"):
+
+        @cell("branch_test", gates="n", states="h", register=False)
+        def branch(x, h, previous):
+            return dict(n=x.n, h=x.n if x.n else h.n)
+
+    with pytest.raises(ValueError, match="must return a value for h"):
+
+        @cell("missing_test", gates="n", states="h", register=False)
+        def missing(x, h, previous):
+            return dict(n=x.n + h.n)
+
+    with pytest.raises(TypeError, match="units' scalars and numbers, got str"):
+
+        @cell("type_test", gates="n", states="h", register=False)
+        def wrong(x, h, previous):
+            return dict(n=x.n + h.n, h=x.n * "2")
+
+
+def test_the_graph_of_a_unit_is_connected(engine):
+    """Every gate and state is a node under its own name, every edge joins nodes, arguments come first."""
+    g = engine.cell.graph()
+    ids = [n.id for n in g.nodes]
+    assert len(set(ids)) == len(ids)
+    assert {*engine.cell.gates, *engine.cell.states} <= set(ids)
+    for e in g.edges:
+        assert {e.source, e.target} <= set(ids), e
+        assert e.delay or ids.index(e.source) < ids.index(e.target), e
+    assert sum(n.kind == "sum" for n in g.nodes) == len(engine.cell.accumulators)

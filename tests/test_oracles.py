@@ -1,0 +1,142 @@
+"""Two more outside oracles: ONNX Runtime for the forward pass, JAX for gradients in float64."""
+
+import numpy as np
+import pytest
+from checker import assert_gradients
+from conformance import blocks, conformance
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Case, cases, named
+from tolerance import assert_close
+
+import recurrent
+
+# Blocks of our rows in ONNX's order: LSTM i o f c, GRU z r h.
+ONNX = {
+    "rnn": ("RNN", [0], {}),
+    "rnn_relu": ("RNN", [0], {"activations": ["Relu"]}),
+    "lstm": ("LSTM", [0, 3, 1, 2], {}),
+    "gru": ("GRU", [1, 0, 2], {"linear_before_reset": 1}),
+}
+
+
+def onnx_run(name, x, params, state, lengths, direction):
+    onnx = pytest.importorskip("onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]")
+    runtime = pytest.importorskip("onnxruntime", reason="this oracle is onnxruntime: pip install recurrent-engine[test]")
+    op, order, attributes = ONNX[name]
+    W, R, wb, rb = (blocks(a, order)[None] for a in params)
+    feeds = {"X": x, "W": W, "R": R, "B": np.concatenate([wb, rb], axis=1), "lens": None}
+    if lengths is not None:
+        feeds["lens"] = lengths.astype(np.int32)
+    feeds |= {f"initial_{s}": a[None] for s, a in (state._asdict() if state else {}).items()}
+    outputs = ["Y", "Y_h", "Y_c"][: 3 if op == "LSTM" else 2]
+    inputs = [n if feeds[n] is not None else "" for n in feeds]
+    feeds = {n: a for n, a in feeds.items() if a is not None}
+    helper, kind = onnx.helper, onnx.TensorProto
+    node = helper.make_node(op, inputs, outputs, hidden_size=params.W_hh.shape[1], direction=direction, **attributes)
+    graph = helper.make_graph(
+        [node],
+        name,
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()],
+        [helper.make_tensor_value_info(n, kind.FLOAT, None) for n in outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    y, *final = session.run(None, feeds)
+    return y[:, 0], [s[0] for s in final]
+
+
+@given(st.data())
+def test_forward_equals_onnxruntime(engine, data):
+    if engine.name not in ONNX:
+        pytest.skip(f"ONNX has no {engine.name}")
+    p = data.draw(cases("float32")).build(engine)
+    if p.lengths is not None and p.case.reverse:
+        p.lengths = np.maximum(p.lengths, 1)  # ONNX Runtime leaves a reversed sequence of length 0 undefined
+    y, final, _ = p.forward()
+    direction = "reverse" if p.case.reverse else "forward"
+    their_y, their_final = onnx_run(engine.name, p.x, p.params, p.state, p.lengths, direction)
+    size = max(1.0, np.abs(their_y).max())
+    assert_close(y, their_y, p.terms, size, f"y in {p.case}")
+    full = np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0  # ORT returns zeros, not the initial state
+    for a, b in zip(final, their_final, strict=True):
+        assert_close(a[full], b[full], p.terms, max(1.0, np.abs(b).max()), f"final state in {p.case}")
+
+
+def test_onnx_conformance_data():
+    """The LSTM and RNN cases; the GRU there resets before the product, and the peepholes are in test_equations.py."""
+    seen = set()
+    for name, (op, attributes, inputs, expected) in conformance().items():
+        if op not in ("LSTM", "RNN") or "P" in inputs:
+            continue
+        engine, order = (recurrent.lstm, [0, 2, 3, 1]) if op == "LSTM" else (recurrent.rnn, [0])
+        batch_first = attributes.get("layout", 0) == 1
+        x = inputs["X"].swapaxes(0, 1) if batch_first else inputs["X"]
+        W, R = inputs["W"], inputs["R"]
+        b = inputs.get("B", np.zeros((len(W), 2 * W.shape[1]), np.float32)).reshape(len(W), 2, -1)
+        directions = {b"reverse": [True], b"bidirectional": [False, True]}.get(attributes.get("direction"), [False])
+        runs = []
+        for k, reverse in enumerate(directions):
+            params = engine.Params(*[blocks(a, order) for a in (W[k], R[k], *b[k])])
+            runs.append(engine.forward(x, params, reverse=reverse))
+        produced = {"Y": np.stack([y for y, _, _ in runs], 1)}
+        produced |= {f"Y_{s}": np.stack([getattr(final, s) for _, final, _ in runs]) for s in engine.State._fields}
+        for output, theirs in expected.items():
+            mine = np.moveaxis(produced[output], -2, 0) if batch_first else produced[output]
+            assert_close(mine, theirs, x.shape[0] * (x.shape[2] + 4 * R.shape[2]), 1.0, f"{output} of {name}")
+        seen.add(name)
+    assert {"test_lstm_defaults", "test_lstm_with_initial_bias", "test_simple_rnn_defaults", "test_rnn_seq_length"} <= seen
+
+
+def jax_steps():
+    jax = pytest.importorskip("jax", reason="this oracle is jax: pip install recurrent-engine[peers]")
+    jnp, sigmoid = jax.numpy, jax.nn.sigmoid
+
+    def both(x, h, p):
+        return p[0] @ x + p[2], p[1] @ h + p[3]
+
+    def vanilla(f):
+        return lambda x, s, p: (f(sum(both(x, s[0], p))),)
+
+    def lstm(x, s, p):
+        i, f, g, o = jnp.split(sum(both(x, s[0], p)), 4)
+        c = sigmoid(f) * s[1] + sigmoid(i) * jnp.tanh(g)
+        return sigmoid(o) * jnp.tanh(c), c
+
+    def gru(x, s, p):
+        (xr, xz, xn), (hr, hz, hn) = (jnp.split(a, 3) for a in both(x, s[0], p))
+        z = sigmoid(xz + hz)
+        return ((1 - z) * jnp.tanh(xn + sigmoid(xr + hr) * hn) + z * s[0],)
+
+    return {"rnn": vanilla(jnp.tanh), "rnn_relu": vanilla(jax.nn.relu), "lstm": lstm, "gru": gru}
+
+
+@pytest.mark.parametrize(
+    "case", [Case(T=4, N=2, D=4, H=17), Case(T=4, N=3, D=3, H=5, ragged=True, seed=5)], ids=["full", "ragged"]
+)
+def test_gradients_equal_jax(engine, case):
+    steps = jax_steps()
+    import jax
+
+    if engine.name not in steps:
+        pytest.skip(f"no JAX formula of {engine.name} is written here")
+    p, step = case.build(engine), jax.jit(steps[engine.name])
+    lengths = np.full(case.N, case.T) if p.lengths is None else p.lengths
+
+    def loss(x, params, state):
+        total = 0.0
+        for n in range(case.N):
+            s = tuple(a[n] for a in state)
+            for t in range(lengths[n]):
+                s = step(x[t, n], s, params)
+                total += (p.dy[t, n] * s[0]).sum()
+            total += sum((w[n] * a).sum() for w, a in zip(p.dstate, s, strict=True))
+        return total
+
+    with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
+        arguments = [jax.tree.map(jax.numpy.asarray, a) for a in (p.x, tuple(p.params), tuple(p.state))]
+        dx, dparams, d_initial = jax.grad(loss, argnums=(0, 1, 2))(*arguments)
+    theirs = named(np.asarray(dx), engine.Params(*map(np.asarray, dparams)), engine.State(*map(np.asarray, d_initial)))
+    assert_gradients(p.gradients(), theirs, p)
