@@ -50,9 +50,11 @@ class Tape:
     @property
     def gates(self) -> dict[str, np.ndarray]:
         """Each gate's value at every step, by name."""
-        saved = {name: k for k, (name, _) in enumerate(self.cell.backward.saved)}
-        states = self.states
-        return {g: self.public(self.saved_rows[:, saved[g]]) if g in saved else states[g] for g in self.cell.gates}
+        # By node, not by name: a gate may be a new state under another name.
+        named = {self.cell.values[s]: a for s, a in self.states.items()}
+        saved = {e: k for k, (_, e) in enumerate(self.cell.backward.saved)}
+        nodes = {g: self.cell.values[g] for g in self.cell.gates}
+        return {g: named[e] if e in named else self.public(self.saved_rows[:, saved[e]]) for g, e in nodes.items()}
 
     def __getattr__(self, name):
         if name != "cell" and name in self.cell.states:
