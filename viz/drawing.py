@@ -1,0 +1,74 @@
+"""A picture as DOT text, able to show and save itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from . import dot, render, svg
+
+FORMATS = ("svg", "png", "pdf", "gv", "html")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the views return. `source` is always there; the other forms need a Graphviz (`viz.render`)."""
+
+    source: str
+    title: str = ""
+    description: str = ""
+    size: dot.Point = (0.0, 0.0)  # in points
+
+    @classmethod
+    def of(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
+        """A drawing of pinned items."""
+        source, size = dot.digraph(title, items)
+        return cls(source, title, description, size)
+
+    def pipe(self, format: str = "svg", engine: str | None = None) -> bytes:
+        """The picture as bytes of one of svg, png, pdf, gv, html.
+
+        Raises ValueError for another format, `viz.RenderError` where there is no renderer.
+        """
+        if format not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        if format == "gv":
+            return self.source.encode()
+        if format == "html":
+            return self._page(engine).encode()
+        raw = render.run(self.source, format, engine, self.size)
+        if format == "svg":
+            prefix = "fig-" + hashlib.sha256(self.source.encode()).hexdigest()[:8]
+            return svg.polish(raw.decode(), prefix, self.title, self.description).encode()
+        return raw
+
+    def svg(self, engine: str | None = None) -> str:
+        """The picture as an SVG element."""
+        return self.pipe("svg", engine).decode()
+
+    def save(self, path: str | Path, engine: str | None = None) -> Path:
+        """Write the picture; the name's ending says how: .svg, .png, .pdf, .gv or .html. Returns the path."""
+        path = Path(path)
+        format = path.suffix.lower().lstrip(".")
+        if format not in FORMATS:
+            raise ValueError(f"the file's name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
+        path.write_bytes(self.pipe(format, engine))
+        return path
+
+    def _page(self, engine):
+        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self.title)}</title>'
+        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{self.svg(engine)}</body></html>\n'
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        bundle = {"text/plain": repr(self)}
+        try:
+            bundle["image/svg+xml"] = self.svg()
+        except render.RenderError as error:
+            bundle["text/plain"] += f"\n{error}"
+        return bundle
+
+    def __repr__(self):
+        return f"<Drawing: {self.title}; {self.description}>"
+

@@ -1,0 +1,100 @@
+"""A small layered layout: columns from left to right by depth, few crossings, straight lines where possible.
+
+Made for the inside of one unit (a dozen operations), so it tries every order of the sources where there are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+Edge = tuple[str, str]
+
+
+class Layout:
+    """Where each node goes: `columns[k]` lists the nodes of column k from the top, `y[node]` is its height.
+
+    An edge that spans several columns passes them through dummies, `path[edge]`: its nodes and dummies in order.
+    """
+
+    def __init__(self, columns, y, path):
+        self.columns, self.y, self.path = columns, y, path
+
+
+def layout(sources: Sequence[str], nodes: Sequence[str], edges: Sequence[Edge], heights: dict, top: set, gap: float) -> Layout:
+    """Lay out `sources` in column 0 and `nodes` (each after its inputs) to their right.
+
+    `heights`: of each node in points. `gap`: between neighbours of a column. Nodes of `top` want nothing above them.
+    """
+    inputs = {n: [a for a, b in edges if b == n] for n in nodes}
+    level = dict.fromkeys(sources, 0)
+    for n in nodes:
+        level[n] = 1 + max((level[a] for a in inputs[n]), default=0)
+    path = {}
+    for a, b in edges:
+        between = [f"{a}>{b}@{k}" for k in range(level[a] + 1, level[b])]
+        level |= {d: level[a] + 1 + k for k, d in enumerate(between)}
+        path[a, b] = (a, *between, b)
+    steps = {(p, q) for chain in path.values() for p, q in zip(chain, chain[1:], strict=False)}
+    before = {n: sorted(p for p, q in steps if q == n) for n in level}
+    orders = permutations(sources) if len(sources) <= 5 else [tuple(sources)]
+    candidates = [_arrange(order, level, before, top) for order in orders]
+    columns = min(candidates, key=lambda c: _cost(c, steps, top))
+    return Layout(columns, _heights(columns, before, heights, gap), path)
+
+
+def _arrange(order, level, before, top):
+    """Columns for an order of the sources: each next column by the mean place of its inputs."""
+    place = {n: k for k, n in enumerate(order)}
+    columns = [list(order)]
+    members = {}
+    for n, k in level.items():
+        members.setdefault(k, []).append(n)
+    for k in range(1, max(level.values()) + 1):
+        mean = {n: sum(place[p] for p in before[n]) / len(before[n]) if before[n] else -1 for n in members[k]}
+        column = sorted(members[k], key=lambda n: (mean[n], n not in top, members[k].index(n)))
+        # Places keep the scale of the column before, so that means stay comparable.
+        for rank, n in enumerate(column):
+            place[n] = mean[n] + rank * 1e-3
+        columns.append(column)
+    return columns
+
+
+def _cost(columns, steps, top):
+    """Crossings first, then what lies above nodes that want the top."""
+    rank = {n: (k, r) for k, column in enumerate(columns) for r, n in enumerate(column)}
+    pairs = [(rank[p], rank[q]) for p, q in steps]
+    crossings = sum(a[0] == c[0] and a[1] < c[1] and b[1] > d[1] for a, b in pairs for c, d in pairs)
+    return crossings + sum(rank[n][1] for n in top)
+
+
+def _heights(columns, before, heights, gap):
+    y, at = {}, 0.0
+    for n in columns[0]:
+        at -= heights[n] / 2
+        y[n] = at
+        at -= heights[n] / 2 + gap
+    for column in columns[1:]:
+        wish = [sum(y[p] for p in before[n]) / len(before[n]) if before[n] else 0.0 for n in column]
+        apart = [0.0]
+        for a, b in zip(column, column[1:], strict=False):
+            apart.append(apart[-1] + heights.get(a, 0) / 2 + heights.get(b, 0) / 2 + gap)
+        weights = [1.0 if n in heights else 4.0 for n in column]  # a passing line stays straight rather than a node in place
+        for n, v, offset in zip(column, _falling([w + o for w, o in zip(wish, apart, strict=True)], weights), apart, strict=True):
+            y[n] = v - offset
+    return y
+
+
+def _falling(wish, weights):
+    """The falling sequence nearest to `wish` in weighted squares (pool adjacent violators).
+
+    >>> _falling([3.0, 1.0, 2.0], [1.0, 1.0, 1.0])
+    [3.0, 1.5, 1.5]
+    """
+    blocks = []
+    for v, w in zip(wish, weights, strict=True):
+        blocks.append([v, w, 1])
+        while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
+            (v1, w1, n1), (v2, w2, n2) = blocks[-2], blocks.pop()
+            blocks[-1] = [(v1 * w1 + v2 * w2) / (w1 + w2), w1 + w2, n1 + n2]
+    return [v for v, _, n in blocks for _ in range(n)]

@@ -1,0 +1,104 @@
+"""The one colour table: every view takes its colours, scales and human names from here.
+
+Categories are Okabe-Ito's, signed values blue - grey - brown, magnitudes cividis: all safe for colour-blind eyes.
+"""
+
+from __future__ import annotations
+
+import math
+
+INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
+STATES = {"h": "#0072B2", "c": "#D55E00"}
+OTHER_STATES = ("#009E73", "#7A5195")
+OPERATION, CUT = "#FFD1DC", "#B91C1C"
+UNIT = ("#F0F9F1", "#7CB890")  # fill, border
+FACTS = ("#FFFBEB", "#E5C76B")
+X_GROUP, H_GROUP = ("#EFF6FF", "#93C5FD"), ("#EEF5FB", "#8FBBDD")
+WINDOWS = (("#F0F9FF", "#7DD3FC"), ("#FEFCE8", "#EAB308"))
+LAYERS = {
+    "input": ("#DBEAFE", "#5B8DB8"),
+    "output": ("#FDE68A", "#D4A20A"),
+    "Embedding": ("#E0E7FF", "#818CF8"),
+    "Linear": ("#FCE7F3", "#F472B6"),
+    "Dropout": ("#F1F5F9", "#94A3B8"),
+    "recurrent": ("#DCFCE7", "#16A34A"),
+}
+OTHER_LAYER = ("#F8FAFC", "#94A3B8")
+
+GATES = {  # letter: human name, colour; the text on them is black
+    "i": ("input gate", "#56B4E9"),
+    "f": ("forget gate", "#F0E442"),
+    "g": ("candidate", "#E69F00"),
+    "o": ("output gate", "#CC79A7"),
+    "r": ("reset gate", "#56B4E9"),
+    "z": ("update gate", "#F0E442"),
+    "n": ("candidate", "#E69F00"),
+    "h": ("the neuron", "#E69F00"),
+}
+OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
+
+SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
+SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")  # a line near 0 must still show on white
+CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838")
+
+
+def gate(name: str, index: int) -> tuple[str, str]:
+    """Human name and colour of gate number `index` of a cell; an unknown name is shown as it is."""
+    return GATES.get(name, (name, OTHER_GATES[index % len(OTHER_GATES)]))
+
+
+def state(name: str, index: int) -> str:
+    """Colour of the wires of a state."""
+    return STATES.get(name, OTHER_STATES[index % len(OTHER_STATES)])
+
+
+def layer(kind: str, recurrent: bool = False) -> tuple[str, str]:
+    """Fill and border of a layer's box."""
+    return LAYERS["recurrent"] if recurrent else LAYERS.get(kind, OTHER_LAYER)
+
+
+def ramp(colours: tuple[str, ...], u: float) -> str:
+    """The colour at 0 <= u <= 1 between evenly spaced ones; NaN is the middle.
+
+    >>> ramp(("#000000", "#ffffff"), 0.5)
+    '#808080'
+    """
+    u = 0.5 if math.isnan(u) else min(max(u, 0.0), 1.0)
+    k = min(int(u * (len(colours) - 1)), len(colours) - 2)
+    part = u * (len(colours) - 1) - k
+    a, b = ([int(c[p : p + 2], 16) for p in (1, 3, 5)] for c in colours[k : k + 2])
+    return "#" + "".join(f"{math.floor(p + (q - p) * part + 0.5):02x}" for p, q in zip(a, b, strict=True))
+
+
+def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
+    """Colour of a value on a scale from -limit to limit.
+
+    >>> signed(0.0, 1.0), signed(-5.0, 1.0)
+    ('#f7f7f7', '#2166ac')
+    """
+    return ramp(colours, 0.5 + 0.5 * v / limit)
+
+
+def on(v: float, limit: float) -> str:
+    """Colour of text on `signed(v, limit)`."""
+    return "#ffffff" if abs(v) > 0.62 * limit else INK
+
+
+def magnitude(v: float, low: float, high: float) -> str:
+    """Colour of a size on a log axis from low to high."""
+    if not v > 0:
+        return CIVIDIS[0]
+    return ramp(CIVIDIS, math.log(v / low) / math.log(high / low))
+
+
+def nice(v: float) -> float:
+    """The smallest of 1, 1.5, 2, 3, 5, 7 times a power of ten that is at least |v|: a limit that people can read.
+
+    >>> nice(0.83), nice(1.2), nice(0.0)
+    (1.0, 1.5, 1.0)
+    """
+    v = abs(v)
+    if not (0 < v < math.inf):
+        return 1.0
+    ten = 10.0 ** math.floor(math.log10(v))
+    return next((float(f"{m * ten:.6g}") for m in (1, 1.5, 2, 3, 5, 7) if m * ten >= v * (1 - 1e-9)), float(f"{10 * ten:.6g}"))

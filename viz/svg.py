@@ -1,0 +1,70 @@
+"""What Graphviz's SVG lacks for a page: tooltips in place of node names, ids of its own, a name and words for those who listen."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+
+def polish(raw: str, prefix: str, title: str, description: str) -> str:
+    """An SVG element ready to stand in a page.
+
+    Every `<title>` is the tooltip instead of the name in the DOT text; ids are `prefix-name`, so that figures do not
+    collide in one page; the width follows the page up to the natural size; `role="img"` with title and description.
+    """
+    ET.register_namespace("", SVG[1:-1])
+    root = ET.fromstring(raw)
+    used: set[str] = set()
+    for group in list(root.iter(SVG + "g")):
+        kind = group.get("class")
+        if kind in ("node", "edge", "cluster"):
+            heading = group.find(SVG + "title")
+            name = "" if heading is None else heading.text or ""
+            if heading is not None:
+                group.remove(heading)
+            _unlink(group)
+            group.set("id", _unique(f"{prefix}-{re.sub(r'[^A-Za-z0-9_.:-]+', '-', name)}", used))
+        elif kind == "graph":
+            group.set("id", f"{prefix}-graph")
+            for heading in group.findall(SVG + "title"):
+                group.remove(heading)
+    for e in root.iter(SVG + "text"):
+        e.set("font-family", FONTS)
+    width, height = (float(root.attrib.pop(k).removesuffix("pt")) for k in ("width", "height"))
+    # In CSS pixels: a figure is as large as its points times 4/3, and shrinks with the page.
+    root.set("width", f"{width * 4 / 3:.0f}")
+    root.set("height", f"{height * 4 / 3:.0f}")
+    root.set("style", "max-width:100%;height:auto")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
+    for position, (tag, words) in enumerate((("title", title), ("desc", description))):
+        e = ET.Element(SVG + tag, {"id": f"{prefix}-{tag}"})
+        e.text = words
+        root.insert(position, e)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _unlink(group):
+    """Replace Graphviz's link around a thing with a tooltip by the thing and a title."""
+    for holder in list(group):
+        link = holder.find(SVG + "a") if holder.tag == SVG + "g" else None
+        if link is not None:
+            place = list(group).index(holder)
+            group.remove(holder)
+            for k, child in enumerate(list(link)):
+                group.insert(place + k, child)
+            heading = ET.Element(SVG + "title")
+            heading.text = link.get(XLINK + "title")
+            group.insert(0, heading)
+
+
+def _unique(id, used):
+    k, candidate = 1, id
+    while candidate in used:
+        k += 1
+        candidate = f"{id}-{k}"
+    used.add(candidate)
+    return candidate

@@ -1,0 +1,77 @@
+"""The stack, folded: one box a layer, shapes on every edge, recurrence as a loop with its delay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import dot, palette, words
+from ..drawing import Drawing
+
+WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
+
+
+def network(model: Any) -> Drawing:
+    """The layers of a model from input (bottom) to output (top): T steps, N sequences.
+
+    Raises TypeError for what has no graph of layers.
+    """
+    if not hasattr(model, "layers") or not hasattr(model, "graph"):
+        raise TypeError(f"network draws a model of layers, got {type(model).__name__}")
+    graph = model.graph()
+    items, place = [], {}
+    for k, node in enumerate(graph.nodes):
+        end = node.kind in ("input", "output")
+        loops = [e for e in graph.edges if e.delay and e.source == node.id]
+        fill, border = palette.layer(node.kind, bool(loops))
+        if end:
+            label, size, tip = node.label, END, f"{node.kind} {words.shape(node.shape)}"
+        else:
+            count = f"{node.parameters:,} parameter{'s' * (node.parameters != 1)}" if node.parameters else "no parameters"
+            tip = f"{node.label}: {count}"
+            label = f"{_short(node.label)}\n{count}"
+            size = (max(WIDE, words.width(label, 11) * 1.15 + 24), TALL)
+        place[node.id] = at = (0.0, k * PITCH)
+        style = "filled" if end else "rounded,filled"
+        shape = "ellipse" if end else "box"
+        items.append(dot.node(node.id, at, size, label, shape=shape, style=style, fill=fill, color=border, penwidth=1.2, tip=tip))
+        if not end:
+            items.append(dot.text((-size[0] / 2 - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
+        items += _loops(node.id, at, size, loops)
+    boxes = {i.name: i.box for i in items if i.kind == "node"}
+    for e in graph.edges:
+        if not e.delay:
+            (x, _), below, above = place[e.source], boxes[e.source][3], boxes[e.target][1]
+            items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
+            items.append(dot.text((x + 10, (below + above) / 2), words.shape(e.shape), 10, anchor="start"))
+    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
+    items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
+    title = f"Network of {len(model.layers)} layer{'s' * (len(model.layers) > 1)}"
+    said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
+    return Drawing.of(title, f"{total}; from input to output: {said}.", items)
+
+
+def _short(label):
+    """A layer as it is written in a program, its option names dropped where they only repeat sizes."""
+    for name in ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim"):
+        label = label.replace(f"{name}=", "")
+    return label
+
+
+def _loops(name, at, size, loops):
+    """One loop a state at the right of the box, each further out."""
+    items = []
+    (x, y), right = at, size[0] / 2
+    for k, e in enumerate(loops):
+        colour = palette.state(e.label, k)
+        out, half = x + right + 26 + 14 * k, 8 + 7 * k
+        points = [(x + right, y + half), (out, y + half), (out, y - half), (x + right, y - half)]
+        tip = f"{e.label} of step t goes to step t + {e.delay}"
+        items.append(dot.wire(name, name, points, radius=6, color=colour, penwidth=1.6, tip=tip))
+    if loops:
+        out = x + right + 26 + 14 * (len(loops) - 1) + 8
+        for k, e in enumerate(loops):
+            colour = palette.state(e.label, k)
+            dy = 6.5 * (len(loops) - 1) - 13 * k
+            note = f"{e.label} {words.shape(e.shape)}, {e.delay} step later"
+            items.append(dot.text((out, y + dy), note, 9, colour, anchor="start"))
+    return items

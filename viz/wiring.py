@@ -1,0 +1,109 @@
+"""What there is to draw of a cell, read from its graph: neurons, operations, states, and which wires connect them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from recurrent.cells import Cell
+
+from . import palette, words
+
+ACTIVATIONS = ("sigmoid", "tanh", "relu")
+SIDES = {"x": "x part", "h": "h part"}
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """One dot product of a unit, with its activation where nothing comes between."""
+
+    id: str
+    gate: str
+    name: str
+    label: str
+    colour: str
+    x: bool  # has a weight for each input
+    h: bool  # has a weight for each unit's h of the step before
+    value: str = ""  # the gate whose value comes out
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on scalars; `gate` where its result is a gate's value."""
+
+    id: str
+    label: str
+    gate: str = ""
+    name: str = ""
+    colour: str = palette.OPERATION
+
+
+@dataclass
+class Wiring:
+    """A unit: `wires` lead between ids of neurons, operations, parameters and `state:NAME`; `loops` from a state to its own
+    use one step later."""
+
+    neurons: list[Neuron]
+    operations: list[Operation]
+    states: tuple[str, ...]
+    parameters: list[str]
+    wires: list[tuple[str, str]]
+    loops: list[tuple[str, str]] = field(default_factory=list)
+
+
+def of(cell: Cell) -> Wiring:
+    """The wiring of one unit of a cell."""
+    graph = cell.graph()
+    kinds = {n.id: n.kind for n in graph.nodes}
+    now = [(e.source, e.target) for e in graph.edges if not e.delay]
+    gates = list(cell.gates)
+    made_by = {s: _producer(cell, s, kinds) for s in cell.states}
+    merged = {}  # activation -> the sum that feeds it alone
+    for n in graph.nodes:
+        feeds = [a for a, b in now if b == n.id]
+        if n.kind in ACTIVATIONS and len(feeds) == 1 and kinds[feeds[0]] == "sum" and sum(a == feeds[0] for a, _ in now) == 1:
+            merged[n.id] = feeds[0]
+    absorbed = {s: a for a, s in merged.items()}
+    neurons, operations, parameters = [], [], []
+    for n in graph.nodes:
+        if n.kind == "sum":
+            gate, side = n.label, n.id.partition(".")[2]
+            name, colour = palette.gate(gate, gates.index(gate))
+            whole = absorbed.get(n.id)
+            label = f"Σ → {words.operation(kinds[whole])}" if whole else "Σ"
+            name += f": {SIDES[side]}" if side else ""
+            x, h = (f"vector:{v}" in [a for a, b in now if b == n.id] for v in "xh")
+            neurons.append(Neuron(whole or n.id, gate, name, label, colour, x, h, gate if whole else ""))
+        elif n.kind == "parameter":
+            parameters.append(n.id)
+        elif n.kind not in ("vector", "previous", "const") and n.id not in merged:
+            label = _label(n, [graph.node(a) for a, b in now if b == n.id])
+            gate = next((g for g in gates if _producer(cell, g, kinds) == n.id and g not in cell.states), "")
+            name, colour = palette.gate(gate, gates.index(gate)) if gate else ("", palette.OPERATION)
+            operations.append(Operation(n.id, label, gate, name, colour))
+    wires = [(made_by[s], f"state:{s}") for s in cell.states if made_by[s]]
+    circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle
+    drawn = {n.id for n in neurons} | {o.id for o in operations} | set(parameters)
+    for a, b in now:
+        if b in drawn and b not in merged and (absorbed.get(a, a) in drawn):
+            wires.append((circle.get(a, absorbed.get(a, a)), b))
+    loops = [(graph.node(a).label, b) for a, b in now if kinds[a] == "previous"]
+    return Wiring(neurons, operations, cell.states, parameters, list(dict.fromkeys(wires)), loops)
+
+
+def _producer(cell, name, kinds):
+    """The node that computes a named value; one node may be several values, or a dot product itself."""
+    same = [n for n, e in cell.values.items() if e is cell.values[name]]
+    for a in cell.accumulators:
+        if a.input is cell.values[name]:
+            candidates = (f"sum:{a.gate}", f"sum:{a.gate}.{'x' if a.x else 'h'}")
+            return next(c for c in candidates if c in kinds)
+    return next((n for n in reversed(same) if n in kinds), "")
+
+
+def _label(node, inputs):
+    """The sign of an operation, a constant of its two inputs written beside it."""
+    sign = words.operation(node.kind)
+    if len(inputs) == 2:
+        first, second = (n.label if n.kind == "const" else "" for n in inputs)
+        return f"{first} {sign} {second}".strip()
+    return sign

@@ -1,0 +1,61 @@
+"""Text on pictures: numbers, Unicode subscripts, and how wide a line of Helvetica is."""
+
+from __future__ import annotations
+
+_WIDTHS = {  # of 1000, Helvetica's
+    "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
+    "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "+<>=~×−±": 584, "FTZΣ": 611, "ABEKPSVXY&": 667, "wCDHNRU": 722,
+    "GOQ": 778, "mM": 833, "%": 889, "W": 944, "…→←↑↓": 1000, "@": 1015, "₀₁₂₃₄₅₆₇₈₉₊₋ₜ": 350,
+}  # fmt: skip
+_WIDTH = {character: width for characters, width in _WIDTHS.items() for character in characters}
+_SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ")
+_SPOKEN = {"sigmoid": "σ", "tanh": "tanh", "relu": "relu", "add": "+", "sub": "−", "mul": "×", "neg": "−", "positive": "> 0"}
+
+
+def sub(name: str, index: int | str) -> str:
+    """A name with an index below the line.
+
+    >>> sub("x", 12), sub("c", "t-1")
+    ('x₁₂', 'cₜ₋₁')
+    """
+    return name + str(index).translate(_SUBSCRIPTS)
+
+
+def signed(v: float, digits: int = 2) -> str:
+    """A value with its sign, as short as a picture wants it.
+
+    >>> signed(-0.456), signed(1234.5), signed(0)
+    ('−0.46', '+1.2e+03', '+0.00')
+    """
+    v = float(v)
+    text = f"{v:+.{digits}f}" if abs(v) < 100 else f"{v:+.1e}"
+    return text.replace("-", "−")
+
+
+def plain(v: float) -> str:
+    """A value without a sign where it has none."""
+    return f"{float(v):.3g}".replace("-", "−")
+
+
+def exact(v: float) -> str:
+    """A value for a tooltip: as many digits as float32 has, in ASCII so that it can be read back."""
+    return f"{float(v):.7g}"
+
+
+def shape(sizes) -> str:
+    """
+    >>> shape(("T", "N", 5)), shape((10,))
+    ('(T, N, 5)', '(10,)')
+    """
+    sizes = tuple(sizes)
+    return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+
+
+def operation(op: str) -> str:
+    """The sign of an operation of a cell's equations; an unknown one is shown by its name."""
+    return _SPOKEN.get(op, op)
+
+
+def width(text: str, size: float) -> float:
+    """Points that the longest line of a text takes at a font size. Unknown characters count 0.6 em."""
+    return max(sum(_WIDTH.get(c, 600) for c in line) for line in text.split("\n")) * size / 1000
