@@ -33,7 +33,7 @@ class Packed:
         h_gates = np.array([cell.h_gates.index(a.gate) for a in cell.accumulators if a.h], np.int64)
         start, per_unit = len(x_gates) * self.D, len(x_gates) * self.D + len(h_gates) * self.H
         self.width = _padded(t, self.H) * A
-        self.panels = np.empty(_padded(t, self.H) * per_unit, W_ih.dtype)
+        self.panels = np.zeros(_padded(t, self.H) * per_unit, W_ih.dtype)
         sequence.pack_gates(t, A, _flat(W_ih), self.D, x_gates, 0, self.H, per_unit, self.panels)
         sequence.pack_gates(t, A, _flat(W_hh), self.H, h_gates, start, self.H, per_unit, self.panels)
         bias = np.zeros((A, _padded(t, self.H)), W_ih.dtype)
@@ -67,11 +67,7 @@ def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
 
 
 def pack_backward(cell: Cell, params):
-    W_hh = params[1]
-    H, t = W_hh.shape[1], target(W_hh.dtype, cell)
-    panels = np.empty(_padded(t, H) * len(W_hh), W_hh.dtype)
-    dense.pack_panels(target(W_hh.dtype), _flat(W_hh), 0, len(W_hh), H, H, 1, panels)
-    return t, panels, per_unit_parameters(params)
+    return target(params.W_hh.dtype, cell), _panels(params.W_hh), per_unit_parameters(params)
 
 
 def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
@@ -83,13 +79,21 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
     )  # fmt: skip
 
 
+def _panels(W) -> np.ndarray:
+    """W (M, K) as the right side of a product over M."""
+    t = target(W.dtype)
+    M, K = W.shape
+    panels = np.zeros(_padded(t, K) * M, W.dtype)
+    dense.pack_rows(t, _flat(W), K, NO_ROWS, 0, M, panels, M)
+    return panels
+
+
 def _through(dy, column, W, out) -> None:
     """out (S, K) = dy (S, ...)[:, column:column + M] W (M, K)."""
     t = target(W.dtype)
     M, K = W.shape
-    panels = np.empty(_padded(t, K) * M, W.dtype)
-    dense.pack_panels(t, _flat(W), 0, M, K, K, 1, panels)
-    dense.product(t, _flat(dy), column, dy[0].size if len(dy) else 0, len(dy), M, panels, K, np.zeros(K, W.dtype), _flat(out))
+    stride = int(np.prod(dy.shape[1:]))
+    dense.product(t, _flat(dy), column, stride, len(dy), M, _panels(W), K, np.zeros(K, W.dtype), _flat(out))
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
@@ -105,26 +109,27 @@ def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
             dense.outer(t, _flat(da), column, M, columns * H, S, _flat(b), b.shape[1], index, _flat(dW[block]))
-            dense.column_sums(_flat(da), column, M, columns * H, S, db[block])
+            dense.column_sums(t, _flat(da), column, M, columns * H, S, db[block])
     for k, dp in enumerate(dparams[4:]):
-        dense.column_sums(_flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
+        dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 
 
 def linear(x, W, b, y) -> None:
     t = target(W.dtype)
     M, K = W.shape
-    panels = np.empty(_padded(t, M) * K, W.dtype)
-    dense.pack_panels(t, _flat(W), 0, K, 1, M, K, panels)
+    panels = np.zeros(_padded(t, M) * K, W.dtype)
+    dense.pack_columns(t, _flat(W), K, M, panels)
     dense.product(t, _flat(x), 0, K, len(x), K, panels, M, b, _flat(y))
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
     S, M = dy.shape
-    dense.outer(target(W.dtype), _flat(dy), 0, M, M, S, _flat(x), W.shape[1], NO_ROWS, _flat(dW))
-    dense.column_sums(_flat(dy), 0, M, M, S, db)
+    t = target(W.dtype)
+    dense.outer(t, _flat(dy), 0, M, M, S, _flat(x), W.shape[1], NO_ROWS, _flat(dW))
+    dense.column_sums(t, _flat(dy), 0, M, M, S, db)
     if dx.size:
         _through(dy, 0, W, dx)
 
 
 def scatter_add(dW, ids, dy) -> None:
-    dense.add_rows(dW, ids.astype(np.int64, copy=False), dy)
+    dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], ids.astype(np.int64, copy=False), _flat(dy))

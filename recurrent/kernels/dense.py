@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import jit
+from .moves import add, copy, spread
 from .tile import at, lanes, outer_tiles, product_tiles, strip_width, wide
 
-ROWS_AT_ONCE = 384  # rows of a sum over rows that are packed together: their panels stay in the second-level cache
+# What a sum over rows packs at a time, so that it stays in the second-level cache.
+ROWS_AT_ONCE = 384
+STRIPS_AT_ONCE = 4
 
 
 @jit
@@ -17,19 +20,29 @@ def padded(target, units):
 
 
 @jit
-def pack_panels(target, w, first, K, k_stride, M, m_stride, panels):
-    """Panels (M / width, K, width) of the matrix w[first + k * k_stride + m * m_stride]; missing columns are zero.
+def pack_rows(target, w, D, rows, first, K, panels, panel_rows):
+    """Rows first ... first + K of w (S, D), or those that `rows` lists, in panels (D / width, panel_rows, width).
 
-    The width is that of a wide tile as long as whole ones fit, then one vector.
+    The width is that of a wide tile as long as whole ones fit, then one vector. Columns past D are left as they are.
     """
+    d = 0
+    while d < D:
+        width = wide(target, 1) if padded(target, D) - d >= wide(target, 1) else lanes(target)
+        for k in range(K):
+            source = rows[first + k] if rows.size else first + k
+            copy(target, at(w, source * D + d), at(panels, d * panel_rows + k * width), min(width, D - d))
+        d += width
+
+
+@jit
+def pack_columns(target, w, K, M, panels):
+    """The transpose of w (M, K) in panels (M / width, K, width). Columns past M are left as they are."""
     m = 0
     while m < M:
         width = wide(target, 1) if padded(target, M) - m >= wide(target, 1) else lanes(target)
-        for block in range(0, K, 16):  # small squares, because one of the two sides is strided
-            for c in range(width):
-                source, place = first + (m + c) * m_stride, m * K + c
-                for k in range(block, min(block + 16, K)):
-                    panels[place + k * width] = w[source + k * k_stride] if m + c < M else 0
+        for k in range(0, K, 16):  # small squares, because one of the two sides is strided
+            for c in range(min(width, M - m)):
+                spread(target, at(w, (m + c) * K + k), at(panels, m * K + k * width + c), width, min(16, K - k))
         m += width
 
 
@@ -44,28 +57,10 @@ def product(target, a, column, stride, S, K, panels, M, bias, out):
 def pack_strips(target, a, column, count, stride, first, K, strips):
     """a[first:first + K, column:column + count] in strips of `strip_width` columns, k-major."""
     width = strip_width(target)
-    for m in range(0, count, width):
-        for k in range(K):
-            source, place = (first + k) * stride + column + m, m * K + k * width
-            for c in range(min(width, count - m)):
-                strips[place + c] = a[source + c]
-
-
-@jit
-def pack_rows(target, b, D, rows, first, K, panels):
-    """b[rows[first:first + K]] (K, D) in panels; an empty `rows` stands for s itself."""
-    d = 0
-    while d < D:
-        width = wide(target, 1) if padded(target, D) - d >= wide(target, 1) else lanes(target)
-        count = min(width, D - d)
-        for k in range(K):
-            source = (rows[first + k] if rows.size else first + k) * D + d
-            place = d * K + k * width
-            for c in range(count):
-                panels[place + c] = b[source + c]
-            for c in range(count, width):
-                panels[place + c] = 0
-        d += width
+    for k in range(K):
+        for m in range(0, count, width):
+            source = (first + k) * stride + column + m
+            copy(target, at(a, source), at(strips, m * K + k * width), min(width, count - m))
 
 
 @jit
@@ -74,31 +69,31 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
 
     a: S rows of `stride` numbers. b: rows of D numbers; an empty `rows` stands for s itself.
     """
-    width, most = strip_width(target), min(S, ROWS_AT_ONCE)
-    strips = np.empty(-(-M // width) * width * most, a.dtype)
-    panels = np.empty(padded(target, D) * most, a.dtype)
+    width, most = strip_width(target) * STRIPS_AT_ONCE, min(S, ROWS_AT_ONCE)
+    strips = np.empty(width * most, a.dtype)
+    panels = np.zeros(padded(target, D) * most, a.dtype)
     for c in range(M * D):
         out[c] = 0
     for first in range(0, S, ROWS_AT_ONCE):
         K = min(ROWS_AT_ONCE, S - first)
-        pack_strips(target, a, column, M, stride, first, K, strips)
-        pack_rows(target, b, D, rows, first, K, panels)
-        outer_tiles(target, M, D, K, at(strips, 0), at(panels, 0), at(out, 0))
+        pack_rows(target, b, D, rows, first, K, panels, most)
+        for m in range(0, M, width):
+            count = min(width, M - m)
+            pack_strips(target, a, column + m, count, stride, first, K, strips)
+            outer_tiles(target, count, D, K, at(strips, 0), at(panels, 0), most, at(out, m * D))
 
 
 @jit
-def column_sums(a, column, count, stride, S, out):
+def column_sums(target, a, column, count, stride, S, out):
     """out[c] = sum over rows s of a[s * stride + column + c], in the order of s."""
     for c in range(count):
         out[c] = 0
     for s in range(S):
-        for c in range(count):
-            out[c] += a[s * stride + column + c]
+        add(target, at(a, s * stride + column), at(out, 0), count)
 
 
 @jit
-def add_rows(dW, ids, dy):
+def add_rows(target, dW, E, ids, dy):
     """dW (V, E)[ids[s]] += dy (S, E)[s], in the order of rows."""
     for s in range(ids.size):
-        for c in range(dW.shape[1]):
-            dW[ids[s], c] += dy[s, c]
+        add(target, at(dy, s * E), at(dW, ids[s] * E), E)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .dense import padded
 from .jit import jit
+from .moves import spread
 from .tile import at, lanes, nowhere, wide
 from .unit import backward_step, flow_tiles, forward_step, project_tiles
 
@@ -12,19 +13,18 @@ from .unit import backward_step, flow_tiles, forward_step, project_tiles
 def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
     """Rows of W (G * H, K) into the panels of the forward step: for each k, unit block and gate of `gates`, its units.
 
-    `start`: numbers a unit takes before these; `per_unit`: all numbers of a unit.
+    `start`: numbers a unit takes before these; `per_unit`: all numbers of a unit. Units past H are left as they are.
     """
     L, G = lanes(target), gates.size
     j = 0
     while j < H:
         width = wide(target, A) if padded(target, H) - j >= wide(target, A) else L
-        for block in range(0, K, 16):  # small squares, because one of the two sides is strided
-            for c in range(width):
-                for g in range(G):
-                    source = (gates[g] * H + j + c) * K
-                    place = j * per_unit + width * start + (c // L) * G * L + g * L + c % L
-                    for k in range(block, min(block + 16, K)):
-                        panels[place + k * width * G] = W[source + k] if j + c < H else 0
+        place = j * per_unit + width * start
+        for k in range(0, K, 16):  # small squares, because one of the two sides is strided
+            for g in range(G):
+                for c in range(min(width, H - j)):
+                    to = at(panels, place + k * width * G + (c // L) * G * L + g * L + c % L)
+                    spread(target, at(W, (gates[g] * H + j + c) * K + k), to, width * G, min(16, K - k))
         j += width
 
 
