@@ -350,22 +350,33 @@ def adding_problem(T, N, rng):
     return x, y
 
 
-def learn_to_add(T, H, updates, seed=0):
-    """Mean squared error on sequences that were not seen."""
-    rng = np.random.default_rng(seed)
-    model = Sequential(LSTM(2, H), Linear(H, 1), rng=seed)
+def learn_to_add(T, updates, rate, H=32):
+    """Mean squared error on sequences that were not seen, and that of the best constant answer.
+
+    Biases as by Tallec and Ollivier ("Can recurrent neural networks warp time?", 2018): units whose memory lasts from 1 to
+    T steps. With PyTorch's initial biases memory fades as 0.5^t and the loss stays on its first plateau for long.
+    """
+    rng = np.random.default_rng(0)
+    model = Sequential(LSTM(2, H), Linear(H, 1), rng=0)
+    memory = np.log(rng.uniform(1, T - 1, H))
+    bias = model.parameters["0.bias_ih_l0"]
+    bias[:H], bias[H : 2 * H] = -memory, memory
     train, test = (adding_problem(T, N, rng) for N in (4000, 500))
-    batches, validation = (Batches(*data, 50, rng=rng, per_sequence=True) for data in (train, test))
+    batches, held_out = (Batches(*data, 50, rng=rng, per_sequence=True) for data in (train, test))
     loss = at_last_step(mean_squared_error)
-    history = fit(
-        model,
-        batches,
-        loss,
-        optim.Adam(1e-2),
-        updates=updates,
-        validation=validation,
-        validate_every=100,
-        clip_norm=1.0,
-        progress=False,
-    )
-    return history.best[1], history
+    fit(model, batches, loss, optim.Adam(rate), updates=updates, clip_norm=1.0, progress=False)
+    return evaluate(model, held_out, loss), test[1].var()
+
+
+def test_an_lstm_learns_to_add_across_a_hundred_steps():
+    """Five seeds gave 0.0001 to 0.0003."""
+    error, constant = learn_to_add(T=100, updates=1000, rate=1e-2)
+    assert constant > 0.15
+    assert error < 0.02
+
+
+@pytest.mark.slow
+def test_an_lstm_learns_to_add_across_five_hundred_steps():
+    error, constant = learn_to_add(T=500, updates=2000, rate=5e-3)
+    assert constant > 0.15
+    assert error < 0.02
