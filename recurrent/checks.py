@@ -29,6 +29,14 @@ def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where
         raise ValueError(f"{where}{name} must be {words} = {expected}, got {a.shape}")
 
 
+def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> None:
+    """Raise unless a kernel can write results like `like` to `a` in place: kernels trust their arguments."""
+    same_dtype(a, name, like.dtype, "the result", where)
+    shape(a, name, like.shape, "the shape of the result", where)
+    if not (a.flags.c_contiguous and a.flags.writeable):
+        raise ValueError(f"{where}{name} must be C-contiguous and writeable: results are written in place")
+
+
 def size(value, name: str, where: str = "") -> int:
     """A positive whole number."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -118,7 +118,7 @@ class Engine:
 
     def check_state(self, state: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
         """State whose arrays have `shape`, or an error that names the one that does not."""
-        if isinstance(state, np.ndarray) or len(state) != len(self.State._fields):
+        if not isinstance(state, (tuple, list)) or len(state) != len(self.State._fields):
             raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays")
         arrays = []
         for s, a in zip(self.State._fields, state, strict=True):
@@ -200,8 +200,12 @@ class Engine:
 
         Returns dx, dparams (the same Params type; written to the arrays of `out` if given) and the gradient with
         respect to the initial state. `totals`, a dict, receives dL/d(state) after every step by name, (T, N, H).
-        The tape is not consumed. Raises ValueError for shapes that do not fit, TypeError for dtypes.
+        The tape is not consumed. Raises ValueError for shapes or a tape that do not fit, TypeError for dtypes.
         """
+        if tape is None:
+            raise ValueError("backward needs a tape: call forward with record=True")
+        if tape.cell is not self.cell:
+            raise ValueError(f"the tape is of {tape.cell.name}, but backward is that of {self.name}")
         layout, params, cell = tape.layout, tape.params, self.cell
         T, N, H = layout.T, layout.N, tape.h_rows.shape[1]
         dtype, S = tape.x.dtype, layout.S
@@ -211,6 +215,9 @@ class Engine:
         dy = checks.array(dy, "dy", self.dtypes)
         checks.same_dtype(dy, "dy", dtype, "x")
         checks.shape(dy, "dy", shape, "(T, N, H)" if tape.batched else "(T, H)")
+        dparams = self.Params(*[np.empty_like(p) for p in params]) if out is None else out
+        for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
+            checks.writeable(a, f"out.{n}", p)
         carry = np.zeros((len(cell.states), N, H), dtype)
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
@@ -222,7 +229,6 @@ class Engine:
         self.kernels.backward(cell, rows, layout.offsets, packed, *buffers, carry, da, total)
         dx = np.empty_like(tape.x)
         self.kernels.gradient_of_input(cell, da, params, dx)
-        dparams = self.Params(*[np.empty_like(p) for p in params]) if out is None else out
         self.kernels.gradient_of_weights(cell, da, tape.x, tape.h_rows, layout.previous, dparams)
         if totals is not None:
             totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})

@@ -140,6 +140,9 @@ class Embedding(Layer):
         """Returns Gradients; ids have none, so `dx` is None."""
         grads = self._gradients(out)
         dW = grads["weight"]
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", dW.dtype, "weight")
+        checks.shape(dy, "dy", (*tape.shape, dW.shape[1]), "the shape of y")
         dW[:] = 0
         kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
         return Gradients(None, grads, None)

@@ -127,9 +127,11 @@ class Sequential:
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         flat = np.empty_like(self.flat) if out is None else out
-        checks.shape(flat, "out", self.flat.shape, "the shape of model.flat")
+        checks.writeable(flat, "out", self.flat)
         grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
         dstate = (None,) * len(self) if dstate is None else dstate
+        if len(dstate) != len(self):
+            raise ValueError(f"dstate must have one entry for each of {len(self)} layers, got {len(dstate)}")
         d_initial = [None] * len(self)
         for k in reversed(range(len(self))):
             layer, totals = self.layers[k], None
