@@ -14,7 +14,7 @@ import numpy as np
 
 from . import checkpoint, checks, optim, sampling
 from .data import Windows
-from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
+from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .losses import softmax_cross_entropy
 from .model import Sequential
 from .text import Vocabulary, streams
@@ -76,6 +76,22 @@ class CharLM:
 
     def __repr__(self):
         return f"CharLM({self.vocabulary!r}, {self.model!r})"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options that built this model and the optimiser it is trained with, by the names of the commands' options."""
+        layers = self.model.layers
+        found = [layer for layer in layers if isinstance(layer, Recurrent)]
+        return {
+            "cell": type(found[0]).__name__.lower(),
+            "layers": len(found),
+            "hidden": found[0].hidden_size,
+            "embedding": layers[0].outputs,
+            "dropout": next((layer.p for layer in layers if isinstance(layer, Dropout)), 0.0),
+            "bytes": self.vocabulary.symbols is None,
+            "optimizer": type(self.optimizer).__name__.lower() if self.optimizer else None,
+            **{name: self.options[name] for name in ("seq", "batch", "validation") if name in self.options},
+        }
 
     def ids(self, text: str | bytes | np.ndarray) -> np.ndarray:
         """Ids (n,) of a text; ids pass through."""

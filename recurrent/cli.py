@@ -1,0 +1,274 @@
+"""The commands: demo, train, sample, eval, info. Exit code 0, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import words
+from .charlm import CELLS, CharLM
+from .optim import OPTIMIZERS
+from .text import Vocabulary, read
+
+# typer has its own copy of click or uses click itself, depending on its version: this finds the right class in both.
+UsageError = typer.BadParameter.__mro__[1]
+
+Cell = StrEnum("Cell", list(CELLS))
+Optimizer = StrEnum("Optimizer", [name.lower() for name in OPTIMIZERS])
+
+MODEL, FILES = "Model (not with --resume)", "Files"
+
+app = typer.Typer(
+    help="Character models that run on CPUs: train one, let it write, measure it, look inside.",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by train or demo.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|DIR|-", help="A text file, a folder of text files, or - for standard input.", show_default=False
+    ),
+]
+
+
+def examples(*lines: str) -> str:
+    """The last paragraph of a --help."""
+    return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
+
+
+def console() -> Console:
+    """Standard output: colours on a terminal, plain text of 80 columns elsewhere."""
+    return Console(highlight=False, markup=False, soft_wrap=False)
+
+
+@app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the model, its history and the pictures.")] = Path("demo"),
+    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Updates of the parameters; fewer are faster.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the initial parameters and the sample.")] = 0,
+) -> int:
+    """Train a 2-layer LSTM on Python's own documentation in about a minute; sample from it; draw it."""
+    from .demo import run
+
+    return run(out, updates, seed, console())
+
+
+@app.command(
+    epilog=examples(
+        "train book.txt",
+        "train notes/ --cell gru --hidden 256 --dropout 0.2 --out notes.safetensors",
+        "train book.txt --epochs 20 --resume",
+        "train - --bytes --updates 500 < data.bin",
+    )
+)
+def train(
+    context: typer.Context,
+    source: Source,
+    cell: Annotated[Cell, typer.Option(help="Recurrent cell.", rich_help_panel=MODEL)] = Cell.lstm,
+    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Recurrent layers.", rich_help_panel=MODEL)] = 2,
+    hidden: Annotated[int, typer.Option(min=1, metavar="N", help="Units in each.", rich_help_panel=MODEL)] = 512,
+    embedding: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Numbers for each character.", rich_help_panel=MODEL)
+    ] = 128,
+    dropout: Annotated[
+        float, typer.Option(min=0, metavar="X", help="Between recurrent layers; below 1.", rich_help_panel=MODEL)
+    ] = 0.0,
+    bytes_: Annotated[bool, typer.Option("--bytes", help="Model bytes instead of characters.", rich_help_panel=MODEL)] = False,
+    seq: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of a window.")] = 50,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Streams side by side.")] = 50,
+    optimizer: Annotated[Optimizer, typer.Option(help="Optimiser.")] = Optimizer.adam,
+    lr: Annotated[float, typer.Option(min=0, metavar="X", help="Learning rate.")] = 2e-3,
+    clip: Annotated[float, typer.Option(min=0, metavar="X", help="Limit of the gradient's norm; 0 for none.")] = 5.0,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the text, those before --resume counted.")] = 10,
+    updates: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates instead of passes.")] = None,
+    validation: Annotated[float, typer.Option(min=0, metavar="X", help="Fraction held out, from the end; below 1.")] = 0.05,
+    validate_every: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates; an epoch if not given.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after so many validations without a best.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of parameters and dropout.")] = 0,
+    out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write.", rich_help_panel=FILES)] = Path(
+        "model.safetensors"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training of --out.", rich_help_panel=FILES)] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.", rich_help_panel=FILES)] = False,
+) -> int:
+    """Train a character model on text; the best one by validation is in --out whenever training ends, and can go on.
+
+    Ctrl-C ends the update that is under way, saves, and says how to go on.
+    """
+    given = {
+        name.strip("_") for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+    settings = dict(
+        cell=cell.value, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, bytes=bytes_
+    )  # of a new model
+    windows = dict(seq=seq, batch=batch, validation=validation, optimizer=optimizer.value)
+    if resume:
+        lm = _resumed(out, settings | windows, given)
+        windows = {name: lm.settings[name] for name in windows}
+        if "lr" in given:
+            lm.optimizer.lr = lr
+    elif out.exists() and not force:
+        raise UsageError(f"{out} exists: go on with it by --resume, or overwrite it by --force")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out: there is no folder {out.absolute().parent}")
+    text, skipped = read(source, raw=bytes_ or (resume and lm.settings["bytes"]))
+    if skipped:
+        print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
+    if not resume:
+        del settings["bytes"]
+        lm = CharLM(Vocabulary.bytes() if bytes_ else Vocabulary.of(text), **settings, rng=seed)
+    unit, V = lm.vocabulary.unit, len(lm.vocabulary)
+    print(
+        f"{len(text):,} {unit}s, {V} different; {lm.model.size:,} parameters; {lm.history.updates:,} updates so far", flush=True
+    )
+    history = lm.train(
+        text,
+        **windows,
+        lr=lr,
+        clip=clip or None,
+        epochs=epochs,
+        updates=updates,
+        validate_every=validate_every,
+        patience=patience,
+        save_to=out,
+        resume=resume,
+    )
+    if history.metrics:
+        best = min(value for _, value in history.metrics)
+        print(f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} (after update {history.best[0]:,})")
+    if history.stopped == "interrupted":
+        again = f"python -m recurrent train {source} --resume --out {out}"
+        _complain(f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
+        return 130
+    print(f"{history.updates:,} updates, stopped: {history.stopped}. The model is in {out}; python -m recurrent sample {out}")
+    return 0
+
+
+def _resumed(path: Path, asked: dict, given: set[str]) -> CharLM:
+    lm = CharLM.load(path)
+    for name, value in lm.settings.items():
+        if name in given and asked[name] != value:
+            raise UsageError(f"--{name} {asked[name]} is not what {path} began with ({value}); leave it out with --resume")
+    if lm.optimizer is None:
+        raise ValueError(f"{path}: saved without its training, nothing to resume")
+    return lm
+
+
+@app.command(
+    epilog=examples(
+        "sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7 --length 500 --seed 1'
+    )
+)
+def sample(
+    model: Model,
+    length: Annotated[int, typer.Option(min=0, metavar="N", help="Characters (bytes of a model of bytes).")] = 2000,
+    prime: Annotated[str, typer.Option(help="Text to go on from; printed too.")] = "",
+    temperature: Annotated[float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")] = None,
+    top_p: Annotated[float | None, typer.Option(metavar="X", help="Draw from the likeliest that reach p together.")] = None,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest.")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same text.", show_default="a new one")] = None,
+) -> int:
+    """Let a model write; text appears as it comes."""
+    lm = CharLM.load(model)
+    try:
+        pieces = lm.sample(length, prime, temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, seed=seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    sys.stdout.write(prime)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    return 0
+
+
+@app.command("eval", epilog=examples("eval model.safetensors other.txt", "eval model.safetensors other.txt --batch 50"))
+def evaluate(
+    model: Model,
+    source: Source,
+    batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pieces read side by side: faster, each begins without context.")
+    ] = 1,
+) -> int:
+    """Bits per character of a text: how well the model predicts each one from all before it."""
+    lm = CharLM.load(model)
+    text, skipped = read(source, raw=lm.settings["bytes"])
+    if skipped:
+        print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
+    bits, unit = lm.bits_per_character(text, batch), lm.vocabulary.unit
+    print(
+        f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
+    )
+    return 0
+
+
+@app.command(epilog=examples("info model.safetensors"))
+def info(model: Model) -> int:
+    """Layers, shapes and parameter counts, and in words what one unit of each layer is."""
+    lm = CharLM.load(model)
+    show, net, V = console(), lm.model, len(lm.vocabulary)
+    table = Table(title=f"{model}: {net.size:,} parameters, {net.dtype.name}, {V} {lm.vocabulary.unit}s", title_justify="left")
+    for name, justify in (("", "right"), ("layer", "left"), ("output", "left"), ("arrays", "left"), ("parameters", "right")):
+        table.add_column(name, justify=justify)
+    width = ""
+    for k, layer in enumerate(net.layers):
+        width = width if layer.outputs is None else str(layer.outputs)
+        arrays = "\n".join(f"{name} {shape}" for name, shape in layer.shapes.items())
+        table.add_row(str(k), type(layer).__name__, f"(T, N, {width})", arrays, f"{layer.size:,}")
+    show.print(table)
+    for k, layer in enumerate(net.layers):
+        show.print(Text.assemble((f"{k} {type(layer).__name__}. ", "bold"), words.unit(net, k)))
+    if lm.history.updates:
+        best = f", best validation {lm.history.best[1]:.4f} nats" if lm.history.best else ""
+        show.print(f"Trained for {lm.history.updates:,} updates with {lm.optimizer!r}{best}.")
+    return 0
+
+
+def _complain(message: str) -> None:
+    print(f"recurrent: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
+    return str(error)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code. A user's mistake is one line on standard error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.stdout.reconfigure(errors="replace")  # a sampled character that the terminal cannot show
+    try:
+        code = typer.main.get_command(app).main(arguments or ["--help"], "python -m recurrent", standalone_mode=False)
+        sys.stdout.flush()
+        return code or 0
+    except typer.BadParameter.__mro__[2] as error:
+        _complain(error.format_message())
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone. The interpreter flushes once more at exit: give it something to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        return 130
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        _complain(_describe(error))
+        return 1

@@ -1,0 +1,61 @@
+"""Layers in words: what one unit of a layer takes, has and gives. Recurrent cells are read from their own description."""
+
+from __future__ import annotations
+
+from .layers import Dropout, Embedding, Layer, Linear, Recurrent
+from .model import Sequential
+
+
+def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
+    """Parameters of one unit: with the two biases of each gate that PyTorch has, and with one bias for each sum."""
+    both = layer.size // layer.hidden_size
+    biases = len(layer.cell.x_gates) + len(layer.cell.h_gates)
+    return both, both - biases + len(layer.cell.accumulators)
+
+
+def unit(model: Sequential, k: int) -> str:
+    """What a unit of layer k is, in sentences."""
+    layer, to = model[k], f"layer {k + 1} ({type(model[k + 1]).__name__})" if k + 1 < len(model) else "the model's output"
+    if isinstance(layer, Recurrent):
+        return _recurrent(layer, to)
+    if isinstance(layer, Embedding):
+        V, E = layer.shapes["weight"]
+        return f"A row of {E:,} numbers for each of {V:,} ids: a one-hot vector times the matrix. The row goes to {to}."
+    if isinstance(layer, Linear):
+        M, K = layer.shapes["weight"]
+        return f"A unit is 1 neuron with {K:,} inputs and a bias, {K + 1:,} parameters. Its number, one of {M:,}, goes to {to}."
+    if isinstance(layer, Dropout):
+        return f"Sets each number to 0 with probability {layer.p:g} in training, never otherwise. No parameters."
+    return _other(layer)
+
+
+def _other(layer: Layer) -> str:
+    return f"{layer.size:,} parameters."
+
+
+def _recurrent(layer: Recurrent, to: str) -> str:
+    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    h, *private = cell.states
+    count = len(cell.gates)
+    neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
+    inputs = []
+    for x, y, total in ((True, True, f"{D:,} + {H:,} = {D + H:,}"), (True, False, f"{D:,}"), (False, True, f"{H:,}")):
+        gates = [g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (x, y)]
+        if gates:
+            who = "each" if count > 1 and len(gates) == count else "it" if count == 1 else " and ".join(gates)
+            sources = [s for s, yes in (("x_t", x), (f"{h} of all {H:,} units one step before", y)) if yes]
+            inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
+    both, one = parameters_of_unit(layer)
+    split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
+    text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace("1 neuron, it with", "1 neuron with")
+    if split:
+        text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
+    products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, H))]
+    biases = len(cell.x_gates) + len(cell.h_gates)
+    own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
+    text += f" It has {' + '.join(products)} weights + {biases} biases{own} = {both:,} parameters"
+    text += f" ({one:,} with one bias for each sum)."
+    text += f" Out of it comes one number a step, its {h}: to {to} and, one step later, to every unit of this layer."
+    if private:
+        text += f" Its {' and '.join(private)} is seen by nobody else: it only returns to the unit itself one step later."
+    return text
