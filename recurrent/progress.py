@@ -28,23 +28,25 @@ class Progress(Silent):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
         self.console = console or Console(stderr=True)
-        self.total, self.start, self.metric = total, start, metric
+        self.total, self.metric, self.history = total, metric, None
         self.bar = None
         if self.console.is_terminal:
+            whole = Column(no_wrap=True)
             self.bar = Bar(
-                MofNCompleteColumn(),
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[words]}"),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                MofNCompleteColumn(table_column=whole),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # gives way on a narrow terminal
+                TextColumn("{task.fields[words]}", table_column=whole),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole),
                 console=self.console,
                 auto_refresh=False,
                 expand=True,
             )
             self.task = self.bar.add_task("", total=total, completed=start, words="")
         self.wait = self.REFRESH[self.bar is None]
-        self.loss, self.steps = None, 0
+        self.loss, self.steps = None, 0  # steps since the last look
         self.began = self.shown = time.perf_counter()
         self.rate = 0.0
 
@@ -54,35 +56,42 @@ class Progress(Silent):
         return self
 
     def __exit__(self, *error):
+        if self.steps:
+            self.show()  # stopped between two looks
         if self.bar:
             self.bar.stop()
 
     def __call__(self, history, steps):
         value = history.losses[-1]
         self.loss = value if self.loss is None else 0.98 * self.loss + 0.02 * value  # a single batch's loss jumps about
+        self.history = history
         self.steps += steps
-        now = time.perf_counter()
-        done = self.start + len(history.losses)
-        if now - self.shown < self.wait and done < self.total:
-            return
-        elapsed = now - self.shown
-        rate = self.steps / max(elapsed, 1e-9)
+        if time.perf_counter() - self.shown >= self.wait or history.updates == self.total:
+            self.show()
+
+    def show(self) -> None:
+        """Bring the line up to date."""
+        now, done = time.perf_counter(), self.history.updates
+        rate = self.steps / max(now - self.shown, 1e-9)
         self.rate = rate if self.rate == 0 or self.bar is None else 0.8 * self.rate + 0.2 * rate
         self.shown, self.steps = now, 0
-        words = self.words(history)
+        words = self.words(self.history)
         if self.bar:
-            self.bar.update(self.task, completed=done, words=words)
-            self.bar.refresh()
+            self.bar.update(self.task, completed=done, words=words, refresh=True)
         else:
-            left = (now - self.began) / len(history.losses) * (self.total - done)
+            left = (now - self.began) / len(self.history.losses) * (self.total - done)
             self.console.print(f"update {done}/{self.total}  {words}  {left:.0f} s left", highlight=False, soft_wrap=True)
 
     def words(self, history) -> str:
         """The numbers of the moment."""
-        parts = [f"loss {self.loss:.4f}"]
+        parts = [f"loss {self.loss:.4g}"]
         if history.validation:
-            parts.append(f"validation {history.validation[-1][1]:.4f}")
+            parts.append(f"held out {history.validation[-1][1]:.4g}")
         if history.metrics:
-            parts.append(f"{self.metric} {history.metrics[-1][1]:.4f}")
+            parts.append(f"{self.metric} {history.metrics[-1][1]:.4g}")
         unit = next((u for u in ((1e6, "M"), (1e3, "k")) if self.rate >= u[0]), (1, ""))
-        return "  ".join([*parts, f"{self.rate / unit[0]:.3g}{unit[1]} steps/s"])
+        parts.append(f"{self.rate / unit[0]:.3g}{unit[1]} steps/s")
+        room = self.console.width - 2 * len(str(self.total)) - 20  # less the count, the time and the least of a bar
+        while self.bar and len(parts) > 2 and len("  ".join(parts)) > room:
+            del parts[1]
+        return "  ".join(parts)

@@ -187,14 +187,20 @@ def test_a_validation_of_nan_is_never_the_best():
     assert model.flat[0] == 2
 
 
-def test_ctrl_c_keeps_the_best():
+def stop_at(last):
+    """A callback that presses Ctrl-C."""
+
     def stop(update, history):
-        if update == 3:
+        if update == last:
             raise KeyboardInterrupt
 
+    return stop
+
+
+def test_ctrl_c_keeps_the_best():
     model, batches = one_weight()
     walk = Walk([2, 1, 3, 0])
-    history = fit(model, batches, mean_squared_error, walk, epochs=4, validation=batches, callback=stop, progress=False)
+    history = fit(model, batches, mean_squared_error, walk, epochs=4, validation=batches, callback=stop_at(3), progress=False)
     assert (history.stopped, history.updates, history.best) == ("interrupted", 3, (2, 1.0))
     assert model.flat[0] == 1
     assert len(history.validation) == 3
@@ -309,9 +315,27 @@ def test_progress_says_what_matters(terminal):
     options = dict(validation=windows, metric=accuracy, progress=console)
     history = fit(character_model(), windows, softmax_cross_entropy, optim.Adam(), **options)
     shown = console.file.getvalue()
-    for word in ("6/6", "loss 1.", f"validation {history.best[1]:.4f}", f"accuracy {history.metrics[0][1]:.4f}", "steps/s"):
+    for word in ("6/6", "loss 1.", f"held out {history.best[1]:.4g}", f"accuracy {history.metrics[0][1]:.4g}", "steps/s"):
         assert word in shown
     assert terminal == ("\x1b" in shown)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_cuts_no_number_short(width):
+    from rich.console import Console
+
+    def bits_per_character(y, targets, lengths=None):
+        return 1.2345
+
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    windows = Windows(*text(), 10)
+    options = dict(validation=windows, metric=bits_per_character, progress=console, updates=1000, callback=stop_at(3))
+    fit(character_model(), windows, softmax_cross_entropy, optim.Adam(), validate_every=1, **options)
+    shown = console.file.getvalue()
+    assert "/1000" in shown
+    assert "steps/s" in shown
+    assert "…" not in shown
+    assert ("bits per character 1.234" in shown) == (width == 80)
 
 
 def test_import_is_quick_and_silent_training_needs_no_rich():
