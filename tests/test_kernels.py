@@ -1,0 +1,103 @@
+"""The compiled kernels' own: every vector width, the approximations of the activations, user's cells in any width."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from tolerance import assert_close, assert_same_bits
+
+from recurrent import cells
+from recurrent.cells.equations import cell, relu, sigmoid, tanh
+from recurrent.engine import Engine
+from recurrent.kernels import compiled
+from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
+
+UNITS = {"avx2": AVX2, "portable": PORTABLE}
+
+
+@pytest.fixture(params=UNITS)
+def narrow(request, monkeypatch):
+    """Kernels compiled for another vector unit than the host's: other lanes, other tiles, with and without an FMA."""
+    made = lru_cache(lambda dtype, cell=None: Target(dtype, UNITS[request.param], cell))
+    monkeypatch.setattr(compiled, "target", made)
+    return made
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("lstm", np.float32), ("gru", np.float64), ("rnn", np.float32)])
+def test_other_vector_units(narrow, name, dtype):
+    engine = Engine(getattr(cells, name))
+    rng = np.random.default_rng(0)
+    T, N, D, H = 4, 9, 5, 19
+    params, x = engine.init(D, H, dtype), rng.standard_normal((T, N, D)).astype(dtype)
+    dy, lengths = rng.standard_normal((T, N, H)).astype(dtype), rng.integers(0, T + 1, N)
+    ours, theirs = [], []
+    for e, results in ((engine, ours), (engine.reference, theirs)):
+        y, state, tape = e.forward(x, params, lengths=lengths, record=True)
+        dx, dparams, d_state = e.backward(dy, tape)
+        results += [y, *state, dx, *dparams, *d_state]
+    for a, b in zip(ours, theirs, strict=True):
+        assert_close(a, b, T * N * (D + 4 * H))
+    alone = engine.forward(x[:, 3:4], params, lengths=lengths[3:4])[0]
+    assert_same_bits(ours[0][:, 3:4], alone)
+
+
+def elementwise(function, x):
+    """function(x) by the kernel: a cell of one unit whose weight is 1 and whose biases are 0."""
+    engine = Engine(cell("elementwise_" + function.__name__, gates="h", states="h", register=False)(
+        lambda a, h, previous: dict(h=function(a.h + h.h))
+    ))  # fmt: skip
+    one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)
+    return engine.forward(x.reshape(1, -1, 1), engine.Params(one, zero, zero[0], zero[0]))[0].ravel()
+
+
+def ulps(actual, exact):
+    """Error in units in the last place of the exact value, which comes in a wider format."""
+    return np.abs((actual.astype(exact.dtype) - exact) / np.spacing(np.abs(exact).astype(actual.dtype)).astype(exact.dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_and_sigmoid_are_within_their_stated_bounds(dtype):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-25, 25, 100_000), rng.standard_normal(100_000), 10.0 ** rng.uniform(-30, 0, 50_000)])
+    x = np.concatenate([x, -x]).astype(dtype)
+    wide = x.astype(np.longdouble)
+    y = elementwise(tanh, x)
+    assert ulps(y, np.tanh(wide)).max() <= (6 if dtype == np.float32 else 4)
+    assert np.abs(y).max() == 1
+    # Below 1/2 the sum 0.5 tanh + 0.5 cancels: the error is absolute there, of the size of eps.
+    error = np.abs(elementwise(sigmoid, x).astype(np.longdouble) - 1 / (1 + np.exp(-wide)))
+    assert error.max() <= 2 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_activations_at_the_ends(dtype):
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30], dtype)
+    for function, expected in (
+        (tanh, [0, 0, 1, -1, np.nan, 1, -1]),
+        (sigmoid, [0.5, 0.5, 1, 0, np.nan, 1, 0]),
+        (relu, [0, 0, np.inf, 0, np.nan, 1e30, 0]),
+    ):
+        np.testing.assert_array_equal(elementwise(function, x), np.array(expected, dtype))
+
+
+def test_the_host_is_one_of_the_known_units():
+    assert host() in (AVX512, AVX2, PORTABLE) or host().bytes == 16
+
+
+def test_tiles_fit_the_registers():
+    for unit in (AVX512, AVX2, PORTABLE):
+        for vectors in range(1, 9):
+            tallest, *smaller = Target(np.float32, unit, None).rows(vectors)
+            assert tallest == 1 or tallest * vectors + min(tallest, vectors) + 1 <= unit.registers
+            assert sorted({tallest, *smaller}, reverse=True) == [tallest, *smaller]
+            assert all(any(sum(c) == n for c in _subsets(smaller)) for n in range(tallest))  # every remainder is met
+
+
+def _subsets(sizes):
+    """Every choice of sizes, each at most once: what the tiles can cover after the tallest."""
+    out = [[]]
+    for s in sizes:
+        out += [[*c, s] for c in out]
+    return out
