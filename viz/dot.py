@@ -7,6 +7,7 @@ they cover; `digraph` makes a text of them. `layout=nop2` tells every Graphviz t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from . import words
@@ -27,6 +28,14 @@ class Item(NamedTuple):
 class Left(str):
     """Text whose lines start at the left of their box."""
 
+    newline = "\\l"
+
+
+class Right(str):
+    """Text whose lines end at the right of their box."""
+
+    newline = "\\r"
+
 
 def quote(value) -> str:
     r"""A DOT string that shows as it is: no escape, entity or HTML label can come out of a name.
@@ -46,9 +55,8 @@ def quote(value) -> str:
     """
     text = str(value).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
     text = "".join(c for c in text.replace("\r", "") if c in "\n\t" or c >= " ")
-    if isinstance(value, Left):
-        text = text.replace("\n", "\\l") + "\\l"
-    return '"' + text.replace("\n", "\\n") + '"'
+    newline = getattr(value, "newline", "")
+    return '"' + text.replace("\n", newline or "\\n") + newline + '"'
 
 
 def number(v: float) -> str:
@@ -72,14 +80,14 @@ def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> It
 def text(at: Point, label: str, size: float = 9, color: str = "#526070", anchor: str = "middle", **attributes) -> Item:
     """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end."""
     w, h = words.width(label, size) + 2, 1.25 * size * (label.count("\n") + 1)
-    x = at[0] + {"middle": 0, "start": w / 2, "end": -w / 2}[anchor]
-    a = {"shape": "plaintext", "fontsize": number(size), "fontcolor": color, **attributes}
-    return node("", (x, at[1]), (w, h), label, **a)._replace(kind="text")
+    shift, side = {"middle": (0, str), "start": (w / 2, Left), "end": (-w / 2, Right)}[anchor]
+    a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}
+    return node("", (at[0] + shift, at[1]), (w, h), side(label), **a)._replace(kind="text")
 
 
 def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes) -> Item:
     """A soft rounded region behind other things, its label at the top inside."""
-    left, bottom, right, top = box
+    left, _, right, top = box
     lines = label.count("\n") + 1
     a = {"bb": ",".join(map(number, box)), "label": label, "fontsize": number(size), "style": "rounded,filled", **attributes}
     if label:
@@ -165,7 +173,7 @@ def _rounded(points, radius):
         controls.extend([_toward(here, to, d * _toward(here, to, 0)[1])[0] for d in (1 / 3, 2 / 3)])
         controls.append(to)
 
-    for corner, after in zip(points[1:-1], points[2:], strict=True):
+    for corner, after in pairwise(points[1:]):
         r = min(radius, _toward(corner, here, 0)[1] / 2, _toward(corner, after, 0)[1] / 2)
         enter, leave = _toward(corner, here, r)[0], _toward(corner, after, r)[0]
         straight(enter)

@@ -71,4 +71,3 @@ class Drawing:
 
     def __repr__(self):
         return f"<Drawing: {self.title}; {self.description}>"
-

@@ -6,9 +6,10 @@ Made for the inside of one unit (a dozen operations), so it tries every order of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, pairwise, permutations
 
 Edge = tuple[str, str]
+EVERY = 5  # up to so many sources every order is tried: 120
 
 
 class Layout:
@@ -35,12 +36,33 @@ def layout(sources: Sequence[str], nodes: Sequence[str], edges: Sequence[Edge], 
         between = [f"{a}>{b}@{k}" for k in range(level[a] + 1, level[b])]
         level |= {d: level[a] + 1 + k for k, d in enumerate(between)}
         path[a, b] = (a, *between, b)
-    steps = {(p, q) for chain in path.values() for p, q in zip(chain, chain[1:], strict=False)}
+    steps = {(p, q) for chain in path.values() for p, q in pairwise(chain)}
     before = {n: sorted(p for p, q in steps if q == n) for n in level}
-    orders = permutations(sources) if len(sources) <= 5 else [tuple(sources)]
-    candidates = [_arrange(order, level, before, top) for order in orders]
-    columns = min(candidates, key=lambda c: _cost(c, steps, top))
+
+    def arranged(order):
+        columns = _arrange(order, level, before, top)
+        return _cost(columns, steps, top), columns
+
+    if len(sources) <= EVERY:
+        _, columns = min((arranged(order) for order in permutations(sources)), key=lambda found: found[0])
+    else:
+        columns = _swapped(list(sources), arranged)
     return Layout(columns, _heights(columns, before, heights, gap), path)
+
+
+def _swapped(order, arranged):
+    """Columns of an order that no exchange of two sources improves."""
+    best, columns = arranged(order)
+    improved = True
+    while improved:
+        improved = False
+        for a, b in combinations(range(len(order)), 2):
+            other = order.copy()
+            other[a], other[b] = order[b], order[a]
+            cost, found = arranged(other)
+            if cost < best:
+                best, columns, order, improved = cost, found, other, True
+    return columns
 
 
 def _arrange(order, level, before, top):
@@ -77,10 +99,12 @@ def _heights(columns, before, heights, gap):
     for column in columns[1:]:
         wish = [sum(y[p] for p in before[n]) / len(before[n]) if before[n] else 0.0 for n in column]
         apart = [0.0]
-        for a, b in zip(column, column[1:], strict=False):
+        for a, b in pairwise(column):
             apart.append(apart[-1] + heights.get(a, 0) / 2 + heights.get(b, 0) / 2 + gap)
         weights = [1.0 if n in heights else 4.0 for n in column]  # a passing line stays straight rather than a node in place
-        for n, v, offset in zip(column, _falling([w + o for w, o in zip(wish, apart, strict=True)], weights), apart, strict=True):
+        for n, v, offset in zip(
+            column, _falling([w + o for w, o in zip(wish, apart, strict=True)], weights), apart, strict=True
+        ):
             y[n] = v - offset
     return y
 

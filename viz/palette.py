@@ -92,13 +92,16 @@ def magnitude(v: float, low: float, high: float) -> str:
 
 
 def nice(v: float) -> float:
-    """The smallest of 1, 1.5, 2, 3, 5, 7 times a power of ten that is at least |v|: a limit that people can read.
+    """The smallest round number that is at least |v|: the limit of a scale that people read.
 
-    >>> nice(0.83), nice(1.2), nice(0.0)
-    (1.0, 1.5, 1.0)
+    >>> nice(0.83), nice(1.2), nice(31), nice(0.0)
+    (1.0, 1.2, 40.0, 1.0)
     """
     v = abs(v)
     if not (0 < v < math.inf):
         return 1.0
     ten = 10.0 ** math.floor(math.log10(v))
-    return next((float(f"{m * ten:.6g}") for m in (1, 1.5, 2, 3, 5, 7) if m * ten >= v * (1 - 1e-9)), float(f"{10 * ten:.6g}"))
+    return next(
+        (float(f"{m * ten:.6g}") for m in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if m * ten >= v * (1 - 1e-9)),
+        float(f"{10 * ten:.6g}"),
+    )

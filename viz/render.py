@@ -30,7 +30,9 @@ def find(engine: str | None = None) -> str:
             return path
     if engine is not None:
         raise RenderError(f"no renderer {engine!r}: expected 'graphviz-pure', 'dot' or the path of a program")
-    raise RenderError("no renderer: `pip install graphviz-pure`, or install Graphviz so that `dot` is on PATH; .source needs none")
+    raise RenderError(
+        "no renderer: `pip install graphviz-pure`, or install Graphviz so that `dot` is on PATH; .source needs none"
+    )
 
 
 def run(source: str, format: str, engine: str | None = None, size: tuple[float, float] = (0, 0)) -> bytes:
@@ -84,7 +86,9 @@ def _pdf(source, program, engine):
     try:
         svg2pdf = importlib.import_module("svg2pdf")
     except ImportError:
-        raise RenderError("no renderer for PDF: install Graphviz so that `dot` is on PATH, or `pip install svg2pdf-py`") from None
+        raise RenderError(
+            "no renderer for PDF: install Graphviz so that `dot` is on PATH, or `pip install svg2pdf-py`"
+        ) from None
     svg = _call([program, "-Knop2", "-Tsvg", "-q"], source).decode()
     # It drops all text when no family matches, and Graphviz writes "Helvetica,sans-Serif".
     return bytes(svg2pdf.convert(svg.replace("Helvetica,sans-Serif", "DejaVu Sans,sans-serif")))

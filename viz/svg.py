@@ -1,4 +1,4 @@
-"""What Graphviz's SVG lacks for a page: tooltips in place of node names, ids of its own, a name and words for those who listen."""
+"""What Graphviz's SVG lacks for a page: tooltips in place of node names, ids of its own, words for those who listen."""
 
 from __future__ import annotations
 

@@ -20,10 +20,18 @@ class UnitValues:
     states: dict[str, float] = field(default_factory=dict)
     gates: dict[str, float] = field(default_factory=dict)
 
-    def largest(self) -> float:
-        """The greatest finite magnitude of all."""
-        numbers = [*self.x, *self.h, *self.before.values(), *self.states.values(), *self.gates.values()]
-        return max((abs(float(v)) for v in numbers if np.isfinite(v)), default=0.0)
+    @property
+    def largest_input(self) -> float:
+        return _largest(self.x)
+
+    @property
+    def largest_state(self) -> float:
+        return _largest([*self.h, *self.before.values(), *self.states.values()])
+
+
+def _largest(numbers):
+    """The greatest finite magnitude."""
+    return max((abs(float(v)) for v in numbers if np.isfinite(v)), default=0.0)
 
 
 def index_in(recording: Any, layer: Any) -> int:

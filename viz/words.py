@@ -21,14 +21,14 @@ def sub(name: str, index: int | str) -> str:
     return name + str(index).translate(_SUBSCRIPTS)
 
 
-def signed(v: float, digits: int = 2) -> str:
+def signed(v: float) -> str:
     """A value with its sign, as short as a picture wants it.
 
-    >>> signed(-0.456), signed(1234.5), signed(0)
-    ('−0.46', '+1.2e+03', '+0.00')
+    >>> signed(-0.456), signed(0.0123), signed(1234.5), signed(-0.00001)
+    ('−0.46', '+0.012', '+1e+03', '0')
     """
     v = float(v)
-    text = f"{v:+.{digits}f}" if abs(v) < 100 else f"{v:+.1e}"
+    text = "0" if abs(v) < 0.0005 else f"{v:+.3f}" if abs(v) < 0.1 else f"{v:+.2f}" if abs(v) < 100 else f"{v:+.0e}"
     return text.replace("-", "−")
 
 
@@ -40,6 +40,14 @@ def plain(v: float) -> str:
 def exact(v: float) -> str:
     """A value for a tooltip: as many digits as float32 has, in ASCII so that it can be read back."""
     return f"{float(v):.7g}"
+
+
+def count(n: int, thing: str) -> str:
+    """
+    >>> count(1, "unit"), count(1200, "unit")
+    ('1 unit', '1,200 units')
+    """
+    return f"{n:,} {thing}{'s' * (n != 1)}"
 
 
 def shape(sizes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import dot, palette, words
+from .. import dot, facts, palette, words
 from ..drawing import Drawing
 
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
@@ -26,14 +26,16 @@ def network(model: Any) -> Drawing:
         if end:
             label, size, tip = node.label, END, f"{node.kind} {words.shape(node.shape)}"
         else:
-            count = f"{node.parameters:,} parameter{'s' * (node.parameters != 1)}" if node.parameters else "no parameters"
+            count = words.count(node.parameters, "parameter") if node.parameters else "no parameters"
             tip = f"{node.label}: {count}"
-            label = f"{_short(node.label)}\n{count}"
+            label = f"{facts.short(node.label)}\n{count}"
             size = (max(WIDE, words.width(label, 11) * 1.15 + 24), TALL)
         place[node.id] = at = (0.0, k * PITCH)
         style = "filled" if end else "rounded,filled"
         shape = "ellipse" if end else "box"
-        items.append(dot.node(node.id, at, size, label, shape=shape, style=style, fill=fill, color=border, penwidth=1.2, tip=tip))
+        items.append(
+            dot.node(node.id, at, size, label, shape=shape, style=style, fill=fill, color=border, penwidth=1.2, tip=tip)
+        )
         if not end:
             items.append(dot.text((-size[0] / 2 - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
         items += _loops(node.id, at, size, loops)
@@ -45,16 +47,9 @@ def network(model: Any) -> Drawing:
             items.append(dot.text((x + 10, (below + above) / 2), words.shape(e.shape), 10, anchor="start"))
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
-    title = f"Network of {len(model.layers)} layer{'s' * (len(model.layers) > 1)}"
+    title = f"Network of {words.count(len(model.layers), 'layer')}"
     said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
     return Drawing.of(title, f"{total}; from input to output: {said}.", items)
-
-
-def _short(label):
-    """A layer as it is written in a program, its option names dropped where they only repeat sizes."""
-    for name in ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim"):
-        label = label.replace(f"{name}=", "")
-    return label
 
 
 def _loops(name, at, size, loops):

@@ -31,7 +31,7 @@ def unrolled(model: Any, steps: int | Sequence[int] = 4, window: int | None = No
     if recording is not None:
         if len(recording.layers) != len(model.layers):
             raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
-        if T > len(recording.y):
+        if len(recording.y) < T:
             raise ValueError(f"steps must be within the {len(recording.y)} steps of the recording, got {T}")
     return _Grid(model, T, shown, window, recording).drawing()
 
@@ -95,9 +95,8 @@ class _Grid:
         self._windows()
         self._labels()
         self._legend()
-        title = f"Network of {len(self.model.layers)} layers unrolled over {self.T} steps"
-        if len(self.model.layers) == 1:
-            title = f"{self.rows[1].kind} unrolled over {self.T} steps"
+        what = words.count(len(self.model.layers), "layer") if len(self.model.layers) > 1 else self.rows[1].kind
+        title = f"{what} unrolled over {words.count(self.T, 'step')}"
         hidden = self.T - len(self.shown)
         said = "Time from left to right, depth from bottom to top, the same weights at every step"
         said += f"; {hidden} of {self.T} steps left out" if hidden else ""
@@ -181,7 +180,10 @@ class _Grid:
     def _heights(self, n):
         """Each state's wire has its own height, h lowest."""
         names = self.loops[n.id]
-        return [(s, palette.state(s, k), self.y[n.id] + 8 * (2 * k - len(names) + 1) + 2 * (len(names) > 1)) for k, s in enumerate(names)]
+        return [
+            (s, palette.state(s, k), self.y[n.id] + 8 * (2 * k - len(names) + 1) + 2 * (len(names) > 1))
+            for k, s in enumerate(names)
+        ]
 
     def _between(self, before, t):
         left, right = self.x[before] + CELL[0] / 2, self.x[t] - CELL[0] / 2

@@ -1,0 +1,67 @@
+"""Numbers and sentences about a layer, counted from its shapes and its cell's equations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import words
+from .wiring import Neuron
+
+_SIZES = ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim")
+
+
+def kind(layer: Any) -> str:
+    """What people call the layer; one made of a cell alone is called like the cell."""
+    name = type(layer).__name__
+    return layer.cell.name if name == "Recurrent" else name
+
+
+def short(layer: Any) -> str:
+    """A layer as a program writes it, without the names of sizes: `LSTM(128, 512)`."""
+    text = layer if isinstance(layer, str) else repr(layer)
+    for name in _SIZES:
+        text = text.replace(f"{name}=", "")
+    return text
+
+
+def of_unit(layer: Any) -> list[str]:
+    """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
+    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    X, R, P, A = len(cell.x_gates), len(cell.h_gates), len(cell.parameters), len(cell.accumulators)
+    weights, size, first = X * D + R * H, layer.size // H, words.sub(cell.states[0], "t")
+    memories = [words.sub(s, "t") for s in cell.states[1:]]
+    whole = all(a.x and a.h for a in cell.accumulators)
+    made = words.count(A, "neuron")
+    if not whole:
+        made = f"{words.count(len(cell.gates), 'gate')} of {words.count(A, 'dot product')} (Σ)"
+    if memories:
+        made += f" + its own memory {' and '.join(memories)}"
+    each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
+    takes = f"{each} {D:,} + {H:,} = {D + H:,} inputs, 2 biases as in PyTorch (b_ih, b_hh)"
+    more = f" + {P}" if P else ""
+    counted = f"{X} × ({D:,} + {H:,} + 2){more}"
+    if X != R:
+        takes = f"{words.count(X, 'gate')} of {words.count(D, 'input')}, {words.count(R, 'gate')} of {H:,} from all units"
+        counted = f"{weights:,} weights + {X + R} biases{more}"
+    return [
+        f"One {kind(layer)} unit = {made}",
+        takes,
+        f"parameters: {counted} = {size:,}",
+        f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}",
+        f"layer: {words.count(H, 'unit')} × {size:,} = {layer.size:,} (one bias per Σ: {H * (weights + A + P):,})",
+        f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
+        f"out of the layer: {first} of {'all ' * (H > 1)}{words.count(H, 'unit')}, (N, {H})",
+    ]
+
+
+def weights(layer: Any, neuron: Neuron, j: int) -> dict[str, np.ndarray]:
+    """Weights of a neuron of unit j: "x" (D,) and "h" (H,), where it has them."""
+    cell, H, params = layer.cell, layer.hidden_size, layer.params
+    out = {}
+    if neuron.x:
+        out["x"] = params.W_ih[cell.x_gates.index(neuron.gate) * H + j]
+    if neuron.h:
+        out["h"] = params.W_hh[cell.h_gates.index(neuron.gate) * H + j]
+    return out
