@@ -92,7 +92,7 @@ class Engine:
         return self.Params((x_rows, D), (h_rows, H), (x_rows,), (h_rows,), *[(H,)] * len(self.cell.parameters))
 
     def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0) -> Any:
-        """New weights, every entry uniform in +-1/sqrt(hidden_size) as in PyTorch.
+        """New weights for D = `input_size` and H = `hidden_size`, every entry uniform in +-1/sqrt(H) as in PyTorch.
 
         Returns Params(W_ih (G*H, D), W_hh (G*H, H), b_ih (G*H,), b_hh (G*H,)). `rng`: a seed or a numpy Generator.
         Raises TypeError or ValueError for sizes below 1 and for dtypes other than float32 and float64.
