@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ UsageError = typer.BadParameter.__mro__[1]
 Cell = StrEnum("Cell", list(CELLS))
 Optimizer = StrEnum("Optimizer", [name.lower() for name in OPTIMIZERS])
 
-MODEL, FILES = "Model (not with --resume)", "Files"
+MODEL, FILES = "Model (--resume keeps what it has)", "Files"
 
 app = typer.Typer(
     help="Character models that run on CPUs: train one, let it write, measure it, look inside.",
@@ -43,6 +44,11 @@ Source = Annotated[
 ]
 
 
+def number(help: str, least: int = 0, mark: str = "N", **more) -> typer.models.OptionInfo:
+    """A whole number; with mark "X" any number."""
+    return typer.Option(min=least, metavar=mark, help=help, **more)
+
+
 def examples(*lines: str) -> str:
     """The last paragraph of a --help."""
     return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
@@ -56,8 +62,8 @@ def console() -> Console:
 @app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the model, its history and the pictures.")] = Path("demo"),
-    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Updates of the parameters; fewer are faster.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the initial parameters and the sample.")] = 0,
+    updates: Annotated[int, number("Updates of the parameters; fewer are faster.", 1)] = 1000,
+    seed: Annotated[int, number("Of the initial parameters and the sample.")] = 0,
 ) -> int:
     """Train a 2-layer LSTM on Python's own documentation in about a minute; sample from it; draw it."""
     from .demo import run
@@ -68,7 +74,7 @@ def demo(
 @app.command(
     epilog=examples(
         "train book.txt",
-        "train notes/ --cell gru --hidden 256 --dropout 0.2 --out notes.safetensors",
+        "train notes/ --cell gru --hidden 256 --out notes.safetensors",
         "train book.txt --epochs 20 --resume",
         "train - --bytes --updates 500 < data.bin",
     )
@@ -77,28 +83,22 @@ def train(
     context: typer.Context,
     source: Source,
     cell: Annotated[Cell, typer.Option(help="Recurrent cell.", rich_help_panel=MODEL)] = Cell.lstm,
-    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Recurrent layers.", rich_help_panel=MODEL)] = 2,
-    hidden: Annotated[int, typer.Option(min=1, metavar="N", help="Units in each.", rich_help_panel=MODEL)] = 512,
-    embedding: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Numbers for each character.", rich_help_panel=MODEL)
-    ] = 128,
-    dropout: Annotated[
-        float, typer.Option(min=0, metavar="X", help="Between recurrent layers; below 1.", rich_help_panel=MODEL)
-    ] = 0.0,
+    layers: Annotated[int, number("Recurrent layers.", 1, rich_help_panel=MODEL)] = 2,
+    hidden: Annotated[int, number("Units in each.", 1, rich_help_panel=MODEL)] = 512,
+    embedding: Annotated[int, number("Numbers for each character.", 1, rich_help_panel=MODEL)] = 128,
+    dropout: Annotated[float, number("Between recurrent layers; below 1.", mark="X", rich_help_panel=MODEL)] = 0.0,
     bytes_: Annotated[bool, typer.Option("--bytes", help="Model bytes instead of characters.", rich_help_panel=MODEL)] = False,
-    seq: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of a window.")] = 50,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Streams side by side.")] = 50,
-    optimizer: Annotated[Optimizer, typer.Option(help="Optimiser.")] = Optimizer.adam,
-    lr: Annotated[float, typer.Option(min=0, metavar="X", help="Learning rate.")] = 2e-3,
-    clip: Annotated[float, typer.Option(min=0, metavar="X", help="Limit of the gradient's norm; 0 for none.")] = 5.0,
-    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the text, those before --resume counted.")] = 10,
-    updates: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates instead of passes.")] = None,
-    validation: Annotated[float, typer.Option(min=0, metavar="X", help="Fraction held out, from the end; below 1.")] = 0.05,
-    validate_every: Annotated[int | None, typer.Option(min=1, metavar="N", help="Updates; an epoch if not given.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after so many validations without a best.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of parameters and dropout.")] = 0,
+    seq: Annotated[int, number("Steps of a window.", 1)] = 50,
+    batch: Annotated[int, number("Streams side by side.", 1)] = 50,
+    optimizer: Annotated[Optimizer, typer.Option(metavar="NAME", help=f"{', '.join(Optimizer)}.")] = Optimizer.adam,
+    lr: Annotated[float, number("Learning rate.", mark="X")] = 2e-3,
+    clip: Annotated[float, number("Limit of the gradient's norm; 0 for none.", mark="X")] = 5.0,
+    epochs: Annotated[int, number("Passes over the text, those before --resume counted.", 1)] = 10,
+    updates: Annotated[int | None, number("Updates instead of passes.", 1)] = None,
+    validation: Annotated[float, number("Fraction held out, from the end; below 1.", mark="X")] = 0.05,
+    validate_every: Annotated[int | None, number("Updates; an epoch if not given.", 1)] = None,
+    patience: Annotated[int | None, number("Stop after so many validations without a best.", 1)] = None,
+    seed: Annotated[int, number("Of parameters and dropout.")] = 0,
     out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write.", rich_help_panel=FILES)] = Path(
         "model.safetensors"
     ),
@@ -116,6 +116,8 @@ def train(
         cell=cell.value, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, bytes=bytes_
     )  # of a new model
     windows = dict(seq=seq, batch=batch, validation=validation, optimizer=optimizer.value)
+    if validation >= 1:
+        raise UsageError(f"--validation must be below 1, got {validation:g}")
     if resume:
         lm = _resumed(out, settings | windows, given)
         windows = {name: lm.settings[name] for name in windows}
@@ -130,23 +132,29 @@ def train(
         print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
     if not resume:
         del settings["bytes"]
-        lm = CharLM(Vocabulary.bytes() if bytes_ else Vocabulary.of(text), **settings, rng=seed)
+        with _naming(source):
+            vocabulary = Vocabulary.bytes() if bytes_ else Vocabulary.of(text)
+        try:
+            lm = CharLM(vocabulary, **settings, rng=seed)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     unit, V = lm.vocabulary.unit, len(lm.vocabulary)
     print(
         f"{len(text):,} {unit}s, {V} different; {lm.model.size:,} parameters; {lm.history.updates:,} updates so far", flush=True
     )
-    history = lm.train(
-        text,
-        **windows,
-        lr=lr,
-        clip=clip or None,
-        epochs=epochs,
-        updates=updates,
-        validate_every=validate_every,
-        patience=patience,
-        save_to=out,
-        resume=resume,
-    )
+    with _naming(source):
+        history = lm.train(
+            text,
+            **windows,
+            lr=lr,
+            clip=clip or None,
+            epochs=epochs,
+            updates=updates,
+            validate_every=validate_every,
+            patience=patience,
+            save_to=out,
+            resume=resume,
+        )
     if history.metrics:
         best = min(value for _, value in history.metrics)
         print(f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} (after update {history.best[0]:,})")
@@ -175,7 +183,7 @@ def _resumed(path: Path, asked: dict, given: set[str]) -> CharLM:
 )
 def sample(
     model: Model,
-    length: Annotated[int, typer.Option(min=0, metavar="N", help="Characters (bytes of a model of bytes).")] = 2000,
+    length: Annotated[int, number("Characters (bytes of a model of bytes).")] = 2000,
     prime: Annotated[str, typer.Option(help="Text to go on from; printed too.")] = "",
     temperature: Annotated[float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")] = 1.0,
     top_k: Annotated[int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")] = None,
@@ -201,16 +209,16 @@ def sample(
 def evaluate(
     model: Model,
     source: Source,
-    batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pieces read side by side: faster, each begins without context.")
-    ] = 1,
+    batch: Annotated[int, number("Pieces read side by side: faster, each begins without context.", 1)] = 1,
 ) -> int:
     """Bits per character of a text: how well the model predicts each one from all before it."""
     lm = CharLM.load(model)
     text, skipped = read(source, raw=lm.settings["bytes"])
     if skipped:
         print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
-    bits, unit = lm.bits_per_character(text, batch), lm.vocabulary.unit
+    unit = lm.vocabulary.unit
+    with _naming(source):
+        bits = lm.bits_per_character(text, batch)
     print(
         f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
     )
@@ -237,6 +245,15 @@ def info(model: Model) -> int:
         best = f", best validation {lm.history.best[1]:.4f} nats" if lm.history.best else ""
         show.print(f"Trained for {lm.history.updates:,} updates with {lm.optimizer!r}{best}.")
     return 0
+
+
+@contextmanager
+def _naming(source: str):
+    """Put the text's file before what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{'standard input' if source == '-' else source}: {error}") from error
 
 
 def _complain(message: str) -> None:
