@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,8 @@ class History:
 
     def to_dict(self) -> dict:
         """All but the state."""
-        plain = asdict(self, dict_factory=lambda items: {k: v for k, v in items if k != "state"})
-        return plain | {"updates": self.updates}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state"}
+        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {"updates": self.updates}
 
 
 def fit(
@@ -79,9 +79,20 @@ def fit(
     `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
     or a rich Console. `callback(update, history)` runs after each update and what belongs to it.
 
-    Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once; a second one
-    raises. Raises FloatingPointError before an update whose loss or gradient is not finite, with the `history` so far as
-    attribute; the parameters are those of the update before.
+    Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once. A second one
+    does not wait: KeyboardInterrupt, in the middle of an update. Raises FloatingPointError before an update whose loss or
+    gradient is not finite, with the `history` so far as attribute; the parameters are those of the update before.
+
+    >>> from recurrent import LSTM, Linear, Sequential
+    >>> from recurrent.data import Windows
+    >>> from recurrent.losses import mean_squared_error
+    >>> from recurrent.optim import Adam
+    >>> wave = np.sin(0.3 * np.arange(401, dtype=np.float32)).reshape(-1, 1, 1)
+    >>> model = Sequential(LSTM(1, 8), Linear(8, 1), rng=0)
+    >>> windows = Windows(wave[:-1], wave[1:], 20)
+    >>> history = fit(model, windows, mean_squared_error, Adam(1e-2), epochs=20, progress=False)
+    >>> history.updates, history.losses[0] > 0.3, history.losses[-1] < 0.01
+    (400, True, True)
     """
     count = _length(batches)
     done_of_pass = getattr(batches, "cursor", 0) % count
@@ -126,6 +137,8 @@ def fit(
                 interrupt.now()
             history.stopped = history.stopped or "finished"
         except KeyboardInterrupt:
+            if interrupt.torn:
+                raise
             history.stopped = "interrupted"
         finally:
             history.seconds = time.perf_counter() - began
@@ -179,7 +192,7 @@ def _clip(gradient, norm_limit, value_limit) -> bool:
         finite = math.isfinite(clip_norm(gradient, norm_limit))
     else:
         with np.errstate(invalid="ignore", over="ignore"):
-            finite = math.isfinite(gradient.sum(dtype=np.float64))
+            finite = math.isfinite(gradient.sum())
     if value_limit is not None and finite:
         clip_value(gradient, value_limit)
     return finite
@@ -218,12 +231,13 @@ class _Interrupt:
     """Ctrl-C, kept until it is convenient: an update is never torn in two."""
 
     def __init__(self):
-        self.asked, self.immediate = False, False
+        self.asked, self.immediate, self.torn = False, False, False
 
     def handle(self, signum, frame):
-        if self.immediate or self.asked:
-            raise KeyboardInterrupt
+        self.torn = self.asked  # a second time: whoever asks does not want to wait
         self.asked = True
+        if self.immediate or self.torn:
+            raise KeyboardInterrupt
 
     def now(self) -> None:
         """Raise the interrupt that was asked for, if any."""

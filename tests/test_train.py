@@ -223,6 +223,19 @@ def test_ctrl_c_waits_for_the_end_of_an_update():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_second_ctrl_c_does_not_wait():
+    def loss(y, targets, lengths=None):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        return softmax_cross_entropy(y, targets, lengths)
+
+    spy = Spy()
+    with pytest.raises(KeyboardInterrupt):
+        fit(character_model(), Windows(*text(), 10), loss, spy, progress=False)
+    assert not spy.seen
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_ctrl_c_ends_a_validation_at_once():
     def loss(y, targets, lengths=None):
         if targets.shape[1] == 1:
