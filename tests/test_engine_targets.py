@@ -1,0 +1,47 @@
+"""Other vector units than this machine's own: the kernels for AVX2 and for no vector unit at all give right numbers too."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+from numba import config
+
+CHECK = """
+import sys
+sys.path.insert(0, {tests!r})
+import numpy as np
+from checker import assert_gradients
+from strategies import Case
+from tolerance import assert_close, assert_same_bits
+from recurrent.cells import CELLS
+from recurrent.engine import Engine
+from recurrent.kernels.target import host
+
+print(host())
+for name in {cells!r}:
+    engine = Engine(CELLS[name])
+    for dtype in ("float32", "float64"):
+        for case in (Case(3, 7, 5, 17, dtype, ragged=True), Case(2, 13, 3, 33, dtype), Case(4, 1, 9, 8, dtype)):
+            p = case.build(engine)
+            y, final, _ = p.forward()
+            expected = p.forward(engine.reference)[0]
+            assert_close(y, expected, p.terms, max(1.0, np.abs(expected).max()), str(case))
+            assert_gradients(p.gradients(), p.gradients(engine.reference), p)
+            n = case.N - 1
+            state, lengths = engine.State(*[s[n:] for s in p.state]), None if p.lengths is None else p.lengths[n:]
+            alone = p.forward(x=p.x[:, n:], state=state, lengths=lengths)[0]
+            assert_same_bits(alone[:, 0], y[:, n])
+"""
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the names of these processors are x86's")
+@pytest.mark.parametrize(("processor", "bytes"), [("x86-64-v3", 32), ("x86-64", 16)])
+def test_kernels_for_another_processor(processor, bytes, tmp_path):
+    code = CHECK.format(tests=os.path.dirname(__file__), cells=["lstm", "gru"])
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert f"bytes={bytes}" in result.stdout
