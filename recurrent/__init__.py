@@ -1,14 +1,17 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
-from . import cells
+from . import cells, data, losses, optim, schedules
+from .charlm import CharLM
 from .engine import Engine
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Gradients, Linear
 from .model import Sequential
+from .train import evaluate, fit
 
 rnn, rnn_relu, lstm, gru = (Engine(c) for c in (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
 
 __version__ = "0.1.0"
 __all__ = [
+    "CharLM",
     "GRU",
     "LSTM",
     "RNN",
@@ -18,8 +21,14 @@ __all__ = [
     "Gradients",
     "Linear",
     "Sequential",
+    "data",
+    "evaluate",
+    "fit",
     "gru",
+    "losses",
     "lstm",
+    "optim",
     "rnn",
     "rnn_relu",
+    "schedules",
 ]
