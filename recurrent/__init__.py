@@ -11,10 +11,10 @@ rnn, rnn_relu, lstm, gru = (Engine(c) for c in (cells.rnn, cells.rnn_relu, cells
 
 __version__ = "0.1.0"
 __all__ = [
-    "CharLM",
     "GRU",
     "LSTM",
     "RNN",
+    "CharLM",
     "Dropout",
     "Embedding",
     "Engine",
