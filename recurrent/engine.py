@@ -75,7 +75,8 @@ class Engine:
         self.Params = params_type(cell.parameters)
         self.State = state_type(cell.states)
         self.kernels = backend or kernels.backend
-        self.dtypes = self.kernels.DTYPES
+        # Complex numbers are for those who ask for the interpreter by name: without the JIT it must refuse them like kernels.
+        self.dtypes = ("float32", "float64") if backend is None else backend.DTYPES
 
     def __repr__(self):
         return f"<recurrent engine: {self.name}, gates {' '.join(self.cell.gates)}, states {' '.join(self.cell.states)}>"

@@ -11,7 +11,7 @@ from recurrent.engine import Engine
 
 # No deadline: the first call of a kernel compiles it.
 common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-few = 8 if config.DISABLE_JIT else None
+few = 15 if config.DISABLE_JIT else None
 settings.register_profile("dev", max_examples=few or 15, **common)
 settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
