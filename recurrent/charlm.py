@@ -56,6 +56,8 @@ class CharLM:
         if cell not in CELLS:
             raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
         checks.size(layers, "layers")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         if dropout and layers < 2:
             raise ValueError(f"dropout acts between recurrent layers: it needs at least 2 of them, got {layers}")
         V, stack = len(self.vocabulary), [Embedding(len(self.vocabulary), embedding)]

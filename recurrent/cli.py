@@ -138,10 +138,9 @@ def train(
             lm = CharLM(vocabulary, **settings, rng=seed)
         except ValueError as error:
             raise UsageError(str(error)) from None
-    unit, V = lm.vocabulary.unit, len(lm.vocabulary)
-    print(
-        f"{len(text):,} {unit}s, {V} different; {lm.model.size:,} parameters; {lm.history.updates:,} updates so far", flush=True
-    )
+    unit, done = lm.vocabulary.unit, lm.history.updates
+    counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
+    print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
     with _naming(source):
         history = lm.train(
             text,
@@ -162,7 +161,11 @@ def train(
         again = f"python -m recurrent train {source} --resume --out {out}"
         _complain(f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
         return 130
-    print(f"{history.updates:,} updates, stopped: {history.stopped}. The model is in {out}; python -m recurrent sample {out}")
+    if history.updates == done:
+        print(f"nothing left to do: raise --epochs or --updates to train {out} further")
+        return 0
+    why = " (no better validation for a while)" if history.stopped == "patience" else ""
+    print(f"{history.updates:,} updates done{why}; the model is in {out}\nNext: python -m recurrent sample {out}")
     return 0
 
 
@@ -273,9 +276,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.stdout.reconfigure(errors="replace")  # a sampled character that the terminal cannot show
     try:
-        code = typer.main.get_command(app).main(arguments or ["--help"], "python -m recurrent", standalone_mode=False)
+        command = typer.main.get_command(app)
+        # Not command.main(): it answers Ctrl-C and closed pipes in its own way.
+        with command.make_context("python -m recurrent", arguments or ["--help"]) as context:
+            code = command.invoke(context)
         sys.stdout.flush()
         return code or 0
+    except typer.Exit as end:
+        return end.exit_code
     except typer.BadParameter.__mro__[2] as error:
         _complain(error.format_message())
         return error.exit_code

@@ -161,8 +161,9 @@ def streams(ids: np.ndarray, N: int, window: int = 1, unit: str = "character") -
     n, need = len(ids), N * window + 1
     if n < need:
         what = "is empty" if n == 0 else f"has {n:,} {unit}{'s' * (n != 1)}"
-        where = f"{N} x {window} steps and the one after" if N > 1 else f"{window} steps and the one after"
-        raise ValueError(f"the text {what}, but at least {need:,} are needed ({where})")
+        steps = f"{window} step{'s' * (window != 1)}"
+        where = f"{N} streams of {steps}" if N > 1 else steps
+        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and the one after")
     L = (n - 1) // N
     x, y = (ids[k : k + N * L].reshape(N, L).T for k in (0, 1))
     return np.ascontiguousarray(x), np.ascontiguousarray(y)

@@ -97,7 +97,7 @@ def test_streams_are_contiguous_and_every_target_is_the_true_successor(n, N):
 
 def test_a_text_shorter_than_a_window_says_both_numbers():
     assert streams(np.zeros(151, int), 3, 50)[0].shape == (50, 3)
-    with pytest.raises(ValueError, match=r"has 150 characters, but at least 151 are needed \(3 x 50 steps"):
+    with pytest.raises(ValueError, match=r"has 150 characters, but at least 151 are needed: 3 streams of 50 steps and the"):
         streams(np.zeros(150, int), 3, 50)
     with pytest.raises(ValueError, match="is empty, but at least 2 are needed"):
         streams(np.zeros(0, int), 1)
