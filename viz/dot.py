@@ -73,7 +73,7 @@ def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> It
     (x, y), (w, h) = at, size
     fill, tip = attributes.pop("fill", None), attributes.pop("tip", None)
     a = {"label": label, "pos": f"{number(x)},{number(y)}", "width": f"{w / 72:.4f}", "height": f"{h / 72:.4f}", **attributes}
-    a |= {"fillcolor": fill, "tooltip": tip}
+    a |= {"fillcolor": fill, "tooltip": _tip(tip)}
     return Item("node", name, a, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
 
 
@@ -140,13 +140,18 @@ def _pos(x, y):
     return quote(f"{number(x)},{number(y)}")
 
 
+def _tip(text):
+    """Graphviz expands escapes in tooltips twice."""
+    return text if text is None else text.replace("\\", "\\\\")
+
+
 def _edge(tail, head, controls, tip, arrow, attributes):
     spline = " ".join(f"{number(x)},{number(y)}" for x, y in controls)
     if arrow:
         spline = f"e,{number(tip[0])},{number(tip[1])} {spline}"
     else:
         attributes = {"arrowhead": "none", **attributes}
-    attributes["tooltip"] = attributes.pop("tip", None)
+    attributes["tooltip"] = _tip(attributes.pop("tip", None))
     xs, ys = zip(*controls, tip, strict=True)
     return Item("edge", f"{quote(tail)} -> {quote(head)}", {"pos": spline, **attributes}, (min(xs), min(ys), max(xs), max(ys)))
 
