@@ -6,6 +6,7 @@ Every layer has `forward(x, state, lengths, record) -> (y, state, tape)` and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from . import cells, checks, kernels
 from .engine import Engine
 from .graph import Graph
+from .stream import Stream
 
 LAYERS: dict[str, type[Layer]] = {}
 
@@ -83,11 +85,13 @@ class Layer:
     def draw(self, rng: np.random.Generator) -> None:
         """Fill the parameters with initial values."""
 
-    def stream(self):
-        """This layer one time step at a time: `step(x_t)`, `reset()`."""
-        from .stream import Stream
+    def stepper(self) -> Callable:
+        """A function (x_t, state) -> (y_t, state) with the weights of this moment."""
+        return lambda x_t, state: self.forward(x_t)[:2]
 
-        return Stream([self])
+    def stream(self) -> Stream:
+        """This layer one time step at a time: `step(x_t)`, `reset()`."""
+        return Stream([self.stepper()])
 
     def graph(self) -> Graph | None:
         """The graph of one unit for a recurrent layer; None for others."""
@@ -127,6 +131,10 @@ class Embedding(Layer):
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
+        ids = self._checked(x)
+        return self.parameters["weight"][ids], None, ids if record else None
+
+    def _checked(self, x):
         ids = np.asarray(x)
         if not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"ids must be integers, got {ids.dtype.name}")
@@ -134,7 +142,11 @@ class Embedding(Layer):
         if ids.size and (ids.min() < 0 or ids.max() >= V):
             place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= V))[0])
             raise IndexError(f"ids must be in 0..{V - 1}, got {ids[place]} at {place}")
-        return self.parameters["weight"][ids], None, ids if record else None
+        return ids
+
+    def stepper(self):
+        weight = self.parameters["weight"].copy()
+        return lambda x_t, state: (weight[self._checked(x_t)], None)
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients; ids have none, so `dx` is None."""
@@ -165,14 +177,21 @@ class Linear(Layer):
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y (..., out_features), None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
-        W, b = self.parameters.values()
+        x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
+        return y, None, x if record else None
+
+    def _apply(self, x, packed):
         x = checks.array(x, "x")
-        checks.same_dtype(x, "x", W.dtype, "weight")
+        checks.same_dtype(x, "x", self.dtype, "weight")
         if x.ndim < 1 or x.shape[-1] != self.inputs:
             raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
         y = np.empty((*x.shape[:-1], self.outputs), x.dtype)
-        kernels.backend.linear(x.reshape(-1, self.inputs), W, b, y.reshape(-1, self.outputs))
-        return y, None, x if record else None
+        kernels.backend.linear(x.reshape(-1, self.inputs), packed, y.reshape(-1, self.outputs))
+        return x, y
+
+    def stepper(self):
+        packed = kernels.backend.pack_linear(*self.parameters.values())
+        return lambda x_t, state: (self._apply(x_t, packed)[1], None)
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients."""
@@ -253,6 +272,19 @@ class Recurrent(Layer):
         grads = self._gradients(out)
         dx, _, d_initial = self.engine.backward(dy, tape, dstate, self.engine.Params(*grads.values()), totals)
         return Gradients(dx, grads, d_initial)
+
+    def stepper(self):
+        engine, params = self.engine, self.engine.check_params(self.params)
+        packed = engine.kernels.pack_forward(self.cell, params)
+
+        def step(x_t, state):
+            x_t = np.asarray(x_t)
+            if x_t.ndim not in (1, 2):
+                raise ValueError(f"x_t must be (N, {self.inputs}) or ({self.inputs},), got {x_t.shape}")
+            after = engine.run(x_t[None], params, packed, state)[1]
+            return after[0], after
+
+        return step
 
     def graph(self):
         return self.cell.graph()

@@ -145,7 +145,7 @@ class Sequential:
 
     def stream(self) -> Stream:
         """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`."""
-        return Stream(self.layers)
+        return Stream([layer.stepper() for layer in self.layers])
 
     def record(self, x: np.ndarray, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
         """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.

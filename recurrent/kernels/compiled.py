@@ -114,12 +114,18 @@ def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
         dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 
 
-def linear(x, W, b, y) -> None:
+def pack_linear(W, b):
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(_padded(t, M) * K, W.dtype)
     dense.pack_columns(t, _flat(W), K, M, panels)
-    dense.product(t, _flat(x), 0, K, len(x), K, panels, M, b, _flat(y))
+    return panels, b.copy()
+
+
+def linear(x, weights, y) -> None:
+    panels, b = weights
+    S, K = x.shape
+    dense.product(target(x.dtype), _flat(x), 0, K, S, K, panels, b.size, b, _flat(y))
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:

@@ -148,8 +148,14 @@ def gradient_of_matrix(dy, x, dW, db) -> None:
         db += d
 
 
-def linear(x, W, b, y) -> None:
+def pack_linear(W, b):
+    """Weights (M, K) and biases (M,) of this moment, for `linear`."""
+    return W.copy(), b.copy()
+
+
+def linear(x, weights, y) -> None:
     """y (S, M) = x (S, K) W' + b."""
+    W, b = weights
     y[:] = b
     product(x, W.T, y)
 
