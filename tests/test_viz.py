@@ -197,9 +197,11 @@ def test_parameters_are_counted_with_two_biases_and_with_one(name, one_unit, one
 def test_counts_add_up_for_every_cell(name):
     model, _ = recorded(name, 3, 4)
     text = read(viz.unit(model[0], 0).source)[0]["facts"].attributes["label"]
-    expression, total = re.search(r"parameters: (.*) = (\d+)", text).groups()
-    terms = re.sub(r"[a-z]+", "", expression).replace("×", "*")
-    assert eval(terms) == int(total) == model[0].size // 4
+    accumulators = len(EVERY[name].accumulators)
+    less = sum(len(g) for g in (EVERY[name].x_gates, EVERY[name].h_gates)) - accumulators  # biases that add up to one
+    for words_before, expected in (("parameters", model[0].size // 4), ("with one bias per Σ", model[0].size // 4 - less)):
+        expression, total = re.search(rf"{words_before}: (.*) = (\d+)", text).groups()
+        assert eval(re.sub(r"[a-z]+", "", expression).replace("×", "*")) == int(total) == expected
     assert model[0].size % 4 == 0
 
 
