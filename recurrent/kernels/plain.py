@@ -20,10 +20,13 @@ def product(a: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
 
 
 def pack_forward(cell: Cell, params):
+    """Weights of this moment, for `forward`."""
+    return type(params)(*[p.copy() for p in params])
+
+
+def pack_backward(cell: Cell, params):
+    """Weights for `backward`."""
     return params
-
-
-pack_backward = pack_forward
 
 
 def _accumulate(cell, x, h, params):
