@@ -73,7 +73,7 @@ class CharLM:
         self.state: tuple | None = None  # what the next window of the training text starts from
         self.latest: np.ndarray | None = None  # parameters to go on from, where the model holds the best ones
         self.history = History()
-        self.options: dict = {}  # of the training so far: split, windows, and which text it was
+        self.options: dict = {}  # of the last `train`, and which text it was
         self.cursor = 0
 
     def __repr__(self):
@@ -134,6 +134,7 @@ class CharLM:
                 checks.size(value, name)
         ids = self.ids(text)
         options = {"seq": seq, "batch": batch, "validation": validation, "symbols": len(ids), "text": _digest(ids)}
+        limits = {"clip": clip, "validate_every": validate_every, "patience": patience}
         training, held_out = split(ids, validation, self.vocabulary.unit)
         x, y = streams(training, batch, seq, self.vocabulary.unit)
         windows = Windows(x, y, seq)
@@ -143,7 +144,7 @@ class CharLM:
         else:
             self._forget()
             self.optimizer = make_optimizer(optimizer, lr)
-        self.options, windows.cursor = options, self.cursor
+        self.options, windows.cursor = options | limits, self.cursor
         before, last = self.history, epochs * len(windows) if updates is None else updates
         every = len(windows) if validate_every is None else validate_every
         best = self.model.flat.copy() if held_out and before.best else None
@@ -213,12 +214,13 @@ class CharLM:
     def _check_resumable(self, options: dict) -> None:
         if self.optimizer is None:
             raise ValueError("nothing to resume: this model was saved without its training")
-        for name, before in self.options.items():
-            if options[name] != before:
+        for name, now in options.items():
+            before = self.options[name]
+            if now != before:
                 if name in ("text", "symbols"):
                     counts = f"{self.options['symbols']:,} {self.vocabulary.unit}s, now {options['symbols']:,}"
                     raise ValueError(f"resume needs the text that the training began with: it had {counts}, or others")
-                raise ValueError(f"resume needs the {name} that the training began with: {before}, got {options[name]}")
+                raise ValueError(f"resume needs the {name} that the training began with: {before}, got {now}")
 
     def _windows(self, ids: np.ndarray, N: int) -> Windows:
         x, y = streams(ids, N, unit=self.vocabulary.unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
@@ -112,15 +113,15 @@ def train(
     given = {
         name.strip("_") for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
-    settings = dict(
-        cell=cell.value, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, bytes=bytes_
-    )  # of a new model
+    settings = dict(cell=cell.value, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, bytes=bytes_)
     windows = dict(seq=seq, batch=batch, validation=validation, optimizer=optimizer.value)
+    limits = dict(clip=clip or None, validate_every=validate_every, patience=patience)
     if validation >= 1:
         raise UsageError(f"--validation must be below 1, got {validation:g}")
     if resume:
         lm = _resumed(out, settings | windows, given)
         windows = {name: lm.settings[name] for name in windows}
+        limits |= {name: lm.options[name] for name in limits if name not in given}
         if "lr" in given:
             lm.optimizer.lr = lr
     elif out.exists() and not force:
@@ -141,24 +142,27 @@ def train(
     unit, done = lm.vocabulary.unit, lm.history.updates
     counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
-    with _naming(source):
-        history = lm.train(
-            text,
-            **windows,
-            lr=lr,
-            clip=clip or None,
-            epochs=epochs,
-            updates=updates,
-            validate_every=validate_every,
-            patience=patience,
-            save_to=out,
-            resume=resume,
-        )
+    try:
+        with _naming(source):
+            history = lm.train(
+                text,
+                **windows,
+                **limits,
+                lr=lr,
+                epochs=epochs,
+                updates=updates,
+                save_to=out,
+                resume=resume,
+            )
+    except FloatingPointError as error:
+        kept = f"; {out} is as after update {lm.history.updates:,}" if lm.history.updates > done else ""
+        raise FloatingPointError(f"{error}{kept}") from error
     if history.metrics:
         best = min(value for _, value in history.metrics)
         print(f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} (after update {history.best[0]:,})")
     if history.stopped == "interrupted":
-        again = f"python -m recurrent train {source} --resume --out {out}"
+        again = f"python -m recurrent train {shlex.quote(source)} --resume --out {shlex.quote(str(out))}"
+        again += f" --epochs {epochs}" if updates is None else f" --updates {updates}"
         _complain(f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
         return 130
     if history.updates == done:

@@ -27,19 +27,19 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     ids = lm.ids(words)
     _, held_out = split(ids, 0.05)
     console.print(f"Text: the topics of Python's help(), {len(ids):,} characters, {len(lm.vocabulary)} different ones.")
-    console.print(
-        f"Model: 2 layers of 128 LSTM units, {lm.model.size:,} parameters. Training: 50 streams, windows of 50 steps."
-    )
+    console.print(f"Model: 2 layers of 128 LSTM units, {lm.model.size:,} parameters.")
+    console.file.flush()  # the progress bar goes to standard error
     before = lm.bits_per_character(held_out)
     history = lm.train(ids, updates=updates, validate_every=max(1, updates // 4), save_to=path)
     after = lm.bits_per_character(held_out)
     (out / "history.json").write_text(json.dumps(history.to_dict()))
     console.print(f"\nLoss of an update, in nats: {_falling(history.losses)}")
-    console.print(
-        f"Bits per character on the last 5 %, held out: {before:.3f} before, {after:.3f} after {history.updates} updates."
-    )
-    console.print("\nA sample, temperature 0.7:\n")
-    console.print("The " + "".join(lm.sample(400, "The ", temperature=0.7, seed=seed)), end="\n\n")
+    console.print(f"Bits per character of the last 5 %, held out: {before:.3f} before, {after:.3f} after")
+    console.print("\nA sample, temperature 0.7:\n\nThe ", end="")
+    for piece in lm.sample(400, "The ", temperature=0.7, seed=seed):
+        console.file.write(piece)
+        console.file.flush()
+    console.print("\n")
     written = [path, out / "history.json", *draw(lm, held_out[:200], out)]
     for file in written:
         console.print(f"wrote {file}")

@@ -90,6 +90,7 @@ def test_resuming_continues_bit_for_bit(run, model):
     assert run("train", "text.txt", *SMALL, "--updates", 20, "--out", "whole")[0] == 0
     assert_same_bits(CharLM.load(model).model.flat, CharLM.load("whole").model.flat)
     assert run("train", "text.txt", "--updates", 21, "--resume")[0] == 0, "the options may be left out"
+    assert CharLM.load(model).options["validate_every"] == 5
     assert "nothing left to do" in run("train", "text.txt", "--updates", 21, "--resume")[1]
 
 
@@ -209,7 +210,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     last = err.splitlines()[-1]
-    again = "python -m recurrent train text.txt --resume --out model.safetensors"
+    again = "python -m recurrent train text.txt --resume --out model.safetensors --updates 1000000"
     found = re.fullmatch(
         rf"recurrent: interrupted after update ([\d,]+); the model is in model.safetensors; go on with: {again}", last
     )
