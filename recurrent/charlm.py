@@ -17,7 +17,7 @@ from .data import Windows
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .losses import softmax_cross_entropy
 from .model import Sequential
-from .text import Vocabulary, streams
+from .text import Vocabulary, require, streams
 from .train import History, evaluate, fit
 
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
@@ -135,6 +135,9 @@ class CharLM:
         ids = self.ids(text)
         options = {"seq": seq, "batch": batch, "validation": validation, "symbols": len(ids), "text": _digest(ids)}
         limits = {"clip": clip, "validate_every": validate_every, "patience": patience}
+        if not 0 <= validation < 1:
+            raise ValueError(f"validation must be at least 0 and below 1, got {validation}")
+        require(len(ids), batch, seq, self.vocabulary.unit, validation)
         training, held_out = split(ids, validation, self.vocabulary.unit)
         x, y = streams(training, batch, seq, self.vocabulary.unit)
         windows = Windows(x, y, seq)
@@ -303,10 +306,6 @@ class CharLM:
 
 def split(ids: np.ndarray, validation: float, unit: str = "character") -> tuple[np.ndarray, np.ndarray]:
     """The text to learn from and its last part, the fraction `validation`, held out. Raises ValueError for none left."""
-    if not 0 <= validation < 1:
-        raise ValueError(f"validation must be at least 0 and below 1, got {validation}")
-    if len(ids) == 0:
-        raise ValueError("the text is empty")
     cut = len(ids) - int(len(ids) * validation)
     if validation and len(ids) - cut < 2:
         raise ValueError(f"{validation:g} of {len(ids):,} {unit}s is less than the 2 that validation needs; use validation 0")

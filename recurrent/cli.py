@@ -183,11 +183,7 @@ def _resumed(path: Path, asked: dict, given: set[str]) -> CharLM:
     return lm
 
 
-@app.command(
-    epilog=examples(
-        "sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7 --length 500 --seed 1'
-    )
-)
+@app.command(epilog=examples("sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7'))
 def sample(
     model: Model,
     length: Annotated[int, number("Characters (bytes of a model of bytes).")] = 2000,
@@ -196,7 +192,7 @@ def sample(
     top_k: Annotated[int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[float | None, typer.Option(metavar="X", help="Draw from the likeliest that reach p together.")] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same text.", show_default="a new one")] = None,
+    seed: Annotated[int | None, number("The same seed, the same text.", show_default="a new one")] = None,
 ) -> int:
     """Let a model write; text appears as it comes."""
     lm = CharLM.load(model)

@@ -149,6 +149,19 @@ def _decoded(data: bytes, name: str, raw: bool) -> str | bytes:
         raise ValueError(f"{name}: not UTF-8 text ({wrong}); a model of bytes can read it") from None
 
 
+def require(n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0) -> None:
+    """Raise ValueError, with both numbers, unless n symbols, the last `held_out` aside, fill a window in each of N streams."""
+    need = N * window + 1
+    while need - int(need * held_out) < N * window + 1:
+        need += 1
+    if n < need:
+        what = "is empty" if n == 0 else f"has {n:,} {unit}{'s' * (n != 1)}"
+        steps = f"{window} step{'s' * (window != 1)}"
+        where = f"{N} streams of {steps}" if N > 1 else steps
+        apart = f", with {held_out:g} of the text held out" if held_out else ""
+        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and the one after{apart}")
+
+
 def streams(ids: np.ndarray, N: int, window: int = 1, unit: str = "character") -> tuple[np.ndarray, np.ndarray]:
     """Cut a text into N streams that run side by side: the loader of char-rnn.
 
@@ -158,12 +171,7 @@ def streams(ids: np.ndarray, N: int, window: int = 1, unit: str = "character") -
 
     Raises ValueError, with both numbers, for a text that does not fill one `window` of steps in every stream.
     """
-    n, need = len(ids), N * window + 1
-    if n < need:
-        what = "is empty" if n == 0 else f"has {n:,} {unit}{'s' * (n != 1)}"
-        steps = f"{window} step{'s' * (window != 1)}"
-        where = f"{N} streams of {steps}" if N > 1 else steps
-        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and the one after")
-    L = (n - 1) // N
+    require(len(ids), N, window, unit)
+    L = (len(ids) - 1) // N
     x, y = (ids[k : k + N * L].reshape(N, L).T for k in (0, 1))
     return np.ascontiguousarray(x), np.ascontiguousarray(y)
