@@ -55,9 +55,14 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
 
 
+class _Console(Console):
+    def on_broken_pipe(self):
+        raise BrokenPipeError  # rich would end the program with exit code 1
+
+
 def console() -> Console:
     """Standard output: colours on a terminal, plain text of 80 columns elsewhere."""
-    return Console(highlight=False, markup=False, soft_wrap=False)
+    return _Console(highlight=False, markup=False, soft_wrap=False)
 
 
 @app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
@@ -129,8 +134,7 @@ def train(
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out: there is no folder {out.absolute().parent}")
     text, skipped = read(source, raw=bytes_ or (resume and lm.settings["bytes"]))
-    if skipped:
-        print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
+    _mention(skipped)
     if not resume:
         del settings["bytes"]
         with _naming(source):
@@ -217,8 +221,7 @@ def evaluate(
     """Bits per character of a text: how well the model predicts each one from all before it."""
     lm = CharLM.load(model)
     text, skipped = read(source, raw=lm.settings["bytes"])
-    if skipped:
-        print(f"left out {len(skipped)} files that are not text, {skipped[0]} the first", file=sys.stderr)
+    _mention(skipped)
     unit = lm.vocabulary.unit
     with _naming(source):
         bits = lm.bits_per_character(text, batch)
@@ -250,6 +253,12 @@ def info(model: Model) -> int:
     return 0
 
 
+def _mention(skipped: list[str]) -> None:
+    if skipped:
+        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+        print(f"left out, as it is not text: {skipped[0]}{more}", file=sys.stderr)
+
+
 @contextmanager
 def _naming(source: str):
     """Put the text's file before what is wrong with it."""
@@ -264,8 +273,8 @@ def _complain(message: str) -> None:
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}" if str(error) else "not enough memory"
     return str(error)

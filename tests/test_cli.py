@@ -102,7 +102,7 @@ def test_a_folder_and_bytes(run, tmp_path):
     code, out, err = run("train", "notes", *SMALL, "--updates", 2, "--bytes", "--cell", "gru", "--dropout", 0.1)
     assert code == 0
     assert out.startswith("680 bytes, 256 symbols")
-    assert "left out 1 files that are not text, notes/c.bin the first" in err
+    assert "left out, as it is not text: notes/c.bin\n" in err
     lm = CharLM.load("model.safetensors")
     assert (lm.settings["bytes"], lm.settings["cell"], lm.settings["dropout"]) == (True, "gru", 0.1)
     assert run("sample", "model.safetensors", "--length", 5)[0] == 0
@@ -185,6 +185,14 @@ def test_text_from_standard_input_and_output_without_control_codes(tmp_path):
 def test_a_closed_pipe_ends_quietly(run, model, tmp_path):
     with started("sample", model, "--length", 10**7, cwd=tmp_path) as process:
         assert process.stdout.read(20)
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(60) == 0
+    assert err == ""
+
+
+def test_a_table_into_a_closed_pipe_ends_quietly(run, model, tmp_path):
+    with started("info", model, cwd=tmp_path) as process:
         process.stdout.close()
         err = process.stderr.read()
         assert process.wait(60) == 0
