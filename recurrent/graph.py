@@ -33,6 +33,7 @@ class Graph:
 
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)  # the node that computes each named value
 
     def node(self, id: str) -> Node:
         """The node called `id`; KeyError if there is none."""

@@ -496,3 +496,19 @@ def test_weights_and_values_that_are_not_finite_are_drawn(value):
     drawing = viz.unit(model[0], 3, recording=recording)
     assert f"{value:.7g}" in drawing.source
     assert drawing.svg().startswith("<svg")
+
+
+def test_a_drawing_goes_to_the_graphviz_library():
+    drawing = viz.network(recurrent.Sequential(recurrent.LSTM(3, 4)))
+    assert drawing.to_graphviz().source.strip() == drawing.source.strip()
+
+
+def test_a_network_says_what_goes_in():
+    """The first layer with a size of its own decides, whatever passes through before it."""
+    R = recurrent
+    for layers, shape in (
+        ([R.Dropout(0.1), R.LSTM(3, 4)], ("T", "N", 3)),
+        ([R.Embedding(5, 3), R.LSTM(3, 4)], ("T", "N")),
+        ([R.Dropout(0.1)], ("T", "N", "D")),
+    ):
+        assert R.Sequential(*layers).graph().node("x").shape == shape

@@ -57,6 +57,12 @@ class Drawing:
         path.write_bytes(self.pipe(format, engine))
         return path
 
+    def to_graphviz(self):
+        """A `graphviz.Source` of the same DOT text, with its `render`, `pipe` and `view`; that library runs `dot` on PATH."""
+        import graphviz
+
+        return graphviz.Source(self.source, engine="neato")
+
     def _page(self, engine):
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self.title)}</title>'
         return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{self.svg(engine)}</body></html>\n'

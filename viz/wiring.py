@@ -56,7 +56,7 @@ def of(cell: Cell) -> Wiring:
     kinds = {n.id: n.kind for n in graph.nodes}
     now = [(e.source, e.target) for e in graph.edges if not e.delay]
     gates = list(cell.gates)
-    made_by = {s: _producer(cell, s, kinds) for s in cell.states}
+    made_by = {s: graph.values[s] for s in cell.states}
     merged = {}  # activation -> the sum that feeds it alone
     for n in graph.nodes:
         feeds = [a for a, b in now if b == n.id]
@@ -77,10 +77,10 @@ def of(cell: Cell) -> Wiring:
             parameters.append(n.id)
         elif n.kind not in ("vector", "previous", "const") and n.id not in merged:
             label = _label(n, [graph.node(a) for a, b in now if b == n.id])
-            gate = next((g for g in gates if _producer(cell, g, kinds) == n.id and g not in cell.states), "")
+            gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
             name, colour = palette.gate(gate, gates.index(gate)) if gate else ("", palette.OPERATION)
             operations.append(Operation(n.id, label, gate, name, colour))
-    wires = [(made_by[s], f"state:{s}") for s in cell.states if made_by[s]]
+    wires = [(made_by[s], f"state:{s}") for s in cell.states]
     circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle
     drawn = {n.id for n in neurons} | {o.id for o in operations} | set(parameters)
     for a, b in now:
@@ -88,16 +88,6 @@ def of(cell: Cell) -> Wiring:
             wires.append((circle.get(a, absorbed.get(a, a)), b))
     loops = [(graph.node(a).label, b) for a, b in now if kinds[a] == "previous"]
     return Wiring(neurons, operations, cell.states, parameters, list(dict.fromkeys(wires)), loops)
-
-
-def _producer(cell, name, kinds):
-    """The node that computes a named value; one node may be several values, or a dot product itself."""
-    same = [n for n, e in cell.values.items() if e is cell.values[name]]
-    for a in cell.accumulators:
-        if a.input is cell.values[name]:
-            candidates = (f"sum:{a.gate}", f"sum:{a.gate}.{'x' if a.x else 'h'}")
-            return next(c for c in candidates if c in kinds)
-    return next((n for n in reversed(same) if n in kinds), "")
 
 
 def _label(node, inputs):

@@ -221,8 +221,9 @@ class Cell:
     def graph(self) -> Graph:
         """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.
 
-        A node that is a gate or a new state bears its name as id (`i`, `c`), other operations a number (`op3`),
-        accumulators `sum:i`, states of the step before `previous:c`; edges of delay 1 lead from a state back to it.
+        An operation that is a gate or a new state bears its name as id (`i`, `c`), others a number (`op3`), accumulators
+        `sum:i`, states of the step before `previous:c`; `values` leads from every name to its node, edges of delay 1
+        from a state to where it is used one step later.
         `vector:h` is the one state that reaches the dot products of all units.
         """
         g = Graph([Node("vector:x", "vector", "x"), Node("vector:h", "vector", self.states[0])])
@@ -249,10 +250,11 @@ class Cell:
                 ids[e] = names.get(e, f"op{k}")
                 g.nodes.append(Node(ids[e], e.op, names.get(e, "")))
                 g.edges += [Edge(ids[a], ids[e]) for a in e.args]
+        g.values.update({name: ids[e] for name, e in self.values.items()})
         for s, p in zip(self.states, self.previous, strict=True):
             if p in ids:
-                g.edges.append(Edge(s, ids[p], s, delay=1))
-        g.edges.append(Edge(self.states[0], "vector:h", self.states[0], delay=1))
+                g.edges.append(Edge(g.values[s], ids[p], s, delay=1))
+        g.edges.append(Edge(g.values[self.states[0]], "vector:h", self.states[0], delay=1))
         return g
 
     def __repr__(self):
