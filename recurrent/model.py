@@ -182,11 +182,8 @@ class Sequential:
     def graph(self) -> Graph:
         """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 for states."""
         first = next((layer for layer in self.layers if layer.outputs is not None), None)
-        if first is None:
-            shape = ("T", "N", "D")
-        else:
-            shape = ("T", "N") if first.inputs is None else ("T", "N", first.inputs)
-        g = Graph([Node("x", "input", "x", shape)])
+        features = "D" if first is None else first.inputs
+        g = Graph([Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))])
         source = "x"
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.outputs is None else layer.outputs
