@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checker import assert_central, assert_gradients, assert_projection, complex_step, random_direction
+from checker import assert_central, assert_gradients, assert_projection, complex_step, random_direction, same_side_of_the_kink
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Case, cases
@@ -48,7 +48,8 @@ def test_float32_gradients_are_the_rounded_float64_ones(engine, data):
     exact.params = engine.Params(*[a.astype(float) for a in p.params])
     if p.state is not None:
         exact.state, exact.dstate = (engine.State(*[a.astype(float) for a in s]) for s in (p.state, p.dstate))
-    assert_gradients(p.gradients(), exact.gradients(), p)
+    if same_side_of_the_kink(engine, p.forward()[0], exact.forward()[0]):
+        assert_gradients(p.gradients(), exact.gradients(), p)
 
 
 def test_totals_are_the_gradients_of_every_state(engine):

@@ -1,5 +1,7 @@
 """Promises that hold bit for bit, over every cell, dtype and layout."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -266,6 +268,21 @@ def test_gradients_are_linear_in_the_loss(engine, dtype, data):
     once, twice = p.gradients(), p.gradients(dy=2 * p.dy)
     for name, a in once.items():
         assert_same_bits(twice[name], 2 * a, name)
+
+
+def test_calls_from_many_threads_do_not_meet(engine, dtype):
+    """Kernels release the GIL: nothing they use may be shared between calls."""
+    problems = [Case(T=20, N=5, D=9, H=17 + k, dtype=dtype, seed=k).build(engine) for k in range(6)]
+
+    def work(p):
+        return [p.forward()[0], *p.gradients().values()]
+
+    alone = [work(p) for p in problems]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(work, problems * 4))
+    for k, results in enumerate(together):
+        for a, b in zip(alone[k % 6], results, strict=True):
+            assert_same_bits(b, a)
 
 
 def poison(monkeypatch):

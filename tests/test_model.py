@@ -191,6 +191,16 @@ def test_a_changed_weight_is_seen_at_once():
     assert_same_bits(model.forward(x)[0], before)
 
 
+def test_a_stream_keeps_the_weights_of_its_beginning(dtype):
+    """An update in the middle of a stream changes no layer of it."""
+    model = characters(dtype)
+    y = model.forward(CHARACTERS)[0]
+    stream = model.stream()
+    first = stream.step(CHARACTERS[0])
+    model.flat *= 2
+    assert_same_bits(np.stack([first, *(stream.step(x_t) for x_t in CHARACTERS[1:])]), y)
+
+
 def test_a_layer_in_a_model_streams_alone():
     model = Sequential(LSTM(3, 4), LSTM(4, 2), dtype="float64")
     x = np.random.default_rng(0).standard_normal((5, 3))
