@@ -200,7 +200,8 @@ class Engine:
         does not count: y is constant there. `dstate`: gradient with respect to the final state.
 
         Returns dx, dparams (the same Params type; written to the arrays of `out` if given) and the gradient with
-        respect to the initial state. `totals`, a dict, receives dL/d(state) after every step by name, (T, N, H).
+        respect to the initial state. `totals`, a dict, receives dL/d(state) after every step by name, (T, N, H):
+        all that a state does later counts, and what c does within its step through h.
         The tape is not consumed. Raises ValueError for shapes or a tape that do not fit, TypeError for dtypes.
         """
         if tape is None:

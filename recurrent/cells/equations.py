@@ -162,6 +162,7 @@ class Backward(NamedTuple):
     d_accumulators: tuple[Expr, ...]
     d_parameters: tuple[Expr, ...]
     d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
+    d_states: tuple[Expr, ...]  # with respect to each new state, what it does within the step included
     saved: tuple[tuple[str, Expr], ...]  # name and node of everything the tape keeps besides the states
 
 
@@ -209,7 +210,7 @@ class Cell:
     def digest(self) -> str:
         """Identifies the equations, whatever the cell is called: the key of compiled code."""
         b = self.backward
-        roots = (*self.new, *(e for _, e in b.saved), *b.d_accumulators, *b.d_parameters, *b.d_previous)
+        roots = (*self.new, *(e for _, e in b.saved), *b.d_accumulators, *b.d_parameters, *b.d_previous, *b.d_states)
         number = {}
         lines = []
         for e in topological(roots):
@@ -351,6 +352,7 @@ def _differentiate(cell: Cell) -> Backward:
     d_previous = tuple(adjoint.get(p, zero) for p in cell.previous)
     # The tape keeps the states and the gates. What else the gradients need is computed again from those;
     # a pre-activation that cannot be is kept as well (the h part of the GRU's candidate).
+    d_states = tuple(adjoint[e] for e in cell.new)
     saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
     known = {e for _, e in saved} | set(cell.new)
     inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
@@ -364,6 +366,6 @@ def _differentiate(cell: Cell) -> Backward:
         for a in e.args:
             need(a)
 
-    for d in (*d_accumulators, *d_parameters, *d_previous):
+    for d in (*d_accumulators, *d_parameters, *d_previous, *d_states):
         need(d)
-    return Backward(d_new, d_accumulators, d_parameters, d_previous, tuple(saved))
+    return Backward(d_new, d_accumulators, d_parameters, d_previous, d_states, tuple(saved))

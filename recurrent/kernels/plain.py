@@ -106,13 +106,13 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
         known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
         known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
         known |= dict(zip(b.d_new, d, strict=True))
-        values = evaluate([*b.d_accumulators, *b.d_parameters, *b.d_previous], known, h.dtype)
+        values = evaluate([*b.d_accumulators, *b.d_parameters, *b.d_previous, *b.d_states], known, h.dtype)
         for k in range(da.shape[1]):
             da[now, k] = values[k]
         for k in range(len(cell.states)):
             carry[k, :count] = values[da.shape[1] + k]
             if total.size:
-                total[k, now] = d[k]
+                total[k, now] = values[da.shape[1] + len(cell.states) + k]
     if later:
         product(da[:later, columns].reshape(later, H * len(columns)), W_hh, carry[0, :later])
 
@@ -121,7 +121,7 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     """dx (S, D) = gradients of the x accumulators times W_ih."""
     dx[:] = 0
     x_accumulators = sum(a.x for a in cell.accumulators)
-    product(da[:, :x_accumulators].reshape(len(da), -1), params[0], dx)
+    product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
 def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:

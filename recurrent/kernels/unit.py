@@ -215,7 +215,7 @@ def backward_step(
     t = TARGETS[target.name]
     cell, back = t.cell, t.cell.backward
     width = len(cell.accumulators) + len(cell.parameters)
-    results = [*back.d_accumulators, *back.d_parameters, *back.d_previous]
+    results = [*back.d_accumulators, *back.d_parameters, *back.d_previous, *back.d_states]
     kept = [e for _, e in back.saved]
     available = (*back.d_new, *kept, *cell.new, *cell.previous, *cell.parameter_inputs)
     inputs = [e for e in leaves(results, available) if e not in back.d_new]
@@ -255,10 +255,11 @@ def backward_step(
             known = dict(zip([*back.d_new, *inputs], [*d_new, *rest[len(planes) :]], strict=True))
             code = Expressions(v, results, known)
             targets = [v.at(da, first, b.mul(H, I64(k))) for k in range(width)]
-            v.store_units([(code.value(e), q) for e, q in zip(results, targets + carries, strict=True)], left)
+            values = [code.value(e) for e in results]
+            v.store_units(list(zip(values, targets + carries, strict=False)), left)
             with b.if_then(totals):
                 to = [v.at(total, here, b.mul(total_plane, I64(k))) for k in range(len(d_new))]
-                v.store_units(list(zip(d_new, to, strict=True)), left)
+                v.store_units(list(zip(values[-len(to) :], to, strict=True)), left)
 
         emit_units(v, 1, H, units)
         return context.get_dummy_value()
