@@ -1,46 +1,13 @@
-"""The compiled kernels' own: every vector width, the approximations of the activations, user's cells in any width."""
+"""The compiled kernels' own: the approximations of the activations, and tiles that fit the registers."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import pytest
-from tolerance import assert_close, assert_same_bits
 
-from recurrent import cells
 from recurrent.cells.equations import cell, relu, sigmoid, tanh
 from recurrent.engine import Engine
-from recurrent.kernels import compiled
 from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
-
-UNITS = {"avx2": AVX2, "portable": PORTABLE}
-
-
-@pytest.fixture(params=UNITS)
-def narrow(request, monkeypatch):
-    """Kernels compiled for another vector unit than the host's: other lanes, other tiles, with and without an FMA."""
-    made = lru_cache(lambda dtype, cell=None: Target(dtype, UNITS[request.param], cell))
-    monkeypatch.setattr(compiled, "target", made)
-    return made
-
-
-@pytest.mark.parametrize(("name", "dtype"), [("lstm", np.float32), ("gru", np.float64), ("rnn", np.float32)])
-def test_other_vector_units(narrow, name, dtype):
-    engine = Engine(getattr(cells, name))
-    rng = np.random.default_rng(0)
-    T, N, D, H = 4, 9, 5, 19
-    params, x = engine.init(D, H, dtype), rng.standard_normal((T, N, D)).astype(dtype)
-    dy, lengths = rng.standard_normal((T, N, H)).astype(dtype), rng.integers(0, T + 1, N)
-    ours, theirs = [], []
-    for e, results in ((engine, ours), (engine.reference, theirs)):
-        y, state, tape = e.forward(x, params, lengths=lengths, record=True)
-        dx, dparams, d_state = e.backward(dy, tape)
-        results += [y, *state, dx, *dparams, *d_state]
-    for a, b in zip(ours, theirs, strict=True):
-        assert_close(a, b, T * N * (D + 4 * H))
-    alone = engine.forward(x[:, 3:4], params, lengths=lengths[3:4])[0]
-    assert_same_bits(ours[0][:, 3:4], alone)
 
 
 def elementwise(function, x):
