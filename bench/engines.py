@@ -22,7 +22,9 @@ class Ours:
     name, package = "recurrent", "recurrent-engine"
 
     def __init__(self, threads: int):
-        self.threads = threads
+        import numba
+
+        numba.set_num_threads(threads)
 
     def prepare(self, workload: Workload, data: Data) -> Callable:
         engine = getattr(recurrent, workload.cell)

@@ -7,6 +7,7 @@ import numpy as np
 from ..cells.equations import Cell
 from . import dense, sequence
 from .target import target
+from .threads import split
 
 DTYPES = ("float32", "float64")
 
@@ -57,13 +58,30 @@ def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
     S, D, H, t = len(x), weights.D, weights.H, weights.target
     init, stride = weights.bias, 0
     N = len(h) - S
+    x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
+    rest, saved = _flat(rest), _flat(saved)
     if min(t.rows(4)[0], S) > N:
         init, stride = np.empty(S * weights.width, x.dtype), weights.width
-        sequence.project(t, _flat(x), S, D, H, weights.panels, weights.bias, init)
-    sequence.forward(
-        t, _flat(x), D, offsets, weights.panels, init, stride, weights.parameters, _flat(h), H, _flat(rest),
-        rest.shape[1] * H, _flat(saved), saved.shape[1] * H,
-    )  # fmt: skip
+
+        def project(first, last):
+            sequence.project(t, x, first, last, D, H, weights.panels, weights.bias, init, stride)
+
+        split(2.0 * S * D * stride, S, project)
+
+    def run(first, last):
+        sequence.forward(
+            t, first, last, x, D, offsets, weights.panels, init, stride, weights.parameters, h, H, rest, plane, saved,
+            saved_width,
+        )  # fmt: skip
+
+    split(2.0 * S * weights.width * (H if stride else D + H), N, run, _lengths(offsets, N))
+
+
+def _lengths(offsets, N: int) -> np.ndarray | None:
+    """Steps of each sequence of a packed batch, the longest first; None where all are equal."""
+    if offsets[-1] == (len(offsets) - 1) * N:
+        return None
+    return np.searchsorted(-np.diff(offsets), -np.arange(N), side="left")
 
 
 def pack_backward(cell: Cell, params):
@@ -72,11 +90,16 @@ def pack_backward(cell: Cell, params):
 
 def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
     t, panels, parameters = weights
-    H = h.shape[1]
-    sequence.backward(
-        t, _flat(dy), offsets, panels, parameters, _flat(h), H, _flat(rest), rest.shape[1] * H, _flat(saved),
-        saved.shape[1] * H, _flat(carry), _flat(da), da.shape[1] * H, _flat(total),
-    )  # fmt: skip
+    S, H = dy.shape
+    N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
+    dy, h, rest, saved, carry, da, total = (_flat(a) for a in (dy, h, rest, saved, carry, da, total))
+
+    def run(first, last):
+        sequence.backward(
+            t, first, last, dy, offsets, panels, parameters, h, H, rest, plane, saved, saved_width, carry, da, width, total
+        )
+
+    split(2.0 * S * H * len(cell.h_gates) * H, N, run, _lengths(offsets, N))
 
 
 def _panels(W) -> np.ndarray:
@@ -88,16 +111,37 @@ def _panels(W) -> np.ndarray:
     return panels
 
 
-def _through(dy, column, W, out) -> None:
-    """out (S, K) = dy (S, ...)[:, column:column + M] W (M, K)."""
-    t = target(W.dtype)
+def _product(a, column, K, panels, M, bias, out) -> None:
+    """out (S, M) = bias + a (S, ...)[:, column:column + K] w."""
+    S, stride, t = len(a), int(np.prod(a.shape[1:])), target(a.dtype)
+    a, out = _flat(a), _flat(out)
+
+    def run(first, last):
+        dense.product(t, first, last, a, column, stride, K, panels, M, bias, out)
+
+    split(2.0 * S * K * M, S, run)
+
+
+def _outer(a, column, M, b, rows, out, sums) -> None:
+    """out (M, D) = sum over rows of a (S, ...)[:, column:column + M]' b (S, D), and the sums (M,) of those columns of a."""
+    S, stride, D, t = len(a), int(np.prod(a.shape[1:])), b.shape[1], target(a.dtype)
+    a, b, out = _flat(a), _flat(b), _flat(out)
+
+    def run(first, last):
+        dense.outer(t, a, column + first, last - first, stride, S, b, D, rows, out[first * D : last * D])
+        dense.column_sums(t, a, column + first, last - first, stride, S, sums[first:last])
+
+    split(2.0 * S * M * D, M, run)
+
+
+def _through(dy, W, out) -> None:
+    """out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
     M, K = W.shape
-    stride = int(np.prod(dy.shape[1:]))
-    dense.product(t, _flat(dy), column, stride, len(dy), M, _panels(W), K, np.zeros(K, W.dtype), _flat(out))
+    _product(dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
-    _through(da, 0, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
+    _through(da, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
 
 
 def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
@@ -108,8 +152,7 @@ def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
     for runs, b, index, dW, db in rows:
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
-            dense.outer(t, _flat(da), column, M, columns * H, S, _flat(b), b.shape[1], index, _flat(dW[block]))
-            dense.column_sums(t, _flat(da), column, M, columns * H, S, db[block])
+            _outer(da, column, M, b, index, dW[block], db[block])
     for k, dp in enumerate(dparams[4:]):
         dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 
@@ -124,17 +167,13 @@ def pack_linear(W, b):
 
 def linear(x, weights, y) -> None:
     panels, b = weights
-    S, K = x.shape
-    dense.product(target(x.dtype), _flat(x), 0, K, S, K, panels, b.size, b, _flat(y))
+    _product(x, 0, x.shape[1], panels, b.size, b, y)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
-    S, M = dy.shape
-    t = target(W.dtype)
-    dense.outer(t, _flat(dy), 0, M, M, S, _flat(x), W.shape[1], NO_ROWS, _flat(dW))
-    dense.column_sums(t, _flat(dy), 0, M, M, S, db)
+    _outer(dy, 0, dy.shape[1], x, NO_ROWS, dW, db)
     if dx.size:
-        _through(dy, 0, W, dx)
+        _through(dy, W, dx)
 
 
 def scatter_add(dW, ids, dy) -> None:

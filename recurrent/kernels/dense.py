@@ -47,10 +47,11 @@ def pack_columns(target, w, K, M, panels):
 
 
 @jit
-def product(target, a, column, stride, S, K, panels, M, bias, out):
-    """out (S, M) = bias (M) + a[:, column:column + K] w, a in rows of `stride`; an empty bias adds to what is in out."""
-    init, init_stride = (at(bias, 0), 0) if bias.size else (at(out, 0), M)
-    product_tiles(target, S, M, K, init, init_stride, at(a, column), stride, at(panels, 0), at(out, 0))
+def product(target, first, last, a, column, stride, K, panels, M, bias, out):
+    """Rows first to last of out (S, M) = bias (M) + a[:, column:column + K] w, a in rows of `stride`."""
+    product_tiles(
+        target, last - first, M, K, at(bias, 0), 0, at(a, first * stride + column), stride, at(panels, 0), at(out, first * M)
+    )
 
 
 @jit

@@ -29,14 +29,16 @@ def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
 
 
 @jit
-def project(target, x, S, D, H, panels, bias, out):
-    """Bias plus x part for all steps at once: faster than step by step when a batch is smaller than a tile is tall."""
-    project_tiles(target, S, at(bias, 0), at(x, 0), D, H, at(panels, 0), at(out, 0))
+def project(target, x, first, last, D, H, panels, bias, out, width):
+    """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
+    project_tiles(target, last - first, at(bias, 0), at(x, first * D), D, H, at(panels, 0), at(out, first * width))
 
 
 @jit
-def forward(target, x, D, offsets, panels, init, init_stride, p, h, H, rest, plane, saved, saved_width):
-    """All steps forward.
+def forward(
+    target, first, last, x, D, offsets, panels, init, init_stride, p, h, H, rest, plane, saved, saved_width
+):  # fmt: skip
+    """All steps forward for the sequences first to last of the packed batch.
 
     h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
     init: the bias, with an init_stride of 0, or what `project` made. saved (S, saved_width) or empty.
@@ -44,40 +46,47 @@ def forward(target, x, D, offsets, panels, init, init_stride, p, h, H, rest, pla
     S = offsets[offsets.size - 1]
     N = h.size // H - S
     for t in range(offsets.size - 1):
-        s = offsets[t]
-        before, after = N + offsets[t - 1] if t else 0, N + s
-        old, new = (0, 0) if plane == N * H else (before * H, after * H)
+        count = min(last, offsets[t + 1] - offsets[t]) - first
+        if count <= 0:
+            break
+        s = offsets[t] + first
+        before, after = (N + offsets[t - 1] if t else 0) + first, N + s
+        old, new = (first * H, first * H) if plane == N * H else (before * H, after * H)
         keep = at(saved, s * saved_width) if saved.size else nowhere(saved)
         forward_step(
-            target, offsets[t + 1] - s, at(init, s * init_stride), init_stride, at(x, s * D), D, 0 if init_stride else 1,
+            target, count, at(init, s * init_stride), init_stride, at(x, s * D), D, 0 if init_stride else 1,
             at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
         )  # fmt: skip
 
 
 @jit
-def backward(target, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width, carry, da, width, total):
-    """All steps back. carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
+def backward(
+    target, first, last, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width, carry, da, width, total
+):  # fmt: skip
+    """All steps back for the sequences first to last of the packed batch.
 
+    carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
     da (S, width), total (states, S, H) or empty.
     """
     T = offsets.size - 1
     S = offsets[T]
     N = h.size // H - S
-    later = 0
+    later = first  # sequences from `first` to here go on after the step
     for t in range(T - 1, -1, -1):
         s, after = offsets[t], offsets[t + 1]
         old, new = N + offsets[t - 1] if t else 0, N + s
+        end = max(first, min(last, after - s))
         # Sequences that go on after this step, then those that end with it.
         for part in range(2):
-            n, count = (0, later) if part == 0 else (later, after - s - later)
-            if count:
+            n, count = (first, later - first) if part == 0 else (later, end - later)
+            if count > 0:
                 r = s + n
                 sums = at(total, r * H) if total.size else nowhere(total)
                 backward_step(
-                    target, count, 1 - part, at(da, after * width if part == 0 else 0), at(panels, 0), at(dy, r * H),
+                    target, count, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0), at(dy, r * H),
                     at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * H), at(h, (new + n) * H),
                     at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H, at(p, 0), at(da, r * width), sums, S * H,
                 )  # fmt: skip
-        later = after - s
-    if later:
-        flow_tiles(target, later, at(da, 0), at(panels, 0), at(carry, 0), H)
+        later = end
+    if later > first:
+        flow_tiles(target, later - first, at(da, first * width), at(panels, 0), at(carry, first * H), H)

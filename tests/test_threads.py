@@ -1,0 +1,109 @@
+"""The number of threads changes no bit: work is split by whole rows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Case, cases
+from tolerance import assert_same_bits
+
+from recurrent import LSTM, Embedding, Linear, Sequential
+from recurrent.kernels import threads
+
+
+@pytest.fixture
+def several(monkeypatch):
+    """Split everything that can be split, however small, into this many parts."""
+
+    def use(count):
+        monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
+        monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+
+    return use
+
+
+def results(p):
+    y, final, _ = p.forward()
+    return [y, *final, *p.gradients().values()]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+def test_engine(engine, dtype, ragged, count, several):
+    for N, H in ((1, 17), (7, 33), (13, 5)):
+        p = Case(T=6, N=N, D=9, H=H, dtype=dtype, ragged=ragged, reverse=ragged).build(engine)
+        alone = results(p)
+        several(count)
+        for a, b in zip(alone, results(p), strict=True):
+            assert_same_bits(b, a)
+
+
+@given(st.data())
+def test_engine_at_any_size(engine, data):
+    p = data.draw(cases("float32")).build(engine)
+    alone = results(p)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "WORTH_A_THREAD", 1.0)
+        patch.setattr(numba, "get_num_threads", lambda: data.draw(st.integers(2, 5)))
+        together = results(p)
+    for a, b in zip(alone, together, strict=True):
+        assert_same_bits(b, a)
+
+
+def test_model(several):
+    ids = np.random.default_rng(0).integers(0, 11, (9, 7))
+    model = Sequential(Embedding(11, 6), LSTM(6, 20), Linear(20, 11), rng=0)
+
+    def run():
+        y, _, tape = model.forward(ids, record=True)
+        return [y, *model.backward(np.cos(y), tape).params.values()]
+
+    alone = run()
+    several(4)
+    for a, b in zip(alone, run(), strict=True):
+        assert_same_bits(b, a)
+
+
+def test_ranges_cover_everything_once(several):
+    several(4)
+    for items in (1, 2, 3, 4, 5, 17):
+        for weights in (None, np.arange(items, 0, -1), np.r_[np.full(1, 1000), np.zeros(items - 1, int)]):
+            seen = np.zeros(items, int)
+
+            def work(first, last, seen=seen):
+                seen[first:last] += 1
+
+            threads.split(1e9, items, work, weights)
+            assert (seen == 1).all()
+
+
+def test_an_error_in_a_thread_is_raised(several):
+    several(4)
+
+    def work(first, last):
+        if first:
+            raise ValueError("in a thread")
+
+    with pytest.raises(ValueError, match="in a thread"):
+        threads.split(1e9, 4, work)
+
+
+def test_a_forked_process_starts_its_own_threads():
+    code = """
+import os, numpy as np, recurrent
+x, params = np.ones((20, 64, 64), "f"), recurrent.lstm.init(64, 128)
+y = recurrent.lstm.forward(x, params)[0]
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(recurrent.lstm.forward(x, params)[0], y) else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
