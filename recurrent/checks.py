@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+
+
+@lru_cache
+def _known(names: tuple[str, ...]) -> frozenset[np.dtype]:
+    return frozenset(np.dtype(n) for n in names)
 
 
 def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:
@@ -11,8 +18,9 @@ def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), wh
     Raises TypeError with the argument's name for another dtype, ValueError for what is no array at all.
     """
     a = np.asarray(value)
-    if a.dtype.name not in dtypes:
-        raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {a.dtype.name}")
+    if a.dtype not in _known(dtypes):
+        got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of the other byte order"
+        raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {got}")
     # A read-only or strided array would make Numba compile every kernel once more; a copy is cheaper.
     return a if a.flags.c_contiguous and a.flags.writeable else a.copy(order="C")
 

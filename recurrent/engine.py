@@ -62,6 +62,48 @@ class Tape:
         raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
 
 
+class Stepper:
+    """One cell, one time step a call; the state stays here. Bitwise equal to `forward` over the sequence."""
+
+    def __init__(self, engine: Engine, params: Any):
+        self.engine, self.dtype = engine, params.W_ih.dtype
+        self.D, self.H = params.W_ih.shape[1], params.W_hh.shape[1]
+        self._packed = engine.kernels.pack_forward(engine.cell, params)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from zeros; the next call may bring another batch size."""
+        self.shape: tuple[int, ...] | None = None  # of x_t, from the first call on
+
+    def __call__(self, x_t: np.ndarray) -> np.ndarray:
+        """y_t (N, H) from x_t (N, D), or (H,) from (D,). Raises ValueError for another shape than before, TypeError."""
+        x_t = checks.array(x_t, "x_t", self.engine.dtypes)
+        if x_t.shape != self.shape or x_t.dtype != self.dtype:
+            self._begin(x_t)
+        y = np.empty(self._y_shape, self.dtype)
+        self.engine.kernels.step(self.engine.cell, self._packed, x_t.reshape(self._N, self.D), self._h, self._rest, y)
+        return y if len(self.shape) == 2 else y[0]
+
+    def _begin(self, x_t):
+        checks.same_dtype(x_t, "x_t", self.dtype, "params")
+        if x_t.ndim not in (1, 2) or x_t.shape[-1] != self.D:
+            raise ValueError(f"x_t must be (N, D={self.D}) or (D={self.D},), got {x_t.shape}")
+        if self.shape is not None:
+            raise ValueError(f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it")
+        self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
+        self._y_shape = self._N, self.H
+        self._h = np.zeros((2 * self._N, self.H), self.dtype)
+        self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, self.H), self.dtype)
+
+    @property
+    def state(self) -> Any:
+        """The state after the last step, as `forward` returns it; None before the first."""
+        if self.shape is None:
+            return None
+        arrays = (self._h[: self._N].copy(), *self._rest.copy())
+        return self.engine.State(*(arrays if len(self.shape) == 2 else (a[0] for a in arrays)))
+
+
 class Engine:
     """The functions of one cell: `init`, `forward`, `backward`, `step`.
 
@@ -237,6 +279,10 @@ class Engine:
         initial = layout.unsort(carry)
         d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
         return tape.public(dx), dparams, d_initial
+
+    def stepper(self, params: Any) -> Stepper:
+        """The cell step by step with the weights of this moment, packed once: `y_t = stepper(x_t)`."""
+        return Stepper(self, self.check_params(params))
 
     def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
         """One time step: the state after x_t (N, D) or (D,). `state=None` starts from zeros. Bitwise equal to `forward`."""

@@ -86,8 +86,8 @@ class Layer:
         """Fill the parameters with initial values."""
 
     def stepper(self) -> Callable:
-        """A function (x_t, state) -> (y_t, state) with the weights of this moment."""
-        return lambda x_t, state: self.forward(x_t)[:2]
+        """A function of x_t, with the weights of this moment; one that has a state has `state` and `reset()` too."""
+        return lambda x_t: self.forward(x_t)[0]
 
     def stream(self) -> Stream:
         """This layer one time step at a time: `step(x_t)`, `reset()`."""
@@ -146,7 +146,7 @@ class Embedding(Layer):
 
     def stepper(self):
         weight = self.parameters["weight"].copy()
-        return lambda x_t, state: (weight[self._checked(x_t)], None)
+        return lambda x_t: weight[self._checked(x_t)]
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients; ids have none, so `dx` is None."""
@@ -191,7 +191,7 @@ class Linear(Layer):
 
     def stepper(self):
         packed = kernels.backend.pack_linear(*self.parameters.values())
-        return lambda x_t, state: (self._apply(x_t, packed)[1], None)
+        return lambda x_t: self._apply(x_t, packed)[1]
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients."""
@@ -274,17 +274,7 @@ class Recurrent(Layer):
         return Gradients(dx, grads, d_initial)
 
     def stepper(self):
-        engine, params = self.engine, self.engine.check_params(self.params)
-        packed = engine.kernels.pack_forward(self.cell, params)
-
-        def step(x_t, state):
-            x_t = np.asarray(x_t)
-            if x_t.ndim not in (1, 2):
-                raise ValueError(f"x_t must be (N, {self.inputs}) or ({self.inputs},), got {x_t.shape}")
-            after = engine.run(x_t[None], params, packed, state)[1]
-            return after[0], after
-
-        return step
+        return self.engine.stepper(self.params)
 
     def graph(self):
         return self.cell.graph()

@@ -17,20 +17,25 @@ class Stream:
 
     def __init__(self, steppers: list[Callable]):
         self._steppers = steppers
-        self.state: list[Any] = [None] * len(steppers)
 
     def step(self, x_t: np.ndarray) -> np.ndarray:
         """y_t from x_t: (N, D) to (N, H), (D,) to (H,); ids (N,) or a single id where the first layer is an Embedding.
 
-        The batch size of the first step holds until `reset`; another raises ValueError.
+        The batch size of the first step holds until `reset`. Raises ValueError for another, and TypeError, ValueError or
+        IndexError as the layers do; the states are then those before the call.
         """
-        y, new = x_t, []
-        for step, before in zip(self._steppers, self.state, strict=True):
-            y, after = step(y, before)
-            new.append(after)
-        self.state = new  # only once every layer has succeeded
+        y = x_t
+        for step in self._steppers:
+            y = step(y)
         return y
+
+    @property
+    def state(self) -> list[Any]:
+        """A copy of the state, one entry a layer: None for layers without one, and before the first step."""
+        return [getattr(step, "state", None) for step in self._steppers]
 
     def reset(self) -> None:
         """Start again from zero states."""
-        self.state = [None] * len(self._steppers)
+        for step in self._steppers:
+            if hasattr(step, "reset"):
+                step.reset()

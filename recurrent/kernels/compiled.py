@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from ..cells.equations import Cell
@@ -22,33 +25,43 @@ def _flat(a: np.ndarray) -> np.ndarray:
     return a.reshape(-1)
 
 
+class Gates(NamedTuple):
+    """Which block of rows of W_ih and W_hh each accumulator has, -1 for none; and those of the ones that have any."""
+
+    x: np.ndarray
+    h: np.ndarray
+    x_used: np.ndarray
+    h_used: np.ndarray
+
+
+@lru_cache
+def _gates(cell: Cell) -> Gates:
+    x = np.array([cell.x_gates.index(a.gate) if a.x else -1 for a in cell.accumulators], np.int64)
+    h = np.array([cell.h_gates.index(a.gate) if a.h else -1 for a in cell.accumulators], np.int64)
+    return Gates(x, h, x[x >= 0], h[h >= 0])
+
+
 class Packed:
     """A cell's weights as the forward kernel reads them."""
 
     def __init__(self, cell: Cell, params):
         W_ih, W_hh, b_ih, b_hh = params[:4]
-        self.H, self.D = W_hh.shape[1], W_ih.shape[1]
+        self.H, self.D = H, D = W_hh.shape[1], W_ih.shape[1]
         self.target = t = target(W_ih.dtype, cell)
-        A = len(cell.accumulators)
-        x_gates = np.array([cell.x_gates.index(a.gate) for a in cell.accumulators if a.x], np.int64)
-        h_gates = np.array([cell.h_gates.index(a.gate) for a in cell.accumulators if a.h], np.int64)
-        start, per_unit = len(x_gates) * self.D, len(x_gates) * self.D + len(h_gates) * self.H
-        self.width = _padded(t, self.H) * A
-        self.panels = np.zeros(_padded(t, self.H) * per_unit, W_ih.dtype)
-        sequence.pack_gates(t, A, _flat(W_ih), self.D, x_gates, 0, self.H, per_unit, self.panels)
-        sequence.pack_gates(t, A, _flat(W_hh), self.H, h_gates, start, self.H, per_unit, self.panels)
-        bias = np.zeros((A, _padded(t, self.H)), W_ih.dtype)
-        for a, row in zip(cell.accumulators, bias, strict=True):
-            for use, gates, b in ((a.x, cell.x_gates, b_ih), (a.h, cell.h_gates, b_hh)):
-                if use:
-                    row[: self.H] += b.reshape(-1, self.H)[gates.index(a.gate)]
-        # In the order of a tile: unit block by unit block, all accumulators of each.
-        self.bias = _flat(np.ascontiguousarray(bias.reshape(A, -1, t.lanes).transpose(1, 0, 2)))
+        A, gates, padded = len(cell.accumulators), _gates(cell), _padded(t, H)
+        start = gates.x_used.size * D
+        per_unit = start + gates.h_used.size * H
+        self.width = padded * A
+        self.panels, self.bias = np.zeros(padded * per_unit, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
+        sequence.pack_gates(t, A, _flat(W_ih), D, gates.x_used, 0, H, per_unit, self.panels)
+        sequence.pack_gates(t, A, _flat(W_hh), H, gates.h_used, start, H, per_unit, self.panels)
+        sequence.pack_bias(t, A, b_ih, gates.x, b_hh, gates.h, H, self.bias)
         self.parameters = per_unit_parameters(params)
 
 
 def per_unit_parameters(params) -> np.ndarray:
-    return np.concatenate([*params[4:], np.zeros(0, params[0].dtype)])
+    """(P * H,)."""
+    return np.concatenate(params[4:]) if len(params) > 4 else np.zeros(0, params[0].dtype)
 
 
 pack_forward = Packed
@@ -60,7 +73,7 @@ def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
     N = len(h) - S
     x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
     rest, saved = _flat(rest), _flat(saved)
-    if min(t.rows(4)[0], S) > N:
+    if min(t.tall, S) > N:
         init, stride = np.empty(S * weights.width, x.dtype), weights.width
 
         def project(first, last):
@@ -75,6 +88,11 @@ def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
         )  # fmt: skip
 
     split(2.0 * S * weights.width * (H if stride else D + H), N, run, _lengths(offsets, N))
+
+
+def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
+    w = weights
+    sequence.step(w.target, y.shape[0], x, w.D, w.panels, w.bias, w.parameters, h, w.H, rest, y)
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:

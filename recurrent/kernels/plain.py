@@ -82,6 +82,13 @@ def forward(cell: Cell, x, offsets, weights, h, rest, saved) -> None:
             saved[now, k] = values[len(cell.new) + k]
 
 
+def step(cell: Cell, weights, x, h, rest, y) -> None:
+    """One step: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y (N, H) = h."""
+    N, H = y.shape
+    forward(cell, x, np.array([0, N]), weights, h, rest, np.empty((0, 0, H), y.dtype))
+    h[:N] = y[:] = h[N:]
+
+
 def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
     """Back-propagation through time.
 

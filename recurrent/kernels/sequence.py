@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .dense import padded
 from .jit import jit
-from .moves import spread
+from .moves import copy, spread
 from .tile import at, lanes, nowhere, wide
 from .unit import backward_step, flow_tiles, forward_step, project_tiles
 
@@ -26,6 +26,20 @@ def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
                     to = at(panels, place + k * width * G + (c // L) * G * L + g * L + c % L)
                     spread(target, at(W, (gates[g] * H + j + c) * K + k), to, width * G, min(16, K - k))
         j += width
+
+
+@jit
+def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
+    """b_ih + b_hh of every accumulator, unit block by unit block; -1 in the gates for the part that one does not have."""
+    L = lanes(target)
+    for j in range(H):
+        for k in range(A):
+            total = bias[0] * 0
+            if x_gates[k] >= 0:
+                total += x_bias[x_gates[k] * H + j]
+            if h_gates[k] >= 0:
+                total += h_bias[h_gates[k] * H + j]
+            bias[(j // L * A + k) * L + j % L] = total
 
 
 @jit
@@ -57,6 +71,17 @@ def forward(
             target, count, at(init, s * init_stride), init_stride, at(x, s * D), D, 0 if init_stride else 1,
             at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
         )  # fmt: skip
+
+
+@jit
+def step(target, N, x, D, panels, bias, p, h, H, rest, y):
+    """One step for N sequences: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
+    forward_step(
+        target, N, at(bias, 0), 0, at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0), at(rest, 0), N * H,
+        at(h, N * H), nowhere(h),
+    )  # fmt: skip
+    copy(target, at(h, N * H), at(h, 0), N * H)
+    copy(target, at(h, N * H), at(y, 0), N * H)
 
 
 @jit

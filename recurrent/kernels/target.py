@@ -87,6 +87,7 @@ class Target:
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
         name = f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {sources()})"
+        self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
 
