@@ -61,7 +61,7 @@ WORK = """
     import recurrent
     from recurrent import GRU, Embedding, Linear, Sequential, cells
     from recurrent.cells import cell
-    from recurrent.cells.equations import tanh
+    from recurrent.cells.expressions import tanh
     from recurrent.engine import Engine
 
     model = Sequential(Embedding(5, 3), GRU(3, 4), Linear(4, 2))

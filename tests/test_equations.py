@@ -8,7 +8,7 @@ from strategies import Case
 from tolerance import assert_close, assert_same_bits
 
 from recurrent.cells import CELLS, cell
-from recurrent.cells.equations import relu, sigmoid, tanh
+from recurrent.cells.expressions import relu, sigmoid, tanh
 from recurrent.engine import Engine
 
 pytestmark = pytest.mark.reference

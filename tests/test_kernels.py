@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recurrent.cells.equations import cell, relu, sigmoid, tanh
+from recurrent.cells import cell, relu, sigmoid, tanh
 from recurrent.engine import Engine
 from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
 

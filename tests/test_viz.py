@@ -15,7 +15,7 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.cells import CELLS, cell
-from recurrent.cells.equations import relu, sigmoid, tanh
+from recurrent.cells.expressions import relu, sigmoid, tanh
 from recurrent.layers import Recurrent
 from recurrent.recording import LayerRecording, Recording
 from viz import wiring, words

@@ -9,133 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import numpy as np
-
 from ..graph import Edge, Graph, Node
-
-
-class Expr:
-    """A node of an expression graph: an operation on other nodes, a named input or a constant."""
-
-    __slots__ = ("args", "name", "op", "value")
-
-    def __init__(self, op: str, *args: Expr, name: str = "", value: float = 0.0):
-        self.op, self.args, self.name, self.value = op, args, name, value
-
-    def __add__(self, other):
-        return Expr("add", self, _expr(other))
-
-    def __radd__(self, other):
-        return Expr("add", _expr(other), self)
-
-    def __sub__(self, other):
-        return Expr("sub", self, _expr(other))
-
-    def __rsub__(self, other):
-        return Expr("sub", _expr(other), self)
-
-    def __mul__(self, other):
-        return Expr("mul", self, _expr(other))
-
-    def __rmul__(self, other):
-        return Expr("mul", _expr(other), self)
-
-    def __neg__(self):
-        return Expr("neg", self)
-
-    def __bool__(self):
-        raise TypeError("a cell's equations cannot branch on a value: the kernel computes all units at once; use relu")
-
-    def __repr__(self):
-        if self.op == "input":
-            return self.name
-        if self.op == "const":
-            return f"{self.value:g}"
-        return f"{self.op}({', '.join(map(repr, self.args))})"
-
-
-def _expr(x) -> Expr:
-    if isinstance(x, Expr):
-        return x
-    if isinstance(x, (int, float)):
-        return Expr("const", value=float(x))
-    raise TypeError(f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}")
-
-
-def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + exp(-x)), computed as 0.5 tanh(0.5 x) + 0.5."""
-    return Expr("sigmoid", _expr(x))
-
-
-def tanh(x: Expr) -> Expr:
-    """Hyperbolic tangent."""
-    return Expr("tanh", _expr(x))
-
-
-def relu(x: Expr) -> Expr:
-    """max(x, 0); NaN stays NaN."""
-    return Expr("relu", _expr(x))
-
-
-def positive(x: Expr) -> Expr:
-    """1 where x > 0, else 0: the derivative of relu."""
-    return Expr("positive", _expr(x))
-
-
-class Op(NamedTuple):
-    """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
-
-    numpy: Callable
-    gradients: Callable  # (result, arguments, gradient of the result) -> gradient of each argument
-
-
-OPS = {
-    "add": Op(np.add, lambda y, a, d: (d, d)),
-    "sub": Op(np.subtract, lambda y, a, d: (d, -d)),
-    "mul": Op(np.multiply, lambda y, a, d: (d * a[1], d * a[0])),
-    "neg": Op(np.negative, lambda y, a, d: (-d,)),
-    "tanh": Op(np.tanh, lambda y, a, d: (d * (1 - y * y),)),
-    "sigmoid": Op(lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda y, a, d: (d * (y - y * y),)),
-    "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
-    "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
-}
-
-
-def topological(roots: Iterable[Expr]) -> list[Expr]:
-    """Every node below `roots` once, arguments before the nodes that use them."""
-    order, seen = [], set()
-
-    def visit(e):
-        if id(e) not in seen:
-            seen.add(id(e))
-            for a in e.args:
-                visit(a)
-            order.append(e)
-
-    for root in roots:
-        visit(root)
-    return order
-
-
-def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype) -> list[np.ndarray]:
-    """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand."""
-    values = dict(known)
-
-    def value(e):
-        if e not in values:
-            if e.op == "input":
-                raise KeyError(f"no value for the input {e.name!r}")
-            constant = e.op == "const"
-            values[e] = np.asarray(e.value, dtype) if constant else OPS[e.op].numpy(*[value(a) for a in e.args])
-        return values[e]
-
-    return [value(e) for e in roots]
+from .expressions import OPS, Expr, as_expr, topological
 
 
 class Accumulator(NamedTuple):
@@ -285,7 +166,7 @@ def cell(name: str, gates: str, states: str, parameters: str = "", register: boo
         missing = [n for n in (*gate_names, *state_names) if n not in values]
         if missing:
             raise ValueError(f"cell {name}: the equations must return a value for {', '.join(missing)}")
-        values = {n: _expr(values[n]) for n in (*gate_names, *state_names)}
+        values = {n: as_expr(values[n]) for n in (*gate_names, *state_names)}
         accumulators, values = _merge(gate_names, x, h, values)
         result = Cell(
             name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values

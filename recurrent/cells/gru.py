@@ -6,7 +6,8 @@
 (4)  h_t = (1 - z_t) n_t + z_t h_{t-1}
 """
 
-from .equations import cell, sigmoid, tanh
+from .equations import cell
+from .expressions import sigmoid, tanh
 
 
 @cell("gru", gates="r z n", states="h")

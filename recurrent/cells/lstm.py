@@ -8,7 +8,8 @@
 (6)  h_t = o_t tanh(c_t)                                       output: every unit sees all of h
 """
 
-from .equations import cell, sigmoid, tanh
+from .equations import cell
+from .expressions import sigmoid, tanh
 
 
 @cell("lstm", gates="i f g o", states="h c")

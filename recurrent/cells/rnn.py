@@ -3,7 +3,8 @@
 (1)  h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh),  f = tanh or relu
 """
 
-from .equations import cell, relu, tanh
+from .equations import cell
+from .expressions import relu, tanh
 
 
 @cell("rnn", gates="h", states="h")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..cells.equations import Cell, evaluate
+from ..cells.equations import Cell
+from ..cells.expressions import evaluate
 
 DTYPES = ("float32", "float64", "complex128")
 

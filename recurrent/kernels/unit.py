@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..cells.equations import Expr, topological
+from ..cells.expressions import Expr, topological
 from .target import TARGETS
 from .tile import Segment, accumulate, emit_product, emit_rows, emit_units, pointer_to, units_left
 from .vector import I64, Vectors
