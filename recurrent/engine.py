@@ -62,13 +62,21 @@ class Tape:
         raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
 
 
+class PackedParams:
+    """Weights of one moment, checked and laid out for the forward kernel: what `Engine.pack` returns."""
+
+    def __init__(self, engine: Engine, params: Any):
+        self.cell, self.kernels, self.dtype = engine.cell, engine.kernels, params.W_ih.dtype
+        self.D, self.H = params.W_ih.shape[1], params.W_hh.shape[1]
+        self.weights = engine.kernels.pack_forward(engine.cell, params)
+
+
 class Stepper:
     """One cell, one time step a call; the state stays here. Bitwise equal to `forward` over the sequence."""
 
     def __init__(self, engine: Engine, params: Any):
-        self.engine, self.dtype = engine, params.W_ih.dtype
-        self.D, self.H = params.W_ih.shape[1], params.W_hh.shape[1]
-        self._packed = engine.kernels.pack_forward(engine.cell, params)
+        self.engine, packed = engine, engine.pack(params)
+        self.dtype, self.D, self.H, self._weights = packed.dtype, packed.D, packed.H, packed.weights
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +89,7 @@ class Stepper:
         if x_t.shape != self.shape or x_t.dtype != self.dtype:
             self._begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
-        self.engine.kernels.step(self.engine.cell, self._packed, x_t.reshape(self._N, self.D), self._h, self._rest, y)
+        self.engine.kernels.step(self.engine.cell, self._weights, x_t.reshape(self._N, self.D), self._h, self._rest, y)
         return y if len(self.shape) == 2 else y[0]
 
     def _begin(self, x_t):
@@ -186,18 +194,24 @@ class Engine:
         0..T: y is zero past a length and the returned state is that of the last valid step. `reverse` starts at the
         last valid step; y stays aligned with x.
 
+        `params` may be what `pack` made of them, unless `record`: that saves packing them again in each of many short calls.
+
         Returns y (T, N, H) or (T, H), the final state, and a tape for `backward` if `record`. A recorded y is part of
         the tape and read-only; x belongs to the tape too and must not change before `backward`.
         Raises ValueError for shapes and lengths that do not fit, TypeError for dtypes.
         """
-        params = self.check_params(params)
-        return self.run(x, params, self.kernels.pack_forward(self.cell, params), state, lengths, reverse, record)
-
-    def run(self, x, params, packed, state=None, lengths=None, reverse=False, record=False):
-        """`forward` with weights that were checked and packed before."""
+        if isinstance(params, PackedParams):
+            packed, params = params, None
+            if record:
+                raise ValueError("a recorded forward pass needs the params themselves, got packed ones")
+            if packed.cell is not self.cell or packed.kernels is not self.kernels:
+                raise ValueError(f"the packed params are of {packed.cell.name}, but forward is that of {self.name}")
+        else:
+            params = self.check_params(params)
+            packed = PackedParams(self, params)
         x = checks.array(x, "x", self.dtypes)
-        checks.same_dtype(x, "x", params.W_ih.dtype, "params")
-        D, H = params.W_ih.shape[1], params.W_hh.shape[1]
+        checks.same_dtype(x, "x", packed.dtype, "params")
+        D, H = packed.D, packed.H
         if x.ndim not in (2, 3) or x.shape[-1] != D:
             raise ValueError(f"x must be (T, N, D={D}) or (T, D={D}), got {x.shape}")
         batched = x.ndim == 3
@@ -218,7 +232,7 @@ class Engine:
             for k in range(others):
                 rest[k, :N] = layout.sort(state[1 + k].reshape(N, H))
         rows = layout.pack(x.reshape(T, N, D))
-        self.kernels.forward(self.cell, rows, layout.offsets, packed, h, rest, saved)
+        self.kernels.forward(self.cell, rows, layout.offsets, packed.weights, h, rest, saved)
         y = layout.unpack(h[N:])
         last = [layout.final(h), *(layout.final(r) if record else layout.unsort(r) for r in rest)]
         final = self.State(*[a.copy() if batched else a[0].copy() for a in last])
@@ -280,9 +294,13 @@ class Engine:
         d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
         return tape.public(dx), dparams, d_initial
 
+    def pack(self, params: Any) -> PackedParams:
+        """Weights of this moment for many calls of `forward`, checked and laid out once. Raises as `forward` does."""
+        return PackedParams(self, self.check_params(params))
+
     def stepper(self, params: Any) -> Stepper:
         """The cell step by step with the weights of this moment, packed once: `y_t = stepper(x_t)`."""
-        return Stepper(self, self.check_params(params))
+        return Stepper(self, params)
 
     def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
         """One time step: the state after x_t (N, D) or (D,). `state=None` starts from zeros. Bitwise equal to `forward`."""

@@ -6,25 +6,23 @@ length, so the rows of a step are a prefix of the rows of the step before. A bat
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Layout(NamedTuple):
-    """How a batch of N sequences of at most T steps lies in memory while it is computed; S rows in all."""
+    """How a batch of N sequences of at most T steps lies in memory while it is computed."""
 
     T: int
     N: int
+    S: int  # rows in all
     offsets: np.ndarray  # (T + 1,) int64
     order: np.ndarray | None  # (N,) sequence at each place of the packed batch; None: as given
     rows: np.ndarray | None  # (S,) row t * N + n of the caller's (T, N, ...) array; None: as given
     previous: np.ndarray  # (S,) row of the state before, in a buffer of N initial states and S new ones; empty: row s itself
     lengths: np.ndarray | None  # (N,)
-
-    @property
-    def S(self) -> int:
-        return int(self.offsets[-1])
 
     def pack(self, a: np.ndarray) -> np.ndarray:
         """Rows of a (T, N, ...) array in packed order, (S, ...)."""
@@ -67,7 +65,7 @@ NO_ROWS = np.zeros(0, np.int64)
 def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = False) -> Layout:
     """Packed order of N sequences; `reverse` runs each from its last valid step to its first."""
     if lengths is None and not reverse:
-        return Layout(T, N, np.arange(T + 1, dtype=np.int64) * N, None, None, NO_ROWS, None)
+        return _full(T, N)
     valid = np.full(N, T, np.int64) if lengths is None else lengths
     order = np.argsort(-valid, kind="stable")
     sorted_lengths = valid[order]
@@ -77,4 +75,18 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
     place = np.arange(offsets[-1]) - offsets[step]
     time = sorted_lengths[place] - 1 - step if reverse else step
     starts = np.concatenate([[0], N + offsets[:-1]])  # where the state before each step begins
-    return Layout(T, N, offsets, order, time * N + order[place], starts[step] + place, lengths if lengths is None else valid)
+    return Layout(
+        T,
+        N,
+        int(offsets[-1]),
+        offsets,
+        order,
+        time * N + order[place],
+        starts[step] + place,
+        lengths if lengths is None else valid,
+    )
+
+
+@lru_cache(maxsize=64)
+def _full(T: int, N: int) -> Layout:
+    return Layout(T, N, T * N, np.arange(T + 1, dtype=np.int64) * N, None, None, NO_ROWS, None)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tolerance import assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Engine, Linear, Sequential
+from recurrent.cells import CELLS
 
 
 @pytest.mark.reference
@@ -32,3 +33,21 @@ def test_a_step_that_fails_leaves_the_state():
         with pytest.raises((IndexError, ValueError)):
             stream.step(bad)
     assert_same_bits(stream.step(np.array([3, 4])), other.step(np.array([3, 4])))
+
+
+@pytest.mark.reference
+def test_packed_params_are_those_of_their_moment(engine, dtype):
+    params = engine.init(5, 4, dtype)
+    x = np.random.default_rng(0).standard_normal((6, 3, 5)).astype(dtype)
+    y, final, _ = engine.forward(x, params)
+    packed = engine.pack(params)
+    for p in params:
+        p[:] = np.nan
+    ours, state, _ = engine.forward(x, packed)
+    for a, b in zip((ours, *state), (y, *final), strict=True):
+        assert_same_bits(a, b)
+    assert_same_bits(engine.step(x[0], None, packed).h, y[0])
+    with pytest.raises(ValueError, match="recorded"):
+        engine.forward(x, packed, record=True)
+    with pytest.raises(ValueError, match="packed params are of"):
+        Engine(next(c for c in CELLS.values() if c is not engine.cell)).forward(x, packed)
