@@ -29,6 +29,8 @@ def main(
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[variable] = str(threads)  # before anything that reads them is imported
+    if threads == 1:  # XLA reads no number of threads; this keeps it to one
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table

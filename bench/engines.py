@@ -114,6 +114,64 @@ class OnnxRuntime:
         return lambda: session.run(None, {"X": data.x})[0][:, 0]
 
 
+def textbook(xp, cell: str, H: int) -> Callable:
+    """A step (x part, h part, h, c) -> (h, c) of the textbook's equations on whole vectors; `xp` is numpy or jax.numpy."""
+
+    def sigmoid(a):
+        return 0.5 * xp.tanh(0.5 * a) + 0.5
+
+    def lstm(a, u, h, c):
+        i, f, g, o = xp.split(a + u, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * xp.tanh(g)
+        return sigmoid(o) * xp.tanh(c), c
+
+    def gru(a, u, h, c):
+        r, z = xp.split(sigmoid(a[:, : 2 * H] + u[:, : 2 * H]), 2, axis=1)
+        return (1 - z) * xp.tanh(a[:, 2 * H :] + r * u[:, 2 * H :]) + z * h, c
+
+    def rnn(a, u, h, c):
+        return xp.tanh(a + u), c
+
+    return {"lstm": lstm, "gru": gru, "rnn": rnn}[cell]
+
+
+class Jax:
+    """JAX: the textbook loop under jit and scan, its gradients by vjp."""
+
+    name, package = "jax", "jax"
+
+    def __init__(self, threads: int):
+        import jax
+
+        self.jax = jax
+
+    def prepare(self, workload: Workload, data: Data) -> Callable:
+        jax = self.jax
+        step = textbook(jax.numpy, workload.cell, workload.H)
+
+        def sequence(x, params):
+            W_ih, W_hh, b_ih, b_hh = params
+            zeros = jax.numpy.zeros((workload.N, workload.H), x.dtype)
+
+            def scanned(state, a):
+                h, c = step(a, state[0] @ W_hh.T + b_hh, *state)
+                return (h, c), h
+
+            return jax.lax.scan(scanned, (zeros, zeros), x @ W_ih.T + b_ih)[1]
+
+        @jax.jit
+        def train(x, params, dy):
+            y, pull = jax.vjp(sequence, x, params)
+            dx, dparams = pull(dy)
+            return y, dx, *dparams
+
+        x, params, dy = jax.device_put((data.x, tuple(data.params), data.dy))
+        if workload.task == "train":
+            return lambda: jax.block_until_ready(train(x, params, dy))
+        forward = jax.jit(sequence)
+        return lambda: jax.block_until_ready(forward(x, params))
+
+
 class NumPy:
     """The textbook loop on NumPy's matrix product; forward only."""
 
@@ -126,29 +184,12 @@ class NumPy:
         if workload.task != "forward":
             return None
         W_ih, W_hh, b_ih, b_hh = data.params
-        H, U = workload.H, np.ascontiguousarray(W_hh.T)
-
-        def sigmoid(a):
-            return 0.5 * np.tanh(0.5 * a) + 0.5
-
-        def lstm(a, u, h, c):
-            i, f, g, o = (a + u).reshape(len(a), 4, H).transpose(1, 0, 2)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            return sigmoid(o) * np.tanh(c), c
-
-        def gru(a, u, h, c):
-            (r, z), n = sigmoid(a[:, : 2 * H] + u[:, : 2 * H]).reshape(len(a), 2, H).transpose(1, 0, 2), a[:, 2 * H :]
-            return (1 - z) * np.tanh(n + r * u[:, 2 * H :]) + z * h, c
-
-        def rnn(a, u, h, c):
-            return np.tanh(a + u), c
-
-        step = {"lstm": lstm, "gru": gru, "rnn": rnn}[workload.cell]
+        U, step = np.ascontiguousarray(W_hh.T), textbook(np, workload.cell, workload.H)
 
         def forward():
             inputs = data.x @ W_ih.T + b_ih
-            h = c = np.zeros((workload.N, H), np.float32)
-            y = np.empty((workload.T, workload.N, H), np.float32)
+            h = c = np.zeros((workload.N, workload.H), np.float32)
+            y = np.empty((workload.T, workload.N, workload.H), np.float32)
             for t in range(workload.T):
                 h, c = step(inputs[t], h @ U + b_hh, h, c)
                 y[t] = h
@@ -157,7 +198,7 @@ class NumPy:
         return forward
 
 
-ENGINES = [Ours, Torch, OnnxRuntime, NumPy]
+ENGINES = [Ours, Torch, OnnxRuntime, Jax, NumPy]
 
 
 def installed(threads: int) -> tuple[list, list[str]]:

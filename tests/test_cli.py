@@ -266,7 +266,7 @@ def test_words_tell_the_numbers_of_the_description():
 def test_words_for_a_cell_that_nobody_has_written_about():
     @cells.cell("odd", gates="u w", states="s m", parameters="q", register=False)
     def odd(x, h, previous, p):
-        u, w = cells.equations.sigmoid(x.u), cells.equations.tanh(x.w + h.w)
+        u, w = cells.sigmoid(x.u), cells.tanh(x.w + h.w)
         m = u * previous.m + p.q * w
         return dict(u=u, w=w, m=m, s=m)
 
