@@ -48,7 +48,7 @@ def main(
     for line in missing:
         console.print(line)
     seconds = min(seconds, 0.2) if quick else seconds
-    rows = [measure(w, engines, seconds) for w in track(chosen, "measuring", console=Console(stderr=True))]
+    rows = [measure(w, engines, seconds, threads) for w in track(chosen, "measuring", console=Console(stderr=True))]
     table = Table(title=f"microseconds a call, median; {threads} thread(s); ratio = best peer / recurrent")
     table.add_column("workload")
     for engine in engines:

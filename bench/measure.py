@@ -9,6 +9,8 @@ import numpy as np
 
 from .workloads import Workload
 
+SETTLE = 0.1  # seconds: idle threads of OpenBLAS and others spin for tens of milliseconds and would take the next one's core
+
 
 @dataclass
 class Row:
@@ -45,8 +47,8 @@ def disagreement(ours, theirs, workload: Workload) -> str | None:
     return None
 
 
-def measure(workload: Workload, engines: list, seconds: float) -> Row:
-    """Time one workload for about `seconds` an engine."""
+def measure(workload: Workload, engines: list, seconds: float, threads: int) -> Row:
+    """Time one workload for about `seconds` an engine; with several threads each has the machine to itself first."""
     row, data, runs, ours = Row(workload), workload.data(), {}, None
     for engine in engines:
         run = engine.prepare(workload, data)
@@ -59,18 +61,22 @@ def measure(workload: Workload, engines: list, seconds: float) -> Row:
             row.error = f"{engine.name}: {problem}"
             return row
         runs[engine.name] = run
-    repeats = {}
+    repeats, spent = {}, 0.0
     for name, run in runs.items():
         run()
         start = time.perf_counter()
         run()
-        repeats[name] = max(1, int(0.002 / (time.perf_counter() - start)))  # a round lasts at least about 2 ms
+        repeats[name] = max(1, int(0.01 / (time.perf_counter() - start)))  # a round lasts about 10 ms at least
         row.seconds[name] = []
-    stop = time.perf_counter() + seconds * len(runs)
-    while len(row.seconds["recurrent"]) < 5 or time.perf_counter() < stop:
+    while len(row.seconds["recurrent"]) < 5 or spent < seconds * len(runs):
         for name, run in runs.items():
+            if threads > 1:
+                time.sleep(SETTLE)
+                run()
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 run()
-            row.seconds[name].append((time.perf_counter() - start) / repeats[name])
+            taken = time.perf_counter() - start
+            spent += taken
+            row.seconds[name].append(taken / repeats[name])
     return row
