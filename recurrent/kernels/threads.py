@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numba
 
-WORTH_A_THREAD = 4e6  # floating-point operations: about 40 microseconds, twice what handing work over takes
+WORTH_A_THREAD = 4e6  # floating-point operations; handing work to a thread costs tens of microseconds
 
 _pool: ThreadPoolExecutor | None = None
 _away: dict[int, int] = {}  # the processor that each worker, by its native id, keeps away from
@@ -30,7 +30,7 @@ def _forget() -> None:
 def _leave_my_processor() -> None:
     """Keep the workers off the caller's processor: Linux may wake them there, and lets them wait until the caller is done.
 
-    Seen on a machine of two: every second call of 2 to 12 ms ran its halves one after the other.
+    Seen on a machine of two: many calls of 2 to 12 ms ran their halves one after the other.
     """
     here, workers = _processor(), list(_away.items())
     if here is None or all(away == here for _, away in workers):
