@@ -1,0 +1,209 @@
+"""A run of the benchmark as a file of JSON lines, and every figure that follows from it; nothing derived is stored.
+
+Line 1 is the run (machine, versions, peaks), each other line a `Row`: one workload at one thread count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = 1
+OURS = "recurrent"
+DIGITS = 4  # significant digits of a stored sample: a timer's noise is larger
+
+
+@dataclass(frozen=True)
+class Row:
+    """One workload at one thread count: samples of every engine, or the error that kept it from being timed.
+
+    `flops`: multiplications and additions of the matrix products a call. `bytes`: the least that a call moves from beyond the
+    first cache (weights once a step, x and y once). `samples`: engine -> one figure a round, seconds a call or bytes by
+    `quantity`. `notes`: engine -> why it is left out of this row.
+    """
+
+    name: str
+    group: str
+    cell: str
+    task: str
+    threads: int
+    dtype: str
+    samples: dict[str, list[float]]
+    flops: float | None = None
+    bytes: float | None = None
+    quantity: str = "seconds"
+    per: str = "call"
+    error: str | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.name, self.threads
+
+    def median(self, engine: str = OURS) -> float:
+        return float(np.median(self.samples[engine]))
+
+    def spread(self, engine: str = OURS) -> tuple[float, float]:
+        """10th and 90th percentile."""
+        low, high = np.percentile(self.samples[engine], (10, 90))
+        return float(low), float(high)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a time of ours to tell."""
+        return self.error is None and OURS in self.samples
+
+    @property
+    def best_peer(self) -> str | None:
+        """The peer with the lowest median."""
+        peers = [e for e in self.samples if e != OURS]
+        return min(peers, key=self.median) if peers and self.measured else None
+
+    @property
+    def ratio(self) -> float | None:
+        """The best peer's median over ours: above 1 we are ahead."""
+        return self.against(self.best_peer)
+
+    def against(self, peer: str | None) -> float | None:
+        """The ratio to one peer, if both were measured."""
+        return self.median(peer) / self.median() if self.measured and peer in self.samples else None
+
+    @property
+    def gflops(self) -> float | None:
+        """GFLOP/s of ours at the median."""
+        timed = self.measured and self.quantity == "seconds" and self.flops
+        return self.flops / self.median() / 1e9 if timed else None
+
+    @property
+    def intensity(self) -> float | None:
+        """FLOP per byte moved from beyond the first cache."""
+        return self.flops / self.bytes if self.flops and self.bytes else None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how rows were measured, and the rows.
+
+    `peaks`: by thread count (a string, as JSON has it): GFLOP/s of FMA by dtype, `cache_bandwidth` and `memory_bandwidth` in
+    GB/s. `missing`: engine -> why it was not there.
+    """
+
+    date: str
+    command: str
+    mode: str
+    machine: dict
+    versions: dict[str, str]
+    missing: dict[str, str] = field(default_factory=dict)
+    peaks: dict[str, dict[str, float]] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def threads(self) -> list[int]:
+        return sorted({r.threads for r in self.rows})
+
+    @property
+    def engines(self) -> list[str]:
+        """Ours first, then peers in the order of first appearance."""
+        return list(dict.fromkeys([OURS, *(e for r in self.rows for e in r.samples)]))
+
+    def select(self, **wanted) -> list[Row]:
+        """Rows whose fields have these values: `select(group="forward", threads=1)`."""
+        return [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
+
+    @property
+    def losing(self) -> list[Row]:
+        """Rows in which a peer is ahead of us, furthest behind first."""
+        return sorted((r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio)
+
+    def share_of_fma(self, row: Row) -> float | None:
+        """Ours against the FMA peak of this machine at the row's dtype and thread count."""
+        peak = self.peaks.get(str(row.threads), {}).get(row.dtype)
+        return row.gflops / peak if row.gflops and peak else None
+
+    def roof(self, row: Row) -> tuple[float, str] | None:
+        """GFLOP/s that the machine allows a row, and what bounds it, "compute" or "bandwidth".
+
+        The bandwidth is the caches': the weights of a step are read again at the next, from where they stayed.
+        """
+        peaks = self.peaks.get(str(row.threads), {})
+        roofs = [(peaks[row.dtype], "compute")] if peaks.get(row.dtype) else []
+        if row.intensity and peaks.get("cache_bandwidth"):
+            roofs.append((row.intensity * peaks["cache_bandwidth"], "bandwidth"))
+        return min(roofs) if roofs else None
+
+    def share_of_peak(self, row: Row) -> float | None:
+        """Ours against the roof over the row."""
+        roof = self.roof(row)
+        return row.gflops / roof[0] if row.gflops and roof else None
+
+
+def geometric_mean(rows: Iterable[Row], peer: str | None = None) -> tuple[float, int] | None:
+    """Mean ratio over the rows that have one, and their number: to each row's best peer, or to one named peer."""
+    ratios = [r.against(peer) if peer else r.ratio for r in rows]
+    logs = [math.log(r) for r in ratios if r is not None]
+    return (math.exp(sum(logs) / len(logs)), len(logs)) if logs else None
+
+
+def write(path: str | Path, run: Run) -> None:
+    """One JSON line for the run, one for each row; samples keep `DIGITS` significant digits."""
+    head = {"kind": "run", "format": FORMAT} | {k: v for k, v in vars(run).items() if k != "rows"}
+    lines = [head]
+    for row in run.rows:
+        samples = {e: [float(f"{s:.{DIGITS}g}") for s in values] for e, values in row.samples.items()}
+        lines.append({"kind": "row"} | asdict(row) | {"samples": samples})
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def read(path: str | Path) -> Run:
+    """The run in a file that `write` or `python -m bench --out` wrote.
+
+    Raises `OSError` when the file cannot be read, and `ValueError` with file, line and field when it is not such a file.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    rows, seen = [], set()
+    head = _parse(path, 1, lines[0] if lines else "", "run", Run)
+    for number, line in enumerate(lines[1:], 2):
+        row = Row(**_parse(path, number, line, "row", Row))
+        problem = _problem(row) or (f"{row.name} at {row.threads} thread(s) is there twice" if row.key in seen else None)
+        if problem:
+            raise ValueError(f"{path}, line {number}: {problem}")
+        seen.add(row.key)
+        rows.append(row)
+    return Run(**head, rows=tuple(rows))
+
+
+def _parse(path, number, line, kind, of):
+    """The fields of a line that `of` has."""
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error})") from None
+    got = found.get("kind") if isinstance(found, dict) else found
+    if got != kind:
+        raise ValueError(f'{path}, line {number}: expected a line of kind "{kind}", got {got!r}')
+    if kind == "run" and found.get("format") != FORMAT:
+        raise ValueError(f"{path}, line {number}: expected format {FORMAT}, got {found.get('format')!r}")
+    lacking = [f.name for f in fields(of) if f.default is MISSING and f.default_factory is MISSING and f.name not in found]
+    if lacking:
+        raise ValueError(f"{path}, line {number}: the {kind} lacks {', '.join(lacking)}")
+    return {f.name: found[f.name] for f in fields(of) if f.name in found and f.name != "rows"}
+
+
+def _problem(row):
+    """What is wrong with the values of a row, if anything."""
+    if not isinstance(row.threads, int) or row.threads < 1:
+        return f"threads must be a whole number of at least 1, got {row.threads!r}"
+    if not isinstance(row.samples, dict):
+        return f"samples must be engine -> list of numbers, got {row.samples!r:.60}"
+    for engine, values in row.samples.items():
+        good = isinstance(values, list) and values and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
+        if not good:
+            return f"samples of {engine} must be positive finite numbers, at least one, got {values!r:.60}"
+    if row.quantity not in ("seconds", "bytes"):
+        return f'quantity must be "seconds" or "bytes", got {row.quantity!r}'
+    return None
