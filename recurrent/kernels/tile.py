@@ -85,11 +85,28 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
     k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
     phis = [[b.phi(v.type) for _ in segment.touched] for _ in acc]
     step = len(segment.touched) * v.lanes
-    w = [v.load(v.at(segment.panel, place, j * v.lanes)) for j in range(len(segment.touched))]
-    new = []
-    for line, row in zip(lines, phis, strict=True):
-        x = v.broadcast(b.load(v.at(line, offset)))
-        new.append([v.fma(x, w[j], row[j]) for j in range(len(row))])
+    rows, columns = range(len(acc)), range(len(segment.touched))
+
+    def number(r):
+        return v.broadcast(b.load(v.at(lines[r], offset)))
+
+    def weights(j):
+        return v.load(v.at(segment.panel, place, j * v.lanes))
+
+    # The shorter side stays in registers while the other passes by: one register too many is spilled, and halves the speed.
+    new = [[None for _ in columns] for _ in rows]
+    if len(rows) <= len(columns):
+        x = [number(r) for r in rows]
+        for j in columns:
+            w = weights(j)
+            for r in rows:
+                new[r][j] = v.fma(x[r], w, phis[r][j])
+    else:
+        w = [weights(j) for j in columns]
+        for r in rows:
+            x = number(r)
+            for j in columns:
+                new[r][j] = v.fma(x, w[j], phis[r][j])
     following = b.add(k, I64(1))
     for phi, value in ((k, following), (offset, b.add(offset, segment.k_stride)), (place, b.add(place, I64(step)))):
         phi.add_incoming(I64(0), entry)
