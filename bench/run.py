@@ -115,6 +115,19 @@ class Run:
         """Rows whose fields have these values: `select(group="forward", threads=1)`."""
         return [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
 
+    def groups(self, threads: int) -> dict[str, list[Row]]:
+        """Timed rows by group, and by group and cell where a group has several cells."""
+        groups = {}
+        for row in self.select(threads=threads, quantity="seconds"):
+            groups.setdefault(row.group, []).append(row)
+        out = {}
+        for group, rows in groups.items():
+            out[group] = rows
+            cells = dict.fromkeys(r.cell for r in rows)
+            if len(cells) > 1:
+                out |= {f"{group}, {cell}": [r for r in rows if r.cell == cell] for cell in cells}
+        return out
+
     @property
     def losing(self) -> list[Row]:
         """Rows in which a peer is ahead of us, furthest behind first."""

@@ -1,5 +1,7 @@
 """A benchmark run is told as it was measured: figures, files, words."""
 
+import doctest
+import io
 import math
 from dataclasses import replace
 
@@ -7,8 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from bench import table, targets, words
 from bench.run import OURS, Row, Run, geometric_mean, read, write
+from bench.words import label
 
 PEAKS = {"1": {"float32": 100.0, "float64": 50.0, "cache_bandwidth": 80.0, "memory_bandwidth": 20.0}}
 
@@ -119,3 +124,71 @@ def test_a_file_that_is_not_a_run_is_one_clear_line(tmp_path, change, words):
         read(path)
     assert words in str(error.value)
     assert str(path) in str(error.value)
+
+
+def synthetic():
+    """One row of each kind that a table has to tell: ahead, behind, error, no peer, bytes, other threads."""
+    return run(
+        row(),
+        row("lstm-forward-N64-T50-D512-H512", samples={OURS: [0.1], "torch": [0.0996]}),
+        row("gru-train-N16-T100-D32-H64", cell="gru", task="train", group="train", error="torch: result 2 differs by 1.0e-01"),
+        row("lstm-forward-cold", group="first", samples={OURS: [4.5]}, flops=None, bytes=None),
+        row("lstm-memory-N64", group="memory", task="train", quantity="bytes", samples={OURS: [2.0**21], "torch": [2.0**22]}),
+        row("lstm-train-N7-T33-D13-H50", group="train", task="train", threads=2),
+    )
+
+
+def printed(width, what, *arguments):
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    what(*arguments, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_tells_every_row(width):
+    told = printed(width, table.show, synthetic())
+    for said in (
+        "▲ 2.00",
+        "▼ 0.996",
+        "error: torch: result 2 differs by 1.0e-01",
+        "no peer: recurrent 4.50 s",
+        "openvino is left out",
+    ):
+        assert said in told
+    for r in synthetic().rows:
+        assert f"  {label(r)}  " in told, f"{r.name} is not in the table"
+    assert "1 of 4 rows are behind the best peer; 1 with an error; 1 without a peer" in told
+    body = told[: told.index("1 of 4 rows")].splitlines()
+    assert max(len(line) for line in body) <= width
+    assert "…" not in told[: told.index("targets")] or width < 100
+
+
+def test_targets_are_met_missed_or_not_in_the_run():
+    verdicts = {(v.target.what, v.threads): v for v in targets.check(synthetic())}
+    every = "every forward and training row, best peer's time / ours"
+    assert verdicts[every, 1].met is False
+    assert "is an error" in verdicts[every, 1].found
+    assert verdicts[every, 2].met is True
+    cold = verdicts["first forward call, cold cache", 1]
+    assert (cold.word, cold.found) == ("missed", "4.50 s, 12 % off: lstm-forward-cold")
+    assert verdicts["peak memory in training, PyTorch / ours", 1].met is True
+    assert verdicts["float64, PyTorch / ours", None].met is None
+    assert {t for t, _ in verdicts} == {t.what for t in targets.TARGETS}
+
+
+def test_targets_that_set_two_rows_side_by_side():
+    odd = row("lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [1.3e-3]}, flops=1e6)
+    even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6)
+    full = row("lstm-forward-full-N64-T100", group="ragged", samples={OURS: [1e-3]}, flops=1e6)
+    tail = row("lstm-forward-tail-N64-T100", group="ragged", samples={OURS: [2e-4], "torch": [1.2e-3]}, flops=2.5e5)
+    verdicts = {v.target.what: v for v in targets.check(run(odd, even, full, tail))}
+    assert verdicts["odd sizes, time per FLOP / that of the next multiples of 16"].found.startswith(
+        "1.30, 4 % off: " + odd.name
+    )
+    assert verdicts["ragged batches, time per valid step / the full batch's"].found == "0.80: " + tail.name
+    assert verdicts["ragged batches, PyTorch's packed sequences / ours"].met is True
+
+
+@pytest.mark.parametrize("module", [words, targets])
+def test_bench_doctests(module):
+    assert not doctest.testmod(module).failed
