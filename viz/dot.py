@@ -77,12 +77,17 @@ def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> It
     return Item("node", name, a, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
 
 
-def text(at: Point, label: str, size: float = 9, color: str = "#526070", anchor: str = "middle", **attributes) -> Item:
-    """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end."""
+def text(
+    at: Point, label: str, size: float = 9, color: str = "#526070", anchor: str = "middle", name: str = "", **attributes
+) -> Item:
+    """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end.
+
+    What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node.
+    """
     w, h = words.width(label, size) + 2, 1.25 * size * (label.count("\n") + 1)
     shift, side = {"middle": (0, str), "start": (w / 2, Left), "end": (-w / 2, Right)}[anchor]
     a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}
-    return node("", (at[0] + shift, at[1]), (w, h), side(label), **a)._replace(kind="text")
+    return node(name, (at[0] + shift, at[1]), (w, h), side(label), **a)._replace(kind="text")
 
 
 def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes) -> Item:

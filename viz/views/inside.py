@@ -88,7 +88,7 @@ class Inside:
         tip = f"{'private memory' if k else 'output'} {s}" + ("" if v is None else f" = {words.exact(v)}")
         self.sheet.node(name, (x, y), (STATE, STATE), words.sub(s, "t"), tip=tip, **look)
         if v is not None:
-            self.sheet.add(dot.text((x, y - STATE / 2 - 10), words.signed(v), 9))
+            self.sheet.add(dot.text((x, y - STATE / 2 - 10), words.signed(v), 9, name=f"value:{name}"))
 
     def _channel(self, k, part=2):
         """A place for vertical lines, left of a node's column."""
@@ -137,7 +137,7 @@ class Inside:
             if first:
                 v = "" if seen is None else f" = {words.signed(seen.before[s])}"
                 label = f"its own {words.sub(s, 't-1')}{v}, 1 step later"
-                self.sheet.add(dot.text(((start[-1][0] + end[0][0]) / 2, y + 8), label, 9, colour))
+                self.sheet.add(dot.text(((start[-1][0] + end[0][0]) / 2, y + 8), label, 9, colour, name=f"value:before:{s}"))
 
     def _covered(self, k):
         return any(o in self.sheet.box and self.plan.y[o] > self.plan.y[k] for o in self.plan.columns[self.level[k]])

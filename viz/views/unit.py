@@ -128,7 +128,7 @@ class _Picture:
         look |= {"color": palette.state(self.first, 0), "penwidth": 2.2} if mine else {"color": palette.LINE, "penwidth": 0.8}
         self.sheet.node(p.id, (x, p.y), (max(24, words.width(label, size) + 10), tall), label, **look)
         if v is not None:
-            self.sheet.add(dot.text((x - 44, p.y), words.signed(v), min(8, size)))
+            self.sheet.add(dot.text((x - 44, p.y), words.signed(v), min(8, size), name=f"value:{p.id}"))
 
     def _rest(self, p):
         """The inputs of a group that are not drawn one by one, as one grey box with the norm of their weights."""
@@ -207,12 +207,13 @@ class _Picture:
             notes.append(f"{KEPT} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|")
         x, y = at
         for label, limit, colours, name in rows:
-            self.sheet.add(dot.text((x, y), label, 9, anchor="start"))
+            self.sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
             for k in range(21):
                 colour = palette.ramp(colours, k / 20)
                 self.sheet.node(f"key:{name}{k}", (x + 4 + 8 * k, y - 14), (8, 9), fill=colour, color=colour, penwidth=0)
-            for u, v in ((0, -limit), (0.5, 0.0), (1, limit)):
-                self.sheet.add(dot.text((x + 4 + 160 * u, y - 26), f"{v:+g}".replace("-", "−") if v else "0", 8))
+            for end, u, v in (("low", 0, -limit), ("zero", 0.5, 0.0), ("high", 1, limit)):
+                label = f"{v:+g}".replace("-", "−") if v else "0"
+                self.sheet.add(dot.text((x + 4 + 160 * u, y - 26), label, 8, name=f"key:{name}:{end}"))
             y -= 50
         for note in notes:
             self.sheet.add(dot.text((x, y), note, 9, anchor="start"))

@@ -151,7 +151,7 @@ class _Grid:
             if below is not None:
                 start, end = self.y[below.id] + self._size(below)[1] / 2, y - size[1] / 2
                 self.items.append(dot.wire(f"{below.id}@{t}", f"{n.id}@{t}", [(x, start), (x, end)]))
-        self.items.append(dot.text((x, -24), f"t = {t}", 9))
+        self.items.append(dot.text((x, -24), f"t = {t}", 9, name=f"step:{t}"))
 
     def _valued(self, n, t, label, fill, look, tip):
         """States of a recording: in the tooltip, and in the cell where it is one number."""
