@@ -1,0 +1,75 @@
+"""Kernels whose arrays lie between sentinels: a write outside is seen, a read outside finds NaN.
+
+`watch(monkeypatch)` puts them around every array that a compiled kernel gets, however it was allocated, at addresses that no
+vector instruction likes. So the public functions can be called as ever; their results must keep every bit.
+"""
+
+from types import ModuleType
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+GUARD = 80  # numbers on either side: more than the widest tile, 4 vectors of 16
+LINE = 64  # bytes: a cache line, and the widest vector
+PATTERN = {1: 0xA5, 4: 0x7FC05EED, 8: 0x7FF800005EED5EED}  # as floats: NaN with a payload
+
+
+class Guarded:
+    """A copy of an array between sentinels, one number past an aligned address."""
+
+    def __init__(self, a: np.ndarray):
+        size, line = a.dtype.itemsize, LINE // a.dtype.itemsize
+        self.original, bits = a, np.dtype(f"u{size}")
+        whole = np.full(GUARD + line + a.size + GUARD, PATTERN[size], bits)
+        first = GUARD + (1 - whole[GUARD:].ctypes.data // size) % line
+        self.before, inside, self.after = np.split(whole, [first, first + a.size])
+        self.array = inside.view(a.dtype).reshape(a.shape)
+        self.array[...] = a
+        self.array.flags.writeable = a.flags.writeable
+        assert not a.size or self.array.ctypes.data % LINE == size % LINE
+
+    def check(self, name: str) -> None:
+        """Raise AssertionError if a sentinel has changed; then bring the contents home."""
+        for side, words in (("before", self.before[::-1]), ("after", self.after)):
+            touched = np.flatnonzero(words != PATTERN[words.itemsize]) + 1
+            assert not touched.size, f"{name} wrote {touched.tolist()} numbers {side} an array {self.array.shape}"
+        if self.array.tobytes() != self.original.tobytes():
+            self.original[...] = self.array
+
+
+def guarded(kernel: Dispatcher, seen: set | None = None):
+    """The kernel, called on guarded copies of its arrays."""
+
+    def call(*args):
+        (seen if seen is not None else set()).add(kernel.__name__)
+        copies = {k: Guarded(a) for k, a in enumerate(args) if isinstance(a, np.ndarray)}
+        kernel(*[copies[k].array if k in copies else a for k, a in enumerate(args)])
+        for k, copy in copies.items():
+            copy.check(f"{kernel.__name__}, argument {k},")
+
+    return call
+
+
+class GuardedModule:
+    """A module of kernels, each of them guarded; `seen` collects the names of those that were called."""
+
+    def __init__(self, module: ModuleType, seen: set | None = None):
+        self.module, self.seen = module, seen
+
+    def __getattr__(self, name):
+        value = getattr(self.module, name)
+        return guarded(value, self.seen) if isinstance(value, Dispatcher) else value
+
+
+def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
+    """Modules with kernels among a module's names."""
+    modules = {k: v for k, v in vars(module).items() if isinstance(v, ModuleType)}
+    return {k: v for k, v in modules.items() if any(isinstance(f, Dispatcher) for f in vars(v).values())}
+
+
+def watch(monkeypatch, backend: ModuleType) -> set:
+    """Guard every kernel that `backend` calls until the patch is undone; returns the names of those called, as it fills."""
+    seen = set()
+    for name, module in kernel_modules(backend).items():
+        monkeypatch.setattr(backend, name, GuardedModule(module, seen))
+    return seen
