@@ -3,7 +3,8 @@
 from . import cells, data, losses, optim, schedules
 from .charlm import CharLM
 from .engine import Engine
-from .layers import GRU, LSTM, RNN, Dropout, Embedding, Gradients, Linear
+from .layer import Gradients
+from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from .model import Sequential
 from .train import evaluate, fit
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from . import checks
 from .graph import Edge, Graph, Node
-from .layers import LAYERS, Dropout, Gradients, Layer, views
+from .layer import LAYERS, Gradients, Layer, views
+from .layers import Dropout
 from .recording import LayerRecording, Recording
 from .stream import Stream
 

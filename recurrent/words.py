@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .layers import Dropout, Embedding, Layer, Linear, Recurrent
+from .layer import Layer
+from .layers import Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
 
 

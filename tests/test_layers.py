@@ -9,7 +9,7 @@ from strategies import WIDTHS
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear
-from recurrent.layers import LAYERS
+from recurrent.layer import LAYERS
 
 pytestmark = pytest.mark.reference
 

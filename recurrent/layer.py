@@ -1,0 +1,106 @@
+"""What all layers have: named parameters in one flat vector, a step, a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import checks
+from .graph import Graph
+from .stream import Stream
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+class Gradients(NamedTuple):
+    """Of the loss: with respect to a layer's or model's input, its parameters by name, its initial state."""
+
+    dx: np.ndarray | None
+    params: dict[str, np.ndarray]
+    state: Any
+
+
+class Layer:
+    """What all layers have. A subclass declares `shapes`, `forward` and `backward`, and `init` if it has parameters.
+
+    `inputs`, `outputs`: size of the last axis that goes in and comes out; None where any size passes through.
+    """
+
+    inputs: int | None = None
+    outputs: int | None = None
+    shapes: dict[str, tuple[int, ...]]
+
+    def __init_subclass__(cls):
+        LAYERS[cls.__name__] = cls
+
+    def __init__(self, **options: Any):
+        self.options = options  # what builds an equal layer again
+        self.shapes = {}
+        self._parameters: dict[str, np.ndarray] | None = None
+        self.owner: Any = None
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(s)) for s in self.shapes.values())
+
+    @property
+    def initialised(self) -> bool:
+        """Whether the layer has values for its parameters yet."""
+        return self._parameters is not None
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Arrays by name; a layer used alone is initialised in float32 from seed 0 on first use."""
+        if self._parameters is None:
+            self.initialise()
+        return self._parameters
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
+
+    def initialise(self, rng: Any = 0, dtype: Any = np.float32) -> Layer:
+        """Draw new parameters from a seed or a numpy Generator; returns the layer."""
+        flat = np.empty(self.size, checks.dtype(dtype))
+        self.bind(views(flat, self.shapes))
+        self.draw(checks.generator(rng))
+        return self
+
+    def bind(self, parameters: dict[str, np.ndarray]) -> None:
+        """Use these arrays as parameters from now on."""
+        self._parameters = parameters
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """Fill the parameters with initial values."""
+
+    def stepper(self) -> Callable:
+        """A function of x_t, with the weights of this moment; one that has a state has `state` and `reset()` too."""
+        return lambda x_t: self.forward(x_t)[0]
+
+    def stream(self) -> Stream:
+        """This layer one time step at a time: `step(x_t)`, `reset()`."""
+        return Stream([self.stepper()])
+
+    def graph(self) -> Graph | None:
+        """The graph of one unit for a recurrent layer; None for others."""
+        return None
+
+    def _gradients(self, out: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        return {n: np.empty_like(a) for n, a in self.parameters.items()} if out is None else out
+
+
+def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays by name that lie one after the other in a flat vector."""
+    out, start = {}, 0
+    for name, shape in shapes.items():
+        stop = start + int(np.prod(shape))
+        out[name] = flat[start:stop].reshape(shape)
+        start = stop
+    return out
