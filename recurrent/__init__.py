@@ -1,6 +1,7 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
 from . import cells, data, losses, optim, schedules
+from .bidirectional import Both
 from .charlm import CharLM
 from .engine import Engine
 from .layer import Gradients
@@ -15,6 +16,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Both",
     "CharLM",
     "Dropout",
     "Embedding",

@@ -47,7 +47,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
         tensors |= {f"optimizer.{name}": a for name, a in optimizer.arrays.items()}
     for k, state in enumerate(checkpoint.state or ()):
         if state is not None:
-            tensors |= {f"state.{k}.{name}": a for name, a in state._asdict().items()}
+            tensors |= {f"state.{k}.{name}": a for name, a in model[k].state_arrays(state).items()}
     if checkpoint.latest is not None:
         tensors["latest"] = checkpoint.latest
     facts = {
@@ -150,10 +150,11 @@ def _state(model, tensors) -> tuple | None:
         if not isinstance(layer, Recurrent):
             state.append(None)
             continue
-        names = [f"state.{k}.{s}" for s in layer.engine.State._fields]
+        names = {s: f"state.{k}.{s}" for s in layer.loops}
         if N is None:
-            N = tensors[names[0]].shape[0]
-        state.append(layer.engine.State(*[_take(tensors, n, (N, layer.hidden_size), model.dtype) for n in names]))
+            N = tensors[next(iter(names.values()))].shape[0]
+        arrays = {s: _take(tensors, n, (N, layer.hidden_size), model.dtype) for s, n in names.items()}
+        state.append(layer.state_from(arrays))
     return tuple(state)
 
 

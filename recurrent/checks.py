@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,15 @@ import numpy as np
 @lru_cache
 def _known(names: tuple[str, ...]) -> frozenset[np.dtype]:
     return frozenset(np.dtype(n) for n in names)
+
+
+@contextmanager
+def naming(where: str):
+    """Errors from inside say where they come from."""
+    try:
+        yield
+    except (IndexError, TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:

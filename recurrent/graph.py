@@ -18,7 +18,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """What flows from one node to another, `delay` time steps later."""
+    """What flows from one node to another, `delay` time steps later; -1 where a layer reads from the end."""
 
     source: str
     target: str

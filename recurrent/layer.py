@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Layer:
     inputs: int | None = None
     outputs: int | None = None
     shapes: dict[str, tuple[int, ...]]
+    loops: ClassVar[dict[str, int]] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
 
     def __init_subclass__(cls):
         LAYERS[cls.__name__] = cls

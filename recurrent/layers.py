@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import cells, checks, kernels
+from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
 from .layer import Gradients, Layer
 
@@ -139,18 +140,43 @@ class Dropout(Layer):
 
 
 class Recurrent(Layer):
-    """A layer of H units of one cell. x (T, N, D) or (T, D), y (T, N, H) or (T, H)."""
+    """A layer of H units of one cell. x (T, N, D) or (T, D), y (T, N, H) or (T, H).
 
-    def __init__(self, cell: cells.Cell, input_size: int, hidden_size: int, **options: Any):
+    `bidirectional`: two sets of H units, one of which runs from the last valid step to the first, each with parameters of
+    its own. Their outputs are aligned in time and merged: `merge` is "concat", y (T, N, 2H), or "sum", "mul", "average",
+    y (T, N, H). State, `params` and gradients of states are then `Both(forward, reverse)`, and `state.summary` is h of
+    both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
+    """
+
+    def __init__(
+        self,
+        cell: cells.Cell,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        merge: str = "concat",
+        **options: Any,
+    ):
+        if not isinstance(bidirectional, bool):
+            raise TypeError(f"bidirectional must be True or False, got {bidirectional!r}")
+        if merge != "concat" and not bidirectional:
+            raise ValueError(f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge")
+        both = {k: v for k, v in {"bidirectional": bidirectional, "merge": merge}.items() if v not in (False, "concat")}
         super().__init__(
             input_size=checks.size(input_size, "input_size"),
             hidden_size=checks.size(hidden_size, "hidden_size"),
             **options,
+            **both,
         )
-        self.engine = Engine(cell)
-        self.inputs, self.outputs = self.input_size, self.hidden_size = input_size, hidden_size
+        self.engine, self.bidirectional = Engine(cell), bidirectional
+        self.runs = Bidirectional(self.engine, merge) if bidirectional else self.engine
+        self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
+        self.outputs = 2 * hidden_size if bidirectional and merge == "concat" else hidden_size
+        directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
+        self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", *(f"{p}_l0" for p in cell.parameters))
-        self.shapes = dict(zip(names, self.engine.shapes(input_size, hidden_size), strict=True))
+        shapes = self.engine.shapes(input_size, hidden_size)
+        self.shapes = {f"{n}{end}": s for end in directions for n, s in zip(names, shapes, strict=True)}
 
     @property
     def cell(self) -> cells.Cell:
@@ -159,25 +185,45 @@ class Recurrent(Layer):
 
     @property
     def params(self) -> Any:
-        """The parameters as the engine's Params."""
-        return self.engine.Params(*self.parameters.values())
+        """The parameters as the engine's Params; `Both` of a bidirectional layer."""
+        return self._grouped(self.engine.Params, self.parameters)
+
+    def _grouped(self, kind, arrays):
+        """A Params or State of arrays by name, in order; `Both` of a bidirectional layer."""
+        values = list(arrays.values())
+        if not self.bidirectional:
+            return kind(*values)
+        half = len(values) // 2
+        return Both(kind(*values[:half]), kind(*values[half:]))
+
+    def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
+        """The arrays of a state by name: "h", "c" and, of a bidirectional layer, "h_reverse", "c_reverse"."""
+        arrays = [a for one in state for a in one] if self.bidirectional else state
+        return dict(zip(self.loops, arrays, strict=True))
+
+    def state_from(self, arrays: dict[str, np.ndarray]) -> Any:
+        """The state that has these arrays by name: the inverse of `state_arrays`."""
+        return self._grouped(self.engine.State, {name: arrays[name] for name in self.loops})
 
     def draw(self, rng):
-        new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng)
-        for a, b in zip(self.params, new, strict=True):
-            a[:] = b
+        for params in self.params if self.bidirectional else [self.params]:
+            new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng)
+            for a, b in zip(params, new, strict=True):
+                a[:] = b
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters."""
-        return self.engine.forward(x, self.params, state, lengths, record=record)
+        return self.runs.forward(x, self.params, state, lengths, record=record)
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients: `Engine.backward` with names for the parameters' gradients."""
         grads = self._gradients(out)
-        dx, _, d_initial = self.engine.backward(dy, tape, dstate, self.engine.Params(*grads.values()), totals)
+        dx, _, d_initial = self.runs.backward(dy, tape, dstate, self._grouped(self.engine.Params, grads), totals)
         return Gradients(dx, grads, d_initial)
 
     def stepper(self):
+        if self.bidirectional:
+            raise ValueError("a bidirectional layer cannot run step by step: its reverse direction starts at the end")
         return self.engine.stepper(self.params)
 
     def graph(self):
@@ -187,22 +233,29 @@ class Recurrent(Layer):
 class RNN(Recurrent):
     """Vanilla recurrent layer: h = tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh."""
 
-    def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh"):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        nonlinearity: str = "tanh",
+        bidirectional: bool = False,
+        merge: str = "concat",
+    ):
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         cell = cells.rnn if nonlinearity == "tanh" else cells.rnn_relu
-        super().__init__(cell, input_size, hidden_size, nonlinearity=nonlinearity)
+        super().__init__(cell, input_size, hidden_size, bidirectional, merge, nonlinearity=nonlinearity)
 
 
 class LSTM(Recurrent):
     """Long short-term memory layer; state (h, c); gates i f g o."""
 
-    def __init__(self, input_size: int, hidden_size: int):
-        super().__init__(cells.lstm, input_size, hidden_size)
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat"):
+        super().__init__(cells.lstm, input_size, hidden_size, bidirectional, merge)
 
 
 class GRU(Recurrent):
     """Gated recurrent layer, reset after the product; state (h,); gates r z n."""
 
-    def __init__(self, input_size: int, hidden_size: int):
-        super().__init__(cells.gru, input_size, hidden_size)
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat"):
+        super().__init__(cells.gru, input_size, hidden_size, bidirectional, merge)

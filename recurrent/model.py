@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -74,13 +73,6 @@ class Sequential:
         """How messages name a layer."""
         return f"layer {k} ({type(self.layers[k]).__name__})"
 
-    @contextmanager
-    def _naming(self, k: int):
-        try:
-            yield self.layers[k]
-        except (IndexError, TypeError, ValueError) as error:
-            raise type(error)(f"{self.where(k)}: {error}") from error
-
     def forward(
         self,
         x: np.ndarray,
@@ -105,8 +97,8 @@ class Sequential:
             raise ValueError(f"state must have one entry for each of {len(self)} layers, got {len(state)}")
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
-            with self._naming(k) as layer:
-                y, after, tape = layer.forward(outputs[-1], before, lengths, record, training)
+            with checks.naming(self.where(k)):
+                y, after, tape = self.layers[k].forward(outputs[-1], before, lengths, record, training)
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -140,13 +132,20 @@ class Sequential:
                 recording.layers[k].dy = dy
                 totals = recording.layers[k].dstates
             mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
-            with self._naming(k):
+            with checks.naming(self.where(k)):
                 dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
         return Gradients(dy, grads, tuple(d_initial))
 
     def stream(self) -> Stream:
-        """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`."""
-        return Stream([layer.stepper() for layer in self.layers])
+        """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.
+
+        Raises ValueError for a layer that needs the whole sequence.
+        """
+        steppers = []
+        for k, layer in enumerate(self.layers):
+            with checks.naming(self.where(k)):
+                steppers.append(layer.stepper())
+        return Stream(steppers)
 
     def record(self, x: np.ndarray, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
         """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
@@ -181,7 +180,7 @@ class Sequential:
         return cls(*layers, dtype=description["dtype"])
 
     def graph(self) -> Graph:
-        """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 for states."""
+        """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 (or -1) for states."""
         first = next((layer for layer in self.layers if layer.outputs is not None), None)
         features = "D" if first is None else first.inputs
         g = Graph([Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))])
@@ -191,8 +190,7 @@ class Sequential:
             node = Node(f"layer{k}", type(layer).__name__, repr(layer), ("T", "N", width), layer.size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
-            if layer.graph() is not None:
-                g.edges += [Edge(node.id, node.id, s, ("N", width), delay=1) for s in layer.cell.states]
+            g.edges += [Edge(node.id, node.id, s, ("N", layer.hidden_size), delay) for s, delay in layer.loops.items()]
             source = node.id
         g.nodes.append(Node("y", "output", "y", g.node(source).shape))
         g.edges.append(Edge(source, "y", shape=g.node(source).shape))

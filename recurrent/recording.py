@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from .bidirectional import Tapes
 from .engine import Tape
 
 
 @dataclass
 class LayerRecording:
-    """One layer's run. Recurrent layers have gates and states by name, each (T, N, H); gradients where there was a loss."""
+    """One layer's run. Recurrent layers have gates and states by name, each (T, N, H); gradients where there was a loss.
+
+    Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
+    """
 
     y: np.ndarray
     gates: dict[str, np.ndarray] = field(default_factory=dict)
@@ -23,7 +27,7 @@ class LayerRecording:
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
         """A layer's output, with gates and states where the tape is an engine's."""
-        return cls(y, tape.gates, tape.states) if isinstance(tape, Tape) else cls(y)
+        return cls(y, tape.gates, tape.states) if isinstance(tape, (Tape, Tapes)) else cls(y)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from .model import Sequential
 
 def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
     """Parameters of one unit: with the two biases of each gate that PyTorch has, and with one bias for each sum."""
-    both = layer.size // layer.hidden_size
+    both = layer.size // (layer.hidden_size * (2 if layer.bidirectional else 1))
     biases = len(layer.cell.x_gates) + len(layer.cell.h_gates)
     return both, both - biases + len(layer.cell.accumulators)
 
@@ -37,6 +37,7 @@ def _other(layer: Layer) -> str:
 def _recurrent(layer: Recurrent, to: str) -> str:
     cell, D, H = layer.cell, layer.input_size, layer.hidden_size
     h, *private = cell.states
+    fellows, before = ("its set", "of its set one step before") if layer.bidirectional else ("this layer", "one step before")
     count = len(cell.gates)
     neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
     inputs = []
@@ -44,11 +45,13 @@ def _recurrent(layer: Recurrent, to: str) -> str:
         gates = [g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (x, y)]
         if gates:
             who = "each" if count > 1 and len(gates) == count else "it" if count == 1 else " and ".join(gates)
-            sources = [s for s, yes in (("x_t", x), (f"{h} of all {H:,} units one step before", y)) if yes]
+            sources = [s for s, yes in (("x_t", x), (f"{h} of all {H:,} units {before}", y)) if yes]
             inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
     both, one = parameters_of_unit(layer)
     split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
     text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace("1 neuron, it with", "1 neuron with")
+    if layer.bidirectional:
+        text = f"Two sets of {H:,} units: one reads from the first step on, the other from the last valid one back. {text}"
     if split:
         text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
     products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, H))]
@@ -56,7 +59,7 @@ def _recurrent(layer: Recurrent, to: str) -> str:
     own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
     text += f" It has {' + '.join(products)} weights + {biases} biases{own} = {both:,} parameters"
     text += f" ({one:,} with one bias for each sum)."
-    text += f" Out of it comes one number a step, its {h}: to {to} and, one step later, to every unit of this layer."
+    text += f" Out of it comes one number a step, its {h}: to {to} and, one step later, to every unit of {fellows}."
     if private:
         text += f" Its {' and '.join(private)} is seen by nobody else: it only returns to the unit itself one step later."
     return text

@@ -41,7 +41,7 @@ def central_projection(problem, direction):
     def at(s):
         return problem.loss({n: a + s * direction[n] for n, a in problem.arguments().items()})
 
-    weights = [problem.dy, *(problem.dstate or ())]
+    weights = problem.arriving
     size = np.sqrt(sum(np.sum(w * w) for w in weights)) * max(1.0, length)
     bound = size * tolerance(np.float64, problem.terms) / step + size * (step * length) ** 2
     return (at(step) - at(-step)) / (2 * step), bound
@@ -59,10 +59,10 @@ def assert_gradients(actual, expected, problem):
     saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
     """
     assert set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected"
-    dy = largest(problem.dy, *(problem.dstate or ()))
-    factor = {"x": problem.params.W_ih, "W_ih": problem.x, "h": problem.params.W_hh}
+    dy, arguments = largest(*problem.arriving), problem.arguments()
+    factor = {"x": "W_ih", "W_ih": "x", "W_ih_reverse": "x", "h": "W_hh", "h_reverse": "W_hh_reverse"}
     for name, e in expected.items():
-        size = max(largest(e), dy * largest(factor.get(name, np.ones(1))))
+        size = max(largest(e), dy * largest(arguments[factor[name]] if name in factor else np.ones(1)))
         assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
 
 

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from recurrent import Both
+
 torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]")
 torch.set_num_threads(1)
 
 MODULES = {
-    "rnn": lambda D, H, L: torch.nn.RNN(D, H, L),
-    "rnn_relu": lambda D, H, L: torch.nn.RNN(D, H, L, nonlinearity="relu"),
+    "rnn": torch.nn.RNN,
+    "rnn_relu": lambda D, H, L, **options: torch.nn.RNN(D, H, L, nonlinearity="relu", **options),
     "lstm": torch.nn.LSTM,
     "gru": torch.nn.GRU,
 }
@@ -18,20 +20,32 @@ def tensor(a):
     return torch.tensor(np.array(a), requires_grad=np.asarray(a).dtype.kind == "f")
 
 
+MERGE = {
+    "concat": lambda y: y,
+    "sum": lambda y: sum(y.chunk(2, -1)),
+    "mul": lambda y: torch.mul(*y.chunk(2, -1)),
+    "average": lambda y: sum(y.chunk(2, -1)) / 2,
+}
+
+
 def module(name, D, H, params):
-    """A stack of layers with these Params, one a layer."""
-    m = MODULES[name](D, H, len(params)).to(torch.float64 if params[0].W_ih.dtype == np.float64 else torch.float32)
+    """A stack of layers with these Params, one a layer, or with a `Both` of them each."""
+    both = isinstance(params[0], Both)
+    single = (params[0].forward if both else params[0]).W_ih.dtype == np.float32
+    m = MODULES[name](D, H, len(params), bidirectional=both).to(torch.float32 if single else torch.float64)
     with torch.no_grad():
         for k, layer in enumerate(params):
-            for field, ours in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), layer, strict=True):
-                getattr(m, f"{field}_l{k}").copy_(torch.tensor(ours))
+            for end, each in zip(("", "_reverse"), layer if both else [layer], strict=False):
+                for field, ours in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), each, strict=True):
+                    getattr(m, f"{field}_l{k}{end}").copy_(torch.tensor(ours))
     return m
 
 
-def run(m, x, states, lengths, dy, dstates):
+def run(m, x, states, lengths, dy, dstates, merge="concat"):
     """y, final states and the gradients of sum(dy y) + sum(dstate final), as arrays.
 
-    x (T, N, D); each state (L, N, H). Sequences of length 0, which PyTorch cannot pack, are not allowed.
+    x (T, N, D); each state (L, N, H), or (2 L, N, H) of both directions. Sequences of length 0, which PyTorch cannot
+    pack, are not allowed. `merge`: how the outputs of both directions become y.
     """
     T = x.shape[0]
     x, states = tensor(x), [tensor(s) for s in states]
@@ -41,6 +55,7 @@ def run(m, x, states, lengths, dy, dstates):
     y, final = m(given, (tuple(states) if len(states) == 2 else states[0]) if states else None)
     if lengths is not None:
         y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=T)
+    y = MERGE[merge](y)
     final = final if isinstance(final, tuple) else (final,)
     loss = (y * torch.tensor(dy)).sum()
     for s, w in zip(final, dstates, strict=False):

@@ -6,6 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numba import config
 
+from recurrent.bidirectional import MERGES, REVERSE, Bidirectional, Both
+from recurrent.bidirectional import named as of_both
+
 SLOW = bool(config.DISABLE_JIT)
 
 # Around the widths of vector registers and of the tiles; 1 and the odd ones are where tails are wrong.
@@ -26,6 +29,7 @@ class Case:
     initial: bool = True  # with initial states and gradients of final states
     ragged: bool = False
     reverse: bool = False
+    merge: str | None = None  # both directions, merged so
 
     def build(self, engine):
         """The arrays."""
@@ -43,57 +47,88 @@ class Problem:
         def normal(*shape):
             return rng.standard_normal(shape).astype(case.dtype)
 
-        self.params = engine.init(D, H, case.dtype, rng)
+        def each(make):
+            return Both(make(), make()) if case.merge else make()
+
+        def states(scale):
+            return engine.State(*[normal(N, H) * np.dtype(case.dtype).type(scale) for _ in engine.State._fields])
+
+        self.params = each(lambda: engine.init(D, H, case.dtype, rng))
         self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
-        self.dy = normal(T, N, H)
-        S = engine.State._fields
+        self.dy = normal(T, N, 2 * H if case.merge == "concat" else H)
         self.lengths = rng.integers(0, T + 1, N) if case.ragged else None
-        self.state = engine.State(*[normal(N, H) * np.dtype(case.dtype).type(case.scale) for _ in S]) if case.initial else None
-        self.dstate = engine.State(*[normal(N, H) for _ in S]) if case.initial else None
+        self.state = each(lambda: states(case.scale)) if case.initial else None
+        self.dstate = each(lambda: states(1)) if case.initial else None
+
+    def runs(self, engine=None):
+        """What has the `forward` and `backward` of this problem."""
+        engine = engine or self.engine
+        return Bidirectional(engine, self.case.merge) if self.case.merge else engine
 
     def forward(self, engine=None, record=False, **changes):
         """`engine.forward` on this problem, with some arguments changed."""
-        given = dict(
-            x=self.x, params=self.params, state=self.state, lengths=self.lengths, reverse=self.case.reverse, record=record
-        )
-        return (engine or self.engine).forward(**{**given, **changes})
+        given = dict(x=self.x, params=self.params, state=self.state, lengths=self.lengths, record=record)
+        if not self.case.merge:
+            given["reverse"] = self.case.reverse
+        return self.runs(engine).forward(**{**given, **changes})
 
     def gradients(self, engine=None, dy=None, **changes):
         """Every gradient of the loss by name, from `engine.backward`."""
-        engine = engine or self.engine
         tape = self.forward(engine, record=True, **changes)[2]
-        dx, dparams, d_initial = engine.backward(self.dy if dy is None else dy, tape, self.dstate)
-        return named(dx, dparams, d_initial)
+        return named(*self.runs(engine).backward(self.dy if dy is None else dy, tape, self.dstate))
 
     def arguments(self):
         """What the loss can be differentiated by: arrays by name, in the names of `gradients`."""
-        state = self.engine.State(*[np.zeros((self.case.N, self.case.H), self.case.dtype)] * len(self.engine.State._fields))
-        return named(self.x, self.params, state if self.state is None else self.state)
+        zeros = self.engine.State(*[np.zeros((self.case.N, self.case.H), self.case.dtype)] * len(self.engine.State._fields))
+        state = self.state or (Both(zeros, zeros) if self.case.merge else zeros)
+        return named(self.x, self.params, state)
 
     def loss(self, arguments, engine=None):
         """The loss at other values of the arguments."""
         engine = engine or self.engine
         a = dict(arguments)
-        x, params = a.pop("x"), engine.Params(*[a.pop(n) for n in engine.Params._fields])
-        y, final, _ = self.forward(engine, x=x, params=params, state=engine.State(*a.values()))
+
+        def take(kind):
+            ends = ("", REVERSE) if self.case.merge else ("",)
+            found = [kind(*[a[f"{n}{end}"] for n in kind._fields]) for end in ends]
+            return Both(*found) if self.case.merge else found[0]
+
+        y, final, _ = self.forward(engine, x=a["x"], params=take(engine.Params), state=take(engine.State))
         total = np.sum(self.dy * y)
-        for w, s in zip(self.dstate or (), final, strict=False):
+        for w, s in zip(flat(self.dstate), flat(final), strict=False):
             total = total + np.sum(w * s)
         return total
+
+    @property
+    def arriving(self):
+        """Gradients that reach an engine from outside: those of its y and of its final state."""
+        if not self.case.merge:
+            return [self.dy, *flat(self.dstate)]
+        tape = self.forward(record=True)[2]
+        return [*MERGES[self.case.merge][1](self.dy, tape.forward.h, tape.reverse.h), *flat(self.dstate)]
 
     @property
     def terms(self):
         """Rounded additions on the longest way to an entry of y or of a gradient of a state."""
         c = self.case
-        return c.T * (c.D + len(self.engine.cell.gates) * c.H)
+        return c.T * (c.D + len(self.engine.cell.gates) * c.H) * (2 if c.merge else 1)
 
     def terms_of(self, name):
         """The same for the gradient of an argument: weights sum over all rows besides."""
-        return self.terms + (0 if name in ("x", *self.engine.State._fields) else self.case.T * self.case.N)
+        return self.terms + (
+            0 if name.removesuffix(REVERSE) in ("x", *self.engine.State._fields) else self.case.T * self.case.N
+        )
 
 
 def named(x, params, state):
+    if isinstance(params, Both):
+        return {"x": x, **of_both(*(p._asdict() for p in params)), **of_both(*(s._asdict() for s in state))}
     return {"x": x, **params._asdict(), **state._asdict()}
+
+
+def flat(state):
+    """The arrays of a state, of one direction or both; none of None."""
+    return [a for s in state for a in s] if isinstance(state, Both) else list(state or ())
 
 
 def cases(dtype="float64", *, small=False, **fixed):
@@ -117,4 +152,4 @@ def cases(dtype="float64", *, small=False, **fixed):
     )
 
 
-__all__ = ["SLOW", "WIDTHS", "Case", "Problem", "cases", "named", "replace"]
+__all__ = ["SLOW", "WIDTHS", "Case", "Problem", "cases", "flat", "named", "replace"]

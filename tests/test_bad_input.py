@@ -255,6 +255,33 @@ def test_models_that_do_not_fit_together():
         Sequential.build({"dtype": "float32", "layers": [{"type": "Nothing", "options": {}}]})
 
 
+def test_both_directions():
+    with fails(TypeError, "bidirectional must be True or False, got 2"):
+        LSTM(2, 3, bidirectional=2)
+    with fails(ValueError, "merge='sum' needs bidirectional=True"):
+        GRU(2, 3, merge="sum")
+    with fails(ValueError, "merge must be one of concat, sum, mul, average, got 'max'"):
+        RNN(2, 3, bidirectional=True, merge="max")
+    model = Sequential(Linear(2, 2), LSTM(2, 3, bidirectional=True), rng=0)
+    with fails(ValueError, "layer 1 (LSTM): a bidirectional layer cannot run step by step"):
+        model.stream()
+    x = np.zeros((4, 1, 2), np.float32)
+    y, (_, state), tape = model.forward(x, record=True)
+    with fails(ValueError, "layer 1 (LSTM): state of a bidirectional layer must be (forward, reverse)"):
+        model.forward(x, (None, (*state, None)))
+    with fails(ValueError, "layer 1 (LSTM): reverse direction: state.h must be (N, H) = (1, 3), got (1, 2)"):
+        model.forward(x, (None, state._replace(reverse=(state.reverse.h[:, :2], state.reverse.c))))
+    with fails(ValueError, "layer 1 (LSTM): dy must be (T, N, 2H) = (4, 1, 6), got (4, 1, 3)"):
+        model.backward(y[..., :3], tape)
+    with fails(TypeError, "layer 1 (LSTM): dy is float64 but x is float32"):
+        model.backward(y.astype(float), tape)
+    with fails(ValueError, "backward needs a tape"):
+        model[1].backward(y, None)
+    layer = GRU(2, 3, bidirectional=True, merge="sum")
+    with fails(ValueError, "dy must be (T, H) = (4, 3), got (4, 6)"):
+        layer.backward(y[:, 0], layer.forward(x[:, 0], record=True)[2])
+
+
 def test_a_model_names_the_layer():
     model = Sequential(LSTM(3, 4), Linear(4, 2))
     with fails(ValueError, "layer 0 (LSTM): x must be (T, N, D=3)", "got (2, 1, 4)"):

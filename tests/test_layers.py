@@ -15,6 +15,7 @@ pytestmark = pytest.mark.reference
 
 widths = st.sampled_from(WIDTHS)
 EXAMPLES = [Embedding(5, 3), Linear(4, 3), Dropout(0.5), RNN(4, 3), RNN(4, 3, nonlinearity="relu"), LSTM(4, 3), GRU(4, 3)]
+EXAMPLES += [RNN(4, 3, bidirectional=True), LSTM(4, 3, bidirectional=True), GRU(4, 3, bidirectional=True, merge="mul")]
 
 
 @given(S=st.integers(1, 15), K=widths, M=widths, seed=st.integers(0, 999))

@@ -6,10 +6,11 @@ from checker import assert_gradients, same_side_of_the_kink
 from hypothesis import given
 from hypothesis import strategies as st
 from peers import MODULES, module, run, torch
-from strategies import Case, cases, named
+from strategies import Case, cases
 from tolerance import assert_close
 
-from recurrent import GRU, LSTM, RNN, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Both, Embedding, Linear, Sequential
+from recurrent.bidirectional import MERGES
 
 LAYERS = {
     "rnn": RNN,
@@ -27,19 +28,27 @@ def check(engine, case):
         p.lengths = np.maximum(p.lengths, 1)
     y, final, _ = p.forward()
     m = module(engine.name, case.D, case.H, [p.params])
-    states = [s[None] for s in p.state or ()]
-    their_y, their_final, dx, d_states = run(m, p.x, states, p.lengths, p.dy, [w[None] for w in p.dstate or ()])
+    states, dstates = stacked(p.state), stacked(p.dstate)
+    their_y, their_final, dx, d_states = run(m, p.x, states, p.lengths, p.dy, dstates, case.merge or "concat")
     size = max(1.0, np.abs(their_y).max())
     assert_close(y, their_y, p.terms, size, f"y in {case}")
-    for a, b in zip(final, their_final, strict=True):
-        assert_close(a, b[0], p.terms, max(1.0, np.abs(b).max()), f"final state in {case}")
+    for a, b in zip(stacked(final), their_final, strict=True):
+        assert_close(a, b, p.terms, max(1.0, np.abs(b).max()), f"final state in {case}")
     if not same_side_of_the_kink(engine, y, their_y):
         return
-    grads = p.gradients()
-    dparams = engine.Params(*[w.grad.numpy() for w in m.parameters()])
-    ours = grads if states else {n: g for n, g in grads.items() if n not in engine.State._fields}
-    theirs = named(dx, dparams, engine.State(*[d[0] for d in d_states])) if states else {"x": dx, **dparams._asdict()}
-    assert_gradients(ours, theirs, p)
+    grads, theirs = p.gradients(), {"x": dx}
+    ends = ("", "_reverse") if case.merge else ("",)
+    theirs |= zip(
+        [f"{n}{end}" for end in ends for n in engine.Params._fields], [w.grad.numpy() for w in m.parameters()], strict=True
+    )
+    for s, d in zip(engine.State._fields, d_states, strict=bool(states)):
+        theirs |= zip([f"{s}{end}" for end in ends], d, strict=True)
+    assert_gradients({n: g for n, g in grads.items() if n in theirs}, theirs, p)
+
+
+def stacked(state):
+    """Each array of a state as PyTorch has it, (1, N, H), or (2, N, H) of both directions."""
+    return [np.stack(a) for a in (zip(*state, strict=True) if isinstance(state, Both) else ([a] for a in state or ()))]
 
 
 @given(st.data())
@@ -47,9 +56,17 @@ def test_one_layer(engine, dtype, data):
     check(engine, data.draw(cases(dtype, reverse=False, T=st.integers(1, 12))))
 
 
+@given(st.data())
+def test_both_directions(engine, dtype, data):
+    # Once outputs are merged, nobody sees on which side of relu's kink each of them was.
+    merges = ["concat"] if engine.name == "rnn_relu" else list(MERGES)
+    check(engine, data.draw(cases(dtype, reverse=False, T=st.integers(1, 12), merge=st.sampled_from(merges))))
+
+
 @pytest.mark.parametrize("H", [1, 16, 33, 128])
-def test_one_layer_at_sizes_of_use(engine, dtype, H):
-    check(engine, Case(T=20, N=9, D=24, H=H, dtype=dtype, ragged=True))
+@pytest.mark.parametrize("merge", [None, "concat"])
+def test_one_layer_at_sizes_of_use(engine, dtype, H, merge):
+    check(engine, Case(T=20, N=9, D=24, H=H, dtype=dtype, ragged=True, merge=merge))
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
@@ -85,13 +102,18 @@ def test_two_stacked_layers(name, initial, ragged, dtype):
             assert_close(grads.state[k][s], theirs[k], terms, max(1.0, np.abs(theirs).max()), "initial state")
 
 
-def test_names_and_shapes_are_those_of_a_torch_sequential():
-    model = Sequential(Embedding(7, 3), LSTM(3, 4), GRU(4, 5), RNN(5, 6), Linear(6, 7))
-    theirs = torch.nn.Sequential(
-        torch.nn.Embedding(7, 3), torch.nn.LSTM(3, 4), torch.nn.GRU(4, 5), torch.nn.RNN(5, 6), torch.nn.Linear(6, 7)
-    )
-    assert {n: a.shape for n, a in model.parameters.items()} == {n: tuple(a.shape) for n, a in theirs.state_dict().items()}
-    assert list(model.parameters) == list(theirs.state_dict())
+@pytest.mark.parametrize("both", [False, True], ids=["one", "both"])
+def test_names_and_shapes_are_those_of_a_torch_sequential(both):
+    def stack(of, linear, embedding, width):
+        layers = [kind(d, h, bidirectional=both) for kind, d, h in zip(of, (3, 4 * width, 5 * width), (4, 5, 6), strict=True)]
+        return embedding(7, 3), *layers, linear(6 * width, 7)
+
+    width = 1 + both
+    model = Sequential(*stack((LSTM, GRU, RNN), Linear, Embedding, width))
+    nn = torch.nn
+    theirs = nn.Sequential(*stack((nn.LSTM, nn.GRU, nn.RNN), nn.Linear, nn.Embedding, width)).state_dict()
+    assert {n: a.shape for n, a in model.parameters.items()} == {n: tuple(a.shape) for n, a in theirs.items()}
+    assert list(model.parameters) == list(theirs)
 
 
 def test_initial_weights_are_drawn_like_torch(engine):
