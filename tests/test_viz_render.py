@@ -3,12 +3,14 @@
 import doctest
 import importlib
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 import recurrent
@@ -81,6 +83,48 @@ def test_svg_is_ready_for_a_page(drawing):
     assert "input gate: 7 weights" in titles
     assert not any("text1" in t or "corner" in t for t in titles)
     assert {e.get("font-family") for e in root.iter(SVG + "text")} == {viz.svg.FONTS}
+
+
+def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
+    model = recurrent.Sequential(recurrent.LSTM(3, 4), rng=0)
+    recording = model.record(np.ones((5, 1, 3), "float32"))
+    root = ET.fromstring(viz.unit(model[0], 2, recording=recording).svg())
+    rules = dict(re.findall(r"([^{}]+)\{([^{}]+)\}", root.find(SVG + "style").text))
+    prefix = root.get("id")
+    assert rules[f":where(#{prefix})"] == "color-scheme:light dark"
+    assert rules[f'#{prefix} [fill="#ffffff"]:not(.on)'] == "fill:light-dark(#ffffff,#0f172a)"
+    turned = "".join(rules)
+    for _, colour in (viz.palette.GATES[g] for g in "ifgo"):
+        assert f'[fill="{colour.lower()}"]' not in turned
+    texts = {}
+    for group in root.iter(SVG + "g"):
+        fills = [e.get("fill") for e in group if e.tag != SVG + "text" and e.get("fill")]
+        texts |= {id(e): (e, fills[-1] if fills else None) for e in group if e.tag == SVG + "text"}
+    assert len(texts) > 30
+    for e, fill in texts.values():
+        assert (e.get("class") == "on") == (fill is not None and not viz.palette.is_frame(fill, fill=True)), e.text
+    colours = {p.get("stroke") for g in root.iter(SVG + "g") if g.get("class") == "edge" for p in g if p.get("stroke")}
+    assert all(f'[stroke="{c}"]' in turned for c in colours)
+
+
+def contrast(a, b):
+    """Of WCAG 2: 1 to 21; 4.5 is readable."""
+
+    def luminance(colour):
+        channels = [int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("text", [viz.palette.INK, viz.palette.MUTED, "#000000", *viz.palette.STATES.values()])
+def test_dark_text_is_readable_on_the_page_and_black_on_every_box(text):
+    turn = viz.palette.dark
+    assert contrast(turn(text), turn("#FFFFFF")) > 4.5
+    for fill, _ in (*viz.palette.LAYERS.values(), viz.palette.UNIT, viz.palette.FACTS, *viz.palette.WINDOWS):
+        assert contrast(turn("#000000"), turn(fill)) > 4.5
 
 
 def test_figures_do_not_collide_in_one_page(drawing):

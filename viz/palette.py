@@ -5,6 +5,7 @@ Categories are Okabe-Ito's, signed values blue - grey - brown, magnitudes cividi
 
 from __future__ import annotations
 
+import colorsys
 import math
 
 INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
@@ -24,6 +25,7 @@ LAYERS = {
     "recurrent": ("#DCFCE7", "#16A34A"),
 }
 OTHER_LAYER = ("#F8FAFC", "#94A3B8")
+REST = ("#E5E7EB", "#9CA3AF")  # what is summed up rather than drawn
 
 GATES = {  # letter: human name, colour; the text on them is black
     "i": ("input gate", "#56B4E9"),
@@ -40,6 +42,10 @@ OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")  # a line near 0 must still show on white
 CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838")
+
+_MEANT = {colour.lower() for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))}
+_REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
+_FRAME = {c.lower() for c in ("#FFFFFF", "#000000", INK, MUTED, LINE, CUT, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
 
 
 def gate(name: str, index: int) -> tuple[str, str]:
@@ -89,6 +95,30 @@ def magnitude(v: float, low: float, high: float) -> str:
     if not v > 0:
         return CIVIDIS[0]
     return ramp(CIVIDIS, math.log(v / low) / math.log(high / low))
+
+
+def is_frame(colour: str, fill: bool) -> bool:
+    """Whether a colour says nothing by itself, so that dark mode may change it; gates and values keep theirs as a fill.
+
+    >>> is_frame(INK, fill=True), is_frame(GATES["f"][1], fill=True), is_frame(CIVIDIS[0], fill=True)
+    (True, False, False)
+    """
+    return colour.lower() in _FRAME and not (fill and colour.lower() in _MEANT)
+
+
+def dark(colour: str) -> str:
+    """The counterpart of a colour on a dark page: light and dark change places, the hue stays.
+
+    >>> dark("#ffffff"), dark("#000000"), dark("#DCFCE7")
+    ('#0f172a', '#f0f0f0', '#23462f')
+    """
+    if colour.lower() == "#ffffff":
+        return "#0f172a"
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5)))
+    pale = lightness > 0.7  # regions: apart from the page, dark enough for text, less colourful than ink
+    turned = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
+    channels = colorsys.hls_to_rgb(hue, turned, saturation * (0.4 if pale else 0.9))
+    return "#" + "".join(f"{round(255 * v):02x}" for v in channels)
 
 
 def nice(v: float) -> float:

@@ -135,7 +135,7 @@ class _Picture:
         hidden = np.setdiff1d(np.arange(self.sizes[p.group]), self.shown[p.group])
         rows = [ws[p.group][hidden].astype(np.float64) for ws in self.weights.values() if p.group in ws]
         label = f"{len(hidden):,} more, ‖w‖ = {words.plain(np.linalg.norm(rows))}"
-        look = {"style": "rounded,filled", "fontsize": 8, "fill": "#E5E7EB", "color": palette.LINE, "penwidth": 0.8}
+        look = {"style": "rounded,filled", "fontsize": 8, "fill": palette.REST[0], "color": palette.LINE, "penwidth": 0.8}
         tip = f"{len(hidden)} inputs not drawn one by one, norm of their weights = {words.exact(np.linalg.norm(rows))}"
         self.sheet.node(p.id, (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3)), label, tip=tip, **look)
 
