@@ -2,12 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 from numba import config
+
+import recurrent
+from recurrent.kernels.jit import jit
 
 ALLOWED = 0.25  # seconds that `import recurrent` may take more than `import numba`
 
@@ -98,5 +105,100 @@ def test_the_second_process_compiles_nothing(tmp_path):
     second = json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path)))
     assert first
     assert any(misses for _, misses in first.values())
-    assert {n: misses for n, (_, misses) in second.items() if misses} == {}
-    assert all(hits for hits, _ in second.values())
+    assert_all_from_cache(second)
+
+
+def assert_all_from_cache(found):
+    assert found
+    assert {n: misses for n, (_, misses) in found.items() if misses} == {}
+    assert all(hits for hits, _ in found.values())
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+def test_two_processes_fill_an_empty_cache_at_once(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))), range(2)))
+    assert both[0].keys() == both[1].keys()
+    assert_all_from_cache(json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))))
+
+
+def doubled(a):
+    return a + a
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+def test_two_processes_never_write_compiled_code_to_one_file(tmp_path, monkeypatch):
+    """The worst order: both read the empty index, the second's index is written last and its code first."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    first, second, third = jit(doubled), jit(doubled), jit(doubled)
+    single, double = np.array([1.5, 2.5], np.float32), np.array([1.5, 2.5, 3.5])
+    files, others = first._cache._cache_file, second._cache._cache_file
+    monkeypatch.setattr(others, "_load_index", dict)
+    save = files._save_data
+
+    def after_the_second(name, data):
+        second(double)
+        save(name, data)
+
+    monkeypatch.setattr(files, "_save_data", after_the_second)
+    first(single)
+    assert third(double).tolist() == [3.0, 5.0, 7.0]
+    assert sum(third.stats.cache_hits.values()) == 1
+
+
+READ_ONLY = """
+    import warnings
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        import numpy as np
+        import recurrent
+        y = recurrent.lstm.forward(np.ones((3, 2, 5), np.float32), recurrent.lstm.init(5, 4))[0]
+    assert np.isfinite(y).all()
+    print(*[w.message for w in caught], sep=chr(10))
+    """
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+def test_without_a_folder_for_compiled_code_there_is_one_warning(tmp_path):
+    """A file stands where each folder would have to be: not even root can write there."""
+    package = tmp_path / "package"
+    shutil.copytree(Path(recurrent.__file__).parent, package / "recurrent", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (package / "recurrent").rglob("*.py"):
+        (folder.parent / "__pycache__").touch()
+    blocked = tmp_path / "file"
+    blocked.touch()
+    environment = dict(PYTHONPATH=str(package), HOME=str(blocked), XDG_CACHE_HOME=str(blocked), NUMBA_CACHE_DIR=str(blocked))
+    lines = python(READ_ONLY, "-P", PYTHONDONTWRITEBYTECODE="1", **environment).splitlines()
+    assert len(lines) == 1
+    assert "NUMBA_CACHE_DIR" in lines[0]
+
+
+TWO_THREADS = """
+    import sys, threading
+    sys.path.insert(0, {tests!r})
+    import numpy as np
+    from strategies import Case
+    from tolerance import assert_same_bits
+    from recurrent import gru, lstm
+
+    problems = [Case(T=4, N=3, D=5, H=17 + k, dtype="float32", seed=k).build((lstm, gru)[k // 2]) for k in range(4)]
+    start, results = threading.Barrier(4), [None] * 4
+
+    def work(k):
+        start.wait()
+        results[k] = [problems[k].forward()[0], *problems[k].gradients().values()]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for p, result in zip(problems, results):
+        for a, b in zip(result, [p.forward()[0], *p.gradients().values()], strict=True):
+            assert_same_bits(a, b)
+    """
+
+
+def test_first_calls_from_several_threads_at_once(tmp_path):
+    """Nothing is compiled yet and no cache is filled; two of the threads want the same kernels."""
+    python(TWO_THREADS.format(tests=str(Path(__file__).parent)), NUMBA_CACHE_DIR=str(tmp_path))

@@ -1,6 +1,22 @@
-"""The one decorator: compile options are stated here and nowhere else."""
+"""The one decorator: compile options are stated here and nowhere else, and where compiled code is kept."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
 
 from numba import njit
+
+
+class _OwnName(str):
+    """Numba's pattern for the names of its data files, with a number that no other process chooses.
+
+    Numba counts from 1. Two processes that fill an empty cache at once, one in float32 and one in float64, may so write
+    to one file; the index then leads to code for arguments of the other type, and every later call is a TypeError.
+    """
+
+    def format(self, number: int) -> str:
+        return super().format(number=uuid.uuid4().int)
 
 
 def jit(function):
@@ -9,4 +25,19 @@ def jit(function):
     NumPy's error model: Python's checks each division, and that check alone stops vectorisation (10 times slower).
     No fast-math: contraction or reassociation chosen by the compiler would break the bitwise promises.
     """
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled = njit(nogil=True, error_model="numpy")(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        # Not a temporary folder: code that anyone could have put there would be run.
+        warnings.warn(
+            "recurrent: no folder for compiled kernels can be written, so every process compiles them again; "
+            "set NUMBA_CACHE_DIR to one that can",
+            RuntimeWarning,
+            stacklevel=1,  # one place, so that it is said once
+        )
+        return compiled
+    files = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if files is not None:
+        files._data_name_pattern = _OwnName(files._data_name_pattern)
+    return compiled
