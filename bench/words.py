@@ -55,6 +55,15 @@ def ratio(value: float | None) -> str:
     return number(value)
 
 
+def fine(change: float | None) -> str:
+    """A change between two runs, which is small.
+
+    >>> fine(0.98765), fine(None)
+    ('0.988', '–')
+    """
+    return NONE if change is None else f"{change:.3f}"
+
+
 def signed(value: float | None) -> str:
     """A ratio with the sign of who is ahead.
 
@@ -89,6 +98,7 @@ def label(row: Row) -> str:
     'N1 T100 D8 H16'
     """
     short = row.name.removeprefix(f"{row.cell}-{row.task}-")
+    short = row.name.removeprefix(f"{row.group}-") if short == row.name else short
     return short.replace("-", " ")
 
 
