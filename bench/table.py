@@ -52,7 +52,8 @@ def summary(run: Run) -> str:
     return lines + (f"; {rest - errors} without a peer" if rest > errors else "")
 
 
-def _table(title, *headings):
+def grid(title: str, *headings: str) -> Table:
+    """An empty table in the one look: first column to the left, figures to the right."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
@@ -67,7 +68,7 @@ def _rows(run, threads, every):
     peers = [e for e in run.engines if e != OURS and any(e in r.samples for r in rows)]
     headings = [words.short(e) for e in peers] if every else ["best peer"]
     title = f"{words.threads(threads)}: medians, p10–p90 of ours; ratio = {words.RATIO}"
-    table = _table(title, "workload", "", OURS, "p10–p90", *headings, *(["GFLOP/s"] if every else []), "of roof", "ratio")
+    table = grid(title, "workload", "", OURS, "p10–p90", *headings, *(["GFLOP/s"] if every else []), "of roof", "ratio")
     heading = None
     for row in rows:
         if words.section(row) != heading:
@@ -99,7 +100,7 @@ def _peer(row, engine, scale, named=False):
 def _means(run, threads):
     """Geometric means of the ratios: to the best peer of each row, and to each peer."""
     peers = [e for e in run.engines if e != OURS]
-    table = _table(f"{words.threads(threads)}: geometric means of the ratios (rows)", "rows", "best peer", *peers)
+    table = grid(f"{words.threads(threads)}: geometric means of the ratios (rows)", "rows", "best peer", *peers)
     for name, rows in run.groups(threads).items():
         table.add_row(name, *(mean(rows, p) for p in (None, *peers)))
     return table
@@ -112,7 +113,7 @@ def mean(rows: list[Row], peer: str | None) -> str:
 
 
 def _targets(run):
-    table = _table("targets", "target", "wanted", "threads", "verdict", "found")
+    table = grid("targets", "target", "wanted", "threads", "verdict", "found")
     for column in (table.columns[0], table.columns[-1]):
         column.no_wrap, column.overflow = False, "fold"
     for column in table.columns[-2:]:
