@@ -3,17 +3,23 @@
 import doctest
 import io
 import math
+import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
-from bench import table, targets, words
+from bench import chart, commands, compare, plot, readme, report, roofline, table, targets, words
 from bench.run import OURS, Row, Run, geometric_mean, read, write
 from bench.words import label
+from viz.svg import SVG
 
 PEAKS = {"1": {"float32": 100.0, "float64": 50.0, "cache_bandwidth": 80.0, "memory_bandwidth": 20.0}}
 
@@ -189,6 +195,162 @@ def test_targets_that_set_two_rows_side_by_side():
     assert verdicts["ragged batches, PyTorch's packed sequences / ours"].met is True
 
 
-@pytest.mark.parametrize("module", [words, targets])
+@pytest.mark.parametrize("module", [words, targets, plot, report])
 def test_bench_doctests(module):
     assert not doctest.testmod(module).failed
+
+
+ROOT = Path(__file__).parent.parent
+
+
+def parsed(svg):
+    return ET.fromstring(svg)
+
+
+@pytest.mark.parametrize("draw", [chart.draw, roofline.draw])
+def test_pictures_are_svg_with_words_for_both_modes(draw):
+    r = synthetic()
+    picture = draw(replace(r, peaks={**r.peaks, "2": r.peaks["1"]}))
+    root = parsed(picture.svg())
+    assert root.get("role") == "img"
+    assert root.find(f"{SVG}title").text == picture.title
+    assert root.find(f"{SVG}desc").text == picture.description
+    assert "prefers-color-scheme:dark" in root.find(f"{SVG}style").text
+    width, height = picture.size
+    for text in root.iter(f"{SVG}text"):
+        assert 0 <= float(text.get("x")) <= width
+        assert 0 <= float(text.get("y")) <= height
+
+
+def test_the_chart_has_every_row_and_marks_those_behind_twice():
+    root = parsed(chart.draw(synthetic()).svg())
+    marks = {p.find(f"{SVG}title").text: p for p in root.iter(f"{SVG}path")}
+    behind = next(p for tip, p in marks.items() if tip.startswith("lstm-forward-N64-T50-D512-H512, 1 thread: 0.996"))
+    ahead = next(p for tip, p in marks.items() if tip.startswith("lstm-forward-N1-T100-D32-H64, 1 thread: 2.00"))
+    assert "s-red" in behind.get("class")
+    assert "s-blue" in ahead.get("class")
+    assert "a4 4" in ahead.get("d")  # a circle; the other is none
+    assert "a4 4" not in behind.get("d")
+    told = [t.text for t in root.iter(f"{SVG}text")]
+    for r in synthetic().rows:
+        assert label(r) in told
+    assert {"error", "no peer", "▼ 0.996"} <= set(told)
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5), st.floats(1.01, 10))
+def test_equal_ratios_are_equally_far_apart(values, step):
+    axis = plot.LogAxis(values, 10, 500)
+    assert all(10 <= axis(v) <= 500 for v in values)
+    there, further = (axis(values[0] * step**k) - axis(values[0] * step ** (k - 1)) for k in (1, 2))
+    assert math.isclose(there, further, rel_tol=1e-6)
+
+
+def test_a_roofline_needs_peaks():
+    with pytest.raises(ValueError, match="needs peaks"):
+        roofline.draw(run(row(), peaks={}))
+
+
+def test_names_in_the_roofline_do_not_cover_each_other():
+    rows = [row(f"lstm-forward-N{k}", flops=1e8 * (1 + k / 9), bytes=1e6 * (k + 1)) for k in range(9)]
+    root = parsed(roofline.draw(run(*rows)).svg())
+    names = [t for t in root.iter(f"{SVG}text") if t.text.startswith("lstm forward N")]
+    assert len(names) >= 2
+    places = [(t.get("x"), t.get("y")) for t in names]
+    assert len(set(places)) == len(places)
+
+
+def test_what_changed_between_two_runs():
+    slow = {OURS: [2.0, 2.1, 2.2], "torch": [2.0, 2.0, 2.0]}
+    a = run(*(row(n, samples={OURS: [1.0, 1.05, 1.1], "torch": [2.0, 2.0, 2.0]}) for n in ("same", "slower", "noise", "gone")))
+    noise = {OURS: [1.2, 1.26, 1.32], "torch": [3.0, 3.0, 3.0]}
+    b = run(row("same"), row("slower", samples=slow), row("noise", samples=noise), row("gone", error="x"), row("new"))
+    b = replace(b, rows=(a.rows[0], *b.rows[1:]))
+    verdicts = {c.before.name: c.verdict for c in compare.changes(a, b)}
+    assert verdicts == {"slower": "slower", "noise": "as the peers", "same": "in the spread"}
+    assert [c.before.name for c in compare.changes(a, b)] == ["slower", "noise", "same"]
+    assert {c.before.name: c.verdict for c in compare.changes(b, a)}["slower"] == "faster"
+    told = printed(100, lambda console: compare.compare(a, b, console))
+    assert "3 rows, geometric mean" in told
+    assert "! gone, 1 thread: not compared; in B: error: x" in told
+    assert "! new, 1 thread: only in B" in told
+
+
+def test_a_report_tells_every_row(tmp_path):
+    path = report.report(synthetic(), tmp_path / "new")
+    told = path.read_text(encoding="utf-8")
+    for r in synthetic().rows:
+        assert f"`{r.name}`" in told
+    assert told.index("## Rows behind") < told.index("## Geometric means") < told.index("## forward, 1 thread")
+    for picture in re.findall(r"\]\((\S+)\)", told):
+        parsed((tmp_path / "new" / picture).read_text(encoding="utf-8"))
+    assert read(tmp_path / "new" / "run.jsonl").select(threads=2)
+    columns = {line.count("|") for line in told.split("## forward, 1 thread")[1].split("##")[0].splitlines() if line}
+    assert len(columns) == 1, "a row of the table has too few or too many cells"
+    assert "No roofline" in report.report(run(row(), peaks={}), tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_readme_says_what_the_stored_run_says():
+    """`python -m bench readme RUN` writes both; until then there is neither."""
+    found = readme.stored((ROOT / "README.md").read_text(encoding="utf-8"))
+    runs = [p.relative_to(ROOT).as_posix() for p in commands.RUNS.glob("*.jsonl")]
+    assert (found is None) == (not runs)
+    if found:
+        name, told = found
+        assert name in runs
+        assert told == readme.speed(read(ROOT / name))
+
+
+def test_a_table_is_written_into_a_readme(tmp_path):
+    path, kept = tmp_path / "README.md", tmp_path / "bench" / "a.jsonl"
+    kept.parent.mkdir()
+    write(kept, synthetic())
+    path.write_text("before\n\n<!-- speed: -->\n<!-- /speed -->\n\nafter\n")
+    assert readme.stored(path.read_text()) is None
+    for _ in range(2):  # writing again changes nothing
+        readme.readme(kept, path)
+        text = path.read_text()
+        assert text.startswith("before\n\n<!-- speed: bench/a.jsonl -->\n")
+        assert text.endswith("<!-- /speed -->\n\nafter\n")
+        assert readme.stored(text) == ("bench/a.jsonl", readme.speed(synthetic()))
+        assert "| `lstm-forward-N64-T50-D512-H512` | 1 | 100 ms | torch 99.6 ms | ▼ 0.996 |" in text
+    path.write_text("nothing to replace")
+    with pytest.raises(ValueError, match="expected once"):
+        readme.readme(kept, path)
+    with pytest.raises(ValueError, match="stored beneath"):
+        readme.readme(kept, tmp_path / "bench" / "deep" / "README.md")
+
+
+def command(*arguments):
+    app = typer.Typer()
+    commands.add(app)
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_commands_read_stored_runs(tmp_path, monkeypatch):
+    a, readme_file = tmp_path / "a.jsonl", tmp_path / "README.md"
+    write(a, synthetic())
+    readme_file.write_text("<!-- speed: -->\n<!-- /speed -->\n")
+    monkeypatch.setattr(commands, "README", readme_file)
+    monkeypatch.setattr(commands, "RUNS", tmp_path / "runs")
+    picture = tmp_path / "r.svg"
+    early = command("roofline", "-o", picture)
+    assert early.exit_code == 2
+    assert "no stored run yet" in early.output
+    for arguments in (["show", a], ["compare", a, a], ["report", a, "-o", tmp_path / "report"], ["readme", a]):
+        result = command(*arguments)
+        assert result.exit_code == 0, result.output
+    assert readme.stored(readme_file.read_text())[0] == "runs/a.jsonl"
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    assert command("roofline", "-o", picture).exit_code == 0
+    parsed(picture.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["show", "compare", "report", "roofline", "readme"])
+def test_commands_refuse_bad_files_in_one_line(tmp_path, name):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{}")
+    for path, words_ in ((bad, 'expected a line of kind "run"'), (tmp_path / "none", "No such file")):
+        result = command(name, *[path] * (2 if name == "compare" else 1))
+        assert result.exit_code == 2
+        assert words_ in result.output
+        assert len(result.output.splitlines()) == 1
