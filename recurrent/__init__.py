@@ -8,6 +8,7 @@ from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from .model import Sequential
 from .train import evaluate, fit
+from .warm import warmup
 
 rnn, rnn_relu, lstm, gru = (Engine(c) for c in (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
 
@@ -34,4 +35,5 @@ __all__ = [
     "rnn",
     "rnn_relu",
     "schedules",
+    "warmup",
 ]

@@ -31,8 +31,8 @@ def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), wh
     if a.dtype not in _known(dtypes):
         got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of the other byte order"
         raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {got}")
-    # A read-only or strided array would make Numba compile every kernel once more; a copy is cheaper.
-    return a if a.flags.c_contiguous and a.flags.writeable else a.copy(order="C")
+    # A read-only, strided or unaligned array would make Numba compile every kernel once more; a copy is cheaper.
+    return a if a.flags.carray else a.copy(order="C")
 
 
 def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str = "") -> None:

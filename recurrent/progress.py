@@ -1,9 +1,36 @@
-"""What `fit` shows while it runs. rich is imported only when there is something to show."""
+"""What `fit` and `warmup` show while they run. rich is imported only when there is something to show."""
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+PATIENCE = 2.0  # seconds without a sign of life that nobody minds
+
+
+def patiently(items: Sequence[Item], words: Callable[[Item], str], console: Any = None) -> Iterator[Item]:
+    """The items one after the other; on a terminal with a bar that says `words(item)`, once PATIENCE is over."""
+    bar, began = None, time.perf_counter()
+    shows = sys.stderr.isatty() if console is None else console.is_terminal
+    try:
+        for done, item in enumerate(items):
+            if bar is None and shows and time.perf_counter() - began > PATIENCE:
+                from rich.console import Console
+                from rich.progress import Progress as Bar
+
+                bar = Bar(console=console or Console(stderr=True), transient=True)
+                task = bar.add_task("", total=len(items))
+                bar.start()
+            if bar is not None:
+                bar.update(task, completed=done, description=words(item), refresh=True)
+            yield item
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
 class Silent:

@@ -195,4 +195,4 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 
 def scatter_add(dW, ids, dy) -> None:
-    dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], ids.astype(np.int64, copy=False), _flat(dy))
+    dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], np.require(ids, np.int64, "CAW"), _flat(dy))
