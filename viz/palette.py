@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Iterable
 
 INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
 STATES = {"h": "#0072B2", "c": "#D55E00"}
@@ -119,6 +120,18 @@ def dark(colour: str) -> str:
     turned = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
     channels = colorsys.hls_to_rgb(hue, turned, saturation * (0.4 if pale else 0.9))
     return "#" + "".join(f"{round(255 * v):02x}" for v in channels)
+
+
+def decades(sizes: Iterable[float]) -> tuple[float, float]:
+    """Ends of a log axis: powers of ten around the sizes, six decades at most.
+
+    >>> decades([0.02, 0.5]), decades([])
+    ((0.01, 1.0), (0.1, 1.0))
+    """
+    found = [v for v in sizes if v > 0 and math.isfinite(v)]
+    high = math.ceil(math.log10(max(found, default=1.0)))
+    low = max(math.floor(math.log10(min(found, default=0.1))), high - 6)
+    return 10.0 ** min(low, high - 1), 10.0**high
 
 
 def nice(v: float) -> float:

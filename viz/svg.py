@@ -29,7 +29,7 @@ def polish(raw: str, prefix: str, title: str, description: str) -> str:
             if heading is not None:
                 group.remove(heading)
             _unlink(group)
-            group.set("id", _unique(f"{prefix}-{re.sub(r'[^A-Za-z0-9_.:-]+', '-', name)}", used))
+            group.set("id", _unique(f"{prefix}-{slug(name)}", used))
         elif kind == "graph":
             group.set("id", f"{prefix}-graph")
             for heading in group.findall(SVG + "title"):
@@ -83,6 +83,15 @@ def _style(root, prefix):
                 elif e.get("fill") is None:
                     rules[f"#{prefix} text:not([fill]):not(.on)"] = f"fill:light-dark(#000000,{palette.dark('#000000')})"
     return "".join(f"{selector}{{{rule}}}" for selector, rule in sorted(rules.items()))
+
+
+def slug(name: str) -> str:
+    """A node's or edge's name as the end of its id.
+
+    >>> slug("layer1@0"), slug("in:x3->i")
+    ('layer1-0', 'in:x3--i')
+    """
+    return re.sub(r"[^A-Za-z0-9_.:-]+", "-", name)
 
 
 def _unlink(group):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 _WIDTHS = {  # of 1000, Helvetica's
     "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
     "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "+<>=~×−±": 584, "FTZΣ": 611, "ABEKPSVXY&": 667, "wCDHNRU": 722,
@@ -40,6 +42,15 @@ def plain(v: float) -> str:
 def exact(v: float) -> str:
     """A value for a tooltip: as many digits as float32 has, in ASCII so that it can be read back."""
     return f"{float(v):.7g}"
+
+
+def power(v: float) -> str:
+    """A power of ten on a key.
+
+    >>> power(1e-4), power(1.0)
+    ('1e−4', '1')
+    """
+    return f"1e{round(math.log10(v))}".replace("-", "−") if v != 1 else "1"
 
 
 def count(n: int, thing: str) -> str:

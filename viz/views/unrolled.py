@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,11 +123,7 @@ class _Grid:
         return out
 
     def _scale(self):
-        """Ends of the log axis of gradients: powers of ten around what is there, six decades at most."""
-        found = [v for per in self.gradients.values() for v in per.values() if v > 0 and math.isfinite(v)]
-        high = math.ceil(math.log10(max(found, default=1.0)))
-        low = max(math.floor(math.log10(min(found, default=0.1))), high - 6)
-        return 10.0 ** min(low, high - 1), 10.0**high
+        return palette.decades(v for per in self.gradients.values() for v in per.values())
 
     def _column(self, t):
         x = self.x[t]
@@ -262,11 +257,11 @@ class _Grid:
             x = self._note(x + 36, y, f"{s}, to t + 1")
         if self.gradients:
             low, high = self._scale()
-            x = self._note(x, y, f"|∂L/∂h|  {_power(low)}", 6)
+            x = self._note(x, y, f"|∂L/∂h|  {words.power(low)}", 6, "key:gradient:low")
             for k in range(24):
                 colour = palette.ramp(palette.CIVIDIS, k / 23)
                 self.items.append(dot.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), fill=colour, color=colour, penwidth=0))
-            x = self._note(x + 150, y, _power(high))
+            x = self._note(x + 150, y, words.power(high), name="key:gradient:high")
             if self.window is not None and self.window < self.T:
                 self._note(self.x[self.shown[0]] - CELL[0] / 2, y - 18, "bars: gradient of the whole recording, before any cut")
         weights = "same weights at every step"
@@ -274,11 +269,7 @@ class _Grid:
         if len(self.shown) < self.T:
             self._note(x, y, f"{self.T - len(self.shown)} of {self.T} steps left out")
 
-    def _note(self, x, y, label, space=24):
-        item = dot.text((x, y), label, 9, anchor="start")
+    def _note(self, x, y, label, space=24, name=""):
+        item = dot.text((x, y), label, 9, anchor="start", name=name)
         self.items.append(item)
         return item.box[2] + space
-
-
-def _power(v):
-    return f"1e{round(math.log10(v))}".replace("-", "−") if v != 1 else "1"
