@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .denormals import flush_denormals, restore_denormals
 from .jit import jit
 from .moves import add, copy, spread
 from .tile import at, lanes, outer_tiles, product_tiles, strip_width, wide
@@ -49,9 +50,11 @@ def pack_columns(target, w, K, M, panels):
 @jit
 def product(target, first, last, a, column, stride, K, panels, M, bias, out):
     """Rows first to last of out (S, M) = bias (M) + a[:, column:column + K] w, a in rows of `stride`."""
+    setting = flush_denormals()
     product_tiles(
         target, last - first, M, K, at(bias, 0), 0, at(a, first * stride + column), stride, at(panels, 0), at(out, first * M)
     )
+    restore_denormals(setting)
 
 
 @jit
@@ -70,6 +73,7 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
 
     a: S rows of `stride` numbers. b: rows of D numbers; an empty `rows` stands for s itself.
     """
+    setting = flush_denormals()
     width, most = strip_width(target) * STRIPS_AT_ONCE, min(S, ROWS_AT_ONCE)
     strips = np.empty(width * most, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
@@ -82,6 +86,7 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
             count = min(width, M - m)
             pack_strips(target, a, column + m, count, stride, first, K, strips)
             outer_tiles(target, count, D, K, at(strips, 0), at(panels, 0), most, at(out, m * D))
+    restore_denormals(setting)
 
 
 @jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .denormals import flush_denormals, restore_denormals
 from .dense import padded
 from .jit import jit
 from .moves import copy, spread
@@ -45,7 +46,9 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 @jit
 def project(target, x, first, last, D, H, panels, bias, out, width):
     """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
+    setting = flush_denormals()
     project_tiles(target, last - first, at(bias, 0), at(x, first * D), D, H, at(panels, 0), at(out, first * width))
+    restore_denormals(setting)
 
 
 @jit
@@ -57,6 +60,7 @@ def forward(
     h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
     init: the bias, with an init_stride of 0, or what `project` made. saved (S, saved_width) or empty.
     """
+    setting = flush_denormals()
     S = offsets[offsets.size - 1]
     N = h.size // H - S
     for t in range(offsets.size - 1):
@@ -71,17 +75,20 @@ def forward(
             target, count, at(init, s * init_stride), init_stride, at(x, s * D), D, 0 if init_stride else 1,
             at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
         )  # fmt: skip
+    restore_denormals(setting)
 
 
 @jit
 def step(target, N, x, D, panels, bias, p, h, H, rest, y):
     """One step for N sequences: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
+    setting = flush_denormals()
     forward_step(
         target, N, at(bias, 0), 0, at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0), at(rest, 0), N * H,
         at(h, N * H), nowhere(h),
     )  # fmt: skip
     copy(target, at(h, N * H), at(h, 0), N * H)
     copy(target, at(h, N * H), at(y, 0), N * H)
+    restore_denormals(setting)
 
 
 @jit
@@ -93,6 +100,7 @@ def backward(
     carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
     da (S, width), total (states, S, H) or empty.
     """
+    setting = flush_denormals()
     T = offsets.size - 1
     S = offsets[T]
     N = h.size // H - S
@@ -115,3 +123,4 @@ def backward(
         later = end
     if later > first:
         flow_tiles(target, later - first, at(da, first * width), at(panels, 0), at(carry, first * H), H)
+    restore_denormals(setting)
