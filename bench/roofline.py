@@ -41,7 +41,7 @@ def draw(run: Run) -> Plot:
     for k, (threads, of) in enumerate(panels.items()):
         start = LEFT + PANEL * k
         axes = LogAxis(xs, start, start + PANEL - 60, 1.5), LogAxis(ys, HEIGHT - BOTTOM, TOP, 1.5)
-        taken = _panel(plot, axes, run.peaks[str(threads)], threads)
+        taken = _panel(plot, axes, run.peaks[str(threads)], of)
         _points(plot, axes, run, of, cells, taken)
     return plot
 
@@ -55,10 +55,10 @@ def _rows(run, threads):
     return [r for r in of if r.gflops and r.intensity]
 
 
-def _panel(plot, axes, peaks, threads):
+def _panel(plot, axes, peaks, rows):
     """Axes, and the ceilings with their figures; returns the boxes (left, top, right, bottom) that names keep off."""
     x, y = axes
-    taken = []
+    taken, points = [], [(x(r.intensity), y(r.gflops)) for r in rows]
     for tick in x.ticks():
         plot.line(x(tick), y.start, x(tick), y.end, "faint")
         plot.text(x(tick), y.start + 16, f"{tick:g}", "muted", 11, "middle")
@@ -67,7 +67,7 @@ def _panel(plot, axes, peaks, threads):
         plot.text(x.start - 6, y(tick) + 4, f"{tick:g}", "muted", 11, "end")
     plot.text((x.start + x.end) / 2, y.start + 38, "FLOP per byte from beyond the first cache", "muted", 12, "middle")
     plot.text(x.start - 40, (y.start + y.end) / 2, "GFLOP/s", "muted", 12, "middle", turn=-90)
-    plot.text(x.start, TOP - 8, words.threads(threads), bold=True)
+    plot.text(x.start, TOP - 8, words.threads(rows[0].threads), bold=True)
     peak = peaks["float32"]
     for name, dash in (("cache_bandwidth", ""), ("memory_bandwidth", "5 4")):
         bandwidth = peaks.get(name)
@@ -80,16 +80,25 @@ def _panel(plot, axes, peaks, threads):
         ends = x(low), y(low * bandwidth), x(high), y(high * bandwidth)
         plot.line(*ends, "line", 2, dash)
         taken += _along(*ends)
-        turn = math.degrees(math.atan2(ends[3] - ends[1], ends[2] - ends[0]))
         what = f"{name.split('_')[0]} {words.number(bandwidth)} GB/s"
-        near = 0.35 if math.hypot(ends[2] - ends[0], ends[3] - ends[1]) < 200 else 0.12
-        plot.text(
-            ends[0] + near * (ends[2] - ends[0]) - 4, ends[1] + near * (ends[3] - ends[1]) - 6, what, "muted", 11, turn=turn
-        )
+        _name_ceiling(plot, ends, what, points)
     knee = max(x.low, peak / peaks["cache_bandwidth"])
     plot.line(x(knee), y(peak), x.end, y(peak), "line", 2)
     plot.text(x.end, y(peak) - 7, f"FMA peak {words.number(peak)} GFLOP/s", "muted", 11, "end")
     return [*taken, *_along(x(knee), y(peak), x.end, y(peak)), (x.end - 170, y(peak) - 18, x.end, y(peak))]
+
+
+def _name_ceiling(plot, ends, what, points):
+    """Words along a ceiling, where they are farthest from any point."""
+    x1, y1, x2, y2 = ends
+    length = math.hypot(x2 - x1, y2 - y1)
+    half = 3 * len(what) / length  # of the words, as a part of the line
+    parts = [half + (1 - 2 * half) * k / 8 for k in range(9)] if half < 0.5 else [0.5]
+    middles = [(x1 + part * (x2 - x1), y1 + part * (y2 - y1)) for part in parts]
+    x, y = max(middles, key=lambda m: min(math.dist(m, p) for p in points))
+    turn = math.atan2(y2 - y1, x2 - x1)
+    # Six pixels off the line, at a right angle to it.
+    plot.text(x + 6 * math.sin(turn), y - 6 * math.cos(turn), what, "muted", 11, "middle", turn=math.degrees(turn))
 
 
 def _along(x1, y1, x2, y2):

@@ -39,7 +39,7 @@ class Target:
         if math.isnan(worst):
             found = f"{name} is an error"
         elif missing:
-            found = f"{self.show(worst)}, {abs(worst / self.limit - 1) * 100:.2g} % off: {name}"
+            found = f"{self.show(worst)}, {float(f'{abs(worst / self.limit - 1) * 100:.2g}'):g} % off: {name}"
         else:
             found = f"{self.show(worst)}: {name}"
         if len(figures) > 1:
