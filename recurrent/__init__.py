@@ -7,6 +7,7 @@ from .engine import Engine
 from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from .model import Sequential
+from .pooling import Last, MaxPool, MeanPool
 from .train import evaluate, fit
 from .warm import warmup
 
@@ -23,7 +24,10 @@ __all__ = [
     "Embedding",
     "Engine",
     "Gradients",
+    "Last",
     "Linear",
+    "MaxPool",
+    "MeanPool",
     "Sequential",
     "data",
     "evaluate",

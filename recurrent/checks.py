@@ -89,6 +89,21 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
     return a.astype(np.int64)
 
 
+def valid_steps(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
+    """`lengths` (N,) as int64; or the mask (T, N) of bools, where its valid steps are not simply the first ones."""
+    mask = np.asarray(lengths)
+    if mask.dtype != bool or mask.ndim != 2:
+        return sequence_lengths(lengths, T, N, where)
+    shape(mask, "lengths as a mask", (T, N), "(T, N)", where)
+    counts = np.count_nonzero(mask, axis=0).astype(np.int64)
+    return counts if np.array_equal(mask, inside(counts, T)) else mask
+
+
+def inside(valid: np.ndarray, T: int) -> np.ndarray:
+    """The mask (T, N) of what `valid_steps` returned."""
+    return valid if valid.ndim == 2 else np.arange(T)[:, None] < valid
+
+
 def generator(rng) -> np.random.Generator:
     """A generator from a seed, or the generator itself."""
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)

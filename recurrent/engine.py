@@ -192,7 +192,9 @@ class Engine:
 
         x (T, N, D) or, for one sequence, (T, D). `state`: each (N, H) or (H,); zeros if None. `lengths` (N,) ints in
         0..T: y is zero past a length and the returned state is that of the last valid step. `reverse` starts at the
-        last valid step; y stays aligned with x.
+        last valid step; y stays aligned with x. A mask (T, N) of bools in place of the lengths says which steps are
+        valid, wherever they are: a blank leaves the state as it is, and y is zero there. One whose valid steps come
+        first is the same as their number, to the bit.
 
         `params` may be what `pack` made of them, unless `record`: that saves packing them again in each of many short calls.
 
@@ -218,7 +220,7 @@ class Engine:
         if not batched and lengths is not None:
             raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
         T, N = x.shape[0], x.shape[1] if batched else 1
-        layout = ragged.layout(T, N, checks.sequence_lengths(lengths, T, N), reverse)
+        layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
         h = np.empty((N + S, H), x.dtype)
         rest = np.empty((others, N + S if record else N, H), x.dtype)

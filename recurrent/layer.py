@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -31,10 +31,13 @@ class Layer:
     inputs: int | None = None
     outputs: int | None = None
     shapes: dict[str, tuple[int, ...]]
+    reads_time = False  # whether it needs the steps of a sequence in order
+    leaves_time = True  # whether what it puts out still has steps
     loops: ClassVar[dict[str, int]] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
 
-    def __init_subclass__(cls):
-        LAYERS[cls.__name__] = cls
+    def __init_subclass__(cls, abstract: bool = False):
+        if not abstract:
+            LAYERS[cls.__name__] = cls
 
     def __init__(self, **options: Any):
         self.options = options  # what builds an equal layer again
@@ -44,6 +47,12 @@ class Layer:
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+    def check_below(self, below: Sequence[Layer]) -> None:
+        """Raise ValueError if the layers below, the first one first, do not give what this one needs."""
+        for k, layer in enumerate(below):
+            if self.reads_time and not layer.leaves_time:
+                raise ValueError(f"it needs the steps of a sequence, but layer {k} ({type(layer).__name__}) leaves none")
 
     @property
     def size(self) -> int:

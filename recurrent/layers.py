@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cells, checks, kernels
+from . import cells, checks, kernels, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
 from .layer import Gradients, Layer
@@ -148,6 +148,8 @@ class Recurrent(Layer):
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
     """
 
+    reads_time = True
+
     def __init__(
         self,
         cell: cells.Cell,
@@ -168,7 +170,7 @@ class Recurrent(Layer):
             **options,
             **both,
         )
-        self.engine, self.bidirectional = Engine(cell), bidirectional
+        self.engine, self.bidirectional, self.merge = Engine(cell), bidirectional, merge if bidirectional else None
         self.runs = Bidirectional(self.engine, merge) if bidirectional else self.engine
         self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
         self.outputs = 2 * hidden_size if bidirectional and merge == "concat" else hidden_size
@@ -212,14 +214,20 @@ class Recurrent(Layer):
                 a[:] = b
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters."""
-        return self.runs.forward(x, self.params, state, lengths, record=record)
+        """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters.
+
+        x may be a list of arrays (T_i, D), one a sequence; y is then such a list too.
+        """
+        x, lengths, listed = ragged.given(x, lengths)
+        y, final, tape = self.runs.forward(x, self.params, state, lengths, record=record)
+        return ragged.unpad(y, lengths) if listed else y, final, tape
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        """Returns Gradients: `Engine.backward` with names for the parameters' gradients."""
+        """Returns Gradients: `Engine.backward` with names for the parameters' gradients. dx is a list where dy is one."""
         grads = self._gradients(out)
+        dy, lengths, listed = ragged.given(dy, None, "dy")
         dx, _, d_initial = self.runs.backward(dy, tape, dstate, self._grouped(self.engine.Params, grads), totals)
-        return Gradients(dx, grads, d_initial)
+        return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
 
     def stepper(self):
         if self.bidirectional:

@@ -4,8 +4,8 @@ Every loss is called `loss(y, targets, lengths=None, mask=None)` and returns `(v
 zero where an entry is not valid. What y and targets hold there does not matter, NaN included. Without any valid entry
 the value is 0.0. NaN elsewhere propagates. Sums over entries are taken in float64 in the order of rows.
 
-Valid are the first `lengths[n]` steps of sequence n, `lengths` (N,) for time-major arrays (T, N, ...), and the entries where
-`mask`, bool, is true; both if both are given.
+Valid are the first `lengths[n]` steps of sequence n, `lengths` (N,) for time-major arrays (T, N, ...) or a mask (T, N) as a
+model takes it, and the entries where `mask`, bool, is true; both if both are given.
 """
 
 from __future__ import annotations
@@ -166,8 +166,7 @@ def _valid(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray | None
     if lengths is not None:
         if len(shape) < 2:
             raise ValueError(f"lengths need time-major targets (T, N, ...), got {shape}")
-        lengths = checks.sequence_lengths(lengths, *shape[:2])
-        inside = np.arange(shape[0])[:, None] < lengths
+        inside = checks.inside(checks.valid_steps(lengths, *shape[:2]), shape[0])
         valid = np.broadcast_to(inside.reshape(*shape[:2], *[1] * (len(shape) - 2)), shape)
     if mask is not None:
         mask = np.asarray(mask)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, ragged
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
 from .layers import Dropout
@@ -34,9 +34,12 @@ class Sequential:
                 raise ValueError(f"{self.where(k)} is part of a model already; make a new layer or copy its parameters")
             if None not in (outputs, layer.inputs) and outputs != layer.inputs:
                 raise ValueError(f"{self.where(k)} takes {layer.inputs} inputs, but {giver} puts out {outputs}")
+            with checks.naming(self.where(k)):
+                layer.check_below(layers[:k])
             if layer.outputs is not None:
                 outputs, giver = layer.outputs, self.where(k)
         self.outputs = outputs
+        self.leaves_time = all(layer.leaves_time for layer in layers)
         shapes = {f"{k}.{name}": s for k, layer in enumerate(layers) for name, s in layer.shapes.items()}
         self.flat = np.empty(sum(layer.size for layer in layers), self.dtype)
         self.parameters: dict[str, np.ndarray] = views(self.flat, shapes)
@@ -83,13 +86,17 @@ class Sequential:
     ) -> tuple[np.ndarray, tuple, tuple | None]:
         """Run all layers. x as the first layer takes it: ids (T, N) or (T,), or numbers (T, N, D) or (T, D).
 
-        `state`: a tuple with one entry a layer, as returned (None for layers that have none). `lengths` (N,) goes to
-        the recurrent layers. `record` keeps what `backward` needs; dropout acts where `training`, by default if `record`.
+        `state`: a tuple with one entry a layer, as returned (None for layers that have none). `lengths` (N,), or a
+        mask (T, N) of bools, goes to the layers that need them. x may also be a list of arrays (T_i, ...), one a sequence:
+        y is then such a list too, if it still has steps. `record` keeps what `backward` needs; dropout acts where
+        `training`, by default if `record`.
 
         Returns y, the state and the tape. Raises TypeError, ValueError or IndexError that name the layer.
         """
+        x, lengths, listed = ragged.given(x, lengths)
         outputs, new, tapes = self._forward(x, state, lengths, record, training)
-        return outputs[-1], tuple(new), tuple(tapes) if record else None
+        y = ragged.unpad(outputs[-1], lengths) if listed and self.leaves_time else outputs[-1]
+        return y, tuple(new), tuple(tapes) if record else None
 
     def _forward(self, x, state, lengths, record, training):
         state = (None,) * len(self) if state is None else state
@@ -115,10 +122,11 @@ class Sequential:
         """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass.
 
         `dstate`: gradient with respect to the final state, one entry a layer. `out`: a vector like `flat` to write the
-        parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids.
+        parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids, a list where dy is one.
         """
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
+        dy, lengths, listed = ragged.given(dy, None, "dy")
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
         grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
@@ -134,7 +142,8 @@ class Sequential:
             mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
             with checks.naming(self.where(k)):
                 dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
-        return Gradients(dy, grads, tuple(d_initial))
+        dx = ragged.unpad(dy, lengths) if listed and dy is not None else dy
+        return Gradients(dx, grads, tuple(d_initial))
 
     def stream(self) -> Stream:
         """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.
@@ -150,16 +159,19 @@ class Sequential:
     def record(self, x: np.ndarray, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
         """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
 
+        x and targets as `forward` takes them; what is kept has blanks where x was a list.
         `loss(y, targets, lengths=lengths)` returns the value and dL/dy. Raises ValueError for one without the other.
         """
         if (targets is None) != (loss is None):
             raise ValueError("record needs both targets and loss, or neither")
+        x, lengths, listed = ragged.given(x, lengths)
         outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
         y = outputs[-1]
-        recording = Recording(np.asarray(x), y, [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)])
+        layers = [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)]
+        recording = Recording(np.asarray(x), y, layers, lengths)
         if loss is not None:
-            recording.targets = targets
-            recording.loss, dy = loss(y, targets, lengths=lengths)
+            recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
+            recording.loss, dy = loss(y, recording.targets, lengths=lengths if self.leaves_time else None)
             recording.gradients = self.backward(dy, tape, recording=recording)
         return recording
 
@@ -184,10 +196,11 @@ class Sequential:
         first = next((layer for layer in self.layers if layer.outputs is not None), None)
         features = "D" if first is None else first.inputs
         g = Graph([Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))])
-        source = "x"
+        source, rows = "x", ("T", "N")
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.outputs is None else layer.outputs
-            node = Node(f"layer{k}", type(layer).__name__, repr(layer), ("T", "N", width), layer.size)
+            rows = rows if layer.leaves_time else ("N",)
+            node = Node(f"layer{k}", type(layer).__name__, repr(layer), (*rows, width), layer.size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
             g.edges += [Edge(node.id, node.id, s, ("N", layer.hidden_size), delay) for s, delay in layer.loops.items()]

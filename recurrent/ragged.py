@@ -7,9 +7,11 @@ length, so the rows of a step are a prefix of the rows of the step before. A bat
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from . import checks
 
 
 class Layout(NamedTuple):
@@ -30,7 +32,7 @@ class Layout(NamedTuple):
         return flat if self.rows is None else flat[self.rows]
 
     def unpack(self, a: np.ndarray) -> np.ndarray:
-        """(T, N, ...) from packed rows (S, ...); zeros past each length."""
+        """(T, N, ...) from packed rows (S, ...); zeros where a step is not valid."""
         if self.rows is None:
             return a.reshape(self.T, self.N, *a.shape[1:])
         out = np.zeros((self.T * self.N, *a.shape[1:]), a.dtype)
@@ -63,10 +65,14 @@ NO_ROWS = np.zeros(0, np.int64)
 
 
 def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = False) -> Layout:
-    """Packed order of N sequences; `reverse` runs each from its last valid step to its first."""
+    """Packed order of N sequences; `reverse` runs each from its last valid step to its first.
+
+    `lengths` may be a mask (T, N) too: a step that is not valid then has no row at all, so the state skips it.
+    """
     if lengths is None and not reverse:
         return _full(T, N)
-    valid = np.full(N, T, np.int64) if lengths is None else lengths
+    mask = lengths if lengths is not None and lengths.ndim == 2 else None
+    valid = np.full(N, T, np.int64) if lengths is None else lengths if mask is None else mask.sum(axis=0)
     order = np.argsort(-valid, kind="stable")
     sorted_lengths = valid[order]
     counts = np.searchsorted(-sorted_lengths, -np.arange(T), side="left")  # sequences longer than t
@@ -74,6 +80,8 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
     step = np.repeat(np.arange(T), counts)
     place = np.arange(offsets[-1]) - offsets[step]
     time = sorted_lengths[place] - 1 - step if reverse else step
+    if mask is not None:
+        time = np.argsort(~mask, axis=0, kind="stable")[time, order[place]]  # of the k-th valid step
     starts = np.concatenate([[0], N + offsets[:-1]])  # where the state before each step begins
     return Layout(
         T,
@@ -90,3 +98,31 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
 @lru_cache(maxsize=64)
 def _full(T: int, N: int) -> Layout:
     return Layout(T, N, T * N, np.arange(T + 1, dtype=np.int64) * N, None, None, NO_ROWS, None)
+
+
+def given(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
+    """A list of arrays (T_i, ...), one a sequence, as one array (T, N, ...) with zeros in its blanks, and their lengths.
+
+    Anything else comes back as it is. The bool says which it was. Raises ValueError or TypeError, which name the array,
+    where they cannot lie side by side.
+    """
+    if not isinstance(x, (list, tuple)) or not x or not all(isinstance(a, np.ndarray) and a.ndim for a in x):
+        return x, lengths, False
+    if lengths is not None:
+        raise ValueError(f"{name} is a list of arrays, which have their lengths; lengths must be None")
+    first = x[0]
+    for n, a in enumerate(x):
+        if a.shape[1:] != first.shape[1:]:
+            sizes = ", ".join(map(str, ("T", *first.shape[1:])))
+            raise ValueError(f"{name}[{n}] must be ({sizes}) as {name}[0], got {a.shape}")
+        checks.same_dtype(a, f"{name}[{n}]", first.dtype, f"{name}[0]")
+    counts = np.array([len(a) for a in x], np.int64)
+    padded = np.zeros((int(counts.max()), len(x), *first.shape[1:]), first.dtype)
+    for n, a in enumerate(x):
+        padded[: len(a), n] = a
+    return padded, counts, True
+
+
+def unpad(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """The sequences of (T, N, ...), each (T_i, ...): the inverse of `given`."""
+    return [a[:length, n].copy() for n, length in enumerate(lengths)]

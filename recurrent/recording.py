@@ -37,6 +37,7 @@ class Recording:
     x: np.ndarray
     y: np.ndarray
     layers: list[LayerRecording]
+    lengths: np.ndarray | None = None  # as `forward` took them
     targets: Any = None
     loss: float | None = None
     gradients: Any = None

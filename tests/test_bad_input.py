@@ -8,7 +8,7 @@ from strategies import Case
 from tolerance import assert_same_bits
 
 import recurrent
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential
 
 pytestmark = pytest.mark.reference
 
@@ -253,6 +253,59 @@ def test_models_that_do_not_fit_together():
         Sequential(LSTM(2, 3).initialise(), dtype="float64")
     with fails(ValueError, "unknown layer type 'Nothing'; known are"):
         Sequential.build({"dtype": "float32", "layers": [{"type": "Nothing", "options": {}}]})
+
+
+def test_masks(p):
+    with fails(ValueError, "lengths as a mask must be (T, N) = (4, 3), got (3, 4)"):
+        p.forward(lengths=np.ones((N, T), bool))
+    with fails(TypeError, "lengths must be integers, got bool"):
+        p.forward(lengths=np.ones(N, bool))
+    with fails(ValueError, "lengths must be (N,) = (3,), got (4, 3)"):
+        p.forward(lengths=np.ones((T, N), int))
+    with fails(ValueError, "lengths need a batch"):
+        p.forward(x=p.x[:, 0], state=None, lengths=np.ones((T, 1), bool))
+
+
+def test_lists_of_arrays():
+    layer, x = LSTM(2, 3), [np.zeros((4, 2), np.float32), np.zeros((3, 2), np.float32)]
+    with fails(ValueError, "x[1] must be (T, 2) as x[0], got (3, 1)"):
+        layer.forward([x[0], x[1][:, :1]])
+    with fails(TypeError, "x[1] is float64 but x[0] is float32"):
+        layer.forward([x[0], x[1].astype(float)])
+    with fails(ValueError, "x is a list of arrays", "lengths must be None"):
+        Sequential(layer).forward(x, lengths=[4, 3])
+
+
+def test_pooling():
+    x = np.zeros((4, 3, 6), np.float32)
+    for layer in (Last(), Last(bidirectional=True), MeanPool(), MaxPool()):
+        with fails(ValueError, "x must be (T, N, K) or (T, K), got (6,)"):
+            layer.forward(x[0, 0])
+        with fails(TypeError, "x must be float32 or float64, got int64"):
+            layer.forward(x.astype(int))
+        with fails(ValueError, "lengths need a batch"):
+            layer.forward(x[:, 0], lengths=[4])
+        with fails(ValueError, "lengths must be between 0 and T = 4, got 5 for sequence 1"):
+            layer.forward(x, lengths=[4, 5, 0])
+        tape = layer.forward(x, record=True)[2]
+        with fails(ValueError, "dy must be the shape of y = (3, 6), got (4, 3, 6)"):
+            layer.backward(x, tape)
+        with fails(TypeError, "dy is float64 but x is float32"):
+            layer.backward(x[0].astype(float), tape)
+        with fails(ValueError, type(layer).__name__, "cannot run step by step: it needs the whole sequence"):
+            layer.stream()
+    with fails(ValueError, "x must have two halves of features"):
+        Last(bidirectional=True).forward(x[:, :, :5])
+    with fails(TypeError, "bidirectional must be True or False, got 1"):
+        Last(1)
+    with fails(ValueError, "layer 3 (GRU): it needs the steps of a sequence, but layer 1 (MaxPool) leaves none"):
+        Sequential(LSTM(2, 3), MaxPool(), Linear(3, 3), GRU(3, 2))
+    both = dict(bidirectional=True)
+    with fails(ValueError, "layer 2 (Last): at the last step the reverse direction has only begun"):
+        Sequential(LSTM(2, 3, **both), Dropout(0.1), Last())
+    for layers in ((LSTM(2, 3, **both), Linear(6, 4)), (LSTM(2, 4, **both, merge="sum"),), (LSTM(2, 4),)):
+        with fails(ValueError, "Last(bidirectional=True) needs a bidirectional layer merged by concat right below it"):
+            Sequential(*layers, Last(**both))
 
 
 def test_both_directions():
