@@ -8,6 +8,12 @@ from numba import config
 from numba.core.runtime import _nrt_python, rtsys
 from strategies import Case
 
+from recurrent import GRU, LSTM, Embedding, Linear, Sequential
+from recurrent.data import Windows
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import Adam
+from recurrent.train import fit
+
 pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 
 
@@ -63,3 +69,71 @@ def test_nothing_is_kept_after_a_call(engine):
     finally:
         tracemalloc.stop()
     assert grown < p.x.nbytes, f"{grown} bytes after 20 calls"
+
+
+def live(work):
+    """Bytes of Python's heap that live on after each of many calls of work(), from the third on: caches are full by then."""
+    tracemalloc.start()
+    try:
+        sizes = np.zeros(30, np.int64)  # made beforehand, so that counting takes no memory
+        for k in range(sizes.size):
+            work()
+            sizes[k] = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    return sizes[3:]
+
+
+def test_a_step_of_a_stream_allocates_its_result_only(engine, dtype, counted):
+    """Numba wraps each array that a kernel gets, whatever its size; the kernel itself takes nothing."""
+    p, tiny = (Case(T=3, N=N, D=9, H=H, dtype=dtype).build(engine) for N, H in ((4, 65), (1, 1)))
+    step, x_t = engine.stepper(p.params), p.x[0].copy()
+    small, x_small = engine.stepper(tiny.params), tiny.x[0].copy()
+    assert counted(lambda: step(x_t)) == counted(lambda: small(x_small)) < 10
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        y = step(x_t)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert y.nbytes <= peak < 2 * y.nbytes
+
+
+def training(T):
+    """A model and its batches: one update a batch."""
+    ids = np.random.default_rng(0).integers(0, 11, (8 * T + 1, 6))
+    model = Sequential(Embedding(11, 8), LSTM(8, 17), GRU(17, 9), Linear(9, 11), rng=0)
+    return model, Windows(ids[:-1], ids[1:], T)
+
+
+def test_updates_allocate_alike(counted):
+    """No update takes more blocks of compiled code than the one before, nor one of a longer window than one of a shorter."""
+
+    def blocks(T):
+        (model, windows), optimizer, counts = training(T), Adam(), []
+
+        def note(update, history):
+            counts.append(rtsys.get_allocation_stats().alloc)
+
+        fit(model, windows, softmax_cross_entropy, optimizer, epochs=1, progress=False, callback=note)
+        return set(np.diff(counts).tolist())
+
+    assert len(blocks(4)) == 1
+    assert blocks(4) == blocks(40)
+
+
+def test_training_keeps_nothing_from_update_to_update():
+    """NumPy keeps freed shapes for reuse, some kB that fill up; the smallest array of an update is larger here."""
+    model, windows = training(400)
+    optimizer, (batch, *_) = Adam(), windows
+    gradient = np.empty_like(model.flat)
+
+    def update():
+        y, _, tape = model.forward(batch.x, record=True)
+        model.backward(softmax_cross_entropy(y, batch.targets)[1], tape, out=gradient)
+        optimizer.update(model.flat, gradient)
+
+    sizes = live(update)
+    assert sizes.max() - sizes.min() < batch.x.nbytes, sizes

@@ -45,3 +45,38 @@ def test_kernels_for_another_processor(processor, bytes, tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
     assert result.returncode == 0, result.stderr
     assert f"bytes={bytes}" in result.stdout
+
+
+def pytest_for_avx2(tmp_path, *arguments):
+    """Run tests with kernels for a processor that has AVX2 and no more."""
+    here = os.path.dirname(__file__)
+    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("RECURRENT_NO_SKIPS", None)  # these files' peers are counted where they run for this machine
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, env=environment, timeout=3600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="haswell is the name of an x86 processor")
+compiles = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+
+
+@x86
+@compiles
+def test_avx2_passes_what_is_most_likely_to_notice(tmp_path):
+    pytest_for_avx2(
+        tmp_path,
+        "test_kernels.py",
+        "test_invariants.py",
+        "-k",
+        "test_kernels or (lstm and float32 and (equal or alone or padding))",
+    )
+
+
+@x86
+@compiles
+@pytest.mark.slow
+def test_avx2_passes_every_test_of_the_engine(tmp_path):
+    names = "kernels kernel_edges invariants gradients equations layers model stream threads losses parity_torch textbook"
+    pytest_for_avx2(tmp_path, *(f"test_{name}.py" for name in names.split()))

@@ -14,6 +14,7 @@ from strategies import Case, cases
 from tolerance import assert_same_bits
 
 from recurrent import LSTM, Embedding, Linear, Sequential
+from recurrent.cells import CELLS
 from recurrent.kernels import threads
 
 
@@ -106,4 +107,71 @@ assert os.waitpid(child, 0)[1] == 0
 """
     environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+EVERY_COUNT = """
+import sys
+sys.path.insert(0, {tests!r})
+import numba, numpy as np
+from strategies import Case
+from tolerance import assert_same_bits
+from recurrent import Embedding, GRU, LSTM, Linear, Sequential
+from recurrent.cells import CELLS
+from recurrent.data import Batch
+from recurrent.engine import Engine
+from recurrent.kernels import threads
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import Adam
+from recurrent.train import fit
+
+threads.WORTH_A_THREAD = 1.0
+longest = Case(T=6, N=13, D=9, H=33, dtype="float32", ragged=True)
+
+def engines():
+    for name in {cells!r}:
+        p = longest.build(Engine(CELLS[name]))
+        for N in (1, 4, 13):
+            part = dict(x=p.x[:, :N], state=p.engine.State(*[s[:N] for s in p.state]), lengths=p.lengths[:N])
+            for padding in (0, 5):
+                part["x"] = np.concatenate([part["x"], np.full((padding, N, 9), 7, "f")])
+                y, final, tape = p.forward(**part, record=True)
+                dy = np.concatenate([p.dy[:, :N], np.full((len(y) - 6, N, 33), 7, "f")])
+                dx, dparams, initial = p.engine.backward(dy, tape)
+                # What belongs to the rows must be that of the largest batch; weights' gradients sum over the rows.
+                yield name, N, (y[:6], *final, dx[:6], *initial), dparams
+
+def trained():
+    ids = np.random.default_rng(0).integers(0, 11, (4, 9, 7))
+    model = Sequential(Embedding(11, 6), LSTM(6, 20), GRU(20, 17), Linear(17, 11), rng=0)
+    batches = [Batch(x, (x + 1) % 11, np.arange(7) + 3) for x in ids]
+    fit(model, batches, softmax_cross_entropy, Adam(1e-2), epochs=2, progress=False)
+    return model.flat
+
+expected = None
+for count in (1, 2, 4):
+    numba.set_num_threads(count)
+    results, flat = list(engines()), trained()
+    whole = {{name: rows for name, N, rows, _ in results if N == 13}}
+    weights = {{}}
+    for name, N, rows, dparams in results:
+        for a, b in zip(rows, whole[name], strict=True):
+            assert_same_bits(a, b[:, :N] if a.ndim == 3 else b[:N])
+        for a, b in zip(dparams, weights.setdefault((name, N), dparams), strict=True):
+            assert_same_bits(a, b)
+    expected = expected or (results, flat)
+    assert_same_bits(flat, expected[1])
+    for (*_, rows, dparams), (*_, rows1, dparams1) in zip(results, expected[0], strict=True):
+        for a, b in zip((*rows, *dparams), (*rows1, *dparams1), strict=True):
+            assert_same_bits(a, b)
+"""
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_batch_sizes_and_padding_change_no_bit(cell):
+    """1, 2 and 4 threads, real ones, even where there are fewer processors."""
+    here = Path(__file__).parent
+    code = EVERY_COUNT.format(tests=str(here), cells=[cell])
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "4", "PYTHONPATH": str(here.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
