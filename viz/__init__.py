@@ -1,9 +1,13 @@
 """Pictures of recurrent networks, drawn from the engine's own description of what it computes."""
 
 from .drawing import Drawing
+from .reading import units_like
 from .render import RenderError
+from .views.curve import curve
+from .views.gradients import gradients
 from .views.network import network
+from .views.text import text
 from .views.unit import unit
 from .views.unrolled import unrolled
 
-__all__ = ["Drawing", "RenderError", "network", "unit", "unrolled"]
+__all__ = ["Drawing", "RenderError", "curve", "gradients", "network", "text", "unit", "units_like", "unrolled"]

@@ -90,6 +90,19 @@ def text(
     return node(name, (at[0] + shift, at[1]), (w, h), side(label), **a)._replace(kind="text")
 
 
+def anchor(name: str, at: Point) -> Item:
+    """A point that is not seen, for a line to begin or end at."""
+    return node(name, at, (0.1, 0.1), shape="point", style="invis")
+
+
+def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Item:
+    """Straight pieces through all the points, without an arrow."""
+    controls = [points[0]]
+    for p, q in pairwise(points):
+        controls += [((2 * p[0] + q[0]) / 3, (2 * p[1] + q[1]) / 3), ((p[0] + 2 * q[0]) / 3, (p[1] + 2 * q[1]) / 3), q]
+    return _edge(tail, head, controls, points[-1], False, attributes)
+
+
 def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes) -> Item:
     """A soft rounded region behind other things, its label at the top inside."""
     left, _, right, top = box

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -20,12 +20,17 @@ class Drawing:
     title: str = ""
     description: str = ""
     size: dot.Point = (0.0, 0.0)  # in points
+    body: str = ""  # HTML in place of the SVG, for what a page shows better
 
     @classmethod
     def of(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
         """A drawing of pinned items."""
         source, size = dot.digraph(title, items)
         return cls(source, title, description, size)
+
+    def with_page(self, body: str) -> Drawing:
+        """The same picture, whose .html form is this."""
+        return replace(self, body=body)
 
     def pipe(self, format: str = "svg", engine: str | None = None) -> bytes:
         """The picture as bytes of one of svg, png, pdf, gv, html.
@@ -65,7 +70,9 @@ class Drawing:
 
     def _page(self, engine):
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self.title)}</title>'
-        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{self.svg(engine)}</body></html>\n'
+        head += "<style>:root{color-scheme:light dark;font-family:sans-serif}body{background:light-dark(#fff,#0f172a)}</style>"
+        body = self.body or self.svg(engine)
+        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         bundle = {"text/plain": repr(self)}

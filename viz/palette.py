@@ -26,6 +26,7 @@ LAYERS = {
     "recurrent": ("#DCFCE7", "#16A34A"),
 }
 OTHER_LAYER = ("#F8FAFC", "#94A3B8")
+ON_DATA = ("#FFFFFF", INK)  # text on dark values, on light ones
 REST = ("#E5E7EB", "#9CA3AF")  # what is summed up rather than drawn
 
 GATES = {  # letter: human name, colour; the text on them is black

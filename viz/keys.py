@@ -1,0 +1,37 @@
+"""Colour keys: what a view draws beside its picture so that a colour can be read as a number."""
+
+from __future__ import annotations
+
+import math
+
+from . import dot, palette, words
+from .sheet import Sheet
+
+WIDE, TALL = 160, 9
+
+
+def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str, ...], ticks: list[tuple[float, str]]) -> None:
+    """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
+    x, y = at
+    sheet.add(dot.text((x, y), label, 9, anchor="start"))
+    parts = 20
+    for k in range(parts + 1):
+        colour = palette.ramp(colours, k / parts)
+        place = (x + 4 + WIDE / parts * k, y - 14)
+        sheet.node(f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0)
+    for u, text in ticks:
+        sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8))
+
+
+def signed(sheet: Sheet, name: str, at: dot.Point, label: str, limit: float) -> None:
+    """The key of `palette.signed` from -limit to limit."""
+    ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
+    ramp(sheet, name, at, label, palette.SIGNED, ticks)
+
+
+def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, high: float) -> None:
+    """The key of `palette.magnitude` from low to high, powers of ten, on a log axis."""
+    middle = 10.0 ** round(math.log10(low * high) / 2)
+    place = math.log(middle / low) / math.log(high / low)
+    between = [(place, words.power(middle))] if 0.2 < place < 0.8 else []
+    ramp(sheet, name, at, label, palette.CIVIDIS, [(0, words.power(low)), *between, (1, words.power(high))])

@@ -1,0 +1,106 @@
+"""A character model reading a text: what every unit held after each character."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FEATURES = ("inside quotes", "position in line", "upper case", "digit", "space")
+
+
+class Match(NamedTuple):
+    """How well a unit follows a feature: Pearson's correlation over the characters of a text."""
+
+    layer: int
+    unit: int
+    correlation: float
+
+
+def read(model: Any, text: str, value: str = "h") -> dict[int, np.ndarray]:
+    """h, c or a gate of every unit after each character, (characters, H) by the number of the recurrent layer.
+
+    `model`: a `recurrent.CharLM`. Raises TypeError for another model, ValueError for a text that is empty or has unknown
+    characters, or for a value that no layer has.
+    """
+    if not hasattr(model, "vocabulary") or not hasattr(model, "ids"):
+        raise TypeError(f"text needs a character model (CharLM), got {type(model).__name__}")
+    if not text:
+        raise ValueError("text must have at least one character")
+    recording = model.model.record(model.ids(text))
+    last = np.arange(len(text))
+    if model.vocabulary.unit == "byte":  # a character is known when its last byte has been read
+        last = np.cumsum([len(c.encode("utf-8", "surrogatepass")) for c in text]) - 1
+    found, known = {}, set()
+    for k, layer in enumerate(recording.layers):
+        values = {**layer.gates, **layer.states}
+        known |= set(values)
+        if value in values:
+            found[k] = np.asarray(values[value])[last]
+    if not found:
+        raise ValueError(f"value must be one of {', '.join(sorted(known))}, got {value!r}")
+    return found
+
+
+def units_like(model: Any, text: str, feature: Any, value: str = "h", top: int = 10) -> list[Match]:
+    """The units whose value follows a feature of the text best, strongest correlation of either sign first.
+
+    `feature`: one of "inside quotes", "position in line", "upper case", "digit", "space"; or a function of the text; or
+    numbers, one for each character. Raises ValueError for one of another length, of an unknown name, or the same everywhere.
+    """
+    wanted = numbers(feature, text)
+    if len(wanted) < 2 or not wanted.std() > 0:
+        raise ValueError("the feature is the same for every character of this text, nothing can follow it")
+    wanted = (wanted - wanted.mean()) / wanted.std()
+    matches = []
+    for k, a in read(model, text, value).items():
+        a = a.astype(np.float64) - a.mean(axis=0, dtype=np.float64)
+        spread = a.std(axis=0)
+        correlation = wanted @ a / len(a) / np.where(spread > 0, spread, np.inf)
+        matches += [Match(k, j, float(r)) for j, r in enumerate(correlation)]
+    return sorted(matches, key=lambda m: (-abs(m.correlation), m.layer, m.unit))[:top]
+
+
+def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
+    """A feature as numbers, one for each character, float64.
+
+    >>> numbers("inside quotes", 'a "b" c'), numbers("position in line", "ab\\nc")
+    (array([0., 0., 1., 1., 0., 0., 0.]), array([0., 1., 2., 0.]))
+    """
+    if isinstance(feature, str):
+        if feature not in FEATURES:
+            raise ValueError(f"feature must be one of {', '.join(FEATURES)}, numbers or a function, got {feature!r}")
+        return np.array(_NAMED[feature](text), np.float64)
+    found = np.asarray(feature(text) if callable(feature) else feature, np.float64)
+    if found.shape != (len(text),):
+        raise ValueError(f"feature must be ({len(text)},), one number for each character, got {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError("feature must be finite for every character")
+    return found
+
+
+def _quoted(text):
+    """1 from an opening double quote up to the closing one, which is outside."""
+    inside, out = False, []
+    for c in text:
+        inside ^= c == '"'
+        out.append(inside)
+    return out
+
+
+def _column(text):
+    at, out = 0, []
+    for c in text:
+        out.append(at)
+        at = 0 if c == "\n" else at + 1
+    return out
+
+
+_NAMED = {
+    "inside quotes": _quoted,
+    "position in line": _column,
+    "upper case": lambda text: [c.isupper() for c in text],
+    "digit": lambda text: [c.isdigit() for c in text],
+    "space": lambda text: [c.isspace() for c in text],
+}
