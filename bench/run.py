@@ -177,7 +177,10 @@ def read(path: str | Path) -> Run:
 
     Raises `OSError` when the file cannot be read, and `ValueError` with file, line and field when it is not such a file.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected JSON lines in UTF-8, got a byte that is none ({error.reason})") from None
     rows, seen = [], set()
     head = _parse(path, 1, lines[0] if lines else "", "run", Run)
     for number, line in enumerate(lines[1:], 2):

@@ -313,7 +313,10 @@ def test_commands_read_stored_runs(tmp_path, monkeypatch):
 def test_commands_refuse_bad_files_in_one_line(tmp_path, name):
     bad = tmp_path / "bad.jsonl"
     bad.write_text("{}")
-    for path, words_ in ((bad, 'expected a line of kind "run"'), (tmp_path / "none", "No such file")):
+    binary = tmp_path / "binary.jsonl"
+    binary.write_bytes(b"\xff\xfe")
+    expected = {bad: 'expected a line of kind "run"', binary: "expected JSON lines", tmp_path / "none": "No such file"}
+    for path, words_ in expected.items():
         result = command(name, *[path] * (2 if name == "compare" else 1))
         assert result.exit_code == 2
         assert words_ in result.output
