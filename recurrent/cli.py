@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from contextlib import contextmanager
@@ -18,10 +17,8 @@ from rich.text import Text
 from . import words
 from .charlm import CELLS, CharLM
 from .optim import OPTIMIZERS
+from .shell import UsageError, complain, run
 from .text import Vocabulary, read
-
-# typer has its own copy of click or uses click itself, depending on its version: this finds the right class in both.
-UsageError = typer.BadParameter.__mro__[1]
 
 Cell = StrEnum("Cell", list(CELLS))
 Optimizer = StrEnum("Optimizer", [name.lower() for name in OPTIMIZERS])
@@ -167,7 +164,7 @@ def train(
     if history.stopped == "interrupted":
         again = f"python -m recurrent train {shlex.quote(source)} --resume --out {shlex.quote(str(out))}"
         again += f" --epochs {epochs}" if updates is None else f" --updates {updates}"
-        _complain(f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
+        complain("recurrent", f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
         return 130
     if history.updates == done:
         print(f"nothing left to do: raise --epochs or --updates to train {out} further")
@@ -268,41 +265,6 @@ def _naming(source: str):
         raise ValueError(f"{'standard input' if source == '-' else source}: {error}") from error
 
 
-def _complain(message: str) -> None:
-    print(f"recurrent: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}" if str(error) else "not enough memory"
-    return str(error)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code. A user's mistake is one line on standard error."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    sys.stdout.reconfigure(errors="replace")  # a sampled character that the terminal cannot show
-    try:
-        command = typer.main.get_command(app)
-        # Not command.main(): it answers Ctrl-C and closed pipes in its own way.
-        with command.make_context("python -m recurrent", arguments or ["--help"]) as context:
-            code = command.invoke(context)
-        sys.stdout.flush()
-        return code or 0
-    except typer.Exit as end:
-        return end.exit_code
-    except typer.BadParameter.__mro__[2] as error:
-        _complain(error.format_message())
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader has gone. The interpreter flushes once more at exit: give it something to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        return 130
-    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
-        _complain(_describe(error))
-        return 1
+    return run(app, "recurrent", arguments)

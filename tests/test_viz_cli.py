@@ -1,0 +1,100 @@
+"""python -m viz: every view from a trained model and from layers written down; mistakes are one line."""
+
+import json
+
+import numpy as np
+import pytest
+
+import viz
+from recurrent import CharLM
+from viz import cli, specs
+
+TEXT = 'She said "no" 12 times.\n' * 20
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("trained") / "model.safetensors"
+    lm = CharLM(TEXT, layers=1, hidden=6, embedding=4, rng=0)
+    lm.train(TEXT, seq=10, batch=4, updates=5, validation=0.1, progress=False, save_to=path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["network LSTM:5:10,Linear:10:1", "unrolled gru:3:4 --steps 40 --window 20", "unit RNN:2:3 --unit 2", "gradients LSTM:3:4"],
+)
+def test_a_picture_of_layers_written_down(arguments, tmp_path, capsys):
+    view = arguments.split()[0]
+    assert cli.main(arguments.split()) == 0
+    assert capsys.readouterr().out == f"wrote {view}.svg\n"
+    assert (tmp_path / f"{view}.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    "more", [["network"], ["unrolled"], ["unit", "--text", "She"], ["gradients", "--text", "She"], ["curve"]]
+)
+def test_a_picture_of_a_trained_model(more, trained, tmp_path):
+    view, *options = more
+    assert cli.main([view, str(trained), "-o", "a.gv", *options]) == 0
+    assert (tmp_path / "a.gv").read_text(encoding="utf-8").startswith("digraph")
+
+
+def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
+    assert cli.main(["text", str(trained), TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
+    best = viz.units_like(CharLM.load(trained), TEXT[:30], "inside quotes")[0]
+    assert f"unit {best.unit} of layer {best.layer} follows" in capsys.readouterr().out
+    assert "<span" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_curve_reads_a_history(trained, tmp_path):
+    (tmp_path / "history.json").write_text(json.dumps(CharLM.load(trained).history.to_dict()))
+    assert cli.main(["curve", "history.json", "-o", "a.gv"]) == 0
+    assert cli.main(["curve", str(trained), "-o", "b.gv"]) == 0
+    assert (tmp_path / "a.gv").read_bytes() == (tmp_path / "b.gv").read_bytes()
+
+
+def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
+    made = specs.model("LSTM:3:4")
+    dy = specs.recording(made, None, 6, last=True).layers[0].dy
+    assert not np.any(dy[:-1])
+    assert np.all(dy[-1])
+    assert np.all(specs.recording(made, None, 6).layers[0].dy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["network", "nothing.safetensors"], 1, "nothing.safetensors: No such file or directory"),
+        (["network", "Lstm:5"], 1, "write a layer as LSTM:5:10"),
+        (["network", "Foo:5:10"], 1, "no such file, and no layer of this kind; known are"),
+        (["network", "LSTM:5:10,Linear:9:1"], 1, "takes 9 inputs, but layer 0 (LSTM) puts out 10"),
+        (["network", "LSTM:5:10", "-o", "a.jpg"], 1, "must end in .svg"),
+        (["unit", "LSTM:5:10", "--unit", "10"], 1, "j must be in 0..9"),
+        (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer"),
+        (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
+        (["text", "LSTM:5:10", "a"], 1, "needs a character model"),
+        (["text", "LSTM:5:10", "a", "--like", "digit", "--unit", "1"], 2, "leave out --unit"),
+        (["gradients", "Linear:5:10"], 1, "no gradients in the recording"),
+        (["unrolled", "LSTM:5:10", "--steps", "0"], 2, "--steps"),
+        (["nothing"], 2, "nothing"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, code, message, capsys):
+    assert cli.main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("viz: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("view", ["network", "unrolled", "unit", "gradients", "text", "curve"])
+def test_help_has_an_example(view, capsys):
+    assert cli.main([view, "--help"]) == 0
+    assert f"python -m viz {view}" in capsys.readouterr().out

@@ -1,0 +1,166 @@
+"""The commands: one a view. Exit code 0, 1 for a failure, 2 for wrong usage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recurrent.shell import UsageError, run
+
+from . import reading, specs
+from .drawing import Drawing
+from .render import RenderError
+from .views.curve import curve as draw_curve
+from .views.gradients import gradients as draw_gradients
+from .views.network import network as draw_network
+from .views.text import text as draw_text
+from .views.unit import unit as draw_unit
+from .views.unrolled import unrolled as draw_unrolled
+
+app = typer.Typer(
+    help="Pictures of recurrent networks: what a unit is, what is unrolled, where the gradient vanishes.",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A file of python -m recurrent train, or layers such as LSTM:5:10,Linear:10:1.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", metavar="FILE", help=".svg, .png, .pdf, .gv or .html; VIEW.svg if not given.", show_default=False
+    ),
+]
+Text = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="What a character model reads; its values are drawn.", show_default=False)
+]
+Layer = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="N", help="Number of the layer in the model; a recurrent one if not given.", show_default=False
+    ),
+]
+
+
+def examples(*lines: str) -> str:
+    """The last paragraph of a --help."""
+    return "Examples:\n\n" + "\n\n".join(f"  python -m viz {line}" for line in lines)
+
+
+@app.command(epilog=examples("network LSTM:5:10,Linear:10:1", "network model.safetensors -o network.png"))
+def network(model: Model, out: Out = None) -> int:
+    """The stack of layers: shapes on every edge, parameters in every box, recurrence as a loop."""
+    return _write(draw_network(specs.layers_of(specs.model(model))), out, "network")
+
+
+@app.command(epilog=examples("unrolled LSTM:5:10 --steps 4", "unrolled model.safetensors --steps 40 --window 20"))
+def unrolled(
+    model: Model,
+    out: Out = None,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Time steps.")] = 4,
+    window: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Steps of a window of truncated BPTT.", show_default=False)
+    ] = None,
+) -> int:
+    """The network over time: the same weights at every step."""
+    return _write(draw_unrolled(specs.layers_of(specs.model(model)), steps, window=window), out, "unrolled")
+
+
+@app.command(epilog=examples("unit LSTM:5:10 --unit 3", "unit model.safetensors --layer 1 --unit 7 --text 'The '"))
+def unit(
+    model: Model,
+    out: Out = None,
+    unit: Annotated[int, typer.Option(min=0, metavar="N", help="Number of the unit, from 0.")] = 0,
+    layer: Layer = None,
+    text: Text = None,
+) -> int:
+    """One unit: every input and weight of its gate neurons, its own memory, the one number it puts out."""
+    made = specs.model(model)
+    stack = specs.layers_of(made)
+    layers = {k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None}
+    k = min(layers, default=None) if layer is None else layer
+    if k not in layers:
+        raise ValueError(f"--layer must be a recurrent layer, one of {', '.join(map(str, layers)) or 'none'}, got {layer}")
+    recording = None if text is None else specs.recording(made, text, 0)
+    return _write(draw_unit(layers[k], unit, recording=recording), out, "unit")
+
+
+@app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))
+def gradients(
+    model: Model,
+    out: Out = None,
+    text: Text = None,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 20,
+    every: Annotated[
+        bool, typer.Option("--every", help="The loss of every step; otherwise that of the last alone, the whole way back.")
+    ] = False,
+) -> int:
+    """Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
+    made = specs.model(model)
+    return _write(draw_gradients(specs.layers_of(made), specs.recording(made, text, steps, not every)), out, "gradients")
+
+
+@app.command(epilog=examples("text model.safetensors 'She said \"no\".' --like 'inside quotes' -o text.html"))
+def text(
+    model: Model,
+    words: Annotated[str, typer.Argument(metavar="TEXT", help="What the model reads.", show_default=False)],
+    out: Out = None,
+    unit: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Number of the unit; the liveliest if not given.", show_default=False)
+    ] = None,
+    layer: Layer = None,
+    value: Annotated[str, typer.Option(metavar="NAME", help="h, c or a gate.")] = "h",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FEATURE", help=f"The unit that follows it best: {', '.join(reading.FEATURES)}.", show_default=False
+        ),
+    ] = None,
+) -> int:
+    """Characters coloured by what one unit holds after reading them."""
+    made = specs.model(model)
+    if like is not None:
+        if unit is not None or layer is not None:
+            raise UsageError("--like finds the unit: leave out --unit and --layer")
+        layer, unit, correlation = reading.units_like(made, words, like, value, top=1)[0]
+        print(f"unit {unit} of layer {layer} follows {like!r} best: correlation {correlation:+.2f}")
+    return _write(draw_text(made, words, unit, value, layer), out, "text")
+
+
+@app.command(epilog=examples("curve model.safetensors", "curve demo/history.json -o curve.png"))
+def curve(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A trained model, or a history.json.", show_default=False)],
+    out: Out = None,
+) -> int:
+    """The loss while a model was trained."""
+    if source.suffix == ".json":
+        try:
+            history = json.loads(source.read_text(encoding="utf-8"))
+            return _write(draw_curve(history), out, "curve")
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{source}: not a history: {error}") from None
+    made = specs.model(str(source))
+    if not hasattr(made, "history"):
+        raise ValueError(f"{source}: a model without a history of its training")
+    return _write(draw_curve(made.history), out, "curve")
+
+
+def _write(drawing: Drawing, out: Path | None, view: str) -> int:
+    print(f"wrote {drawing.save(Path(f'{view}.svg') if out is None else out)}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code. A user's mistake is one line on standard error."""
+    return run(app, "viz", arguments, (IndexError, TypeError, RenderError))
