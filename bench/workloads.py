@@ -1,52 +1,218 @@
-"""Named, frozen workloads: append, never change. They include those we lose."""
+"""Named, frozen workloads: append, never change. They include those we lose.
+
+`Workload`: one cell over sequences. `CharModel`: an update of the character model. `Probe`: what needs a process of its own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import product
 
 import numpy as np
 
 import recurrent
 
+MODES = ("quick", "default", "full")  # each measures what the one before does, and more
+FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
+GATES = {cell: len(getattr(recurrent, cell).cell.gates) for cell in ("lstm", "gru", "rnn")}
+
 
 @dataclass(frozen=True)
 class Workload:
-    """One cell over N sequences of T steps, D inputs, H units; forward, or forward and all gradients (train)."""
+    """One cell over N sequences of T steps, D inputs, H units.
+
+    `task`: forward, train (forward and all gradients) or step (one time step a call, the state stays with the engine).
+    `kind`: uniform and tail are ragged batches, full is the same batch without lengths; bidirectional; many steps of a
+    stream in one call; denormal has states and inputs below the least normal number.
+    """
 
     cell: str
-    task: str  # forward | train
+    task: str
     N: int
     T: int
     D: int
     H: int
-    quick: bool = False
+    group: str = ""
+    kind: str = ""
+    dtype: str = "float32"
+    mode: str = "full"
+    per: str = "call"
 
     @property
     def name(self) -> str:
-        return f"{self.cell}-{self.task}-N{self.N}-T{self.T}-D{self.D}-H{self.H}"
+        ends = [self.kind, "" if self.dtype == "float32" else self.dtype]
+        return "-".join([self.cell, self.task, f"N{self.N}-T{self.T}-D{self.D}-H{self.H}", *filter(None, ends)])
 
     @property
-    def flops(self) -> int:
-        """Multiplications and additions of the matrix products."""
-        gates = len(getattr(recurrent, self.cell).cell.gates)
-        forward = 2 * self.N * self.T * gates * self.H * (self.D + self.H)
-        return forward if self.task == "forward" else 3 * forward
+    def directions(self) -> int:
+        return 2 if self.kind == "bidirectional" else 1
+
+    @property
+    def compared(self) -> int:
+        """Calls whose results must agree before anything is timed."""
+        return 3 if self.task == "step" else 1
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference allowed, relative to the larger of 1 and the largest result: sums of T N terms at most."""
+        return float(np.finfo(self.dtype).eps * 8 * np.sqrt(self.T * self.N + self.D + self.H))
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Of a ragged batch, (N,): uniform in 1..T, or a long tail: an eighth of length T, the others at most T / 8."""
+        rng = np.random.default_rng(0)
+        if self.kind == "uniform":
+            return rng.integers(1, self.T + 1, self.N)
+        if self.kind == "tail":
+            lengths = rng.integers(1, self.T // 8 + 1, self.N)
+            lengths[::8] = self.T
+            return lengths
+        return None
+
+    @property
+    def steps(self) -> int:
+        """Valid time steps of all sequences."""
+        return self.N * self.T if self.lengths is None else int(self.lengths.sum())
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
+        forward = 2 * self.directions * self.steps * GATES[self.cell] * self.H * (self.D + self.H)
+        return (3 if self.task == "train" else 1) * forward / self._shared
+
+    @property
+    def bytes(self) -> float:
+        """The least moved from beyond the first cache.
+
+        The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
+        does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
+        """
+        item, rows = np.dtype(self.dtype).itemsize, GATES[self.cell] * self.H
+        recurrent_weights = rows * self.H * (1 if rows * self.H * item <= FIRST_CACHE else self.T)
+        values = self.directions * (rows * self.D + recurrent_weights + self.steps * self.H) + self.steps * self.D
+        if self.task == "train":
+            kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
+            values = 3 * values - self.directions * recurrent_weights + kept
+        return values * item / self._shared
+
+    @property
+    def _shared(self) -> int:
+        """How many of `per` there are in a call."""
+        return self.T if self.per == "step" else 1
+
+    def facts(self) -> dict:
+        """What a row says about the workload."""
+        names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
+        return {n: getattr(self, n) for n in names}
 
     def data(self) -> Data:
         """The same input and weights for every engine."""
         rng = np.random.default_rng(0)
-        x = rng.standard_normal((self.T, self.N, self.D)).astype(np.float32)
-        dy = rng.standard_normal((self.T, self.N, self.H)).astype(np.float32)
-        return Data(x, dy, getattr(recurrent, self.cell).init(self.D, self.H, rng=0))
+        x = rng.standard_normal((self.T, self.N, self.D)).astype(self.dtype)
+        dy = rng.standard_normal((self.T, self.N, self.directions * self.H)).astype(self.dtype)
+        init = getattr(recurrent, self.cell).init
+        params = [init(self.D, self.H, self.dtype, rng=seed) for seed in range(self.directions)]
+        if self.kind == "denormal":  # without biases the states are as small as what comes in
+            x *= np.float32(1e-39)
+            params = [p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params]
+        lengths = self.lengths
+        if lengths is not None:
+            dy[np.arange(self.T)[:, None] >= lengths] = 0  # nothing past a length counts
+        return Data(x, dy, params, lengths)
+
+    def count(self, calls: int) -> int:
+        """How many of `per` there are in so many calls."""
+        return calls * self._shared
 
 
 @dataclass(frozen=True)
 class Data:
-    """x (T, N, D), dy (T, N, H), and the weights in PyTorch's layout."""
+    """x (T, N, D), dy (T, N, H or 2H), weights in PyTorch's layout, one Params a direction, and lengths (N,) or None."""
 
     x: np.ndarray
     dy: np.ndarray
-    params: tuple
+    params: list
+    lengths: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class CharModel:
+    """An update of the character model: embedding, 2 LSTM layers, linear, cross-entropy, gradients, clipping by norm, Adam."""
+
+    H: int
+    N: int = 50
+    T: int = 50
+    V: int = 65
+    E: int = 128
+    layers: int = 2
+    mode: str = "full"
+
+    cell, task, group, dtype, per, bytes = "lstm", "update", "charlm", "float32", "character", None
+    compared, tolerance = 5, 1e-4  # losses of this many updates
+    lr, clip, windows = 2e-3, 5.0, 4
+
+    @property
+    def name(self) -> str:
+        return f"charlm-{self.layers}x{self.H}-N{self.N}-T{self.T}"
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products a character."""
+        inputs = [self.E, *[self.H] * (self.layers - 1)]
+        return 3 * 2 * (sum(GATES["lstm"] * self.H * (D + self.H) for D in inputs) + self.H * self.V)
+
+    def facts(self) -> dict:
+        names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
+        return {n: getattr(self, n) for n in names}
+
+    def model(self) -> recurrent.Sequential:
+        stack = [recurrent.LSTM(self.H if k else self.E, self.H) for k in range(self.layers)]
+        return recurrent.Sequential(recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0)
+
+    def data(self) -> CharData:
+        """Windows that follow each other, and the first weights."""
+        ids = np.random.default_rng(0).integers(self.V, size=(self.windows, self.T + 1, self.N))
+        parameters = {name: a.copy() for name, a in self.model().parameters.items()}
+        return CharData([(w[:-1], w[1:]) for w in ids], parameters)
+
+    def count(self, calls: int) -> int:
+        return calls * self.N * self.T
+
+
+@dataclass(frozen=True)
+class CharData:
+    """Windows (x (T, N), targets (T, N)) of ids, and parameters by name."""
+
+    windows: list
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one new process an engine and round finds out: `task` cold, warm, import or memory of a workload."""
+
+    task: str
+    workload: Workload | CharModel | None = None
+    mode: str = "default"
+
+    @property
+    def name(self) -> str:
+        return "-".join(dict.fromkeys([self.group, self.task, *([self.workload.name] if self.workload else [])]))
+
+    @property
+    def group(self) -> str:
+        return "first" if self.task in ("cold", "warm") else self.task
+
+    def facts(self) -> dict:
+        return {
+            "name": self.name,
+            "group": self.group,
+            "cell": self.workload.cell if self.workload else "",
+            "task": self.task,
+            "dtype": "float32",
+            "quantity": "bytes" if self.task == "memory" else "seconds",
+        }
 
 
 SIZES = [
@@ -64,11 +230,57 @@ SIZES = [
     (1000, 10, 5, 10),
     (128, 30, 64, 1024),
 ]
-QUICK = {(1, 100, 32, 64), (32, 50, 64, 128)}
+ODD = [(7, 33, 13, 50), (20, 60, 40, 100), (33, 25, 100, 200), (50, 50, 128, 300)]
+DOUBLES = [(16, 100, 32, 64), (32, 50, 64, 128), (32, 50, 128, 256), (64, 50, 512, 512)]
+RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
+BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
+STREAM = [32, 128, 512]
+DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
+FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
+CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
 
-WORKLOADS = [
-    Workload(cell, task, *size, quick=size in QUICK)
-    for cell in ("lstm", "gru", "rnn")
-    for task in ("forward", "train")
-    for size in SIZES
+
+def next_sixteen(size: tuple) -> tuple:
+    """The size whose D and H are rounded up to a multiple of 16: what an odd size is compared with, FLOP by FLOP."""
+    N, T, D, H = size
+    return N, T, -(-D // 16) * 16, -(-H // 16) * 16
+
+
+def grid_mode(cell: str, size: tuple) -> str:
+    return "quick" if size in (FEW if cell == "lstm" else FEW - {(1, 100, 32, 64)}) else "default"
+
+
+WORKLOADS: list[Workload | CharModel | Probe] = [
+    *(Workload(c, t, *s, group=t, mode=grid_mode(c, s)) for c, t, s in product(CELLS, TASKS, SIZES)),
+    *(Workload(c, t, *s, group="odd") for c, t, odd in product(CELLS, TASKS, ODD) for s in (odd, next_sixteen(odd))),
+    *(Workload("lstm", t, *s, group="float64", dtype="float64") for t, s in product(TASKS, DOUBLES)),
+    *(
+        Workload(c, t, *s, group="ragged", kind=k, mode="default" if (c, t) == ("lstm", "forward") else "full")
+        for c, t, s, k in product(("lstm", "gru"), TASKS, RAGGED, ("full", "uniform", "tail"))
+    ),
+    *(Workload(c, "step", 1, 1, H, H, group="stream", per="step", mode="default") for c, H in product(("lstm", "gru"), STREAM)),
+    *(Workload("lstm", "forward", 1, 1000, H, H, group="stream", kind="many", per="step") for H in STREAM),
+    *(
+        Workload(c, t, *s, group="bidirectional", kind="bidirectional")
+        for c, t, s in product(("lstm", "gru"), TASKS, BOTH_WAYS)
+    ),
+    CharModel(128, mode="default"),
+    CharModel(512, mode="default"),
+    *(Workload("lstm", "forward", *s, group="denormal", kind="denormal", mode="default") for s in DENORMAL),
+    *(Probe(k, Workload("lstm", t, 32, 50, 64, 128)) for k, t in product(("cold", "warm"), TASKS)),
+    Probe("import"),
+    Probe("memory", Workload("lstm", "train", 64, 50, 512, 512)),
+    Probe("memory", CharModel(512)),
 ]
+
+
+def choose(pattern: str, mode: str) -> list[Workload | CharModel | Probe]:
+    """Workloads of a mode whose name matches; a pattern without wildcard matches anywhere in the name."""
+    pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    modes = MODES[: MODES.index(mode) + 1]
+    return [w for w in WORKLOADS if w.mode in modes and fnmatch(w.name, pattern)]
+
+
+def find(name: str) -> Workload | CharModel | Probe:
+    """The workload of a name. Raises KeyError."""
+    return {w.name: w for w in WORKLOADS}[name]
