@@ -1,0 +1,77 @@
+"""JAX: the textbook loop under jit and scan, its gradients by vjp."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import textbook
+from .engine import Engine
+
+
+class Jax(Engine):
+    name, package, module = "jax", "jax", "jax"
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        import jax
+
+        self.jax = jax
+
+    def prepare(self, workload, data):
+        self.jax.config.update("jax_enable_x64", workload.dtype == "float64")
+        return super().prepare(workload, data)
+
+    def whole(self, workload, data):
+        """(x, params of each direction) -> y."""
+        jax = self.jax
+        step = textbook.step(jax.numpy, workload.cell, workload.H)
+
+        def sequence(x, params):
+            W_ih, W_hh, b_ih, b_hh = params
+            zeros = jax.numpy.zeros((workload.N, workload.H), x.dtype)
+
+            def scanned(state, a):
+                h, c = step(a, state[0] @ W_hh.T + b_hh, *state)
+                return (h, c), h
+
+            return jax.lax.scan(scanned, (zeros, zeros), x @ W_ih.T + b_ih)[1]
+
+        return textbook.whole(jax.numpy, sequence, data.lengths)
+
+    def put(self, data, *others):
+        return self.jax.device_put((data.x, [tuple(p) for p in data.params], *others))
+
+    def forward(self, workload, data):
+        forward, (x, params) = self.jax.jit(self.whole(workload, data)), self.put(data)
+        return lambda: self.jax.block_until_ready(forward(x, params))
+
+    def train(self, workload, data):
+        jax, whole = self.jax, self.whole(workload, data)
+
+        @jax.jit
+        def train(x, params, dy):
+            y, pull = jax.vjp(whole, x, params)
+            dx, dparams = pull(dy)
+            return y, dx, *[a for direction in dparams for a in direction]
+
+        x, params, dy = self.put(data, data.dy)
+        return lambda: jax.block_until_ready(train(x, params, dy))
+
+    def step(self, workload, data):
+        jax = self.jax
+        equations = textbook.step(jax.numpy, workload.cell, workload.H)
+
+        @jax.jit
+        def step(x_t, params, h, c):
+            W_ih, W_hh, b_ih, b_hh = params
+            return equations(x_t @ W_ih.T + b_ih, h @ W_hh.T + b_hh, h, c)
+
+        x, (params,) = self.put(data)
+        x_t, state = x[0], (jax.numpy.zeros((workload.N, workload.H), x.dtype),) * 2
+
+        def call():
+            nonlocal state
+            state = step(x_t, params, *state)
+            return np.asarray(state[0])
+
+        return call

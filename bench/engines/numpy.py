@@ -1,0 +1,43 @@
+"""The textbook loop on NumPy's matrix product; forward only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import textbook
+from .engine import Engine
+
+
+class NumPy(Engine):
+    name, package, module = "numpy", "numpy", "numpy"
+
+    def forward(self, workload, data):
+        step = textbook.step(np, workload.cell, workload.H)
+        # The transpose laid out once: what a user who cares does.
+        params = [(p.W_ih, np.ascontiguousarray(p.W_hh.T), p.b_ih, p.b_hh) for p in data.params]
+
+        def sequence(x, params):
+            W_ih, U, b_ih, b_hh = params
+            inputs = x @ W_ih.T + b_ih
+            h = c = np.zeros((workload.N, workload.H), x.dtype)
+            y = np.empty((workload.T, workload.N, workload.H), x.dtype)
+            for t in range(workload.T):
+                h, c = step(inputs[t], h @ U + b_hh, h, c)
+                y[t] = h
+            return y
+
+        whole = textbook.whole(np, sequence, data.lengths)
+        return lambda: whole(data.x, params)
+
+    def step(self, workload, data):
+        equations, x_t = textbook.step(np, workload.cell, workload.H), data.x[0]
+        W_ih, W_hh, b_ih, b_hh = data.params[0]
+        W, U = np.ascontiguousarray(W_ih.T), np.ascontiguousarray(W_hh.T)
+        h = c = np.zeros((workload.N, workload.H), x_t.dtype)
+
+        def step():
+            nonlocal h, c
+            h, c = equations(x_t @ W + b_ih, h @ U + b_hh, h, c)
+            return h
+
+        return step

@@ -1,0 +1,83 @@
+"""This engine."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import numpy as np
+
+import recurrent
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import Adam, clip_norm
+
+from .engine import Engine
+
+
+class Ours(Engine):
+    name, package, module = "recurrent", "recurrent-engine", "recurrent"
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        import numba
+
+        numba.set_num_threads(threads)
+
+    def layer(self, workload, data):
+        """A bidirectional layer with the weights."""
+        layer = getattr(recurrent, workload.cell.upper())(workload.D, workload.H, bidirectional=True)
+        layer.initialise(dtype=workload.dtype)
+        for p, a in zip(layer.parameters.values(), [a for direction in data.params for a in direction], strict=True):
+            p[:] = a
+        return layer
+
+    def forward(self, workload, data):
+        if workload.directions == 2:
+            layer = self.layer(workload, data)
+            return lambda: layer.forward(data.x)[0]
+        engine = getattr(recurrent, workload.cell)
+        packed = engine.pack(data.params[0])  # inference with weights that stay, as ONNX Runtime's session has them
+        return lambda: engine.forward(data.x, packed, lengths=data.lengths)[0]
+
+    def train(self, workload, data):
+        if workload.directions == 2:
+            return self.train_both_ways(workload, data)
+        engine, params = getattr(recurrent, workload.cell), data.params[0]
+
+        def train():
+            y, _, tape = engine.forward(data.x, params, lengths=data.lengths, record=True)
+            dx, dparams, _ = engine.backward(data.dy, tape)
+            return y, dx, *dparams
+
+        return train
+
+    def train_both_ways(self, workload, data):
+        layer = self.layer(workload, data)
+
+        def train():
+            y, _, tape = layer.forward(data.x, record=True)
+            dx, grads, _ = layer.backward(data.dy, tape)
+            return y, dx, *grads.values()
+
+        return train
+
+    def step(self, workload, data):
+        stepper, x_t = getattr(recurrent, workload.cell).stepper(data.params[0]), data.x[0]
+        return lambda: stepper(x_t)
+
+    def update(self, workload, data):
+        model, optimizer, windows, state = workload.model(), Adam(lr=workload.lr), cycle(data.windows), None
+        for name, a in data.parameters.items():
+            model.parameters[name][:] = a
+        gradient = np.empty_like(model.flat)
+
+        def update():
+            nonlocal state
+            x, targets = next(windows)
+            y, state, tape = model.forward(x, state, record=True)
+            loss, dy = softmax_cross_entropy(y, targets)
+            model.backward(dy, tape, out=gradient)
+            clip_norm(gradient, workload.clip)
+            optimizer.update(model.flat, gradient)
+            return loss
+
+        return update

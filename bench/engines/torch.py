@@ -1,0 +1,136 @@
+"""PyTorch: torch.nn layers, inference mode for forward, autograd for training."""
+
+from __future__ import annotations
+
+import time
+from itertools import cycle
+
+import numpy as np
+
+from .engine import Engine
+
+
+class Torch(Engine):
+    name, package, module = "torch", "torch", "torch"
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        import torch
+
+        torch.set_num_threads(threads)
+        self.torch = torch
+
+    def layer(self, workload, data):
+        """A layer with the weights."""
+        torch = self.torch
+        make = getattr(torch.nn, workload.cell.upper())
+        layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=getattr(torch, workload.dtype))
+        self.fill(layer, [a for p in data.params for a in p])
+        return layer
+
+    def fill(self, module, arrays):
+        """Copy the weights in."""
+        with self.torch.no_grad():
+            for p, a in zip(module.parameters(), arrays, strict=True):
+                p.copy_(self.torch.from_numpy(a))
+
+    def sequence(self, layer, workload, data):
+        """x -> y; a ragged batch by packed sequences."""
+        if data.lengths is None:
+            return lambda x: layer(x)[0]
+        rnn, lengths = self.torch.nn.utils.rnn, self.torch.from_numpy(data.lengths)
+
+        def ragged(x):
+            y, _ = layer(rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))
+            return rnn.pad_packed_sequence(y, total_length=workload.T)[0]
+
+        return ragged
+
+    def forward(self, workload, data):
+        torch, x = self.torch, self.torch.from_numpy(data.x)
+        sequence = self.sequence(self.layer(workload, data), workload, data)
+
+        def forward():
+            with torch.inference_mode():
+                return sequence(x).numpy()
+
+        return forward
+
+    def train(self, workload, data):
+        x, dy = self.torch.from_numpy(data.x.copy()).requires_grad_(), self.torch.from_numpy(data.dy)
+        layer = self.layer(workload, data)
+        sequence = self.sequence(layer, workload, data)
+
+        def train():
+            x.grad = None
+            layer.zero_grad(set_to_none=True)
+            y = sequence(x)
+            y.backward(dy)
+            return y.detach().numpy(), x.grad.numpy(), *[p.grad.numpy() for p in layer.parameters()]
+
+        return train
+
+    def step(self, workload, data):
+        """A layer over one step, or a cell: the faster."""
+        torch, x = self.torch, self.torch.from_numpy(data.x)
+        cell = getattr(torch.nn, f"{workload.cell.upper()}Cell")(workload.D, workload.H)
+        self.fill(cell, data.params[0])
+
+        def layer_stepper():
+            layer, state = self.layer(workload, data), None
+
+            def step():
+                nonlocal state
+                with torch.inference_mode():
+                    y, state = layer(x, state)
+                    return y[0].numpy()
+
+            return step
+
+        def cell_stepper():
+            x_t, state = x[0], None
+
+            def step():
+                nonlocal state
+                with torch.inference_mode():
+                    state = cell(x_t, state)
+                    return (state[0] if isinstance(state, tuple) else state).numpy()
+
+            return step
+
+        return min((layer_stepper, cell_stepper), key=lambda make: seconds(make()))()
+
+    def update(self, workload, data):
+        torch = self.torch
+        embedding = torch.nn.Embedding(workload.V, workload.E)
+        stack = [torch.nn.LSTM(workload.H if k else workload.E, workload.H) for k in range(workload.layers)]
+        linear = torch.nn.Linear(workload.H, workload.V)
+        model = torch.nn.ModuleList([embedding, *stack, linear])
+        self.fill(model, data.parameters.values())
+        optimizer = torch.optim.Adam(model.parameters(), lr=workload.lr)
+        windows, states = cycle([tuple(map(torch.from_numpy, w)) for w in data.windows]), [None] * len(stack)
+
+        def update():
+            x, targets = next(windows)
+            y = embedding(x)
+            for k, layer in enumerate(stack):
+                y, state = layer(y, states[k])
+                states[k] = tuple(s.detach() for s in state)
+            loss = torch.nn.functional.cross_entropy(linear(y).flatten(0, 1), targets.flatten())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), workload.clip)
+            optimizer.step()
+            return loss.item()
+
+        return update
+
+
+def seconds(run, calls=300) -> float:
+    """Median of a call, warmed."""
+    times = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[calls // 3 :]))
