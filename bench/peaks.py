@@ -1,0 +1,152 @@
+"""This machine's own limits, measured: fused multiply-adds a second, bytes a second from the second-level cache and memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from recurrent.kernels.jit import jit
+from recurrent.kernels.target import TARGETS, Target, target
+from recurrent.kernels.tile import at, pointer_to
+from recurrent.kernels.vector import I64, Vectors
+
+CACHE = 256 * 1024  # bytes: beyond the first-level cache, within the second
+MEMORY = 256 * 1024**2  # bytes: beyond all caches
+ROUNDS, SECONDS = 7, 0.04  # the best of so many rounds, each about so long
+
+
+def chains(t: Target) -> int:
+    """Independent accumulators: enough to hide the latency of any processor, and they fit in the registers."""
+    return t.unit.registers * 3 // 4
+
+
+def looped(v: Vectors, count, accumulators: list, body) -> list:
+    """The accumulators after `count` times `body(k, accumulators) -> accumulators`; count is at least 1."""
+    b = v.b
+    entry, loop, done = b.block, b.append_basic_block("loop"), b.append_basic_block("loop_done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k, phis = b.phi(I64), [b.phi(v.type) for _ in accumulators]
+    new, following = body(k, phis), b.add(k, I64(1))
+    k.add_incoming(I64(0), entry)
+    k.add_incoming(following, loop)
+    for phi, before, after in zip(phis, accumulators, new, strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(after, loop)
+    b.cbranch(b.icmp_signed("<", following, count), loop, done)
+    b.position_at_end(done)
+    return new
+
+
+@intrinsic
+def multiply_add(typingctx, target, source, count):
+    """`count` times a fused multiply-add of every chain; source holds a vector a chain and two more, and takes the results."""
+    t = TARGETS[target.name]
+
+    def codegen(context, builder, _, args):
+        _, source, count = args
+        v = Vectors(builder, t)
+        places = [v.at(source, k * v.lanes) for k in range(chains(t) + 2)]
+        a, c, *accumulators = [v.load(p) for p in places]
+        done = looped(v, count, accumulators, lambda k, acc: [v.fma(x, a, c) for x in acc])
+        for p, acc in zip(places[2:], done, strict=True):
+            v.store(acc, p)
+        return context.get_dummy_value()
+
+    return types.void(target, pointer_to(t), types.int64), codegen
+
+
+@intrinsic
+def read_all(typingctx, target, source, count, out):
+    """Every number of `count` times 8 vectors, added up in 8 vectors that go to `out`."""
+    t = TARGETS[target.name]
+
+    def codegen(context, builder, _, args):
+        _, source, count, out = args
+        v = Vectors(builder, t)
+
+        def add(k, sums):
+            start = builder.mul(k, I64(8 * v.lanes))
+            return [builder.fadd(s, v.load(v.at(source, start, j * v.lanes))) for j, s in enumerate(sums)]
+
+        for j, s in enumerate(looped(v, count, [v.constant(0.0)] * 8, add)):
+            v.store(s, v.at(out, j * v.lanes))
+        return context.get_dummy_value()
+
+    return types.void(target, pointer_to(t), types.int64, pointer_to(t)), codegen
+
+
+@jit
+def compute(target, numbers, count):
+    """Fused multiply-adds on `numbers`, in registers."""
+    multiply_add(target, at(numbers, 0), count)
+
+
+@jit
+def read(target, numbers, times, out):
+    """Read all of `numbers`, a multiple of 8 vectors, so many times."""
+    step = out.size
+    for _ in range(times):
+        read_all(target, at(numbers, 0), numbers.size // step, at(out, 0))
+
+
+def fastest(work, threads: int) -> float:
+    """Seconds of the best round of `work(thread)` on so many threads side by side: from the start to the end of the last."""
+    gate = threading.Barrier(threads)
+
+    def timed(k):
+        gate.wait()
+        start = time.perf_counter()
+        work(k)
+        return start, time.perf_counter()
+
+    with ThreadPoolExecutor(threads) as pool:
+        spans = [list(pool.map(timed, range(threads))) for _ in range(ROUNDS)]
+    return min(max(end for _, end in s) - min(start for start, _ in s) for s in spans)
+
+
+def enough(work) -> int:
+    """How often `work(times)` is to be repeated to fill a round."""
+    work(1)  # compiles
+    times = 1
+    while True:
+        start = time.perf_counter()
+        work(times)
+        taken = time.perf_counter() - start
+        if taken > SECONDS / 10:
+            return max(1, int(times * SECONDS / taken))
+        times *= 2
+
+
+def flops(dtype: type, threads: int) -> float:
+    """GFLOP/s of fused multiply-adds, each two operations."""
+    t = target(np.dtype(dtype))
+    numbers = [np.full((chains(t) + 2) * t.lanes, 0.5, dtype) for _ in range(threads)]
+    count = 1000 * enough(lambda times: compute(t, numbers[0], 1000 * times))
+    seconds = fastest(lambda k: compute(t, numbers[k], count), threads)
+    return 2.0 * chains(t) * t.lanes * count * threads / seconds / 1e9
+
+
+def bandwidth(size: int, threads: int) -> float:
+    """GB/s read from buffers of `size` bytes, one a thread."""
+    t = target(np.dtype(np.float32))
+    buffers = [np.ones(size // 4, np.float32) for _ in range(threads)]
+    sums = [np.empty(8 * t.lanes, np.float32) for _ in range(threads)]
+    times = enough(lambda times: read(t, buffers[0], times, sums[0]))
+    seconds = fastest(lambda k: read(t, buffers[k], times, sums[k]), threads)
+    return size * times * threads / seconds / 1e9
+
+
+def measure(threads: int) -> dict[str, float]:
+    """The peaks of a run file at this number of threads."""
+    return {
+        "float32": flops(np.float32, threads),
+        "float64": flops(np.float64, threads),
+        "cache_bandwidth": bandwidth(CACHE, threads),
+        "memory_bandwidth": bandwidth(MEMORY // threads, threads),
+    }
