@@ -1,72 +1,94 @@
-"""`python -m bench`: run the workloads, print a table, write JSON lines."""
+"""`python -m bench`: measure this engine and its peers, tell it as a table, write it as JSON lines."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
+import shlex
 import sys
-from fnmatch import fnmatch
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
-@app.command()
+def thread_counts(text: str, most: int) -> list[int]:
+    """Thread counts, in order, from "1,2" or "all". Raises typer.BadParameter."""
+    try:
+        found = [most if part.strip() == "all" else int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"expected numbers such as 1,{most}, or all; got {text!r}") from None
+    if not all(1 <= n <= most for n in found):
+        raise typer.BadParameter(f"expected 1 to {most}, the processors here; got {text!r}")
+    return sorted(set(found))
+
+
+@app.callback(invoke_without_command=True)
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="A few workloads, well under two minutes.")] = False,
-    only: Annotated[str, typer.Option(help="Workloads whose name matches, such as 'lstm-train-*'.")] = "*",
-    threads: Annotated[int, typer.Option(min=1, help="Threads for every engine.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Seconds an engine and workload.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="Write JSON lines here.")] = None,
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows, under two minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All rows, longer: for figures to publish.")] = False,
+    only: Annotated[str, typer.Option(metavar="PATTERN", help="Rows whose name matches: 'lstm-train-*', H128.")] = "*",
+    threads: Annotated[str, typer.Option(metavar="N,N", help="Thread counts; 'all' is the number of processors.")] = "1,all",
+    seconds: Annotated[float | None, typer.Option(min=0, metavar="X", help="Seconds an engine and row.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples here, as JSON lines.")] = None,
 ) -> None:
-    """Time this engine and its peers on the same work in one run; a row whose results disagree is an error.
+    """Time this engine and its peers on the same work, side by side in one run.
 
-    Example: python -m bench --only 'lstm-*-H128' --out run.jsonl
+    Results are compared before anything is timed; a row whose results disagree is an error, and the exit code 1.
+
+    It takes about ten minutes unless --quick or --full. Ctrl-C keeps the rows measured so far.
+
+    Examples:
+
+    python -m bench --quick
+
+    python -m bench --only 'lstm-*-H128' --threads 1 --out run.jsonl
     """
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = str(threads)  # before anything that reads them is imported
-    if threads == 1:  # XLA reads no number of threads; this keeps it to one
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    from rich.console import Console
-    from rich.progress import track
-    from rich.table import Table
+    if context.invoked_subcommand is not None:
+        return
+    if quick and full:
+        raise typer.BadParameter("--quick or --full, not both")
+    # Not before it is known that something is to be measured: --help need not wait for the engine.
+    from . import run, table
+    from .collect import collect, plan
+    from .engines import versions
+    from .machine import machine, processors
+    from .measure import PACES, Pace
+    from .progress import shown
+    from .workloads import choose
 
-    from .engines import installed, versions
-    from .measure import measure
-    from .workloads import WORKLOADS
-
-    chosen = [w for w in WORKLOADS if fnmatch(w.name, only if "*" in only else f"*{only}*") and (w.quick or not quick)]
+    mode = "quick" if quick else "full" if full else "default"
+    counts, chosen = thread_counts(threads, processors()), choose(only, mode)
     if not chosen:
-        print(f"bench: no workload matches {only!r}; names look like {WORKLOADS[0].name}", file=sys.stderr)
-        raise typer.Exit(2)
-    engines, missing = installed(threads)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    for line in missing:
-        console.print(line)
-    seconds = min(seconds, 0.2) if quick else seconds
-    rows = [measure(w, engines, seconds, threads) for w in track(chosen, "measuring", console=Console(stderr=True))]
-    table = Table(title=f"microseconds a call, median; {threads} thread(s); ratio = best peer / recurrent")
-    table.add_column("workload")
-    for engine in engines:
-        table.add_column(engine.name, justify="right")
-    table.add_column("GFLOP/s", justify="right")
-    table.add_column("ratio", justify="right")
-    for row in rows:
-        if row.error:
-            table.add_row(row.workload.name, f"[red]{row.error}")
-            continue
-        cells = [f"{row.median(e.name) * 1e6:,.0f}" if e.name in row.seconds else "" for e in engines]
-        ratio = "" if row.ratio is None else f"[{'green' if row.ratio >= 1 else 'red'}]{row.ratio:.2f}"
-        table.add_row(row.workload.name, *cells, f"{row.workload.flops / row.median('recurrent') / 1e9:.1f}", ratio)
-    console.print(table)
+        more = [w.name for w in choose(only, "full")]
+        there = f"; --full has {len(more)}, such as {more[0]}" if more else ""
+        raise typer.BadParameter(f"no row of this mode matches {only!r}{there}", param_hint="--only")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
+    pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
+    planned, rows, peaks, missing = plan(chosen, counts), [], {}, {}
+    date, total = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), sum(len(w) for _, w in planned)
+    measured = collect(planned, pace, peaks, missing)
+    stopped = False
+    try:
+        rows.extend(shown(measured, total, Console(stderr=True)))
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        measured.close()
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    whole = run.Run(date, command, mode, machine(), versions(), missing, peaks, tuple(rows))
     if out is not None:
-        facts = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "threads": threads} | versions()
-        lines = [{"name": r.workload.name, "error": r.error, "seconds": r.seconds} for r in rows]
-        out.write_text("".join(json.dumps(line) + "\n" for line in [facts, *lines]))
+        run.write(out, whole)
+    table.show(whole, Console(width=None if sys.stdout.isatty() else 160))
+    if stopped:
+        print(f"bench: stopped after {len(rows)} of {total} rows", file=sys.stderr)
+        raise typer.Exit(130)
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
