@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from . import commands
+
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
@@ -92,6 +94,8 @@ def main(
     if any(row.error for row in rows):
         raise typer.Exit(1)
 
+
+commands.add(app)
 
 if __name__ == "__main__":
     app(prog_name="python -m bench")

@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from bench import chart, commands, compare, plot, readme, report, roofline, table, targets, words
+from bench.__main__ import app as bench_app
 from bench.run import OURS, geometric_mean, read, write
 from bench.words import label
 from viz.svg import SVG
@@ -321,3 +322,11 @@ def test_commands_refuse_bad_files_in_one_line(tmp_path, name):
         assert result.exit_code == 2
         assert words_ in result.output
         assert len(result.output.splitlines()) == 1
+
+
+def test_the_benchmark_has_the_commands(tmp_path):
+    """Through `python -m bench` itself, which must not measure anything then."""
+    write(tmp_path / "a.jsonl", synthetic())
+    result = CliRunner().invoke(bench_app, ["show", str(tmp_path / "a.jsonl")])
+    assert result.exit_code == 0, result.output
+    assert "1 of 4 rows are behind the best peer" in result.output
