@@ -10,10 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import readme as readmes
 from .compare import compare as compare_runs
-from .report import report as write_report
-from .roofline import roofline as draw_roofline
 from .run import Run, read, write
 from .table import show as show_run
 
@@ -68,6 +65,8 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write.")] = Path("report"),
 ) -> None:
     """Write a Markdown report with its pictures."""
+    from .report import report as write_report  # pictures import the engine: --help need not wait for it
+
     with one_line():
         print(write_report(read(run), out))
 
@@ -79,6 +78,8 @@ def roofline(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write.")] = Path("roofline.svg"),
 ) -> None:
     """Draw where each kernel stands between compute and bandwidth limit, as SVG."""
+    from .roofline import roofline as draw_roofline
+
     with one_line():
         draw_roofline(_readme_run() if run is None else read(run), out)
         print(out)
@@ -86,18 +87,22 @@ def roofline(
 
 def readme(run: Stored) -> None:
     """Store a run in bench/runs and write the README's table from it."""
+    from .readme import readme as write_table
+
     with one_line():
         kept = RUNS / run.name
         whole = read(run)
         RUNS.mkdir(exist_ok=True)
         write(kept, whole)
-        readmes.readme(kept, README)
+        write_table(kept, README)
     size = kept.stat().st_size
     print(f"{kept}: {size / 1000:,.0f} kB" + (f", more than the {LARGEST // 1000} kB wanted" if size > LARGEST else ""))
 
 
 def _readme_run() -> Run:
-    found = readmes.stored(README.read_text(encoding="utf-8"))
+    from .readme import stored
+
+    found = stored(README.read_text(encoding="utf-8"))
     if found is None:
         raise ValueError("the README has no stored run yet; measure one: python -m bench --out run.jsonl")
     return read(ROOT / found[0])
