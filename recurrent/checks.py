@@ -23,7 +23,7 @@ def naming(where: str):
 
 
 def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:
-    """`value` as a C-contiguous array of one of `dtypes`; never cast.
+    """`value` as a C-contiguous array of one of `dtypes`, to read only; never cast.
 
     Raises TypeError with the argument's name for another dtype, ValueError for what is no array at all.
     """
@@ -31,8 +31,19 @@ def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), wh
     if a.dtype not in _known(dtypes):
         got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of the other byte order"
         raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {got}")
-    # A read-only, strided or unaligned array would make Numba compile every kernel once more; a copy is cheaper.
-    return a if a.flags.carray else a.copy(order="C")
+    if a.flags.carray:
+        return a
+    # A strided, unaligned or read-only array would make Numba compile every kernel once more; a copy or a view is cheaper.
+    return np.asarray(_Unlocked(a)) if a.flags.c_contiguous and a.flags.aligned else a.copy(order="C")
+
+
+class _Unlocked:
+    """The memory of a read-only array, to be had as one that is not: for kernels that only read it."""
+
+    def __init__(self, a: np.ndarray):
+        interface = a.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self.owner = a
 
 
 def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str = "") -> None:

@@ -8,7 +8,7 @@ from numba import config
 from numba.core.runtime import _nrt_python, rtsys
 from strategies import Case
 
-from recurrent import GRU, LSTM, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, Embedding, Linear, Sequential, checks
 from recurrent.data import Windows
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
@@ -137,3 +137,23 @@ def test_training_keeps_nothing_from_update_to_update():
 
     sizes = live(update)
     assert sizes.max() - sizes.min() < batch.x.nbytes, sizes
+
+
+def test_a_recorded_output_goes_into_the_next_layer_uncopied():
+    """It is read-only, and shared by both tapes."""
+    model, windows = training(20)
+    y, _, tape = model.forward(windows.batch(0).x, record=True)
+    assert np.shares_memory(tape[1].h_rows, tape[2].x)
+    assert np.shares_memory(tape[2].h_rows, tape[3])
+    copy = tape[1].h.copy()
+    model.backward(np.ones_like(y), tape)
+    np.testing.assert_array_equal(tape[1].h, copy)
+
+
+def test_the_memory_of_a_read_only_array_stays_alive():
+    x = np.arange(5000, dtype=np.float32)
+    x.flags.writeable = False
+    view = checks.array(x, "x")
+    assert np.shares_memory(view, x)
+    del x
+    np.testing.assert_array_equal(view, np.arange(5000, dtype=np.float32))
