@@ -8,7 +8,7 @@ from strategies import Case
 from tolerance import assert_close, assert_same_bits
 
 from recurrent.cells import CELLS, cell
-from recurrent.cells.expressions import relu, sigmoid, tanh
+from recurrent.cells.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
 from recurrent.engine import Engine
 
 pytestmark = pytest.mark.reference
@@ -57,7 +57,17 @@ def gate_is_state(x, h, previous):
     return dict(n=n, h=n)
 
 
-OWN = [peephole, split, input_gates, three_states, gate_is_state]
+@cell("exponential_test", gates="i f z", states="h c n m", register=False)
+def exponential(x, h, previous):
+    """sLSTM's exponential gates under their stabiliser (Beck et al., 2024), with a denominator that is never near 0."""
+    i, f, z = x.i + h.i, x.f + h.f, tanh(x.z + h.z)
+    m = maximum(f + previous.m, i)
+    c = exp(f + previous.m - m) * previous.c + exp(i - m) * z
+    n = exp(f + previous.m - m) * previous.n + exp(i - m)
+    return dict(i=i, f=f, z=z, c=c, n=n, m=m, h=c / sqrt(1 + n * n))
+
+
+OWN = [peephole, split, input_gates, three_states, gate_is_state, exponential]
 
 
 @pytest.fixture(scope="module", params=OWN, ids=[c.name for c in OWN])

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from llvmlite import ir
 
-from recurrent.cells import cell, relu, sigmoid, tanh
+from recurrent.cells import cell, exp, maximum, relu, sigmoid, sqrt, tanh
+from recurrent.cells.expressions import OPS
 from recurrent.engine import Engine
 from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
+from recurrent.kernels.vector import Vectors
 
 
 def elementwise(function, x):
@@ -36,6 +39,45 @@ def test_tanh_and_sigmoid_are_within_their_stated_bounds(dtype):
     # Below 1/2 the sum 0.5 tanh + 0.5 cancels: the error is absolute there, of the size of eps.
     error = np.abs(elementwise(sigmoid, x).astype(np.longdouble) - 1 / (1 + np.exp(-wide)))
     assert error.max() <= 2 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_is_within_its_stated_bound(dtype):
+    """Where the result is a normal number; below, it is within a step of the subnormal numbers."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    low, high = np.log(float(info.smallest_subnormal)) - 1, np.log(float(info.max))
+    x = np.concatenate([rng.uniform(low, high, 300_000), rng.standard_normal(100_000), 10.0 ** rng.uniform(-40, 0, 50_000)])
+    x = np.concatenate([x, -(10.0 ** rng.uniform(-40, 0, 50_000)), [high], np.arange(-10, 10) * np.log(2) / 2]).astype(dtype)
+    x = x[x <= high]
+    y, exact = elementwise(exp, x), np.exp(x.astype(np.longdouble))
+    normal = exact >= info.smallest_normal
+    assert ulps(y[normal], exact[normal]).max() <= 1.5
+    assert np.abs(y[~normal] - exact[~normal]).max() <= info.smallest_subnormal
+    assert (~normal).sum() > 100
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exp_square_root_and_quotient_at_the_ends(dtype):
+    x = np.array([0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 4.0], dtype)
+    inverse = np.array([1e30], dtype)[0] ** -1
+    for function, expected in (
+        (exp, [1, np.inf, 0, np.nan, np.inf, 0, None]),
+        (sqrt, [0, np.inf, np.nan, np.nan, None, np.nan, 2]),
+        (lambda x: 1 / x, [np.inf, 0, 0, np.nan, inverse, -inverse, 0.25]),
+        (lambda x: maximum(x, 1.0), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
+        (lambda x: maximum(1.0, x), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
+    ):
+        y = elementwise(function, x)
+        for actual, value in zip(y, expected, strict=True):
+            if value is not None:
+                np.testing.assert_array_equal(actual, dtype(value))
+    assert ulps(elementwise(exp, x[-1:]), np.exp(x[-1:].astype(np.longdouble))).max() <= 1.5
+
+
+def test_every_operation_of_equations_has_vector_code():
+    v = Vectors(ir.IRBuilder(), Target(np.float32, host(), None))
+    assert all(callable(v.operation(op)) for op in OPS)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -6,12 +6,15 @@ import math
 
 _WIDTHS = {  # of 1000, Helvetica's
     "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
-    "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "+<>=~×−±": 584, "FTZΣ": 611, "ABEKPSVXY&": 667, "wCDHNRU": 722,
-    "GOQ": 778, "mM": 833, "%": 889, "W": 944, "…→←↑↓": 1000, "@": 1015, "₀₁₂₃₄₅₆₇₈₉₊₋ₜ": 350,
+    "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "√": 549, "+<>=~×−±÷": 584, "FTZΣ": 611,
+    "ABEKPSVXY&": 667, "wCDHNRU": 722, "GOQ": 778, "mM": 833, "%": 889, "W": 944,
+    "…→←↑↓": 1000, "@": 1015, "₀₁₂₃₄₅₆₇₈₉₊₋ₜ": 350,
 }  # fmt: skip
 _WIDTH = {character: width for characters, width in _WIDTHS.items() for character in characters}
 _SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ")
-_SPOKEN = {"sigmoid": "σ", "tanh": "tanh", "relu": "relu", "add": "+", "sub": "−", "mul": "×", "neg": "−", "positive": "> 0"}
+_SPOKEN = {
+    "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
+}  # fmt: skip
 
 
 def sub(name: str, index: int | str) -> str:

@@ -1,9 +1,23 @@
 """One file, one cell: its equations and where they come from."""
 
 from .equations import CELLS, Cell, cell
-from .expressions import relu, sigmoid, tanh
+from .expressions import exp, maximum, relu, sigmoid, sqrt, tanh
 from .gru import gru
 from .lstm import lstm
 from .rnn import rnn, rnn_relu
 
-__all__ = ["CELLS", "Cell", "cell", "gru", "lstm", "relu", "rnn", "rnn_relu", "sigmoid", "tanh"]
+__all__ = [
+    "CELLS",
+    "Cell",
+    "cell",
+    "exp",
+    "gru",
+    "lstm",
+    "maximum",
+    "relu",
+    "rnn",
+    "rnn_relu",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+]

@@ -7,7 +7,6 @@ read from that graph.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
-from .expressions import OPS, Expr, as_expr, topological
+from .expressions import OPS, Expr, as_expr, fingerprint, topological
 
 
 class Accumulator(NamedTuple):
@@ -92,13 +91,7 @@ class Cell:
         """Identifies the equations, whatever the cell is called: the key of compiled code."""
         b = self.backward
         roots = (*self.new, *(e for _, e in b.saved), *b.d_accumulators, *b.d_parameters, *b.d_previous, *b.d_states)
-        number = {}
-        lines = []
-        for e in topological(roots):
-            number[e] = len(number)
-            lines.append((e.op, e.name, e.value, tuple(number[a] for a in e.args)))
-        text = repr((self.states, self.parameters, [a[:3] for a in self.accumulators], lines, [number[e] for e in roots]))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return fingerprint(roots, self.states, self.parameters, [a[:3] for a in self.accumulators])
 
     def graph(self) -> Graph:
         """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.

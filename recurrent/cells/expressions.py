@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -34,11 +35,19 @@ class Expr:
     def __rmul__(self, other):
         return Expr("mul", as_expr(other), self)
 
+    def __truediv__(self, other):
+        return Expr("div", self, as_expr(other))
+
+    def __rtruediv__(self, other):
+        return Expr("div", as_expr(other), self)
+
     def __neg__(self):
         return Expr("neg", self)
 
     def __bool__(self):
-        raise TypeError("a cell's equations cannot branch on a value: the kernel computes all units at once; use relu")
+        raise TypeError(
+            "a cell's equations cannot branch on a value: the kernel computes all units at once; use relu or maximum"
+        )
 
     def __repr__(self):
         if self.op == "input":
@@ -77,6 +86,21 @@ def positive(x: Expr) -> Expr:
     return Expr("positive", as_expr(x))
 
 
+def exp(x: Expr) -> Expr:
+    """e to the power of x; infinite above the dtype's range, 0 below."""
+    return Expr("exp", as_expr(x))
+
+
+def sqrt(x: Expr) -> Expr:
+    """Square root; NaN below 0. Its derivative is infinite at 0."""
+    return Expr("sqrt", as_expr(x))
+
+
+def maximum(a: Expr, b: Expr) -> Expr:
+    """The larger of two; NaN where either is. Where they are equal, the gradient goes to b."""
+    return Expr("max", as_expr(a), as_expr(b))
+
+
 class Op(NamedTuple):
     """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
 
@@ -88,12 +112,21 @@ OPS = {
     "add": Op(np.add, lambda y, a, d: (d, d)),
     "sub": Op(np.subtract, lambda y, a, d: (d, -d)),
     "mul": Op(np.multiply, lambda y, a, d: (d * a[1], d * a[0])),
+    "div": Op(np.divide, lambda y, a, d: (d / a[1], -(d * y / a[1]))),
     "neg": Op(np.negative, lambda y, a, d: (-d,)),
     "tanh": Op(np.tanh, lambda y, a, d: (d * (1 - y * y),)),
     "sigmoid": Op(lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda y, a, d: (d * (y - y * y),)),
+    "exp": Op(np.exp, lambda y, a, d: (d * y,)),
+    "sqrt": Op(np.sqrt, lambda y, a, d: (0.5 * d / y,)),
+    "max": Op(lambda a, b: np.where((a.real > b.real) | (a != a), a, b), lambda y, a, d: _to_the_larger(a[0], a[1], d)),
     "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
     "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
 }
+
+
+def _to_the_larger(a, b, d):
+    first = positive(a - b)
+    return d * first, d * (1 - first)
 
 
 def topological(roots: Iterable[Expr]) -> list[Expr]:
@@ -125,3 +158,17 @@ def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype) -> lis
         return values[e]
 
     return [value(e) for e in roots]
+
+
+def fingerprint(roots: Iterable[Expr], *about) -> str:
+    """Identifies what is computed, whatever it is called: the same for equal graphs with equal names of inputs.
+
+    `about`: plain values that belong to it.
+    """
+    roots = list(roots)
+    number, lines = {}, []
+    for e in topological(roots):
+        number[e] = len(number)
+        lines.append((e.op, e.name, e.value, tuple(number[a] for a in e.args)))
+    text = repr((*about, lines, [number[e] for e in roots]))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

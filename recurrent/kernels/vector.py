@@ -16,8 +16,8 @@ I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 class Vectors:
     """Writes vector code for one dtype and width. Nothing is left for the compiler to contract or reorder."""
 
-    def __init__(self, builder: ir.IRBuilder, target: Target):
-        self.b, self.target, self.lanes = builder, target, target.lanes
+    def __init__(self, builder: ir.IRBuilder, target: Target, lanes: int | None = None):
+        self.b, self.target, self.lanes = builder, target, lanes or target.lanes
         self.double = target.dtype.itemsize == 8
         self.real = ir.DoubleType() if self.double else ir.FloatType()
         self.type = ir.VectorType(self.real, self.lanes)
@@ -108,9 +108,9 @@ class Vectors:
                 for value, pointer in pairs:
                     self.store(value, pointer, mask)
 
-    def clamp(self, x, limit: float):
-        """x within +-limit; NaN stays NaN."""
-        low, high = self.constant(-limit), self.constant(limit)
+    def clamp(self, x, low: float, high: float):
+        """x within low and high; NaN stays NaN."""
+        low, high = self.constant(low), self.constant(high)
         x = self.b.select(self.b.fcmp_ordered("<", x, low), low, x)
         return self.b.select(self.b.fcmp_ordered(">", x, high), high, x)
 
@@ -128,25 +128,68 @@ class Vectors:
         range reduction and its series, within 4 ulp. Both end in exactly +-1. All of this is tested.
         """
         if self.double:
-            e = self.expm1(self.b.fmul(self.clamp(x, 20.0), self.constant(2.0)))
+            e = self.expm1(self.b.fmul(self.clamp(x, -20.0, 20.0), self.constant(2.0)))
             return self.b.fdiv(e, self.b.fadd(e, self.constant(2.0)))
-        x = self.clamp(x, 9.0)
+        x = self.clamp(x, -9.0, 9.0)
         s = self.b.fmul(x, x)
-        return self.clamp(self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q)), 1.0)
+        return self.clamp(self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q)), -1.0, 1.0)
 
     def expm1(self, x):
-        """exp(x) - 1 in float64 for |x| <= 700: 2^k (expm1(r) + 1) - 1 with |r| <= ln(2) / 2."""
-        magic = self.constant(1.5 * 2.0**52)  # adding it rounds to an integer, left in the lowest bits
+        """exp(x) - 1 in float64 for |x| <= 700."""
+        k, q = self._reduced_exp(x)
+        power = self._power_of_two(k)
+        return self.fma(power, q, self.b.fsub(power, self.constant(1.0)))
+
+    def exp(self, x):
+        """Exponential within 1.5 ulp in both dtypes; infinite or 0 where the exact value rounds to that. All of this is tested.
+
+        Two factors for one power: a single one would leave the range of exponents before the result does.
+        """
+        k, q = self._reduced_exp(self.clamp(x, *((-746.0, 710.0) if self.double else (-104.0, 89.0))))
+        half = self.b.ashr(k, ir.Constant(k.type, [1] * self.lanes))
+        y = self.b.fadd(q, self.constant(1.0))
+        for part in (half, self.b.sub(k, half)):
+            y = self.b.fmul(y, self._power_of_two(part))
+        return y
+
+    def _reduced_exp(self, x):
+        """(k, q) with exp(x) = 2^k (q + 1), k an integer and |x - k ln(2)| <= ln(2) / 2; q by its series."""
+        magic = self.constant(1.5 * 2.0 ** (52 if self.double else 23))  # adding it rounds to an integer in the lowest bits
         shifted = self.fma(x, self.constant(1 / math.log(2)), magic)
         k = self.b.fsub(shifted, magic)
-        r = self.fma(k, self.constant(-LN2_HIGH), x)
-        r = self.fma(k, self.constant(-LN2_LOW), r)
-        series = [1 / math.factorial(n) for n in range(14, 1, -1)]
+        high, low, terms = (LN2_HIGH, LN2_LOW, 14) if self.double else (LN2_HIGH_32, math.log(2) - LN2_HIGH_32, 7)
+        r = self.fma(k, self.constant(-high), x)
+        r = self.fma(k, self.constant(-low), r)
+        series = [1 / math.factorial(n) for n in range(terms, 1, -1)]
         q = self.fma(self.b.fmul(r, r), self.polynomial(r, series), r)
-        ints = ir.VectorType(I64, self.lanes)
-        bits = self.b.add(self.b.bitcast(shifted, ints), ir.Constant(ints, [1023] * self.lanes))
-        power = self.b.bitcast(self.b.shl(bits, ir.Constant(ints, [52] * self.lanes)), self.type)
-        return self.fma(power, q, self.b.fsub(power, self.constant(1.0)))
+        return self.b.sub(self._bits(shifted), self._bits(magic)), q
+
+    def _bits(self, x):
+        """The bits of numbers as integers."""
+        return self.b.bitcast(x, ir.VectorType(I64 if self.double else I32, self.lanes))
+
+    def _power_of_two(self, k):
+        """2^k for integers that are exponents of normal numbers."""
+        bias, place = (1023, 52) if self.double else (127, 23)
+        biased = self.b.add(k, ir.Constant(k.type, [bias] * self.lanes))
+        return self.b.bitcast(self.b.shl(biased, ir.Constant(k.type, [place] * self.lanes)), self.type)
+
+    def sqrt(self, x):
+        return self.call(f"llvm.sqrt.{self.suffix}", self.type, x)
+
+    def maximum(self, x, y):
+        """The larger of two; NaN where either is."""
+        first = self.b.or_(self.b.fcmp_ordered(">", x, y), self.b.fcmp_unordered("uno", x, x))
+        return self.b.select(first, x, y)
+
+    def across(self, x, combine: Callable) -> ir.Value:
+        """One number from all lanes: the upper half combined with the lower, and so on: only `lanes` decides the order."""
+        lanes = self.lanes
+        while lanes > 1:
+            lanes //= 2
+            halves = (ir.Constant(ir.VectorType(I32, lanes), list(range(k, k + lanes))) for k in (0, lanes))
+            x = combine(*(self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), half) for half in halves))
+        return self.b.extract_element(x, I32(0))
 
     def positive(self, x):
         return self.b.select(self.b.fcmp_ordered(">", x, self.constant(0.0)), self.constant(1.0), self.constant(0.0))
@@ -164,7 +207,11 @@ class Vectors:
             "add": self.b.fadd,
             "sub": self.b.fsub,
             "mul": self.b.fmul,
+            "div": self.b.fdiv,
             "neg": self.b.fneg,
+            "exp": self.exp,
+            "sqrt": self.sqrt,
+            "max": self.maximum,
             "tanh": self.tanh,
             "sigmoid": self.sigmoid,
             "relu": self.relu,
@@ -172,7 +219,9 @@ class Vectors:
         }[op]
 
 
+# ln(2) in two parts, the first with so few bits that its products with the k of any exponent are exact.
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+LN2_HIGH_32 = 355 / 512
 # tanh(x) = x P(x^2) / Q(x^2) on +-9: a least-squares fit reweighted until its relative error was level, 7e-9.
 TANH_P = [
     -4.146445975980494e-16,
