@@ -1,18 +1,22 @@
 """Optimisers on one flat vector, with PyTorch's defaults and arithmetic, and clipping of gradients.
 
-Each passes once over the vector in blocks that stay in cache, with two blocks of scratch and no other temporaries.
+An optimiser says what becomes of one entry, as a cell says what one unit does; from that come one compiled pass over all
+vectors, which reads and writes each once, and its NumPy form.
 """
 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from . import checks, schedules
+from . import checks, kernels, schedules
+from .cells.expressions import Expr, maximum, sqrt
+from .cells.rules import Rule, trace
 
-BLOCK = 16384  # elements: parameters, gradient, two states and two blocks of scratch fill 384 kB of L2 in float32
+BLOCK = 16384  # entries of a block: of the work of a thread, and of one sum of a norm
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 
@@ -20,7 +24,16 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {}
 class Optimizer:
     """What all have. `lr`: a number or a schedule; `steps`: updates done; `arrays`: state by name, made at the first update.
 
-    A subclass names its state in `slots` and changes one block in `apply`. Raises ValueError for options below zero.
+    A subclass names its state in `slots` and writes its `equations`. Raises ValueError for options below zero.
+
+    >>> class Sign(Optimizer):
+    ...     def equations(self, a, k):
+    ...         return dict(p=a.p - k.lr * a.g / maximum(a.g, -a.g))
+    >>> flat = np.array([1.0, 2.0])
+    >>> Sign(lr=0.5).update(flat, np.array([3.0, -0.1]))
+    >>> flat.tolist()
+    [0.5, 2.5]
+    >>> del OPTIMIZERS["Sign"]
     """
 
     def __init__(self, lr: float | schedules.Schedule, **options: Any):
@@ -29,6 +42,7 @@ class Optimizer:
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {value}")
         self.lr, self.options, self.steps = lr, options, 0
         self.arrays: dict[str, np.ndarray] = {}
+        self._traced: tuple[dict, Rule] | None = None
 
     def __init_subclass__(cls):
         OPTIMIZERS[cls.__name__] = cls
@@ -46,14 +60,23 @@ class Optimizer:
         """State by name and the number it starts from."""
         return {}
 
-    def apply(self, p: np.ndarray, g: np.ndarray, d: np.ndarray, state: dict[str, np.ndarray], lr: float) -> None:
-        """One block: change p and the state. g is the gradient, a copy; d is scratch; both may be overwritten."""
+    def numbers(self, lr: float) -> dict[str, float]:
+        """What the equations may use as `k.lr` and so on: numbers of the next update that are the same for all entries."""
+        return {"lr": lr, **{name: v for name, v in self.options.items() if isinstance(v, (int, float))}}
+
+    def equations(self, a: SimpleNamespace, k: SimpleNamespace) -> dict[str, Expr]:
+        """What becomes of one entry: the new `p`, and new state by name.
+
+        `a.p` is the parameter, `a.g` its gradient, `a.m` the state m; `k.lr` one of `numbers`. Called with symbols, and again
+        only where `options` have changed: what differs from update to update belongs into `numbers`.
+        """
         raise NotImplementedError
 
     def update(self, flat: np.ndarray, gradient: np.ndarray) -> None:
         """One step: change the parameters `flat` (P,), modified, by the `gradient` (P,), left as it is.
 
-        Raises ValueError or TypeError where shapes or dtypes of the two, or of the state, differ.
+        Raises ValueError or TypeError where shapes or dtypes of the two, or of the state, differ, or where flat or the state
+        are not C-contiguous and writeable.
         """
         if flat.ndim != 1:
             raise ValueError(f"flat must be (P,), got {flat.shape}")
@@ -62,26 +85,26 @@ class Optimizer:
         for name, a in {"gradient": gradient, **self.arrays}.items():
             checks.shape(a, name, flat.shape, "the shape of flat")
             checks.same_dtype(a, name, flat.dtype, "flat")
-        lr, scratch = self.rate, np.empty((2, min(BLOCK, flat.size)), flat.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # too high a rate shows in the next loss
-            for start in range(0, flat.size, BLOCK):
-                block = slice(start, start + BLOCK)
-                p = flat[block]
-                g, d = scratch[:, : p.size]
-                g[:] = gradient[block]
-                self.apply(p, g, d, {name: a[block] for name, a in self.arrays.items()}, lr)
+        for name, a in {"flat": flat, **self.arrays}.items():
+            checks.writeable(a, name, flat)
+        arrays = {"p": flat, "g": checks.array(gradient, "gradient"), **self.arrays}
+        numbers = self.numbers(self.rate)
+        kernels.backend.apply_rule(self._rule(arrays, numbers), numbers, arrays, BLOCK)
         self.steps += 1
+
+    def _rule(self, arrays, numbers) -> Rule:
+        if self._traced is None or self._traced[0] != self.options:
+            self._traced = dict(self.options), trace(type(self).__name__, self.equations, arrays, numbers)
+        return self._traced[1]
 
     def describe(self) -> dict:
         """Type, options and steps done as plain data; the state is in `arrays`."""
         options = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}
         return {"type": type(self).__name__, "options": {"lr": schedules.describe(self.lr), **options}, "steps": self.steps}
 
-    def _decay(self, p, g, d):
-        """g += weight_decay p: the L2 penalty."""
-        if self.options["weight_decay"]:
-            np.multiply(p, self.options["weight_decay"], out=d)
-            g += d
+    def _gradient(self, a, k) -> Expr:
+        """The gradient, that of the L2 penalty `weight_decay` included."""
+        return a.g + k.weight_decay * a.p if self.options["weight_decay"] else a.g
 
 
 class SGD(Optimizer):
@@ -103,21 +126,17 @@ class SGD(Optimizer):
     def slots(self):
         return {"momentum": 0.0} if self.options["momentum"] else {}
 
-    def apply(self, p, g, d, state, lr):
-        self._decay(p, g, d)
-        momentum = self.options["momentum"]
-        if momentum:
-            b = state["momentum"]
-            np.multiply(g, 1.0 if self.steps == 0 else 1 - self.options["dampening"], out=d)
-            b *= momentum
-            b += d
-            if self.options["nesterov"]:
-                np.multiply(b, momentum, out=d)
-                g += d
-            else:
-                g[:] = b
-        g *= lr
-        p -= g
+    def numbers(self, lr):
+        first = self.steps == 0
+        return {**super().numbers(lr), "taken": 1.0 if first else 1 - self.options["dampening"]}
+
+    def equations(self, a, k):
+        g = self._gradient(a, k)
+        if not self.options["momentum"]:
+            return dict(p=a.p - k.lr * g)
+        b = k.momentum * a.momentum + k.taken * g
+        ahead = g + k.momentum * b if self.options["nesterov"] else b
+        return dict(p=a.p - k.lr * ahead, momentum=b)
 
 
 class RMSprop(Optimizer):
@@ -139,27 +158,20 @@ class RMSprop(Optimizer):
         momentum = {"momentum": 0.0} if self.options["momentum"] else {}
         return {"v": 0.0, **momentum, **({"mean": 0.0} if self.options["centered"] else {})}
 
-    def apply(self, p, g, d, state, lr):
-        self._decay(p, g, d)
-        alpha = self.options["alpha"]
-        _running_square(state["v"], g, d, alpha)
+    def numbers(self, lr):
+        return {**super().numbers(lr), "taken": 1 - self.options["alpha"]}
+
+    def equations(self, a, k):
+        g = self._gradient(a, k)
+        new = dict(v=k.alpha * a.v + k.taken * (g * g))
+        spread = new["v"]
         if self.options["centered"]:
-            mean = state["mean"]
-            _towards(mean, g, d, 1 - alpha)
-            np.multiply(mean, mean, out=d)
-            np.subtract(state["v"], d, out=d)
-            np.sqrt(d, out=d)
-        else:
-            np.sqrt(state["v"], out=d)
-        d += self.options["eps"]
-        g /= d
+            new["mean"] = a.mean + k.taken * (g - a.mean)
+            spread = spread - new["mean"] * new["mean"]
+        step = g / (sqrt(spread) + k.eps)
         if self.options["momentum"]:
-            b = state["momentum"]
-            b *= self.options["momentum"]
-            b += g
-            g[:] = b
-        g *= lr
-        p -= g
+            step = new["momentum"] = k.momentum * a.momentum + step
+        return dict(p=a.p - k.lr * step, **new)
 
 
 class Adagrad(Optimizer):
@@ -185,16 +197,13 @@ class Adagrad(Optimizer):
     def slots(self):
         return {"v": self.options["initial_accumulator_value"]}
 
-    def apply(self, p, g, d, state, lr):
-        self._decay(p, g, d)
-        v = state["v"]
-        np.multiply(g, g, out=d)
-        v += d
-        np.sqrt(v, out=d)
-        d += self.options["eps"]
-        g /= d
-        g *= lr / (1 + self.steps * self.options["lr_decay"])
-        p -= g
+    def numbers(self, lr):
+        return {**super().numbers(lr), "rate": lr / (1 + self.steps * self.options["lr_decay"])}
+
+    def equations(self, a, k):
+        g = self._gradient(a, k)
+        v = a.v + g * g
+        return dict(p=a.p - k.rate * (g / (sqrt(v) + k.eps)), v=v)
 
 
 class Adam(Optimizer):
@@ -221,23 +230,25 @@ class Adam(Optimizer):
     def slots(self):
         return {"m": 0.0, "v": 0.0, **({"v_max": 0.0} if self.options["amsgrad"] else {})}
 
-    def apply(self, p, g, d, state, lr):
-        (beta1, beta2), v = self.options["betas"], state["v"]
-        if self.decoupled:
-            p *= 1 - lr * self.options["weight_decay"]
-        else:
-            self._decay(p, g, d)
-        _towards(state["m"], g, d, 1 - beta1)
-        _running_square(v, g, d, beta2)
+    def numbers(self, lr):
+        (beta1, beta2), step = self.options["betas"], self.steps + 1
+        return {
+            **super().numbers(lr),
+            "taken": 1 - beta1,
+            "beta2": beta2,
+            "taken2": 1 - beta2,
+            "rate": lr / (1 - beta1**step),
+            "root": math.sqrt(1 - beta2**step),
+            "shrunk": 1 - lr * self.options["weight_decay"],
+        }
+
+    def equations(self, a, k):
+        g, p = (a.g, a.p * k.shrunk) if self.decoupled else (self._gradient(a, k), a.p)
+        new = dict(m=a.m + k.taken * (g - a.m), v=k.beta2 * a.v + k.taken2 * (g * g))
+        v = new["v"]
         if self.options["amsgrad"]:
-            v = np.maximum(state["v_max"], v, out=state["v_max"])
-        step = self.steps + 1
-        np.sqrt(v, out=d)
-        d /= math.sqrt(1 - beta2**step)
-        d += self.options["eps"]
-        np.divide(state["m"], d, out=g)
-        g *= lr / (1 - beta1**step)
-        p -= g
+            v = new["v_max"] = maximum(a.v_max, v)
+        return dict(p=p - k.rate * (new["m"] / (sqrt(v) / k.root + k.eps)), **new)
 
 
 class AdamW(Adam):
@@ -254,21 +265,6 @@ class AdamW(Adam):
         amsgrad: bool = False,
     ):
         super().__init__(lr, betas, eps, weight_decay, amsgrad)
-
-
-def _towards(mean, g, d, weight):
-    """mean += weight (g - mean)."""
-    np.subtract(g, mean, out=d)
-    d *= weight
-    mean += d
-
-
-def _running_square(v, g, d, keep):
-    """v = keep v + (1 - keep) g^2."""
-    np.multiply(g, g, out=d)
-    d *= 1 - keep
-    v *= keep
-    v += d
 
 
 def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Optimizer:
@@ -290,14 +286,17 @@ def clip_norm(gradient: np.ndarray, limit: float) -> float:
     """Scale the gradient, modified, so that its norm is at most `limit`; returns the norm it had.
 
     torch's clip_grad_norm_: factor limit / (norm + 1e-6) where that is below 1. A norm that is not finite changes nothing.
+    Squares are summed in float64, in blocks, so that no number of threads changes a bit. Raises ValueError for a limit that
+    is not above 0, TypeError for other dtypes than float32 and float64.
     """
     if not limit > 0:
         raise ValueError(f"limit must be above 0, got {limit}")
-    total, flat = 0.0, gradient.reshape(-1)
-    wide = np.empty(min(BLOCK, flat.size), np.float64)
-    for start in range(0, flat.size, BLOCK):
-        part = flat[start : start + BLOCK]
-        total += float(np.square(part, out=wide[: part.size], dtype=np.float64).sum())
+    flat = checks.array(gradient, "gradient").reshape(-1)
+    sums = np.empty(-(-flat.size // BLOCK))
+    kernels.backend.sums_of_squares(flat, BLOCK, sums)
+    total = 0.0
+    for square in sums.tolist():  # in their order
+        total += square
     norm = math.sqrt(total)
     factor = limit / (norm + 1e-6)
     if factor < 1 and math.isfinite(norm):

@@ -2,11 +2,13 @@
 
 import json
 
+import numba
 import numpy as np
 import pytest
 from tolerance import assert_close, assert_same_bits, tolerance
 
 from recurrent import optim, schedules
+from recurrent.kernels import threads
 from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_norm, clip_value
 from recurrent.schedules import Constant, Cosine, Exponential, StepDecay
 
@@ -93,6 +95,43 @@ def test_blocks_do_not_show(kind, options, monkeypatch):
     whole = run(kind(**options), np.ones(100, np.float32), grads)
     monkeypatch.setattr(optim, "BLOCK", 7)
     assert_same_bits(run(kind(**options), np.ones(100, np.float32), grads), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+@pytest.mark.parametrize("count", [2, 4])
+def test_threads_do_not_show(kind, options, count, monkeypatch):
+    grads = 100 * gradients("float32", 100, 3)
+    whole, norms = run(kind(**options), np.ones(100, np.float32), grads), []
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    norms.append(clip_norm(grads.copy(), 1.0))
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+    norms.append(clip_norm(grads.copy(), 1.0))
+    assert norms[0] == norms[1]
+    assert_same_bits(run(kind(**options), np.ones(100, np.float32), grads), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_what_is_not_finite_stays_in_its_entry(kind, options):
+    grads = gradients("float32", steps=3)
+    grads[1, [5, 36]] = np.nan
+    path = run(kind(**options), np.ones(P, np.float32), grads)
+    assert np.isfinite(path[0]).all()
+    assert np.flatnonzero(np.isnan(path[1])).tolist() == [5, 36]
+    assert np.flatnonzero(np.isnan(path[2])).tolist() == [5, 36]
+
+
+def test_options_may_change_between_updates():
+    """The equations are traced again where their form changes; a rate or a mean's weight is a number of the same ones."""
+    a, b = np.ones((2, P))
+    changed, constant = SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, weight_decay=0.5)
+    g = gradients("float64")
+    changed.update(a, g[0])
+    constant.update(b, g[0] - 0.5 * b)
+    changed.options["weight_decay"] = 0.5
+    changed.update(a, g[1])
+    constant.update(b, g[1])
+    assert_close(a, b, 2)
 
 
 def test_the_gradient_is_left_as_it_is():
@@ -197,6 +236,8 @@ FLAT = np.zeros(3)
             ValueError,
             "unknown optimizer 'Lion'; known are SGD",
         ),
+        (lambda: Adam().update(np.zeros(6)[::2], FLAT), ValueError, "flat must be C-contiguous and writeable"),
+        (lambda: clip_norm(FLAT.astype(int), 1.0), TypeError, "gradient must be float32 or float64, got int64"),
         (lambda: optim.build({**Adam().describe(), "steps": 1}), ValueError, "state of Adam must be m, v, got nothing"),
         (lambda: optim.build(Adam().describe(), {"m": FLAT}), ValueError, "state of Adam must be nothing, got m"),
         (lambda: schedules.build({"type": "Zigzag", "options": {}}), ValueError, "unknown schedule 'Zigzag'"),

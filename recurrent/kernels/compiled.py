@@ -8,13 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cells.equations import Cell
-from . import dense, sequence
+from ..cells.rules import Rule
+from . import dense, elementwise, sequence
 from .target import target
 from .threads import split
 
 DTYPES = ("float32", "float64")
 
 NO_ROWS = np.zeros(0, np.int64)
+
+# What an entry of a pass costs, counted in the operations of a product that take as long.
+RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY = 40.0, 40.0, 8.0
 
 
 def _padded(t, units: int) -> int:
@@ -196,3 +200,33 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 def scatter_add(dW, ids, dy) -> None:
     dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], np.require(ids, np.int64, "CAW"), _flat(dy))
+
+
+def apply_rule(rule: Rule, numbers, arrays, block: int) -> None:
+    used = tuple(arrays[name] for name in rule.arrays)
+    size, dtype = used[0].size, used[0].dtype
+    scalars, t = np.array([numbers[name] for name in rule.numbers], dtype), target(dtype, rule)
+
+    def run(first, last):
+        elementwise.apply_rule(t, scalars, used, first * block, min(last * block, size))
+
+    split(RULE_ENTRY * size, -(-size // block), run)
+
+
+def sums_of_squares(x, block: int, sums) -> None:
+    t = target(x.dtype)
+
+    def run(first, last):
+        elementwise.block_squares(t, x, block, first, last, sums)
+
+    split(SQUARE_ENTRY * x.size, len(sums), run)
+
+
+def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
+    t, (S, V) = target(logits.dtype), logits.shape
+    logits, dy = _flat(logits), _flat(dy)
+
+    def run(first, last):
+        elementwise.softmax_rows(t, logits, V, ids, valid, count, first, last, dy, losses)
+
+    split(SOFTMAX_ENTRY * logits.size, S, run)

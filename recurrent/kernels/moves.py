@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from .target import TARGETS
 from .tile import emit_while, pointer_to
 from .vector import I64, Vectors
+
+
+def emit_vectors(v: Vectors, first: ir.Value, last: ir.Value, body: Callable[[ir.Value, ir.Value | None], None]) -> None:
+    """Cover entries first to last by vectors: `body(n, None)` for whole ones, `body(n, mask)` for what is left."""
+    n = emit_while(v, first, v.lanes, last, lambda n: body(n, None))
+    with v.b.if_then(v.b.icmp_signed("<", n, last)):
+        body(n, v.first(v.b.sub(last, n)))
 
 
 @intrinsic
@@ -29,13 +39,11 @@ def _by_vectors(target, combine):
         _, source, out, count = args
         v = Vectors(b, t)
 
-        def move(n, mask=None):
+        def move(n, mask):
             to = v.at(out, n)
             v.store(combine(v, v.load(to, mask), v.load(v.at(source, n), mask)), to, mask)
 
-        n = emit_while(v, I64(0), v.lanes, count, move)
-        with b.if_then(b.icmp_signed("<", n, count)):
-            move(n, v.first(b.sub(count, n)))
+        emit_vectors(v, I64(0), count, move)
         return context.get_dummy_value()
 
     q = pointer_to(t)

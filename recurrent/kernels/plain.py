@@ -10,6 +10,7 @@ import numpy as np
 
 from ..cells.equations import Cell
 from ..cells.expressions import evaluate
+from ..cells.rules import Rule
 
 DTYPES = ("float32", "float64", "complex128")
 
@@ -183,3 +184,43 @@ def scatter_add(dW, ids, dy) -> None:
     """dW[ids[s]] += dy[s], in the order of rows."""
     for i, d in zip(ids, dy, strict=True):
         dW[i] += d
+
+
+def apply_rule(rule: Rule, numbers: dict[str, float], arrays: dict[str, np.ndarray], block: int) -> None:
+    """The rule on every entry of its flat arrays, modified: `block` entries at a time, so that they stay in cache."""
+    first = arrays[next(iter(rule.arrays))]
+    size, dtype = first.size, first.dtype
+    scalars = {e: dtype.type(numbers[name]) for name, e in rule.numbers.items()}
+    for start in range(0, size, block):
+        part = {name: arrays[name][start : start + block] for name in rule.arrays}
+        known = scalars | {e: part[name].copy() for name, e in rule.arrays.items()}
+        with np.errstate(all="ignore"):  # what is not finite shows in the result
+            values = evaluate(rule.results.values(), known, dtype)
+        for name, value in zip(rule.results, values, strict=True):
+            part[name][:] = value
+
+
+def sums_of_squares(x, block: int, sums) -> None:
+    """sums[k] = the sum of squares of block k of x, in float64."""
+    for k in range(len(sums)):
+        with np.errstate(over="ignore"):
+            sums[k] = np.square(x[k * block : (k + 1) * block], dtype=np.float64).sum()
+
+
+def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
+    """losses (S,) = -log softmax(logits (S, V))[ids], dy (S, V) = the gradient of their sum / count; 0 for rows not `valid`.
+
+    An empty `valid` stands for true. ids (S,) int64, within 0..V-1 in every row.
+    """
+    rows = np.arange(len(ids))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # infinite logits: the result says so
+        np.subtract(logits, logits.max(axis=1, keepdims=True), out=dy)
+        chosen = dy[rows, ids].astype(np.float64)
+        np.exp(dy, out=dy)
+        total = dy.sum(axis=1, dtype=np.float64)
+        losses[:] = np.log(total) - chosen
+        dy *= (1 / (total * count)).astype(dy.dtype)[:, None]
+    dy[rows, ids] -= 1 / count
+    if valid.size:
+        dy[~valid] = 0
+        losses[~valid] = 0

@@ -1,6 +1,6 @@
-"""What kernels are compiled for: a cell, a dtype and the vector unit of this machine, as one argument with a Numba type.
+"""What kernels are compiled for: a cell or a rule, a dtype and this machine's vector unit, as one argument with a Numba type.
 
-The type's name holds digests of the cell's equations and of the kernel sources: Numba's on-disk cache is keyed by it,
+The type's name holds digests of the equations and of the kernel sources: Numba's on-disk cache is keyed by it,
 so it serves user-defined cells like built-in ones and can never be stale.
 """
 
@@ -18,6 +18,7 @@ from numba import types
 from numba.extending import NativeValue, models, register_model, unbox
 
 from ..cells.equations import Cell
+from ..cells.rules import Rule
 
 
 class VectorUnit(NamedTuple):
@@ -82,7 +83,7 @@ TARGETS: dict[str, Target] = {}
 class Target:
     """A kernel's first argument. Carries no data: its type says everything."""
 
-    def __init__(self, dtype: np.dtype, unit: VectorUnit, cell: Cell | None):
+    def __init__(self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None):
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
@@ -107,7 +108,7 @@ class Target:
 
 
 @cache
-def target(dtype: np.dtype, cell: Cell | None = None) -> Target:
+def target(dtype: np.dtype, cell: Cell | Rule | None = None) -> Target:
     """The target for this machine."""
     return Target(dtype, host(), cell)
 
