@@ -9,7 +9,9 @@ import numpy as np
 from . import checks
 from .cells import CELLS, Cell
 from .layers import Embedding, Linear, Recurrent
+from .losses import softmax_cross_entropy
 from .model import Sequential
+from .optim import Adam, clip_norm
 from .progress import patiently
 
 
@@ -17,7 +19,8 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     """Compile the kernels of these cells, or load them from the cache, so that first calls of any size take milliseconds.
 
     `cells`: names or cells; all that are registered if none is given. The layers around them, Embedding and Linear, are
-    included. `training`: recorded forward passes and backward too. From the third second on a terminal shows how far it is.
+    included. `training`: recorded forward passes, softmax cross-entropy, backward, clipping and Adam too.
+    From the third second on a terminal shows how far it is.
     Raises ValueError for an unknown name, TypeError for what is no cell and for dtypes.
 
     >>> warmup("lstm", training=False)
@@ -50,4 +53,7 @@ def _step(model, ids):
 
 def _backward(model, ids):
     y, _, tape = model.forward(ids, record=True)
-    model.backward(np.zeros_like(y), tape)
+    gradient, (_, dy) = np.empty_like(model.flat), softmax_cross_entropy(y, ids)
+    model.backward(dy, tape, out=gradient)
+    clip_norm(gradient, 1.0)
+    Adam().update(model.flat, gradient)

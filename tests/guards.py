@@ -38,14 +38,23 @@ class Guarded:
 
 
 def guarded(kernel: Dispatcher, seen: set | None = None):
-    """The kernel, called on guarded copies of its arrays."""
+    """The kernel, called on guarded copies of its arrays, those in tuples too."""
 
     def call(*args):
         (seen if seen is not None else set()).add(kernel.__name__)
-        copies = {k: Guarded(a) for k, a in enumerate(args) if isinstance(a, np.ndarray)}
-        kernel(*[copies[k].array if k in copies else a for k, a in enumerate(args)])
-        for k, copy in copies.items():
-            copy.check(f"{kernel.__name__}, argument {k},")
+        copies = []
+
+        def guard(a, name):
+            if isinstance(a, tuple):
+                return tuple(guard(b, f"{name}[{k}]") for k, b in enumerate(a))
+            if not isinstance(a, np.ndarray):
+                return a
+            copies.append((name, Guarded(a)))
+            return copies[-1][1].array
+
+        kernel(*[guard(a, str(k)) for k, a in enumerate(args)])
+        for name, copy in copies:
+            copy.check(f"{kernel.__name__}, argument {name},")
 
     return call
 

@@ -70,11 +70,18 @@ WORK = """
     from recurrent.cells import cell
     from recurrent.cells.expressions import tanh
     from recurrent.engine import Engine
+    from recurrent.losses import softmax_cross_entropy
+    from recurrent.optim import SGD, Adam, clip_norm
 
     model = Sequential(Embedding(5, 3), GRU(3, 4), Linear(4, 2))
     ids = np.zeros((3, 2), int)
     y, _, tape = model.forward(ids, record=True)
-    model.backward(y.copy(), tape)
+    loss, dy = softmax_cross_entropy(y, ids)
+    gradient = np.empty_like(model.flat)
+    model.backward(dy, tape, out=gradient)
+    clip_norm(gradient, 1.0)
+    Adam().update(model.flat, gradient)
+    SGD().update(model.flat, gradient)
     model.stream().step(ids[0])
 
     @cell("of_my_own", gates="n", states="h", register=False)

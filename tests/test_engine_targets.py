@@ -18,6 +18,7 @@ from tolerance import assert_close, assert_same_bits
 from recurrent.cells import CELLS
 from recurrent.engine import Engine
 from recurrent.kernels.target import host
+from test_elementwise import RULE, apply, arrays, cross_entropy, plain, squares
 
 print(host())
 for name in {cells!r}:
@@ -33,6 +34,13 @@ for name in {cells!r}:
             state, lengths = engine.State(*[s[n:] for s in p.state]), None if p.lengths is None else p.lengths[n:]
             alone = p.forward(x=p.x[:, n:], state=state, lengths=lengths)[0]
             assert_same_bits(alone[:, 0], y[:, n])
+for dtype in ("float32", "float64"):
+    x, ids = arrays(70, dtype, 0), np.array([0, 34])
+    for k, expected in apply(RULE, x, kernels=plain).items():
+        assert_close(apply(RULE, x)[k], expected, 1, max(1.0, np.abs(expected).max()))
+    assert_close(squares(x["p"], 40), squares(x["p"], 40, plain), 40)
+    for a, b in zip(*(cross_entropy(x["p"].reshape(2, 35), ids, **k) for k in ({{}}, {{"kernels": plain}})), strict=True):
+        assert_close(a.astype(dtype), b.astype(dtype), 35)
 """
 
 

@@ -18,6 +18,8 @@ from recurrent.engine import Engine
 from recurrent.kernels import compiled, dense
 from recurrent.kernels.target import target
 from recurrent.kernels.tile import at, outer_tiles, strip
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import Adam, clip_norm
 
 pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="there are no compiled kernels with the JIT off")
 
@@ -74,6 +76,22 @@ def test_layers_around_a_cell(dtype, data):
     assert_guards_change_nothing(work)
 
 
+def training(V, S, P, dtype):
+    """What a training step does besides the model: the loss of some rows, clipping, an update."""
+    rng = np.random.default_rng(V + S)
+    y, mask = rng.standard_normal((S, V)).astype(dtype), rng.random(S) < 0.7
+    flat, gradient, optimizer = *rng.standard_normal((2, P)).astype(dtype), Adam(amsgrad=True)
+    loss, dy = softmax_cross_entropy(y, rng.integers(0, V, S), mask=mask)
+    norm = clip_norm(gradient, 0.1)
+    optimizer.update(flat, gradient)
+    return [np.array([loss, norm]), dy, gradient, flat, *optimizer.arrays.values()]
+
+
+@given(st.integers(1, 50), st.integers(0, 9), st.integers(0, 100))
+def test_elementwise_passes(dtype, V, S, P):
+    assert_guards_change_nothing(lambda: training(V, S, P, dtype))
+
+
 def test_more_rows_than_are_packed_at_once(engine, dtype):
     p = Case(T=3, N=dense.ROWS_AT_ONCE // 2 + 1, D=3, H=17, dtype=dtype).build(engine)
     assert_guards_change_nothing(lambda: everything(p))
@@ -86,7 +104,13 @@ def test_every_kernel_that_is_called_from_python_was_watched():
 
     def work():
         y, _, tape = model.forward(np.array([[0, 2], [1, 1]]), record=True)
-        return [y, *model.backward(y.copy(), tape).params.values(), *everything(p), *everything(alone)]
+        return [
+            y,
+            *model.backward(y.copy(), tape).params.values(),
+            *everything(p),
+            *everything(alone),
+            *training(3, 4, 5, "float32"),
+        ]
 
     tree, modules = ast.parse(inspect.getsource(compiled)), kernel_modules(compiled)
     used = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and getattr(n.value, "id", None) in modules]

@@ -20,6 +20,7 @@ CODE = """
     import recurrent
     from recurrent import LSTM, Dropout, Embedding, Linear, Sequential
     from recurrent.losses import softmax_cross_entropy
+    from recurrent.optim import Adam, clip_norm
 
     def signatures():
         modules = [m for name, m in sys.modules.items() if name.startswith("recurrent")]
@@ -40,6 +41,10 @@ CODE = """
             model.forward(ids, state=state, lengths=lengths)
             if training:
                 model.record(ids, np.zeros((T, N), int), softmax_cross_entropy, lengths=lengths)
+                gradient = np.ones(2 * model.flat.size, np.float32)[::2]
+                clip_norm(gradient, 1.0)
+                gradient.flags.writeable = False
+                Adam(0.1, weight_decay=0.0).update(model.flat, gradient)
         params = recurrent.lstm.init(D, H)
         unaligned = np.zeros(4 * T * N * D + 1, np.uint8)[1:].view(np.float32).reshape(T, N, D)
         for x in (unaligned, np.asfortranarray(unaligned), unaligned[:, 0]):
