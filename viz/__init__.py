@@ -1,6 +1,7 @@
 """Pictures of recurrent networks, drawn from the engine's own description of what it computes."""
 
 from .drawing import Drawing
+from .explore import explore
 from .reading import units_like
 from .render import RenderError
 from .views.curve import curve
@@ -10,4 +11,15 @@ from .views.text import text
 from .views.unit import unit
 from .views.unrolled import unrolled
 
-__all__ = ["Drawing", "RenderError", "curve", "gradients", "network", "text", "unit", "units_like", "unrolled"]
+__all__ = [
+    "Drawing",
+    "RenderError",
+    "curve",
+    "explore",
+    "gradients",
+    "network",
+    "text",
+    "unit",
+    "units_like",
+    "unrolled",
+]

@@ -267,7 +267,7 @@ class _Grid:
         weights = "same weights at every step"
         x = self._note(x, y, weights) if any(self.loops.values()) else x
         if len(self.shown) < self.T:
-            self._note(x, y, f"{self.T - len(self.shown)} of {self.T} steps left out")
+            self._note(x, y, f"{self.T - len(self.shown)} of {self.T} steps left out", name="left-out")
 
     def _note(self, x, y, label, space=24, name=""):
         item = dot.text((x, y), label, 9, anchor="start", name=name)

@@ -1,0 +1,113 @@
+"""The page as text: self-contained, escaped, small, complete without scripts; errors in one line."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+import recurrent
+import viz
+from viz import words
+
+NASTY = ["</script>", '"', "'", "\\", "\\N", "\x00", "\x1b", "\u2028", "🙂", "ש", "\u202e", "<!--", "&amp;", "$title", "]]>"]
+
+
+def loss(y, targets, lengths=None):
+    d = y - targets
+    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
+
+
+def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32", embedding=6):
+    layers = recurrent.Embedding(20, embedding), kind(embedding, units), kind(units, 4), recurrent.Linear(4, 20)
+    model = recurrent.Sequential(*layers, rng=0, dtype=dtype)
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((steps, 2, 20)).astype(dtype)
+    given = {"targets": targets, "loss": loss} if gradients else {}
+    return model, model.record(rng.integers(0, 20, (steps, 2)), **given)
+
+
+@pytest.mark.parametrize("kind", [recurrent.RNN, recurrent.LSTM, recurrent.GRU])
+def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
+    model, recording = run(kind)
+    text = viz.explore(model, recording, t=3, n=1).html
+    for level in ("network", "unrolled", "units", "unit", "neuron"):
+        assert f'<section data-level="{level}"' in text
+    assert "<noscript>" in text
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)[1:]]
+    mine, cell = recording.layers[1], model[1].cell
+    found = [mine.gates[g] for g in cell.gates if g not in cell.states] + [mine.states[s] for s in cell.states]
+    found += list(mine.dstates.values())
+    assert rows == [[words.exact(a[3, 1, j]) for a in found] for j in range(10)]
+
+
+def test_the_policy_allows_this_style_and_this_script_and_nothing_else():
+    text = viz.explore(*run()).html
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
+    assert policy.startswith("default-src 'none'")
+    for tag in ("style", "script"):
+        (inside,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.findall(r"<[^>]*\sstyle=|<[^>]*\s(?:src|href|on\w+)=", text)
+    assert "unsafe" not in policy
+
+
+def test_any_text_stays_text():
+    model, recording = run()
+    text = viz.explore(model, recording, inputs=NASTY, t=0).html
+    facts = re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.S)[1]
+    assert json.loads(facts)["labels"] == [viz.page.tables.symbol(s) for s in NASTY]
+    assert text.count("</script>") == text.count("<script") == 3
+    shown = [html.unescape(s) for s in re.findall(r"<bdi>(.*?)</bdi>", text, re.S)]
+    assert shown == [viz.page.tables.symbol(s) for s in NASTY]
+    assert not set("\x00\x1b\u2028\u202e") & set(text)
+
+
+def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
+    R = recurrent
+    model = R.Sequential(R.Embedding(65, 128), R.LSTM(128, 128), R.LSTM(128, 128), R.Linear(128, 65), rng=0)
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((100, 1, 65)).astype("float32")
+    recording = model.record(rng.integers(0, 65, (100, 1)), targets=targets, loss=loss)
+    path = viz.explore(model, recording, inputs="abcde" * 20).save(tmp_path / "a.html")
+    assert path.stat().st_size < 2_000_000
+
+
+def test_units_that_do_not_fit_are_named(monkeypatch):
+    monkeypatch.setattr(sys.modules["viz.explore"], "BUDGET", 20_000)
+    model, recording = run(units=40, gradients=False)
+    text = viz.explore(model, recording, units=[37]).html
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
+    assert units == [*range(len(units) - 1), 37]
+    assert f"Layer 1: {len(units)} of 40 units are in this page: the first, and those asked for." in text
+
+
+def test_same_bytes_twice():
+    assert viz.explore(*run()).html == viz.explore(*run()).html
+
+
+def test_errors_name_what_was_expected(tmp_path):
+    model, recording = run()
+    plain = recurrent.Sequential(recurrent.Linear(3, 3))
+    page = viz.explore(model, recording)
+    cases = [
+        (TypeError, "explore draws a model of layers, got LSTM", lambda: viz.explore(model[1], recording)),
+        (TypeError, "opens recurrent layers", lambda: viz.explore(plain, plain.record(np.ones((2, 3), "float32")))),
+        (ValueError, "the recording has 4 layers, the model 1", lambda: viz.explore(plain, recording)),
+        (ValueError, "one label for each of 15 steps, got 3", lambda: viz.explore(model, recording, inputs="abc")),
+        (IndexError, r"t must be in 0\.\.14, .*got 15", lambda: viz.explore(model, recording, t=15)),
+        (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.explore(model, recording, n=2)),
+        (IndexError, r"units must be in 0\.\.9, got 10", lambda: viz.explore(model, recording, units=[10])),
+        (ValueError, r"must end in \.html, got 'a.png'", lambda: page.save(tmp_path / "a.png")),
+    ]
+    for kind, message, call in cases:
+        with pytest.raises(kind, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)

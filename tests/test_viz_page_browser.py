@@ -1,0 +1,225 @@
+"""The page in a real browser: slider, keyboard, clicks, dark mode, numbers; no request leaves it; whole without scripts."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import recurrent
+import viz
+from viz import words
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
+
+
+def loss(y, targets, lengths=None):
+    d = y - targets
+    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    layers = recurrent.Embedding(20, 5), recurrent.LSTM(5, 10), recurrent.GRU(10, 70), recurrent.Linear(70, 20)
+    model = recurrent.Sequential(*layers, rng=0)
+    rng = np.random.default_rng(0)
+    T = len(TEXT)
+    targets = rng.standard_normal((T, 1, 20)).astype("float32")
+    return model, model.record(rng.integers(0, 20, (T, 1)), targets=targets, loss=loss)
+
+
+@pytest.fixture(scope="module")
+def path(seen, tmp_path_factory):
+    return viz.explore(*seen, inputs=TEXT, t=5).save(tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_api.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """Opens the page; at the end nothing may have been logged and nothing but the file requested."""
+    pages, said, asked = [], [], []
+
+    def open_page(**options):
+        page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
+        page.on("console", lambda m: said.append(m.text))
+        page.on("pageerror", lambda e: said.append(str(e)))
+        page.on("request", lambda r: asked.append(r.url))
+        page.goto(path.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.context.close()
+    assert said == []
+    assert set(asked) == {path.as_uri()}
+
+
+def numbers(page):
+    """What the panel says, by quantity."""
+    return dict(page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])"))
+
+
+def engine(recording, k, t, j):
+    mine = recording.layers[k]
+    return {name: words.exact(a[t, 0, j]) for name, a in {**mine.gates, **mine.states}.items()}
+
+
+def level(page):
+    return page.locator("section.shown").get_attribute("data-level")
+
+
+def test_the_slider_moves_every_number_to_the_engines(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    for t in (0, 7, len(TEXT) - 1):
+        page.locator("#time").fill(str(t))
+        for j in (0, 9):
+            page.locator("section.shown .tile").nth(j).hover()
+            assert numbers(page) == engine(recording, 1, t, j)
+        cells = page.eval_on_selector_all("section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)")
+        assert cells == [words.exact(v) for v in recording.layers[1].states["h"][t, 0]]
+        tiles = page.eval_on_selector_all("section.shown .tile [data-q=h]", "all => all.map(e => e.textContent)")
+        assert tiles == [f"h {words.signed(v)}" for v in recording.layers[1].states["h"][t, 0]]
+
+
+def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
+    model, recording = seen
+    page = opened()
+    page.click('#levels [data-level="unit"]')
+    t = 9
+    page.locator("#time").fill(str(t))
+    page.locator("#unit").fill("7")
+    page.keyboard.press("Tab")
+    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    W = model.parameters["1.weight_ih_l0"]
+    for g, name in enumerate(("input gate", "forget gate", "candidate", "output gate")):
+        for k in range(5):
+            assert f"weight of {words.sub('x', k)} into {name} = {words.exact(W[g * 10 + 7, k])}" in titles
+    assert f"private memory c = {words.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
+    before = recording.layers[1].states["h"][t - 1, 0, 7]
+    assert f"h₇ at t - 1, this unit itself = {words.exact(before)}" in titles
+    page.select_option("#layer", "1")  # 10 + 70 inputs: the strongest are drawn
+    page.locator("#unit").fill("69")
+    page.keyboard.press("Tab")
+    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    W = model.parameters["2.weight_hh_l0"].reshape(3, 70, 70)[:, 69]
+    found = [s for s in titles if s.startswith("weight of h")]
+    known = {f"{words.exact(w)}" for w in W.ravel()}
+    assert len(found) > 60
+    assert all(s.rpartition("= ")[2] in known for s in found)
+
+
+def test_a_gate_neuron_is_its_dot_product(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#neuron", label="forget gate")
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    out = page.text_content("section.shown .dot.shown .out")
+    f = recording.layers[1].gates["f"][5, 0, 0]
+    assert out == words.exact(f)
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), f, rtol=1e-5)
+
+
+def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
+    page = opened()
+    assert level(page) == "network"
+    page.click("#n-layer1")
+    assert level(page) == "unrolled"
+    page.locator("section.shown .go").first.click()
+    assert level(page) == "units"
+    page.locator("section.shown .tile").nth(4).click()
+    assert level(page) == "unit"
+    assert "unit 4" in page.text_content("#who")
+    page.click("#u0-f")
+    assert level(page) == "neuron"
+    assert page.locator("#neuron option:checked").text_content() == "forget gate"
+    back = []
+    for _ in range(4):
+        page.keyboard.press("Escape")
+        back.append(level(page))
+    assert back == ["unit", "units", "unrolled", "network"]
+
+
+def test_keyboard_and_words_for_those_who_listen(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert page.input_value("#time") == "1"
+    page.keyboard.press("End")
+    assert page.input_value("#time") == str(len(TEXT) - 1)
+    page.locator("section.shown .tile").nth(2).focus()
+    page.keyboard.press("Tab")
+    assert numbers(page) == engine(recording, 1, len(TEXT) - 1, 3)
+    assert page.get_attribute("#said", "aria-live") == "polite"
+    assert "unit 3" in page.text_content("#said")
+    names = page.get_by_role("button", name="unit 3:")
+    assert names.count() == 1
+    page.keyboard.press("Enter")
+    assert level(page) == "unit"
+
+
+def test_inputs_are_shown_as_they_are(opened):
+    page = opened()
+    page.click('#levels [data-level="unrolled"]')
+    shown = page.eval_on_selector_all(".strip bdi", "all => all.map(e => e.textContent)")
+    assert shown == [viz.page.tables.symbol(c) for c in TEXT]
+    middle = [page.text_content(f"#r-x-{t} text") for t in range(2, 9)]
+    assert middle == shown[2:9]
+    assert page.locator("b", has_text="never").count() == 0
+
+
+def test_gradients_are_laid_over(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="unrolled"]')
+    bar = page.locator("[id='r-gradient:layer1-5']")
+    assert not bar.is_visible()
+    page.check("#gradient")
+    assert bar.is_visible()
+    norm = np.linalg.norm(recording.layers[1].dstates["h"][5, 0].astype(float))
+    assert bar.locator("title").text_content() == f"|dL/dh| at t = 5: {words.exact(norm)}"
+    assert numbers(page)["∂L/∂c"] == words.exact(recording.layers[1].dstates["c"][5, 0, 0])
+
+
+def test_dark_by_the_system_and_by_the_switch(opened):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (opened(color_scheme=scheme) for scheme in ("light", "dark"))
+    assert light.evaluate(colour) == "rgb(255, 255, 255)"
+    assert dark.evaluate(colour) == "rgb(15, 23, 42)"
+    light.select_option("#theme", "dark")
+    assert light.evaluate(colour) == "rgb(15, 23, 42)"
+    dark.select_option("#theme", "light")
+    assert dark.evaluate(colour) == "rgb(255, 255, 255)"
+
+
+def test_a_telephone_scrolls_downwards_only(opened):
+    page = opened(viewport={"width": 390, "height": 800})
+    for name in ("network", "unrolled", "units", "unit", "neuron"):
+        page.click(f'#levels [data-level="{name}"]')
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+
+
+def test_without_scripts_every_level_stands_below_the_other(opened, seen):
+    _, recording = seen
+    page = opened(java_script_enabled=False)
+    for s in page.locator("section").all():
+        assert s.is_visible()
+    assert page.locator("noscript").is_visible()
+    assert not page.locator("#time").is_visible()
+    cell = page.locator("section[data-level=units] .numbers tbody tr").first.locator("td").nth(4)
+    assert cell.text_content() == words.exact(recording.layers[1].states["h"][5, 0, 0])

@@ -1,0 +1,79 @@
+"""A run as one self-contained page: network, time, layer, unit and gate neuron, linked by clicks and moved by a slider."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from . import facts, words
+from .page import tables
+from .page.assemble import page
+from .page.run import LayerRun
+
+BUDGET = 1_200_000  # bytes of gates, states and gradients; beyond that a page has fewer units, and says which
+
+
+@dataclass(frozen=True)
+class Page:
+    """An HTML file that needs no network: `html`, `save`; a notebook shows it in a frame."""
+
+    html: str
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; the name must end in .html. Returns the path."""
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"the file's name must end in .html, got {path.name!r}")
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self.html)}" width="100%" height="760" style="border:0"></iframe>'
+
+    def __repr__(self):
+        return f"<Page: {len(self.html):,} characters>"
+
+
+def explore(
+    model: Any, recording: Any, inputs: Sequence[Any] | None = None, units: Sequence[int] = (), t: int | None = None, n: int = 0
+) -> Page:
+    """The page of sequence `n` of a recording of the model; with gradients where it was recorded with targets.
+
+    `inputs`: what stands for the input of each step, characters for instance. `t`: the step that is shown first and in a
+    browser without scripts, by default the last. `units`: units that must be in the page however many there are: beyond
+    1.2 MB of values the first ones and these are kept, and the page says so.
+
+    Raises TypeError for what is no model or has no recurrent layer, ValueError for a recording of another model or the
+    wrong number of inputs, IndexError for a step, sequence or unit that is not there.
+    """
+    layers = getattr(model, "layers", None)
+    if layers is None or not hasattr(model, "graph"):
+        raise TypeError(f"explore draws a model of layers, got {type(model).__name__}")
+    if len(recording.layers) != len(layers):
+        raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(layers)}")
+    cells = [layer for layer in layers if getattr(layer, "cell", None) is not None]
+    found = [layer for layer in cells if not getattr(layer, "bidirectional", False)]
+    if not found:
+        raise TypeError(f"explore opens recurrent layers of one direction, got {model!r}")
+    largest = max(layer.hidden_size for layer in found)
+    for j in units:
+        if not 0 <= j < largest:
+            raise IndexError(f"units must be in 0..{largest - 1}, got {j}")
+    runs = [LayerRun(recording, layer, n, units, BUDGET / len(found)) for layer in found]
+    T = runs[0].T
+    t = T - 1 if t is None else t
+    if not 0 <= t < T:
+        raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
+    if inputs is not None and len(inputs) != T:
+        raise ValueError(f"inputs must have one label for each of {T} steps, got {len(inputs)}")
+    labels = None if inputs is None else [tables.symbol(str(s)) for s in inputs]
+    cut = [r for r in runs if len(r.units) < r.H]
+    kept = "are in this page: the first, and those asked for"
+    notes = [f"Layer {r.k}: {len(r.units):,} of {words.count(r.H, 'unit')} {kept}." for r in cut]
+    notes += [f"Not opened, bidirectional: {facts.short(layer)}" for layer in cells if layer not in found]
+    if recording.y.ndim == 3 and recording.y.shape[1] > 1:
+        notes.append(f"Sequence {n} of {recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
+    return Page(page(model, runs, recording, labels, t, notes))

@@ -1,0 +1,112 @@
+"""The file: template, style, script, figures and numbers as one text, with a policy under which no request can leave it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from .. import facts, svg, words
+from ..views import network, unit, unrolled
+from . import tables
+from .figures import figure
+from .run import Blob, LayerRun, norm_scale
+
+WIDTH = 7  # columns of the unrolled network; they follow the slider
+
+
+def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | None, t: int, notes: list[str]) -> str:
+    """The HTML text. `labels`: what stands for the input of each step; `t`: the step that is shown first."""
+    room, T = files(__package__), runs[0].T
+    first = min(max(t - WIDTH // 2, 0), max(T - WIDTH, 0))
+    width, blob = min(T, WIDTH), Blob()
+    columns = unrolled.unrolled(model, list(range(first, first + width)), recording=recording)
+    parts = [_section("network", None, "Network: layers from bottom to top", network.network(model), "n")]
+    hint = "<p class='note' id='window'></p>"
+    parts.append(_section("unrolled", None, "Unrolled in time: the same weights at every step", columns, "r", hint))
+    for n, run in enumerate(runs):
+        u, name = 0, f"layer {run.k}, {facts.short(run.layer)}"
+        head = f"Layer {run.k} opened: {words.count(run.H, f'{facts.kind(run.layer)} unit')} side by side"
+        says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} of "
+        says += "the step before) and puts out one number. What else it remembers is its own.</p>"
+        body = f"{says}{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
+        body += f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{tables.table(run, t)}</div></details>'
+        parts.append(_section("units", n, head, None, "", body))
+        drawing = unit.unit(run.layer, int(run.units[u]), recording=recording, t=t, n=run.n)
+        more = _elided(run) if run.elided else ""
+        parts.append(_section("unit", n, f"One unit of {name}", drawing, f"u{n}", more))
+        dots = "".join(tables.neuron(run, a, u, t) for a in run.wiring.neurons)
+        parts.append(_section("neuron", n, f"A gate neuron of {name}: a dot product", None, "", more + dots))
+    known = {
+        "T": T, "t": t, "bins": tables.BINS, "labels": labels, "colours": tables.colours(),
+        "layers": [_layer(run, blob) for run in runs],
+        "unrolled": {"first": first, "width": width, "rows": _rows(model), "scale": norm_scale(runs)},
+    }  # fmt: skip
+    figures, rules = zip(*parts, strict=True)
+    style = room.joinpath("page.css").read_text(encoding="utf-8") + tables.style() + "".join(rules)
+    script = room.joinpath("page.js").read_text(encoding="utf-8")
+    what = " → ".join(facts.short(layer) for layer in model.layers)
+    options = "".join(f'<option value="{n}">{run.k}: {escape(facts.short(run.layer))}</option>' for n, run in enumerate(runs))
+    return Template(room.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(what),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+        no_gradient="" if any(q.kind == "gradient" for run in runs for q in run.quantities) else " hidden",
+        t=t,
+        last=T - 1,
+        strip=tables.strip(labels, T, t),
+        layers=options,
+        sections="".join(figures),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+        facts=json.dumps(known).replace("<", "\\u003c"),
+        blob=blob.text(),
+    )
+
+
+def _section(level, n, heading, drawing, prefix, body=""):
+    """A level of the page, and the style of its figure."""
+    text, rules = figure(drawing, prefix) if drawing else ("", "")
+    wide = ' class="wide"' if drawing and drawing.size[0] > 600 else ""
+    layer = "" if n is None else f' data-layer="{n}"'
+    picture = f"<figure{wide}>{text}</figure>" if drawing else ""
+    return f'<section data-level="{level}"{layer}><h2>{escape(heading)}</h2>{body}{picture}</section>', rules
+
+
+def _elided(run):
+    x, h = (run.slots[g].shape[1] for g in "xh")
+    return f'<p class="note">Drawn are the {x} of {run.D:,} inputs and {h} of {run.H:,} units whose weights are strongest.</p>'
+
+
+def _rows(model):
+    return [{"id": n.id, "kind": n.kind, "label": n.label, "name": f"{n.id}: {n.label}"} for n in model.graph().nodes]
+
+
+def _layer(run, blob):
+    """A layer's numbers and names for the script."""
+    drawn = {g: [f"in:{g}{k}" for k in run.slots[g][0]] for g in "xh"}
+    rows = sum(map(len, drawn.values())) + 2 * run.elided
+    pitch = 1 if rows <= 24 else max(16 / 26, 24 / rows)
+    norms = run.norms
+    return {
+        "k": run.k, "kind": facts.kind(run.layer), "D": run.D, "H": run.H, "size": {"x": run.D, "h": run.H},
+        "states": run.layer.cell.states, "units": blob.put(run.units), "x": blob.put(run.x), "h": blob.put(run.h),
+        "norms": None if norms is None else blob.put(norms), "scale": run.scale, "limits": run.limits, "limit": run.limit,
+        "quantities": [{"key": q.key, "label": q.label, "kind": q.kind, "a": blob.put(q.a)} for q in run.quantities],
+        "drawn": drawn, "slots": {g: blob.put(a) for g, a in run.slots.items()},
+        "rest": {g: blob.put(a) for g, a in run.rest.items()}, "thick": 3.25 * pitch, "shown": run.shown,
+        "neurons": [
+            {"name": a.name, "slug": svg.slug(a.id), "value": a.value, "bias": blob.put(run.biases[a.id]),
+             "weights": {g: blob.put(w) for g, w in run.weights[a.id].items()}}
+            for a in run.wiring.neurons
+        ],
+    }  # fmt: skip
+
+
+def _hash(text):
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

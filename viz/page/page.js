@@ -1,0 +1,276 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const facts = JSON.parse($("facts").textContent);
+const bytes = Uint8Array.from(atob($("blob").textContent), (c) => c.charCodeAt(0));
+const TYPES = { f4: Float32Array, f8: Float64Array, u2: Uint16Array, i4: Int32Array };
+const array = ([offset, length, type]) => new TYPES[type](bytes.buffer, offset, length);
+for (const layer of facts.layers) {
+  for (const name of ["x", "h", "units", "norms"]) layer[name] = layer[name] && array(layer[name]);
+  for (const q of layer.quantities) q.a = array(q.a);
+  for (const g of ["x", "h"]) { layer.slots[g] = array(layer.slots[g]); layer.rest[g] = array(layer.rest[g]); }
+  for (const a of layer.neurons) { a.bias = array(a.bias); for (const g in a.weights) a.weights[g] = array(a.weights[g]); }
+}
+const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron"].filter((l) => document.querySelector(`[data-level="${l}"]`));
+const here = { level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
+const L = () => facts.layers[here.layer];
+
+// Numbers as viz.words writes them.
+function exact(v) {
+  if (Number.isNaN(v)) return "nan";
+  if (!Number.isFinite(v)) return v < 0 ? "-inf" : "inf";
+  if (v === 0) return Object.is(v, -0) ? "-0" : "0";
+  return general(v, 7);
+}
+function general(v, digits) {
+  const [mantissa, exponent] = v.toExponential(digits - 1).split("e");
+  const e = Number(exponent);
+  if (e >= -4 && e < digits) return trim(v.toFixed(Math.max(0, digits - 1 - e)));
+  return `${trim(mantissa)}e${e < 0 ? "-" : "+"}${String(Math.abs(e)).padStart(2, "0")}`;
+}
+const trim = (s) => (s.includes(".") ? s.replace(/0+$/, "").replace(/\.$/, "") : s);
+function signed(v) {
+  if (!Number.isFinite(v)) return (v > 0 ? "+" : "") + exact(v).replace("-", "−");
+  const m = Math.abs(v), plus = v < 0 ? "−" : "+";
+  if (m < 0.0005) return "0";
+  if (m < 100) return plus + m.toFixed(m < 0.1 ? 3 : 2);
+  const [mantissa, e] = m.toExponential(0).split("e+");
+  return `${plus}${mantissa}e+${e.padStart(2, "0")}`;
+}
+const plain = (v) => (Number.isFinite(v) && v !== 0 ? general(v, 3) : exact(v)).replace("-", "−");
+const power = (v) => (v === 1 ? "1" : `1e${Math.round(Math.log10(v))}`.replace("-", "−"));
+const sub = (name, index) => name + String(index).replace(/[0-9t+-]/g, (c) => "₀₁₂₃₄₅₆₇₈₉ₜ₊₋"["0123456789t+-".indexOf(c)]);
+const bin = (v, limit) => {
+  const u = Number.isNaN(v) ? 0.5 : Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1);
+  return Math.floor(u * (facts.bins - 1) + 0.5);
+};
+const sizeBin = (v, [low, high]) =>
+  v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
+
+const value = (layer, q, t, u) => (t < 0 ? 0 : q.a[t * layer.units.length + u]);
+const byKey = (layer, key) => layer.quantities.find((q) => q.key === key);
+const gradientOf = (layer, key) => byKey(layer, `∂L/∂${key}`);
+const input = (layer, g, k, t) => (g === "x" ? layer.x[t * layer.D + k] : t < 1 ? 0 : layer.h[(t - 1) * layer.H + k]);
+const slot = (layer, g, u, s) => layer.slots[g][u * (layer.slots[g].length / layer.units.length) + s];
+
+// Parts of a figure, found by the names that the views give them.
+const shape = (group) => group && group.querySelector("path, polygon, ellipse");
+function write(group, text, line = 0) { const e = group && group.querySelectorAll("text")[line]; if (e) e.textContent = text; }
+function tip(group, text) { const e = group && group.querySelector("title"); if (e) e.textContent = text; }
+function paint(group, fill, ink) {
+  if (!group) return;
+  for (const e of group.querySelectorAll("path, polygon, ellipse")) if (e.getAttribute("fill") !== "none") e.style.fill = fill;
+  for (const e of group.querySelectorAll("text")) e.style.fill = ink;
+}
+const paintSigned = (group, v, limit) => { const k = bin(v, limit); paint(group, facts.colours.signed[k], facts.colours.ink[k]); };
+const paintSize = (group, v, scale) => { const k = sizeBin(v, scale); paint(group, facts.colours.size[k], k < facts.bins / 2 ? "#fff" : "#000"); };
+
+function updateUnrolled() {
+  const { first: base, width, rows } = facts.unrolled;
+  const start = Math.min(Math.max(here.t - (width >> 1), 0), facts.T - width);
+  const scale = facts.unrolled.scale;
+  for (let c = 0; c < width; c++) {
+    const t = start + c, at = (name) => $(`r-${name}-${base + c}`);
+    write($(`r-step:${base + c}`), `t = ${t}`);
+    for (const row of rows) {
+      const group = at(row.id);
+      if (!group) continue;
+      group.classList.toggle("now-column", t === here.t);
+      group.dataset.t = t;
+      if (row.kind === "input" || row.kind === "output") {
+        write(group, row.kind === "input" && facts.labels ? facts.labels[t] : sub(row.label, t));
+        tip(group, row.kind === "input" && facts.labels ? `input at t = ${t}: ${facts.labels[t]}` : `${row.kind} at t = ${t}`);
+      } else tip(group, `${row.name}, t = ${t}`);
+      const layer = facts.layers.find((l) => `layer${l.k}` === row.id), bar = at(`gradient:${row.id}`);
+      if (bar && layer && layer.norms) {
+        bar.classList.toggle("quiet", !here.gradient);
+        paintSize(bar, layer.norms[t], scale);
+        tip(bar, `|dL/dh| at t = ${t}: ${exact(layer.norms[t])}`);
+      }
+    }
+  }
+  for (const layer of facts.layers) for (const s of layer.states) {
+    write($(`r-initial:layer${layer.k}:${s}`), start ? sub(s, start - 1) : `${s} = 0`);
+    write($(`r-final:layer${layer.k}:${s}`), sub(s, start + width - 1));
+  }
+  write($("r-key:gradient:low"), power(scale[0])); write($("r-key:gradient:high"), power(scale[1]));
+  $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
+}
+
+function updateUnits() {
+  const layer = L(), gates = layer.quantities.filter((q) => q.kind === "gate"), states = layer.quantities.filter((q) => q.kind === "state");
+  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .tile`).forEach((tile, u) => {
+    tile.setAttribute("aria-pressed", u === here.u);
+    tile.setAttribute("aria-label", `unit ${layer.units[u]}: ` + [...gates, ...states].map((q) => `${q.key} = ${exact(value(layer, q, here.t, u))}`).join(", "));
+    tile.querySelectorAll(".chips i").forEach((chip, p) => { chip.style.opacity = 0.4 + 0.6 * Math.min(1, Math.abs(value(layer, gates[p], here.t, u))); });
+    for (const e of tile.querySelectorAll("[data-q]")) {
+      const q = byKey(layer, e.dataset.q), v = value(layer, q, here.t, u), g = here.gradient && gradientOf(layer, q.key);
+      e.textContent = `${q.key} ${signed(v)}`;
+      e.className = g ? `m${sizeBin(Math.abs(value(layer, g, here.t, u)), layer.scale)}` : `s${bin(v, layer.limits.h)}`;
+    }
+  });
+  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .numbers tbody tr`).forEach((row, u) => {
+    layer.quantities.forEach((q, p) => { row.cells[p + 1].textContent = exact(value(layer, q, here.t, u)); });
+  });
+}
+
+function updateUnit() {
+  const layer = L(), { u, t } = here, p = `u${here.layer}`, j = layer.units[u], at = (name) => $(`${p}-${name}`);
+  write(at("cluster_unit"), `${layer.kind} unit ${j}   ` + (layer.H > 1 ? `(one of ${layer.H}: 0 to ${layer.H - 1})` : "(the only one)"));
+  for (const g of ["x", "h"]) layer.drawn[g].forEach((name, s) => {
+    const k = slot(layer, g, u, s), v = input(layer, g, k, t), label = sub(g === "x" ? "x" : layer.states[0], k), node = at(name);
+    const own = g === "h" && k === j;
+    write(node, label); tip(node, `${label}${g === "h" ? " at t - 1" : ""}${own ? ", this unit itself" : ""} = ${exact(v)}`);
+    paintSigned(node, v, layer.limits[g]);
+    shape(node).style.stroke = own ? "var(--accent)" : ""; shape(node).style.strokeWidth = own ? 2.2 : 0.8;
+    write(at(`value:${name}`), signed(v));
+    for (const a of layer.neurons) if (a.weights[g]) {
+      const w = a.weights[g][u * layer.drawn[g].length + s], edge = at(`${name}--${a.slug}`), line = edge && edge.querySelector("path");
+      if (!line) continue;
+      tip(edge, `weight of ${label} into ${a.name} = ${exact(w)}`);
+      line.style.stroke = facts.colours.line[bin(w, layer.limit)];
+      line.style.strokeWidth = 0.25 + layer.thick * (Number.isFinite(w) ? Math.min(Math.abs(w) / layer.limit, 1) : 1);
+    }
+  });
+  for (const g of ["x", "h"]) write(at(`in:${g}more`), `${layer.size[g] - layer.drawn[g].length} more, ‖w‖ = ${plain(layer.rest[g][u])}`);
+  for (const [name, key] of layer.shown) {
+    const q = byKey(layer, key), v = value(layer, q, t, u);
+    write(at(name), plain(v), 1); tip(at(name), `${q.label}, value ${exact(v)}`);
+  }
+  layer.states.forEach((s, k) => {
+    const q = byKey(layer, s), v = value(layer, q, t, u), node = at(`state:${s}`), g = here.gradient && gradientOf(layer, s);
+    if (g) paintSize(node, Math.abs(value(layer, g, t, u)), layer.scale); else paintSigned(node, v, layer.limits.h);
+    tip(node, `${k ? "private memory" : "output"} ${s} = ${exact(v)}` + (g ? `, ∂L/∂${s} = ${exact(value(layer, g, t, u))}` : ""));
+    write(at(`value:state:${s}`), signed(v));
+    write(at(`value:before:${s}`), `its own ${sub(s, "t-1")} = ${signed(value(layer, q, t - 1, u))}, 1 step later`);
+  });
+  for (const [key, limit] of [["x", layer.limits.x], ["h", layer.limits.h], ["w", layer.limit]]) {
+    const round = exact(limit);
+    write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
+  }
+  write(at("key:x:title"), `fill of x at t = ${t}`);
+  write(at("key:h:title"), `fill of ${layer.states.join(", ")} at t = ${t ? t - 1 : "−1"} (left${t ? "" : ": zero"}) and ${t} (right)`);
+}
+
+function updateNeuron() {
+  const layer = L(), { u, t } = here;
+  document.querySelectorAll(`[data-level="neuron"][data-layer="${here.layer}"] .dot`).forEach((table, n) => {
+    table.classList.toggle("shown", n === here.neuron);
+    const a = layer.neurons[n];
+    let total = a.bias[u];
+    for (const row of table.tBodies[0].rows) {
+      const { g, s } = row.dataset, k = slot(layer, g, u, Number(s)), w = a.weights[g][u * layer.drawn[g].length + Number(s)], v = input(layer, g, k, t);
+      total += w * v;
+      [sub(g === "x" ? "x" : layer.states[0], k), exact(w), exact(v), exact(w * v)].forEach((text, c) => { row.cells[c].textContent = text; });
+    }
+    table.querySelector(".unit").textContent = layer.units[u];
+    table.querySelector(".bias").textContent = exact(a.bias[u]);
+    table.querySelector(".sum").textContent = exact(total);
+    const out = table.querySelector(".out");
+    if (out) out.textContent = exact(value(layer, byKey(layer, a.value), t, u));
+  });
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+function updateInfo(say) {
+  const layer = L(), info = $("info");
+  $("who").textContent = `${layer.kind} unit ${layer.units[here.u]}, layer ${layer.k}, t = ${here.t}`;
+  info.replaceChildren();
+  for (const q of layer.quantities) {
+    if (q.kind === "gradient" && !here.gradient) continue;
+    const dt = document.createElement("dt"), dd = document.createElement("dd"), small = document.createElement("span");
+    small.textContent = ` ${q.label}`; dt.append(q.key, small); dd.dataset.q = q.key; dd.textContent = exact(value(layer, q, here.t, here.u));
+    const svg = document.createElementNS(SVG, "svg"), line = document.createElementNS(SVG, "polyline"), now = document.createElementNS(SVG, "line");
+    const all = Array.from({ length: facts.T }, (_, t) => value(layer, q, t, here.u)), fine = all.filter(Number.isFinite);
+    const low = Math.min(...fine), high = Math.max(...fine), span = high - low || 1, n = Math.max(facts.T - 1, 1);
+    svg.setAttribute("viewBox", "0 0 100 24"); svg.setAttribute("preserveAspectRatio", "none"); svg.setAttribute("aria-hidden", "true");
+    line.setAttribute("points", all.map((v, t) => `${((100 * t) / n).toFixed(2)},${(22 - (20 * (v - low)) / span || 12).toFixed(2)}`).join(" "));
+    for (const end of ["x1", "x2"]) now.setAttribute(end, (100 * here.t) / n);
+    now.setAttribute("y1", 0); now.setAttribute("y2", 24);
+    svg.append(line, now); info.append(dt, dd, svg);
+  }
+  if (say) $("said").textContent = `${$("who").textContent}: ` + layer.quantities.filter((q) => q.kind !== "gradient").map((q) => `${q.key} ${signed(value(layer, q, here.t, here.u))}`).join(", ");
+}
+
+function updateStrip() {
+  const layer = L(), q = byKey(layer, here.gradient && gradientOf(layer, layer.states[0]) ? `∂L/∂${layer.states[0]}` : layer.states[0]);
+  document.querySelectorAll(".strip button").forEach((b, t) => {
+    const v = value(layer, q, t, here.u);
+    b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v), layer.scale)}` : `s${bin(v, layer.limits.h)}`;
+    if (t === here.t) b.setAttribute("aria-current", "step"); else b.removeAttribute("aria-current");
+  });
+}
+
+function show(change = {}, say = true) {
+  Object.assign(here, change);
+  here.t = Math.min(Math.max(here.t, 0), facts.T - 1);
+  here.u = Math.min(here.u, L().units.length - 1);
+  here.neuron = Math.min(here.neuron, L().neurons.length - 1);
+  for (const s of document.querySelectorAll("section")) {
+    s.classList.toggle("shown", s.dataset.level === here.level && (s.dataset.layer ?? String(here.layer)) === String(here.layer));
+  }
+  for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
+  $("time").value = here.t;
+  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · input ${facts.labels[here.t]}` : "");
+  $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
+  if ($("neuron").dataset.layer !== String(here.layer)) {
+    $("neuron").replaceChildren(...L().neurons.map((a, n) => new Option(a.name, n)));
+    $("neuron").dataset.layer = here.layer;
+  }
+  $("neuron").value = here.neuron;
+  for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
+  updateUnrolled(); updateUnits(); updateUnit(); updateNeuron(); updateStrip(); updateInfo(say);
+}
+function go(level, change = {}) { show({ ...change, level }); }
+function opens(group, label, action) {
+  if (!group) return;
+  group.classList.add("go"); group.setAttribute("tabindex", "0"); group.setAttribute("role", "button"); group.setAttribute("aria-label", label);
+  group.addEventListener("click", action);
+  group.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); action(); } });
+}
+
+document.documentElement.classList.add("js");
+for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // things in it can be opened
+const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron" };
+for (const level of LEVELS) {
+  const b = document.createElement("button");
+  b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));
+  $("levels").append(b);
+}
+const after = (level) => LEVELS[LEVELS.indexOf(level) + 1];
+facts.layers.forEach((layer, n) => {
+  opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
+  for (let c = 0; c < facts.unrolled.width; c++) {
+    const group = $(`r-layer${layer.k}-${facts.unrolled.first + c}`);
+    opens(group, `open layer ${layer.k} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
+  }
+  layer.neurons.forEach((a, k) => opens($(`u${n}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
+  document.querySelectorAll(`[data-level="units"][data-layer="${n}"] .tile`).forEach((tile, u) => {
+    tile.addEventListener("click", () => go("unit", { u }));
+    for (const event of ["mouseenter", "focus"]) tile.addEventListener(event, () => { here.u = u; mark(); });
+  });
+  const cell = document.querySelector(`[data-level="cell"][data-layer="${n}"] figure`);
+  if (cell) cell.addEventListener("click", () => go("units"));
+});
+function mark() {
+  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .tile`).forEach((tile, u) => tile.setAttribute("aria-pressed", u === here.u));
+  $("unit").value = L().units[here.u];
+  updateStrip(); updateInfo(true);
+}
+$("time").addEventListener("input", (e) => show({ t: Number(e.target.value) }));
+$("layer").addEventListener("change", (e) => show({ layer: Number(e.target.value), neuron: 0 }));
+$("neuron").addEventListener("change", (e) => show({ neuron: Number(e.target.value) }));
+$("unit").addEventListener("change", (e) => {
+  const u = L().units.indexOf(Number(e.target.value));
+  if (u < 0) { e.target.setCustomValidity(`unit ${e.target.value} is not in this page`); e.target.reportValidity(); return; }
+  e.target.setCustomValidity(""); show({ u });
+});
+$("gradient").addEventListener("change", (e) => show({ gradient: e.target.checked }));
+$("theme").addEventListener("change", (e) => { document.documentElement.dataset.theme = e.target.value; });
+for (const b of document.querySelectorAll(".strip button")) b.addEventListener("click", () => show({ t: Number(b.dataset.t) }));
+document.addEventListener("keydown", (e) => {
+  if (e.key === "Escape") { go(LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
+  if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
+  const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
+  if (t !== undefined) { e.preventDefault(); show({ t }); }
+});
+show({}, false);

@@ -1,0 +1,130 @@
+"""What a page knows of a run: of each recurrent layer the numbers of one sequence, and the weights its pictures draw."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import facts, palette, values, wiring
+from ..views.unit import KEPT, SHOWN
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number a unit has at each step: `kind` is gate, state or gradient; `a` (T, U) for the units that are kept."""
+
+    key: str
+    label: str
+    kind: str
+    a: np.ndarray
+
+
+class LayerRun:
+    """A recurrent layer's part of a recording, sequence n. Of its H units, U have every quantity in the page: `units` (U,).
+
+    x (T, D), h (T, H). `slots[g]` (U, S): which inputs of group g the picture of a unit draws; `weights[neuron][g]` (U, S);
+    `biases[neuron]` (U,); `rest[g]` (U,) the norm of the weights that are not drawn. `budget`: bytes for the quantities.
+    """
+
+    def __init__(self, recording: Any, layer: Any, n: int, chosen: Sequence[int], budget: float):
+        self.n, self.layer, self.k = n, layer, values.index_in(recording, layer)
+        values.of_unit(recording, layer, 0, None, n)  # says what does not fit
+        mine, batched = recording.layers[self.k], recording.layers[self.k].y.ndim == 3
+        self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
+        self.x = values.sequence(recording.layers[self.k - 1].y if self.k else recording.x, n, batched)
+        self.h = values.sequence(mine.states[self.first], n, batched)
+        self.T = len(self.h)
+        found = [(g, palette.gate(g, p)[0], "gate", mine.gates[g]) for p, g in enumerate(layer.cell.gates)]
+        found = [f for f in found if f[0] not in layer.cell.states]
+        found += [(s, "memory" if p else "output", "state", mine.states[s]) for p, s in enumerate(layer.cell.states)]
+        found += [(f"∂L/∂{s}", f"gradient of {s}", "gradient", a) for s, a in mine.dstates.items()]
+        found = [(*f, values.sequence(a, n, batched)) for *f, a in found]
+        room = max(8, int(budget // max(1, self.T * self.h.itemsize * len(found))))
+        kept = set(range(min(self.H, room))) | {int(j) for j in chosen if j < self.H}
+        self.units = np.array(sorted(kept))
+        self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
+        self.limits = {"x": _limit(self.x), "h": _limit(*(a for *_, kind, a in found if kind == "state"))}
+        self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
+        self.wiring = wiring.of(layer.cell)
+        self._weigh()
+
+    def _weigh(self):
+        """The strongest inputs of each unit; how many of each group is the same for all, so that one picture serves them."""
+        rows = {a.id: [facts.weights(self.layer, a, int(j)) for j in self.units] for a in self.wiring.neurons}
+        of = {a: {g: np.array([r[g] for r in per]) for g in per[0]} for a, per in rows.items()}
+        sizes = {"x": self.D, "h": self.H}
+        strength = {g: np.zeros((len(self.units), s)) for g, s in sizes.items()}
+        for groups in of.values():
+            for g, w in groups.items():
+                strength[g] = np.fmax(strength[g], np.nan_to_num(np.abs(w), nan=np.inf, posinf=np.inf))
+        self.limit = _limit(*strength.values())
+        self.slots = {g: np.tile(np.arange(s), (len(self.units), 1)) for g, s in sizes.items()}
+        self.elided = sum(sizes.values()) > SHOWN
+        if self.elided:
+            ranked = np.argsort(-np.hstack([s[0] for s in strength.values()]), kind="stable")[:KEPT]
+            share = {"x": int((ranked < self.D).sum()), "h": int((ranked >= self.D).sum())}
+            for g, s in strength.items():
+                self.slots[g] = np.sort(np.argsort(-s, axis=1, kind="stable")[:, : share[g]], axis=1)
+        self.weights = {a: {g: np.take_along_axis(w, self.slots[g], 1) for g, w in ws.items()} for a, ws in of.items()}
+        self.rest = {}
+        for g in sizes:
+            total, drawn = (sum(np.square(w[g], dtype=float).sum(1) for w in d.values() if g in w) for d in (of, self.weights))
+            self.rest[g] = np.sqrt(np.maximum(total - drawn, 0)) * np.ones(len(self.units))
+        self.biases = {a.id: self._bias(a) for a in self.wiring.neurons}
+
+    def _bias(self, neuron):
+        cell, params, total = self.layer.cell, self.layer.params, np.zeros(self.H)
+        if neuron.x:
+            total = total + params.b_ih.reshape(-1, self.H)[cell.x_gates.index(neuron.gate)]
+        if neuron.h:
+            total = total + params.b_hh.reshape(-1, self.H)[cell.h_gates.index(neuron.gate)]
+        return total[self.units]
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """Nodes of the picture of a unit that bear a gate's value, with its name."""
+        states = self.layer.cell.states
+        neurons = [(a.id, a.value) for a in self.wiring.neurons if a.value and a.value not in states]
+        return neurons + [(o.id, o.gate) for o in self.wiring.operations if o.gate]
+
+    @property
+    def norms(self) -> np.ndarray | None:
+        """|dL/dh| (T,) over the kept units; None without gradients."""
+        found = next((q for q in self.quantities if q.key == f"∂L/∂{self.first}"), None)
+        return None if found is None else np.linalg.norm(found.a.astype(np.float64), axis=1)
+
+
+def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
+    """Ends of the log axis of |dL/dh| of all layers."""
+    return palette.decades(float(v) for r in runs if r.norms is not None for v in r.norms)
+
+
+class Blob:
+    """Arrays as one base64 text; `put` returns where an array lies: [offset, length, type]."""
+
+    def __init__(self):
+        self.parts: list[bytes] = []
+        self.at = 0
+        self.known: dict = {}
+
+    def put(self, a: np.ndarray) -> list:
+        a = np.asarray(a)
+        kind = f"f{a.dtype.itemsize}" if a.dtype.kind == "f" else "i4" if a.max(initial=0) > 65535 else "u2"
+        raw = np.ascontiguousarray(a, "<" + kind).tobytes()
+        if (kind, raw) not in self.known:
+            pad = -self.at % 8
+            self.parts.append(b"\0" * pad + raw)
+            self.known[kind, raw] = [self.at + pad, a.size, kind]
+            self.at += pad + len(raw)
+        return self.known[kind, raw]
+
+    def text(self) -> str:
+        return base64.b64encode(b"".join(self.parts)).decode()
+
+
+def _limit(*arrays):
+    return palette.nice(max(float(np.max(np.abs(a[np.isfinite(a)]), initial=0)) for a in arrays))
