@@ -336,6 +336,107 @@ def test_a_single_unit_shows_its_numbers():
         assert nodes[f"layer0@{t}"].attributes["tooltip"].endswith(f"h = {v:.7g}")
 
 
+def both_ways(**merge):
+    layers = recurrent.Embedding(7, 3), recurrent.LSTM(3, 4, bidirectional=True, **merge), recurrent.GRU(4 if merge else 8, 5)
+    return recurrent.Sequential(*layers, recurrent.Linear(5, 2), rng=0)
+
+
+def test_a_bidirectional_layer_has_wires_in_both_directions():
+    nodes, edges, _ = read(viz.unrolled(both_ways(), 4).source)
+    pairs = [(e.tail, e.head) for e in edges]
+    for t in range(4):
+        assert {(f"layer0@{t}", f"layer1@{t}"), (f"layer0@{t}", f"layer1_reverse@{t}")} < set(pairs)
+        assert {(f"layer1@{t}", f"layer1_merge@{t}"), (f"layer1_reverse@{t}", f"layer1_merge@{t}")} < set(pairs)
+        assert (f"layer1_merge@{t}", f"layer2@{t}") in pairs
+        assert nodes[f"layer1_merge@{t}"].attributes["label"] == "concat"
+    for t in range(3):
+        assert (
+            pairs.count((f"layer1@{t}", f"layer1@{t + 1}"))
+            == pairs.count((f"layer1_reverse@{t + 1}", f"layer1_reverse@{t}"))
+            == 2
+        )
+    assert not [p for p in pairs if p[0].startswith("layer1@") and p[1].startswith("layer1_reverse@")]
+    starts = {n: nodes[n].attributes["label"] for n in nodes if n.startswith(("initial:layer1", "final:layer1"))}
+    assert starts["initial:layer1_reverse:h"] == starts["initial:layer1:h"] == "h = 0"
+    assert (starts["final:layer1:h"], starts["final:layer1_reverse:h"]) == (words.sub("h", 3), words.sub("h", 0))
+    place = {n: float(nodes[n].attributes["pos"].split(",")[0]) for n in starts}
+    assert place["initial:layer1:h"] == place["final:layer1_reverse:h"] < place["initial:layer1_reverse:h"]
+    assert nodes["layer1_merge@0"].attributes["tooltip"].endswith("(N, 8)")
+    assert read(viz.unrolled(both_ways(merge="sum"), 2).source)[0]["layer1_merge@1"].attributes["label"] == "sum"
+
+
+def test_both_directions_show_their_own_gradients():
+    model = both_ways()
+    recording = model.record(np.arange(12).reshape(6, 2) % 7, np.zeros((6, 2), int), recurrent.losses.softmax_cross_entropy)
+    nodes, _, _ = read(viz.unrolled(model, 6, recording=recording).source)
+    for row, state in (("layer1", "h"), ("layer1_reverse", "h_reverse")):
+        for t in range(6):
+            norm = np.linalg.norm(recording.layers[1].dstates[state][t].astype(float))
+            assert nodes[f"gradient:{row}@{t}"].attributes["tooltip"].endswith(f": {norm:.7g}")
+    part, _, _ = read(viz.unrolled(model, 4, recording=recording).source)
+    assert part["initial:layer1_reverse:h"].attributes["label"] == words.sub("h", 4)  # the run goes on beyond the picture
+    with pytest.raises(ValueError, match="need layers of one direction"):
+        viz.unrolled(model, 6, window=2)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "n", "blank"),
+    [([6, 3], 1, {3, 4, 5}), ([6, 3], 0, set()), ([0], 0, set(range(6))), (np.array([[1, 0, 1, 1, 0, 1]], bool).T, 0, {1, 4})],
+)
+def test_padding_is_drawn_as_blanks(lengths, n, blank):
+    drawing = viz.unrolled(both_ways(), 6, lengths=lengths, n=n)
+    nodes, edges, _ = read(drawing.source)
+    for t in range(6):
+        cells = [
+            nodes[f"{row}@{t}"].attributes for row in ("x", "layer0", "layer1", "layer1_reverse", "layer1_merge", "layer2", "y")
+        ]
+        assert {not a["label"] and "dashed" in a["style"] for a in cells} == {t in blank}
+        assert [e.head for e in edges].count(f"layer0@{t}") == (t not in blank)  # nothing goes in
+        assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (t in blank)  # h and c pass by
+    last = max(set(range(6)) - blank, default=None)
+    assert nodes["final:layer2:h"].attributes["label"] == ("h = 0" if last is None else words.sub("h", last))
+    assert ("blank" in drawing.source) == bool(blank)
+
+
+def test_the_blanks_of_a_recording_are_drawn():
+    model = both_ways()
+    recording = model.record([np.arange(2), np.arange(5)])
+    nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
+    assert [bool(nodes[f"y@{t}"].attributes["label"]) for t in range(5)] == [True, True, False, False, False]
+    for bad in (2, -1, "0", True):
+        with pytest.raises(IndexError, match=r"n must be in 0\.\.1"):
+            viz.unrolled(model, 5, recording=recording, n=bad)
+    with pytest.raises(ValueError, match=r"lengths must be \(N,\) ints or a mask"):
+        viz.unrolled(model, 5, lengths=[1.5, 2])
+
+
+@pytest.mark.parametrize(
+    ("pool", "sources"),
+    [(recurrent.Last(bidirectional=True), [0, 2]), (recurrent.MeanPool(), [0, 1, 2]), (recurrent.MaxPool(), [0, 1, 2])],
+    ids=repr,
+)
+def test_what_pools_stands_once_and_says_what_it_looks_at(pool, sources):
+    pool = type(pool)(**pool.options)
+    model = recurrent.Sequential(recurrent.LSTM(3, 4, bidirectional=True), pool, recurrent.Linear(8, 2), rng=0)
+    nodes, edges, _ = read(viz.unrolled(model, 5, lengths=[3]).source)
+    for row in ("layer1", "layer2", "y"):
+        assert [n for n in nodes if n.startswith(f"{row}@")] == [f"{row}@4"]
+    assert [e.tail for e in edges if e.head == "layer1@4"] == [f"layer0_merge@{t}" for t in sources]
+    assert "(T, N, 8)" in viz.network(model).source
+
+
+def test_a_network_has_the_reverse_loops_at_the_left():
+    nodes, _, _ = read(viz.network(both_ways()).source)
+    labels = [n.attributes["label"].removesuffix("\\r").removesuffix("\\l") for n in nodes.values()]
+    found = [label.strip("\n") for label in labels]
+    assert (
+        sum("(N, 4), 1 step earlier" in label for label in found)
+        == sum("(N, 4), 1 step later" in label for label in found)
+        == 2
+    )
+    assert "reverse" not in "".join(found)
+
+
 # Geometry
 
 
@@ -356,6 +457,9 @@ def drawings():
             yield name, lambda m=model, s=steps, w=window, r=r: viz.unrolled(m, s, window=w, recording=r)
     single = recurrent.Sequential(recurrent.LSTM(1, 1), rng=0)
     run = single.record(np.ones((6, 1), "float32"))
+    yield "network-both", lambda: viz.network(both_ways())
+    yield "unrolled-both", lambda: viz.unrolled(both_ways(), 12)
+    yield "unrolled-blanks", lambda: viz.unrolled(both_ways(merge="mul"), 5, lengths=[3])
     yield "unrolled-single", lambda: viz.unrolled(single, 6, recording=run)
 
 

@@ -36,9 +36,11 @@ def network(model: Any) -> Drawing:
         items.append(
             dot.node(node.id, at, size, label, shape=shape, style=style, fill=fill, color=border, penwidth=1.2, tip=tip)
         )
+        drawn = [item for d in (1, -1) for item in _loops(node.id, at, size, [e for e in loops if e.delay == d], d)]
         if not end:
-            items.append(dot.text((-size[0] / 2 - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
-        items += _loops(node.id, at, size, loops)
+            left = min([-size[0] / 2, *(item.box[0] for item in drawn)])
+            items.append(dot.text((left - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
+        items += drawn
     boxes = {i.name: i.box for i in items if i.kind == "node"}
     for e in graph.edges:
         if not e.delay:
@@ -52,21 +54,25 @@ def network(model: Any) -> Drawing:
     return Drawing.of(title, f"{total}; from input to output: {said}.", items)
 
 
-def _loops(name, at, size, loops):
-    """One loop a state at the right of the box, each further out."""
+def _loops(name, at, size, loops, side):
+    """One loop a state, each further out: at the right of the box, or at its left where a layer reads in reverse."""
     items = []
-    (x, y), right = at, size[0] / 2
+    x, y = at[0] + side * size[0] / 2, at[1]
     for k, e in enumerate(loops):
-        colour = palette.state(e.label, k)
-        out, half = x + right + 26 + 14 * k, 8 + 7 * k
-        points = [(x + right, y + half), (out, y + half), (out, y - half), (x + right, y - half)]
-        tip = f"{e.label} of step t goes to step t + {e.delay}"
+        colour = palette.state(_plain(e), k)
+        out, half = x + side * (26 + 14 * k), 8 + 7 * k
+        points = [(x, y + half), (out, y + half), (out, y - half), (x, y - half)]
+        tip = f"{_plain(e)} of step t goes to step t {'+' if side > 0 else '-'} 1"
         items.append(dot.wire(name, name, points, radius=6, color=colour, penwidth=1.6, tip=tip))
     if loops:
-        out = x + right + 26 + 14 * (len(loops) - 1) + 8
+        out = x + side * (26 + 14 * (len(loops) - 1) + 8)
         for k, e in enumerate(loops):
-            colour = palette.state(e.label, k)
             dy = 6.5 * (len(loops) - 1) - 13 * k
-            note = f"{e.label} {words.shape(e.shape)}, {e.delay} step later"
-            items.append(dot.text((out, y + dy), note, 9, colour, anchor="start"))
+            note = f"{_plain(e)} {words.shape(e.shape)}, 1 step {'later' if side > 0 else 'earlier'}"
+            colour = palette.state(_plain(e), k)
+            items.append(dot.text((out, y + dy), note, 9, colour, anchor="start" if side > 0 else "end"))
     return items
+
+
+def _plain(e):
+    return e.label.removesuffix("_reverse")
