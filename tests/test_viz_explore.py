@@ -89,6 +89,14 @@ def test_units_that_do_not_fit_are_named(monkeypatch):
     assert f"Layer 1: {len(units)} of 40 units are in this page: the first, and those asked for." in text
 
 
+def test_the_gradient_of_a_layer_is_that_of_all_its_units():
+    model, recording = run(units=40)
+    part = viz.page.run.LayerRun(recording, model[1], 1, [], 1)
+    assert len(part.units) < 40
+    d = recording.layers[1].dstates["h"][:, 1].astype(float)
+    assert np.array_equal(part.norms, np.linalg.norm(d, axis=1))
+
+
 def test_same_bytes_twice():
     assert viz.explore(*run()).html == viz.explore(*run()).html
 

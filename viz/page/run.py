@@ -46,6 +46,8 @@ class LayerRun:
         room = max(8, int(budget // max(1, self.T * self.h.itemsize * len(found))))
         kept = set(range(min(self.H, room))) | {int(j) for j in chosen if j < self.H}
         self.units = np.array(sorted(kept))
+        d = next((a for key, *_, a in found if key == f"∂L/∂{self.first}"), None)
+        self.norms = None if d is None else np.linalg.norm(d.astype(np.float64), axis=1)  # (T,), over all H units
         self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
         self.limits = {"x": _limit(self.x), "h": _limit(*(a for *_, kind, a in found if kind == "state"))}
         self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
@@ -90,12 +92,6 @@ class LayerRun:
         states = self.layer.cell.states
         neurons = [(a.id, a.value) for a in self.wiring.neurons if a.value and a.value not in states]
         return neurons + [(o.id, o.gate) for o in self.wiring.operations if o.gate]
-
-    @property
-    def norms(self) -> np.ndarray | None:
-        """|dL/dh| (T,) over the kept units; None without gradients."""
-        found = next((q for q in self.quantities if q.key == f"∂L/∂{self.first}"), None)
-        return None if found is None else np.linalg.norm(found.a.astype(np.float64), axis=1)
 
 
 def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
