@@ -16,6 +16,7 @@ from . import commands
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
+commands.add(app)
 
 
 def thread_counts(text: str, most: int) -> list[int]:

@@ -210,6 +210,11 @@ def test_the_command_measures_and_writes(tmp_path):
     assert run.OURS in found.versions
     assert json.loads(file.read_text().splitlines()[0])["mode"] == "default"
     assert "1/1 rows" in result.stderr
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "show", str(file)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "lstm forward" in told.stdout
 
 
 @pytest.mark.parametrize(
