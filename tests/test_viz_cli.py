@@ -1,13 +1,16 @@
 """python -m viz: every view from a trained model and from layers written down; mistakes are one line."""
 
+import html
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
 
 import viz
 from recurrent import CharLM
-from viz import cli, specs
+from viz import cli, gallery, specs
 
 TEXT = 'She said "no" 12 times.\n' * 20
 
@@ -59,6 +62,30 @@ def test_curve_reads_a_history(trained, tmp_path):
     assert (tmp_path / "a.gv").read_bytes() == (tmp_path / "b.gv").read_bytes()
 
 
+def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "real_text", lambda: TEXT * 3)
+    assert cli.main(["gallery", "-o", "gallery", "--updates", "2"]) == 0
+    page = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
+    for asked in (
+        "What are the 512 hidden nodes?",
+        "Is A a layer or a neuron?",
+        "Do units share information?",
+        "5 features and 10 units: how many inputs has a unit, and what is the size of its output?",
+        "Do h, c and x have the same length?",
+        "is it the same weights at every step?",
+        "What is unrolled, how many hidden layers does that make",
+        "Where does the gradient vanish?",
+    ):
+        assert asked in page
+    commands = re.findall(r"<pre>python -m viz (.*?)</pre>", page)
+    assert len(commands) == page.count("<svg") == page.count("</svg>") == len(list((tmp_path / "gallery").glob("*.svg")))
+    for command in commands:
+        if "--like" not in command:  # that one's text is the reader's own
+            assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.gv"]) == 0
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
 def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
     made = specs.model("LSTM:3:4")
     dy = specs.recording(made, None, 6, last=True).layers[0].dy
@@ -94,7 +121,7 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("view", ["network", "unrolled", "unit", "gradients", "text", "curve"])
+@pytest.mark.parametrize("view", ["network", "unrolled", "unit", "gradients", "text", "curve", "gallery"])
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0
     assert f"python -m viz {view}" in capsys.readouterr().out

@@ -156,6 +156,19 @@ def curve(
     return _write(draw_curve(made.history), out, "curve")
 
 
+@app.command(epilog=examples("gallery -o gallery"))
+def gallery(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")] = Path("gallery"),
+    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Of the small model that is trained first.")] = 300,
+) -> int:
+    """A page of the questions people ask, each with its picture: trains a small model, which takes seconds."""
+    from . import gallery as page
+
+    for file in page.write(out, page.train(updates)):
+        print(f"wrote {file}")
+    return 0
+
+
 def _write(drawing: Drawing, out: Path | None, view: str) -> int:
     print(f"wrote {drawing.save(Path(f'{view}.svg') if out is None else out)}")
     return 0
