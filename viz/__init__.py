@@ -4,6 +4,7 @@ from .drawing import Drawing
 from .explore import explore
 from .reading import units_like
 from .render import RenderError
+from .views.cell import cell
 from .views.curve import curve
 from .views.gradients import gradients
 from .views.network import network
@@ -14,6 +15,7 @@ from .views.unrolled import unrolled
 __all__ = [
     "Drawing",
     "RenderError",
+    "cell",
     "curve",
     "explore",
     "gradients",

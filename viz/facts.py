@@ -56,6 +56,16 @@ def of_unit(layer: Any) -> list[str]:
     ]
 
 
+def of_layer(layer: Any) -> str:
+    """Units and parameters of a layer with the convention that counts them: two biases, as in PyTorch."""
+    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    X, R, P = len(cell.x_gates), len(cell.h_gates), len(cell.parameters)
+    each = f"{X} × ({D:,} + {H:,} + 2)".removeprefix("1 × ") if X == R else f"{X} × ({D:,} + 1) + {R} × ({H:,} + 1)"
+    each += f" + {P}" if P else ""
+    counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
+    return f"{words.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
+
+
 def weights(layer: Any, neuron: Neuron, j: int) -> dict[str, np.ndarray]:
     """Weights of a neuron of unit j: "x" (D,) and "h" (H,), where it has them."""
     cell, H, params = layer.cell, layer.hidden_size, layer.params

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
 STATES = {"h": "#0072B2", "c": "#D55E00"}
 OTHER_STATES = ("#009E73", "#7A5195")
-OPERATION, CUT = "#FFD1DC", "#B91C1C"
+OPERATION, CUT, GRADIENT = "#FFD1DC", "#B91C1C", "#7A1FA2"
+TERMINAL = ("#F1F5F9", "#94A3B8")
 UNIT = ("#F0F9F1", "#7CB890")  # fill, border
 FACTS = ("#FFFBEB", "#E5C76B")
 X_GROUP, H_GROUP = ("#EFF6FF", "#93C5FD"), ("#EEF5FB", "#8FBBDD")

@@ -40,7 +40,8 @@ class Operation:
 @dataclass
 class Wiring:
     """A unit: `wires` lead between ids of neurons, operations, parameters and `state:NAME`; `loops` from a state to its own
-    use one step later."""
+    use one step later. `arguments`: what each operation takes, in the order of the equations, states of the step before as
+    `previous:NAME`, constants left out. `makers`: what computes each state."""
 
     neurons: list[Neuron]
     operations: list[Operation]
@@ -48,6 +49,8 @@ class Wiring:
     parameters: list[str]
     wires: list[tuple[str, str]]
     loops: list[tuple[str, str]] = field(default_factory=list)
+    arguments: dict[str, list[str]] = field(default_factory=dict)
+    makers: dict[str, str] = field(default_factory=dict)
 
 
 def of(cell: Cell) -> Wiring:
@@ -60,7 +63,8 @@ def of(cell: Cell) -> Wiring:
     merged = {}  # activation -> the sum that feeds it alone
     for n in graph.nodes:
         feeds = [a for a, b in now if b == n.id]
-        if n.kind in ACTIVATIONS and len(feeds) == 1 and kinds[feeds[0]] == "sum" and sum(a == feeds[0] for a, _ in now) == 1:
+        alone = len(feeds) == 1 and kinds[feeds[0]] == "sum" and sum(a == feeds[0] for a, _ in now) == 1
+        if n.kind in ACTIVATIONS and alone and feeds[0] not in graph.values.values():
             merged[n.id] = feeds[0]
     absorbed = {s: a for a, s in merged.items()}
     neurons, operations, parameters = [], [], []
@@ -72,11 +76,14 @@ def of(cell: Cell) -> Wiring:
             label = f"Σ → {words.operation(kinds[whole])}" if whole else "Σ"
             name += f": {SIDES[side]}" if side else ""
             x, h = (f"vector:{v}" in [a for a, b in now if b == n.id] for v in "xh")
-            neurons.append(Neuron(whole or n.id, gate, name, label, colour, x, h, gate if whole else ""))
+            value = next((g for g in gates if graph.values[g] == (whole or n.id)), "")
+            neurons.append(Neuron(whole or n.id, gate, name, label, colour, x, h, value))
         elif n.kind == "parameter":
             parameters.append(n.id)
-        elif n.kind not in ("vector", "previous", "const") and n.id not in merged:
-            label = _label(n, [graph.node(a) for a, b in now if b == n.id])
+        elif n.kind not in ("vector", "previous") and n.id not in merged:
+            if n.kind == "const" and n.id not in made_by.values():
+                continue
+            label = n.label if n.kind == "const" else _label(n, [graph.node(a) for a, b in now if b == n.id])
             gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
             name, colour = palette.gate(gate, gates.index(gate)) if gate else ("", palette.OPERATION)
             operations.append(Operation(n.id, label, gate, name, colour))
@@ -87,7 +94,9 @@ def of(cell: Cell) -> Wiring:
         if b in drawn and b not in merged and (absorbed.get(a, a) in drawn):
             wires.append((circle.get(a, absorbed.get(a, a)), b))
     loops = [(graph.node(a).label, b) for a, b in now if kinds[a] == "previous"]
-    return Wiring(neurons, operations, cell.states, parameters, list(dict.fromkeys(wires)), loops)
+    arguments = {o.id: [absorbed.get(a, a) for a, b in now if b == o.id and kinds[a] != "const"] for o in operations}
+    makers = {s: absorbed.get(k, k) for s, k in made_by.items()}
+    return Wiring(neurons, operations, cell.states, parameters, list(dict.fromkeys(wires)), loops, arguments, makers)
 
 
 def _label(node, inputs):
