@@ -180,17 +180,28 @@ def test_golden_text(name, view):
 def test_errors_name_what_was_expected():
     model, recording = recorded("lstm")
     plain = model.record(recording.x)
+    both = recurrent.Sequential(recurrent.LSTM(D, H, bidirectional=True))
     cases = [
         (TypeError, "draws a recurrent layer, got Linear", lambda: viz.cell(recurrent.Linear(3, 4))),
         (TypeError, "unit must be an int, got str", lambda: viz.cell(model[0], unit="3")),
         (IndexError, r"unit must be in 0\.\.9, .*got 10", lambda: viz.cell(model[0], unit=10)),
         (IndexError, r"t must be in 0\.\.5, .*got 6", lambda: viz.cell(model[0], recording=recording, t=6)),
+        (ValueError, "layers of one direction", lambda: viz.cell(both[0], recording=both.record(recording.x))),
         (ValueError, "if it had a loss", lambda: viz.cell(model[0], recording=plain, backward=True)),
     ]
     for kind, message, call in cases:
         with pytest.raises(kind, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [recurrent.LSTM, recurrent.GRU, recurrent.RNN])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}])
+def test_the_count_in_the_title_adds_up(kind, options):
+    layer = kind(D, H, **options)
+    title = next(n for n in read(viz.cell(layer).source)[0].values() if "parameters =" in n.attributes["label"])
+    total, counted = re.search(r"([\d,]+) parameters = (.*)", title.attributes["label"]).groups()
+    assert eval(counted.replace("×", "*")) == int(total.replace(",", "")) == layer.size
 
 
 def test_an_expression_of_constants_is_spelled():

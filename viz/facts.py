@@ -63,6 +63,8 @@ def of_layer(layer: Any) -> str:
     each = f"{X} × ({D:,} + {H:,} + 2)".removeprefix("1 × ") if X == R else f"{X} × ({D:,} + 1) + {R} × ({H:,} + 1)"
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
+    if getattr(layer, "bidirectional", False):
+        return f"{words.count(H, 'unit')} in each of 2 directions · {layer.size:,} parameters = 2 × {counted}"
     return f"{words.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
 
 

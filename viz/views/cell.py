@@ -27,7 +27,7 @@ def cell(
     had a loss, the sizes of these gradients.
 
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError for a
-    recording of another model, or one without gradients where they are asked for.
+    recording of another model or of a layer of two directions, or one without gradients where they are asked for.
     """
     if getattr(layer, "cell", None) is None:
         raise TypeError(f"cell draws a recurrent layer, got {type(layer).__name__}")
@@ -35,6 +35,8 @@ def cell(
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < layer.hidden_size:
         raise IndexError(f"unit must be in 0..{layer.hidden_size - 1}, the units of {layer!r}, got {unit}")
+    if recording is not None and getattr(layer, "bidirectional", False):
+        raise ValueError(f"cell shows numbers of layers of one direction; draw {layer!r} without recording=")
     seen = None if recording is None else flow.step(recording, layer, t, n)
     if seen and backward and not seen.gradients:
         raise ValueError("a recording shows gradients if it had a loss: model.record(x, targets=..., loss=...)")
