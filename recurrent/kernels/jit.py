@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 import warnings
 
-from numba import njit
+from numba import config, njit
 
 
 class _OwnName(str):
@@ -26,6 +26,8 @@ def jit(function):
     No fast-math: contraction or reassociation chosen by the compiler would break the bitwise promises.
     """
     compiled = njit(nogil=True, error_model="numpy")(function)
+    if config.DISABLE_JIT:
+        return compiled
     try:
         compiled.enable_caching()
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
