@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from . import processes
@@ -29,6 +29,9 @@ UPDATES = 3
 def measure(probe: Probe, pace: Pace, threads: int) -> Row:
     """One row: rounds interleaved between engines, a process each. Those that are not installed are not in it."""
     samples, notes = {}, {}
+    if probe.task == "warm":  # whoever measures may never have compiled these kernels, or others since
+        with suppress(processes.Failed):
+            ask(probe, OURS, threads, None)
     with tempfile.TemporaryDirectory() if probe.task == "cold" else nullcontext() as folder:
         for k in range(1 if probe.task == "memory" else (pace.rounds + 1) // 2):
             for engine in [e for e in ENGINES if e not in notes]:

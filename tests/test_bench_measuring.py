@@ -181,6 +181,20 @@ def test_a_worker_that_dies_costs_one_row(monkeypatch):
     assert [r.error for r in rows] == [None, "its process: segmentation fault", None]
 
 
+def test_a_warm_start_is_one_after_another_process_has_filled_the_cache(monkeypatch):
+    asked = []
+
+    def ask(probed, engine, threads, cache):
+        asked.append(engine)
+        return 5.0 if asked.count(engine) == 1 and engine == run.OURS else 0.1
+
+    monkeypatch.setattr(probe, "ask", ask)
+    warm = next(w for w in workloads.WORKLOADS if getattr(w, "task", "") == "warm")
+    row = probe.measure(warm, AT_ONCE, 1)
+    assert row.error is None
+    assert row.samples == {engine: [0.1] for engine in ENGINES}
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from Linux's /proc")
 def test_memory_counts_what_a_step_takes():
     """An update that holds 64 MB at its peak, and drops it, is seen."""
