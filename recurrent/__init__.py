@@ -3,6 +3,7 @@
 from . import cells, data, losses, optim, schedules
 from .bidirectional import Both
 from .charlm import CharLM
+from .derivatives import gradcheck
 from .engine import Engine
 from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
@@ -32,6 +33,7 @@ __all__ = [
     "data",
     "evaluate",
     "fit",
+    "gradcheck",
     "gru",
     "losses",
     "lstm",

@@ -188,7 +188,17 @@ class Recurrent(Layer):
     @property
     def params(self) -> Any:
         """The parameters as the engine's Params; `Both` of a bidirectional layer."""
-        return self._grouped(self.engine.Params, self.parameters)
+        return self.params_from(self.parameters)
+
+    def params_from(self, arrays: dict[str, np.ndarray]) -> Any:
+        """The params that have these arrays by name, in the order of `shapes`."""
+        return self._grouped(self.engine.Params, arrays)
+
+    @property
+    def reference(self) -> Engine | Bidirectional:
+        """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
+        engine = self.engine.reference
+        return Bidirectional(engine, self.merge) if self.bidirectional else engine
 
     def _grouped(self, kind, arrays):
         """A Params or State of arrays by name, in order; `Both` of a bidirectional layer."""

@@ -3,23 +3,12 @@
 import numpy as np
 from tolerance import assert_close, tolerance
 
+from recurrent import derivatives
 
-def complex_step(problem, names=None):
-    """d loss / d argument for every entry: Im f(x + ih) / h, exact to rounding because nothing is subtracted.
 
-    On the interpreter of the cell's expression graph, which takes complex numbers; needs float64.
-    """
-    engine, step = problem.engine.reference, 1e-30
-    arguments = {n: a.astype(complex) for n, a in problem.arguments().items()}
-    out = {}
-    for name in names or arguments:
-        a = arguments[name]
-        out[name] = np.empty(a.shape)
-        for k in np.ndindex(a.shape):
-            a[k] += 1j * step
-            out[name][k] = problem.loss(arguments, engine).imag / step
-            a[k] = a[k].real
-    return out
+def complex_step(problem):
+    """d loss / d argument for every entry, on the interpreter of the cell's expression graph; needs float64."""
+    return derivatives.complex_step(lambda a: problem.loss(a, problem.engine.reference), problem.arguments())
 
 
 def complex_projection(problem, direction):

@@ -1,0 +1,105 @@
+"""`recurrent.gradcheck`: right for what is right, and it names the entry that is not."""
+
+import numpy as np
+import pytest
+
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MeanPool, Sequential, gradcheck
+from recurrent.derivatives import GradientError, central_differences, complex_step
+from recurrent.layer import Gradients
+from recurrent.losses import mean_squared_error, softmax_cross_entropy
+
+pytestmark = pytest.mark.reference
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((4, 3, 2))
+
+
+def test_every_cell_with_an_engine_a_cell_and_a_layer(engine):
+    for subject in (engine, engine.cell):
+        result = gradcheck(subject, X, lengths=[4, 0, 2], hidden_size=2)
+        assert result.ok, str(result)
+        assert {f.witness for f in result.findings} == {"central difference", "complex step"}
+
+
+MODELS = {
+    "characters": (Sequential(Embedding(5, 3), LSTM(3, 4), Dropout(0.4), GRU(4, 3), Linear(3, 5)), softmax_cross_entropy),
+    "both directions": (Sequential(LSTM(2, 3, bidirectional=True), Last(bidirectional=True), Linear(6, 2)), None),
+    "merged": (Sequential(GRU(2, 3, bidirectional=True, merge="mul"), MeanPool(), Linear(3, 2)), mean_squared_error),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_with_their_losses_lengths_and_masks(name):
+    model, loss = MODELS[name]
+    x = RNG.integers(0, 5, (4, 3)) if name == "characters" else X
+    targets = {softmax_cross_entropy: RNG.integers(0, 5, (4, 3)), mean_squared_error: RNG.standard_normal((3, 2))}.get(loss)
+    before = model.flat.copy()
+    result = gradcheck(model, x, loss, targets=targets, lengths=[4, 2, 0])
+    assert result.ok, str(result)
+    assert {f.name for f in result.findings} >= set(model.parameters)
+    assert np.array_equal(model.flat, before)
+    assert model.dtype == np.float32
+
+
+def test_a_list_of_sequences_and_one_sequence():
+    layer = RNN(2, 3).initialise(1)
+    assert gradcheck(layer, [X[:, 0], X[:2, 1]])
+    assert gradcheck(layer, X[:, 0])
+
+
+class Wrong(Linear, abstract=True):
+    """A Linear whose backward has a planted mistake."""
+
+    def __init__(self, what, factor):
+        super().__init__(3, 2)
+        self.what, self.factor = what, factor
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        dx, params, state = super().backward(dy, tape, dstate, out, totals)
+        if self.what == "dx":
+            dx[1, 0, 2] *= self.factor
+        else:
+            params[self.what][(-1,) * params[self.what].ndim] *= self.factor
+        return Gradients(dx, params, state)
+
+
+@pytest.mark.parametrize(
+    ("what", "named"), [("weight", r"1\.weight \[1, 2\]"), ("bias", r"1\.bias \[1\]"), ("dx", r"0\.\w+ \[")]
+)
+@pytest.mark.parametrize("factor", [0.0, 1.001, np.nan])
+def test_a_planted_mistake_is_named(what, named, factor):
+    model = Sequential(LSTM(2, 3), Wrong(what, factor))
+    with pytest.raises(GradientError, match=named):
+        gradcheck(model, X)
+    assert not gradcheck(model, X, strict=False)
+
+
+def test_a_mistake_in_one_entry_of_many_is_found_along_a_direction():
+    model = Sequential(LSTM(2, 3), Wrong("weight", 2.0))
+    found = gradcheck(model, X, entries=1, strict=False)
+    assert any(f.index is None and f.name == "1.weight" and not f.ok for f in found.findings)
+
+
+def test_a_wrong_loss_is_found():
+    def loss(y):
+        return float(np.sum(y**2)), y
+
+    with pytest.raises(GradientError, match="relative error"):
+        gradcheck(LSTM(2, 3), X, loss)
+    assert gradcheck(LSTM(2, 3), X, lambda y: (float(np.sum(y**2)), 2 * y))
+
+
+def test_both_witnesses_of_a_known_function():
+    a = {"a": np.array([0.5, -1.0]), "b": np.array(2.0)}
+
+    def loss(v):
+        return np.sum(np.sin(v["a"])) * v["b"]
+
+    for found in (complex_step(loss, a), central_differences(loss, a)):
+        np.testing.assert_allclose(found["a"], 2 * np.cos(a["a"]), rtol=1e-9)
+        np.testing.assert_allclose(found["b"], np.sum(np.sin(a["a"])), rtol=1e-9)
+
+
+def test_what_cannot_be_checked_is_named():
+    with pytest.raises(TypeError, match="a model, a layer, an engine or a cell, got ndarray"):
+        gradcheck(X, X)
