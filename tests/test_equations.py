@@ -152,6 +152,24 @@ def test_equal_equations_have_equal_digests():
     assert len({c.digest for c in (*CELLS.values(), *OWN)}) == len(CELLS) + len(OWN)
 
 
+def test_what_is_written_twice_is_computed_once():
+    """exp, then a pre-activation: written out again or given a name, the equations are the same."""
+
+    @cell("again", gates="f", states="h m", register=False)
+    def again(x, h, previous):
+        return dict(f=x.f + h.f, h=exp(-(x.f + h.f)) * previous.h, m=exp(-(x.f + h.f)) + previous.m)
+
+    @cell("named", gates="f", states="h m", register=False)
+    def named(x, h, previous):
+        f = x.f + h.f
+        e = exp(-f)
+        return dict(f=f, h=e * previous.h, m=e + previous.m)
+
+    assert again.digest == named.digest
+    assert len(again.accumulators) == 1
+    assert sum(n.kind == "exp" for n in again.graph().nodes) == 1
+
+
 def test_equations_that_cannot_be_traced_say_why():
     with pytest.raises(TypeError, match="cannot branch on a value"):
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
-from .expressions import OPS, Expr, as_expr, fingerprint, topological
+from .expressions import OPS, Expr, as_expr, fingerprint, shared, topological
 
 
 class Accumulator(NamedTuple):
@@ -160,6 +160,8 @@ def cell(name: str, gates: str, states: str, parameters: str = "", register: boo
         if missing:
             raise ValueError(f"cell {name}: the equations must return a value for {', '.join(missing)}")
         values = {n: as_expr(values[n]) for n in (*gate_names, *state_names)}
+        one = shared(values.values())
+        values = {n: one[e] for n, e in values.items()}
         accumulators, values = _merge(gate_names, x, h, values)
         result = Cell(
             name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values

@@ -87,7 +87,7 @@ def positive(x: Expr) -> Expr:
 
 
 def exp(x: Expr) -> Expr:
-    """e to the power of x; infinite above the dtype's range, 0 below."""
+    """e to the power of x; infinite above the dtype's range, 0 below (kernels: already below full precision)."""
     return Expr("exp", as_expr(x))
 
 
@@ -143,6 +143,16 @@ def topological(roots: Iterable[Expr]) -> list[Expr]:
     for root in roots:
         visit(root)
     return order
+
+
+def shared(roots: Iterable[Expr]) -> dict[Expr, Expr]:
+    """Of every node below `roots` the one that stands for all equal ones: what is written twice is computed once."""
+    kept, first = {}, {}
+    for e in topological(roots):
+        args = tuple(kept[a] for a in e.args)
+        again = e if args == e.args else Expr(e.op, *args, name=e.name, value=e.value)
+        kept[e] = first.setdefault((e.op, e.name, e.value, args), again)
+    return kept
 
 
 def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype) -> list[np.ndarray]:
