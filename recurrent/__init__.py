@@ -1,6 +1,7 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
 from . import cells, data, losses, optim, schedules
+from .attention import Attention, Memory
 from .bidirectional import Both
 from .charlm import CharLM
 from .derivatives import gradcheck
@@ -19,6 +20,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "Both",
     "CharLM",
     "Dropout",
@@ -29,6 +31,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "Memory",
     "Sequential",
     "data",
     "evaluate",

@@ -75,3 +75,25 @@ def one_hot(ids, V):
     for place in np.ndindex(ids.shape):
         out[(*place, ids[place])] = 1
     return out
+
+
+def attention(score, x, memory, valid, p):
+    """context (T, N, M) and weights (T, N, S) of x (T, N, Q), memory (S, N, M), valid (S, N); real or complex numbers."""
+    dtype = np.result_type(x, memory, *p.values())
+    context, weights = np.zeros((*x.shape[:2], memory.shape[2]), dtype), np.zeros((*x.shape[:2], len(memory)), dtype)
+    for t, n in np.ndindex(x.shape[:2]):
+        steps = np.flatnonzero(valid[:, n])
+        if not steps.size:
+            continue
+        q, scores = x[t, n], []
+        for s in steps:
+            m = memory[s, n]
+            if score == "additive":
+                inner = np.tanh(p["weight_query"] @ q + p["weight_memory"] @ m + p["bias_query"])
+                scores.append(p["weight_score"][0] @ inner)
+            else:
+                scores.append((p["weight_query"] @ q if score == "general" else q) @ m)
+        e = np.exp(np.array(scores) - max(a.real for a in scores))
+        weights[t, n, steps] = e / e.sum()
+        context[t, n] = sum(w * memory[s, n] for w, s in zip(e / e.sum(), steps, strict=True))
+    return context, weights

@@ -13,7 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from strategies import Case, cases
 from tolerance import assert_same_bits
 
-from recurrent import LSTM, Embedding, Linear, Sequential
+from recurrent import LSTM, Attention, Embedding, Linear, Memory, Sequential
 from recurrent.engine import Engine
 from recurrent.kernels import compiled, dense
 from recurrent.kernels.target import target
@@ -92,6 +92,21 @@ def test_elementwise_passes(dtype, V, S, P):
     assert_guards_change_nothing(lambda: training(V, S, P, dtype))
 
 
+def attending(T, S, N, Q, M, dtype):
+    """An attention layer forward and backward, with blanks in its memory."""
+    rng = np.random.default_rng(T + S)
+    layer = Attention(Q, M, output_size=3).initialise(0, dtype)
+    x, values = rng.standard_normal((T, N, Q)).astype(dtype), rng.standard_normal((S, N, M)).astype(dtype)
+    y, _, tape = layer.forward(x, Memory(values, rng.integers(0, S + 1, N)), record=True)
+    grads = layer.backward(np.cos(y), tape)
+    return [y, tape.weights, grads.dx, grads.state.values, *grads.params.values()]
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
+def test_attention(dtype, T, S, N, Q, M):
+    assert_guards_change_nothing(lambda: attending(T, S, N, Q, M, dtype))
+
+
 def test_more_rows_than_are_packed_at_once(engine, dtype):
     p = Case(T=3, N=dense.ROWS_AT_ONCE // 2 + 1, D=3, H=17, dtype=dtype).build(engine)
     assert_guards_change_nothing(lambda: everything(p))
@@ -110,6 +125,7 @@ def test_every_kernel_that_is_called_from_python_was_watched():
             *everything(p),
             *everything(alone),
             *training(3, 4, 5, "float32"),
+            *attending(2, 3, 2, 2, 3, "float32"),
         ]
 
     tree, modules = ast.parse(inspect.getsource(compiled)), kernel_modules(compiled)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..cells.equations import Cell
 from ..cells.rules import Rule
-from . import dense, elementwise, sequence
+from . import batched, dense, elementwise, sequence
 from .target import target
 from .threads import split
 
@@ -200,6 +200,39 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 def scatter_add(dW, ids, dy) -> None:
     dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], np.require(ids, np.int64, "CAW"), _flat(dy))
+
+
+def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
+    """A product of `batched` for every sequence: a (N, S, K), b (N, ..., ...), M columns of the result."""
+    (N, S, K), t = a.shape, target(a.dtype)
+    a, b, out = _flat(a), _flat(b), _flat(out)
+    split(flops, N, lambda first, last: kernel(t, first, last, a, S, K, b, M, out))
+
+
+def rows_by_rows(a, b, out) -> None:
+    _by_sequence(batched.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
+
+
+def rows_by_columns(a, b, out) -> None:
+    _by_sequence(batched.rows_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+
+
+def columns_by_columns(a, b, out) -> None:
+    _by_sequence(batched.columns_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+
+
+def softmax(scores, valid) -> None:
+    (N, S, M), t = scores.shape, target(scores.dtype)
+    flat, valid = _flat(scores), _flat(valid)
+    split(SOFTMAX_ENTRY * flat.size, N, lambda first, last: batched.softmax(t, first, last, flat, S, M, valid))
+
+
+def softmax_backward(weights, d) -> None:
+    t, M = target(d.dtype), d.shape[-1]
+    weights, d = _flat(weights), _flat(d)
+    split(
+        SQUARE_ENTRY * d.size, d.size // max(M, 1), lambda first, last: batched.softmax_backward(t, first, last, weights, M, d)
+    )
 
 
 def apply_rule(rule: Rule, numbers, arrays, block: int) -> None:

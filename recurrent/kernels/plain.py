@@ -186,6 +186,38 @@ def scatter_add(dW, ids, dy) -> None:
         dW[i] += d
 
 
+def rows_by_rows(a, b, out) -> None:
+    """out (N, S, M) = a (N, S, K) b', b (N, M, K): sequence by sequence."""
+    rows_by_columns(a, b.swapaxes(1, 2), out)
+
+
+def rows_by_columns(a, b, out) -> None:
+    """out (N, S, M) = a (N, S, K) b (N, K, M)."""
+    out[:] = 0
+    for each in zip(a, b, out, strict=True):
+        product(*each)
+
+
+def columns_by_columns(a, b, out) -> None:
+    """out (N, K, M) = a' b, a (N, S, K), b (N, S, M)."""
+    rows_by_columns(a.swapaxes(1, 2), b, out)
+
+
+def softmax(scores, valid) -> None:
+    """scores (N, S, M) become softmax over the valid entries, bool (N, M), zeros elsewhere; all zeros where none is valid."""
+    for rows, mask in zip(scores, valid, strict=True):
+        rows[:, ~mask] = 0
+        if mask.any():
+            e = np.exp(rows[:, mask] - rows[:, mask].max(axis=1, keepdims=True))
+            rows[:, mask] = e / np.cumsum(e, axis=1)[:, -1:]  # in order: a sum by pairs depends on where blanks are
+
+
+def softmax_backward(weights, d) -> None:
+    """d (N, S, M), the gradient with respect to the weights, becomes that with respect to the scores."""
+    d -= np.cumsum(weights * d, axis=-1)[..., -1:]
+    d *= weights
+
+
 def apply_rule(rule: Rule, numbers: dict[str, float], arrays: dict[str, np.ndarray], block: int) -> None:
     """The rule on every entry of its flat arrays, modified: `block` entries at a time, so that they stay in cache."""
     first = arrays[next(iter(rule.arrays))]
