@@ -1,9 +1,10 @@
 """Gradients by two other ways than reverse mode, and the one function that compares gradients."""
 
 import numpy as np
-from tolerance import assert_close, tolerance
+from tolerance import tolerance
 
 from recurrent import derivatives
+from recurrent.conformance.promises import assert_gradients as assert_gradients
 
 
 def complex_step(problem):
@@ -39,25 +40,6 @@ def central_projection(problem, direction):
 def random_direction(problem, seed=1):
     rng = np.random.default_rng(seed)
     return {n: rng.standard_normal(a.shape) for n, a in problem.arguments().items()}
-
-
-def assert_gradients(actual, expected, problem):
-    """Every gradient by name within the tolerance of its number of terms.
-
-    The size of the sums is that of the largest entry, but not less than that of a single product: where a gate is
-    saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
-    """
-    assert set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected"
-    dy, arguments = largest(*problem.arriving), problem.arguments()
-    factor = {"x": "W_ih", "W_ih": "x", "W_ih_reverse": "x", "h": "W_hh", "h_reverse": "W_hh_reverse"}
-    for name, e in expected.items():
-        size = max(largest(e), dy * largest(arguments[factor[name]] if name in factor else np.ones(1)))
-        assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
-
-
-def largest(*arrays):
-    """The largest magnitude in any of the arrays; 0 where they are empty."""
-    return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
 
 
 def assert_projection(gradients, problem, direction):

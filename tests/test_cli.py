@@ -49,7 +49,7 @@ def started(*arguments, **options):
     return subprocess.Popen([sys.executable, "-m", "recurrent", *map(str, arguments)], **{**pipes, **options})
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["eval"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]])
 def test_help_fits_80_columns_and_has_examples(run, command):
     code, out, err = run(*command, *(["--help"] if command else []))
     assert (code, err) == (0, "")

@@ -49,12 +49,6 @@ def test_doctests(name, tmp_path, monkeypatch):
     assert not doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).failed
 
 
-def test_tolerance_doctests():
-    import tolerance
-
-    assert not doctest.testmod(tolerance).failed
-
-
 def public(path):
     """Public functions and methods of a module, with the names a docstring may explain: parameters, fields, attributes."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

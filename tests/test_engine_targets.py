@@ -12,10 +12,10 @@ CHECK = """
 import sys
 sys.path.insert(0, {tests!r})
 import numpy as np
-from checker import assert_gradients
 from strategies import Case
-from tolerance import assert_close, assert_same_bits
+from tolerance import assert_close
 from recurrent.cells import CELLS
+from recurrent.conformance import promises
 from recurrent.engine import Engine
 from recurrent.kernels.target import host
 from test_elementwise import RULE, apply, arrays, cross_entropy, plain, squares
@@ -26,14 +26,8 @@ for name in {cells!r}:
     for dtype in ("float32", "float64"):
         for case in (Case(3, 7, 5, 17, dtype, ragged=True), Case(2, 13, 3, 33, dtype), Case(4, 1, 9, 8, dtype)):
             p = case.build(engine)
-            y, final, _ = p.forward()
-            expected = p.forward(engine.reference)[0]
-            assert_close(y, expected, p.terms, max(1.0, np.abs(expected).max()), str(case))
-            assert_gradients(p.gradients(), p.gradients(engine.reference), p)
-            n = case.N - 1
-            state, lengths = engine.State(*[s[n:] for s in p.state]), None if p.lengths is None else p.lengths[n:]
-            alone = p.forward(x=p.x[:, n:], state=state, lengths=lengths)[0]
-            assert_same_bits(alone[:, 0], y[:, n])
+            promises.equals_the_interpreter(p)
+            promises.a_row_equals_the_sequence_alone(p, case.N - 1)
 for dtype in ("float32", "float64"):
     x, ids = arrays(70, dtype, 0), np.array([0, 34])
     for k, expected in apply(RULE, x, kernels=plain).items():

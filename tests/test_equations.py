@@ -1,14 +1,14 @@
 """One function is a cell: cells that only the tests know run forward and backward, compiled, like the built-in ones."""
 
-import numpy as np
 import pytest
 from checker import assert_gradients, complex_step
 from conformance import blocks, conformance
 from strategies import Case
-from tolerance import assert_close, assert_same_bits
+from tolerance import assert_close
 
 from recurrent.cells import CELLS, cell
 from recurrent.cells.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
+from recurrent.conformance import promises
 from recurrent.engine import Engine
 
 pytestmark = pytest.mark.reference
@@ -86,23 +86,13 @@ def test_gradients_of_a_cell_of_ones_own(own, case):
 @pytest.mark.parametrize("H", [1, 15, 17, 33])
 def test_a_cell_of_ones_own_equals_its_interpretation(own, dtype, H):
     p = Case(T=3, N=7, D=5, H=H, dtype=dtype).build(own)
-    y, final, tape = p.forward(record=True)
-    their_y, their_final, their_tape = p.forward(own.reference, record=True)
-    assert_close(y, their_y, p.terms, max(1.0, np.abs(their_y).max()))
-    for a, b in zip(final, their_final, strict=True):
-        assert_close(a, b, p.terms, max(1.0, np.abs(b).max()))
-    assert set(tape.gates) == set(own.cell.gates)
-    for name, a in tape.gates.items():
-        assert_close(a, their_tape.gates[name], p.terms, max(1.0, np.abs(a).max()), name)
-    assert_gradients(p.gradients(), p.gradients(own.reference), p)
+    promises.equals_the_interpreter(p)
 
 
 def test_rows_of_a_cell_of_ones_own_are_independent(own, dtype):
     p = Case(T=4, N=9, D=5, H=17, dtype=dtype).build(own)
-    y = p.forward()[0]
     for n in range(9):
-        alone = p.forward(x=p.x[:, n : n + 1], state=own.State(*[s[n : n + 1] for s in p.state]))[0]
-        assert_same_bits(alone[:, 0], y[:, n])
+        promises.a_row_equals_the_sequence_alone(p, n)
 
 
 def test_test_cells_are_not_registered():

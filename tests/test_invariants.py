@@ -11,35 +11,17 @@ from tolerance import assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Embedding, Linear, Sequential
 from recurrent.cells import CELLS
+from recurrent.conformance import promises
+from recurrent.conformance.promises import row, same_states
 
 pytestmark = pytest.mark.reference
-
-
-def row(state, n):
-    return None if state is None else type(state)(*[s[n : n + 1] for s in state])
-
-
-def same_states(actual, expected, what=""):
-    for name, a, b in zip(actual._fields, actual, expected, strict=True):
-        assert_same_bits(a, b, f"{what} {name}")
 
 
 @given(st.data())
 def test_a_row_of_a_batch_equals_the_sequence_alone(engine, dtype, data):
     p = data.draw(cases(dtype)).build(engine)
     n = data.draw(st.integers(0, p.case.N - 1))
-    y, final, tape = p.forward(record=True)
-    lengths = None if p.lengths is None else p.lengths[n : n + 1]
-    alone = dict(x=p.x[:, n : n + 1], state=row(p.state, n), lengths=lengths)
-    y1, final1, tape1 = p.forward(**alone, record=True)
-    assert_same_bits(y1[:, 0], y[:, n])
-    same_states(row(final, n), final1)
-    for gate in tape.gates:
-        assert_same_bits(tape1.gates[gate][:, 0], tape.gates[gate][:, n], gate)
-    dx, _, d_initial = engine.backward(p.dy, tape, p.dstate)
-    dx1, _, d_initial1 = engine.backward(p.dy[:, n : n + 1], tape1, row(p.dstate, n))
-    assert_same_bits(dx1[:, 0], dx[:, n], "dx")
-    same_states(row(d_initial, n), d_initial1, "gradient of initial")
+    promises.a_row_equals_the_sequence_alone(p, n)
 
 
 @given(st.data())
@@ -56,13 +38,7 @@ def test_a_permuted_batch_gives_permuted_results(engine, dtype, data):
 @given(st.data())
 def test_longer_padding_changes_nothing(engine, dtype, data):
     p = data.draw(cases(dtype, ragged=True)).build(engine)
-    T = p.case.T
-    more = np.full((3, *p.x.shape[1:]), 7, dtype)
-    y, final, _ = p.forward()
-    y2, final2, _ = p.forward(x=np.concatenate([p.x, more]))
-    assert_same_bits(y2[:T], y)
-    assert not y2[T:].any()
-    same_states(final2, final)
+    promises.longer_padding_changes_nothing(p)
 
 
 @given(st.data())
@@ -95,23 +71,13 @@ def test_lengths_cut_a_sequence(engine, dtype, data):
 @given(st.data())
 def test_steps_equal_forward(engine, dtype, data):
     p = data.draw(cases(dtype, ragged=False, reverse=False)).build(engine)
-    y, final, _ = p.forward()
-    state = p.state
-    for t in range(p.case.T):
-        state = engine.step(p.x[t], state, p.params)
-        assert_same_bits(state.h, y[t])
-    same_states(state, final)
+    promises.steps_equal_forward(p)
 
 
 @given(st.data())
 def test_two_chunks_with_carried_state_equal_one_call(engine, dtype, data):
     p = data.draw(cases(dtype, T=st.integers(2, 9), ragged=False, reverse=False)).build(engine)
-    cut = data.draw(st.integers(0, p.case.T))
-    y, final, _ = p.forward()
-    y1, between, _ = p.forward(x=p.x[:cut])
-    y2, final2, _ = p.forward(x=p.x[cut:], state=between)
-    assert_same_bits(np.concatenate([y1, y2]), y)
-    same_states(final2, final)
+    promises.two_chunks_equal_one_call(p, data.draw(st.integers(0, p.case.T)))
 
 
 @given(st.data())

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from strategies import Case, cases
 from tolerance import assert_close
 
+from recurrent.conformance import promises
+
 pytestmark = pytest.mark.reference
 
 
@@ -40,12 +42,4 @@ def test_interpreter_equals_naive_loops(engine, dtype):
 def test_engine_equals_interpreter(engine, dtype):
     """The graph that the pictures are drawn from is what the kernel computes: outputs, gates and states."""
     p = Case(T=5, N=7, D=9, H=17, dtype=dtype, ragged=True).build(engine)
-    y, final, tape = p.forward(record=True)
-    expected_y, expected_final, expected_tape = p.forward(engine.reference, record=True)
-    assert_close(y, expected_y, p.terms, max(1.0, np.abs(expected_y).max()))
-    for a, b in zip(final, expected_final, strict=True):
-        assert_close(a, b, p.terms, max(1.0, np.abs(b).max()))
-    for mine, theirs in ((tape.gates, expected_tape.gates), (tape.states, expected_tape.states)):
-        assert set(mine) == set(theirs)
-        for name, b in theirs.items():
-            assert_close(mine[name], b, p.terms, max(1.0, np.abs(b).max()), name)
+    promises.equals_the_interpreter(p)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import LSTM, RNN, Embedding, Linear, Sequential
-from recurrent.layers import Recurrent
+from recurrent import LSTM, Embedding, Sequential
+from recurrent.conformance import textbook
 
 pytestmark = pytest.mark.reference
 
@@ -25,57 +25,13 @@ def test_a_thousand_samples_of_ten_steps_of_five_features():
     assert_same_bits(y[-1], state.h)
 
 
-def test_a_single_hidden_unit_unrolled(dtype):
-    """One unit over T steps, with nothing but scalars."""
-    layer = LSTM(1, 1).initialise(4, dtype)
-    T = 12
-    x = np.random.default_rng(0).standard_normal((T, 1)).astype(dtype)
-    y, state, tape = layer.forward(x, record=True)
-    w, u, b, d = (a.reshape(4).astype(float) for a in layer.params)
-    h = c = 0.0
-    for t in range(T):
-        a = w * float(x[t, 0]) + u * h + b + d
-        i, f, o = (1 / (1 + np.exp(-a[k])) for k in (0, 1, 3))
-        g = np.tanh(a[2])
-        c = f * c + i * g
-        h = o * np.tanh(c)
-        for name, value in dict(i=i, f=f, g=g, o=o).items():
-            assert_close(tape.gates[name][t, 0], value, 4 * T, 1.0, name)
-        assert_close(tape.c[t, 0], c, 4 * T, 1.0 + abs(c))
-        assert_close(y[t, 0], h, 4 * T, 1.0)
-    assert_close(state.c[0], c, 4 * T, 1.0 + abs(c))
-
-
-def test_the_vanilla_network_of_the_textbooks(dtype):
-    """h = tanh(W_hh h + W_xh x), y = W_hy h, written as NumPy, equals RNN + Linear without biases."""
-    T, D, H, V = 9, 4, 6, 3
-    model = Sequential(RNN(D, H), Linear(H, V), rng=2, dtype=dtype)
-    for name, a in model.parameters.items():
-        if "bias" in name:
-            a[:] = 0
-    W_xh, W_hh = model.parameters["0.weight_ih_l0"], model.parameters["0.weight_hh_l0"]
-    W_hy = model.parameters["1.weight"]
-    x = np.random.default_rng(0).standard_normal((T, D)).astype(dtype)
-
-    h, outputs = np.zeros(H), []
-    for t in range(T):
-        h = np.tanh(np.dot(W_hh, h) + np.dot(W_xh, x[t]))
-        outputs.append(np.dot(W_hy, h))
-
-    assert_close(model.forward(x)[0], np.stack(outputs), T * (D + H), 1.0)
+@pytest.mark.parametrize("check", [textbook.a_single_unit_unrolled, textbook.the_vanilla_network])
+def test_written_out_in_numpy(check, dtype):
+    check(dtype)
 
 
 def test_two_stacked_layers_stepped_by_hand(engine, dtype):
-    """y1 = rnn1.step(x); y = rnn2.step(y1), equal to the model's sequence call bit for bit."""
-    model = Sequential(Recurrent(engine.cell, 5, 17), Recurrent(engine.cell, 17, 6), rng=3, dtype=dtype)
-    for shape in ((8, 5), (8, 1, 5), (8, 7, 5)):
-        x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-        rnn1, rnn2 = model[0].stream(), model[1].stream()
-        by_hand = []
-        for x_t in x:
-            y1 = rnn1.step(x_t)
-            by_hand.append(rnn2.step(y1))
-        assert_same_bits(np.stack(by_hand), model.forward(x)[0])
+    textbook.two_layers_stepped_by_hand(engine.cell, dtype)
 
 
 def test_an_embedding_in_a_model_is_a_one_hot_input(dtype):

@@ -15,6 +15,7 @@ from tolerance import assert_same_bits
 
 from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.cells import CELLS
+from recurrent.conformance.promises import results
 from recurrent.kernels import threads
 
 
@@ -27,11 +28,6 @@ def several(monkeypatch):
         monkeypatch.setattr(numba, "get_num_threads", lambda: count)
 
     return use
-
-
-def results(p):
-    y, final, _ = p.forward()
-    return [y, *final, *p.gradients().values()]
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

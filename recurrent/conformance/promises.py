@@ -1,0 +1,123 @@
+"""What the engine promises, as functions of a problem that raise AssertionError where a promise is broken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from .problem import Problem
+from .tolerance import assert_close, assert_same_bits, require
+
+
+def row(state: Any, n: int) -> Any:
+    """Row n of a state or gradient of a state."""
+    return None if state is None else type(state)(*[s[n : n + 1] for s in state])
+
+
+def same_states(actual: Any, expected: Any, what: str = "") -> None:
+    """Two states, or params, bit for bit."""
+    for name, a, b in zip(actual._fields, actual, expected, strict=True):
+        assert_same_bits(a, b, f"{what} {name}")
+
+
+def equals_the_interpreter(p: Problem) -> None:
+    """Outputs, states, gates and gradients of the kernels are those of the cell's equations, interpreted by NumPy."""
+    reference = p.engine.reference
+    y, final, tape = p.forward(record=True)
+    require(set(tape.gates) == set(p.engine.cell.gates), f"the tape has the gates {', '.join(tape.gates)}")
+    their_y, their_final, their_tape = p.forward(reference, record=True)
+    assert_close(y, their_y, p.terms, max(1.0, largest(their_y)), "y")
+    for name, a, b in zip(final._fields, final, their_final, strict=True):
+        assert_close(a, b, p.terms, max(1.0, largest(b)), f"final {name}")
+    for mine, theirs in ((tape.gates, their_tape.gates), (tape.states, their_tape.states)):
+        require(set(mine) == set(theirs), f"the tape has {', '.join(mine)} where {', '.join(theirs)} are expected")
+        for name, b in theirs.items():
+            assert_close(mine[name], b, p.terms, max(1.0, largest(b)), name)
+    assert_gradients(p.gradients(), p.gradients(reference), p)
+
+
+def a_row_equals_the_sequence_alone(p: Problem, n: int = 0) -> None:
+    """Sequence n of the batch gives the same bits by itself, forward and backward."""
+    y, final, tape = p.forward(record=True)
+    lengths = None if p.lengths is None else p.lengths[n : n + 1]
+    y1, final1, tape1 = p.forward(x=p.x[:, n : n + 1], state=row(p.state, n), lengths=lengths, record=True)
+    assert_same_bits(y1[:, 0], y[:, n], "y")
+    same_states(row(final, n), final1)
+    for gate in tape.gates:
+        assert_same_bits(tape1.gates[gate][:, 0], tape.gates[gate][:, n], gate)
+    dx, _, d_initial = p.engine.backward(p.dy, tape, p.dstate)
+    dx1, _, d_initial1 = p.engine.backward(p.dy[:, n : n + 1], tape1, row(p.dstate, n))
+    assert_same_bits(dx1[:, 0], dx[:, n], "dx")
+    same_states(row(d_initial, n), d_initial1, "gradient of initial")
+
+
+def longer_padding_changes_nothing(p: Problem) -> None:
+    """Of a ragged batch: more blanks at the end, whatever they hold."""
+    T = p.case.T
+    y, final, _ = p.forward()
+    y2, final2, _ = p.forward(x=np.concatenate([p.x, np.full((3, *p.x.shape[1:]), 7, p.x.dtype)]))
+    assert_same_bits(y2[:T], y, "y")
+    require(not y2[T:].any(), "y past a length must be 0")
+    same_states(final2, final)
+
+
+def steps_equal_forward(p: Problem) -> None:
+    """One step at a time, as a function and as a stream: of a full batch, forward."""
+    y, final, _ = p.forward()
+    state = p.state
+    for t in range(p.case.T):
+        state = p.engine.step(p.x[t], state, p.params)
+        assert_same_bits(state[0], y[t], f"y of step {t}")
+    same_states(state, final)
+    stepper, whole = p.engine.stepper(p.params), p.forward(state=None)[0]
+    for t in range(p.case.T):
+        assert_same_bits(stepper(p.x[t]), whole[t], f"y of step {t} of a stream")
+
+
+def two_chunks_equal_one_call(p: Problem, cut: int = 1) -> None:
+    """The state carried over a cut: of a full batch, forward."""
+    y, final, _ = p.forward()
+    y1, between, _ = p.forward(x=p.x[:cut])
+    y2, final2, _ = p.forward(x=p.x[cut:], state=between)
+    assert_same_bits(np.concatenate([y1, y2]), y, "y")
+    same_states(final2, final)
+
+
+def results(p: Problem) -> list[np.ndarray]:
+    """Everything that a problem computes."""
+    y, final, _ = p.forward()
+    return [y, *final, *p.gradients().values()]
+
+
+def threads_change_no_bit(p: Problem) -> None:
+    """One thread, and as many as Numba may use: of a problem large enough to be split."""
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = results(p)
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+        for k, (a, b) in enumerate(zip(alone, results(p), strict=True)):
+            assert_same_bits(b, a, f"result {k}")
+    finally:
+        numba.set_num_threads(before)
+
+
+def assert_gradients(actual: dict, expected: dict, problem: Problem) -> None:
+    """Every gradient by name within the tolerance of its number of terms.
+
+    The size of the sums is that of the largest entry, but not less than that of a single product: where a gate is
+    saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
+    """
+    require(set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected")
+    dy, arguments = largest(*problem.arriving), problem.arguments()
+    factor = {"x": "W_ih", "W_ih": "x", "W_ih_reverse": "x", "h": "W_hh", "h_reverse": "W_hh_reverse"}
+    for name, e in expected.items():
+        size = max(largest(e), dy * largest(arguments[factor[name]] if name in factor else np.ones(1)))
+        assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
+
+
+def largest(*arrays: np.ndarray) -> float:
+    """The largest magnitude in any of the arrays; 0 where they are empty."""
+    return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
