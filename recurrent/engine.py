@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,9 @@ from .cells.equations import Cell
 
 
 @lru_cache
-def params_type(parameters: tuple[str, ...] = ()) -> type:
-    """The Params of cells with these per-unit parameters; one type for all cells without any."""
-    return namedtuple("Params", ("W_ih", "W_hh", "b_ih", "b_hh", *parameters))
+def params_type(parameters: tuple[str, ...] = (), biases: int = 2) -> type:
+    """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
+    return namedtuple("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *parameters))
 
 
 @lru_cache
@@ -68,7 +69,7 @@ class PackedParams:
     def __init__(self, engine: Engine, params: Any):
         self.cell, self.kernels, self.dtype = engine.cell, engine.kernels, params.W_ih.dtype
         self.D, self.H = params.W_ih.shape[1], params.W_hh.shape[1]
-        self.weights = engine.kernels.pack_forward(engine.cell, params)
+        self.weights = engine.kernels.pack_forward(engine.cell, engine.with_biases(params))
 
 
 class Stepper:
@@ -122,7 +123,7 @@ class Engine:
     def __init__(self, cell: Cell, backend: ModuleType | None = None):
         self.cell = cell
         self.name = cell.name
-        self.Params = params_type(cell.parameters)
+        self.Params = params_type(cell.parameters, cell.biases)
         self.State = state_type(cell.states)
         self.kernels = backend or kernels.backend
         # Complex numbers are for those who ask for the interpreter by name: without the JIT it must refuse them like kernels.
@@ -140,7 +141,15 @@ class Engine:
         """Params of shapes instead of arrays."""
         D, H = input_size, hidden_size
         x_rows, h_rows = len(self.cell.x_gates) * H, len(self.cell.h_gates) * H
-        return self.Params((x_rows, D), (h_rows, H), (x_rows,), (h_rows,), *[(H,)] * len(self.cell.parameters))
+        biases = ((x_rows,), (h_rows,))[: self.cell.biases]
+        return self.Params((x_rows, D), (h_rows, H), *biases, *[(H,)] * len(self.cell.parameters))
+
+    def with_biases(self, params: Any, fill: Callable = np.zeros) -> Any:
+        """Params as the kernels take them, with b_ih and b_hh, which come from `fill` where the cell has none."""
+        W_ih, W_hh, *rest = params
+        n = self.cell.biases
+        missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
+        return params_type(self.cell.parameters)(W_ih, W_hh, *rest[:n], *missing, *rest[n:])
 
     def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0) -> Any:
         """New weights for D = `input_size` and H = `hidden_size`, every entry uniform in +-1/sqrt(H) as in PyTorch.
@@ -276,6 +285,7 @@ class Engine:
         checks.same_dtype(dy, "dy", dtype, "x")
         checks.shape(dy, "dy", shape, "(T, N, H)" if tape.batched else "(T, H)")
         dparams = self.Params(*[np.empty_like(p) for p in params]) if out is None else out
+        full = self.with_biases(params)
         for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
             checks.writeable(a, f"out.{n}", p)
         carry = np.zeros((len(cell.states), N, H), dtype)
@@ -285,11 +295,12 @@ class Engine:
         da = np.empty((S, len(cell.accumulators) + len(cell.parameters), H), dtype)
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
         rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
-        packed = self.kernels.pack_backward(cell, params)
+        packed = self.kernels.pack_backward(cell, full)
         self.kernels.backward(cell, rows, layout.offsets, packed, *buffers, carry, da, total)
         dx = np.empty_like(tape.x)
-        self.kernels.gradient_of_input(cell, da, params, dx)
-        self.kernels.gradient_of_weights(cell, da, tape.x, tape.h_rows, layout.previous, dparams)
+        self.kernels.gradient_of_input(cell, da, full, dx)
+        gradients = self.with_biases(dparams, np.empty)
+        self.kernels.gradient_of_weights(cell, da, tape.x, tape.h_rows, layout.previous, gradients)
         if totals is not None:
             totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})
         initial = layout.unsort(carry)

@@ -15,6 +15,8 @@ from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
 from .layer import Gradients, Layer
 
+NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}  # PyTorch's, of fields of Params
+
 
 class Embedding(Layer):
     """A row of a matrix for each integer id: a one-hot vector times the matrix, without the zeros.
@@ -176,9 +178,8 @@ class Recurrent(Layer):
         self.outputs = 2 * hidden_size if bidirectional and merge == "concat" else hidden_size
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
         self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", *(f"{p}_l0" for p in cell.parameters))
-        shapes = self.engine.shapes(input_size, hidden_size)
-        self.shapes = {f"{n}{end}": s for end in directions for n, s in zip(names, shapes, strict=True)}
+        shapes = self.engine.shapes(input_size, hidden_size)._asdict()
+        self.shapes = {f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()}
 
     @property
     def cell(self) -> cells.Cell:
@@ -249,7 +250,10 @@ class Recurrent(Layer):
 
 
 class RNN(Recurrent):
-    """Vanilla recurrent layer: h = tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh."""
+    """Vanilla recurrent layer: h = f(W_ih x + b_ih + W_hh h + b_hh).
+
+    `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell`.
+    """
 
     def __init__(
         self,
@@ -258,22 +262,27 @@ class RNN(Recurrent):
         nonlinearity: str = "tanh",
         bidirectional: bool = False,
         merge: str = "concat",
+        **options: Any,
     ):
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        cell = cells.rnn if nonlinearity == "tanh" else cells.rnn_relu
-        super().__init__(cell, input_size, hidden_size, bidirectional, merge, nonlinearity=nonlinearity)
+        options["nonlinearity"] = nonlinearity
+        super().__init__(cells.rnn_cell(**options), input_size, hidden_size, bidirectional, merge, **options)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory layer; state (h, c); gates i f g o."""
+    """Long short-term memory layer; state (h, c); gates i f g o.
 
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat"):
-        super().__init__(cells.lstm, input_size, hidden_size, bidirectional, merge)
+    Options: `peephole`, `coupled`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat", **options: Any):
+        super().__init__(cells.lstm_cell(**options), input_size, hidden_size, bidirectional, merge, **options)
 
 
 class GRU(Recurrent):
-    """Gated recurrent layer, reset after the product; state (h,); gates r z n."""
+    """Gated recurrent layer, reset after the product; state (h,); gates r z n.
 
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat"):
-        super().__init__(cells.gru, input_size, hidden_size, bidirectional, merge)
+    Options: `z_keeps`, `clip`, `activations`, `biases`, as in `cells.gru_cell`.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat", **options: Any):
+        super().__init__(cells.gru_cell(**options), input_size, hidden_size, bidirectional, merge, **options)

@@ -227,8 +227,8 @@ def test_dropout_probability(p):
 def test_options_of_layers():
     with fails(TypeError, "p must be a number, got str"):
         Dropout("0.5")
-    with fails(ValueError, "nonlinearity must be 'tanh' or 'relu', got 'sigmoid'"):
-        RNN(2, 3, nonlinearity="sigmoid")
+    with fails(ValueError, "nonlinearity: unknown activation 'tan'; known are relu, tanh, sigmoid,"):
+        RNN(2, 3, nonlinearity="tan")
     for make in (lambda n: LSTM(2, n), lambda n: GRU(n, 2), lambda n: Linear(n, 2), lambda n: Embedding(2, n)):
         with fails(ValueError, "must be at least 1, got 0"):
             make(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from recurrent.cells import cell, exp, maximum, relu, sigmoid, sqrt, tanh
+from recurrent.cells import cell, exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh
 from recurrent.cells.expressions import OPS
 from recurrent.engine import Engine
 from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
@@ -60,6 +60,13 @@ def test_exp_is_within_its_stated_bound(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softplus_is_within_its_stated_bound(dtype):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-60, 60, 100_000), rng.standard_normal(100_000)]).astype(dtype)
+    assert ulps(elementwise(softplus, x), np.logaddexp(0, x.astype(np.longdouble))).max() <= 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_exp_square_root_and_quotient_at_the_ends(dtype):
     x = np.array([0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 4.0], dtype)
     inverse = np.array([1e30], dtype)[0] ** -1
@@ -69,6 +76,9 @@ def test_exp_square_root_and_quotient_at_the_ends(dtype):
         (lambda x: 1 / x, [np.inf, 0, 0, np.nan, inverse, -inverse, 0.25]),
         (lambda x: maximum(x, 1.0), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
         (lambda x: maximum(1.0, x), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
+        (lambda x: minimum(1.0, x), [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
+        (lambda x: minimum(x, 1.0), [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
+        (softplus, [None, np.inf, 0, np.nan, 1e30, 0, None]),
     ):
         y = elementwise(function, x)
         for actual, value in zip(y, expected, strict=True):

@@ -6,6 +6,7 @@ from checker import assert_gradients
 from conformance import blocks, conformance
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxpeer import as_int32, onnx_run
 from strategies import Case, cases, named
 from tolerance import assert_close
 
@@ -20,32 +21,12 @@ ONNX = {
 }
 
 
-def onnx_run(name, x, params, state, lengths, direction):
-    onnx = pytest.importorskip("onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]")
-    runtime = pytest.importorskip("onnxruntime", reason="this oracle is onnxruntime: pip install recurrent-engine[test]")
+def onnx(name, x, params, state, lengths, direction):
     op, order, attributes = ONNX[name]
     W, R, wb, rb = (blocks(a, order)[None] for a in params)
-    feeds = {"X": x, "W": W, "R": R, "B": np.concatenate([wb, rb], axis=1), "lens": None}
-    if lengths is not None:
-        feeds["lens"] = lengths.astype(np.int32)
+    feeds = {"X": x, "W": W, "R": R, "B": np.concatenate([wb, rb], axis=1), "lens": as_int32(lengths)}
     feeds |= {f"initial_{s}": a[None] for s, a in (state._asdict() if state else {}).items()}
-    outputs = ["Y", "Y_h", "Y_c"][: 3 if op == "LSTM" else 2]
-    inputs = [n if feeds[n] is not None else "" for n in feeds]
-    feeds = {n: a for n, a in feeds.items() if a is not None}
-    helper, kind = onnx.helper, onnx.TensorProto
-    node = helper.make_node(op, inputs, outputs, hidden_size=params.W_hh.shape[1], direction=direction, **attributes)
-    graph = helper.make_graph(
-        [node],
-        name,
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()],
-        [helper.make_tensor_value_info(n, kind.FLOAT, None) for n in outputs],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    y, *final = session.run(None, feeds)
-    return y[:, 0], [s[0] for s in final]
+    return onnx_run(op, feeds, hidden_size=params.W_hh.shape[1], direction=direction, **attributes)
 
 
 @pytest.mark.parametrize("engine", ONNX, indirect=True)
@@ -56,7 +37,7 @@ def test_forward_equals_onnxruntime(engine, data):
         p.lengths = np.maximum(p.lengths, 1)  # ONNX Runtime leaves a reversed sequence of length 0 undefined
     y, final, _ = p.forward()
     direction = "reverse" if p.case.reverse else "forward"
-    their_y, their_final = onnx_run(engine.name, p.x, p.params, p.state, p.lengths, direction)
+    their_y, their_final = onnx(engine.name, p.x, p.params, p.state, p.lengths, direction)
     size = max(1.0, np.abs(their_y).max())
     assert_close(y, their_y, p.terms, size, f"y in {p.case}")
     full = np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0  # ORT returns zeros, not the initial state

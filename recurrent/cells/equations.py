@@ -58,6 +58,7 @@ class Cell:
     previous: tuple[Expr, ...]
     parameter_inputs: tuple[Expr, ...]
     values: dict[str, Expr]  # every named value: gates and new states
+    biases: int = 2  # vectors of them: b_ih and b_hh, b_ih alone, none
 
     @property
     def new(self) -> tuple[Expr, ...]:
@@ -139,13 +140,15 @@ class Cell:
 CELLS: dict[str, Cell] = {}
 
 
-def cell(name: str, gates: str, states: str, parameters: str = "", register: bool = True) -> Callable:
+def cell(
+    name: str, gates: str, states: str, parameters: str = "", biases: int = 2, register: bool = True
+) -> Callable[[Callable], Cell]:
     """Declare a cell by a function of one unit's scalars.
 
     The function receives `x` (`x.i` is row i of W_ih x + b_ih for this unit), `h` (`h.i` is W_hh h + b_hh), `previous`
     (`previous.c` is this unit's own state of the step before) and, where `parameters` names any, `p` (one number per
     unit each). It returns a dict with every gate and every new state by name. The first state is the one that W_hh
-    multiplies and the layer puts out.
+    multiplies and the layer puts out. `biases`: 2 as in PyTorch, b_ih alone with 1, none with 0.
     """
     gate_names, state_names, parameter_names = tuple(gates.split()), tuple(states.split()), tuple(parameters.split())
 
@@ -164,8 +167,9 @@ def cell(name: str, gates: str, states: str, parameters: str = "", register: boo
         values = {n: one[e] for n, e in values.items()}
         accumulators, values = _merge(gate_names, x, h, values)
         result = Cell(
-            name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values
-        )
+            name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values,
+            biases,
+        )  # fmt: skip
         if register:
             CELLS[name] = result
         return result

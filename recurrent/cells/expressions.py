@@ -101,6 +101,21 @@ def maximum(a: Expr, b: Expr) -> Expr:
     return Expr("max", as_expr(a), as_expr(b))
 
 
+def minimum(a: Expr, b: Expr) -> Expr:
+    """The smaller of two; NaN where either is. Where they are equal, the gradient goes to b."""
+    return Expr("min", as_expr(a), as_expr(b))
+
+
+def clip(x: Expr, limit: float) -> Expr:
+    """x within -limit and limit; beyond them its derivative is 0."""
+    return minimum(maximum(x, -limit), limit)
+
+
+def softplus(x: Expr) -> Expr:
+    """log(1 + exp(x)); x itself where that is large."""
+    return Expr("softplus", as_expr(x))
+
+
 class Op(NamedTuple):
     """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
 
@@ -119,6 +134,11 @@ OPS = {
     "exp": Op(np.exp, lambda y, a, d: (d * y,)),
     "sqrt": Op(np.sqrt, lambda y, a, d: (0.5 * d / y,)),
     "max": Op(lambda a, b: np.where((a.real > b.real) | (a != a), a, b), lambda y, a, d: _to_the_larger(a[0], a[1], d)),
+    "min": Op(lambda a, b: np.where((a.real < b.real) | (a != a), a, b), lambda y, a, d: _to_the_larger(a[1], a[0], d)),
+    "softplus": Op(
+        lambda x: np.where(x.real > 0, x, 0) + np.log1p(np.exp(np.where(x.real > 0, -x, x))),
+        lambda y, a, d: (d - d * exp(-y),),
+    ),
     "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
     "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
 }

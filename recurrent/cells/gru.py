@@ -6,13 +6,30 @@
 (4)  h_t = (1 - z_t) n_t + z_t h_{t-1}
 """
 
+from .activations import activation
 from .equations import cell
-from .expressions import sigmoid, tanh
+from .expressions import clip as clipped
+from .options import family, register
 
 
-@cell("gru", gates="r z n", states="h")
-def gru(x, h, previous):
-    r = sigmoid(x.r + h.r)
-    z = sigmoid(x.z + h.z)
-    n = tanh(x.n + r * h.n)
-    return dict(r=r, z=z, n=n, h=(1 - z) * n + z * previous.h)
+@family("gru", z_keeps=True, clip=None, activations=("sigmoid", "tanh"), biases=2)
+def gru_cell(name, z_keeps, clip, activations, biases):
+    """The GRU. `z_keeps`: z weighs the old state; False: the candidate, h = z n + (1 - z) h, as in the paper's first version
+    and char-rnn. `clip`: what goes into an activation is kept within +-clip, as in ONNX. `activations`: of gates, candidate.
+    """
+    gate, candidate = (activation(a) for a in activations)
+
+    def within(a):
+        return clipped(a, clip) if clip else a
+
+    @cell(name, gates="r z n", states="h", biases=biases, register=False)
+    def equations(x, h, previous):
+        r = gate(within(x.r + h.r))
+        z = gate(within(x.z + h.z))
+        n = candidate(within(x.n + r * h.n))
+        return dict(r=r, z=z, n=n, h=(1 - z) * n + z * previous.h if z_keeps else z * n + (1 - z) * previous.h)
+
+    return equations
+
+
+gru = register(gru_cell())

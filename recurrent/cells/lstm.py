@@ -6,17 +6,46 @@
 (4)  o_t = sigmoid(W_io x_t + b_io + W_ho h_{t-1} + b_ho)      output gate
 (5)  c_t = f_t c_{t-1} + i_t g_t                               memory: each unit sees its own c only
 (6)  h_t = o_t tanh(c_t)                                       output: every unit sees all of h
+
+Peepholes (Gers and Schmidhuber, 2000): i and f see p_i c_{t-1} and p_f c_{t-1} besides, o sees p_o c_t.
+Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, which has no weights of its own.
 """
 
+from .activations import activation
 from .equations import cell
-from .expressions import sigmoid, tanh
+from .expressions import clip as clipped
+from .options import family, register
 
 
-@cell("lstm", gates="i f g o", states="h c")
-def lstm(x, h, previous):
-    i = sigmoid(x.i + h.i)
-    f = sigmoid(x.f + h.f)
-    g = tanh(x.g + h.g)
-    o = sigmoid(x.o + h.o)
-    c = f * previous.c + i * g
-    return dict(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))
+@family(
+    "lstm", peephole=False, coupled=False, clip=None, cell_clip=None, activations=("sigmoid", "tanh", "tanh"), biases=2
+)  # fmt: skip
+def lstm_cell(name, peephole, coupled, clip, cell_clip, activations, biases):
+    """The LSTM. `peephole`: gates see the memory. `coupled`: f = 1 - i. `clip`: what goes into an activation of a gate is
+    kept within +-clip, as in ONNX. `cell_clip`: c is. `activations`: of the gates, the candidate, the output.
+    """
+    gate, candidate, output = (activation(a) for a in activations)
+
+    def within(a):
+        return clipped(a, clip) if clip else a
+
+    @cell(
+        name, gates="i f g o", states="h c", parameters=("p_i p_o" if coupled else "p_i p_f p_o") if peephole else "",
+        biases=biases, register=False,
+    )  # fmt: skip
+    def equations(x, h, previous, p=None):
+        def sees(a, weight, c):
+            return within(a + getattr(p, weight) * c if peephole else a)
+
+        i = gate(sees(x.i + h.i, "p_i", previous.c))
+        f = 1 - i if coupled else gate(sees(x.f + h.f, "p_f", previous.c))
+        g = candidate(within(x.g + h.g))
+        c = f * previous.c + i * g
+        c = clipped(c, cell_clip) if cell_clip else c
+        o = gate(sees(x.o + h.o, "p_o", c))
+        return dict(i=i, f=f, g=g, o=o, c=c, h=o * output(c))
+
+    return equations
+
+
+lstm = register(lstm_cell())
