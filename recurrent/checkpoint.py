@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from . import optim
-from .layers import Dropout, Recurrent
+from .layers import Recurrent
 from .model import Sequential
 
 VERSION = 1
@@ -89,9 +89,6 @@ def load(path: str | os.PathLike) -> Checkpoint:
         for name, a in model.parameters.items():
             a[:] = _take(tensors, name, a.shape, a.dtype)
         model.generator = _generator(facts["generator"])
-        for layer in model.layers:
-            if isinstance(layer, Dropout):
-                layer.generator = model.generator
         latest = _take(tensors, "latest", model.flat.shape, model.dtype) if "latest" in tensors else None
         optimizer = None
         if facts["optimizer"] is not None:

@@ -1,4 +1,4 @@
-"""Sequential: layers in order, all parameters in one flat vector."""
+"""What models have in common, and Sequential: layers in order, all parameters in one flat vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,96 @@ from .recording import LayerRecording, Recording
 from .stream import Stream
 
 
-class Sequential:
+class Model:
+    """What models have in common: layers, parameters in one flat vector, a run and its recording.
+
+    A subclass has `layers`, `flat`, `parameters` (views into `flat` by name) and `backward`, and says how layers are run.
+    """
+
+    layers: list[Layer]
+    flat: np.ndarray
+    parameters: dict[str, np.ndarray]
+    _generator: np.random.Generator
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __getitem__(self, k: int) -> Layer:
+        return self.layers[k]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.flat.size
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """What dropout draws from."""
+        return self._generator
+
+    @generator.setter
+    def generator(self, rng: np.random.Generator) -> None:
+        self._generator = rng
+        for layer in self.layers:
+            if isinstance(layer, Dropout):
+                layer.generator = rng
+
+    def where(self, k: int) -> str:
+        """How messages name a layer."""
+        return f"layer {k} ({type(self.layers[k]).__name__})"
+
+    def output_lengths(self, lengths: Any) -> Any:
+        """The lengths of what the model puts out, as losses take them; None where it has no steps."""
+        raise NotImplementedError
+
+    def backward(
+        self, dy: Any, tape: tuple, dstate: Any = None, out: np.ndarray | None = None, recording: Recording | None = None
+    ) -> Gradients:
+        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass."""
+        raise NotImplementedError
+
+    def _given(self, x, lengths) -> tuple[Any, Any, bool]:
+        """x and lengths as arrays, and whether what is put out was given as a list of sequences."""
+        raise NotImplementedError
+
+    def _forward(self, x, state, lengths, record, training) -> tuple[list, tuple, tuple]:
+        """x and the output of every layer; the new state; the tape of every layer."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: Any, state: Any = None, lengths: Any = None, record: bool = False, training: bool | None = None
+    ) -> tuple[np.ndarray, tuple, tuple | None]:
+        """Run all layers. Returns y, the state and the tape; `record` keeps what `backward` needs.
+
+        Dropout acts where `training`, by default if `record`. Raises TypeError, ValueError or IndexError that name the layer.
+        """
+        x, lengths, listed = self._given(x, lengths)
+        outputs, new, tapes = self._forward(x, state, lengths, record, training)
+        found = self.output_lengths(lengths)
+        y = ragged.unpad(outputs[-1], found) if listed and found is not None else outputs[-1]
+        return y, new, tapes if record else None
+
+    def record(self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
+        """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
+
+        x and targets as `forward` takes them; what is kept has blanks where x was a list.
+        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. Raises ValueError for one without the other.
+        """
+        if (targets is None) != (loss is None):
+            raise ValueError("record needs both targets and loss, or neither")
+        x, lengths, listed = self._given(x, lengths)
+        outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
+        y = outputs[-1]
+        layers = [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)]
+        recording = Recording(outputs[0], y, layers, lengths)
+        if loss is not None:
+            recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
+            recording.loss, dy = loss(y, recording.targets, lengths=self.output_lengths(lengths))
+            recording.gradients = self.backward(dy, tape, recording=recording)
+        return recording
+
+
+class Sequential(Model):
     """Layers applied one after the other.
 
     `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64".
@@ -40,41 +129,31 @@ class Sequential:
                 outputs, giver = layer.outputs, self.where(k)
         self.outputs = outputs
         self.leaves_time = all(layer.leaves_time for layer in layers)
-        shapes = {f"{k}.{name}": s for k, layer in enumerate(layers) for name, s in layer.shapes.items()}
-        self.flat = np.empty(sum(layer.size for layer in layers), self.dtype)
-        self.parameters: dict[str, np.ndarray] = views(self.flat, shapes)
+        before = [layer.parameters if layer.initialised else None for layer in layers]
+        self._lay_out(np.empty(sum(layer.size for layer in layers), self.dtype))
         for k, layer in enumerate(layers):
-            mine = {name: self.parameters[f"{k}.{name}"] for name in layer.shapes}
-            before = layer.parameters if layer.initialised else None
-            layer.bind(mine)
             layer.owner = self
-            if before is None:
+            if before[k] is None:
                 layer.draw(rng)
-            for name, a in (before or {}).items():
+            for name, a in (before[k] or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
-                mine[name][:] = a
+                layer.parameters[name][:] = a
         self.generator = rng
-        for layer in layers:
-            if isinstance(layer, Dropout):
-                layer.generator = rng
 
-    def __len__(self):
-        return len(self.layers)
+    def _lay_out(self, flat: np.ndarray) -> None:
+        self.flat = flat
+        self.parameters = views(flat, {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()})
+        for k, layer in enumerate(self.layers):
+            layer.bind({name: self.parameters[f"{k}.{name}"] for name in layer.shapes})
 
-    def __getitem__(self, k: int) -> Layer:
-        return self.layers[k]
+    def bind(self, flat: np.ndarray) -> None:
+        """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
+        checks.writeable(flat, "flat", self.flat)
+        flat[:] = self.flat
+        self._lay_out(flat)
 
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return self.flat.size
-
-    def where(self, k: int) -> str:
-        """How messages name a layer."""
-        return f"layer {k} ({type(self.layers[k]).__name__})"
 
     def forward(
         self,
@@ -93,10 +172,14 @@ class Sequential:
 
         Returns y, the state and the tape. Raises TypeError, ValueError or IndexError that name the layer.
         """
-        x, lengths, listed = ragged.given(x, lengths)
-        outputs, new, tapes = self._forward(x, state, lengths, record, training)
-        y = ragged.unpad(outputs[-1], lengths) if listed and self.leaves_time else outputs[-1]
-        return y, tuple(new), tuple(tapes) if record else None
+        return super().forward(x, state, lengths, record, training)
+
+    def output_lengths(self, lengths):
+        """The lengths themselves, as losses take them; None where no steps are left."""
+        return lengths if self.leaves_time else None
+
+    def _given(self, x, lengths):
+        return ragged.given(x, lengths)
 
     def _forward(self, x, state, lengths, record, training):
         state = (None,) * len(self) if state is None else state
@@ -109,7 +192,7 @@ class Sequential:
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
-        return outputs, new, tapes
+        return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
 
     def backward(
         self,
@@ -119,7 +202,7 @@ class Sequential:
         out: np.ndarray | None = None,
         recording: Recording | None = None,
     ) -> Gradients:
-        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass.
+        """Gradients of the loss from dy = dL/dy, None for zeros, and the tape of a recorded forward pass.
 
         `dstate`: gradient with respect to the final state, one entry a layer. `out`: a vector like `flat` to write the
         parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids, a list where dy is one.
@@ -140,6 +223,10 @@ class Sequential:
                 recording.layers[k].dy = dy
                 totals = recording.layers[k].dstates
             mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
+            if dy is None and dstate[k] is None and not layer.loops:
+                for a in mine.values():
+                    a[:] = 0
+                continue
             with checks.naming(self.where(k)):
                 dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
         dx = ragged.unpad(dy, lengths) if listed and dy is not None else dy
@@ -155,25 +242,6 @@ class Sequential:
             with checks.naming(self.where(k)):
                 steppers.append(layer.stepper())
         return Stream(steppers)
-
-    def record(self, x: np.ndarray, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
-        """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
-
-        x and targets as `forward` takes them; what is kept has blanks where x was a list.
-        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. Raises ValueError for one without the other.
-        """
-        if (targets is None) != (loss is None):
-            raise ValueError("record needs both targets and loss, or neither")
-        x, lengths, listed = ragged.given(x, lengths)
-        outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
-        y = outputs[-1]
-        layers = [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)]
-        recording = Recording(np.asarray(x), y, layers, lengths)
-        if loss is not None:
-            recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
-            recording.loss, dy = loss(y, recording.targets, lengths=lengths if self.leaves_time else None)
-            recording.gradients = self.backward(dy, tape, recording=recording)
-        return recording
 
     def describe(self) -> dict:
         """What builds an equal model again, as plain data."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from .data import Batch
 from .losses import Loss
-from .model import Sequential
+from .model import Model
 from .optim import Optimizer, clip_norm, clip_value
 from .progress import Progress, Silent
 
@@ -47,7 +47,7 @@ class History:
 
 
 def fit(
-    model: Sequential,
+    model: Model,
     batches: Iterable[Batch],
     loss: Loss,
     optimizer: Optimizer,
@@ -108,7 +108,7 @@ def fit(
             for update, batch in zip(range(start + 1, last + 1), _passes(batches), strict=False):
                 before = history.state if batch.carry else None
                 y, after, tape = model.forward(batch.x, before, batch.lengths, record=True)
-                value, dy = loss(y, batch.targets, lengths=batch.lengths)
+                value, dy = loss(y, batch.targets, lengths=model.output_lengths(batch.lengths))
                 if not math.isfinite(value):
                     raise _not_finite(f"the loss is {value}", update, history)
                 model.backward(dy, tape, out=gradient)
@@ -147,7 +147,7 @@ def fit(
     return history
 
 
-def evaluate(model: Sequential, batches: Iterable[Batch], loss: Loss) -> float:
+def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
     """Mean loss over all valid entries of one pass from its beginning; state carried where batches say so, no dropout.
 
     A `cursor` of the batches is left where it was. Raises ValueError if there is no valid entry.
@@ -163,10 +163,15 @@ def _means(model, batches, *functions) -> list[float]:
             batches.cursor = 0
         for batch in batches:
             y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
-            weight = np.size(batch.targets) if batch.weight is None else batch.weight
+            lengths = model.output_lengths(batch.lengths)
+            pooled = batch.lengths is not None and lengths is None  # one answer each, those of no steps too
+            weight = np.size(batch.targets) if pooled or batch.weight is None else batch.weight
             weights += weight
             if weight:
-                total = [s + weight * f(y, batch.targets, batch.lengths) for s, f in zip(total, functions, strict=True)]
+                total = [
+                    s + weight * f(y, batch.targets, model.output_lengths(batch.lengths))
+                    for s, f in zip(total, functions, strict=True)
+                ]
     finally:
         if cursor is not None:
             batches.cursor = cursor

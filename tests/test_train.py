@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close, assert_same_bits, tolerance
 
-from recurrent import GRU, LSTM, Dropout, Embedding, Linear, Sequential, optim
+from recurrent import GRU, LSTM, Dropout, Embedding, Linear, MeanPool, Sequential, optim
 from recurrent.data import Batch, Batches, Windows
 from recurrent.losses import at_last_step, mean_squared_error, softmax_cross_entropy
 from recurrent.train import evaluate, fit
@@ -403,6 +403,21 @@ def learn_to_add(T, updates, rate, H=32):
     loss = at_last_step(mean_squared_error)
     fit(model, batches, loss, optim.Adam(rate), updates=updates, clip_norm=1.0, progress=False)
     return evaluate(model, held_out, loss), test[1].var()
+
+
+def test_a_model_that_pools_is_trained_and_evaluated_on_ragged_sequences():
+    """Its output has no steps: lengths are the model's business, not the loss's, and empty sequences are answered too."""
+    model = Sequential(GRU(2, 3), MeanPool(), Linear(3, 1), rng=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, y, lengths = rng.standard_normal((6, 7, 2)), rng.standard_normal((7, 1)), np.array([6, 0, 1, 5, 2, 0, 3])
+    batches = Batches(x, y, 3, None, lengths=lengths, per_sequence=True)
+    expected, dy = mean_squared_error(model.forward(x, lengths=lengths)[0], y)
+    assert_close(evaluate(model, batches, mean_squared_error), expected, 10)
+    spy, whole = Spy(), Batches(x, y, 7, None, lengths=lengths, per_sequence=True)
+    gradient = model.backward(dy, model.forward(x, lengths=lengths, record=True)[2])
+    history = fit(model, whole, mean_squared_error, spy, validation=batches, progress=False)
+    assert history.losses == [expected]
+    assert_same_bits(spy.seen[0], np.concatenate([g.ravel() for g in gradient.params.values()]))
 
 
 def test_an_lstm_learns_to_add_across_a_hundred_steps():
