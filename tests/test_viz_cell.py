@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.cells import CELLS, cell
-from recurrent.cells.expressions import Expr, relu, sigmoid, tanh
+from recurrent.cells.expressions import Expr, exp, maximum, relu, sigmoid, sqrt, tanh
 from recurrent.layers import Recurrent
-from viz import circuit, flow, wiring
+from viz import circuit, flow, tracks, wiring
 
 D, H = 5, 10
 ANY = {**EVERY, **{c.name: c for c in MORE}}
@@ -127,10 +128,11 @@ def test_the_lstm_has_the_form_that_people_know():
 
 @st.composite
 def equations(draw):
-    """A cell of random equations."""
-    gates, states = draw(st.sampled_from(["a", "a b", "a b e"])), draw(st.sampled_from(["h", "h c", "h c m"]))
+    """A cell of random equations: up to five gates, four states, and a dozen operations on what was there before."""
+    gates = "a b e f g"[: 2 * draw(st.integers(1, 5)) - 1]
+    states = "h c m n"[: 2 * draw(st.integers(1, 4)) - 1]
     parameters = draw(st.sampled_from(["", "p", "p q"]))
-    seed, size = draw(st.integers(0, 10_000)), draw(st.integers(1, 6))
+    seed, size = draw(st.integers(0, 10_000)), draw(st.integers(1, 12))
 
     def function(x, h, previous, p=None):
         rng = np.random.default_rng(seed)
@@ -145,7 +147,8 @@ def equations(draw):
             pool.append(values[g])
         for _ in range(size):
             a, b = (pool[k] for k in rng.integers(0, len(pool), 2))
-            pool.append([a * b, a + b, a - b, tanh(a), 1 - a, 0.5 * a, -a][rng.integers(7)])
+            made = [a * b, a + b, a - b, tanh(a), 1 - a, 0.5 * a, -a, exp(a), maximum(a, b), a / sqrt(1 + b * b)]
+            pool.append(made[rng.integers(len(made))])
         picked = rng.integers(0, len(pool), len(states.split()))
         values |= {s: pool[k] for s, k in zip(states.split(), picked, strict=True)}
         return values
@@ -158,6 +161,50 @@ def equations(draw):
 def test_any_equations_are_drawn_without_overlaps(c):
     assert_clear(viz.cell(Recurrent(c, 3, 4)).source)
     assert_clear(viz.cell(Recurrent(c, 3, 4), backward=True).source)
+
+
+def assert_wires_apart(c):
+    """On the grid: no two wires along the same stretch, none through a node, crossings at right angles."""
+    at = {p: k for k, p in c.place.items()}
+    assert len(at) == len(c.place)
+    owner, through = {}, {}
+    for a, b, places in c.routes:
+        assert (at[places[0]], at[places[-1]]) == (a, b)
+        for p, q in pairwise(places):
+            assert abs(p[0] - q[0]) + abs(p[1] - q[1]) == 1
+            assert owner.setdefault(frozenset((p, q)), a) == a, f"{a} along {owner[frozenset((p, q))]} at {p}"
+        for p, q, r in zip(places, places[1:], places[2:], strict=False):
+            assert q not in at, f"{a} through {at[q]}"
+            through.setdefault(q, {}).setdefault(a, set()).add((abs(r[0] - p[0]), abs(r[1] - p[1])))
+    for place, nets in through.items():
+        if len(nets) > 1:
+            ways = [way for directions in nets.values() for way in directions]
+            assert sorted(map(sorted, ways)) == [[0, 2], [0, 2]], f"{nets} turn at {place}"
+            assert ways[0] != ways[1]
+
+
+@given(equations())
+def test_where_there_is_no_short_way_there_are_tracks(c):
+    builder = circuit._Builder(c, 1)
+    found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
+    assert_wires_apart(found)
+    wanted = {(a, o) for o, args in found.wiring.arguments.items() for a in args}
+    wanted |= {(found.wiring.makers[s], f"state:{s}") for s in c.states} | {(found.wiring.makers["h"], "above")}
+    assert {(a, b) for a, b, _ in found.routes} == wanted
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_wires_of_the_short_ways_are_apart_too(name):
+    assert_wires_apart(circuit.of(ANY[name]))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "exponential_test"])
+def test_nothing_overlaps_on_tracks(name, monkeypatch):
+    builder = circuit._Builder(ANY[name], 1)
+    found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
+    monkeypatch.setattr(circuit, "of", lambda cell: found)
+    for backward in (False, True):
+        assert_clear(viz.cell(Recurrent(ANY[name], D, H), backward=backward).source)
 
 
 def test_a_layout_is_made_once_for_a_cell():

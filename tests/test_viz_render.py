@@ -37,7 +37,7 @@ def drawing():
     return viz.unit(model[1], 2)
 
 
-@pytest.mark.parametrize("module", ["dot", "drawing", "layered", "palette", "render", "svg", "views.steps", "words"])
+@pytest.mark.parametrize("module", ["dot", "drawing", "layered", "palette", "render", "svg", "tracks", "views.steps", "words"])
 def test_doctests(module):
     assert doctest.testmod(importlib.import_module(f"viz.{module}")).failed == 0
 

@@ -8,45 +8,30 @@ the step before, through what is done to it directly, to its new value.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import permutations
 
 from recurrent.cells import Cell
 
-from . import layered, wiring
-from .maze import DOWN, RIGHT, UP, Maze, Place
+from . import layered, tracks, wiring
+from .board import APART, BUS, GATES, Circuit
+from .maze import DOWN, RIGHT, UP, Maze
 
-APART, BUS, GATES = 3, 0, 1  # columns between gates; rows of the h bus and of the gates
+TRIES = 40  # places tried for an operation, cheapest first
 PULL = 12  # for each column that an operation lies left of what it will be combined with
 SIDES = (RIGHT, UP, DOWN)  # the directions in which an operation's inputs arrive
-
-
-@dataclass
-class Circuit:
-    """`place` of each node, `routes` as (tail, head, places): terminals are `previous:S`, `state:S` and `above`.
-
-    `lanes`: row of each state that is used directly; `spines`: what lies on them.
-    """
-
-    wiring: wiring.Wiring
-    place: dict[str, Place] = field(default_factory=dict)
-    routes: list[tuple[str, str, list[Place]]] = field(default_factory=list)
-    lanes: dict[str, int] = field(default_factory=dict)
-    spines: dict[str, list[str]] = field(default_factory=dict)
-    columns: int = 0
-    rows: int = 0
 
 
 @lru_cache(maxsize=64)
 def of(cell: Cell) -> Circuit:
     """The circuit of a cell."""
-    for room in (1, 2, 4):
+    for room in (1, 2):
+        builder = _Builder(cell, room)
         try:
-            return _Builder(cell, room).circuit
-        except _NoPlaceError as error:
-            reason = str(error)
-    raise RuntimeError(f"cell {cell.name} could not be laid out: {reason}")
+            return builder.build()
+        except _NoPlaceError:
+            continue
+    return tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
 
 
 class _NoPlaceError(Exception):
@@ -62,10 +47,15 @@ class _Builder:
         used |= {m.removeprefix("previous:") for m in w.makers.values() if m.startswith("previous:")}
         self.lanes = [s for s in (*cell.states[1:], self.first) if s in used]  # from the top; h lowest: it goes to the bus too
         self._find_spines()
-        depth = {}
+        self.order = self._ordered()
+        self.room = room
+
+    def build(self):
+        """The circuit; raises _NoPlaceError where a wire finds no way."""
+        w, depth = self.wiring, {}
         for o, args in w.arguments.items():
             depth[o] = 1 + max((depth.get(a, 0) for a in args), default=0)
-        middle = room * (max(depth.values(), default=0) + 3)
+        middle = self.room * (max(depth.values(), default=0) + 3)
         top = GATES + middle + len(self.lanes)
         columns = 2 + APART * len(w.neurons) + middle + 1
         self.maze = Maze(columns, top + 2)
@@ -78,6 +68,8 @@ class _Builder:
             self.maze.put(f"previous:{s}", (0, row))
         for row in range(self.maze.rows):  # what lies between the terminals on the left stays free
             self.maze.close((0, row), UP)
+        for column in range(columns):  # the row of what the layer above sees is outside of the cell
+            self.maze.close((column, top + 1), RIGHT)
         self.middle = range(GATES + 1, top - len(self.lanes) + 1)
         self.lane_of = {k: s for s, spine in self.circuit.spines.items() for k in spine}
         self._gates()
@@ -86,6 +78,7 @@ class _Builder:
         self._ends()
         self.circuit.place = self.maze.place
         self.circuit.columns, self.circuit.rows = columns, self.maze.rows
+        return self.circuit
 
     def _find_spines(self):
         """The shortest way from a state's old value to its new one; an operation lies on one lane only."""
@@ -105,7 +98,7 @@ class _Builder:
             self.circuit.spines[s] = [] if taken & set(found) else found
             taken |= set(self.circuit.spines[s])
 
-    def _gates(self):
+    def _ordered(self):
         """Neurons in the order in which the fewest wires cross."""
         w = self.wiring
         sources = [*(a.id for a in w.neurons), *w.parameters]
@@ -113,12 +106,14 @@ class _Builder:
         plan = layered.layout(
             sources, list(w.arguments), edges, dict.fromkeys([*sources, *w.arguments], 0), {o for _, o in w.loops}, 0
         )
-        order = [n for n in plan.columns[0] if n not in w.parameters]
-        for k, name in enumerate(order):
+        return [n for n in plan.columns[0] if n not in w.parameters]
+
+    def _gates(self):
+        for k, name in enumerate(self.order):
             at = (1 + APART * k + 1, GATES)
             self.maze.put(name, at)
             self.maze.close(at, DOWN)
-        right = 1 + APART * len(order)
+        right = 1 + APART * len(self.order)
         for column in range(right + 1):  # the bus
             self.maze.close((column, BUS), UP)
             self.maze.close((column, BUS), RIGHT)
@@ -130,7 +125,7 @@ class _Builder:
         placed = [a for a in arguments if a in self.maze.place]
         late = [a for a in dict.fromkeys(arguments) if a not in self.maze.place]
         searches = {a: self.maze.search(a) for a in placed}
-        for _, at, ways, sources in sorted(self._candidates(name, placed, late, searches)):
+        for _, at, ways, sources in sorted(self._candidates(name, placed, late, searches))[:TRIES]:
             maze, routes = copy.deepcopy(self.maze), list(self.circuit.routes)
             self.maze.put(name, at)
             taken = dict(zip(late, sources, strict=True))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from recurrent.cells import Cell
 
 from .. import words
-from ..circuit import BUS, GATES, Circuit
+from ..board import BUS, GATES, Circuit
 from ..dot import Point
 
 GATE, ACTIVATION, OPERATION, TERMINAL, ROUND, PARAMETER = (64, 34), (50, 28), 25, (46, 27), (38, 38), 20
