@@ -7,6 +7,7 @@ from .render import RenderError
 from .views.cell import cell
 from .views.curve import curve
 from .views.gradients import gradients
+from .views.layer import layer
 from .views.network import network
 from .views.text import text
 from .views.unit import unit
@@ -19,6 +20,7 @@ __all__ = [
     "curve",
     "explore",
     "gradients",
+    "layer",
     "network",
     "text",
     "unit",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from .drawing import Drawing
 from .render import RenderError
 from .views.curve import curve as draw_curve
 from .views.gradients import gradients as draw_gradients
+from .views.layer import layer as draw_layer
 from .views.network import network as draw_network
 from .views.text import text as draw_text
 from .views.unit import unit as draw_unit
@@ -52,6 +53,9 @@ Layer = Annotated[
     ),
 ]
 
+Direction = Annotated[str, typer.Option(metavar="WAY", help="forward, or reverse of a bidirectional layer.")]
+Steps = Annotated[int, typer.Option(min=0, metavar="N", help="Steps of random input whose values to show; 0: weights alone.")]
+
 
 def examples(*lines: str) -> str:
     """The last paragraph of a --help."""
@@ -77,23 +81,50 @@ def unrolled(
     return _write(draw_unrolled(specs.layers_of(specs.model(model)), steps, window=window), out, "unrolled")
 
 
-@app.command(epilog=examples("unit LSTM:5:10 --unit 3", "unit model.safetensors --layer 1 --unit 7 --text 'The '"))
+@app.command(epilog=examples("layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"))
+def layer(
+    model: Model,
+    out: Out = None,
+    unit: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="A unit to mark and to draw in any case.", show_default=False)
+    ] = None,
+    layer: Layer = None,
+    direction: Direction = "forward",
+    text: Text = None,
+    steps: Steps = 0,
+) -> int:
+    """The box opened: H units side by side, what goes to all of them and what stays in each."""
+    chosen, recording = _recurrent(model, layer, text, steps)
+    return _write(draw_layer(chosen, recording, unit=unit, direction=direction), out, "layer")
+
+
+@app.command(
+    epilog=examples(
+        "unit LSTM:5:10 --unit 3",
+        "unit LSTM:5:10 --unit 3 --gate f --steps 6",
+        "unit model.safetensors --layer 1 --unit 7 --text 'The '",
+    )
+)
 def unit(
     model: Model,
     out: Out = None,
     unit: Annotated[int, typer.Option(min=0, metavar="N", help="Number of the unit, from 0.")] = 0,
     layer: Layer = None,
+    gate: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Open this gate as its dot product: i, f, ...", show_default=False)
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--inputs", min=1, metavar="N", help="Draw the N inputs of greatest weight.", show_default=False),
+    ] = None,
+    direction: Direction = "forward",
     text: Text = None,
+    steps: Steps = 0,
 ) -> int:
     """One unit: every input and weight of its gate neurons, its own memory, the one number it puts out."""
-    made = specs.model(model)
-    stack = specs.layers_of(made)
-    layers = {k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None}
-    k = min(layers, default=None) if layer is None else layer
-    if k not in layers:
-        raise ValueError(f"--layer must be a recurrent layer, one of {', '.join(map(str, layers)) or 'none'}, got {layer}")
-    recording = None if text is None else specs.recording(made, text, 0)
-    return _write(draw_unit(layers[k], unit, recording=recording), out, "unit")
+    chosen, recording = _recurrent(model, layer, text, steps)
+    drawing = draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
+    return _write(drawing, out, "unit")
 
 
 @app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))
@@ -167,6 +198,18 @@ def gallery(
     for file in page.write(out, page.train(updates)):
         print(f"wrote {file}")
     return 0
+
+
+def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> tuple[Any, Any]:
+    """The recurrent layer that is asked for, the first if None, and a run of its model where one is."""
+    made = specs.model(name)
+    stack = specs.layers_of(made)
+    layers = {k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None}
+    k = min(layers, default=None) if number is None else number
+    if k not in layers:
+        raise ValueError(f"--layer must be a recurrent layer, one of {', '.join(map(str, layers)) or 'none'}, got {number}")
+    recording = None if text is None and not steps else specs.recording(made, text, steps)
+    return layers[k], recording
 
 
 def _write(drawing: Drawing, out: Path | None, view: str) -> int:

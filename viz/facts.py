@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import words
+from . import direction, words
 from .wiring import Neuron
 
 _SIZES = ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim")
@@ -28,9 +28,10 @@ def short(layer: Any) -> str:
 
 def of_unit(layer: Any) -> list[str]:
     """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
-    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    way = direction.of(layer)
+    cell, D, H = way.cell, way.input_size, way.hidden_size
     X, R, P, A = len(cell.x_gates), len(cell.h_gates), len(cell.parameters), len(cell.accumulators)
-    weights, size, first = X * D + R * H, layer.size // H, words.sub(cell.states[0], "t")
+    weights, size, first = X * D + R * H, way.size // H, words.sub(cell.states[0], "t")
     memories = [words.sub(s, "t") for s in cell.states[1:]]
     whole = all(a.x and a.h for a in cell.accumulators)
     made = words.count(A, "neuron")
@@ -45,12 +46,15 @@ def of_unit(layer: Any) -> list[str]:
     if X != R:
         takes = f"{words.count(X, 'gate')} of {words.count(D, 'input')}, {words.count(R, 'gate')} of {H:,} from all units"
         counted = f"{weights:,} weights + {X + R} biases{more}"
+    whole_layer = f"layer: {words.count(H, 'unit')} × {size:,} = {H * size:,} (one bias per Σ: {H * (weights + A + P):,})"
+    if way.both:
+        whole_layer += ", in each direction"
     return [
-        f"One {kind(layer)} unit = {made}",
+        f"One {kind(way.layer)} unit = {made}",
         takes,
         f"parameters: {counted} = {size:,}",
         f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}",
-        f"layer: {words.count(H, 'unit')} × {size:,} = {layer.size:,} (one bias per Σ: {H * (weights + A + P):,})",
+        whole_layer,
         f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
         f"out of the layer: {first} of {'all ' * (H > 1)}{words.count(H, 'unit')}, (N, {H})",
     ]
@@ -66,6 +70,14 @@ def of_layer(layer: Any) -> str:
     if getattr(layer, "bidirectional", False):
         return f"{words.count(H, 'unit')} in each of 2 directions · {layer.size:,} parameters = 2 × {counted}"
     return f"{words.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
+
+
+def one_bias(layer: Any) -> int:
+    """Parameters of the layer where each dot product has one bias: b_ih + b_hh as one number."""
+    cell = layer.cell
+    doubled = len(cell.x_gates) + len(cell.h_gates) - len(cell.accumulators)
+    way = direction.of(layer)
+    return way.layer.size - way.hidden_size * doubled * (1 + way.both)
 
 
 def weights(layer: Any, neuron: Neuron, j: int) -> dict[str, np.ndarray]:

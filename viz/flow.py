@@ -9,7 +9,7 @@ import numpy as np
 from recurrent.cells import Cell
 from recurrent.cells.expressions import OPS, Expr, evaluate, topological
 
-from . import values, words
+from . import direction, values, words
 
 _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
@@ -23,18 +23,23 @@ class Step(NamedTuple):
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]  # dL/d state (H,), empty without a loss
+    gates: dict[str, np.ndarray]  # (H,)
 
 
 def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
     """Step t (the last one if None) of sequence n of a recording, as this layer saw it. Errors are `values.of_unit`'s."""
-    seen = values.of_unit(recording, layer, 0, t, n)
-    mine = recording.layers[values.index_in(recording, layer)]
+    way = direction.of(layer)
+    seen = values.of_unit(recording, way, 0, t, n)
+    mine = recording.layers[values.index_in(recording, way.layer)]
     batched, t = mine.y.ndim == 3, seen.t
-    states = {s: values.sequence(a, n, batched) for s, a in mine.states.items()}
-    zeros = np.zeros(layer.hidden_size)  # a recording starts from zero states
-    gradients = {s: values.sequence(a, n, batched)[t] for s, a in mine.dstates.items()}
-    before = {s: a[t - 1] if t else zeros for s, a in states.items()}
-    return Step(t, seen.T, seen.x, before, {s: a[t] for s, a in states.items()}, gradients)
+    found = {s: (mine.states[s + way.end], mine.dstates.get(s + way.end)) for s in way.cell.states}
+    states = {s: values.sequence(a, n, batched) for s, (a, _) in found.items()}
+    gradients = {s: values.sequence(d, n, batched)[t] for s, (_, d) in found.items() if d is not None}
+    zeros = np.zeros(way.hidden_size)
+    before = {s: zeros if seen.last is None else a[seen.last] for s, a in states.items()}
+    named = ((g, mine.gates.get(g + way.end)) for g in way.cell.gates)
+    gates = {g: values.sequence(a, n, batched)[t] for g, a in named if a is not None}
+    return Step(t, seen.T, seen.x, before, {s: a[t] for s, a in states.items()}, gradients, gates)
 
 
 def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:

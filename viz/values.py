@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from . import direction
+from .views.steps import blanks
+
 
 @dataclass(frozen=True)
 class UnitValues:
-    """Values of a unit at step t: inputs (D,), h of all units at t - 1 (H,), own states at t - 1 and t, gates at t."""
+    """Values of a unit at step t: inputs (D,), h of all units before (H,), own states before and at t, gates at t."""
 
     t: int
     T: int
@@ -19,6 +22,8 @@ class UnitValues:
     before: dict[str, float] = field(default_factory=dict)
     states: dict[str, float] = field(default_factory=dict)
     gates: dict[str, float] = field(default_factory=dict)
+    last: int | None = None  # the step that the states before come from; None where they are the initial ones
+    blank: bool = False  # whether the sequence does not have step t
 
     @property
     def largest_input(self) -> float:
@@ -51,15 +56,15 @@ def sequence(a: Any, n: int, batched: bool) -> np.ndarray:
 
 
 def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
-    """Values of unit j of a layer at step t (the last one if None) of sequence n.
+    """Values of unit j of a layer, or of one `Direction` of it, at step t (the last one if None) of sequence n.
 
     Raises ValueError for a recording of another model, IndexError for a step or sequence that it does not have.
     """
-    k = index_in(recording, layer)
+    way = direction.of(layer)
+    k = index_in(recording, way.layer)
     mine = recording.layers[k]
-    H = layer.hidden_size
-    if mine.y.ndim not in (2, 3) or mine.y.shape[-1] != H or set(mine.states) != set(layer.cell.states):
-        raise ValueError(f"layer {k} of the recording has y {mine.y.shape}; expected one of {layer!r}")
+    if mine.y.ndim not in (2, 3) or mine.y.shape[-1] != way.layer.outputs or set(mine.states) != set(way.layer.loops):
+        raise ValueError(f"layer {k} of the recording has y {mine.y.shape}; expected one of {way.layer!r}")
     batched = mine.y.ndim == 3
     T, N = len(mine.y), mine.y.shape[1] if batched else 1
     t = T - 1 if t is None else t
@@ -68,15 +73,21 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
     if not 0 <= n < N:
         raise IndexError(f"n must be in 0..{N - 1}, the sequences of the recording, got {n}")
     x = sequence(recording.layers[k - 1].y if k else recording.x, n, batched)[t]
-    states = {s: sequence(a, n, batched) for s, a in mine.states.items()}
-    zeros = np.zeros(H)  # a recording starts from zero states
-    before = {s: a[t - 1] if t else zeros for s, a in states.items()}
+    states = {s: sequence(mine.states[s + way.end], n, batched) for s in way.cell.states}
+    gates = {g: sequence(mine.gates[g + way.end], n, batched) for g in way.cell.gates if g + way.end in mine.gates}
+    ahead = range(t - 1, -1, -1) if way.step > 0 else range(t + 1, T)
+    skipped = blanks(recording.lengths, n, T)
+    last = next((s for s in ahead if s not in skipped), None)
+    zeros = np.zeros(way.hidden_size)  # a recording starts from zero states
+    before = {s: zeros if last is None else a[last] for s, a in states.items()}
     return UnitValues(
         t,
         T,
         x,
-        before[layer.cell.states[0]],
+        before[way.cell.states[0]],
         {s: float(a[j]) for s, a in before.items()},
         {s: float(a[t, j]) for s, a in states.items()},
-        {g: float(sequence(a, n, batched)[t, j]) for g, a in mine.gates.items()},
+        {g: float(a[t, j]) for g, a in gates.items()},
+        last,
+        t in skipped,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dot, palette, words
+from ..direction import Direction
 from ..layered import layout
 from ..sheet import Sheet
 from ..values import UnitValues
@@ -18,8 +19,8 @@ NEURON_SLOT, SLOT, SLOT_GAP = NEURON[1] + LABEL + 18, 50, 14  # heights with wha
 class Inside:
     """Puts the nodes of a unit on a sheet; `box` is the region they take, `top` where loops begin."""
 
-    def __init__(self, sheet: Sheet, wiring: Wiring, loop_rows: int):
-        self.sheet, self.wiring = sheet, wiring
+    def __init__(self, sheet: Sheet, wiring: Wiring, loop_rows: int, way: Direction):
+        self.sheet, self.wiring, self.way = sheet, wiring, way
         self.gates = {o.id for o in wiring.operations if o.gate}
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
@@ -136,7 +137,7 @@ class Inside:
             self.sheet.add(dot.wire(state, consumer, [*start, *end], style="dashed", color=colour, penwidth=1.6))
             if first:
                 v = "" if seen is None else f" = {words.signed(seen.before[s])}"
-                label = f"its own {words.sub(s, 't-1')}{v}, 1 step later"
+                label = f"its own {words.sub(s, self.way.before)}{v}, {self.way.delay}"
                 self.sheet.add(dot.text(((start[-1][0] + end[0][0]) / 2, y + 8), label, 9, colour, name=f"value:before:{s}"))
 
     def _covered(self, k):

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dot, facts, palette, values, wiring, words
+from ..direction import of as one_way
 from ..drawing import Drawing
 from ..sheet import Sheet
 from .inside import Inside
+from .neuron import neuron
 
 SHOWN, KEPT = 64, 48  # up to SHOWN inputs all are drawn, beyond that the KEPT of greatest weight
 PITCH, GROUP, BOX = 26, 118, (190, 38)
@@ -27,30 +29,47 @@ class Input(NamedTuple):
         return f"in:{self.group}{'more' if self.index is None else self.index}"
 
 
-def unit(layer: Any, j: int, recording: Any = None, t: int | None = None, n: int = 0) -> Drawing:
+def unit(
+    layer: Any,
+    j: int,
+    recording: Any = None,
+    t: int | None = None,
+    n: int = 0,
+    gate: str | None = None,
+    k: int | None = None,
+    direction: str = "forward",
+) -> Drawing:
     """The wiring of unit j of an RNN, LSTM or GRU layer (or any layer of a cell), j from 0 to H - 1.
 
     Lines are coloured and widened by the layer's weights. With a `recording` of the layer's model, nodes show the values
-    of step `t` (the last one if None) of sequence `n`: gates and states at t, h of all units and own memory at t - 1.
+    of step `t` (the last one if None) of sequence `n`: gates and states at t, h of all units and own memory one step before.
+
+    `gate`: the name of one, opens its neuron as the dot product that it is. `k`: how many inputs to draw one by one, the
+    strongest; by default all up to 64, else 48. `direction`: "forward" or "reverse" of a bidirectional layer.
 
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError
-    for a recording of another model.
+    for a gate or direction that is not there or a recording of another model.
     """
-    if getattr(layer, "cell", None) is None:
-        raise TypeError(f"unit draws a recurrent layer, got {type(layer).__name__}")
+    way = one_way(layer, direction, "unit")
     if isinstance(j, bool) or not isinstance(j, (int, np.integer)):
         raise TypeError(f"j must be an int, got {type(j).__name__}")
-    if not 0 <= j < layer.hidden_size:
-        raise IndexError(f"j must be in 0..{layer.hidden_size - 1}, the units of {layer!r}, got {j}")
-    seen = None if recording is None else values.of_unit(recording, layer, j, t, n)
-    return _Picture(layer, int(j), seen).drawing()
+    if not 0 <= j < way.hidden_size:
+        raise IndexError(f"j must be in 0..{way.hidden_size - 1}, the units of {layer!r}, got {j}")
+    if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1):
+        raise ValueError(f"k must be an int of at least 1, got {k!r}")
+    if gate is not None:
+        return neuron(way, int(j), gate, recording, t, n, k)
+    seen = None if recording is None else values.of_unit(recording, way, j, t, n)
+    return _Picture(way, int(j), seen, k).drawing()
 
 
 class _Picture:
     """One picture, part by part: the unit at the origin, its inputs to the left, what it leads to on the right."""
 
-    def __init__(self, layer, j, seen):
+    def __init__(self, layer, j, seen, k):
         self.layer, self.j, self.seen = layer, j, seen
+        inputs = layer.input_size + layer.hidden_size
+        self.drawn = min(inputs, (inputs if inputs <= SHOWN else KEPT) if k is None else k)
         self.first = layer.cell.states[0]
         self.sizes = {"x": layer.input_size, "h": layer.hidden_size}
         self.wiring = wiring.of(layer.cell)
@@ -62,8 +81,9 @@ class _Picture:
 
     def drawing(self):
         layer, H = self.layer, self.layer.hidden_size
-        inside = Inside(self.sheet, self.wiring, len({s for s, _ in self.wiring.loops}))
-        name = f"{facts.kind(layer)} unit {self.j}   " + (f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)")
+        inside = Inside(self.sheet, self.wiring, len({s for s, _ in self.wiring.loops}), layer)
+        name = f"{facts.kind(layer.layer)} unit {self.j}   "
+        name += (f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)") + layer.suffix
         left, bottom, right, top = inside.box
         self.box = (left, bottom, max(right, left + words.width(name, 12) * 1.12 + 12), top)
         self.sheet.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
@@ -72,7 +92,7 @@ class _Picture:
         counts = {k: sum(map(len, ws.values())) for k, ws in self.weights.items()}
         inside.draw(self.seen, own, counts, lambda v: self._fill(v, "h"))
         self._outside()
-        title = f"{facts.kind(layer)} unit {self.j} of {layer!r}"
+        title = f"{facts.kind(layer.layer)} unit {self.j} of {layer!r}"
         said = f"{'; '.join(facts.of_unit(layer))}."
         if self.seen:
             said += f" Values at step {self.seen.t} of steps 0 to {self.seen.T - 1}."
@@ -88,7 +108,7 @@ class _Picture:
         total = count * self.pitch + sum(head.values()) + between
         y = (self.box[1] + self.box[3]) / 2 + total / 2
         self.edge = self.box[0] - max(130, 0.3 * total)
-        before = words.sub(self.first, "t-1")
+        before = words.sub(self.first, self.layer.before)
         name = {
             "x": f"input {words.sub('x', 't')}: {words.count(self.sizes['x'], 'number')}",
             "h": f"{before} of all\n{H:,} units" if H > 1 else f"{before} of\nthe only unit",
@@ -111,8 +131,8 @@ class _Picture:
             for g, w in ws.items():
                 strength[g] = np.fmax(strength[g], np.where(np.isnan(w), np.inf, np.abs(w)))
         ranked = [(-v, g, k) for g, a in strength.items() for k, v in enumerate(a)]
-        if len(ranked) > SHOWN:
-            ranked = sorted(ranked)[:KEPT]
+        if len(ranked) > self.drawn:
+            ranked = sorted(ranked)[: self.drawn]
         return {g: sorted(k for _, group, k in ranked if group == g) for g in strength}
 
     def _input(self, p):
@@ -121,7 +141,7 @@ class _Picture:
         label = words.sub(p.group if p.group == "x" else self.first, p.index)
         mine = p.group == "h" and p.index == self.j
         v = None if self.seen is None else float((self.seen.x if p.group == "x" else self.seen.h)[p.index])
-        tip = f"{label}{' at t - 1' if p.group == 'h' else ''}{', this unit itself' if mine else ''}"
+        tip = f"{label}{f' at {self.layer.earlier}' if p.group == 'h' else ''}{', this unit itself' if mine else ''}"
         tip += "" if v is None else f" = {words.exact(v)}"
         fill, ink = self._fill(v, p.group)
         look = {"shape": "ellipse", "fontsize": dot.number(size), "fontcolor": ink, "fill": fill, "tip": tip}
@@ -165,9 +185,12 @@ class _Picture:
         y, left = self.sheet.centre(state)[1], self.box[2] + 62
         fork = (self.box[2] + 26, y)
         gates = words.count(len(self.layer.cell.h_gates), "gate")
-        one_of, every = f"one of its {H:,} inputs", f"all {H:,} units × {gates} at t + 1\n(this unit is one of them)"
+        one_of, every = self._taken(), f"all {H:,} units × {gates} at {self.layer.ahead}\n(this unit is one of them)"
         if H == 1:
-            one_of, every = "its only input", f"its own {gates} at t + 1\n(there is no other unit)"
+            one_of, every = (
+                one_of.replace("one of its 1 inputs", "its only input"),
+                f"its own {gates} at {self.layer.ahead}\n(there is no other unit)",
+            )
         self.sheet.node("fork", fork, (5, 5), shape="circle", fill=colour, color=colour)
         line = {"color": colour, "penwidth": 1.8}
         self.sheet.add(dot.wire(state, "fork", [(self.sheet.box[state][2], y), fork], arrow=False, **line))
@@ -179,9 +202,16 @@ class _Picture:
         self._facts((left - 36, y + 30 + BOX[1] / 2 + 24))
         self._feedback(self._keys((left - 36, y - 30 - BOX[1] / 2 - 34)))
 
+    def _taken(self):
+        """How the layer above takes this unit's h."""
+        layer = self.layer.layer
+        if not self.layer.both or layer.merge == "concat":
+            return f"one of its {layer.outputs:,} inputs"
+        return f"{layer.merge} of both directions, one of its {layer.outputs:,} inputs"
+
     def _above(self):
         layers = getattr(self.layer.owner, "layers", [])
-        k = next((k for k, other in enumerate(layers) if other is self.layer), len(layers))
+        k = next((k for k, other in enumerate(layers) if other is self.layer.layer), len(layers))
         return next(
             (facts.short(other) for other in layers[k + 1 :] if other.outputs is not None), "what comes after the layer"
         )
@@ -199,12 +229,14 @@ class _Picture:
         rows = [("line: weight (wider = stronger)", self.limit, palette.SIGNED_LINE, "w")]
         notes = ["no recording given: weights only"] if self.seen is None else []
         if self.seen:
-            t, names = self.seen.t, ", ".join(self.wiring.states)
-            when = f"{t - 1} (left) and {t} (right)" if t else "−1 (left: zero) and 0 (right)"
+            t, names, last = self.seen.t, ", ".join(self.wiring.states), self.seen.last
+            start = str(t - self.layer.step).replace("-", "−")
+            when = f"{start} (left: zero)" if last is None else f"{last} (left)"
+            when += f" and {t} (right)"
             rows.append((f"fill of x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
             rows.append((f"fill of {names} at t = {when}", self.limits["h"], palette.SIGNED, "h"))
-        if sum(self.sizes.values()) > SHOWN:
-            notes.append(f"{KEPT} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|")
+        if sum(self.sizes.values()) > self.drawn:
+            notes.append(f"{self.drawn} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|")
         x, y = at
         for label, limit, colours, name in rows:
             self.sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
@@ -229,7 +261,8 @@ class _Picture:
         points = [(right, y), (right + 18, y), (right + 18, floor), (x, floor), (x, bottom)]
         self.sheet.add(dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6))
         now = words.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 else "")
-        label = f"{now} becomes {words.sub(self.first, 't-1')} of the next step (1 step delay)"
+        after = "next" if self.layer.step > 0 else "earlier"
+        label = f"{now} becomes {words.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
         self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))
 
     def _fill(self, v, group):
