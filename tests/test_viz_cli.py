@@ -30,7 +30,14 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["network LSTM:5:10,Linear:10:1", "unrolled gru:3:4 --steps 40 --window 20", "unit RNN:2:3 --unit 2", "gradients LSTM:3:4"],
+    [
+        "network LSTM:5:10,Linear:10:1",
+        "unrolled gru:3:4 --steps 40 --window 20",
+        "unit RNN:2:3 --unit 2",
+        "unit LSTM:5:10 --unit 3 --gate f --steps 4",
+        "layer GRU:3:40 --unit 20 --steps 2",
+        "gradients LSTM:3:4",
+    ],
 )
 def test_a_picture_of_layers_written_down(arguments, tmp_path, capsys):
     view = arguments.split()[0]
@@ -103,6 +110,9 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["network", "LSTM:5:10,Linear:9:1"], 1, "takes 9 inputs, but layer 0 (LSTM) puts out 10"),
         (["network", "LSTM:5:10", "-o", "a.jpg"], 1, "must end in .svg"),
         (["unit", "LSTM:5:10", "--unit", "10"], 1, "j must be in 0..9"),
+        (["unit", "LSTM:5:10", "--gate", "q"], 1, "gate must be one of i, f, g, o"),
+        (["layer", "LSTM:5:10", "--direction", "reverse"], 1, "needs a bidirectional layer"),
+        (["layer", "LSTM:5:10", "--unit", "10"], 1, "unit must be in 0..9"),
         (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
         (["text", "LSTM:5:10", "a"], 1, "needs a character model"),
@@ -121,7 +131,7 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("view", ["network", "unrolled", "unit", "gradients", "text", "curve", "gallery"])
+@pytest.mark.parametrize("view", ["network", "unrolled", "layer", "unit", "gradients", "text", "curve", "gallery"])
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0
     assert f"python -m viz {view}" in capsys.readouterr().out
