@@ -10,6 +10,7 @@ from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
 from .model import Sequential
 from .pooling import Last, MaxPool, MeanPool
+from .seq2seq import Seq2Seq
 from .train import evaluate, fit
 from .warm import warmup
 
@@ -32,6 +33,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Memory",
+    "Seq2Seq",
     "Sequential",
     "data",
     "evaluate",

@@ -19,7 +19,8 @@ from safetensors.numpy import save as to_bytes
 
 from . import optim
 from .layers import Recurrent
-from .model import Sequential
+from .model import Model
+from .seq2seq import build
 
 VERSION = 1
 
@@ -28,7 +29,7 @@ VERSION = 1
 class Checkpoint:
     """What a file holds. `about` and `training` are plain data of whoever saves: vocabulary and options; cursor, history."""
 
-    model: Sequential
+    model: Model
     about: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     optimizer: optim.Optimizer | None = None
@@ -85,7 +86,7 @@ def load(path: str | os.PathLike) -> Checkpoint:
     """
     tensors, facts = _read(path)
     try:
-        model = Sequential.build(facts["model"])
+        model = build(facts["model"])
         for name, a in model.parameters.items():
             a[:] = _take(tensors, name, a.shape, a.dtype)
         model.generator = _generator(facts["generator"])
