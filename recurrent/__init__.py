@@ -1,6 +1,6 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
-from . import cells, data, losses, optim, schedules
+from . import cells, data, initialisers, losses, optim, schedules
 from .attention import Attention, Memory
 from .bidirectional import Both
 from .charlm import CharLM
@@ -40,6 +40,7 @@ __all__ = [
     "fit",
     "gradcheck",
     "gru",
+    "initialisers",
     "losses",
     "lstm",
     "optim",

@@ -33,7 +33,8 @@ class CharLM:
 
     Embedding(V, embedding), `layers` recurrent layers of `hidden` units of a `cell` ("lstm", "gru", "rnn"), Linear(hidden, V).
     `dropout` acts between the recurrent layers, in training. `vocabulary`: a Vocabulary, or a text to take it from.
-    `rng`: seed or numpy Generator. Raises ValueError or TypeError for options that make no model.
+    `rng`: seed or numpy Generator; `init`: a name of `recurrent.initialisers`. Raises ValueError or TypeError for options that
+    make no model.
 
     >>> lm = CharLM("to be or not to be", layers=1, hidden=8, embedding=4)
     >>> lm.model[1], len(lm.vocabulary)
@@ -51,6 +52,7 @@ class CharLM:
         dropout: float = 0.0,
         rng: Any = 0,
         dtype: Any = "float32",
+        init: Any = "pytorch",
     ):
         self.vocabulary = Vocabulary.of(vocabulary) if isinstance(vocabulary, str) else vocabulary
         if cell not in CELLS:
@@ -65,7 +67,7 @@ class CharLM:
             if k and dropout:
                 stack.append(Dropout(dropout))
             stack.append(CELLS[cell](hidden if k else embedding, hidden))
-        self.model = Sequential(*stack, Linear(hidden, V), rng=rng, dtype=dtype)
+        self.model = Sequential(*stack, Linear(hidden, V), rng=rng, dtype=dtype, init=init)
         self._forget()
 
     def _forget(self):

@@ -206,9 +206,7 @@ class _Problem:
 
     def same_masks(self):
         """Start dropout's generator again."""
-        for layer in self.model.layers:
-            if hasattr(layer, "generator"):
-                layer.generator = np.random.default_rng([self.seed, 2])
+        self.model.generator = np.random.default_rng([self.seed, 2])
 
     def forward(self, state, record=True):
         self.same_masks()
@@ -225,7 +223,7 @@ class _Problem:
     def loss_of(self, y):
         if self.targets is None:
             return self.loss(y)
-        return self.loss(y, self.targets, lengths=self.lengths if self.model.leaves_time else None)
+        return self.loss(y, self.targets, lengths=self.model.output_lengths(self.lengths))
 
     def value(self):
         y, final, _ = self.forward(self.state(), record=False)

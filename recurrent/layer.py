@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from . import checks
+from . import checks, initialisers
 from .graph import Graph
 from .stream import Stream
 
@@ -76,11 +76,20 @@ class Layer:
         """float32 or float64."""
         return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
 
-    def initialise(self, rng: Any = 0, dtype: Any = np.float32) -> Layer:
-        """Draw new parameters from a seed or a numpy Generator; returns the layer."""
-        flat = np.empty(self.size, checks.dtype(dtype))
-        self.bind(views(flat, self.shapes))
-        self.draw(checks.generator(rng))
+    def initialise(self, rng: Any = 0, dtype: Any = None, init: str | initialisers.Initialiser = "pytorch") -> Layer:
+        """Draw new parameters from a seed or a numpy Generator, as `recurrent.initialisers` has it by name; returns the layer.
+
+        `dtype`: that of before if None, float32 at first. Raises ValueError for an unknown name, and for a layer of a
+        model that is to change its dtype.
+        """
+        draw = initialisers.named(init)
+        before = self.dtype if self.initialised else np.dtype(np.float32)
+        dtype = before if dtype is None else checks.dtype(dtype)
+        if self.owner is None:
+            self.bind(views(np.empty(self.size, dtype), self.shapes))
+        elif dtype != self.owner.dtype and self.size:
+            raise ValueError(f"the model that this layer is part of is {self.owner.dtype.name}, got dtype {dtype.name}")
+        draw(self, checks.generator(rng))
         return self
 
     def bind(self, parameters: dict[str, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, ragged
+from . import checks, initialisers, ragged
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
 from .layers import Dropout
@@ -51,6 +51,13 @@ class Model:
     def where(self, k: int) -> str:
         """How messages name a layer."""
         return f"layer {k} ({type(self.layers[k]).__name__})"
+
+    def initialise(self, rng: Any = 0, init: str | initialisers.Initialiser = "pytorch") -> Model:
+        """Draw all parameters anew, layer by layer from one seed or numpy Generator; returns the model."""
+        rng = checks.generator(rng)
+        for layer in self.layers:
+            layer.initialise(rng, init=init)
+        return self
 
     def output_lengths(self, lengths: Any) -> Any:
         """The lengths of what the model puts out, as losses take them; None where it has no steps."""
@@ -106,15 +113,16 @@ class Model:
 class Sequential(Model):
     """Layers applied one after the other.
 
-    `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64".
+    `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64". `init`: how
+    parameters begin, by name or as a function: see `recurrent.initialisers`.
     Layers that have parameter values already keep them. Raises ValueError where sizes of neighbours do not fit.
     """
 
-    def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32"):
+    def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32", init: Any = "pytorch"):
         if not layers:
             raise ValueError("a model needs at least one layer")
         self.layers, self.dtype = list(layers), checks.dtype(dtype)
-        rng = checks.generator(rng)
+        rng, draw = checks.generator(rng), initialisers.named(init)
         outputs, giver = None, ""
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
@@ -134,7 +142,7 @@ class Sequential(Model):
         for k, layer in enumerate(layers):
             layer.owner = self
             if before[k] is None:
-                layer.draw(rng)
+                draw(layer, rng)
             for name, a in (before[k] or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
                 layer.parameters[name][:] = a
