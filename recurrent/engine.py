@@ -12,6 +12,7 @@ import numpy as np
 
 from . import checks, kernels, ragged
 from .cells.equations import Cell
+from .lookup import Lookup, RowGradients, distinct
 
 
 @lru_cache
@@ -33,9 +34,10 @@ class Tape:
     tape's memory where no lengths were given: read them, do not write.
     """
 
-    def __init__(self, cell, layout, batched, params, x, h, rest, saved):
+    def __init__(self, cell, layout, batched, params, x, ids, h, rest, saved):
         self.cell, self.layout, self.batched, self.params = cell, layout, batched, params
         self.x, self.h_rows, self.rest_rows, self.saved_rows = x, h, rest, saved
+        self.ids = ids  # of a Lookup: those that occur, whose rows x holds, and which of them each step has
 
     def public(self, packed: np.ndarray) -> np.ndarray:
         """(T, N, ...) or, for unbatched input, (T, ...) from packed rows."""
@@ -205,6 +207,7 @@ class Engine:
         valid, wherever they are: a blank leaves the state as it is, and y is zero there. One whose valid steps come
         first is the same as their number, to the bit.
 
+        x may be a Lookup: each row of its table that occurs is then multiplied by W_ih once, with the same bits.
         `params` may be what `pack` made of them, unless `record`: that saves packing them again in each of many short calls.
 
         Returns y (T, N, H) or (T, H), the final state, and a tape for `backward` if `record`. A recorded y is part of
@@ -220,7 +223,7 @@ class Engine:
         else:
             params = self.check_params(params)
             packed = PackedParams(self, params)
-        x = checks.array(x, "x", self.dtypes)
+        x = x if isinstance(x, Lookup) else checks.array(x, "x", self.dtypes)
         checks.same_dtype(x, "x", packed.dtype, "params")
         D, H = packed.D, packed.H
         if x.ndim not in (2, 3) or x.shape[-1] != D:
@@ -242,15 +245,19 @@ class Engine:
             h[:N] = layout.sort(state[0].reshape(N, H))
             for k in range(others):
                 rest[k, :N] = layout.sort(state[1 + k].reshape(N, H))
-        rows = layout.pack(x.reshape(T, N, D))
-        self.kernels.forward(self.cell, rows, layout.offsets, packed.weights, h, rest, saved)
+        if isinstance(x, Lookup):
+            ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))
+            rows, places = x.table[ids[0]], ids[1]
+        else:
+            ids, rows, places = None, layout.pack(x.reshape(T, N, D)), ragged.NO_ROWS
+        self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved)
         y = layout.unpack(h[N:])
         last = [layout.final(h), *(layout.final(r) if record else layout.unsort(r) for r in rest)]
         final = self.State(*[a.copy() if batched else a[0].copy() for a in last])
         tape = None
         if record:
             y.flags.writeable = False
-            tape = Tape(self.cell, layout, batched, params, rows, h, rest, saved)
+            tape = Tape(self.cell, layout, batched, params, rows, ids, h, rest, saved)
         return y if batched else y[:, 0], final, tape
 
     def backward(
@@ -266,9 +273,9 @@ class Engine:
         dy: gradient of the loss with respect to y, (T, N, H) or (T, H); None for zeros. What it says past a length
         does not count: y is constant there. `dstate`: gradient with respect to the final state.
 
-        Returns dx, dparams (the same Params type; written to the arrays of `out` if given) and the gradient with
-        respect to the initial state. `totals`, a dict, receives dL/d(state) after every step by name, (T, N, H):
-        all that a state does later counts, and what c does within its step through h.
+        Returns dx (RowGradients where x was a Lookup), dparams (the same Params type; written to the arrays of `out` if
+        given) and the gradient with respect to the initial state. `totals`, a dict, receives dL/d(state) after every step
+        by name, (T, N, H): all that a state does later counts, and what c does within its step through h.
         The tape is not consumed. Raises ValueError for shapes or a tape that do not fit, TypeError for dtypes.
         """
         if tape is None:
@@ -297,15 +304,28 @@ class Engine:
         rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         packed = self.kernels.pack_backward(cell, full)
         self.kernels.backward(cell, rows, layout.offsets, packed, *buffers, carry, da, total)
-        dx = np.empty_like(tape.x)
-        self.kernels.gradient_of_input(cell, da, full, dx)
+        da_x = da if tape.ids is None else self._summed(da, *tape.ids)
+        dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
-        self.kernels.gradient_of_weights(cell, da, tape.x, tape.h_rows, layout.previous, gradients)
+        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, tape.h_rows, layout.previous, gradients)
         if totals is not None:
             totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})
         initial = layout.unsort(carry)
         d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
-        return tape.public(dx), dparams, d_initial
+        if tape.ids is None:
+            return tape.public(dx), dparams, d_initial
+        return RowGradients(tape.ids[0], dx, lambda: tape.public(self._gradient_of_input(da, full))), dparams, d_initial
+
+    def _summed(self, da, found, places):
+        """Rows of da that belong to the same id, summed in their order."""
+        sums, width = np.zeros((len(found), *da.shape[1:]), da.dtype), da.shape[1] * da.shape[2]
+        self.kernels.scatter_add(sums.reshape(-1, width), places, da.reshape(-1, width))
+        return sums
+
+    def _gradient_of_input(self, da, params):
+        dx = np.empty((len(da), params.W_ih.shape[1]), da.dtype)
+        self.kernels.gradient_of_input(self.cell, da, params, dx)
+        return dx
 
     def pack(self, params: Any) -> PackedParams:
         """Weights of this moment for many calls of `forward`, checked and laid out once. Raises as `forward` does."""

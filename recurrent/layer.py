@@ -33,6 +33,7 @@ class Layer:
     shapes: dict[str, tuple[int, ...]]
     reads_time = False  # whether it needs the steps of a sequence in order
     leaves_time = True  # whether what it puts out still has steps
+    takes_lookup = False  # whether its input may be a Lookup
     loops: ClassVar[dict[str, int]] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
 
     def __init_subclass__(cls, abstract: bool = False):

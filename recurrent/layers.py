@@ -14,6 +14,7 @@ from . import cells, checks, kernels, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
 from .layer import Gradients, Layer
+from .lookup import Lookup, RowGradients
 
 NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}  # PyTorch's, of fields of Params
 
@@ -38,8 +39,13 @@ class Embedding(Layer):
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
+        found, _, tape = self.look_up(x, record)
+        return np.asarray(found), None, tape
+
+    def look_up(self, x: np.ndarray, record: bool = False) -> tuple[Lookup, None, np.ndarray | None]:
+        """`forward` without writing y out, for a layer that takes a Lookup."""
         ids = self._checked(x)
-        return self.parameters["weight"][ids], None, ids if record else None
+        return Lookup(self.parameters["weight"], ids), None, ids if record else None
 
     def _checked(self, x):
         ids = np.asarray(x)
@@ -56,9 +62,13 @@ class Embedding(Layer):
         return lambda x_t: weight[self._checked(x_t)]
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        """Returns Gradients; ids have none, so `dx` is None."""
+        """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""
         grads = self._gradients(out)
         dW = grads["weight"]
+        if isinstance(dy, RowGradients):
+            dW[:] = 0
+            dW[dy.ids] = dy.rows
+            return Gradients(None, grads, None)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", dW.dtype, "weight")
         checks.shape(dy, "dy", (*tape.shape, dW.shape[1]), "the shape of y")
@@ -150,7 +160,7 @@ class Recurrent(Layer):
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
     """
 
-    reads_time = True
+    reads_time = takes_lookup = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from . import checks, initialisers, ragged
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
-from .layers import Dropout
+from .layers import Dropout, Embedding
 from .recording import LayerRecording, Recording
 from .stream import Stream
 
@@ -101,7 +102,7 @@ class Model:
         x, lengths, listed = self._given(x, lengths)
         outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
         y = outputs[-1]
-        layers = [LayerRecording.of(*pair) for pair in zip(outputs[1:], tape, strict=True)]
+        layers = [LayerRecording.of(np.asarray(a), t) for a, t in zip(outputs[1:], tape, strict=True)]
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
             recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
@@ -136,6 +137,8 @@ class Sequential(Model):
             if layer.outputs is not None:
                 outputs, giver = layer.outputs, self.where(k)
         self.outputs = outputs
+        # An Embedding right below a layer that takes a Lookup writes nothing out.
+        self._looked_up = [isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)] + [False]
         self.leaves_time = all(layer.leaves_time for layer in layers)
         before = [layer.parameters if layer.initialised else None for layer in layers]
         self._lay_out(np.empty(sum(layer.size for layer in layers), self.dtype))
@@ -196,7 +199,10 @@ class Sequential(Model):
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
             with checks.naming(self.where(k)):
-                y, after, tape = self.layers[k].forward(outputs[-1], before, lengths, record, training)
+                if self._looked_up[k]:
+                    y, after, tape = self.layers[k].look_up(outputs[-1], record)
+                else:
+                    y, after, tape = self.layers[k].forward(outputs[-1], before, lengths, record, training)
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -228,7 +234,7 @@ class Sequential(Model):
         for k in reversed(range(len(self))):
             layer, totals = self.layers[k], None
             if recording is not None:
-                recording.layers[k].dy = dy
+                recording.layers[k].dy = None if dy is None else np.asarray(dy)
                 totals = recording.layers[k].dstates
             mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
             if dy is None and dstate[k] is None and not layer.loops:

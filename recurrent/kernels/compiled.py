@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 NO_ROWS = np.zeros(0, np.int64)
 
 # What an entry of a pass costs, counted in the operations of a product that take as long.
-RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY = 40.0, 40.0, 8.0
+RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY, ADDED_ENTRY = 40.0, 40.0, 8.0, 16.0
 
 
 def _padded(t, units: int) -> int:
@@ -71,23 +71,24 @@ def per_unit_parameters(params) -> np.ndarray:
 pack_forward = Packed
 
 
-def forward(cell: Cell, x, offsets, weights: Packed, h, rest, saved) -> None:
-    S, D, H, t = len(x), weights.D, weights.H, weights.target
+def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> None:
+    V, D, H, t = len(x), weights.D, weights.H, weights.target
     init, stride = weights.bias, 0
+    S = int(offsets[-1])
     N = len(h) - S
     x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
     rest, saved = _flat(rest), _flat(saved)
-    if min(t.tall, S) > N:
-        init, stride = np.empty(S * weights.width, x.dtype), weights.width
+    if ids.size or min(t.tall, S) > N:
+        init, stride = np.empty(V * weights.width, x.dtype), weights.width
 
         def project(first, last):
             sequence.project(t, x, first, last, D, H, weights.panels, weights.bias, init, stride)
 
-        split(2.0 * S * D * stride, S, project)
+        split(2.0 * V * D * stride, V, project)
 
     def run(first, last):
         sequence.forward(
-            t, first, last, x, D, offsets, weights.panels, init, stride, weights.parameters, h, H, rest, plane, saved,
+            t, first, last, x, D, offsets, weights.panels, init, stride, ids, weights.parameters, h, H, rest, plane, saved,
             saved_width,
         )  # fmt: skip
 
@@ -166,15 +167,15 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     _through(da, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
 
 
-def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
     t = target(x.dtype)
     S, columns, H = da.shape
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
-    rows = ((cell.x_runs, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, h, previous, W_hh, b_hh))
-    for runs, b, index, dW, db in rows:
+    rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
+    for runs, a, b, index, dW, db in rows:
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
-            _outer(da, column, M, b, index, dW[block], db[block])
+            _outer(a, column, M, b, index, dW[block], db[block])
     for k, dp in enumerate(dparams[4:]):
         dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 
@@ -199,7 +200,13 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 
 def scatter_add(dW, ids, dy) -> None:
-    dense.add_rows(target(dW.dtype), _flat(dW), dW.shape[1], np.require(ids, np.int64, "CAW"), _flat(dy))
+    t, E = target(dW.dtype), dW.shape[1]
+    dW, ids, dy = _flat(dW), np.require(ids, np.int64, "CAW"), _flat(dy)
+
+    def run(first, last):
+        dense.add_rows(t, dW, E, ids, dy, first, last)
+
+    split(ADDED_ENTRY * dy.size, E, run)
 
 
 def _by_sequence(kernel, a, b, M, flops: float, out) -> None:

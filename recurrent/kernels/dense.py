@@ -99,7 +99,7 @@ def column_sums(target, a, column, count, stride, S, out):
 
 
 @jit
-def add_rows(target, dW, E, ids, dy):
-    """dW (V, E)[ids[s]] += dy (S, E)[s], in the order of rows."""
+def add_rows(target, dW, E, ids, dy, first, last):
+    """dW (V, E)[ids[s]] += dy (S, E)[s], in the order of rows; columns first to last of it."""
     for s in range(ids.size):
-        add(target, at(dy, s * E), at(dW, ids[s] * E), E)
+        add(target, at(dy, s * E + first), at(dW, ids[s] * E + first), last - first)

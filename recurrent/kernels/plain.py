@@ -61,11 +61,13 @@ def _steps(offsets, N):
         yield slice(first, last), slice(before, before + last - first), slice(N + first, N + last)
 
 
-def forward(cell: Cell, x, offsets, weights, h, rest, saved) -> None:
+def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved) -> None:
     """Run all steps. Writes `h` (N + S, H), `rest` (states - 1, N + S or N, H) and `saved` (S, K, H), or not if it is empty.
 
+    x (S, D), or a table of which `ids` (S,) names the row of each step; empty `ids` stand for the rows as they are.
     The first N rows of `h` and `rest` hold the initial states; a `rest` of N rows is updated in place.
     """
+    x = x[ids] if ids.size else x
     N = len(h) - len(x)
     in_place = rest.shape[1] == N
     for now, before, after in _steps(offsets, N):
@@ -87,7 +89,7 @@ def forward(cell: Cell, x, offsets, weights, h, rest, saved) -> None:
 def step(cell: Cell, weights, x, h, rest, y) -> None:
     """One step: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y (N, H) = h."""
     N, H = y.shape
-    forward(cell, x, np.array([0, N]), weights, h, rest, np.empty((0, 0, H), y.dtype))
+    forward(cell, x, np.zeros(0, np.int64), np.array([0, N]), weights, h, rest, np.empty((0, 0, H), y.dtype))
     h[:N] = y[:] = h[N:]
 
 
@@ -133,15 +135,18 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
-def gradient_of_weights(cell: Cell, da, x, h, previous, dparams) -> None:
-    """Gradients of W_ih, W_hh, b_ih, b_hh and per-unit parameters: sums over all rows, in order."""
+def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
+    """Gradients of W_ih, W_hh, b_ih, b_hh and per-unit parameters: sums over all rows, in order.
+
+    `da_x` is `da`, or its sums over the steps with one row of x, where x is a table.
+    """
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     H = W_hh.shape[1]
-    before = h[previous] if previous.size else h[: len(x)]
+    before = h[previous] if previous.size else h[: len(da)]
     for k, a in enumerate(cell.accumulators):
         if a.x:
             i = cell.x_gates.index(a.gate) * H
-            gradient_of_matrix(da[:, k], x, W_ih[i : i + H], b_ih[i : i + H])
+            gradient_of_matrix(da_x[:, k], x, W_ih[i : i + H], b_ih[i : i + H])
         if a.h:
             i = cell.h_gates.index(a.gate) * H
             gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])

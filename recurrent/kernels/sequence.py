@@ -6,7 +6,7 @@ from .denormals import flush_denormals, restore_denormals
 from .dense import padded
 from .jit import jit
 from .moves import copy, spread
-from .tile import at, lanes, nowhere, wide
+from .tile import at, in_order, lanes, nowhere, wide
 from .unit import backward_step, flow_tiles, forward_step, project_tiles
 
 
@@ -53,12 +53,13 @@ def project(target, x, first, last, D, H, panels, bias, out, width):
 
 @jit
 def forward(
-    target, first, last, x, D, offsets, panels, init, init_stride, p, h, H, rest, plane, saved, saved_width
+    target, first, last, x, D, offsets, panels, init, init_stride, ids, p, h, H, rest, plane, saved, saved_width
 ):  # fmt: skip
     """All steps forward for the sequences first to last of the packed batch.
 
     h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
-    init: the bias, with an init_stride of 0, or what `project` made. saved (S, saved_width) or empty.
+    init: the bias, with an init_stride of 0, or what `project` made; row s, or row ids[s] unless `ids` is empty.
+    saved (S, saved_width) or empty.
     """
     setting = flush_denormals()
     S = offsets[offsets.size - 1]
@@ -71,8 +72,9 @@ def forward(
         before, after = (N + offsets[t - 1] if t else 0) + first, N + s
         old, new = (first * H, first * H) if plane == N * H else (before * H, after * H)
         keep = at(saved, s * saved_width) if saved.size else nowhere(saved)
+        row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
         forward_step(
-            target, count, at(init, s * init_stride), init_stride, at(x, s * D), D, 0 if init_stride else 1,
+            target, count, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
             at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
         )  # fmt: skip
     restore_denormals(setting)
@@ -83,8 +85,8 @@ def step(target, N, x, D, panels, bias, p, h, H, rest, y):
     """One step for N sequences: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
     setting = flush_denormals()
     forward_step(
-        target, N, at(bias, 0), 0, at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0), at(rest, 0), N * H,
-        at(h, N * H), nowhere(h),
+        target, N, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0), at(rest, 0),
+        N * H, at(h, N * H), nowhere(h),
     )  # fmt: skip
     copy(target, at(h, N * H), at(h, 0), N * H)
     copy(target, at(h, N * H), at(y, 0), N * H)

@@ -65,6 +65,19 @@ def emit_while(v: Vectors, start: ir.Value, step: int, stop: ir.Value, body: Cal
     return n
 
 
+def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
+    """rows[n], or n itself where `rows` is null."""
+    b = v.b
+    before = b.block
+    with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(rows, I64), I64(0))):
+        named = b.load(b.gep(rows, [n]))
+        inside = b.block
+    row = b.phi(I64)
+    row.add_incoming(n, before)
+    row.add_incoming(named, inside)
+    return row
+
+
 def emit_units(v: Vectors, accumulators: int, units: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
     """Cover `units` by tiles: `body(first unit, blocks)` with several blocks of lanes while they fit, then with one."""
     blocks = v.target.blocks(accumulators)
@@ -242,6 +255,13 @@ def at(typingctx, array, offset):
         return builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
 
     return types.CPointer(array.dtype)(array, types.int64), codegen
+
+
+@intrinsic
+def in_order(typingctx):
+    """The null pointer to row numbers: each row is its own."""
+    pointer = types.CPointer(types.int64)
+    return pointer(), lambda context, builder, signature, args: context.get_constant_null(pointer)
 
 
 @intrinsic

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from ..cells.expressions import Expr, topological
 from .target import TARGETS
-from .tile import Segment, accumulate, emit_product, emit_rows, emit_units, pointer_to, units_left
+from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_units, pointer_to, units_left
 from .vector import I64, Vectors
 
 
@@ -65,11 +65,12 @@ def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
 
 @intrinsic
 def forward_step(
-    typingctx, target, count, init, init_stride, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved
+    typingctx, target, count, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved
 ):  # fmt: skip
     """One time step for `count` sequences and all units.
 
-    init (count or 1, vectors): bias, or bias plus the x part, and then adds_x is 0, else 1. x (count, D), h (count, H).
+    init: bias, with an init_stride of 0, or rows of bias plus the x part, and then adds_x is 0, else 1. init_rows (count,):
+    which of those rows each sequence starts from, or null. x (count, D), h (count, H).
     panels: for each tile the weights of x, then of h. p (P, H): per-unit parameters. h_new (count, H), and old and new
     for the other states, `plane` numbers apart. saved (count, K, H): what the tape keeps, or null.
     """
@@ -82,7 +83,7 @@ def forward_step(
     inputs = leaves(results, (*cell.previous, *cell.parameter_inputs))
 
     def codegen(context, b, _, args):
-        _, count, init, init_stride, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved = args
+        _, count, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved = args
         v = Vectors(b, t)
         recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
 
@@ -95,7 +96,8 @@ def forward_step(
             recurrent = v.at(panel, b.mul(D, I64(X * blocks * v.lanes)))
 
             def tile(n, rows):
-                starts = [v.at(init, b.mul(init_stride, b.add(n, I64(r))), b.mul(j, I64(A))) for r in range(rows)]
+                numbers = [emit_row(v, init_rows, b.add(n, I64(r))) for r in range(rows)]
+                starts = [v.at(init, b.mul(init_stride, number), b.mul(j, I64(A))) for number in numbers]
                 acc = [[v.load(v.at(s, k * v.lanes)) for k in range(blocks * A)] for s in starts]
                 acc = accumulate(v, acc, Segment(v.at(x, b.mul(D, n)), D, I64(1), b.mul(adds_x, D), panel, touched["x"]))
                 acc = accumulate(v, acc, Segment(v.at(h, b.mul(H, n)), H, I64(1), H, recurrent, touched["h"]))
@@ -127,7 +129,7 @@ def forward_step(
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
-    return types.void(target, i, q, i, q, i, i, q, i, q, q, q, q, i, q, q), codegen
+    return types.void(target, i, q, i, types.CPointer(i), q, i, i, q, i, q, q, q, q, i, q, q), codegen
 
 
 @intrinsic
