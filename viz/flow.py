@@ -48,7 +48,7 @@ def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
     p = layer.params._asdict()
     parts = {}
     for name, gates, v in (("ih", cell.x_gates, seen.x), ("hh", cell.h_gates, seen.before[cell.states[0]])):
-        rows = np.asarray(p[f"W_{name}"], np.float64) @ np.asarray(v, np.float64) + p[f"b_{name}"]
+        rows = np.asarray(p[f"W_{name}"], np.float64) @ np.asarray(v, np.float64) + p.get(f"b_{name}", 0)
         parts |= {(name, g): rows[k * H : (k + 1) * H] for k, g in enumerate(gates)}
     known = {a.input: sum(parts[m, a.gate] for m, used in (("ih", a.x), ("hh", a.h)) if used) for a in cell.accumulators}
     known |= {e: np.asarray(seen.before[s], np.float64) for e, s in zip(cell.previous, cell.states, strict=True)}

@@ -13,6 +13,7 @@ INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
 STATES = {"h": "#0072B2", "c": "#D55E00"}
 OTHER_STATES = ("#009E73", "#7A5195")
 OPERATION, CUT, GRADIENT = "#FFD1DC", "#B91C1C", "#7A1FA2"
+HEADING = "#2F6B45"
 TERMINAL = ("#F1F5F9", "#94A3B8")
 UNIT = ("#F0F9F1", "#7CB890")  # fill, border
 FACTS = ("#FFFBEB", "#E5C76B")
@@ -48,7 +49,7 @@ CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A
 
 _MEANT = {colour.lower() for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
-_FRAME = {c.lower() for c in ("#FFFFFF", "#000000", INK, MUTED, LINE, CUT, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
+_FRAME = {c.lower() for c in ("#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
 
 
 def gate(name: str, index: int) -> tuple[str, str]:

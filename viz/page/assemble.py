@@ -11,8 +11,8 @@ from string import Template
 from typing import Any
 
 from .. import facts, svg, words
-from ..views import network, unit, unrolled
-from . import tables
+from ..views import cell, network, unit, unrolled
+from . import equations, tables
 from .figures import figure
 from .run import Blob, LayerRun, norm_scale
 
@@ -30,6 +30,7 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
     parts.append(_section("unrolled", None, "Unrolled in time: the same weights at every step", columns, "r", hint))
     for n, run in enumerate(runs):
         u, name = 0, f"layer {run.k}, {facts.short(run.layer)}"
+        parts.append(_cell(n, run, recording, name, t))
         head = f"Layer {run.k} opened: {words.count(run.H, f'{facts.kind(run.layer)} unit')} side by side"
         says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} of "
         says += "the step before) and puts out one number. What else it remembers is its own.</p>"
@@ -69,6 +70,19 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
     )
 
 
+def _cell(n, run, recording, name, t):
+    """The equations with the numbers of the first unit, and where there are gradients their way back."""
+    shown = dict(recording=recording, t=t, n=run.n, unit=int(run.units[0]))
+    says = "<p>One layer at one step. On the wires are the numbers of one unit, so that they add up.</p>"
+    ways = [("ahead", f"c{n}", cell.cell(run.layer, **shown))]
+    if any(q.kind == "gradient" for q in run.quantities):
+        ways.append(("back", f"b{n}", cell.cell(run.layer, **shown, backward=True)))
+    drawn = [(way, *figure(drawing, prefix)) for way, prefix, drawing in ways]
+    body = says + "".join(f'<figure class="wide {way}">{text}</figure>' for way, text, _ in drawn)
+    text, _ = _section("cell", n, f"The cell of {name}: its equations as a circuit", None, "", body)
+    return text, "".join(rules for *_, rules in drawn)
+
+
 def _section(level, n, heading, drawing, prefix, body=""):
     """A level of the page, and the style of its figure."""
     text, rules = figure(drawing, prefix) if drawing else ("", "")
@@ -98,7 +112,7 @@ def _layer(run, blob):
         "states": run.layer.cell.states, "units": blob.put(run.units), "x": blob.put(run.x), "h": blob.put(run.h),
         "norms": None if norms is None else blob.put(norms), "scale": run.scale, "limits": run.limits, "limit": run.limit,
         "quantities": [{"key": q.key, "label": q.label, "kind": q.kind, "a": blob.put(q.a)} for q in run.quantities],
-        "drawn": drawn, "slots": {g: blob.put(a) for g, a in run.slots.items()},
+        "equations": equations.table(run, blob.put), "drawn": drawn, "slots": {g: blob.put(a) for g, a in run.slots.items()},
         "rest": {g: blob.put(a) for g, a in run.rest.items()}, "thick": 3.25 * pitch, "shown": run.shown,
         "neurons": [
             {"name": a.name, "slug": svg.slug(a.id), "value": a.value, "bias": blob.put(run.biases[a.id]),

@@ -1,14 +1,27 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
 const facts = JSON.parse($("facts").textContent);
-const bytes = Uint8Array.from(atob($("blob").textContent), (c) => c.charCodeAt(0));
 const TYPES = { f4: Float32Array, f8: Float64Array, u2: Uint16Array, i4: Int32Array };
-const array = ([offset, length, type]) => new TYPES[type](bytes.buffer, offset, length);
-for (const layer of facts.layers) {
-  for (const name of ["x", "h", "units", "norms"]) layer[name] = layer[name] && array(layer[name]);
-  for (const q of layer.quantities) q.a = array(q.a);
-  for (const g of ["x", "h"]) { layer.slots[g] = array(layer.slots[g]); layer.rest[g] = array(layer.rest[g]); }
-  for (const a of layer.neurons) { a.bias = array(a.bias); for (const g in a.weights) a.weights[g] = array(a.weights[g]); }
+
+// The arrays lie in planes, first bytes first, deflated (viz.page.run.Blob).
+async function unpacked(text) {
+  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
+}
+function array(bytes, [offset, length, type]) {
+  const width = TYPES[type].BYTES_PER_ELEMENT, out = new Uint8Array(length * width);
+  for (let b = 0; b < width; b++) for (let k = 0; k < length; k++) out[k * width + b] = bytes[offset + b * length + k];
+  return new TYPES[type](out.buffer);
+}
+function unpackLayers(bytes) {
+  const read = (place) => array(bytes, place);
+  for (const layer of facts.layers) {
+    for (const name of ["x", "h", "units", "norms"]) layer[name] = layer[name] && read(layer[name]);
+    for (const q of layer.quantities) q.a = read(q.a);
+    for (const g of ["x", "h"]) { layer.slots[g] = read(layer.slots[g]); layer.rest[g] = read(layer.rest[g]); }
+    for (const a of layer.neurons) { a.bias = read(a.bias); for (const g in a.weights) a.weights[g] = read(a.weights[g]); }
+    for (const [, source] of layer.equations.forward) for (const name of ["own", "given"]) if (source[name]) source[name] = read(source[name]);
+  }
 }
 const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron"].filter((l) => document.querySelector(`[data-level="${l}"]`));
 const here = { level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
@@ -38,6 +51,7 @@ function signed(v) {
 }
 const plain = (v) => (Number.isFinite(v) && v !== 0 ? general(v, 3) : exact(v)).replace("-", "−");
 const power = (v) => (v === 1 ? "1" : `1e${Math.round(Math.log10(v))}`.replace("-", "−"));
+const slug = (name) => name.replace(/[^A-Za-z0-9_.:-]+/g, "-");
 const sub = (name, index) => name + String(index).replace(/[0-9t+-]/g, (c) => "₀₁₂₃₄₅₆₇₈₉ₜ₊₋"["0123456789t+-".indexOf(c)]);
 const bin = (v, limit) => {
   const u = Number.isNaN(v) ? 0.5 : Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1);
@@ -94,6 +108,40 @@ function updateUnrolled() {
   }
   write($("r-key:gradient:low"), power(scale[0])); write($("r-key:gradient:high"), power(scale[1]));
   $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
+}
+
+// The cell: values of its graph for one unit, and gradients back along it (viz.page.equations).
+const OPS = { add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, neg: (a) => -a, positive: (a) => Number(a > 0) };
+const evaluate = (e, values) => (Array.isArray(e) ? OPS[e[0]](...e.slice(1).map((a) => evaluate(a, values))) : typeof e === "string" ? values[e] : e);
+function forward(layer, u, t) {
+  const values = {};
+  for (const [id, source] of layer.equations.forward) {
+    if ("key" in source) values[id] = value(layer, byKey(layer, source.key), t, u);
+    else if ("before" in source) values[id] = value(layer, byKey(layer, source.before), t - 1, u);
+    else if ("own" in source) values[id] = source.own[u];
+    else if ("given" in source) values[id] = source.given[t * layer.units.length + u];
+    else values[id] = evaluate(source.is, values);
+  }
+  return values;
+}
+function backward(layer, values, u, t) {
+  const { backward: ways, starts } = layer.equations, d = {};
+  for (const id in starts) d[id] = value(layer, byKey(layer, starts[id]), t, u);
+  for (const [id, parts] of ways) if (id in d) for (const [source, e] of parts) if (!(source in starts)) d[source] = (d[source] ?? 0) + d[id] * evaluate(e, values);
+  return d;
+}
+function updateCell() {
+  const layer = L(), { u, t } = here, section = document.querySelector(`[data-level="cell"][data-layer="${here.layer}"]`);
+  const values = forward(layer, u, t), back = section.querySelector(".back"), turned = here.gradient && back;
+  const numbers = turned ? backward(layer, values, u, t) : values, p = turned ? `b${here.layer}` : `c${here.layer}`;
+  for (const figure of section.querySelectorAll("figure")) figure.classList.toggle("on", (figure === back) === Boolean(turned));
+  for (const s of layer.states) { numbers[`state:${s}`] = numbers[layer.equations.makers[s]]; }
+  for (const id in numbers) {
+    const name = slug(id), node = $(`${p}-${name}`), title = node && node.querySelector("title");
+    write($(`${p}-value:${name}`), (turned ? plain : signed)(numbers[id]), 1);
+    if (title) title.textContent = title.textContent.replace(/(value|gradient) \S+$/, `$1 ${exact(numbers[id])}`);
+  }
+  write($(`${p}-numbers`), `numbers at t = ${t}: unit ${layer.units[u]}`);
 }
 
 function updateUnits() {
@@ -218,7 +266,7 @@ function show(change = {}, say = true) {
   }
   $("neuron").value = here.neuron;
   for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
-  updateUnrolled(); updateUnits(); updateUnit(); updateNeuron(); updateStrip(); updateInfo(say);
+  updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateStrip(); updateInfo(say);
 }
 function go(level, change = {}) { show({ ...change, level }); }
 function opens(group, label, action) {
@@ -228,49 +276,54 @@ function opens(group, label, action) {
   group.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); action(); } });
 }
 
-document.documentElement.classList.add("js");
-for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // things in it can be opened
-const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron" };
-for (const level of LEVELS) {
-  const b = document.createElement("button");
-  b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));
-  $("levels").append(b);
-}
-const after = (level) => LEVELS[LEVELS.indexOf(level) + 1];
-facts.layers.forEach((layer, n) => {
-  opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
-  for (let c = 0; c < facts.unrolled.width; c++) {
-    const group = $(`r-layer${layer.k}-${facts.unrolled.first + c}`);
-    opens(group, `open layer ${layer.k} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
-  }
-  layer.neurons.forEach((a, k) => opens($(`u${n}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
-  document.querySelectorAll(`[data-level="units"][data-layer="${n}"] .tile`).forEach((tile, u) => {
-    tile.addEventListener("click", () => go("unit", { u }));
-    for (const event of ["mouseenter", "focus"]) tile.addEventListener(event, () => { here.u = u; mark(); });
-  });
-  const cell = document.querySelector(`[data-level="cell"][data-layer="${n}"] figure`);
-  if (cell) cell.addEventListener("click", () => go("units"));
-});
 function mark() {
   document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .tile`).forEach((tile, u) => tile.setAttribute("aria-pressed", u === here.u));
   $("unit").value = L().units[here.u];
   updateStrip(); updateInfo(true);
 }
-$("time").addEventListener("input", (e) => show({ t: Number(e.target.value) }));
-$("layer").addEventListener("change", (e) => show({ layer: Number(e.target.value), neuron: 0 }));
-$("neuron").addEventListener("change", (e) => show({ neuron: Number(e.target.value) }));
-$("unit").addEventListener("change", (e) => {
-  const u = L().units.indexOf(Number(e.target.value));
-  if (u < 0) { e.target.setCustomValidity(`unit ${e.target.value} is not in this page`); e.target.reportValidity(); return; }
-  e.target.setCustomValidity(""); show({ u });
-});
-$("gradient").addEventListener("change", (e) => show({ gradient: e.target.checked }));
-$("theme").addEventListener("change", (e) => { document.documentElement.dataset.theme = e.target.value; });
-for (const b of document.querySelectorAll(".strip button")) b.addEventListener("click", () => show({ t: Number(b.dataset.t) }));
-document.addEventListener("keydown", (e) => {
-  if (e.key === "Escape") { go(LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
-  if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
-  const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
-  if (t !== undefined) { e.preventDefault(); show({ t }); }
-});
-show({}, false);
+function start() {
+  document.documentElement.classList.add("js");
+  for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // things in it can be opened
+  const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron" };
+  for (const level of LEVELS) {
+    const b = document.createElement("button");
+    b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));
+    $("levels").append(b);
+  }
+  const after = (level) => LEVELS[LEVELS.indexOf(level) + 1];
+  facts.layers.forEach((layer, n) => {
+    opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
+    for (let c = 0; c < facts.unrolled.width; c++) {
+      const group = $(`r-layer${layer.k}-${facts.unrolled.first + c}`);
+      opens(group, `open layer ${layer.k} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
+    }
+    layer.neurons.forEach((a, k) => opens($(`u${n}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
+    document.querySelectorAll(`[data-level="units"][data-layer="${n}"] .tile`).forEach((tile, u) => {
+      tile.addEventListener("click", () => go("unit", { u }));
+      for (const event of ["mouseenter", "focus"]) tile.addEventListener(event, () => { here.u = u; mark(); });
+    });
+    for (const p of [`c${n}`, `b${n}`]) {
+      opens($(`${p}-cluster_cell`), `open layer ${layer.k}: its ${layer.H} units`, () => go("units", { layer: n }));
+      layer.neurons.forEach((a, k) => opens($(`${p}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
+    }
+  });
+  $("time").addEventListener("input", (e) => show({ t: Number(e.target.value) }));
+  $("layer").addEventListener("change", (e) => show({ layer: Number(e.target.value), neuron: 0 }));
+  $("neuron").addEventListener("change", (e) => show({ neuron: Number(e.target.value) }));
+  $("unit").addEventListener("change", (e) => {
+    const u = L().units.indexOf(Number(e.target.value));
+    if (u < 0) { e.target.setCustomValidity(`unit ${e.target.value} is not in this page`); e.target.reportValidity(); return; }
+    e.target.setCustomValidity(""); show({ u });
+  });
+  $("gradient").addEventListener("change", (e) => show({ gradient: e.target.checked }));
+  $("theme").addEventListener("change", (e) => { document.documentElement.dataset.theme = e.target.value; });
+  for (const b of document.querySelectorAll(".strip button")) b.addEventListener("click", () => show({ t: Number(b.dataset.t) }));
+  document.addEventListener("keydown", (e) => {
+    if (e.key === "Escape") { go(LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
+    if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
+    const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
+    if (t !== undefined) { e.preventDefault(); show({ t }); }
+  });
+  show({}, false);
+}
+unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); start(); });

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import facts, palette, values, wiring
 from ..views.unit import KEPT, SHOWN
+from . import equations
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class LayerRun:
         found += [(s, "memory" if p else "output", "state", mine.states[s]) for p, s in enumerate(layer.cell.states)]
         found += [(f"∂L/∂{s}", f"gradient of {s}", "gradient", a) for s, a in mine.dstates.items()]
         found = [(*f, values.sequence(a, n, batched)) for *f, a in found]
-        room = max(8, int(budget // max(1, self.T * self.h.itemsize * len(found))))
+        each = self.T * self.h.itemsize * (len(found) + len(equations.computed(layer.cell)))
+        room = max(8, int(budget // max(1, each)))
         kept = set(range(min(self.H, room))) | {int(j) for j in chosen if j < self.H}
         self.units = np.array(sorted(kept))
         d = next((a for key, *_, a in found if key == f"∂L/∂{self.first}"), None)
@@ -51,6 +54,8 @@ class LayerRun:
         self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
         self.limits = {"x": _limit(self.x), "h": _limit(*(a for *_, kind, a in found if kind == "state"))}
         self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
+        states = {s: values.sequence(a, n, batched) for s, a in mine.states.items()}
+        self.inner = {k: a[:, self.units] for k, a in equations.inner(layer, states, self.x, _before, self.h.dtype).items()}
         self.wiring = wiring.of(layer.cell)
         self._weigh()
 
@@ -80,10 +85,9 @@ class LayerRun:
 
     def _bias(self, neuron):
         cell, params, total = self.layer.cell, self.layer.params, np.zeros(self.H)
-        if neuron.x:
-            total = total + params.b_ih.reshape(-1, self.H)[cell.x_gates.index(neuron.gate)]
-        if neuron.h:
-            total = total + params.b_hh.reshape(-1, self.H)[cell.h_gates.index(neuron.gate)]
+        for name, gates, used in (("b_ih", cell.x_gates, neuron.x), ("b_hh", cell.h_gates, neuron.h)):
+            if used and hasattr(params, name):
+                total = total + getattr(params, name).reshape(-1, self.H)[gates.index(neuron.gate)]
         return total[self.units]
 
     @property
@@ -100,7 +104,10 @@ def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
 
 
 class Blob:
-    """Arrays as one base64 text; `put` returns where an array lies: [offset, length, type]."""
+    """Arrays as one deflated base64 text; `put` returns where an array lies: [offset, length, type].
+
+    The first bytes of all its numbers, then the second ones and so on: exponents side by side make it a fifth smaller.
+    """
 
     def __init__(self):
         self.parts: list[bytes] = []
@@ -113,13 +120,18 @@ class Blob:
         raw = np.ascontiguousarray(a, "<" + kind).tobytes()
         if (kind, raw) not in self.known:
             pad = -self.at % 8
-            self.parts.append(b"\0" * pad + raw)
+            planes = np.frombuffer(raw, np.uint8).reshape(-1, int(kind[1])).T
+            self.parts.append(b"\0" * pad + planes.tobytes())
             self.known[kind, raw] = [self.at + pad, a.size, kind]
             self.at += pad + len(raw)
         return self.known[kind, raw]
 
     def text(self) -> str:
-        return base64.b64encode(b"".join(self.parts)).decode()
+        return base64.b64encode(zlib.compress(b"".join(self.parts), 9)).decode()
+
+
+def _before(a, t):
+    return a[t - 1] if t else np.zeros(a.shape[1:], a.dtype)
 
 
 def _limit(*arrays):

@@ -80,7 +80,7 @@ class _Picture:
         left, _, right, top = self._extent()
         title = f"{kind} layer{', backward' if self.backward else ''}"
         lines = f"{title} · {facts.of_layer(self.layer)}"
-        self.sheet.add(dot.text(((left + right) / 2, top + 20), lines, 11, "#2F6B45"))
+        self.sheet.add(dot.text(((left + right) / 2, top + 20), lines, 11, palette.HEADING))
         self._legend(left, right)
         said = f"{facts.of_layer(self.layer)}; gates {', '.join(self.cell.gates)}; states {', '.join(self.cell.states)}."
         if self.backward:
@@ -223,12 +223,12 @@ class _Picture:
 
     def _write(self, wires):
         """What each wire carries, beside it: once for each value, or for each way back the factor it brings."""
-        for points, label, colour in self._factors(wires) if self.backward else self._values(wires):
+        for points, label, colour, name in self._factors(wires) if self.backward else self._values(wires):
             at = self.places.beside(points, label, TEXT)
             if at is None:
                 self.homeless.append(label)
             else:
-                self.sheet.add(dot.text(at, label, TEXT, colour))
+                self.sheet.add(dot.text(at, label, TEXT, colour, name=name and f"value:{name}"))
 
     def _values(self, wires):
         done, named = set(), {*self.cell.graph().values.values(), *(a.id for a in self.wiring.neurons)}
@@ -243,11 +243,11 @@ class _Picture:
             name = words.sub("x", "t") if tail == "x" else self.names.get(tail, words.sub(tail.partition(":")[2], "t-1"))
             label = f"{name}  {self._shape(tail)}" if said or tail == "x" else self._shape(tail)
             v = self._number(tail)
-            yield points, label if v is None else f"{label}\n{words.signed(v)}", palette.MUTED
+            yield points, label if v is None else f"{label}\n{words.signed(v)}", palette.MUTED, "" if v is None else tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
             D, H = self.layer.input_size, self.layer.hidden_size
             first = words.sub(self.cell.states[0], "t-1")
-            yield self.grid.bus_line(), f"[{first} , {words.sub('x', 't')}]  ({D + H:,},)", palette.MUTED
+            yield self.grid.bus_line(), f"[{first} , {words.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
 
     def _factors(self, wires):
         local = flow.locals_of(self.cell)
@@ -256,19 +256,20 @@ class _Picture:
             found = [e for a, e in local.get(head, []) if a == tail]
             inner = [e for a, e in local.get(head, []) if a in sums] if head in self.grid.neurons else []
             if found:
-                yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT
+                yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT, ""
             elif inner and tail != "x":
-                v = self._number(next(a for a, _ in local[head] if a in sums))
+                sum_of = next(a for a, _ in local[head] if a in sums)
+                v = self._number(sum_of)
                 label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{words.plain(v)}")
-                yield points[-2:], label, palette.GRADIENT
+                yield points[-2:], label, palette.GRADIENT, "" if v is None else sum_of
             elif head.startswith("state:") or head == "above":
                 v = self._number(tail) if head != "above" else None
                 label = f"∂L/∂{self.names[tail]}" + ("" if v is None else f"\n{words.plain(v)}")
                 if head == "above":
                     label = "from the layer above"
-                yield points, label, palette.MUTED
+                yield points, label, palette.MUTED, "" if v is None else head
         if self.cell.h_gates:
-            yield self.grid.bus_line(), "W_hh transposed: gradients of all units mix here", palette.MUTED
+            yield self.grid.bus_line(), "W_hh transposed: gradients of all units mix here", palette.MUTED, ""
 
     def _spelled(self, e):
         text = flow.spell(e, self.names)
@@ -300,11 +301,12 @@ class _Picture:
                 for s, spine in self.circuit.spines.items()
                 if spine
             ]
+        named = [(note, "") for note in notes]
         if self.seen:
-            notes.append(f"numbers at t = {self.seen.t}: {self._whose()}")
-        for note in notes:
+            named.append((f"numbers at t = {self.seen.t}: {self._whose()}", "numbers"))
+        for note, name in named:
             y -= 17
-            self.sheet.add(dot.text((left, y), note, 9, anchor="start"))
+            self.sheet.add(dot.text((left, y), note, 9, anchor="start", name=name))
 
     def _along(self, s):
         local = flow.locals_of(self.cell)

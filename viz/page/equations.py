@@ -1,0 +1,88 @@
+"""A cell's equations as the page computes them: what the recording lacks is worked out at each step from what it has.
+
+The page adds and multiplies; whatever else an operation does (tanh, exp, ...) comes with the numbers. That suffices for the
+gradients too: derivatives are made of values, sums and products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recurrent.cells import Cell
+from recurrent.cells.expressions import Expr, topological
+
+from .. import flow, wiring
+
+ARITHMETIC = ("add", "sub", "mul", "div", "neg", "positive")  # what page.js knows
+
+
+def computed(cell: Cell) -> list[str]:
+    """Ids of the nodes whose numbers a page must be given beside what a recording has."""
+    drawn, recorded = {a.id for a in wiring.of(cell).neurons}, _recorded(cell)
+    known = (*ARITHMETIC, "const", "input")
+    return [k for k, e in _expressions(cell).items() if k not in recorded and (k in drawn or e.op not in known)]
+
+
+def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
+    """`forward`: id and source of each node's value, in the order of computing. `backward`: where each node's gradient
+    goes, times what, from the last node to the first. `starts`: nodes whose gradient the recording has, with its name."""
+    cell = run.layer.cell
+    exprs, recorded = _expressions(cell), _recorded(cell)
+    ids = {id(e): k for k, e in exprs.items()}
+    ahead = []
+    for k, e in exprs.items():
+        if k in recorded:
+            source = {"key": recorded[k]}
+        elif e.op == "const":
+            source = {"is": e.value}
+        elif e in cell.previous:
+            source = {"before": cell.states[cell.previous.index(e)]}
+        elif e in cell.parameter_inputs:
+            p = cell.parameters[cell.parameter_inputs.index(e)]
+            source = {"own": put(getattr(run.layer.params, p)[run.units])}
+        elif k in run.inner:
+            source = {"given": put(run.inner[k])}
+        elif e.op == "input":
+            continue  # a dot product that nobody but its own activation sees
+        else:
+            source = {"is": [e.op, *(ids[id(a)] for a in e.args)]}
+        ahead.append([k, source])
+    local = flow.locals_of(cell)
+    back = [[k, [[s, _plain(e)] for s, e in local[k]]] for k in reversed(exprs) if k in local]
+    values = cell.graph().values
+    starts = {values[s]: f"∂L/∂{s}" for s in cell.states}
+    return {"forward": ahead, "backward": back, "starts": starts, "makers": {s: values[s] for s in cell.states}}
+
+
+def inner(layer: Any, states: dict[str, np.ndarray], x: np.ndarray, before: Callable, dtype: Any) -> dict[str, np.ndarray]:
+    """(T, H) of each node of `computed`, where x (T, D) went in and `before(state, t)` is a state as step t took it."""
+    wanted = computed(layer.cell)
+    out = {k: np.empty(next(iter(states.values())).shape, dtype) for k in wanted}
+    for t in range(len(x) if wanted else 0):
+        seen = flow.Step(t, len(x), x[t], {s: before(a, t) for s, a in states.items()}, {}, {})
+        found = flow.forward(layer, seen)
+        for k in wanted:
+            out[k][t] = found[k]
+    return out
+
+
+def _expressions(cell):
+    """Every node of the cell's graph but x and h themselves, by id, in the order of computing."""
+    ids = [n.id for n in cell.graph().nodes if n.kind != "vector"]
+    return dict(zip(ids, topological(cell.values.values()), strict=True))
+
+
+def _recorded(cell):
+    """The nodes that compute a gate or state, with its name; a state's name comes first."""
+    values = cell.graph().values
+    return {values[name]: name for name in (*cell.gates, *reversed(cell.states))}
+
+
+def _plain(e: Expr) -> Any:
+    """An expression as JSON: a node's id, a number, or an operation and its arguments."""
+    if e.op == "input":
+        return e.name
+    return e.value if e.op == "const" else [e.op, *map(_plain, e.args)]
