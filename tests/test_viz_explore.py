@@ -35,7 +35,7 @@ def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32"
 def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
     model, recording = run(kind)
     text = viz.explore(model, recording, t=3, n=1).html
-    for level in ("network", "unrolled", "units", "unit", "neuron"):
+    for level in ("network", "unrolled", "cell", "units", "unit", "neuron"):
         assert f'<section data-level="{level}"' in text
     assert "<noscript>" in text
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]

@@ -7,7 +7,7 @@ import pytest
 
 import recurrent
 import viz
-from viz import words
+from viz import circuit, direction, flow, wiring, words
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
@@ -45,11 +45,12 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser, path):
-    """Opens the page; at the end nothing may have been logged and nothing but the file requested."""
-    pages, said, asked = [], [], []
+def open_any(browser):
+    """Opens a file; at the end nothing may have been logged and nothing but the files requested."""
+    pages, said, asked, files = [], [], [], set()
 
-    def open_page(**options):
+    def open_page(path, **options):
+        files.add(path.as_uri())
         page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
         page.on("console", lambda m: said.append(m.text))
         page.on("pageerror", lambda e: said.append(str(e)))
@@ -62,7 +63,54 @@ def opened(browser, path):
     for page in pages:
         page.context.close()
     assert said == []
-    assert set(asked) == {path.as_uri()}
+    assert set(asked) == files
+
+
+@pytest.fixture
+def opened(open_any, path):
+    """Opens the page of `seen`."""
+    return lambda **options: open_any(path, **options)
+
+
+@pytest.fixture(scope="module")
+def both():
+    """A bidirectional layer, sequences of different lengths."""
+    model = recurrent.Sequential(recurrent.GRU(3, 4, bidirectional=True), recurrent.Linear(8, 2), rng=0)
+    rng = np.random.default_rng(0)
+    x, targets = (rng.standard_normal((12, 2, size)).astype("float32") for size in (3, 2))
+    return model, model.record(x, targets=targets, loss=loss, lengths=[12, 10])
+
+
+@pytest.mark.parametrize("name", direction.NAMES)
+def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
+    model, recording = both
+    page = open_any(viz.explore(model, recording, t=6, n=1).save(tmp_path / "page.html"))
+    page.click("#n-layer0")
+    way, n = direction.of(model[0], name), int(name == "reverse")
+    end, t = way.end, 9
+    page.locator("#time").fill(str(t))
+    page.click(f"[id='r-layer0{end}-6']")
+    assert level(page) == "cell"
+    assert page.input_value("#layer") == str(n)
+    t = int(page.input_value("#time"))
+    page.locator("#time").fill("9")
+    mine, t = recording.layers[0], 9
+    assert numbers(page)["h"] == words.exact(mine.states[f"h{end}"][t, 1, 0])
+    before = 0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]  # of ten steps the last comes first in reverse
+    assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(before, rel=1e-6)
+    page.locator("#time").fill("4")
+    before = mine.states[f"h{end}"][4 - way.step, 1, 0]
+    assert words.exact(before) in tip(page, f"c{n}-previous:h")
+    page.click('#levels [data-level="unit"]')
+    assert tip(page, f"u{n}-in:h0") == f"h₀ at {way.earlier}, this unit itself = {words.exact(before)}"
+    W = model.parameters[f"0.weight_hh_l0{end}"]
+    assert f"= {words.exact(W[0, 2])}" in tip(page, f"u{n}-in:h2--r")
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#neuron", label="update gate")
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), mine.gates[f"z{end}"][4, 1, 0], rtol=1e-5)
+    page.check("#gradient")
+    assert numbers(page)["∂L/∂h"] == words.exact(mine.dstates[f"h{end}"][4, 1, 0])
 
 
 def numbers(page):
@@ -121,6 +169,48 @@ def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
     assert all(s.rpartition("= ")[2] in known for s in found)
 
 
+def written(page, id):
+    """Lines of a text of the figure that is shown."""
+    return page.eval_on_selector_all(f"[id='{id}'] text", "all => all.map(e => e.textContent)")
+
+
+def tip(page, id):
+    return page.locator(f"[id='{id}'] title").first.text_content()
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
+    """Gates and states as recorded; what lies between, and every gradient, is what the cell's graph gives for them."""
+    model, recording = seen
+    layer, t, j = model[k], 9, 6
+    page = opened()
+    page.click('#levels [data-level="cell"]')
+    page.select_option("#layer", str(k - 1))
+    page.locator("#time").fill(str(t))
+    page.locator("#unit").fill(str(j))
+    page.keyboard.press("Tab")
+    step = flow.step(recording, layer, t, 0)
+    numbers = flow.forward(layer, step)
+    drawn = wiring.of(layer.cell)
+    ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
+    tails = {a for a, _, _ in circuit.of(layer.cell).routes}
+    for i in ids:
+        assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(numbers[i][j], rel=2e-5, abs=1e-7), i
+        if i in tails:
+            said = written(page, f"c{k - 1}-value:{i}")[1]
+            assert said == words.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
+    assert words.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{k - 1}-state:h")
+    assert words.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(page, f"c{k - 1}-previous:h")
+    assert written(page, f"c{k - 1}-numbers") == [f"numbers at t = {t}: unit {j}"]
+    page.check("#gradient")
+    assert not page.locator(f"#c{k - 1}").is_visible()
+    found = flow.backward(layer.cell, numbers, step.gradients)
+    for i in ids:
+        said = float(tip(page, f"b{k - 1}-{i}").rpartition(" ")[2])
+        assert said == pytest.approx(found[i][j], rel=2e-4, abs=1e-9), i
+    assert written(page, f"b{k - 1}-value:state:h")[1] == words.plain(recording.layers[k].dstates["h"][t, 0, j])
+
+
 def test_a_gate_neuron_is_its_dot_product(opened, seen):
     _, recording = seen
     page = opened()
@@ -139,6 +229,10 @@ def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
     page.click("#n-layer1")
     assert level(page) == "unrolled"
     page.locator("section.shown .go").first.click()
+    assert level(page) == "cell"
+    page.click("#c0-x")  # what is no gate belongs to the cell as a whole
+    assert level(page) == "cell"
+    page.locator("#c0-cluster_cell").click(position={"x": 8, "y": 60})
     assert level(page) == "units"
     page.locator("section.shown .tile").nth(4).click()
     assert level(page) == "unit"
@@ -147,10 +241,10 @@ def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
     assert level(page) == "neuron"
     assert page.locator("#neuron option:checked").text_content() == "forget gate"
     back = []
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Escape")
         back.append(level(page))
-    assert back == ["unit", "units", "unrolled", "network"]
+    assert back == ["unit", "units", "cell", "unrolled", "network"]
 
 
 def test_keyboard_and_words_for_those_who_listen(opened, seen):
@@ -209,7 +303,7 @@ def test_dark_by_the_system_and_by_the_switch(opened):
 
 def test_a_telephone_scrolls_downwards_only(opened):
     page = opened(viewport={"width": 390, "height": 800})
-    for name in ("network", "unrolled", "units", "unit", "neuron"):
+    for name in ("network", "unrolled", "cell", "units", "unit", "neuron"):
         page.click(f'#levels [data-level="{name}"]')
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 

@@ -81,12 +81,22 @@ class Direction:
         return "t + 1" if self.step > 0 else "t − 1"
 
     @property
+    def arrow(self) -> str:
+        """The same behind a short name."""
+        return (" →" if self.step > 0 else " ←") if self.both else ""
+
+    @property
     def suffix(self) -> str:
         """What a title says of it."""
         return f", {self.name} direction" if self.both else ""
 
     def __repr__(self):
         return f"{self.layer!r}{self.suffix}"
+
+
+def every(layer: Any) -> list[Direction]:
+    """The one or two directions of a layer."""
+    return [Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]]
 
 
 def of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from . import facts, words
+from . import direction, words
 from .page import tables
 from .page.assemble import page
 from .page.run import LayerRun
@@ -55,14 +55,14 @@ def explore(
     if len(recording.layers) != len(layers):
         raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(layers)}")
     cells = [layer for layer in layers if getattr(layer, "cell", None) is not None]
-    found = [layer for layer in cells if not getattr(layer, "bidirectional", False)]
-    if not found:
-        raise TypeError(f"explore opens recurrent layers of one direction, got {model!r}")
-    largest = max(layer.hidden_size for layer in found)
+    if not cells:
+        raise TypeError(f"explore opens recurrent layers, got {model!r}")
+    ways = [way for layer in cells for way in direction.every(layer)]
+    largest = max(way.hidden_size for way in ways)
     for j in units:
         if not 0 <= j < largest:
             raise IndexError(f"units must be in 0..{largest - 1}, got {j}")
-    runs = [LayerRun(recording, layer, n, units, BUDGET / len(found)) for layer in found]
+    runs = [LayerRun(recording, way, n, units, BUDGET / len(ways)) for way in ways]
     T = runs[0].T
     t = T - 1 if t is None else t
     if not 0 <= t < T:
@@ -72,8 +72,7 @@ def explore(
     labels = None if inputs is None else [tables.symbol(str(s)) for s in inputs]
     cut = [r for r in runs if len(r.units) < r.H]
     kept = "are in this page: the first, and those asked for"
-    notes = [f"Layer {r.k}: {len(r.units):,} of {words.count(r.H, 'unit')} {kept}." for r in cut]
-    notes += [f"Not opened, bidirectional: {facts.short(layer)}" for layer in cells if layer not in found]
+    notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {words.count(r.H, 'unit')} {kept}." for r in cut]
     if recording.y.ndim == 3 and recording.y.shape[1] > 1:
         notes.append(f"Sequence {n} of {recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
     return Page(page(model, runs, recording, labels, t, notes))

@@ -116,14 +116,14 @@ def spell(e: Expr, names: dict[str, str]) -> str:
     return f"{words.operation(e.op)}({', '.join(parts)})"
 
 
-def names(cell: Cell) -> dict[str, str]:
-    """What to call the value of each node: its name at t, or how it is made of names."""
+def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
+    """What to call the value of each node: its name at t, or how it is made of names; `before`: the time of old states."""
     graph, out = cell.graph(), {}
     named = {k: n for n, k in graph.values.items()}
     for node in graph.nodes:
         sources = [e.source for e in graph.inputs(node.id) if not e.delay]
         if node.kind == "previous":
-            out[node.id] = words.sub(node.label, "t-1")
+            out[node.id] = words.sub(node.label, before)
         elif node.id in named:
             out[node.id] = words.sub(named[node.id], "t")
         elif node.kind == "sum":

@@ -49,7 +49,22 @@ CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A
 
 _MEANT = {colour.lower() for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
-_FRAME = {c.lower() for c in ("#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
+_FRAME = {
+    c.lower()
+    for c in (
+        "#FFFFFF",
+        "#000000",
+        INK,
+        MUTED,
+        LINE,
+        HEADING,
+        CUT,
+        GRADIENT,
+        *STATES.values(),
+        *OTHER_STATES,
+        *sum(_REGIONS, ()),
+    )
+}
 
 
 def gate(name: str, index: int) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from .. import facts, svg, words
-from ..views import cell, network, unit, unrolled
+from ..views import cell, network, rows, unit, unrolled
 from . import equations, tables
 from .figures import figure
 from .run import Blob, LayerRun, norm_scale
@@ -29,15 +29,15 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
     hint = "<p class='note' id='window'></p>"
     parts.append(_section("unrolled", None, "Unrolled in time: the same weights at every step", columns, "r", hint))
     for n, run in enumerate(runs):
-        u, name = 0, f"layer {run.k}, {facts.short(run.layer)}"
+        u, name = 0, f"layer {run.k}, {facts.short(run.layer)}{run.way.suffix}"
         parts.append(_cell(n, run, recording, name, t))
-        head = f"Layer {run.k} opened: {words.count(run.H, f'{facts.kind(run.layer)} unit')} side by side"
-        says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} of "
-        says += "the step before) and puts out one number. What else it remembers is its own.</p>"
+        head = f"Layer {run.k} opened{run.way.suffix}: {words.count(run.H, f'{facts.kind(run.layer)} unit')} side by side"
+        says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} at "
+        says += f"{run.way.earlier}) and puts out one number. What else it remembers is its own.</p>"
         body = f"{says}{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
         body += f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{tables.table(run, t)}</div></details>'
         parts.append(_section("units", n, head, None, "", body))
-        drawing = unit.unit(run.layer, int(run.units[u]), recording=recording, t=t, n=run.n)
+        drawing = unit.unit(run.layer, int(run.units[u]), recording=recording, t=t, n=run.n, direction=run.way.name)
         more = _elided(run) if run.elided else ""
         parts.append(_section("unit", n, f"One unit of {name}", drawing, f"u{n}", more))
         dots = "".join(tables.neuron(run, a, u, t) for a in run.wiring.neurons)
@@ -51,7 +51,7 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
     style = room.joinpath("page.css").read_text(encoding="utf-8") + tables.style() + "".join(rules)
     script = room.joinpath("page.js").read_text(encoding="utf-8")
     what = " → ".join(facts.short(layer) for layer in model.layers)
-    options = "".join(f'<option value="{n}">{run.k}: {escape(facts.short(run.layer))}</option>' for n, run in enumerate(runs))
+    options = "".join(f'<option value="{n}">{escape(run.name)}</option>' for n, run in enumerate(runs))
     return Template(room.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(what),
         style=style,
@@ -72,7 +72,7 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
 
 def _cell(n, run, recording, name, t):
     """The equations with the numbers of the first unit, and where there are gradients their way back."""
-    shown = dict(recording=recording, t=t, n=run.n, unit=int(run.units[0]))
+    shown = dict(recording=recording, t=t, n=run.n, unit=int(run.units[0]), direction=run.way.name)
     says = "<p>One layer at one step. On the wires are the numbers of one unit, so that they add up.</p>"
     ways = [("ahead", f"c{n}", cell.cell(run.layer, **shown))]
     if any(q.kind == "gradient" for q in run.quantities):
@@ -98,17 +98,23 @@ def _elided(run):
 
 
 def _rows(model):
-    return [{"id": n.id, "kind": n.kind, "label": n.label, "name": f"{n.id}: {n.label}"} for n in model.graph().nodes]
+    out = []
+    for r in rows.rows(model):
+        name = r.label if r.layer is None else f"layer {r.layer}, {r.words}"
+        out.append({"id": r.name, "kind": r.kind, "label": r.label, "name": name, "steps": r.steps})
+    return out
 
 
 def _layer(run, blob):
     """A layer's numbers and names for the script."""
     drawn = {g: [f"in:{g}{k}" for k in run.slots[g][0]] for g in "xh"}
-    rows = sum(map(len, drawn.values())) + 2 * run.elided
-    pitch = 1 if rows <= 24 else max(16 / 26, 24 / rows)
-    norms = run.norms
+    count = sum(map(len, drawn.values())) + 2 * run.elided
+    pitch = 1 if count <= 24 else max(16 / 26, 24 / count)
+    norms, way = run.norms, run.way
     return {
-        "k": run.k, "kind": facts.kind(run.layer), "D": run.D, "H": run.H, "size": {"x": run.D, "h": run.H},
+        "k": run.k, "kind": facts.kind(run.layer), "row": run.row, "name": run.name, "suffix": way.suffix,
+        "step": way.step, "before": way.before, "at": way.earlier, "delay": way.delay, "earlier": blob.put(run.earlier + 1),
+        "D": run.D, "H": run.H, "size": {"x": run.D, "h": run.H},
         "states": run.layer.cell.states, "units": blob.put(run.units), "x": blob.put(run.x), "h": blob.put(run.h),
         "norms": None if norms is None else blob.put(norms), "scale": run.scale, "limits": run.limits, "limit": run.limit,
         "quantities": [{"key": q.key, "label": q.label, "kind": q.kind, "a": blob.put(q.a)} for q in run.quantities],

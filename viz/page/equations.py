@@ -42,7 +42,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
             source = {"before": cell.states[cell.previous.index(e)]}
         elif e in cell.parameter_inputs:
             p = cell.parameters[cell.parameter_inputs.index(e)]
-            source = {"own": put(getattr(run.layer.params, p)[run.units])}
+            source = {"own": put(getattr(run.way.params, p)[run.units])}
         elif k in run.inner:
             source = {"given": put(run.inner[k])}
         elif e.op == "input":
@@ -57,15 +57,13 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
     return {"forward": ahead, "backward": back, "starts": starts, "makers": {s: values[s] for s in cell.states}}
 
 
-def inner(layer: Any, states: dict[str, np.ndarray], x: np.ndarray, before: Callable, dtype: Any) -> dict[str, np.ndarray]:
-    """(T, H) of each node of `computed`, where x (T, D) went in and `before(state, t)` is a state as step t took it."""
-    wanted = computed(layer.cell)
-    out = {k: np.empty(next(iter(states.values())).shape, dtype) for k in wanted}
-    for t in range(len(x) if wanted else 0):
-        seen = flow.Step(t, len(x), x[t], {s: before(a, t) for s, a in states.items()}, {}, {})
-        found = flow.forward(layer, seen)
-        for k in wanted:
-            out[k][t] = found[k]
+def inner(recording: Any, way: Any, n: int, like: np.ndarray) -> dict[str, np.ndarray]:
+    """The values (T, H) of each node of `computed` in sequence n, in the dtype of `like` (T, H)."""
+    out = {k: np.empty_like(like) for k in computed(way.cell)}
+    for t in range(len(like) if out else 0):
+        found = flow.forward(way, flow.step(recording, way, t, n))
+        for k, a in out.items():
+            a[t] = found[k]
     return out
 
 

@@ -16,7 +16,7 @@ function array(bytes, [offset, length, type]) {
 function unpackLayers(bytes) {
   const read = (place) => array(bytes, place);
   for (const layer of facts.layers) {
-    for (const name of ["x", "h", "units", "norms"]) layer[name] = layer[name] && read(layer[name]);
+    for (const name of ["x", "h", "units", "norms", "earlier"]) layer[name] = layer[name] && read(layer[name]);
     for (const q of layer.quantities) q.a = read(q.a);
     for (const g of ["x", "h"]) { layer.slots[g] = read(layer.slots[g]); layer.rest[g] = read(layer.rest[g]); }
     for (const a of layer.neurons) { a.bias = read(a.bias); for (const g in a.weights) a.weights[g] = read(a.weights[g]); }
@@ -63,7 +63,8 @@ const sizeBin = (v, [low, high]) =>
 const value = (layer, q, t, u) => (t < 0 ? 0 : q.a[t * layer.units.length + u]);
 const byKey = (layer, key) => layer.quantities.find((q) => q.key === key);
 const gradientOf = (layer, key) => byKey(layer, `∂L/∂${key}`);
-const input = (layer, g, k, t) => (g === "x" ? layer.x[t * layer.D + k] : t < 1 ? 0 : layer.h[(t - 1) * layer.H + k]);
+const before = (layer, t) => layer.earlier[t] - 1;  // the step that step t takes its states from, -1 where there is none
+const input = (layer, g, k, t) => (g === "x" ? layer.x[t * layer.D + k] : before(layer, t) < 0 ? 0 : layer.h[before(layer, t) * layer.H + k]);
 const slot = (layer, g, u, s) => layer.slots[g][u * (layer.slots[g].length / layer.units.length) + s];
 
 // Parts of a figure, found by the names that the views give them.
@@ -87,14 +88,14 @@ function updateUnrolled() {
     write($(`r-step:${base + c}`), `t = ${t}`);
     for (const row of rows) {
       const group = at(row.id);
-      if (!group) continue;
+      if (!group || !row.steps) continue;
       group.classList.toggle("now-column", t === here.t);
       group.dataset.t = t;
       if (row.kind === "input" || row.kind === "output") {
         write(group, row.kind === "input" && facts.labels ? facts.labels[t] : sub(row.label, t));
         tip(group, row.kind === "input" && facts.labels ? `input at t = ${t}: ${facts.labels[t]}` : `${row.kind} at t = ${t}`);
       } else tip(group, `${row.name}, t = ${t}`);
-      const layer = facts.layers.find((l) => `layer${l.k}` === row.id), bar = at(`gradient:${row.id}`);
+      const layer = facts.layers.find((l) => l.row === row.id), bar = at(`gradient:${row.id}`);
       if (bar && layer && layer.norms) {
         bar.classList.toggle("quiet", !here.gradient);
         paintSize(bar, layer.norms[t], scale);
@@ -103,10 +104,11 @@ function updateUnrolled() {
     }
   }
   for (const layer of facts.layers) for (const s of layer.states) {
-    write($(`r-initial:layer${layer.k}:${s}`), start ? sub(s, start - 1) : `${s} = 0`);
-    write($(`r-final:layer${layer.k}:${s}`), sub(s, start + width - 1));
+    const ends = [start, start + width - 1], [begin, end] = layer.step > 0 ? ends : ends.reverse();
+    write($(`r-initial:${layer.row}:${s}`), begin === (layer.step > 0 ? 0 : facts.T - 1) ? `${s} = 0` : sub(s, begin - layer.step));
+    write($(`r-final:${layer.row}:${s}`), sub(s, end));
   }
-  write($("r-key:gradient:low"), power(scale[0])); write($("r-key:gradient:high"), power(scale[1]));
+  write($("r-key:gradient:low"), `|∂L/∂h|  ${power(scale[0])}`); write($("r-key:gradient:high"), power(scale[1]));
   $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
 }
 
@@ -117,7 +119,7 @@ function forward(layer, u, t) {
   const values = {};
   for (const [id, source] of layer.equations.forward) {
     if ("key" in source) values[id] = value(layer, byKey(layer, source.key), t, u);
-    else if ("before" in source) values[id] = value(layer, byKey(layer, source.before), t - 1, u);
+    else if ("before" in source) values[id] = value(layer, byKey(layer, source.before), before(layer, t), u);
     else if ("own" in source) values[id] = source.own[u];
     else if ("given" in source) values[id] = source.given[t * layer.units.length + u];
     else values[id] = evaluate(source.is, values);
@@ -135,7 +137,10 @@ function updateCell() {
   const values = forward(layer, u, t), back = section.querySelector(".back"), turned = here.gradient && back;
   const numbers = turned ? backward(layer, values, u, t) : values, p = turned ? `b${here.layer}` : `c${here.layer}`;
   for (const figure of section.querySelectorAll("figure")) figure.classList.toggle("on", (figure === back) === Boolean(turned));
-  for (const s of layer.states) { numbers[`state:${s}`] = numbers[layer.equations.makers[s]]; }
+  for (const s of layer.states) {
+    numbers[`state:${s}`] = numbers[layer.equations.makers[s]];
+    if (!turned) numbers[`previous:${s}`] = value(layer, byKey(layer, s), before(layer, t), u);
+  }
   for (const id in numbers) {
     const name = slug(id), node = $(`${p}-${name}`), title = node && node.querySelector("title");
     write($(`${p}-value:${name}`), (turned ? plain : signed)(numbers[id]), 1);
@@ -163,11 +168,11 @@ function updateUnits() {
 
 function updateUnit() {
   const layer = L(), { u, t } = here, p = `u${here.layer}`, j = layer.units[u], at = (name) => $(`${p}-${name}`);
-  write(at("cluster_unit"), `${layer.kind} unit ${j}   ` + (layer.H > 1 ? `(one of ${layer.H}: 0 to ${layer.H - 1})` : "(the only one)"));
+  write(at("cluster_unit"), `${layer.kind} unit ${j}   ` + (layer.H > 1 ? `(one of ${layer.H}: 0 to ${layer.H - 1})` : "(the only one)") + layer.suffix);
   for (const g of ["x", "h"]) layer.drawn[g].forEach((name, s) => {
     const k = slot(layer, g, u, s), v = input(layer, g, k, t), label = sub(g === "x" ? "x" : layer.states[0], k), node = at(name);
     const own = g === "h" && k === j;
-    write(node, label); tip(node, `${label}${g === "h" ? " at t - 1" : ""}${own ? ", this unit itself" : ""} = ${exact(v)}`);
+    write(node, label); tip(node, `${label}${g === "h" ? ` at ${layer.at}` : ""}${own ? ", this unit itself" : ""} = ${exact(v)}`);
     paintSigned(node, v, layer.limits[g]);
     shape(node).style.stroke = own ? "var(--accent)" : ""; shape(node).style.strokeWidth = own ? 2.2 : 0.8;
     write(at(`value:${name}`), signed(v));
@@ -189,14 +194,15 @@ function updateUnit() {
     if (g) paintSize(node, Math.abs(value(layer, g, t, u)), layer.scale); else paintSigned(node, v, layer.limits.h);
     tip(node, `${k ? "private memory" : "output"} ${s} = ${exact(v)}` + (g ? `, ∂L/∂${s} = ${exact(value(layer, g, t, u))}` : ""));
     write(at(`value:state:${s}`), signed(v));
-    write(at(`value:before:${s}`), `its own ${sub(s, "t-1")} = ${signed(value(layer, q, t - 1, u))}, 1 step later`);
+    write(at(`value:before:${s}`), `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}, ${layer.delay}`);
   });
   for (const [key, limit] of [["x", layer.limits.x], ["h", layer.limits.h], ["w", layer.limit]]) {
     const round = exact(limit);
     write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
   }
   write(at("key:x:title"), `fill of x at t = ${t}`);
-  write(at("key:h:title"), `fill of ${layer.states.join(", ")} at t = ${t ? t - 1 : "−1"} (left${t ? "" : ": zero"}) and ${t} (right)`);
+  const last = before(layer, t), left = last < 0 ? `${t - layer.step} (left: zero)`.replace("-", "−") : `${last} (left)`;
+  write(at("key:h:title"), `fill of ${layer.states.join(", ")} at t = ${left} and ${t} (right)`);
 }
 
 function updateNeuron() {
@@ -221,7 +227,7 @@ function updateNeuron() {
 const SVG = "http://www.w3.org/2000/svg";
 function updateInfo(say) {
   const layer = L(), info = $("info");
-  $("who").textContent = `${layer.kind} unit ${layer.units[here.u]}, layer ${layer.k}, t = ${here.t}`;
+  $("who").textContent = `${layer.kind} unit ${layer.units[here.u]}, layer ${layer.k}${layer.suffix}, t = ${here.t}`;
   info.replaceChildren();
   for (const q of layer.quantities) {
     if (q.kind === "gradient" && !here.gradient) continue;
@@ -292,10 +298,10 @@ function start() {
   }
   const after = (level) => LEVELS[LEVELS.indexOf(level) + 1];
   facts.layers.forEach((layer, n) => {
-    opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
+    if (layer.step > 0) opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
     for (let c = 0; c < facts.unrolled.width; c++) {
-      const group = $(`r-layer${layer.k}-${facts.unrolled.first + c}`);
-      opens(group, `open layer ${layer.k} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
+      const group = $(`r-${layer.row}-${facts.unrolled.first + c}`);
+      opens(group, `open layer ${layer.name} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
     }
     layer.neurons.forEach((a, k) => opens($(`u${n}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
     document.querySelectorAll(`[data-level="units"][data-layer="${n}"] .tile`).forEach((tile, u) => {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import facts, palette, values, wiring
+from .. import direction, facts, palette, values, wiring
 from ..views.unit import KEPT, SHOWN
 from . import equations
 
@@ -26,24 +26,30 @@ class Quantity:
 
 
 class LayerRun:
-    """A recurrent layer's part of a recording, sequence n. Of its H units, U have every quantity in the page: `units` (U,).
+    """The part that a recurrent layer, or one direction of it, has in a recording, sequence n.
+
+    Of its H units, U have every quantity in the page: `units` (U,).
 
     x (T, D), h (T, H). `slots[g]` (U, S): which inputs of group g the picture of a unit draws; `weights[neuron][g]` (U, S);
-    `biases[neuron]` (U,); `rest[g]` (U,) the norm of the weights that are not drawn. `budget`: bytes for the quantities.
+    `biases[neuron]` (U,); `rest[g]` (U,) the norm of the weights that are not drawn. `earlier` (T,): the step that each step
+    takes its states from, -1 where they are the initial zeros. `budget`: bytes for the quantities.
     """
 
     def __init__(self, recording: Any, layer: Any, n: int, chosen: Sequence[int], budget: float):
-        self.n, self.layer, self.k = n, layer, values.index_in(recording, layer)
-        values.of_unit(recording, layer, 0, None, n)  # says what does not fit
+        way = direction.of(layer)
+        layer, end = way.layer, way.end
+        self.n, self.way, self.layer, self.k = n, way, layer, values.index_in(recording, layer)
+        values.of_unit(recording, way, 0, None, n)  # says what does not fit
         mine, batched = recording.layers[self.k], recording.layers[self.k].y.ndim == 3
         self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
         self.x = values.sequence(recording.layers[self.k - 1].y if self.k else recording.x, n, batched)
-        self.h = values.sequence(mine.states[self.first], n, batched)
+        self.h = values.sequence(mine.states[self.first + end], n, batched)
         self.T = len(self.h)
-        found = [(g, palette.gate(g, p)[0], "gate", mine.gates[g]) for p, g in enumerate(layer.cell.gates)]
+        found = [(g, palette.gate(g, p)[0], "gate", mine.gates[g + end]) for p, g in enumerate(layer.cell.gates)]
         found = [f for f in found if f[0] not in layer.cell.states]
-        found += [(s, "memory" if p else "output", "state", mine.states[s]) for p, s in enumerate(layer.cell.states)]
-        found += [(f"∂L/∂{s}", f"gradient of {s}", "gradient", a) for s, a in mine.dstates.items()]
+        found += [(s, "memory" if p else "output", "state", mine.states[s + end]) for p, s in enumerate(layer.cell.states)]
+        given = {s: mine.dstates[s + end] for s in layer.cell.states if s + end in mine.dstates}
+        found += [(f"∂L/∂{s}", f"gradient of {s}", "gradient", a) for s, a in given.items()]
         found = [(*f, values.sequence(a, n, batched)) for *f, a in found]
         each = self.T * self.h.itemsize * (len(found) + len(equations.computed(layer.cell)))
         room = max(8, int(budget // max(1, each)))
@@ -54,14 +60,15 @@ class LayerRun:
         self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
         self.limits = {"x": _limit(self.x), "h": _limit(*(a for *_, kind, a in found if kind == "state"))}
         self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
-        states = {s: values.sequence(a, n, batched) for s, a in mine.states.items()}
-        self.inner = {k: a[:, self.units] for k, a in equations.inner(layer, states, self.x, _before, self.h.dtype).items()}
+        self.inner = {k: a[:, self.units] for k, a in equations.inner(recording, way, n, self.h).items()}
+        last = (values.of_unit(recording, way, 0, t, n).last for t in range(self.T))
+        self.earlier = np.array([-1 if s is None else s for s in last])
         self.wiring = wiring.of(layer.cell)
         self._weigh()
 
     def _weigh(self):
         """The strongest inputs of each unit; how many of each group is the same for all, so that one picture serves them."""
-        rows = {a.id: [facts.weights(self.layer, a, int(j)) for j in self.units] for a in self.wiring.neurons}
+        rows = {a.id: [facts.weights(self.way, a, int(j)) for j in self.units] for a in self.wiring.neurons}
         of = {a: {g: np.array([r[g] for r in per]) for g in per[0]} for a, per in rows.items()}
         sizes = {"x": self.D, "h": self.H}
         strength = {g: np.zeros((len(self.units), s)) for g, s in sizes.items()}
@@ -84,11 +91,25 @@ class LayerRun:
         self.biases = {a.id: self._bias(a) for a in self.wiring.neurons}
 
     def _bias(self, neuron):
-        cell, params, total = self.layer.cell, self.layer.params, np.zeros(self.H)
+        cell, params, total = self.layer.cell, self.way.params, np.zeros(self.H)
         for name, gates, used in (("b_ih", cell.x_gates, neuron.x), ("b_hh", cell.h_gates, neuron.h)):
             if used and hasattr(params, name):
                 total = total + getattr(params, name).reshape(-1, self.H)[gates.index(neuron.gate)]
         return total[self.units]
+
+    @property
+    def row(self) -> str:
+        """The name of its row in the unrolled network."""
+        return f"layer{self.k}{self.way.end}"
+
+    @property
+    def name(self) -> str:
+        """Number and layer, and the direction where it has two."""
+        return f"{self.k}{self.way.arrow}: {facts.short(self.layer)}"
+
+    def before(self, t: int) -> np.ndarray:
+        """h (H,) of all units as step t took it."""
+        return self.h[self.earlier[t]] if self.earlier[t] >= 0 else np.zeros(self.H, self.h.dtype)
 
     @property
     def shown(self) -> list[tuple[str, str]]:
@@ -128,10 +149,6 @@ class Blob:
 
     def text(self) -> str:
         return base64.b64encode(zlib.compress(b"".join(self.parts), 9)).decode()
-
-
-def _before(a, t):
-    return a[t - 1] if t else np.zeros(a.shape[1:], a.dtype)
 
 
 def _limit(*arrays):

@@ -93,16 +93,16 @@ def table(run: LayerRun, t: int) -> str:
         for u, j in enumerate(run.units)
     )
     return (
-        f'<table class="numbers"><caption>Layer {run.k}, every unit at step <span class="now">{t}</span></caption>'
+        f'<table class="numbers"><caption>Layer {run.k}{run.way.suffix}, every unit at step '
+        f'<span class="now">{t}</span></caption>'
         f'<thead><tr><th scope="col">unit</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
 
 def neuron(run: LayerRun, a: wiring.Neuron, u: int, t: int) -> str:
     """One gate neuron as its dot product: a row for each input that the picture of the unit draws."""
-    before = run.h[t - 1] if t else np.zeros(run.H, run.h.dtype)
     rows, total = [], float(run.biases[a.id][u])
-    for g, source in (("x", run.x[t]), ("h", before)):
+    for g, source in (("x", run.x[t]), ("h", run.before(t))):
         for s, k in enumerate(run.slots[g][u] if g in run.weights[a.id] else ()):
             w, v = float(run.weights[a.id][g][u, s]), float(source[k])
             total += w * v

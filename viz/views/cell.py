@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import circuit, dot, facts, flow, labels, palette, words
+from .. import direction as directions
 from ..drawing import Drawing
 from ..sheet import Sheet
 from .cellgrid import Grid
@@ -17,17 +18,24 @@ TEXT = 8.5
 
 
 def cell(
-    layer: Any, recording: Any = None, t: int | None = None, n: int = 0, unit: int | None = None, backward: bool = False
+    layer: Any,
+    recording: Any = None,
+    t: int | None = None,
+    n: int = 0,
+    unit: int | None = None,
+    backward: bool = False,
+    direction: str | None = None,
 ) -> Drawing:
     """The equations of a recurrent layer as a circuit of vectors, drawn from the cell's own expression graph.
 
     Every wire bears its shape. With a `recording` of the layer's model, wires show the mean over all units of what they
     carry at step `t` (the last one if None) of sequence `n`, or the value of one `unit`. `backward=True` draws the way of
     the gradient: from the new states back, with the derivative that each operation multiplies it by; with a recording that
-    had a loss, the sizes of these gradients.
+    had a loss, the sizes of these gradients. `direction`: "forward" or "reverse" of a bidirectional layer.
 
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError for a
-    recording of another model or of a layer of two directions, or one without gradients where they are asked for.
+    recording of another model or one without gradients where they are asked for, and for a direction that is not there or
+    that a recording of both leaves open.
     """
     if getattr(layer, "cell", None) is None:
         raise TypeError(f"cell draws a recurrent layer, got {type(layer).__name__}")
@@ -35,13 +43,14 @@ def cell(
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < layer.hidden_size:
         raise IndexError(f"unit must be in 0..{layer.hidden_size - 1}, the units of {layer!r}, got {unit}")
-    if recording is not None and getattr(layer, "bidirectional", False):
-        raise ValueError(f"cell shows numbers of layers of one direction; draw {layer!r} without recording=")
-    seen = None if recording is None else flow.step(recording, layer, t, n)
+    if recording is not None and direction is None and getattr(layer, "bidirectional", False):
+        raise ValueError(f"cell shows numbers of layers of one direction: say direction='forward' or 'reverse' of {layer!r}")
+    way = directions.of(layer, direction or "forward", "cell")
+    seen = None if recording is None else flow.step(recording, way, t, n)
     if seen and backward and not seen.gradients:
         raise ValueError("a recording shows gradients if it had a loss: model.record(x, targets=..., loss=...)")
     for spread in SPREADS:
-        picture = _Picture(layer, seen, unit, backward, spread)
+        picture = _Picture(way, way.suffix if direction else "", seen, unit, backward, spread)
         drawing = picture.drawing()
         if not picture.homeless:
             break
@@ -49,13 +58,14 @@ def cell(
 
 
 class _Picture:
-    def __init__(self, layer, seen, unit, backward, spread):
-        self.layer, self.seen, self.unit, self.backward = layer, seen, unit, backward
-        self.cell = layer.cell
+    def __init__(self, way, suffix, seen, unit, backward, spread):
+        self.layer, self.suffix, self.seen, self.unit, self.backward = way.layer, suffix, seen, unit, backward
+        self.cell, layer = way.cell, way
         self.circuit = circuit.of(layer.cell)
         self.wiring = self.circuit.wiring
         self.grid = Grid(self.circuit, layer.cell, spread)
-        self.names = flow.names(self.cell)
+        self.before = way.before
+        self.names = flow.names(self.cell, self.before)
         self.sheet, self.homeless = Sheet(), []
         self.numbers = flow.forward(layer, seen) if seen else {}
         if seen and backward:
@@ -78,7 +88,7 @@ class _Picture:
             self._draw(tail, head, points, [p for *_, p in wires])
         self._write(wires)
         left, _, right, top = self._extent()
-        title = f"{kind} layer{', backward' if self.backward else ''}"
+        title = f"{kind} layer{self.suffix}{', backward' if self.backward else ''}"
         lines = f"{title} · {facts.of_layer(self.layer)}"
         self.sheet.add(dot.text(((left + right) / 2, top + 20), lines, 11, palette.HEADING))
         self._legend(left, right)
@@ -146,7 +156,7 @@ class _Picture:
         fill, _ = palette.TERMINAL
         for k, s in enumerate(self.cell.states):
             colour = palette.state(s, k)
-            for end, when in (("previous", "t-1"), ("state", "t")):
+            for end, when in (("previous", self.before), ("state", "t")):
                 name = f"{end}:{s}"
                 if name in self.grid.at:
                     look = {"style": "rounded,filled", "fill": fill, "color": colour, "penwidth": 1.4, "fontsize": 12}
@@ -213,10 +223,10 @@ class _Picture:
         boxes = []
         for o in self.wiring.operations:
             if o.label == "−" and len(self.wiring.arguments[o.id]) == 2:
-                ends = [places for a, b, places in self.circuit.routes if b == o.id]
-                order = [a for a, b, _ in self.circuit.routes if b == o.id]
+                ends = [(a, places) for a, b, places in self.circuit.routes if b == o.id]
                 for sign, a in zip("+−", self.wiring.arguments[o.id], strict=True):
-                    item = dot.text(self.grid.beside_end(o.id, ends[order.index(a)]), sign, 10, palette.INK)
+                    way = ends.pop([tail for tail, _ in ends].index(a))[1]  # the same value may come twice
+                    item = dot.text(self.grid.beside_end(o.id, way), sign, 10, palette.INK)
                     self.sheet.add(item)
                     boxes.append(item.box)
         return boxes
@@ -240,13 +250,13 @@ class _Picture:
             if tail == "x" or alone:
                 points = self.grid.entry(tail)
             said = tail in named or tail.startswith("previous:")
-            name = words.sub("x", "t") if tail == "x" else self.names.get(tail, words.sub(tail.partition(":")[2], "t-1"))
+            name = words.sub("x", "t") if tail == "x" else self.names.get(tail, words.sub(tail.partition(":")[2], self.before))
             label = f"{name}  {self._shape(tail)}" if said or tail == "x" else self._shape(tail)
             v = self._number(tail)
             yield points, label if v is None else f"{label}\n{words.signed(v)}", palette.MUTED, "" if v is None else tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
             D, H = self.layer.input_size, self.layer.hidden_size
-            first = words.sub(self.cell.states[0], "t-1")
+            first = words.sub(self.cell.states[0], self.before)
             yield self.grid.bus_line(), f"[{first} , {words.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
 
     def _factors(self, wires):
