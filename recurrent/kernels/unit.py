@@ -15,6 +15,9 @@ from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_u
 from .vector import I64, Vectors
 
 
+LINE = 64  # bytes
+
+
 class Expressions:
     """Vector code for expressions, each node once. Products that are used in one sum only are fused into it."""
 
@@ -44,6 +47,15 @@ class Expressions:
             else:
                 first = self.v.b.fneg(first)
         return self.v.fma(first, second, other)
+
+
+def ask_ahead(v: Vectors, n, rows: int, j, blocks: int, places) -> None:
+    """Have the caches fetch what a tile's epilogue will touch while the tile is computed: `places(row, unit)`, two lists."""
+    for r in range(rows):
+        for u in range(0, blocks, max(1, LINE // (v.lanes * v.real_bytes))):
+            sources, targets = places(v.b.add(n, I64(r)), v.b.add(j, I64(u * v.lanes)))
+            for pointer in dict.fromkeys([*sources, *targets]):
+                v.prefetch(pointer)
 
 
 def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
@@ -235,6 +247,7 @@ def backward_step(
                 lines = [v.at(carry, b.mul(H, b.add(n, I64(r))), j) for r in range(rows)]
                 columns = [v.load_units([v.at(line, u * v.lanes) for line in lines], left[u]) for u in range(blocks)]
                 acc = [list(row) for row in zip(*columns, strict=True)]
+                ask_ahead(v, n, rows, j, blocks, places)
                 for segment in flow(v, cell, n, j, blocks, da_later, panels, H, flows):
                     acc = accumulate(v, acc, segment)
                 for u in range(blocks):
@@ -243,7 +256,7 @@ def backward_step(
 
             emit_rows(v, blocks, count, tile)
 
-        def apply(row, unit, left, dh):
+        def places(row, unit):
             here = b.add(b.mul(H, row), unit)
             first, first_saved = (b.add(b.mul(H, b.mul(row, I64(n))), unit) for n in (width, len(kept)))
             planes = [b.add(here, b.mul(plane, I64(k))) for k in range(len(cell.states) - 1)]
@@ -252,15 +265,20 @@ def backward_step(
             where |= dict(zip(cell.new, [v.at(h_new, here), *(v.at(new, q) for q in planes)], strict=True))
             where |= dict(zip(cell.previous, [v.at(h_old, here), *(v.at(old, q) for q in planes)], strict=True))
             where |= {e: v.at(p, unit, b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
-            d_y, *rest = v.load_units([v.at(dy, here), *carries[1:], *(where[e] for e in inputs)], left)
-            d_new = [b.fadd(dh, d_y), *rest[: len(planes)]]
-            known = dict(zip([*back.d_new, *inputs], [*d_new, *rest[len(planes) :]], strict=True))
+            da_at = [v.at(da, first, b.mul(H, I64(k))) for k in range(width)]
+            return [v.at(dy, here), *carries[1:], *(where[e] for e in inputs)], da_at + carries
+
+        def apply(row, unit, left, dh):
+            sources, targets = places(row, unit)
+            d_y, *rest = v.load_units(sources, left)
+            others = len(cell.states) - 1
+            d_new = [b.fadd(dh, d_y), *rest[:others]]
+            known = dict(zip([*back.d_new, *inputs], [*d_new, *rest[others:]], strict=True))
             code = Expressions(v, results, known)
-            targets = [v.at(da, first, b.mul(H, I64(k))) for k in range(width)]
             values = [code.value(e) for e in results]
-            v.store_units(list(zip(values, targets + carries, strict=False)), left)
+            v.store_units(list(zip(values, targets, strict=False)), left)
             with b.if_then(totals):
-                to = [v.at(total, here, b.mul(total_plane, I64(k))) for k in range(len(d_new))]
+                to = [v.at(total, b.add(b.mul(H, row), unit), b.mul(total_plane, I64(k))) for k in range(len(d_new))]
                 v.store_units(list(zip(values[-len(to) :], to, strict=True)), left)
 
         emit_units(v, 1, H, units)

@@ -77,6 +77,11 @@ class Vectors:
         many = self.b.shuffle_vector(many, ir.Constant(lane.type, ir.Undefined), zeros)
         return self.b.icmp_signed("<", lane, many)
 
+    def prefetch(self, pointer) -> None:
+        """Ask for the cache line of a pointer before it is needed."""
+        place = self.b.bitcast(pointer, ir.IntType(8).as_pointer())
+        self.call("llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
+
     def load_units(self, pointers: list, count) -> list:
         """Vectors of which only the first `count` lanes may be touched; the others are zero."""
         if not pointers:
