@@ -6,12 +6,11 @@ import numpy as np
 
 from .denormals import flush_denormals, restore_denormals
 from .jit import jit
-from .moves import add, copy, spread
-from .tile import at, lanes, outer_tiles, product_tiles, strip_width, wide
+from .moves import add, copy, transpose
+from .tile import at, lanes, product_tiles, wide
 
 # What a sum over rows packs at a time, so that it stays in the second-level cache.
-ROWS_AT_ONCE = 384
-STRIPS_AT_ONCE = 4
+ROWS_AT_ONCE, COLUMNS_AT_ONCE = 384, 96
 
 
 @jit
@@ -41,9 +40,9 @@ def pack_columns(target, w, K, M, panels):
     m = 0
     while m < M:
         width = wide(target, 1) if padded(target, M) - m >= wide(target, 1) else lanes(target)
-        for k in range(0, K, 16):  # small squares, because one of the two sides is strided
-            for c in range(min(width, M - m)):
-                spread(target, at(w, (m + c) * K + k), at(panels, m * K + k * width + c), width, min(16, K - k))
+        for c in range(0, min(width, M - m), lanes(target)):
+            rows = min(lanes(target), M - m - c)
+            transpose(target, at(w, (m + c) * K), K, rows, K, at(panels, m * K + c), width)
         m += width
 
 
@@ -58,34 +57,25 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
 
 
 @jit
-def pack_strips(target, a, column, count, stride, first, K, strips):
-    """a[first:first + K, column:column + count] in strips of `strip_width` columns, k-major."""
-    width = strip_width(target)
-    for k in range(K):
-        for m in range(0, count, width):
-            source = (first + k) * stride + column + m
-            copy(target, at(a, source), at(strips, m * K + k * width), min(width, count - m))
-
-
-@jit
 def outer(target, a, column, M, stride, S, b, D, rows, out):
     """out (M, D) = sum over s of a[s, column:column + M]' b[rows[s]], each element one chain in the order of s.
 
     a: S rows of `stride` numbers. b: rows of D numbers; an empty `rows` stands for s itself.
     """
     setting = flush_denormals()
-    width, most = strip_width(target) * STRIPS_AT_ONCE, min(S, ROWS_AT_ONCE)
-    strips = np.empty(width * most, a.dtype)
+    L, most = lanes(target), min(S, ROWS_AT_ONCE)
+    turned = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
     for c in range(M * D):
         out[c] = 0
     for first in range(0, S, ROWS_AT_ONCE):
         K = min(ROWS_AT_ONCE, S - first)
-        pack_rows(target, b, D, rows, first, K, panels, most)
-        for m in range(0, M, width):
-            count = min(width, M - m)
-            pack_strips(target, a, column + m, count, stride, first, K, strips)
-            outer_tiles(target, count, D, K, at(strips, 0), at(panels, 0), most, at(out, m * D))
+        pack_rows(target, b, D, rows, first, K, panels, K)
+        for m in range(0, M, COLUMNS_AT_ONCE):
+            count = min(COLUMNS_AT_ONCE, M - m)
+            for k in range(0, K, L):
+                transpose(target, at(a, (first + k) * stride + column + m), stride, min(L, K - k), count, at(turned, k), K)
+            product_tiles(target, count, D, K, at(out, m * D), D, at(turned, 0), K, at(panels, 0), at(out, m * D))
     restore_denormals(setting)
 
 

@@ -51,15 +51,33 @@ def _by_vectors(target, combine):
 
 
 @intrinsic
-def spread(typingctx, target, source, out, stride, count):
-    """out[k * stride] = source[k] for k < count."""
+def transpose(typingctx, target, source, stride, rows, columns, out, out_stride):
+    """out[c * out_stride + r] = source[r * stride + c] for r < rows <= lanes and c < columns."""
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
-        _, source, out, stride, count = args
+        _, source, stride, rows, columns, out, out_stride = args
         v = Vectors(b, t)
-        emit_while(v, I64(0), 1, count, lambda k: b.store(b.load(v.at(source, k)), v.at(out, b.mul(k, stride))))
+        last = b.sub(rows, I64(1))
+        lines = []
+        for r in range(v.lanes):
+            row = b.select(b.icmp_signed("<", I64(r), rows), I64(r), last)  # a row that is there, in place of one that is not
+            lines.append(v.at(source, b.mul(stride, row)))
+
+        def square(c, mask):
+            values = v.transposed([v.load(v.at(line, c), mask) for line in lines])
+            whole = b.icmp_signed(">=", rows, I64(v.lanes))
+            for k, value in enumerate(values):
+                to = v.at(out, b.mul(out_stride, b.add(c, I64(k))))
+                with b.if_then(b.icmp_signed("<", b.add(c, I64(k)), columns)), b.if_else(whole) as (then, otherwise):
+                    with then:
+                        v.store(value, to)
+                    with otherwise:
+                        v.store(value, to, v.first(rows))
+
+        with b.if_then(b.icmp_signed(">", rows, I64(0))):
+            emit_vectors(v, I64(0), columns, square)
         return context.get_dummy_value()
 
-    q = pointer_to(t)
-    return types.void(target, q, q, types.int64, types.int64), codegen
+    i, q = types.int64, pointer_to(t)
+    return types.void(target, q, i, i, i, q, i), codegen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .denormals import flush_denormals, restore_denormals
 from .dense import padded
 from .jit import jit
-from .moves import copy, spread
+from .moves import copy, transpose
 from .tile import at, in_order, lanes, nowhere, wide
 from .unit import backward_step, flow_tiles, forward_step, project_tiles
 
@@ -21,11 +21,10 @@ def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
     while j < H:
         width = wide(target, A) if padded(target, H) - j >= wide(target, A) else L
         place = j * per_unit + width * start
-        for k in range(0, K, 16):  # small squares, because one of the two sides is strided
+        for c in range(0, min(width, H - j), L):
             for g in range(G):
-                for c in range(min(width, H - j)):
-                    to = at(panels, place + k * width * G + (c // L) * G * L + g * L + c % L)
-                    spread(target, at(W, (gates[g] * H + j + c) * K + k), to, width * G, min(16, K - k))
+                to = at(panels, place + c * G + g * L)
+                transpose(target, at(W, (gates[g] * H + j + c) * K), K, min(L, H - j - c), K, to, width * G)
         j += width
 
 

@@ -6,7 +6,6 @@ the caller's. All products of the engine are made of tiles, so the order promise
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -193,40 +192,6 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
 
     i, q = types.int64, pointer_to(t)
     return types.void(target, i, i, i, q, i, q, i, q, q), codegen
-
-
-@intrinsic
-def outer_tiles(typingctx, target, S, M, K, strips, panels, panel_rows, out):
-    """out (S, M) += a' w over K rows; a (K, S) in strips of `strip_width` columns, k-major, w in panels of panel_rows."""
-    t = TARGETS[target.name]
-    width = strip(t)
-
-    def codegen(context, builder, _, args):
-        _, S, M, K, strips, panels, panel_rows, out = args
-        v = Vectors(builder, t)
-
-        def segments(n, j, blocks):
-            inside = builder.srem(n, I64(width))
-            column = v.at(strips, builder.mul(builder.sub(n, inside), K), inside)
-            panel = v.at(panels, builder.mul(j, panel_rows))
-            return [Segment(column, I64(1), I64(width), K, panel, list(range(blocks)))]
-
-        emit_product(v, S, M, out, M, out, segments)
-        return context.get_dummy_value()
-
-    i, q = types.int64, pointer_to(t)
-    return types.void(target, i, i, i, q, q, i, q), codegen
-
-
-def strip(target: Target) -> int:
-    """Columns of a strip: whole vectors, for copying, and whole tiles, so that none crosses a strip's end."""
-    return math.lcm(target.lanes, *(target.rows(blocks)[0] for blocks in {target.blocks(1), 1}))
-
-
-@intrinsic
-def strip_width(typingctx, target):
-    """Columns of a strip."""
-    return types.int64(target), lambda context, builder, signature, args: I64(strip(TARGETS[target.name]))
 
 
 @intrinsic

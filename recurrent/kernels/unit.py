@@ -14,7 +14,6 @@ from .target import TARGETS
 from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_units, pointer_to, units_left
 from .vector import I64, Vectors
 
-
 LINE = 64  # bytes
 
 

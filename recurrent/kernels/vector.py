@@ -113,6 +113,21 @@ class Vectors:
                 for value, pointer in pairs:
                     self.store(value, pointer, mask)
 
+    def transposed(self, rows: list) -> list:
+        """As many vectors as a vector has lanes, with rows and columns exchanged."""
+        distance = 1
+        while distance < self.lanes:
+            low = [e if not e & distance else e - distance + self.lanes for e in range(self.lanes)]
+            high = [e + distance if not e & distance else e + self.lanes for e in range(self.lanes)]
+            masks = [ir.Constant(ir.VectorType(I32, self.lanes), m) for m in (low, high)]
+            out = list(rows)
+            for i in range(self.lanes):
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    out[i], out[i + distance] = (self.b.shuffle_vector(*pair, m) for m in masks)
+            rows, distance = out, 2 * distance
+        return rows
+
     def clamp(self, x, low: float, high: float):
         """x within low and high; NaN stays NaN."""
         low, high = self.constant(low), self.constant(high)
