@@ -87,7 +87,7 @@ def dtype(value, where: str = "") -> np.dtype:
 
 
 def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
-    """`lengths` as (N,) int64 with 0 <= length <= T."""
+    """`lengths` as (N,) int64 with 0 <= length <= T; or None."""
     if lengths is None:
         return None
     a = np.asarray(lengths)
@@ -101,7 +101,9 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
 
 
 def valid_steps(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
-    """`lengths` (N,) as int64; or the mask (T, N) of bools, where its valid steps are not simply the first ones."""
+    """`lengths` (N,) as int64; or the mask (T, N) of bools, where its valid steps are not simply the first ones; or None."""
+    if lengths is None:
+        return None
     mask = np.asarray(lengths)
     if mask.dtype != bool or mask.ndim != 2:
         return sequence_lengths(lengths, T, N, where)

@@ -17,7 +17,7 @@ from recurrent import LSTM, Attention, Embedding, Linear, Memory, Sequential
 from recurrent.engine import Engine
 from recurrent.kernels import compiled, dense
 from recurrent.kernels.target import target
-from recurrent.kernels.tile import at, outer_tiles, strip
+from recurrent.kernels.tile import at, product_tiles
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
@@ -135,8 +135,8 @@ def test_every_kernel_that_is_called_from_python_was_watched():
 
 
 @njit
-def add_outer(target, M, D, K, strips, panels, panel_rows, out):
-    outer_tiles(target, M, D, K, at(strips, 0), at(panels, 0), panel_rows, at(out, 0))
+def add_outer(target, M, D, K, turned, panels, out):
+    product_tiles(target, M, D, K, at(out, 0), D, at(turned, 0), K, at(panels, 0), at(out, 0))
 
 
 @given(st.data())
@@ -145,16 +145,18 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     M, D, K, S = (data.draw(st.integers(1, 50), label=name) for name in "MDKS")
     rng, t = np.random.default_rng(data.draw(st.integers(0, 99))), target(np.dtype(dtype))
     K = min(K, S)
-    first, column, width, L = S - K, 3, strip(t), t.lanes
+    first, column, L = S - K, 3, t.lanes
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((S, M + 5), (S, D)))
     rows = rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS
-    strips, panels = np.full(-(-M // width) * width * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
+    turned, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
     out, kernels = np.zeros(M * D, dtype), GuardedModule(dense)
-    kernels.pack_strips(t, a.ravel(), column, M, M + 5, first, K, strips)
+    kernels.turn_columns(t, a.ravel(), column, M, M + 5, first, K, turned)
     kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
-    guarded(add_outer)(t, M, D, K, strips, panels, K, out)
+    guarded(add_outer)(t, M, D, K, turned, panels, out)
     expected, everywhere = np.zeros(M * D, dtype), rows[first:] if rows.size else slice(first, None)
-    kernels.outer(t, a[first:, column:].ravel(), 0, M, M + 2, K, b[everywhere].ravel(), D, compiled.NO_ROWS, expected)
+    kernels.outer(
+        t, a[first:, column:].ravel(), 0, M, M + 2, K, b[everywhere].ravel(), D, compiled.NO_ROWS, expected, np.zeros(M, dtype)
+    )
     assert_same_bits(out, expected)
 
 

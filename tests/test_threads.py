@@ -1,4 +1,4 @@
-"""The number of threads changes no bit: work is split by whole rows."""
+"""The number of threads changes no bit: work is split by whole rows or units."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 from strategies import Case, cases
 from tolerance import assert_same_bits
 
@@ -17,6 +18,9 @@ from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.cells import CELLS
 from recurrent.conformance.promises import results
 from recurrent.kernels import threads
+from recurrent.kernels.barrier import meet
+
+compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits")
 
 
 @pytest.fixture
@@ -25,6 +29,7 @@ def several(monkeypatch):
 
     def use(count):
         monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
+        monkeypatch.setattr(threads, "WORTH_A_MEETING", 1.0)
         monkeypatch.setattr(numba, "get_num_threads", lambda: count)
 
     return use
@@ -33,7 +38,7 @@ def several(monkeypatch):
 @pytest.mark.parametrize("count", [2, 3, 4])
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 def test_engine(engine, dtype, ragged, count, several):
-    for N, H in ((1, 17), (7, 33), (13, 5)):
+    for N, H in ((1, 17), (2, 150), (7, 33), (13, 5)):
         p = Case(T=6, N=N, D=9, H=H, dtype=dtype, ragged=ragged, reverse=ragged).build(engine)
         alone = results(p)
         several(count)
@@ -47,6 +52,7 @@ def test_engine_at_any_size(engine, data):
     alone = results(p)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "WORTH_A_THREAD", 1.0)
+        patch.setattr(threads, "WORTH_A_MEETING", 1.0)
         patch.setattr(numba, "get_num_threads", lambda: data.draw(st.integers(2, 5)))
         together = results(p)
     for a, b in zip(alone, together, strict=True):
@@ -91,6 +97,55 @@ def test_an_error_in_a_thread_is_raised(several):
         threads.split(1e9, 4, work)
 
 
+@njit(nogil=True)
+def meet_often(first, parts, barrier, times, seen):
+    """Each part counts, then sees after every meeting that all have counted."""
+    for k in range(1, times + 1):
+        seen[first] = k
+        if not meet(barrier, parts, 2 * k - 1):
+            return
+        for other in range(parts):
+            if seen[other] < k:
+                seen[first] = -1
+                return
+        if not meet(barrier, parts, 2 * k):
+            return
+
+
+@compiled
+def test_nobody_goes_on_before_all_have_met(several):
+    several(2)
+    seen = np.zeros(2, np.int64)
+
+    def work(first, last, j0, j1, parts, barrier):
+        meet_often(j0, parts, barrier, 1000, seen)
+
+    threads.split_steps(1e9, 1, 1, 9, 2, 1, work)
+    assert (seen == 1000).all()
+
+
+@compiled
+def test_who_waits_is_told_when_the_caller_gives_up(several):
+    several(2)
+
+    def work(first, last, j0, j1, parts, barrier):
+        if j0 == 0:
+            raise KeyboardInterrupt
+        meet_often(j0, parts, barrier, 1, np.zeros(2, np.int64))
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.split_steps(1e9, 1, 1, 9, 2, 1, work)
+
+
+def test_units_are_split_where_rows_are_few(several):
+    several(2)
+    calls = []
+    for rows in (1, 5, 6):
+        threads.split_steps(1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)))
+    assert sorted(calls[:4]) == [(0, 1, 0, 16, 2), (0, 1, 16, 50, 2), (0, 5, 0, 16, 2), (0, 5, 16, 50, 2)]
+    assert sorted(calls[4:]) == [(0, 3, 0, 50, 1), (3, 6, 0, 50, 1)]
+
+
 def test_a_forked_process_starts_its_own_threads():
     code = """
 import os, numpy as np, recurrent
@@ -121,8 +176,8 @@ from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
 from recurrent.train import fit
 
-threads.WORTH_A_THREAD = 1.0
-longest = Case(T=6, N=13, D=9, H=33, dtype="float32", ragged=True)
+threads.WORTH_A_THREAD = threads.WORTH_A_MEETING = 1.0
+longest = Case(T=6, N=13, D=9, H=260, dtype="float32", ragged=True)
 
 def engines():
     for name in {cells!r}:
@@ -132,7 +187,7 @@ def engines():
             for padding in (0, 5):
                 part["x"] = np.concatenate([part["x"], np.full((padding, N, 9), 7, "f")])
                 y, final, tape = p.forward(**part, record=True)
-                dy = np.concatenate([p.dy[:, :N], np.full((len(y) - 6, N, 33), 7, "f")])
+                dy = np.concatenate([p.dy[:, :N], np.full((len(y) - 6, N, 260), 7, "f")])
                 dx, dparams, initial = p.engine.backward(dy, tape)
                 # What belongs to the rows must be that of the largest batch; weights' gradients sum over the rows.
                 yield name, N, (y[:6], *final, dx[:6], *initial), dparams

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from ..cells.equations import Cell
 from ..cells.rules import Rule
 from . import batched, dense, elementwise, sequence
 from .target import target
-from .threads import split
+from .threads import split, split_steps
 
 DTYPES = ("float32", "float64")
 
@@ -25,8 +27,7 @@ def _padded(t, units: int) -> int:
     return -(-units // t.lanes) * t.lanes
 
 
-def _flat(a: np.ndarray) -> np.ndarray:
-    return a.reshape(-1)
+_flat = methodcaller("reshape", -1)
 
 
 class Gates(NamedTuple):
@@ -86,13 +87,14 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> Non
 
         split(2.0 * V * D * stride, V, project)
 
-    def run(first, last):
+    def run(first, last, j0, j1, parts, barrier):
         sequence.forward(
-            t, first, last, x, D, offsets, weights.panels, init, stride, ids, weights.parameters, h, H, rest, plane, saved,
-            saved_width,
+            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init, stride, ids, weights.parameters, h,
+            H, rest, plane, saved, saved_width,
         )  # fmt: skip
 
-    split(2.0 * S * weights.width * (H if stride else D + H), N, run, _lengths(offsets, N))
+    flops, grain = 2.0 * S * weights.width * (H if stride else D + H), t.lanes * t.blocks(len(cell.accumulators))
+    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, _lengths(offsets, N))
 
 
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
@@ -117,12 +119,14 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
     N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
     dy, h, rest, saved, carry, da, total = (_flat(a) for a in (dy, h, rest, saved, carry, da, total))
 
-    def run(first, last):
+    def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
-            t, first, last, dy, offsets, panels, parameters, h, H, rest, plane, saved, saved_width, carry, da, width, total
-        )
+            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, parameters, h, H, rest, plane, saved, saved_width,
+            carry, da, width, total,
+        )  # fmt: skip
 
-    split(2.0 * S * H * len(cell.h_gates) * H, N, run, _lengths(offsets, N))
+    flops, grain = 2.0 * S * H * len(cell.h_gates) * H, t.lanes * t.blocks(1)
+    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, _lengths(offsets, N))
 
 
 def _panels(W) -> np.ndarray:
@@ -136,7 +140,7 @@ def _panels(W) -> np.ndarray:
 
 def _product(a, column, K, panels, M, bias, out) -> None:
     """out (S, M) = bias + a (S, ...)[:, column:column + K] w."""
-    S, stride, t = len(a), int(np.prod(a.shape[1:])), target(a.dtype)
+    S, stride, t = len(a), prod(a.shape[1:]), target(a.dtype)
     a, out = _flat(a), _flat(out)
 
     def run(first, last):
@@ -147,12 +151,12 @@ def _product(a, column, K, panels, M, bias, out) -> None:
 
 def _outer(a, column, M, b, rows, out, sums) -> None:
     """out (M, D) = sum over rows of a (S, ...)[:, column:column + M]' b (S, D), and the sums (M,) of those columns of a."""
-    S, stride, D, t = len(a), int(np.prod(a.shape[1:])), b.shape[1], target(a.dtype)
+    S, stride, D, t = len(a), prod(a.shape[1:]), b.shape[1], target(a.dtype)
     a, b, out = _flat(a), _flat(b), _flat(out)
 
     def run(first, last):
-        dense.outer(t, a, column + first, last - first, stride, S, b, D, rows, out[first * D : last * D])
-        dense.column_sums(t, a, column + first, last - first, stride, S, sums[first:last])
+        here = out[first * D : last * D]
+        dense.weight_gradient(t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last])
 
     split(2.0 * S * M * D, M, run)
 

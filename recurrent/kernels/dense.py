@@ -9,8 +9,8 @@ from .jit import jit
 from .moves import add, copy, transpose
 from .tile import at, lanes, product_tiles, wide
 
-# What a sum over rows packs at a time, so that it stays in the second-level cache.
-ROWS_AT_ONCE, COLUMNS_AT_ONCE = 384, 96
+# What a sum over rows takes at a time: long chains, because each begins and ends in memory, and whole tiles of columns.
+ROWS_AT_ONCE, COLUMNS_AT_ONCE = 576, 96
 
 
 @jit
@@ -57,13 +57,30 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
 
 
 @jit
+def column_sums(target, a, column, count, stride, S, out):
+    """out[c] = sum over rows s of a[s * stride + column + c], in the order of s."""
+    for c in range(count):
+        out[c] = 0
+    for s in range(S):
+        add(target, at(a, s * stride + column), at(out, 0), count)
+
+
+@jit
+def turn_columns(target, a, column, count, stride, first, K, turned):
+    """turned (count, K) = the transpose of a[first:first + K, column:column + count], a in rows of `stride`."""
+    for k in range(0, K, lanes(target)):
+        source = at(a, (first + k) * stride + column)
+        transpose(target, source, stride, min(lanes(target), K - k), count, at(turned, k), K)
+
+
+@jit
 def outer(target, a, column, M, stride, S, b, D, rows, out):
     """out (M, D) = sum over s of a[s, column:column + M]' b[rows[s]], each element one chain in the order of s.
 
     a: S rows of `stride` numbers. b: rows of D numbers; an empty `rows` stands for s itself.
     """
     setting = flush_denormals()
-    L, most = lanes(target), min(S, ROWS_AT_ONCE)
+    most = min(S, ROWS_AT_ONCE)
     turned = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
     for c in range(M * D):
@@ -73,19 +90,16 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
         pack_rows(target, b, D, rows, first, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
             count = min(COLUMNS_AT_ONCE, M - m)
-            for k in range(0, K, L):
-                transpose(target, at(a, (first + k) * stride + column + m), stride, min(L, K - k), count, at(turned, k), K)
+            turn_columns(target, a, column + m, count, stride, first, K, turned)
             product_tiles(target, count, D, K, at(out, m * D), D, at(turned, 0), K, at(panels, 0), at(out, m * D))
     restore_denormals(setting)
 
 
 @jit
-def column_sums(target, a, column, count, stride, S, out):
-    """out[c] = sum over rows s of a[s * stride + column + c], in the order of s."""
-    for c in range(count):
-        out[c] = 0
-    for s in range(S):
-        add(target, at(a, s * stride + column), at(out, 0), count)
+def weight_gradient(target, a, column, M, stride, S, b, D, rows, out, sums):
+    """`outer`, and in sums (M,) those of the columns of a: the gradient of the bias."""
+    outer(target, a, column, M, stride, S, b, D, rows, out)
+    column_sums(target, a, column, M, stride, S, sums)
 
 
 @jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .barrier import meet
 from .denormals import flush_denormals, restore_denormals
 from .dense import padded
 from .jit import jit
@@ -52,10 +53,12 @@ def project(target, x, first, last, D, H, panels, bias, out, width):
 
 @jit
 def forward(
-    target, first, last, x, D, offsets, panels, init, init_stride, ids, p, h, H, rest, plane, saved, saved_width
+    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p, h, H, rest, plane,
+    saved, saved_width,
 ):  # fmt: skip
-    """All steps forward for the sequences first to last of the packed batch.
+    """All steps forward for the sequences first to last of the packed batch and the units j0 to j1.
 
+    Where `parts` threads share the units, they meet at the `barrier` after each step.
     h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
     init: the bias, with an init_stride of 0, or what `project` made; row s, or row ids[s] unless `ids` is empty.
     saved (S, saved_width) or empty.
@@ -73,9 +76,11 @@ def forward(
         keep = at(saved, s * saved_width) if saved.size else nowhere(saved)
         row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
         forward_step(
-            target, count, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
+            target, count, j0, j1, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
             at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
         )  # fmt: skip
+        if parts > 1 and not meet(barrier, parts, t + 1):
+            break
     restore_denormals(setting)
 
 
@@ -84,8 +89,8 @@ def step(target, N, x, D, panels, bias, p, h, H, rest, y):
     """One step for N sequences: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
     setting = flush_denormals()
     forward_step(
-        target, N, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0), at(rest, 0),
-        N * H, at(h, N * H), nowhere(h),
+        target, N, 0, H, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0),
+        at(rest, 0), N * H, at(h, N * H), nowhere(h),
     )  # fmt: skip
     copy(target, at(h, N * H), at(h, 0), N * H)
     copy(target, at(h, N * H), at(y, 0), N * H)
@@ -94,9 +99,10 @@ def step(target, N, x, D, panels, bias, p, h, H, rest, y):
 
 @jit
 def backward(
-    target, first, last, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width, carry, da, width, total
+    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width, carry, da,
+    width, total,
 ):  # fmt: skip
-    """All steps back for the sequences first to last of the packed batch.
+    """All steps back for the sequences first to last of the packed batch and the units j0 to j1, threads as in `forward`.
 
     carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
     da (S, width), total (states, S, H) or empty.
@@ -117,11 +123,14 @@ def backward(
                 r = s + n
                 sums = at(total, r * H) if total.size else nowhere(total)
                 backward_step(
-                    target, count, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0), at(dy, r * H),
-                    at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * H), at(h, (new + n) * H),
-                    at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H, at(p, 0), at(da, r * width), sums, S * H,
+                    target, count, j0, j1, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0),
+                    at(dy, r * H), at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * H),
+                    at(h, (new + n) * H), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H, at(p, 0),
+                    at(da, r * width), sums, S * H,
                 )  # fmt: skip
         later = end
+        if parts > 1 and not meet(barrier, parts, T - t):
+            break
     if later > first:
-        flow_tiles(target, later - first, at(da, first * width), at(panels, 0), at(carry, first * H), H)
+        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * H), H)
     restore_denormals(setting)

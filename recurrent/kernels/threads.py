@@ -1,4 +1,4 @@
-"""Work split between threads: whole rows each, so that no result depends on how many there are.
+"""Work split between threads: whole rows or units each, so that no result depends on how many there are.
 
 Kernels release the GIL, so plain Python threads run them side by side, from any number of callers at once and with
 nothing to set up. How many is Numba's business: `numba.set_num_threads` and NUMBA_NUM_THREADS.
@@ -14,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numba
+import numpy as np
 
-WORTH_A_THREAD = 4e6  # floating-point operations; handing work to a thread costs tens of microseconds
+WORTH_A_THREAD = 1.2e7  # floating-point operations; handing work to a thread costs tens of microseconds
+WORTH_A_MEETING = 1.5e5  # the same for a thread's part of a step after which all meet
+NOBODY = np.zeros(2, np.int64)  # the barrier of one who is alone
 
+_submitting = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _away: dict[int, int] = {}  # the processor that each worker, by its native id, keeps away from
 
@@ -60,26 +64,59 @@ def split(flops: float, items: int, work: Callable[[int, int], None], weights=No
 
     `weights`: work of each item, where they differ.
     """
-    parts = min(items, int(flops / WORTH_A_THREAD))
-    if parts > 1:
-        parts = min(parts, numba.get_num_threads())
+    parts = _parts(flops, items)
     if parts < 2:
         work(0, items)
         return
+    if weights is None:
+        cuts = _cuts(items, parts)
+    else:
+        done = weights.cumsum()
+        cuts = [0, *(int((done * parts < done[-1] * k).sum()) for k in range(1, parts)), items]
+    _side_by_side([(work, a, b) for a, b in pairwise(cuts)])
+
+
+def split_steps(flops: float, steps: int, rows: int, few: int, units: int, grain: int, work: Callable, weights=None) -> None:
+    """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over `steps` on `rows` sequences.
+
+    Rows are split, as by `split`; where there are `few` for a thread, the units of every step, by multiples of `grain`:
+    then all `parts` must run at once and meet at the barrier after each step.
+    """
+    parts = min(_parts(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
+    if parts < 2 or rows >= parts * few:
+        split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NOBODY), weights)
+        return
+    cuts = [grain * k for k in _cuts(units // grain, parts)]
+    cuts[-1] = units
+    barrier = np.zeros(2, np.int64)
+    _side_by_side([(work, 0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)], barrier)
+
+
+def _parts(flops: float, items: int) -> int:
+    parts = min(items, int(flops / WORTH_A_THREAD))
+    return min(parts, numba.get_num_threads()) if parts > 1 else parts
+
+
+def _cuts(items: int, parts: int) -> list[int]:
+    return [items * k // parts for k in range(parts + 1)]
+
+
+def _side_by_side(calls: list[tuple], barrier: np.ndarray | None = None) -> None:
+    """Run all calls, the first one here. With a barrier: those who wait are told if this thread gives up."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(
             max(numba.config.NUMBA_NUM_THREADS - 1, 1), "recurrent", lambda: _away.setdefault(threading.get_native_id(), -1)
         )
-    if weights is None:
-        cuts = [items * k // parts for k in range(parts + 1)]
-    else:
-        done = weights.cumsum()
-        cuts = [0, *(int((done * parts < done[-1] * k).sum()) for k in range(1, parts)), items]
     _leave_my_processor()
-    others = [_pool.submit(work, a, b) for a, b in pairwise(cuts[1:])]
     try:
-        work(cuts[0], cuts[1])
+        with _submitting:  # all or none: workers take the calls in this order, so nobody waits for one behind another's
+            others = [_pool.submit(*call) for call in calls[1:]]
+        calls[0][0](*calls[0][1:])
+    except BaseException:
+        if barrier is not None:
+            barrier[1] = 1
+        raise
     finally:
         for other in others:
             other.result()

@@ -77,11 +77,11 @@ def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
     return row
 
 
-def emit_units(v: Vectors, accumulators: int, units: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
-    """Cover `units` by tiles: `body(first unit, blocks)` with several blocks of lanes while they fit, then with one."""
+def emit_units(v: Vectors, accumulators: int, j0: ir.Value, j1: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+    """Cover the units j0 to j1 by tiles: `body(first unit, blocks)`, several blocks of lanes while they fit, then one."""
     blocks = v.target.blocks(accumulators)
-    padded = v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
-    j = emit_while(v, I64(0), blocks * v.lanes, padded, lambda j: body(j, blocks))
+    padded = v.b.mul(v.b.sdiv(v.b.add(j1, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
+    j = emit_while(v, j0, blocks * v.lanes, padded, lambda j: body(j, blocks))
     if blocks > 1:
         emit_while(v, j, v.lanes, padded, lambda j: body(j, 1))
 
@@ -145,11 +145,14 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
 
-def emit_product(v, S, M, init, init_stride, out, segments):
-    """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile."""
-    b = v.b
+def emit_product(v, S, M, init, init_stride, out, segments, columns=None):
+    """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile.
 
-    def columns(j, blocks):
+    `columns`: the first and the last of those to do, if not all; whole tiles but for the end of M.
+    """
+    b, (m0, m1) = v.b, columns or (I64(0), M)
+
+    def units(j, blocks):
         left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
 
         def tile(n, rows):
@@ -157,6 +160,10 @@ def emit_product(v, S, M, init, init_stride, out, segments):
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
                 return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
 
+            below = places(v.at(out, b.mul(M, I64(rows))), M)  # of the next tile, which may begin with them
+            for u in v.lines(blocks):
+                for pointer in below[u]:
+                    v.prefetch(pointer)
             loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(init, init_stride))]
             acc = [list(row) for row in zip(*loaded, strict=True)]
             for segment in segments(n, j, blocks):
@@ -166,7 +173,7 @@ def emit_product(v, S, M, init, init_stride, out, segments):
 
         emit_rows(v, blocks, S, tile)
 
-    emit_units(v, 1, M, columns)
+    emit_units(v, 1, m0, m1, units)
 
 
 def pointer_to(target: Target) -> types.Type:

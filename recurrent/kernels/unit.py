@@ -14,8 +14,6 @@ from .target import TARGETS
 from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_units, pointer_to, units_left
 from .vector import I64, Vectors
 
-LINE = 64  # bytes
-
 
 class Expressions:
     """Vector code for expressions, each node once. Products that are used in one sum only are fused into it."""
@@ -51,7 +49,7 @@ class Expressions:
 def ask_ahead(v: Vectors, n, rows: int, j, blocks: int, places) -> None:
     """Have the caches fetch what a tile's epilogue will touch while the tile is computed: `places(row, unit)`, two lists."""
     for r in range(rows):
-        for u in range(0, blocks, max(1, LINE // (v.lanes * v.real_bytes))):
+        for u in v.lines(blocks):
             sources, targets = places(v.b.add(n, I64(r)), v.b.add(j, I64(u * v.lanes)))
             for pointer in dict.fromkeys([*sources, *targets]):
                 v.prefetch(pointer)
@@ -76,9 +74,10 @@ def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
 
 @intrinsic
 def forward_step(
-    typingctx, target, count, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved
+    typingctx, target, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new,
+    saved,
 ):  # fmt: skip
-    """One time step for `count` sequences and all units.
+    """One time step for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
 
     init: bias, with an init_stride of 0, or rows of bias plus the x part, and then adds_x is 0, else 1. init_rows (count,):
     which of those rows each sequence starts from, or null. x (count, D), h (count, H).
@@ -94,7 +93,8 @@ def forward_step(
     inputs = leaves(results, (*cell.previous, *cell.parameter_inputs))
 
     def codegen(context, b, _, args):
-        _, count, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new, saved = args
+        (_, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new,
+         saved) = args  # fmt: skip
         v = Vectors(b, t)
         recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
 
@@ -136,11 +136,11 @@ def forward_step(
                     kept = enumerate(values[len(cell.new) :])
                     v.store_units([(e, v.at(saved, first, b.mul(H, I64(k)))) for k, e in kept], left)
 
-        emit_units(v, A, H, units)
+        emit_units(v, A, j0, j1, units)
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
-    return types.void(target, i, q, i, types.CPointer(i), q, i, i, q, i, q, q, q, q, i, q, q), codegen
+    return types.void(target, i, i, i, q, i, types.CPointer(i), q, i, i, q, i, q, q, q, q, i, q, q), codegen
 
 
 @intrinsic
@@ -173,7 +173,7 @@ def project_tiles(typingctx, target, count, bias, x, D, H, panels, out):
 
             emit_rows(v, blocks * A, count, tile)
 
-        emit_units(v, A, H, units)
+        emit_units(v, A, I64(0), H, units)
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
@@ -195,30 +195,30 @@ def flow(v: Vectors, cell, n, j, blocks, da, panels, H, flows) -> list[Segment]:
 
 
 @intrinsic
-def flow_tiles(typingctx, target, count, da, panels, carry, H):
-    """carry (count, H) += da (count, A + P, H) times W_hh: the last part of the gradient of the initial h."""
+def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, H):
+    """carry (count, H)[:, j0:j1] += da (count, A + P, H) times W_hh: the last part of the gradient of the initial h."""
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
-        _, count, da, panels, carry, H = args
+        _, count, j0, j1, da, panels, carry, H = args
         v = Vectors(b, t)
 
         def segments(n, j, blocks):
             return flow(v, t.cell, n, j, blocks, da, panels, H, I64(1))
 
-        emit_product(v, count, H, carry, H, carry, segments)
+        emit_product(v, count, H, carry, H, carry, segments, (j0, j1))
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
-    return types.void(target, i, q, q, q, i), codegen
+    return types.void(target, i, i, i, q, q, q, i), codegen
 
 
 @intrinsic
 def backward_step(
-    typingctx, target, count, flows, da_later, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, H, p,
-    da, total, total_plane,
+    typingctx, target, count, j0, j1, flows, da_later, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, H,
+    p, da, total, total_plane,
 ):  # fmt: skip
-    """One time step back for `count` sequences and all units.
+    """One time step back for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
 
     carry (states, count, H): gradients of the states after this step, without dy and without what comes through W_hh
     from the step after: da_later (count, A + P, H) times panels, where flows is 1; 0 at a sequence's end.
@@ -234,7 +234,7 @@ def backward_step(
     inputs = [e for e in leaves(results, available) if e not in back.d_new]
 
     def codegen(context, b, _, args):
-        (_, count, flows, da_later, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, H, p, da,
+        (_, count, j0, j1, flows, da_later, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, H, p, da,
          total, total_plane) = args  # fmt: skip
         v = Vectors(b, t)
         totals = b.icmp_unsigned("!=", b.ptrtoint(total, I64), I64(0))
@@ -280,8 +280,8 @@ def backward_step(
                 to = [v.at(total, b.add(b.mul(H, row), unit), b.mul(total_plane, I64(k))) for k in range(len(d_new))]
                 v.store_units(list(zip(values[-len(to) :], to, strict=True)), left)
 
-        emit_units(v, 1, H, units)
+        emit_units(v, 1, j0, j1, units)
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
-    return types.void(target, i, i, q, q, q, q, i, q, q, q, q, q, i, i, q, q, q, i), codegen
+    return types.void(target, i, i, i, i, q, q, q, q, i, q, q, q, q, q, i, i, q, q, q, i), codegen

@@ -10,6 +10,7 @@ from numba.core import cgutils
 
 from .target import Target
 
+LINE = 64  # bytes of a cache line
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -77,8 +78,12 @@ class Vectors:
         many = self.b.shuffle_vector(many, ir.Constant(lane.type, ir.Undefined), zeros)
         return self.b.icmp_signed("<", lane, many)
 
+    def lines(self, blocks: int) -> range:
+        """Those of so many neighbouring vectors with which a cache line begins, as if the first did."""
+        return range(0, blocks, max(1, LINE // (self.lanes * self.real_bytes)))
+
     def prefetch(self, pointer) -> None:
-        """Ask for the cache line of a pointer before it is needed."""
+        """Ask for the cache line of a pointer before it is needed; any address will do."""
         place = self.b.bitcast(pointer, ir.IntType(8).as_pointer())
         self.call("llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
 
