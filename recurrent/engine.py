@@ -252,8 +252,9 @@ class Engine:
             ids, rows, places = None, layout.pack(x.reshape(T, N, D)), ragged.NO_ROWS
         self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved)
         y = layout.unpack(h[N:])
-        last = [layout.final(h), *(layout.final(r) if record else layout.unsort(r) for r in rest)]
-        final = self.State(*[a.copy() if batched else a[0].copy() for a in last])
+        # Copies of what is part of y or of the tape.
+        last = [layout.final(h).copy(), *(layout.final(r).copy() if record else layout.unsort(r) for r in rest)]
+        final = self.State(*(last if batched else [a[0] for a in last]))
         tape = None
         if record:
             y.flags.writeable = False

@@ -82,7 +82,7 @@ def test_ranges_cover_everything_once(several):
             def work(first, last, seen=seen):
                 seen[first:last] += 1
 
-            threads.split(1e9, items, work, weights)
+            threads.split(1e9, items, work, lambda weights=weights: weights)
             assert (seen == 1).all()
 
 
@@ -120,7 +120,7 @@ def test_nobody_goes_on_before_all_have_met(several):
     def work(first, last, j0, j1, parts, barrier):
         meet_often(j0, parts, barrier, 1000, seen)
 
-    threads.split_steps(1e9, 1, 1, 9, 2, 1, work)
+    threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
     assert (seen == 1000).all()
 
 
@@ -134,14 +134,14 @@ def test_who_waits_is_told_when_the_caller_gives_up(several):
         meet_often(j0, parts, barrier, 1, np.zeros(2, np.int64))
 
     with pytest.raises(KeyboardInterrupt):
-        threads.split_steps(1e9, 1, 1, 9, 2, 1, work)
+        threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
 
 
 def test_units_are_split_where_rows_are_few(several):
     several(2)
     calls = []
     for rows in (1, 5, 6):
-        threads.split_steps(1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)))
+        threads.split_steps(1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)), lambda: None)
     assert sorted(calls[:4]) == [(0, 1, 0, 16, 2), (0, 1, 16, 50, 2), (0, 5, 0, 16, 2), (0, 5, 16, 50, 2)]
     assert sorted(calls[4:]) == [(0, 3, 0, 50, 1), (3, 6, 0, 50, 1)]
 

@@ -94,7 +94,7 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> Non
         )  # fmt: skip
 
     flops, grain = 2.0 * S * weights.width * (H if stride else D + H), t.lanes * t.blocks(len(cell.accumulators))
-    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, _lengths(offsets, N))
+    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
@@ -126,7 +126,7 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
         )  # fmt: skip
 
     flops, grain = 2.0 * S * H * len(cell.h_gates) * H, t.lanes * t.blocks(1)
-    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, _lengths(offsets, N))
+    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
 def _panels(W) -> np.ndarray:

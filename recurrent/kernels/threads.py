@@ -59,29 +59,35 @@ _sched_getcpu = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, 
 os.register_at_fork(after_in_child=_forget)  # a child has the pool, but not its threads
 
 
-def split(flops: float, items: int, work: Callable[[int, int], None], weights=None) -> None:
+def split(flops: float, items: int, work: Callable[[int, int], None], weights: Callable | None = None) -> None:
     """Call `work(first, last)` for ranges that cover `items`, side by side if `flops` are worth it; then return.
 
-    `weights`: work of each item, where they differ.
+    `weights()`: work of each item, or None where all are equal.
     """
     parts = _parts(flops, items)
     if parts < 2:
         work(0, items)
         return
-    if weights is None:
+    sizes = weights() if weights else None
+    if sizes is None:
         cuts = _cuts(items, parts)
     else:
-        done = weights.cumsum()
+        done = sizes.cumsum()
         cuts = [0, *(int((done * parts < done[-1] * k).sum()) for k in range(1, parts)), items]
     _side_by_side([(work, a, b) for a, b in pairwise(cuts)])
 
 
-def split_steps(flops: float, steps: int, rows: int, few: int, units: int, grain: int, work: Callable, weights=None) -> None:
+def split_steps(
+    flops: float, steps: int, rows: int, few: int, units: int, grain: int, work: Callable, weights: Callable
+) -> None:
     """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over `steps` on `rows` sequences.
 
     Rows are split, as by `split`; where there are `few` for a thread, the units of every step, by multiples of `grain`:
     then all `parts` must run at once and meet at the barrier after each step.
     """
+    if flops < WORTH_A_THREAD:
+        work(0, rows, 0, units, 1, NOBODY)
+        return
     parts = min(_parts(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
     if parts < 2 or rows >= parts * few:
         split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NOBODY), weights)
