@@ -154,9 +154,7 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
     guarded(add_outer)(t, M, D, K, turned, panels, out)
     expected, everywhere = np.zeros(M * D, dtype), rows[first:] if rows.size else slice(first, None)
-    kernels.outer(
-        t, a[first:, column:].ravel(), 0, M, M + 2, K, b[everywhere].ravel(), D, compiled.NO_ROWS, expected, np.zeros(M, dtype)
-    )
+    kernels.outer(t, a[first:, column:].ravel(), 0, M, M + 2, K, b[everywhere].ravel(), D, compiled.NO_ROWS, expected)
     assert_same_bits(out, expected)
 
 
