@@ -4,17 +4,21 @@ from . import cells, data, initialisers, losses, optim, schedules
 from .attention import Attention, Memory
 from .bidirectional import Both
 from .charlm import CharLM
+from .custom import cell
 from .derivatives import gradcheck
 from .engine import Engine
 from .layer import Gradients
-from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
+from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
 from .pooling import Last, MaxPool, MeanPool
 from .seq2seq import Seq2Seq
 from .train import evaluate, fit
 from .warm import warmup
 
-rnn, rnn_relu, lstm, gru = (Engine(c) for c in (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
+rnn, rnn_relu, lstm, gru = map(Engine, (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
+mgu, indrnn, mingru, minlstm, qrnn, sru = map(
+    Engine, (cells.mgu, cells.indrnn, cells.mingru, cells.minlstm, cells.qrnn, cells.sru)
+)
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,19 +37,27 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Memory",
+    "Recurrent",
     "Seq2Seq",
     "Sequential",
+    "cell",
     "data",
     "evaluate",
     "fit",
     "gradcheck",
     "gru",
+    "indrnn",
     "initialisers",
     "losses",
     "lstm",
+    "mgu",
+    "mingru",
+    "minlstm",
     "optim",
+    "qrnn",
     "rnn",
     "rnn_relu",
     "schedules",
+    "sru",
     "warmup",
 ]

@@ -306,7 +306,7 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     alone = _Problem(_twin(layer, x, 0), x, problem.lengths, state, None, None, problem.seed)
 
     def loss(a):
-        params = layer.params_from({n: a[f"0.{n}"] for n in layer.shapes})
+        params = layer.params_from({n: a.get(f"0.{n}", p.astype(complex)) for n, p in layer.parameters.items()})
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
         y, final, _ = runs.forward(a["x"], params, before, alone.lengths)
         ends = layer.state_arrays(final)

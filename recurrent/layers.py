@@ -152,7 +152,7 @@ class Dropout(Layer):
 
 
 class Recurrent(Layer):
-    """A layer of H units of one cell. x (T, N, D) or (T, D), y (T, N, H) or (T, H).
+    """A layer of H units of one cell, given itself or by its name. x (T, N, D) or (T, D), y (T, N, H) or (T, H).
 
     `bidirectional`: two sets of H units, one of which runs from the last valid step to the first, each with parameters of
     its own. Their outputs are aligned in time and merged: `merge` is "concat", y (T, N, 2H), or "sum", "mul", "average",
@@ -164,7 +164,7 @@ class Recurrent(Layer):
 
     def __init__(
         self,
-        cell: cells.Cell,
+        cell: cells.Cell | str,
         input_size: int,
         hidden_size: int,
         bidirectional: bool = False,
@@ -175,13 +175,10 @@ class Recurrent(Layer):
             raise TypeError(f"bidirectional must be True or False, got {bidirectional!r}")
         if merge != "concat" and not bidirectional:
             raise ValueError(f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge")
+        cell = cells.find(cell)
         both = {k: v for k, v in {"bidirectional": bidirectional, "merge": merge}.items() if v not in (False, "concat")}
-        super().__init__(
-            input_size=checks.size(input_size, "input_size"),
-            hidden_size=checks.size(hidden_size, "hidden_size"),
-            **options,
-            **both,
-        )
+        sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}
+        super().__init__(**({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both)
         self.engine, self.bidirectional, self.merge = Engine(cell), bidirectional, merge if bidirectional else None
         self.runs = Bidirectional(self.engine, merge) if bidirectional else self.engine
         self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size

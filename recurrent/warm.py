@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import checks
-from .cells import CELLS, Cell
+from .cells import PYTORCH, Cell, find
 from .layers import Embedding, Linear, Recurrent
 from .losses import softmax_cross_entropy
 from .model import Sequential
@@ -18,29 +18,19 @@ from .progress import patiently
 def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: bool = True) -> None:
     """Compile the kernels of these cells, or load them from the cache, so that first calls of any size take milliseconds.
 
-    `cells`: names or cells; all that are registered if none is given. The layers around them, Embedding and Linear, are
+    `cells`: names or cells; those that PyTorch has too if none is given. The layers around them, Embedding and Linear, are
     included. `training`: recorded forward passes, softmax cross-entropy, backward, clipping and Adam too.
     From the third second on a terminal shows how far it is.
     Raises ValueError for an unknown name, TypeError for what is no cell and for dtypes.
 
     >>> warmup("lstm", training=False)
     """
-    chosen = [_cell(c) for c in cells or CELLS]
+    chosen = [find(c) for c in cells or PYTORCH]
     dtypes = [checks.dtype(d) for d in ([dtypes] if isinstance(dtypes, str) else dtypes)]
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
     for part, c, d in patiently(work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"):
         part(Sequential(Embedding(2, 2), Recurrent(c, 2, 2), Linear(2, 2), dtype=d), np.zeros((2, 1), np.int64))
-
-
-def _cell(c) -> Cell:
-    if isinstance(c, Cell):
-        return c
-    if not isinstance(c, str):
-        raise TypeError(f"cells must be names or cells, got {type(c).__name__}")
-    if c not in CELLS:
-        raise ValueError(f"unknown cell {c!r}; known are {', '.join(CELLS)}")
-    return CELLS[c]
 
 
 def _forward(model, ids):

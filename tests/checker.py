@@ -64,4 +64,4 @@ def same_side_of_the_kink(engine, y, other):
 
     A draw with a pre-activation so near to 0 that rounding decides is ill-conditioned; its gradients say nothing.
     """
-    return engine.name != "rnn_relu" or np.array_equal(y > 0, other > 0)
+    return engine.name not in ("rnn_relu", "indrnn") or np.array_equal(y > 0, other > 0)

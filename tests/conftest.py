@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numba import config
 
-from recurrent.cells import CELLS
+from recurrent.cells import CELLS, PYTORCH
 from recurrent.engine import Engine
 
 # No deadline: the first call of a kernel compiles it.
@@ -20,9 +20,12 @@ ENGINES = {name: Engine(cell) for name, cell in CELLS.items()}
 
 
 # Session scope, because a test by Hypothesis runs many times on one fixture.
-@pytest.fixture(scope="session", params=ENGINES)
+PARAMS = [pytest.param(name, marks=() if name in PYTORCH else pytest.mark.slow) for name in ENGINES]
+
+
+@pytest.fixture(scope="session", params=PARAMS)
 def engine(request):
-    """The engine of each registered cell."""
+    """The engine of each registered cell; test_cells.py is for the other cells what does not take minutes."""
     return ENGINES[request.param]
 
 

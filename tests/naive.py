@@ -36,13 +36,56 @@ def gru_unit(j, x, h, c, W, U, b, d, H):
     return (1 - z) * n + z * h[j], 0.0
 
 
-UNITS = {"rnn": rnn_unit, "rnn_relu": rnn_relu_unit, "lstm": lstm_unit, "gru": gru_unit}
+def mgu_unit(j, x, h, c, W, U, b, d, H):
+    from_x, from_h = ([dot(M[q * H + j], v) + e[q * H + j] for q in range(2)] for M, v, e in ((W, x, b), (U, h, d)))
+    f = sigmoid(from_x[0] + from_h[0])
+    return (1 - f) * h[j] + f * math.tanh(from_x[1] + f * from_h[1]), 0.0
+
+
+def rows(j, x, W, b, H, count):
+    """What a unit's `count` neurons make of x alone."""
+    return [dot(W[q * H + j], x) + b[q * H + j] for q in range(count)]
+
+
+def indrnn_unit(j, x, h, c, W, U, b, u, H):
+    return max(rows(j, x, W, b, H, 1)[0] + u[j] * h[j], 0.0), 0.0
+
+
+def mingru_unit(j, x, h, c, W, U, b, H):
+    z, n = rows(j, x, W, b, H, 2)
+    return (1 - sigmoid(z)) * h[j] + sigmoid(z) * n, 0.0
+
+
+def minlstm_unit(j, x, h, c, W, U, b, H):
+    f, i, n = rows(j, x, W, b, H, 3)
+    total = sigmoid(f) + sigmoid(i)
+    return sigmoid(f) / total * h[j] + sigmoid(i) / total * n, 0.0
+
+
+def qrnn_unit(j, x, h, c, W, U, b, H):
+    z, f, o = rows(j, x, W, b, H, 3)
+    new = sigmoid(f) * c[j] + (1 - sigmoid(f)) * math.tanh(z)
+    return sigmoid(o) * new, new
+
+
+def sru_unit(j, x, h, c, W, U, b, v_f, v_r, H):
+    n, f, r, s = rows(j, x, W, b, H, 4)
+    f, r = sigmoid(f + v_f[j] * c[j]), sigmoid(r + v_r[j] * c[j])
+    new = f * c[j] + (1 - f) * n
+    return r * new + (1 - r) * s, new
+
+
+UNITS = {
+    "rnn": rnn_unit, "rnn_relu": rnn_relu_unit, "lstm": lstm_unit, "gru": gru_unit, "mgu": mgu_unit,
+    "indrnn": indrnn_unit, "mingru": mingru_unit, "minlstm": minlstm_unit, "qrnn": qrnn_unit, "sru": sru_unit,
+}  # fmt: skip
+WITH_MEMORY = ("lstm", "qrnn", "sru")
 
 
 def forward(name, x, params, state=None, lengths=None, reverse=False):
-    """y (T, N, H) and the final states, in float64. x (T, N, D), params (W_ih, W_hh, b_ih, b_hh), states (N, H)."""
-    W, U, b, d = (np.asarray(p, float) for p in params)
-    (T, N), H = x.shape[:2], U.shape[1]
+    """y (T, N, H) and the final states, in float64. x (T, N, D), params (W_ih, W_hh, biases, per-unit ones), states (N, H)."""
+    params = [np.asarray(p, float) for p in params]
+    (T, N), H = x.shape[:2], params[1].shape[1]
     y = np.zeros((T, N, H))
     h, c = np.zeros((N, H)), np.zeros((N, H))
     if state is not None:
@@ -52,11 +95,11 @@ def forward(name, x, params, state=None, lengths=None, reverse=False):
     for n in range(N):
         valid = range(T if lengths is None else int(lengths[n]))
         for t in reversed(valid) if reverse else valid:
-            new = [UNITS[name](j, x[t, n], h[n], c[n], W, U, b, d, H) for j in range(H)]
+            new = [UNITS[name](j, x[t, n], h[n], c[n], *params, H) for j in range(H)]
             for j in range(H):
                 h[n, j], c[n, j] = new[j]
                 y[t, n, j] = new[j][0]
-    return y, (h, c) if name == "lstm" else (h,)
+    return y, (h, c) if name in WITH_MEMORY else (h,)
 
 
 def product(a, b):

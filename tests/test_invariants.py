@@ -10,7 +10,7 @@ from strategies import Case, cases
 from tolerance import assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Embedding, Linear, Sequential
-from recurrent.cells import CELLS
+from recurrent.cells import PYTORCH
 from recurrent.conformance import promises
 from recurrent.conformance.promises import row, same_states
 
@@ -218,7 +218,7 @@ def test_infinite_input_never_crashes(engine, dtype, data):
     assert_same_bits(y[:, 1:], p.forward()[0][:, 1:])
 
 
-@pytest.mark.parametrize("engine", [name for name in CELLS if name != "rnn_relu"], indirect=True)  # relu does not saturate
+@pytest.mark.parametrize("engine", [name for name in PYTORCH if name != "rnn_relu"], indirect=True)  # relu does not saturate
 @given(st.data())
 def test_saturated_gates_stay_finite(engine, dtype, data):
     p = data.draw(cases(dtype)).build(engine)

@@ -15,7 +15,7 @@ from strategies import Case, cases
 from tolerance import assert_same_bits
 
 from recurrent import LSTM, Embedding, Linear, Sequential
-from recurrent.cells import CELLS
+from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results
 from recurrent.kernels import threads
 from recurrent.kernels.barrier import meet
@@ -218,7 +218,7 @@ for count in (1, 2, 4):
 """
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PYTORCH)
 def test_threads_batch_sizes_and_padding_change_no_bit(cell):
     """1, 2 and 4 threads, real ones, even where there are fewer processors."""
     here = Path(__file__).parent

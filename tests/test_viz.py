@@ -14,7 +14,7 @@ from tolerance import assert_close
 
 import recurrent
 import viz
-from recurrent.cells import CELLS, cell
+from recurrent.cells import PYTORCH, cell
 from recurrent.cells.expressions import relu, sigmoid, tanh
 from recurrent.layers import Recurrent
 from recurrent.recording import LayerRecording, Recording
@@ -53,7 +53,7 @@ def minimal(x, h, previous):
 
 
 OWN = {c.name: c for c in (peephole, linear, three)}
-EVERY = {**CELLS, **OWN}
+EVERY = {**PYTORCH, **OWN}
 
 
 def loss(y, targets, lengths=None):
@@ -586,7 +586,7 @@ def test_errors_of_views_name_what_was_expected():
     model, recording = recorded("lstm")
     other, _ = recorded("lstm", 3, 4)
     layer = model[0]
-    alone = Recurrent(CELLS["lstm"], 3, 4)
+    alone = Recurrent(PYTORCH["lstm"], 3, 4)
     cases = [
         (TypeError, "draws a recurrent layer, got Linear", lambda: viz.unit(recurrent.Linear(3, 4), 0)),
         (TypeError, "j must be an int, got float", lambda: viz.unit(layer, 1.0)),

@@ -1,26 +1,38 @@
 """One file, one cell: its equations and where they come from."""
 
 from .activations import ACTIVATIONS, activation
-from .equations import CELLS, Cell, cell
+from .equations import CELLS, Cell, cell, enlist, find
 from .expressions import clip, exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh
 from .gru import gru, gru_cell
 from .lstm import lstm, lstm_cell
+from .mgu import mgu
 from .rnn import rnn, rnn_cell, rnn_relu
+from .scans import indrnn, mingru, minlstm, qrnn, sru
+
+PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # those that PyTorch has too
 
 __all__ = [
     "ACTIVATIONS",
     "CELLS",
+    "PYTORCH",
     "Cell",
     "activation",
     "cell",
     "clip",
+    "enlist",
     "exp",
+    "find",
     "gru",
     "gru_cell",
+    "indrnn",
     "lstm",
     "lstm_cell",
     "maximum",
+    "mgu",
+    "mingru",
     "minimum",
+    "minlstm",
+    "qrnn",
     "relu",
     "rnn",
     "rnn_cell",
@@ -28,5 +40,6 @@ __all__ = [
     "sigmoid",
     "softplus",
     "sqrt",
+    "sru",
     "tanh",
 ]

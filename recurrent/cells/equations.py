@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from types import SimpleNamespace
 from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
@@ -100,9 +99,11 @@ class Cell:
         An operation that is a gate or a new state bears its name as id (`i`, `c`), others a number (`op3`), accumulators
         `sum:i`, states of the step before `previous:c`; `values` leads from every name to its node, edges of delay 1
         from a state to where it is used one step later.
-        `vector:h` is the one state that reaches the dot products of all units.
+        `vector:h` is the one state that reaches the dot products of all units, where a cell has such.
         """
-        g = Graph([Node("vector:x", "vector", "x"), Node("vector:h", "vector", self.states[0])])
+        g = Graph([Node("vector:x", "vector", "x")])
+        if self.h_gates:
+            g.nodes.append(Node("vector:h", "vector", self.states[0]))
         names = {e: n for n, e in self.values.items()}
         ids = {}
         for k, e in enumerate(topological(self.values.values())):
@@ -130,7 +131,8 @@ class Cell:
         for s, p in zip(self.states, self.previous, strict=True):
             if p in ids:
                 g.edges.append(Edge(g.values[s], ids[p], s, delay=1))
-        g.edges.append(Edge(g.values[self.states[0]], "vector:h", self.states[0], delay=1))
+        if self.h_gates:
+            g.edges.append(Edge(g.values[self.states[0]], "vector:h", self.states[0], delay=1))
         return g
 
     def __repr__(self):
@@ -138,6 +140,35 @@ class Cell:
 
 
 CELLS: dict[str, Cell] = {}
+
+
+def enlist(cell: Cell) -> Cell:
+    """Put a cell where it is found by its name."""
+    CELLS[cell.name] = cell
+    return cell
+
+
+def find(cell: str | Cell) -> Cell:
+    """A cell by its name, or the cell itself. Raises ValueError for an unknown name, TypeError for what is no cell."""
+    if isinstance(cell, Cell):
+        return cell
+    if not isinstance(cell, str):
+        raise TypeError(f"cells must be names or cells, got {type(cell).__name__}")
+    if cell not in CELLS:
+        raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
+    return CELLS[cell]
+
+
+class _Names:
+    """A unit's scalars by name; says which there are where another is asked for."""
+
+    def __init__(self, cell: str, space: str, values: dict[str, Expr]):
+        self.__dict__.update(values)
+        self._words = f"{space} has {', '.join(values) or 'nothing'}"
+        self._cell = cell
+
+    def __getattr__(self, name):
+        raise AttributeError(f"cell {self._cell}: there is no {name!r}: {self._words}")
 
 
 def cell(
@@ -157,8 +188,15 @@ def cell(
         h = {g: Expr("input", name=f"h.{g}") for g in gate_names}
         previous = {s: Expr("input", name=f"previous.{s}") for s in state_names}
         p = {q: Expr("input", name=f"p.{q}") for q in parameter_names}
-        spaces = [SimpleNamespace(**d) for d in ((x, h, previous, p) if p else (x, h, previous))]
-        values = function(*spaces)
+        spaces = {"x": x, "h": h, "previous": previous, **({"p": p} if p else {})}
+        values = function(*(_Names(name, space, values) for space, values in spaces.items()))
+        if not isinstance(values, dict):
+            raise TypeError(
+                f"cell {name}: the equations must return a dict of gates and new states, got {type(values).__name__}"
+            )
+        unknown = [n for n in values if n not in (*gate_names, *state_names)]
+        if unknown:
+            raise ValueError(f"cell {name}: the equations return {unknown[0]!r}, which is neither a gate nor a state")
         missing = [n for n in (*gate_names, *state_names) if n not in values]
         if missing:
             raise ValueError(f"cell {name}: the equations must return a value for {', '.join(missing)}")
@@ -170,9 +208,7 @@ def cell(
             name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values,
             biases,
         )  # fmt: skip
-        if register:
-            CELLS[name] = result
-        return result
+        return enlist(result) if register else result
 
     return trace
 

@@ -49,6 +49,38 @@ class Expr:
             "a cell's equations cannot branch on a value: the kernel computes all units at once; use relu or maximum"
         )
 
+    def _compare(self, other):
+        raise TypeError(
+            "a cell's equations cannot compare values: there is no branch in a kernel; use relu, maximum or minimum"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compare
+
+    def __abs__(self):
+        return maximum(self, -self)
+
+    def __pow__(self, power):
+        if not isinstance(power, int) or not 1 <= power <= 8:
+            raise TypeError(
+                f"a cell's equations can be raised to whole powers from 1 to 8, got {power!r}; there is exp and sqrt"
+            )
+        result = self
+        for _ in range(power - 1):
+            result = result * self
+        return result
+
+    def __float__(self):
+        raise TypeError("a cell's equations have no values yet: functions of math do not apply; use those of recurrent.cells")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **_):
+        name = ufunc.__name__
+        arithmetic = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+        if name in arithmetic and method == "__call__":  # of a NumPy number and an expression
+            return Expr(arithmetic[name], *map(as_expr, inputs))
+        raise TypeError(
+            f"a cell's equations have no values yet: np.{name} does not apply; use the functions of recurrent.cells"
+        )
+
     def __repr__(self):
         if self.op == "input":
             return self.name
@@ -61,7 +93,7 @@ def as_expr(x) -> Expr:
     """A number as a constant; an expression as it is. Raises TypeError for anything else."""
     if isinstance(x, Expr):
         return x
-    if isinstance(x, (int, float)):
+    if isinstance(x, (int, float, np.integer, np.floating)):
         return Expr("const", value=float(x))
     raise TypeError(f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}")
 

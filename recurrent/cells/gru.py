@@ -7,9 +7,9 @@
 """
 
 from .activations import activation
-from .equations import cell
+from .equations import cell, enlist
 from .expressions import clip as clipped
-from .options import family, register
+from .options import family
 
 
 @family("gru", z_keeps=True, clip=None, activations=("sigmoid", "tanh"), biases=2)
@@ -32,4 +32,4 @@ def gru_cell(name, z_keeps, clip, activations, biases):
     return equations
 
 
-gru = register(gru_cell())
+gru = enlist(gru_cell())

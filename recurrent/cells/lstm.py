@@ -12,9 +12,9 @@ Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, w
 """
 
 from .activations import activation
-from .equations import cell
+from .equations import cell, enlist
 from .expressions import clip as clipped
-from .options import family, register
+from .options import family
 
 
 @family(
@@ -48,4 +48,4 @@ def lstm_cell(name, peephole, coupled, clip, cell_clip, activations, biases):
     return equations
 
 
-lstm = register(lstm_cell())
+lstm = enlist(lstm_cell())

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checks import naming
 from .activations import canonical
-from .equations import CELLS, Cell
+from .equations import Cell
 
 
 def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> Callable:
@@ -41,12 +41,6 @@ def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> 
         return member
 
     return decorate
-
-
-def register(cell: Cell) -> Cell:
-    """Put a cell where it is found by its name."""
-    CELLS[cell.name] = cell
-    return cell
 
 
 def _checked(option, value, default):

@@ -4,9 +4,9 @@
 """
 
 from .activations import activation
-from .equations import cell
+from .equations import cell, enlist
 from .expressions import clip as clipped
-from .options import family, register
+from .options import family
 
 
 @family("rnn", called={"rnn(nonlinearity='relu')": "rnn_relu"}, nonlinearity="tanh", clip=None, biases=2)
@@ -22,4 +22,4 @@ def rnn_cell(name, nonlinearity, clip, biases):
     return equations
 
 
-rnn, rnn_relu = register(rnn_cell()), register(rnn_cell(nonlinearity="relu"))
+rnn, rnn_relu = enlist(rnn_cell()), enlist(rnn_cell(nonlinearity="relu"))

@@ -1,0 +1,16 @@
+"""The minimal gated unit (Zhou et al., 2016, "Minimal gated unit for recurrent neural networks"), reset after the product.
+
+(1)  f_t = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)          one gate for what the GRU's r and z do
+(2)  n_t = tanh(W_in x_t + b_in + f_t (W_hn h_{t-1} + b_hn))
+(3)  h_t = (1 - f_t) h_{t-1} + f_t n_t
+"""
+
+from .equations import cell
+from .expressions import sigmoid, tanh
+
+
+@cell("mgu", gates="f n", states="h")
+def mgu(x, h, previous):
+    f = sigmoid(x.f + h.f)
+    n = tanh(x.n + f * h.n)
+    return dict(f=f, n=n, h=(1 - f) * previous.h + f * n)
