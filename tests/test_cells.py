@@ -36,7 +36,8 @@ def test_interpreted_equals_the_equations_of_the_paper(name, data):
 @pytest.mark.parametrize("name", OTHERS)
 @given(st.data())
 def test_gradients_by_complex_step(name, data):
-    p = data.draw(cases("float64", small=True)).build(Engine(CELLS[name]).reference)
+    scale = st.sampled_from([0.1, 1.0])  # saturated gates have gradients small by cancellation
+    p = data.draw(cases("float64", small=True, scale=scale)).build(Engine(CELLS[name]).reference)
     assert_projection(p.gradients(), p, random_direction(p))
 
 
