@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from browsing import browser, open_any  # noqa: F401
 from hypothesis import HealthCheck, settings
 from numba import config
 

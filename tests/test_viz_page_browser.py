@@ -1,15 +1,13 @@
 """The page in a real browser: slider, keyboard, clicks, dark mode, numbers; no request leaves it; whole without scripts."""
 
-import shutil
-
 import numpy as np
 import pytest
+from browsing import CHROMIUM
 
 import recurrent
 import viz
 from viz import circuit, direction, flow, wiring, words
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
 TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
 
@@ -32,38 +30,6 @@ def seen():
 @pytest.fixture(scope="module")
 def path(seen, tmp_path_factory):
     return viz.explore(*seen, inputs=TEXT, t=5).save(tmp_path_factory.mktemp("page") / "page.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def open_any(browser):
-    """Opens a file; at the end nothing may have been logged and nothing but the files requested."""
-    pages, said, asked, files = [], [], [], set()
-
-    def open_page(path, **options):
-        files.add(path.as_uri())
-        page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
-        page.on("console", lambda m: said.append(m.text))
-        page.on("pageerror", lambda e: said.append(str(e)))
-        page.on("request", lambda r: asked.append(r.url))
-        page.goto(path.as_uri())
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.context.close()
-    assert said == []
-    assert set(asked) == files
 
 
 @pytest.fixture

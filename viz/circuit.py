@@ -196,7 +196,10 @@ class _Builder:
             spine = self.circuit.spines.get(s)
             if maker not in self.maze.place:  # a parameter that nothing else uses
                 column = self.last - 2
-                self.maze.put(maker, (column, next(r for r in self.middle if self.maze.free((column, r)))))
+                row = next((r for r in self.middle if self.maze.free((column, r))), None)
+                if row is None:
+                    raise _NoPlaceError(f"no place for {maker}")
+                self.maze.put(maker, (column, row))
             found = self.maze.search(maker)
             if spine or (s in self.lanes and maker == f"previous:{s}"):
                 rows = [self.circuit.lanes[s]]

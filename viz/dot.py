@@ -53,8 +53,8 @@ def quote(value) -> str:
     >>> print(quote(""))
     ""
     """
-    text = str(value).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
-    text = "".join(c for c in text.replace("\r", "") if c in "\n\t" or c >= " ")
+    text = words.legal(str(value)).replace("\r", "")
+    text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
     newline = getattr(value, "newline", "")
     return '"' + text.replace("\n", newline or "\\n") + newline + '"'
 

@@ -75,4 +75,4 @@ def explore(
     notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {words.count(r.H, 'unit')} {kept}." for r in cut]
     if recording.y.ndim == 3 and recording.y.shape[1] > 1:
         notes.append(f"Sequence {n} of {recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
-    return Page(page(model, runs, recording, labels, t, notes))
+    return Page(words.legal(page(model, runs, recording, labels, t, notes)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 _WIDTHS = {  # of 1000, Helvetica's
     "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
@@ -12,9 +13,20 @@ _WIDTHS = {  # of 1000, Helvetica's
 }  # fmt: skip
 _WIDTH = {character: width for characters, width in _WIDTHS.items() for character in characters}
 _SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ")
+# Neither XML nor HTML has them, or they turn or break the line they stand in.
+_UNSHOWN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _SPOKEN = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
 }  # fmt: skip
+
+
+def legal(text: str) -> str:
+    """A text without control characters, halves of surrogate pairs, and signs that turn the direction of what follows.
+
+    >>> legal("a\\x00b\\u202ec\\ud800\\n")
+    'abc\\n'
+    """
+    return _UNSHOWN.sub("", text)
 
 
 def sub(name: str, index: int | str) -> str:

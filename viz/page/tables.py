@@ -49,7 +49,7 @@ def symbol(text: str) -> str:
     if len(text) == 1 and ord(text) < 32:
         return chr(0x2400 + ord(text))
     hidden = any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") for c in text)
-    return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else text
+    return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else words.legal(text)
 
 
 def strip(labels: list[str] | None, T: int, t: int) -> str:
