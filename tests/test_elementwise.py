@@ -1,6 +1,5 @@
 """Elementwise passes: rules, sums of squares and softmax cross-entropy, against NumPy and bit for bit however work is cut."""
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +25,7 @@ NUMBERS = {"rate": 0.3, "eps": 0.5, "unused": 7.0}
 def several(patch, count):
     """Split everything that can be split into this many parts."""
     patch.setattr(threads, "WORTH_A_THREAD", 1e-3)
-    patch.setattr(numba, "get_num_threads", lambda: count)
+    patch.setattr(threads, "available", lambda: count)
 
 
 def arrays(size, dtype, seed):

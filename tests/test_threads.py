@@ -23,6 +23,12 @@ from recurrent.kernels.barrier import meet
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits")
 
 
+def run_with_threads(count: int, code: str) -> None:
+    environment = {**os.environ, "NUMBA_NUM_THREADS": str(count), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture
 def several(monkeypatch):
     """Split everything that can be split, however small, into this many parts."""
@@ -30,7 +36,7 @@ def several(monkeypatch):
     def use(count):
         monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
         monkeypatch.setattr(threads, "WORTH_A_MEETING", 1.0)
-        monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+        monkeypatch.setattr(threads, "available", lambda: count)
 
     return use
 
@@ -53,7 +59,7 @@ def test_engine_at_any_size(engine, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "WORTH_A_THREAD", 1.0)
         patch.setattr(threads, "WORTH_A_MEETING", 1.0)
-        patch.setattr(numba, "get_num_threads", lambda: data.draw(st.integers(2, 5)))
+        patch.setattr(threads, "available", lambda: data.draw(st.integers(2, 5)))
         together = results(p)
     for a, b in zip(alone, together, strict=True):
         assert_same_bits(b, a)
@@ -146,6 +152,24 @@ def test_units_are_split_where_rows_are_few(several):
     assert sorted(calls[4:]) == [(0, 3, 0, 50, 1), (3, 6, 0, 50, 1)]
 
 
+@compiled
+def test_numba_starts_no_threads_of_its_own():
+    """Beside them PyTorch's, of two, were found to run fifty times slower. Who sets Numba's number is heard all the same."""
+    code = """
+import numba, numpy as np, recurrent
+from numba.np.ufunc import parallel
+from recurrent.kernels import threads
+x, params = np.ones((50, 64, 128), "f"), recurrent.lstm.init(128, 256)
+y, _, tape = recurrent.lstm.forward(x, params, record=True)
+recurrent.lstm.backward(y, tape)
+assert threads.available() == 2 and threads._pool is not None
+assert parallel._is_initialized is False
+numba.set_num_threads(1)
+assert threads.available() == 1
+"""
+    run_with_threads(2, code)
+
+
 def test_a_forked_process_starts_its_own_threads():
     code = """
 import os, numpy as np, recurrent
@@ -156,9 +180,7 @@ if child == 0:
     os._exit(0 if np.array_equal(recurrent.lstm.forward(x, params)[0], y) else 1)
 assert os.waitpid(child, 0)[1] == 0
 """
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr
+    run_with_threads(2, code)
 
 
 EVERY_COUNT = """
@@ -221,8 +243,4 @@ for count in (1, 2, 4):
 @pytest.mark.parametrize("cell", PYTORCH)
 def test_threads_batch_sizes_and_padding_change_no_bit(cell):
     """1, 2 and 4 threads, real ones, even where there are fewer processors."""
-    here = Path(__file__).parent
-    code = EVERY_COUNT.format(tests=str(here), cells=[cell])
-    environment = {**os.environ, "NUMBA_NUM_THREADS": "4", "PYTHONPATH": str(here.parent)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
-    assert done.returncode == 0, done.stderr
+    run_with_threads(4, EVERY_COUNT.format(tests=str(Path(__file__).parent), cells=[cell]))

@@ -14,13 +14,7 @@ from .engine import Engine
 
 
 class Ours(Engine):
-    name, package, module = "recurrent", "recurrent-engine", "recurrent"
-
-    def __init__(self, threads):
-        super().__init__(threads)
-        import numba
-
-        numba.set_num_threads(threads)
+    name, package, module = "recurrent", "recurrent-engine", "recurrent"  # NUMBA_NUM_THREADS is the process's
 
     def layer(self, workload, data):
         """A bidirectional layer with the weights."""

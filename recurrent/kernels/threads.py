@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numba
 import numpy as np
+from numba.np.ufunc import parallel
 
 WORTH_A_THREAD = 1.2e7  # floating-point operations; handing work to a thread costs tens of microseconds
 WORTH_A_MEETING = 1.5e5  # the same for a thread's part of a step after which all meet
@@ -98,9 +99,19 @@ def split_steps(
     _side_by_side([(work, 0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)], barrier)
 
 
+def available() -> int:
+    """How many threads Numba may use.
+
+    To ask Numba would make it start threads of its own, and beside its OpenMP team PyTorch's, of two, became fifty times
+    slower: so it is asked only where somebody else has.
+    """
+    asked = getattr(parallel, "_is_initialized", True)
+    return numba.get_num_threads() if asked else numba.config.NUMBA_NUM_THREADS
+
+
 def _parts(flops: float, items: int) -> int:
     parts = min(items, int(flops / WORTH_A_THREAD))
-    return min(parts, numba.get_num_threads()) if parts > 1 else parts
+    return min(parts, available()) if parts > 1 else parts
 
 
 def _cuts(items: int, parts: int) -> list[int]:
