@@ -36,6 +36,7 @@ def here(tmp_path, monkeypatch):
         "unit RNN:2:3 --unit 2",
         "unit LSTM:5:10 --unit 3 --gate f --steps 4",
         "layer GRU:3:40 --unit 20 --steps 2",
+        "weights GRU:3:4 --steps 2",
         "gradients LSTM:3:4",
     ],
 )
@@ -131,7 +132,7 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("view", ["network", "unrolled", "layer", "unit", "gradients", "text", "curve", "gallery"])
+@pytest.mark.parametrize("view", ["network", "unrolled", "layer", "unit", "weights", "gradients", "text", "curve", "gallery"])
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0
     assert f"python -m viz {view}" in capsys.readouterr().out

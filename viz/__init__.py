@@ -12,6 +12,7 @@ from .views.network import network
 from .views.text import text
 from .views.unit import unit
 from .views.unrolled import unrolled
+from .views.weights import weights
 
 __all__ = [
     "Drawing",
@@ -26,4 +27,5 @@ __all__ = [
     "unit",
     "units_like",
     "unrolled",
+    "weights",
 ]

@@ -20,6 +20,7 @@ from .views.network import network as draw_network
 from .views.text import text as draw_text
 from .views.unit import unit as draw_unit
 from .views.unrolled import unrolled as draw_unrolled
+from .views.weights import weights as draw_weights
 
 app = typer.Typer(
     help="Pictures of recurrent networks: what a unit is, what is unrolled, where the gradient vanishes.",
@@ -125,6 +126,20 @@ def unit(
     chosen, recording = _recurrent(model, layer, text, steps)
     drawing = draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
     return _write(drawing, out, "unit")
+
+
+@app.command(epilog=examples("weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"))
+def weights(
+    model: Model,
+    out: Out = None,
+    layer: Layer = None,
+    direction: Direction = "forward",
+    text: Text = None,
+    steps: Steps = 0,
+) -> int:
+    """The matrices by gate as heat maps; spectral radius; with values, how often each gate is saturated."""
+    chosen, recording = _recurrent(model, layer, text, steps)
+    return _write(draw_weights(chosen, recording, direction), out, "weights")
 
 
 @app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))
