@@ -37,6 +37,8 @@ def here(tmp_path, monkeypatch):
         "unit LSTM:5:10 --unit 3 --gate f --steps 4",
         "layer GRU:3:40 --unit 20 --steps 2",
         "weights GRU:3:4 --steps 2",
+        "task many-to-one LSTM:5:10,Last,Linear:10:2",
+        "attention LSTM:3:4,Attention:4 --steps 3",
         "gradients LSTM:3:4",
     ],
 )
@@ -114,6 +116,9 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["unit", "LSTM:5:10", "--gate", "q"], 1, "gate must be one of i, f, g, o"),
         (["layer", "LSTM:5:10", "--direction", "reverse"], 1, "needs a bidirectional layer"),
         (["layer", "LSTM:5:10", "--unit", "10"], 1, "unit must be in 0..9"),
+        (["task", "many-to-some"], 1, "kind must be one of one-to-one, one-to-many"),
+        (["task", "many-to-one", "LSTM:5:10"], 1, "one output for a sequence: Last, MeanPool or MaxPool"),
+        (["attention", "LSTM:5:10"], 1, "a model with an Attention layer"),
         (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
         (["text", "LSTM:5:10", "a"], 1, "needs a character model"),
@@ -132,7 +137,9 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("view", ["network", "unrolled", "layer", "unit", "weights", "gradients", "text", "curve", "gallery"])
+@pytest.mark.parametrize(
+    "view", ["network", "unrolled", "layer", "unit", "weights", "task", "attention", "gradients", "text", "curve", "gallery"]
+)
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0
     assert f"python -m viz {view}" in capsys.readouterr().out

@@ -4,11 +4,13 @@ from .drawing import Drawing
 from .explore import explore
 from .reading import units_like
 from .render import RenderError
+from .views.attention import attention
 from .views.cell import cell
 from .views.curve import curve
 from .views.gradients import gradients
 from .views.layer import layer
 from .views.network import network
+from .views.task import task
 from .views.text import text
 from .views.unit import unit
 from .views.unrolled import unrolled
@@ -17,12 +19,14 @@ from .views.weights import weights
 __all__ = [
     "Drawing",
     "RenderError",
+    "attention",
     "cell",
     "curve",
     "explore",
     "gradients",
     "layer",
     "network",
+    "task",
     "text",
     "unit",
     "units_like",

@@ -13,10 +13,13 @@ from recurrent.shell import UsageError, run
 from . import reading, specs
 from .drawing import Drawing
 from .render import RenderError
+from .views.attention import attention as draw_attention
 from .views.curve import curve as draw_curve
 from .views.gradients import gradients as draw_gradients
 from .views.layer import layer as draw_layer
 from .views.network import network as draw_network
+from .views.task import STORIES
+from .views.task import task as draw_task
 from .views.text import text as draw_text
 from .views.unit import unit as draw_unit
 from .views.unrolled import unrolled as draw_unrolled
@@ -140,6 +143,35 @@ def weights(
     """The matrices by gate as heat maps; spectral radius; with values, how often each gate is saturated."""
     chosen, recording = _recurrent(model, layer, text, steps)
     return _write(draw_weights(chosen, recording, direction), out, "weights")
+
+
+@app.command(epilog=examples("task many-to-one", "task many-to-one LSTM:5:10,Last,Linear:10:2"))
+def task(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(STORIES)}.", show_default=False)],
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A model whose layers to draw.", show_default=False)
+    ] = None,
+    out: Out = None,
+) -> int:
+    """What goes in and comes out at which step, with an example: a caption, a rating, a translation."""
+    return _write(draw_task(kind, None if model is None else specs.layers_of(specs.model(model))), out, "task")
+
+
+@app.command(
+    epilog=examples("attention LSTM:5:8,Attention:8,Linear:16:2 --steps 6", "attention model.safetensors --text 'A text.'")
+)
+def attention(
+    model: Model,
+    out: Out = None,
+    text: Text = None,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 6,
+) -> int:
+    """Which saved states each output looks at: weights as line widths and numbers."""
+    made = specs.model(model)
+    recording = specs.recording(made, text, steps)
+    return _write(
+        draw_attention(specs.layers_of(made), recording, inputs=None if text is None else text[:-1]), out, "attention"
+    )
 
 
 @app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))

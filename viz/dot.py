@@ -119,10 +119,10 @@ def wire(tail: str, head: str, points: Sequence[Point], arrow: bool = True, radi
     return _edge(tail, head, _rounded(_shortened(points, 6) if arrow else points, radius), points[-1], arrow, attributes)
 
 
-def curve(tail: str, head: str, start: Point, end: Point, arrow: bool = False, **attributes) -> Item:
-    """A cubic from `start` to `end` that leaves and arrives horizontally."""
-    bend = 0.5 * (end[0] - start[0])
-    controls = [start, (start[0] + bend, start[1]), (end[0] - bend, end[1]), end]
+def curve(tail: str, head: str, start: Point, end: Point, arrow: bool = False, upright: bool = False, **attributes) -> Item:
+    """A cubic from `start` to `end` that leaves and arrives horizontally, or vertically if `upright`."""
+    dx, dy = (0.0, 0.5 * (end[1] - start[1])) if upright else (0.5 * (end[0] - start[0]), 0.0)
+    controls = [start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end]
     return _edge(tail, head, controls, end, arrow, attributes)
 
 

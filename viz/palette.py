@@ -42,6 +42,8 @@ GATES = {  # letter: human name, colour; the text on them is black
     "h": ("the neuron", "#E69F00"),
 }
 OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
+DIRECTIONS = ("#0072B2", "#D55E00")  # of a layer that reads forward and in reverse
+ATTENTION = ("#DDE7E0", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")  # a line near 0 must still show on white
