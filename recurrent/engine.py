@@ -162,7 +162,9 @@ class Engine:
         D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
         bound = 1 / np.sqrt(H)
-        return self.Params(*[rng.uniform(-bound, bound, s).astype(dtype) for s in self.shapes(D, H)])
+        shapes, initial = self.shapes(D, H)._asdict(), self.cell.initial
+        new = {n: rng.uniform(-bound, bound, s).astype(dtype) for n, s in shapes.items() if n not in initial}
+        return self.Params(**new, **{n: np.full(H, value, dtype) for n, value in initial.items()})
 
     def check_params(self, params: Any) -> Any:
         """Params whose arrays fit each other, or an error that names the one that does not."""
@@ -300,7 +302,7 @@ class Engine:
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
                 carry[k] = layout.sort(a.reshape(N, H))
-        da = np.empty((S, len(cell.accumulators) + len(cell.parameters), H), dtype)
+        da = np.empty((S, cell.columns, H), dtype)
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
         rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         packed = self.kernels.pack_backward(cell, full)
@@ -308,7 +310,8 @@ class Engine:
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
-        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, tape.h_rows, layout.previous, gradients)
+        vectors = [tape.saved_rows[:, k] for k in cell.backward.vectors]
+        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, tape.h_rows, layout.previous, vectors, gradients)
         if totals is not None:
             totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})
         initial = layout.unsort(carry)

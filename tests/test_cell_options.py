@@ -42,7 +42,7 @@ biases = st.sampled_from([0, 1, 2])
 common = dict(clip=clips, biases=biases)
 FAMILIES = {
     "RNN": (rnn_cell, dict(nonlinearity=activations, **common)),
-    "GRU": (gru_cell, dict(activations=st.tuples(*[activations] * 2), **common)),
+    "GRU": (gru_cell, dict(activations=st.tuples(*[activations] * 2), reset_after=st.booleans(), **common)),
     "LSTM": (
         lstm_cell,
         dict(activations=st.tuples(*[activations] * 3), peephole=st.booleans(), coupled=st.booleans(), **common),
@@ -79,7 +79,8 @@ def onnx(op, options, p, lengths):
     chosen = [options["nonlinearity"]] if op == "RNN" else options["activations"]
     attributes = dict(hidden_size=H, direction="reverse" if p.case.reverse else "forward", **numbers(chosen))
     attributes |= {"clip": options["clip"]} if options["clip"] else {}
-    attributes |= {"linear_before_reset": 1} if op == "GRU" else {"input_forget": 1} if options.get("coupled") else {}
+    attributes |= {"linear_before_reset": int(options["reset_after"])} if op == "GRU" else {}
+    attributes |= {"input_forget": 1} if options.get("coupled") else {}
     return onnx_run(op, feeds, **attributes)
 
 

@@ -2,7 +2,7 @@
 
 from .activations import ACTIVATIONS, activation
 from .equations import CELLS, Cell, cell, enlist, find
-from .expressions import clip, exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh
+from .expressions import clip, exp, maximum, mean, minimum, product, relu, sigmoid, softplus, sqrt, tanh
 from .gru import gru, gru_cell
 from .lstm import lstm, lstm_cell
 from .mgu import mgu
@@ -28,10 +28,12 @@ __all__ = [
     "lstm",
     "lstm_cell",
     "maximum",
+    "mean",
     "mgu",
     "mingru",
     "minimum",
     "minlstm",
+    "product",
     "qrnn",
     "relu",
     "rnn",

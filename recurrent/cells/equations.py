@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
-from .expressions import OPS, Expr, as_expr, fingerprint, shared, topological
+from .expressions import MEETINGS, Expr, as_expr, fingerprint, operation, shared, topological
 
 
 class Accumulator(NamedTuple):
@@ -40,9 +40,11 @@ class Backward(NamedTuple):
     d_new: tuple[Expr, ...]  # inputs: gradient of the loss with respect to each new state
     d_accumulators: tuple[Expr, ...]
     d_parameters: tuple[Expr, ...]
+    d_products: tuple[Expr, ...]  # with respect to products within the step
     d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
     d_states: tuple[Expr, ...]  # with respect to each new state, what it does within the step included
     saved: tuple[tuple[str, Expr], ...]  # name and node of everything the tape keeps besides the states
+    vectors: tuple[int, ...]  # where in `saved` the vectors of products within the step are
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ class Cell:
     parameter_inputs: tuple[Expr, ...]
     values: dict[str, Expr]  # every named value: gates and new states
     biases: int = 2  # vectors of them: b_ih and b_hh, b_ih alone, none
+    initial: dict[str, float] = field(default_factory=dict)  # of per-unit parameters that do not begin at random
 
     @property
     def new(self) -> tuple[Expr, ...]:
@@ -72,7 +75,23 @@ class Cell:
     @cached_property
     def h_gates(self) -> tuple[str, ...]:
         """Gates that have rows in W_hh, in order."""
-        return tuple(g for g in self.gates if any(a.gate == g and a.h for a in self.accumulators))
+        used = {a.gate for a in self.accumulators if a.h} | {e.name for e in self.products}
+        return tuple(g for g in self.gates if g in used)
+
+    @cached_property
+    def meetings(self) -> tuple[Expr, ...]:
+        """Nodes in which units meet within a step, each after those that it needs; none in most cells."""
+        return tuple(e for e in topological(self.values.values()) if e.op in MEETINGS)
+
+    @cached_property
+    def products(self) -> tuple[Expr, ...]:
+        """Those of them that multiply by rows of W_hh."""
+        return tuple(e for e in self.meetings if e.op == "product")
+
+    @property
+    def columns(self) -> int:
+        """Gradients of a unit and step: of accumulators, per-unit parameters and products within the step."""
+        return len(self.accumulators) + len(self.parameters) + len(self.products)
 
     @cached_property
     def x_runs(self) -> tuple[Run, ...]:
@@ -90,7 +109,8 @@ class Cell:
     def digest(self) -> str:
         """Identifies the equations, whatever the cell is called: the key of compiled code."""
         b = self.backward
-        roots = (*self.new, *(e for _, e in b.saved), *b.d_accumulators, *b.d_parameters, *b.d_previous, *b.d_states)
+        back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
+        roots = (*self.new, *(e for _, e in b.saved), *back)
         return fingerprint(roots, self.states, self.parameters, [a[:3] for a in self.accumulators])
 
     def graph(self) -> Graph:
@@ -172,7 +192,13 @@ class _Names:
 
 
 def cell(
-    name: str, gates: str, states: str, parameters: str = "", biases: int = 2, register: bool = True
+    name: str,
+    gates: str,
+    states: str,
+    parameters: str = "",
+    biases: int = 2,
+    initial: dict[str, float] | None = None,
+    register: bool = True,
 ) -> Callable[[Callable], Cell]:
     """Declare a cell by a function of one unit's scalars.
 
@@ -180,6 +206,7 @@ def cell(
     (`previous.c` is this unit's own state of the step before) and, where `parameters` names any, `p` (one number per
     unit each). It returns a dict with every gate and every new state by name. The first state is the one that W_hh
     multiplies and the layer puts out. `biases`: 2 as in PyTorch, b_ih alone with 1, none with 0.
+    `initial`: values of parameters that do not begin as random numbers.
     """
     gate_names, state_names, parameter_names = tuple(gates.split()), tuple(states.split()), tuple(parameters.split())
 
@@ -206,8 +233,12 @@ def cell(
         accumulators, values = _merge(gate_names, x, h, values)
         result = Cell(
             name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values,
-            biases,
+            biases, initial or {},
         )  # fmt: skip
+        for e in result.products:
+            rows = [q.name for q in result.products] + [a.gate for a in accumulators if a.h]
+            if e.name not in gate_names or rows.count(e.name) > 1:
+                raise ValueError(f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}")
         return enlist(result) if register else result
 
     return trace
@@ -260,7 +291,7 @@ def _differentiate(cell: Cell) -> Backward:
         add(e, d)
     for e in reversed(topological(cell.new)):
         if e in adjoint and e.args:
-            for a, d in zip(e.args, OPS[e.op].gradients(e, e.args, adjoint[e]), strict=True):
+            for a, d in zip(e.args, operation(e.op).gradients(e, e.args, adjoint[e]), strict=True):
                 add(a, d)
     zero = Expr("const", value=0.0)
     d_accumulators = tuple(adjoint.get(a.input, zero) for a in cell.accumulators)
@@ -272,6 +303,11 @@ def _differentiate(cell: Cell) -> Backward:
     saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
     known = {e for _, e in saved} | set(cell.new)
     inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
+    inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.meetings)}
+    d_products = tuple(adjoint.get(e, zero) for e in cell.products)
+    vectors = tuple(range(len(saved), len(saved) + len(cell.products)))
+    saved += [(f"vector.{e.name}", e.args[0]) for e in cell.products]
+    known |= {e for _, e in saved}
 
     def need(e):
         if e in known:
@@ -279,9 +315,10 @@ def _differentiate(cell: Cell) -> Backward:
         known.add(e)
         if e in inputs:
             saved.append((inputs[e], e))
+            return
         for a in e.args:
             need(a)
 
-    for d in (*d_accumulators, *d_parameters, *d_previous, *d_states):
+    for d in (*d_accumulators, *d_parameters, *d_products, *d_previous, *d_states):
         need(d)
-    return Backward(d_new, d_accumulators, d_parameters, d_previous, d_states, tuple(saved))
+    return Backward(d_new, d_accumulators, d_parameters, d_products, d_previous, d_states, tuple(saved), vectors)

@@ -148,6 +148,16 @@ def softplus(x: Expr) -> Expr:
     return Expr("softplus", as_expr(x))
 
 
+def product(gate: str, vector: Expr) -> Expr:
+    """This unit's row `gate` of W_hh times a vector of all units, plus b_hh: as `h.gate`, of something else than h."""
+    return Expr("product", as_expr(vector), name=gate)
+
+
+def mean(x: Expr) -> Expr:
+    """The mean over all units: the same number for each of them."""
+    return Expr("mean", as_expr(x))
+
+
 class Op(NamedTuple):
     """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
 
@@ -174,6 +184,19 @@ OPS = {
     "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
     "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
 }
+
+
+# Operations in which units meet: one needs the values of all. A product needs the weights besides: `evaluate` is told how.
+MEETINGS = {
+    "mean": Op(lambda x: np.broadcast_to(sum(x.T) / x.dtype.type(x.shape[-1]), x.T.shape).T, lambda y, a, d: (mean(d),)),
+    "product": Op(None, lambda y, a, d: (Expr("product_t", d, name=y.name),)),
+    "product_t": Op(None, None),
+}
+
+
+def operation(op: str) -> Op:
+    """The operation of a name."""
+    return MEETINGS.get(op) or OPS[op]
 
 
 def _to_the_larger(a, b, d):
@@ -207,16 +230,23 @@ def shared(roots: Iterable[Expr]) -> dict[Expr, Expr]:
     return kept
 
 
-def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype) -> list[np.ndarray]:
-    """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand."""
+def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype, products: Callable | None = None) -> list[np.ndarray]:
+    """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand.
+
+    `products(e, vector)`: the value of a product.
+    """
     values = dict(known)
 
     def value(e):
         if e not in values:
             if e.op == "input":
                 raise KeyError(f"no value for the input {e.name!r}")
-            constant = e.op == "const"
-            values[e] = np.asarray(e.value, dtype) if constant else OPS[e.op].numpy(*[value(a) for a in e.args])
+            if e.op == "const":
+                values[e] = np.asarray(e.value, dtype)
+            elif operation(e.op).numpy is None:
+                values[e] = products(e, value(e.args[0]))
+            else:
+                values[e] = operation(e.op).numpy(*[value(a) for a in e.args])
         return values[e]
 
     return [value(e) for e in roots]

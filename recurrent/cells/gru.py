@@ -4,29 +4,45 @@
 (2)  z_t = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)          update gate
 (3)  n_t = tanh(W_in x_t + b_in + r_t (W_hn h_{t-1} + b_hn))       candidate: its x part and h part stay apart
 (4)  h_t = (1 - z_t) n_t + z_t h_{t-1}
+
+Reset before the product, as the paper has it: (3)  n_t = tanh(W_in x_t + b_in + W_hn (r_t h_{t-1}) + b_hn).
+Layer normalisation: see normal.py.
 """
 
 from .activations import activation
 from .equations import cell, enlist
 from .expressions import clip as clipped
+from .expressions import product
+from .normal import gains, normalised
 from .options import family
 
 
-@family("gru", z_keeps=True, clip=None, activations=("sigmoid", "tanh"), biases=2)
-def gru_cell(name, z_keeps, clip, activations, biases):
-    """The GRU. `z_keeps`: z weighs the old state; False: the candidate, h = z n + (1 - z) h, as in the paper's first version
-    and char-rnn. `clip`: what goes into an activation is kept within +-clip, as in ONNX. `activations`: of gates, candidate.
+@family(
+    "gru", reset_after=True, z_keeps=True, layer_norm=False, clip=None, activations=("sigmoid", "tanh"), biases=2
+)  # fmt: skip
+def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
+    """The GRU. `reset_after`: r times the product with h; False: the product with r h. `z_keeps`: z weighs the old state;
+    False: the candidate, h = z n + (1 - z) h, as in char-rnn. `layer_norm`: see normal.py; a gate has one bias then.
+    `clip`: what goes into an activation is kept within +-clip, as in ONNX. `activations`: of gates, candidate.
     """
     gate, candidate = (activation(a) for a in activations)
+    parameters = gains("r z n") if layer_norm else {}
+    if layer_norm and not reset_after:
+        raise ValueError("gru: layer_norm needs reset_after=True")
 
     def within(a):
         return clipped(a, clip) if clip else a
 
-    @cell(name, gates="r z n", states="h", biases=biases, register=False)
-    def equations(x, h, previous):
+    @cell(
+        name, gates="r z n", states="h", parameters=" ".join(parameters), initial=parameters,
+        biases=0 if layer_norm else biases, register=False,
+    )  # fmt: skip
+    def equations(x, h, previous, p=None):
+        if layer_norm:
+            x, h = normalised(x, h, p, "r z", "n")
         r = gate(within(x.r + h.r))
         z = gate(within(x.z + h.z))
-        n = candidate(within(x.n + r * h.n))
+        n = candidate(within(x.n + (r * h.n if reset_after else product("n", r * previous.h))))
         return dict(r=r, z=z, n=n, h=(1 - z) * n + z * previous.h if z_keeps else z * n + (1 - z) * previous.h)
 
     return equations

@@ -8,32 +8,43 @@
 (6)  h_t = o_t tanh(c_t)                                       output: every unit sees all of h
 
 Peepholes (Gers and Schmidhuber, 2000): i and f see p_i c_{t-1} and p_f c_{t-1} besides, o sees p_o c_t.
+Layer normalisation: see normal.py; (6) is then h_t = o_t tanh(LN(c_t)), with a gain and a bias.
 Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, which has no weights of its own.
 """
 
 from .activations import activation
 from .equations import cell, enlist
 from .expressions import clip as clipped
+from .normal import gains, normal, normalised
 from .options import family
 
 
 @family(
-    "lstm", peephole=False, coupled=False, clip=None, cell_clip=None, activations=("sigmoid", "tanh", "tanh"), biases=2
+    "lstm", peephole=False, coupled=False, layer_norm=False, clip=None, cell_clip=None,
+    activations=("sigmoid", "tanh", "tanh"), biases=2,
 )  # fmt: skip
-def lstm_cell(name, peephole, coupled, clip, cell_clip, activations, biases):
-    """The LSTM. `peephole`: gates see the memory. `coupled`: f = 1 - i. `clip`: what goes into an activation of a gate is
-    kept within +-clip, as in ONNX. `cell_clip`: c is. `activations`: of the gates, the candidate, the output.
+def lstm_cell(name, peephole, coupled, layer_norm, clip, cell_clip, activations, biases):
+    """The LSTM. `peephole`: gates see the memory. `coupled`: f = 1 - i. `layer_norm`: see normal.py; a gate has one bias then.
+    `clip`: what goes into an activation of a gate is kept within +-clip, as in ONNX. `cell_clip`: c is. `activations`: of
+    the gates, the candidate, the output.
     """
     gate, candidate, output = (activation(a) for a in activations)
+
+    weighed = "i g o" if coupled else "i f g o"
+    initial = {**gains(weighed), "gain_c": 1.0, "bias_c": 0.0} if layer_norm else {}
+    peepholes = [f"p_{g}" for g in ("io" if coupled else "ifo")] if peephole else []
 
     def within(a):
         return clipped(a, clip) if clip else a
 
     @cell(
-        name, gates="i f g o", states="h c", parameters=("p_i p_o" if coupled else "p_i p_f p_o") if peephole else "",
-        biases=biases, register=False,
+        name, gates="i f g o", states="h c", parameters=" ".join([*peepholes, *initial]), initial=initial,
+        biases=0 if layer_norm else biases, register=False,
     )  # fmt: skip
     def equations(x, h, previous, p=None):
+        if layer_norm:
+            x, h = normalised(x, h, p, weighed)
+
         def sees(a, weight, c):
             return within(a + getattr(p, weight) * c if peephole else a)
 
@@ -43,7 +54,8 @@ def lstm_cell(name, peephole, coupled, clip, cell_clip, activations, biases):
         c = f * previous.c + i * g
         c = clipped(c, cell_clip) if cell_clip else c
         o = gate(sees(x.o + h.o, "p_o", c))
-        return dict(i=i, f=f, g=g, o=o, c=c, h=o * output(c))
+        shown = p.gain_c * normal([c])[0] + p.bias_c if layer_norm else c
+        return dict(i=i, f=f, g=g, o=o, c=c, h=o * output(shown))
 
     return equations
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cells.equations import Cell
 from ..cells.rules import Rule
-from . import batched, dense, elementwise, sequence
+from . import batched, dense, elementwise, plain, sequence
 from .target import target
 from .threads import split, split_steps
 
@@ -69,10 +69,13 @@ def per_unit_parameters(params) -> np.ndarray:
     return np.concatenate(params[4:]) if len(params) > 4 else np.zeros(0, params[0].dtype)
 
 
-pack_forward = Packed
+def pack_forward(cell: Cell, params):
+    return plain.pack_forward(cell, params) if cell.meetings else Packed(cell, params)
 
 
 def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> None:
+    if cell.meetings:
+        return plain.forward(cell, x, ids, offsets, weights, h, rest, saved)
     V, D, H, t = len(x), weights.D, weights.H, weights.target
     init, stride = weights.bias, 0
     S = int(offsets[-1])
@@ -98,6 +101,8 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> Non
 
 
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
+    if cell.meetings:
+        return plain.step(cell, weights, x, h, rest, y)
     w = weights
     sequence.step(w.target, y.shape[0], x, w.D, w.panels, w.bias, w.parameters, h, w.H, rest, y)
 
@@ -110,10 +115,14 @@ def _lengths(offsets, N: int) -> np.ndarray | None:
 
 
 def pack_backward(cell: Cell, params):
+    if cell.meetings:
+        return plain.pack_backward(cell, params)
     return target(params.W_hh.dtype, cell), _panels(params.W_hh), per_unit_parameters(params)
 
 
 def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
+    if cell.meetings:
+        return plain.backward(cell, dy, offsets, weights, h, rest, saved, carry, da, total)
     t, panels, parameters = weights
     S, H = dy.shape
     N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
@@ -171,7 +180,7 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     _through(da, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
 
 
-def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) -> None:
     t = target(x.dtype)
     S, columns, H = da.shape
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
@@ -180,6 +189,9 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
             _outer(a, column, M, b, index, dW[block], db[block])
+    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
+        block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
+        _outer(da, k * H, H, np.ascontiguousarray(vector), NO_ROWS, W_hh[block], b_hh[block])
     for k, dp in enumerate(dparams[4:]):
         dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 

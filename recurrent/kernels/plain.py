@@ -31,6 +31,21 @@ def pack_backward(cell: Cell, params):
     return params
 
 
+def _products(cell, params):
+    """Values of products within a step, for `evaluate`: rows of W_hh times a vector, plus b_hh; or a gradient's way back."""
+
+    def value(e, vector):
+        i, H = cell.h_gates.index(e.name), params[1].shape[1]
+        W, b = (a[i * H : (i + 1) * H] for a in (params[1], params[3]))
+        out = np.zeros(vector.shape, vector.dtype)
+        if e.op == "product":
+            out += b
+        product(vector, W.T if e.op == "product" else W, out)
+        return out
+
+    return value
+
+
 def _accumulate(cell, x, h, params):
     """Pre-activations of every accumulator, (S, A, H)."""
     W_ih, W_hh, b_ih, b_hh = params[:4]
@@ -78,7 +93,7 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved) -> None:
         known |= dict(zip(cell.previous, [h[before], *rest[:, old]], strict=True))
         known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
-        values = evaluate([*cell.new, *saved_nodes], known, h.dtype)
+        values = evaluate([*cell.new, *saved_nodes], known, h.dtype, _products(cell, weights))
         h[after] = values[0]
         for k in range(len(rest)):
             rest[k, new] = values[1 + k]
@@ -97,11 +112,11 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
     """Back-propagation through time.
 
     `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
-    Writes `da` (S, A + P, H), gradients of accumulators and of per-unit parameters row by row, and `total`
+    Writes `da` (S, cell.columns, H), gradients of accumulators, per-unit parameters and products row by row, and `total`
     (states, S, H), gradients of the loss with respect to every state, or not if it is empty.
     """
-    W_hh = weights[1]
-    H = W_hh.shape[1]
+    H = weights[1].shape[1]
+    W_hh = weights[1].reshape(-1, H, H)[[r.gate + i for r in cell.h_runs for i in range(r.count)]].reshape(-1, H)
     b = cell.backward
     N = len(h) - len(dy)
     later = 0
@@ -117,7 +132,8 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
         known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
         known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
         known |= dict(zip(b.d_new, d, strict=True))
-        values = evaluate([*b.d_accumulators, *b.d_parameters, *b.d_previous, *b.d_states], known, h.dtype)
+        roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
+        values = evaluate(roots, known, h.dtype, _products(cell, weights))
         for k in range(da.shape[1]):
             da[now, k] = values[k]
         for k in range(len(cell.states)):
@@ -135,10 +151,11 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
-def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) -> None:
     """Gradients of W_ih, W_hh, b_ih, b_hh and per-unit parameters: sums over all rows, in order.
 
-    `da_x` is `da`, or its sums over the steps with one row of x, where x is a table.
+    `da_x` is `da`, or its sums over the steps with one row of x, where x is a table. `vectors` (S, H): those of products
+    within the step.
     """
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     H = W_hh.shape[1]
@@ -150,6 +167,9 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, dparams) -> None:
         if a.h:
             i = cell.h_gates.index(a.gate) * H
             gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])
+    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
+        i = cell.h_gates.index(e.name) * H
+        gradient_of_matrix(da[:, k], vector, W_hh[i : i + H], b_hh[i : i + H])
     for k, dp in enumerate(dparams[4:]):
         dp[:] = 0
         for row in da[:, len(cell.accumulators) + k]:
