@@ -9,6 +9,9 @@ from .jit import jit
 from .moves import add, copy, transpose
 from .tile import at, lanes, product_tiles, wide
 
+# Rows of a product that go past all panels before the next do: they stay in the second-level cache meanwhile.
+PRODUCT_ROWS = 96
+
 # What a sum over rows takes at a time: long chains, because each begins and ends in memory, and whole tiles of columns.
 ROWS_AT_ONCE, COLUMNS_AT_ONCE = 576, 96
 
@@ -50,9 +53,9 @@ def pack_columns(target, w, K, M, panels):
 def product(target, first, last, a, column, stride, K, panels, M, bias, out):
     """Rows first to last of out (S, M) = bias (M) + a[:, column:column + K] w, a in rows of `stride`."""
     setting = flush_denormals()
-    product_tiles(
-        target, last - first, M, K, at(bias, 0), 0, at(a, first * stride + column), stride, at(panels, 0), at(out, first * M)
-    )
+    for row in range(first, last, PRODUCT_ROWS):
+        count, start = min(PRODUCT_ROWS, last - row), at(a, row * stride + column)
+        product_tiles(target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), at(out, row * M))
     restore_denormals(setting)
 
 
