@@ -188,10 +188,15 @@ OPS = {
 
 # Operations in which units meet: one needs the values of all. A product needs the weights besides: `evaluate` is told how.
 MEETINGS = {
-    "mean": Op(lambda x: np.broadcast_to(sum(x.T) / x.dtype.type(x.shape[-1]), x.T.shape).T, lambda y, a, d: (mean(d),)),
+    "mean": Op(lambda x: _mean_of_rows(x), lambda y, a, d: (mean(d),)),
     "product": Op(None, lambda y, a, d: (Expr("product_t", d, name=y.name),)),
     "product_t": Op(None, None),
 }
+
+
+def _mean_of_rows(x):
+    """In the order of the units, whatever the number of rows: `np.sum` pairs them differently for a single one."""
+    return np.broadcast_to(np.add.accumulate(x, axis=-1)[..., -1:] / x.dtype.type(x.shape[-1]), x.shape)
 
 
 def operation(op: str) -> Op:

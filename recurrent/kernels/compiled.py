@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cells.equations import Cell
 from ..cells.rules import Rule
-from . import batched, dense, elementwise, plain, sequence
+from . import batched, dense, elementwise, meetings, plain, sequence
 from .target import target
 from .threads import split, split_steps
 
@@ -70,7 +70,7 @@ def per_unit_parameters(params) -> np.ndarray:
 
 
 def pack_forward(cell: Cell, params):
-    return plain.pack_forward(cell, params) if cell.meetings else Packed(cell, params)
+    return meetings.Weights(cell, params) if cell.meetings else Packed(cell, params)
 
 
 def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> None:
@@ -116,7 +116,7 @@ def _lengths(offsets, N: int) -> np.ndarray | None:
 
 def pack_backward(cell: Cell, params):
     if cell.meetings:
-        return plain.pack_backward(cell, params)
+        return meetings.Weights(cell, params)
     return target(params.W_hh.dtype, cell), _panels(params.W_hh), per_unit_parameters(params)
 
 

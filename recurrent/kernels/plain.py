@@ -21,51 +21,52 @@ def product(a: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
         out += a[:, k, None] * w[k]
 
 
-def pack_forward(cell: Cell, params):
-    """Weights of this moment, for `forward`."""
-    return type(params)(*[p.copy() for p in params])
+class Weights:
+    """Weights of one moment, and the products of a step with them."""
 
+    def __init__(self, cell: Cell, params):
+        self.cell, self.params = cell, type(params)(*[p.copy() for p in params])
+        self.W_ih, self.W_hh, self.b_ih, self.b_hh = self.params[:4]
+        self.parameters = self.params[4:]
 
-def pack_backward(cell: Cell, params):
-    """Weights for `backward`."""
-    return params
+    def add(self, a: np.ndarray, matrix: str, gate: int, out: np.ndarray, back: bool = False) -> None:
+        """out (S, H) += a (S, K) times the transposed rows of a gate; `back`: out (S, K) += a (S, H) times the rows."""
+        H = self.W_hh.shape[1]
+        W = getattr(self, matrix)[gate * H : (gate + 1) * H]
+        product(a, W if back else W.T, out)
 
-
-def _products(cell, params):
-    """Values of products within a step, for `evaluate`: rows of W_hh times a vector, plus b_hh; or a gradient's way back."""
-
-    def value(e, vector):
-        i, H = cell.h_gates.index(e.name), params[1].shape[1]
-        W, b = (a[i * H : (i + 1) * H] for a in (params[1], params[3]))
-        out = np.zeros(vector.shape, vector.dtype)
-        if e.op == "product":
-            out += b
-        product(vector, W.T if e.op == "product" else W, out)
+    def accumulate(self, x, h) -> np.ndarray:
+        """Pre-activations of every accumulator, (A, S, H)."""
+        H = self.W_hh.shape[1]
+        out = np.zeros((len(self.cell.accumulators), len(x), H), np.result_type(x, self.W_ih))
+        for total, accumulator in zip(out, self.cell.accumulators, strict=True):
+            i = self.cell.x_gates.index(accumulator.gate) if accumulator.x else None
+            j = self.cell.h_gates.index(accumulator.gate) if accumulator.h else None
+            biases = [b[k * H : (k + 1) * H] for b, k in ((self.b_ih, i), (self.b_hh, j)) if k is not None]
+            total += sum(biases[1:], biases[0])
+            if i is not None:
+                self.add(x, "W_ih", i, total)
+            if j is not None:
+                self.add(h, "W_hh", j, total)
         return out
 
-    return value
+    def products(self, e, vector) -> np.ndarray:
+        """The value of a product within the step, for `evaluate`, or of its gradient's way back."""
+        i, H = self.cell.h_gates.index(e.name), self.W_hh.shape[1]
+        out = np.zeros(vector.shape, vector.dtype)
+        if e.op == "product":
+            out += self.b_hh[i * H : (i + 1) * H]
+        self.add(vector, "W_hh", i, out, back=e.op == "product_t")
+        return out
+
+    def flow(self, da, out) -> None:
+        """out (S, H) += what gradients of accumulators, da (S, columns, H), send through W_hh."""
+        for run in self.cell.h_runs:
+            for i in range(run.count):
+                self.add(da[:, run.accumulator + i], "W_hh", run.gate + i, out, back=True)
 
 
-def _accumulate(cell, x, h, params):
-    """Pre-activations of every accumulator, (S, A, H)."""
-    W_ih, W_hh, b_ih, b_hh = params[:4]
-    H = W_hh.shape[1]
-    a = np.zeros((len(x), len(cell.accumulators), H), np.result_type(x, W_ih))
-    for k, accumulator in enumerate(cell.accumulators):
-        i, j = cell.x_gates, cell.h_gates
-        in_x = slice(i.index(accumulator.gate) * H, (i.index(accumulator.gate) + 1) * H) if accumulator.x else None
-        in_h = slice(j.index(accumulator.gate) * H, (j.index(accumulator.gate) + 1) * H) if accumulator.h else None
-        total = np.zeros((len(x), H), a.dtype)
-        if in_x and in_h:
-            total += b_ih[in_x] + b_hh[in_h]
-        else:
-            total += b_ih[in_x] if in_x else b_hh[in_h]
-        if in_x:
-            product(x, W_ih[in_x].T, total)
-        if in_h:
-            product(h, W_hh[in_h].T, total)
-        a[:, k] = total
-    return a
+pack_forward = pack_backward = Weights
 
 
 def _steps(offsets, N):
@@ -88,12 +89,12 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved) -> None:
     for now, before, after in _steps(offsets, N):
         count = after.stop - after.start
         old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
-        a = _accumulate(cell, x[now], h[before], weights)
-        known = {acc.input: a[:, k] for k, acc in enumerate(cell.accumulators)}
+        a = weights.accumulate(x[now], h[before])
+        known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
         known |= dict(zip(cell.previous, [h[before], *rest[:, old]], strict=True))
-        known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
+        known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
-        values = evaluate([*cell.new, *saved_nodes], known, h.dtype, _products(cell, weights))
+        values = evaluate([*cell.new, *saved_nodes], known, h.dtype, weights.products)
         h[after] = values[0]
         for k in range(len(rest)):
             rest[k, new] = values[1 + k]
@@ -115,25 +116,22 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
     Writes `da` (S, cell.columns, H), gradients of accumulators, per-unit parameters and products row by row, and `total`
     (states, S, H), gradients of the loss with respect to every state, or not if it is empty.
     """
-    H = weights[1].shape[1]
-    W_hh = weights[1].reshape(-1, H, H)[[r.gate + i for r in cell.h_runs for i in range(r.count)]].reshape(-1, H)
     b = cell.backward
     N = len(h) - len(dy)
     later = 0
-    columns = [r.accumulator + i for r in cell.h_runs for i in range(r.count)]  # of da, in the order of W_hh's rows
     for now, before, after in reversed(list(_steps(offsets, N))):
         count = now.stop - now.start
         if later:
-            product(da[now.stop : now.stop + later, columns].reshape(later, -1), W_hh, carry[0, :later])
+            weights.flow(da[now.stop : now.stop + later], carry[0, :later])
         later = count
         d = [carry[0, :count] + dy[now], *carry[1:, :count]]
         known = {e: saved[now, k] for k, (_, e) in enumerate(b.saved)}
         known |= dict(zip(cell.new, [h[after], *rest[:, after]], strict=True))
         known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
-        known |= dict(zip(cell.parameter_inputs, weights[4:], strict=True))
+        known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
         known |= dict(zip(b.d_new, d, strict=True))
         roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
-        values = evaluate(roots, known, h.dtype, _products(cell, weights))
+        values = evaluate(roots, known, h.dtype, weights.products)
         for k in range(da.shape[1]):
             da[now, k] = values[k]
         for k in range(len(cell.states)):
@@ -141,7 +139,7 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
             if total.size:
                 total[k, now] = values[da.shape[1] + len(cell.states) + k]
     if later:
-        product(da[:later, columns].reshape(later, H * len(columns)), W_hh, carry[0, :later])
+        weights.flow(da[:later], carry[0, :later])
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
