@@ -13,6 +13,7 @@ import numpy as np
 
 from . import checks
 from .engine import Engine, Tape
+from .footprint import Footprint
 
 REVERSE = "_reverse"  # what the names of the second direction end in
 
@@ -98,6 +99,17 @@ class Bidirectional:
         if totals is not None:
             totals.update(named(*found))
         return dx + dx_back, *(Both(*pair) for pair in zip(ahead, back, strict=True))
+
+    def footprint(self, T, N, D, H, dtype, ragged, training, table=None) -> Footprint:
+        """Bytes, as `Engine.footprint` has them: of two runs, one after the other, and of what their results are merged in."""
+        ahead, back = (self.engine.footprint(T, N, D, H, dtype, ragged, training, reverse, table) for reverse in (False, True))
+        one = T * N * H * dtype.itemsize
+        output = (2 if self.merge == "concat" else 1) * one
+        kept = ahead.kept + back.kept
+        second = ahead.output + back.output  # what of either direction goes when the two are merged
+        forward = max(back.forward - output + second, second)
+        halves = one if self.merge in ("concat", "average") else 2 * one if self.merge == "mul" else 0
+        return Footprint(kept, output, forward, halves + max(back.backward + ahead.dx, 2 * ahead.dx), ahead.dx)
 
     def _split(self, dy, tape):
         """dy of each direction."""

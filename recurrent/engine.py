@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable
 from functools import lru_cache
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from . import checks, kernels, ragged
 from .cells.equations import Cell
+from .footprint import WIDE, Footprint
 from .lookup import Lookup, RowGradients, distinct
 
 
@@ -236,9 +238,7 @@ class Engine:
         T, N = x.shape[0], x.shape[1] if batched else 1
         layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
-        h = np.empty((N + S, H), x.dtype)
-        rest = np.empty((others, N + S if record else N, H), x.dtype)
-        saved = np.empty((S, len(self.cell.backward.saved), H) if record else (0, 0, H), x.dtype)
+        h, rest, saved = (np.empty(shape, x.dtype) for shape in self._run_shapes(S, N, H, record))
         if state is None:
             h[:N] = 0
             rest[:, :N] = 0
@@ -298,15 +298,16 @@ class Engine:
         full = self.with_biases(params)
         for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
             checks.writeable(a, f"out.{n}", p)
-        carry = np.zeros((len(cell.states), N, H), dtype)
+        carry, da = (
+            make(shape, dtype) for make, shape in zip((np.zeros, np.empty), self._gradient_shapes(S, N, H), strict=True)
+        )
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
                 carry[k] = layout.sort(a.reshape(N, H))
-        da = np.empty((S, cell.columns, H), dtype)
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
         rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
-        packed = self.kernels.pack_backward(cell, full)
-        self.kernels.backward(cell, rows, layout.offsets, packed, *buffers, carry, da, total)
+        # Packed weights for this call only: what comes next needs other ones.
+        self.kernels.backward(cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, total)
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
@@ -318,7 +319,42 @@ class Engine:
         d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
         if tape.ids is None:
             return tape.public(dx), dparams, d_initial
-        return RowGradients(tape.ids[0], dx, lambda: tape.public(self._gradient_of_input(da, full))), dparams, d_initial
+        # da is the largest array of all: only a recording keeps it.
+        each = None if totals is None else lambda: tape.public(self._gradient_of_input(da, full))
+        return RowGradients(tape.ids[0], dx, each), dparams, d_initial
+
+    def _run_shapes(self, S, N, H, record):
+        """Of h, the other states and what the tape keeps besides."""
+        others = len(self.cell.states) - 1
+        return (N + S, H), (others, N + S if record else N, H), (S, len(self.cell.backward.saved), H) if record else (0, 0, H)
+
+    def _gradient_shapes(self, S, N, H):
+        """Of the states' gradients, and of the accumulators' and per-unit parameters' at every step."""
+        return (len(self.cell.states), N, H), (S, self.cell.columns, H)
+
+    def footprint(self, T, N, D, H, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
+        """Bytes that `forward` and `backward` take; see `Layer.footprint`."""
+        if self.cell.meetings:
+            raise ValueError(f"{self.name} is run by NumPy, and nobody counts what that takes on the way")
+        S, size, gathered = T * N, dtype.itemsize, ragged or reverse  # gathered: rows are copied in packed order
+
+        def sized(*shapes):
+            return size * sum(prod(shape) for shape in shapes)
+
+        known = S if table is None else min(table, S)
+        rows = sized((known, D)) if table is not None or gathered else 0
+        order = WIDE * ((T + 1 + 2 * N + 2 * S if gathered else 0) + (0 if table is None else known + S))
+        tape = sized(*self._run_shapes(S, N, H, training)) + rows + order
+        unpacked = sized((S, H)) if gathered else 0
+        scratch = kernels.backend.scratch(self.cell, D, H, S, N, known, table is not None, dtype)
+        sums = 0 if table is None else sized((known, *self._gradient_shapes(S, N, H)[1][1:]))
+        dx = sized((known, D))
+        spread = dx if gathered and table is None else 0
+        backward = sized(*self._gradient_shapes(S, N, H)) + unpacked
+        backward += max(scratch.backward - dx, sums + max(scratch.gradients, spread))  # dx is not there at first
+        if not training:  # h is given back, a part of it as y: all of it stays
+            return Footprint(0, unpacked or tape, scratch.forward + (tape if unpacked else 0), 0, 0)
+        return Footprint(tape, unpacked, scratch.forward, backward, dx)
 
     def _summed(self, da, found, places):
         """Rows of da that belong to the same id, summed in their order."""

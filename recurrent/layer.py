@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from . import checks, initialisers
+from .footprint import Footprint
 from .graph import Graph
 from .stream import Stream
 
@@ -99,6 +100,17 @@ class Layer:
 
     def draw(self, rng: np.random.Generator) -> None:
         """Fill the parameters with initial values."""
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None) -> Footprint:
+        """Bytes that a training step, or a mere forward pass, takes with x (T, N, width), or with ids where width is None.
+
+        `ragged`: with lengths, at worst all T. `table`: rows of the table where x is a Lookup.
+        """
+        raise ValueError(f"nobody has told yet what memory {type(self).__name__} takes")
+
+    def keeps_input(self, ragged: bool) -> bool:
+        """Whether the tape holds x itself."""
+        return False
 
     def stepper(self) -> Callable:
         """A function of x_t, with the weights of this moment; one that has a state has `state` and `reset()` too."""

@@ -13,6 +13,7 @@ import numpy as np
 from . import cells, checks, kernels, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
+from .footprint import Footprint
 from .layer import Gradients, Layer
 from .lookup import Lookup, RowGradients
 
@@ -76,6 +77,9 @@ class Embedding(Layer):
         kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
         return Gradients(None, grads, None)
 
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        return Footprint(0, T * N * self.outputs * dtype.itemsize, 0, 0, 0)
+
 
 class Linear(Layer):
     """y = x W' + b over the last axis; W (out_features, in_features), b (out_features,)."""
@@ -121,6 +125,14 @@ class Linear(Layer):
         kernels.backend.linear_backward(*flat, W, dx.reshape(-1, self.inputs), grads["weight"], grads["bias"])
         return Gradients(dx, grads, None)
 
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        (M, K), b = self.shapes["weight"], dtype.itemsize
+        forward, backward = kernels.backend.linear_scratch(M, K, T * N, dtype)
+        return Footprint(0, T * N * M * b, forward, backward, T * N * K * b)
+
+    def keeps_input(self, ragged):
+        return True
+
 
 class Dropout(Layer):
     """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
@@ -149,6 +161,11 @@ class Dropout(Layer):
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients: what was dropped gets none."""
         return Gradients(dy if tape is None else dy * tape, {}, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        entries = T * N * width if self.p and training else 0
+        size = entries * dtype.itemsize
+        return Footprint(size, size, entries, 0, size)
 
 
 class Recurrent(Layer):
@@ -246,6 +263,12 @@ class Recurrent(Layer):
         dy, lengths, listed = ragged.given(dy, None, "dy")
         dx, _, d_initial = self.runs.backward(dy, tape, dstate, self._grouped(self.engine.Params, grads), totals)
         return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        return self.runs.footprint(T, N, self.input_size, self.hidden_size, dtype, ragged, training, table=table)
+
+    def keeps_input(self, ragged):
+        return not ragged
 
     def stepper(self):
         if self.bidirectional:

@@ -31,12 +31,12 @@ class Lookup:
 class RowGradients:
     """The gradient with respect to a Lookup, summed by id: `rows` (U, D) of the ids that occur (U,), ascending.
 
-    NumPy can write it out, (*ids.shape, D), which costs a product: `each` does.
+    Of a recording NumPy can write it out, (*ids.shape, D), which costs a product: `each` does.
     """
 
     ids: np.ndarray
     rows: np.ndarray
-    each: Callable[[], np.ndarray]
+    each: Callable[[], np.ndarray] | None = None
 
     def __array__(self, dtype=None, copy=None):
         return self.each()

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from . import checks, initialisers, ragged
+from .footprint import Plan, plan
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
 from .layers import Dropout, Embedding
+from .optim import Optimizer
 from .recording import LayerRecording, Recording
 from .stream import Stream
 
@@ -245,6 +247,23 @@ class Sequential(Model):
                 dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
         dx = ragged.unpad(dy, lengths) if listed and dy is not None else dy
         return Gradients(dx, grads, tuple(d_initial))
+
+    def writes_nothing(self, k: int) -> bool:
+        """Whether layer k is an Embedding right below a layer that takes a Lookup."""
+        return self._looked_up[k]
+
+    def plan(self, T: int, N: int, training: bool = True, ragged: bool = False, optimizer: Optimizer | None = None) -> Plan:
+        """Bytes at the peak of a training step over windows (T, N), before anything of that size is allocated.
+
+        `training=False`: of a forward pass. `ragged`: with lengths, which at worst are all T. `optimizer`: Adam if None.
+        x and targets are the caller's, and not counted. Raises ValueError for a layer that does not know what it takes.
+
+        >>> from recurrent import LSTM, Linear
+        >>> plan = Sequential(LSTM(128, 512), Linear(512, 65)).plan(T=50, N=50)
+        >>> plan.parameters, plan.optimizer / plan.parameters, plan.total < 128e6
+        (5392644, 2.0, True)
+        """
+        return plan(self, T, N, training, ragged, optimizer)
 
     def stream(self) -> Stream:
         """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.

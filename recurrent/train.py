@@ -115,6 +115,8 @@ def fit(
                 if not _clip(gradient, clip_norm, clip_value):
                     raise _not_finite("the gradient is not finite", update, history)
                 optimizer.update(model.flat, gradient)
+                symbols = int(np.prod(y.shape[:-1]))
+                del y, dy, tape  # or they live on beside those of the next update
                 history.state = after
                 history.losses.append(value)
                 history.seconds = time.perf_counter() - began
@@ -128,7 +130,7 @@ def fit(
                     if history.best is not None and history.best[0] == update:
                         worse = 0
                         best = model.flat.copy() if keep_best else None
-                report(history, int(np.prod(y.shape[:-1])))
+                report(history, symbols)
                 if callback is not None:
                     callback(update, history)
                 if patience is not None and worse >= patience:

@@ -13,7 +13,7 @@ from ..cells.equations import Cell
 from ..cells.rules import Rule
 from . import batched, dense, elementwise, meetings, plain, sequence
 from .target import target
-from .threads import split, split_steps
+from .threads import parts_of, split, split_steps
 
 DTYPES = ("float32", "float64")
 
@@ -46,6 +46,49 @@ def _gates(cell: Cell) -> Gates:
     return Gates(x, h, x[x >= 0], h[h >= 0])
 
 
+class Scratch(NamedTuple):
+    """Bytes that the kernels of a cell take besides what they are given, at the same time at most."""
+
+    forward: int  # packed weights, and the x part of pre-activations where it is made beforehand
+    backward: int  # packed weights
+    gradients: int  # afterwards: what the gradients of input and weights take
+
+
+def scratch(cell: Cell, D: int, H: int, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
+    """For S rows of N sequences, `known` of them different where they are looked up."""
+    t = target(dtype, cell)
+    panels, width = _packed_sizes(cell, t, D, H)
+    init = known * width if _projects(t, S, N, looked_up) else 0
+    x_rows = sum(a.x for a in cell.accumulators) * H
+    h_rows = len(cell.h_gates) * H
+    gradients = max(_padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, H, S))
+    sizes = panels + width + init, _padded(t, H) * h_rows, gradients
+    return Scratch(*(dtype.itemsize * n for n in sizes))
+
+
+def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
+    """Bytes that `linear` and its weights, and `linear_backward`, take besides what they are given."""
+    t = target(dtype)
+    return dtype.itemsize * (_padded(t, M) * K + M), dtype.itemsize * max(_padded(t, K) * M + K, _outer_size(t, M, K, S))
+
+
+def _packed_sizes(cell, t, D, H) -> tuple[int, int]:
+    """Numbers of the forward kernel's panels and of its bias."""
+    gates, padded = _gates(cell), _padded(t, H)
+    return padded * (gates.x_used.size * D + gates.h_used.size * H), padded * len(cell.accumulators)
+
+
+def _projects(t, S, N, looked_up) -> bool:
+    """Whether the x part is made for all steps beforehand."""
+    return looked_up or min(t.tall, S) > N
+
+
+def _outer_size(t, M, D, S) -> int:
+    """Numbers that `dense.outer` takes in all threads for a sum (M, D) over S rows."""
+    parts = max(parts_of(2.0 * S * M * D, M), 1)
+    return parts * min(S, dense.ROWS_AT_ONCE) * (_padded(t, D) + min(-(-M // parts), dense.COLUMNS_AT_ONCE))
+
+
 class Packed:
     """A cell's weights as the forward kernel reads them."""
 
@@ -53,11 +96,11 @@ class Packed:
         W_ih, W_hh, b_ih, b_hh = params[:4]
         self.H, self.D = H, D = W_hh.shape[1], W_ih.shape[1]
         self.target = t = target(W_ih.dtype, cell)
-        A, gates, padded = len(cell.accumulators), _gates(cell), _padded(t, H)
+        A, gates = len(cell.accumulators), _gates(cell)
         start = gates.x_used.size * D
         per_unit = start + gates.h_used.size * H
-        self.width = padded * A
-        self.panels, self.bias = np.zeros(padded * per_unit, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
+        size, self.width = _packed_sizes(cell, t, D, H)
+        self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
         sequence.pack_gates(t, A, _flat(W_ih), D, gates.x_used, 0, H, per_unit, self.panels)
         sequence.pack_gates(t, A, _flat(W_hh), H, gates.h_used, start, H, per_unit, self.panels)
         sequence.pack_bias(t, A, b_ih, gates.x, b_hh, gates.h, H, self.bias)
@@ -82,7 +125,7 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> Non
     N = len(h) - S
     x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
     rest, saved = _flat(rest), _flat(saved)
-    if ids.size or min(t.tall, S) > N:
+    if _projects(t, S, N, ids.size > 0):
         init, stride = np.empty(V * weights.width, x.dtype), weights.width
 
         def project(first, last):

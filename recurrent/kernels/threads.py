@@ -65,7 +65,7 @@ def split(flops: float, items: int, work: Callable[[int, int], None], weights: C
 
     `weights()`: work of each item, or None where all are equal.
     """
-    parts = _parts(flops, items)
+    parts = parts_of(flops, items)
     if parts < 2:
         work(0, items)
         return
@@ -89,7 +89,7 @@ def split_steps(
     if flops < WORTH_A_THREAD:
         work(0, rows, 0, units, 1, NOBODY)
         return
-    parts = min(_parts(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
+    parts = min(parts_of(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
     if parts < 2 or rows >= parts * few:
         split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NOBODY), weights)
         return
@@ -109,7 +109,8 @@ def available() -> int:
     return numba.get_num_threads() if asked else numba.config.NUMBA_NUM_THREADS
 
 
-def _parts(flops: float, items: int) -> int:
+def parts_of(flops: float, items: int) -> int:
+    """Into how many parts `split` splits; 0 or 1 for none."""
     parts = min(items, int(flops / WORTH_A_THREAD))
     return min(parts, available()) if parts > 1 else parts
 

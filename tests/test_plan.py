@@ -1,0 +1,107 @@
+"""model.plan says what training and forward passes take, before they take it."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+from numba import config
+
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, Sequential
+from recurrent.data import Batch
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import SGD, Adam
+from recurrent.train import fit
+
+WITHIN = 0.05
+
+MODELS = {
+    "characters": lambda: [Embedding(65, 128), LSTM(128, 128), Dropout(0.2), LSTM(128, 128), Linear(128, 65)],
+    "vectors": lambda: [LSTM(64, 128), GRU(128, 200), Linear(200, 65)],
+    "words": lambda: [Embedding(3000, 64), Dropout(0.1), LSTM(64, 64), Linear(64, 65)],
+    "both ways": lambda: [Embedding(65, 64), GRU(64, 128, bidirectional=True), Linear(256, 65)],
+    "both ways merged": lambda: [RNN(64, 128), LSTM(128, 128, bidirectional=True, merge="mul"), Dropout(0.5), Linear(128, 65)],
+}
+
+
+def problem(name, T, N):
+    """A model, its input, its targets."""
+    model, rng = Sequential(*MODELS[name](), rng=0), np.random.default_rng(0)
+    ids = rng.integers(0, 65, (T, N))
+    x = ids if isinstance(model[0], Embedding) else rng.standard_normal((T, N, model[0].inputs), dtype=np.float32)
+    return model, x, ids
+
+
+def peak(work):
+    """Bytes that work() takes at most, NumPy's and those of kernels."""
+    work()  # compiles
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("name", MODELS)
+def test_training_takes_what_was_planned(name, ragged):
+    model, x, targets = problem(name, T=50, N=40)
+    batch = Batch(x, targets, np.full(40, 50) if ragged else None)
+    optimizer = Adam()
+
+    def train():
+        fit(model, [batch], softmax_cross_entropy, optimizer, updates=2, progress=False)
+
+    before = model.flat.nbytes * (1 + len(optimizer.slots))  # there before the training that is looked at
+    plan = model.plan(50, 40, ragged=ragged)
+    assert plan.total == pytest.approx(peak(train) + before, rel=WITHIN), plan
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+@pytest.mark.parametrize("name", ["characters", "vectors"])
+@pytest.mark.parametrize(("T", "N"), [(40, 50), (1000, 2)])
+def test_a_forward_pass_takes_what_was_planned(name, T, N):
+    model, x, _ = problem(name, T, N)
+    plan = model.plan(T, N, training=False)
+    assert plan.total == pytest.approx(peak(lambda: model.forward(x)) + model.flat.nbytes, rel=WITHIN), plan
+    assert plan.tape == plan.gradients == plan.optimizer == 0
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+def test_an_update_gives_its_tape_back_before_the_next_one():
+    model, x, targets = problem("characters", T=50, N=40)
+    once, often = (
+        peak(lambda n=n: fit(model, [Batch(x, targets)], softmax_cross_entropy, Adam(), updates=n, progress=False))
+        for n in (1, 4)
+    )
+    assert often < once + model.plan(50, 40).tape / 10
+
+
+def test_a_plan_allocates_nothing_of_that_size():
+    model = Sequential(Embedding(65, 8), LSTM(8, 16), Linear(16, 65))
+    tracemalloc.start()
+    try:
+        plan = model.plan(T=10**6, N=10**6)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+    assert plan.total > 1e14
+
+
+def test_a_plan_in_words():
+    model = Sequential(LSTM(128, 512), Linear(512, 65))
+    plan = model.plan(50, 50, optimizer=SGD())
+    assert plan.total == sum(plan)
+    assert str(plan).startswith(f"{plan.total / 1e6:.1f} MB: parameters 5.4, gradients 5.4, tape ")
+    assert "optimizer" not in str(plan)
+    assert "optimizer 10.8" in str(model.plan(50, 50))
+
+
+def test_bad_sizes_and_layers():
+    with pytest.raises(ValueError, match="T must be at least 1, got 0"):
+        Sequential(LSTM(2, 3)).plan(0, 3)
+    with pytest.raises(ValueError, match=r"layer 1 \(Last\): nobody has told yet"):
+        Sequential(LSTM(2, 3), Last()).plan(2, 3)
