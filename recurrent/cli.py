@@ -1,4 +1,7 @@
-"""The commands: demo, train, sample, eval, info, selftest. Exit code 0; 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+"""The commands: demo, task, train, sample, eval, info, selftest.
+
+Exit code 0; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,26 @@ def demo(
     from .demo import run
 
     return run(out, updates, seed, console())
+
+
+@app.command(epilog=examples("task", "task dates", "task waves --updates 200 --out /tmp/waves"))
+def task(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which one; all are listed if none is named.")] = None,
+    updates: Annotated[int | None, number("Of the parameters; as many as the task needs if not given.", 1)] = None,
+    seed: Annotated[int, number("Of the data and the initial parameters.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model and the pictures: demo/NAME if not given.")] = None,
+) -> int:
+    """Learn one of the five kinds of tasks from data made for it; answer what was held out; draw it. Seconds to minutes."""
+    from .tasks import TASKS, about
+    from .tasks import task as made
+
+    if name is None:
+        for known in TASKS:
+            print(f"{known:10} {about(known)}")
+        return 0
+    if name not in TASKS:
+        raise UsageError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+    return made(name, seed).run(out or Path("demo") / name, updates, console())
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""What training reads: windows of truncated BPTT, or batches of independent sequences.
+"""What training reads: windows of truncated BPTT, batches of independent sequences, or pairs of them.
 
 Both can be iterated again and again, one pass each time, and have a length. `cursor` counts the batches given since the
 start, over all passes. It alone decides what comes next, so setting it resumes anywhere; iterating in the middle
@@ -12,15 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks
+from . import checks, ragged
+
+
+class Pair(NamedTuple):
+    """What belongs to an encoder, and what belongs to its decoder: of x, of lengths, of dx."""
+
+    source: Any
+    target: Any
 
 
 class Batch(NamedTuple):
     """One update's data. `carry`: the state after the batch before continues into this one; its gradient does not."""
 
-    x: np.ndarray  # (T, N, ...)
+    x: Any  # (T, N, ...), or a Pair
     targets: np.ndarray
-    lengths: np.ndarray | None = None  # (N,)
+    lengths: Any = None  # (N,), or a Pair
     carry: bool = False
     weight: int | None = None  # entries that the loss is a mean over; None: as many as targets has
 
@@ -85,7 +92,33 @@ class Windows(Source):
         return Batch(x, y, None, k > 0 if self.carry_over else start > 0, y.size)
 
 
-class Batches(Source):
+class Shuffled(Source):
+    """Batches of `N` things, `batch` at a time, in a new order each pass that follows from the seed and the pass's number."""
+
+    def __init__(self, N: int, batch: int, rng: Any, keep_last: bool):
+        self.N, self.size, self.keep_last = N, checks.size(batch, "batch"), keep_last
+        least = 1 if keep_last else batch
+        if least > N:
+            raise ValueError(f"x must have at least {least} sequences for batches of {batch}, got {N}")
+        self.seed = None if rng is None else int(checks.generator(rng).integers(2**63))
+        self._order: tuple[int, np.ndarray] = (-1, np.arange(N))  # of which pass, and the order itself
+
+    def __len__(self) -> int:
+        return -(-self.N // self.size) if self.keep_last else self.N // self.size
+
+    def order(self, number: int) -> np.ndarray:
+        """The sequences (N,) in the order of pass `number`."""
+        if self.seed is not None and self._order[0] != number:
+            self._order = number, np.random.default_rng([self.seed, number]).permutation(self.N)
+        return self._order[1]
+
+    def chosen(self, k: int) -> np.ndarray:
+        """The sequences of batch `k`, counted over all passes."""
+        number, place = divmod(k, len(self))
+        return self.order(number)[place * self.size : (place + 1) * self.size]
+
+
+class Batches(Shuffled):
     """Independent sequences, `batch` at a time, in a new random order each pass; the state starts from zero each time.
 
     x (T, N, ...), y (T, N, ...); y (N, ...) with `per_sequence`, one answer for each sequence. `lengths` (N,). `rng`: a
@@ -108,8 +141,7 @@ class Batches(Source):
         per_sequence: bool = False,
         keep_last: bool = True,
     ):
-        self.x, self.y, self.size = np.asarray(x), np.asarray(y), checks.size(batch, "batch")
-        self.per_sequence, self.keep_last = per_sequence, keep_last
+        self.x, self.y, self.per_sequence = np.asarray(x), np.asarray(y), per_sequence
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
         T, N = self.x.shape[:2]
@@ -117,27 +149,12 @@ class Batches(Source):
         if found != ((N,) if per_sequence else (T, N)):
             words = f"(N, ...) with N = {N}" if per_sequence else f"(T, N, ...) with T, N = {T}, {N}"
             raise ValueError(f"y must be {words}, got {self.y.shape}")
-        least = 1 if keep_last else batch
-        if self.x.shape[1] < least:
-            raise ValueError(f"x must have at least {least} sequences for batches of {batch}, got {N}")
+        super().__init__(N, batch, rng, keep_last)
         self.lengths = checks.sequence_lengths(lengths, T, N)
-        self.seed = None if rng is None else int(checks.generator(rng).integers(2**63))
-        self._order: tuple[int, np.ndarray] = (-1, np.arange(N))  # of which pass, and the order itself
-
-    def __len__(self) -> int:
-        N = self.x.shape[1]
-        return -(-N // self.size) if self.keep_last else N // self.size
-
-    def order(self, number: int) -> np.ndarray:
-        """The sequences (N,) in the order of pass `number`."""
-        if self.seed is not None and self._order[0] != number:
-            self._order = number, np.random.default_rng([self.seed, number]).permutation(self.x.shape[1])
-        return self._order[1]
 
     def batch(self, k: int) -> Batch:
         """Batch `k`, counted over all passes."""
-        number, place = divmod(k, len(self))
-        chosen = self.order(number)[place * self.size : (place + 1) * self.size]
+        chosen = self.chosen(k)
         x, y = self.x.take(chosen, axis=1), self.y.take(chosen, axis=0 if self.per_sequence else 1)
         lengths = None if self.lengths is None else self.lengths[chosen]
         if lengths is None:
@@ -146,3 +163,38 @@ class Batches(Source):
             per_entry = y[:1].size if self.per_sequence else y[:1, :1].size
             weight = int(np.count_nonzero(lengths) if self.per_sequence else lengths.sum()) * per_entry
         return Batch(x, y, lengths, False, weight)
+
+
+class Pairs(Shuffled):
+    """Sources and the sequences to be made of them, for `Seq2Seq`: `batch` at a time, in a new random order each pass.
+
+    `sources`: a list of arrays (S_i, ...), or vectors (N, K). `targets`: a list of ids (T_i,), with the end token where there
+    is one. The decoder reads `start` and then all but the last of them: teacher forcing. `rng`, `keep_last` as for `Batches`.
+    Raises ValueError for lists that differ in length and for empty targets.
+
+    >>> pairs = Pairs([np.arange(3), np.arange(5)], [np.array([4, 1]), np.array([2, 3, 1])], 2, None, start=0)
+    >>> batch = pairs.batch(0)
+    >>> batch.x.target.T.tolist(), batch.targets.T.tolist(), batch.lengths
+    ([[0, 4, 0], [0, 2, 3]], [[4, 1, 0], [2, 3, 1]], Pair(source=array([3, 5]), target=array([2, 3])))
+    """
+
+    def __init__(self, sources: Any, targets: list, batch: int, rng: Any = 0, *, start: int = 0, keep_last: bool = True):
+        if len(sources) != len(targets):
+            raise ValueError(f"sources and targets must be as many, got {len(sources)} and {len(targets)}")
+        for n, target in enumerate(targets):
+            if len(target) == 0:
+                raise ValueError(f"targets must have at least one step each, got none in {n}")
+        super().__init__(len(sources), batch, rng, keep_last)
+        self.sources, self.targets, self.start = sources, targets, start
+
+    def batch(self, k: int) -> Batch:
+        """Batch `k`, counted over all passes."""
+        chosen = self.chosen(k)
+        if isinstance(self.sources, np.ndarray):
+            source, inside = self.sources[chosen], None
+        else:
+            source, inside, _ = ragged.given([self.sources[n] for n in chosen], None, "sources")
+        targets, outside, _ = ragged.given([self.targets[n] for n in chosen], None, "targets")
+        read = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
+        read[np.arange(len(read))[:, None] >= outside] = 0
+        return Batch(Pair(source, read), targets, Pair(inside, outside), False, int(outside.sum()))

@@ -7,13 +7,14 @@ Luong, Pham and Manning (2015). Training is teacher forcing: the decoder reads t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import checks, ragged
 from .attention import Attention, Memory
 from .bidirectional import MERGES, REVERSE
+from .data import Pair
 from .decoding import Generated, beam_search
 from .graph import Edge, Graph
 from .layer import Gradients, views
@@ -22,13 +23,6 @@ from .model import Model, Sequential
 from .recording import Recording
 
 BRIDGES = ("concat", "sum", "average")
-
-
-class Pair(NamedTuple):
-    """What belongs to the encoder, and what belongs to the decoder: of x, of lengths, of dx."""
-
-    source: Any
-    target: Any
 
 
 class Seq2Seq(Model):

@@ -1,0 +1,67 @@
+"""Encoder-decoder: dates in free form to ISO, by a stacked bidirectional encoder and attention over all of its states."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+
+from ..attention import Attention
+from ..data import Pairs
+from ..layers import LSTM, Embedding, Linear
+from ..model import Sequential
+from ..seq2seq import Seq2Seq
+from ..text import Vocabulary
+from .datestrings import draw
+from .task import Answer, Task
+
+READS = Vocabulary.of(string.ascii_letters + string.digits + " ,./-'")
+WRITES = Vocabulary.of("0123456789-" + ":;")  # the last two are the start and the end
+START, END = (int(k) for k in WRITES.encode(":;"))
+
+EXAMPLE = "Friday the 5th of March 2021", "2021-03-05"
+
+
+def model(seed: int = 0, hidden: int = 64) -> Seq2Seq:
+    """Two bidirectional layers read, one of twice the width writes."""
+    wide = 2 * hidden
+    encoder = Sequential(
+        Embedding(len(READS), 32),
+        LSTM(32, hidden, bidirectional=True),
+        LSTM(wide, hidden, bidirectional=True),
+        rng=seed,
+    )
+    decoder = Sequential(
+        Embedding(len(WRITES), 32),
+        LSTM(32, wide),
+        Attention(wide, wide, output_size=wide),
+        Linear(wide, len(WRITES)),
+        rng=seed + 1,
+    )
+    return Seq2Seq(encoder, decoder, start=START, end=END)
+
+
+def task(seed: int = 0, learn: int = 20_000, hold: int = 2_000) -> Task:
+    """Free form to ISO; no string of the held-out ones is among those that are learned from."""
+    found = draw(learn + hold, np.random.default_rng(seed))
+    sources = [READS.encode(text) for text, _, _ in found]
+    targets = [np.append(WRITES.encode(iso), np.int32(END)) for _, iso, _ in found]
+    pairs = Pairs(sources[:learn], targets[:learn], 64, seed, start=START)
+    held_out = Pairs(sources[learn:], targets[learn:], 250, None, start=START)
+
+    def answers(net: Seq2Seq, beam: int = 1) -> list[Answer]:
+        said = net.generate(sources[learn:], 16, beam).best
+        return [Answer(text, iso, WRITES.decode(ids)) for (text, iso, _), ids in zip(found[learn:], said, strict=True)]
+
+    given, iso = EXAMPLE
+    x = READS.encode(given)[:, None], np.insert(WRITES.encode(iso), 0, START)[:, None]
+    return Task(
+        model(seed),
+        pairs,
+        held_out,
+        answers,
+        (x, None),
+        words=(given, iso + "."),
+        updates=1500,
+        lr=4e-3,
+    )

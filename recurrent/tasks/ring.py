@@ -1,0 +1,34 @@
+"""One-to-one: a sequence of one step. A recurrent layer is then a plain hidden layer: is a point inside a ring?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data import Batches
+from ..layers import LSTM, Linear
+from ..model import Sequential
+from ..pooling import Last
+from .task import Answer, Task
+
+NAMES = ("outside", "inside")
+
+
+def task(seed: int = 0, learn: int = 8_000, hold: int = 1_000) -> Task:
+    """Points of the square from -1 to 1, and a ring between the radii 0.4 and 0.8; none within 0.02 of its edges."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-1, 1, (4 * (learn + hold), 2)).astype(np.float32)
+    radius = np.hypot(*points.T)
+    clear = np.minimum(abs(radius - 0.4), abs(radius - 0.8)) > 0.02
+    x, inside = points[clear][None, : learn + hold], ((radius > 0.4) & (radius < 0.8))[clear][: learn + hold].astype(int)
+    parts = [
+        Batches(x[:, which], inside[which], batch, order, per_sequence=True)
+        for which, batch, order in ((slice(learn), 64, seed), (slice(learn, None), hold, None))
+    ]
+    net = Sequential(LSTM(2, 32), Last(), Linear(32, 2), rng=seed)
+
+    def answers(net: Sequential) -> list[Answer]:
+        said = net.forward(x[:, learn:])[0].argmax(axis=1)
+        held = zip(x[0, learn:], inside[learn:], said, strict=True)
+        return [Answer(f"({p[0]:.2f}, {p[1]:.2f})", NAMES[right], NAMES[k]) for p, right, k in held]
+
+    return Task(net, *parts, answers, (x[:, :1], None), updates=2000, lr=1e-2)
