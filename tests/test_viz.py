@@ -637,3 +637,19 @@ def test_a_network_says_what_goes_in():
         ([R.Dropout(0.1)], ("T", "N", "D")),
     ):
         assert R.Sequential(*layers).graph().node("x").shape == shape
+
+
+def test_encoder_and_decoder_stand_side_by_side():
+    """Two stacks, each layer once, and what crosses: the memory of all steps, final states that become initial ones."""
+    encoder = recurrent.Sequential(recurrent.Embedding(5, 3), recurrent.LSTM(3, 2, bidirectional=True))
+    layers = recurrent.Embedding(6, 3), recurrent.LSTM(3, 4), recurrent.Attention(4, 4), recurrent.Linear(8, 6)
+    net = recurrent.Seq2Seq(encoder, recurrent.Sequential(*layers))
+    nodes, _, _ = read(viz.network(net).source)
+    boxes = {node.id: nodes[node.id].box for node in net.graph().nodes}
+    assert not any(overlap(a, b) for a, b in combinations(boxes.values(), 2))
+    centre = {name: (box[0] + box[2]) / 2 for name, box in boxes.items()}
+    left = {name for name, x in centre.items() if abs(x - centre["source"]) < 1}
+    assert left == {"source", "layer0", "layer1"}
+    said = viz.network(net).source
+    assert "all steps: memory (T, N, 4)" in said
+    assert "final h, c: initial h, c (N, 4)" in said

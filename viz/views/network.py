@@ -8,6 +8,7 @@ from .. import dot, facts, palette, words
 from ..drawing import Drawing
 
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
+CHANNEL, MEMORY = 190, "#7A5195"  # between two stacks, and what crosses it
 
 
 def network(model: Any) -> Drawing:
@@ -18,8 +19,42 @@ def network(model: Any) -> Drawing:
     if not hasattr(model, "layers") or not hasattr(model, "graph"):
         raise TypeError(f"network draws a model of layers, got {type(model).__name__}")
     graph = model.graph()
+    stacks = _stacks(graph)
+    items, place = _stack(graph, stacks[0], 0.0)
+    for nodes in stacks[1:]:
+        left = min(item.box[0] for item in _stack(graph, nodes, 0.0)[0])
+        drawn, more = _stack(graph, nodes, max(item.box[2] for item in items) + CHANNEL - left)
+        items, place = items + drawn, place | more
+    boxes, crossing = {i.name: i.box for i in items if i.kind == "node"}, []
+    for e in graph.edges:
+        if not e.delay and place[e.source][0] != place[e.target][0]:
+            crossing.append(e)
+        elif not e.delay:
+            (x, _), below, above = place[e.source], boxes[e.source][3], boxes[e.target][1]
+            items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
+            items.append(dot.text((x + 10, (below + above) / 2), words.shape(e.shape), 10, anchor="start"))
+    items += _crossing(crossing, boxes, max((i.box[2] for i in _stack(graph, stacks[0], 0.0)[0]), default=0.0))
+    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
+    items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
+    title = f"Network of {words.count(len(model.layers), 'layer')}"
+    said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
+    return Drawing.of(title, f"{total}; from input to output: {said}.", items)
+
+
+def _stacks(graph):
+    """The nodes of each stack of layers: one begins at every input."""
+    stacks = []
+    for node in graph.nodes:
+        if node.kind == "input":
+            stacks.append([])
+        stacks[-1].append(node)
+    return stacks
+
+
+def _stack(graph, nodes, x):
+    """A column of layers around `x`, and where each of them is."""
     items, place = [], {}
-    for k, node in enumerate(graph.nodes):
+    for k, node in enumerate(nodes):
         end = node.kind in ("input", "output")
         loops = [e for e in graph.edges if e.delay and e.source == node.id]
         fill, border = palette.layer(node.kind, bool(loops))
@@ -30,7 +65,7 @@ def network(model: Any) -> Drawing:
             tip = f"{node.label}: {count}"
             label = f"{facts.short(node.label)}\n{count}"
             size = (max(WIDE, words.width(label, 11) * 1.15 + 24), TALL)
-        place[node.id] = at = (0.0, k * PITCH)
+        place[node.id] = at = (x, k * PITCH)
         style = "filled" if end else "rounded,filled"
         shape = "ellipse" if end else "box"
         items.append(
@@ -38,20 +73,29 @@ def network(model: Any) -> Drawing:
         )
         drawn = [item for d in (1, -1) for item in _loops(node.id, at, size, [e for e in loops if e.delay == d], d)]
         if not end:
-            left = min([-size[0] / 2, *(item.box[0] for item in drawn)])
+            left = min([x - size[0] / 2, *(item.box[0] for item in drawn)])
             items.append(dot.text((left - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
         items += drawn
-    boxes = {i.name: i.box for i in items if i.kind == "node"}
-    for e in graph.edges:
-        if not e.delay:
-            (x, _), below, above = place[e.source], boxes[e.source][3], boxes[e.target][1]
-            items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
-            items.append(dot.text((x + 10, (below + above) / 2), words.shape(e.shape), 10, anchor="start"))
-    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
-    items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
-    title = f"Network of {words.count(len(model.layers), 'layer')}"
-    said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
-    return Drawing.of(title, f"{total}; from input to output: {said}.", items)
+    return items, place
+
+
+def _crossing(edges, boxes, right):
+    """Wires from one stack to the next, each with a way of its own between them: the memory of all steps, states."""
+    items, way = [], right + 14
+    for e in edges:
+        source, target = boxes[e.source], boxes[e.target]
+        # Above the loops and their words, or below them.
+        memory = e.label == "memory"
+        low, high = (source[3] - 5, target[3] - 5) if memory else (source[1] + 5, target[1] + 5)
+        colour = MEMORY if memory else palette.state(e.label.split(",")[0], 0)
+        points = [(source[2], low), (way, low), (way, high), (target[0], high)]
+        tip = f"{e.label} {words.shape(e.shape)} from {e.source} to {e.target}"
+        items.append(dot.wire(e.source, e.target, points, color=colour, penwidth=1.8, tip=tip))
+        said = "all steps: memory" if memory else f"final {e.label}: initial {e.label}"
+        beside = (way + 8, high + (10 if memory else -10))
+        items.append(dot.text(beside, f"{said} {words.shape(e.shape)}", 9, colour, anchor="start"))
+        way += 12
+    return items
 
 
 def _loops(name, at, size, loops, side):
