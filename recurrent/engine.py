@@ -36,6 +36,8 @@ class Tape:
     tape's memory where no lengths were given: read them, do not write.
     """
 
+    learned = False  # whether the initial state is a layer's parameters
+
     def __init__(self, cell, layout, batched, params, x, ids, h, rest, saved):
         self.cell, self.layout, self.batched, self.params = cell, layout, batched, params
         self.x, self.h_rows, self.rest_rows, self.saved_rows = x, h, rest, saved
@@ -79,13 +81,13 @@ class PackedParams:
 class Stepper:
     """One cell, one time step a call; the state stays here. Bitwise equal to `forward` over the sequence."""
 
-    def __init__(self, engine: Engine, params: Any):
-        self.engine, packed = engine, engine.pack(params)
+    def __init__(self, engine: Engine, params: Any, initial: Any = None):
+        self.engine, packed, self._initial = engine, engine.pack(params), initial
         self.dtype, self.D, self.H, self._weights = packed.dtype, packed.D, packed.H, packed.weights
         self.reset()
 
     def reset(self) -> None:
-        """Start again from zeros; the next call may bring another batch size."""
+        """Start again from the beginning; the next call may bring another batch size."""
         self.shape: tuple[int, ...] | None = None  # of x_t, from the first call on
 
     def __call__(self, x_t: np.ndarray) -> np.ndarray:
@@ -107,6 +109,10 @@ class Stepper:
         self._y_shape = self._N, self.H
         self._h = np.zeros((2 * self._N, self.H), self.dtype)
         self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, self.H), self.dtype)
+        if self._initial is not None:
+            self._h[: self._N] = self._initial[0]
+            for k, a in enumerate(self._initial[1:]):
+                self._rest[k] = a
 
     @property
     def state(self) -> Any:
@@ -371,9 +377,12 @@ class Engine:
         """Weights of this moment for many calls of `forward`, checked and laid out once. Raises as `forward` does."""
         return PackedParams(self, self.check_params(params))
 
-    def stepper(self, params: Any) -> Stepper:
-        """The cell step by step with the weights of this moment, packed once: `y_t = stepper(x_t)`."""
-        return Stepper(self, params)
+    def stepper(self, params: Any, initial: Any = None) -> Stepper:
+        """The cell step by step with the weights of this moment, packed once: `y_t = stepper(x_t)`.
+
+        `initial`: the state (H,) that every sequence starts from; zeros if None.
+        """
+        return Stepper(self, params, initial)
 
     def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
         """One time step: the state after x_t (N, D) or (D,). `state=None` starts from zeros. Bitwise equal to `forward`."""

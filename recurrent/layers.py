@@ -175,6 +175,8 @@ class Recurrent(Layer):
     its own. Their outputs are aligned in time and merged: `merge` is "concat", y (T, N, 2H), or "sum", "mul", "average",
     y (T, N, H). State, `params` and gradients of states are then `Both(forward, reverse)`, and `state.summary` is h of
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
+    `learn_state`: where no state is given, a sequence starts from parameters "h0" (and "c0"), (H,) each, zeros before training;
+    a second direction has "h0_reverse". Their gradients sum over the batch. PyTorch has no such parameters.
     """
 
     reads_time = takes_lookup = True
@@ -186,14 +188,17 @@ class Recurrent(Layer):
         hidden_size: int,
         bidirectional: bool = False,
         merge: str = "concat",
+        learn_state: bool = False,
         **options: Any,
     ):
-        if not isinstance(bidirectional, bool):
-            raise TypeError(f"bidirectional must be True or False, got {bidirectional!r}")
+        for name, value in {"bidirectional": bidirectional, "learn_state": learn_state}.items():
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, got {value!r}")
         if merge != "concat" and not bidirectional:
             raise ValueError(f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge")
         cell = cells.find(cell)
-        both = {k: v for k, v in {"bidirectional": bidirectional, "merge": merge}.items() if v not in (False, "concat")}
+        both = {"bidirectional": bidirectional, "merge": merge, "learn_state": learn_state}
+        both = {k: v for k, v in both.items() if v not in (False, "concat")}
         sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}
         super().__init__(**({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both)
         self.engine, self.bidirectional, self.merge = Engine(cell), bidirectional, merge if bidirectional else None
@@ -204,6 +209,8 @@ class Recurrent(Layer):
         self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
         shapes = self.engine.shapes(input_size, hidden_size)._asdict()
         self.shapes = {f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()}
+        self.initial = {f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states} if learn_state else {}
+        self.shapes |= dict.fromkeys(self.initial, (hidden_size,))
 
     @property
     def cell(self) -> cells.Cell:
@@ -216,8 +223,8 @@ class Recurrent(Layer):
         return self.params_from(self.parameters)
 
     def params_from(self, arrays: dict[str, np.ndarray]) -> Any:
-        """The params that have these arrays by name, in the order of `shapes`."""
-        return self._grouped(self.engine.Params, arrays)
+        """The params that have these arrays by name, in the order of `shapes`; those of the initial state left out."""
+        return self._grouped(self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial})
 
     @property
     def reference(self) -> Engine | Bidirectional:
@@ -247,6 +254,14 @@ class Recurrent(Layer):
             new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng)
             for a, b in zip(params, new, strict=True):
                 a[:] = b
+        for name in self.initial:
+            self.parameters[name][:] = 0
+
+    def learned_state(self, rows: tuple[int, ...]) -> Any:
+        """The state that a sequence starts from, for `rows` (N,), or () of a single one; None where none is learned."""
+        if not self.initial:
+            return None
+        return self.state_from({s: np.tile(self.parameters[n], (*rows, 1)) for n, s in self.initial.items()})
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters.
@@ -254,14 +269,24 @@ class Recurrent(Layer):
         x may be a list of arrays (T_i, D), one a sequence; y is then such a list too.
         """
         x, lengths, listed = ragged.given(x, lengths)
+        learned = state is None and bool(self.initial) and np.ndim(x) > 1
+        if learned:
+            state = self.learned_state(np.shape(x)[1:-1])
         y, final, tape = self.runs.forward(x, self.params, state, lengths, record=record)
+        if learned and record:
+            (tape.forward if self.bidirectional else tape).learned = True
         return ragged.unpad(y, lengths) if listed else y, final, tape
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients: `Engine.backward` with names for the parameters' gradients. dx is a list where dy is one."""
         grads = self._gradients(out)
         dy, lengths, listed = ragged.given(dy, None, "dy")
-        dx, _, d_initial = self.runs.backward(dy, tape, dstate, self._grouped(self.engine.Params, grads), totals)
+        dx, _, d_initial = self.runs.backward(dy, tape, dstate, self.params_from(grads), totals)
+        if self.initial:
+            learned = (tape.forward if self.bidirectional else tape).learned
+            arrays = self.state_arrays(d_initial)
+            for name, s in self.initial.items():
+                grads[name][:] = arrays[s].reshape(-1, self.hidden_size).sum(axis=0) if learned else 0
         return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
@@ -273,7 +298,7 @@ class Recurrent(Layer):
     def stepper(self):
         if self.bidirectional:
             raise ValueError("a bidirectional layer cannot run step by step: its reverse direction starts at the end")
-        return self.engine.stepper(self.params)
+        return self.engine.stepper(self.params, self.learned_state(()))
 
     def graph(self):
         return self.cell.graph()
@@ -292,10 +317,11 @@ class RNN(Recurrent):
         nonlinearity: str = "tanh",
         bidirectional: bool = False,
         merge: str = "concat",
+        learn_state: bool = False,
         **options: Any,
     ):
         options["nonlinearity"] = nonlinearity
-        super().__init__(cells.rnn_cell(**options), input_size, hidden_size, bidirectional, merge, **options)
+        super().__init__(cells.rnn_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)
 
 
 class LSTM(Recurrent):
@@ -304,8 +330,16 @@ class LSTM(Recurrent):
     Options: `peephole`, `coupled`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat", **options: Any):
-        super().__init__(cells.lstm_cell(**options), input_size, hidden_size, bidirectional, merge, **options)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        merge: str = "concat",
+        learn_state: bool = False,
+        **options: Any,
+    ):
+        super().__init__(cells.lstm_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)
 
 
 class GRU(Recurrent):
@@ -314,5 +348,13 @@ class GRU(Recurrent):
     Options: `z_keeps`, `clip`, `activations`, `biases`, as in `cells.gru_cell`.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bidirectional: bool = False, merge: str = "concat", **options: Any):
-        super().__init__(cells.gru_cell(**options), input_size, hidden_size, bidirectional, merge, **options)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        merge: str = "concat",
+        learn_state: bool = False,
+        **options: Any,
+    ):
+        super().__init__(cells.gru_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)

@@ -84,7 +84,7 @@ class Task:
         import viz
 
         pictures = {"network.svg": viz.network(self.model), "curve.svg": viz.curve(history)}
-        if hasattr(viz, "attention") and any(isinstance(layer, Attention) for layer in self.model.layers):
+        if any(isinstance(layer, Attention) for layer in self.model.layers):
             x, lengths = self.example
             recording = self.model.record(x, lengths=lengths)
             inputs, outputs = self.words
