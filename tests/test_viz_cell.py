@@ -136,8 +136,7 @@ def equations(draw):
 
     def function(x, h, previous, p=None):
         rng = np.random.default_rng(seed)
-        spaces = [previous, *([p] if parameters else [])]
-        pool = [v for space in spaces for v in vars(space).values()] + [x.a + h.a]
+        pool = [getattr(previous, s) for s in states.split()] + [getattr(p, q) for q in parameters.split()] + [x.a + h.a]
         values = {}
         for g in gates.split():
             both = getattr(x, g) + getattr(h, g)
