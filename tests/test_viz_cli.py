@@ -36,6 +36,7 @@ def here(tmp_path, monkeypatch):
         "unit RNN:2:3 --unit 2",
         "unit LSTM:5:10 --unit 3 --gate f --steps 4",
         "layer GRU:3:40 --unit 20 --steps 2",
+        "cell LSTM:3:4 --steps 2 --unit 1",
         "weights GRU:3:4 --steps 2",
         "task many-to-one LSTM:5:10,Last,Linear:10:2",
         "attention LSTM:3:4,Attention:4 --steps 3",
@@ -63,6 +64,13 @@ def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
     best = viz.units_like(CharLM.load(trained), TEXT[:30], "inside quotes")[0]
     assert f"unit {best.unit} of layer {best.layer} follows" in capsys.readouterr().out
     assert "<span" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_a_page_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
+    for arguments in (["LSTM:3:4", "--steps", "3"], [str(trained), "--text", "She said"]):
+        assert cli.main(["explore", *arguments]) == 0
+        assert capsys.readouterr().out == "wrote explore.html\n"
+        assert "<script" in (tmp_path / "explore.html").read_text(encoding="utf-8")
 
 
 def test_curve_reads_a_history(trained, tmp_path):
@@ -138,7 +146,7 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
 
 
 @pytest.mark.parametrize(
-    "view", ["network", "unrolled", "layer", "unit", "weights", "task", "attention", "gradients", "text", "curve", "gallery"]
+    "view", ["network", "unrolled", "cell", "explore", "layer", "unit", "weights", "task", "attention", "gradients", "text", "curve", "gallery"]
 )
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0

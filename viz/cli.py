@@ -12,8 +12,10 @@ from recurrent.shell import UsageError, run
 
 from . import reading, specs
 from .drawing import Drawing
+from .explore import explore as draw_page
 from .render import RenderError
 from .views.attention import attention as draw_attention
+from .views.cell import cell as draw_cell
 from .views.curve import curve as draw_curve
 from .views.gradients import gradients as draw_gradients
 from .views.layer import layer as draw_layer
@@ -83,6 +85,24 @@ def unrolled(
 ) -> int:
     """The network over time: the same weights at every step."""
     return _write(draw_unrolled(specs.layers_of(specs.model(model)), steps, window=window), out, "unrolled")
+
+
+@app.command(epilog=examples("cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"))
+def cell(
+    model: Model,
+    out: Out = None,
+    layer: Layer = None,
+    unit: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Values of this unit; of all their mean if not given.", show_default=False),
+    ] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="The way of the gradient, and its factors.")] = False,
+    text: Text = None,
+    steps: Steps = 0,
+) -> int:
+    """The equations of a layer as a circuit of vectors: gates, operations, states, a shape on every wire."""
+    chosen, recording = _recurrent(model, layer, text, steps)
+    return _write(draw_cell(chosen, recording, unit=unit, backward=backward), out, "cell")
 
 
 @app.command(epilog=examples("layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"))
@@ -214,6 +234,20 @@ def text(
         layer, unit, correlation = reading.units_like(made, words, like, value, top=1)[0]
         print(f"unit {unit} of layer {layer} follows {like!r} best: correlation {correlation:+.2f}")
     return _write(draw_text(made, words, unit, value, layer), out, "text")
+
+
+@app.command(epilog=examples("explore LSTM:5:10,Linear:10:1 --steps 12", "explore model.safetensors --text 'A text to read.'"))
+def explore(
+    model: Model,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page, .html.")] = Path("explore.html"),
+    text: Text = None,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 12,
+) -> int:
+    """A page that needs no network: network, cells, units and their numbers at every step, by a slider."""
+    made = specs.model(model)
+    page = draw_page(specs.layers_of(made), specs.recording(made, text, steps), None if text is None else text[:-1])
+    print(f"wrote {page.save(out)}")
+    return 0
 
 
 @app.command(epilog=examples("curve model.safetensors", "curve demo/history.json -o curve.png"))

@@ -9,18 +9,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Attention, CharLM, Linear, Sequential
 from recurrent.demo import text as real_text
+from recurrent.losses import softmax_cross_entropy
 
 from . import specs
 from .drawing import Drawing
+from .explore import explore
 from .reading import units_like
+from .views.attention import attention
+from .views.cell import cell
 from .views.curve import curve
 from .views.gradients import gradients
+from .views.layer import layer
 from .views.network import network
+from .views.task import STORIES, task
 from .views.text import text
 from .views.unit import unit
 from .views.unrolled import unrolled
+from .views.weights import weights
 
 READS = 'The name "spam" is not "eggs": see section 12 of the Reference.\nA "string" is quoted, a Name is not.'
 
@@ -49,7 +56,7 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
     x = np.random.default_rng(0).standard_normal((6, 1, 5)).astype(np.float32)
     values, vanishing, gated = five.record(x), specs.model("RNN:5:10,Linear:10:1"), specs.model("LSTM:5:10,Linear:10:1")
     best = units_like(lm, READS, "inside quotes", top=1)[0]
-    wide = Sequential(LSTM(128, 512), rng=0)
+    wide, attending = Sequential(LSTM(128, 512), rng=0), Sequential(GRU(5, 8), Attention(8), Linear(16, 2), rng=0)
     return [
         Exhibit(
             "unit",
@@ -60,10 +67,31 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
             lambda: unit(five[0], 3, recording=values),
         ),
         Exhibit(
+            "gate",
+            "What does one gate compute?",
+            "A dot product: each input times its weight, all added up, and the biases; then a sigmoid makes a share of it.",
+            "unit LSTM:5:10,Linear:10:1 --unit 3 --gate f --steps 6",
+            lambda: unit(five[0], 3, recording=values, gate="f"),
+        ),
+        Exhibit(
+            "box",
+            "Is A a layer or a neuron?",
+            "The box A is a whole layer at one step. Opened, it is its units, side by side: here ten of them, each one neuron.",
+            "layer RNN:5:10",
+            lambda: layer(Sequential(RNN(5, 10), rng=0)[0]),
+        ),
+        Exhibit(
             "hidden",
             "What are the 512 hidden nodes?",
-            "512 units side by side, each with gate neurons and a memory of its own. This is one of them; of its 640 inputs "
-            "the strongest are drawn.",
+            "512 units side by side in one layer, each with gate neurons and a memory of its own. It puts out 512 numbers, one "
+            "from each.",
+            "layer LSTM:128:512",
+            lambda: layer(wide[0]),
+        ),
+        Exhibit(
+            "strongest",
+            "What does one of 512 units see?",
+            "128 + 512 = 640 inputs. The 48 of greatest weight are drawn, the others summed up.",
             "unit LSTM:128:512 --unit 0",
             lambda: unit(wide[0], 0),
         ),
@@ -71,15 +99,36 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
             "share",
             "Do units share information?",
             "Only through h, and one step later: the h of every unit is an input of every gate. The memory c is private, "
-            "it returns to its own unit. A GRU unit has no c at all.",
-            "unit GRU:5:10 --unit 3",
-            lambda: unit(Sequential(GRU(5, 10), rng=0)[0], 3),
+            "its loop stays in its own unit.",
+            "layer LSTM:5:10 --steps 6",
+            lambda: layer(five[0], values),
+        ),
+        Exhibit(
+            "lengths",
+            "Do h, c and x have the same length?",
+            "h and c have one number for each unit; x has one for each feature, and need not be as long. The shape is on "
+            "every wire.",
+            "cell LSTM:5:10",
+            lambda: cell(five[0]),
+        ),
+        Exhibit(
+            "gru",
+            "And in a GRU?",
+            "It has no c: h itself is kept, in part, by the update gate.",
+            "cell GRU:5:10",
+            lambda: cell(Sequential(GRU(5, 10), rng=0)[0]),
+        ),
+        Exhibit(
+            "back",
+            "Which way does the gradient take back through an LSTM?",
+            "Along c it is multiplied by the forget gate alone, no weights in between: that is why it may last.",
+            "cell LSTM:5:10 --backward",
+            lambda: cell(five[0], backward=True),
         ),
         Exhibit(
             "network",
-            "Is A a layer or a neuron? Do h, c and x have the same length?",
-            "The box A is a whole layer at one step. h and c have one number for each unit; x has one for each feature, and "
-            "need not be as long.",
+            "What does the whole model look like?",
+            "One box a layer, shapes on every edge, parameters in every box, and recurrence as a loop with its delay.",
             "network LSTM:5:10,Linear:10:1",
             lambda: network(five),
         ),
@@ -120,6 +169,23 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
             lambda: gradients(gated, specs.recording(gated, None, 20, last=True)),
         ),
         Exhibit(
+            "weights",
+            "How large are the weights, and are gates stuck open or shut?",
+            "The matrices by gate, all on one scale. A spectral radius far above 1 stretches, one far below forgets; a gate "
+            "that is always above 0.9 or below 0.1 hardly learns.",
+            "weights LSTM:5:10,Linear:10:1 --steps 6",
+            lambda: weights(five[0], values),
+        ),
+        *(_of_task(kind) for kind in STORIES),
+        Exhibit(
+            "attention",
+            "What does attention look at?",
+            "At all saved states at once, each as much as its weight says. Nobody has trained this one, so that it looks "
+            "nearly everywhere alike.",
+            "attention GRU:5:8,Attention:8,Linear:16:2 --steps 6",
+            lambda: attention(attending, attending.record(x)),
+        ),
+        Exhibit(
             "text",
             "Does a unit know whether it is inside quotes?",
             f"Of the units of a model trained for seconds, unit {best.unit} follows quotes best on these few words, with a "
@@ -137,6 +203,12 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
     ]
 
 
+def _of_task(kind):
+    said = STORIES[kind].said
+    answer = f"{said[0].upper()}{said[1:]}."
+    return Exhibit(kind, f"What is {kind}?", answer, f"task {kind}", lambda: task(kind))
+
+
 def write(folder: Path, lm: CharLM) -> list[Path]:
     """Every picture as .svg, the model, and index.html; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -151,8 +223,13 @@ def write(folder: Path, lm: CharLM) -> list[Path]:
             f'<section id="{e.name}"><h2>{escape(e.question)}</h2><p>{escape(e.answer)}</p>{svg}'
             f"<pre>python -m viz {escape(command)}</pre></section>"
         )
+    reads = lm.ids(READS)[:, None]
+    page = explore(lm.model, lm.model.record(reads[:-1], reads[1:], softmax_cross_entropy), READS[:-1])
+    files.append(page.save(folder / "explore.html"))
     files.append(folder / "index.html")
-    files[-1].write_text(_PAGE.format(sections="\n".join(parts)), encoding="utf-8")
+    files[-1].write_text(
+        _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors"))), encoding="utf-8"
+    )
     return files
 
 
@@ -169,5 +246,8 @@ pre{{overflow-x:auto;padding:.6rem .9rem;border-radius:6px;background:light-dark
 <p>Questions that people ask about recurrent networks, each answered by a picture of a network that computes. Point at a part
 of a picture to see its numbers; the command under it draws one like it.</p>
 {sections}
+<section><h2>What happens inside, step by step?</h2><p><a href="explore.html">A page of all levels</a>: the trained model
+reads a text; a slider moves through its steps, and every unit shows its numbers.</p>
+<pre class="page">python -m viz explore {model} --text 'A text to read.'</pre></section>
 </body></html>
 """
