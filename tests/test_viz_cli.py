@@ -146,7 +146,22 @@ def test_mistakes_are_one_line(arguments, code, message, capsys):
 
 
 @pytest.mark.parametrize(
-    "view", ["network", "unrolled", "cell", "explore", "layer", "unit", "weights", "task", "attention", "gradients", "text", "curve", "gallery"]
+    "view",
+    [
+        "network",
+        "unrolled",
+        "cell",
+        "explore",
+        "layer",
+        "unit",
+        "weights",
+        "task",
+        "attention",
+        "gradients",
+        "text",
+        "curve",
+        "gallery",
+    ],
 )
 def test_help_has_an_example(view, capsys):
     assert cli.main([view, "--help"]) == 0
