@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -13,13 +12,18 @@ def _known(names: tuple[str, ...]) -> frozenset[np.dtype]:
     return frozenset(np.dtype(n) for n in names)
 
 
-@contextmanager
-def naming(where: str):
+class naming:  # noqa: N801: used like a function; a class, because contextlib's generators take 2 us a layer and call
     """Errors from inside say where they come from."""
-    try:
-        yield
-    except (IndexError, TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from error
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, (IndexError, TypeError, ValueError)):
+            raise type(error)(f"{self.where}: {error}") from error
 
 
 def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -59,7 +60,7 @@ class Layer:
     @property
     def size(self) -> int:
         """Number of parameters."""
-        return sum(int(np.prod(s)) for s in self.shapes.values())
+        return sum(math.prod(s) for s in self.shapes.values())
 
     @property
     def initialised(self) -> bool:
@@ -132,7 +133,7 @@ def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.
     """Arrays by name that lie one after the other in a flat vector."""
     out, start = {}, 0
     for name, shape in shapes.items():
-        stop = start + int(np.prod(shape))
+        stop = start + math.prod(shape)
         out[name] = flat[start:stop].reshape(shape)
         start = stop
     return out

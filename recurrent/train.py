@@ -115,7 +115,7 @@ def fit(
                 if not _clip(gradient, clip_norm, clip_value):
                     raise _not_finite("the gradient is not finite", update, history)
                 optimizer.update(model.flat, gradient)
-                symbols = int(np.prod(y.shape[:-1]))
+                symbols = math.prod(y.shape[:-1])
                 del y, dy, tape  # or they live on beside those of the next update
                 history.state = after
                 history.losses.append(value)
