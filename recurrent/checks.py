@@ -12,8 +12,10 @@ def _known(names: tuple[str, ...]) -> frozenset[np.dtype]:
     return frozenset(np.dtype(n) for n in names)
 
 
-class naming:  # noqa: N801: used like a function; a class, because contextlib's generators take 2 us a layer and call
-    """Errors from inside say where they come from."""
+class naming:
+    """`with naming(where)`: errors from inside say where they come from."""
+
+    # Not contextlib's generator: that takes a few microseconds for each layer and call.
 
     def __init__(self, where: str):
         self.where = where
