@@ -33,8 +33,8 @@ def disagreement(ours: list, theirs: list, tolerance: float) -> str | None:
         for k, (a, b) in enumerate(zip(*pair, strict=True)):
             if a.shape != b.shape:
                 return f"result {k} has shape {b.shape}, not {a.shape}"
-            limit = tolerance * max(1.0, float(np.abs(a).max()))
-            error = float(np.abs(a - b).max())
+            limit = tolerance * max(1.0, float(np.abs(a).max(initial=0)))
+            error = float(np.abs(a - b).max(initial=0))
             if not error <= limit:
                 return f"result {k} of call {call} differs by {error:.1e}, more than {limit:.1e}"
     return None

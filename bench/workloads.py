@@ -15,7 +15,10 @@ import recurrent
 
 MODES = ("quick", "default", "full")  # each measures what the one before does, and more
 FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
-GATES = {cell: len(getattr(recurrent, cell).cell.gates) for cell in ("lstm", "gru", "rnn")}
+CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
+EVERY_CELL = (*CELLS, "mgu", "indrnn", "mingru", "minlstm", "qrnn", "sru")  # those that not every engine has come last
+EQUATIONS = {cell: getattr(recurrent, cell).cell for cell in EVERY_CELL}
+GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,16 @@ class Workload:
         return self.N * self.T if self.lengths is None else int(self.lengths.sum())
 
     @property
+    def rows(self) -> tuple[int, int]:
+        """Rows of W_ih and of W_hh."""
+        cell = EQUATIONS[self.cell]
+        return len(cell.x_gates) * self.H, len(cell.h_gates) * self.H
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
-        forward = 2 * self.directions * self.steps * GATES[self.cell] * self.H * (self.D + self.H)
+        from_x, from_h = self.rows
+        forward = 2 * self.directions * self.steps * (from_x * self.D + from_h * self.H)
         return (3 if self.task == "train" else 1) * forward / self._shared
 
     @property
@@ -88,9 +98,9 @@ class Workload:
         The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
         does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
         """
-        item, rows = np.dtype(self.dtype).itemsize, GATES[self.cell] * self.H
-        recurrent_weights = rows * self.H * (1 if rows * self.H * item <= FIRST_CACHE else self.T)
-        values = self.directions * (rows * self.D + recurrent_weights + self.steps * self.H) + self.steps * self.D
+        item, (from_x, from_h) = np.dtype(self.dtype).itemsize, self.rows
+        recurrent_weights = from_h * self.H * (1 if from_h * self.H * item <= FIRST_CACHE else self.T)
+        values = self.directions * (from_x * self.D + recurrent_weights + self.steps * self.H) + self.steps * self.D
         if self.task == "train":
             kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
             values = 3 * values - self.directions * recurrent_weights + kept
@@ -235,9 +245,9 @@ DOUBLES = [(16, 100, 32, 64), (32, 50, 64, 128), (32, 50, 128, 256), (64, 50, 51
 RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
 BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
 STREAM = [32, 128, 512]
+MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
 DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
 FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
-CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
 
 
 def next_sixteen(size: tuple) -> tuple:
@@ -271,6 +281,7 @@ WORKLOADS: list[Workload | CharModel | Probe] = [
     Probe("import"),
     Probe("memory", Workload("lstm", "train", 64, 50, 512, 512)),
     Probe("memory", CharModel(512)),
+    *(Workload(c, t, *s, group="cells") for c, t, s in product(EVERY_CELL[len(CELLS) :], TASKS, MORE)),
 ]
 
 

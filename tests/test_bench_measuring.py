@@ -38,7 +38,8 @@ def tiny():
         if (c, k) != ("rnn", "bidirectional")
     ]
     steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in workloads.CELLS]
-    return [*sequences, *steps, CharModel(8, N=3, T=4, V=5, E=4)]
+    more = [Workload(c, t, 3, 7, 4, 6) for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))]
+    return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4)]
 
 
 @pytest.mark.parametrize("workload", tiny(), ids=lambda w: w.name)

@@ -12,6 +12,7 @@ from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Both, Dropout, Linear, Sequential, checkpoint
 from recurrent.bidirectional import MERGES
+from recurrent.cells import PYTORCH
 
 pytestmark = pytest.mark.reference
 
@@ -89,6 +90,7 @@ def test_gradients_by_central_differences(engine, merge):
     assert_central(p.gradients(), p, random_direction(p))
 
 
+@pytest.mark.parametrize("engine", PYTORCH, indirect=True)  # the mistakes are made in W_hh
 @pytest.mark.parametrize("merge", MERGES)
 @pytest.mark.parametrize("mistake", ["directions swapped", "one direction only", "off by 1.001"])
 def test_the_checker_rejects(engine, merge, mistake):
@@ -236,6 +238,7 @@ def test_sizes_flow_and_a_description_builds_an_equal_model():
         Sequential(LSTM(3, 4, bidirectional=True), Linear(4, 2))
 
 
+@pytest.mark.parametrize("engine", PYTORCH, indirect=True)
 def test_initial_weights_are_drawn_direction_by_direction(engine):
     layer = {"rnn": RNN, "rnn_relu": lambda *a, **o: RNN(*a, "relu", **o), "lstm": LSTM, "gru": GRU}[engine.name]
     layer = layer(3, 5, bidirectional=True).initialise(rng := 7)

@@ -103,6 +103,7 @@ def wrong(kind, g, p):
 MISTAKES = ["zero", "off by 1.001", "transposed", "shifted by a step", "without step 0"]
 
 
+@pytest.mark.parametrize("engine", PYTORCH, indirect=True)  # the mistakes are made in W_hh
 @pytest.mark.parametrize("kind", [*MISTAKES, "bias off by 1.001", "one entry"])
 def test_the_checker_rejects(engine, dtype, kind):
     reject(engine, dtype, kind)
@@ -122,6 +123,7 @@ def reject(engine, dtype, kind):
         assert_gradients(wrong(kind, g, p), expected, p)
 
 
+@pytest.mark.parametrize("engine", PYTORCH, indirect=True)  # the mistakes are made in W_hh
 @pytest.mark.parametrize("check", [assert_projection, assert_central])
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_the_projections_reject(engine, kind, check):

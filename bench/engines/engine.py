@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..workloads import CharModel, Workload
+from ..workloads import CELLS, CharModel, Workload
 
 
 class Engine:
@@ -18,11 +18,12 @@ class Engine:
     name: str
     package: str  # the distribution
     module: str  # what is imported
+    cells: tuple[str, ...] = CELLS  # those it has
 
     def __init__(self, threads: int):
         self.threads = threads
 
     def prepare(self, workload: Workload | CharModel, data: Any) -> Callable | None:
         """The function that does the work, or None."""
-        task = getattr(self, workload.task, None)
+        task = getattr(self, workload.task, None) if workload.cell in self.cells else None
         return task(workload, data) if task else None

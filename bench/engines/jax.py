@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..workloads import EVERY_CELL
 from . import textbook
 from .engine import Engine
 
 
 class Jax(Engine):
     name, package, module = "jax", "jax", "jax"
+    cells = EVERY_CELL
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -27,11 +29,11 @@ class Jax(Engine):
         step = textbook.step(jax.numpy, workload.cell, workload.H)
 
         def sequence(x, params):
-            W_ih, W_hh, b_ih, b_hh = params
+            W_ih, W_hh, b_ih, b_hh, own = textbook.parts(*params)
             zeros = jax.numpy.zeros((workload.N, workload.H), x.dtype)
 
             def scanned(state, a):
-                h, c = step(a, state[0] @ W_hh.T + b_hh, *state)
+                h, c = step(a, state[0] @ W_hh.T + b_hh, *state, *own)
                 return (h, c), h
 
             return jax.lax.scan(scanned, (zeros, zeros), x @ W_ih.T + b_ih)[1]
@@ -63,8 +65,8 @@ class Jax(Engine):
 
         @jax.jit
         def step(x_t, params, h, c):
-            W_ih, W_hh, b_ih, b_hh = params
-            return equations(x_t @ W_ih.T + b_ih, h @ W_hh.T + b_hh, h, c)
+            W_ih, W_hh, b_ih, b_hh, own = textbook.parts(*params)
+            return equations(x_t @ W_ih.T + b_ih, h @ W_hh.T + b_hh, h, c, *own)
 
         x, (params,) = self.put(data)
         x_t, state = x[0], (jax.numpy.zeros((workload.N, workload.H), x.dtype),) * 2

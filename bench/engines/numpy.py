@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..workloads import EVERY_CELL
 from . import textbook
 from .engine import Engine
 
 
 class NumPy(Engine):
     name, package, module = "numpy", "numpy", "numpy"
+    cells = EVERY_CELL
 
     def forward(self, workload, data):
         step = textbook.step(np, workload.cell, workload.H)
         # The transpose laid out once: what a user who cares does.
-        params = [(p.W_ih, np.ascontiguousarray(p.W_hh.T), p.b_ih, p.b_hh) for p in data.params]
+        params = [(p.W_ih, np.ascontiguousarray(p.W_hh.T), *p[2:]) for p in data.params]
 
         def sequence(x, params):
-            W_ih, U, b_ih, b_hh = params
+            W_ih, U, b_ih, b_hh, own = textbook.parts(*params)
             inputs = x @ W_ih.T + b_ih
             h = c = np.zeros((workload.N, workload.H), x.dtype)
             y = np.empty((workload.T, workload.N, workload.H), x.dtype)
             for t in range(workload.T):
-                h, c = step(inputs[t], h @ U + b_hh, h, c)
+                h, c = step(inputs[t], h @ U + b_hh, h, c, *own)
                 y[t] = h
             return y
 
@@ -31,13 +33,13 @@ class NumPy(Engine):
 
     def step(self, workload, data):
         equations, x_t = textbook.step(np, workload.cell, workload.H), data.x[0]
-        W_ih, W_hh, b_ih, b_hh = data.params[0]
+        W_ih, W_hh, b_ih, b_hh, own = textbook.parts(*data.params[0])
         W, U = np.ascontiguousarray(W_ih.T), np.ascontiguousarray(W_hh.T)
         h = c = np.zeros((workload.N, workload.H), x_t.dtype)
 
         def step():
             nonlocal h, c
-            h, c = equations(x_t @ W + b_ih, h @ U + b_hh, h, c)
+            h, c = equations(x_t @ W + b_ih, h @ U + b_hh, h, c, *own)
             return h
 
         return step

@@ -10,11 +10,13 @@ import recurrent
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
+from ..workloads import EVERY_CELL
 from .engine import Engine
 
 
 class Ours(Engine):
     name, package, module = "recurrent", "recurrent-engine", "recurrent"  # NUMBA_NUM_THREADS is the process's
+    cells = EVERY_CELL
 
     def layer(self, workload, data):
         """A bidirectional layer with the weights."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def step(xp, cell: str, H: int) -> Callable:
-    """A step (x part, h part, h, c) -> (h, c)."""
+    """A step (x part, h part, h, c, per-unit parameters) -> (h, c)."""
 
     def sigmoid(a):
         return 0.5 * xp.tanh(0.5 * a) + 0.5
@@ -23,7 +23,40 @@ def step(xp, cell: str, H: int) -> Callable:
     def rnn(a, u, h, c):
         return xp.tanh(a + u), c
 
-    return {"lstm": lstm, "gru": gru, "rnn": rnn}[cell]
+    def mgu(a, u, h, c):
+        f = sigmoid(a[:, :H] + u[:, :H])
+        return (1 - f) * h + f * xp.tanh(a[:, H:] + f * u[:, H:]), c
+
+    def indrnn(a, _, h, c, w):
+        return xp.maximum(a + w * h, 0), c
+
+    def mingru(a, _, h, c):
+        z, n = xp.split(a, 2, axis=1)
+        return h + sigmoid(z) * (n - h), c
+
+    def minlstm(a, _, h, c):
+        f, i = sigmoid(a[:, :H]), sigmoid(a[:, H : 2 * H])
+        return (f * h + i * a[:, 2 * H :]) / (f + i), c
+
+    def qrnn(a, _, h, c):
+        z, f, o = xp.split(a, 3, axis=1)
+        z, f = xp.tanh(z), sigmoid(f)
+        c = f * c + (1 - f) * z
+        return sigmoid(o) * c, c
+
+    def sru(a, _, h, c, v_f, v_r):
+        n, f, r, s = xp.split(a, 4, axis=1)
+        f, r = sigmoid(f + v_f * c), sigmoid(r + v_r * c)
+        c = f * c + (1 - f) * n
+        return r * c + (1 - r) * s, c
+
+    steps = (lstm, gru, rnn, mgu, indrnn, mingru, minlstm, qrnn, sru)
+    return {s.__name__: s for s in steps}[cell]
+
+
+def parts(W_ih, W_hh, b_ih, *rest) -> tuple:
+    """(W_ih, W_hh, b_ih, b_hh, per-unit parameters) of a cell; where W_hh has no entries, nor has it a bias."""
+    return (W_ih, W_hh, b_ih, *rest[:1], rest[1:]) if 0 not in W_hh.shape else (W_ih, W_hh, b_ih, 0.0, rest)
 
 
 def whole(xp, sequence: Callable, lengths) -> Callable:
