@@ -190,10 +190,34 @@ def test_pdf_names_two_ways_where_there_is_none(drawing, monkeypatch):
     monkeypatch.delenv("RECURRENT_DOT", raising=False)
     if shutil.which("dot"):
         assert drawing.pipe("pdf").startswith(b"%PDF")
-        return
-    monkeypatch.setitem(sys.modules, "svg2pdf", None)
+    monkeypatch.setitem(sys.modules, "svg2pdf_py", None)
     with pytest.raises(viz.RenderError, match="`dot` is on PATH, or `pip install svg2pdf-py`"):
-        drawing.pipe("pdf")
+        drawing.pipe("pdf", engine="graphviz-pure")
+
+
+def test_a_pdf_without_dot_has_its_text(drawing, monkeypatch):
+    svg2pdf = pytest.importorskip("svg2pdf_py", reason="svg2pdf-py makes a PDF of what graphviz-pure draws")
+    data = drawing.pipe("pdf", engine="graphviz-pure")
+    assert data.startswith(b"%PDF-")
+    assert b"/Font" in data
+    empty = svg2pdf.FontDatabase()
+    monkeypatch.setattr(svg2pdf, "FontDatabase", type("Empty", (), {"system": staticmethod(lambda: empty)}))
+    with pytest.raises(viz.RenderError, match=r"no font for the text of a PDF: install DejaVu Sans"):
+        drawing.pipe("pdf", engine="graphviz-pure")
+
+
+def test_the_graphviz_library_draws_the_same_with_or_without_dot(drawing, monkeypatch):
+    import graphviz
+
+    def places(svg):
+        return re.findall(r'<ellipse [^>]*cx="([^"]+)" cy="([^"]+)"', svg)
+
+    monkeypatch.setattr(graphviz.backend.dot_command, "DOT_BINARY", graphviz.backend.dot_command.DOT_BINARY)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("RECURRENT_DOT", raising=False)
+    found = places(drawing.to_graphviz().pipe(format="svg", encoding="utf-8", quiet=True))
+    assert len(found) > 5
+    assert found == places(drawing.svg(engine="graphviz-pure"))
 
 
 def test_the_renderer_can_be_chosen(drawing, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -64,9 +65,14 @@ class Drawing:
         return path
 
     def to_graphviz(self):
-        """A `graphviz.Source` of the same DOT text, with its `render`, `pipe` and `view`; that library runs `dot` on PATH."""
+        """A `graphviz.Source` of the same DOT text, with its `render`, `pipe` and `view`.
+
+        That library runs `dot` on PATH; where there is none, it is told of the renderer that this package has.
+        """
         import graphviz
 
+        if shutil.which(render.DOT) is None:
+            graphviz.backend.dot_command.DOT_BINARY = Path(render.find())
         return graphviz.Source(self.source, engine="neato")
 
     def _page(self, engine):

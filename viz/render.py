@@ -79,16 +79,20 @@ def _call(command: list[str], source: str) -> bytes:
 
 
 def _pdf(source, program, engine):
-    """graphviz-pure writes no PDF: `dot` does, or the svg2pdf wheel from the SVG."""
+    """graphviz-pure writes no PDF: `dot` does, or the svg2pdf-py wheel from the SVG."""
     dot = shutil.which(DOT) if engine is None and not os.environ.get("RECURRENT_DOT") else None
     if dot:
         return _call([dot, "-Knop2", "-Tpdf"], source)
     try:
-        svg2pdf = importlib.import_module("svg2pdf")
+        svg2pdf = importlib.import_module("svg2pdf_py")
     except ImportError:
         raise RenderError(
             "no renderer for PDF: install Graphviz so that `dot` is on PATH, or `pip install svg2pdf-py`"
         ) from None
     svg = _call([program, "-Knop2", "-Tsvg", "-q"], source).decode()
-    # It drops all text when no family matches, and Graphviz writes "Helvetica,sans-Serif".
-    return bytes(svg2pdf.convert(svg.replace("Helvetica,sans-Serif", "DejaVu Sans,sans-serif")))
+    # It drops all text when no family matches; Graphviz writes "Helvetica,sans-Serif", and it knows no generic families.
+    families = "Arial,Liberation Sans,DejaVu Sans,Noto Sans,sans-serif"
+    pdf = bytes(svg2pdf.svg_to_pdf(svg.replace("Helvetica,sans-Serif", families), svg2pdf.FontDatabase.system()))
+    if "<text" in svg and b"/Font" not in pdf:
+        raise RenderError("no font for the text of a PDF: install DejaVu Sans or Liberation Sans (Debian: fonts-dejavu-core)")
+    return pdf
