@@ -13,6 +13,7 @@ from .model import Sequential
 from .pooling import Last, MaxPool, MeanPool
 from .seq2seq import Seq2Seq
 from .train import evaluate, fit
+from .truncated import TruncatedBPTT
 from .warm import warmup
 
 rnn, rnn_relu, lstm, gru = map(Engine, (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
@@ -40,6 +41,7 @@ __all__ = [
     "Recurrent",
     "Seq2Seq",
     "Sequential",
+    "TruncatedBPTT",
     "cell",
     "data",
     "evaluate",

@@ -18,6 +18,7 @@ from .losses import Loss
 from .model import Model
 from .optim import Optimizer, clip_norm, clip_value
 from .progress import Progress, Silent
+from .truncated import TruncatedBPTT
 
 Metric = Callable[..., float]
 
@@ -63,6 +64,7 @@ def fit(
     metric: Metric | None = None,
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
+    look_back: int | None = None,
     start: int = 0,
     state: Any = None,
 ) -> History:
@@ -78,6 +80,9 @@ def fit(
 
     `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
     or a rich Console. `callback(update, history)` runs after each update and what belongs to it.
+
+    `look_back`: how many steps a gradient goes back where batches carry the state, those of the batch counted, by default
+    only those: see `TruncatedBPTT`. After an interruption it begins anew.
 
     Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once. A second one
     does not wait: KeyboardInterrupt, in the middle of an update. Raises FloatingPointError before an update whose loss or
@@ -100,24 +105,24 @@ def fit(
     if patience is not None and validation is None:
         raise ValueError("patience counts validations: give validation=batches too")
     history = History(start=start, state=state)
+    run = TruncatedBPTT(model, look_back, state)
     gradient = np.empty_like(model.flat)
     best, worse, began = None, 0, time.perf_counter()
     report = _reporter(progress, last, start, metric)
     with _deferred_interrupt() as interrupt, report:
         try:
             for update, batch in zip(range(start + 1, last + 1), _passes(batches), strict=False):
-                before = history.state if batch.carry else None
-                y, after, tape = model.forward(batch.x, before, batch.lengths, record=True)
-                value, dy = loss(y, batch.targets, lengths=model.output_lengths(batch.lengths))
+                if not batch.carry:
+                    run.reset()
+                value, _, y = run.gradient(batch.x, batch.targets, loss, batch.lengths, gradient)
                 if not math.isfinite(value):
                     raise _not_finite(f"the loss is {value}", update, history)
-                model.backward(dy, tape, out=gradient)
                 if not _clip(gradient, clip_norm, clip_value):
                     raise _not_finite("the gradient is not finite", update, history)
                 optimizer.update(model.flat, gradient)
                 symbols = math.prod(y.shape[:-1])
-                del y, dy, tape  # or they live on beside those of the next update
-                history.state = after
+                del y  # or it lives on beside that of the next update
+                history.state = run.state
                 history.losses.append(value)
                 history.seconds = time.perf_counter() - began
 
