@@ -31,4 +31,4 @@ def task(seed: int = 0, learn: int = 8_000, hold: int = 1_000) -> Task:
         held = zip(x[0, learn:], inside[learn:], said, strict=True)
         return [Answer(f"({p[0]:.2f}, {p[1]:.2f})", NAMES[right], NAMES[k]) for p, right, k in held]
 
-    return Task(net, *parts, answers, (x[:, :1], None), updates=2000, lr=1e-2)
+    return Task(net, *parts, answers, (x[:, :1], None), updates=4000, lr=1e-2)
