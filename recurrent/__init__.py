@@ -7,6 +7,7 @@ from .charlm import CharLM
 from .custom import cell
 from .derivatives import gradcheck
 from .engine import Engine
+from .holding import Hold
 from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
@@ -33,6 +34,7 @@ __all__ = [
     "Embedding",
     "Engine",
     "Gradients",
+    "Hold",
     "Last",
     "Linear",
     "MaxPool",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import WIDTHS
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Recurrent
+from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Hold, Last, Linear, MaxPool, MeanPool, Recurrent
 from recurrent.layer import LAYERS
 
 pytestmark = pytest.mark.reference
@@ -17,7 +17,7 @@ widths = st.sampled_from(WIDTHS)
 EXAMPLES = [Embedding(5, 3), Linear(4, 3), Dropout(0.5), RNN(4, 3), RNN(4, 3, nonlinearity="relu"), LSTM(4, 3), GRU(4, 3)]
 EXAMPLES += [RNN(4, 3, bidirectional=True), LSTM(4, 3, bidirectional=True), GRU(4, 3, bidirectional=True, merge="mul")]
 EXAMPLES += [Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
-EXAMPLES += [Attention(4, score="dot"), Attention(4), Attention(4, score="additive", score_size=6, output_size=5)]
+EXAMPLES += [Hold(), Attention(4, score="dot"), Attention(4), Attention(4, score="additive", score_size=6, output_size=5)]
 
 
 @given(S=st.integers(1, 15), K=widths, M=widths, seed=st.integers(0, 999))
