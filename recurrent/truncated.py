@@ -6,6 +6,7 @@ trajectories" (1990): after every h' = k1 new steps their loss is propagated bac
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class TruncatedBPTT:
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
         out = np.empty_like(self.model.flat) if out is None else out
-        if np.isfinite(value):
+        if math.isfinite(value):
             self.model.backward(dy, tape, out=out)
         else:
             out[:] = np.nan
