@@ -58,7 +58,7 @@ def test_import_is_at_most_a_quarter_second_more_than_numba():
         import recurrent
         print(time.perf_counter() - start)
         """
-    assert min(float(python(code)) for _ in range(4)) <= ALLOWED
+    assert any(float(python(code)) <= ALLOWED for _ in range(12))
 
 
 WORK = """
