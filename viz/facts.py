@@ -10,6 +10,7 @@ from . import direction, words
 from .wiring import Neuron
 
 _SIZES = ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim")
+BIASES = {2: "2 biases as in PyTorch (b_ih, b_hh)", 1: "1 bias (b_ih)", 0: "no biases"}
 
 
 def kind(layer: Any) -> str:
@@ -30,7 +31,8 @@ def of_unit(layer: Any) -> list[str]:
     """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
     way = direction.of(layer)
     cell, D, H = way.cell, way.input_size, way.hidden_size
-    X, R, P, A = len(cell.x_gates), len(cell.h_gates), len(cell.parameters), len(cell.accumulators)
+    X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(layer), len(cell.accumulators)
+    B, biases = cell.biases, _biases(cell)
     weights, size, first = X * D + R * H, way.size // H, words.sub(cell.states[0], "t")
     memories = [words.sub(s, "t") for s in cell.states[1:]]
     whole = all(a.x and a.h for a in cell.accumulators)
@@ -40,20 +42,22 @@ def of_unit(layer: Any) -> list[str]:
     if memories:
         made += f" + its own memory {' and '.join(memories)}"
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
-    takes = f"{each} {D:,} + {H:,} = {D + H:,} inputs, 2 biases as in PyTorch (b_ih, b_hh)"
+    takes = f"{each} {D:,} + {H:,} = {D + H:,} inputs, {BIASES[B]}"
     more = f" + {P}" if P else ""
-    counted = f"{X} × ({D:,} + {H:,} + 2){more}"
+    counted = f"{X} × ({D:,} + {H:,}{f' + {B}' * bool(B)}){more}"
     if X != R:
         takes = f"{words.count(X, 'gate')} of {words.count(D, 'input')}, {words.count(R, 'gate')} of {H:,} from all units"
-        counted = f"{weights:,} weights + {X + R} biases{more}"
-    whole_layer = f"layer: {words.count(H, 'unit')} × {size:,} = {H * size:,} (one bias per Σ: {H * (weights + A + P):,})"
+        counted = f"{weights:,} weights + {biases} biases{more}"
+    whole_layer = f"layer: {words.count(H, 'unit')} × {size:,} = {H * size:,}"
+    if B == 2:
+        whole_layer += f" (one bias per Σ: {H * (weights + A + P):,})"
     if way.both:
         whole_layer += ", in each direction"
     return [
         f"One {kind(way.layer)} unit = {made}",
         takes,
         f"parameters: {counted} = {size:,}",
-        f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}",
+        *[f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}"] * (B == 2),
         whole_layer,
         f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
         f"out of the layer: {first} of {'all ' * (H > 1)}{words.count(H, 'unit')}, (N, {H})",
@@ -61,10 +65,12 @@ def of_unit(layer: Any) -> list[str]:
 
 
 def of_layer(layer: Any) -> str:
-    """Units and parameters of a layer with the convention that counts them: two biases, as in PyTorch."""
+    """Units and parameters of a layer, counted from its weights and as many biases as its cell has."""
     cell, D, H = layer.cell, layer.input_size, layer.hidden_size
-    X, R, P = len(cell.x_gates), len(cell.h_gates), len(cell.parameters)
-    each = f"{X} × ({D:,} + {H:,} + 2)".removeprefix("1 × ") if X == R else f"{X} × ({D:,} + 1) + {R} × ({H:,} + 1)"
+    X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(layer), cell.biases
+    each = f"{X} × ({D:,} + {H:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
+    if X != R:
+        each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({H:,}{' + 1' * (B > 1)})"
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
     if getattr(layer, "bidirectional", False):
@@ -72,10 +78,30 @@ def of_layer(layer: Any) -> str:
     return f"{words.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
 
 
+def convention(cell: Any) -> str:
+    """How many biases a dot product has, in words.
+
+    >>> convention(type("Cell", (), {"biases": 0}))
+    'no biases'
+    """
+    return BIASES[cell.biases]
+
+
+def _biases(cell):
+    """Of one unit."""
+    return len(cell.x_gates) * (cell.biases > 0) + len(cell.h_gates) * (cell.biases > 1)
+
+
+def _own(layer):
+    """Parameters that each unit has for itself: those of the equations, and initial states that are learned."""
+    way = direction.of(layer)
+    return len(way.cell.parameters) + len(getattr(way.layer, "initial", ())) // (1 + way.both)
+
+
 def one_bias(layer: Any) -> int:
     """Parameters of the layer where each dot product has one bias: b_ih + b_hh as one number."""
     cell = layer.cell
-    doubled = len(cell.x_gates) + len(cell.h_gates) - len(cell.accumulators)
+    doubled = _biases(cell) - len(cell.accumulators)
     way = direction.of(layer)
     return way.layer.size - way.hidden_size * doubled * (1 + way.both)
 

@@ -55,6 +55,31 @@ def sequence(a: Any, n: int, batched: bool) -> np.ndarray:
     return a[:, n] if batched else a
 
 
+def _writes(owner, k):
+    """Whether a layer belongs to the second network of a model that reads one sequence and writes another."""
+    return hasattr(owner, "encoder") and k >= len(owner.encoder.layers)
+
+
+def _input(recording, owner, k):
+    if not hasattr(owner, "encoder"):
+        return recording.layers[k - 1].y if k else recording.x
+    first = len(owner.encoder.layers) if _writes(owner, k) else 0
+    return recording.layers[k - 1].y if k > first else recording.x[int(_writes(owner, k))]
+
+
+def _lengths(recording, owner, k):
+    return recording.lengths[int(_writes(owner, k))] if hasattr(owner, "encoder") and recording.lengths else recording.lengths
+
+
+def initial(way, k):
+    """The states (H,) by name that a recording starts from: learned ones, or zeros."""
+    if _writes(way.owner, k):
+        raise ValueError("a decoder starts from what its encoder leaves, which no recording keeps: choose a later step")
+    learned = getattr(way.layer, "initial", {})
+    names = {s: f"{s}0{way.end}" for s in way.cell.states}
+    return {s: way.layer.parameters[p] if p in learned else np.zeros(way.hidden_size) for s, p in names.items()}
+
+
 def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
     """Values of unit j of a layer, or of one `Direction` of it, at step t (the last one if None) of sequence n.
 
@@ -72,14 +97,13 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
         raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
     if not 0 <= n < N:
         raise IndexError(f"n must be in 0..{N - 1}, the sequences of the recording, got {n}")
-    x = sequence(recording.layers[k - 1].y if k else recording.x, n, batched)[t]
+    x = sequence(_input(recording, way.owner, k), n, batched)[t]
     states = {s: sequence(mine.states[s + way.end], n, batched) for s in way.cell.states}
     gates = {g: sequence(mine.gates[g + way.end], n, batched) for g in way.cell.gates if g + way.end in mine.gates}
     ahead = range(t - 1, -1, -1) if way.step > 0 else range(t + 1, T)
-    skipped = blanks(recording.lengths, n, T)
+    skipped = blanks(_lengths(recording, way.owner, k), n, T)
     last = next((s for s in ahead if s not in skipped), None)
-    zeros = np.zeros(way.hidden_size)  # a recording starts from zero states
-    before = {s: zeros if last is None else a[last] for s, a in states.items()}
+    before = {s: a[last] for s, a in states.items()} if last is not None else initial(way, k)
     return UnitValues(
         t,
         T,

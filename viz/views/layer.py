@@ -235,8 +235,10 @@ class _Picture:
         title = f"The same box opened: {many}{self.way.suffix}"
         self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK))
         bottom = min(i.box[1] for i in self.sheet.items) - 22
-        one_bias = facts.one_bias(self.way)
-        lines = [f"{facts.of_layer(self.way.layer)} (two biases, as in PyTorch; with one bias per Σ: {one_bias:,})"]
+        said = facts.convention(self.cell)
+        if self.cell.biases == 2:
+            said = f"two biases, as in PyTorch; with one bias per Σ: {facts.one_bias(self.way):,}"
+        lines = [f"{facts.of_layer(self.way.layer)} ({said})"]
         for s in self.kept:
             if s in self.units.looping:
                 straight = f"besides, each unit's own {s} goes straight to itself"

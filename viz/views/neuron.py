@@ -57,7 +57,11 @@ def product(way: Direction, j: int, neuron: Neuron, inputs: dict[str, np.ndarray
             t = None if inputs is None else float(terms[g][rest].sum())
             rows.append(Term(g, None, len(rest), float(np.linalg.norm(w[rest])), None, t))
     sides = (("b_ih", "x", cell.x_gates), ("b_hh", "h", cell.h_gates))
-    biases = {b: float(getattr(params, b)[gates.index(neuron.gate) * H + j]) for b, g, gates in sides if g in weights}
+    biases = {
+        b: float(getattr(params, b)[gates.index(neuron.gate) * H + j])
+        for b, g, gates in sides
+        if g in weights and hasattr(params, b)
+    }
     total = None if inputs is None else float(sum(a.sum() for a in terms.values()) + sum(biases.values()))
     return Product(neuron, rows, biases, total)
 

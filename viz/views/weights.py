@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent.bidirectional import REVERSE
+
 from .. import direction as directions
 from .. import dot, facts, keys, palette, values, words
 from ..drawing import Drawing
@@ -85,6 +87,8 @@ def means(a: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     (array([[0.5, 2.5],
            [4.5, 6.5]]), array([0, 1, 2]), array([0, 2, 4]))
     """
+    if not a.size:
+        return a, np.zeros(1, int), np.zeros(1, int)
     cuts = [np.linspace(0, n, min(n, most) + 1).round().astype(int) for n in a.shape]
     sums = np.add.reduceat(np.add.reduceat(a.astype(np.float64), cuts[0][:-1], 0), cuts[1][:-1], 1)
     return sums / np.outer(np.diff(cuts[0]), np.diff(cuts[1])), *cuts
@@ -100,10 +104,13 @@ class _Picture:
         sides = (("ih", self.cell.x_gates, "x"), ("hh", self.cell.h_gates, "h"))
         self.blocks = {}  # (side, gate) -> weights (H, D or H) and biases (H, 1)
         for side, gates, _ in sides:
+            bias = getattr(p, f"b_{side}", np.empty((len(gates) * self.H, 0)))
             for k, g in enumerate(gates):
                 rows = slice(k * self.H, (k + 1) * self.H)
-                self.blocks[side, g] = getattr(p, f"W_{side}")[rows], getattr(p, f"b_{side}")[rows, None]
+                self.blocks[side, g] = getattr(p, f"W_{side}")[rows], bias[rows, None]
         self.own = {q: getattr(p, q)[:, None] for q in self.cell.parameters}
+        learned = getattr(way.layer, "initial", {})
+        self.own |= {n: way.layer.parameters[n][:, None] for n, s in learned.items() if s.endswith(REVERSE) == bool(way.end)}
         count = sum(min(a.size, TILES) for a, _ in self.blocks.values())
         self.most = max(self.D, self.H) if count <= TILES else max(4, math.isqrt(TILES // len(self.blocks)))
         self.tiles = {k: (means(a, self.most), means(b, self.most)) for k, (a, b) in self.blocks.items()}
@@ -133,7 +140,8 @@ class _Picture:
             name, inputs, b = names[s]
             x = at[g]
             self._matrix(f"{name}:{g}", (x, y[s]), matrix, f"{name} of gate {g}", inputs)
-            self._matrix(f"{b}:{g}", (x + matrix[0].shape[1] * self.side + 6, y[s]), bias, f"{b} of gate {g}", "")
+            if bias[0].size:
+                self._matrix(f"{b}:{g}", (x + matrix[0].shape[1] * self.side + 6, y[s]), bias, f"{b} of gate {g}", "")
         for s, (name, inputs, b) in names.items():
             if columns[s]:
                 size = self.D if s == "ih" else self.H
@@ -226,7 +234,7 @@ class _Picture:
     def _ends(self, x, y):
         """The key, and what was left out."""
         keys.signed(self.sheet, "w", (x, y), "weights and biases, all on one scale", self.limit)
-        notes = [f"{facts.of_layer(self.way.layer)} (two biases, as in PyTorch)"]
+        notes = [f"{facts.of_layer(self.way.layer)} ({facts.convention(self.cell)})"]
         if self.elided:
             largest = max(float(np.nanmax(np.abs(a))) for a, _ in self.blocks.values())
             notes.append(f"each tile is the mean of a block of weights; the largest single |w| is {largest:.3g}")
