@@ -116,6 +116,7 @@ def test_every_kernel_that_is_called_from_python_was_watched():
     model = Sequential(Embedding(3, 2), LSTM(2, 3), Linear(3, 3), rng=0)
     p = Case(T=2, N=2, D=3, H=2, dtype="float32").build(Engine(model[1].cell))
     alone = Case(T=9, N=1, D=3, H=2, dtype="float32").build(Engine(model[1].cell))
+    own = Case(T=2, N=2, D=3, H=2, dtype="float32").build(Engine(LSTM(3, 2, peephole=True).cell))  # parameters of each unit
 
     def work():
         y, _, tape = model.forward(np.array([[0, 2], [1, 1]]), record=True)
@@ -124,6 +125,7 @@ def test_every_kernel_that_is_called_from_python_was_watched():
             *model.backward(y.copy(), tape).params.values(),
             *everything(p),
             *everything(alone),
+            *everything(own),
             *training(3, 4, 5, "float32"),
             *attending(2, 3, 2, 2, 3, "float32"),
         ]
