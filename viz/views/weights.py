@@ -49,8 +49,8 @@ def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Dr
 def radius(block: np.ndarray) -> float:
     """Spectral radius of a square matrix, in float64; NaN where it is not finite.
 
-    >>> radius(np.array([[0.0, 2.0], [2.0, 0.0]]))
-    2.0
+    >>> radius(np.array([[2.0, 1.0], [0.0, -3.0]]))
+    3.0
     """
     a = np.asarray(block, np.float64)
     return float(np.abs(np.linalg.eigvals(a)).max()) if np.isfinite(a).all() else math.nan
