@@ -60,6 +60,11 @@ class Tapes(NamedTuple):
         """Each state after every step, by name."""
         return named(self.forward.states, self.reverse.states)
 
+    @property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Masks of dropout inside the layer, by name."""
+        return named(self.forward.masks, self.reverse.masks)
+
 
 def named(forward: dict, reverse: dict) -> dict:
     """One dict of both directions."""

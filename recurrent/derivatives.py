@@ -300,7 +300,7 @@ def _along(problem, name, a, gradient, rng, eps, noise) -> Finding:
 
 def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     """A recurrent layer on what reaches it, against a complex step on the interpreter of its cell's equations."""
-    layer, runs = problem.model[k], problem.model[k].reference
+    layer = problem.model[k]
     x = np.array(problem.outputs()[k])
     state = (layer.state_from(problem.states[k]),)
     alone = _Problem(_twin(layer, x, 0), x, problem.lengths, state, None, None, problem.seed)
@@ -308,7 +308,8 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     def loss(a):
         params = layer.params_from({n: a.get(f"0.{n}", p.astype(complex)) for n, p in layer.parameters.items()})
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
-        y, final, _ = runs.forward(a["x"], params, before, alone.lengths)
+        alone.same_masks()
+        y, final, _ = alone.model[0].interpreted(training=True).forward(a["x"], params, before, alone.lengths)
         ends = layer.state_arrays(final)
         return np.sum(alone.dy * y) + sum(np.sum(d * ends[n]) for n, d in alone.dstates[0].items())
 

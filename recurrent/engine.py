@@ -38,9 +38,11 @@ class Tape:
 
     learned = False  # whether the initial state is a layer's parameters
 
-    def __init__(self, cell, layout, batched, params, x, ids, h, rest, saved):
+    def __init__(self, cell, layout, batched, params, x, ids, h, rest, saved, inputs=None):
         self.cell, self.layout, self.batched, self.params = cell, layout, batched, params
         self.x, self.h_rows, self.rest_rows, self.saved_rows = x, h, rest, saved
+        self.inputs = inputs
+        self.masks: dict[str, np.ndarray] = {}  # of dropout inside the layer, by name
         self.ids = ids  # of a Lookup: those that occur, whose rows x holds, and which of them each step has
 
     def public(self, packed: np.ndarray) -> np.ndarray:
@@ -208,6 +210,7 @@ class Engine:
         lengths: np.ndarray | None = None,
         reverse: bool = False,
         record: bool = False,
+        inputs: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Any, Tape | None]:
         """Run the cell over a sequence.
 
@@ -219,6 +222,9 @@ class Engine:
 
         x may be a Lookup: each row of its table that occurs is then multiplied by W_ih once, with the same bits.
         `params` may be what `pack` made of them, unless `record`: that saves packing them again in each of many short calls.
+
+        `inputs` (T, N, M, H) or (T, M, H): what the units of a cell with M inputs get at each step; they have no gradient.
+        A cell whose output is not its first state needs `record`.
 
         Returns y (T, N, H) or (T, H), the final state, and a tape for `backward` if `record`. A recorded y is part of
         the tape and read-only; x belongs to the tape too and must not change before `backward`.
@@ -258,15 +264,16 @@ class Engine:
             rows, places = x.table[ids[0]], ids[1]
         else:
             ids, rows, places = None, layout.pack(x.reshape(T, N, D)), ragged.NO_ROWS
-        self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved)
-        y = layout.unpack(h[N:])
+        extra = self._inputs(inputs, x, batched, H, layout)
+        self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved, extra)
+        y = layout.unpack((h, *rest)[self.cell.output][N:])
         # Copies of what is part of y or of the tape.
         last = [layout.final(h).copy(), *(layout.final(r).copy() if record else layout.unsort(r) for r in rest)]
         final = self.State(*(last if batched else [a[0] for a in last]))
         tape = None
         if record:
             y.flags.writeable = False
-            tape = Tape(self.cell, layout, batched, params, rows, ids, h, rest, saved)
+            tape = Tape(self.cell, layout, batched, params, rows, ids, h, rest, saved, extra)
         return y if batched else y[:, 0], final, tape
 
     def backward(
@@ -313,7 +320,9 @@ class Engine:
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
         rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         # Packed weights for this call only: what comes next needs other ones.
-        self.kernels.backward(cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, total)
+        self.kernels.backward(
+            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, total, tape.inputs
+        )
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
@@ -361,6 +370,20 @@ class Engine:
         if not training:  # h is given back, a part of it as y: all of it stays
             return Footprint(0, unpacked or tape, scratch.forward + (tape if unpacked else 0), 0, 0)
         return Footprint(tape, unpacked, scratch.forward, backward, dx)
+
+    def _inputs(self, inputs, x, batched, H, layout) -> np.ndarray | None:
+        """`inputs` in packed order, (S, M, H)."""
+        M = len(self.cell.inputs)
+        if not M:
+            if inputs is not None:
+                raise ValueError(f"{self.name} has no inputs besides x, got inputs")
+            return None
+        if inputs is None:
+            raise ValueError(f"{self.name} needs inputs: {', '.join(self.cell.inputs)}")
+        inputs = checks.array(inputs, "inputs")
+        words = "(T, N, M, H)" if batched else "(T, M, H)"
+        checks.shape(inputs, "inputs", (*x.shape[:-1], M, H), words)
+        return layout.pack(inputs.reshape(layout.T, layout.N, M, H))
 
     def _summed(self, da, found, places):
         """Rows of da that belong to the same id, summed in their order."""

@@ -47,6 +47,7 @@ class Layer:
         self.shapes = {}
         self._parameters: dict[str, np.ndarray] | None = None
         self.owner: Any = None
+        self.generator = np.random.default_rng(0)  # what masks are drawn from; a model's layers have the model's
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cells, checks, kernels, ragged
+from . import cells, checks, kernels, masks, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
 from .footprint import Footprint
@@ -137,25 +137,23 @@ class Linear(Layer):
 class Dropout(Layer):
     """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
 
-    Acts in a recorded forward pass unless `training=False` is said; never otherwise.
+    `per`: "step", or "sequence" for one mask at all steps of a sequence: variational dropout of what comes in (Gal and
+    Ghahramani, 2016). Acts in a recorded forward pass unless `training=False` is said; never otherwise. The tape is the mask;
+    equal generators draw equal masks: `model.generator = np.random.default_rng(seed)`.
     """
 
-    def __init__(self, p: float = 0.5):
-        if isinstance(p, bool) or not isinstance(p, (int, float)):
-            raise TypeError(f"p must be a number, got {type(p).__name__}")
-        if not 0 <= p < 1:
-            raise ValueError(f"p must be at least 0 and below 1, got {p}")
-        super().__init__(p=float(p))
-        self.p = float(p)
-        self.generator = np.random.default_rng(0)
+    def __init__(self, p: float = 0.5, per: str = "step"):
+        if per not in ("step", "sequence"):
+            raise ValueError(f"per must be 'step' or 'sequence', got {per!r}")
+        super().__init__(p=masks.rate(p, "p"), **({} if per == "step" else {"per": per}))
+        self.p, self.per = float(p), per
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, None, tape: the mask, scaled; None where nothing was dropped."""
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
         x = checks.array(x, "x")
-        keep = self.generator.random(x.shape, np.float32) >= self.p
-        mask = keep * x.dtype.type(1 / (1 - self.p))
+        mask = masks.kept(self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype)
         return x * mask, None, mask if record else None
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
@@ -177,6 +175,11 @@ class Recurrent(Layer):
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
     `learn_state`: where no state is given, a sequence starts from parameters "h0" (and "c0"), (H,) each, zeros before training;
     a second direction has "h0_reverse". Their gradients sum over the batch. PyTorch has no such parameters.
+
+    Dropout inside, in training alone: `recurrent_dropout`, the probability to drop an entry of the state that goes back into
+    W_hh, one mask a sequence (Gal and Ghahramani, 2016); `weight_drop`, that of an entry of W_hh, one mask a call (Merity
+    et al., 2018); `zoneout`, that of a state to stay as it is at a step, for all states or a dict of them by name (Krueger
+    et al., 2017). Masks lie in `tape.masks`; a model's `generator` draws them.
     """
 
     reads_time = takes_lookup = True
@@ -201,8 +204,10 @@ class Recurrent(Layer):
         both = {k: v for k, v in both.items() if v not in (False, "concat")}
         sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}
         super().__init__(**({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both)
-        self.engine, self.bidirectional, self.merge = Engine(cell), bidirectional, merge if bidirectional else None
-        self.runs = Bidirectional(self.engine, merge) if bidirectional else self.engine
+        self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
+        self.dropouts = masks.Dropouts.of(cell, **{k: v for k, v in options.items() if k in masks.NAMES})
+        self.engine = Engine(self.dropouts.evaluated)
+        self.runs = self._directions(self.engine)
         self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
         self.outputs = 2 * hidden_size if bidirectional and merge == "concat" else hidden_size
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
@@ -226,11 +231,17 @@ class Recurrent(Layer):
         """The params that have these arrays by name, in the order of `shapes`; those of the initial state left out."""
         return self._grouped(self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial})
 
-    @property
-    def reference(self) -> Engine | Bidirectional:
+    def interpreted(self, training: bool = False) -> Any:
         """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
-        engine = self.engine.reference
+        if training and self.dropouts:
+            return self._directions(self.dropouts.trained(self.generator, kernels.plain))
+        return self._directions(self.engine.reference)
+
+    def _directions(self, engine):
         return Bidirectional(engine, self.merge) if self.bidirectional else engine
+
+    def _trained(self):
+        return self._directions(self.dropouts.trained(self.generator)) if self.dropouts else self.runs
 
     def _grouped(self, kind, arrays):
         """A Params or State of arrays by name, in order; `Both` of a bidirectional layer."""
@@ -272,7 +283,8 @@ class Recurrent(Layer):
         learned = state is None and bool(self.initial) and np.ndim(x) > 1
         if learned:
             state = self.learned_state(np.shape(x)[1:-1])
-        y, final, tape = self.runs.forward(x, self.params, state, lengths, record=record)
+        runs = self._trained() if (record if training is None else training) else self.runs
+        y, final, tape = runs.forward(x, self.params, state, lengths, record=record)
         if learned and record:
             (tape.forward if self.bidirectional else tape).learned = True
         return ragged.unpad(y, lengths) if listed else y, final, tape
@@ -281,7 +293,8 @@ class Recurrent(Layer):
         """Returns Gradients: `Engine.backward` with names for the parameters' gradients. dx is a list where dy is one."""
         grads = self._gradients(out)
         dy, lengths, listed = ragged.given(dy, None, "dy")
-        dx, _, d_initial = self.runs.backward(dy, tape, dstate, self.params_from(grads), totals)
+        runs = self._trained() if getattr(tape, "masks", None) else self.runs
+        dx, _, d_initial = runs.backward(dy, tape, dstate, self.params_from(grads), totals)
         if self.initial:
             learned = (tape.forward if self.bidirectional else tape).learned
             arrays = self.state_arrays(d_initial)
@@ -290,6 +303,8 @@ class Recurrent(Layer):
         return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        if training and self.dropouts:
+            raise ValueError("dropout inside a layer: nobody counts what its masks take")
         return self.runs.footprint(T, N, self.input_size, self.hidden_size, dtype, ragged, training, table=table)
 
     def keeps_input(self, ragged):
@@ -304,10 +319,15 @@ class Recurrent(Layer):
         return self.cell.graph()
 
 
+def _of_cell(options):
+    return {k: v for k, v in options.items() if k not in masks.NAMES}
+
+
 class RNN(Recurrent):
     """Vanilla recurrent layer: h = f(W_ih x + b_ih + W_hh h + b_hh).
 
-    `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell`.
+    `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell` and
+    dropout as in `Recurrent`.
     """
 
     def __init__(
@@ -321,13 +341,16 @@ class RNN(Recurrent):
         **options: Any,
     ):
         options["nonlinearity"] = nonlinearity
-        super().__init__(cells.rnn_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)
+        super().__init__(
+            cells.rnn_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
+        )
 
 
 class LSTM(Recurrent):
     """Long short-term memory layer; state (h, c); gates i f g o.
 
-    Options: `peephole`, `coupled`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`.
+    Options: `peephole`, `coupled`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`,
+    and dropout as in `Recurrent`.
     """
 
     def __init__(
@@ -339,13 +362,15 @@ class LSTM(Recurrent):
         learn_state: bool = False,
         **options: Any,
     ):
-        super().__init__(cells.lstm_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)
+        super().__init__(
+            cells.lstm_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
+        )
 
 
 class GRU(Recurrent):
     """Gated recurrent layer, reset after the product; state (h,); gates r z n.
 
-    Options: `z_keeps`, `clip`, `activations`, `biases`, as in `cells.gru_cell`.
+    Options: `z_keeps`, `clip`, `activations`, `biases`, as in `cells.gru_cell`, and dropout as in `Recurrent`.
     """
 
     def __init__(
@@ -357,4 +382,6 @@ class GRU(Recurrent):
         learn_state: bool = False,
         **options: Any,
     ):
-        super().__init__(cells.gru_cell(**options), input_size, hidden_size, bidirectional, merge, learn_state, **options)
+        super().__init__(
+            cells.gru_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
+        )

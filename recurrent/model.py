@@ -11,7 +11,7 @@ from . import checks, initialisers, ragged
 from .footprint import Plan, plan
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
-from .layers import Dropout, Embedding
+from .layers import Embedding
 from .optim import Optimizer
 from .recording import LayerRecording, Recording
 from .stream import Stream
@@ -48,8 +48,7 @@ class Model:
     def generator(self, rng: np.random.Generator) -> None:
         self._generator = rng
         for layer in self.layers:
-            if isinstance(layer, Dropout):
-                layer.generator = rng
+            layer.generator = rng
 
     def where(self, k: int) -> str:
         """How messages name a layer."""

@@ -61,6 +61,8 @@ class Cell:
     values: dict[str, Expr]  # every named value: gates and new states
     biases: int = 2  # vectors of them: b_ih and b_hh, b_ih alone, none
     initial: dict[str, float] = field(default_factory=dict)  # of per-unit parameters that do not begin at random
+    inputs: tuple[str, ...] = ()  # names of what a unit gets at each step besides, the last of `parameter_inputs`: masks
+    output: int = 0  # which state the layer puts out
 
     @property
     def new(self) -> tuple[Expr, ...]:
@@ -111,7 +113,7 @@ class Cell:
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = (*self.new, *(e for _, e in b.saved), *back)
-        return fingerprint(roots, self.states, self.parameters, [a[:3] for a in self.accumulators])
+        return fingerprint(roots, self.states, self.parameters, self.inputs, self.output, [a[:3] for a in self.accumulators])
 
     def graph(self) -> Graph:
         """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.
@@ -295,7 +297,7 @@ def _differentiate(cell: Cell) -> Backward:
                 add(a, d)
     zero = Expr("const", value=0.0)
     d_accumulators = tuple(adjoint.get(a.input, zero) for a in cell.accumulators)
-    d_parameters = tuple(adjoint.get(p, zero) for p in cell.parameter_inputs)
+    d_parameters = tuple(adjoint.get(p, zero) for p in cell.parameter_inputs[: len(cell.parameters)])
     d_previous = tuple(adjoint.get(p, zero) for p in cell.previous)
     # The tape keeps the states and the gates. What else the gradients need is computed again from those;
     # a pre-activation that cannot be is kept as well (the h part of the GRU's candidate).

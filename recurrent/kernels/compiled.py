@@ -112,17 +112,26 @@ def per_unit_parameters(params) -> np.ndarray:
     return np.concatenate(params[4:]) if len(params) > 4 else np.zeros(0, params[0].dtype)
 
 
+def with_inputs(parameters, inputs) -> np.ndarray:
+    """Per-unit parameters (P, H), flat; in each row followed by what the units get at that step, (S, P + M, H), if anything."""
+    if inputs is None:
+        return parameters
+    S, M, H = inputs.shape
+    return np.concatenate([np.broadcast_to(parameters, (S, parameters.size)), inputs.reshape(S, M * H)], axis=1).reshape(-1)
+
+
 def pack_forward(cell: Cell, params):
     return meetings.Weights(cell, params) if cell.meetings else Packed(cell, params)
 
 
-def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> None:
+def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved, inputs=None) -> None:
     if cell.meetings:
-        return plain.forward(cell, x, ids, offsets, weights, h, rest, saved)
+        return plain.forward(cell, x, ids, offsets, weights, h, rest, saved, inputs)
     V, D, H, t = len(x), weights.D, weights.H, weights.target
     init, stride = weights.bias, 0
     S = int(offsets[-1])
     N = len(h) - S
+    p = with_inputs(weights.parameters, inputs)
     x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
     rest, saved = _flat(rest), _flat(saved)
     if _projects(t, S, N, ids.size > 0):
@@ -135,7 +144,7 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved) -> Non
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.forward(
-            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init, stride, ids, weights.parameters, h,
+            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init, stride, ids, p, h,
             H, rest, plane, saved, saved_width,
         )  # fmt: skip
 
@@ -163,17 +172,18 @@ def pack_backward(cell: Cell, params):
     return target(params.W_hh.dtype, cell), _panels(params.W_hh), per_unit_parameters(params)
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs=None) -> None:
     if cell.meetings:
-        return plain.backward(cell, dy, offsets, weights, h, rest, saved, carry, da, total)
+        return plain.backward(cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs)
     t, panels, parameters = weights
+    p = with_inputs(parameters, inputs)
     S, H = dy.shape
     N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
     dy, h, rest, saved, carry, da, total = (_flat(a) for a in (dy, h, rest, saved, carry, da, total))
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
-            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, parameters, h, H, rest, plane, saved, saved_width,
+            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width,
             carry, da, width, total,
         )  # fmt: skip
 

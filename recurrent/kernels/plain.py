@@ -79,10 +79,11 @@ def _steps(offsets, N):
         yield slice(first, last), slice(before, before + last - first), slice(N + first, N + last)
 
 
-def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved) -> None:
+def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -> None:
     """Run all steps. Writes `h` (N + S, H), `rest` (states - 1, N + S or N, H) and `saved` (S, K, H), or not if it is empty.
 
     x (S, D), or a table of which `ids` (S,) names the row of each step; empty `ids` stand for the rows as they are.
+    `inputs` (S, M, H): what the units of a cell with inputs get at each step.
     The first N rows of `h` and `rest` hold the initial states; a `rest` of N rows is updated in place.
     """
     x = x[ids] if ids.size else x
@@ -94,7 +95,8 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved) -> None:
         a = weights.accumulate(x[now], h[before])
         known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
         known |= dict(zip(cell.previous, [h[before], *rest[:, old]], strict=True))
-        known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
+        of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
+        known |= dict(zip(cell.parameter_inputs, of_units, strict=True))
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
         values = evaluate([*cell.new, *saved_nodes], known, h.dtype, weights.products)
         h[after] = values[0]
@@ -111,7 +113,7 @@ def step(cell: Cell, weights, x, h, rest, y) -> None:
     h[:N] = y[:] = h[N:]
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total) -> None:
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs=None) -> None:
     """Back-propagation through time.
 
     `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
@@ -126,11 +128,13 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total)
         if later:
             weights.flow(da[now.stop : now.stop + later], carry[0, :later])
         later = count
-        d = [carry[0, :count] + dy[now], *carry[1:, :count]]
+        d = list(carry[:, :count])
+        d[cell.output] = d[cell.output] + dy[now]
         known = {e: saved[now, k] for k, (_, e) in enumerate(b.saved)}
         known |= dict(zip(cell.new, [h[after], *rest[:, after]], strict=True))
         known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
-        known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
+        of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
+        known |= dict(zip(cell.parameter_inputs, of_units, strict=True))
         known |= dict(zip(b.d_new, d, strict=True))
         roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
         values = evaluate(roots, known, h.dtype, weights.products)

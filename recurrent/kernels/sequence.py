@@ -8,7 +8,7 @@ from .dense import padded
 from .jit import jit
 from .moves import copy, transpose
 from .tile import at, in_order, lanes, nowhere, wide
-from .unit import backward_step, flow_tiles, forward_step, project_tiles
+from .unit import backward_step, flow_tiles, forward_step, project_tiles, row_of_units
 
 
 @jit
@@ -77,7 +77,8 @@ def forward(
         row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
         forward_step(
             target, count, j0, j1, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
-            at(h, before * H), H, at(panels, 0), at(p, 0), at(rest, old), at(rest, new), plane, at(h, after * H), keep,
+            at(h, before * H), H, at(panels, 0), at(p, row_of_units(target, s, H)), at(rest, old), at(rest, new), plane,
+            at(h, after * H), keep,
         )  # fmt: skip
         if parts > 1 and not meet(barrier, parts, t + 1):
             break
@@ -125,8 +126,8 @@ def backward(
                 backward_step(
                     target, count, j0, j1, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0),
                     at(dy, r * H), at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * H),
-                    at(h, (new + n) * H), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H, at(p, 0),
-                    at(da, r * width), sums, S * H,
+                    at(h, (new + n) * H), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H,
+                    at(p, row_of_units(target, r, H)), at(da, r * width), sums, S * H,
                 )  # fmt: skip
         later = end
         if parts > 1 and not meet(barrier, parts, T - t):

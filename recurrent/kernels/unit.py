@@ -72,6 +72,27 @@ def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
     return [e for e in available if e in found]
 
 
+def of_units(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
+    """Where a row's per-unit parameters and inputs lie: p (P, H), or (count, P + M, H) of a cell with M inputs."""
+    place = v.b.add(v.b.mul(row, numbers_of_units(v.b, cell, H)), unit)
+    return {e: v.at(p, place, v.b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
+
+
+def numbers_of_units(b: ir.IRBuilder, cell, H) -> ir.Value:
+    """How far the rows of p lie apart: 0 where all rows have the same."""
+    return b.mul(H, I64(len(cell.parameter_inputs) if cell.inputs else 0))
+
+
+@intrinsic
+def row_of_units(typingctx, target, row, H):
+    """Where the numbers of this row begin in p."""
+
+    def codegen(context, b, _, args):
+        return b.mul(args[1], numbers_of_units(b, TARGETS[target.name].cell, args[2]))
+
+    return types.int64(target, types.int64, types.int64), codegen
+
+
 @intrinsic
 def forward_step(
     typingctx, target, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, H, panels, p, old, new, plane, h_new,
@@ -81,7 +102,7 @@ def forward_step(
 
     init: bias, with an init_stride of 0, or rows of bias plus the x part, and then adds_x is 0, else 1. init_rows (count,):
     which of those rows each sequence starts from, or null. x (count, D), h (count, H).
-    panels: for each tile the weights of x, then of h. p (P, H): per-unit parameters. h_new (count, H), and old and new
+    panels: for each tile the weights of x, then of h. p: see `of_units`. h_new (count, H), and old and new
     for the other states, `plane` numbers apart. saved (count, K, H): what the tape keeps, or null.
     """
     t = TARGETS[target.name]
@@ -123,7 +144,7 @@ def forward_step(
             place = b.add(b.mul(H, row), unit)
             planes = [b.add(place, b.mul(plane, I64(k))) for k in range(len(cell.states) - 1)]
             where = dict(zip(cell.previous, [v.at(h, place), *(v.at(old, q) for q in planes)], strict=True))
-            where |= {e: v.at(p, unit, b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
+            where |= of_units(v, cell, p, row, unit, H)
             known = dict(zip(inputs, v.load_units([where[e] for e in inputs], left), strict=True))
             known |= {a.input: value for a, value in zip(cell.accumulators, acc, strict=True)}
             code = Expressions(v, results, known)
@@ -263,7 +284,7 @@ def backward_step(
             where = {e: v.at(saved, first_saved, b.mul(H, I64(k))) for k, e in enumerate(kept)}
             where |= dict(zip(cell.new, [v.at(h_new, here), *(v.at(new, q) for q in planes)], strict=True))
             where |= dict(zip(cell.previous, [v.at(h_old, here), *(v.at(old, q) for q in planes)], strict=True))
-            where |= {e: v.at(p, unit, b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
+            where |= of_units(v, cell, p, row, unit, H)
             da_at = [v.at(da, first, b.mul(H, I64(k))) for k in range(width)]
             return [v.at(dy, here), *carries[1:], *(where[e] for e in inputs)], da_at + carries
 
@@ -271,7 +292,8 @@ def backward_step(
             sources, targets = places(row, unit)
             d_y, *rest = v.load_units(sources, left)
             others = len(cell.states) - 1
-            d_new = [b.fadd(dh, d_y), *rest[:others]]
+            d_new = [dh, *rest[:others]]
+            d_new[cell.output] = b.fadd(d_new[cell.output], d_y)
             known = dict(zip([*back.d_new, *inputs], [*d_new, *rest[others:]], strict=True))
             code = Expressions(v, results, known)
             values = [code.value(e) for e in results]

@@ -1,0 +1,132 @@
+"""Dropout inside a recurrent layer, by its exact names: which masks there are, how they are drawn and applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .cells.equations import Cell
+from .cells.masked import with_expected_zoneout, with_masks
+from .engine import Engine, Tape
+
+NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
+
+
+def rate(value: Any, name: str) -> float:
+    """A probability to drop: at least 0 and below 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+    return float(value)
+
+
+def kept(generator: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A mask: 0 with probability p, else 1 / (1 - p)."""
+    return (generator.random(shape, np.float32) >= p) * np.dtype(dtype).type(1 / (1 - p))
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """The options of a layer of `cell`. `zoneout`: a probability for each state by name."""
+
+    cell: Cell
+    recurrent_dropout: float
+    weight_drop: float
+    zoneout: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, cell: Cell, recurrent_dropout: Any = 0.0, weight_drop: Any = 0.0, zoneout: Any = 0.0) -> Dropouts:
+        """Checked options. `zoneout`: one probability for all states, or a dict of them by state."""
+        given = zoneout if isinstance(zoneout, dict) else dict.fromkeys(cell.states, zoneout)
+        for s in given:
+            if s not in cell.states:
+                raise ValueError(f"zoneout: {cell.name} has the states {', '.join(cell.states)}, got {s!r}")
+        rates = [(s, rate(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
+        if (recurrent_dropout or weight_drop) and not cell.h_gates:
+            raise ValueError(f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on")
+        if recurrent_dropout and cell.meetings:
+            raise ValueError(f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches")
+        return cls(
+            cell,
+            rate(recurrent_dropout, "recurrent_dropout"),
+            rate(weight_drop, "weight_drop"),
+            tuple(pair for pair in rates if pair[1]),
+        )
+
+    def __bool__(self):
+        return bool(self.recurrent_dropout or self.weight_drop or self.zoneout)
+
+    @property
+    def evaluated(self) -> Cell:
+        """The cell of evaluation and streaming: the one given, but for zoneout, which has its expected value."""
+        return with_expected_zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
+
+    def trained(self, generator: np.random.Generator, backend: ModuleType | None = None) -> Masked:
+        """What runs in training, with masks from this generator."""
+        return Masked(self, generator, backend)
+
+
+class Masked:
+    """An engine's `forward` and `backward` under masks, drawn anew at each call of `forward` and kept as `tape.masks`.
+
+    By name: "zoneout_h" (T, N, H), 1 where the state of before is kept; "dropout" (N, H), of the state that goes back, the
+    same at all steps; "weight_hh" (G*H, H). The last two are scaled by 1 / (1 - p). Equal generators draw equal masks.
+    """
+
+    def __init__(self, options: Dropouts, generator: np.random.Generator, backend: ModuleType | None = None):
+        self.options, self.generator = options, generator
+        cell, states = options.cell, tuple(s for s, _ in options.zoneout)
+        steps = bool(states or options.recurrent_dropout)
+        self.plain = Engine(cell, backend)
+        self.engine = Engine(with_masks(cell, states, bool(options.recurrent_dropout)), backend) if steps else self.plain
+        self.dtypes = self.engine.dtypes
+
+    def draw(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
+        """Masks for one call."""
+        o, H, G = self.options, params.W_hh.shape[1], params.W_hh.shape
+        rows, dtype = x_shape[1:-1], params.W_hh.real.dtype
+        masks = {f"zoneout_{s}": (self.generator.random((x_shape[0], *rows, H)) < p).astype(dtype) for s, p in o.zoneout}
+        if o.recurrent_dropout:
+            masks["dropout"] = kept(self.generator, o.recurrent_dropout, (*rows, H), dtype)
+        if o.weight_drop:
+            masks["weight_hh"] = kept(self.generator, o.weight_drop, G, dtype)
+        return masks
+
+    def forward(
+        self, x: Any, params: Any, state: Any = None, lengths: Any = None, reverse: bool = False, record: bool = False
+    ) -> tuple[np.ndarray, Any, Tape | None]:
+        """`Engine.forward` under new masks."""
+        params = self.plain.check_params(params)
+        masks = self.draw(x.shape, params)
+        if "weight_hh" in masks:
+            params = params._replace(W_hh=params.W_hh * masks["weight_hh"])
+        shape = (*x.shape[:-1], params.W_hh.shape[1])
+        of_steps = [np.broadcast_to(masks[n], shape) for n in self.engine.cell.inputs]
+        inputs = np.stack(of_steps, axis=-2) if of_steps else None
+        if state is not None and "dropout" in masks:
+            state = self.plain.check_state(state, "state", shape[1:], params.W_hh.dtype)
+            state = (masks["dropout"] * state[0], *state)
+        y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, inputs)
+        tape.masks = masks
+        return y, self.plain.State(*final[self.engine.cell.output :]), tape if record else None
+
+    def backward(
+        self, dy: Any, tape: Tape, dstate: Any = None, out: Any = None, totals: dict | None = None
+    ) -> tuple[Any, Any, Any]:
+        """`Engine.backward` under the masks of the tape."""
+        dropped = "dropout" in tape.masks
+        if dstate is not None and dropped:
+            dstate = (np.zeros_like(dstate[0]), *dstate)
+        dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, totals)
+        if "weight_hh" in tape.masks:
+            dparams.W_hh[...] *= tape.masks["weight_hh"]
+        if dropped:
+            through, h, *rest = d_initial
+            d_initial = self.plain.State(h + tape.masks["dropout"] * through, *rest)
+            if totals is not None:
+                del totals[self.engine.cell.states[0]]
+        return dx, dparams, d_initial
