@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checkpoint, checks, optim, sampling
+from . import checkpoint, checks, optim, sampling, schedules
 from .data import Windows
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .losses import softmax_cross_entropy
@@ -110,6 +110,7 @@ class CharLM:
         batch: int = 50,
         optimizer: str | optim.Optimizer = "adam",
         lr: Any = 2e-3,
+        schedule: str | None = None,
         clip: float | None = 5.0,
         epochs: int = 1,
         updates: int | None = None,
@@ -124,9 +125,10 @@ class CharLM:
 
         The last `validation` of the text is held out; it is evaluated after each epoch, or every `validate_every` updates, and
         the best parameters are kept. The state is carried from window to window and starts at zero in each epoch. The
-        gradient's norm is clipped to `clip`. Training ends after `epochs` passes or, if given, `updates`; with `resume` those
-        of before are counted, so that stopping, saving, loading and resuming gives the same bits as going on. `save_to`: a
-        file written at every validation (each epoch without one) and at the end.
+        gradient's norm is clipped to `clip`. `schedule`: "cosine:warmup=100" and the like, from `lr` over all updates of the
+        training, as `schedules.parse` reads it. Training ends after `epochs` passes or, if given, `updates`; with `resume`
+        those of before are counted, so that stopping, saving, loading and resuming gives the same bits as going on.
+        `save_to`: a file written at every validation (each epoch without one) and at the end.
 
         Returns the history, in nats; `history.stopped` is "interrupted" after Ctrl-C. Raises ValueError for a text that is
         too short or, with `resume`, not the one of before; FloatingPointError for a loss that is not finite.
@@ -152,6 +154,8 @@ class CharLM:
         self.options, windows.cursor = options | limits, self.cursor
         before, last = self.history, epochs * len(windows) if updates is None else updates
         every = len(windows) if validate_every is None else validate_every
+        if schedule is not None:
+            self.optimizer.lr = schedules.parse(schedule, lr, last)
         best = self.model.flat.copy() if held_out and before.best else None
         if self.latest is not None:
             self.model.flat[:] = self.latest
@@ -189,6 +193,7 @@ class CharLM:
                 callback=after_update,
                 start=before.updates,
                 state=self.state,
+                validated=before.validation,
             )
         except BaseException:
             if best is not None:

@@ -103,6 +103,7 @@ def task(
         "train book.txt",
         "train notes/ --cell gru --hidden 256 --out notes.safetensors",
         "train book.txt --epochs 20 --resume",
+        "train book.txt --schedule cosine:warmup=200,final=1e-4",
         "train - --bytes --updates 500 < data.bin",
     )
 )
@@ -119,6 +120,10 @@ def train(
     batch: Annotated[int, number("Streams side by side.", 1)] = 50,
     optimizer: Annotated[Optimizer, typer.Option(metavar="NAME", help=f"{', '.join(Optimizer)}.")] = Optimizer.adam,
     lr: Annotated[float, number("Learning rate.", mark="X")] = 2e-3,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:K=X,...]", help="Of the learning rate: cosine:warmup=100, exponential:factor=0.999."),
+    ] = None,
     clip: Annotated[float, number("Limit of the gradient's norm; 0 for none.", mark="X")] = 5.0,
     epochs: Annotated[int, number("Passes over the text, those before --resume counted.", 1)] = 10,
     updates: Annotated[int | None, number("Updates instead of passes.", 1)] = None,
@@ -174,6 +179,7 @@ def train(
                 **windows,
                 **limits,
                 lr=lr,
+                schedule=schedule,
                 epochs=epochs,
                 updates=updates,
                 save_to=out,
@@ -191,6 +197,10 @@ def train(
         complain("recurrent", f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
         return 130
     if history.updates == done:
+        if history.stopped == "patience":
+            spent = f"--patience {lm.options['patience']} is used up"
+            print(f"no better validation for a while, {spent}: raise it to train {out} further")
+            return 0
         print(f"nothing left to do: raise --epochs or --updates to train {out} further")
         return 0
     why = " (no better validation for a while)" if history.stopped == "patience" else ""

@@ -13,7 +13,7 @@ from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer, views
 from .layers import Embedding
 from .optim import Optimizer
-from .recording import LayerRecording, Recording
+from .recording import Keep, LayerRecording, Recording
 from .stream import Stream
 
 
@@ -92,12 +92,21 @@ class Model:
         y = ragged.unpad(outputs[-1], found) if listed and found is not None else outputs[-1]
         return y, new, tapes if record else None
 
-    def record(self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None) -> Recording:
-        """Run without dropout and keep every layer's output, gates and states; with `targets` and `loss` gradients too.
+    def record(self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None) -> Recording:
+        """Run without dropout and keep every layer's output, gates, states and pre-activations; with `targets` and `loss`
+        their gradients too.
 
         x and targets as `forward` takes them; what is kept has blanks where x was a list.
-        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. Raises ValueError for one without the other.
+        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. `keep`, a dict of `names`, `steps`, `units`, `layers`,
+        says which part of it is to stay, as `recording.Keep` has it: of a long run what is of interest, and no more memory
+        than that once it is over. Raises ValueError for targets without loss, or the reverse, and for what is not in `Keep`.
+
+        >>> from recurrent import LSTM
+        >>> recording = Sequential(LSTM(2, 9)).record(np.zeros((500, 1, 2), np.float32), keep=dict(names=["c"], units=[3]))
+        >>> {name: a.shape for name, a in recording.layers[0].states.items()}
+        {'c': (500, 1, 1)}
         """
+        keep = Keep.of(keep)
         if (targets is None) != (loss is None):
             raise ValueError("record needs both targets and loss, or neither")
         x, lengths, listed = self._given(x, lengths)
@@ -109,7 +118,9 @@ class Model:
             recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
             recording.loss, dy = loss(y, recording.targets, lengths=self.output_lengths(lengths))
             recording.gradients = self.backward(dy, tape, recording=recording)
-        return recording
+            for layer, mine in zip(layers, tape, strict=True):
+                layer.finish(mine)
+        return recording if keep is None else recording.kept(keep)
 
 
 class Sequential(Model):

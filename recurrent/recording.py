@@ -2,37 +2,96 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from .attention import Attended
+from . import preactivations
 from .bidirectional import Tapes
 from .engine import Tape
 
 
-@dataclass
-class LayerRecording:
-    """One layer's run. Recurrent layers have gates and states by name, each (T, N, H); gradients where there was a loss.
-    Attention has its weights, (T_out, N, T_in).
+@dataclass(frozen=True)
+class Keep:
+    """Which part of a run a recording keeps; None for all. What is kept is copied: nothing else stays in memory.
 
-    Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
+    `names`: of gates, states and pre-activations ("i", "c", "n.h"), and "y". `steps`: numbers or a slice. `units`: numbers, of
+    recurrent layers. `layers`: numbers; others leave nothing.
     """
 
-    y: np.ndarray
+    names: Sequence[str] | None = None
+    steps: Sequence[int] | slice | None = None
+    units: Sequence[int] | None = None
+    layers: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, keep: Any) -> Keep | None:
+        """From a dict of these fields; None and a Keep pass through. Raises ValueError for other fields, TypeError."""
+        if keep is None or isinstance(keep, cls):
+            return keep
+        if not isinstance(keep, dict):
+            raise TypeError(f"keep must be a dict, got {type(keep).__name__}")
+        known = [f.name for f in fields(cls)]
+        for name in keep:
+            if name not in known:
+                raise ValueError(f"keep has {', '.join(known)}; got {name!r}")
+        return cls(**keep)
+
+    def part(self, a: np.ndarray | None, steps: bool, units: bool) -> np.ndarray | None:
+        """A copy of the kept steps (first axis) and units (last axis) of an array. Raises IndexError for ones it has not."""
+        if a is None:
+            return None
+        if steps and self.steps is not None:
+            a = a[self.steps if isinstance(self.steps, slice) else list(self.steps)]
+        if units and self.units is not None:
+            a = a[..., list(self.units)]
+        return a.copy()
+
+
+@dataclass
+class LayerRecording:
+    """One layer's run. Recurrent layers have gates, states and pre-activations by name, each (T, N, H); gradients of the
+    loss with respect to them where there was one.
+
+    Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
+    Pre-activations are named as in `recurrent.preactivations`.
+    """
+
+    y: np.ndarray | None
     gates: dict[str, np.ndarray] = field(default_factory=dict)
     states: dict[str, np.ndarray] = field(default_factory=dict)
     dy: np.ndarray | None = None  # gradient of the loss with respect to y, from the layers above
     dstates: dict[str, np.ndarray] = field(default_factory=dict)  # with respect to each state: through time too
-    weights: np.ndarray | None = None  # of attention: each row sums to 1 over the valid steps
+    preactivations: dict[str, np.ndarray] = field(default_factory=dict)
+    dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
-        """A layer's output, with gates and states where the tape is an engine's, with weights where it is of attention."""
-        if isinstance(tape, Attended):
-            return cls(y, weights=tape.weights)
-        return cls(y, tape.gates, tape.states) if isinstance(tape, (Tape, Tapes)) else cls(y)
+        """A layer's output, with gates, states and pre-activations where the tape is an engine's."""
+        if not isinstance(tape, (Tape, Tapes)):
+            return cls(y)
+        return cls(y, tape.gates, tape.states, preactivations=preactivations.preactivations(tape))
+
+    def finish(self, tape: Any) -> None:
+        """Add what follows from the gradients of the states, once they are there."""
+        if self.dstates:
+            self.dpreactivations = preactivations.gradients(tape, self.dstates)
+
+    def kept(self, keep: Keep, has_steps: bool) -> LayerRecording:
+        """The part of it that is to stay, as copies."""
+        inner = bool(self.states)
+        wanted = None if keep.names is None else set(keep.names)
+        out = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, dict):
+                chosen = {n: a for n, a in value.items() if wanted is None or n.removesuffix("_reverse") in wanted}
+                out[f.name] = {n: keep.part(a, has_steps, inner) for n, a in chosen.items()}
+            else:
+                out[f.name] = keep.part(value, has_steps, inner) if wanted is None or "y" in wanted else None
+        return LayerRecording(**out)
 
 
 @dataclass
@@ -46,3 +105,14 @@ class Recording:
     targets: Any = None
     loss: float | None = None
     gradients: Any = None
+
+    def kept(self, keep: Keep) -> Recording:
+        """The part of it that is to stay: layers as `Keep` says, empty ones in place of others; the rest as it is."""
+        T = len(self.x)
+        layers = [
+            layer.kept(keep, layer.y.ndim > 1 and len(layer.y) == T)
+            if keep.layers is None or k in keep.layers
+            else LayerRecording(None)
+            for k, layer in enumerate(self.layers)
+        ]
+        return replace(self, layers=layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 
 Schedule = Callable[[int], float]
 
@@ -78,6 +78,37 @@ class Cosine:
 
 
 SCHEDULES = {s.__name__: s for s in (Constant, StepDecay, Exponential, Cosine)}
+
+
+def parse(text: str, lr: float, steps: int) -> Schedule:
+    """A schedule from "name" or "name:option=number,...", in any case.
+
+    `lr` and `steps` are what it begins with and how long it lasts, where the text does not say so. Raises ValueError that
+    names what is unknown, missing or no number.
+
+    >>> parse("cosine:warmup=10", 0.1, 500)
+    Cosine(lr=0.1, steps=500, warmup=10, final=0.0)
+    >>> parse("stepdecay:every=100,factor=0.5", 0.1, 500)
+    StepDecay(lr=0.1, every=100, factor=0.5)
+    """
+    name, _, rest = text.partition(":")
+    found = {s.lower(): made for s, made in SCHEDULES.items()}.get(name.strip().lower())
+    if found is None:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES).lower()}, got {name!r}")
+    types = {f.name: f.type for f in fields(found)}
+    options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in types}
+    for part in filter(None, rest.split(",")):
+        key, _, value = (p.strip() for p in part.partition("="))
+        if key not in types:
+            raise ValueError(f"schedule {name} has the options {', '.join(types)}, got {key!r}")
+        try:
+            options[key] = int(value) if types[key] == "int" else float(value)
+        except ValueError:
+            raise ValueError(f"schedule {name}: {key} must be a number, got {value!r}") from None
+    missing = [f.name for f in fields(found) if f.default is MISSING and f.name not in options]
+    if missing:
+        raise ValueError(f"schedule {name} needs {', '.join(missing)}: {name}:{missing[0]}=...")
+    return found(**options)
 
 
 def describe(lr: float | Schedule) -> float | dict:

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -67,6 +67,7 @@ def fit(
     look_back: int | None = None,
     start: int = 0,
     state: Any = None,
+    validated: Sequence[tuple[int, float]] = (),
 ) -> History:
     """Train a model: for each batch forward, loss, backward, clip, update.
 
@@ -76,7 +77,8 @@ def fit(
 
     `validation`: batches for `evaluate`, after each epoch or every `validate_every` updates, and at the end. With it, training
     also ends after `patience` validations in a row without a new best, and the best parameters are put back at the end,
-    unless `keep_best` is false. `metric(y, targets, lengths=...)` is evaluated with the validation.
+    unless `keep_best` is false. `validated`: the validations of earlier calls, from which best and patience go on.
+    `metric(y, targets, lengths=...)` is evaluated with the validation.
 
     `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
     or a rich Console. `callback(update, history)` runs after each update and what belongs to it.
@@ -104,10 +106,15 @@ def fit(
     last = start + epochs * count - done_of_pass if updates is None else updates
     if patience is not None and validation is None:
         raise ValueError("patience counts validations: give validation=batches too")
-    history = History(start=start, state=state)
+    finite = [v for v in validated if not math.isnan(v[1])]
+    history = History(start=start, state=state, best=min(finite, key=lambda v: v[1], default=None))
     run = TruncatedBPTT(model, look_back, state)
     gradient = np.empty_like(model.flat)
-    best, worse, began = None, 0, time.perf_counter()
+    best, began = None, time.perf_counter()
+    worse = sum(history.best is None or update > history.best[0] for update, _ in validated)
+    if patience is not None and worse >= patience:
+        history.stopped = "patience"
+        return history
     report = _reporter(progress, last, start, metric)
     with _deferred_interrupt() as interrupt, report:
         try:

@@ -279,3 +279,13 @@ def test_words_for_a_cell_that_nobody_has_written_about():
     )
     assert "2 x 3 + 1 x 4 weights + 3 biases + 1 of its own = 14 parameters (13 with" in text
     assert np.isclose(14 * 4, layer.size)
+
+
+def test_a_schedule_of_the_learning_rate(run):
+    options = [*SMALL, "--updates", 10, "--schedule", "cosine:warmup=2,final=0.001"]
+    assert run("train", "text.txt", *options)[0] == 0
+    lr = CharLM.load("model.safetensors").optimizer.lr
+    assert (lr.steps, lr.warmup, lr.final) == (10, 2, 0.001)
+    code, _, err = run("train", "text.txt", *SMALL, "--force", "--schedule", "linear")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "schedule must be one of constant" in err

@@ -1,6 +1,7 @@
 """Optimisers and schedules against PyTorch, step by step; state that can be stored; clipping."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -250,3 +251,31 @@ def test_bad_input_is_one_clear_line(call, error, message):
     with pytest.raises(error, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("constant", Constant(0.1)),
+        ("Cosine", Cosine(0.1, 50)),
+        ("cosine: warmup=5, final=0.01", Cosine(0.1, 50, 5, 0.01)),
+        ("stepdecay:every=3,factor=0.5", StepDecay(0.1, 3, 0.5)),
+        ("exponential:factor=0.9,lr=2", Exponential(2.0, 0.9)),
+    ],
+)
+def test_a_schedule_in_words(text, expected):
+    assert schedules.parse(text, 0.1, 50) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("linear", "schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'"),
+        ("cosine:warm=3", "schedule cosine has the options lr, steps, warmup, final, got 'warm'"),
+        ("cosine:warmup=many", "schedule cosine: warmup must be a number, got 'many'"),
+        ("exponential", "schedule exponential needs factor: exponential:factor=..."),
+    ],
+)
+def test_words_that_are_no_schedule(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        schedules.parse(text, 0.1, 50)

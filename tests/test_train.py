@@ -177,6 +177,22 @@ def test_early_stopping_puts_the_best_back(keep_best):
     assert model.flat[0] == (1 if keep_best else 2)
 
 
+def test_patience_and_best_go_on_where_an_earlier_call_stopped():
+    """In two calls as in one: the same end, and nothing to do once patience is used up."""
+    values = [5, 2, 3, 1, 4, 2, 2, 0]
+    model, batches = one_weight()
+    options = dict(validation=batches, patience=3, keep_best=False, progress=False)
+    whole = fit(model, batches, mean_squared_error, Walk(values), updates=8, **options)
+    for cut in range(1, 8):
+        model, batches = one_weight()
+        walk = Walk(values)
+        first = fit(model, batches, mean_squared_error, walk, updates=cut, **options)
+        again = dict(options, start=first.updates, validated=first.validation)
+        rest = fit(model, batches, mean_squared_error, walk, updates=8, **again)
+        assert first.validation + rest.validation == whole.validation
+        assert (rest.stopped, rest.updates, rest.best) == ("patience", 7, (4, 1.0))
+
+
 def test_a_validation_of_nan_is_never_the_best():
     model, batches = one_weight()
     validation = [Batch(np.ones((1, 1, 1)), np.full((1, 1, 1), np.nan))]
