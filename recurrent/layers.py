@@ -200,6 +200,8 @@ class Recurrent(Layer):
         if merge != "concat" and not bidirectional:
             raise ValueError(f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge")
         cell = cells.find(cell)
+        for name in _of_cell(options) if type(self) is Recurrent else ():
+            raise TypeError(f"a layer of {cell.name} has no option {name!r}; it has {', '.join(masks.NAMES)}")
         both = {"bidirectional": bidirectional, "merge": merge, "learn_state": learn_state}
         both = {k: v for k, v in both.items() if v not in (False, "concat")}
         sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}

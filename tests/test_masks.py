@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Dropout, Linear, Sequential, gradcheck
+from recurrent import GRU, LSTM, RNN, Dropout, Linear, Recurrent, Sequential, gradcheck
 
 pytestmark = pytest.mark.reference
 
@@ -160,5 +160,13 @@ def test_what_is_no_probability(options, message):
 def test_what_is_no_number_and_no_period():
     with pytest.raises(TypeError, match="recurrent_dropout must be a number, got bool"):
         GRU(D, H, recurrent_dropout=True)
+    with pytest.raises(
+        TypeError, match="a layer of mgu has no option 'zonout'; it has recurrent_dropout, weight_drop, zoneout"
+    ):
+        Recurrent("mgu", D, H, zonout=0.1)
+    with pytest.raises(ValueError, match="indrnn has no W_hh"):
+        Recurrent("indrnn", D, H, weight_drop=0.1)
+    with pytest.raises(ValueError, match="nobody counts what its masks take"):
+        Sequential(LSTM(D, H, zoneout=0.1)).layers[0].footprint(T, N, D, np.dtype("float32"), False, True)
     with pytest.raises(ValueError, match="per must be 'step' or 'sequence', got 'batch'"):
         Dropout(0.5, per="batch")
