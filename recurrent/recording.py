@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import preactivations
+from .attention import Attended
 from .bidirectional import Tapes
 from .engine import Tape
 
@@ -53,7 +54,7 @@ class Keep:
 @dataclass
 class LayerRecording:
     """One layer's run. Recurrent layers have gates, states and pre-activations by name, each (T, N, H); gradients of the
-    loss with respect to them where there was one.
+    loss with respect to them where there was one. Attention has its weights, (T_out, N, T_in).
 
     Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
     Pre-activations are named as in `recurrent.preactivations`.
@@ -64,12 +65,15 @@ class LayerRecording:
     states: dict[str, np.ndarray] = field(default_factory=dict)
     dy: np.ndarray | None = None  # gradient of the loss with respect to y, from the layers above
     dstates: dict[str, np.ndarray] = field(default_factory=dict)  # with respect to each state: through time too
+    weights: np.ndarray | None = None  # of attention: each row sums to 1 over the valid steps
     preactivations: dict[str, np.ndarray] = field(default_factory=dict)
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
-        """A layer's output, with gates, states and pre-activations where the tape is an engine's."""
+        """A layer's output, with gates, states and pre-activations where the tape is an engine's, with weights where it is of attention."""
+        if isinstance(tape, Attended):
+            return cls(y, weights=tape.weights)
         if not isinstance(tape, (Tape, Tapes)):
             return cls(y)
         return cls(y, tape.gates, tape.states, preactivations=preactivations.preactivations(tape))
