@@ -71,7 +71,7 @@ class LayerRecording:
 
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
-        """A layer's output; gates, states and pre-activations where the tape is an engine's, weights where it is of attention."""
+        """A layer's output; gates, states and pre-activations of an engine's tape, weights of attention's."""
         if isinstance(tape, Attended):
             return cls(y, weights=tape.weights)
         if not isinstance(tape, (Tape, Tapes)):
