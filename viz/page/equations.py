@@ -27,8 +27,10 @@ def computed(cell: Cell) -> list[str]:
 
 
 def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
-    """`forward`: id and source of each node's value, in the order of computing. `backward`: where each node's gradient
-    goes, times what, from the last node to the first. `starts`: nodes whose gradient the recording has, with its name."""
+    """What page.js computes with: "forward", id and source of each node's value in the order of computing; "backward", where
+    each node's gradient goes, times what, from the last node to the first; "starts", nodes whose gradient the recording has,
+    with its name; "makers", the node of each new state.
+    """
     cell = run.layer.cell
     exprs, recorded = _expressions(cell), _recorded(cell)
     ids = {id(e): k for k, e in exprs.items()}
