@@ -1,6 +1,7 @@
 """Every cell of the registry and both dtypes, and how many examples Hypothesis draws."""
 
 import os
+import signal
 
 import pytest
 from browsing import browser, open_any  # noqa: F401
@@ -16,6 +17,10 @@ few = 15 if config.DISABLE_JIT else None
 settings.register_profile("dev", max_examples=few or 15, **common)
 settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and commands under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ENGINES = {name: Engine(cell) for name, cell in CELLS.items()}
 
