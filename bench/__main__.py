@@ -44,7 +44,7 @@ def main(
 
     Results are compared before anything is timed; a row whose results disagree is an error, and the exit code 1.
 
-    It takes about ten minutes unless --quick or --full. Ctrl-C keeps the rows measured so far.
+    It takes over twenty minutes, on two processors, unless --quick or --full. Ctrl-C keeps the rows measured so far.
 
     Examples:
 
