@@ -12,8 +12,9 @@ class Hold(Layer):
     """Each blank step gets the values of the last valid step before it; zeros where there is none. Valid steps stay.
 
     x (T, N, K) with `lengths` (N,) or a mask (T, N); the identity without. After a recurrent layer it makes of our outputs
-    Keras' (zero_output_for_mask=False): y[-1] is then that of each sequence's last valid step. What x holds in its blanks does
-    not matter. It knows lengths only while they are given: in a stream every step is valid.
+    Keras' (zero_output_for_mask=False): y[-1] is then that of each sequence's last valid step. Before the first valid step
+    Keras puts out h of an initial state that was given, not zeros. What x holds in its blanks does not matter.
+    It knows lengths only while they are given: in a stream every step is valid.
     """
 
     reads_time = True
