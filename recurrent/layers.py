@@ -1,11 +1,13 @@
-"""Layers: own their parameters, check shapes, call one engine function each way.
+"""Recurrent layers: own their parameters, check shapes, call one engine function each way.
 
 Every layer has `forward(x, state, lengths, record) -> (y, state, tape)` and
 `backward(dy, tape, dstate) -> Gradients(dx, params, state)`. Parameter names and initialisation are PyTorch's.
+Layers that see no past are in feedforward.py, and to be had from here too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,157 +15,12 @@ import numpy as np
 from . import cells, checks, kernels, masks, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
 from .engine import Engine
-from .footprint import Footprint
+from .feedforward import Dropout, Embedding, Linear
 from .layer import Gradients, Layer
-from .lookup import Lookup, RowGradients
+
+__all__ = ["GRU", "LSTM", "RNN", "Dropout", "Embedding", "Linear", "Recurrent"]
 
 NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}  # PyTorch's, of fields of Params
-
-
-class Embedding(Layer):
-    """A row of a matrix for each integer id: a one-hot vector times the matrix, without the zeros.
-
-    x: ids of any integer dtype and shape, 0 <= id < num_embeddings. y: x.shape + (embedding_dim,).
-    """
-
-    def __init__(self, num_embeddings: int, embedding_dim: int):
-        super().__init__(
-            num_embeddings=checks.size(num_embeddings, "num_embeddings"),
-            embedding_dim=checks.size(embedding_dim, "embedding_dim"),
-        )
-        self.outputs = embedding_dim
-        self.shapes = {"weight": (num_embeddings, embedding_dim)}
-
-    def draw(self, rng):
-        weight = self.parameters["weight"]
-        weight[:] = rng.standard_normal(weight.shape)
-
-    def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
-        found, _, tape = self.look_up(x, record)
-        return np.asarray(found), None, tape
-
-    def look_up(self, x: np.ndarray, record: bool = False) -> tuple[Lookup, None, np.ndarray | None]:
-        """`forward` without writing y out, for a layer that takes a Lookup."""
-        ids = self._checked(x)
-        return Lookup(self.parameters["weight"], ids), None, ids if record else None
-
-    def _checked(self, x):
-        ids = np.asarray(x)
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise TypeError(f"ids must be integers, got {ids.dtype.name}")
-        V = self.shapes["weight"][0]
-        if ids.size and (ids.min() < 0 or ids.max() >= V):
-            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= V))[0])
-            raise IndexError(f"ids must be in 0..{V - 1}, got {ids[place]} at {place}")
-        return ids
-
-    def stepper(self):
-        weight = self.parameters["weight"].copy()
-        return lambda x_t: weight[self._checked(x_t)]
-
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""
-        grads = self._gradients(out)
-        dW = grads["weight"]
-        if isinstance(dy, RowGradients):
-            dW[:] = 0
-            dW[dy.ids] = dy.rows
-            return Gradients(None, grads, None)
-        dy = checks.array(dy, "dy")
-        checks.same_dtype(dy, "dy", dW.dtype, "weight")
-        checks.shape(dy, "dy", (*tape.shape, dW.shape[1]), "the shape of y")
-        dW[:] = 0
-        kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
-        return Gradients(None, grads, None)
-
-    def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        return Footprint(0, T * N * self.outputs * dtype.itemsize, 0, 0, 0)
-
-
-class Linear(Layer):
-    """y = x W' + b over the last axis; W (out_features, in_features), b (out_features,)."""
-
-    def __init__(self, in_features: int, out_features: int):
-        super().__init__(
-            in_features=checks.size(in_features, "in_features"), out_features=checks.size(out_features, "out_features")
-        )
-        self.inputs, self.outputs = in_features, out_features
-        self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
-
-    def draw(self, rng):
-        bound = 1 / np.sqrt(self.inputs)
-        for a in self.parameters.values():
-            a[:] = rng.uniform(-bound, bound, a.shape)
-
-    def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y (..., out_features), None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
-        x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
-        return y, None, x if record else None
-
-    def _apply(self, x, packed):
-        x = checks.array(x, "x")
-        checks.same_dtype(x, "x", self.dtype, "weight")
-        if x.ndim < 1 or x.shape[-1] != self.inputs:
-            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
-        y = np.empty((*x.shape[:-1], self.outputs), x.dtype)
-        kernels.backend.linear(x.reshape(-1, self.inputs), packed, y.reshape(-1, self.outputs))
-        return x, y
-
-    def stepper(self):
-        packed = kernels.backend.pack_linear(*self.parameters.values())
-        return lambda x_t: self._apply(x_t, packed)[1]
-
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        """Returns Gradients."""
-        W, grads = self.parameters["weight"], self._gradients(out)
-        dy = checks.array(dy, "dy")
-        checks.same_dtype(dy, "dy", W.dtype, "weight")
-        checks.shape(dy, "dy", (*tape.shape[:-1], self.outputs), "the shape of y")
-        dx = np.empty_like(tape)
-        flat = (a.reshape(-1, a.shape[-1]) for a in (dy, tape))
-        kernels.backend.linear_backward(*flat, W, dx.reshape(-1, self.inputs), grads["weight"], grads["bias"])
-        return Gradients(dx, grads, None)
-
-    def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        (M, K), b = self.shapes["weight"], dtype.itemsize
-        forward, backward = kernels.backend.linear_scratch(M, K, T * N, dtype)
-        return Footprint(0, T * N * M * b, forward, backward, T * N * K * b)
-
-    def keeps_input(self, ragged):
-        return True
-
-
-class Dropout(Layer):
-    """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
-
-    `per`: "step", or "sequence" for one mask at all steps of a sequence: variational dropout of what comes in (Gal and
-    Ghahramani, 2016). Acts in a recorded forward pass unless `training=False` is said; never otherwise. The tape is the mask;
-    equal generators draw equal masks: `model.generator = np.random.default_rng(seed)`.
-    """
-
-    def __init__(self, p: float = 0.5, per: str = "step"):
-        if per not in ("step", "sequence"):
-            raise ValueError(f"per must be 'step' or 'sequence', got {per!r}")
-        super().__init__(p=masks.rate(p, "p"), **({} if per == "step" else {"per": per}))
-        self.p, self.per = float(p), per
-
-    def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape: the mask, scaled; None where nothing was dropped."""
-        if self.p == 0 or not (record if training is None else training):
-            return x, None, None
-        x = checks.array(x, "x")
-        mask = masks.kept(self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype)
-        return x * mask, None, mask if record else None
-
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        """Returns Gradients: what was dropped gets none."""
-        return Gradients(dy if tape is None else dy * tape, {}, None)
-
-    def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        entries = T * N * width if self.p and training else 0
-        size = entries * dtype.itemsize
-        return Footprint(size, size, entries, 0, size)
 
 
 class Recurrent(Layer):
@@ -325,12 +182,32 @@ def _of_cell(options):
     return {k: v for k, v in options.items() if k not in masks.NAMES}
 
 
-class RNN(Recurrent):
+class WithOptions(Recurrent, abstract=True):
+    """A layer whose options besides dropout make its cell: a subclass names the `family` of cells that takes them."""
+
+    family: Callable[..., cells.Cell]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        merge: str = "concat",
+        learn_state: bool = False,
+        **options: Any,
+    ):
+        cell = type(self).family(**_of_cell(options))
+        super().__init__(cell, input_size, hidden_size, bidirectional, merge, learn_state, **options)
+
+
+class RNN(WithOptions):
     """Vanilla recurrent layer: h = f(W_ih x + b_ih + W_hh h + b_hh).
 
     `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell` and
     dropout as in `Recurrent`.
     """
+
+    family = staticmethod(cells.rnn_cell)
 
     def __init__(
         self,
@@ -343,47 +220,24 @@ class RNN(Recurrent):
         **options: Any,
     ):
         options["nonlinearity"] = nonlinearity
-        super().__init__(
-            cells.rnn_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
-        )
+        super().__init__(input_size, hidden_size, bidirectional, merge, learn_state, **options)
 
 
-class LSTM(Recurrent):
+class LSTM(WithOptions):
     """Long short-term memory layer; state (h, c); gates i f g o.
 
-    Options: `peephole`, `coupled`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`,
+    Options: `peephole`, `coupled`, `layer_norm`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`,
     and dropout as in `Recurrent`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bidirectional: bool = False,
-        merge: str = "concat",
-        learn_state: bool = False,
-        **options: Any,
-    ):
-        super().__init__(
-            cells.lstm_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
-        )
+    family = staticmethod(cells.lstm_cell)
 
 
-class GRU(Recurrent):
-    """Gated recurrent layer, reset after the product; state (h,); gates r z n.
+class GRU(WithOptions):
+    """Gated recurrent layer, by default reset after the product; state (h,); gates r z n.
 
-    Options: `z_keeps`, `clip`, `activations`, `biases`, as in `cells.gru_cell`, and dropout as in `Recurrent`.
+    Options: `reset_after`, `z_keeps`, `layer_norm`, `clip`, `activations`, `biases`, as in `cells.gru_cell`,
+    and dropout as in `Recurrent`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bidirectional: bool = False,
-        merge: str = "concat",
-        learn_state: bool = False,
-        **options: Any,
-    ):
-        super().__init__(
-            cells.gru_cell(**_of_cell(options)), input_size, hidden_size, bidirectional, merge, learn_state, **options
-        )
+    family = staticmethod(cells.gru_cell)
