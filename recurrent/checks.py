@@ -24,8 +24,11 @@ class naming:
         pass
 
     def __exit__(self, kind, error, traceback):
-        if isinstance(error, (IndexError, TypeError, ValueError)):
-            raise type(error)(f"{self.where}: {error}") from error
+        base = next((b for b in (IndexError, TypeError, ValueError) if isinstance(error, b)), None)
+        if base is not None:
+            # A kind with arguments of its own, as UnicodeEncodeError has them, cannot be made of a message.
+            named = kind if kind.__init__ is base.__init__ else base
+            raise named(f"{self.where}: {error}") from error
 
 
 def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:

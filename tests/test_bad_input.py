@@ -8,7 +8,7 @@ from strategies import Case
 from tolerance import assert_same_bits
 
 import recurrent
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, checks
 
 pytestmark = pytest.mark.reference
 
@@ -398,3 +398,21 @@ def test_a_tape_of_another_cell():
     tape = recurrent.gru.forward(x, recurrent.gru.init(3, 4, float), record=True)[2]
     with fails(ValueError, "tape", "gru", "lstm"):
         recurrent.lstm.backward(np.zeros((2, 1, 4)), tape)
+
+
+class Own(IndexError):
+    """An error of a caller's own kind."""
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), TypeError("bad"), IndexError("bad"), Own("bad")], ids=repr)
+def test_errors_from_inside_a_layer_say_which_one(error):
+    with fails(type(error), "layer 1: bad"), checks.naming("layer 1"):
+        raise error
+
+
+def test_errors_that_take_more_than_a_message():
+    """They were rebuilt from a message alone, which is another error."""
+    with fails(ValueError, "layer 1: 'ascii' codec can't encode"), checks.naming("layer 1"):
+        "\u00fc".encode("ascii")
+    with pytest.raises(KeyError, match=r"^'bad'$"), checks.naming("layer 1"):
+        raise KeyError("bad")

@@ -13,6 +13,7 @@ from tolerance import assert_close, assert_same_bits
 from recurrent import GRU, LSTM, RNN, Both, Dropout, Linear, Sequential, checkpoint
 from recurrent.bidirectional import MERGES
 from recurrent.cells import PYTORCH
+from recurrent.conformance.promises import results, same_results
 
 pytestmark = pytest.mark.reference
 
@@ -33,17 +34,6 @@ def flipped(a, lengths):
     return out
 
 
-def results(p, **changes):
-    """y, final state and every gradient, as a list of arrays."""
-    y, final, _ = p.forward(**changes)
-    return [y, *flat(final), *p.gradients(**changes).values()]
-
-
-def same(actual, expected):
-    for a, b in zip(actual, expected, strict=True):
-        assert_same_bits(a, b)
-
-
 @given(st.data())
 def test_the_reverse_direction_is_the_forward_engine_on_flipped_input(engine, dtype, data):
     p = data.draw(cases(dtype, merge=merges)).build(engine)
@@ -52,7 +42,7 @@ def test_the_reverse_direction_is_the_forward_engine_on_flipped_input(engine, dt
     r, final_reverse, _ = engine.forward(flipped(p.x, p.lengths), p.params.reverse, before.reverse, p.lengths)
     y, state, _ = p.forward()
     assert_same_bits(y, MERGED[p.case.merge](f, flipped(r, p.lengths)))
-    same(flat(state), flat(Both(final, final_reverse)))
+    same_results(flat(state), flat(Both(final, final_reverse)))
 
 
 @given(st.data())
@@ -114,7 +104,7 @@ def test_a_row_of_a_batch_equals_the_sequence_alone(engine, dtype, data):
     rows = None if p.state is None else Both(*(type(s)(*[a[own] for a in s]) for s in p.state))
     y, final, tape = p.forward(record=True)
     y1, final1, tape1 = p.forward(x=p.x[:, own], state=rows, lengths=None if p.lengths is None else p.lengths[own], record=True)
-    same([y1, *flat(final1)], [y[:, own], *(a[own] for a in flat(final))])
+    same_results([y1, *flat(final1)], [y[:, own], *(a[own] for a in flat(final))])
     dx, dx1 = (p.runs().backward(dy, t)[0] for dy, t in ((p.dy, tape), (p.dy[:, own], tape1)))
     assert_same_bits(dx1, dx[:, own])
 
@@ -126,7 +116,7 @@ def test_padding_is_never_read(engine, dtype, data):
     padding = np.arange(p.case.T)[:, None] >= p.lengths
     assert not clean[0][padding].any()
     p.x[padding], p.dy[padding] = np.nan, np.nan
-    same(results(p), clean)
+    same_results(results(p), clean)
 
 
 @pytest.mark.parametrize("merge", MERGES)
@@ -140,7 +130,7 @@ def test_threads_change_no_bit(engine, dtype, merge):
     finally:
         numba.set_num_threads(before)
     for other in found[1:]:
-        same(other, found[0])
+        same_results(other, found[0])
 
 
 @pytest.mark.parametrize("merge", MERGES)
@@ -150,11 +140,11 @@ def test_nothing_to_read(engine, dtype, merge):
     for changes in (dict(lengths=[0] * 4), dict(x=p.x[:0])):
         y, final, tape = p.forward(**changes, record=True)
         assert not y.any()
-        same(flat(final), flat(p.state))
+        same_results(flat(final), flat(p.state))
         dx, dparams, d_initial = p.runs().backward(p.dy[: len(y)], tape, p.dstate)
         assert not dx.any()
         assert not any(g.any() for g in flat(dparams))
-        same(flat(d_initial), flat(p.dstate))
+        same_results(flat(d_initial), flat(p.dstate))
     y, final, tape = p.forward(x=p.x[:, :0], state=None, record=True)
     assert y.shape == (3, 0, p.dy.shape[-1])
     assert final.summary.shape == (0, 10)
@@ -170,10 +160,10 @@ def test_unbatched_is_a_batch_of_one(engine, dtype, data):
 
     y, final, tape = p.forward(record=True)
     y1, final1, tape1 = p.forward(x=p.x[:, 0], state=single(p.state), record=True)
-    same([y1, *flat(final1), final1.summary], [y[:, 0], *(a[0] for a in flat(final)), final.summary[0]])
+    same_results([y1, *flat(final1), final1.summary], [y[:, 0], *(a[0] for a in flat(final)), final.summary[0]])
     dx, _, d_initial = p.runs().backward(p.dy, tape, p.dstate)
     dx1, _, d_initial1 = p.runs().backward(p.dy[:, 0], tape1, single(p.dstate))
-    same([dx1, *flat(d_initial1)], [dx[:, 0], *(a[0] for a in flat(d_initial))])
+    same_results([dx1, *flat(d_initial1)], [dx[:, 0], *(a[0] for a in flat(d_initial))])
 
 
 def test_the_summary_is_both_ends_and_not_the_last_output(dtype):
@@ -244,7 +234,7 @@ def test_initial_weights_are_drawn_direction_by_direction(engine):
     layer = layer(3, 5, bidirectional=True).initialise(rng := 7)
     rng = np.random.default_rng(rng)
     for params in layer.params:
-        same(params, engine.init(3, 5, rng=rng))
+        same_results(params, engine.init(3, 5, rng=rng))
 
 
 def test_a_checkpoint_keeps_both_states(tmp_path, dtype):
@@ -257,7 +247,7 @@ def test_a_checkpoint_keeps_both_states(tmp_path, dtype):
     assert_same_bits(loaded.model.forward(x, loaded.state)[0], model.forward(x, state)[0])
     for a, b in zip(loaded.state, state, strict=True):
         assert type(a) is type(b)
-        same(flat(a), flat(b))
+        same_results(flat(a), flat(b))
 
 
 def test_a_recording_names_both_directions(dtype):

@@ -9,6 +9,7 @@ from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, losses
 from recurrent.bidirectional import MERGES
+from recurrent.conformance.promises import results, same_results
 
 pytestmark = pytest.mark.reference
 
@@ -19,20 +20,10 @@ def inside(lengths, T):
     return np.arange(T)[:, None] < lengths
 
 
-def results(p, **changes):
-    y, final, _ = p.forward(**changes)
-    return [y, *flat(final), *p.gradients(**changes).values()]
-
-
-def same(actual, expected):
-    for a, b in zip(actual, expected, strict=True):
-        assert_same_bits(a, b)
-
-
 @given(st.data())
 def test_a_prefix_mask_is_lengths(engine, dtype, data):
     p = data.draw(cases(dtype, ragged=True, merge=ONE_OR_BOTH)).build(engine)
-    same(results(p, lengths=inside(p.lengths, p.case.T)), results(p))
+    same_results(results(p, lengths=inside(p.lengths, p.case.T)), results(p))
 
 
 @given(st.data())
@@ -50,9 +41,9 @@ def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
     p.x[~mask], p.dy[~mask] = np.nan, np.nan  # what stands in blanks is never read
     y2, final2, tape2 = p.forward(lengths=mask, record=True)
     dx2, *others2 = p.runs().backward(p.dy, tape2, p.dstate)
-    same(flat(final2), flat(final))
+    same_results(flat(final2), flat(final))
     for a, b in zip(others2, others, strict=True):
-        same(flat(a), flat(b))
+        same_results(flat(a), flat(b))
     pairs = [(y2, y), (dx2, dx), *((tape2.gates[g], a) for g, a in tape.gates.items())]
     for spread, packed in pairs:
         assert not spread[~mask].any()
@@ -81,10 +72,10 @@ def test_a_list_of_arrays_is_a_batch_with_lengths(dtype):
     for n, a in enumerate(ys):
         assert_same_bits(a, y[: len(a), n])
         assert_same_bits(a, net.forward(ids[n])[0])  # and what the sequence alone gives
-    same(flat(states[1]), flat(state[1]))
+    same_results(flat(states[1]), flat(state[1]))
     dy = np.where(inside(lengths, 7)[:, :, None], np.random.default_rng(1).standard_normal(y.shape), 0).astype(dtype)
     grads, listed = net.backward(dy, tape), net.backward([dy[:k, n] for n, k in enumerate(lengths)], tapes)
-    same(listed.params.values(), grads.params.values())
+    same_results(listed.params.values(), grads.params.values())
 
 
 @pytest.mark.parametrize("layer", [LSTM(3, 4), GRU(3, 4, bidirectional=True)], ids=repr)

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from .problem import Problem
+from .problem import Problem, flat
 from .tolerance import assert_close, assert_same_bits, require
 
 
@@ -85,10 +85,16 @@ def two_chunks_equal_one_call(p: Problem, cut: int = 1) -> None:
     same_states(final2, final)
 
 
-def results(p: Problem) -> list[np.ndarray]:
-    """Everything that a problem computes."""
-    y, final, _ = p.forward()
-    return [y, *final, *p.gradients().values()]
+def results(p: Problem, **changes: Any) -> list[np.ndarray]:
+    """Everything that a problem computes, with some arguments of `forward` changed."""
+    y, final, _ = p.forward(**changes)
+    return [y, *flat(final), *p.gradients(**changes).values()]
+
+
+def same_results(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    """Two of `results`, bit for bit."""
+    for k, (a, b) in enumerate(zip(actual, expected, strict=True)):
+        assert_same_bits(a, b, f"result {k}")
 
 
 def threads_change_no_bit(p: Problem) -> None:
@@ -98,8 +104,7 @@ def threads_change_no_bit(p: Problem) -> None:
         numba.set_num_threads(1)
         alone = results(p)
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-        for k, (a, b) in enumerate(zip(alone, results(p), strict=True)):
-            assert_same_bits(b, a, f"result {k}")
+        same_results(results(p), alone)
     finally:
         numba.set_num_threads(before)
 
