@@ -149,6 +149,7 @@ class Engine:
         """The same functions interpreted by NumPy from the same equations; takes complex128 too."""
         return Engine(self.cell, kernels.plain)
 
+    @lru_cache  # noqa: B019 a few engines, for as long as the process lives
     def shapes(self, input_size: int, hidden_size: int) -> Any:
         """Params of shapes instead of arrays."""
         D, H = input_size, hidden_size
@@ -158,8 +159,10 @@ class Engine:
 
     def with_biases(self, params: Any, fill: Callable = np.zeros) -> Any:
         """Params as the kernels take them, with b_ih and b_hh, which come from `fill` where the cell has none."""
-        W_ih, W_hh, *rest = params
         n = self.cell.biases
+        if n == 2:
+            return params
+        W_ih, W_hh, *rest = params
         missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
         return params_type(self.cell.parameters)(W_ih, W_hh, *rest[:n], *missing, *rest[n:])
 
@@ -185,9 +188,11 @@ class Engine:
         if params.W_ih.ndim != 2 or params.W_hh.ndim != 2:
             raise ValueError(f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}")
         D, H = params.W_ih.shape[1], params.W_hh.shape[1]
-        for a, n, s in zip(params, names, self.shapes(D, H), strict=True):
-            checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}")
-            checks.same_dtype(a, n, params.W_ih.dtype, "W_ih")
+        dtype, shapes = params.W_ih.dtype, self.shapes(D, H)
+        for a, n, s in zip(params, names, shapes, strict=True):
+            if a.shape != s or a.dtype != dtype:  # else no time goes into words
+                checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}")
+                checks.same_dtype(a, n, dtype, "W_ih")
         return params
 
     def check_state(self, state: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
@@ -248,6 +253,8 @@ class Engine:
         if not batched and lengths is not None:
             raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
         T, N = x.shape[0], x.shape[1] if batched else 1
+        if T == 1 and lengths is None and inputs is None and not record and not self.cell.output and not isinstance(x, Lookup):
+            return self._one_step(x, batched, packed, state)
         layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
         h, rest, saved = (np.empty(shape, x.dtype) for shape in self._run_shapes(S, N, H, record))
@@ -275,6 +282,24 @@ class Engine:
             y.flags.writeable = False
             tape = Tape(self.cell, layout, batched, params, rows, ids, h, rest, saved, extra)
         return y if batched else y[:, 0], final, tape
+
+    def _one_step(self, x, batched, packed, state):
+        """`forward` over a single step: a few microseconds, where half of a longer way would be spent on preparing it."""
+        N, H = x.shape[-2] if batched else 1, packed.H
+        h, rest, y = (
+            np.zeros((2 * N, H), x.dtype),
+            np.zeros((len(self.cell.states) - 1, N, H), x.dtype),
+            np.empty((1, N, H), x.dtype),
+        )
+        if state is not None:
+            first, *others = self.check_state(state, "state", (N, H) if batched else (H,), x.dtype)
+            h[:N] = first
+            for k, a in enumerate(others):
+                rest[k] = a
+        self.kernels.step(self.cell, packed.weights, x.reshape(N, packed.D), h, rest, y[0])
+        if batched:
+            return y, self.State(h[:N], *rest), None
+        return y[:, 0], self.State(h[0], *[a[0] for a in rest]), None
 
     def backward(
         self,
@@ -307,13 +332,15 @@ class Engine:
         dy = checks.array(dy, "dy", self.dtypes)
         checks.same_dtype(dy, "dy", dtype, "x")
         checks.shape(dy, "dy", shape, "(T, N, H)" if tape.batched else "(T, H)")
-        dparams = self.Params(*[np.empty_like(p) for p in params]) if out is None else out
         full = self.with_biases(params)
-        for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
-            checks.writeable(a, f"out.{n}", p)
-        carry, da = (
-            make(shape, dtype) for make, shape in zip((np.zeros, np.empty), self._gradient_shapes(S, N, H), strict=True)
-        )
+        if out is None:
+            dparams = self.Params(*[np.empty(p.shape, dtype) for p in params])
+        else:
+            dparams = out
+            for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
+                checks.writeable(a, f"out.{n}", p)
+        carry_shape, da_shape = self._gradient_shapes(S, N, H)
+        carry, da = np.zeros(carry_shape, dtype), np.empty(da_shape, dtype)
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
                 carry[k] = layout.sort(a.reshape(N, H))

@@ -44,6 +44,16 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 
 
 @jit
+def pack(target, A, W_ih, D, x_used, W_hh, H, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias):
+    """All weights of a cell for the forward step, in one call: many calls are short."""
+    start = x_used.size * D
+    per_unit = start + h_used.size * H
+    pack_gates(target, A, W_ih, D, x_used, 0, H, per_unit, panels)
+    pack_gates(target, A, W_hh, H, h_used, start, H, per_unit, panels)
+    pack_bias(target, A, b_ih, x_gates, b_hh, h_gates, H, bias)
+
+
+@jit
 def project(target, x, first, last, D, H, panels, bias, out, width):
     """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
     setting = flush_denormals()
