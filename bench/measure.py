@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import peaks
 from .engines.engine import Engine
 from .run import OURS, Row
 from .workloads import CharModel, Workload
 
 SETTLE = 0.1  # seconds: idle threads of OpenBLAS and others spin for tens of milliseconds and would take the next one's core
+LONG = 1e8  # floating-point operations of a call between whose rounds the machine's own speed is measured, too
+METERED = 0.2  # how long, against a measurement of the peak for itself
 FAR = 3.0  # an engine this many times behind the best peer is spared the rounds after the first few
 
 
@@ -71,13 +74,17 @@ def measure(workload: Workload | CharModel, engines: list[Engine], pace: Pace, t
         if problem:
             return Row(**facts, samples={}, error=f"{engine.name}: {problem}", notes=notes)
         runs[engine.name] = run
-    calls = rounds(runs, pace, threads)
+    long = (facts.get("flops") or 0) >= LONG
+    calls, peak = rounds(runs, pace, threads, peaks.meter(facts["dtype"], threads) if long else None)
     samples = {name: [s / workload.count(1) for s in taken] for name, taken in calls.items()}
-    return Row(**facts, samples=samples, notes=notes)
+    return Row(**facts, samples=samples, notes=notes, peak=peak)
 
 
-def rounds(runs: dict[str, Callable], pace: Pace, threads: int) -> dict[str, list[float]]:
-    """Seconds a call of every round. With several threads each engine has the machine to itself first."""
+def rounds(runs: dict[str, Callable], pace: Pace, threads: int, meter: peaks.Meter | None = None) -> tuple[dict, list[float]]:
+    """Seconds a call of every round, and what the meter said after each of ours.
+
+    With several threads each engine has the machine to itself first.
+    """
     least = 0.01 if threads == 1 else 0.03  # seconds of a round
     repeats = {}
     for name, run in runs.items():
@@ -85,7 +92,7 @@ def rounds(runs: dict[str, Callable], pace: Pace, threads: int) -> dict[str, lis
         start = time.perf_counter()
         run()
         repeats[name] = max(1, int(least / (time.perf_counter() - start)))
-    samples, spent, active = {name: [] for name in runs}, 0.0, list(runs)
+    samples, spent, active, peak = {name: [] for name in runs}, 0.0, list(runs), []
     gc.collect()
     gc.disable()
     try:
@@ -100,12 +107,14 @@ def rounds(runs: dict[str, Callable], pace: Pace, threads: int) -> dict[str, lis
                 taken = time.perf_counter() - start
                 spent += taken
                 samples[name].append(taken / repeats[name])
+                if meter and name == OURS:
+                    peak.append(meter(METERED))
             if len(samples[active[0]]) == 3:
                 active, spent = contenders(samples), 0.0
             active = active[1:] + active[:1]  # nobody is always the one after the same other
     finally:
         gc.enable()
-    return samples
+    return samples, peak
 
 
 def contenders(samples: dict[str, list[float]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 from numba import types
@@ -95,9 +96,8 @@ def read(target, numbers, times, out):
         read_all(target, at(numbers, 0), numbers.size // step, at(out, 0))
 
 
-def fastest(work, threads: int) -> float:
-    """Seconds of the best round of `work(thread)` on so many threads side by side: from the start to the end of the last."""
-    gate = threading.Barrier(threads)
+def span(pool: ThreadPoolExecutor, gate: threading.Barrier, work) -> float:
+    """Seconds of `work(thread)` on all threads side by side: from the start of the first to the end of the last."""
 
     def timed(k):
         gate.wait()
@@ -105,9 +105,15 @@ def fastest(work, threads: int) -> float:
         work(k)
         return start, time.perf_counter()
 
+    spans = list(pool.map(timed, range(gate.parties)))
+    return max(end for _, end in spans) - min(start for start, _ in spans)
+
+
+def fastest(work, threads: int) -> float:
+    """Seconds of the best round of `work(thread)` on so many threads side by side."""
+    gate = threading.Barrier(threads)
     with ThreadPoolExecutor(threads) as pool:
-        spans = [list(pool.map(timed, range(threads))) for _ in range(ROUNDS)]
-    return min(max(end for _, end in s) - min(start for start, _ in s) for s in spans)
+        return min(span(pool, gate, work) for _ in range(ROUNDS))
 
 
 def enough(work) -> int:
@@ -123,13 +129,27 @@ def enough(work) -> int:
         times *= 2
 
 
-def flops(dtype: type, threads: int) -> float:
-    """GFLOP/s of fused multiply-adds, each two operations."""
-    t = target(np.dtype(dtype))
-    numbers = [np.full((chains(t) + 2) * t.lanes, 0.5, dtype) for _ in range(threads)]
-    count = 1000 * enough(lambda times: compute(t, numbers[0], 1000 * times))
-    seconds = fastest(lambda k: compute(t, numbers[k], count), threads)
-    return 2.0 * chains(t) * t.lanes * count * threads / seconds / 1e9
+class Meter:
+    """The FMA peak at a moment: other users of a machine take parts of it, now more, now less."""
+
+    def __init__(self, dtype: type | str, threads: int):
+        t = target(np.dtype(dtype))
+        self._numbers = [np.full((chains(t) + 2) * t.lanes, 0.5, dtype) for _ in range(threads)]
+        self._target, self._pool, self._gate = t, ThreadPoolExecutor(threads), threading.Barrier(threads)
+        self._count = 1000
+        self._count *= enough(lambda times: compute(t, self._numbers[0], 1000 * times))
+
+    def __call__(self, share: float = 1.0) -> float:
+        """GFLOP/s of fused multiply-adds, each two operations, on all threads for that share of `SECONDS`."""
+        count = max(1, int(self._count * share))
+        seconds = span(self._pool, self._gate, lambda k: compute(self._target, self._numbers[k], count))
+        return 2.0 * chains(self._target) * self._target.lanes * count * len(self._numbers) / seconds / 1e9
+
+
+@lru_cache
+def meter(dtype: str, threads: int) -> Meter:
+    """One that is kept: it has threads of its own."""
+    return Meter(dtype, threads)
 
 
 def bandwidth(size: int, threads: int) -> float:
@@ -144,9 +164,9 @@ def bandwidth(size: int, threads: int) -> float:
 
 def measure(threads: int) -> dict[str, float]:
     """The peaks of a run file at this number of threads."""
+    meters = {dtype: meter(dtype, threads) for dtype in ("float32", "float64")}
     return {
-        "float32": flops(np.float32, threads),
-        "float64": flops(np.float64, threads),
+        **{dtype: max(meter() for _ in range(ROUNDS)) for dtype, meter in meters.items()},
         "cache_bandwidth": bandwidth(CACHE, threads),
         "memory_bandwidth": bandwidth(MEMORY // threads, threads),
     }

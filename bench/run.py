@@ -24,7 +24,8 @@ class Row:
 
     `flops`: multiplications and additions of the matrix products a call. `bytes`: the least that a call moves from beyond the
     first cache (weights once a step, x and y once). `samples`: engine -> one figure a round, seconds a call or bytes by
-    `quantity`. `notes`: engine -> why it is left out of this row.
+    `quantity`. `notes`: engine -> why it is left out of this row. `peak`: GFLOP/s of fused multiply-adds that the machine
+    gave between the rounds of a long call.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     per: str = "call"
     error: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
+    peak: list[float] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -133,9 +135,13 @@ class Run:
         """Rows in which a peer is ahead of us, furthest behind first."""
         return sorted((r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio)
 
+    def peak_of(self, row: Row) -> float | None:
+        """GFLOP/s of fused multiply-adds at the row's dtype and thread count: between its rounds, or else at the run's start."""
+        return float(np.median(row.peak)) if row.peak else self.peaks.get(str(row.threads), {}).get(row.dtype)
+
     def share_of_fma(self, row: Row) -> float | None:
-        """Ours against the FMA peak of this machine at the row's dtype and thread count."""
-        peak = self.peaks.get(str(row.threads), {}).get(row.dtype)
+        """Ours against the FMA peak of this machine."""
+        peak = self.peak_of(row)
         return row.gflops / peak if row.gflops and peak else None
 
     def roof(self, row: Row) -> tuple[float, str] | None:
@@ -143,8 +149,8 @@ class Run:
 
         The bandwidth is the caches': the weights of a step are read again at the next, from where they stayed.
         """
-        peaks = self.peaks.get(str(row.threads), {})
-        roofs = [(peaks[row.dtype], "compute")] if peaks.get(row.dtype) else []
+        peaks, peak = self.peaks.get(str(row.threads), {}), self.peak_of(row)
+        roofs = [(peak, "compute")] if peak else []
         if row.intensity and peaks.get("cache_bandwidth"):
             roofs.append((row.intensity * peaks["cache_bandwidth"], "bandwidth"))
         return min(roofs) if roofs else None
@@ -168,7 +174,7 @@ def write(path: str | Path, run: Run) -> None:
     lines = [head]
     for row in run.rows:
         samples = {e: [float(f"{s:.{DIGITS}g}") for s in values] for e, values in row.samples.items()}
-        lines.append({"kind": "row"} | asdict(row) | {"samples": samples})
+        lines.append({"kind": "row"} | asdict(row) | {"samples": samples, "peak": [round(p, 2) for p in row.peak]})
     Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -220,6 +226,8 @@ def _problem(row):
         good = isinstance(values, list) and values and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
         if not good:
             return f"samples of {engine} must be positive finite numbers, at least one, got {values!r:.60}"
+    if not (isinstance(row.peak, list) and all(isinstance(v, int | float) and 0 < v < math.inf for v in row.peak)):
+        return f"peak must be positive finite numbers, got {row.peak!r:.60}"
     if row.quantity not in ("seconds", "bytes"):
         return f'quantity must be "seconds" or "bytes", got {row.quantity!r}'
     return None

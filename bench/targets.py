@@ -114,14 +114,18 @@ def _per_flop(row):
 
 
 def _beside(run, rows, companion):
-    """Time per FLOP of rows, over that of the row which `companion` finds among the run's."""
+    """Time per FLOP of rows, over that of the row which `companion` finds among the run's.
+
+    Where the machine's peak was measured beside both, each counts at the speed that the machine had.
+    """
     figures = []
     for row in rows:
         other = companion(row)
         if row.error or (other and other.error):
             figures.append((row.name, math.nan))
         elif other and _per_flop(row) and _per_flop(other):
-            figures.append((row.name, _per_flop(row) / _per_flop(other)))
+            speed = run.peak_of(row) / run.peak_of(other) if row.peak and other.peak else 1.0
+            figures.append((row.name, _per_flop(row) / _per_flop(other) * speed))
     return figures
 
 

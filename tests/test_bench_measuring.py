@@ -156,11 +156,22 @@ def test_peaks_do_the_work_they_claim(monkeypatch):
         values, sums = np.arange(24 * t.lanes, dtype=dtype), np.zeros(8 * t.lanes, dtype)
         peaks.read(t, values, 2, sums)
         assert (sums == values.reshape(3, -1).sum(0)).all()
+    peaks.meter.cache_clear()
     monkeypatch.setattr(peaks, "SECONDS", 1e-4)
     monkeypatch.setattr(peaks, "MEMORY", 2**20)
     found = peaks.measure(2)
     assert set(found) == {"float32", "float64", "cache_bandwidth", "memory_bandwidth"}
     assert all(0 < v < 1e6 for v in found.values())
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")
+def test_the_peak_is_measured_beside_every_round_of_a_long_call(monkeypatch):
+    workload, ours = Workload("lstm", "forward", 3, 5, 4, 6), ENGINES[run.OURS](1)
+    assert measure.measure(workload, [ours], AT_ONCE, 1).peak == []
+    monkeypatch.setattr(measure, "LONG", workload.flops)
+    row = measure.measure(workload, [ours], AT_ONCE._replace(rounds=4), 1)
+    assert len(row.peak) == len(row.samples[run.OURS]) == 4
+    assert all(0 < p < 1e6 for p in row.peak)
 
 
 def test_a_worker_that_dies_costs_one_row(monkeypatch):

@@ -36,6 +36,20 @@ def test_figures_of_a_row():
     assert run(r).share_of_fma(r) == pytest.approx(0.5)
 
 
+def test_the_peak_beside_a_row_counts_before_the_one_at_the_start():
+    r = row(peak=[70.0, 80.0, 200.0], bytes=1e5)
+    assert run(r).share_of_fma(r) == pytest.approx(50 / 80)
+    assert run(r).roof(r) == (80.0, "compute")
+    assert run(r, peaks={}).share_of_fma(r) == pytest.approx(50 / 80)
+
+
+def test_a_peak_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "run.jsonl"
+    write(path, run(row(peak=[0.0])))
+    with pytest.raises(ValueError, match=r"line 2: peak must be positive finite numbers, got \[0.0\]"):
+        read(path)
+
+
 def test_a_roof_is_the_lower_of_compute_and_bandwidth():
     compute, bandwidth = row(bytes=1e6), row(bytes=1e8)
     assert run().roof(compute) == (100.0, "compute")
@@ -158,6 +172,13 @@ def test_targets_that_set_two_rows_side_by_side():
     )
     assert verdicts["ragged batches, time per valid step / the full batch's"].found == "0.80: " + tail.name
     assert verdicts["ragged batches, PyTorch's packed sequences / ours"].met is True
+
+
+def test_rows_side_by_side_count_at_the_speed_that_the_machine_had():
+    odd = row("lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [2.6e-3]}, flops=1e6, peak=[40.0])
+    even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6, peak=[80.0])
+    verdict = next(v for v in targets.check(run(odd, even)) if v.target.what.startswith("odd sizes"))
+    assert verdict.found == "1.30, 4 % off: " + odd.name
 
 
 @pytest.mark.parametrize("module", [words, targets, plot, report])
