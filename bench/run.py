@@ -136,7 +136,7 @@ class Run:
         return sorted((r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio)
 
     def peak_of(self, row: Row) -> float | None:
-        """GFLOP/s of fused multiply-adds at the row's dtype and thread count: between its rounds, or else at the run's start."""
+        """GFLOP/s of fused multiply-adds at the row's dtype and threads: between its rounds, or else at the run's start."""
         return float(np.median(row.peak)) if row.peak else self.peaks.get(str(row.threads), {}).get(row.dtype)
 
     def share_of_fma(self, row: Row) -> float | None:

@@ -52,6 +52,16 @@ def test_engine(engine, dtype, ragged, count, several):
             assert_same_bits(b, a)
 
 
+@pytest.mark.parametrize("N", [1, 5])
+def test_a_stream(engine, dtype, N, several):
+    p = Case(T=4, N=N, D=9, H=50, dtype=dtype).build(engine)
+    expected, _, _ = engine.forward(p.x, p.params)
+    several(3)
+    step = engine.stepper(p.params)
+    for x_t, y_t in zip(p.x, expected, strict=True):
+        assert_same_bits(step(x_t), y_t)
+
+
 @given(st.data())
 def test_engine_at_any_size(engine, data):
     p = data.draw(cases("float32")).build(engine)

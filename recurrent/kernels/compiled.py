@@ -12,7 +12,7 @@ from ..cells.equations import Cell
 from ..cells.rules import Rule
 from . import batched, dense, elementwise, meetings, plain, sequence
 from .target import target
-from .threads import WORTH_A_THREAD, parts_of, split, split_steps
+from .threads import parts_of, split, split_steps, worth_a_thread
 
 DTYPES = ("float32", "float64")
 
@@ -99,7 +99,8 @@ class Packed:
         size, self.width = _packed_sizes(cell, t, D, H)
         self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
         sequence.pack(
-            t, A, _flat(W_ih), D, gates.x_used, _flat(W_hh), H, gates.h_used, b_ih, gates.x, b_hh, gates.h, self.panels, self.bias
+            t, A, _flat(W_ih), D, gates.x_used, _flat(W_hh), H, gates.h_used, b_ih, gates.x, b_hh, gates.h, self.panels,
+            self.bias,
         )  # fmt: skip
         self.parameters = per_unit_parameters(params)
 
@@ -153,7 +154,7 @@ def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
     if cell.meetings:
         return plain.step(cell, weights, x, h, rest, y)
     w, N = weights, len(y)
-    if 2.0 * N * w.width * (w.D + w.H) < WORTH_A_THREAD:
+    if not worth_a_thread(2.0 * N * w.width * (w.D + w.H)):
         return sequence.step(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.H, rest, y)
     forward(cell, x, NO_ROWS, np.array([0, N]), w, h, rest, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]

@@ -86,7 +86,7 @@ def split_steps(
     Rows are split, as by `split`; where there are `few` for a thread, the units of every step, by multiples of `grain`:
     then all `parts` must run at once and meet at the barrier after each step.
     """
-    if flops < WORTH_A_THREAD:
+    if not worth_a_thread(flops):
         work(0, rows, 0, units, 1, NOBODY)
         return
     parts = min(parts_of(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
@@ -107,6 +107,11 @@ def available() -> int:
     """
     asked = getattr(parallel, "_is_initialized", True)
     return numba.get_num_threads() if asked else numba.config.NUMBA_NUM_THREADS
+
+
+def worth_a_thread(flops: float) -> bool:
+    """Whether there is enough to do for a thread to be asked."""
+    return flops >= WORTH_A_THREAD
 
 
 def parts_of(flops: float, items: int) -> int:
