@@ -61,6 +61,11 @@ class Tapes(NamedTuple):
         return named(self.forward.states, self.reverse.states)
 
     @property
+    def initial(self) -> dict[str, np.ndarray]:
+        """Each state before the first step of its direction, by name."""
+        return named(self.forward.initial, self.reverse.initial)
+
+    @property
     def masks(self) -> dict[str, np.ndarray]:
         """Masks of dropout inside the layer, by name."""
         return named(self.forward.masks, self.reverse.masks)

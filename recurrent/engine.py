@@ -57,6 +57,13 @@ class Tape:
         return {s: self.public(b[self.layout.N :]) for s, b in zip(self.cell.states, buffers, strict=True)}
 
     @property
+    def initial(self) -> dict[str, np.ndarray]:
+        """Each state before the first step, by name, (N, H)."""
+        N, buffers = self.layout.N, (self.h_rows, *self.rest_rows)
+        found = {s: self.layout.unsort(b[:N]) for s, b in zip(self.cell.states, buffers, strict=True)}
+        return found if self.batched else {s: a[0] for s, a in found.items()}
+
+    @property
     def gates(self) -> dict[str, np.ndarray]:
         """Each gate's value at every step, by name."""
         # By node, not by name: a gate may be a new state under another name.

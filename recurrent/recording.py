@@ -54,7 +54,8 @@ class Keep:
 @dataclass
 class LayerRecording:
     """One layer's run. Recurrent layers have gates, states and pre-activations by name, each (T, N, H); gradients of the
-    loss with respect to them where there was one. Attention has its weights, (T_out, N, T_in).
+    loss with respect to them where there was one; `initial`: the states that each sequence began with, (N, H), which a decoder
+    has from its encoder. Attention has its weights, (T_out, N, T_in).
 
     Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
     Pre-activations are named as in `recurrent.preactivations`.
@@ -68,6 +69,7 @@ class LayerRecording:
     weights: np.ndarray | None = None  # of attention: each row sums to 1 over the valid steps
     preactivations: dict[str, np.ndarray] = field(default_factory=dict)
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
+    initial: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
@@ -76,7 +78,8 @@ class LayerRecording:
             return cls(y, weights=tape.weights)
         if not isinstance(tape, (Tape, Tapes)):
             return cls(y)
-        return cls(y, tape.gates, tape.states, preactivations=preactivations.preactivations(tape))
+        sums = preactivations.preactivations(tape)
+        return cls(y, tape.gates, tape.states, preactivations=sums, initial=tape.initial)
 
     def finish(self, tape: Any) -> None:
         """Add what follows from the gradients of the states, once they are there."""
@@ -92,7 +95,8 @@ class LayerRecording:
             value = getattr(self, f.name)
             if isinstance(value, dict):
                 chosen = {n: a for n, a in value.items() if wanted is None or n.removesuffix("_reverse") in wanted}
-                out[f.name] = {n: keep.part(a, has_steps, inner) for n, a in chosen.items()}
+                steps = has_steps and f.name != "initial"
+                out[f.name] = {n: keep.part(a, steps, inner) for n, a in chosen.items()}
             else:
                 out[f.name] = keep.part(value, has_steps, inner) if wanted is None or "y" in wanted else None
         return LayerRecording(**out)

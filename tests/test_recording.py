@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, Embedding, Linear, MeanPool, Sequential
+from recurrent import GRU, LSTM, Embedding, Linear, MeanPool, Seq2Seq, Sequential
 from recurrent.layers import Recurrent
 from recurrent.losses import mean_squared_error, softmax_cross_entropy
 
@@ -61,6 +61,27 @@ def test_a_model_on_ids_has_preactivations_too():
     layer = model.record(ids, ids, softmax_cross_entropy).layers[1]
     assert_close(layer.gates["i"], sigmoid(layer.preactivations["i"]), T * 4 * H, 1.0)
     assert layer.dpreactivations["i"].shape == (T, N, H)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_initial_states_are_those_that_each_sequence_began_with(lengths):
+    model = Sequential(GRU(D, H, learn_state=True, bidirectional=True), LSTM(2 * H, H), dtype="float64")
+    for name in ("h0", "h0_reverse"):
+        model.parameters[f"0.{name}"][:] = RNG.standard_normal(H)
+    learned, zeros = model.record(X, lengths=lengths, keep=dict(steps=[0])).layers
+    for state in ("h", "h_reverse"):
+        assert_same_bits(learned.initial[state], np.tile(model.parameters[f"0.{state.replace('h', 'h0', 1)}"], (N, 1)))
+    assert set(zeros.initial) == {"h", "c"}
+    assert not zeros.initial["c"].any()
+    encoder, decoder = Sequential(LSTM(D, H, bidirectional=True), rng=1), Sequential(LSTM(3, 2 * H), rng=2)
+    both = Seq2Seq(encoder, decoder)
+    source = X.astype("float32")
+    recording = both.record((source, source[:3]), lengths=(lengths, None))
+    _, (state,), _ = encoder.forward(source, lengths=lengths)
+    for s in "hc":
+        left = np.concatenate([getattr(state.forward, s), getattr(state.reverse, s)], axis=1)
+        assert_same_bits(recording.layers[1].initial[s], left)
+        assert both.record((source[:, 0], source[:2, 0])).layers[1].initial[s].shape == (2 * H,)
 
 
 def test_keep_leaves_the_same_numbers_of_what_is_asked_for():

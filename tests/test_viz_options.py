@@ -53,5 +53,10 @@ def test_a_decoder_s_units_are_drawn_with_what_they_read():
     written = read(viz.layer(decoder[1], recording, t=1, n=1).source)[0]
     assert written["x1"].attributes["tooltip"].endswith(f"= {recording.layers[1].y[1, 1, 1]:.7g}")
     assert written["before2"].attributes["tooltip"].endswith(f"= {recording.layers[2].states['h'][0, 1, 2]:.7g}")
-    with pytest.raises(ValueError, match="a decoder starts from what its encoder leaves"):
-        viz.unit(decoder[1], 1, recording, t=0)
+    started = read(viz.unit(decoder[1], 1, recording, t=0, n=1).source)[0]
+    left = recording.layers[0].states["h"][1, 1]  # of sequence 1, which ends there
+    assert [started[f"in:h{k}"].attributes["tooltip"].rpartition("= ")[2] for k in range(4)] == [f"{v:.7g}" for v in left]
+    assert started["key:h:title"].attributes["label"] == "fill of h, c at t = −1 (left: the encoder's) and 0 (right)"
+    part = model.record((source, target), keep=dict(names=["h"]))
+    with pytest.raises(ValueError, match="a decoder starts from what its encoder leaves, which this recording has not kept"):
+        viz.values.initial(part, viz.direction.of(decoder[1]), 0)

@@ -35,8 +35,7 @@ def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
     found = {s: (mine.states[s + way.end], mine.dstates.get(s + way.end)) for s in way.cell.states}
     states = {s: values.sequence(a, n, batched) for s, (a, _) in found.items()}
     gradients = {s: values.sequence(d, n, batched)[t] for s, (_, d) in found.items() if d is not None}
-    k = values.index_in(recording, way.layer)
-    before = values.initial(way, k) if seen.last is None else {s: a[seen.last] for s, a in states.items()}
+    before = values.initial(recording, way, n) if seen.last is None else {s: a[seen.last] for s, a in states.items()}
     named = ((g, mine.gates.get(g + way.end)) for g in way.cell.gates)
     gates = {g: values.sequence(a, n, batched)[t] for g, a in named if a is not None}
     return Step(t, seen.T, seen.x, before, {s: a[t] for s, a in states.items()}, gradients, gates)

@@ -13,20 +13,23 @@ WIDE, TALL = 160, 9
 def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str, ...], ticks: list[tuple[float, str]]) -> None:
     """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
     x, y = at
-    sheet.add(dot.text((x, y), label, 9, anchor="start"))
+    sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
     parts = 20
     for k in range(parts + 1):
         colour = palette.ramp(colours, k / parts)
         place = (x + 4 + WIDE / parts * k, y - 14)
         sheet.node(f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0)
     for u, text in ticks:
-        sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8))
+        end = {0: "low", 1: "high"}.get(u, "middle")
+        sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
 
 
-def signed(sheet: Sheet, name: str, at: dot.Point, label: str, limit: float) -> None:
+def signed(
+    sheet: Sheet, name: str, at: dot.Point, label: str, limit: float, colours: tuple[str, ...] = palette.SIGNED
+) -> None:
     """The key of `palette.signed` from -limit to limit."""
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
-    ramp(sheet, name, at, label, palette.SIGNED, ticks)
+    ramp(sheet, name, at, label, colours, ticks)
 
 
 def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, high: float) -> None:

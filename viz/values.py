@@ -60,7 +60,8 @@ def _writes(owner, k):
     return hasattr(owner, "encoder") and k >= len(owner.encoder.layers)
 
 
-def _input(recording, owner, k):
+def input_of(recording: Any, owner: Any, k: int) -> np.ndarray:
+    """What layer k of the recorded model read, (T, N, D)."""
     if not hasattr(owner, "encoder"):
         return recording.layers[k - 1].y if k else recording.x
     first = len(owner.encoder.layers) if _writes(owner, k) else 0
@@ -71,10 +72,23 @@ def _lengths(recording, owner, k):
     return recording.lengths[int(_writes(owner, k))] if hasattr(owner, "encoder") and recording.lengths else recording.lengths
 
 
-def initial(way, k):
-    """The states (H,) by name that a recording starts from: learned ones, or zeros."""
+def beginning(way: Any) -> str:
+    """Where the states of its first step come from, in a word or two."""
+    handed = [k for _, k in getattr(way.owner, "pairs", ())]
+    handed += [way.owner.first] if getattr(way.owner, "ends_in_vector", False) else []
+    if any(way.owner.decoder[k] is way.layer for k in handed):
+        return "the encoder's"
+    return "learned" if getattr(way.layer, "initial", {}) else "zero"
+
+
+def initial(recording: Any, way: Any, n: int) -> dict[str, np.ndarray]:
+    """The states (H,) by name that sequence n started from: zeros, learned ones, or what an encoder left."""
+    k = index_in(recording, way.layer)
+    kept = recording.layers[k].initial
+    if all(s + way.end in kept for s in way.cell.states):
+        return {s: a[n] if a.ndim == 2 else a for s, a in ((s, np.asarray(kept[s + way.end])) for s in way.cell.states)}
     if _writes(way.owner, k):
-        raise ValueError("a decoder starts from what its encoder leaves, which no recording keeps: choose a later step")
+        raise ValueError("a decoder starts from what its encoder leaves, which this recording has not kept")
     learned = getattr(way.layer, "initial", {})
     names = {s: f"{s}0{way.end}" for s in way.cell.states}
     return {s: way.layer.parameters[p] if p in learned else np.zeros(way.hidden_size) for s, p in names.items()}
@@ -97,13 +111,13 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
         raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
     if not 0 <= n < N:
         raise IndexError(f"n must be in 0..{N - 1}, the sequences of the recording, got {n}")
-    x = sequence(_input(recording, way.owner, k), n, batched)[t]
+    x = sequence(input_of(recording, way.owner, k), n, batched)[t]
     states = {s: sequence(mine.states[s + way.end], n, batched) for s in way.cell.states}
     gates = {g: sequence(mine.gates[g + way.end], n, batched) for g in way.cell.gates if g + way.end in mine.gates}
     ahead = range(t - 1, -1, -1) if way.step > 0 else range(t + 1, T)
     skipped = blanks(_lengths(recording, way.owner, k), n, T)
     last = next((s for s in ahead if s not in skipped), None)
-    before = {s: a[last] for s, a in states.items()} if last is not None else initial(way, k)
+    before = {s: a[last] for s, a in states.items()} if last is not None else initial(recording, way, n)
     return UnitValues(
         t,
         T,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .. import direction, values
+
 CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
 
 
@@ -27,6 +29,7 @@ class Row:
     direction: int = 1  # of its states: to the step after, or -1 to the step before
     below: tuple[str, ...] = ()  # rows that it takes its input from, at the same step
     around: bool = False  # whether its input passes by a row of the same layer
+    begins: str = "zero"  # where its first states come from
     steps: bool = True  # whether it has a node at every step, or one after the last
     y: float = 0.0
 
@@ -47,6 +50,8 @@ def rows(model: Any) -> list[Row]:
         k = int(n.id.removeprefix("layer"))
         loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
         fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
+        if any(loops.values()):
+            fixed["begins"] = values.beginning(direction.of(model[k]))
         if not loops[-1]:
             names = tuple(e.label for e in loops[1])
             out.append(Row(n.id, label=n.kind, shape=shape, size=CELL if names else BOX, states=names, below=below, **fixed))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import dot, facts, palette, values, wiring, words
+from .. import dot, facts, keys, palette, values, wiring, words
 from ..direction import of as one_way
 from ..drawing import Drawing
 from ..sheet import Sheet
@@ -231,7 +231,7 @@ class _Picture:
         if self.seen:
             t, names, last = self.seen.t, ", ".join(self.wiring.states), self.seen.last
             start = str(t - self.layer.step).replace("-", "−")
-            when = f"{start} (left: zero)" if last is None else f"{last} (left)"
+            when = f"{start} (left: {values.beginning(self.layer)})" if last is None else f"{last} (left)"
             when += f" and {t} (right)"
             rows.append((f"fill of x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
             rows.append((f"fill of {names} at t = {when}", self.limits["h"], palette.SIGNED, "h"))
@@ -239,13 +239,7 @@ class _Picture:
             notes.append(f"{self.drawn} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|")
         x, y = at
         for label, limit, colours, name in rows:
-            self.sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
-            for k in range(21):
-                colour = palette.ramp(colours, k / 20)
-                self.sheet.node(f"key:{name}{k}", (x + 4 + 8 * k, y - 14), (8, 9), fill=colour, color=colour, penwidth=0)
-            for end, u, v in (("low", 0, -limit), ("zero", 0.5, 0.0), ("high", 1, limit)):
-                label = f"{v:+g}".replace("-", "−") if v else "0"
-                self.sheet.add(dot.text((x + 4 + 160 * u, y - 26), label, 8, name=f"key:{name}:{end}"))
+            keys.signed(self.sheet, name, (x, y), label, limit, colours)
             y -= 50
         for note in notes:
             self.sheet.add(dot.text((x, y), note, 9, anchor="start"))

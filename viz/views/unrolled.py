@@ -34,6 +34,8 @@ def unrolled(
     """
     if not hasattr(model, "layers") or not hasattr(model, "graph"):
         raise TypeError(f"unrolled draws a model of layers, got {type(model).__name__}")
+    if hasattr(model, "encoder"):
+        raise TypeError("unrolled draws one stack of layers: give model.encoder or model.decoder, or draw task('encoder-decoder')")
     T, shown = asked(steps, window)
     if recording is not None:
         if len(recording.layers) != len(model.layers):
@@ -46,6 +48,22 @@ def unrolled(
         )
     lengths = recording.lengths if lengths is None and recording is not None else lengths
     return _Grid(model, T, shown, window, recording, blanks(lengths, n, T)).drawing()
+
+
+_BEGINS = {
+    "zero": "zero unless given",
+    "learned": "a parameter, learned, unless given",
+    "the encoder's": "what the encoder has left",
+}
+
+
+def beginning(name: str, begins: str) -> str:
+    """The label of a state before the first step: its value, or the name of what it is.
+
+    >>> beginning("h", "zero"), beginning("c", "learned"), beginning("h", "the encoder's")
+    ('h = 0', 'c0', 'h enc.')
+    """
+    return {"zero": f"{name} = 0", "learned": f"{name}0"}.get(begins, f"{name} enc.")
 
 
 class _Grid:
@@ -235,10 +253,10 @@ class _Grid:
                 sides = (first, -1), (last, 1)
                 (begin, left), (end, right) = sides if r.direction > 0 else sides[::-1]
                 at = (self.x[begin] + left * (CELL[0] / 2 + 62), y)
-                zero = begin == (0 if r.direction > 0 else self._run() - 1)
-                start = f"{name} = 0" if zero else f"{words.sub(name, begin - r.direction)}"
+                first_of_all = begin == (0 if r.direction > 0 else self._run() - 1)
+                start = beginning(name, r.begins) if first_of_all else words.sub(name, begin - r.direction)
                 node = f"initial:{r.name}:{name}"
-                self.items.append(dot.node(node, at, (34, 14), start, tip=f"initial {name}; zero unless given", **look))
+                self.items.append(dot.node(node, at, (34, 14), start, tip=f"initial {name}; {_BEGINS[r.begins]}", **look))
                 points = [(at[0] - left * 17, y), (self.x[begin] + left * CELL[0] / 2, y)]
                 self.items.append(dot.wire(node, f"{r.name}@{begin}", points, color=colour, penwidth=1.5))
                 at = (self.x[end] + right * (CELL[0] / 2 + 62), y)
