@@ -6,6 +6,7 @@ import html
 import json
 import re
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
     targets = rng.standard_normal((100, 1, 65)).astype("float32")
     recording = model.record(rng.integers(0, 65, (100, 1)), targets=targets, loss=loss)
     path = viz.explore(model, recording, inputs="abcde" * 20).save(tmp_path / "a.html")
-    assert path.stat().st_size < 2_000_000
+    assert path.stat().st_size < 1_680_000
 
 
 def test_units_that_do_not_fit_are_named(monkeypatch):
@@ -85,8 +86,8 @@ def test_units_that_do_not_fit_are_named(monkeypatch):
     text = viz.explore(model, recording, units=[37]).html
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
-    assert units == [*range(len(units) - 1), 37]
-    assert f"Layer 1: {len(units)} of 40 units are in this page: the first, and those asked for." in text
+    assert units == [*range(len(units) - 3), 37, 38, 39]
+    assert f"Layer 1: {len(units)} of 40 units are in this page: the first, the last two, and those asked for." in text
 
 
 def test_the_gradient_of_a_layer_is_that_of_all_its_units():
@@ -95,6 +96,58 @@ def test_the_gradient_of_a_layer_is_that_of_all_its_units():
     assert len(part.units) < 40
     d = recording.layers[1].dstates["h"][:, 1].astype(float)
     assert np.array_equal(part.norms, np.linalg.norm(d, axis=1))
+
+
+def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n).astype(kind) for n, kind in ((1, "f4"), (1000, "f4"), (7, "f8"), (0, "f4"), (300, "f4"))]
+    arrays += [np.arange(9), np.array([70_000, 3]), np.array([np.nan, -0.0, np.inf])]
+    blob = viz.page.blob.Blob()
+    places = [blob.put(a) for a in arrays]
+    assert blob.put(arrays[1]) == places[1]
+    text = blob.text()
+    assert not set("<'\"\\\n") & set(text)
+    raw = zlib.decompress(base64.b85decode(text.replace(",", "<")))
+    for a, (offset, length, kind) in zip(arrays, places, strict=True):
+        width = int(kind[1])
+        planes = np.frombuffer(raw[offset : offset + width * length], np.uint8).reshape(width, length)
+        assert planes.T.tobytes() == a.astype("<" + kind).tobytes()
+
+
+def attending():
+    """An encoder and a decoder with attention, sequences of different lengths."""
+    R = recurrent
+    encoder = R.Sequential(R.Embedding(30, 4), R.LSTM(4, 3, bidirectional=True), rng=0)
+    decoder = R.Sequential(R.Embedding(12, 4), R.LSTM(4, 6), R.Attention(6, 6, output_size=6), R.Linear(6, 12), rng=1)
+    model = R.Seq2Seq(encoder, decoder)
+    model.flat *= 4
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, (7, 2)), rng.integers(0, 12, (5, 2))
+    targets = rng.integers(0, 12, (5, 2))
+    return model, model.record(x, targets, R.losses.softmax_cross_entropy, lengths=([7, 5], [5, 3]))
+
+
+def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
+    model, recording = attending()
+    text = viz.explore(model, recording, inputs="Lesen!?", outputs="write", t=1).html
+    assert "Of the two stacks this page opens the decoder; part='encoder' opens the encoder." in html.unescape(text)
+    assert '<section data-level="attention"' in text
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    first = re.findall(r"<td>(.*?)</td>", table)[:6]
+    mine = recording.layers[3]
+    assert first == [words.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())]
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.S)[1])
+    assert (facts["labels"], facts["labelled"], facts["T"]) == (list("write"), "output", 5)
+    assert facts["attention"]["inputs"] == list("Lesen!?")
+    other = viz.explore(model, recording, inputs="Lesen!?", part="encoder").html
+    assert '<section data-level="attention"' not in other
+    assert json.loads(re.search(r'id="facts">(.*?)</script>', other, re.S)[1])["T"] == 7
+    with pytest.raises(ValueError, match="part must be one of encoder, decoder, got 'both'"):
+        viz.explore(model, recording, part="both")
+    with pytest.raises(ValueError, match="inputs must have one label for each of 7 steps, got 3"):
+        viz.explore(model, recording, inputs="abc")
+    with pytest.raises(ValueError, match="part is for models of an encoder and a decoder, got 'decoder' for Sequential"):
+        viz.explore(*run(), part="decoder")
 
 
 def test_same_bytes_twice():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from browsing import CHROMIUM
+from test_viz_explore import attending
 
 import recurrent
 import viz
@@ -100,12 +101,117 @@ def test_the_slider_moves_every_number_to_the_engines(opened, seen):
     for t in (0, 7, len(TEXT) - 1):
         page.locator("#time").fill(str(t))
         for j in (0, 9):
-            page.locator("section.shown .tile").nth(j).hover()
+            page.hover(f"[id='l0-after{j}']")
             assert numbers(page) == engine(recording, 1, t, j)
         cells = page.eval_on_selector_all("section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)")
         assert cells == [words.exact(v) for v in recording.layers[1].states["h"][t, 0]]
-        tiles = page.eval_on_selector_all("section.shown .tile [data-q=h]", "all => all.map(e => e.textContent)")
-        assert tiles == [f"h {words.signed(v)}" for v in recording.layers[1].states["h"][t, 0]]
+        assert_opened(page, recording, 1, t, {j: j for j in range(10)})
+
+
+def assert_opened(page, recording, k, t, units):
+    """The layer's picture: every value of the units (as drawn: as shown) at a step."""
+    mine, p = recording.layers[k], f"l{k - 1}"
+    for drawn, j in units.items():
+        assert written(page, f"{p}-name:unit{drawn}") == [f"unit {j}"]
+        h, before = (mine.states["h"][s, 0, j] if s >= 0 else 0.0 for s in (t, t - 1))
+        assert written(page, f"{p}-after{drawn}") == [words.sub("h", j), words.signed(h)]
+        assert written(page, f"{p}-before{drawn}") == [words.sub("h", j), words.signed(before)]
+        assert tip(page, f"{p}-after{drawn}") == f"h{j} = {words.exact(h)}"
+        for g, a in mine.gates.items():
+            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(f"of unit {j}, value {words.exact(a[t, 0, j])}")
+        for s in set(mine.states) - {"h"}:
+            assert (
+                tip(page, f"{p}-unit{drawn}:{s}") == f"private memory {s} of unit {j} = {words.exact(mine.states[s][t, 0, j])}"
+            )
+            assert written(page, f"{p}-value:unit{drawn}:{s}") == [words.signed(mine.states[s][t, 0, j])]
+
+
+def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    page.select_option("#layer", "1")
+    page.locator("#time").fill("7")
+    free = page.evaluate("facts.layers[1].picture.free")
+    fixed = {j: j for j in (0, 1, 2, 3, 68, 69)}
+    for j in (33, 4, 67):
+        page.locator("section.shown .tile").nth(j).hover()
+        assert numbers(page)["h"] == words.exact(recording.layers[2].states["h"][7, 0, j])
+        assert_opened(page, recording, 2, 7, fixed | {free: j})
+        hidden = [page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)]  # no gap, no dots
+        assert hidden == [j == 4, j == 67]
+    page.locator("section.shown .tile").nth(1).hover()
+    assert_opened(page, recording, 2, 7, fixed | {free: 67})
+    page.click(f"[id='l1-after{free}']")
+    assert (level(page), page.input_value("#unit")) == ("unit", "67")
+
+
+def test_states_before_the_first_step_are_those_that_the_run_began_with(open_any, tmp_path):
+    model = recurrent.Sequential(recurrent.LSTM(2, 3, learn_state=True), rng=0)
+    for name, values in (("h0", [0.5, -0.25, 1.5]), ("c0", [1.0, 2.0, -3.0])):
+        model.parameters[f"0.{name}"][:] = values
+    recording = model.record(np.ones((4, 1, 2), "float32"))
+    page = open_any(viz.explore(model, recording).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    page.keyboard.press("Home")
+    assert written(page, "r-initial:layer0:c") == ["c0"]
+    page.click('#levels [data-level="units"]')
+    assert [written(page, f"l0-before{j}")[1] for j in range(3)] == ["+0.50", "−0.25", "+1.50"]
+    page.click('#levels [data-level="unit"]')
+    assert written(page, "u0-value:before:c") == ["its own cₜ₋₁ = +1.00, 1 step later"]
+    assert "(left: learned)" in written(page, "u0-key:h:title")[0]
+    page.click('#levels [data-level="neuron"]')
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), recording.layers[0].gates["i"][0, 0, 0], rtol=1e-5)
+    page.click('#levels [data-level="cell"]')
+    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == 1.0
+    page.keyboard.press("End")
+    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == pytest.approx(recording.layers[0].states["c"][2, 0, 0])
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
+    model, recording = attending()
+    shown = dict(inputs="Lesen!?", outputs="write", t=1, n=n)
+    page = open_any(viz.explore(model, recording, **shown).save(tmp_path / "page.html"))
+    page.click("#n-layer4")
+    assert level(page) == "attention"
+    weights, read = recording.layers[4].weights[:, n], (7, 5)[n]
+    for t in range((5, 3)[n]):
+        page.locator("#time").fill(str(t))
+        lines = [f"a-state{s}--mean1" for s in range(read)]
+        said = [f"weight of {'Lesen!?'[s]} for {'write'[t]} = {words.exact(weights[t, s])}" for s in range(read)]
+        assert [tip(page, i) for i in lines] == said
+        wide = [float(page.locator(f"[id='{i}'] path").evaluate("e => e.style.strokeWidth")) for i in lines]
+        np.testing.assert_allclose(wide, 0.4 + 5.2 * weights[t, :read], atol=1e-4)
+        assert written(page, "a-out1") == ["write"[t]]
+        frame, row = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0"))
+        assert abs(frame - row) < 8  # a row is 27 px high
+        assert [float(tip(page, f"a-w{t}-{s}").rpartition(" ")[2]) for s in range(read)] == [
+            float(words.exact(v)) for v in weights[t, :read]
+        ]
+    if n:
+        page.locator("#time").fill("4")  # a blank of this sequence
+        assert not page.locator("[id='a-now']").is_visible()
+    page.keyboard.press("Escape")
+    assert level(page) == "network"
+
+
+def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
+    model = recurrent.Sequential(recurrent.GRU(2, 3), recurrent.Attention(3), recurrent.Linear(6, 2), rng=0)
+    model.flat *= 8
+    recording = model.record(np.random.default_rng(0).standard_normal((60, 2)).astype("float32"))
+    page = open_any(viz.explore(model, recording, t=0).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="attention"]')
+    columns, weights = page.evaluate("facts.attention.columns"), recording.layers[1].weights
+    assert len(columns) == 40
+    for t, row in ((0, 0), (30, 12), (59, 23)):
+        page.locator("#time").fill(str(t))
+        found = [float(tip(page, f"a-w{row}-{s}").rpartition(" ")[2]) for s in range(40)]
+        assert found == [float(words.exact(v)) for v in weights[t].reshape(60)[columns]]
+        assert written(page, f"a-row{row}") == [words.sub("y", t)]
+        frame, cell = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{row}-0"))
+        assert abs(frame - cell) < 8
 
 
 def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
@@ -200,7 +306,7 @@ def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
     assert level(page) == "cell"
     page.locator("#c0-cluster_cell").click(position={"x": 8, "y": 60})
     assert level(page) == "units"
-    page.locator("section.shown .tile").nth(4).click()
+    page.click("[id='l0-unit4:f:gate']")
     assert level(page) == "unit"
     assert "unit 4" in page.text_content("#who")
     page.click("#u0-f")
@@ -222,7 +328,7 @@ def test_keyboard_and_words_for_those_who_listen(opened, seen):
     assert page.input_value("#time") == "1"
     page.keyboard.press("End")
     assert page.input_value("#time") == str(len(TEXT) - 1)
-    page.locator("section.shown .tile").nth(2).focus()
+    page.locator("#l0-cluster_unit2").focus()
     page.keyboard.press("Tab")
     assert numbers(page) == engine(recording, 1, len(TEXT) - 1, 3)
     assert page.get_attribute("#said", "aria-live") == "polite"

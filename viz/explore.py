@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import direction, words
-from .page import tables
+from .page import attention, stack, tables
 from .page.assemble import page
 from .page.run import LayerRun
 
@@ -38,13 +38,22 @@ class Page:
 
 
 def explore(
-    model: Any, recording: Any, inputs: Sequence[Any] | None = None, units: Sequence[int] = (), t: int | None = None, n: int = 0
+    model: Any,
+    recording: Any,
+    inputs: Sequence[Any] | None = None,
+    units: Sequence[int] = (),
+    t: int | None = None,
+    n: int = 0,
+    outputs: Sequence[Any] | None = None,
+    part: str | None = None,
 ) -> Page:
     """The page of sequence `n` of a recording of the model; with gradients where it was recorded with targets.
 
     `inputs`: what stands for the input of each step, characters for instance. `t`: the step that is shown first and in a
     browser without scripts, by default the last. `units`: units that must be in the page however many there are: beyond
-    1.2 MB of values the first ones and these are kept, and the page says so.
+    1.2 MB of values the first, the last two and these are kept, and the page says so. `outputs`: what stands for the output
+    of each step, in the picture of an Attention layer. Of a model of an encoder and a decoder the page shows one `part`,
+    "decoder" if None, over the steps that it reads or writes: `inputs` and `outputs` name the encoder's and the decoder's.
 
     Raises TypeError for what is no model or has no recurrent layer, ValueError for a recording of another model or the
     wrong number of inputs, IndexError for a step, sequence or unit that is not there.
@@ -54,7 +63,8 @@ def explore(
         raise TypeError(f"explore draws a model of layers, got {type(model).__name__}")
     if len(recording.layers) != len(layers):
         raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(layers)}")
-    cells = [layer for layer in layers if getattr(layer, "cell", None) is not None]
+    shown = stack.of(model, recording, part)
+    cells = [layer for layer in shown.model.layers if getattr(layer, "cell", None) is not None]
     if not cells:
         raise TypeError(f"explore opens recurrent layers, got {model!r}")
     ways = [way for layer in cells for way in direction.every(layer)]
@@ -62,17 +72,29 @@ def explore(
     for j in units:
         if not 0 <= j < largest:
             raise IndexError(f"units must be in 0..{largest - 1}, got {j}")
-    runs = [LayerRun(recording, way, n, units, BUDGET / len(ways)) for way in ways]
+    runs = [LayerRun(recording, way, n, units, BUDGET / len(ways), shown.first) for way in ways]
     T = runs[0].T
     t = T - 1 if t is None else t
     if not 0 <= t < T:
         raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
-    if inputs is not None and len(inputs) != T:
-        raise ValueError(f"inputs must have one label for each of {T} steps, got {len(inputs)}")
-    labels = None if inputs is None else [tables.symbol(str(s)) for s in inputs]
+    named, name = (outputs, "outputs") if shown.labelled == "output" else (inputs, "inputs")
+    if named is not None and len(named) != T:
+        raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
+    labels = None if named is None else [tables.symbol(str(s)) for s in named]
+    looks = attention.of(model, shown, n, t, inputs, outputs)
+    return Page(words.legal(page(model, shown, runs, labels, t, _notes(shown, runs, looks, n), looks)))
+
+
+def _notes(shown, runs, looks, n):
+    """What the page leaves out."""
     cut = [r for r in runs if len(r.units) < r.H]
-    kept = "are in this page: the first, and those asked for"
+    kept = "are in this page: the first, the last two, and those asked for"
     notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {words.count(r.H, 'unit')} {kept}." for r in cut]
-    if recording.y.ndim == 3 and recording.y.shape[1] > 1:
-        notes.append(f"Sequence {n} of {recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
-    return Page(words.legal(page(model, runs, recording, labels, t, notes)))
+    if shown.recording.y.ndim == 3 and shown.recording.y.shape[1] > 1:
+        notes.append(f"Sequence {n} of {shown.recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
+    if shown.part:
+        other = next(p for p in stack.PARTS if p != shown.part)
+        notes.append(f"Of the two stacks this page opens the {shown.part}; part={other!r} opens the {other}.")
+    if looks is not None and looks.others:
+        notes.append(f"Of {looks.others + 1} Attention layers the first one is shown.")
+    return notes

@@ -24,9 +24,7 @@ def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str,
         sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
 
 
-def signed(
-    sheet: Sheet, name: str, at: dot.Point, label: str, limit: float, colours: tuple[str, ...] = palette.SIGNED
-) -> None:
+def signed(sheet: Sheet, name: str, at: dot.Point, label: str, limit: float, colours: tuple[str, ...] = palette.SIGNED) -> None:
     """The key of `palette.signed` from -limit to limit."""
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
     ramp(sheet, name, at, label, colours, ticks)

@@ -47,6 +47,7 @@ ATTENTION = ("#DDE7E0", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")  # a line near 0 must still show on white
+LINE_STEPS = 32
 CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838")
 
 _MEANT = {colour.lower() for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))}
@@ -104,6 +105,16 @@ def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
     ('#f7f7f7', '#2166ac')
     """
     return ramp(colours, 0.5 + 0.5 * v / limit)
+
+
+def line(v: float, limit: float) -> str:
+    """Colour of a line of a weight, one of 33: few enough that a page says of each what it is in the dark.
+
+    >>> line(1.0, 1.0), line(0.51, 1.0) == line(0.5, 1.0), line(math.nan, 1.0)
+    ('#b35806', True, '#d0d5dc')
+    """
+    u = 0.5 if math.isnan(v) else min(max(0.5 + 0.5 * v / limit, 0.0), 1.0)
+    return ramp(SIGNED_LINE, math.floor(u * LINE_STEPS + 0.5) / LINE_STEPS)
 
 
 def on(v: float, limit: float) -> str:

@@ -52,6 +52,12 @@ class Wiring:
     arguments: dict[str, list[str]] = field(default_factory=dict)
     makers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> list[str]:
+        """States that stay in their unit: all but the output, and that too where its own equations take it."""
+        looping = {s for s, _ in self.loops}
+        return [s for s in self.states if s in looping or s != self.states[0]]
+
 
 def of(cell: Cell) -> Wiring:
     """The wiring of one unit of a cell."""

@@ -11,46 +11,64 @@ from string import Template
 from typing import Any
 
 from .. import facts, svg, words
+from ..values import beginning
 from ..views import cell, network, rows, unit, unrolled
-from . import equations, tables
-from .figures import figure
-from .run import Blob, LayerRun, norm_scale
+from . import attention, equations, opened, tables
+from .blob import Blob
+from .figures import figure, rules
+from .run import LayerRun, norm_scale
+from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network; they follow the slider
+SCRIPTS = ("numbers.js", "cell.js", "layer.js", "attention.js", "page.js")
 
 
-def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | None, t: int, notes: list[str]) -> str:
-    """The HTML text. `labels`: what stands for the input of each step; `t`: the step that is shown first."""
-    room, T = files(__package__), runs[0].T
+def page(
+    model: Any,
+    stack: Stack,
+    runs: list[LayerRun],
+    labels: list[str] | None,
+    t: int,
+    notes: list[str],
+    looks: attention.Looks | None = None,
+) -> str:
+    """The HTML text. `labels`: what is read, or of a decoder written, at each step; `t`: the step that is shown first."""
+    room, T, recording = files(__package__), runs[0].T, stack.whole
     first = min(max(t - WIDTH // 2, 0), max(T - WIDTH, 0))
     width, blob = min(T, WIDTH), Blob()
-    columns = unrolled.unrolled(model, list(range(first, first + width)), recording=recording)
+    columns = unrolled.unrolled(stack.model, list(range(first, first + width)), recording=stack.recording, n=runs[0].n)
     parts = [_section("network", None, "Network: layers from bottom to top", network.network(model), "n")]
     hint = "<p class='note' id='window'></p>"
-    parts.append(_section("unrolled", None, "Unrolled in time: the same weights at every step", columns, "r", hint))
+    head = f"{stack.part.title()} unrolled" if stack.part else "Unrolled"
+    parts.append(_section("unrolled", None, f"{head} in time: the same weights at every step", columns, "r", hint))
     for n, run in enumerate(runs):
-        u, name = 0, f"layer {run.k}, {facts.short(run.layer)}{run.way.suffix}"
+        u, name = 0, f"{stack.part} layer {run.k}, {facts.short(run.layer)}{run.way.suffix}".lstrip()
         parts.append(_cell(n, run, recording, name, t))
         head = f"Layer {run.k} opened{run.way.suffix}: {words.count(run.H, f'{facts.kind(run.layer)} unit')} side by side"
         says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} at "
         says += f"{run.way.earlier}) and puts out one number. What else it remembers is its own.</p>"
-        body = f"{says}{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
-        body += f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{tables.table(run, t)}</div></details>'
-        parts.append(_section("units", n, head, None, "", body))
+        after = f"{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
+        after += f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{tables.table(run, t)}</div></details>'
+        parts.append(_section("units", n, head, opened.drawing(run, recording, t), f"l{n}", says, after))
         drawing = unit.unit(run.layer, int(run.units[u]), recording=recording, t=t, n=run.n, direction=run.way.name)
         more = _elided(run) if run.elided else ""
         parts.append(_section("unit", n, f"One unit of {name}", drawing, f"u{n}", more))
         dots = "".join(tables.neuron(run, a, u, t) for a in run.wiring.neurons)
         parts.append(_section("neuron", n, f"A gate neuron of {name}: a dot product", None, "", more + dots))
+    if looks is not None:
+        says = "<p>The wider a line, the more of that saved state goes into the output of this step. Rows: all outputs.</p>"
+        drawing = attention.drawing(model, stack, runs[0].n, looks)
+        parts.append(_section("attention", None, "Attention: what an output looks at", drawing, "a", says))
     known = {
-        "T": T, "t": t, "bins": tables.BINS, "labels": labels, "colours": tables.colours(),
+        "T": T, "t": t, "bins": tables.BINS, "labels": labels, "labelled": stack.labelled, "colours": tables.colours(),
         "layers": [_layer(run, blob) for run in runs],
-        "unrolled": {"first": first, "width": width, "rows": _rows(model), "scale": norm_scale(runs)},
+        "unrolled": {"first": first, "width": width, "rows": _rows(stack.model), "scale": norm_scale(runs)},
+        "attention": attention.known(looks, blob),
     }  # fmt: skip
-    figures, rules = zip(*parts, strict=True)
-    style = room.joinpath("page.css").read_text(encoding="utf-8") + tables.style() + "".join(rules)
-    script = room.joinpath("page.js").read_text(encoding="utf-8")
-    what = " → ".join(facts.short(layer) for layer in model.layers)
+    style = room.joinpath("page.css").read_text(encoding="utf-8") + tables.style() + rules(text for _, text in parts)
+    script = "".join(room.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    stacks = [model.encoder, model.decoder] if stack.part else [model]
+    what = " ⇒ ".join(" → ".join(facts.short(layer) for layer in s.layers) for s in stacks)
     options = "".join(f'<option value="{n}">{escape(run.name)}</option>' for n, run in enumerate(runs))
     return Template(room.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(what),
@@ -61,9 +79,9 @@ def page(model: Any, runs: list[LayerRun], recording: Any, labels: list[str] | N
         no_gradient="" if any(q.kind == "gradient" for run in runs for q in run.quantities) else " hidden",
         t=t,
         last=T - 1,
-        strip=tables.strip(labels, T, t),
+        strip=tables.strip(labels, T, t, stack.labelled),
         layers=options,
-        sections="".join(figures),
+        sections="".join(text for text, _ in parts),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         facts=json.dumps(known).replace("<", "\\u003c"),
         blob=blob.text(),
@@ -80,16 +98,16 @@ def _cell(n, run, recording, name, t):
     drawn = [(way, *figure(drawing, prefix)) for way, prefix, drawing in ways]
     body = says + "".join(f'<figure class="wide {way}">{text}</figure>' for way, text, _ in drawn)
     text, _ = _section("cell", n, f"The cell of {name}: its equations as a circuit", None, "", body)
-    return text, "".join(rules for *_, rules in drawn)
+    return text, "".join(style for *_, style in drawn)
 
 
-def _section(level, n, heading, drawing, prefix, body=""):
-    """A level of the page, and the style of its figure."""
-    text, rules = figure(drawing, prefix) if drawing else ("", "")
+def _section(level, n, heading, drawing, prefix, body="", after=""):
+    """A level of the page, text before and after its figure, and the style of that."""
+    text, style = figure(drawing, prefix) if drawing else ("", "")
     wide = ' class="wide"' if drawing and drawing.size[0] > 600 else ""
     layer = "" if n is None else f' data-layer="{n}"'
     picture = f"<figure{wide}>{text}</figure>" if drawing else ""
-    return f'<section data-level="{level}"{layer}><h2>{escape(heading)}</h2>{body}{picture}</section>', rules
+    return f'<section data-level="{level}"{layer}><h2>{escape(heading)}</h2>{body}{picture}{after}</section>', style
 
 
 def _elided(run):
@@ -112,7 +130,9 @@ def _layer(run, blob):
     pitch = 1 if count <= 24 else max(16 / 26, 24 / count)
     norms, way = run.norms, run.way
     return {
-        "k": run.k, "kind": facts.kind(run.layer), "row": run.row, "name": run.name, "suffix": way.suffix,
+        "k": run.k, "place": run.place, "kind": facts.kind(run.layer), "row": run.row, "name": run.name, "suffix": way.suffix,
+        "begins": beginning(way), "starts": {s: unrolled.beginning(s, beginning(way)) for s in run.layer.cell.states},
+        "initial": {s: blob.put(a) for s, a in run.initial.items() if a.any()}, "picture": opened.known(run, blob),
         "step": way.step, "before": way.before, "at": way.earlier, "delay": way.delay, "earlier": blob.put(run.earlier + 1),
         "D": run.D, "H": run.H, "size": {"x": run.D, "h": run.H},
         "states": run.layer.cell.states, "units": blob.put(run.units), "x": blob.put(run.x), "h": blob.put(run.h),

@@ -1,7 +1,7 @@
 """A cell's equations as the page computes them: what the recording lacks is worked out at each step from what it has.
 
-The page adds and multiplies; whatever else an operation does (tanh, exp, ...) comes with the numbers. That suffices for the
-gradients too: derivatives are made of values, sums and products.
+The page knows sums, products and a few functions; whatever else an operation does comes with the numbers. That suffices for
+the gradients too: derivatives are made of values, sums and products.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from recurrent.cells.expressions import Expr, topological
 
 from .. import flow, wiring
 
-ARITHMETIC = ("add", "sub", "mul", "div", "neg", "positive")  # what page.js knows
+KNOWN = ("add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu")  # what cell.js knows
 
 
 def computed(cell: Cell) -> list[str]:
     """Ids of the nodes whose numbers a page must be given beside what a recording has."""
     drawn, recorded = {a.id for a in wiring.of(cell).neurons}, _recorded(cell)
-    known = (*ARITHMETIC, "const", "input")
+    known = (*KNOWN, "const", "input")
     return [k for k, e in _expressions(cell).items() if k not in recorded and (k in drawn or e.op not in known)]
 
 
 def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
-    """What page.js computes with: "forward", id and source of each node's value in the order of computing; "backward", where
+    """What cell.js computes with: "forward", id and source of each node's value in the order of computing; "backward", where
     each node's gradient goes, times what, from the last node to the first; "starts", nodes whose gradient the recording has,
     with its name; "makers", the node of each new state.
     """

@@ -1,83 +1,6 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const facts = JSON.parse($("facts").textContent);
-const TYPES = { f4: Float32Array, f8: Float64Array, u2: Uint16Array, i4: Int32Array };
-
-// The arrays lie in planes, first bytes first, deflated (viz.page.run.Blob).
-async function unpacked(text) {
-  const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
-}
-function array(bytes, [offset, length, type]) {
-  const width = TYPES[type].BYTES_PER_ELEMENT, out = new Uint8Array(length * width);
-  for (let b = 0; b < width; b++) for (let k = 0; k < length; k++) out[k * width + b] = bytes[offset + b * length + k];
-  return new TYPES[type](out.buffer);
-}
-function unpackLayers(bytes) {
-  const read = (place) => array(bytes, place);
-  for (const layer of facts.layers) {
-    for (const name of ["x", "h", "units", "norms", "earlier"]) layer[name] = layer[name] && read(layer[name]);
-    for (const q of layer.quantities) q.a = read(q.a);
-    for (const g of ["x", "h"]) { layer.slots[g] = read(layer.slots[g]); layer.rest[g] = read(layer.rest[g]); }
-    for (const a of layer.neurons) { a.bias = read(a.bias); for (const g in a.weights) a.weights[g] = read(a.weights[g]); }
-    for (const [, source] of layer.equations.forward) for (const name of ["own", "given"]) if (source[name]) source[name] = read(source[name]);
-  }
-}
-const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron"].filter((l) => document.querySelector(`[data-level="${l}"]`));
+const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron", "attention"].filter((l) => document.querySelector(`[data-level="${l}"]`));
 const here = { level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
 const L = () => facts.layers[here.layer];
-
-// Numbers as viz.words writes them.
-function exact(v) {
-  if (Number.isNaN(v)) return "nan";
-  if (!Number.isFinite(v)) return v < 0 ? "-inf" : "inf";
-  if (v === 0) return Object.is(v, -0) ? "-0" : "0";
-  return general(v, 7);
-}
-function general(v, digits) {
-  const [mantissa, exponent] = v.toExponential(digits - 1).split("e");
-  const e = Number(exponent);
-  if (e >= -4 && e < digits) return trim(v.toFixed(Math.max(0, digits - 1 - e)));
-  return `${trim(mantissa)}e${e < 0 ? "-" : "+"}${String(Math.abs(e)).padStart(2, "0")}`;
-}
-const trim = (s) => (s.includes(".") ? s.replace(/0+$/, "").replace(/\.$/, "") : s);
-function signed(v) {
-  if (!Number.isFinite(v)) return (v > 0 ? "+" : "") + exact(v).replace("-", "−");
-  const m = Math.abs(v), plus = v < 0 ? "−" : "+";
-  if (m < 0.0005) return "0";
-  if (m < 100) return plus + m.toFixed(m < 0.1 ? 3 : 2);
-  const [mantissa, e] = m.toExponential(0).split("e+");
-  return `${plus}${mantissa}e+${e.padStart(2, "0")}`;
-}
-const plain = (v) => (Number.isFinite(v) && v !== 0 ? general(v, 3) : exact(v)).replace("-", "−");
-const power = (v) => (v === 1 ? "1" : `1e${Math.round(Math.log10(v))}`.replace("-", "−"));
-const slug = (name) => name.replace(/[^A-Za-z0-9_.:-]+/g, "-");
-const sub = (name, index) => name + String(index).replace(/[0-9t+-]/g, (c) => "₀₁₂₃₄₅₆₇₈₉ₜ₊₋"["0123456789t+-".indexOf(c)]);
-const bin = (v, limit) => {
-  const u = Number.isNaN(v) ? 0.5 : Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1);
-  return Math.floor(u * (facts.bins - 1) + 0.5);
-};
-const sizeBin = (v, [low, high]) =>
-  v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
-
-const value = (layer, q, t, u) => (t < 0 ? 0 : q.a[t * layer.units.length + u]);
-const byKey = (layer, key) => layer.quantities.find((q) => q.key === key);
-const gradientOf = (layer, key) => byKey(layer, `∂L/∂${key}`);
-const before = (layer, t) => layer.earlier[t] - 1;  // the step that step t takes its states from, -1 where there is none
-const input = (layer, g, k, t) => (g === "x" ? layer.x[t * layer.D + k] : before(layer, t) < 0 ? 0 : layer.h[before(layer, t) * layer.H + k]);
-const slot = (layer, g, u, s) => layer.slots[g][u * (layer.slots[g].length / layer.units.length) + s];
-
-// Parts of a figure, found by the names that the views give them.
-const shape = (group) => group && group.querySelector("path, polygon, ellipse");
-function write(group, text, line = 0) { const e = group && group.querySelectorAll("text")[line]; if (e) e.textContent = text; }
-function tip(group, text) { const e = group && group.querySelector("title"); if (e) e.textContent = text; }
-function paint(group, fill, ink) {
-  if (!group) return;
-  for (const e of group.querySelectorAll("path, polygon, ellipse")) if (e.getAttribute("fill") !== "none") e.style.fill = fill;
-  for (const e of group.querySelectorAll("text")) e.style.fill = ink;
-}
-const paintSigned = (group, v, limit) => { const k = bin(v, limit); paint(group, facts.colours.signed[k], facts.colours.ink[k]); };
-const paintSize = (group, v, scale) => { const k = sizeBin(v, scale); paint(group, facts.colours.size[k], k < facts.bins / 2 ? "#fff" : "#000"); };
 
 function updateUnrolled() {
   const { first: base, width, rows } = facts.unrolled;
@@ -92,8 +15,9 @@ function updateUnrolled() {
       group.classList.toggle("now-column", t === here.t);
       group.dataset.t = t;
       if (row.kind === "input" || row.kind === "output") {
-        write(group, row.kind === "input" && facts.labels ? facts.labels[t] : sub(row.label, t));
-        tip(group, row.kind === "input" && facts.labels ? `input at t = ${t}: ${facts.labels[t]}` : `${row.kind} at t = ${t}`);
+        const label = row.kind === facts.labelled && facts.labels ? facts.labels[t] : "";
+        write(group, label || sub(row.label, t));
+        tip(group, `${row.kind} at t = ${t}${label && `: ${label}`}`);
       } else tip(group, `${row.name}, t = ${t}`);
       const layer = facts.layers.find((l) => l.row === row.id), bar = at(`gradient:${row.id}`);
       if (bar && layer && layer.norms) {
@@ -105,65 +29,11 @@ function updateUnrolled() {
   }
   for (const layer of facts.layers) for (const s of layer.states) {
     const ends = [start, start + width - 1], [begin, end] = layer.step > 0 ? ends : ends.reverse();
-    write($(`r-initial:${layer.row}:${s}`), begin === (layer.step > 0 ? 0 : facts.T - 1) ? `${s} = 0` : sub(s, begin - layer.step));
+    write($(`r-initial:${layer.row}:${s}`), begin === (layer.step > 0 ? 0 : facts.T - 1) ? layer.starts[s] : sub(s, begin - layer.step));
     write($(`r-final:${layer.row}:${s}`), sub(s, end));
   }
   write($("r-key:gradient:low"), `|∂L/∂h|  ${power(scale[0])}`); write($("r-key:gradient:high"), power(scale[1]));
   $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
-}
-
-// The cell: values of its graph for one unit, and gradients back along it (viz.page.equations).
-const OPS = { add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, neg: (a) => -a, positive: (a) => Number(a > 0) };
-const evaluate = (e, values) => (Array.isArray(e) ? OPS[e[0]](...e.slice(1).map((a) => evaluate(a, values))) : typeof e === "string" ? values[e] : e);
-function forward(layer, u, t) {
-  const values = {};
-  for (const [id, source] of layer.equations.forward) {
-    if ("key" in source) values[id] = value(layer, byKey(layer, source.key), t, u);
-    else if ("before" in source) values[id] = value(layer, byKey(layer, source.before), before(layer, t), u);
-    else if ("own" in source) values[id] = source.own[u];
-    else if ("given" in source) values[id] = source.given[t * layer.units.length + u];
-    else values[id] = evaluate(source.is, values);
-  }
-  return values;
-}
-function backward(layer, values, u, t) {
-  const { backward: ways, starts } = layer.equations, d = {};
-  for (const id in starts) d[id] = value(layer, byKey(layer, starts[id]), t, u);
-  for (const [id, parts] of ways) if (id in d) for (const [source, e] of parts) if (!(source in starts)) d[source] = (d[source] ?? 0) + d[id] * evaluate(e, values);
-  return d;
-}
-function updateCell() {
-  const layer = L(), { u, t } = here, section = document.querySelector(`[data-level="cell"][data-layer="${here.layer}"]`);
-  const values = forward(layer, u, t), back = section.querySelector(".back"), turned = here.gradient && back;
-  const numbers = turned ? backward(layer, values, u, t) : values, p = turned ? `b${here.layer}` : `c${here.layer}`;
-  for (const figure of section.querySelectorAll("figure")) figure.classList.toggle("on", (figure === back) === Boolean(turned));
-  for (const s of layer.states) {
-    numbers[`state:${s}`] = numbers[layer.equations.makers[s]];
-    if (!turned) numbers[`previous:${s}`] = value(layer, byKey(layer, s), before(layer, t), u);
-  }
-  for (const id in numbers) {
-    const name = slug(id), node = $(`${p}-${name}`), title = node && node.querySelector("title");
-    write($(`${p}-value:${name}`), (turned ? plain : signed)(numbers[id]), 1);
-    if (title) title.textContent = title.textContent.replace(/(value|gradient) \S+$/, `$1 ${exact(numbers[id])}`);
-  }
-  write($(`${p}-numbers`), `numbers at t = ${t}: unit ${layer.units[u]}`);
-}
-
-function updateUnits() {
-  const layer = L(), gates = layer.quantities.filter((q) => q.kind === "gate"), states = layer.quantities.filter((q) => q.kind === "state");
-  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .tile`).forEach((tile, u) => {
-    tile.setAttribute("aria-pressed", u === here.u);
-    tile.setAttribute("aria-label", `unit ${layer.units[u]}: ` + [...gates, ...states].map((q) => `${q.key} = ${exact(value(layer, q, here.t, u))}`).join(", "));
-    tile.querySelectorAll(".chips i").forEach((chip, p) => { chip.style.opacity = 0.4 + 0.6 * Math.min(1, Math.abs(value(layer, gates[p], here.t, u))); });
-    for (const e of tile.querySelectorAll("[data-q]")) {
-      const q = byKey(layer, e.dataset.q), v = value(layer, q, here.t, u), g = here.gradient && gradientOf(layer, q.key);
-      e.textContent = `${q.key} ${signed(v)}`;
-      e.className = g ? `m${sizeBin(Math.abs(value(layer, g, here.t, u)), layer.scale)}` : `s${bin(v, layer.limits.h)}`;
-    }
-  });
-  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .numbers tbody tr`).forEach((row, u) => {
-    layer.quantities.forEach((q, p) => { row.cells[p + 1].textContent = exact(value(layer, q, here.t, u)); });
-  });
 }
 
 function updateUnit() {
@@ -201,7 +71,7 @@ function updateUnit() {
     write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
   }
   write(at("key:x:title"), `fill of x at t = ${t}`);
-  const last = before(layer, t), left = last < 0 ? `${t - layer.step} (left: zero)`.replace("-", "−") : `${last} (left)`;
+  const last = before(layer, t), left = last < 0 ? `${t - layer.step} (left: ${layer.begins})`.replace("-", "−") : `${last} (left)`;
   write(at("key:h:title"), `fill of ${layer.states.join(", ")} at t = ${left} and ${t} (right)`);
 }
 
@@ -262,9 +132,10 @@ function show(change = {}, say = true) {
   for (const s of document.querySelectorAll("section")) {
     s.classList.toggle("shown", s.dataset.level === here.level && (s.dataset.layer ?? String(here.layer)) === String(here.layer));
   }
+  document.querySelector("main").classList.toggle("alone", here.level === "attention");  // it is of no unit
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
   $("time").value = here.t;
-  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · input ${facts.labels[here.t]}` : "");
+  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · ${facts.labelled} ${facts.labels[here.t]}` : "");
   $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
   if ($("neuron").dataset.layer !== String(here.layer)) {
     $("neuron").replaceChildren(...L().neurons.map((a, n) => new Option(a.name, n)));
@@ -272,7 +143,7 @@ function show(change = {}, say = true) {
   }
   $("neuron").value = here.neuron;
   for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
-  updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateStrip(); updateInfo(say);
+  updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateAttention(); updateStrip(); updateInfo(say);
 }
 function go(level, change = {}) { show({ ...change, level }); }
 function opens(group, label, action) {
@@ -282,32 +153,32 @@ function opens(group, label, action) {
   group.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); action(); } });
 }
 
-function mark() {
-  document.querySelectorAll(`[data-level="units"][data-layer="${here.layer}"] .tile`).forEach((tile, u) => tile.setAttribute("aria-pressed", u === here.u));
-  $("unit").value = L().units[here.u];
-  updateStrip(); updateInfo(true);
-}
-function start() {
+function begin() {
   document.documentElement.classList.add("js");
   for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // things in it can be opened
-  const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron" };
+  const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron", attention: "Attention" };
   for (const level of LEVELS) {
     const b = document.createElement("button");
     b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));
     $("levels").append(b);
   }
+  if (facts.attention) {
+    const { place, row } = facts.attention, says = "attention: what an output looks at";
+    opens($(`n-layer${place}`), says, () => go("attention"));
+    for (let c = 0; c < facts.unrolled.width; c++) {
+      const group = $(`r-${row}-${facts.unrolled.first + c}`);
+      opens(group, says, () => go("attention", { t: Number(group.dataset.t) }));
+    }
+  }
   const after = (level) => LEVELS[LEVELS.indexOf(level) + 1];
   facts.layers.forEach((layer, n) => {
-    if (layer.step > 0) opens($(`n-layer${layer.k}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
+    if (layer.step > 0) opens($(`n-layer${layer.place}`), `layer ${layer.k}, ${layer.kind} of ${layer.H} units: unrolled in time`, () => go("unrolled", { layer: n }));
     for (let c = 0; c < facts.unrolled.width; c++) {
       const group = $(`r-${layer.row}-${facts.unrolled.first + c}`);
       opens(group, `open layer ${layer.name} at this step`, () => go(after("unrolled"), { layer: n, t: Number(group.dataset.t) }));
     }
     layer.neurons.forEach((a, k) => opens($(`u${n}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
-    document.querySelectorAll(`[data-level="units"][data-layer="${n}"] .tile`).forEach((tile, u) => {
-      tile.addEventListener("click", () => go("unit", { u }));
-      for (const event of ["mouseenter", "focus"]) tile.addEventListener(event, () => { here.u = u; mark(); });
-    });
+    openUnits(layer, n);
     for (const p of [`c${n}`, `b${n}`]) {
       opens($(`${p}-cluster_cell`), `open layer ${layer.k}: its ${layer.H} units`, () => go("units", { layer: n }));
       layer.neurons.forEach((a, k) => opens($(`${p}-${a.slug}`), `open the ${a.name}`, () => go("neuron", { neuron: k })));
@@ -325,11 +196,11 @@ function start() {
   $("theme").addEventListener("change", (e) => { document.documentElement.dataset.theme = e.target.value; });
   for (const b of document.querySelectorAll(".strip button")) b.addEventListener("click", () => show({ t: Number(b.dataset.t) }));
   document.addEventListener("keydown", (e) => {
-    if (e.key === "Escape") { go(LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
+    if (e.key === "Escape") { go(here.level === "attention" ? "network" : LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
     if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
     const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
     if (t !== undefined) { e.preventDefault(); show({ t }); }
   });
   show({}, false);
 }
-unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); start(); });
+unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); begin(); });

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import direction, facts, palette, values, wiring
+from ..views.layer import LAST
 from ..views.unit import KEPT, SHOWN
 from . import equations
 
@@ -32,17 +31,19 @@ class LayerRun:
 
     x (T, D), h (T, H). `slots[g]` (U, S): which inputs of group g the picture of a unit draws; `weights[neuron][g]` (U, S);
     `biases[neuron]` (U,); `rest[g]` (U,) the norm of the weights that are not drawn. `earlier` (T,): the step that each step
-    takes its states from, -1 where they are the initial zeros. `budget`: bytes for the quantities.
+    takes its states from, -1 where they are the `initial` ones (H,) by name. `k`: the layer's number in its stack, which
+    begins at `first_layer` of the recording. `budget`: bytes for the quantities.
     """
 
-    def __init__(self, recording: Any, layer: Any, n: int, chosen: Sequence[int], budget: float):
+    def __init__(self, recording: Any, layer: Any, n: int, chosen: Sequence[int], budget: float, first_layer: int = 0):
         way = direction.of(layer)
         layer, end = way.layer, way.end
-        self.n, self.way, self.layer, self.k = n, way, layer, values.index_in(recording, layer)
+        place = values.index_in(recording, layer)
+        self.n, self.way, self.layer, self.place, self.k = n, way, layer, place, place - first_layer
         values.of_unit(recording, way, 0, None, n)  # says what does not fit
-        mine, batched = recording.layers[self.k], recording.layers[self.k].y.ndim == 3
+        mine, batched = recording.layers[place], recording.layers[place].y.ndim == 3
         self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
-        self.x = values.sequence(recording.layers[self.k - 1].y if self.k else recording.x, n, batched)
+        self.x = values.sequence(values.input_of(recording, layer.owner, place), n, batched)
         self.h = values.sequence(mine.states[self.first + end], n, batched)
         self.T = len(self.h)
         found = [(g, palette.gate(g, p)[0], "gate", mine.gates[g + end]) for p, g in enumerate(layer.cell.gates)]
@@ -53,12 +54,14 @@ class LayerRun:
         found = [(*f, values.sequence(a, n, batched)) for *f, a in found]
         each = self.T * self.h.itemsize * (len(found) + len(equations.computed(layer.cell)))
         room = max(8, int(budget // max(1, each)))
-        kept = set(range(min(self.H, room))) | {int(j) for j in chosen if j < self.H}
+        self.initial = values.initial(recording, way, n)
+        kept = {*range(min(self.H, room)), *range(max(0, self.H - LAST), self.H), *(int(j) for j in chosen if j < self.H)}
         self.units = np.array(sorted(kept))
         d = next((a for key, *_, a in found if key == f"∂L/∂{self.first}"), None)
         self.norms = None if d is None else np.linalg.norm(d.astype(np.float64), axis=1)  # (T,), over all H units
         self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
-        self.limits = {"x": _limit(self.x), "h": _limit(*(a for *_, kind, a in found if kind == "state"))}
+        states = (a for *_, kind, a in found if kind == "state")
+        self.limits = {"x": _limit(self.x), "h": _limit(*self.initial.values(), *states)}
         self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
         self.inner = {k: a[:, self.units] for k, a in equations.inner(recording, way, n, self.h).items()}
         last = (values.of_unit(recording, way, 0, t, n).last for t in range(self.T))
@@ -109,7 +112,7 @@ class LayerRun:
 
     def before(self, t: int) -> np.ndarray:
         """h (H,) of all units as step t took it."""
-        return self.h[self.earlier[t]] if self.earlier[t] >= 0 else np.zeros(self.H, self.h.dtype)
+        return self.h[self.earlier[t]] if self.earlier[t] >= 0 else self.initial[self.first]
 
     @property
     def shown(self) -> list[tuple[str, str]]:
@@ -122,33 +125,6 @@ class LayerRun:
 def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
     """Ends of the log axis of |dL/dh| of all layers."""
     return palette.decades(float(v) for r in runs if r.norms is not None for v in r.norms)
-
-
-class Blob:
-    """Arrays as one deflated base64 text; `put` returns where an array lies: [offset, length, type].
-
-    The first bytes of all its numbers, then the second ones and so on: exponents side by side make it a fifth smaller.
-    """
-
-    def __init__(self):
-        self.parts: list[bytes] = []
-        self.at = 0
-        self.known: dict = {}
-
-    def put(self, a: np.ndarray) -> list:
-        a = np.asarray(a)
-        kind = f"f{a.dtype.itemsize}" if a.dtype.kind == "f" else "i4" if a.max(initial=0) > 65535 else "u2"
-        raw = np.ascontiguousarray(a, "<" + kind).tobytes()
-        if (kind, raw) not in self.known:
-            pad = -self.at % 8
-            planes = np.frombuffer(raw, np.uint8).reshape(-1, int(kind[1])).T
-            self.parts.append(b"\0" * pad + planes.tobytes())
-            self.known[kind, raw] = [self.at + pad, a.size, kind]
-            self.at += pad + len(raw)
-        return self.known[kind, raw]
-
-    def text(self) -> str:
-        return base64.b64encode(zlib.compress(b"".join(self.parts), 9)).decode()
 
 
 def _limit(*arrays):

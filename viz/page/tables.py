@@ -8,9 +8,10 @@ from html import escape
 import numpy as np
 
 from .. import palette, wiring, words
+from ..views.layer import shown
 from .run import LayerRun
 
-BINS = 33  # colours of a scale; the numbers themselves are exact
+BINS = palette.LINE_STEPS + 1  # colours of a scale; the numbers themselves are exact
 STRIP = 600  # steps that have a button each
 SPOKEN = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
@@ -28,11 +29,10 @@ def colours() -> dict[str, list[str]]:
 
 
 def style() -> str:
-    """A class for each colour of the scales, and for each gate."""
+    """A class for each colour of the scales."""
     c = colours()
     rules = [f".s{k}{{background:{c['signed'][k]};color:{c['ink'][k]}}}" for k in range(BINS)]
     rules += [f".m{k}{{background:{c['size'][k]};color:{'#fff' if k < BINS / 2 else '#000'}}}" for k in range(BINS)]
-    rules += [f".g{k}{{background:{palette.OTHER_GATES[k]}}}" for k in range(len(palette.OTHER_GATES))]
     return "".join(rules)
 
 
@@ -52,37 +52,31 @@ def symbol(text: str) -> str:
     return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else words.legal(text)
 
 
-def strip(labels: list[str] | None, T: int, t: int) -> str:
-    """A button for each step, with its input where there are labels."""
+def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> str:
+    """A button for each step, with its label where there are any: of its input, or its output."""
     if T > STRIP:
         return f'<p class="note">{T:,} steps: the slider and the arrow keys reach each of them.</p>'
     buttons = []
     for s in range(T):
         text = str(s) if labels is None else labels[s]
         here = ' aria-current="step"' if s == t else ""
-        spoken = escape(f"step {s}" + ("" if labels is None else f", input {text}"), quote=True)
+        spoken = escape(f"step {s}" + ("" if labels is None else f", {labelled} {text}"), quote=True)
         look = f'type="button" data-t="{s}" tabindex="-1" aria-label="{spoken}"{here}'
         buttons.append(f"<button {look}><bdi>{escape(text)}</bdi></button>")
     return f'<div class="strip{" text" if labels else ""}" role="group" aria-label="steps">{"".join(buttons)}</div>'
 
 
 def tiles(run: LayerRun, t: int) -> str:
-    """The layer opened: its units side by side, each with its gates and states."""
-    gates = [q for q in run.quantities if q.kind == "gate"]
-    names = {g: p for p, g in enumerate(run.layer.cell.gates)}
-    states = [q for q in run.quantities if q.kind == "state"]
-    out = []
-    for u, j in enumerate(run.units):
-        chips = "".join(f'<i class="g{names[q.key] % len(palette.OTHER_GATES)}">{escape(q.key)}</i>' for q in gates)
-        parts = "".join(
-            f'<span class="s{bin_of(float(q.a[t, u]), run.limits["h"])}" data-q="{escape(q.key)}">'
-            f"{escape(q.key)} {words.signed(q.a[t, u])}</span>"
-            for q in reversed(states)
-        )
-        out.append(
-            f'<button type="button" class="tile" data-u="{u}"><b>{j}</b><span class="chips">{chips}</span>{parts}</button>'
-        )
-    return f'<div class="tiles">{"".join(out)}</div>'
+    """A field for each unit that is in the page, coloured by what it puts out; nothing where the picture has them all."""
+    if len(shown(run.H)) == run.H:
+        return ""
+    h = next(q for q in run.quantities if q.key == run.first)
+    fields = (
+        f'<button type="button" class="tile s{bin_of(float(h.a[t, u]), run.limits["h"])}" data-u="{u}">{j}</button>'
+        for u, j in enumerate(run.units)
+    )
+    says = f'<p class="note">Every unit, coloured by its {escape(run.first)}:</p>'
+    return f'{says}<div class="tiles">{"".join(fields)}</div>'
 
 
 def table(run: LayerRun, t: int) -> str:

@@ -26,24 +26,28 @@ def attention(
     inputs: Sequence[Any] | None = None,
     outputs: Sequence[Any] | None = None,
     layer: int | None = None,
+    step: int | None = None,
 ) -> Drawing:
     """Which saved states each step of the output looks at: a line as wide as its weight, and every weight as a number.
 
     `model` with an Attention layer and a `recording` of it, sequence `n` of that; or, in the place of both, weights
     (T_out, N, T_in) or (T_out, T_in), each row of which sums to 1. `inputs`, `outputs`: what stands for the steps read and
-    written, words or characters; `layer`: which Attention, by its place in the model, where there are several.
+    written, words or characters; `layer`: which Attention, by its place in the model, where there are several. `step`: lines
+    of this step of the output alone.
 
     Raises TypeError for what has no attention, ValueError for shapes and numbers of labels that do not fit, IndexError for
-    a sequence that is not there.
+    a sequence or step that is not there.
     """
     if hasattr(model, "layers"):
-        k, weights, skipped = _recorded(model, recording, n, layer)
+        k, weights, skipped = recorded(model, recording, n, layer)
     else:
         if recording is not None:
             raise TypeError(f"a recording goes with its model, got {type(model).__name__}")
         k, weights, skipped = None, _of_sequence(model, n), (frozenset(), frozenset())
     rows = [t for t in range(weights.shape[0]) if t not in skipped[0]]
     columns = [s for s in range(weights.shape[1]) if s not in skipped[1]]
+    if step is not None and step not in rows:
+        raise IndexError(f"step must be one of the {words.count(len(rows), 'output step')} of this sequence, got {step}")
     a = weights[np.ix_(rows, columns)]
     if not a.size:
         raise ValueError(f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states")
@@ -53,7 +57,20 @@ def attention(
         _labels(given, name, len(weights if name == "outputs" else weights[0]), chosen, letter)
         for given, name, chosen, letter in ((outputs, "outputs", rows, "y"), (inputs, "inputs", columns, "x"))
     ]
-    return _Picture(a, *texts, _encoder(model, k)).drawing()
+    return _Picture(a, *texts, _encoder(model, k), None if step is None else rows.index(step)).drawing()
+
+
+def columns_of(weights: np.ndarray) -> list[int]:
+    """Which of the saved states of weights (T_out, T_in) are drawn: all, or those that any output looks at most."""
+    if weights.shape[1] <= INPUTS:
+        return list(range(weights.shape[1]))
+    return sorted(np.argsort(-weights.max(axis=0), kind="stable")[:INPUTS].tolist())
+
+
+def rows_of(count: int, step: int | None) -> list[int]:
+    """Which outputs are drawn: all, or the first, or those around `step`."""
+    first = 0 if step is None else min(max(step - OUTPUTS // 2, 0), max(count - OUTPUTS, 0))
+    return list(range(first, min(first + OUTPUTS, count)))
 
 
 def _of_sequence(weights, n):
@@ -65,7 +82,14 @@ def _of_sequence(weights, n):
     return a[:, n] if a.ndim == 3 else a
 
 
-def _recorded(model, recording, n, layer):
+def pitch(inputs: Sequence[str]) -> float:
+    """Points from one drawn state to the next: room for its label, more where there are few."""
+    wide = max(words.width(text, 10) * 1.15 for text in inputs) + 12
+    found = min(max(34.0 if len(inputs) <= 24 else 28.0, wide), 110.0)
+    return max(found, 62.0 if len(inputs) <= 8 else 0.0)
+
+
+def recorded(model: Any, recording: Any, n: int, layer: int | None) -> tuple[int, np.ndarray, tuple]:
     """The place of the attention layer, its weights, and the steps that the sequence does not have: written, read."""
     if recording is None:
         raise ValueError("attention draws a recorded run: give recording=model.record(...)")
@@ -100,24 +124,21 @@ def _encoder(model, k):
 class _Picture:
     """From the bottom up: every weight as a number, what is read, the saved states, the lines, the means, what is written."""
 
-    def __init__(self, weights, outputs, inputs, encoder):
+    def __init__(self, weights, outputs, inputs, encoder, step):
         self.encoder, self.sheet, self.total = encoder, Sheet(), weights.shape
-        strongest = np.argsort(-weights.max(axis=0), kind="stable")[:INPUTS]
-        self.columns = sorted(strongest.tolist()) if weights.shape[1] > INPUTS else list(range(weights.shape[1]))
-        self.rows = list(range(min(weights.shape[0], OUTPUTS)))
+        self.columns, self.rows = columns_of(weights), rows_of(weights.shape[0], step)
+        self.focus = None if step is None else self.rows.index(step)
+        self.means = range(len(self.rows)) if step is None else [self.focus]  # outputs that have lines
         self.a = weights[np.ix_(self.rows, self.columns)]
         self.left_out = 1 - self.a.sum(axis=1)
         self.inputs, self.outputs = [inputs[s] for s in self.columns], [outputs[t] for t in self.rows]
-        wide = max(words.width(text, 10) * 1.15 for text in self.inputs) + 12
-        self.pitch = min(max(34.0 if len(self.columns) <= 24 else 28.0, wide), 110.0)
-        self.pitch = max(self.pitch, 62.0 if len(self.columns) <= 8 else 0.0)
+        self.pitch = pitch(self.inputs)
         self.x = [k * self.pitch for k in range(len(self.columns))]
         out = max(words.width(text, 10) * 1.15 for text in self.outputs) + 14
         room = (self.x[-1] + self.pitch) / len(self.rows)
-        step = max(out, 40.0, min(room, 110.0))
-        middle = self.x[-1] / 2
-        self.at = [middle + (k - (len(self.rows) - 1) / 2) * step for k in range(len(self.rows))]
-        self.step = step
+        self.step = max(out, 40.0, min(room, 110.0))
+        middle, shift = self.x[-1] / 2, (len(self.means) - 1) / 2
+        self.at = {t: middle + (k - shift) * self.step for k, t in enumerate(self.means)}
 
     def drawing(self):
         self._read()
@@ -145,12 +166,14 @@ class _Picture:
             self.sheet.node(f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look)
         kind = "" if self.encoder is None else facts.kind(self.encoder)
         small = min(self.pitch - 10, 40)
+        arrowed = small >= 22
         for d, arrow in enumerate(directions):
             y, colour = 44 + 46 * d, palette.DIRECTIONS[d]
             for s, x in enumerate(self.x):
                 look = {"style": "rounded,filled", "fill": "#FFFFFF", "color": colour, "fontsize": 10, "penwidth": 1.2}
+                label = f"h{arrow}" if arrowed else "h"
                 self.sheet.node(
-                    f"enc{d}:{s}", (x, y), (small, 22), f"h{arrow}", tip=f"{kind} {arrow} at input {self.columns[s]}", **look
+                    f"enc{d}:{s}", (x, y), (small, 22), label, tip=f"{kind} {arrow} at input {self.columns[s]}", **look
                 )
             for a, b in zip(range(len(self.x)), range(1, len(self.x)), strict=False):
                 ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]
@@ -208,8 +231,8 @@ class _Picture:
         bottom = self.saved + STATE / 2 - 3
         top = bottom + max(90.0, min(170.0, 0.3 * abs(self.x[-1] - self.x[0])))
         lines = []
-        for (t, s), v in np.ndenumerate(self.a):
-            if v >= FAINT:
+        for (t, s), v in ((at, v) for at, v in np.ndenumerate(self.a) if at[0] in self.at):
+            if v >= FAINT or self.focus is not None:
                 tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {words.exact(v)}"
                 look = {"color": palette.ramp(palette.ATTENTION, float(v)), "penwidth": dot.number(0.4 + 5.2 * v), "tip": tip}
                 lines.append(
@@ -221,15 +244,16 @@ class _Picture:
     def _written(self, top):
         fill, border = palette.LAYERS["recurrent"]
         label = "Σ α s" if self.step >= 44 else "Σ"
-        for t, x in enumerate(self.at):
-            tip = f"output {t}: the mean of all saved states, each times its weight"
+        for t, x in self.at.items():
+            tip = f"output {self.rows[t]}: the mean of all saved states, each times its weight"
             look = {"shape": "ellipse", "fill": fill, "color": border, "fontsize": 10, "tip": tip}
             self.sheet.node(f"mean{t}", (x, top + 12), (min(self.step - 4, 48), 24), label, **look)
             inside, edge = palette.LAYERS["output"]
             look = {"style": "rounded,filled", "fill": inside, "color": edge, "fontsize": 10}
-            self.sheet.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], tip=f"output {t}", **look)
+            look |= {"tip": f"output {self.rows[t]}"}
+            self.sheet.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], **look)
             self.sheet.add(dot.wire(f"mean{t}", f"out{t}", [(x, top + 24), (x, top + 50)], penwidth=1.2, arrowsize="0.5"))
-        left = min(self.at[0] - self.step / 2, self.x[0] - self.pitch / 2) - 10
+        left = min(min(self.at.values()) - self.step / 2, self.x[0] - self.pitch / 2) - 10
         self.sheet.add(dot.text((left, top + 60), "written", 9, anchor="end"))
         self.sheet.add(dot.text((left, top + 12), "weighted mean", 9, anchor="end"))
         self.top = top + 70
@@ -240,7 +264,8 @@ class _Picture:
         y -= 14
         for t, row in enumerate(self.a):
             at = y - t * ROW
-            self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, at), self.outputs[t], 10, palette.INK, anchor="end"))
+            label, place = self.outputs[t], (self.x[0] - self.pitch / 2 - 10, at)
+            self.sheet.add(dot.text(place, label, 10, palette.INK, anchor="end", name=f"row{t}"))
             for s, v in enumerate(row):
                 label = f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
                 ink = "#ffffff" if v > 0.5 else palette.INK
@@ -249,6 +274,9 @@ class _Picture:
                 self.sheet.node(
                     f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, fontsize=8, fontcolor=ink, tip=tip, **look
                 )
+        if self.focus is not None:
+            at, wide = ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW), self.x[-1] - self.x[0] + self.pitch
+            self.sheet.node("now", at, (wide, ROW), shape="box", style="solid", color=palette.STATES["c"], penwidth=2.4)
         self.low = y - len(self.a) * ROW
 
     def _text(self, left):
@@ -258,11 +286,13 @@ class _Picture:
             self.sheet, "a", (left, self.low - 14), "weight α: line width and colour", palette.ATTENTION, [(0, "0"), (1, "1")]
         )
         unit = "" if self.pitch >= NUMBERED else ", in hundredths"
-        notes = [f"each row sums to 1{unit}; weights below {FAINT} have no line"]
+        lines = f"weights below {FAINT} have no line" if self.focus is None else "lines: those of the framed row"
+        notes = [f"each row sums to 1{unit}; {lines}"]
         if self.total[1] > len(self.columns):
             rest = f"the others have {self.left_out.max():.2g} of a row at most"
             notes.append(f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight; {rest}")
         if self.total[0] > len(self.rows):
-            notes.append(f"the first {len(self.rows)} of {self.total[0]} outputs drawn")
+            which = "the first " if self.focus is None else ""
+            notes.append(f"{which}{len(self.rows)} of {self.total[0]} outputs drawn")
         for k, note in enumerate(notes):
             self.sheet.add(dot.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start"))

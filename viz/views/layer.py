@@ -31,12 +31,13 @@ def layer(
     n: int = 0,
     unit: int | None = None,
     direction: str = "forward",
+    folded: bool = True,
 ) -> Drawing:
     """The units of a recurrent layer, side by side in the box that is usually drawn for all of them.
 
     With a `recording` of the layer's model: the values of step `t` (the last one if None) of sequence `n`. More than 12
     units, or inputs, are elided with "…"; `unit` is drawn in any case, and marked. `direction`: "forward" or "reverse" of
-    a bidirectional layer.
+    a bidirectional layer. `folded`: whether the layer as one box stands beside.
 
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError for
     a direction that is not there or a recording of another model.
@@ -47,7 +48,7 @@ def layer(
     if unit is not None and not 0 <= unit < way.hidden_size:
         raise IndexError(f"unit must be in 0..{way.hidden_size - 1}, the units of {layer!r}, got {unit}")
     seen = None if recording is None else flow.step(recording, way, t, n)
-    return _Picture(way, seen, unit).drawing()
+    return _Picture(way, seen, unit, folded).drawing()
 
 
 def shown(count: int, asked: Sequence[int] = ()) -> list[int]:
@@ -62,8 +63,8 @@ def shown(count: int, asked: Sequence[int] = ()) -> list[int]:
 class _Picture:
     """From the bottom up: the vectors that go in, the bus that takes them to every unit, the units, the vector h."""
 
-    def __init__(self, way, seen, unit):
-        self.way, self.seen, self.marked = way, seen, unit
+    def __init__(self, way, seen, unit, folded):
+        self.way, self.seen, self.marked, self.folded = way, seen, unit, folded
         self.cell, self.first = way.cell, way.cell.states[0]
         self.D, self.H = way.input_size, way.hidden_size
         self.limits = self._limits()
@@ -90,10 +91,11 @@ class _Picture:
         self.bus, self.top = self.box[1] - 44, self.box[3] + 56
         self.sheet.group("layer", self.box, "", 10, palette.UNIT, penwidth=1.8)
         self._vectors(left, right)
-        for p in self.places:
-            self._unit(p) if p.index is not None else self.sheet.add(dot.text((p.x, self.tall / 2), "…", 16))
+        for k, p in enumerate(self.places):
+            self._unit(p) if p.index is not None else self._dots("unit", k, (p.x, self.tall / 2), 16)
         self._back()
-        self._folded()
+        if self.folded:
+            self._folded()
         self._text()
         title = f"{facts.kind(self.way.layer)} layer opened: {words.count(self.H, 'unit')} side by side{self.way.suffix}"
         hidden = self.H - sum(p.index is not None for p in self.places)
@@ -153,9 +155,9 @@ class _Picture:
 
     def _vector(self, name, places, letter, values, border, y, wide=VECTOR[0]):
         """Numbers side by side; "…" where some are left out."""
-        for p in places:
+        for k, p in enumerate(places):
             if p.index is None:
-                self.sheet.add(dot.text((p.x, y), "…", 12))
+                self._dots(name, k, (p.x, y), 12)
                 continue
             v = None if values is None else float(values[p.index])
             tip = f"{letter}{p.index}{f' at {self.way.earlier}' if name == 'before' else ''}"
@@ -164,6 +166,10 @@ class _Picture:
             label = words.sub(letter, p.index) + ("" if v is None else f"\n{words.signed(v)}")
             look |= self.units.colours(v, "x" if name == "x" else "h")
             self.sheet.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
+
+    def _dots(self, name, k, at, size):
+        """What stands for those that are left out, after the k-th place of a row."""
+        self.sheet.add(dot.text(at, "…", size, name=f"dots:{name}:{k}"))
 
     def _unit(self, p):
         j, x, name = p.index, p.x, f"unit{p.index}:"
@@ -229,11 +235,11 @@ class _Picture:
 
     def _text(self):
         top = self.top + 62
-        folded = self.sheet.centre("folded")[0]
-        self.sheet.add(dot.text((folded, top), "Drawn as one box", 12, palette.INK))
-        many = f"{self.H:,} units side by side" if self.H > 1 else "its only unit"
-        title = f"The same box opened: {many}{self.way.suffix}"
-        self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK))
+        if self.folded:
+            self.sheet.add(dot.text((self.sheet.centre("folded")[0], top), "Drawn as one box", 12, palette.INK))
+            many = f"{self.H:,} units side by side" if self.H > 1 else "its only unit"
+            title = f"The same box opened: {many}{self.way.suffix}"
+            self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK))
         bottom = min(i.box[1] for i in self.sheet.items) - 22
         said = facts.convention(self.cell)
         if self.cell.biases == 2:

@@ -174,7 +174,7 @@ class _Picture:
                     strong = min(abs(w) / self.limit, 1.0) if np.isfinite(w) else 1.0
                     wide = 0.25 + 3.25 * strong * self.pitch / PITCH
                     label = words.sub(p.group if p.group == "x" else self.first, p.index)
-                    look = {"color": palette.signed(w, self.limit, palette.SIGNED_LINE)}
+                    look = {"color": palette.line(w, self.limit)}
                     look["tip"] = f"weight of {label} into {a.name} = {words.exact(w)}"
                 lines.append((wide, dot.curve(p.id, a.id, start, end, penwidth=dot.number(wide), **look)))
         self.sheet.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]

@@ -23,9 +23,7 @@ class Units:
         self.sheet, self.way, self.seen, self.limits = sheet, way, seen, limits
         self.cell, self.H, self.first = way.cell, way.hidden_size, way.cell.states[0]
         self.wiring = wirings.of(way.cell)
-        looping = [s for s, _ in self.wiring.loops]
-        self.kept = [s for s in self.cell.states if s in looping or s != self.first]  # what stays in its unit
-        self.looping = set(looping)
+        self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters
         self.own = [own[k : k + 3] for k in range(0, len(own), 3)]
@@ -46,7 +44,7 @@ class Units:
         border = palette.LAYERS["recurrent"][1] if mine else palette.UNIT[1]
         self.sheet.group(name, box, "", 9, ("#FFFFFF", border), penwidth=3 if mine else 1.2, tooltip=name)
         y = self.tall - 13
-        self.sheet.add(dot.text((x, y), f"unit {j}", 9, palette.INK))
+        self.sheet.add(dot.text((x, y), f"unit {j}", 9, palette.INK, name=f"name:{name}"))
         y -= 12
         if self.kept:
             self._memories(j, x, y - 28)

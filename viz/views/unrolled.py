@@ -35,7 +35,8 @@ def unrolled(
     if not hasattr(model, "layers") or not hasattr(model, "graph"):
         raise TypeError(f"unrolled draws a model of layers, got {type(model).__name__}")
     if hasattr(model, "encoder"):
-        raise TypeError("unrolled draws one stack of layers: give model.encoder or model.decoder, or draw task('encoder-decoder')")
+        other = "give model.encoder or model.decoder, or draw task('encoder-decoder')"
+        raise TypeError(f"unrolled draws one stack of layers, got {type(model).__name__}: {other}")
     T, shown = asked(steps, window)
     if recording is not None:
         if len(recording.layers) != len(model.layers):

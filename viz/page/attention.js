@@ -1,0 +1,29 @@
+// Attention: the lines of the output at this step; a window of rows, all of them where there are few.
+function updateAttention() {
+  const a = facts.attention;
+  if (!a) return;
+  const { written, columns, inputs, outputs, faint } = a, here_ = written.indexOf(here.t), present = here_ >= 0;
+  const k = present ? here_ : written.length - 1, first = Math.min(Math.max(k - a.half, 0), Math.max(written.length - a.rows, 0));
+  const weight = (t, s) => a.weights[t * columns.length + s], t = written[k], at = (name) => $(`a-${name}`);
+  for (let r = 0; r < a.rows; r++) {
+    const step = written[first + r];
+    write(at(`row${r}`), outputs[step]);
+    columns.forEach((_, s) => {
+      const cell = at(`w${r}-${s}`), v = weight(step, s);
+      write(cell, a.wide ? v.toFixed(2) : v >= 0.005 ? (100 * v).toFixed(0) : "");
+      paint(cell, mix("#FFFFFF", a.colours[1], v), v > 0.5 ? "#ffffff" : a.ink);
+      tip(cell, `weight of ${inputs[s]} for ${outputs[step]} = ${exact(v)}`);
+    });
+  }
+  at("now").setAttribute("transform", `translate(0 ${a.high * (k - first - a.focus)})`);
+  at("now").classList.toggle("quiet", !present);
+  columns.forEach((_, s) => {
+    const line = at(`state${s}--mean${a.focus}`), v = weight(t, s), path = line.querySelector("path");
+    line.classList.toggle("quiet", !present || v < faint);
+    path.style.stroke = mix(...a.colours, v); path.style.strokeWidth = 0.4 + 5.2 * v;
+    tip(line, `weight of ${inputs[s]} for ${outputs[t]} = ${exact(v)}`);
+  });
+  write(at(`out${a.focus}`), present ? outputs[t] : "");
+  tip(at(`out${a.focus}`), `output ${t}`);
+  tip(at(`mean${a.focus}`), `output ${t}: the mean of all saved states, each times its weight`);
+}
