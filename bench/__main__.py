@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from . import commands
 
+if TYPE_CHECKING:
+    from .run import Run
+
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
-commands.add(app)
 
 
 def thread_counts(text: str, most: int) -> list[int]:
@@ -30,6 +33,30 @@ def thread_counts(text: str, most: int) -> list[int]:
     return sorted(set(found))
 
 
+def earlier(out: Path | None, now: Run) -> Run:
+    """What was measured before in the file `out`, to go on with; `now` where there is no such file yet.
+
+    Raises typer.BadParameter for a file of another machine or of other versions.
+    """
+    from .run import read
+
+    if out is None:
+        raise typer.BadParameter("goes on with a file, which --out must name", param_hint="--resume")
+    if not out.exists():
+        return now
+    try:
+        before = read(out)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--resume") from None
+    for what in ("machine", "versions"):
+        then, here = getattr(before, what), getattr(now, what)
+        for name in sorted(then.keys() | here.keys()):
+            if then.get(name) != here.get(name):
+                words = f"{out} was measured with {name} {then.get(name, 'absent')}, here is {here.get(name, 'absent')}"
+                raise typer.BadParameter(words, param_hint="--resume")
+    return replace(before, command=now.command, mode=now.mode)
+
+
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
@@ -39,12 +66,14 @@ def main(
     threads: Annotated[str, typer.Option(metavar="N,N", help="Thread counts; 'all' is the number of processors.")] = "1,all",
     seconds: Annotated[float | None, typer.Option(min=0, metavar="X", help="Seconds an engine and row.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples here, as JSON lines.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that --out has, and measure the others.")] = False,
 ) -> None:
     """Time this engine and its peers on the same work, side by side in one run.
 
     Results are compared before anything is timed; a row whose results disagree is an error, and the exit code 1.
 
-    It takes over twenty minutes, on two processors, unless --quick or --full. Ctrl-C keeps the rows measured so far.
+    It takes over twenty minutes, on two processors, unless --quick or --full.
+    Ctrl-C keeps the rows measured so far; --resume goes on from there.
 
     Examples:
 
@@ -74,18 +103,22 @@ def main(
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
-    planned, rows, peaks, missing = plan(chosen, counts), [], {}, {}
-    date, total = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), sum(len(w) for _, w in planned)
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    whole = run.Run(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions())
+    if resume:
+        whole = earlier(out, whole)
+    rows, peaks, missing = list(whole.rows), whole.peaks, whole.missing
+    planned = plan(chosen, counts, {row.key for row in rows})
+    total = len(rows) + sum(len(w) for _, w in planned)
     measured = collect(planned, pace, peaks, missing)
     stopped = False
     try:
-        rows.extend(shown(measured, total, Console(stderr=True)))
+        rows.extend(shown(measured, total - len(rows), Console(stderr=True)))
     except KeyboardInterrupt:
         stopped = True
     finally:
         measured.close()
-    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    whole = run.Run(date, command, mode, machine(), versions(), missing, peaks, tuple(rows))
+    whole = replace(whole, rows=tuple(rows))
     if out is not None:
         run.write(out, whole)
     table.show(whole, Console(width=None if sys.stdout.isatty() else 160))

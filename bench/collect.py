@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import asdict
 
 from . import probe, processes
@@ -13,10 +13,11 @@ from .workloads import CharModel, Probe, Workload, find
 Some = list[Workload | CharModel | Probe]
 
 
-def plan(chosen: Some, threads: list[int]) -> list[tuple[int, Some]]:
-    """What is measured at each thread count: probes at the first one only."""
+def plan(chosen: Some, threads: list[int], done: Container[tuple[str, int]] = ()) -> list[tuple[int, Some]]:
+    """What is measured at each thread count: probes at the first one only, and no row whose key is `done`."""
     steady = [w for w in chosen if not isinstance(w, Probe)]
-    return [(n, chosen if k == 0 else steady) for k, n in enumerate(threads)]
+    wanted = [(n, chosen if k == 0 else steady) for k, n in enumerate(threads)]
+    return [(n, [w for w in some if (w.name, n) not in done]) for n, some in wanted]
 
 
 def collect(planned: list[tuple[int, Some]], pace: Pace, peaks: dict, missing: dict) -> Iterator[Row]:

@@ -236,6 +236,18 @@ def test_the_command_measures_and_writes(tmp_path):
     assert run.OURS in found.versions
     assert json.loads(file.read_text().splitlines()[0])["mode"] == "default"
     assert "1/1 rows" in result.stderr
+    resumed = [*arguments[:2], "--resume", *arguments[2:]]
+    resumed[resumed.index(name)] = "[lr]*-forward-N1-T1-D32-H32"
+    result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    before, found = found, run.read(file)
+    assert [r.key[0][:4] for r in found.rows] == ["lstm", "rnn-"]
+    assert (found.rows[0], found.date, found.peaks) == (before.rows[0], before.date, before.peaks)
+    run.write(file, dataclasses.replace(found, versions=found.versions | {"torch": "0.1"}))
+    result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert (result.returncode, run.read(file).rows) == (2, found.rows)
+    assert "torch 0.1" in result.stderr
+    run.write(file, found)
     told = subprocess.run(
         [sys.executable, "-m", "bench", "show", str(file)], capture_output=True, text=True, env=environment, timeout=300
     )
