@@ -11,6 +11,7 @@ from .holding import Hold
 from .layer import Gradients
 from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
+from .onehot import OneHot
 from .pooling import Last, MaxPool, MeanPool
 from .seq2seq import Seq2Seq
 from .train import evaluate, fit
@@ -40,6 +41,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Memory",
+    "OneHot",
     "Recurrent",
     "Seq2Seq",
     "Sequential",

@@ -23,6 +23,12 @@ class Embedding(Layer):
         )
         self.outputs = embedding_dim
         self.shapes = {"weight": (num_embeddings, embedding_dim)}
+        self.rows = num_embeddings
+
+    @property
+    def table(self) -> np.ndarray:
+        """The matrix whose rows are chosen from, (num_embeddings, embedding_dim)."""
+        return self.parameters["weight"]
 
     def draw(self, rng):
         weight = self.parameters["weight"]
@@ -36,21 +42,20 @@ class Embedding(Layer):
     def look_up(self, x: np.ndarray, record: bool = False) -> tuple[Lookup, None, np.ndarray | None]:
         """`forward` without writing y out, for a layer that takes a Lookup."""
         ids = self._checked(x)
-        return Lookup(self.parameters["weight"], ids), None, ids if record else None
+        return Lookup(self.table, ids), None, ids if record else None
 
     def _checked(self, x):
         ids = np.asarray(x)
         if not np.issubdtype(ids.dtype, np.integer):
             raise TypeError(f"ids must be integers, got {ids.dtype.name}")
-        V = self.shapes["weight"][0]
-        if ids.size and (ids.min() < 0 or ids.max() >= V):
-            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= V))[0])
-            raise IndexError(f"ids must be in 0..{V - 1}, got {ids[place]} at {place}")
+        if ids.size and (ids.min() < 0 or ids.max() >= self.rows):
+            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= self.rows))[0])
+            raise IndexError(f"ids must be in 0..{self.rows - 1}, got {ids[place]} at {place}")
         return ids
 
     def stepper(self):
-        weight = self.parameters["weight"].copy()
-        return lambda x_t: weight[self._checked(x_t)]
+        table = self.table.copy()
+        return lambda x_t: table[self._checked(x_t)]
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""

@@ -50,7 +50,7 @@ def plan(model: Sequential, T: int, N: int, training: bool, ragged: bool, optimi
         with checks.naming(model.where(k)):
             found.append(layer.footprint(T, N, width, model.dtype, ragged, training, table))
         width = layer.outputs or width
-        table = layer.shapes["weight"][0] if model.writes_nothing(k) else None
+        table = layer.rows if model.writes_nothing(k) else None
         if table is not None:
             found[-1] = found[-1]._replace(output=0, dx=0)
     tape = peak = 0  # of what is live besides parameters and the like

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .layer import Layer
 from .layers import Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
+from .onehot import OneHot
 
 
 def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
@@ -19,6 +20,8 @@ def unit(model: Sequential, k: int) -> str:
     layer, to = model[k], f"layer {k + 1} ({type(model[k + 1]).__name__})" if k + 1 < len(model) else "the model's output"
     if isinstance(layer, Recurrent):
         return _recurrent(layer, to)
+    if isinstance(layer, OneHot):
+        return f"A vector of {layer.rows:,} zeros but for a one at the id's place; no parameters. It goes to {to}."
     if isinstance(layer, Embedding):
         V, E = layer.shapes["weight"]
         return f"A row of {E:,} numbers for each of {V:,} ids: a one-hot vector times the matrix. The row goes to {to}."

@@ -23,6 +23,7 @@ LAYERS = {
     "input": ("#DBEAFE", "#5B8DB8"),
     "output": ("#FDE68A", "#D4A20A"),
     "Embedding": ("#E0E7FF", "#818CF8"),
+    "OneHot": ("#E0E7FF", "#818CF8"),
     "Linear": ("#FCE7F3", "#F472B6"),
     "Dropout": ("#F1F5F9", "#94A3B8"),
     "recurrent": ("#DCFCE7", "#16A34A"),
