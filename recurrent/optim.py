@@ -7,12 +7,13 @@ vectors, which reads and writes each once, and its NumPy form.
 from __future__ import annotations
 
 import math
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from . import checks, kernels, schedules
+from . import checks, kernels, phrases, schedules
 from .cells.expressions import Expr, maximum, sqrt
 from .cells.rules import Rule, trace
 
@@ -56,6 +57,12 @@ class Optimizer:
         return float(self.lr(self.steps) if callable(self.lr) else self.lr)
 
     @property
+    def age(self) -> int:
+        """Updates since the state began: all `steps`, or with the option `restart` those at the rate of now."""
+        since = getattr(self.lr, "since", None) if self.options.get("restart") else None
+        return self.steps - since(self.steps) if since else self.steps
+
+    @property
     def slots(self) -> dict[str, float]:
         """State by name and the number it starts from."""
         return {}
@@ -80,7 +87,7 @@ class Optimizer:
         """
         if flat.ndim != 1:
             raise ValueError(f"flat must be (P,), got {flat.shape}")
-        if not self.arrays:
+        if not self.arrays or self.age == 0:
             self.arrays = {name: np.full_like(flat, value) for name, value in self.slots.items()}
         for name, a in {"gradient": gradient, **self.arrays}.items():
             checks.shape(a, name, flat.shape, "the shape of flat")
@@ -209,7 +216,9 @@ class Adagrad(Optimizer):
 class Adam(Optimizer):
     """p -= lr m' / (sqrt(v') + eps), m' and v' the running means of g and g^2 freed of their start at 0 (Kingma, Ba, 2015).
 
-    `amsgrad`: v never falls. `weight_decay`: an L2 penalty in the gradient.
+    `amsgrad`: v never falls. `weight_decay`: an L2 penalty in the gradient. `eps_hat`: eps is added to sqrt(v) before that is
+    freed of its start, as at the end of the paper's section 2 and in Torch 7. `restart`: m and v begin anew at every step of
+    a StepDecay, as they do in torch-rnn.
     """
 
     decoupled = False
@@ -221,8 +230,11 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        eps_hat: bool = False,
+        restart: bool = False,
     ):
-        super().__init__(lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        rare = {name: True for name, given in (("eps_hat", eps_hat), ("restart", restart)) if given}
+        super().__init__(lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **rare)
         if len(betas) != 2 or not all(b < 1 for b in betas):
             raise ValueError(f"{type(self).__name__}: betas must be two numbers below 1, got {betas}")
 
@@ -231,14 +243,16 @@ class Adam(Optimizer):
         return {"m": 0.0, "v": 0.0, **({"v_max": 0.0} if self.options["amsgrad"] else {})}
 
     def numbers(self, lr):
-        (beta1, beta2), step = self.options["betas"], self.steps + 1
+        (beta1, beta2), step = self.options["betas"], self.age + 1
+        root = math.sqrt(1 - beta2**step)
         return {
             **super().numbers(lr),
+            "eps": self.options["eps"] / root if self.options.get("eps_hat") else self.options["eps"],
             "taken": 1 - beta1,
             "beta2": beta2,
             "taken2": 1 - beta2,
             "rate": lr / (1 - beta1**step),
-            "root": math.sqrt(1 - beta2**step),
+            "root": root,
             "shrunk": 1 - lr * self.options["weight_decay"],
         }
 
@@ -265,6 +279,22 @@ class AdamW(Adam):
         amsgrad: bool = False,
     ):
         super().__init__(lr, betas, eps, weight_decay, amsgrad)
+
+
+def parse(text: str, lr: float | schedules.Schedule) -> Optimizer:
+    """An optimiser from "name" or "name:option=value,...", in any case. Raises ValueError that names what is unknown.
+
+    >>> parse("rmsprop:alpha=0.95", 2e-3)
+    RMSprop(lr=0.002, alpha=0.95, eps=1e-08, weight_decay=0.0, momentum=0.0, centered=False)
+    """
+    found, options = phrases.read(text, "optimizer", OPTIMIZERS, _numbers_of)
+    return found(lr, **options)
+
+
+def _numbers_of(kind: type[Optimizer]) -> dict[str, str]:
+    """Options that are single numbers or yes and no, and their types."""
+    given = {p.name: getattr(p.annotation, "__name__", p.annotation) for p in signature(kind).parameters.values()}
+    return {name: a for name, a in given.items() if name != "lr" and a in ("float", "bool")}
 
 
 def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Optimizer:

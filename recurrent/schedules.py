@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 
+from . import phrases
+
 Schedule = Callable[[int], float]
 
 
@@ -21,22 +23,41 @@ class Constant:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """`lr`, multiplied by `factor` after every `every` steps: torch's StepLR.
+    """`lr`, multiplied by `factor` at step `first` and after every `every` steps from there: torch's StepLR, and char-rnn's.
+
+    `first`: `every` if None.
 
     >>> [StepDecay(1.0, every=2, factor=0.5)(step) for step in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
+    >>> [StepDecay(1.0, every=2, factor=0.5, first=1)(step) for step in range(5)]
+    [1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
     lr: float
     every: int
     factor: float
+    first: int | None = None
 
     def __post_init__(self):
         if self.every < 1:
             raise ValueError(f"every must be at least 1, got {self.every}")
+        if self.first is not None and self.first < 0:
+            raise ValueError(f"first must be at least 0, got {self.first}")
 
     def __call__(self, step: int) -> float:
-        return self.lr * self.factor ** (step // self.every)
+        return self.lr * self.factor ** self._decays(step)
+
+    def since(self, step: int) -> int:
+        """The step from which on the rate has been that of `step`."""
+        decays = self._decays(step)
+        return self._first + (decays - 1) * self.every if decays else 0
+
+    @property
+    def _first(self) -> int:
+        return self.every if self.first is None else self.first
+
+    def _decays(self, step) -> int:
+        return max(0, (step - self._first) // self.every + 1)
 
 
 @dataclass(frozen=True)
@@ -80,33 +101,24 @@ class Cosine:
 SCHEDULES = {s.__name__: s for s in (Constant, StepDecay, Exponential, Cosine)}
 
 
-def parse(text: str, lr: float, steps: int) -> Schedule:
+def parse(text: str, lr: float, steps: int, epoch: int | None = None) -> Schedule:
     """A schedule from "name" or "name:option=number,...", in any case.
 
-    `lr` and `steps` are what it begins with and how long it lasts, where the text does not say so. Raises ValueError that
-    names what is unknown, missing or no number.
+    `lr` and `steps` are what it begins with and how long it lasts, where the text does not say so. Steps may be said in passes
+    over the data where it is known how many steps an `epoch` has: "4epochs-1". Raises ValueError that names what is unknown,
+    missing or no number.
 
     >>> parse("cosine:warmup=10", 0.1, 500)
     Cosine(lr=0.1, steps=500, warmup=10, final=0.0)
-    >>> parse("stepdecay:every=100,factor=0.5", 0.1, 500)
-    StepDecay(lr=0.1, every=100, factor=0.5)
+    >>> parse("stepdecay:every=2epochs,factor=0.5", 0.1, 500, epoch=50)
+    StepDecay(lr=0.1, every=100, factor=0.5, first=None)
     """
-    name, _, rest = text.partition(":")
-    found = {s.lower(): made for s, made in SCHEDULES.items()}.get(name.strip().lower())
-    if found is None:
-        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES).lower()}, got {name!r}")
-    types = {f.name: f.type for f in fields(found)}
-    options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in types}
-    for part in filter(None, rest.split(",")):
-        key, _, value = (p.strip() for p in part.partition("="))
-        if key not in types:
-            raise ValueError(f"schedule {name} has the options {', '.join(types)}, got {key!r}")
-        try:
-            options[key] = int(value) if types[key] == "int" else float(value)
-        except ValueError:
-            raise ValueError(f"schedule {name}: {key} must be a number, got {value!r}") from None
+    found, options = phrases.read(text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch)
+    names = {f.name for f in fields(found)}
+    options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in names} | options
     missing = [f.name for f in fields(found) if f.default is MISSING and f.name not in options]
     if missing:
+        name = text.partition(":")[0]
         raise ValueError(f"schedule {name} needs {', '.join(missing)}: {name}:{missing[0]}=...")
     return found(**options)
 

@@ -142,6 +142,51 @@ def test_the_gradient_is_left_as_it_is():
         assert_same_bits(g, before)
 
 
+def torch7_adam(lr, path, grads, eps, began=()):
+    """optim.adam of Torch 7 written out; m, v and the count begin anew before the updates in `began`."""
+    p = path.copy()
+    for update, g in enumerate(grads):
+        if update == 0 or update in began:
+            t, m, v = 0, np.zeros_like(p), np.zeros_like(p)
+        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - lr(update) * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + eps)
+        yield p
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-2])
+def test_adam_of_torch_7(eps):
+    g, start = gradients("float64"), np.linspace(-1, 1, P)
+    expected = np.array(list(torch7_adam(lambda _: 0.01, start, g, eps)))
+    assert_close(run(Adam(0.01, eps=eps, eps_hat=True), start.copy(), g), expected, 2 * STEPS)
+    ours_otherwise = run(Adam(0.01, eps=eps), start.copy(), g)
+    assert (np.abs(ours_otherwise - expected).max() > 1e-4) == (eps == 1e-2), "a test that tells the two apart"
+
+
+@pytest.mark.parametrize("stop", [5, 6, 7, 9, 10])
+def test_adam_that_begins_anew_where_the_rate_falls(stop):
+    """Stored and built again before, at and after such a step it goes on to the same bits."""
+    rate = StepDecay(0.01, every=4, factor=0.5, first=6)
+    g, start = gradients("float64"), np.linspace(-1, 1, P)
+    whole = run(Adam(rate, eps_hat=True, restart=True), start.copy(), g)
+    assert_close(whole, np.array(list(torch7_adam(rate, start, g, 1e-8, range(6, STEPS, 4)))), 2 * STEPS)
+    first, flat = Adam(rate, eps_hat=True, restart=True), start.copy()
+    run(first, flat, g[:stop])
+    again = optim.build(json.loads(json.dumps(first.describe())), first.arrays)
+    assert_same_bits(run(again, flat, g[stop:]), whole[stop:])
+    assert_same_bits(run(Adam(0.01, restart=True), start.copy(), g), run(Adam(0.01), start.copy(), g))
+
+
+def test_adagrad_with_eps_inside_the_root():
+    """A memory that starts at eps is the same as one from 0 and eps added under the root: min-char-rnn's."""
+    g, p, memory = gradients("float64"), np.linspace(-1, 1, P), np.zeros(P)
+    mine, expected = run(Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0), p.copy(), g), []
+    for step in g:
+        memory += step * step
+        p = p - 0.1 * step / np.sqrt(memory + 1e-8)
+        expected.append(p)
+    assert_close(mine, np.array(expected), STEPS)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("limit", [0.5, 5.0, 1e6])
 def test_clip_norm_equals_torch(dtype, limit):
@@ -203,6 +248,16 @@ def test_warmup_rises_to_the_full_rate_and_the_end_stays():
     assert rates[30:] == [0.02] * 20
 
 
+@pytest.mark.parametrize(("every", "first"), [(3, None), (3, 1), (2, 5), (4, 0), (1, 2)])
+def test_a_rate_that_falls_at_a_first_step_and_then_regularly(every, first):
+    schedule, rate, since = StepDecay(1.0, every, 0.5, first), 1.0, 0
+    begin = every if first is None else first
+    for step in range(15):
+        if step >= begin and (step - begin) % every == 0:
+            rate, since = rate / 2, step
+        assert (schedule(step), schedule.since(step)) == (rate, since)
+
+
 def test_a_schedule_sets_the_rate_of_each_update():
     flat, g = np.zeros(1), np.ones(1)
     path = run(SGD(StepDecay(1.0, every=2, factor=0.5)), flat, [g] * 5)
@@ -261,10 +316,11 @@ def test_bad_input_is_one_clear_line(call, error, message):
         ("cosine: warmup=5, final=0.01", Cosine(0.1, 50, 5, 0.01)),
         ("stepdecay:every=3,factor=0.5", StepDecay(0.1, 3, 0.5)),
         ("exponential:factor=0.9,lr=2", Exponential(2.0, 0.9)),
+        ("stepdecay:every=2epochs,factor=0.5,first=1 epoch - 1", StepDecay(0.1, 14, 0.5, 6)),
     ],
 )
 def test_a_schedule_in_words(text, expected):
-    assert schedules.parse(text, 0.1, 50) == expected
+    assert schedules.parse(text, 0.1, 50, epoch=7) == expected
 
 
 @pytest.mark.parametrize(
@@ -274,8 +330,40 @@ def test_a_schedule_in_words(text, expected):
         ("cosine:warm=3", "schedule cosine has the options lr, steps, warmup, final, got 'warm'"),
         ("cosine:warmup=many", "schedule cosine: warmup must be a number, got 'many'"),
         ("exponential", "schedule exponential needs factor: exponential:factor=..."),
+        ("stepdecay:every=2epochs,factor=0.5", "schedule stepdecay: every cannot count epochs here, got '2epochs'"),
+        ("stepdecay:every=epochs,factor=0.5", "schedule stepdecay: every must be a number, got 'epochs'"),
     ],
 )
 def test_words_that_are_no_schedule(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         schedules.parse(text, 0.1, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sgd", SGD(0.1)),
+        ("RMSprop:alpha=0.95", RMSprop(0.1, alpha=0.95)),
+        ("adam:eps=1e-6,eps_hat=true", Adam(0.1, eps=1e-6, eps_hat=True)),
+        ("adagrad: initial_accumulator_value=1e-8, eps=0", Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0)),
+    ],
+)
+def test_an_optimizer_in_words(text, expected):
+    assert optim.parse(text, 0.1).describe() == expected.describe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adamm", "optimizer must be one of sgd, rmsprop, adagrad, adam, adamw, got 'adamm'"),
+        (
+            "adagrad:alpha=1",
+            "optimizer adagrad has the options lr_decay, weight_decay, initial_accumulator_value, eps, got 'alpha'",
+        ),
+        ("sgd:nesterov=yes", "optimizer sgd: nesterov must be true or false, got 'yes'"),
+        ("sgd:momentum=", "optimizer sgd: momentum must be a number, got ''"),
+    ],
+)
+def test_words_that_are_no_optimizer(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        optim.parse(text, 0.1)
