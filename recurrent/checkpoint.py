@@ -1,8 +1,9 @@
 """Checkpoints: one `.safetensors` file with arrays by name and, in its metadata, everything else as JSON.
 
 Parameters bear the model's own names ("1.weight_ih_l0"); beside them lie "optimizer.<name>", "state.<layer>.<name>" (the
-state that the next window starts from) and "latest" (the parameters that training goes on from, where the model
-holds the best ones). Nothing is ever pickled, so loading a file runs no code of it.
+state that the next window starts from), "past" (the inputs from there on that its gradients go back through) and "latest"
+(the parameters that training goes on from, where the model holds the best ones). Nothing is ever pickled, so loading a file
+runs no code of it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Checkpoint:
     optimizer: optim.Optimizer | None = None
     state: tuple | None = None  # one entry a layer, as `Sequential.forward` takes it
     latest: np.ndarray | None = None  # like model.flat
+    past: np.ndarray | None = None  # (P, N), (P, N, D): the steps from `state` on that the next gradient goes back through
 
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
@@ -49,8 +51,9 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     for k, state in enumerate(checkpoint.state or ()):
         if state is not None:
             tensors |= {f"state.{k}.{name}": a for name, a in model[k].state_arrays(state).items()}
-    if checkpoint.latest is not None:
-        tensors["latest"] = checkpoint.latest
+    for name in ("latest", "past"):
+        if getattr(checkpoint, name) is not None:
+            tensors[name] = getattr(checkpoint, name)
     facts = {
         "version": VERSION,
         "model": model.describe(),
@@ -96,13 +99,13 @@ def load(path: str | os.PathLike) -> Checkpoint:
             names = [n for n in tensors if n.startswith("optimizer.")]
             arrays = {n.partition(".")[2]: _take(tensors, n, model.flat.shape, model.dtype) for n in names}
             optimizer = optim.build(facts["optimizer"], arrays)
-        state = _state(model, tensors)
+        state, past = _state(model, tensors), tensors.pop("past", None)
     except (AttributeError, KeyError, TypeError, ValueError, MemoryError) as error:
         what = f"nothing called {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: the checkpoint does not fit together: {what}") from error
     if tensors:
         raise ValueError(f"{path}: arrays that the model does not have: {', '.join(sorted(tensors)[:3])}")
-    return Checkpoint(model, facts["about"], facts["training"], optimizer, state, latest)
+    return Checkpoint(model, facts["about"], facts["training"], optimizer, state, latest, past)
 
 
 def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

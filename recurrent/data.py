@@ -7,7 +7,7 @@ of a pass gives the rest of that pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,12 +52,22 @@ class Source:
                 return
 
 
+CARRIES: dict[str, Callable[[int, int], bool]] = {  # whether window k, of passes of n windows, starts from a zero state
+    "epoch": lambda k, n: k % n == 0,
+    "always": lambda k, n: k == 0,
+    "never": lambda k, n: True,
+    "torch-rnn": lambda k, n: k == 0 or k % n == n - 1,
+}
+
+
 class Windows(Source):
     """Truncated BPTT: consecutive windows of `window` steps. The state crosses their boundaries, the gradient is cut there.
 
     x (L, N, ...), y (L, N, ...): N streams of L steps; or (L, ...) for a single one. Windows are views, (T, N, ...). A last
-    shorter window is dropped unless `keep_last`. The state is zero at the first window of each pass; with `carry_over` at
-    the very first only. Raises ValueError for x and y of different length or shorter than a window.
+    shorter window is dropped unless `keep_last`. `carry`: the state goes on from window to window of an "epoch" and is zero at
+    the first of each pass; or "always", zero at the very first only; or "never", zero at each; or as in "torch-rnn", which
+    sets it to zero one window early, before the last of each pass. Raises ValueError for x and y of different length or
+    shorter than a window, and for another carry.
 
     >>> windows = Windows(np.arange(7), np.arange(1, 8), 3)
     >>> len(windows), windows.cuts
@@ -66,8 +76,10 @@ class Windows(Source):
     [([0, 1, 2], [1, 2, 3], False), ([3, 4, 5], [4, 5, 6], True)]
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, window: int, *, carry_over: bool = False, keep_last: bool = False):
-        self.x, self.y, self.window, self.carry_over = np.asarray(x), np.asarray(y), checks.size(window, "window"), carry_over
+    def __init__(self, x: np.ndarray, y: np.ndarray, window: int, *, carry: str = "epoch", keep_last: bool = False):
+        self.x, self.y, self.window, self.carry = np.asarray(x), np.asarray(y), checks.size(window, "window"), carry
+        if carry not in CARRIES:
+            raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {carry!r}")
         if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
             raise ValueError(f"x and y must have the same number of steps, got shapes {self.x.shape} and {self.y.shape}")
         L = len(self.x)
@@ -89,7 +101,7 @@ class Windows(Source):
         start = k % len(self) * self.window
         part = slice(start, min(start + self.window, self.steps))
         x, y = self.x[part], self.y[part]
-        return Batch(x, y, None, k > 0 if self.carry_over else start > 0, y.size)
+        return Batch(x, y, None, not CARRIES[self.carry](k, len(self)), y.size)
 
 
 class Shuffled(Source):

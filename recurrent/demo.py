@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .charlm import CharLM, split
+from .charlm import CharLM
+from .loading import split
 from .losses import softmax_cross_entropy
 
 

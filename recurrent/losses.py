@@ -139,6 +139,26 @@ def at_last_step(loss: Loss) -> Loss:
     return last
 
 
+def summed_over_steps(loss: Loss) -> Loss:
+    """`loss`, its gradient T times as large: that of the sum over the steps of a window, not of their mean.
+
+    What char-rnn and min-char-rnn hand to clipping and optimiser. The value stays the mean, so that losses of windows
+    of any length, and of other models, can be compared.
+
+    >>> value, dy = summed_over_steps(mean_squared_error)(np.ones((4, 1, 1)), np.zeros((4, 1, 1)))
+    >>> value, dy.ravel().tolist()
+    (1.0, [2.0, 2.0, 2.0, 2.0])
+    """
+
+    def summed(y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+        value, dy = loss(y, targets, lengths=lengths)
+        dy *= len(y)
+        return value, dy
+
+    summed.__name__ = f"{getattr(loss, '__name__', 'loss')} summed over steps"
+    return summed
+
+
 def _regression(y: Any, targets: Any, lengths: Any, mask: Any):
     y, targets = checks.array(y, "y"), checks.array(targets, "targets")
     checks.same_dtype(targets, "targets", y.dtype, "y")

@@ -73,7 +73,7 @@ class Progress(Silent):
             )
             self.task = self.bar.add_task("", total=total, completed=start, words="")
         self.wait = self.REFRESH[self.bar is None]
-        self.loss, self.steps = None, 0  # steps since the last look
+        self.steps = 0  # since the last look
         self.began = self.shown = time.perf_counter()
         self.rate = 0.0
 
@@ -89,8 +89,6 @@ class Progress(Silent):
             self.bar.stop()
 
     def __call__(self, history, steps):
-        value = history.losses[-1]
-        self.loss = value if self.loss is None else 0.98 * self.loss + 0.02 * value  # a single batch's loss jumps about
         self.history = history
         self.steps += steps
         if time.perf_counter() - self.shown >= self.wait or history.updates == self.total:
@@ -111,7 +109,7 @@ class Progress(Silent):
 
     def words(self, history) -> str:
         """The numbers of the moment."""
-        parts = [f"loss {self.loss:.4g}"]
+        parts = [f"loss {history.smoothed:.4g}"]  # a single batch's loss jumps about
         if history.validation:
             parts.append(f"held out {history.validation[-1][1]:.4g}")
         if history.metrics:

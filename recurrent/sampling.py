@@ -1,8 +1,12 @@
-"""From logits to a symbol: pure filters on one vector of logits (V,), and the draw."""
+"""From logits to a symbol: pure filters on one vector of logits (V,), and the draw; from symbol to symbol."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+
+from .stream import Stream
 
 
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
@@ -62,3 +66,17 @@ def choose(
     a = a if p is None else top_p(a, p)
     reached = np.cumsum(probabilities(a))
     return int(np.searchsorted(reached / reached[-1], rng.random(), side="right"))
+
+
+def draw(stream: Stream, V: int, length: int, prime: Iterable[int], rng: np.random.Generator, options: dict) -> Iterator[int]:
+    """`length` ids, each drawn by `choose` with these options from what the stream of a model says after all before it.
+
+    Without a prime the first is drawn uniformly from the V ids.
+    """
+    logits = None
+    for k in prime:
+        logits = stream.step(k)
+    for _ in range(length):
+        k = int(rng.integers(V)) if logits is None else choose(logits, rng, **options)
+        yield k
+        logits = stream.step(np.int32(k))

@@ -149,29 +149,37 @@ def _decoded(data: bytes, name: str, raw: bool) -> str | bytes:
         raise ValueError(f"{name}: not UTF-8 text ({wrong}); a model of bytes can read it") from None
 
 
-def require(n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0) -> None:
-    """Raise ValueError, with both numbers, unless n symbols, the last `held_out` aside, fill a window in each of N streams."""
-    need = N * window + 1
-    while need - int(need * held_out) < N * window + 1:
+def require(n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1) -> None:
+    """Raise ValueError, with both numbers, unless n symbols, the last `held_out` aside, fill a window in each of N streams.
+
+    `after`: symbols that are needed behind them, the last target among them.
+    """
+    need = N * window + after
+    while need - int(need * held_out) < N * window + after:
         need += 1
     if n < need:
         what = "is empty" if n == 0 else f"has {n:,} {unit}{'s' * (n != 1)}"
         steps = f"{window} step{'s' * (window != 1)}"
         where = f"{N} streams of {steps}" if N > 1 else steps
         apart = f", with {held_out:g} of the text held out" if held_out else ""
-        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and the one after{apart}")
+        more = "the one after" if after == 1 else f"the {after} after"
+        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and {more}{apart}")
 
 
-def streams(ids: np.ndarray, N: int, window: int = 1, unit: str = "character") -> tuple[np.ndarray, np.ndarray]:
-    """Cut a text into N streams that run side by side: the loader of char-rnn.
+def streams(
+    ids: np.ndarray, N: int, window: int = 1, unit: str = "character", whole: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a text into N streams that run side by side.
 
     ids (n,). Returns x and y, both (L, N) with L = (n - 1) // N: column n is the n-th contiguous piece of the text, and
     y is what comes one later, x shifted by one. The last target of a stream is the first character of the next stream:
-    every target is the true successor (char-rnn wraps round instead). The up to N characters beyond N L + 1 are left out.
+    every target is the true successor. The up to N characters beyond N L + 1 are left out; with `whole` as many more as make
+    L a multiple of `window`.
 
     Raises ValueError, with both numbers, for a text that does not fill one `window` of steps in every stream.
     """
     require(len(ids), N, window, unit)
     L = (len(ids) - 1) // N
+    L -= L % window if whole else 0
     x, y = (ids[k : k + N * L].reshape(N, L).T for k in (0, 1))
     return np.ascontiguousarray(x), np.ascontiguousarray(y)

@@ -1,4 +1,4 @@
-"""The training loop: `fit`, `evaluate`, and the `History` they leave."""
+"""The training loop: `fit` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from .data import Batch
+from .history import History
 from .losses import Loss
 from .model import Model
 from .optim import Optimizer, clip_norm, clip_value
@@ -21,30 +21,6 @@ from .progress import Progress, Silent
 from .truncated import TruncatedBPTT
 
 Metric = Callable[..., float]
-
-
-@dataclass
-class History:
-    """What happened: all numbers are plain, `to_dict()` goes into JSON."""
-
-    start: int = 0  # updates done before this call
-    losses: list[float] = field(default_factory=list)  # of each update, before it
-    validation: list[tuple[int, float]] = field(default_factory=list)  # after which update, mean loss
-    metrics: list[tuple[int, float]] = field(default_factory=list)
-    best: tuple[int, float] | None = None  # the lowest of `validation`
-    seconds: float = 0.0
-    stopped: str = ""  # why: "finished", "patience" or "interrupted"
-    state: Any = field(default=None, repr=False)  # the model's after the last update; what a carrying batch goes on from
-
-    @property
-    def updates(self) -> int:
-        """Updates done, those before `start` counted."""
-        return self.start + len(self.losses)
-
-    def to_dict(self) -> dict:
-        """All but the state."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "state"}
-        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {"updates": self.updates}
 
 
 def fit(
@@ -65,15 +41,19 @@ def fit(
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
     look_back: int | None = None,
+    smooth: float = 0.98,
+    smoothed: float | None = None,
     start: int = 0,
     state: Any = None,
+    past: Any = None,
     validated: Sequence[tuple[int, float]] = (),
 ) -> History:
     """Train a model: for each batch forward, loss, backward, clip, update.
 
     `batches`: a collection of `Batch` that can be iterated once an epoch, such as `Windows` or `Batches`; from its `cursor` on
     if it has one. `loss(y, targets, lengths=...)` gives value and gradient. Training ends after `epochs` passes or, if given,
-    when `updates` are done, the `start` ones of earlier calls counted. `state` is what a first batch that carries goes on from.
+    when `updates` are done, the `start` ones of earlier calls counted. `state` and `past` of an earlier call's history are
+    what a first batch that carries goes on from.
 
     `validation`: batches for `evaluate`, after each epoch or every `validate_every` updates, and at the end. With it, training
     also ends after `patience` validations in a row without a new best, and the best parameters are put back at the end,
@@ -81,10 +61,12 @@ def fit(
     `metric(y, targets, lengths=...)` is evaluated with the validation.
 
     `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
-    or a rich Console. `callback(update, history)` runs after each update and what belongs to it.
+    or a rich Console; the loss it shows is `history.smoothed`, which starts at `smoothed`, or the first loss, and becomes
+    `smooth` times itself plus (1 - smooth) times the loss. `callback(update, history)` runs after each update and what
+    belongs to it.
 
     `look_back`: how many steps a gradient goes back where batches carry the state, those of the batch counted, by default
-    only those: see `TruncatedBPTT`. After an interruption it begins anew.
+    only those: see `TruncatedBPTT`.
 
     Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once. A second one
     does not wait: KeyboardInterrupt, in the middle of an update. Raises FloatingPointError before an update whose loss or
@@ -107,8 +89,9 @@ def fit(
     if patience is not None and validation is None:
         raise ValueError("patience counts validations: give validation=batches too")
     finite = [v for v in validated if not math.isnan(v[1])]
-    history = History(start=start, state=state, best=min(finite, key=lambda v: v[1], default=None))
-    run = TruncatedBPTT(model, look_back, state)
+    best = min(finite, key=lambda v: v[1], default=None)
+    history = History(start=start, state=state, past=past, smoothed=smoothed, best=best)
+    run = TruncatedBPTT(model, look_back, state, past)
     gradient = np.empty_like(model.flat)
     best, began = None, time.perf_counter()
     worse = sum(history.best is None or update > history.best[0] for update, _ in validated)
@@ -129,8 +112,9 @@ def fit(
                 optimizer.update(model.flat, gradient)
                 symbols = math.prod(y.shape[:-1])
                 del y  # or it lives on beside that of the next update
-                history.state = run.state
+                history.state, history.past = run.resumption
                 history.losses.append(value)
+                history.smoothed = value if history.smoothed is None else smooth * history.smoothed + (1 - smooth) * value
                 history.seconds = time.perf_counter() - began
 
                 end_of_pass = (update - start + done_of_pass) % count == 0

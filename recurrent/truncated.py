@@ -22,8 +22,10 @@ class TruncatedBPTT:
     `look_back` k2: how many steps a gradient goes back, the new ones counted; by default no further than the piece itself.
     Steps before the new ones are computed again from the state that was carried to them, with the weights of now and new
     masks of dropout; that costs k2 / k1 times the work. `state`: after the last step, for the next; give one to go on from.
-    `steps`: how many have been read since the state was zero. `cuts`: of each call the step before which its gradient was
-    cut, where that is not the beginning.
+    `past`: steps that the next gradient goes back through, which start at the `state` that is given; `resumption` has both of
+    a run, to be given to another one that goes on to the same bits. `steps`: how many have been read since the state was
+    zero, or since `state` and `past`. `cuts`: of each call the step before which its gradient was cut, where that is not the
+    beginning.
 
     >>> from recurrent import RNN, Sequential
     >>> from recurrent.losses import mean_squared_error
@@ -35,11 +37,17 @@ class TruncatedBPTT:
     (8, [1, 3])
     """
 
-    def __init__(self, model: Model, look_back: int | None = None, state: Any = None):
+    def __init__(self, model: Model, look_back: int | None = None, state: Any = None, past: np.ndarray | None = None):
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
         self.reset()
         self.state = self._begin = state
+        self._past, self.steps = past, 0 if past is None else len(past)
+
+    @property
+    def resumption(self) -> tuple[Any, np.ndarray | None]:
+        """`state` and `past` of a run that goes on from here."""
+        return self._begin, self._past
 
     def reset(self) -> None:
         """Forget what was read: the next piece starts from zero."""

@@ -29,8 +29,23 @@ def test_windows_tile_the_data(window, keep_last):
 
 
 def test_carry_over_resets_only_at_the_very_first_window():
-    windows = Windows(X, Y, 10, carry_over=True)
+    windows = Windows(X, Y, 10, carry="always")
     assert [[b.carry for b in windows] for _ in range(2)] == [[False, True], [True, True]]
+
+
+def test_windows_that_start_from_a_zero_state():
+    """Three windows a pass, two passes: where a state is carried into each."""
+    carried = {
+        "epoch": [False, True, True, False, True, True],
+        "always": [False, True, True, True, True, True],
+        "never": [False] * 6,
+        "torch-rnn": [False, True, False, True, True, False],
+    }
+    for carry, expected in carried.items():
+        windows = Windows(X, Y, 7, carry=carry)
+        assert [windows.batch(k).carry for k in range(6)] == expected
+    single = Windows(X, Y, 20, carry="torch-rnn")
+    assert [single.batch(k).carry for k in range(3)] == [False] * 3
 
 
 def sources():
@@ -38,7 +53,7 @@ def sources():
     x = np.arange(7 * 4).reshape(4, 7)
     return {
         "windows": lambda: Windows(X, Y, 5),
-        "carried over": lambda: Windows(X, Y, 5, carry_over=True, keep_last=True),
+        "carried over": lambda: Windows(X, Y, 5, carry="always", keep_last=True),
         "batches": lambda: Batches(x, x, 2, rng=3, lengths=lengths),
         "in order": lambda: Batches(x, x[0], 3, rng=None, per_sequence=True, keep_last=False),
     }
@@ -100,6 +115,11 @@ def test_weights_count_valid_entries():
         (lambda: Windows(X, Y[:-1], 5), ValueError, r"same number of steps, got shapes \(23, 3, 2\) and \(22, 3\)"),
         (lambda: Windows(X, Y, 24), ValueError, "at least 24 steps for windows of 24, got 23"),
         (lambda: Windows(X[:0], Y[:0], 24, keep_last=True), ValueError, "at least 1 steps for windows of 24, got 0"),
+        (
+            lambda: Windows(X, Y, 5, carry="often"),
+            ValueError,
+            "carry must be one of epoch, always, never, torch-rnn, got 'often'",
+        ),
         (lambda: Windows(X, Y, 0), ValueError, "window must be at least 1, got 0"),
         (lambda: Windows(X, Y, 2.5), TypeError, "window must be an int, got float"),
         (lambda: Batches(X, Y[:, :2], 5), ValueError, r"y must be \(T, N, ...\) with T, N = 23, 3, got \(23, 2\)"),

@@ -7,7 +7,8 @@ import pytest
 from tolerance import assert_same_bits, tolerance
 
 from recurrent import sampling
-from recurrent.charlm import CharLM, split
+from recurrent.charlm import CharLM
+from recurrent.loading import split
 from recurrent.losses import softmax_cross_entropy
 from recurrent.text import Vocabulary, read, streams
 from recurrent.train import evaluate

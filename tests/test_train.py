@@ -103,12 +103,12 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
     assert np.abs(whole.seen[0] - spy.seen[0]).max() > 1000 * tolerance(float, 140)
 
 
-@pytest.mark.parametrize("carry_over", [False, True])
-def test_state_between_passes(carry_over):
+@pytest.mark.parametrize("carry", ["epoch", "always"])
+def test_state_between_passes(carry):
     """With a rate of zero nothing but the state can tell one pass from the next."""
-    windows = Windows(*text(20), 10, carry_over=carry_over)
+    windows = Windows(*text(20), 10, carry=carry)
     losses = fit(character_model(), windows, softmax_cross_entropy, optim.SGD(0.0), epochs=2, progress=False).losses
-    assert (losses[0] == losses[2]) != carry_over
+    assert (losses[0] == losses[2]) != (carry == "always")
 
 
 @pytest.mark.parametrize("window", [1, 7, 20, 60])
@@ -301,12 +301,12 @@ def test_resumed_training_is_the_same_bit_for_bit(at):
     def go(model, windows, optimizer, **options):
         return fit(model, windows, softmax_cross_entropy, optimizer, clip_norm=1.0, progress=False, **options)
 
-    model, windows, adam = character_model(0.3), Windows(*text(), 10, carry_over=True), optim.Adam(1e-2)
+    model, windows, adam = character_model(0.3), Windows(*text(), 10, carry="always"), optim.Adam(1e-2)
     whole = go(model, windows, adam, updates=15)
 
-    first, windows, adam = character_model(0.3), Windows(*text(), 10, carry_over=True), optim.Adam(1e-2)
+    first, windows, adam = character_model(0.3), Windows(*text(), 10, carry="always"), optim.Adam(1e-2)
     half = go(first, windows, adam, updates=at)
-    second, later = character_model(0.3, rng=9), Windows(*text(), 10, carry_over=True)
+    second, later = character_model(0.3, rng=9), Windows(*text(), 10, carry="always")
     second.flat[:] = first.flat
     second.generator.bit_generator.state = first.generator.bit_generator.state
     later.cursor = windows.cursor
