@@ -1,6 +1,6 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
-from . import cells, data, initialisers, losses, optim, schedules
+from . import cells, data, initialisers, losses, optim, presets, schedules
 from .attention import Attention, Memory
 from .bidirectional import Both
 from .charlm import CharLM
@@ -60,6 +60,7 @@ __all__ = [
     "mingru",
     "minlstm",
     "optim",
+    "presets",
     "qrnn",
     "rnn",
     "rnn_relu",
