@@ -181,11 +181,13 @@ def test_equations_that_cannot_be_traced_say_why():
 
 
 def test_the_graph_of_a_unit_is_connected(engine):
-    """Every gate and state is a node under its own name, every edge joins nodes, arguments come first."""
+    """Every gate and state has its node, under its own name unless it is a dot product; arguments come first."""
     g = engine.cell.graph()
     ids = [n.id for n in g.nodes]
     assert len(set(ids)) == len(ids)
-    assert {*engine.cell.gates, *engine.cell.states} <= set(ids)
+    assert set(g.values) >= {*engine.cell.gates, *engine.cell.states}
+    for name, node in g.values.items():
+        assert node == (f"sum:{name}" if g.node(node).kind == "sum" else name)
     for e in g.edges:
         assert {e.source, e.target} <= set(ids), e
         assert e.delay or ids.index(e.source) < ids.index(e.target), e

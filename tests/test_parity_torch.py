@@ -18,11 +18,10 @@ LAYERS = {
     "lstm": LSTM,
     "gru": GRU,
 }
+of_torch = pytest.mark.parametrize("engine", MODULES, indirect=True)
 
 
 def check(engine, case):
-    if engine.name not in MODULES:
-        pytest.skip(f"PyTorch has no {engine.name}")
     p = case.build(engine)
     if p.lengths is not None:
         p.lengths = np.maximum(p.lengths, 1)
@@ -51,11 +50,13 @@ def stacked(state):
     return [np.stack(a) for a in (zip(*state, strict=True) if isinstance(state, Both) else ([a] for a in state or ()))]
 
 
+@of_torch
 @given(st.data())
 def test_one_layer(engine, dtype, data):
     check(engine, data.draw(cases(dtype, reverse=False, T=st.integers(1, 12))))
 
 
+@of_torch
 @given(st.data())
 def test_both_directions(engine, dtype, data):
     # Once outputs are merged, nobody sees on which side of relu's kink each of them was.
@@ -63,6 +64,7 @@ def test_both_directions(engine, dtype, data):
     check(engine, data.draw(cases(dtype, reverse=False, T=st.integers(1, 12), merge=st.sampled_from(merges))))
 
 
+@of_torch
 @pytest.mark.parametrize("H", [1, 16, 33, 128])
 @pytest.mark.parametrize("merge", [None, "concat"])
 def test_one_layer_at_sizes_of_use(engine, dtype, H, merge):
@@ -116,6 +118,7 @@ def test_names_and_shapes_are_those_of_a_torch_sequential(both):
     assert list(model.parameters) == list(theirs)
 
 
+@of_torch
 def test_initial_weights_are_drawn_like_torch(engine):
     """Uniform in +-1/sqrt(H), biases too: the same bound is reached, the same spread, nothing outside."""
     H = 64
