@@ -11,10 +11,12 @@ import numpy as np
 
 from . import checks, ragged
 from .cells.equations import Cell
+from .data import Pair
 from .engine import Engine
 from .layer import Layer
 from .layers import Recurrent
-from .model import Sequential
+from .model import Model, Sequential
+from .seq2seq import Seq2Seq
 
 Arrays = dict[str, np.ndarray]
 
@@ -121,7 +123,7 @@ class GradCheck:
 
 
 def gradcheck(
-    subject: Sequential | Layer | Engine | Cell,
+    subject: Model | Layer | Engine | Cell,
     x: Any,
     loss: Callable | None = None,
     *,
@@ -140,8 +142,9 @@ def gradcheck(
     not changed: a float64 copy with its values is checked. Witnesses: central differences of step `eps` on the compiled
     kernels through the whole model, and for recurrent layers a complex step on the interpreter of the cell's equations.
 
-    x: as `forward` takes it. `loss(y)`, or `loss(y, targets, lengths=...)` if there are targets, gives the value and dL/dy;
-    without one the loss is a random sum over y and the final state. `state`: the initial one; random numbers if None.
+    x: as `forward` takes it, and so are `lengths`: pairs for a Seq2Seq, which takes no `state`. `loss(y)`, or
+    `loss(y, targets, lengths=...)` if there are targets, gives the value and dL/dy; without one the loss is a random sum over
+    y and the final state. `state`: the initial one; random numbers if None.
     Dropout acts with the same masks in every run, those of `seed`.
 
     Arrays of more than `entries` entries are checked in so many of them, drawn from `seed`, and along one direction through
@@ -153,10 +156,10 @@ def gradcheck(
     >>> result.ok, result.worst.name in {f.name for f in result.findings}
     (True, True)
     """
-    x, lengths, _ = ragged.given(x, lengths)
-    x = np.array(x)
-    x = x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float64)
-    problem = _Problem(_twin(subject, x, hidden_size), x, lengths, state, loss, targets, seed)
+    model = _twin(subject, x, hidden_size)
+    x, lengths, _ = model._given(x, lengths)
+    x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
+    problem = _Problem(model, x, lengths, state, loss, targets, seed)
     rng, findings = np.random.default_rng(seed), []
     gradients = problem.gradients()
     chosen = {name: _chosen(a.shape, entries, rng) for name, a in problem.arguments.items()}
@@ -185,8 +188,8 @@ class _Problem:
         rng = np.random.default_rng([seed, 1])
         y, final, _ = self.forward(None)
         self.states: dict[int, Arrays] = {}
-        for k, layer in enumerate(model.layers):
-            if final[k] is not None:
+        for k, layer in enumerate(model.layers if isinstance(model, Sequential) else []):
+            if isinstance(layer, Recurrent):
                 given = None if state is None else state[k]
                 arrays = layer.state_arrays(final[k] if given is None else given)
                 scale = 0.5 if given is None else 0.0
@@ -196,11 +199,13 @@ class _Problem:
         self.dy = rng.standard_normal(y.shape)
         self.dstates = {k: {n: rng.standard_normal(a.shape) for n, a in s.items()} for k, s in self.states.items()}
         named_states = {f"state.{k}.{n}": a for k, s in self.states.items() for n, a in s.items()}
-        inputs = {} if np.issubdtype(x.dtype, np.integer) else {"x": x}
+        inputs = {n: a for n, a in _named(x).items() if not np.issubdtype(a.dtype, np.integer)}
         self.arguments = {n: a for n, a in {**model.parameters, **inputs, **named_states}.items() if a.size}
         self.size = max(1.0, abs(self.value()), float(np.abs(y).sum()) if loss is None else 0.0)
 
     def state(self):
+        if not self.states:
+            return None
         layers = self.model.layers
         return tuple(layer.state_from(self.states[k]) if k in self.states else None for k, layer in enumerate(layers))
 
@@ -212,13 +217,15 @@ class _Problem:
         self.same_masks()
         return self.model.forward(self.x, state, self.lengths, record=record, training=True)
 
-    def outputs(self):
-        """What goes into each layer."""
+    def reaching(self, k):
+        """What goes into layer k, and its lengths."""
         self.same_masks()
-        x = [self.x]
-        for layer, state in zip(self.model.layers, self.state(), strict=True):
-            x.append(layer.forward(x[-1], state, self.lengths, training=True)[0])
-        return x
+        outputs = self.model._forward(self.x, self.state(), self.lengths, record=False, training=True)[0]
+        if not isinstance(self.model, Seq2Seq):
+            return np.array(outputs[k]), self.lengths
+        first = len(self.model.encoder)
+        part = int(k >= first)
+        return np.array(outputs[0][part] if k in (0, first) else outputs[k]), self.lengths[part]
 
     def loss_of(self, y):
         if self.targets is None:
@@ -238,19 +245,35 @@ class _Problem:
         dy, dstate = self.dy, None
         if self.loss is None:
             layers = self.model.layers
-            dstate = tuple(layer.state_from(self.dstates[k]) if k in self.dstates else None for k, layer in enumerate(layers))
+            ends = [layer.state_from(self.dstates[k]) if k in self.dstates else None for k, layer in enumerate(layers)]
+            dstate = tuple(ends) if self.dstates else None
         else:
             dy = self.loss_of(y)[1]
         found = self.model.backward(dy, tape, dstate)
         initial = {f"state.{k}.{n}": a for k in self.states for n, a in self.model[k].state_arrays(found.state[k]).items()}
-        return {**found.params, "x": found.dx, **initial}
+        return {**found.params, **_named(found.dx), **initial}
 
 
-def _twin(subject, x, hidden_size) -> Sequential:
+def _own(x) -> np.ndarray:
+    """A copy that may be changed: ids, or numbers in float64."""
+    x = np.array(x)
+    return x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float64)
+
+
+def _named(x) -> Arrays:
+    """An input or its gradient by name."""
+    return {"x.source": x.source, "x.target": x.target} if isinstance(x, Pair) else {"x": x}
+
+
+def _twin(subject, x, hidden_size) -> Model:
     """A float64 model with the subject's values, that shares nothing that is written."""
+    if isinstance(subject, Seq2Seq):
+        parts = (_twin(part, x, hidden_size) for part in (subject.encoder, subject.decoder))
+        return Seq2Seq(*parts, subject.bridge, subject.start, subject.end)
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
-        subject = Recurrent(cell, x.shape[-1], hidden_size).initialise(0, "float64")
+        width = np.shape(ragged.given(x, None)[0])[-1]
+        subject = Recurrent(cell, width, hidden_size).initialise(0, "float64")
     if not isinstance(subject, (Sequential, Layer)):
         raise TypeError(f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}")
     layers = []
@@ -301,9 +324,9 @@ def _along(problem, name, a, gradient, rng, eps, noise) -> Finding:
 def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     """A recurrent layer on what reaches it, against a complex step on the interpreter of its cell's equations."""
     layer = problem.model[k]
-    x = np.array(problem.outputs()[k])
-    state = (layer.state_from(problem.states[k]),)
-    alone = _Problem(_twin(layer, x, 0), x, problem.lengths, state, None, None, problem.seed)
+    x, lengths = problem.reaching(k)
+    state = (layer.state_from(problem.states[k]),) if k in problem.states else None
+    alone = _Problem(_twin(layer, x, 0), x, lengths, state, None, None, problem.seed)
 
     def loss(a):
         params = layer.params_from({n: a.get(f"0.{n}", p.astype(complex)) for n, p in layer.parameters.items()})

@@ -1,9 +1,24 @@
 """`recurrent.gradcheck`: right for what is right, and it names the entry that is not."""
 
+import re
+
 import numpy as np
 import pytest
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MeanPool, Sequential, gradcheck
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    MeanPool,
+    Seq2Seq,
+    Sequential,
+    gradcheck,
+)
 from recurrent.derivatives import GradientError, central_differences, complex_step
 from recurrent.layer import Gradients
 from recurrent.losses import mean_squared_error, softmax_cross_entropy
@@ -103,3 +118,49 @@ def test_both_witnesses_of_a_known_function():
 def test_what_cannot_be_checked_is_named():
     with pytest.raises(TypeError, match="a model, a layer, an engine or a cell, got ndarray"):
         gradcheck(X, X)
+
+
+def seq2seq(source, score, **bridge):
+    """A model for pairs: ids or vectors are read, ids written."""
+    first = Embedding(5, 3) if source == "ids" else Dropout(0.3)
+    encoder = Sequential(first, LSTM(3, 2, bidirectional=True), rng=0)
+    attend = [Attention(4, 4, score, output_size=3)] if score else []
+    decoder = Sequential(Embedding(6, 2), LSTM(2, 4, recurrent_dropout=0.3), *attend, Linear(3 if score else 4, 6), rng=1)
+    return Seq2Seq(encoder, decoder, **bridge)
+
+
+@pytest.mark.parametrize(("source", "score"), [("ids", "additive"), ("vectors", "general"), ("vectors", None)])
+def test_an_encoder_and_a_decoder(source, score):
+    """With the loss that it is trained with, lengths of both sides, and the masks of dropout in both."""
+    net = seq2seq(source, score)
+    read = RNG.integers(0, 5, (4, 3)) if source == "ids" else RNG.standard_normal((4, 3, 3))
+    written, targets = RNG.integers(0, 6, (2, 3, 3))
+    lengths = [4, 1, 3], [3, 2, 0]
+    for loss in (None, softmax_cross_entropy):
+        result = gradcheck(net, (read, written), loss, targets=None if loss is None else targets, lengths=lengths, entries=10)
+        named = {f.name for f in result.findings}
+        assert named >= set(net.parameters)
+        assert ("x.source" in named) == (source == "vectors")
+        assert {n.split(":")[0] for n in named if n.startswith("layer")} == {"layer 1", "layer 3"}
+
+
+def test_one_pair_and_lists_of_pairs():
+    net = seq2seq("ids", "additive")
+    read, written = RNG.integers(0, 5, 6), RNG.integers(0, 6, 4)
+    assert gradcheck(net, (read, written), entries=4)
+    assert gradcheck(net, ([read, read[:2]], [written, written[:3]]), entries=4)
+    vector = Seq2Seq(Sequential(Linear(3, 4)), Sequential(Embedding(6, 2), GRU(2, 4), Linear(4, 6)))
+    assert gradcheck(vector, (RNG.standard_normal((2, 3)), written[:, None].repeat(2, 1)), entries=4)
+
+
+@pytest.mark.parametrize("part", ["encoder.1.weight_ih_l0_reverse", "decoder.1.weight_hh_l0", "decoder.2.weight_memory"])
+def test_a_mistake_in_either_part_is_named(part, monkeypatch):
+    def wrong(self, *arguments, **options):
+        found = backward(self, *arguments, **options)
+        found.params[part][0, 0] *= 1.001
+        return found
+
+    backward = Seq2Seq.backward
+    monkeypatch.setattr(Seq2Seq, "backward", wrong)
+    with pytest.raises(GradientError, match=re.escape(f"{part} [0, 0]")):
+        gradcheck(seq2seq("ids", "additive"), (RNG.integers(0, 5, (4, 3)), RNG.integers(0, 6, (3, 3))))
