@@ -83,12 +83,13 @@ def test_a_short_training_of_each(which, tmp_path):
     )
 
 
-def test_nothing_held_out_is_learned_from():
+def test_nothing_held_out_is_learned_from_or_chosen_by():
     for which in ("dates", "numerals"):
         t = task(which)
-        learned, held = ({bytes(np.ascontiguousarray(a)) for a in part.sources} for part in (t.training, t.held_out))
-        assert not learned & held
-        assert (len(learned), len(held)) == (t.training.N, t.held_out.N)
+        parts = (t.training, t.validation, t.held_out)
+        found = [{bytes(np.ascontiguousarray(a)) for a in part.sources} for part in parts]
+        assert [len(each) for each in found] == [part.N for part in parts]
+        assert len(set().union(*found)) == sum(part.N for part in parts)
 
 
 def test_answers_as_a_table():

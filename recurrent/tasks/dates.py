@@ -13,7 +13,7 @@ from ..model import Sequential
 from ..seq2seq import Seq2Seq
 from ..text import Vocabulary
 from .datestrings import draw
-from .task import Answer, Task
+from .task import Answer, Parts, Task
 
 READS = Vocabulary.of(string.ascii_letters + string.digits + " ,./-'")
 WRITES = Vocabulary.of("0123456789-" + ":;")  # the last two are the start and the end
@@ -41,24 +41,27 @@ def model(seed: int = 0, hidden: int = 64) -> Seq2Seq:
     return Seq2Seq(encoder, decoder, start=START, end=END)
 
 
-def task(seed: int = 0, learn: int = 20_000, hold: int = 2_000) -> Task:
+def task(seed: int = 0, learn: int = 20_000, validate: int = 1_000, hold: int = 2_000) -> Task:
     """Free form to ISO; no string of the held-out ones is among those that are learned from."""
-    found = draw(learn + hold, np.random.default_rng(seed))
+    split = Parts.of(learn, validate, hold)
+    found = draw(split.held_out.stop, np.random.default_rng(seed))
     sources = [READS.encode(text) for text, _, _ in found]
     targets = [np.append(WRITES.encode(iso), np.int32(END)) for _, iso, _ in found]
-    pairs = Pairs(sources[:learn], targets[:learn], 64, seed, start=START)
-    held_out = Pairs(sources[learn:], targets[learn:], 250, None, start=START)
+    parts = [
+        Pairs(sources[which], targets[which], batch, rng, start=START)
+        for which, batch, rng in zip(split, (64, 250, 250), (seed, None, None), strict=True)
+    ]
 
     def answers(net: Seq2Seq, beam: int = 1) -> list[Answer]:
-        said = net.generate(sources[learn:], 16, beam).best
-        return [Answer(text, iso, WRITES.decode(ids)) for (text, iso, _), ids in zip(found[learn:], said, strict=True)]
+        said = net.generate(sources[split.held_out], 16, beam).best
+        both = zip(found[split.held_out], said, strict=True)
+        return [Answer(text, iso, WRITES.decode(ids)) for (text, iso, _), ids in both]
 
     given, iso = EXAMPLE
     x = READS.encode(given)[:, None], np.insert(WRITES.encode(iso), 0, START)[:, None]
     return Task(
         model(seed),
-        pairs,
-        held_out,
+        *parts,
         answers,
         (x, None),
         words=(given, iso + "."),

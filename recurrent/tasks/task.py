@@ -35,7 +35,8 @@ class Task:
 
     model: Model
     training: Source
-    held_out: Source
+    validation: Source  # what the best parameters are chosen by, and what the task was tuned on
+    held_out: Source  # asked once, at the end
     answers: Callable[[Model], list[Answer]]  # to all that is held out
     example: tuple[Any, Any]  # x and lengths, as `record` takes them: what is drawn
     words: tuple[str, str] = ("", "")  # the example's, for the axes of its attention
@@ -55,7 +56,7 @@ class Task:
             softmax_cross_entropy,
             Adam(Cosine(self.lr, updates)),
             updates=updates,
-            validation=self.held_out,
+            validation=self.validation,
             validate_every=max(1, updates // 10),
             clip_norm=1.0,
             progress=progress,
@@ -65,8 +66,8 @@ class Task:
         """Train, answer, draw; the model and its pictures go to the folder `out`. Returns the exit code."""
         out.mkdir(parents=True, exist_ok=True)
         console.print(self.about)
-        training = f"{self.training.N:,} examples to learn from, {self.held_out.N:,} held out"
-        console.print(f"{self.model.size:,} parameters; {training}.\n")
+        sizes = f"{self.training.N:,} examples to learn from, {self.validation.N:,} to validate, {self.held_out.N:,} held out"
+        console.print(f"{self.model.size:,} parameters; {sizes}.\n")
         console.file.flush()  # the progress bar goes to standard error
         history = self.train(updates, console if console.is_terminal else True)
         answers = self.answers(self.model)
@@ -92,6 +93,19 @@ class Task:
         for name, picture in pictures.items():
             picture.save(out / name)
         return [out / name for name in pictures]
+
+
+class Parts(NamedTuple):
+    """Which of the examples are learned from, which validate, which are held out."""
+
+    training: slice
+    validation: slice
+    held_out: slice
+
+    @classmethod
+    def of(cls, learn: int, validate: int, hold: int) -> Parts:
+        """So many of each, one part after the other."""
+        return cls(slice(learn), slice(learn, learn + validate), slice(learn + validate, learn + validate + hold))
 
 
 def exact(answers: list[Answer]) -> float:

@@ -8,7 +8,7 @@ from ..data import Batches
 from ..layers import GRU, Linear
 from ..model import Sequential
 from ..pooling import MeanPool
-from .task import Answer, Task
+from .task import Answer, Parts, Task
 
 # One period of each, of a phase in [0, 1).
 FORMS = {
@@ -29,24 +29,27 @@ def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     return x.astype(np.float32)[:, :, None], kind, lengths
 
 
-def task(seed: int = 0, learn: int = 8_000, hold: int = 1_000) -> Task:
+def task(seed: int = 0, learn: int = 8_000, validate: int = 1_000, hold: int = 1_000) -> Task:
     """Mean over the valid steps, then one answer for each sequence."""
-    x, kind, lengths = draw(learn + hold, np.random.default_rng(seed))
+    split = Parts.of(learn, validate, hold)
+    x, kind, lengths = draw(split.held_out.stop, np.random.default_rng(seed))
     parts = [
         Batches(x[:, which], kind[which], batch, rng, lengths=lengths[which], per_sequence=True)
-        for which, batch, rng in ((slice(learn), 64, seed), (slice(learn, None), hold, None))
+        for which, batch, rng in zip(split, (64, validate, hold), (seed, None, None), strict=True)
     ]
     net = Sequential(GRU(1, 48), MeanPool(), Linear(48, len(FORMS)), rng=seed)
     names = list(FORMS)
 
     def answers(net: Sequential) -> list[Answer]:
-        y, _, _ = net.forward(x[:, learn:], lengths=lengths[learn:])
+        mine = split.held_out
+        y, _, _ = net.forward(x[:, mine], lengths=lengths[mine])
         given = [
             f"{n} steps, the first {a[0, 0]:.2f} {a[1, 0]:.2f} {a[2, 0]:.2f}"
-            for n, a in zip(lengths[learn:], x.swapaxes(0, 1)[learn:], strict=True)
+            for n, a in zip(lengths[mine], x.swapaxes(0, 1)[mine], strict=True)
         ]
-        both = zip(given, kind[learn:], y.argmax(axis=1), strict=True)
+        both = zip(given, kind[mine], y.argmax(axis=1), strict=True)
         return [Answer(words, names[right], names[said]) for words, right, said in both]
 
-    example = x[: lengths[learn], learn : learn + 1], None
+    first = split.held_out.start
+    example = x[: lengths[first], first : first + 1], None
     return Task(net, *parts, answers, example, updates=1200, lr=1e-2)
