@@ -136,7 +136,7 @@ class CharLM:
         `options`: those of `recipe.Recipe`, which says what they mean, in place of the defaults there, or of the preset.
         Where a part of the text is held out the best parameters by it are kept. With `resume` training goes on, by the options
         of before but for those given; updates of before are counted, so that stopping, saving, loading and resuming gives the
-        same bits as going on. How the text is read cannot change then, nor the optimiser, whose rate a new `schedule` sets.
+        same bits as going on. How the text is read cannot change then, nor the optimiser, only its `lr` or `schedule`.
         `save_to`: a file written at every validation (each epoch without one) and at the end. `progress`, `callback` as for
         `fit`.
 
@@ -149,7 +149,7 @@ class CharLM:
             self.ids(text),
             before.but(**options),
             resume=resume,
-            new_schedule=not resume or "schedule" in options,
+            new_rate=not resume or bool({"lr", "schedule"} & options.keys()),
             save_to=save_to,
             progress=progress,
             callback=callback,

@@ -5,10 +5,7 @@ Exit code 0; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 
 from __future__ import annotations
 
-import shlex
 import sys
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from . import words
+from .arguments import Source, examples, mention, naming, number
 from .cells import CELLS as CELL_EQUATIONS
-from .charlm import CELLS, CharLM
-from .optim import OPTIMIZERS
-from .shell import UsageError, complain, run
-from .text import Vocabulary, read
-
-Cell = StrEnum("Cell", list(CELLS))
-Optimizer = StrEnum("Optimizer", [name.lower() for name in OPTIMIZERS])
-
-MODEL, FILES = "Model (--resume keeps what it has)", "Files"
+from .charlm import CharLM
+from .shell import UsageError, run
+from .text import read
+from .training_command import EXAMPLES, train
 
 app = typer.Typer(
     help="Character models that run on CPUs: train one, let it write, measure it, look inside.",
@@ -38,22 +31,6 @@ app = typer.Typer(
 )
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by train or demo.", show_default=False)]
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE|DIR|-", help="A text file, a folder of text files, or - for standard input.", show_default=False
-    ),
-]
-
-
-def number(help: str, least: int = 0, mark: str = "N", **more) -> typer.models.OptionInfo:
-    """A whole number; with mark "X" any number."""
-    return typer.Option(min=least, metavar=mark, help=help, **more)
-
-
-def examples(*lines: str) -> str:
-    """The last paragraph of a --help."""
-    return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
 
 
 class _Console(Console):
@@ -98,124 +75,7 @@ def task(
     return made(name, seed).run(out or Path("demo") / name, updates, console())
 
 
-@app.command(
-    epilog=examples(
-        "train book.txt",
-        "train notes/ --cell gru --hidden 256 --out notes.safetensors",
-        "train book.txt --epochs 20 --resume",
-        "train book.txt --schedule cosine:warmup=200,final=1e-4",
-        "train - --bytes --updates 500 < data.bin",
-    )
-)
-def train(
-    context: typer.Context,
-    source: Source,
-    cell: Annotated[Cell, typer.Option(help="Recurrent cell.", rich_help_panel=MODEL)] = Cell.lstm,
-    layers: Annotated[int, number("Recurrent layers.", 1, rich_help_panel=MODEL)] = 2,
-    hidden: Annotated[int, number("Units in each.", 1, rich_help_panel=MODEL)] = 512,
-    embedding: Annotated[int, number("Numbers for each character.", 1, rich_help_panel=MODEL)] = 128,
-    dropout: Annotated[float, number("Between recurrent layers; below 1.", mark="X", rich_help_panel=MODEL)] = 0.0,
-    bytes_: Annotated[bool, typer.Option("--bytes", help="Model bytes instead of characters.", rich_help_panel=MODEL)] = False,
-    seq: Annotated[int, number("Steps of a window.", 1)] = 50,
-    batch: Annotated[int, number("Streams side by side.", 1)] = 50,
-    optimizer: Annotated[Optimizer, typer.Option(metavar="NAME", help=f"{', '.join(Optimizer)}.")] = Optimizer.adam,
-    lr: Annotated[float, number("Learning rate.", mark="X")] = 2e-3,
-    schedule: Annotated[
-        str | None,
-        typer.Option(metavar="NAME[:K=X,...]", help="Of the learning rate: cosine:warmup=100, exponential:factor=0.999."),
-    ] = None,
-    clip: Annotated[float, number("Limit of the gradient's norm; 0 for none.", mark="X")] = 5.0,
-    epochs: Annotated[int, number("Passes over the text, those before --resume counted.", 1)] = 10,
-    updates: Annotated[int | None, number("Updates instead of passes.", 1)] = None,
-    validation: Annotated[float, number("Fraction held out, from the end; below 1.", mark="X")] = 0.05,
-    validate_every: Annotated[int | None, number("Updates; an epoch if not given.", 1)] = None,
-    patience: Annotated[int | None, number("Stop after so many validations without a best.", 1)] = None,
-    seed: Annotated[int, number("Of parameters and dropout.")] = 0,
-    out: Annotated[Path, typer.Option(metavar="MODEL", help="File to write.", rich_help_panel=FILES)] = Path(
-        "model.safetensors"
-    ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training of --out.", rich_help_panel=FILES)] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.", rich_help_panel=FILES)] = False,
-) -> int:
-    """Train a character model on text; the best one by validation is in --out whenever training ends, and can go on.
-
-    Ctrl-C ends the update that is under way, saves, and says how to go on.
-    """
-    given = {
-        name.strip("_") for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
-    settings = dict(cell=cell.value, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, bytes=bytes_)
-    windows = dict(seq=seq, batch=batch, validation=validation, optimizer=optimizer.value)
-    limits = dict(clip=clip or None, validate_every=validate_every, patience=patience)
-    if validation >= 1:
-        raise UsageError(f"--validation must be below 1, got {validation:g}")
-    if resume:
-        lm = _resumed(out, settings | windows, given)
-        windows = {name: lm.settings[name] for name in windows}
-        limits |= {name: lm.options[name] for name in limits if name not in given}
-        if "lr" in given:
-            lm.optimizer.lr = lr
-    elif out.exists() and not force:
-        raise UsageError(f"{out} exists: go on with it by --resume, or overwrite it by --force")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {out.absolute().parent}")
-    text, skipped = read(source, raw=bytes_ or (resume and lm.settings["bytes"]))
-    _mention(skipped)
-    if not resume:
-        del settings["bytes"]
-        with _naming(source):
-            vocabulary = Vocabulary.bytes() if bytes_ else Vocabulary.of(text)
-        try:
-            lm = CharLM(vocabulary, **settings, rng=seed)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    unit, done = lm.vocabulary.unit, lm.history.updates
-    counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
-    print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
-    try:
-        with _naming(source):
-            history = lm.train(
-                text,
-                **windows,
-                **limits,
-                lr=lr,
-                schedule=schedule,
-                epochs=epochs,
-                updates=updates,
-                save_to=out,
-                resume=resume,
-            )
-    except FloatingPointError as error:
-        kept = f"; {out} is as after update {lm.history.updates:,}" if lm.history.updates > done else ""
-        raise FloatingPointError(f"{error}{kept}") from error
-    if history.metrics:
-        best = min(value for _, value in history.metrics)
-        print(f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} (after update {history.best[0]:,})")
-    if history.stopped == "interrupted":
-        again = f"python -m recurrent train {shlex.quote(source)} --resume --out {shlex.quote(str(out))}"
-        again += f" --epochs {epochs}" if updates is None else f" --updates {updates}"
-        complain("recurrent", f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}")
-        return 130
-    if history.updates == done:
-        if history.stopped == "patience":
-            spent = f"--patience {lm.options['patience']} is used up"
-            print(f"no better validation for a while, {spent}: raise it to train {out} further")
-            return 0
-        print(f"nothing left to do: raise --epochs or --updates to train {out} further")
-        return 0
-    why = " (no better validation for a while)" if history.stopped == "patience" else ""
-    print(f"{history.updates:,} updates done{why}; the model is in {out}\nNext: python -m recurrent sample {out}")
-    return 0
-
-
-def _resumed(path: Path, asked: dict, given: set[str]) -> CharLM:
-    lm = CharLM.load(path)
-    for name, value in lm.settings.items():
-        if name in given and asked[name] != value:
-            raise UsageError(f"--{name} {asked[name]} is not what {path} began with ({value}); leave it out with --resume")
-    if lm.optimizer is None:
-        raise ValueError(f"{path}: saved without its training, nothing to resume")
-    return lm
+app.command(epilog=EXAMPLES)(train)
 
 
 @app.command(epilog=examples("sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7'))
@@ -252,9 +112,9 @@ def evaluate(
     """Bits per character of a text: how well the model predicts each one from all before it."""
     lm = CharLM.load(model)
     text, skipped = read(source, raw=lm.settings["bytes"])
-    _mention(skipped)
+    mention(skipped)
     unit = lm.vocabulary.unit
-    with _naming(source):
+    with naming(source):
         bits = lm.bits_per_character(text, batch)
     print(
         f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
@@ -300,21 +160,6 @@ def selftest(
         if name not in CELL_EQUATIONS:
             raise UsageError(f"unknown cell {name!r}; known are {', '.join(CELL_EQUATIONS)}")
     return 1 if check([CELL_EQUATIONS[name] for name in cells or ("rnn", "lstm", "gru")], console()) else 0
-
-
-def _mention(skipped: list[str]) -> None:
-    if skipped:
-        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-        print(f"left out, as it is not text: {skipped[0]}{more}", file=sys.stderr)
-
-
-@contextmanager
-def _naming(source: str):
-    """Put the text's file before what is wrong with it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{'standard input' if source == '-' else source}: {error}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:

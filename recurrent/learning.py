@@ -46,14 +46,14 @@ def learn(
     recipe: Recipe,
     *,
     resume: bool = False,
-    new_schedule: bool = True,
+    new_rate: bool = True,
     save_to: str | os.PathLike | None = None,
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
 ) -> History:
     """Train the model by a recipe, from the beginning or, with `resume`, from where it stopped: see `CharLM.train`.
 
-    `new_schedule`: whether the optimiser's rate is to follow the recipe's schedule from now on.
+    `new_rate`: whether the optimiser's rate is that of the recipe, or its schedule, from now on.
     """
     text = {"symbols": len(ids), "text": hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()}
     if resume:
@@ -61,8 +61,10 @@ def learn(
     windows, held_out = windows_of(lm, ids, recipe)
     last = recipe.epochs * len(windows) if recipe.updates is None else recipe.updates
     optimizer = lm.optimizer if resume else recipe.new_optimizer()
-    if recipe.schedule is not None and new_schedule:
+    if recipe.schedule is not None and new_rate:
         optimizer.lr = schedules.parse(recipe.schedule, recipe.lr, last, len(windows))
+    elif resume and new_rate:
+        optimizer.lr = recipe.lr
     if not resume:
         lm.forget()
     lm.optimizer, lm.options, windows.cursor = optimizer, recipe.plain | text, lm.cursor

@@ -68,6 +68,8 @@ class Recipe:
         if self.look_back is not None and self.carry == "never":
             raise ValueError("a look-back needs a state that is carried, got carry 'never'")
         loading.named(self.loader)
+        if isinstance(self.optimizer, str):
+            optim.parse(self.optimizer, 0.0)
 
     def but(self, **options: Any) -> Recipe:
         """The same with other options; `epochs` alone takes the place of `updates`. Raises TypeError for unknown ones."""

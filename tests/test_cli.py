@@ -17,6 +17,7 @@ from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, ce
 from recurrent.charlm import CharLM
 from recurrent.cli import main
 from recurrent.layers import Recurrent
+from recurrent.presets import PRESETS
 
 SMALL = ["--hidden", "8", "--embedding", "4", "--seq", "6", "--batch", "4", "--validate-every", "5"]
 TEXT = "sphinx of black quartz, judge my vow! " * 20
@@ -94,6 +95,62 @@ def test_resuming_continues_bit_for_bit(run, model):
     assert "nothing left to do" in run("train", "text.txt", "--updates", 21, "--resume")[1]
 
 
+TINY = ["--hidden", "8", "--seq", "6", "--batch", "4"]
+
+
+@pytest.mark.parametrize("name", ["min-char-rnn", "char-rnn", "torch-rnn"])
+def test_a_preset_and_what_is_given_beside_it(run, name):
+    """The same command with --resume goes on; options that are given take the place of the preset's, and are kept."""
+    options = ["text.txt", "--preset", name, *TINY, "--lr", "0.01"]
+    code, out, _ = run("train", *options, "--updates", 7)
+    assert code == 0
+    assert PRESETS[name].source in out
+    lm = CharLM.load("model.safetensors")
+    assert (lm.settings["preset"], lm.settings["hidden"], lm.options["lr"]) == (name, 8, 0.01)
+    for option, value in PRESETS[name].training.items():
+        if option not in ("seq", "batch", "lr"):
+            assert lm.options[option] == value, option
+    assert lm.options["epochs"] == PRESETS[name].training.get("epochs", 10)
+    assert run("train", *options, "--updates", 12, "--resume")[0] == 0
+    assert run("train", *options, "--updates", 12, "--out", "whole")[0] == 0
+    assert_same_bits(CharLM.load("model.safetensors").model.flat, CharLM.load("whole").model.flat)
+    code, _, err = run("train", "text.txt", "--preset", "char-rnn" if name != "char-rnn" else "torch-rnn", "--resume")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"is not what model.safetensors began with ({name})" in err
+
+
+def test_every_option_of_a_recipe_is_one_of_the_command(run):
+    options = {
+        "loader": "torch-rnn",
+        "validation": 0.1,
+        "test": 0.1,
+        "seq": 6,
+        "batch": 4,
+        "carry": "always",
+        "look_back": 11,
+        "optimizer": "adam:eps=1e-6",
+        "lr": 0.01,
+        "schedule": "stepdecay:every=1epoch,factor=0.5",
+        "clip": 2.0,
+        "clip_value": 0.5,
+        "epochs": 2,
+        "updates": 9,
+        "validate_every": 4,
+        "patience": 5,
+        "smooth": 0.9,
+    }
+    model = {"cell": "gru", "layers": 1, "hidden": 8, "embedding": 0, "biases": 1, "init": "keras"}
+    told = [f"--{name.replace('_', '-')}={value}" for name, value in (options | model).items()]
+    assert run("train", "text.txt", *told, "--sum-steps")[0] == 0
+    lm = CharLM.load("model.safetensors")
+    assert {k: v for k, v in lm.options.items() if k not in ("symbols", "text")} == options | {
+        "preset": None,
+        "sum_steps": True,
+    }
+    assert {k: lm.settings[k] for k in model if k != "init"} == {k: v for k, v in model.items() if k != "init"}
+    assert run("train", "text.txt", *told[:-6], "--sum-steps", "--resume")[0] == 0, "the same command goes on"
+
+
 def test_a_folder_and_bytes(run, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "b.md").write_text("zweitens " * 40)
@@ -115,6 +172,13 @@ BAD = {
     "bad number": (["train", "text.txt", "--layers", 0], 2, "'--layers'"),
     "no number": (["train", "text.txt", "--hidden", "x"], 2, "'--hidden'"),
     "bad choice": (["train", "text.txt", "--cell", "lst"], 2, "'lstm', 'gru', 'rnn'"),
+    "bad preset": (["train", "text.txt", "--preset", "rnn"], 2, "'rnn' is not one of 'min-char-rnn', 'char-rnn', 'torch-rnn'"),
+    "bad optimizer": (["train", "text.txt", "--optimizer", "adamm"], 2, "must be one of sgd, rmsprop, adagrad, adam, adamw"),
+    "bad option of an optimizer": (["train", "text.txt", "--optimizer", "adam:beta=1"], 2, "adam has the options eps,"),
+    "bad look-back": (["train", "text.txt", "--look-back", 9], 2, "look_back must be at least the 50 steps of a window, got 9"),
+    "text too short for min-char-rnn": (["train", "tiny.txt", "--preset", "min-char-rnn"], 1, "at least 27 are needed"),
+    "text too short for char-rnn": (["train", "short.txt", "--preset", "char-rnn"], 1, "at least 5,000 are needed: 50 streams"),
+    "text too short for torch-rnn": (["train", "short.txt", "--preset", "torch-rnn"], 1, "at least 3,126 are needed: 50 str"),
     "dropout of 1": (["train", "text.txt", "--dropout", 1], 2, "dropout must be at least 0 and below 1, got 1.0"),
     "validation of 1": (["train", "text.txt", "--validation", 1], 2, "below 1"),
     "no folder": (["train", "text.txt", "--out", "no/model"], 2, "there is no folder"),
@@ -135,6 +199,7 @@ def test_a_mistake_is_one_line(run, tmp_path, case):
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     (tmp_path / "empty.txt").touch()
     (tmp_path / "short.txt").write_text("a b " * 50)
+    (tmp_path / "tiny.txt").write_text("a b " * 6)
     arguments, expected, message = BAD[case]
     code, _, err = run(*arguments)
     assert code == expected
