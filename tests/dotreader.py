@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from viz.words import width
+
 _ATTRIBUTE = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _STATEMENT = re.compile(r'^  ("(?:[^"\\]|\\.)*")(?: -> ("(?:[^"\\]|\\.)*"))? \[(.*)\];$')
 
@@ -39,6 +41,13 @@ def unescape(text):
     return re.sub(r"\\(.)", lambda m: "\n" if m[1] in "nlr" else m[1], text).replace("&amp;", "&")
 
 
+def beside(box, attributes, side):
+    """What a text covers that begins at the left of its node, or ends at the right: a node with room for wider fonts."""
+    left, bottom, right, top = box
+    wide = min(right - left, width(attributes["label"], float(attributes.get("fontsize", 11))) + 2)
+    return (left, bottom, left + wide, top) if side == "l" else (right - wide, bottom, right, top)
+
+
 def read(source):
     """Nodes by name, edges, and bounding boxes of clusters by name."""
     nodes, edges, clusters = {}, [], {}
@@ -51,8 +60,10 @@ def read(source):
             else:
                 x, y = map(float, attributes["pos"].split(","))
                 w, h = (72 * float(attributes.get(k, 0)) / 2 for k in ("width", "height"))
-                name = unescape(tail[1:-1])
-                nodes[name] = Node(name, attributes, (x - w, y - h, x + w, y + h))
+                name, box = unescape(tail[1:-1]), (x - w, y - h, x + w, y + h)
+                if attributes.get("shape") == "plaintext" and (side := re.search(r'label="(?:[^"\\]|\\.)*\\([lr])"', rest)):
+                    box = beside(box, attributes, side[1])
+                nodes[name] = Node(name, attributes, box)
         elif found := re.match(r'^  subgraph "cluster_([^"]*)" .*\bbb="([^"]*)"', line):
             clusters[found[1]] = tuple(map(float, found[2].split(",")))
     return nodes, edges, clusters

@@ -6,6 +6,7 @@ they cover; `digraph` makes a text of them. `layout=nop2` tells every Graphviz t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,12 +18,16 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Item(NamedTuple):
-    """A statement: `kind` is node, text, edge or cluster; `box` what it covers, in points."""
+    """A statement: `kind` is node, text, edge or cluster; `box` what it covers, in points; `reach`: more, kept free in vain."""
 
     kind: str
     name: str
     attributes: dict
     box: Box
+    reach: Box | None = None
+
+
+POINT = 0.72  # the smallest node, 0.01 inch: newer Graphviz makes smaller ones as large, which shifts the whole picture
 
 
 class Left(str):
@@ -69,12 +74,24 @@ def number(v: float) -> str:
 
 
 def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> Item:
-    """A vertex of fixed size in points: `fill`, `color`, `tip` and any attribute of DOT."""
-    (x, y), (w, h) = at, size
+    """A vertex of fixed size in points: `fill`, `color`, `tip` and any attribute of DOT.
+
+    Graphviz 2.43 rounds sizes to whole points, so they are whole.
+    """
+    (x, y), (w, h) = at, (whole(v) if v > POINT else POINT for v in size)
     fill, tip = attributes.pop("fill", None), attributes.pop("tip", None)
     a = {"label": label, "pos": f"{number(x)},{number(y)}", "width": f"{w / 72:.4f}", "height": f"{h / 72:.4f}", **attributes}
     a |= {"fillcolor": fill, "tooltip": _tip(tip)}
     return Item("node", name, a, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+
+
+def whole(size: float) -> int:
+    """A size in whole points, one at least.
+
+    >>> whole(0.3), whole(22.5), whole(22.49)
+    (1, 23, 22)
+    """
+    return max(1, math.floor(size + 0.5))
 
 
 def text(
@@ -82,17 +99,22 @@ def text(
 ) -> Item:
     """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end.
 
-    What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node.
+    What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node. Text that starts or
+    ends somewhere has room on its other side: where Graphviz finds it wider than its node, it would begin too far left.
     """
-    w, h = words.width(label, size) + 2, 1.25 * size * (label.count("\n") + 1)
-    shift, side = {"middle": (0, str), "start": (w / 2, Left), "end": (-w / 2, Right)}[anchor]
+    w, h = math.ceil(words.width(label, size) + 2), math.ceil(1.25 * size * (label.count("\n") + 1))
+    room = w if anchor == "middle" else whole(1.3 * w + 0.5 * size * sum(c > "~" for c in label))
+    (x, y), way = at, {"middle": 0, "start": 1, "end": -1}[anchor]
     a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}
-    return node(name, (at[0] + shift, at[1]), (w, h), side(label), **a)._replace(kind="text")
+    item = node(name, (x + way * room / 2, y), (room, h), (str, Left, Right)[way](label), **a)
+    left, bottom, right, top = item.box
+    box = (left, bottom, left + w, top) if way > 0 else (right - w, bottom, right, top)
+    return item._replace(kind="text", box=box, reach=item.box)
 
 
 def anchor(name: str, at: Point) -> Item:
     """A point that is not seen, for a line to begin or end at."""
-    return node(name, at, (0.1, 0.1), shape="point", style="invis")
+    return node(name, at, (POINT, POINT), shape="point", style="invis")
 
 
 def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Item:
@@ -129,7 +151,7 @@ def curve(tail: str, head: str, start: Point, end: Point, arrow: bool = False, u
 def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, Point]:
     """The DOT text and the size of the picture in points. Invisible points pin its corners."""
     items = list(items)
-    lefts, bottoms, rights, tops = zip(*(i.box for i in items), strict=True)
+    lefts, bottoms, rights, tops = zip(*(i.reach or i.box for i in items), strict=True)
     corners = (min(lefts) - margin, min(bottoms) - margin), (max(rights) + margin, max(tops) + margin)
     lines = [
         f"digraph {quote(name)} {{",
@@ -143,14 +165,14 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
         count += item.kind == "text"
         if item.kind == "cluster":
             x, y = (item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2
-            inside = f"{quote(item.name + ':')} [shape=point style=invis width=0.001 height=0.001 pos={_pos(x, y)}];"
+            inside = f"{quote(item.name + ':')} [shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];"
             lines.append(f"  subgraph {quote('cluster_' + item.name)} {{ graph [{attributes}]; {inside} }}")
         elif item.kind == "edge":
             lines.append(f"  {item.name} [{attributes}];")
         else:
             lines.append(f"  {quote(item.name or f'text{count}')} [{attributes}];")
     for k, (x, y) in enumerate(corners):
-        lines.append(f'  "corner{k}" [label="" shape=point style=invis width=0.001 height=0.001 pos={_pos(x, y)}];')
+        lines.append(f'  "corner{k}" [label="" shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];')
     return "\n".join([*lines, "}", ""]), (corners[1][0] - corners[0][0], corners[1][1] - corners[0][1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -82,11 +83,11 @@ def _of_sequence(weights, n):
     return a[:, n] if a.ndim == 3 else a
 
 
-def pitch(inputs: Sequence[str]) -> float:
+def pitch(inputs: Sequence[str]) -> int:
     """Points from one drawn state to the next: room for its label, more where there are few."""
     wide = max(words.width(text, 10) * 1.15 for text in inputs) + 12
     found = min(max(34.0 if len(inputs) <= 24 else 28.0, wide), 110.0)
-    return max(found, 62.0 if len(inputs) <= 8 else 0.0)
+    return 2 * math.ceil(max(found, 62.0 if len(inputs) <= 8 else 0.0) / 2)
 
 
 def recorded(model: Any, recording: Any, n: int, layer: int | None) -> tuple[int, np.ndarray, tuple]:

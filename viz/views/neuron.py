@@ -216,7 +216,7 @@ class _Picture:
     def _drawn_bar(self, id, axis, y, v, tip=None):
         """From the axis to the right for what adds, to the left for what takes away."""
         long = BAR * min(abs(v) / self.longest, 1.0) if np.isfinite(v) else BAR
-        long = max(long, 0.6)
+        long = dot.whole(long)
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
         self.sheet.node(

@@ -300,7 +300,7 @@ class _Grid:
             colour = palette.state(s, k)
             a, b = f"key:{s}0", f"key:{s}1"
             for name, at in ((a, x), (b, x + 30)):
-                self.items.append(dot.node(name, (at, y), (0.1, 0.1), shape="point", style="invis"))
+                self.items.append(dot.anchor(name, (at, y)))
             self.items.append(dot.wire(a, b, [(x, y), (x + 30, y)], color=colour, penwidth=1.5))
             x = self._note(x + 36, y, f"{s}, to t + 1" + (" (→) or t − 1 (←)" if self.both else ""))
         if self.blanks:

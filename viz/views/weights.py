@@ -117,7 +117,7 @@ class _Picture:
         self.own_tiles = {q: means(a, self.most) for q, a in self.own.items()}
         every = [m for pair in self.tiles.values() for m, *_ in pair] + [m for m, *_ in self.own_tiles.values()]
         self.limit = palette.nice(max(float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in every))
-        self.side = max(4.0, min(16.0, BLOCK / max(m.shape[1] for pair in self.tiles.values() for m, *_ in pair[:1])))
+        self.side = max(4, min(16, BLOCK // max(m.shape[1] for pair in self.tiles.values() for m, *_ in pair[:1])))
         self.beyond = False  # whether any radius is greater than 1
         self.elided = any(a.size != self.tiles[k][0][0].size for k, (a, _) in self.blocks.items())
 
@@ -189,7 +189,7 @@ class _Picture:
         """A bar of coloured parts: (from, to, colour, tooltip), places from 0 to 1."""
         self.sheet.node(f"{id}:all", (x + BAR[0] / 2, y), BAR, fill=palette.REST[0], color=palette.REST[1], penwidth=0.5)
         for k, (a, b, colour, tip) in enumerate(parts):
-            wide = max(b - a, 0.004) * BAR[0]
+            wide = dot.whole((b - a) * BAR[0])
             middle = min(max(x + (a + b) / 2 * BAR[0], x + wide / 2), x + BAR[0] - wide / 2)
             self.sheet.node(f"{id}:{k}", (middle, y), (wide, BAR[1]), fill=colour, color=colour, penwidth=0, tip=tip)
 
