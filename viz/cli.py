@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +52,7 @@ Out = Annotated[
     ),
 ]
 Text = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What a character model reads; its values are drawn.", show_default=False)
+    str | None, typer.Option(metavar="TEXT", help="What the model reads; its values are drawn.", show_default=False)
 ]
 Layer = Annotated[
     int | None,
@@ -60,6 +62,7 @@ Layer = Annotated[
 ]
 
 Direction = Annotated[str, typer.Option(metavar="WAY", help="forward, or reverse of a bidirectional layer.")]
+Unit = Annotated[int | None, typer.Option(min=0, metavar="N", help="Number of a unit, from 0.", show_default=False)]
 Steps = Annotated[int, typer.Option(min=0, metavar="N", help="Steps of random input whose values to show; 0: weights alone.")]
 
 
@@ -87,39 +90,46 @@ def unrolled(
     return _write(draw_unrolled(specs.layers_of(specs.model(model)), steps, window=window), out, "unrolled")
 
 
+def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
+    """A command that draws one recurrent layer: is given that, a run of its model and the direction, and its own options."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[3:]
+
+    def draw(model, out, layer, direction, text, steps, **options):
+        chosen, recording = _recurrent(model, layer, text, steps)
+        return _write(command(chosen, recording, direction, **options), out, command.__name__)
+
+    def option(name, kind, default=inspect.Parameter.empty):
+        return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+
+    after = [option("layer", Layer, None), option("direction", Direction, "forward"), option("text", Text, None)]
+    draw.__signature__ = inspect.Signature(
+        [option("model", Model), option("out", Out, None), *own, *after, option("steps", Steps, 0)]
+    )
+    draw.__name__, draw.__doc__ = command.__name__, command.__doc__
+    return draw
+
+
 @app.command(epilog=examples("cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"))
+@of_a_layer
 def cell(
-    model: Model,
-    out: Out = None,
-    layer: Layer = None,
-    unit: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Values of this unit; of all their mean if not given.", show_default=False),
-    ] = None,
+    chosen: Any,
+    recording: Any,
+    direction: str,
+    unit: Unit = None,
     backward: Annotated[bool, typer.Option("--backward", help="The way of the gradient, and its factors.")] = False,
-    text: Text = None,
-    steps: Steps = 0,
-) -> int:
-    """The equations of a layer as a circuit of vectors: gates, operations, states, a shape on every wire."""
-    chosen, recording = _recurrent(model, layer, text, steps)
-    return _write(draw_cell(chosen, recording, unit=unit, backward=backward), out, "cell")
+) -> Drawing:
+    """The equations of a layer as a circuit of vectors: gates, operations, states, a shape on every wire.
+
+    Values are the mean of all units, or with --unit those of one.
+    """
+    return draw_cell(chosen, recording, unit=unit, backward=backward, direction=direction)
 
 
 @app.command(epilog=examples("layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"))
-def layer(
-    model: Model,
-    out: Out = None,
-    unit: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="A unit to mark and to draw in any case.", show_default=False)
-    ] = None,
-    layer: Layer = None,
-    direction: Direction = "forward",
-    text: Text = None,
-    steps: Steps = 0,
-) -> int:
-    """The box opened: H units side by side, what goes to all of them and what stays in each."""
-    chosen, recording = _recurrent(model, layer, text, steps)
-    return _write(draw_layer(chosen, recording, unit=unit, direction=direction), out, "layer")
+@of_a_layer
+def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Drawing:
+    """The box opened: H units side by side, what goes to all of them and what stays in each; --unit is marked."""
+    return draw_layer(chosen, recording, unit=unit, direction=direction)
 
 
 @app.command(
@@ -129,11 +139,12 @@ def layer(
         "unit model.safetensors --layer 1 --unit 7 --text 'The '",
     )
 )
+@of_a_layer
 def unit(
-    model: Model,
-    out: Out = None,
-    unit: Annotated[int, typer.Option(min=0, metavar="N", help="Number of the unit, from 0.")] = 0,
-    layer: Layer = None,
+    chosen: Any,
+    recording: Any,
+    direction: str,
+    unit: Unit = 0,
     gate: Annotated[
         str | None, typer.Option(metavar="NAME", help="Open this gate as its dot product: i, f, ...", show_default=False)
     ] = None,
@@ -141,28 +152,16 @@ def unit(
         int | None,
         typer.Option("--inputs", min=1, metavar="N", help="Draw the N inputs of greatest weight.", show_default=False),
     ] = None,
-    direction: Direction = "forward",
-    text: Text = None,
-    steps: Steps = 0,
-) -> int:
+) -> Drawing:
     """One unit: every input and weight of its gate neurons, its own memory, the one number it puts out."""
-    chosen, recording = _recurrent(model, layer, text, steps)
-    drawing = draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
-    return _write(drawing, out, "unit")
+    return draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
 
 
 @app.command(epilog=examples("weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"))
-def weights(
-    model: Model,
-    out: Out = None,
-    layer: Layer = None,
-    direction: Direction = "forward",
-    text: Text = None,
-    steps: Steps = 0,
-) -> int:
+@of_a_layer
+def weights(chosen: Any, recording: Any, direction: str) -> Drawing:
     """The matrices by gate as heat maps; spectral radius; with values, how often each gate is saturated."""
-    chosen, recording = _recurrent(model, layer, text, steps)
-    return _write(draw_weights(chosen, recording, direction), out, "weights")
+    return draw_weights(chosen, recording, direction)
 
 
 @app.command(epilog=examples("task many-to-one", "task many-to-one LSTM:5:10,Last,Linear:10:2"))
@@ -178,7 +177,7 @@ def task(
 
 
 @app.command(
-    epilog=examples("attention LSTM:5:8,Attention:8,Linear:16:2 --steps 6", "attention model.safetensors --text 'A text.'")
+    epilog=examples("attention LSTM:5:8,Attention:8,Linear:16:2 --steps 6", "attention dates.safetensors --text '5 March 2021'")
 )
 def attention(
     model: Model,
@@ -188,10 +187,8 @@ def attention(
 ) -> int:
     """Which saved states each output looks at: weights as line widths and numbers."""
     made = specs.model(model)
-    recording = specs.recording(made, text, steps)
-    return _write(
-        draw_attention(specs.layers_of(made), recording, inputs=None if text is None else text[:-1]), out, "attention"
-    )
+    run = specs.run(made, text, steps)
+    return _write(draw_attention(specs.layers_of(made), **run._asdict()), out, "attention")
 
 
 @app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))
@@ -242,10 +239,13 @@ def explore(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page, .html.")] = Path("explore.html"),
     text: Text = None,
     steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 12,
+    part: Annotated[
+        str | None, typer.Option(metavar="PART", help="encoder, or decoder, of a model of both.", show_default=False)
+    ] = None,
 ) -> int:
     """A page that needs no network: network, cells, units and their numbers at every step, by a slider."""
     made = specs.model(model)
-    page = draw_page(specs.layers_of(made), specs.recording(made, text, steps), None if text is None else text[:-1])
+    page = draw_page(specs.layers_of(made), **specs.run(made, text, steps)._asdict(), part=part)
     print(f"wrote {page.save(out)}")
     return 0
 

@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent import CharLM, Sequential, checkpoint
+from recurrent import CharLM, Seq2Seq, Sequential, checkpoint
 from recurrent.layer import LAYERS
 from recurrent.losses import softmax_cross_entropy
 from recurrent.recording import Recording
+from recurrent.text import Vocabulary
 
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 
 
+class Run(NamedTuple):
+    """A recording, and what stands for the steps that were read and written, where the model knows it."""
+
+    recording: Recording
+    inputs: Sequence[str] | None = None
+    outputs: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Translator:
+    """An encoder and a decoder, and the characters that they read and write."""
+
+    model: Seq2Seq
+    reads: Vocabulary
+    writes: Vocabulary
+
+    def save(self, path: Path) -> None:
+        """A checkpoint that `model` takes."""
+        known = {"reads": self.reads.describe(), "writes": self.writes.describe()}
+        checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Translator", **known}))
+
+
 def model(name: str) -> Any:
-    """A CharLM or Sequential of a checkpoint, or a new Sequential of a specification such as "LSTM:5:10,Linear:10:1".
+    """A CharLM, Translator, Sequential or Seq2Seq of a checkpoint, or a new Sequential of a specification such as
+    "LSTM:5:10,Linear:10:1".
 
     Raises OSError and ValueError for a file that is no checkpoint, ValueError for a specification that makes no model.
     """
     if Path(name).exists() or not all(_LAYER.fullmatch(part) for part in name.split(",")):
         loaded = checkpoint.load(name)
-        return CharLM.load(name) if loaded.about.get("kind") == "CharLM" else loaded.model
+        about = loaded.about
+        if about.get("kind") == "CharLM":
+            return CharLM.load(name)
+        if "reads" in about and "writes" in about:
+            return Translator(loaded.model, *(Vocabulary.build(about[part]) for part in ("reads", "writes")))
+        return loaded.model
     return Sequential(*(_layer(part) for part in name.split(",")), rng=0)
 
 
@@ -38,30 +69,55 @@ def _layer(part):
         raise ValueError(f"{part}: {error}; write a layer as LSTM:5:10, its sizes after its name") from None
 
 
-def layers_of(made: Any) -> Sequential:
-    """The stack of a character model, or the stack itself."""
-    return made.model if hasattr(made, "vocabulary") else made
+def layers_of(made: Any) -> Any:
+    """The stack of a character model, the two of a translator, or the model itself."""
+    return getattr(made, "model", made)
 
 
 def recording(made: Any, text: str | None, steps: int, last: bool = False) -> Recording:
+    """The recording of `run`."""
+    return run(made, text, steps, last).recording
+
+
+def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
     """A run with gradients: over a text, or over `steps` steps of random input where there is none.
 
-    `last`: the loss is that of the last step alone, so that a gradient at step 0 has come all the way.
+    An encoder and a decoder write what they find likeliest, and that is the target too. `last`: the loss is that of the last
+    step alone, so that a gradient at step 0 has come all the way.
     """
     stack = layers_of(made)
+    if text is not None and stack is made:
+        raise ValueError("--text needs a character model, a file written by python -m recurrent train, or one that translates")
+    if hasattr(stack, "encoder"):
+        return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
     if text is not None:
-        if stack is made:
-            raise ValueError("--text needs a character model, a file written by python -m recurrent train")
         ids = made.ids(text)
         if len(ids) < 2:
             raise ValueError("--text must have at least 2 characters")
-        return stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last))
+        return Run(stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last)), text[:-1])
+    return Run(stack.record(_random(stack, steps), 0.0, _loss(_square, last)))
+
+
+def _random(stack, steps):
     rng, first = np.random.default_rng(0), stack.layers[0]
     if first.inputs is None and "weight" in first.shapes:
-        x = rng.integers(0, first.shapes["weight"][0], (steps, 1))
-    else:
-        x = rng.standard_normal((steps, 1, first.inputs or 1)).astype(stack.dtype)
-    return stack.record(x, 0.0, _loss(_square, last))
+        return rng.integers(0, first.shapes["weight"][0], (steps, 1))
+    return rng.standard_normal((steps, 1, first.inputs or 1)).astype(stack.dtype)
+
+
+def _written(made, stack, text, steps, loss):
+    """Of one source, what is written for it."""
+    if text == "":
+        raise ValueError("--text must have at least 1 character")
+    source = _random(stack.encoder, steps) if text is None else made.reads.encode(text)[:, None]
+    found = stack.generate(source, 2 * len(source) + 4)
+    ids = found.ids[: found.lengths[0, 0], :, 0]  # the end counted
+    target = np.insert(ids[:-1], 0, stack.start, axis=0)
+    recording = stack.record((source, target), ids, loss)
+    if stack is made:
+        return Run(recording)
+    words = ["end" if k == stack.end else made.writes.decode([k]) for k in ids[:, 0]]
+    return Run(recording, [made.reads.decode([k]) for k in source[:, 0]] if text is not None else None, words)
 
 
 def _square(y, targets, lengths=None):

@@ -65,6 +65,7 @@ def task(seed: int = 0, learn: int = 20_000, validate: int = 1_000, hold: int = 
         answers,
         (x, None),
         words=(given, iso + "."),
+        alphabets=(READS, WRITES),
         updates=1500,
         lr=4e-3,
     )

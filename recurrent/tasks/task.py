@@ -18,6 +18,7 @@ from ..losses import softmax_cross_entropy
 from ..model import Model
 from ..optim import Adam
 from ..schedules import Cosine
+from ..text import Vocabulary
 from ..train import History, fit
 
 
@@ -40,6 +41,7 @@ class Task:
     answers: Callable[[Model], list[Answer]]  # to all that is held out
     example: tuple[Any, Any]  # x and lengths, as `record` takes them: what is drawn
     words: tuple[str, str] = ("", "")  # the example's, for the axes of its attention
+    alphabets: tuple[Vocabulary, Vocabulary] | None = None  # of an encoder and a decoder: what they read and write
     updates: int = 500
     lr: float = 5e-3
     goal: float = 0.99  # of the answers, exactly right
@@ -75,7 +77,9 @@ class Task:
         share = exact(answers)
         console.print(f"{share:.2%} of {len(answers):,} held out are exactly right, after {history.updates:,} updates.")
         path = out / "model.safetensors"
-        checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Task", "task": self.name}))
+        names = zip(("reads", "writes"), self.alphabets or (), strict=False)
+        known = {name: alphabet.describe() for name, alphabet in names}
+        checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Task", "task": self.name, **known}))
         for file in [path, *self.draw(history, out)]:
             console.print(f"wrote {file}")
         return 130 if history.stopped == "interrupted" else 0
