@@ -1,5 +1,6 @@
 """The README's pictures are what this code draws: UPDATE_GOLDEN=1 writes them anew."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 import viz
 from recurrent import LSTM, Dropout, Embedding, Linear, Sequential
+from viz import backwards, specs
 
 FOLDER = Path(__file__).parent.parent / "viz" / "pictures"
 
@@ -57,9 +59,28 @@ def task():
     return viz.task("encoder-decoder")
 
 
+LOOKS = Path(__file__).parent / "golden" / "backwards.json"  # of a trained model: its weights are other bits elsewhere
+
+
 def attention():
-    shares = np.array([[12, 2, 1, 1], [1, 13, 1, 1], [0, 2, 3, 11]]) / 16
-    return viz.attention(shares, inputs=["the", "cat", "is", "asleep"], outputs=["die", "Katze", "schläft"])
+    known = json.loads(LOOKS.read_text())
+    return viz.attention(np.array(known["weights"]), inputs=known["read"], outputs=known["written"])
+
+
+@pytest.mark.slow
+def test_a_model_trained_in_seconds_looks_where_the_picture_says():
+    """Each letter it writes is the one that it looks at most: backwards. UPDATE_GOLDEN=1 stores what it looks at."""
+    translator = backwards.train(progress=False)
+    run = specs.run(translator, backwards.SHOWN, 0)
+    assert "".join(run.outputs) == backwards.SHOWN[::-1] + "end"
+    weights = run.recording.layers[4].weights[:, 0]
+    if os.environ.get("UPDATE_GOLDEN"):
+        known = {"read": run.inputs, "written": run.outputs, "weights": weights.astype(float).round(4).tolist()}
+        LOOKS.write_text(json.dumps(known) + "\n")
+    known = json.loads(LOOKS.read_text())
+    for found in (weights, np.array(known["weights"])):
+        aligned = found[:-1].argmax(axis=1) == np.arange(len(backwards.SHOWN))[::-1]
+        assert aligned.mean() > 0.8
 
 
 DRAWN = [unit, layer, cell, gate, unrolled, network, weights, task, attention]

@@ -10,7 +10,7 @@ import pytest
 
 import viz
 from recurrent import CharLM
-from viz import cli, gallery, specs
+from viz import backwards, cli, gallery, specs
 
 TEXT = 'She said "no" 12 times.\n' * 20
 
@@ -71,6 +71,41 @@ def test_a_page_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
         assert cli.main(["explore", *arguments]) == 0
         assert capsys.readouterr().out == "wrote explore.html\n"
         assert "<script" in (tmp_path / "explore.html").read_text(encoding="utf-8")
+
+
+def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys):
+    translator = backwards.train(1, progress=False)
+    translator.save(tmp_path / "a.safetensors")
+    again = specs.model("a.safetensors")
+    assert np.array_equal(again.model.flat, translator.model.flat)
+    run = specs.run(again, "abc", 0)
+    assert run.inputs == ["a", "b", "c"]
+    assert run.recording.loss > 0
+    assert len(run.outputs) == len(run.recording.y) == len(run.recording.layers[4].weights)
+    assert run.recording.x[1][0, 0] == again.model.start
+    for more in (
+        "attention --text abc",
+        "attention --steps 4",
+        "layer --layer 3 --text abc",
+        "network",
+        "task encoder-decoder",
+    ):
+        view, *options = more.split()
+        arguments = [view, "a.safetensors", *options] if view != "task" else [view, *options, "a.safetensors"]
+        assert cli.main([*arguments, "-o", "a.gv"]) == 0
+    assert cli.main(["explore", "a.safetensors", "--text", "abc", "--part", "encoder"]) == 0
+    capsys.readouterr()
+    for more, message in (
+        (["attention", "--text", "a1"], "character '1' (U+0031) at position 1 is not among the 26"),
+        (["attention", "--text", ""], "--text must have at least 1 character"),
+        (["unrolled"], "give model.encoder or model.decoder"),
+        (["gradients"], "give model.encoder or model.decoder"),
+    ):
+        view, *options = more
+        assert cli.main([view, "a.safetensors", *options]) == 1
+        out, err = capsys.readouterr()
+        assert message in err
+        assert (out, err.count("\n")) == ("", 1)
 
 
 def test_curve_reads_a_history(trained, tmp_path):

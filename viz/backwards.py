@@ -20,7 +20,7 @@ from .specs import Translator
 READS = Vocabulary(string.ascii_lowercase)
 WRITES = Vocabulary(string.ascii_lowercase + ":.")  # the last two are the start and the end
 START, END = (int(k) for k in WRITES.encode(":."))
-UPDATES, SHORTEST, LONGEST, SHOWN = 400, 3, 10, "stressed"
+UPDATES, SHORTEST, LONGEST, SHOWN = 300, 3, 10, "stressed"
 
 
 def train(updates: int = UPDATES, progress: Any = True) -> Translator:

@@ -271,12 +271,15 @@ def curve(
 @app.command(epilog=examples("gallery -o gallery"))
 def gallery(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")] = Path("gallery"),
-    updates: Annotated[int, typer.Option(min=1, metavar="N", help="Of the small model that is trained first.")] = 300,
+    updates: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of each of the two small models that are trained first.")
+    ] = 300,
 ) -> int:
-    """A page of the questions people ask, each with its picture: trains a small model, which takes seconds."""
+    """A page of the questions people ask, each with its picture: trains two small models, which takes seconds."""
+    from . import backwards
     from . import gallery as page
 
-    for file in page.write(out, page.train(updates)):
+    for file in page.write(out, page.train(updates), backwards.train(updates)):
         print(f"wrote {file}")
     return 0
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurrent import GRU, LSTM, RNN, Attention, CharLM, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
 from recurrent.demo import text as real_text
 from recurrent.losses import softmax_cross_entropy
 
-from . import specs
+from . import backwards, specs
 from .drawing import Drawing
 from .explore import explore
 from .reading import units_like
@@ -50,13 +50,13 @@ def train(updates: int = 300) -> CharLM:
     return lm
 
 
-def exhibits(lm: CharLM) -> list[Exhibit]:
+def exhibits(lm: CharLM, translator: specs.Translator) -> list[Exhibit]:
     """What the page shows, from the smallest question to the largest."""
     five = Sequential(LSTM(5, 10), Linear(10, 1), rng=0)
     x = np.random.default_rng(0).standard_normal((6, 1, 5)).astype(np.float32)
     values, vanishing, gated = five.record(x), specs.model("RNN:5:10,Linear:10:1"), specs.model("LSTM:5:10,Linear:10:1")
     best = units_like(lm, READS, "inside quotes", top=1)[0]
-    wide, attending = Sequential(LSTM(128, 512), rng=0), Sequential(GRU(5, 8), Attention(8), Linear(16, 2), rng=0)
+    wide, looking = Sequential(LSTM(128, 512), rng=0), specs.run(translator, backwards.SHOWN, 0)
     return [
         Exhibit(
             "unit",
@@ -180,10 +180,10 @@ def exhibits(lm: CharLM) -> list[Exhibit]:
         Exhibit(
             "attention",
             "What does attention look at?",
-            "At all saved states at once, each as much as its weight says. Nobody has trained this one, so that it looks "
-            "nearly everywhere alike.",
-            "attention GRU:5:8,Attention:8,Linear:16:2 --steps 6",
-            lambda: attention(attending, attending.record(x)),
+            "At all saved states at once, each as much as its weight says. This model has learned, in seconds, to write words "
+            "backwards: each letter looks at the one that it has to write, and nobody has told it where that is.",
+            f"attention gallery/backwards.safetensors --text {backwards.SHOWN}",
+            lambda: attention(translator.model, **looking._asdict()),
         ),
         Exhibit(
             "text",
@@ -209,12 +209,13 @@ def _of_task(kind):
     return Exhibit(kind, f"What is {kind}?", answer, f"task {kind}", lambda: task(kind))
 
 
-def write(folder: Path, lm: CharLM) -> list[Path]:
-    """Every picture as .svg, the model, and index.html; returns the files."""
+def write(folder: Path, lm: CharLM, translator: specs.Translator) -> list[Path]:
+    """Every picture as .svg, the models, and index.html; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     lm.save(folder / "model.safetensors")
-    files, parts = [folder / "model.safetensors"], []
-    for e in exhibits(lm):
+    translator.save(folder / "backwards.safetensors")
+    files, parts = [folder / "model.safetensors", folder / "backwards.safetensors"], []
+    for e in exhibits(lm, translator):
         svg = e.draw().svg()
         files.append(folder / f"{e.name}.svg")
         files[-1].write_text(svg, encoding="utf-8")
@@ -226,6 +227,8 @@ def write(folder: Path, lm: CharLM) -> list[Path]:
     reads = lm.ids(READS)[:, None]
     page = explore(lm.model, lm.model.record(reads[:-1], reads[1:], softmax_cross_entropy), READS[:-1])
     files.append(page.save(folder / "explore.html"))
+    run = specs.run(translator, backwards.SHOWN, 0)
+    files.append(explore(translator.model, **run._asdict(), t=0).save(folder / "backwards.html"))
     files.append(folder / "index.html")
     files[-1].write_text(
         _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors"))), encoding="utf-8"
@@ -248,6 +251,7 @@ of a picture to see its numbers; the command under it draws one like it.</p>
 {sections}
 <section><h2>What happens inside, step by step?</h2><p><a href="explore.html">A page of all levels</a>: the trained model
 reads a text; a slider moves through its steps, and every unit shows its numbers.</p>
-<pre class="page">python -m viz explore {model} --text 'A text to read.'</pre></section>
+<pre class="page">python -m viz explore {model} --text 'A text to read.'</pre>
+<p><a href="backwards.html">Another</a> opens the decoder that writes words backwards, and what it looks at.</p></section>
 </body></html>
 """

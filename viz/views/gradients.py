@@ -28,6 +28,9 @@ def gradients(model: Any, recording: Any) -> Drawing:
         raise TypeError(f"gradients draws a model of layers, got {type(model).__name__}")
     if len(recording.layers) != len(model.layers):
         raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
+    if hasattr(model, "encoder"):
+        other = "give model.encoder or model.decoder, recorded by itself"
+        raise TypeError(f"gradients draws one stack of layers, got {type(model).__name__}: {other}")
     found = [(k, s, norms(a)) for k, layer in enumerate(recording.layers) for s, a in layer.dstates.items()]
     if not found:
         raise ValueError("no gradients in the recording: record(x, targets, loss) of a model with a recurrent layer has them")
