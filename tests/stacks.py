@@ -1,0 +1,74 @@
+"""Models of any combination of options, and batches for them, as Hypothesis draws them."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from recurrent import GRU, LSTM, RNN, Dropout, Hold, Last, Linear, MaxPool, MeanPool, Recurrent, Sequential
+from recurrent.bidirectional import MERGES
+from recurrent.cells import CELLS, PYTORCH
+
+RATES = st.sampled_from([0.0, 0.0, 0.3, 0.6])
+CELL_OPTIONS = {
+    RNN: dict(nonlinearity=st.sampled_from(["tanh", "relu", "softsign"]), clip=st.sampled_from([None, 0.7])),
+    LSTM: dict(peephole=st.booleans(), coupled=st.booleans(), layer_norm=st.booleans(), cell_clip=st.sampled_from([None, 0.5])),
+    GRU: dict(reset_after=st.booleans(), z_keeps=st.booleans(), layer_norm=st.booleans()),
+}
+BY_NAME = sorted(set(CELLS) - set(PYTORCH))
+
+
+@st.composite
+def recurrent_layers(draw, D, cell_options=True):
+    """A recurrent layer that takes D inputs; `cell_options`: of cells that are compiled for nobody else, too."""
+    kind = draw(st.sampled_from([RNN, LSTM, GRU, Recurrent] if cell_options else [LSTM, GRU]))
+    H, options = draw(st.integers(3, 5)), {}
+    if draw(st.booleans()):
+        options |= dict(bidirectional=True, merge=draw(st.sampled_from(list(MERGES))))
+    options["learn_state"] = draw(st.booleans())
+    name = (draw(st.sampled_from(BY_NAME)),) if kind is Recurrent else ()
+    if name or not cell_options:
+        chosen = {}
+    else:
+        chosen = {k: draw(v) for k, v in CELL_OPTIONS[kind].items()}
+        if not chosen.get("reset_after", True):
+            chosen["layer_norm"] = False
+        chosen |= dict(biases=draw(st.sampled_from([0, 1, 2])))
+    cell = kind(*name, D, H, **chosen).cell
+    options |= dict(zoneout=draw(RATES)) if cell_options else {}
+    if cell.h_gates:
+        options["weight_drop"] = draw(RATES)
+        if cell_options and not cell.meetings:
+            options["recurrent_dropout"] = draw(RATES)
+    return kind(*name, D, H, **chosen, **{k: v for k, v in options.items() if v})
+
+
+@st.composite
+def stacks(draw, dtype=None, pooled=True, **options):
+    """A model of one or two recurrent layers with what may stand before, between and after them."""
+    D = draw(st.integers(1, 4))
+    layers, width = [], D
+    for _ in range(draw(st.integers(1, 2))):
+        if draw(st.booleans()):
+            layers.append(Dropout(0.4, **draw(st.sampled_from([{}, dict(per="sequence")]))))
+        layers.append(draw(recurrent_layers(width, **options)))
+        width = layers[-1].outputs
+    both = getattr(layers[-1], "merge", None)
+    last = [] if both not in (None, "concat") else [lambda: Last(bidirectional=both == "concat")]
+    after = draw(st.sampled_from([None, Hold, *([MeanPool, MaxPool, *last] if pooled else [])]))
+    if after is not None:
+        layers.append(after())
+    if draw(st.booleans()):
+        layers.append(Linear(width, 2))
+    model = Sequential(*layers, rng=draw(st.integers(0, 999)), dtype=dtype or draw(st.sampled_from(["float32", "float64"])))
+    for name, a in model.parameters.items():  # what begins as zero or one would hide mistakes
+        a += 0.3 * np.random.default_rng(len(name)).standard_normal(a.shape).astype(a.dtype)
+    return model
+
+
+@st.composite
+def batches(draw, model):
+    """x (T, N, D) and lengths, a mask or None."""
+    T, N, rng = draw(st.integers(1, 5)), draw(st.integers(1, 4)), np.random.default_rng(draw(st.integers(0, 999)))
+    D = next(layer.inputs for layer in model.layers if layer.inputs is not None)
+    x = rng.standard_normal((T, N, D)).astype(model.dtype)
+    kind = draw(st.sampled_from(["full", "lengths", "mask"]))
+    return x, {"full": None, "lengths": rng.integers(0, T + 1, N), "mask": rng.random((T, N)) < 0.6}[kind]
