@@ -9,10 +9,15 @@ from .onehot import OneHot
 
 
 def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
-    """Parameters of one unit: with the two biases of each gate that PyTorch has, and with one bias for each sum."""
-    both = layer.size // (layer.hidden_size * (2 if layer.bidirectional else 1))
-    biases = len(layer.cell.x_gates) + len(layer.cell.h_gates)
-    return both, both - biases + len(layer.cell.accumulators)
+    """Parameters of one unit: with the biases that it has, and with one bias for each sum."""
+    all_of_it = layer.size // (layer.hidden_size * (2 if layer.bidirectional else 1))
+    return all_of_it, all_of_it - biases_of_unit(layer) + len(layer.cell.accumulators)
+
+
+def biases_of_unit(layer: Recurrent) -> int:
+    """Two for each gate that has both sums, as in PyTorch, unless the layer has fewer."""
+    found = sum(shape[0] for name, shape in layer.shapes.items() if name.startswith("bias_"))
+    return found // (layer.hidden_size * (2 if layer.bidirectional else 1))
 
 
 def unit(model: Sequential, k: int) -> str:
@@ -50,7 +55,7 @@ def _recurrent(layer: Recurrent, to: str) -> str:
             who = "each" if count > 1 and len(gates) == count else "it" if count == 1 else " and ".join(gates)
             sources = [s for s, yes in (("x_t", x), (f"{h} of all {H:,} units {before}", y)) if yes]
             inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
-    both, one = parameters_of_unit(layer)
+    size, one = parameters_of_unit(layer)
     split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
     text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace("1 neuron, it with", "1 neuron with")
     if layer.bidirectional:
@@ -58,10 +63,11 @@ def _recurrent(layer: Recurrent, to: str) -> str:
     if split:
         text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
     products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, H))]
-    biases = len(cell.x_gates) + len(cell.h_gates)
+    of_them = biases_of_unit(layer)
+    biases = "no biases" if of_them == 0 else f"{of_them} bias{'es' * (of_them > 1)}"
     own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
-    text += f" It has {' + '.join(products)} weights + {biases} biases{own} = {both:,} parameters"
-    text += f" ({one:,} with one bias for each sum)."
+    text += f" It has {' + '.join(products)} weights + {biases}{own} = {size:,} parameters"
+    text += f" ({one:,} with one bias for each sum)." if one < size else "."
     text += f" Out of it comes one number a step, its {h}: to {to} and, one step later, to every unit of {fellows}."
     if private:
         text += f" Its {' and '.join(private)} is seen by nobody else: it only returns to the unit itself one step later."

@@ -328,6 +328,17 @@ def test_words_tell_the_numbers_of_the_description():
     assert told[5].endswith("goes to the model's output.")
 
 
+@pytest.mark.parametrize(("biases", "words_for_them"), [(0, "no biases = 60"), (1, "4 biases = 64"), (2, "8 biases = 68")])
+def test_words_count_the_biases_that_there_are(biases, words_for_them):
+    """With one bias a gate the unit had been said to have eight, in a sum that was wrong."""
+    net = Sequential(LSTM(5, 10, biases=biases))
+    told = words.unit(net, 0)
+    assert f"4 x 5 + 4 x 10 weights + {words_for_them} parameters" in told
+    assert ("(64 with one bias for each sum)" in told) == (biases == 2)
+    assert f"= {net.size // 10} parameters" in told
+    assert "+ 1 bias = 8 parameters." in words.unit(Sequential(RNN(3, 4, biases=1)), 0)
+
+
 def test_words_for_a_cell_that_nobody_has_written_about():
     @cells.cell("odd", gates="u w", states="s m", parameters="q", register=False)
     def odd(x, h, previous, p):
