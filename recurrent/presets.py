@@ -1,7 +1,12 @@
 """The character models of the literature as settings of this one: what is built, how its text is read, how it learns.
 
 What their programs do is matched to the last detail that changes a number, oddities included; random numbers are NumPy's. A
-program's validation has no part in it: torch-rnn's, which also sets the state to zero, leaves the state alone here.
+program's validation has no part in it: torch-rnn's, which also sets the state to zero, leaves the state alone here. Ids are
+numbered by code point, dropout acts between layers.
+
+A model trained by min-char-rnn sees a zero state once a pass, and its units saturate: some seeds give one that predicts well
+from the state of training (`CharLM.state`), from which that program samples, and badly from zero, where `sample` and
+`bits_per_character` start.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
 from recurrent import CharLM
-from recurrent.learning import windows_of
+from recurrent.learning import bits_per_character, windows_of
 from recurrent.presets import PRESETS
 from recurrent.recipe import Recipe
 
@@ -296,13 +296,20 @@ def test_bad_input_is_one_clear_line(call, error, message):
     ("name", "updates", "bits"), [("min-char-rnn", 6000, 3.9), ("char-rnn", 500, 3.2), ("torch-rnn", 500, 3.2)]
 )
 def test_each_learns_real_text(name, updates, bits):
-    """The demo's text; held out are its last 5 %, of which a uniform guess costs 6.7 bits a character."""
+    """The demo's text; held out are its last 5 %, of which a uniform guess costs 6.7 bits a character.
+
+    min-char-rnn goes on from the state of training, as its own samples do: it sees a zero state once a pass, and its saturated
+    units may stay where they start. After 6,000 updates with seeds 0, 1, 2: 3.39, 3.65, 3.70 bits from that state, but
+    14.71, 3.65, 3.70 from zero; the published program in plain NumPy had 17.6 from zero.
+    """
     from recurrent.demo import text
 
     words = text()
     cut = len(words) * 95 // 100
     lm = CharLM.preset(name, words, rng=0)
     history = lm.train(words[:cut], updates=updates, progress=False)
-    found = lm.bits_per_character(words[cut:])
+    ids = lm.ids(words[cut:])
+    y, _, _ = lm.model.forward(ids[:-1, None], lm.state if name == "min-char-rnn" else None)
+    found = bits_per_character(y, ids[1:, None])
     print(f"{name}: {found:.3f} bits per character after {updates} updates, loss {history.smoothed:.3f} nats")
     assert found < bits
