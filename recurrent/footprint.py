@@ -43,13 +43,13 @@ class Plan(NamedTuple):
 def plan(model: Sequential, T: int, N: int, training: bool, ragged: bool, optimizer: optim.Optimizer | None) -> Plan:
     """What `Sequential.plan` returns."""
     T, N = checks.size(T, "T"), checks.size(N, "N")
-    rows, size = T * N, model.dtype.itemsize
+    size = model.dtype.itemsize
     parameters = model.flat.nbytes
     width, table, found = model[0].inputs, None, []
     for k, layer in enumerate(model.layers):
         with checks.naming(model.where(k)):
             found.append(layer.footprint(T, N, width, model.dtype, ragged, training, table))
-        width = layer.outputs or width
+        width, T = layer.outputs or width, T if layer.leaves_time else 1
         table = layer.rows if model.writes_nothing(k) else None
         if table is not None:
             found[-1] = found[-1]._replace(output=0, dx=0)
@@ -61,6 +61,7 @@ def plan(model: Sequential, T: int, N: int, training: bool, ragged: bool, optimi
         return Plan(parameters, 0, 0, 0, peak)
     kept = [model[k + 1].keeps_input(ragged) for k in range(len(model) - 1)] + [True]
     tape -= sum(f.output for f, stays in zip(found, kept, strict=True) if not stays)
+    rows = T * N  # of y
     loss = dy = rows * (width or 1) * size
     peak = max(peak, tape + loss + 2 * rows * WIDE)
     for f in reversed(found):

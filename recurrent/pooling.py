@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
+from .footprint import WIDE, Footprint
 from .layer import Gradients, Layer
 
 
@@ -42,6 +43,18 @@ class Pool(Layer, abstract=True):
         if dx.size:
             self.spread(dy.reshape(dx.shape[1:]), valid, kept, dx)
         return Gradients(dx.reshape(shape), {}, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        y, kept = N * width * dtype.itemsize, T * N + self.kept(N, width, dtype) if training else 0
+        return Footprint(kept, y, 2 * y + self.scratch(T, N, width, dtype), y, T * y)
+
+    def kept(self, N: int, width: int, dtype: np.dtype) -> int:
+        """Bytes of what `spread` needs to know."""
+        return 0
+
+    def scratch(self, T: int, N: int, width: int, dtype: np.dtype) -> int:
+        """Bytes that `pool` takes besides, by far the most of them."""
+        return 0
 
     def stepper(self):
         raise ValueError(f"{type(self).__name__} cannot run step by step: it needs the whole sequence")
@@ -101,12 +114,21 @@ class Last(Choice):
         reverse_half = np.arange(x.shape[-1]) >= x.shape[-1] // 2
         return np.where(reverse_half, valid.argmax(axis=0)[:, None], last)
 
+    def kept(self, N, width, dtype):
+        return N * width * WIDE if self.bidirectional else N * WIDE
+
 
 class MaxPool(Choice):
     """The largest value of each feature over the valid steps; of equal ones the earliest gets the gradient."""
 
     def step(self, x, valid):
         return np.where(valid[:, :, None], x, x.dtype.type(-np.inf)).argmax(axis=0)
+
+    def kept(self, N, width, dtype):
+        return N * width * WIDE
+
+    def scratch(self, T, N, width, dtype):
+        return 2 * T * N * width * dtype.itemsize  # NumPy's argmax over the first axis makes a copy
 
 
 class MeanPool(Pool):
