@@ -110,10 +110,10 @@ class Bidirectional:
             totals.update(named(*found))
         return dx + dx_back, *(Both(*pair) for pair in zip(ahead, back, strict=True))
 
-    def footprint(self, T, N, D, H, dtype, ragged, training, table=None) -> Footprint:
+    def footprint(self, T, N, sizes, dtype, ragged, training, table=None) -> Footprint:
         """Bytes, as `Engine.footprint` has them: of two runs, one after the other, and of what their results are merged in."""
-        ahead, back = (self.engine.footprint(T, N, D, H, dtype, ragged, training, reverse, table) for reverse in (False, True))
-        one = T * N * H * dtype.itemsize
+        ahead, back = (self.engine.footprint(T, N, sizes, dtype, ragged, training, reverse, table) for reverse in (False, True))
+        one = T * N * sizes.P * dtype.itemsize
         output = (2 if self.merge == "concat" else 1) * one
         kept = ahead.kept + back.kept
         second = ahead.output + back.output  # what of either direction goes when the two are merged

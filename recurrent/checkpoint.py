@@ -154,7 +154,7 @@ def _state(model, tensors) -> tuple | None:
         names = {s: f"state.{k}.{s}" for s in layer.loops}
         if N is None:
             N = tensors[next(iter(names.values()))].shape[0]
-        arrays = {s: _take(tensors, n, (N, layer.hidden_size), model.dtype) for s, n in names.items()}
+        arrays = {s: _take(tensors, n, (N, layer.state_sizes[s]), model.dtype) for s, n in names.items()}
         state.append(layer.state_from(arrays))
     return tuple(state)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import prod
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,17 @@ from .lookup import Lookup, RowGradients, distinct
 
 
 @lru_cache
-def params_type(parameters: tuple[str, ...] = (), biases: int = 2) -> type:
+def params_type(parameters: tuple[str, ...] = (), biases: int = 2, projected: bool = False) -> type:
     """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
-    return namedtuple("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *parameters))
+    return namedtuple("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *(["W_hr"] if projected else []), *parameters))
+
+
+class Sizes(NamedTuple):
+    """Of a cell's input, of its units, and of what it hands on."""
+
+    D: int
+    H: int
+    P: int  # rows of W_hr in a cell that projects, else H
 
 
 @lru_cache
@@ -53,13 +61,14 @@ class Tape:
     @property
     def states(self) -> dict[str, np.ndarray]:
         """Each state after every step, by name."""
-        buffers = (self.h_rows, *self.rest_rows)
+        buffers = as_wide(self.cell, (self.h_rows, *self.rest_rows), self.h_rows.shape[1])
         return {s: self.public(b[self.layout.N :]) for s, b in zip(self.cell.states, buffers, strict=True)}
 
     @property
     def initial(self) -> dict[str, np.ndarray]:
         """Each state before the first step, by name, (N, H)."""
         N, buffers = self.layout.N, (self.h_rows, *self.rest_rows)
+        buffers = as_wide(self.cell, buffers, self.h_rows.shape[1])
         found = {s: self.layout.unsort(b[:N]) for s, b in zip(self.cell.states, buffers, strict=True)}
         return found if self.batched else {s: a[0] for s, a in found.items()}
 
@@ -78,12 +87,17 @@ class Tape:
         raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
 
 
+def as_wide(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.ndarray]:
+    """Arrays of states (..., H), each as wide as it is: of those with P numbers the first P columns."""
+    return [a[..., :P] if narrow else a for a, narrow in zip(states, cell.narrow_states, strict=True)]
+
+
 class PackedParams:
     """Weights of one moment, checked and laid out for the forward kernel: what `Engine.pack` returns."""
 
     def __init__(self, engine: Engine, params: Any):
         self.cell, self.kernels, self.dtype = engine.cell, engine.kernels, params.W_ih.dtype
-        self.D, self.H = params.W_ih.shape[1], params.W_hh.shape[1]
+        self.sizes = engine.sizes(params)
         self.weights = engine.kernels.pack_forward(engine.cell, engine.with_biases(params))
 
 
@@ -92,7 +106,7 @@ class Stepper:
 
     def __init__(self, engine: Engine, params: Any, initial: Any = None):
         self.engine, packed, self._initial = engine, engine.pack(params), initial
-        self.dtype, self.D, self.H, self._weights = packed.dtype, packed.D, packed.H, packed.weights
+        self.dtype, self.sizes, self._weights = packed.dtype, packed.sizes, packed.weights
         self.reset()
 
     def reset(self) -> None:
@@ -105,30 +119,31 @@ class Stepper:
         if x_t.shape != self.shape or x_t.dtype != self.dtype:
             self._begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
-        self.engine.kernels.step(self.engine.cell, self._weights, x_t.reshape(self._N, self.D), self._h, self._rest, y)
+        self.engine.kernels.step(self.engine.cell, self._weights, x_t.reshape(self._N, self.sizes.D), self._h, self._rest, y)
         return y if len(self.shape) == 2 else y[0]
 
     def _begin(self, x_t):
         checks.same_dtype(x_t, "x_t", self.dtype, "params")
-        if x_t.ndim not in (1, 2) or x_t.shape[-1] != self.D:
-            raise ValueError(f"x_t must be (N, D={self.D}) or (D={self.D},), got {x_t.shape}")
+        D, H, P = self.sizes
+        if x_t.ndim not in (1, 2) or x_t.shape[-1] != D:
+            raise ValueError(f"x_t must be (N, D={D}) or (D={D},), got {x_t.shape}")
         if self.shape is not None:
             raise ValueError(f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it")
         self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
-        self._y_shape = self._N, self.H
-        self._h = np.zeros((2 * self._N, self.H), self.dtype)
-        self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, self.H), self.dtype)
+        self._y_shape = self._N, P
+        self._h = np.zeros((2 * self._N, P), self.dtype)
+        self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, H), self.dtype)
         if self._initial is not None:
             self._h[: self._N] = self._initial[0]
             for k, a in enumerate(self._initial[1:]):
-                self._rest[k] = a
+                self._rest[k, :, : a.shape[-1]] = a
 
     @property
     def state(self) -> Any:
         """The state after the last step, as `forward` returns it; None before the first."""
         if self.shape is None:
             return None
-        arrays = (self._h[: self._N].copy(), *self._rest.copy())
+        arrays = as_wide(self.engine.cell, (self._h[: self._N].copy(), *self._rest.copy()), self.sizes.P)
         return self.engine.State(*(arrays if len(self.shape) == 2 else (a[0] for a in arrays)))
 
 
@@ -137,12 +152,13 @@ class Engine:
 
     Time-major: x (T, N, D), y (T, N, H), each state (N, H); without the N axis for a single sequence. float32 or
     float64, the same for every argument. Weights are PyTorch's in name, shape, gate order and initialisation.
+    Of a cell that projects, y and h have P numbers where there are H units.
     """
 
     def __init__(self, cell: Cell, backend: ModuleType | None = None):
         self.cell = cell
         self.name = cell.name
-        self.Params = params_type(cell.parameters, cell.biases)
+        self.Params = params_type(cell.parameters, cell.biases, cell.projected)
         self.State = state_type(cell.states)
         self.kernels = backend or kernels.backend
         # Complex numbers are for those who ask for the interpreter by name: without the JIT it must refuse them like kernels.
@@ -157,12 +173,31 @@ class Engine:
         return Engine(self.cell, kernels.plain)
 
     @lru_cache  # noqa: B019 a few engines, for as long as the process lives
-    def shapes(self, input_size: int, hidden_size: int) -> Any:
+    def shapes(self, D: int, H: int, P: int | None = None) -> Any:
         """Params of shapes instead of arrays."""
-        D, H = input_size, hidden_size
         x_rows, h_rows = len(self.cell.x_gates) * H, len(self.cell.h_gates) * H
         biases = ((x_rows,), (h_rows,))[: self.cell.biases]
-        return self.Params((x_rows, D), (h_rows, H), *biases, *[(H,)] * len(self.cell.parameters))
+        projection = [(P, H)] if self.cell.projected else []
+        return self.Params((x_rows, D), (h_rows, P or H), *biases, *projection, *[(H,)] * len(self.cell.parameters))
+
+    def sizes(self, params: Any) -> Sizes:
+        """Those of params whose matrices have two axes."""
+        P = params.W_hh.shape[1]
+        return Sizes(params.W_ih.shape[1], params.W_hr.shape[1] if self.cell.projected else P, P)
+
+    def state_sizes(self, sizes: Sizes) -> tuple[int, ...]:
+        """How many numbers a sequence has of each state."""
+        return tuple(sizes.P if narrow else sizes.H for narrow in self.cell.narrow_states)
+
+    def proj_size(self, value: Any, hidden_size: int) -> int:
+        """How many numbers a layer of so many units hands on. Raises ValueError or TypeError for a size that cannot be."""
+        if not self.cell.projected:
+            if value:
+                raise ValueError(f"{self.name} projects nothing: proj_size must be 0, got {value!r}")
+            return hidden_size
+        if checks.size(value, "proj_size") > hidden_size:
+            raise ValueError(f"proj_size must be at most hidden_size={hidden_size}, got {value}")
+        return value
 
     def with_biases(self, params: Any, fill: Callable = np.zeros) -> Any:
         """Params as the kernels take them, with b_ih and b_hh, which come from `fill` where the cell has none."""
@@ -171,18 +206,19 @@ class Engine:
             return params
         W_ih, W_hh, *rest = params
         missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
-        return params_type(self.cell.parameters)(W_ih, W_hh, *rest[:n], *missing, *rest[n:])
+        return params_type(self.cell.parameters, 2, self.cell.projected)(W_ih, W_hh, *rest[:n], *missing, *rest[n:])
 
-    def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0) -> Any:
+    def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0, proj_size: int = 0) -> Any:
         """New weights for D = `input_size` and H = `hidden_size`, every entry uniform in +-1/sqrt(H) as in PyTorch.
 
         Returns Params(W_ih (G*H, D), W_hh (G*H, H), b_ih (G*H,), b_hh (G*H,)). `rng`: a seed or a numpy Generator.
+        A cell that projects needs P = `proj_size`, at most H; W_hh is then (G*H, P), and W_hr (P, H) follows the biases.
         Raises TypeError or ValueError for sizes below 1 and for dtypes other than float32 and float64.
         """
         D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
         bound = 1 / np.sqrt(H)
-        shapes, initial = self.shapes(D, H)._asdict(), self.cell.initial
+        shapes, initial = self.shapes(D, H, self.proj_size(proj_size, H))._asdict(), self.cell.initial
         new = {n: rng.uniform(-bound, bound, s).astype(dtype) for n, s in shapes.items() if n not in initial}
         return self.Params(**new, **{n: np.full(H, value, dtype) for n, value in initial.items()})
 
@@ -194,23 +230,27 @@ class Engine:
         params = self.Params(*[checks.array(a, n, self.dtypes) for a, n in zip(params, names, strict=True)])
         if params.W_ih.ndim != 2 or params.W_hh.ndim != 2:
             raise ValueError(f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}")
-        D, H = params.W_ih.shape[1], params.W_hh.shape[1]
-        dtype, shapes = params.W_ih.dtype, self.shapes(D, H)
+        if self.cell.projected and params.W_hr.ndim != 2:
+            raise ValueError(f"W_hr must be (P, H), got {params.W_hr.shape}")
+        D, H, P = sizes = self.sizes(params)
+        dtype, shapes = params.W_ih.dtype, self.shapes(*sizes)
         for a, n, s in zip(params, names, shapes, strict=True):
             if a.shape != s or a.dtype != dtype:  # else no time goes into words
-                checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}")
+                checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}" + f", P = {P}" * self.cell.projected)
                 checks.same_dtype(a, n, dtype, "W_ih")
         return params
 
-    def check_state(self, state: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-        """State whose arrays have `shape`, or an error that names the one that does not."""
+    def check_state(self, state: Any, name: str, rows: tuple[int, ...], sizes: Sizes, dtype: np.dtype) -> Any:
+        """State whose arrays are (*rows, H), or (*rows, P), or an error that names the one that is not."""
         if not isinstance(state, (tuple, list)) or len(state) != len(self.State._fields):
             raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays")
         arrays = []
-        for s, a in zip(self.State._fields, state, strict=True):
+        widths = zip(self.state_sizes(sizes), self.cell.narrow_states, strict=True)
+        for s, a, (width, narrow) in zip(self.State._fields, state, widths, strict=True):
+            letter = "P" if narrow else "H"
             a = checks.array(a, f"{name}.{s}", self.dtypes)
             checks.same_dtype(a, f"{name}.{s}", dtype, "x")
-            checks.shape(a, f"{name}.{s}", shape, "(N, H)" if len(shape) == 2 else "(H,)")
+            checks.shape(a, f"{name}.{s}", (*rows, width), f"(N, {letter})" if rows else f"({letter},)")
             arrays.append(a)
         return self.State(*arrays)
 
@@ -253,7 +293,7 @@ class Engine:
             packed = PackedParams(self, params)
         x = x if isinstance(x, Lookup) else checks.array(x, "x", self.dtypes)
         checks.same_dtype(x, "x", packed.dtype, "params")
-        D, H = packed.D, packed.H
+        D, H, P = sizes = packed.sizes
         if x.ndim not in (2, 3) or x.shape[-1] != D:
             raise ValueError(f"x must be (T, N, D={D}) or (T, D={D}), got {x.shape}")
         batched = x.ndim == 3
@@ -264,15 +304,16 @@ class Engine:
             return self._one_step(x, batched, packed, state)
         layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
-        h, rest, saved = (np.empty(shape, x.dtype) for shape in self._run_shapes(S, N, H, record))
+        h, rest, saved = (np.empty(shape, x.dtype) for shape in self._run_shapes(S, N, sizes, record))
         if state is None:
             h[:N] = 0
             rest[:, :N] = 0
         else:
-            state = self.check_state(state, "state", (N, H) if batched else (H,), x.dtype)
-            h[:N] = layout.sort(state[0].reshape(N, H))
+            state = self.check_state(state, "state", (N,) if batched else (), sizes, x.dtype)
+            h[:N] = layout.sort(state[0].reshape(N, P))
             for k in range(others):
-                rest[k, :N] = layout.sort(state[1 + k].reshape(N, H))
+                a = state[1 + k]
+                rest[k, :N, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
         if isinstance(x, Lookup):
             ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))
             rows, places = x.table[ids[0]], ids[1]
@@ -280,9 +321,11 @@ class Engine:
             ids, rows, places = None, layout.pack(x.reshape(T, N, D)), ragged.NO_ROWS
         extra = self._inputs(inputs, x, batched, H, layout)
         self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved, extra)
-        y = layout.unpack((h, *rest)[self.cell.output][N:])
+        y = layout.unpack((h, *rest)[self.cell.output][N:, :P])
         # Copies of what is part of y or of the tape.
         last = [layout.final(h).copy(), *(layout.final(r).copy() if record else layout.unsort(r) for r in rest)]
+        if P < H:
+            last = as_wide(self.cell, last, P)
         final = self.State(*(last if batched else [a[0] for a in last]))
         tape = None
         if record:
@@ -292,21 +335,22 @@ class Engine:
 
     def _one_step(self, x, batched, packed, state):
         """`forward` over a single step: a few microseconds, where half of a longer way would be spent on preparing it."""
-        N, H = x.shape[-2] if batched else 1, packed.H
+        N, (D, H, P) = x.shape[-2] if batched else 1, packed.sizes
         h, rest, y = (
-            np.zeros((2 * N, H), x.dtype),
+            np.zeros((2 * N, P), x.dtype),
             np.zeros((len(self.cell.states) - 1, N, H), x.dtype),
-            np.empty((1, N, H), x.dtype),
+            np.empty((1, N, P), x.dtype),
         )
         if state is not None:
-            first, *others = self.check_state(state, "state", (N, H) if batched else (H,), x.dtype)
+            first, *others = self.check_state(state, "state", (N,) if batched else (), packed.sizes, x.dtype)
             h[:N] = first
             for k, a in enumerate(others):
-                rest[k] = a
-        self.kernels.step(self.cell, packed.weights, x.reshape(N, packed.D), h, rest, y[0])
+                rest[k, :, : a.shape[-1]] = a
+        self.kernels.step(self.cell, packed.weights, x.reshape(N, D), h, rest, y[0])
+        last = [h[:N], *rest] if P == H else as_wide(self.cell, [h[:N], *rest], P)
         if batched:
-            return y, self.State(h[:N], *rest), None
-        return y[:, 0], self.State(h[0], *[a[0] for a in rest]), None
+            return y, self.State(*last), None
+        return y[:, 0], self.State(*[a[0] for a in last]), None
 
     def backward(
         self,
@@ -331,14 +375,15 @@ class Engine:
         if tape.cell is not self.cell:
             raise ValueError(f"the tape is of {tape.cell.name}, but backward is that of {self.name}")
         layout, params, cell = tape.layout, tape.params, self.cell
-        T, N, H = layout.T, layout.N, tape.h_rows.shape[1]
+        T, N, (_, H, P) = layout.T, layout.N, (sizes := self.sizes(params))
         dtype, S = tape.x.dtype, layout.S
-        shape = (T, N, H) if tape.batched else (T, H)
+        shape = (T, N, P) if tape.batched else (T, P)
         if dy is None:
             dy = np.zeros(shape, dtype)
         dy = checks.array(dy, "dy", self.dtypes)
         checks.same_dtype(dy, "dy", dtype, "x")
-        checks.shape(dy, "dy", shape, "(T, N, H)" if tape.batched else "(T, H)")
+        letter = "P" if cell.projected else "H"
+        checks.shape(dy, "dy", shape, f"(T, N, {letter})" if tape.batched else f"(T, {letter})")
         full = self.with_biases(params)
         if out is None:
             dparams = self.Params(*[np.empty(p.shape, dtype) for p in params])
@@ -349,10 +394,10 @@ class Engine:
         carry_shape, da_shape = self._gradient_shapes(S, N, H)
         carry, da = np.zeros(carry_shape, dtype), np.empty(da_shape, dtype)
         if dstate is not None:
-            for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:], dtype)):
-                carry[k] = layout.sort(a.reshape(N, H))
+            for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:-1], sizes, dtype)):
+                carry[k, :, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
-        rows, buffers = layout.pack(dy.reshape(T, N, H)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
+        rows, buffers = layout.pack(dy.reshape(T, N, P)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         # Packed weights for this call only: what comes next needs other ones.
         self.kernels.backward(
             cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, total, tape.inputs
@@ -363,28 +408,27 @@ class Engine:
         vectors = [tape.saved_rows[:, k] for k in cell.backward.vectors]
         self.kernels.gradient_of_weights(cell, da_x, tape.x, da, tape.h_rows, layout.previous, vectors, gradients)
         if totals is not None:
-            totals.update({s: tape.public(a) for s, a in zip(cell.states, total, strict=True)})
+            totals.update({s: tape.public(a) for s, a in zip(cell.states, as_wide(cell, total, P), strict=True)})
         initial = layout.unsort(carry)
-        d_initial = self.State(*(initial if tape.batched else initial[:, 0]))
+        d_initial = self.State(*as_wide(cell, initial if tape.batched else initial[:, 0], P))
         if tape.ids is None:
             return tape.public(dx), dparams, d_initial
         # da is the largest array of all: only a recording keeps it.
         each = None if totals is None else lambda: tape.public(self._gradient_of_input(da, full))
         return RowGradients(tape.ids[0], dx, each), dparams, d_initial
 
-    def _run_shapes(self, S, N, H, record):
+    def _run_shapes(self, S, N, sizes, record):
         """Of h, the other states and what the tape keeps besides."""
-        others = len(self.cell.states) - 1
-        return (N + S, H), (others, N + S if record else N, H), (S, len(self.cell.backward.saved), H) if record else (0, 0, H)
+        others, (_, H, P) = len(self.cell.states) - 1, sizes
+        return (N + S, P), (others, N + S if record else N, H), (S, len(self.cell.backward.saved), H) if record else (0, 0, H)
 
     def _gradient_shapes(self, S, N, H):
         """Of the states' gradients, and of the accumulators' and per-unit parameters' at every step."""
         return (len(self.cell.states), N, H), (S, self.cell.columns, H)
 
-    def footprint(self, T, N, D, H, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
+    def footprint(self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
         """Bytes that `forward` and `backward` take; see `Layer.footprint`."""
-        if self.cell.meetings:
-            raise ValueError(f"{self.name} is run by NumPy, and nobody counts what that takes on the way")
+        D, H, P = sizes
         S, size, gathered = T * N, dtype.itemsize, ragged or reverse  # gathered: rows are copied in packed order
 
         def sized(*shapes):
@@ -393,9 +437,9 @@ class Engine:
         known = S if table is None else min(table, S)
         rows = sized((known, D)) if table is not None or gathered else 0
         order = WIDE * ((T + 1 + 2 * N + 2 * S if gathered else 0) + (0 if table is None else known + S))
-        tape = sized(*self._run_shapes(S, N, H, training)) + rows + order
-        unpacked = sized((S, H)) if gathered else 0
-        scratch = kernels.backend.scratch(self.cell, D, H, S, N, known, table is not None, dtype)
+        tape = sized(*self._run_shapes(S, N, sizes, training)) + rows + order
+        unpacked = sized((S, P)) if gathered else 0
+        scratch = kernels.backend.scratch(self.cell, sizes, S, N, known, table is not None, dtype)
         sums = 0 if table is None else sized((known, *self._gradient_shapes(S, N, H)[1][1:]))
         dx = sized((known, D))
         spread = dx if gathered and table is None else 0

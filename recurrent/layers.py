@@ -14,13 +14,14 @@ import numpy as np
 
 from . import cells, checks, kernels, masks, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
-from .engine import Engine
+from .engine import Engine, Sizes
 from .feedforward import Dropout, Embedding, Linear
 from .layer import Gradients, Layer
 
 __all__ = ["GRU", "LSTM", "RNN", "Dropout", "Embedding", "Linear", "Recurrent"]
 
-NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}  # PyTorch's, of fields of Params
+# PyTorch's, of fields of Params.
+NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "W_hr": "weight_hr"}
 
 
 class Recurrent(Layer):
@@ -32,6 +33,8 @@ class Recurrent(Layer):
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
     `learn_state`: where no state is given, a sequence starts from parameters "h0" (and "c0"), (H,) each, zeros before training;
     a second direction has "h0_reverse". Their gradients sum over the batch. PyTorch has no such parameters.
+
+    `proj_size`: P, of a cell that projects: y and h then have P numbers in place of H.
 
     Dropout inside, in training alone: `recurrent_dropout`, the probability to drop an entry of the state that goes back into
     W_hh, one mask a sequence (Gal and Ghahramani, 2016); `weight_drop`, that of an entry of W_hh, one mask a call (Merity
@@ -49,6 +52,7 @@ class Recurrent(Layer):
         bidirectional: bool = False,
         merge: str = "concat",
         learn_state: bool = False,
+        proj_size: int = 0,
         **options: Any,
     ):
         for name, value in {"bidirectional": bidirectional, "learn_state": learn_state}.items():
@@ -59,8 +63,8 @@ class Recurrent(Layer):
         cell = cells.find(cell)
         for name in _of_cell(options) if type(self) is Recurrent else ():
             raise TypeError(f"a layer of {cell.name} has no option {name!r}; it has {', '.join(masks.NAMES)}")
-        both = {"bidirectional": bidirectional, "merge": merge, "learn_state": learn_state}
-        both = {k: v for k, v in both.items() if v not in (False, "concat")}
+        both = {"bidirectional": bidirectional, "merge": merge, "learn_state": learn_state, "proj_size": proj_size}
+        both = {k: v for k, v in both.items() if v not in (False, "concat", 0)}
         sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}
         super().__init__(**({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both)
         self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
@@ -68,13 +72,15 @@ class Recurrent(Layer):
         self.engine = Engine(self.dropouts.evaluated)
         self.runs = self._directions(self.engine)
         self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
-        self.outputs = 2 * hidden_size if bidirectional and merge == "concat" else hidden_size
+        self.sizes = Sizes(input_size, hidden_size, self.engine.proj_size(proj_size, hidden_size))
+        self.outputs = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
         self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
-        shapes = self.engine.shapes(input_size, hidden_size)._asdict()
+        self.state_sizes = dict(zip(self.loops, self.engine.state_sizes(self.sizes) * len(directions), strict=True))
+        shapes = self.engine.shapes(*self.sizes)._asdict()
         self.shapes = {f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()}
         self.initial = {f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states} if learn_state else {}
-        self.shapes |= dict.fromkeys(self.initial, (hidden_size,))
+        self.shapes |= {name: (self.state_sizes[s],) for name, s in self.initial.items()}
 
     @property
     def cell(self) -> cells.Cell:
@@ -121,7 +127,7 @@ class Recurrent(Layer):
 
     def draw(self, rng):
         for params in self.params if self.bidirectional else [self.params]:
-            new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng)
+            new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng, self.options.get("proj_size", 0))
             for a, b in zip(params, new, strict=True):
                 a[:] = b
         for name in self.initial:
@@ -158,13 +164,13 @@ class Recurrent(Layer):
             learned = (tape.forward if self.bidirectional else tape).learned
             arrays = self.state_arrays(d_initial)
             for name, s in self.initial.items():
-                grads[name][:] = arrays[s].reshape(-1, self.hidden_size).sum(axis=0) if learned else 0
+                grads[name][:] = arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0) if learned else 0
         return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         if training and self.dropouts:
             raise ValueError("dropout inside a layer: nobody counts what its masks take")
-        return self.runs.footprint(T, N, self.input_size, self.hidden_size, dtype, ragged, training, table=table)
+        return self.runs.footprint(T, N, self.sizes, dtype, ragged, training, table=table)
 
     def keeps_input(self, ragged):
         return not ragged
@@ -226,11 +232,27 @@ class RNN(WithOptions):
 class LSTM(WithOptions):
     """Long short-term memory layer; state (h, c); gates i f g o.
 
-    Options: `peephole`, `coupled`, `layer_norm`, `clip`, `cell_clip`, `activations`, `biases`, as in `cells.lstm_cell`,
-    and dropout as in `Recurrent`.
+    `proj_size`: P, at most H: h = W_hr (o tanh(c)), P numbers, is put out and goes back; c keeps its H. 0: h = o tanh(c).
+    Further options: `peephole`, `coupled`, `layer_norm`, `clip`, `cell_clip`, `activations`, `biases`, as in
+    `cells.lstm_cell`, and dropout as in `Recurrent`.
     """
 
     family = staticmethod(cells.lstm_cell)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        merge: str = "concat",
+        learn_state: bool = False,
+        proj_size: int = 0,
+        **options: Any,
+    ):
+        if "projection" in options:
+            raise TypeError("the projection of an LSTM layer is given by its size: proj_size")
+        cell = self.family(**_of_cell(options), projection=proj_size != 0)
+        Recurrent.__init__(self, cell, input_size, hidden_size, bidirectional, merge, learn_state, proj_size, **options)
 
 
 class GRU(WithOptions):

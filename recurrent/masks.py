@@ -48,7 +48,7 @@ class Dropouts:
         rates = [(s, rate(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
         if (recurrent_dropout or weight_drop) and not cell.h_gates:
             raise ValueError(f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on")
-        if recurrent_dropout and cell.meetings:
+        if recurrent_dropout and any(e.name for e in cell.products):
             raise ValueError(f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches")
         return cls(
             cell,
@@ -87,13 +87,14 @@ class Masked:
 
     def draw(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
         """Masks for one call."""
-        o, H, G = self.options, params.W_hh.shape[1], params.W_hh.shape
-        rows, dtype = x_shape[1:-1], params.W_hh.real.dtype
-        masks = {f"zoneout_{s}": (self.generator.random((x_shape[0], *rows, H)) < p).astype(dtype) for s, p in o.zoneout}
+        o, sizes, dtype = self.options, self.plain.sizes(params), params.W_hh.real.dtype
+        steps, *rows = x_shape[:-1]
+        width = dict(zip(o.cell.states, self.plain.state_sizes(sizes), strict=True))
+        masks = {f"zoneout_{s}": (self.generator.random((steps, *rows, width[s])) < p).astype(dtype) for s, p in o.zoneout}
         if o.recurrent_dropout:
-            masks["dropout"] = kept(self.generator, o.recurrent_dropout, (*rows, H), dtype)
+            masks["dropout"] = kept(self.generator, o.recurrent_dropout, (*rows, sizes.P), dtype)
         if o.weight_drop:
-            masks["weight_hh"] = kept(self.generator, o.weight_drop, G, dtype)
+            masks["weight_hh"] = kept(self.generator, o.weight_drop, params.W_hh.shape, dtype)
         return masks
 
     def forward(
@@ -104,11 +105,14 @@ class Masked:
         masks = self.draw(x.shape, params)
         if "weight_hh" in masks:
             params = params._replace(W_hh=params.W_hh * masks["weight_hh"])
-        shape = (*x.shape[:-1], params.W_hh.shape[1])
-        of_steps = [np.broadcast_to(masks[n], shape) for n in self.engine.cell.inputs]
-        inputs = np.stack(of_steps, axis=-2) if of_steps else None
+        sizes, (steps, *rows) = self.plain.sizes(params), x.shape[:-1]
+        inputs = None
+        if self.engine.cell.inputs:
+            inputs = np.zeros((steps, *rows, len(self.engine.cell.inputs), sizes.H), params.W_hh.real.dtype)
+            for k, name in enumerate(self.engine.cell.inputs):
+                inputs[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
-            state = self.plain.check_state(state, "state", shape[1:], params.W_hh.dtype)
+            state = self.plain.check_state(state, "state", tuple(rows), sizes, params.W_hh.dtype)
             state = (masks["dropout"] * state[0], *state)
         y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, inputs)
         tape.masks = masks

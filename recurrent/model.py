@@ -314,7 +314,7 @@ class Sequential(Model):
             node = Node(f"layer{k}", type(layer).__name__, repr(layer), (*rows, width), layer.size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
-            g.edges += [Edge(node.id, node.id, s, ("N", layer.hidden_size), delay) for s, delay in layer.loops.items()]
+            g.edges += [Edge(node.id, node.id, s, ("N", layer.state_sizes[s]), delay) for s, delay in layer.loops.items()]
             source = node.id
         g.nodes.append(Node("y", "output", "y", g.node(source).shape))
         g.edges.append(Edge(source, "y", shape=g.node(source).shape))

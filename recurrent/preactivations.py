@@ -11,7 +11,7 @@ import numpy as np
 from .bidirectional import Tapes, named
 from .cells.equations import Cell
 from .cells.expressions import evaluate
-from .engine import Engine, Tape
+from .engine import Engine, Tape, as_wide
 from .kernels import plain
 
 
@@ -26,9 +26,10 @@ def preactivations(tape: Tape | Tapes) -> dict[str, np.ndarray]:
     if isinstance(tape, Tapes):
         return named(*(preactivations(one) for one in tape))
     cell = tape.cell
-    W_ih, W_hh, b_ih, b_hh = Engine(cell).with_biases(tape.params)[:4]
+    engine = Engine(cell)
+    W_ih, W_hh, b_ih, b_hh = engine.with_biases(tape.params)[:4]
     x = tape.x if tape.ids is None else tape.x[tape.ids[1]]
-    H, before = W_hh.shape[1], _before(tape, tape.h_rows)
+    H, before = engine.sizes(tape.params).H, _before(tape, tape.h_rows)
     out = {}
     for name, a in zip(names(cell), cell.accumulators, strict=True):
         total = np.zeros((len(x), H), x.dtype)
@@ -47,13 +48,14 @@ def gradients(tape: Tape | Tapes, dstates: dict[str, np.ndarray]) -> dict[str, n
         return named(*(gradients(one, d) for one, d in zip(tape, halves, strict=True)))
     cell, b, layout = tape.cell, tape.cell.backward, tape.layout
     T, N = layout.T, layout.N
-    buffers = dict(zip(cell.states, (tape.h_rows, *tape.rest_rows), strict=True))
+    buffers = dict(zip(cell.states, as_wide(cell, (tape.h_rows, *tape.rest_rows), tape.h_rows.shape[1]), strict=True))
     known = {e: tape.saved_rows[:, k] for k, (_, e) in enumerate(b.saved)}
     known |= {cell.values[s]: a[N:] for s, a in buffers.items()}
     known |= {e: _before(tape, a) for e, a in zip(cell.previous, buffers.values(), strict=True)}
     params, dtype = Engine(cell).with_biases(tape.params), tape.h_rows.dtype
-    known |= dict(zip(cell.parameter_inputs, params[4:], strict=True))
-    products = plain.Weights(cell, params).products
+    weights = plain.Weights(cell, params)
+    known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
+    products = weights.products
     total = [layout.pack(dstates[s].reshape(T, N, -1)) for s in cell.states]
     # `total` counts what a state does within its step, the equations of `backward` start from what comes from outside.
     # Each round takes away the part that goes through one more state.

@@ -91,12 +91,15 @@ class Seq2Seq(Model):
         self.pairs = [] if self.bridge is None or self.ends_in_vector else list(zip(*(k[::-1] for k in found), strict=False))
         self.first = found[1][0]
         for i, j in self.pairs:
-            width = encoder[i].hidden_size * (2 if encoder[i].bidirectional and self.bridge == "concat" else 1)
-            if width != decoder[j].hidden_size:
-                sizes = f"{decoder[j].hidden_size} units, but the states that encoder: {encoder.where(i)} leaves have {width}"
-                raise ValueError(f"decoder: {decoder.where(j)} has {sizes}; choose another bridge or size")
-        if self.ends_in_vector and encoder.outputs not in (None, decoder[self.first].hidden_size):
-            sizes = f"{decoder[self.first].hidden_size} units, but the encoder ends in a vector of {encoder.outputs}"
+            times = 2 if encoder[i].bidirectional and self.bridge == "concat" else 1
+            for s in (s for s in encoder[i].cell.states if s in decoder[j].state_sizes):
+                width, taken = times * encoder[i].state_sizes[s], decoder[j].state_sizes[s]
+                if width != taken:
+                    what = "units" if taken == decoder[j].hidden_size else f"numbers in {s}"
+                    sizes = f"{taken} {what}, but the states that encoder: {encoder.where(i)} leaves have {width}"
+                    raise ValueError(f"decoder: {decoder.where(j)} has {sizes}; choose another bridge or size")
+        if self.ends_in_vector and encoder.outputs not in (None, decoder[self.first].outputs):
+            sizes = f"{decoder[self.first].outputs} units, but the encoder ends in a vector of {encoder.outputs}"
             raise ValueError(f"decoder: {decoder.where(self.first)} has {sizes}")
 
     def __repr__(self):
@@ -150,7 +153,9 @@ class Seq2Seq(Model):
     def _state(self, k, arrays):
         """A state of the decoder's layer k from arrays by name; zeros for those that it has besides."""
         layer = self.decoder[k]
-        return layer.state_from({s: arrays.get(s, np.zeros_like(arrays["h"])) for s in layer.loops})
+        rows, dtype = arrays["h"].shape[:-1], arrays["h"].dtype
+        zeros = {s: np.zeros((*rows, size), dtype) for s, size in layer.state_sizes.items() if s not in arrays}
+        return layer.state_from({**zeros, **{s: arrays[s] for s in layer.loops if s in arrays}})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
         """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass.
@@ -181,11 +186,12 @@ class Seq2Seq(Model):
         """The gradient of an encoder layer's final state from that of the state it became, by name."""
         found = {}
         for s in layer.cell.states:
-            d = arrays.get(s)
+            size, d = layer.state_sizes[s], arrays.get(s)
             if d is None:
-                d = np.zeros_like(arrays["h"])
+                times = 2 if layer.bidirectional and self.bridge == "concat" else 1
+                d = np.zeros((*arrays["h"].shape[:-1], times * size), arrays["h"].dtype)
             if layer.bidirectional:
-                found[s], found[s + REVERSE] = MERGES[self.bridge][1](d, np.empty(layer.hidden_size), None)
+                found[s], found[s + REVERSE] = MERGES[self.bridge][1](d, np.empty(size), None)
             else:
                 found[s] = d
         return layer.state_from(found)
@@ -253,9 +259,13 @@ class Seq2Seq(Model):
         top = f"layer{n - 1}"
         memory = both.node(top).shape
         both.edges += [Edge(top, f"layer{n + k}", "memory", memory) for k in self.memories]
-        states = [(i, j, ", ".join(self.decoder[j].loops)) for i, j in self.pairs]
-        states += [(n - 1, self.first, "h")] if self.ends_in_vector else []
-        both.edges += [Edge(f"layer{i}", f"layer{n + j}", s, ("N", self.decoder[j].hidden_size)) for i, j, s in states]
+        states = [(i, j, list(self.decoder[j].loops)) for i, j in self.pairs]
+        states += [(n - 1, self.first, ["h"])] if self.ends_in_vector else []
+        for i, j, names in states:
+            sizes = self.decoder[j].state_sizes
+            for size in dict.fromkeys(sizes[s] for s in names):
+                label = ", ".join(s for s in names if sizes[s] == size)
+                both.edges.append(Edge(f"layer{i}", f"layer{n + j}", label, ("N", size)))
         return both
 
 

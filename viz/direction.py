@@ -14,7 +14,7 @@ NAMES = ("forward", "reverse")
 class Direction:
     """The units of a layer that read in one direction; a layer of one direction is all of its own.
 
-    Has what a layer of one direction has: `cell`, `input_size`, `hidden_size`, `params`, `size`, `owner`.
+    Has what a layer of one direction has: `cell`, `input_size`, `hidden_size`, `output_size`, `params`, `size`, `owner`.
     """
 
     layer: Any
@@ -31,6 +31,11 @@ class Direction:
     @property
     def hidden_size(self) -> int:
         return self.layer.hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """Numbers of h: one of each unit, or P where the layer projects."""
+        return self.layer.sizes.P
 
     @property
     def owner(self) -> Any:

@@ -30,10 +30,10 @@ def short(layer: Any) -> str:
 def of_unit(layer: Any) -> list[str]:
     """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
     way = direction.of(layer)
-    cell, D, H = way.cell, way.input_size, way.hidden_size
+    cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(layer), len(cell.accumulators)
     B, biases = cell.biases, _biases(cell)
-    weights, size, first = X * D + R * H, way.size // H, words.sub(cell.states[0], "t")
+    weights, size, first = X * D + R * W, way.size // H, words.sub(cell.states[0], "t")
     memories = [words.sub(s, "t") for s in cell.states[1:]]
     whole = all(a.x and a.h for a in cell.accumulators)
     made = words.count(A, "neuron")
@@ -42,35 +42,42 @@ def of_unit(layer: Any) -> list[str]:
     if memories:
         made += f" + its own memory {' and '.join(memories)}"
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
-    takes = f"{each} {D:,} + {H:,} = {D + H:,} inputs, {BIASES[B]}"
+    takes = f"{each} {D:,} + {W:,} = {D + W:,} inputs, {BIASES[B]}"
     more = f" + {P}" if P else ""
-    counted = f"{X} × ({D:,} + {H:,}{f' + {B}' * bool(B)}){more}"
+    counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
     if X != R:
-        takes = f"{words.count(X, 'gate')} of {words.count(D, 'input')}, {words.count(R, 'gate')} of {H:,} from all units"
+        takes = f"{words.count(X, 'gate')} of {words.count(D, 'input')}, {words.count(R, 'gate')} of {W:,} from all units"
         counted = f"{weights:,} weights + {biases} biases{more}"
     whole_layer = f"layer: {words.count(H, 'unit')} × {size:,} = {H * size:,}"
     if B == 2:
         whole_layer += f" (one bias per Σ: {H * (weights + A + P):,})"
     if way.both:
         whole_layer += ", in each direction"
+    ends = [
+        f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
+        f"out of the layer: {first} of {'all ' * (H > 1)}{words.count(H, 'unit')}, (N, {H})",
+    ]
+    if cell.projected:
+        ends[0] = ends[0].replace(first, f"{words.sub('m', 't')}, weighed {words.count(W, 'time')} in W_hr")
+        ends[1] = f"out of the layer: {first} = W_hr {words.sub('m', 't')}, {words.count(W, 'number')}, (N, {W})"
     return [
         f"One {kind(way.layer)} unit = {made}",
         takes,
         f"parameters: {counted} = {size:,}",
         *[f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}"] * (B == 2),
         whole_layer,
-        f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
-        f"out of the layer: {first} of {'all ' * (H > 1)}{words.count(H, 'unit')}, (N, {H})",
+        *ends,
     ]
 
 
 def of_layer(layer: Any) -> str:
     """Units and parameters of a layer, counted from its weights and as many biases as its cell has."""
-    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    way = direction.of(layer)
+    cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(layer), cell.biases
-    each = f"{X} × ({D:,} + {H:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
+    each = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
     if X != R:
-        each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({H:,}{' + 1' * (B > 1)})"
+        each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({W:,}{' + 1' * (B > 1)})"
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
     if getattr(layer, "bidirectional", False):
@@ -93,9 +100,10 @@ def _biases(cell):
 
 
 def _own(layer):
-    """Parameters that each unit has for itself: those of the equations, and initial states that are learned."""
+    """Parameters that each unit has for itself: those of the equations, its column of W_hr, initial states that are learned."""
     way = direction.of(layer)
-    return len(way.cell.parameters) + len(getattr(way.layer, "initial", ())) // (1 + way.both)
+    own = len(way.cell.parameters) + (way.output_size if way.cell.projected else 0)
+    return own + len(getattr(way.layer, "initial", ())) // (1 + way.both)
 
 
 def one_bias(layer: Any) -> int:
@@ -107,7 +115,7 @@ def one_bias(layer: Any) -> int:
 
 
 def weights(layer: Any, neuron: Neuron, j: int) -> dict[str, np.ndarray]:
-    """Weights of a neuron of unit j: "x" (D,) and "h" (H,), where it has them."""
+    """Weights of a neuron of unit j: "x" (D,) and "h" (H,) or (P,), where it has them."""
     cell, H, params = layer.cell, layer.hidden_size, layer.params
     out = {}
     if neuron.x:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurrent.cells import Cell
-from recurrent.cells.expressions import OPS, Expr, evaluate, topological
+from recurrent.cells.expressions import MEETINGS, OPS, Expr, evaluate, topological
 
 from . import direction, values, words
 
@@ -15,7 +15,7 @@ _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
 
 class Step(NamedTuple):
-    """One step of one sequence: x (D,), each state before (H,) and after (H,)."""
+    """One step of one sequence: x (D,), each state before (H,) and after (H,); (P,) of what a projection made."""
 
     t: int
     T: int
@@ -42,7 +42,7 @@ def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
 
 
 def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
-    """The value (H,) of every node of the cell's graph at a step, in float64, by doing what the graph says."""
+    """The value (H,) or (P,) of every node of the cell's graph at a step, in float64, by doing what the graph says."""
     cell, H = layer.cell, layer.hidden_size
     p = layer.params._asdict()
     parts = {}
@@ -54,8 +54,25 @@ def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
     known |= {e: np.asarray(p[q], np.float64) for e, q in zip(cell.parameter_inputs, cell.parameters, strict=True)}
     nodes = topological(cell.values.values())
     ids = [n.id for n in cell.graph().nodes if n.kind != "vector"]  # in the same order
-    found = evaluate(nodes, known, np.float64)
-    return {k: np.broadcast_to(v, H) for k, v in zip(ids, found, strict=True)}
+
+    def product(e, vector):
+        return _matrix(layer, e) @ vector + (p["b_hh"][_rows(layer, e)] if e.name and "b_hh" in p else 0)
+
+    found = evaluate(nodes, known, np.float64, product)
+    sizes = (layer.output_size if cell.narrow[e] else H for e in nodes)
+    return {k: np.broadcast_to(v, size) for k, v, size in zip(ids, found, sizes, strict=True)}
+
+
+def _rows(layer, e):
+    """Rows of W_hh that a product multiplies by."""
+    k, H = layer.cell.h_gates.index(e.name), layer.hidden_size
+    return slice(k * H, (k + 1) * H)
+
+
+def _matrix(layer, e):
+    """What a product within the step multiplies by."""
+    params = layer.params
+    return np.asarray(params.W_hh[_rows(layer, e)] if e.name else params.W_hr, np.float64)
 
 
 def locals_of(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
@@ -74,14 +91,21 @@ def locals_of(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
     return out
 
 
-def backward(cell: Cell, numbers: dict[str, np.ndarray], totals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """dL/d node (H,) for every node of a step, from dL/d state after it (everything that each state does later, and
+def backward(layer: Any, numbers: dict[str, np.ndarray], totals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """dL/d node (H,) or (P,) for every node of a step, from dL/d state after it (everything that each state does later, and
     within the step: what a recording with a loss has)."""
+    cell = layer.cell
     graph = cell.graph()
+    met = dict(zip((n.id for n in graph.nodes if n.kind in MEETINGS), cell.meetings, strict=True))
     out = {graph.values[s]: np.asarray(a, np.float64) for s, a in totals.items()}
     given = set(out)
     local = locals_of(cell)
     for node in reversed(graph.nodes):
+        if node.id in out and node.id in met:
+            (source,), d, e = (a.source for a in graph.inputs(node.id)), out[node.id], met[node.id]
+            back = np.full_like(d, d.mean()) if e.op == "mean" else _matrix(layer, e).T @ d
+            if source not in given:
+                out[source] = out[source] + back if source in out else back
         if node.id in out and node.id in local:
             for source, e in local[node.id]:
                 if source not in given:

@@ -13,7 +13,10 @@ from .views.steps import blanks
 
 @dataclass(frozen=True)
 class UnitValues:
-    """Values of a unit at step t: inputs (D,), h of all units before (H,), own states before and at t, gates at t."""
+    """Values of a unit at step t: inputs (D,), h before (H,) or (P,), own states before and at t, gates at t.
+
+    What a projection made is no unit's own.
+    """
 
     t: int
     T: int
@@ -82,7 +85,7 @@ def beginning(way: Any) -> str:
 
 
 def initial(recording: Any, way: Any, n: int) -> dict[str, np.ndarray]:
-    """The states (H,) by name that sequence n started from: zeros, learned ones, or what an encoder left."""
+    """The states, each as wide as it is, by name that sequence n started from: zeros, learned ones, or what an encoder left."""
     k = index_in(recording, way.layer)
     kept = recording.layers[k].initial
     if all(s + way.end in kept for s in way.cell.states):
@@ -91,7 +94,7 @@ def initial(recording: Any, way: Any, n: int) -> dict[str, np.ndarray]:
         raise ValueError("a decoder starts from what its encoder leaves, which this recording has not kept")
     learned = getattr(way.layer, "initial", {})
     names = {s: f"{s}0{way.end}" for s in way.cell.states}
-    return {s: way.layer.parameters[p] if p in learned else np.zeros(way.hidden_size) for s, p in names.items()}
+    return {s: way.layer.parameters[p] if p in learned else np.zeros(way.layer.state_sizes[s]) for s, p in names.items()}
 
 
 def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
@@ -118,13 +121,14 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
     skipped = blanks(_lengths(recording, way.owner, k), n, T)
     last = next((s for s in ahead if s not in skipped), None)
     before = {s: a[last] for s, a in states.items()} if last is not None else initial(recording, way, n)
+    own = [s for s, narrow in zip(way.cell.states, way.cell.narrow_states, strict=True) if not narrow]
     return UnitValues(
         t,
         T,
         x,
         before[way.cell.states[0]],
-        {s: float(a[j]) for s, a in before.items()},
-        {s: float(a[t, j]) for s, a in states.items()},
+        {s: float(before[s][j]) for s in own},
+        {s: float(states[s][t, j]) for s in own},
         {g: float(a[t, j]) for g, a in gates.items()},
         last,
         t in skipped,

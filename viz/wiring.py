@@ -51,6 +51,7 @@ class Wiring:
     loops: list[tuple[str, str]] = field(default_factory=list)
     arguments: dict[str, list[str]] = field(default_factory=dict)
     makers: dict[str, str] = field(default_factory=dict)
+    output: str = ""  # what the circle of the first state stands for: the state, or what of a unit is projected to it
 
     @property
     def kept(self) -> list[str]:
@@ -102,7 +103,35 @@ def of(cell: Cell) -> Wiring:
     loops = [(graph.node(a).label, b) for a, b in now if kinds[a] == "previous"]
     arguments = {o.id: [absorbed.get(a, a) for a, b in now if b == o.id and kinds[a] != "const"] for o in operations}
     makers = {s: absorbed.get(k, k) for s, k in made_by.items()}
-    return Wiring(neurons, operations, cell.states, parameters, list(dict.fromkeys(wires)), loops, arguments, makers)
+    wires = list(dict.fromkeys(wires))
+    return Wiring(neurons, operations, cell.states, parameters, wires, loops, arguments, makers, cell.states[0])
+
+
+def of_unit(cell: Cell) -> Wiring:
+    """The wiring of one unit up to the number that it puts out: what a projection makes of those is no part of it."""
+    whole = of(cell)
+    if not cell.projected:
+        return whole
+    graph = cell.graph()
+    projection = next(n.id for n in graph.nodes if n.kind == "projection")
+    out = next(a for a, b in whole.wires if b == projection)
+    wide = [s for s, narrow in zip(cell.states, cell.narrow_states, strict=True) if not narrow]
+    kept = {out, *(whole.makers[s] for s in wide)}
+    while more := {a for a, b in whole.wires if b in kept or b in {f"state:{s}" for s in wide}} - kept:
+        kept |= more
+    first = cell.states[0]
+    wires = [(a, b) for a, b in whole.wires if a in kept and (b in kept or b in {f"state:{s}" for s in wide})]
+    return Wiring(
+        whole.neurons,
+        [o for o in whole.operations if o.id in kept],
+        (first, *wide),
+        whole.parameters,
+        [*wires, (out, f"state:{first}")],
+        [(s, b) for s, b in whole.loops if b in kept and s in wide],
+        {k: a for k, a in whole.arguments.items() if k in kept},
+        {first: out, **{s: whole.makers[s] for s in wide}},
+        "m" if "m" not in cell.states else "out",
+    )
 
 
 def _label(node, inputs):

@@ -17,6 +17,7 @@ _SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊�
 _UNSHOWN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _SPOKEN = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
+    "projection": "W_hr",
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from .activations import ACTIVATIONS, activation
 from .equations import CELLS, Cell, cell, enlist, find
-from .expressions import clip, exp, maximum, mean, minimum, product, relu, sigmoid, softplus, sqrt, tanh
+from .expressions import clip, exp, maximum, mean, minimum, product, projection, relu, sigmoid, softplus, sqrt, tanh
 from .gru import gru, gru_cell
 from .lstm import lstm, lstm_cell
 from .mgu import mgu
@@ -34,6 +34,7 @@ __all__ = [
     "minimum",
     "minlstm",
     "product",
+    "projection",
     "qrnn",
     "relu",
     "rnn",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
 from .expressions import MEETINGS, Expr, as_expr, fingerprint, operation, shared, topological
+from .widths import check_widths, narrow_nodes
 
 
 class Accumulator(NamedTuple):
@@ -40,7 +41,7 @@ class Backward(NamedTuple):
     d_new: tuple[Expr, ...]  # inputs: gradient of the loss with respect to each new state
     d_accumulators: tuple[Expr, ...]
     d_parameters: tuple[Expr, ...]
-    d_products: tuple[Expr, ...]  # with respect to products within the step
+    d_products: tuple[Expr, ...]  # with respect to products within the step, a projection last
     d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
     d_states: tuple[Expr, ...]  # with respect to each new state, what it does within the step included
     saved: tuple[tuple[str, Expr], ...]  # name and node of everything the tape keeps besides the states
@@ -77,7 +78,7 @@ class Cell:
     @cached_property
     def h_gates(self) -> tuple[str, ...]:
         """Gates that have rows in W_hh, in order."""
-        used = {a.gate for a in self.accumulators if a.h} | {e.name for e in self.products}
+        used = {a.gate for a in self.accumulators if a.h} | {e.name for e in self.products if e.op == "product"}
         return tuple(g for g in self.gates if g in used)
 
     @cached_property
@@ -87,8 +88,26 @@ class Cell:
 
     @cached_property
     def products(self) -> tuple[Expr, ...]:
-        """Those of them that multiply by rows of W_hh."""
-        return tuple(e for e in self.meetings if e.op == "product")
+        """Those of them that multiply by rows of W_hh, and a projection, by W_hr, as the last one."""
+        return tuple(e for op in ("product", "projection") for e in self.meetings if e.op == op)
+
+    @cached_property
+    def projected(self) -> bool:
+        """Whether what it hands on is W_hr times its units' output: P numbers from H units, or H from H."""
+        return any(e.op == "projection" for e in self.meetings)
+
+    @cached_property
+    def narrow(self) -> dict[Expr, bool]:
+        """Of every node, those of the backward pass too, whether it has P numbers instead of H."""
+        b = self.backward
+        back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
+        return narrow_nodes(self, [*self.new, *(e for _, e in b.saved), *back], b.d_new)
+
+    @cached_property
+    def narrow_states(self) -> tuple[bool, ...]:
+        """Which states have P numbers."""
+        found = narrow_nodes(self, self.new)
+        return tuple(found[e] for e in self.new)
 
     @property
     def columns(self) -> int:
@@ -239,8 +258,9 @@ def cell(
         )  # fmt: skip
         for e in result.products:
             rows = [q.name for q in result.products] + [a.gate for a in accumulators if a.h]
-            if e.name not in gate_names or rows.count(e.name) > 1:
+            if e.op == "product" and (e.name not in gate_names or rows.count(e.name) > 1):
                 raise ValueError(f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}")
+        check_widths(result)
         return enlist(result) if register else result
 
     return trace
@@ -308,7 +328,7 @@ def _differentiate(cell: Cell) -> Backward:
     inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.meetings)}
     d_products = tuple(adjoint.get(e, zero) for e in cell.products)
     vectors = tuple(range(len(saved), len(saved) + len(cell.products)))
-    saved += [(f"vector.{e.name}", e.args[0]) for e in cell.products]
+    saved += [(f"vector.{e.name or e.op}", e.args[0]) for e in cell.products]
     known |= {e for _, e in saved}
 
     def need(e):

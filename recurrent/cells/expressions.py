@@ -153,6 +153,11 @@ def product(gate: str, vector: Expr) -> Expr:
     return Expr("product", as_expr(vector), name=gate)
 
 
+def projection(vector: Expr) -> Expr:
+    """W_hr times a vector of all units: what a cell hands on in its place, P numbers from H units."""
+    return Expr("projection", as_expr(vector))
+
+
 def mean(x: Expr) -> Expr:
     """The mean over all units: the same number for each of them."""
     return Expr("mean", as_expr(x))
@@ -191,6 +196,8 @@ MEETINGS = {
     "mean": Op(lambda x: _mean_of_rows(x), lambda y, a, d: (mean(d),)),
     "product": Op(None, lambda y, a, d: (Expr("product_t", d, name=y.name),)),
     "product_t": Op(None, None),
+    "projection": Op(None, lambda y, a, d: (Expr("projection_t", d),)),
+    "projection_t": Op(None, None),
 }
 
 

@@ -9,6 +9,8 @@ Reset before the product, as the paper has it: (3)  n_t = tanh(W_in x_t + b_in +
 Layer normalisation: see normal.py.
 """
 
+from types import SimpleNamespace
+
 from .activations import activation
 from .equations import cell, enlist
 from .expressions import clip as clipped
@@ -27,8 +29,6 @@ def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
     """
     gate, candidate = (activation(a) for a in activations)
     parameters = gains("r z n") if layer_norm else {}
-    if layer_norm and not reset_after:
-        raise ValueError("gru: layer_norm needs reset_after=True")
 
     def within(a):
         return clipped(a, clip) if clip else a
@@ -38,11 +38,12 @@ def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
         biases=0 if layer_norm else biases, register=False,
     )  # fmt: skip
     def equations(x, h, previous, p=None):
-        if layer_norm:
-            x, h = normalised(x, h, p, "r z", "n")
-        r = gate(within(x.r + h.r))
-        z = gate(within(x.z + h.z))
-        n = candidate(within(x.n + (r * h.n if reset_after else product("n", r * previous.h))))
+        a, b = normalised(x, h, p, "r z") if layer_norm else (x, h)
+        r = gate(within(a.r + b.r))
+        z = gate(within(a.z + b.z))
+        past = h if reset_after else SimpleNamespace(n=product("n", r * previous.h))
+        a, b = normalised(x, past, p, "n") if layer_norm else (x, past)
+        n = candidate(within(a.n + (r * b.n if reset_after else b.n)))
         return dict(r=r, z=z, n=n, h=(1 - z) * n + z * previous.h if z_keeps else z * n + (1 - z) * previous.h)
 
     return equations

@@ -8,6 +8,8 @@
 (6)  h_t = o_t tanh(c_t)                                       output: every unit sees all of h
 
 Peepholes (Gers and Schmidhuber, 2000): i and f see p_i c_{t-1} and p_f c_{t-1} besides, o sees p_o c_t.
+Projection (Sak, Senior and Beaufays, 2014, "Long short-term memory recurrent neural network architectures for large scale
+acoustic modeling"): (6) is then h_t = W_hr (o_t tanh(c_t)), shorter than c_t; W_hr has no bias, as in PyTorch.
 Layer normalisation: see normal.py; (6) is then h_t = o_t tanh(LN(c_t)), with a gain and a bias.
 Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, which has no weights of its own.
 """
@@ -15,18 +17,19 @@ Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, w
 from .activations import activation
 from .equations import cell, enlist
 from .expressions import clip as clipped
+from .expressions import projection as projected
 from .normal import gains, normal, normalised
 from .options import family
 
 
 @family(
-    "lstm", peephole=False, coupled=False, layer_norm=False, clip=None, cell_clip=None,
+    "lstm", peephole=False, coupled=False, layer_norm=False, projection=False, clip=None, cell_clip=None,
     activations=("sigmoid", "tanh", "tanh"), biases=2,
 )  # fmt: skip
-def lstm_cell(name, peephole, coupled, layer_norm, clip, cell_clip, activations, biases):
+def lstm_cell(name, peephole, coupled, layer_norm, projection, clip, cell_clip, activations, biases):
     """The LSTM. `peephole`: gates see the memory. `coupled`: f = 1 - i. `layer_norm`: see normal.py; a gate has one bias then.
-    `clip`: what goes into an activation of a gate is kept within +-clip, as in ONNX. `cell_clip`: c is. `activations`: of
-    the gates, the candidate, the output.
+    `projection`: h is W_hr times the units' output. `clip`: what goes into an activation of a gate is kept within +-clip,
+    as in ONNX. `cell_clip`: c is. `activations`: of the gates, the candidate, the output.
     """
     gate, candidate, output = (activation(a) for a in activations)
 
@@ -55,7 +58,8 @@ def lstm_cell(name, peephole, coupled, layer_norm, clip, cell_clip, activations,
         c = clipped(c, cell_clip) if cell_clip else c
         o = gate(sees(x.o + h.o, "p_o", c))
         shown = p.gain_c * normal([c])[0] + p.bias_c if layer_norm else c
-        return dict(i=i, f=f, g=g, o=o, c=c, h=o * output(shown))
+        h = o * output(shown)
+        return dict(i=i, f=f, g=g, o=o, c=c, h=projected(h) if projection else h)
 
     return equations
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..bidirectional import MERGES, REVERSE, Bidirectional, Both
 from ..bidirectional import named as of_both
-from ..engine import Engine
+from ..engine import Engine, Sizes
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,13 @@ class Problem:
             return Both(make(), make()) if case.merge else make()
 
         def states(scale):
-            return engine.State(*[normal(N, H) * np.dtype(case.dtype).type(scale) for _ in engine.State._fields])
+            return engine.State(*[normal(N, size) * np.dtype(case.dtype).type(scale) for size in self.state_sizes])
 
-        self.params = each(lambda: engine.init(D, H, case.dtype, rng))
+        P = (H + 1) // 2 if engine.cell.projected else H
+        self.state_sizes = engine.state_sizes(Sizes(D, H, P))
+        self.params = each(lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.projected else 0))
         self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
-        self.dy = normal(T, N, 2 * H if case.merge == "concat" else H)
+        self.dy = normal(T, N, 2 * P if case.merge == "concat" else P)
         self.lengths = rng.integers(0, T + 1, N) if case.ragged else None
         self.state = each(lambda: states(case.scale)) if case.initial else None
         self.dstate = each(lambda: states(1)) if case.initial else None
@@ -75,7 +77,7 @@ class Problem:
 
     def arguments(self):
         """What the loss can be differentiated by: arrays by name, in the names of `gradients`."""
-        zeros = self.engine.State(*[np.zeros((self.case.N, self.case.H), self.case.dtype)] * len(self.engine.State._fields))
+        zeros = self.engine.State(*[np.zeros((self.case.N, size), self.case.dtype) for size in self.state_sizes])
         state = self.state or (Both(zeros, zeros) if self.case.merge else zeros)
         return named(self.x, self.params, state)
 

@@ -20,35 +20,39 @@ def meet(typingctx, barrier, parts, times):
 
     def codegen(context, b, signature, args):
         array, parts, times = args
-        arrived = context.make_array(signature.args[0])(context, b, array).data
-        gone = b.gep(arrived, [I64(1)])
-        b.atomic_rmw("add", arrived, I64(1), "seq_cst")
-        all_of_them = b.mul(parts, times)
-        entry = b.block
-        look, wait, rest, again, done = (b.append_basic_block(n) for n in ("look", "wait", "rest", "again", "done"))
-        b.branch(look)
-        b.position_at_end(look)
-        rounds = b.phi(I64)
-        rounds.add_incoming(I64(0), entry)
-        together = b.icmp_signed(">=", b.load_atomic(arrived, "acquire", 8), all_of_them)
-        alone = b.icmp_signed("!=", b.load_atomic(gone, "acquire", 8), I64(0))
-        b.cbranch(b.or_(together, alone), done, wait)
-        b.position_at_end(wait)
-        triple = b.module.triple
-        if triple.startswith("x86_64"):
-            _call(b, "llvm.x86.sse2.pause", ir.VoidType())
-        b.cbranch(b.icmp_signed("==", b.and_(rounds, I64(PATIENCE - 1)), I64(PATIENCE - 1)), rest, again)
-        b.position_at_end(rest)
-        if "windows" not in triple:
-            _call(b, "sched_yield", ir.IntType(32))
-        b.branch(again)
-        b.position_at_end(again)
-        rounds.add_incoming(b.add(rounds, I64(1)), again)
-        b.branch(look)
-        b.position_at_end(done)
-        return together
+        return emit_meet(b, context.make_array(signature.args[0])(context, b, array).data, parts, times)
 
     return types.boolean(barrier, types.int64, types.int64), codegen
+
+
+def emit_meet(b: ir.IRBuilder, arrived: ir.Value, parts: ir.Value, times: ir.Value) -> ir.Value:
+    """Code of `meet`, from a pointer to the barrier."""
+    gone = b.gep(arrived, [I64(1)])
+    b.atomic_rmw("add", arrived, I64(1), "seq_cst")
+    all_of_them = b.mul(parts, times)
+    entry = b.block
+    look, wait, rest, again, done = (b.append_basic_block(n) for n in ("look", "wait", "rest", "again", "done"))
+    b.branch(look)
+    b.position_at_end(look)
+    rounds = b.phi(I64)
+    rounds.add_incoming(I64(0), entry)
+    together = b.icmp_signed(">=", b.load_atomic(arrived, "acquire", 8), all_of_them)
+    alone = b.icmp_signed("!=", b.load_atomic(gone, "acquire", 8), I64(0))
+    b.cbranch(b.or_(together, alone), done, wait)
+    b.position_at_end(wait)
+    triple = b.module.triple
+    if triple.startswith("x86_64"):
+        _call(b, "llvm.x86.sse2.pause", ir.VoidType())
+    b.cbranch(b.icmp_signed("==", b.and_(rounds, I64(PATIENCE - 1)), I64(PATIENCE - 1)), rest, again)
+    b.position_at_end(rest)
+    if "windows" not in triple:
+        _call(b, "sched_yield", ir.IntType(32))
+    b.branch(again)
+    b.position_at_end(again)
+    rounds.add_incoming(b.add(rounds, I64(1)), again)
+    b.branch(look)
+    b.position_at_end(done)
+    return together
 
 
 def _call(b, name, result):

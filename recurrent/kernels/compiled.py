@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
+from ..cells import stages
 from ..cells.equations import Cell
 from ..cells.rules import Rule
-from . import batched, dense, elementwise, meetings, plain, sequence
+from . import batched, dense, elementwise, plain, sequence
+from .packing import (
+    Packed,
+    flat,
+    pack_products,
+    packed_sizes,
+    padded,
+    per_unit_parameters,
+    planes,
+    product_sizes,
+    units,
+    with_inputs,
+)
 from .target import target
 from .threads import parts_of, split, split_steps, worth_a_thread
 
@@ -22,29 +34,6 @@ NO_ROWS = np.zeros(0, np.int64)
 RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY, ADDED_ENTRY = 40.0, 40.0, 8.0, 16.0
 
 
-def _padded(t, units: int) -> int:
-    return -(-units // t.lanes) * t.lanes
-
-
-_flat = np.ndarray.ravel  # a view of what is contiguous, in a third of the time that reshape takes
-
-
-class Gates(NamedTuple):
-    """Which block of rows of W_ih and W_hh each accumulator has, -1 for none; and those of the ones that have any."""
-
-    x: np.ndarray
-    h: np.ndarray
-    x_used: np.ndarray
-    h_used: np.ndarray
-
-
-@lru_cache
-def _gates(cell: Cell) -> Gates:
-    x = np.array([cell.x_gates.index(a.gate) if a.x else -1 for a in cell.accumulators], np.int64)
-    h = np.array([cell.h_gates.index(a.gate) if a.h else -1 for a in cell.accumulators], np.int64)
-    return Gates(x, h, x[x >= 0], h[h >= 0])
-
-
 class Scratch(NamedTuple):
     """Bytes that the kernels of a cell take besides what they are given, at the same time at most."""
 
@@ -53,28 +42,24 @@ class Scratch(NamedTuple):
     gradients: int  # afterwards: what the gradients of input and weights take
 
 
-def scratch(cell: Cell, D: int, H: int, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
-    """For S rows of N sequences, `known` of them different where they are looked up."""
-    t = target(dtype, cell)
-    panels, width = _packed_sizes(cell, t, D, H)
+def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
+    """For S rows of N sequences, `known` of them different where they are looked up. `sizes`: (D, H, P)."""
+    (D, H, W), t = sizes, target(dtype, cell)
+    panels, width = packed_sizes(cell, t, *sizes)
     init = known * width if _projects(t, S, N, looked_up) else 0
     x_rows = sum(a.x for a in cell.accumulators) * H
     h_rows = len(cell.h_gates) * H
-    gradients = max(_padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, H, S))
-    sizes = panels + width + init, _padded(t, H) * h_rows, gradients
-    return Scratch(*(dtype.itemsize * n for n in sizes))
+    gradients = max(padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, W, S))
+    gradients = max(gradients, _outer_size(t, W, H, S) if cell.projected else 0)
+    ahead, back = (planes(cell, direction) * N * H for direction in (stages.forward, stages.backward))
+    back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, stages.backward)
+    return Scratch(*(dtype.itemsize * n for n in (panels + width + init + ahead, back, gradients)))
 
 
 def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
     """Bytes that `linear` and its weights, and `linear_backward`, take besides what they are given."""
     t = target(dtype)
-    return dtype.itemsize * (_padded(t, M) * K + M), dtype.itemsize * max(_padded(t, K) * M + K, _outer_size(t, M, K, S))
-
-
-def _packed_sizes(cell, t, D, H) -> tuple[int, int]:
-    """Numbers of the forward kernel's panels and of its bias."""
-    gates, padded = _gates(cell), _padded(t, H)
-    return padded * (gates.x_used.size * D + gates.h_used.size * H), padded * len(cell.accumulators)
+    return dtype.itemsize * (padded(t, M) * K + M), dtype.itemsize * max(padded(t, K) * M + K, _outer_size(t, M, K, S))
 
 
 def _projects(t, S, N, looked_up) -> bool:
@@ -85,77 +70,49 @@ def _projects(t, S, N, looked_up) -> bool:
 def _outer_size(t, M, D, S) -> int:
     """Numbers that `dense.outer` takes in all threads for a sum (M, D) over S rows."""
     parts = max(parts_of(2.0 * S * M * D, M), 1)
-    return parts * min(S, dense.ROWS_AT_ONCE) * (_padded(t, D) + min(-(-M // parts), dense.COLUMNS_AT_ONCE))
+    return parts * min(S, dense.ROWS_AT_ONCE) * (padded(t, D) + min(-(-M // parts), dense.COLUMNS_AT_ONCE))
 
 
-class Packed:
-    """A cell's weights as the forward kernel reads them."""
-
-    def __init__(self, cell: Cell, params):
-        W_ih, W_hh, b_ih, b_hh = params[:4]
-        self.H, self.D = H, D = W_hh.shape[1], W_ih.shape[1]
-        self.target = t = target(W_ih.dtype, cell)
-        A, gates = len(cell.accumulators), _gates(cell)
-        size, self.width = _packed_sizes(cell, t, D, H)
-        self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
-        sequence.pack(
-            t, A, _flat(W_ih), D, gates.x_used, _flat(W_hh), H, gates.h_used, b_ih, gates.x, b_hh, gates.h, self.panels,
-            self.bias,
-        )  # fmt: skip
-        self.parameters = per_unit_parameters(params)
-
-
-def per_unit_parameters(params) -> np.ndarray:
-    """(P * H,)."""
-    return np.concatenate(params[4:]) if len(params) > 4 else np.zeros(0, params[0].dtype)
-
-
-def with_inputs(parameters, inputs) -> np.ndarray:
-    """Per-unit parameters (P, H), flat; in each row followed by what the units get at that step, (S, P + M, H), if anything."""
-    if inputs is None:
-        return parameters
-    S, M, H = inputs.shape
-    return np.concatenate([np.broadcast_to(parameters, (S, parameters.size)), inputs.reshape(S, M * H)], axis=1).reshape(-1)
-
-
-def pack_forward(cell: Cell, params):
-    return meetings.Weights(cell, params) if cell.meetings else Packed(cell, params)
+pack_forward = Packed
 
 
 def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved, inputs=None) -> None:
-    if cell.meetings:
-        return plain.forward(cell, x, ids, offsets, weights, h, rest, saved, inputs)
-    V, D, H, t = len(x), weights.D, weights.H, weights.target
+    V, D, W, H, t = len(x), weights.D, weights.W, weights.H, weights.target
     init, stride = weights.bias, 0
     S = int(offsets[-1])
     N = len(h) - S
     p = with_inputs(weights.parameters, inputs)
-    x, h, plane, saved_width = _flat(x), _flat(h), rest.shape[1] * H, saved.shape[1] * H
-    rest, saved = _flat(rest), _flat(saved)
+    x, h, plane, saved_width = flat(x), flat(h), rest.shape[1] * H, saved.shape[1] * H
+    rest, saved = flat(rest), flat(saved)
     if _projects(t, S, N, ids.size > 0):
         init, stride = np.empty(V * weights.width, x.dtype), weights.width
 
         def project(first, last):
-            sequence.project(t, x, first, last, D, H, weights.panels, weights.bias, init, stride)
+            sequence.project(t, x, first, last, D, W, H, weights.panels, weights.bias, init, stride)
 
         split(2.0 * V * D * stride, V, project)
+
+    work = weights.work(N)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.forward(
             t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init, stride, ids, p, h,
-            H, rest, plane, saved, saved_width,
+            W, H, rest, plane, saved, saved_width, work,
         )  # fmt: skip
 
-    flops, grain = 2.0 * S * weights.width * (H if stride else D + H), t.lanes * t.blocks(len(cell.accumulators))
+    flops, grain = 2.0 * S * weights.width * (W if stride else D + W), _grain(cell, t, len(cell.accumulators))
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
+def _grain(cell, t, accumulators) -> int:
+    """Units that are not parted between threads: tiles of products within a step are as wide as any."""
+    return t.lanes * t.blocks(1 if cell.meetings else accumulators)
+
+
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
-    if cell.meetings:
-        return plain.step(cell, weights, x, h, rest, y)
     w, N = weights, len(y)
-    if not worth_a_thread(2.0 * N * w.width * (w.D + w.H)):
-        return sequence.step(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.H, rest, y)
+    if not worth_a_thread(2.0 * N * w.width * (w.D + w.W)):
+        return sequence.step(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N))
     forward(cell, x, NO_ROWS, np.array([0, N]), w, h, rest, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
 
@@ -168,27 +125,30 @@ def _lengths(offsets, N: int) -> np.ndarray | None:
 
 
 def pack_backward(cell: Cell, params):
+    t, panels = target(params.W_hh.dtype, cell), _panels(params.W_hh)
     if cell.meetings:
-        return meetings.Weights(cell, params)
-    return target(params.W_hh.dtype, cell), _panels(params.W_hh), per_unit_parameters(params)
+        H, W = units(cell, params), params.W_hh.shape[1]
+        products = np.zeros(product_sizes(cell, t, H, W, stages.backward), panels.dtype)
+        pack_products(cell, t, params, H, W, stages.backward, products)
+        panels = np.concatenate([panels, products])
+    return t, panels, per_unit_parameters(cell, params)
 
 
 def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs=None) -> None:
-    if cell.meetings:
-        return plain.backward(cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs)
     t, panels, parameters = weights
     p = with_inputs(parameters, inputs)
-    S, H = dy.shape
+    (S, W), H = dy.shape, da.shape[2]
     N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
-    dy, h, rest, saved, carry, da, total = (_flat(a) for a in (dy, h, rest, saved, carry, da, total))
+    dy, h, rest, saved, carry, da, total = (flat(a) for a in (dy, h, rest, saved, carry, da, total))
+    work = np.empty(planes(cell, stages.backward) * N * H, dy.dtype)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
-            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width,
-            carry, da, width, total,
+            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width,
+            carry, da, width, total, work,
         )  # fmt: skip
 
-    flops, grain = 2.0 * S * H * len(cell.h_gates) * H, t.lanes * t.blocks(1)
+    flops, grain = 2.0 * S * W * len(cell.h_gates) * H, t.lanes * t.blocks(1)
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
@@ -196,15 +156,15 @@ def _panels(W) -> np.ndarray:
     """W (M, K) as the right side of a product over M."""
     t = target(W.dtype)
     M, K = W.shape
-    panels = np.zeros(_padded(t, K) * M, W.dtype)
-    dense.pack_rows(t, _flat(W), K, NO_ROWS, 0, M, panels, M)
+    panels = np.zeros(padded(t, K) * M, W.dtype)
+    dense.pack_rows(t, flat(W), K, NO_ROWS, 0, M, panels, M)
     return panels
 
 
 def _product(a, column, K, panels, M, bias, out) -> None:
     """out (S, M) = bias + a (S, ...)[:, column:column + K] w."""
     S, stride, t = len(a), prod(a.shape[1:]), target(a.dtype)
-    a, out = _flat(a), _flat(out)
+    a, out = flat(a), flat(out)
 
     def run(first, last):
         dense.product(t, first, last, a, column, stride, K, panels, M, bias, out)
@@ -215,7 +175,7 @@ def _product(a, column, K, panels, M, bias, out) -> None:
 def _outer(a, column, M, b, rows, out, sums) -> None:
     """out (M, D) = sum over rows of a (S, ...)[:, column:column + M]' b (S, D), and the sums (M,) of those columns of a."""
     S, stride, D, t = len(a), prod(a.shape[1:]), b.shape[1], target(a.dtype)
-    a, b, out = _flat(a), _flat(b), _flat(out)
+    a, b, out = flat(a), flat(b), flat(out)
 
     def run(first, last):
         here = out[first * D : last * D]
@@ -238,23 +198,28 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) 
     t = target(x.dtype)
     S, columns, H = da.shape
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
+    W_hr, own = plain.split_params(cell, dparams)
     rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
     for runs, a, b, index, dW, db in rows:
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
             _outer(a, column, M, b, index, dW[block], db[block])
     for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
-        block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
-        _outer(da, k * H, H, np.ascontiguousarray(vector), NO_ROWS, W_hh[block], b_hh[block])
-    for k, dp in enumerate(dparams[4:]):
-        dense.column_sums(t, _flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
+        if e.op == "projection":
+            dW, db = W_hr, np.empty(len(W_hr), W_hr.dtype)
+        else:
+            block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
+            dW, db = W_hh[block], b_hh[block]
+        _outer(da, k * H, len(dW), np.ascontiguousarray(vector[:, : dW.shape[1]]), NO_ROWS, dW, db)
+    for k, dp in enumerate(own):
+        dense.column_sums(t, flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
 
 
 def pack_linear(W, b):
     t = target(W.dtype)
     M, K = W.shape
-    panels = np.zeros(_padded(t, M) * K, W.dtype)
-    dense.pack_columns(t, _flat(W), K, M, panels)
+    panels = np.zeros(padded(t, M) * K, W.dtype)
+    dense.pack_columns(t, flat(W), K, M, panels)
     return panels, b.copy()
 
 
@@ -271,7 +236,7 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 def scatter_add(dW, ids, dy) -> None:
     t, E = target(dW.dtype), dW.shape[1]
-    dW, ids, dy = _flat(dW), np.require(ids, np.int64, "CAW"), _flat(dy)
+    dW, ids, dy = flat(dW), np.require(ids, np.int64, "CAW"), flat(dy)
 
     def run(first, last):
         dense.add_rows(t, dW, E, ids, dy, first, last)
@@ -282,7 +247,7 @@ def scatter_add(dW, ids, dy) -> None:
 def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
     """A product of `batched` for every sequence: a (N, S, K), b (N, ..., ...), M columns of the result."""
     (N, S, K), t = a.shape, target(a.dtype)
-    a, b, out = _flat(a), _flat(b), _flat(out)
+    a, b, out = flat(a), flat(b), flat(out)
     split(flops, N, lambda first, last: kernel(t, first, last, a, S, K, b, M, out))
 
 
@@ -300,13 +265,13 @@ def columns_by_columns(a, b, out) -> None:
 
 def softmax(scores, valid) -> None:
     (N, S, M), t = scores.shape, target(scores.dtype)
-    flat, valid = _flat(scores), _flat(valid)
-    split(SOFTMAX_ENTRY * flat.size, N, lambda first, last: batched.softmax(t, first, last, flat, S, M, valid))
+    rows, valid = flat(scores), flat(valid)
+    split(SOFTMAX_ENTRY * rows.size, N, lambda first, last: batched.softmax(t, first, last, rows, S, M, valid))
 
 
 def softmax_backward(weights, d) -> None:
     t, M = target(d.dtype), d.shape[-1]
-    weights, d = _flat(weights), _flat(d)
+    weights, d = flat(weights), flat(d)
     split(
         SQUARE_ENTRY * d.size, d.size // max(M, 1), lambda first, last: batched.softmax_backward(t, first, last, weights, M, d)
     )
@@ -334,7 +299,7 @@ def sums_of_squares(x, block: int, sums) -> None:
 
 def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
     t, (S, V) = target(logits.dtype), logits.shape
-    logits, dy = _flat(logits), _flat(dy)
+    logits, dy = flat(logits), flat(dy)
 
     def run(first, last):
         elementwise.softmax_rows(t, logits, V, ids, valid, count, first, last, dy, losses)

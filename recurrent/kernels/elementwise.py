@@ -13,11 +13,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .formulas import Expressions
 from .jit import jit
 from .moves import emit_vectors
 from .target import TARGETS
 from .tile import at, pointer_to
-from .unit import Expressions
 from .vector import I64, Vectors
 
 LANES = 16

@@ -29,17 +29,17 @@ class Weights:
     def __init__(self, cell: Cell, params):
         self.cell, self.params = cell, type(params)(*[p.copy() for p in params])
         self.W_ih, self.W_hh, self.b_ih, self.b_hh = self.params[:4]
-        self.parameters = self.params[4:]
+        self.W_hr, self.parameters = split_params(cell, self.params)
+        self.H = self.W_hr.shape[1]
 
-    def add(self, a: np.ndarray, matrix: str, gate: int, out: np.ndarray, back: bool = False) -> None:
+    def add(self, a: np.ndarray, W: np.ndarray, gate: int, out: np.ndarray, back: bool = False) -> None:
         """out (S, H) += a (S, K) times the transposed rows of a gate; `back`: out (S, K) += a (S, H) times the rows."""
-        H = self.W_hh.shape[1]
-        W = getattr(self, matrix)[gate * H : (gate + 1) * H]
+        W = W[gate * self.H : (gate + 1) * self.H]
         product(a, W if back else W.T, out)
 
     def accumulate(self, x, h) -> np.ndarray:
         """Pre-activations of every accumulator, (A, S, H)."""
-        H = self.W_hh.shape[1]
+        H = self.H
         out = np.zeros((len(self.cell.accumulators), len(x), H), np.result_type(x, self.W_ih))
         for total, accumulator in zip(out, self.cell.accumulators, strict=True):
             i = self.cell.x_gates.index(accumulator.gate) if accumulator.x else None
@@ -47,28 +47,38 @@ class Weights:
             biases = [b[k * H : (k + 1) * H] for b, k in ((self.b_ih, i), (self.b_hh, j)) if k is not None]
             total += sum(biases[1:], biases[0])
             if i is not None:
-                self.add(x, "W_ih", i, total)
+                self.add(x, self.W_ih, i, total)
             if j is not None:
-                self.add(h, "W_hh", j, total)
+                self.add(h, self.W_hh, j, total)
         return out
 
     def products(self, e, vector) -> np.ndarray:
         """The value of a product within the step, for `evaluate`, or of its gradient's way back."""
-        i, H = self.cell.h_gates.index(e.name), self.W_hh.shape[1]
-        out = np.zeros(vector.shape, vector.dtype)
+        W, i, back = self.W_hr, 0, e.op.endswith("_t")
+        if e.name:
+            W, i = self.W_hh, self.cell.h_gates.index(e.name)
+        rows, columns = min(len(W), self.H), W.shape[1]
+        out = np.zeros((len(vector), columns if back else rows), vector.dtype)
         if e.op == "product":
-            out += self.b_hh[i * H : (i + 1) * H]
-        self.add(vector, "W_hh", i, out, back=e.op == "product_t")
+            out += self.b_hh[i * self.H : (i + 1) * self.H]
+        self.add(vector, W, i, out, back)
         return out
 
     def flow(self, da, out) -> None:
         """out (S, H) += what gradients of accumulators, da (S, columns, H), send through W_hh."""
         for run in self.cell.h_runs:
             for i in range(run.count):
-                self.add(da[:, run.accumulator + i], "W_hh", run.gate + i, out, back=True)
+                self.add(da[:, run.accumulator + i], self.W_hh, run.gate + i, out, back=True)
 
 
 pack_forward = pack_backward = Weights
+
+
+def split_params(cell: Cell, params) -> tuple[np.ndarray, list[np.ndarray]]:
+    """W_hr (P, H), or a matrix of no rows where the cell projects nothing; and the per-unit parameters."""
+    W_hh = params[1]
+    own = params[5:] if cell.projected else params[4:]
+    return params[4] if cell.projected else W_hh[:0], list(own)
 
 
 def _steps(offsets, N):
@@ -85,6 +95,7 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
     x (S, D), or a table of which `ids` (S,) names the row of each step; empty `ids` stand for the rows as they are.
     `inputs` (S, M, H): what the units of a cell with inputs get at each step.
     The first N rows of `h` and `rest` hold the initial states; a `rest` of N rows is updated in place.
+    h of a cell that projects is (N + S, P). Elsewhere what has P numbers is in the first P of H columns.
     """
     x = x[ids] if ids.size else x
     N = len(h) - len(x)
@@ -94,22 +105,31 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
         old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
         a = weights.accumulate(x[now], h[before])
         known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
-        known |= dict(zip(cell.previous, [h[before], *rest[:, old]], strict=True))
+        known |= _fitting(cell, cell.previous, [h[before], *rest[:, old]], h)
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= dict(zip(cell.parameter_inputs, of_units, strict=True))
+        known |= _fitting(cell, cell.parameter_inputs, of_units, h)
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
         values = evaluate([*cell.new, *saved_nodes], known, h.dtype, weights.products)
         h[after] = values[0]
         for k in range(len(rest)):
-            rest[k, new] = values[1 + k]
+            _put(rest[k, new], values[1 + k])
         for k in range(len(saved_nodes)):
-            saved[now, k] = values[len(cell.new) + k]
+            _put(saved[now, k], values[len(cell.new) + k])
+
+
+def _fitting(cell, nodes, arrays, h):
+    """Values of nodes: of those with P numbers, where h has P of them, the first P columns."""
+    return {e: a[..., : h.shape[1]] if cell.narrow.get(e) else a for e, a in zip(nodes, arrays, strict=True)}
+
+
+def _put(rows, value):
+    rows[:, : np.shape(value)[-1] if np.ndim(value) else None] = value
 
 
 def step(cell: Cell, weights, x, h, rest, y) -> None:
     """One step: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y (N, H) = h."""
-    N, H = y.shape
-    forward(cell, x, np.zeros(0, np.int64), np.array([0, N]), weights, h, rest, np.empty((0, 0, H), y.dtype))
+    N = len(y)
+    forward(cell, x, np.zeros(0, np.int64), np.array([0, N]), weights, h, rest, np.empty((0, 0, weights.H), y.dtype))
     h[:N] = y[:] = h[N:]
 
 
@@ -118,34 +138,34 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total,
 
     `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
     Writes `da` (S, cell.columns, H), gradients of accumulators, per-unit parameters and products row by row, and `total`
-    (states, S, H), gradients of the loss with respect to every state, or not if it is empty.
+    (states, S, H), gradients of the loss with respect to every state, or not if it is empty. Widths as in `forward`.
     """
     b = cell.backward
-    N = len(h) - len(dy)
+    N, W = len(h) - len(dy), h.shape[1]
     later = 0
     for now, before, after in reversed(list(_steps(offsets, N))):
         count = now.stop - now.start
         if later:
-            weights.flow(da[now.stop : now.stop + later], carry[0, :later])
+            weights.flow(da[now.stop : now.stop + later], carry[0, :later, :W])
         later = count
-        d = list(carry[:, :count])
+        d = [a[:, :W] if narrow else a for a, narrow in zip(carry[:, :count], cell.narrow_states, strict=True)]
         d[cell.output] = d[cell.output] + dy[now]
-        known = {e: saved[now, k] for k, (_, e) in enumerate(b.saved)}
-        known |= dict(zip(cell.new, [h[after], *rest[:, after]], strict=True))
-        known |= dict(zip(cell.previous, [h[before], *rest[:, before]], strict=True))
+        known = _fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
+        known |= _fitting(cell, cell.new, [h[after], *rest[:, after]], h)
+        known |= _fitting(cell, cell.previous, [h[before], *rest[:, before]], h)
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= dict(zip(cell.parameter_inputs, of_units, strict=True))
+        known |= _fitting(cell, cell.parameter_inputs, of_units, h)
         known |= dict(zip(b.d_new, d, strict=True))
         roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
         values = evaluate(roots, known, h.dtype, weights.products)
         for k in range(da.shape[1]):
-            da[now, k] = values[k]
+            _put(da[now, k], values[k])
         for k in range(len(cell.states)):
-            carry[k, :count] = values[da.shape[1] + k]
+            _put(carry[k, :count], values[da.shape[1] + k])
             if total.size:
-                total[k, now] = values[da.shape[1] + len(cell.states) + k]
+                _put(total[k, now], values[da.shape[1] + len(cell.states) + k])
     if later:
-        weights.flow(da[:later], carry[0, :later])
+        weights.flow(da[:later], carry[0, :later, :W])
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
@@ -156,13 +176,14 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
 
 
 def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) -> None:
-    """Gradients of W_ih, W_hh, b_ih, b_hh and per-unit parameters: sums over all rows, in order.
+    """Gradients of W_ih, W_hh, b_ih, b_hh, W_hr and per-unit parameters: sums over all rows, in order.
 
     `da_x` is `da`, or its sums over the steps with one row of x, where x is a table. `vectors` (S, H): those of products
     within the step.
     """
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
-    H = W_hh.shape[1]
+    W_hr, own = split_params(cell, dparams)
+    H = W_hr.shape[1]
     before = h[previous] if previous.size else h[: len(da)]
     for k, a in enumerate(cell.accumulators):
         if a.x:
@@ -172,9 +193,12 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) 
             i = cell.h_gates.index(a.gate) * H
             gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])
     for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
-        i = cell.h_gates.index(e.name) * H
-        gradient_of_matrix(da[:, k], vector, W_hh[i : i + H], b_hh[i : i + H])
-    for k, dp in enumerate(dparams[4:]):
+        if e.op == "projection":
+            gradient_of_matrix(da[:, k, : len(W_hr)], vector, W_hr, np.empty(len(W_hr), W_hr.dtype))
+        else:
+            i = cell.h_gates.index(e.name) * H
+            gradient_of_matrix(da[:, k], vector[:, : W_hh.shape[1]], W_hh[i : i + H], b_hh[i : i + H])
+    for k, dp in enumerate(own):
         dp[:] = 0
         for row in da[:, len(cell.accumulators) + k]:
             dp += row

@@ -5,10 +5,12 @@ from __future__ import annotations
 from .barrier import meet
 from .denormals import flush_denormals, restore_denormals
 from .dense import padded
+from .formulas import row_of_units
+from .gates import flow_tiles, project_tiles
 from .jit import jit
 from .moves import copy, transpose
 from .tile import at, in_order, lanes, nowhere, wide
-from .unit import backward_step, flow_tiles, forward_step, project_tiles, row_of_units
+from .unit import backward_step, forward_step
 
 
 @jit
@@ -44,38 +46,38 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 
 
 @jit
-def pack(target, A, W_ih, D, x_used, W_hh, H, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias):
-    """All weights of a cell for the forward step, in one call: many calls are short."""
+def pack(target, A, H, W_ih, D, x_used, W_hh, W, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias):
+    """Weights of the accumulators of H units for the forward step, in one call: many calls are short."""
     start = x_used.size * D
-    per_unit = start + h_used.size * H
+    per_unit = start + h_used.size * W
     pack_gates(target, A, W_ih, D, x_used, 0, H, per_unit, panels)
-    pack_gates(target, A, W_hh, H, h_used, start, H, per_unit, panels)
+    pack_gates(target, A, W_hh, W, h_used, start, H, per_unit, panels)
     pack_bias(target, A, b_ih, x_gates, b_hh, h_gates, H, bias)
 
 
 @jit
-def project(target, x, first, last, D, H, panels, bias, out, width):
+def project(target, x, first, last, D, W, H, panels, bias, out, width):
     """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
     setting = flush_denormals()
-    project_tiles(target, last - first, at(bias, 0), at(x, first * D), D, H, at(panels, 0), at(out, first * width))
+    project_tiles(target, last - first, at(bias, 0), at(x, first * D), D, W, H, at(panels, 0), at(out, first * width))
     restore_denormals(setting)
 
 
 @jit
 def forward(
-    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p, h, H, rest, plane,
-    saved, saved_width,
+    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p, h, W, H, rest,
+    plane, saved, saved_width, work,
 ):  # fmt: skip
     """All steps forward for the sequences first to last of the packed batch and the units j0 to j1.
 
     Where `parts` threads share the units, they meet at the `barrier` after each step.
     h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
     init: the bias, with an init_stride of 0, or what `project` made; row s, or row ids[s] unless `ids` is empty.
-    saved (S, saved_width) or empty.
+    saved (S, saved_width) or empty. h (N + S, W). work: planes (N, H) of a cell that computes a step in stages.
     """
     setting = flush_denormals()
     S = offsets[offsets.size - 1]
-    N = h.size // H - S
+    N, met = h.size // W - S, 0
     for t in range(offsets.size - 1):
         count = min(last, offsets[t + 1] - offsets[t]) - first
         if count <= 0:
@@ -85,43 +87,45 @@ def forward(
         old, new = (first * H, first * H) if plane == N * H else (before * H, after * H)
         keep = at(saved, s * saved_width) if saved.size else nowhere(saved)
         row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
-        forward_step(
+        met = forward_step(
             target, count, j0, j1, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
-            at(h, before * H), H, at(panels, 0), at(p, row_of_units(target, s, H)), at(rest, old), at(rest, new), plane,
-            at(h, after * H), keep,
+            at(h, before * W), W, H, at(panels, 0), at(p, row_of_units(target, s, H)), at(rest, old), at(rest, new), plane,
+            at(h, after * W), keep, at(work, first * H), N * H, at(barrier, 0), parts, met,
         )  # fmt: skip
-        if parts > 1 and not meet(barrier, parts, t + 1):
-            break
+        if parts > 1:
+            met += 1
+            if met == 0 or not meet(barrier, parts, met):
+                break
     restore_denormals(setting)
 
 
 @jit
-def step(target, N, x, D, panels, bias, p, h, H, rest, y):
-    """One step for N sequences: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
+def step(target, N, x, D, panels, bias, p, h, W, H, rest, y, work):
+    """One step for N sequences: h (2 N, W), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
     setting = flush_denormals()
     forward_step(
-        target, N, 0, H, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), H, at(panels, 0), at(p, 0), at(rest, 0),
-        at(rest, 0), N * H, at(h, N * H), nowhere(h),
+        target, N, 0, H, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), W, H, at(panels, 0), at(p, 0), at(rest, 0),
+        at(rest, 0), N * H, at(h, N * W), nowhere(h), at(work, 0), N * H, in_order(), 1, 0,
     )  # fmt: skip
-    copy(target, at(h, N * H), at(h, 0), N * H)
-    copy(target, at(h, N * H), at(y, 0), N * H)
+    copy(target, at(h, N * W), at(h, 0), N * W)
+    copy(target, at(h, N * W), at(y, 0), N * W)
     restore_denormals(setting)
 
 
 @jit
 def backward(
-    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, H, rest, plane, saved, saved_width, carry, da,
-    width, total,
+    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width, carry,
+    da, width, total, work,
 ):  # fmt: skip
     """All steps back for the sequences first to last of the packed batch and the units j0 to j1, threads as in `forward`.
 
     carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
-    da (S, width), total (states, S, H) or empty.
+    da (S, width), total (states, S, H) or empty. dy (S, W); work as in `forward`.
     """
     setting = flush_denormals()
     T = offsets.size - 1
     S = offsets[T]
-    N = h.size // H - S
+    N, met = h.size // W - S, 0
     later = first  # sequences from `first` to here go on after the step
     for t in range(T - 1, -1, -1):
         s, after = offsets[t], offsets[t + 1]
@@ -133,15 +137,20 @@ def backward(
             if count > 0:
                 r = s + n
                 sums = at(total, r * H) if total.size else nowhere(total)
-                backward_step(
+                met = backward_step(
                     target, count, j0, j1, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0),
-                    at(dy, r * H), at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * H),
-                    at(h, (new + n) * H), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, H,
-                    at(p, row_of_units(target, r, H)), at(da, r * width), sums, S * H,
+                    at(dy, r * W), at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * W),
+                    at(h, (new + n) * W), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, W, H,
+                    at(p, row_of_units(target, r, H)), at(da, r * width), sums, S * H, at(work, n * H), N * H,
+                    at(barrier, 0), parts, met,
                 )  # fmt: skip
+                if met < 0:
+                    break
         later = end
-        if parts > 1 and not meet(barrier, parts, T - t):
-            break
+        if parts > 1:
+            met += 1
+            if met == 0 or not meet(barrier, parts, met):
+                break
     if later > first:
-        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * H), H)
+        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * H), W, H)
     restore_denormals(setting)

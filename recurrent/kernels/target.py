@@ -64,7 +64,8 @@ def sources() -> str:
     """Digest of everything besides the cell that compiled code depends on."""
     digest = hashlib.sha256(numba.__version__.encode())
     here = Path(__file__).parent
-    for path in [*sorted(here.glob("*.py")), *(here.parent / "cells" / f"{name}.py" for name in ("equations", "expressions"))]:
+    traced = ("equations", "expressions", "stages", "widths")
+    for path in [*sorted(here.glob("*.py")), *(here.parent / "cells" / f"{name}.py" for name in traced)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -145,12 +145,13 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
 
-def emit_product(v, S, M, init, init_stride, out, segments, columns=None):
+def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None, added=None):
     """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile.
 
-    `columns`: the first and the last of those to do, if not all; whole tiles but for the end of M.
+    `columns`: the first and the last of those to do, if not all; whole tiles but for the end of M. Rows of `out` are M
+    numbers apart if no `out_stride` is given. `added` (S, M), a pointer and its stride, comes after the products.
     """
-    b, (m0, m1) = v.b, columns or (I64(0), M)
+    b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
     def units(j, blocks):
         left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
@@ -160,7 +161,7 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None):
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
                 return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
 
-            below = places(v.at(out, b.mul(M, I64(rows))), M)  # of the next tile, which may begin with them
+            below = places(v.at(out, b.mul(out_stride, I64(rows))), out_stride)  # of the next tile, which may begin with them
             for u in v.lines(blocks):
                 for pointer in below[u]:
                     v.prefetch(pointer)
@@ -168,7 +169,11 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None):
             acc = [list(row) for row in zip(*loaded, strict=True)]
             for segment in segments(n, j, blocks):
                 acc = accumulate(v, acc, segment)
-            for u, p in enumerate(places(out, M)):
+            if added is not None:
+                for u, p in enumerate(places(*added)):
+                    for r, value in enumerate(v.load_units(p, left[u])):
+                        acc[r][u] = b.fadd(acc[r][u], value)
+            for u, p in enumerate(places(out, out_stride)):
                 v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
 
         emit_rows(v, blocks, S, tile)

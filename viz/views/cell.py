@@ -69,10 +69,16 @@ class _Picture:
         self.sheet, self.homeless = Sheet(), []
         self.numbers = flow.forward(layer, seen) if seen else {}
         if seen and backward:
-            self.numbers = flow.backward(self.cell, self.numbers, seen.gradients)
+            self.numbers = flow.backward(layer, self.numbers, seen.gradients)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
-        self.vector = f"({layer.hidden_size:,},)"
+        self.vector, self.narrow = f"({layer.hidden_size:,},)", words.shape((f"{layer.output_size:,}",))
+        narrow = dict(zip(self.cell.states, self.cell.narrow_states, strict=True))
+        after = {n.id for n in self.cell.graph().nodes if n.kind == "projection"}
+        wires = [(a, b) for a, b, _ in self.circuit.routes]
+        while more := {b for a, b in wires if a in after} - after:
+            after |= more
+        self.projected = after | {f"previous:{s}" for s, yes in narrow.items() if yes}
 
     def drawing(self):
         grid, kind = self.grid, facts.kind(self.layer)
@@ -111,7 +117,7 @@ class _Picture:
             return None
         a = self.numbers[k]
         if self.unit is not None:
-            return None if k == "x" else float(a[self.unit])
+            return None if k == "x" or len(a) <= self.unit or k in self.projected else float(a[self.unit])
         return float(np.sqrt(np.mean(a * a)) if self.backward else np.mean(a))
 
     def _whose(self):
@@ -214,7 +220,9 @@ class _Picture:
             self.sheet.add(dot.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look))
 
     def _shape(self, tail):
-        return words.shape((f"{self.layer.input_size:,}",)) if tail == "x" else self.vector
+        if tail == "x":
+            return words.shape((f"{self.layer.input_size:,}",))
+        return self.narrow if tail in self.projected else self.vector
 
     # Text
 
@@ -255,7 +263,7 @@ class _Picture:
             v = self._number(tail)
             yield points, label if v is None else f"{label}\n{words.signed(v)}", palette.MUTED, "" if v is None else tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
-            D, H = self.layer.input_size, self.layer.hidden_size
+            D, H = self.layer.input_size, self.layer.sizes.P
             first = words.sub(self.cell.states[0], self.before)
             yield self.grid.bus_line(), f"[{first} , {words.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
 

@@ -86,8 +86,9 @@ class Inside:
         name, (x, y) = f"state:{s}", self.sheet.centre(f"state:{s}")
         look = {"shape": "doublecircle", "penwidth": 1.4} if k else {"shape": "circle", "penwidth": 2}
         look |= {"fontsize": 12, "fontcolor": ink, "fill": fill, "color": palette.state(s, k)}
-        tip = f"{'private memory' if k else 'output'} {s}" + ("" if v is None else f" = {words.exact(v)}")
-        self.sheet.node(name, (x, y), (STATE, STATE), words.sub(s, "t"), tip=tip, **look)
+        letter = s if k else self.wiring.output
+        tip = f"{'private memory' if k else 'output'} {letter}" + ("" if v is None else f" = {words.exact(v)}")
+        self.sheet.node(name, (x, y), (STATE, STATE), words.sub(letter, "t"), tip=tip, **look)
         if v is not None:
             self.sheet.add(dot.text((x, y - STATE / 2 - 10), words.signed(v), 9, name=f"value:{name}"))
 

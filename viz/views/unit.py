@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import dot, facts, keys, palette, values, wiring, words
+from .. import dot, facts, flow, keys, palette, values, wiring, words
 from ..direction import of as one_way
 from ..drawing import Drawing
 from ..sheet import Sheet
@@ -60,6 +60,9 @@ def unit(
     if gate is not None:
         return neuron(way, int(j), gate, recording, t, n, k)
     seen = None if recording is None else values.of_unit(recording, way, j, t, n)
+    if seen and way.cell.projected:
+        out = flow.forward(way, flow.step(recording, way, t, n))[wiring.of_unit(way.cell).makers[way.cell.states[0]]]
+        seen.states[way.cell.states[0]] = float(out[j])
     return _Picture(way, int(j), seen, k).drawing()
 
 
@@ -68,11 +71,12 @@ class _Picture:
 
     def __init__(self, layer, j, seen, k):
         self.layer, self.j, self.seen = layer, j, seen
-        inputs = layer.input_size + layer.hidden_size
+        inputs = layer.input_size + layer.output_size
         self.drawn = min(inputs, (inputs if inputs <= SHOWN else KEPT) if k is None else k)
         self.first = layer.cell.states[0]
-        self.sizes = {"x": layer.input_size, "h": layer.hidden_size}
-        self.wiring = wiring.of(layer.cell)
+        self.sizes = {"x": layer.input_size, "h": layer.output_size}
+        self.projected = layer.cell.projected
+        self.wiring = wiring.of_unit(layer.cell)
         self.weights = {a.id: facts.weights(layer, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]
         self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
@@ -104,7 +108,7 @@ class _Picture:
         rows = {g: [*ks, *([None] if len(ks) < self.sizes[g] else [])] for g, ks in self.shown.items()}
         count = sum(map(len, rows.values()))
         self.pitch = PITCH if count <= 24 else max(16, PITCH * 24 / count)
-        head, between, H = {"x": 28, "h": 38}, 14, self.sizes["h"]
+        head, between, H = {"x": 28, "h": 38}, 14, self.layer.hidden_size
         total = count * self.pitch + sum(head.values()) + between
         y = (self.box[1] + self.box[3]) / 2 + total / 2
         self.edge = self.box[0] - max(130, 0.3 * total)
@@ -113,6 +117,8 @@ class _Picture:
             "x": f"input {words.sub('x', 't')}: {words.count(self.sizes['x'], 'number')}",
             "h": f"{before} of all\n{H:,} units" if H > 1 else f"{before} of\nthe only unit",
         }
+        if self.projected:
+            name["h"] = f"{before}: {words.count(self.sizes['h'], 'number')}\nmade by W_hr"
         places = []
         for g, ks in rows.items():
             height = head[g] + len(ks) * self.pitch + 4
@@ -139,7 +145,7 @@ class _Picture:
         x, tall = self.edge - 34, min(20, self.pitch - 3)
         size = min(10, 0.62 * tall)
         label = words.sub(p.group if p.group == "x" else self.first, p.index)
-        mine = p.group == "h" and p.index == self.j
+        mine = p.group == "h" and p.index == self.j and not self.projected
         v = None if self.seen is None else float((self.seen.x if p.group == "x" else self.seen.h)[p.index])
         tip = f"{label}{f' at {self.layer.earlier}' if p.group == 'h' else ''}{', this unit itself' if mine else ''}"
         tip += "" if v is None else f" = {words.exact(v)}"
@@ -181,19 +187,21 @@ class _Picture:
 
     def _outside(self):
         """Where h goes: to the layer above at this step, and to every gate of every unit at the next."""
-        H, colour, state = self.sizes["h"], palette.state(self.first, 0), f"state:{self.first}"
-        y, left = self.sheet.centre(state)[1], self.box[2] + 62
-        fork = (self.box[2] + 26, y)
+        H, colour, state = self.layer.hidden_size, palette.state(self.first, 0), f"state:{self.first}"
+        y, edge, source = self.sheet.centre(state)[1], self.box[2], state
+        if self.projected:
+            edge, source = self._projection(state, y, colour), "projection"
+        left, fork = edge + 62, (edge + 26, y)
         gates = words.count(len(self.layer.cell.h_gates), "gate")
         one_of, every = self._taken(), f"all {H:,} units × {gates} at {self.layer.ahead}\n(this unit is one of them)"
-        if H == 1:
+        if H == 1 and not self.projected:
             one_of, every = (
                 one_of.replace("one of its 1 inputs", "its only input"),
                 f"its own {gates} at {self.layer.ahead}\n(there is no other unit)",
             )
         self.sheet.node("fork", fork, (5, 5), shape="circle", fill=colour, color=colour)
         line = {"color": colour, "penwidth": 1.8}
-        self.sheet.add(dot.wire(state, "fork", [(self.sheet.box[state][2], y), fork], arrow=False, **line))
+        self.sheet.add(dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line))
         above = ("above", y + 30, f"{self._above()} at step t\n({one_of})", palette.OTHER_LAYER)
         for name, at, label, (fill, border) in (above, ("all", y - 30, every, palette.H_GROUP)):
             look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
@@ -202,9 +210,26 @@ class _Picture:
         self._facts((left - 36, y + 30 + BOX[1] / 2 + 24))
         self._feedback(self._keys((left - 36, y - 30 - BOX[1] / 2 - 34)))
 
+    def _projection(self, state, y, colour):
+        """What all units put out becomes h, fewer numbers; returns its right edge."""
+        H, P, m = self.layer.hidden_size, self.sizes["h"], self.wiring.output
+        now, out = words.sub(self.first, "t"), words.sub(m, "t")
+        label = f"{now} = W_hr {out}: {words.count(P, 'number')}\nfrom {out} of all {words.count(H, 'unit')}"
+        wide, column = words.width(label, 9) * 1.1 + 22, self.layer.params.W_hr[:, self.j]
+        x = self.box[2] + 44
+        fill, border = palette.LAYERS["dense"]
+        tip = f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(words.exact, column[:8]))}" + ", …" * (P > 8)
+        look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border, "tip": tip}
+        self.sheet.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)
+        points = [(self.sheet.box[state][2], y), (x, y)]
+        self.sheet.add(dot.wire(state, "projection", points, color=colour, penwidth=1.8))
+        return x + wide
+
     def _taken(self):
         """How the layer above takes this unit's h."""
         layer = self.layer.layer
+        if self.projected:
+            return f"all of its {layer.outputs:,} inputs depend on it"
         if not self.layer.both or layer.merge == "concat":
             return f"one of its {layer.outputs:,} inputs"
         return f"{layer.merge} of both directions, one of its {layer.outputs:,} inputs"
@@ -251,10 +276,10 @@ class _Picture:
         left, bottom, edge, _ = self.sheet.box["group:h"]
         right, y = self.sheet.box["all"][2], self.sheet.centre("all")[1]
         floor, x = min(bottom, self.box[1], keys_end + 10) - 22, (left + edge) / 2
-        colour, H = palette.state(self.first, 0), self.sizes["h"]
+        colour, H = palette.state(self.first, 0), self.layer.hidden_size
         points = [(right, y), (right + 18, y), (right + 18, floor), (x, floor), (x, bottom)]
         self.sheet.add(dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6))
-        now = words.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 else "")
+        now = words.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 and not self.projected else "")
         after = "next" if self.layer.step > 0 else "earlier"
         label = f"{now} becomes {words.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
         self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))

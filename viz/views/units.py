@@ -22,7 +22,7 @@ class Units:
     def __init__(self, sheet: Sheet, way: Direction, seen: flow.Step | None, limits: dict[str, float]):
         self.sheet, self.way, self.seen, self.limits = sheet, way, seen, limits
         self.cell, self.H, self.first = way.cell, way.hidden_size, way.cell.states[0]
-        self.wiring = wirings.of(way.cell)
+        self.wiring = wirings.of_unit(way.cell)
         self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters

@@ -1,0 +1,311 @@
+"""A step in stages as vector code: products and means that need all units of a sequence, then equations, row by row.
+
+Products are the same register tiles as everywhere; they leave their sums in planes (N, H), from which the equations take
+them: so the order of every chain is that of k, whatever the number of rows and threads. Threads that share the units meet
+after each level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from ..cells import stages
+from ..cells.equations import Cell
+from ..cells.expressions import Expr
+from .barrier import emit_meet
+from .formulas import Expressions, leaves, of_units
+from .gates import Given, emit_gates, flow, narrow_range, panels_of_gates, up
+from .tile import Segment, emit_product, emit_while, units_left
+from .vector import I64, Vectors
+
+
+class Team(NamedTuple):
+    """Threads that share the units: this one's, and how often they have met in the call."""
+
+    j0: ir.Value
+    j1: ir.Value
+    barrier: ir.Value
+    parts: ir.Value
+    met: ir.Value
+
+
+class Planes(NamedTuple):
+    """Scratch of a step, each node's (count, H), `apart` numbers apart."""
+
+    first: ir.Value
+    apart: ir.Value
+
+
+class Back(NamedTuple):
+    """Arguments of `unit.backward_step`."""
+
+    count: ir.Value
+    j0: ir.Value
+    j1: ir.Value
+    flows: ir.Value
+    da_later: ir.Value
+    panels: ir.Value
+    dy: ir.Value
+    carry: ir.Value
+    carry_plane: ir.Value
+    saved: ir.Value
+    h_old: ir.Value
+    h_new: ir.Value
+    old: ir.Value
+    new: ir.Value
+    plane: ir.Value
+    W: ir.Value
+    H: ir.Value
+    p: ir.Value
+    da: ir.Value
+    total: ir.Value
+    total_plane: ir.Value
+    work: ir.Value
+    apart: ir.Value
+    barrier: ir.Value
+    parts: ir.Value
+    met: ir.Value
+
+
+class Step:
+    """What both directions of a step have in common."""
+
+    def __init__(self, v: Vectors, cell: Cell, count, team: Team, W, H, planes: Planes, sums, found: stages.Stages):
+        self.v, self.b, self.cell, self.count, self.team, self.W, self.H = v, v.b, cell, count, team, W, H
+        self.planes, self.sums, self.found = planes, sums, found
+
+    def width(self, narrow: bool):
+        return self.W if narrow else self.H
+
+    def columns(self, narrow: bool):
+        """The part of this thread."""
+        t = self.team
+        return narrow_range(self.v, self.cell, t.j0, t.j1, self.H, self.W) if narrow else (t.j0, t.j1)
+
+    def plane(self, e: Expr):
+        return self.v.at(self.planes.first, self.b.mul(self.planes.apart, I64(self.found.planes[e])))
+
+    def emit(self, begin: Callable, stage: Callable) -> ir.Value:
+        """`begin()`, then `stage(s)` for every stage, with meetings between; how often this thread has met, -1 for in vain."""
+        b, met = self.b, cgutils.alloca_once_value(self.b, self.team.met)
+        done = b.append_basic_block("stages_done")
+        begin()
+        before = 0
+        for s in self.found.stages:
+            if s.level > before:
+                self._meet(met, done)
+            before = s.level
+            stage(s)
+        b.branch(done)
+        b.position_at_end(done)
+        return b.load(met)
+
+    def _meet(self, met, done):
+        b, t = self.b, self.team
+        meeting, following, apart = (b.append_basic_block(n) for n in ("meeting", "following", "apart"))
+        b.cbranch(b.icmp_signed(">", t.parts, I64(1)), meeting, following)
+        b.position_at_end(meeting)
+        times = b.add(b.load(met), I64(1))
+        b.store(times, met)
+        b.cbranch(emit_meet(b, t.barrier, t.parts, times), following, apart)
+        b.position_at_end(apart)
+        b.store(I64(-1), met)
+        b.branch(done)
+        b.position_at_end(following)
+
+    def products(self, stage: stages.Stage) -> None:
+        """Every product of a stage into its plane. `sums`: panels of all products one after the other, then their biases."""
+        v, b = self.v, self.b
+        place, every = self.sums, [e for s in self.found.stages for e in s.products]
+        biases = v.at(place, self._before(len(every)))
+        M = self.width(stage.narrow)
+        for e in stage.products:
+            source, K = self.plane(e.args[0]), self.width(self.cell.narrow[e.args[0]])
+            panels = v.at(self.sums, self._before(every.index(e)))
+
+            def segments(n, j, blocks, source=source, K=K, panels=panels):
+                row = v.at(source, b.mul(self.H, n))
+                return [Segment(row, self.H, I64(1), K, v.at(panels, b.mul(j, K)), list(range(blocks)))]
+
+            bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
+            emit_product(
+                v, self.count, M, bias, I64(0), self.plane(e), segments, self.columns(stage.narrow), self.H
+            )  # fmt: skip
+
+    def _before(self, number: int):
+        """Numbers in the panels of the products before this one."""
+        total = I64(0)
+        for s in self.found.stages:
+            for e in s.products:
+                if number > 0:
+                    K = self.width(self.cell.narrow[e.args[0]])
+                    total = self.b.add(total, self.b.mul(up(self.v, self.width(s.narrow)), K))
+                number -= 1
+        return total
+
+    def equations(self, stage: stages.Stage, outputs: list[stages.Output], loaded: dict, put: Callable) -> None:
+        """The equations of a stage, row by row.
+
+        loaded: (row, unit) -> pointer of everything that is in memory, by node; a second pointer is added to the first.
+        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None.
+        """
+        v, b = self.v, self.b
+        results = [*stage.kept, *(outputs[k].value for k in stage.outputs)]
+        if not results:
+            return
+        at_hand = [e for e in self.found.planes if self._is_there(e, stage)]
+        inputs = leaves(results, (*loaded, *at_hand, *stage.means))
+        means = [e for e in inputs if e in stage.means]
+        inputs = [e for e in inputs if e not in stage.means]
+        j0, j1 = self.columns(stage.narrow)
+
+        def row_of_units(row):
+            known = {e: self._mean(e, row) for e in means}
+            emit_while(v, j0, v.lanes, up(v, j1), lambda unit: units(row, unit, known))
+
+        def units(row, unit, known):
+            left, here = units_left(v, b.sub(self.width(stage.narrow), unit), 0), b.add(b.mul(self.H, row), unit)
+            pointers = [loaded[e](row, unit) if e in loaded else [v.at(self.plane(e), here)] for e in inputs]
+            values = iter(v.load_units([p for some in pointers for p in some], left))
+            for e, some in zip(inputs, pointers, strict=True):
+                known[e] = next(values)
+                for _ in some[1:]:
+                    known[e] = b.fadd(known[e], next(values))
+            code = Expressions(v, results, known)
+            found = [code.value(e) for e in results]
+            kept = len(stage.kept)
+            pairs = [(a, v.at(self.plane(e), here)) for a, e in zip(found, stage.kept, strict=False)]
+            conditional: dict = {}
+            for a, k in zip(found[kept:], stage.outputs, strict=True):
+                pointer, condition = put(k, row, unit)
+                (pairs if condition is None else conditional.setdefault(condition, [])).append((a, pointer))
+            if pairs:
+                v.store_units(pairs, left)
+            for condition, some in conditional.items():
+                with b.if_then(condition):
+                    v.store_units(some, left)
+
+        emit_while(v, I64(0), 1, self.count, row_of_units)
+
+    def _is_there(self, e, stage):
+        """Whether a node is in its plane when the equations of a stage begin."""
+        for s in self.found.stages:
+            if e in s.kept:
+                return s.level < stage.level
+            if e in s.products:
+                return s.level <= stage.level
+        return True
+
+    def _mean(self, e, row):
+        """The mean over all units of a row of a plane, in every lane."""
+        v, b = self.v, self.b
+        U = self.width(self.cell.narrow[e.args[0]])
+        line = v.at(self.plane(e.args[0]), b.mul(self.H, row))
+        total = cgutils.alloca_once(b, v.type)
+        b.store(v.constant(0.0), total)
+
+        def add(unit):
+            (value,) = v.load_units([v.at(line, unit)], units_left(v, b.sub(U, unit), 0))
+            b.store(b.fadd(b.load(total), value), total)
+
+        emit_while(v, I64(0), v.lanes, up(v, U), add)
+        return v.broadcast(b.fdiv(v.across(b.load(total), b.fadd), b.sitofp(U, v.real)))
+
+
+def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, new, plane, h_new, saved, planes: Planes):
+    """`unit.forward_step` of a cell whose units meet within a step."""
+    b, H, W = v.b, g.H, g.W
+    outputs, found = stages.forward(cell)
+    step = Step(
+        v, cell, count, team, W, H, planes, v.at(g.panels, panels_of_gates(v, cell, len(stages.tiles(cell)), H, g.D, W)), found
+    )  # fmt: skip
+    S, K = len(cell.states), len(cell.backward.saved)
+    recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
+
+    def state(first, others, k, row, unit):
+        if k == 0:
+            return v.at(first, b.mul(W, row), unit)
+        return v.at(others, b.mul(plane, I64(k - 1)), b.mul(H, row), unit)
+
+    def put(k, row, unit):
+        if k < S:
+            return state(h_new, new, k, row, unit), None
+        return v.at(saved, b.mul(H, b.add(b.mul(row, I64(K)), I64(k - S))), unit), recording
+
+    loaded = {e: lambda row, unit, k=k: [state(g.h, old, k, row, unit)] for k, e in enumerate(cell.previous)}
+    loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, p, row, unit, H)[e]] for e in cell.parameter_inputs}
+
+    def begin():
+        for number, tile in enumerate(stages.tiles(cell)):
+
+            def finish(row, j, u, acc, tile=tile):
+                unit = b.add(j, I64(u * v.lanes))
+                here, left = b.add(b.mul(H, row), unit), units_left(v, b.sub(H, j), u)
+                sums = [v.at(step.plane(cell.accumulators[k].input), here) for k in tile]
+                v.store_units(list(zip(acc, sums, strict=True)), left)
+
+            emit_gates(v, cell, number, count, team.j0, team.j1, g, finish)
+
+    def stage(s):
+        step.products(s)
+        step.equations(s, outputs, loaded, put)
+
+    return step.emit(begin, stage)
+
+
+def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
+    """`unit.backward_step` of a cell whose units meet within a step."""
+    b, back, count, W, H = v.b, cell.backward, a.count, a.W, a.H
+    team, planes = Team(a.j0, a.j1, a.barrier, a.parts, a.met), Planes(a.work, a.apart)
+    outputs, found = stages.backward(cell)
+    rows_of_W_hh = b.mul(H, I64(len(cell.h_gates)))
+    step = Step(v, cell, count, team, W, H, planes, v.at(a.panels, b.mul(up(v, W), rows_of_W_hh)), found)
+    S, K = len(cell.states), len(back.saved)
+    totals = b.icmp_unsigned("!=", b.ptrtoint(a.total, I64), I64(0))
+
+    def state(first, others, k, row, unit):
+        if k == 0:
+            return v.at(first, b.mul(W, row), unit)
+        return v.at(others, b.mul(a.plane, I64(k - 1)), b.mul(H, row), unit)
+
+    def wide(first, apart, k, row, unit):
+        return v.at(first, b.mul(apart, I64(k)), b.mul(H, row), unit)
+
+    def inside(first, count, k, row, unit):
+        return v.at(first, b.mul(H, b.add(b.mul(row, I64(count)), I64(k))), unit)
+
+    def put(k, row, unit):
+        if k < cell.columns:
+            return inside(a.da, cell.columns, k, row, unit), None
+        k -= cell.columns
+        if k < S:
+            return wide(a.carry, a.carry_plane, k, row, unit), None
+        return wide(a.total, a.total_plane, k - S, row, unit), totals
+
+    def arriving(k, row, unit):
+        y = [v.at(a.dy, b.mul(W, row), unit)] if k == cell.output else []
+        return [wide(a.carry, a.carry_plane, k, row, unit), *y]
+
+    loaded = {e: lambda row, unit, k=k: [inside(a.saved, K, k, row, unit)] for k, (_, e) in enumerate(back.saved)}
+    loaded |= {e: lambda row, unit, k=k: [state(a.h_new, a.new, k, row, unit)] for k, e in enumerate(cell.new)}
+    loaded |= {e: lambda row, unit, k=k: [state(a.h_old, a.old, k, row, unit)] for k, e in enumerate(cell.previous)}
+    loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, a.p, row, unit, H)[e]] for e in cell.parameter_inputs}
+    loaded |= {e: lambda row, unit, k=k: arriving(k, row, unit) for k, e in enumerate(back.d_new) if k}
+
+    def begin():
+        def segments(n, j, blocks):
+            return flow(v, cell, n, j, blocks, a.da_later, a.panels, H, a.flows)
+
+        added = (a.dy, W) if cell.output == 0 else None
+        columns = step.columns(cell.narrow_states[0])
+        emit_product(v, count, W, a.carry, H, step.plane(back.d_new[0]), segments, columns, H, added)
+
+    def stage(s):
+        step.products(s)
+        step.equations(s, outputs, loaded, put)
+
+    return step.emit(begin, stage)
