@@ -49,7 +49,7 @@ def gradients(tape: Tape | Tapes, dstates: dict[str, np.ndarray]) -> dict[str, n
     cell, b, layout = tape.cell, tape.cell.backward, tape.layout
     T, N = layout.T, layout.N
     buffers = dict(zip(cell.states, as_wide(cell, (tape.h_rows, *tape.rest_rows), tape.h_rows.shape[1]), strict=True))
-    known = {e: tape.saved_rows[:, k] for k, (_, e) in enumerate(b.saved)}
+    known = plain.fitting(cell, [e for _, e in b.saved], tape.saved_rows.swapaxes(0, 1), tape.h_rows)
     known |= {cell.values[s]: a[N:] for s, a in buffers.items()}
     known |= {e: _before(tape, a) for e, a in zip(cell.previous, buffers.values(), strict=True)}
     params, dtype = Engine(cell).with_biases(tape.params), tape.h_rows.dtype
@@ -64,7 +64,8 @@ def gradients(tape: Tape | Tapes, dstates: dict[str, np.ndarray]) -> dict[str, n
         within = evaluate(b.d_states, known | dict(zip(b.d_new, d, strict=True)), dtype, products)
         d = [t - (w - e) for t, w, e in zip(total, within, d, strict=True)]
     values = evaluate(b.d_accumulators, known | dict(zip(b.d_new, d, strict=True)), dtype, products)
-    return {n: tape.public(np.broadcast_to(v, total[0].shape)) for n, v in zip(names(cell), values, strict=True)}
+    shape = len(total[0]), weights.H
+    return {n: tape.public(np.broadcast_to(v, shape)) for n, v in zip(names(cell), values, strict=True)}
 
 
 def _before(tape, rows):

@@ -67,6 +67,9 @@ def explore(
     cells = [layer for layer in shown.model.layers if getattr(layer, "cell", None) is not None]
     if not cells:
         raise TypeError(f"explore opens recurrent layers, got {model!r}")
+    for layer in cells:
+        if layer.cell.projected:
+            raise ValueError(f"explore draws layers each of whose units puts out a number of h, got {layer!r}")
     ways = [way for layer in cells for way in direction.every(layer)]
     largest = max(way.hidden_size for way in ways)
     for j in units:

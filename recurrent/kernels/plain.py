@@ -105,9 +105,9 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
         old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
         a = weights.accumulate(x[now], h[before])
         known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
-        known |= _fitting(cell, cell.previous, [h[before], *rest[:, old]], h)
+        known |= fitting(cell, cell.previous, [h[before], *rest[:, old]], h)
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= _fitting(cell, cell.parameter_inputs, of_units, h)
+        known |= fitting(cell, cell.parameter_inputs, of_units, h)
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
         values = evaluate([*cell.new, *saved_nodes], known, h.dtype, weights.products)
         h[after] = values[0]
@@ -117,7 +117,7 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
             _put(saved[now, k], values[len(cell.new) + k])
 
 
-def _fitting(cell, nodes, arrays, h):
+def fitting(cell, nodes, arrays, h):
     """Values of nodes: of those with P numbers, where h has P of them, the first P columns."""
     return {e: a[..., : h.shape[1]] if cell.narrow.get(e) else a for e, a in zip(nodes, arrays, strict=True)}
 
@@ -150,11 +150,11 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total,
         later = count
         d = [a[:, :W] if narrow else a for a, narrow in zip(carry[:, :count], cell.narrow_states, strict=True)]
         d[cell.output] = d[cell.output] + dy[now]
-        known = _fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
-        known |= _fitting(cell, cell.new, [h[after], *rest[:, after]], h)
-        known |= _fitting(cell, cell.previous, [h[before], *rest[:, before]], h)
+        known = fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
+        known |= fitting(cell, cell.new, [h[after], *rest[:, after]], h)
+        known |= fitting(cell, cell.previous, [h[before], *rest[:, before]], h)
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= _fitting(cell, cell.parameter_inputs, of_units, h)
+        known |= fitting(cell, cell.parameter_inputs, of_units, h)
         known |= dict(zip(b.d_new, d, strict=True))
         roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
         values = evaluate(roots, known, h.dtype, weights.products)

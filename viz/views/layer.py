@@ -15,6 +15,7 @@ from .units import VECTOR, Units
 
 ALL, FIRST, LAST = 12, 4, 2  # up to ALL units each is drawn; beyond that the first, the last, and one that is asked for
 GAP, DOTS = 14, 40
+MIXED = 64  # room for a projection above the units
 
 
 class Place(NamedTuple):
@@ -66,7 +67,7 @@ class _Picture:
     def __init__(self, way, seen, unit, folded):
         self.way, self.seen, self.marked, self.folded = way, seen, unit, folded
         self.cell, self.first = way.cell, way.cell.states[0]
-        self.D, self.H = way.input_size, way.hidden_size
+        self.D, self.H, self.P, self.projected = way.input_size, way.hidden_size, way.output_size, way.cell.projected
         self.limits = self._limits()
         self.sheet = Sheet()
         self.units = Units(self.sheet, way, seen, self.limits)
@@ -88,7 +89,7 @@ class _Picture:
         left, right = -self.wide / 2, self.places[-1].x + self.wide / 2
         bottom = 0.0
         self.box = (left - 18, bottom - 16, right + 18, bottom + self.tall + 18)
-        self.bus, self.top = self.box[1] - 44, self.box[3] + 56
+        self.bus, self.top = self.box[1] - 44, self.box[3] + 56 + MIXED * self.projected
         self.sheet.group("layer", self.box, "", 10, palette.UNIT, penwidth=1.8)
         self._vectors(left, right)
         for k, p in enumerate(self.places):
@@ -115,17 +116,18 @@ class _Picture:
 
     def _vectors(self, left, right):
         """x and h of all units below, on one bus; the new h above."""
-        colour, count, seen = palette.state(self.first, 0), words.count(self.H, "number"), self.seen
-        asked = [] if self.marked is None else [self.marked]
+        colour, count, seen = palette.state(self.first, 0), words.count(self.P, "number"), self.seen
+        asked = [] if self.marked is None or self.projected else [self.marked]
         self.low = self.bus - 46
         step = "before" if self.way.step > 0 else "after"
-        said = f"{words.sub(self.first, self.way.before)}: {count}, one of each unit, of the step {step}"
+        whose = "made of all units' outputs by W_hr at" if self.projected else "one of each unit, of"
+        said = f"{words.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
         below = []  # name, letter, indices, values, border, caption
         if self.cell.x_gates:
             text = f"{words.sub('x', 't')}: {words.count(self.D, 'number')}"
             below.append(("x", "x", shown(self.D), seen and seen.x, palette.X_GROUP[1], text))
         if self.cell.h_gates:
-            below.append(("before", self.first, shown(self.H, asked), seen and seen.before[self.first], colour, said))
+            below.append(("before", self.first, shown(self.P, asked), seen and seen.before[self.first], colour, said))
         rows = [_row(indices, VECTOR[0], 0.0) for _, _, indices, *_ in below]
         longs = [max(r[-1].x + VECTOR[0], words.width(b[-1], 10) * 1.12) for r, b in zip(rows, below, strict=True)]
         at, taps = (left + right) / 2 - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
@@ -145,12 +147,16 @@ class _Picture:
             up = [(x, self.low + VECTOR[1] / 2), (x, self.bus)]
             self.sheet.add(dot.wire(name, "bus", up, arrow=False, color=border, penwidth=1.1))
         self.sheet.add(dot.text((points[0][0] - 8, self.bus), self._all(), 9, palette.INK, anchor="end"))
-        self._vector("after", self.places, self.first, seen and seen.after[self.first], colour, self.top, self.wide)
-        text = f"{words.sub(self.first, 't')}: {count}, one from each unit; shape ({self.H:,},)"
+        row, wide = self.places, self.wide
+        if self.projected:
+            row, wide = self._projection(left, right, colour), VECTOR[0]
+        self._vector("after", row, self.first, seen and seen.after[self.first], colour, self.top, wide)
+        whose = "from all units" if self.projected else "one from each unit"
+        text = f"{words.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
         self.sheet.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
 
     def _all(self):
-        sizes = [s for s, used in ((self.D, self.cell.x_gates), (self.H, self.cell.h_gates)) if used]
+        sizes = [s for s, used in ((self.D, self.cell.x_gates), (self.P, self.cell.h_gates)) if used]
         return f"all {' + '.join(f'{s:,}' for s in sizes)}" + (f" = {sum(sizes):,}" if len(sizes) > 1 else "")
 
     def _vector(self, name, places, letter, values, border, y, wide=VECTOR[0]):
@@ -176,14 +182,36 @@ class _Picture:
         self.units.draw(j, x, j == self.marked)
         colour = palette.state(self.first, 0)
         self.sheet.add(dot.wire("bus", name, [(x, self.bus), (x, 0)], color=palette.INK, penwidth=1.3))
-        self.sheet.add(dot.wire(name, f"after{j}", [(x, self.tall), (x, self.top - VECTOR[1] / 2)], color=colour, penwidth=1.5))
+        end, top = ("projection", self.mixed - 15) if self.projected else (f"after{j}", self.top - VECTOR[1] / 2)
+        self.sheet.add(dot.wire(name, end, [(x, self.tall), (x, top)], color=colour, penwidth=1.5))
+
+    def _projection(self, left, right, colour):
+        """The matrix that makes h of what all units put out, as a bar above them; returns the places of h."""
+        self.mixed = self.box[3] + 46
+        row = _row(shown(self.P), VECTOR[0] + GAP, 0.0)
+        shift = (left + right) / 2 - row[-1].x / 2
+        row = [p._replace(x=p.x + shift) for p in row]
+        m, now = words.sub(self.units.wiring.output, "t"), words.sub(self.first, "t")
+        label = f"W_hr {self.P:,} × {self.H:,}: {now} = W_hr {m}"
+        ends = [p.x for p in row]
+        wide = max(right - left, ends[-1] - ends[0] + VECTOR[0], words.width(label, 10) * 1.1 + 24)
+        fill, border = palette.LAYERS["Linear"]
+        look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 10, "penwidth": 1.2}
+        tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
+        self.sheet.node("projection", ((left + right) / 2, self.mixed), (wide, 30), label, tip=tip, **look)
+        self.sheet.add(dot.text((left + 6, self.box[3] + 14), f"{m}, one from each unit", 9, colour, anchor="start"))
+        for p in row:
+            if p.index is not None:
+                up = [(p.x, self.mixed + 15), (p.x, self.top - VECTOR[1] / 2)]
+                self.sheet.add(dot.wire("projection", f"after{p.index}", up, color=colour, penwidth=1.5))
+        return row
 
     def _back(self):
         """The vector h, whole, is an input of the next step."""
         if not self.cell.h_gates:
             return
-        right = max(self.box[2], self.sheet.box[f"before{self.H - 1}"][2]) + 26
-        last, first = f"after{self.H - 1}", f"before{self.H - 1}"
+        right = max(self.box[2], self.sheet.box[f"after{self.P - 1}"][2], self.sheet.box[f"before{self.P - 1}"][2]) + 26
+        last, first = f"after{self.P - 1}", f"before{self.P - 1}"
         points = [
             (self.sheet.box[last][2], self.top),
             (right, self.top),
@@ -193,7 +221,8 @@ class _Picture:
         colour = palette.state(self.first, 0)
         self.sheet.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
         now, before = words.sub(self.first, "t"), words.sub(self.first, self.way.before)
-        note = f"{now} of all units\nis {before} of the\n{'next' if self.way.step > 0 else 'earlier'} step"
+        whose, when = "" if self.projected else " of all units", "next" if self.way.step > 0 else "earlier"
+        note = f"{now}{whose}\nis {before} of the\n{when} step"
         self.sheet.add(dot.text((right + 10, (self.top + self.low) / 2), note, 9, colour, anchor="start"))
 
     # The same as one box
@@ -209,7 +238,7 @@ class _Picture:
         first = palette.state(self.first, 0)
         ends = (
             ("folded:x", "x", self.low, palette.X_GROUP, f"({self.D:,},)"),
-            ("folded:h", self.first, self.top, (palette.H_GROUP[0], first), f"({self.H:,},)"),
+            ("folded:h", self.first, self.top, (palette.H_GROUP[0], first), f"({self.P:,},)"),
         )
         for id, letter, at, (inside, border), shape in ends:
             look = {"shape": "circle", "fill": inside, "color": border, "penwidth": 1.4, "fontsize": 12}

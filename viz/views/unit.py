@@ -217,7 +217,7 @@ class _Picture:
         label = f"{now} = W_hr {out}: {words.count(P, 'number')}\nfrom {out} of all {words.count(H, 'unit')}"
         wide, column = words.width(label, 9) * 1.1 + 22, self.layer.params.W_hr[:, self.j]
         x = self.box[2] + 44
-        fill, border = palette.LAYERS["dense"]
+        fill, border = palette.LAYERS["Linear"]
         tip = f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(words.exact, column[:8]))}" + ", …" * (P > 8)
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border, "tip": tip}
         self.sheet.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)

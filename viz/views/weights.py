@@ -99,7 +99,7 @@ class _Picture:
 
     def __init__(self, way, shares):
         self.way, self.shares, self.cell = way, shares, way.cell
-        self.D, self.H, self.sheet = way.input_size, way.hidden_size, Sheet()
+        self.D, self.H, self.P, self.sheet = way.input_size, way.hidden_size, way.output_size, Sheet()
         p = way.params
         sides = (("ih", self.cell.x_gates, "x"), ("hh", self.cell.h_gates, "h"))
         self.blocks = {}  # (side, gate) -> weights (H, D or H) and biases (H, 1)
@@ -115,7 +115,10 @@ class _Picture:
         self.most = max(self.D, self.H) if count <= TILES else max(4, math.isqrt(TILES // len(self.blocks)))
         self.tiles = {k: (means(a, self.most), means(b, self.most)) for k, (a, b) in self.blocks.items()}
         self.own_tiles = {q: means(a, self.most) for q, a in self.own.items()}
-        every = [m for pair in self.tiles.values() for m, *_ in pair] + [m for m, *_ in self.own_tiles.values()]
+        self.projection = [means(p.W_hr.T, self.most)] if self.cell.projected else []  # a row for each unit, too
+        every = [m for pair in self.tiles.values() for m, *_ in pair] + [
+            m for m, *_ in [*self.own_tiles.values(), *self.projection]
+        ]
         self.limit = palette.nice(max(float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in every))
         self.side = max(4, min(16, BLOCK // max(m.shape[1] for pair in self.tiles.values() for m, *_ in pair[:1])))
         self.beyond = False  # whether any radius is greater than 1
@@ -144,7 +147,7 @@ class _Picture:
                 self._matrix(f"{b}:{g}", (x + matrix[0].shape[1] * self.side + 6, y[s]), bias, f"{b} of gate {g}", "")
         for s, (name, inputs, b) in names.items():
             if columns[s]:
-                size = self.D if s == "ih" else self.H
+                size = self.D if s == "ih" else self.P
                 which = f"{name}, {b}\nfrom {inputs if s == 'hh' else words.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
                 self.sheet.add(dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end"))
                 self.sheet.add(
@@ -156,6 +159,10 @@ class _Picture:
                     )
                 )
         right = len(at) * pitch
+        for tiles in self.projection:
+            self._matrix("W_hr", (right, y["ih"]), tiles, "W_hr", "h")
+            note = f"W_hr: to {self.P:,} numbers of h\ncolumns: h; rows: units"
+            self.sheet.add(dot.text((right, y["ih"] + 15), note, 8, anchor="start"))
         for k, (q, tiles) in enumerate(self.own_tiles.items()):
             x = right + k * (self.side + 26)
             self._matrix(f"own:{q}", (x, y["hh"]), tiles, f"own parameter {q}", "")
@@ -195,17 +202,20 @@ class _Picture:
 
     def _radii(self, at, y):
         """Spectral radius of each gate's recurrent block; 1 is where a linear recurrence neither fades nor grows."""
-        found = {g: radius(self.blocks["hh", g][0]) for g in self.cell.h_gates}
+        found, name = {g: self.blocks["hh", g][0] for g in self.cell.h_gates}, "W_hh"
+        if self.cell.projected:  # what a unit puts out comes back through both
+            found, name = {g: a @ self.way.params.W_hr for g, a in found.items()}, "W_hh W_hr"
+        found = {g: radius(a) for g, a in found.items()}
         if not found:
             return []
         self.beyond = any(v > 1 for v in found.values())
         most = palette.nice(max([1.0, *(v for v in found.values() if math.isfinite(v))]))
-        self.sheet.add(dot.text((-14, y), f"spectral radius\nof W_hh, bar to {most:g}", 9, palette.INK, anchor="end"))
+        self.sheet.add(dot.text((-14, y), f"spectral radius\nof {name}, bar to {most:g}", 9, palette.INK, anchor="end"))
         for g, v in found.items():
             text = "not finite" if math.isnan(v) else f"{v:.3g}"
             self.sheet.add(dot.text((at[g], y + 13), text, 10, palette.INK, anchor="start", name=f"radius:{g}"))
             if math.isfinite(v):
-                tip = f"spectral radius of W_hh of gate {g} = {v:.6g}"
+                tip = f"spectral radius of {name} of gate {g} = {v:.6g}"
                 self._bar(f"radius:{g}:bar", at[g], y - 2, [(0.0, v / most, palette.MUTED, tip)])
                 one = at[g] + BAR[0] / most
                 if most > 1:
@@ -213,7 +223,7 @@ class _Picture:
                     for k, p in enumerate(points):
                         self.sheet.add(dot.anchor(f"one:{g}{k}", p))
                     self.sheet.add(dot.wire(f"one:{g}0", f"one:{g}1", points, arrow=False, color=palette.CUT, penwidth=1.2))
-        return [f"spectral radius of W_hh, gate {g}: {v:.3g}" for g, v in found.items()]
+        return [f"spectral radius of {name}, gate {g}: {v:.3g}" for g, v in found.items()]
 
     def _shares(self, at, y):
         if not self.shares:
