@@ -12,12 +12,27 @@ from itertools import product
 import numpy as np
 
 import recurrent
+from recurrent.cells import gru_cell, lstm_cell
 
 MODES = ("quick", "default", "full")  # each measures what the one before does, and more
 FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
 CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
-EVERY_CELL = (*CELLS, "mgu", "indrnn", "mingru", "minlstm", "qrnn", "sru")  # those that not every engine has come last
-EQUATIONS = {cell: getattr(recurrent, cell).cell for cell in EVERY_CELL}
+OPTIONS = {
+    "lstm_proj": lstm_cell(projection=True),
+    "lstm_norm": lstm_cell(layer_norm=True),
+    "gru_before": gru_cell(reset_after=False),
+}  # cells by options, whose units meet within a step
+EVERY_CELL = (
+    *CELLS,
+    "mgu",
+    "indrnn",
+    "mingru",
+    "minlstm",
+    "qrnn",
+    "sru",
+    *OPTIONS,
+)  # those of few engines come last
+EQUATIONS = {name: OPTIONS[name] if name in OPTIONS else getattr(recurrent, name).cell for name in EVERY_CELL}
 GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
 
 
@@ -85,10 +100,19 @@ class Workload:
         return len(cell.x_gates) * self.H, len(cell.h_gates) * self.H
 
     @property
+    def P(self) -> int:
+        """Numbers of h: a quarter of H where the cell projects."""
+        return self.H // 4 if EQUATIONS[self.cell].projected else self.H
+
+    @property
+    def recurrent_weights(self) -> int:
+        """Those of the products with h, and of a projection to it."""
+        return self.rows[1] * self.P + (self.P * self.H if self.P < self.H else 0)
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
-        from_x, from_h = self.rows
-        forward = 2 * self.directions * self.steps * (from_x * self.D + from_h * self.H)
+        forward = 2 * self.directions * self.steps * (self.rows[0] * self.D + self.recurrent_weights)
         return (3 if self.task == "train" else 1) * forward / self._shared
 
     @property
@@ -98,9 +122,9 @@ class Workload:
         The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
         does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
         """
-        item, (from_x, from_h) = np.dtype(self.dtype).itemsize, self.rows
-        recurrent_weights = from_h * self.H * (1 if from_h * self.H * item <= FIRST_CACHE else self.T)
-        values = self.directions * (from_x * self.D + recurrent_weights + self.steps * self.H) + self.steps * self.D
+        item, from_x, recurrent_weights = np.dtype(self.dtype).itemsize, self.rows[0], self.recurrent_weights
+        recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
+        values = self.directions * (from_x * self.D + recurrent_weights + self.steps * self.P) + self.steps * self.D
         if self.task == "train":
             kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
             values = 3 * values - self.directions * recurrent_weights + kept
@@ -116,13 +140,18 @@ class Workload:
         names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
         return {n: getattr(self, n) for n in names}
 
+    @property
+    def engine(self) -> recurrent.Engine:
+        """The functions of the cell."""
+        return recurrent.Engine(EQUATIONS[self.cell])
+
     def data(self) -> Data:
         """The same input and weights for every engine."""
         rng = np.random.default_rng(0)
         x = rng.standard_normal((self.T, self.N, self.D)).astype(self.dtype)
-        dy = rng.standard_normal((self.T, self.N, self.directions * self.H)).astype(self.dtype)
-        init = getattr(recurrent, self.cell).init
-        params = [init(self.D, self.H, self.dtype, rng=seed) for seed in range(self.directions)]
+        dy = rng.standard_normal((self.T, self.N, self.directions * self.P)).astype(self.dtype)
+        init, proj_size = self.engine.init, self.P if self.P < self.H else 0
+        params = [init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)]
         if self.kind == "denormal":  # without biases the states are as small as what comes in
             x *= np.float32(1e-39)
             params = [p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params]

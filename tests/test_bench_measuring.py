@@ -39,6 +39,7 @@ def tiny():
     ]
     steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in workloads.CELLS]
     more = [Workload(c, t, 3, 7, 4, 6) for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))]
+    more += [Workload(c, t, 3, 7, 4, 8) for c in workloads.OPTIONS for t in workloads.TASKS]
     return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4)]
 
 

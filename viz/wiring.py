@@ -9,6 +9,7 @@ from recurrent.cells import Cell
 from . import palette, words
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
+DENSE = ("product", "projection")
 SIDES = {"x": "x part", "h": "h part"}
 
 
@@ -35,6 +36,7 @@ class Operation:
     gate: str = ""
     name: str = ""
     colour: str = palette.OPERATION
+    dense: bool = False  # a product of a matrix with what all units have
 
 
 @dataclass
@@ -93,7 +95,7 @@ def of(cell: Cell) -> Wiring:
             label = n.label if n.kind == "const" else _label(n, [graph.node(a) for a, b in now if b == n.id])
             gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
             name, colour = palette.gate(gate, gates.index(gate)) if gate else ("", palette.OPERATION)
-            operations.append(Operation(n.id, label, gate, name, colour))
+            operations.append(Operation(n.id, label, gate, name, colour, n.kind in DENSE))
     wires = [(made_by[s], f"state:{s}") for s in cell.states]
     circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle
     drawn = {n.id for n in neurons} | {o.id for o in operations} | set(parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+CELLS = ("lstm", "gru", "rnn", "gru_before")
 GATES = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn": [0]}  # our gates in ONNX's order
 STATES = {"lstm": ["h", "c"], "gru": ["h"], "rnn": ["h"]}
 
@@ -15,7 +16,8 @@ def model(workload, data, states: bool = False) -> bytes:
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    order, H = GATES[workload.cell], workload.H
+    op, H = workload.cell.removesuffix("_before"), workload.H
+    order = GATES[op]
     kind = TensorProto.FLOAT if workload.dtype == "float32" else TensorProto.DOUBLE
     directions = []
     for params in data.params:
@@ -32,10 +34,10 @@ def model(workload, data, states: bool = False) -> bytes:
         inputs += [helper.make_tensor_value_info(f"initial_{s}", kind, shape) for s in names]
         outputs = [helper.make_tensor_value_info(f"final_{s}", kind, shape) for s in names]
         wanted, given = [*wanted, "", *(f"initial_{s}" for s in names)], ["", *(f"final_{s}" for s in names)]
-    attributes = {"linear_before_reset": 1} if workload.cell == "gru" else {}
+    attributes = {"linear_before_reset": int(workload.cell == "gru")} if op == "gru" else {}
     if len(data.params) == 2:
         attributes["direction"] = "bidirectional"
-    node = helper.make_node(workload.cell.upper(), wanted, given, hidden_size=H, **attributes)
+    node = helper.make_node(op.upper(), wanted, given, hidden_size=H, **attributes)
     graph = helper.make_graph([node], "cell", inputs, outputs, [numpy_helper.from_array(a, n) for n, a in weights.items()])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     return made.SerializeToString()

@@ -8,6 +8,7 @@ from .engine import Engine
 
 class OnnxRuntime(Engine):
     name, package, module = "onnxruntime", "onnxruntime", "onnxruntime"
+    cells = onnx.CELLS
 
     def __init__(self, threads):
         super().__init__(threads)

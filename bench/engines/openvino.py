@@ -8,6 +8,7 @@ from .engine import Engine
 
 class OpenVINO(Engine):
     name, package, module = "openvino", "openvino", "openvino"
+    cells = onnx.CELLS
 
     def __init__(self, threads):
         super().__init__(threads)

@@ -30,14 +30,14 @@ class Ours(Engine):
         if workload.directions == 2:
             layer = self.layer(workload, data)
             return lambda: layer.forward(data.x)[0]
-        engine = getattr(recurrent, workload.cell)
+        engine = workload.engine
         packed = engine.pack(data.params[0])  # inference with weights that stay, as ONNX Runtime's session has them
         return lambda: engine.forward(data.x, packed, lengths=data.lengths)[0]
 
     def train(self, workload, data):
         if workload.directions == 2:
             return self.train_both_ways(workload, data)
-        engine, params = getattr(recurrent, workload.cell), data.params[0]
+        engine, params = workload.engine, data.params[0]
 
         def train():
             y, _, tape = engine.forward(data.x, params, lengths=data.lengths, record=True)
@@ -57,7 +57,7 @@ class Ours(Engine):
         return train
 
     def step(self, workload, data):
-        stepper, x_t = getattr(recurrent, workload.cell).stepper(data.params[0]), data.x[0]
+        stepper, x_t = workload.engine.stepper(data.params[0]), data.x[0]
         return lambda: stepper(x_t)
 
     def update(self, workload, data):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..workloads import EQUATIONS
+
 
 def step(xp, cell: str, H: int) -> Callable:
     """A step (x part, h part, h, c, per-unit parameters) -> (h, c)."""
@@ -19,6 +21,20 @@ def step(xp, cell: str, H: int) -> Callable:
     def gru(a, u, h, c):
         r, z = xp.split(sigmoid(a[:, : 2 * H] + u[:, : 2 * H]), 2, axis=1)
         return (1 - z) * xp.tanh(a[:, 2 * H :] + r * u[:, 2 * H :]) + z * h, c
+
+    def lstm_proj(a, u, h, c, W_hr):
+        m, c = lstm(a, u, h, c)
+        return m @ W_hr.T, c
+
+    def normal(a, gain):
+        a = a - a.mean(axis=1, keepdims=True)
+        return gain * a / xp.sqrt((a * a).mean(axis=1, keepdims=True) + 1e-5)
+
+    def lstm_norm(a, u, h, c, *p):
+        gain_x, gain_h, bias = (xp.concatenate(p[k : k + 4]) for k in (0, 4, 8))
+        i, f, g, o = xp.split(normal(a, gain_x) + bias + normal(u, gain_h), 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * xp.tanh(g)
+        return sigmoid(o) * xp.tanh(normal(c, p[12]) + p[13]), c
 
     def rnn(a, u, h, c):
         return xp.tanh(a + u), c
@@ -50,13 +66,14 @@ def step(xp, cell: str, H: int) -> Callable:
         c = f * c + (1 - f) * n
         return r * c + (1 - r) * s, c
 
-    steps = (lstm, gru, rnn, mgu, indrnn, mingru, minlstm, qrnn, sru)
+    steps = (lstm, lstm_proj, lstm_norm, gru, rnn, mgu, indrnn, mingru, minlstm, qrnn, sru)
     return {s.__name__: s for s in steps}[cell]
 
 
-def parts(W_ih, W_hh, b_ih, *rest) -> tuple:
-    """(W_ih, W_hh, b_ih, b_hh, per-unit parameters) of a cell; where W_hh has no entries, nor has it a bias."""
-    return (W_ih, W_hh, b_ih, *rest[:1], rest[1:]) if 0 not in W_hh.shape else (W_ih, W_hh, b_ih, 0.0, rest)
+def parts(workload, W_ih, W_hh, *rest) -> tuple:
+    """(W_ih, W_hh, b_ih, b_hh, other parameters) of a cell; zeros for biases that it has not."""
+    n = EQUATIONS[workload.cell].biases
+    return (W_ih, W_hh, *rest[:n], *[0.0] * (2 - n), rest[n:])
 
 
 def whole(xp, sequence: Callable, lengths) -> Callable:

@@ -7,11 +7,13 @@ from itertools import cycle
 
 import numpy as np
 
+from ..workloads import CELLS
 from .engine import Engine
 
 
 class Torch(Engine):
     name, package, module = "torch", "torch", "torch"
+    cells = (*CELLS, "lstm_proj")
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -23,8 +25,10 @@ class Torch(Engine):
     def layer(self, workload, data):
         """A layer with the weights."""
         torch = self.torch
-        make = getattr(torch.nn, workload.cell.upper())
-        layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=getattr(torch, workload.dtype))
+        make = getattr(torch.nn, workload.cell.removesuffix("_proj").upper())
+        options = {"proj_size": workload.P} if workload.P < workload.H else {}
+        dtype = getattr(torch, workload.dtype)
+        layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options)
         self.fill(layer, [a for p in data.params for a in p])
         return layer
 

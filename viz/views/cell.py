@@ -141,6 +141,8 @@ class _Picture:
         for o in self.wiring.operations:
             look = {"color": palette.INK, "penwidth": 1.2, "fontsize": 12, "fill": o.colour}
             look |= {"style": "filled"} if o.gate else {"shape": "ellipse"}
+            if o.dense:
+                look = {**look, "style": "filled", "shape": "box", "fill": "#FFFFFF"}
             tip = self._tip(self.names[o.id], o.id)
             self.sheet.node(o.id, self.grid.at[o.id], self.grid.size[o.id], o.label, tip=tip, **look)
         for p in self.wiring.parameters:
@@ -270,10 +272,13 @@ class _Picture:
     def _factors(self, wires):
         local = flow.locals_of(self.cell)
         sums = {n.id for n in self.cell.graph().nodes if n.kind == "sum"}
+        dense = {o.id: o.label if o.label == "W_hr" else "W_hh" for o in self.wiring.operations if o.dense}
         for tail, head, points in wires:
             found = [e for a, e in local.get(head, []) if a == tail]
             inner = [e for a, e in local.get(head, []) if a in sums] if head in self.grid.neurons else []
-            if found:
+            if head in dense:
+                yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
+            elif found:
                 yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT, ""
             elif inner and tail != "x":
                 sum_of = next(a for a, _ in local[head] if a in sums)

@@ -199,7 +199,8 @@ class _Picture:
         look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 10, "penwidth": 1.2}
         tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
         self.sheet.node("projection", ((left + right) / 2, self.mixed), (wide, 30), label, tip=tip, **look)
-        self.sheet.add(dot.text((left + 6, self.box[3] + 14), f"{m}, one from each unit", 9, colour, anchor="start"))
+        note = (self.places[0].x - 8, self.box[3] + 16)
+        self.sheet.add(dot.text(note, f"{m}: one number from each unit", 9, colour, anchor="end"))
         for p in row:
             if p.index is not None:
                 up = [(p.x, self.mixed + 15), (p.x, self.top - VECTOR[1] / 2)]

@@ -203,9 +203,10 @@ class _Picture:
         line = {"color": colour, "penwidth": 1.8}
         self.sheet.add(dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line))
         above = ("above", y + 30, f"{self._above()} at step t\n({one_of})", palette.OTHER_LAYER)
+        wide = max(BOX[0], words.width(above[2], 9) * 1.1 + 16)
         for name, at, label, (fill, border) in (above, ("all", y - 30, every, palette.H_GROUP)):
             look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
-            self.sheet.node(name, (left + BOX[0] / 2, at), BOX, label, **look)
+            self.sheet.node(name, (left + wide / 2, at), (wide, BOX[1]), label, **look)
             self.sheet.add(dot.wire("fork", name, [fork, (fork[0], at), (left, at)], **line))
         self._facts((left - 36, y + 30 + BOX[1] / 2 + 24))
         self._feedback(self._keys((left - 36, y - 30 - BOX[1] / 2 - 34)))
