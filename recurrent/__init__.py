@@ -9,7 +9,7 @@ from .derivatives import gradcheck
 from .engine import Engine
 from .holding import Hold
 from .layer import Gradients
-from .layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
+from .layers import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
 from .onehot import OneHot
 from .pooling import Last, MaxPool, MeanPool
@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "QRNN",
     "RNN",
     "Attention",
     "Both",

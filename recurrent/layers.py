@@ -263,3 +263,12 @@ class GRU(WithOptions):
     """
 
     family = staticmethod(cells.gru_cell)
+
+
+class QRNN(WithOptions):
+    """Quasi-recurrent layer; state (h, c), and what waits where the `window` is longer than 1; gates z f o.
+
+    Options: `window`, how many steps of x a gate sees, as in `cells.qrnn_cell`, and dropout as in `Recurrent`.
+    """
+
+    family = staticmethod(cells.qrnn_cell)

@@ -43,17 +43,18 @@ def _other(layer: Layer) -> str:
 
 
 def _recurrent(layer: Recurrent, to: str) -> str:
-    cell, D, H = layer.cell, layer.input_size, layer.hidden_size
+    cell, (D, H, P) = layer.cell, layer.sizes
     h, *private = cell.states
     fellows, before = ("its set", "of its set one step before") if layer.bidirectional else ("this layer", "one step before")
     count = len(cell.gates)
     neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
     inputs = []
-    for x, y, total in ((True, True, f"{D:,} + {H:,} = {D + H:,}"), (True, False, f"{D:,}"), (False, True, f"{H:,}")):
+    whole = f"the {P:,} numbers of {h}" if cell.projected else f"{h} of all {H:,} units"
+    for x, y, total in ((True, True, f"{D:,} + {P:,} = {D + P:,}"), (True, False, f"{D:,}"), (False, True, f"{P:,}")):
         gates = [g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (x, y)]
         if gates:
             who = "each" if count > 1 and len(gates) == count else "it" if count == 1 else " and ".join(gates)
-            sources = [s for s, yes in (("x_t", x), (f"{h} of all {H:,} units {before}", y)) if yes]
+            sources = [s for s, yes in (("x_t", x), (f"{whole} {before}", y)) if yes]
             inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
     size, one = parameters_of_unit(layer)
     split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
@@ -62,13 +63,17 @@ def _recurrent(layer: Recurrent, to: str) -> str:
         text = f"Two sets of {H:,} units: one reads from the first step on, the other from the last valid one back. {text}"
     if split:
         text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
-    products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, H))]
+    products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, P))]
+    products += [f"{P:,}"] * cell.projected
     of_them = biases_of_unit(layer)
     biases = "no biases" if of_them == 0 else f"{of_them} bias{'es' * (of_them > 1)}"
     own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
     text += f" It has {' + '.join(products)} weights + {biases}{own} = {size:,} parameters"
     text += f" ({one:,} with one bias for each sum)." if one < size else "."
-    text += f" Out of it comes one number a step, its {h}: to {to} and, one step later, to every unit of {fellows}."
+    comes = f" Out of it comes one number a step, its {h}"
+    if cell.projected:
+        comes = f" Out of it comes one number a step; of those of all {H:,} units W_hr makes {P:,}, which are {h}"
+    text += f"{comes}: to {to} and, one step later, to every unit of {fellows}."
     if private:
         text += f" Its {' and '.join(private)} is seen by nobody else: it only returns to the unit itself one step later."
     return text

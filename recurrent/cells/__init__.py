@@ -7,7 +7,7 @@ from .gru import gru, gru_cell
 from .lstm import lstm, lstm_cell
 from .mgu import mgu
 from .rnn import rnn, rnn_cell, rnn_relu
-from .scans import indrnn, mingru, minlstm, qrnn, sru
+from .scans import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 
 PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # those that PyTorch has too
 
@@ -36,6 +36,7 @@ __all__ = [
     "product",
     "projection",
     "qrnn",
+    "qrnn_cell",
     "relu",
     "rnn",
     "rnn_cell",

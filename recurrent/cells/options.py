@@ -14,7 +14,8 @@ def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> 
     """Makes of `make(name, **options) -> Cell` a function of options alone, which returns the same cell for the same options.
 
     `defaults`: each option and its value where it is not given, of the kind that it must have: True or False, a positive
-    number (None: without), an activation, a tuple of activations, or `biases`, how many vectors of them a gate has. The
+    number (None: without), an activation, a tuple of activations, a whole number from 1 to 9 (a default of 1), or `biases`,
+    how many vectors of them a gate has. The
     cell with all defaults bears the family's name; `called` renames others. Raises TypeError for an unknown option and
     a value of another kind, ValueError for a value that is not allowed.
     """
@@ -52,6 +53,12 @@ def _checked(option, value, default):
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise TypeError(f"must be True or False, got {value!r}")
+        return value
+    if isinstance(default, int) and not isinstance(default, bool):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"must be an int, got {value!r}")
+        if not 1 <= value <= 9:
+            raise ValueError(f"must be in 1..9, got {value}")
         return value
     if isinstance(default, str):
         return canonical(value)

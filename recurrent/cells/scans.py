@@ -3,8 +3,9 @@
 All products are with x, over all steps at once where that is faster; what is left of a step is a unit's own arithmetic.
 """
 
-from .equations import cell
+from .equations import cell, enlist
 from .expressions import relu, sigmoid, softplus, tanh
+from .options import family
 
 
 @cell("indrnn", gates="h", states="h", parameters="u", biases=1)
@@ -27,12 +28,38 @@ def minlstm(x, h, previous):
     return dict(f=f, i=1 - f, n=x.n, h=f * previous.h + (1 - f) * x.n)
 
 
-@cell("qrnn", gates="z f o", states="h c", biases=1)
-def qrnn(x, h, previous):
-    """QRNN of window 1 with fo-pooling (Bradbury et al., 2017, "Quasi-recurrent neural networks")."""
-    z, f, o = tanh(x.z), sigmoid(x.f), sigmoid(x.o)
-    c = f * previous.c + (1 - f) * z
-    return dict(z=z, f=f, o=o, c=c, h=o * c)
+@family("qrnn", window=1)
+def qrnn_cell(name, window):
+    """QRNN with fo-pooling (Bradbury et al., 2017, "Quasi-recurrent neural networks").
+
+    `window`: how many steps of x a gate sees. z_t = tanh(W x_t + W1 x_{t-1} + ...), where what a step gives to later ones is
+    multiplied when it comes and waits in a state of its own: z1_t = W1 x_t + z2_{t-1}, z2_t = W2 x_t + ... Each gate has one
+    bias: b_ih of window 1, else a parameter of the unit, for there are more rows in W_ih than gates.
+    """
+    later = range(1, window)
+    waiting = [f"{g}{k}" for k in later for g in "zfo"]
+    own = "bias_z bias_f bias_o" if window > 1 else ""
+
+    @cell(
+        name, gates=" ".join(["z f o", *waiting]), states=" ".join(["h c", *waiting]), parameters=own,
+        biases=0 if own else 1, register=False,
+    )  # fmt: skip
+    def equations(x, h, previous, p=None):
+        def seen(g):
+            return getattr(x, g) + getattr(p, f"bias_{g}") + getattr(previous, f"{g}1") if own else getattr(x, g)
+
+        def left(g, k):
+            here = getattr(x, f"{g}{k}")
+            return here + getattr(previous, f"{g}{k + 1}") if k + 1 < window else here
+
+        z, f, o = tanh(seen("z")), sigmoid(seen("f")), sigmoid(seen("o"))
+        c = f * previous.c + (1 - f) * z
+        return dict(z=z, f=f, o=o, c=c, h=o * c, **{f"{g}{k}": left(g, k) for k in later for g in "zfo"})
+
+    return equations
+
+
+qrnn = enlist(qrnn_cell())
 
 
 @cell("sru", gates="n f r s", states="h c", parameters="v_f v_r", biases=1)
