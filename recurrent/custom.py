@@ -8,7 +8,7 @@ import numpy as np
 
 from . import cells
 from .derivatives import GradientError, gradcheck
-from .layers import Recurrent
+from .layers import layer_of
 
 
 def cell(name: str, gates: str, states: str, parameters: str = "", biases: int = 2) -> Callable[[Callable], cells.Cell]:
@@ -20,6 +20,7 @@ def cell(name: str, gates: str, states: str, parameters: str = "", biases: int =
     Raises ValueError for a name that is taken by other equations, and for names that are missing; TypeError for
     what cannot be traced.
 
+    >>> from recurrent import Recurrent
     >>> from recurrent.cells import sigmoid, tanh
     >>> @cell("janet", gates="f g", states="h")  # van der Westhuizen and Lasenby, 2018
     ... def janet(x, h, previous):
@@ -41,7 +42,7 @@ def cell(name: str, gates: str, states: str, parameters: str = "", biases: int =
 
 
 def _check(traced: cells.Cell) -> None:
-    layer = Recurrent(traced, 2, 3).initialise(0, "float64")
+    layer = layer_of(traced, 2, 3).initialise(0, "float64")
     layer.engine = layer.runs = layer.engine.reference
     x = np.random.default_rng(0).standard_normal((3, 2, 2))
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from .cells.equations import Cell
 from .data import Pair
 from .engine import Engine
 from .layer import Layer
-from .layers import Recurrent
+from .layers import Recurrent, layer_of
 from .model import Model, Sequential
 from .seq2seq import Seq2Seq
 
@@ -273,7 +273,7 @@ def _twin(subject, x, hidden_size) -> Model:
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
         width = np.shape(ragged.given(x, None)[0])[-1]
-        subject = Recurrent(cell, width, hidden_size).initialise(0, "float64")
+        subject = layer_of(cell, width, hidden_size).initialise(0, "float64")
     if not isinstance(subject, (Sequential, Layer)):
         raise TypeError(f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}")
     layers = []

@@ -189,7 +189,7 @@ class Engine:
         """How many numbers a sequence has of each state."""
         return tuple(sizes.P if narrow else sizes.H for narrow in self.cell.narrow_states)
 
-    def proj_size(self, value: Any, hidden_size: int) -> int:
+    def checked_proj_size(self, value: Any, hidden_size: int) -> int:
         """How many numbers a layer of so many units hands on. Raises ValueError or TypeError for a size that cannot be."""
         if not self.cell.projected:
             if value:
@@ -218,7 +218,7 @@ class Engine:
         D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
         bound = 1 / np.sqrt(H)
-        shapes, initial = self.shapes(D, H, self.proj_size(proj_size, H))._asdict(), self.cell.initial
+        shapes, initial = self.shapes(D, H, self.checked_proj_size(proj_size, H))._asdict(), self.cell.initial
         new = {n: rng.uniform(-bound, bound, s).astype(dtype) for n, s in shapes.items() if n not in initial}
         return self.Params(**new, **{n: np.full(H, value, dtype) for n, value in initial.items()})
 

@@ -72,7 +72,7 @@ class Recurrent(Layer):
         self.engine = Engine(self.dropouts.evaluated)
         self.runs = self._directions(self.engine)
         self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
-        self.sizes = Sizes(input_size, hidden_size, self.engine.proj_size(proj_size, hidden_size))
+        self.sizes = Sizes(input_size, hidden_size, self.engine.checked_proj_size(proj_size, hidden_size))
         self.outputs = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
         self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
@@ -182,6 +182,12 @@ class Recurrent(Layer):
 
     def graph(self):
         return self.cell.graph()
+
+
+def layer_of(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
+    """A layer of any cell; one that projects hands on half as many numbers as it has units."""
+    projected = cells.find(cell).projected
+    return Recurrent(cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0)
 
 
 def _of_cell(options):

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import checks
 from .cells import PYTORCH, Cell, find
-from .layers import Embedding, Linear, Recurrent
+from .layers import Embedding, Linear, layer_of
 from .losses import softmax_cross_entropy
 from .model import Sequential
 from .optim import Adam, clip_norm
@@ -30,7 +30,8 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
     for part, c, d in patiently(work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"):
-        part(Sequential(Embedding(2, 2), Recurrent(c, 2, 2), Linear(2, 2), dtype=d), np.zeros((2, 1), np.int64))
+        layer = layer_of(c, 2, 2)
+        part(Sequential(Embedding(2, 2), layer, Linear(layer.outputs, 2), dtype=d), np.zeros((2, 1), np.int64))
 
 
 def _forward(model, ids):

@@ -183,6 +183,18 @@ def test_an_encoder_hands_both_states_to_a_decoder():
         Seq2Seq(encoder, Sequential(Embedding(5, 3), LSTM(3, 12, proj_size=3), Linear(3, 5)), start=0, end=1)
 
 
+def test_a_cell_of_one_s_own_may_project():
+    @recurrent.cell("own_projection_test", gates="n", states="h")
+    def own(x, h, previous):
+        return dict(n=tanh(x.n + h.n), h=projection(tanh(x.n + h.n)))
+
+    layer = recurrent.Recurrent("own_projection_test", 3, 5, proj_size=2)
+    assert layer.outputs == 2
+    reference = layer.engine.reference
+    assert reference.init(3, 5, proj_size=2).W_hh.shape == (5, 2)
+    assert recurrent.cells.CELLS.pop("own_projection_test") is own
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [

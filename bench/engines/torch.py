@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from itertools import cycle
 
 import numpy as np
@@ -27,6 +28,8 @@ class Torch(Engine):
         torch = self.torch
         make = getattr(torch.nn, workload.cell.removesuffix("_proj").upper())
         options = {"proj_size": workload.P} if workload.P < workload.H else {}
+        if options:  # it says that it has no faster way
+            warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
         dtype = getattr(torch, workload.dtype)
         layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options)
         self.fill(layer, [a for p in data.params for a in p])
