@@ -23,6 +23,12 @@ MODELS = {
     "last": lambda: [LSTM(64, 128, bidirectional=True), Last(bidirectional=True), Linear(256, 65)],
     "largest": lambda: [Embedding(65, 64), LSTM(64, 256), MaxPool(), Linear(256, 65)],
     "mean": lambda: [LSTM(64, 128), MeanPool()],
+    "in stages": lambda: [
+        LSTM(64, 128, proj_size=96),
+        GRU(96, 128, reset_after=False),
+        LSTM(128, 64, layer_norm=True),
+        Linear(64, 65),
+    ],
     "both ways merged": lambda: [RNN(64, 128), LSTM(128, 128, bidirectional=True, merge="mul"), Dropout(0.5), Linear(128, 65)],
 }
 
@@ -49,7 +55,7 @@ def peak(work):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "in stages" else n for n in MODELS])
 def test_training_takes_what_was_planned(name, ragged):
     model, x, targets = problem(name, T=50, N=40)
     batch = Batch(x, targets, np.full(40, 50) if ragged else None)

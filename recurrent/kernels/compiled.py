@@ -50,7 +50,9 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
     x_rows = sum(a.x for a in cell.accumulators) * H
     h_rows = len(cell.h_gates) * H
     gradients = max(padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, W, S))
-    gradients = max(gradients, _outer_size(t, W, H, S) if cell.projected else 0)
+    for e in cell.products:  # with a copy of the vector that was multiplied
+        M, K = (W, H) if e.op == "projection" else (H, W)
+        gradients = max(gradients, S * K + _outer_size(t, M, K, S))
     ahead, back = (planes(cell, direction) * N * H for direction in (stages.forward, stages.backward))
     back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, stages.backward)
     return Scratch(*(dtype.itemsize * n for n in (panels + width + init + ahead, back, gradients)))
@@ -125,12 +127,13 @@ def _lengths(offsets, N: int) -> np.ndarray | None:
 
 
 def pack_backward(cell: Cell, params):
-    t, panels = target(params.W_hh.dtype, cell), _panels(params.W_hh)
+    W_hh, H = params.W_hh, units(cell, params)
+    t, (rows, W) = target(W_hh.dtype, cell), W_hh.shape
+    size = padded(t, W) * rows
+    panels = np.zeros(size + product_sizes(cell, t, H, W, stages.backward), W_hh.dtype)
+    dense.pack_rows(target(W_hh.dtype), flat(W_hh), W, NO_ROWS, 0, rows, panels[:size], rows)
     if cell.meetings:
-        H, W = units(cell, params), params.W_hh.shape[1]
-        products = np.zeros(product_sizes(cell, t, H, W, stages.backward), panels.dtype)
-        pack_products(cell, t, params, H, W, stages.backward, products)
-        panels = np.concatenate([panels, products])
+        pack_products(cell, t, params, H, W, stages.backward, panels[size:])
     return t, panels, per_unit_parameters(cell, params)
 
 

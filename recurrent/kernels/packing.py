@@ -69,7 +69,7 @@ def _shape(cell, e, H, W) -> tuple[int, int]:
 
 def pack_products(cell, t, params, H, W, direction, panels) -> None:
     """Weights of the products within a step one after the other in `panels`, at last a bias (H,) for each."""
-    found = direction(cell)[1].products
+    found, dense_target = direction(cell)[1].products, target(panels.dtype)
     start, (_, W_hh, _, b_hh), W_hr = 0, params[:4], plain.split_params(cell, params)[0]
     for k, e in enumerate(found):
         (M, K), matrix = _shape(cell, e, H, W), W_hr
@@ -81,9 +81,9 @@ def pack_products(cell, t, params, H, W, direction, panels) -> None:
                 bias[:] = b_hh[block]
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
-            dense.pack_rows(t, flat(matrix), M, NO_ROWS, 0, K, here, K)
+            dense.pack_rows(dense_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
         else:
-            dense.pack_columns(t, flat(matrix), K, M, here)
+            dense.pack_columns(dense_target, flat(matrix), K, M, here)
         start += here.size
 
 
