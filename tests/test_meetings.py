@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 from checker import assert_gradients, complex_step
-from strategies import Case
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Case, cases, replace
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Engine, Linear, Sequential
 from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, tanh
+from recurrent.conformance import promises
+from recurrent.kernels import threads
 
 pytestmark = pytest.mark.reference
 
@@ -24,6 +28,7 @@ def deep(x, h, previous, p):
 CELLS = {
     "reset-before": gru_cell(reset_after=False),
     "normalised gru": gru_cell(layer_norm=True),
+    "normalised, reset before": gru_cell(layer_norm=True, reset_after=False),
     "normalised lstm": lstm_cell(layer_norm=True, peephole=True, coupled=True),
     "deep": deep,
 }
@@ -41,9 +46,13 @@ def test_every_entry_by_complex_step(meeting, case):
     assert_gradients(p.gradients(meeting.reference), complex_step(p), p)
 
 
-@pytest.mark.parametrize("case", [Case(3, 7, 5, 17), Case(4, 5, 3, 33, "float32", ragged=True), Case(3, 1, 2, 8, "float32")])
-def test_the_engine_equals_the_interpreter(meeting, case):
-    p = case.build(meeting)
+SINGLE = pytest.param("float32", marks=pytest.mark.slow)  # each cell compiles for seconds
+
+
+@pytest.mark.parametrize("dtype", ["float64", SINGLE])
+@pytest.mark.parametrize("case", [Case(3, 7, 5, 17), Case(4, 5, 3, 33, ragged=True), Case(3, 1, 2, 8)])
+def test_the_engine_equals_the_interpreter(meeting, case, dtype):
+    p = replace(case, dtype=dtype).build(meeting)
     y, final, tape = p.forward(record=True)
     their_y, their_final, their_tape = p.forward(meeting.reference, record=True)
     for a, b in zip((y, *final), (their_y, *their_final), strict=True):
@@ -54,8 +63,9 @@ def test_the_engine_equals_the_interpreter(meeting, case):
     assert_gradients(p.gradients(), p.gradients(meeting.reference), p)
 
 
-def test_steps_rows_and_padding_change_no_bit(meeting):
-    p = Case(T=5, N=7, D=3, H=17, dtype="float32", initial=False).build(meeting)
+@pytest.mark.parametrize("dtype", ["float64", SINGLE])
+def test_steps_rows_and_padding_change_no_bit(meeting, dtype):
+    p = Case(T=5, N=7, D=3, H=17, dtype=dtype, initial=False).build(meeting)
     y = p.forward()[0]
     stepper = meeting.stepper(p.params)
     assert_same_bits(np.stack([stepper(x_t) for x_t in p.x]), y)
@@ -65,6 +75,26 @@ def test_steps_rows_and_padding_change_no_bit(meeting):
     for n, length in enumerate(lengths):
         assert_same_bits(cut[:length, n], y[:length, n])
         assert not cut[length:, n].any()
+
+
+@given(st.data())
+def test_threads_change_no_bit(meeting, data):
+    """Rows, or units that meet between the stages of a step."""
+    p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(meeting)
+    alone = promises.results(p)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "WORTH_A_THREAD", 1.0)
+        patch.setattr(threads, "WORTH_A_MEETING", 1.0)
+        patch.setattr(threads, "available", lambda: data.draw(st.integers(2, 5)))
+        together = promises.results(p)
+    for a, b in zip(alone, together, strict=True):
+        assert_same_bits(b, a)
+
+
+@given(st.data())
+def test_a_row_equals_the_sequence_alone(meeting, data):
+    p = data.draw(cases("float64")).build(meeting)
+    promises.a_row_equals_the_sequence_alone(p, p.case.N - 1)
 
 
 def naive_normalised(name, torch, x, h, c, p):
@@ -83,14 +113,19 @@ def naive_normalised(name, torch, x, h, c, p):
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * norm(c, c.shape[-1:], p["gain_c"], p["bias_c"]).tanh(), c
     r, z = (ln(a[:, : 2 * H], "rz", "x") + ln(u[:, : 2 * H], "rz", "h")).sigmoid().chunk(2, -1)
-    n = (ln(a[:, 2 * H :], "n", "x") + r * ln(u[:, 2 * H :], "n", "h")).tanh()
+    if name == "gru before":
+        n = (ln(a[:, 2 * H :], "n", "x") + ln((r * h) @ p["W_hh"][2 * H :].T, "n", "h")).tanh()
+    else:
+        n = (ln(a[:, 2 * H :], "n", "x") + r * ln(u[:, 2 * H :], "n", "h")).tanh()
     return (1 - z) * n + z * h, c
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru before"])
 def test_layer_normalisation_equals_torch(name):
     torch = pytest.importorskip("torch", reason="the oracle is torch's layer_norm: pip install recurrent-engine[peers]")
-    p = Case(T=4, N=3, D=5, H=8).build(Engine({"lstm": lstm_cell, "gru": gru_cell}[name](layer_norm=True)))
+    options = {"reset_after": False} if name == "gru before" else {}
+    made = (lstm_cell if name == "lstm" else gru_cell)(layer_norm=True, **options)
+    p = Case(T=4, N=3, D=5, H=8).build(Engine(made))
     rng = np.random.default_rng(1)
     p.params = p.params._replace(**{n: rng.standard_normal(8) for n in p.engine.cell.parameters})
     arguments = {n: torch.tensor(a, requires_grad=True) for n, a in p.arguments().items()}

@@ -45,7 +45,7 @@ def test_every_entry_by_complex_step(name, case):
     assert_gradients(p.gradients(p.engine.reference), complex_step(p), p)
 
 
-@pytest.mark.parametrize("name", ["lstm", "own"])
+@pytest.mark.parametrize("name", ["lstm", pytest.param("own", marks=pytest.mark.slow)])
 @given(st.data())
 def test_the_engine_equals_the_interpreter(name, data):
     promises.equals_the_interpreter(data.draw(cases("float64")).build(Engine(CELLS[name])))
