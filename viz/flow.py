@@ -91,10 +91,11 @@ def locals_of(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
     return out
 
 
-def backward(layer: Any, numbers: dict[str, np.ndarray], totals: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def backward(
+    cell: Cell, numbers: dict[str, np.ndarray], totals: dict[str, np.ndarray], layer: Any = None
+) -> dict[str, np.ndarray]:
     """dL/d node (H,) or (P,) for every node of a step, from dL/d state after it (everything that each state does later, and
     within the step: what a recording with a loss has)."""
-    cell = layer.cell
     graph = cell.graph()
     met = dict(zip((n.id for n in graph.nodes if n.kind in MEETINGS), cell.meetings, strict=True))
     out = {graph.values[s]: np.asarray(a, np.float64) for s, a in totals.items()}

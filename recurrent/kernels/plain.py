@@ -105,7 +105,7 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
         old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
         a = weights.accumulate(x[now], h[before])
         known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
-        known |= fitting(cell, cell.previous, [h[before], *rest[:, old]], h)
+        known |= fitting(cell, cell.previous, [h[before], *rest[:, old].copy()], h)
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
         known |= fitting(cell, cell.parameter_inputs, of_units, h)
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
@@ -148,7 +148,8 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total,
         if later:
             weights.flow(da[now.stop : now.stop + later], carry[0, :later, :W])
         later = count
-        d = [a[:, :W] if narrow else a for a, narrow in zip(carry[:, :count], cell.narrow_states, strict=True)]
+        # A copy: one state may be handed on as another.
+        d = [a[:, :W] if narrow else a for a, narrow in zip(carry[:, :count].copy(), cell.narrow_states, strict=True)]
         d[cell.output] = d[cell.output] + dy[now]
         known = fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
         known |= fitting(cell, cell.new, [h[after], *rest[:, after]], h)

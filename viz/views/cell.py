@@ -69,7 +69,7 @@ class _Picture:
         self.sheet, self.homeless = Sheet(), []
         self.numbers = flow.forward(layer, seen) if seen else {}
         if seen and backward:
-            self.numbers = flow.backward(layer, self.numbers, seen.gradients)
+            self.numbers = flow.backward(self.cell, self.numbers, seen.gradients, layer)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
         self.vector, self.narrow = f"({layer.hidden_size:,},)", words.shape((f"{layer.output_size:,}",))

@@ -74,7 +74,8 @@ def neuron(way: Direction, j: int, gate: str, recording: Any, t: int | None, n: 
     if seen and seen.blank:
         raise ValueError(f"t = {seen.t} is a blank of sequence {n}: nothing is computed there")
     numbers = {} if seen is None else flow.forward(way, flow.step(recording, way, t, n))
-    return _Picture(way, j, gate, seen, {key: float(a[j]) for key, a in numbers.items()}, k).drawing()
+    own = {key: float(a[j]) for key, a in numbers.items() if len(a) == way.hidden_size}
+    return _Picture(way, j, gate, seen, own, k).drawing()
 
 
 class _Picture:

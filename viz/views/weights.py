@@ -160,7 +160,7 @@ class _Picture:
                 )
         right = len(at) * pitch
         for tiles in self.projection:
-            self._matrix("W_hr", (right, y["ih"]), tiles, "W_hr", "h")
+            self._matrix("own:W_hr", (right, y["ih"]), tiles, "W_hr", "h")
             note = f"W_hr: to {self.P:,} numbers of h\ncolumns: h; rows: units"
             self.sheet.add(dot.text((right, y["ih"] + 15), note, 8, anchor="start"))
         for k, (q, tiles) in enumerate(self.own_tiles.items()):
