@@ -8,7 +8,22 @@ from hypothesis import strategies as st
 from strategies import WIDTHS
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Hold, Last, Linear, MaxPool, MeanPool, OneHot, Recurrent
+from recurrent import (
+    GRU,
+    LSTM,
+    QRNN,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Hold,
+    Last,
+    Linear,
+    MaxPool,
+    MeanPool,
+    OneHot,
+    Recurrent,
+)
 from recurrent.layer import LAYERS
 
 pytestmark = pytest.mark.reference
@@ -16,7 +31,7 @@ pytestmark = pytest.mark.reference
 widths = st.sampled_from(WIDTHS)
 EXAMPLES = [Embedding(5, 3), Linear(4, 3), Dropout(0.5), RNN(4, 3), RNN(4, 3, nonlinearity="relu"), LSTM(4, 3), GRU(4, 3)]
 EXAMPLES += [RNN(4, 3, bidirectional=True), LSTM(4, 3, bidirectional=True), GRU(4, 3, bidirectional=True, merge="mul")]
-EXAMPLES += [OneHot(5), Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
+EXAMPLES += [QRNN(4, 3), OneHot(5), Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
 EXAMPLES += [Hold(), Attention(4, score="dot"), Attention(4), Attention(4, score="additive", score_size=6, output_size=5)]
 
 

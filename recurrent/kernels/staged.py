@@ -118,7 +118,7 @@ class Step:
         b.position_at_end(following)
 
     def products(self, stage: stages.Stage) -> None:
-        """Every product of a stage into its plane. `sums`: panels of all products one after the other, then their biases."""
+        """Every product of a stage into its plane. At `sums` lie the panels of all products, at last their biases."""
         v, b = self.v, self.b
         place, every = self.sums, [e for s in self.found.stages for e in s.products]
         biases = v.at(place, self._before(len(every)))
