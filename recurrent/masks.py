@@ -48,7 +48,7 @@ class Dropouts:
         rates = [(s, rate(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
         if (recurrent_dropout or weight_drop) and not cell.h_gates:
             raise ValueError(f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on")
-        if recurrent_dropout and any(e.name for e in cell.products):
+        if recurrent_dropout and any(e.op == "product" for e in cell.products):
             raise ValueError(f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches")
         return cls(
             cell,

@@ -29,14 +29,14 @@ def recurrent_layers(draw, D, cell_options=True):
         chosen = {}
     else:
         chosen = {k: draw(v) for k, v in CELL_OPTIONS[kind].items()}
-        if not chosen.get("reset_after", True):
-            chosen["layer_norm"] = False
+        if kind is LSTM:
+            chosen["proj_size"] = draw(st.sampled_from([0, 2]))
         chosen |= dict(biases=draw(st.sampled_from([0, 1, 2])))
     cell = kind(*name, D, H, **chosen).cell
     options |= dict(zoneout=draw(RATES)) if cell_options else {}
     if cell.h_gates:
         options["weight_drop"] = draw(RATES)
-        if cell_options and not cell.meetings:
+        if cell_options and not any(e.op == "product" for e in cell.products):
             options["recurrent_dropout"] = draw(RATES)
     return kind(*name, D, H, **chosen, **{k: v for k, v in options.items() if v})
 
