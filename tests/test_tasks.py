@@ -107,7 +107,7 @@ def test_the_command(tmp_path, capsys):
     assert main(["task", "ring", "--updates", "5", "--out", str(tmp_path / "ring")]) == 0
     said = capsys.readouterr().out
     assert "held out are exactly right, after 5 updates" in said
-    assert {f.name for f in (tmp_path / "ring").iterdir()} == {"model.safetensors", "network.svg", "curve.svg"}
+    assert {f.name for f in (tmp_path / "ring").iterdir()} == {"model.safetensors", "history.json", "network.svg", "curve.svg"}
     assert main(["task", "spiral"]) == 2
     assert "task must be one of ring, numerals, waves, tags, dates, got 'spiral'" in capsys.readouterr().err
 

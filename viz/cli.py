@@ -252,7 +252,14 @@ def explore(
 
 @app.command(epilog=examples("curve model.safetensors", "curve demo/history.json -o curve.png"))
 def curve(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="A trained model, or a history.json.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A trained model, or a history.json: one history, or an object of up to six by name.",
+            show_default=False,
+        ),
+    ],
     out: Out = None,
 ) -> int:
     """The loss while a model was trained."""

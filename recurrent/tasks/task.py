@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,9 @@ class Task:
         names = zip(("reads", "writes"), self.alphabets or (), strict=False)
         known = {name: alphabet.describe() for name, alphabet in names}
         checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Task", "task": self.name, **known}))
-        for file in [path, *self.draw(history, out)]:
+        told = out / "history.json"
+        told.write_text(json.dumps(history.to_dict()))
+        for file in [path, told, *self.draw(history, out)]:
             console.print(f"wrote {file}")
         return 130 if history.stopped == "interrupted" else 0
 

@@ -13,13 +13,13 @@ from ..drawing import Drawing
 from ..sheet import Sheet
 
 WIDTH, HEIGHT, POINTS = 620, 300, 300
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 
 
 def curve(history: Any) -> Drawing:
     """Loss (nats) against updates: thin the loss of each update, thick its running mean, dots what was held out.
 
-    `history`: a `recurrent.train.History`, its `to_dict()`, or a dict of up to four of them by name, to compare.
+    `history`: a `recurrent.train.History`, its `to_dict()`, or a dict of up to six of them by name, to compare.
 
     Raises TypeError for anything else, ValueError for a history without a finite loss.
     """
