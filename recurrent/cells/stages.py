@@ -74,11 +74,10 @@ def backward(cell: Cell) -> tuple[list[Output], Stages]:
     b = cell.backward
     outputs = [Output(e, False) for e in (*b.d_accumulators, *b.d_parameters)]
     outputs += [Output(d, cell.narrow[e]) for d, e in zip(b.d_products, cell.products, strict=True)]
-    over = (None, *b.d_new[1:])  # that of the first state is read at the beginning
-    outputs += [Output(*o) for o in zip(b.d_previous, cell.narrow_states, over, strict=True)]
+    outputs += [Output(*o) for o in zip(b.d_previous, cell.narrow_states, b.d_new, strict=True)]
     outputs += [Output(*o) for o in zip(b.d_states, cell.narrow_states, strict=True)]
-    loaded = (*(e for _, e in b.saved), *cell.new, *cell.previous, *cell.parameter_inputs, *b.d_new[1:])
-    return outputs, split(outputs, loaded, b.d_new[:1], cell.narrow)
+    loaded = (*(e for _, e in b.saved), *cell.new, *cell.previous, *cell.parameter_inputs, *b.d_new)
+    return outputs, split(outputs, loaded, (), cell.narrow)
 
 
 def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...], narrow: dict[Expr, bool]) -> Stages:

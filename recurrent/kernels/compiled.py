@@ -142,17 +142,23 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total,
     p = with_inputs(parameters, inputs)
     (S, W), H = dy.shape, da.shape[2]
     N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
-    dy, h, rest, saved, carry, da, total = (flat(a) for a in (dy, h, rest, saved, carry, da, total))
+    wide = carry
+    if H % t.lanes:  # whole vectors throughout: a part of one is slow to store
+        wide = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
+        wide[..., :H] = carry
+    dy, h, rest, saved, da, total = (flat(a) for a in (dy, h, rest, saved, da, total))
     work = np.empty(planes(cell, stages.backward) * N * H, dy.dtype)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
             t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width,
-            carry, da, width, total, work,
+            flat(wide), da, width, total, work,
         )  # fmt: skip
 
     flops, grain = 2.0 * S * W * len(cell.h_gates) * H, t.lanes * t.blocks(1)
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
+    if wide is not carry:
+        carry[...] = wide[..., :H]
 
 
 def _panels(W) -> np.ndarray:

@@ -130,36 +130,30 @@ def project_tiles(typingctx, target, count, bias, x, D, W, H, panels, out):
     return types.void(target, i, q, q, i, i, i, q, q), codegen
 
 
-def flow(v: Vectors, cell, n, j, blocks, da, panels, H, flows) -> list[Segment]:
-    """What a tile of dh receives through W_hh: da (count, columns, H) times panels, if flows is 1; nothing if 0."""
-    b = v.b
-    row = b.mul(H, I64(cell.columns))
-    panel = v.at(panels, b.mul(j, b.mul(H, I64(len(cell.h_gates)))))
-    segments = []
-    for run in cell.h_runs:
-        a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
-        weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
-        K = b.mul(flows, b.mul(H, I64(run.count)))
-        segments.append(Segment(a, row, I64(1), K, weights, list(range(blocks))))
-    return segments
-
-
 @intrinsic
 def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, W, H):
-    """carry (count, H) += da (count, columns, H) times W_hh: the last part of the gradient of the initial h.
+    """carry (count, H padded to whole vectors) += da (count, columns, H) times W_hh: the gradient of h from the step after.
 
-    Of W columns those that belong to the units j0 to j1.
+    Of W columns, padded too, those that belong to the units j0 to j1.
     """
     t = TARGETS[target.name]
+    cell = t.cell
 
     def codegen(context, b, _, args):
         _, count, j0, j1, da, panels, carry, W, H = args
         v = Vectors(b, t)
 
-        def segments(n, j, blocks):
-            return flow(v, t.cell, n, j, blocks, da, panels, H, I64(1))
+        row = b.mul(H, I64(cell.columns))
 
-        emit_product(v, count, W, carry, H, carry, segments, narrow_range(v, t.cell, j0, j1, H, W), H)
+        def segments(n, j, blocks):
+            panel = v.at(panels, b.mul(j, b.mul(H, I64(len(cell.h_gates)))))
+            for run in cell.h_runs:
+                a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
+                weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
+                yield Segment(a, row, I64(1), b.mul(H, I64(run.count)), weights, list(range(blocks)))
+
+        first, last = narrow_range(v, cell, j0, j1, H, W)
+        emit_product(v, count, up(v, W), carry, up(v, H), carry, segments, (first, up(v, last)), up(v, H))
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)

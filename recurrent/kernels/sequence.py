@@ -119,38 +119,38 @@ def backward(
 ):  # fmt: skip
     """All steps back for the sequences first to last of the packed batch and the units j0 to j1, threads as in `forward`.
 
-    carry (states, N, H) comes in as the gradient of the final states, goes out as the initial ones'.
+    carry (states, N, H padded to whole vectors) comes in as the gradient of the final states, goes out as the initial ones'.
     da (S, width), total (states, S, H) or empty. dy (S, W); work as in `forward`.
     """
     setting = flush_denormals()
     T = offsets.size - 1
     S = offsets[T]
-    N, met = h.size // W - S, 0
+    N, met, wide_H = h.size // W - S, 0, padded(target, H)
     later = first  # sequences from `first` to here go on after the step
     for t in range(T - 1, -1, -1):
         s, after = offsets[t], offsets[t + 1]
         old, new = N + offsets[t - 1] if t else 0, N + s
         end = max(first, min(last, after - s))
-        # Sequences that go on after this step, then those that end with it.
-        for part in range(2):
-            n, count = (first, later - first) if part == 0 else (later, end - later)
-            if count > 0:
-                r = s + n
-                sums = at(total, r * H) if total.size else nowhere(total)
-                met = backward_step(
-                    target, count, j0, j1, 1 - part, at(da, (after + n) * width if part == 0 else 0), at(panels, 0),
-                    at(dy, r * W), at(carry, n * H), N * H, at(saved, r * saved_width), at(h, (old + n) * W),
-                    at(h, (new + n) * W), at(rest, (old + n) * H), at(rest, (new + n) * H), plane, W, H,
-                    at(p, row_of_units(target, r, H)), at(da, r * width), sums, S * H, at(work, n * H), N * H,
-                    at(barrier, 0), parts, met,
-                )  # fmt: skip
-                if met < 0:
-                    break
+        if later > first:
+            flow_tiles(
+                target, later - first, j0, j1, at(da, (after + first) * width), at(panels, 0), at(carry, first * wide_H), W, H
+            )
+        if end > first:
+            r = s + first
+            met = backward_step(
+                target, end - first, j0, j1, at(panels, 0), at(dy, r * W), at(carry, first * wide_H), N * wide_H,
+                at(saved, r * saved_width), at(h, (old + first) * W), at(h, (new + first) * W), at(rest, (old + first) * H),
+                at(rest, (new + first) * H), plane, W, H, at(p, row_of_units(target, r, H)), at(da, r * width),
+                at(total, r * H) if total.size else nowhere(total), S * H, at(work, first * H), N * H, at(barrier, 0), parts,
+                met,
+            )  # fmt: skip
+            if met < 0:
+                break
         later = end
         if parts > 1:
             met += 1
             if met == 0 or not meet(barrier, parts, met):
                 break
     if later > first:
-        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * H), W, H)
+        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * wide_H), W, H)
     restore_denormals(setting)

@@ -18,7 +18,7 @@ from ..cells.equations import Cell
 from ..cells.expressions import Expr
 from .barrier import emit_meet
 from .formulas import Expressions, leaves, of_units
-from .gates import Given, emit_gates, flow, narrow_range, panels_of_gates, up
+from .gates import Given, emit_gates, narrow_range, panels_of_gates, up
 from .tile import Segment, emit_product, emit_while, units_left
 from .vector import I64, Vectors
 
@@ -46,8 +46,6 @@ class Back(NamedTuple):
     count: ir.Value
     j0: ir.Value
     j1: ir.Value
-    flows: ir.Value
-    da_later: ir.Value
     panels: ir.Value
     dy: ir.Value
     carry: ir.Value
@@ -71,6 +69,9 @@ class Back(NamedTuple):
     met: ir.Value
 
 
+PADDED = object()  # rows padded to whole vectors: a part of one is slow to store
+
+
 class Step:
     """What both directions of a step have in common."""
 
@@ -89,11 +90,10 @@ class Step:
     def plane(self, e: Expr):
         return self.v.at(self.planes.first, self.b.mul(self.planes.apart, I64(self.found.planes[e])))
 
-    def emit(self, begin: Callable, stage: Callable) -> ir.Value:
-        """`begin()`, then `stage(s)` for every stage, with meetings between; how often this thread has met, -1 for in vain."""
+    def emit(self, stage: Callable) -> ir.Value:
+        """`stage(s)` for every stage, with meetings between; how often this thread has met, -1 for in vain."""
         b, met = self.b, cgutils.alloca_once_value(self.b, self.team.met)
         done = b.append_basic_block("stages_done")
-        begin()
         before = 0
         for s in self.found.stages:
             if s.level > before:
@@ -151,14 +151,14 @@ class Step:
         """The equations of a stage, row by row.
 
         loaded: (row, unit) -> pointer of everything that is in memory, by node; a second pointer is added to the first.
-        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None.
+        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None; or PADDED.
         """
         v, b = self.v, self.b
         results = [*stage.kept, *(outputs[k].value for k in stage.outputs)]
         if not results:
             return
         at_hand = [e for e in self.found.planes if self._is_there(e, stage)]
-        inputs = leaves(results, (*loaded, *at_hand, *stage.means))
+        inputs = leaves(results, dict.fromkeys((*loaded, *at_hand, *stage.means)))
         means = [e for e in inputs if e in stage.means]
         inputs = [e for e in inputs if e not in stage.means]
         j0, j1 = self.columns(stage.narrow)
@@ -182,6 +182,9 @@ class Step:
             conditional: dict = {}
             for a, k in zip(found[kept:], stage.outputs, strict=True):
                 pointer, condition = put(k, row, unit)
+                if condition is PADDED:
+                    v.store(a, pointer)
+                    continue
                 (pairs if condition is None else conditional.setdefault(condition, [])).append((a, pointer))
             if pairs:
                 v.store_units(pairs, left)
@@ -254,11 +257,12 @@ def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, ne
         step.products(s)
         step.equations(s, outputs, loaded, put)
 
-    return step.emit(begin, stage)
+    begin()
+    return step.emit(stage)
 
 
 def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
-    """`unit.backward_step` of a cell whose units meet within a step."""
+    """`unit.backward_step`, in as many stages as the cell has: one, where its units do not meet within a step."""
     b, back, count, W, H = v.b, cell.backward, a.count, a.W, a.H
     team, planes = Team(a.j0, a.j1, a.barrier, a.parts, a.met), Planes(a.work, a.apart)
     outputs, found = stages.backward(cell)
@@ -272,8 +276,8 @@ def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
             return v.at(first, b.mul(W, row), unit)
         return v.at(others, b.mul(a.plane, I64(k - 1)), b.mul(H, row), unit)
 
-    def wide(first, apart, k, row, unit):
-        return v.at(first, b.mul(apart, I64(k)), b.mul(H, row), unit)
+    def carried(k, row, unit):
+        return v.at(a.carry, b.mul(a.carry_plane, I64(k)), b.mul(up(v, H), row), unit)
 
     def inside(first, count, k, row, unit):
         return v.at(first, b.mul(H, b.add(b.mul(row, I64(count)), I64(k))), unit)
@@ -283,29 +287,21 @@ def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
             return inside(a.da, cell.columns, k, row, unit), None
         k -= cell.columns
         if k < S:
-            return wide(a.carry, a.carry_plane, k, row, unit), None
-        return wide(a.total, a.total_plane, k - S, row, unit), totals
+            return carried(k, row, unit), PADDED
+        return v.at(a.total, b.mul(a.total_plane, I64(k - S)), b.mul(H, row), unit), totals
 
     def arriving(k, row, unit):
         y = [v.at(a.dy, b.mul(W, row), unit)] if k == cell.output else []
-        return [wide(a.carry, a.carry_plane, k, row, unit), *y]
+        return [carried(k, row, unit), *y]
 
     loaded = {e: lambda row, unit, k=k: [inside(a.saved, K, k, row, unit)] for k, (_, e) in enumerate(back.saved)}
     loaded |= {e: lambda row, unit, k=k: [state(a.h_new, a.new, k, row, unit)] for k, e in enumerate(cell.new)}
     loaded |= {e: lambda row, unit, k=k: [state(a.h_old, a.old, k, row, unit)] for k, e in enumerate(cell.previous)}
     loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, a.p, row, unit, H)[e]] for e in cell.parameter_inputs}
-    loaded |= {e: lambda row, unit, k=k: arriving(k, row, unit) for k, e in enumerate(back.d_new) if k}
-
-    def begin():
-        def segments(n, j, blocks):
-            return flow(v, cell, n, j, blocks, a.da_later, a.panels, H, a.flows)
-
-        added = (a.dy, W) if cell.output == 0 else None
-        columns = step.columns(cell.narrow_states[0])
-        emit_product(v, count, W, a.carry, H, step.plane(back.d_new[0]), segments, columns, H, added)
+    loaded |= {e: lambda row, unit, k=k: arriving(k, row, unit) for k, e in enumerate(back.d_new)}
 
     def stage(s):
         step.products(s)
         step.equations(s, outputs, loaded, put)
 
-    return step.emit(begin, stage)
+    return step.emit(stage)

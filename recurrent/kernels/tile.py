@@ -145,11 +145,11 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
 
-def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None, added=None):
+def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None):
     """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile.
 
     `columns`: the first and the last of those to do, if not all; whole tiles but for the end of M. Rows of `out` are M
-    numbers apart if no `out_stride` is given. `added` (S, M), a pointer and its stride, comes after the products.
+    numbers apart if no `out_stride` is given.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
@@ -169,10 +169,6 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_st
             acc = [list(row) for row in zip(*loaded, strict=True)]
             for segment in segments(n, j, blocks):
                 acc = accumulate(v, acc, segment)
-            if added is not None:
-                for u, p in enumerate(places(*added)):
-                    for r, value in enumerate(v.load_units(p, left[u])):
-                        acc[r][u] = b.fadd(acc[r][u], value)
             for u, p in enumerate(places(out, out_stride)):
                 v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
 

@@ -6,20 +6,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from .formulas import Expressions, leaves, of_units
-from .gates import Given, emit_gates, flow
+from .gates import Given, emit_gates
 from .staged import Back, Planes, Team, emit_backward, emit_forward
 from .target import TARGETS
-from .tile import accumulate, emit_rows, emit_units, pointer_to, units_left
+from .tile import pointer_to, units_left
 from .vector import I64, Vectors
-
-
-def ask_ahead(v: Vectors, n, rows: int, j, blocks: int, places) -> None:
-    """Have the caches fetch what a tile's epilogue will touch while the tile is computed: `places(row, unit)`, two lists."""
-    for r in range(rows):
-        for u in v.lines(blocks):
-            sources, targets = places(v.b.add(n, I64(r)), v.b.add(j, I64(u * v.lanes)))
-            for pointer in dict.fromkeys([*sources, *targets]):
-                v.prefetch(pointer)
 
 
 @intrinsic
@@ -83,76 +74,24 @@ def forward_step(
 
 @intrinsic
 def backward_step(
-    typingctx, target, count, j0, j1, flows, da_later, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, W,
-    H, p, da, total, total_plane, work, apart, barrier, parts, met,
+    typingctx, target, count, j0, j1, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, W, H, p, da,
+    total, total_plane, work, apart, barrier, parts, met,
 ):  # fmt: skip
-    """One time step back for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
+    """The equations of one time step back for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
 
-    carry (states, count, H): gradients of the states after this step, without dy and without what comes through W_hh
-    from the step after: da_later (count, columns, H) times panels, where flows is 1; 0 at a sequence's end.
-    carry becomes the gradients of the states before this step, again without what comes through W_hh. da (count, columns,
+    carry (states, count, H padded to whole vectors): gradients of the states after this step, without dy. It becomes the
+    gradients of the states before this step, without what comes through W_hh: `flow_tiles` adds that. da (count, columns,
     H) is written; total (states, count, H) too unless null. States lie `carry_plane`, `plane`, `total_plane` apart.
     dy, h_old and h_new have rows of W. What else comes, and what is returned, is as in `forward_step`.
+
+    Row after row, in the order of memory: applied to each tile of the product, the same equations waited for memory
+    several times as long as they took, whatever was asked for ahead.
     """
     t = TARGETS[target.name]
-    cell, back = t.cell, t.cell.backward
-    width = cell.columns
-    results = [*back.d_accumulators, *back.d_parameters, *back.d_previous, *back.d_states]
-    kept = [e for _, e in back.saved]
-    available = (*back.d_new, *kept, *cell.new, *cell.previous, *cell.parameter_inputs)
-    inputs = [e for e in leaves(results, available) if e not in back.d_new]
 
     def codegen(context, b, _, args):
-        v, a = Vectors(b, t), Back(*args[1:])
-        if cell.meetings:
-            return emit_backward(v, cell, a)
-        totals = b.icmp_unsigned("!=", b.ptrtoint(a.total, I64), I64(0))
-
-        def units(j, blocks):
-            left = [units_left(v, b.sub(a.H, j), u) for u in range(blocks)]
-
-            def tile(n, rows):
-                lines = [v.at(a.carry, b.mul(a.H, b.add(n, I64(r))), j) for r in range(rows)]
-                columns = [v.load_units([v.at(line, u * v.lanes) for line in lines], left[u]) for u in range(blocks)]
-                acc = [list(row) for row in zip(*columns, strict=True)]
-                ask_ahead(v, n, rows, j, blocks, places)
-                for segment in flow(v, cell, n, j, blocks, a.da_later, a.panels, a.H, a.flows):
-                    acc = accumulate(v, acc, segment)
-                for u in range(blocks):
-                    for r in range(rows):
-                        apply(b.add(n, I64(r)), b.add(j, I64(u * v.lanes)), left[u], acc[r][u])
-
-            emit_rows(v, blocks, a.count, tile)
-
-        def places(row, unit):
-            here = b.add(b.mul(a.H, row), unit)
-            first, first_saved = (b.add(b.mul(a.H, b.mul(row, I64(n))), unit) for n in (width, len(kept)))
-            planes = [b.add(here, b.mul(a.plane, I64(k))) for k in range(len(cell.states) - 1)]
-            carries = [v.at(a.carry, here, b.mul(a.carry_plane, I64(k))) for k in range(len(cell.states))]
-            where = {e: v.at(a.saved, first_saved, b.mul(a.H, I64(k))) for k, e in enumerate(kept)}
-            where |= dict(zip(cell.new, [v.at(a.h_new, here), *(v.at(a.new, q) for q in planes)], strict=True))
-            where |= dict(zip(cell.previous, [v.at(a.h_old, here), *(v.at(a.old, q) for q in planes)], strict=True))
-            where |= of_units(v, cell, a.p, row, unit, a.H)
-            da_at = [v.at(a.da, first, b.mul(a.H, I64(k))) for k in range(width)]
-            return [v.at(a.dy, here), *carries[1:], *(where[e] for e in inputs)], da_at + carries
-
-        def apply(row, unit, left, dh):
-            sources, targets = places(row, unit)
-            d_y, *rest = v.load_units(sources, left)
-            others = len(cell.states) - 1
-            d_new = [dh, *rest[:others]]
-            d_new[cell.output] = b.fadd(d_new[cell.output], d_y)
-            known = dict(zip([*back.d_new, *inputs], [*d_new, *rest[others:]], strict=True))
-            code = Expressions(v, results, known)
-            values = [code.value(e) for e in results]
-            v.store_units(list(zip(values, targets, strict=False)), left)
-            with b.if_then(totals):
-                to = [v.at(a.total, b.add(b.mul(a.H, row), unit), b.mul(a.total_plane, I64(k))) for k in range(len(d_new))]
-                v.store_units(list(zip(values[-len(to) :], to, strict=True)), left)
-
-        emit_units(v, 1, a.j0, a.j1, units)
-        return a.met
+        return emit_backward(Vectors(b, t), t.cell, Back(*args[1:]))
 
     i, q = types.int64, pointer_to(t)
     n = types.CPointer(i)
-    return i(target, i, i, i, i, q, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, i, q, i, n, i, i), codegen
+    return i(target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, i, q, i, n, i, i), codegen
