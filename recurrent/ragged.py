@@ -69,8 +69,12 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
 
     `lengths` may be a mask (T, N) too: a step that is not valid then has no row at all, so the state skips it.
     """
-    if lengths is None and not reverse:
-        return _full(T, N)
+    if lengths is None:
+        return _reversed(T, N) if reverse else _full(T, N)
+    return _ordered(T, N, lengths, reverse)
+
+
+def _ordered(T, N, lengths, reverse) -> Layout:
     mask = lengths if lengths is not None and lengths.ndim == 2 else None
     valid = np.full(N, T, np.int64) if lengths is None else lengths if mask is None else mask.sum(axis=0)
     order = np.argsort(-valid, kind="stable")
@@ -93,6 +97,11 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
         starts[step] + place,
         lengths if lengths is None else valid,
     )
+
+
+@lru_cache(maxsize=8)  # each holds two numbers a row
+def _reversed(T: int, N: int) -> Layout:
+    return _ordered(T, N, None, True)
 
 
 @lru_cache(maxsize=64)
