@@ -7,6 +7,7 @@ from itertools import cycle
 import numpy as np
 
 import recurrent
+from recurrent.bidirectional import Bidirectional, Both
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
@@ -27,12 +28,12 @@ class Ours(Engine):
         return layer
 
     def forward(self, workload, data):
-        if workload.directions == 2:
-            layer = self.layer(workload, data)
-            return lambda: layer.forward(data.x)[0]
         engine = workload.engine
-        packed = engine.pack(data.params[0])  # inference with weights that stay, as ONNX Runtime's session has them
-        return lambda: engine.forward(data.x, packed, lengths=data.lengths)[0]
+        packed = [engine.pack(p) for p in data.params]  # inference with weights that stay, as ONNX Runtime's session has them
+        if workload.directions == 2:
+            run, both = Bidirectional(engine, "concat"), Both(*packed)
+            return lambda: run.forward(data.x, both)[0]
+        return lambda: engine.forward(data.x, packed[0], lengths=data.lengths)[0]
 
     def train(self, workload, data):
         if workload.directions == 2:
