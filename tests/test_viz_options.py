@@ -32,6 +32,37 @@ def test_parameters_are_counted_as_the_layer_has_them(layer):
     assert sum(a.size for way in names for a in tiles(viz.weights(layer, direction=way).source).values()) == layer.size
 
 
+def test_gates_of_one_cell_have_colours_of_their_own():
+    for gates in ("fx", "xyz", "ifgoab", "rznab", "abcdef"):
+        colours = [viz.palette.gate(g, gates)[1] for g in gates]
+        assert len(set(colours)) == len(colours), gates
+
+
+def test_a_product_within_the_step_is_drawn_as_the_dense_layer_that_it_is():
+    layer = R.GRU(3, 4, reset_after=False)
+    for drawing in (viz.cell(layer), viz.unit(layer, 1)):
+        (node,) = (n for n in read(drawing.source)[0].values() if n.attributes.get("label") == "W_hh ·")
+        assert node.attributes.get("shape") != "ellipse"
+
+
+def test_a_long_list_of_steps_is_cut_and_the_picture_says_so():
+    model = R.Sequential(R.RNN(2, 3), rng=0)
+    source = viz.unrolled(model, steps=list(range(60))).source
+    assert sum(name.startswith("layer0@") for name in read(source)[0]) == 24
+    assert "36 of 60 steps left out" in source
+
+
+@pytest.mark.parametrize("biases", [0, 1])
+def test_the_page_adds_as_many_biases_as_a_layer_has(biases):
+    model = R.Sequential(R.GRU(3, 4, biases=biases), rng=0)
+    recording = model.record(np.random.default_rng(0).standard_normal((3, 1, 3)).astype("float32"))
+    text = viz.explore(model, recording, t=1).html
+    z = re.search(r'data-neuron="z">.*?class="sum">(.*?)<', text, re.S)[1]
+    np.testing.assert_allclose(1 / (1 + np.exp(-float(z))), recording.layers[0].gates["z"][1, 0, 0], rtol=1e-5)
+    bias = float(re.search(r'data-neuron="z">.*?class="bias">(.*?)<', text, re.S)[1])
+    assert bias == pytest.approx(float(model.parameters["0.bias_ih_l0"][4]) if biases else 0.0)
+
+
 def test_a_unit_starts_from_the_state_that_was_learned():
     model = R.Sequential(R.GRU(3, 4, learn_state=True), rng=0)
     model.parameters["0.h0"][:] = [1, 2, 3, 4]

@@ -13,6 +13,7 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.layers import Recurrent
+from viz.views.weights import radius
 
 
 def tiles(source):
@@ -57,6 +58,14 @@ def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
         for (r, c), v in np.ndenumerate(found[k]):
             block = a[parts[0][r] : parts[0][r + 1], parts[1][c] : parts[1][c + 1]].astype(float)
             assert_close(np.float32(v), np.float32(block.mean()), block.size, 1.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_the_radius_of_any_matrix_is_that_of_its_eigenvalues(n):
+    rng = np.random.default_rng(n)
+    for a in (rng.standard_normal((n, n)), 1e-9 * rng.standard_normal((n, n)), np.linalg.qr(rng.standard_normal((n, n)))[0]):
+        assert radius(a) == pytest.approx(np.abs(np.linalg.eigvals(a)).max(), rel=1e-7)
+    assert radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(0.5, rel=1e-6)  # defective: few eigenvectors
 
 
 def test_the_spectral_radius_is_the_largest_eigenvalue():

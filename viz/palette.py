@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
 STATES = {"h": "#0072B2", "c": "#D55E00"}
@@ -71,9 +71,16 @@ _FRAME = {
 }
 
 
-def gate(name: str, index: int) -> tuple[str, str]:
-    """Human name and colour of gate number `index` of a cell; an unknown name is shown as it is."""
-    return GATES.get(name, (name, OTHER_GATES[index % len(OTHER_GATES)]))
+def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
+    """Human name and colour of one of a cell's gates; an unknown name is shown as it is, in a colour that no other one has.
+
+    >>> gate("f", "fx"), gate("x", "fx")
+    (('forget gate', '#F0E442'), ('x', '#56B4E9'))
+    """
+    taken = [GATES[g][1] for g in gates if g in GATES]
+    free = [c for c in OTHER_GATES if c not in taken] or list(OTHER_GATES)
+    others = [g for g in gates if g not in GATES]
+    return GATES[name] if name in GATES else (name, free[others.index(name) % len(free)])
 
 
 def state(name: str, index: int) -> str:

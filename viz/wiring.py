@@ -29,7 +29,8 @@ class Neuron:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation on scalars; `gate` where its result is a gate's value."""
+    """One operation on scalars; `gate` where its result is a gate's value. `dense`: no scalars, but a product of W_hh with
+    what all units have at this step."""
 
     id: str
     label: str
@@ -80,7 +81,7 @@ def of(cell: Cell) -> Wiring:
     for n in graph.nodes:
         if n.kind == "sum":
             gate, side = n.label, n.id.partition(".")[2]
-            name, colour = palette.gate(gate, gates.index(gate))
+            name, colour = palette.gate(gate, gates)
             whole = absorbed.get(n.id)
             label = f"Σ → {words.operation(kinds[whole])}" if whole else "Σ"
             name += f": {SIDES[side]}" if side else ""
@@ -94,7 +95,7 @@ def of(cell: Cell) -> Wiring:
                 continue
             label = n.label if n.kind == "const" else _label(n, [graph.node(a) for a, b in now if b == n.id])
             gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
-            name, colour = palette.gate(gate, gates.index(gate)) if gate else ("", palette.OPERATION)
+            name, colour = palette.gate(gate, gates) if gate else ("", palette.OPERATION)
             operations.append(Operation(n.id, label, gate, name, colour, n.kind in DENSE))
     wires = [(made_by[s], f"state:{s}") for s in cell.states]
     circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle

@@ -18,6 +18,7 @@ _UNSHOWN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue
 _SPOKEN = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
     "projection": "W_hr",
+    "product": "W_hh ·",
 }  # fmt: skip
 
 

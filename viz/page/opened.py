@@ -27,7 +27,7 @@ def drawing(run: LayerRun, recording: Any, t: int) -> Drawing:
 def known(run: LayerRun, blob: Blob) -> dict:
     """Units and inputs that are drawn, and how the picture names and colours what changes from step to step."""
     cell, other = run.layer.cell, free(run)
-    names = ((g, palette.gate(g, p)) for p, g in enumerate(cell.gates))
+    names = ((g, palette.gate(g, cell.gates)) for g in cell.gates)
     return {
         "units": view.shown(run.H, [] if other is None else [other]), "free": other, "first": view.FIRST, "last": view.LAST,
         "x": view.shown(run.D) if cell.x_gates else [], "before": bool(cell.h_gates),

@@ -46,7 +46,7 @@ class LayerRun:
         self.x = values.sequence(values.input_of(recording, layer.owner, place), n, batched)
         self.h = values.sequence(mine.states[self.first + end], n, batched)
         self.T = len(self.h)
-        found = [(g, palette.gate(g, p)[0], "gate", mine.gates[g + end]) for p, g in enumerate(layer.cell.gates)]
+        found = [(g, palette.gate(g, layer.cell.gates)[0], "gate", mine.gates[g + end]) for g in layer.cell.gates]
         found = [f for f in found if f[0] not in layer.cell.states]
         found += [(s, "memory" if p else "output", "state", mine.states[s + end]) for p, s in enumerate(layer.cell.states)]
         given = {s: mine.dstates[s + end] for s in layer.cell.states if s + end in mine.dstates}

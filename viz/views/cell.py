@@ -303,7 +303,7 @@ class _Picture:
         look = {"shape": "ellipse", "fill": palette.OPERATION}
         rows.append(("element", (15, 15), look, "", "element by element"))
         for k, g in enumerate(self.cell.gates):
-            name, colour = palette.gate(g, k)
+            name, colour = palette.gate(g, self.cell.gates)
             rows.append(
                 (f"gate{k}", (16, 14), {"style": "filled", "fill": colour, "fontsize": 9}, g, "" if name == g else name)
             )

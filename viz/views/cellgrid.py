@@ -26,7 +26,7 @@ class Grid:
         self.size = {a.id: GATE for a in w.neurons}
         for o in w.operations:
             wide = max(OPERATION, words.width(o.label, 12) * 1.1 + 14)
-            self.size[o.id] = ACTIVATION if o.gate else (wide, OPERATION)
+            self.size[o.id] = ACTIVATION if o.gate else (wide, ACTIVATION[1] if o.dense else OPERATION)
         self.size |= {p: (words.width(p, 9) * 1.1 + 6, PARAMETER) for p in w.parameters}
         self.size |= {f"{end}:{s}": TERMINAL for s in cell.states for end in ("previous", "state")}
         self.size |= {"above": ROUND, "x": ROUND}

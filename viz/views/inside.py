@@ -64,7 +64,10 @@ class Inside:
                 self._gate(o.id, GATE, o.label, o.name, o.colour, seen.gates[o.gate] if seen else None, o.name)
             else:
                 left, _, right, _ = self.sheet.box[o.id]
-                look = {"shape": "ellipse", "fill": o.colour, "color": palette.INK}
+                look = {"fill": o.colour, "color": palette.INK} | (
+                    {"style": "rounded,filled"} if o.dense else {"shape": "ellipse"}
+                )
+                look["tip"] = "dense layer within the step: a weight for each unit" if o.dense else None
                 self.sheet.node(o.id, self.sheet.centre(o.id), (right - left, OPERATION), o.label, **look)
         for k, s in enumerate(w.states):
             v = seen.states[s] if seen else None

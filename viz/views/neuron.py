@@ -83,7 +83,7 @@ class _Picture:
         self.way, self.j, self.gate, self.seen, self.numbers = way, j, gate, seen, numbers
         self.cell, self.graph = way.cell, way.cell.graph()
         self.node, self.first = self.graph.values[gate], way.cell.states[0]
-        self.title, self.colour = palette.gate(gate, way.cell.gates.index(gate))
+        self.title, self.colour = palette.gate(gate, way.cell.gates)
         inputs = {"x": seen.x, "h": seen.h} if seen else None
         neurons = [a for a in wiring_of(way.cell).neurons if a.gate == gate]
         self.products = [product(way, j, a, inputs, k) for a in neurons]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MOST = 24  # columns, however many are asked for
 ALL, FIRST, LAST = 8, 3, 2  # up to ALL steps each has a column; beyond that the first, the last, and those asked for
 
 
@@ -20,7 +21,10 @@ def asked(steps, window):
     asked = list(steps) if isinstance(steps, (Sequence, range, np.ndarray)) and not isinstance(steps, str) else None
     if not asked or any(isinstance(t, bool) or not isinstance(t, (int, np.integer)) or t < 0 for t in asked):
         raise ValueError(f"steps must be a count or a list of steps from 0, got {steps!r}")
-    return int(max(asked)) + 1, sorted({int(t) for t in asked})
+    chosen = sorted({int(t) for t in asked})
+    if len(chosen) > MOST:  # the picture says how many it leaves out
+        chosen = chosen[: MOST // 2] + chosen[-MOST // 2 :]
+    return int(max(asked)) + 1, chosen
 
 
 def visible(T: int, window: int | None) -> list[int]:

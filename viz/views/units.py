@@ -63,7 +63,7 @@ class Units:
 
     def _chip(self, j, g, x, y):
         """A gate: the colour is the fuller, the larger its value."""
-        title, colour = palette.gate(g, self.cell.gates.index(g))
+        title, colour = palette.gate(g, self.cell.gates)
         v = self._gate_value(g, j)
         fill = (
             colour

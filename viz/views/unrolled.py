@@ -25,7 +25,8 @@ def unrolled(
 ) -> Drawing:
     """The model over `steps` time steps: a count, or a list of the steps to show.
 
-    More than 8 steps are elided with "…". `window`: steps of a window of truncated back-propagation; state crosses its
+    More than 8 steps are elided with "…", of a list those in the middle of more than 24.
+    `window`: steps of a window of truncated back-propagation; state crosses its
     border, gradient does not. A `recording` with a loss puts |dL/dh| of every step below its cell; one of a single unit
     its values into the cells. `lengths` (N,) or a mask (T, N), by default that of the recording: the steps that sequence
     `n` does not have are drawn as blanks, which the state passes by.
