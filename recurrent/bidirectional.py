@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks
-from .engine import Engine, Tape
+from .engine import Engine
 from .footprint import Footprint
+from .tape import Tape
 
 REVERSE = "_reverse"  # what the names of the second direction end in
 

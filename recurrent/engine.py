@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from types import ModuleType
@@ -15,6 +15,8 @@ from . import checks, kernels, ragged
 from .cells.equations import Cell
 from .footprint import WIDE, Footprint
 from .lookup import Lookup, RowGradients, distinct
+from .stepper import PackedParams, Stepper
+from .tape import Tape, as_wide
 
 
 @lru_cache
@@ -35,116 +37,6 @@ class Sizes(NamedTuple):
 def state_type(states: tuple[str, ...]) -> type:
     """The State of cells with these states: `(h,)` or `(h, c)`."""
     return namedtuple("State", states)
-
-
-class Tape:
-    """What a recorded forward pass leaves: buffers in packed order for backward, values by name for people.
-
-    `tape.gates["i"]`, `tape.h`, `tape.c`: (T, N, H), without N where x had none; zeros past a length. They share the
-    tape's memory where no lengths were given: read them, do not write.
-    """
-
-    learned = False  # whether the initial state is a layer's parameters
-
-    def __init__(self, cell, layout, batched, params, x, ids, h, rest, saved, inputs=None):
-        self.cell, self.layout, self.batched, self.params = cell, layout, batched, params
-        self.x, self.h_rows, self.rest_rows, self.saved_rows = x, h, rest, saved
-        self.inputs = inputs
-        self.masks: dict[str, np.ndarray] = {}  # of dropout inside the layer, by name
-        self.ids = ids  # of a Lookup: those that occur, whose rows x holds, and which of them each step has
-
-    def public(self, packed: np.ndarray) -> np.ndarray:
-        """(T, N, ...) or, for unbatched input, (T, ...) from packed rows."""
-        a = self.layout.unpack(packed)
-        return a if self.batched else a[:, 0]
-
-    @property
-    def states(self) -> dict[str, np.ndarray]:
-        """Each state after every step, by name."""
-        buffers = as_wide(self.cell, (self.h_rows, *self.rest_rows), self.h_rows.shape[1])
-        return {s: self.public(b[self.layout.N :]) for s, b in zip(self.cell.states, buffers, strict=True)}
-
-    @property
-    def initial(self) -> dict[str, np.ndarray]:
-        """Each state before the first step, by name, (N, H)."""
-        N, buffers = self.layout.N, (self.h_rows, *self.rest_rows)
-        buffers = as_wide(self.cell, buffers, self.h_rows.shape[1])
-        found = {s: self.layout.unsort(b[:N]) for s, b in zip(self.cell.states, buffers, strict=True)}
-        return found if self.batched else {s: a[0] for s, a in found.items()}
-
-    @property
-    def gates(self) -> dict[str, np.ndarray]:
-        """Each gate's value at every step, by name."""
-        # By node, not by name: a gate may be a new state under another name.
-        named = {self.cell.values[s]: a for s, a in self.states.items()}
-        saved = {e: k for k, (_, e) in enumerate(self.cell.backward.saved)}
-        nodes = {g: self.cell.values[g] for g in self.cell.gates}
-        return {g: named[e] if e in named else self.public(self.saved_rows[:, saved[e]]) for g, e in nodes.items()}
-
-    def __getattr__(self, name):
-        if name != "cell" and name in self.cell.states:
-            return self.states[name]
-        raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
-
-
-def as_wide(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.ndarray]:
-    """Arrays of states (..., H), each as wide as it is: of those with P numbers the first P columns."""
-    return [a[..., :P] if narrow else a for a, narrow in zip(states, cell.narrow_states, strict=True)]
-
-
-class PackedParams:
-    """Weights of one moment, checked and laid out for the forward kernel: what `Engine.pack` returns."""
-
-    def __init__(self, engine: Engine, params: Any):
-        self.cell, self.kernels, self.dtype = engine.cell, engine.kernels, params.W_ih.dtype
-        self.sizes = engine.sizes(params)
-        self.weights = engine.kernels.pack_forward(engine.cell, engine.with_biases(params))
-
-
-class Stepper:
-    """One cell, one time step a call; the state stays here. Bitwise equal to `forward` over the sequence."""
-
-    def __init__(self, engine: Engine, params: Any, initial: Any = None):
-        self.engine, packed, self._initial = engine, engine.pack(params), initial
-        self.dtype, self.sizes, self._weights = packed.dtype, packed.sizes, packed.weights
-        self.reset()
-
-    def reset(self) -> None:
-        """Start again from the beginning; the next call may bring another batch size."""
-        self.shape: tuple[int, ...] | None = None  # of x_t, from the first call on
-
-    def __call__(self, x_t: np.ndarray) -> np.ndarray:
-        """y_t (N, H) from x_t (N, D), or (H,) from (D,). Raises ValueError for another shape than before, TypeError."""
-        x_t = checks.array(x_t, "x_t", self.engine.dtypes)
-        if x_t.shape != self.shape or x_t.dtype != self.dtype:
-            self._begin(x_t)
-        y = np.empty(self._y_shape, self.dtype)
-        self.engine.kernels.step(self.engine.cell, self._weights, x_t.reshape(self._N, self.sizes.D), self._h, self._rest, y)
-        return y if len(self.shape) == 2 else y[0]
-
-    def _begin(self, x_t):
-        checks.same_dtype(x_t, "x_t", self.dtype, "params")
-        D, H, P = self.sizes
-        if x_t.ndim not in (1, 2) or x_t.shape[-1] != D:
-            raise ValueError(f"x_t must be (N, D={D}) or (D={D},), got {x_t.shape}")
-        if self.shape is not None:
-            raise ValueError(f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it")
-        self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
-        self._y_shape = self._N, P
-        self._h = np.zeros((2 * self._N, P), self.dtype)
-        self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, H), self.dtype)
-        if self._initial is not None:
-            self._h[: self._N] = self._initial[0]
-            for k, a in enumerate(self._initial[1:]):
-                self._rest[k, :, : a.shape[-1]] = a
-
-    @property
-    def state(self) -> Any:
-        """The state after the last step, as `forward` returns it; None before the first."""
-        if self.shape is None:
-            return None
-        arrays = as_wide(self.engine.cell, (self._h[: self._N].copy(), *self._rest.copy()), self.sizes.P)
-        return self.engine.State(*(arrays if len(self.shape) == 2 else (a[0] for a in arrays)))
 
 
 class Engine:

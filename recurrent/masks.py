@@ -10,7 +10,8 @@ import numpy as np
 
 from .cells.equations import Cell
 from .cells.masked import with_expected_zoneout, with_masks
-from .engine import Engine, Tape
+from .engine import Engine
+from .tape import Tape
 
 NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
 

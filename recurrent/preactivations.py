@@ -11,8 +11,9 @@ import numpy as np
 from .bidirectional import Tapes, named
 from .cells.equations import Cell
 from .cells.expressions import evaluate
-from .engine import Engine, Tape, as_wide
+from .engine import Engine
 from .kernels import plain
+from .tape import Tape, as_wide
 
 
 def names(cell: Cell) -> list[str]:

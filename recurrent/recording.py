@@ -11,7 +11,7 @@ import numpy as np
 from . import preactivations
 from .attention import Attended
 from .bidirectional import Tapes
-from .engine import Tape
+from .tape import Tape
 
 
 @dataclass(frozen=True)
