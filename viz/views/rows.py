@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import direction, values
+from .. import direction, facts, values
 
 CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
 
@@ -49,16 +49,17 @@ def rows(model: Any) -> list[Row]:
             continue
         k = int(n.id.removeprefix("layer"))
         loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
+        called = facts.kind(model[k])
         fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
         if any(loops.values()):
             fixed["begins"] = values.beginning(direction.of(model[k]))
         if not loops[-1]:
             names = tuple(e.label for e in loops[1])
-            out.append(Row(n.id, label=n.kind, shape=shape, size=CELL if names else BOX, states=names, below=below, **fixed))
+            out.append(Row(n.id, label=called, shape=shape, size=CELL if names else BOX, states=names, below=below, **fixed))
             continue
         for d, name, arrow in ((1, n.id, "→"), (-1, f"{n.id}_reverse", "←")):
             mine = dict(states=tuple(e.label for e in loops[d]), direction=d, below=below, around=d < 0)
-            out.append(Row(name, label=f"{n.kind} {arrow}", shape=loops[d][0].shape, size=CELL, **mine, **fixed))
+            out.append(Row(name, label=f"{called} {arrow}", shape=loops[d][0].shape, size=CELL, **mine, **fixed))
         merge = model[k].merge
         both = (f"{n.id}_reverse", n.id)
         out.append(Row(f"{n.id}_merge", label=merge, shape=shape, size=BOX, below=both, **{**fixed, "kind": "merge"}))

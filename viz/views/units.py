@@ -9,7 +9,7 @@ from .. import wiring as wirings
 from ..direction import Direction
 from ..sheet import Sheet
 
-CHIP, CIRCLE, SLOT = 17, 26, 42
+CHIP, CIRCLE, SLOT, OWN = 17, 26, 42, (21, 13)
 VECTOR = (42, 30)  # a place of a vector: its name, and its value below
 
 
@@ -26,8 +26,9 @@ class Units:
         self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters
-        self.own = [own[k : k + 3] for k in range(0, len(own), 3)]
-        side = max(max(map(len, self.rows), default=1) * (CHIP + 1), len(self.kept) * SLOT, 3 * 22 * bool(own))
+        self.named = all(words.width(q, 8) <= OWN[0] for q in own)  # else there is room for their number alone
+        self.own = [own[k : k + 3] for k in range(0, len(own), 3)] if self.named else [own]
+        side = max(max(map(len, self.rows), default=1) * (CHIP + 1), len(self.kept) * SLOT, 3 * (OWN[0] + 1) * bool(own))
         self.wide = max(side + 16, words.width(f"unit {self.H - 1}", 9) + 14, VECTOR[0])
         self.tall = 26 + len(self.rows) * (CHIP + 5) + 16 * len(self.own) + (60 if self.kept else 0)
 
@@ -54,12 +55,20 @@ class Units:
                 self._chip(j, g, x + (i - (len(row) - 1) / 2) * (CHIP + 1), y - CHIP / 2 - 2)
             y -= CHIP + 5
         for row in self.own:
-            for i, q in enumerate(row):
-                v = float(getattr(self.way.params, q)[j])
-                at = (x + (i - (len(row) - 1) / 2) * 22, y - 7)
-                look = {"fontsize": 8, "color": palette.LINE, "penwidth": 0.6, "style": "rounded,filled"}
-                self.sheet.node(f"{name}:{q}", at, (21, 13), q, tip=f"own parameter {q} of unit {j} = {words.exact(v)}", **look)
+            self._own(j, row, x, y - 7)
             y -= 16
+
+    def _own(self, j, row, x, y):
+        """A unit's own parameters: each a box, or where their names are long one box for all."""
+        look = {"fontsize": 8, "color": palette.LINE, "penwidth": 0.6, "style": "rounded,filled"}
+        value = {q: words.exact(float(getattr(self.way.params, q)[j])) for q in row}
+        if not self.named:
+            tip = f"own parameters of unit {j}: {', '.join(f'{q} = {v}' for q, v in value.items())}"
+            self.sheet.node(f"unit{j}:own", (x, y), (3 * OWN[0], OWN[1]), f"{len(row)} of its own", tip=tip, **look)
+            return
+        for i, q in enumerate(row):
+            at = (x + (i - (len(row) - 1) / 2) * (OWN[0] + 1), y)
+            self.sheet.node(f"unit{j}:{q}", at, OWN, q, tip=f"own parameter {q} of unit {j} = {value[q]}", **look)
 
     def _chip(self, j, g, x, y):
         """A gate: the colour is the fuller, the larger its value."""
