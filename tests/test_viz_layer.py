@@ -84,6 +84,23 @@ def test_nothing_of_a_layer_lies_over_anything_else(name, sizes):
     units_apart(viz.layer(model[0]).source)
 
 
+def test_own_parameters_with_long_names_are_one_box_that_says_how_many():
+    layer = recurrent.GRU(D, H, layer_norm=True)
+    source = viz.layer(layer).source
+    nodes, _, _ = read(source)
+    assert nodes["unit1:own"].attributes["label"] == f"{len(layer.cell.parameters)} of its own"
+    for p in layer.cell.parameters:
+        assert f"{p} = {getattr(layer.params, p)[1]:.7g}" in nodes["unit1:own"].attributes["tooltip"]
+    units_apart(source)
+
+
+def test_a_layer_made_of_a_cell_is_called_like_it_over_time():
+    model = recurrent.Sequential(Recurrent("mgu", D, H), rng=0)
+    labels = {a.attributes["label"] for a in read(viz.unrolled(model, steps=3).source)[0].values()}
+    assert "mgu" in labels
+    assert "Recurrent" not in labels
+
+
 def test_many_units_are_elided_and_the_picture_says_so():
     drawing = viz.layer(recurrent.GRU(128, 512), unit=100)
     nodes, _, clusters = read(drawing.source)
