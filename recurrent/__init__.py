@@ -9,6 +9,7 @@ from .derivatives import gradcheck
 from .engine import Engine
 from .holding import Hold
 from .layer import Gradients
+from .layernorm import LayerNorm
 from .layers import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
 from .onehot import OneHot
@@ -38,6 +39,7 @@ __all__ = [
     "Gradients",
     "Hold",
     "Last",
+    "LayerNorm",
     "Linear",
     "MaxPool",
     "MeanPool",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .layer import Layer
+from .layernorm import LayerNorm
 from .layers import Dropout, Embedding, Linear, Recurrent
 from .model import Sequential
 from .onehot import OneHot
@@ -35,6 +36,8 @@ def unit(model: Sequential, k: int) -> str:
         return f"A unit is 1 neuron with {K:,} inputs and a bias, {K + 1:,} parameters. Its number, one of {M:,}, goes to {to}."
     if isinstance(layer, Dropout):
         return f"Sets each number to 0 with probability {layer.p:g} in training, never otherwise. No parameters."
+    if isinstance(layer, LayerNorm):
+        return f"A step's {layer.inputs:,} numbers less their mean, over their deviation; each has its own gain and bias."
     return _other(layer)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import config
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Hold, Last, Linear, MaxPool, MeanPool, Sequential
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Hold, Last, LayerNorm, Linear, MaxPool, MeanPool, Sequential
 from recurrent.data import Batch
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import SGD, Adam
@@ -22,6 +22,7 @@ MODELS = {
     "both ways": lambda: [Embedding(65, 64), GRU(64, 128, bidirectional=True), Linear(256, 65)],
     "last": lambda: [LSTM(64, 128, bidirectional=True), Last(bidirectional=True), Linear(256, 65)],
     "largest": lambda: [Embedding(65, 64), LSTM(64, 256), MaxPool(), Linear(256, 65)],
+    "normalised": lambda: [LSTM(64, 128), LayerNorm(128), Linear(128, 65)],
     "mean": lambda: [LSTM(64, 128), MeanPool()],
     "in stages": lambda: [
         LSTM(64, 128, proj_size=96),

@@ -9,7 +9,10 @@ import numpy as np
 from . import direction, words
 from .wiring import Neuron
 
-_SIZES = ("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim", "num_classes")
+_SIZES = (
+    *("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim", "num_classes"),
+    "normalized_shape",
+)
 BIASES = {2: "2 biases as in PyTorch (b_ih, b_hh)", 1: "1 bias (b_ih)", 0: "no biases"}
 
 
