@@ -9,7 +9,6 @@ from tolerance import assert_close, assert_same_bits
 import viz
 from recurrent import LSTM, LayerNorm, Linear, Sequential, checkpoint, gradcheck, words
 
-
 pytestmark = pytest.mark.reference
 
 
