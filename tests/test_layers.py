@@ -18,6 +18,7 @@ from recurrent import (
     Embedding,
     Hold,
     Last,
+    LayerNorm,
     Linear,
     MaxPool,
     MeanPool,
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.reference
 widths = st.sampled_from(WIDTHS)
 EXAMPLES = [Embedding(5, 3), Linear(4, 3), Dropout(0.5), RNN(4, 3), RNN(4, 3, nonlinearity="relu"), LSTM(4, 3), GRU(4, 3)]
 EXAMPLES += [RNN(4, 3, bidirectional=True), LSTM(4, 3, bidirectional=True), GRU(4, 3, bidirectional=True, merge="mul")]
-EXAMPLES += [QRNN(4, 3), OneHot(5), Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
+EXAMPLES += [QRNN(4, 3), LayerNorm(4), OneHot(5), Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
 EXAMPLES += [Hold(), Attention(4, score="dot"), Attention(4), Attention(4, score="additive", score_size=6, output_size=5)]
 
 
