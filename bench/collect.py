@@ -8,9 +8,10 @@ from dataclasses import asdict
 from . import probe, processes
 from .measure import Pace
 from .run import Row
-from .workloads import CharModel, Probe, Workload, find
+from .work import Work
+from .workloads import Probe, find
 
-Some = list[Workload | CharModel | Probe]
+Some = list[Work | Probe]
 
 
 def plan(chosen: Some, threads: list[int], done: Container[tuple[str, int]] = ()) -> list[tuple[int, Some]]:

@@ -12,7 +12,7 @@ import numpy as np
 from . import peaks
 from .engines.engine import Engine
 from .run import OURS, Row
-from .workloads import CharModel, Workload
+from .work import Work
 
 SETTLE = 0.1  # seconds: idle threads of OpenBLAS and others spin for tens of milliseconds and would take the next one's core
 LONG = 1e8  # floating-point operations of a call between whose rounds the machine's own speed is measured, too
@@ -52,7 +52,7 @@ def results(run: Callable, calls: int) -> list[list[np.ndarray]]:
     return found
 
 
-def measure(workload: Workload | CharModel, engines: list[Engine], pace: Pace, threads: int) -> Row:
+def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> Row:
     """One row: every engine that can do it, once their results agree. Ours is the first of `engines`."""
     runs, notes, ours = {}, {}, None
     facts = workload.facts() | {"threads": threads}

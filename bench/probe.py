@@ -18,8 +18,10 @@ from dataclasses import replace
 from . import processes
 from .engines import ENGINES
 from .measure import Pace
+from .models import CharModel
 from .run import OURS, Row
-from .workloads import CharModel, Probe, Workload, find
+from .work import Work
+from .workloads import Probe, Workload, find
 
 IMPORT = "import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
 TINY = {Workload: dict(N=1, T=1, D=4, H=4), CharModel: dict(N=1, T=1, E=4, H=4, V=3)}
@@ -71,7 +73,7 @@ def answer(request: dict) -> float | None:
     return time.perf_counter() - start
 
 
-def memory(prepare: Callable, workload: Workload | CharModel) -> int | None:
+def memory(prepare: Callable, workload: Work) -> int | None:
     """Bytes that the resident memory rises by at most, from before the model is made to the end of three training steps.
 
     A tiny model has been trained before: libraries are loaded and code is compiled.

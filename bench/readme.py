@@ -12,7 +12,7 @@ from .table import summary
 
 START, END = "<!-- speed: {} -->", "<!-- /speed -->"
 BLOCK = re.compile(r"<!-- speed:(?: (?P<run>\S+))? -->\n(?P<table>.*?)<!-- /speed -->", re.S)
-SHOWN = (  # what a user asks for: a single sequence, small and large batches, training, streaming, the character model
+SHOWN = (  # what a user asks for: a single sequence, small and large batches, training, streaming, whole models
     ("forward", "lstm-forward-N1-T100-D32-H64"),
     ("forward", "lstm-forward-N32-T50-D128-H256"),
     ("forward", "lstm-forward-N64-T50-D512-H512"),
@@ -23,6 +23,7 @@ SHOWN = (  # what a user asks for: a single sequence, small and large batches, t
     ("train", "rnn-train-N32-T50-D128-H256"),
     ("stream", "lstm-step-N1-T1-D32-H32"),
     ("charlm", "charlm-2x512-N50-T50"),
+    ("seq2seq", "seq2seq-update-N32-S30-T30-H256"),
 )
 BEHIND = 3  # how many of the rows furthest behind are shown besides
 

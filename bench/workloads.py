@@ -1,6 +1,6 @@
 """Named, frozen workloads: append, never change. They include those we lose.
 
-`Workload`: one cell over sequences. `CharModel`: an update of the character model. `Probe`: what needs a process of its own.
+`Workload`: one cell over sequences. `Probe`: what needs a process of its own. Workloads of several layers are in models.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from itertools import product
 import numpy as np
 
 import recurrent
+from recurrent.attention import SCORES
 from recurrent.cells import gru_cell, lstm_cell
+
+from .models import Attending, CharModel, Translation
+from .work import Work
 
 MODES = ("quick", "default", "full")  # each measures what the one before does, and more
 FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
@@ -37,7 +41,7 @@ GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
 
 
 @dataclass(frozen=True)
-class Workload:
+class Workload(Work):
     """One cell over N sequences of T steps, D inputs, H units.
 
     `task`: forward, train (forward and all gradients) or step (one time step a call, the state stays with the engine).
@@ -135,18 +139,12 @@ class Workload:
         """How many of `per` there are in a call."""
         return self.T if self.per == "step" else 1
 
-    def facts(self) -> dict:
-        """What a row says about the workload."""
-        names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
-        return {n: getattr(self, n) for n in names}
-
     @property
     def engine(self) -> recurrent.Engine:
         """The functions of the cell."""
         return recurrent.Engine(EQUATIONS[self.cell])
 
     def data(self) -> Data:
-        """The same input and weights for every engine."""
         rng = np.random.default_rng(0)
         x = rng.standard_normal((self.T, self.N, self.D)).astype(self.dtype)
         dy = rng.standard_normal((self.T, self.N, self.directions * self.P)).astype(self.dtype)
@@ -161,7 +159,6 @@ class Workload:
         return Data(x, dy, params, lengths)
 
     def count(self, calls: int) -> int:
-        """How many of `per` there are in so many calls."""
         return calls * self._shared
 
 
@@ -176,63 +173,11 @@ class Data:
 
 
 @dataclass(frozen=True)
-class CharModel:
-    """An update of the character model: embedding, 2 LSTM layers, linear, cross-entropy, gradients, clipping by norm, Adam."""
-
-    H: int
-    N: int = 50
-    T: int = 50
-    V: int = 65
-    E: int = 128
-    layers: int = 2
-    mode: str = "full"
-
-    cell, task, group, dtype, per, bytes = "lstm", "update", "charlm", "float32", "character", None
-    compared, tolerance = 5, 1e-4  # losses of this many updates
-    lr, clip, windows = 2e-3, 5.0, 4
-
-    @property
-    def name(self) -> str:
-        return f"charlm-{self.layers}x{self.H}-N{self.N}-T{self.T}"
-
-    @property
-    def flops(self) -> float:
-        """Multiplications and additions of the matrix products a character."""
-        inputs = [self.E, *[self.H] * (self.layers - 1)]
-        return 3 * 2 * (sum(GATES["lstm"] * self.H * (D + self.H) for D in inputs) + self.H * self.V)
-
-    def facts(self) -> dict:
-        names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
-        return {n: getattr(self, n) for n in names}
-
-    def model(self) -> recurrent.Sequential:
-        stack = [recurrent.LSTM(self.H if k else self.E, self.H) for k in range(self.layers)]
-        return recurrent.Sequential(recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0)
-
-    def data(self) -> CharData:
-        """Windows that follow each other, and the first weights."""
-        ids = np.random.default_rng(0).integers(self.V, size=(self.windows, self.T + 1, self.N))
-        parameters = {name: a.copy() for name, a in self.model().parameters.items()}
-        return CharData([(w[:-1], w[1:]) for w in ids], parameters)
-
-    def count(self, calls: int) -> int:
-        return calls * self.N * self.T
-
-
-@dataclass(frozen=True)
-class CharData:
-    """Windows (x (T, N), targets (T, N)) of ids, and parameters by name."""
-
-    windows: list
-    parameters: dict
-
-
-@dataclass(frozen=True)
 class Probe:
     """What one new process an engine and round finds out: `task` cold, warm, import or memory of a workload."""
 
     task: str
-    workload: Workload | CharModel | None = None
+    workload: Work | None = None
     mode: str = "default"
 
     @property
@@ -275,6 +220,7 @@ RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
 BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
 STREAM = [32, 128, 512]
 MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
+ATTENTION = [(32, 30, 50, 256), (32, 1, 50, 256), (8, 50, 200, 128)]  # N, T, S, H; one query is a step of decoding
 DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
 FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
 
@@ -289,7 +235,7 @@ def grid_mode(cell: str, size: tuple) -> str:
     return "quick" if size in (FEW if cell == "lstm" else FEW - {(1, 100, 32, 64)}) else "default"
 
 
-WORKLOADS: list[Workload | CharModel | Probe] = [
+WORKLOADS: list[Work | Probe] = [
     *(Workload(c, t, *s, group=t, mode=grid_mode(c, s)) for c, t, s in product(CELLS, TASKS, SIZES)),
     *(Workload(c, t, *s, group="odd") for c, t, odd in product(CELLS, TASKS, ODD) for s in (odd, next_sixteen(odd))),
     *(Workload("lstm", t, *s, group="float64", dtype="float64") for t, s in product(TASKS, DOUBLES)),
@@ -311,16 +257,23 @@ WORKLOADS: list[Workload | CharModel | Probe] = [
     Probe("memory", Workload("lstm", "train", 64, 50, 512, 512)),
     Probe("memory", CharModel(512)),
     *(Workload(c, t, *s, group="cells") for c, t, s in product(EVERY_CELL[len(CELLS) :], TASKS, MORE)),
+    *(
+        Attending(c, t, *s, mode="default" if (c, s) == ("general", ATTENTION[0]) else "full")
+        for c, t, s in product(SCORES, TASKS, ATTENTION)
+    ),
+    Translation("update", 32, 30, 30, 256, mode="default"),
+    Translation("update", 32, 30, 30, 256, "ragged"),
+    *(Translation("greedy", N, 30, 30, 256) for N in (1, 32)),
 ]
 
 
-def choose(pattern: str, mode: str) -> list[Workload | CharModel | Probe]:
+def choose(pattern: str, mode: str) -> list[Work | Probe]:
     """Workloads of a mode whose name matches; a pattern without wildcard matches anywhere in the name."""
     pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     modes = MODES[: MODES.index(mode) + 1]
     return [w for w in WORKLOADS if w.mode in modes and fnmatch(w.name, pattern)]
 
 
-def find(name: str) -> Workload | CharModel | Probe:
+def find(name: str) -> Work | Probe:
     """The workload of a name. Raises KeyError."""
     return {w.name: w for w in WORKLOADS}[name]

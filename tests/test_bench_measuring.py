@@ -15,7 +15,8 @@ from numba import config
 from bench import collect, measure, peaks, probe, processes, run, workloads
 from bench.engines import ENGINES, installed
 from bench.engines.engine import Engine
-from bench.workloads import CharModel, Workload
+from bench.models import Attending, CharModel, Translation
+from bench.workloads import Workload
 
 NAMES = Path(__file__).with_name("golden") / "bench_workloads.txt"
 AT_ONCE = measure.Pace(0, 1)
@@ -40,7 +41,9 @@ def tiny():
     steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in workloads.CELLS]
     more = [Workload(c, t, 3, 7, 4, 6) for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))]
     more += [Workload(c, t, 3, 7, 4, 8) for c in workloads.OPTIONS for t in workloads.TASKS]
-    return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4)]
+    more += [Attending(c, t, 3, 4, 6, 8) for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))]
+    more += [Translation("update", 3, 6, 4, 8, k, V=5, E=4) for k in ("", "ragged")]
+    return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4), Translation("greedy", 3, 6, 4, 8, V=5, E=4)]
 
 
 @pytest.mark.parametrize("workload", tiny(), ids=lambda w: w.name)
@@ -129,6 +132,23 @@ def test_the_work_of_a_character_is_that_of_its_layers():
     model = CharModel(8, V=5, E=4)
     layers = [Workload("lstm", "train", 1, 1, D, 8).flops for D in (4, 8)]
     assert model.flops == sum(layers) + 3 * 2 * 8 * 5
+
+
+def test_the_work_of_attention_and_translation():
+    one = Attending("dot", "forward", 2, 3, 4, 5)
+    pairs, output = 3 * int(one.lengths.sum()), 2 * (2 * 3) * 10 * 5
+    assert one.flops == 2 * 2 * pairs * 5 + output
+    general, additive = (replace(one, cell=c).flops - one.flops for c in ("general", "additive"))
+    assert general == 2 * 6 * 5 * 5
+    assert additive == general + 2 * int(one.lengths.sum()) * 5 * 5
+    assert replace(one, task="train").flops == 3 * one.flops
+    full, ragged = (Translation("update", 4, 6, 3, 8, k, V=5, E=4) for k in ("", "ragged"))
+    lstm = Workload("lstm", "train", 4, 6, 4, 8).flops + Workload("lstm", "train", 4, 3, 4, 8).flops
+    attending = replace(one, cell="general", task="train", N=4, T=3, S=6, H=8)
+    padding = 6 * 2 * (4 * 6 - int(attending.lengths.sum())) * 3 * 8
+    assert full.flops * full.tokens == lstm + attending.flops + padding + 3 * 2 * 12 * 8 * 5
+    assert ragged.tokens == ragged.lengths[1].sum() < full.tokens == 12
+    assert replace(full, task="greedy").flops * 3 == full.flops
 
 
 def test_modes_grow_and_patterns_choose():

@@ -1,7 +1,8 @@
 """One adaptor an engine, one file an adaptor: `prepare(workload, data)` returns a function that does the work.
 
 Its results are y for forward and step, (y, dx, then W_ih, W_hh, b_ih, b_hh gradients of each direction) for train, the
-loss for an update: compared before anything is timed. Each engine runs on its documented fast path with `threads` threads.
+loss for an update, (log p, ids) of what was decoded; of attention (y, dx, gradients of the memory and of each parameter).
+They are compared before anything is timed. Each engine runs on its documented fast path with `threads` threads.
 """
 
 from __future__ import annotations

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..workloads import CELLS, CharModel, Workload
+from ..work import Work
+from ..workloads import CELLS
 
 
 class Engine:
-    """One engine. A subclass has a method for each task it can do: forward, train, step, update.
+    """An engine. A subclass has a method for each that workloads name: forward, train, step, update, attend, translate, decode.
 
     Each takes a workload and its data and returns a function without arguments, or None where the engine has no such
     thing. `__init__` raises ImportError where the package is not installed.
@@ -18,12 +19,12 @@ class Engine:
     name: str
     package: str  # the distribution
     module: str  # what is imported
-    cells: tuple[str, ...] = CELLS  # those it has
+    cells: tuple[str, ...] = CELLS  # those it has, and scores of attention
 
     def __init__(self, threads: int):
         self.threads = threads
 
-    def prepare(self, workload: Workload | CharModel, data: Any) -> Callable | None:
+    def prepare(self, workload: Work, data: Any) -> Callable | None:
         """The function that does the work, or None."""
-        task = getattr(self, workload.task, None) if workload.cell in self.cells else None
-        return task(workload, data) if task else None
+        method = getattr(self, workload.method, None) if workload.cell in self.cells else None
+        return method(workload, data) if method else None

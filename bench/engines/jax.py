@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..workloads import EVERY_CELL
+from ..workloads import EVERY_CELL, SCORES
 from . import textbook
 from .engine import Engine
 
 
 class Jax(Engine):
     name, package, module = "jax", "jax", "jax"
-    cells = tuple(c for c in EVERY_CELL if c != "gru_before")  # whose product waits for r
+    cells = (*(c for c in EVERY_CELL if c != "gru_before"), *SCORES)  # whose product waits for r
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -58,6 +58,24 @@ class Jax(Engine):
 
         x, params, dy = self.put(data, data.dy)
         return lambda: jax.block_until_ready(train(x, params, dy))
+
+    def attend(self, workload, data):
+        jax, run = self.jax, textbook.attention(self.jax.numpy, workload.cell)
+        put = jax.device_put((data.x, data.memory, data.parameters, data.dy))
+        valid = np.arange(workload.S) < data.lengths[:, None]
+
+        @jax.jit
+        def forward(x, memory, parameters, dy):
+            return run(x, memory, valid, parameters)
+
+        @jax.jit
+        def train(x, memory, parameters, dy):
+            y, pull = jax.vjp(lambda *a: run(*a[:2], valid, a[2]), x, memory, parameters)
+            dx, dmemory, grads = pull(dy)
+            return y, dx, dmemory, *(grads[name] for name in data.parameters)
+
+        work = {"forward": forward, "train": train}[workload.task]
+        return lambda: jax.block_until_ready(work(*put))
 
     def step(self, workload, data):
         jax = self.jax

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..workloads import EVERY_CELL
+from ..workloads import EVERY_CELL, SCORES
 from . import textbook
 from .engine import Engine
 
 
 class NumPy(Engine):
     name, package, module = "numpy", "numpy", "numpy"
-    cells = tuple(c for c in EVERY_CELL if c != "gru_before")
+    cells = (*(c for c in EVERY_CELL if c != "gru_before"), *SCORES)
 
     def forward(self, workload, data):
         step = textbook.step(np, workload.cell, workload.H)
@@ -30,6 +30,12 @@ class NumPy(Engine):
 
         whole = textbook.whole(np, sequence, data.lengths)
         return lambda: whole(data.x, params)
+
+    def attend(self, workload, data):
+        if workload.task != "forward":
+            return None
+        run, valid = textbook.attention(np, workload.cell), np.arange(workload.S) < data.lengths[:, None]
+        return lambda: run(data.x, data.memory, valid, data.parameters)
 
     def step(self, workload, data):
         equations, x_t = textbook.step(np, workload.cell, workload.H), data.x[0]

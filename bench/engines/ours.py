@@ -7,17 +7,18 @@ from itertools import cycle
 import numpy as np
 
 import recurrent
+from recurrent.attention import Memory
 from recurrent.bidirectional import Bidirectional, Both
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
-from ..workloads import EVERY_CELL
+from ..workloads import EVERY_CELL, SCORES
 from .engine import Engine
 
 
 class Ours(Engine):
     name, package, module = "recurrent", "recurrent-engine", "recurrent"  # NUMBA_NUM_THREADS is the process's
-    cells = EVERY_CELL
+    cells = (*EVERY_CELL, *SCORES)
 
     def layer(self, workload, data):
         """A bidirectional layer with the weights."""
@@ -62,19 +63,62 @@ class Ours(Engine):
         return lambda: stepper(x_t)
 
     def update(self, workload, data):
-        model, optimizer, windows, state = workload.model(), Adam(lr=workload.lr), cycle(data.windows), None
-        for name, a in data.parameters.items():
-            model.parameters[name][:] = a
-        gradient = np.empty_like(model.flat)
+        model, windows, state = filled(workload.model(), data), cycle(data.windows), None
+        learn = learner(model, workload)
 
         def update():
             nonlocal state
             x, targets = next(windows)
             y, state, tape = model.forward(x, state, record=True)
-            loss, dy = softmax_cross_entropy(y, targets)
-            model.backward(dy, tape, out=gradient)
-            clip_norm(gradient, workload.clip)
-            optimizer.update(model.flat, gradient)
-            return loss
+            return learn(tape, *softmax_cross_entropy(y, targets))
 
         return update
+
+    def attend(self, workload, data):
+        layer, memory = filled(workload.layer(), data), Memory(data.memory, data.lengths)
+
+        def train():
+            y, _, tape = layer.forward(data.x, memory, record=True)
+            dx, grads, dmemory = layer.backward(data.dy, tape)
+            return y, dx, dmemory.values, *grads.values()
+
+        return train if workload.task == "train" else lambda: layer.forward(data.x, memory)[0]
+
+    def translate(self, workload, data):
+        model = filled(workload.model(), data)
+        learn = learner(model, workload)
+
+        def update():
+            y, _, tape = model.forward((data.source, data.read), lengths=data.lengths, record=True)
+            return learn(tape, *softmax_cross_entropy(y, data.targets, model.output_lengths(data.lengths)))
+
+        return update
+
+    def decode(self, workload, data):
+        model = filled(workload.model(), data)
+
+        def decode():
+            found = model.generate(data.source, max_steps=workload.T)
+            return found.scores[:, 0], found.ids[..., 0]
+
+        return decode
+
+
+def filled(model, data):
+    """A model or layer with the data's parameters."""
+    for name, a in data.parameters.items():
+        model.parameters[name][:] = a
+    return model
+
+
+def learner(model, workload):
+    """(tape, loss, dy) -> loss, once gradients were taken, clipped and followed."""
+    optimizer, gradient = Adam(lr=workload.lr), np.empty_like(model.flat)
+
+    def learn(tape, loss, dy):
+        model.backward(dy, tape, out=gradient)
+        clip_norm(gradient, workload.clip)
+        optimizer.update(model.flat, gradient)
+        return loss
+
+    return learn

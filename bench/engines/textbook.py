@@ -70,6 +70,24 @@ def step(xp, cell: str, H: int) -> Callable:
     return {s.__name__: s for s in steps}[cell]
 
 
+def attention(xp, score: str) -> Callable:
+    """(x (T, N, H), memory (S, N, H), valid (N, S), parameters by name) -> y of a layer of attention."""
+
+    def run(x, memory, valid, p):
+        x, m = xp.swapaxes(x, 0, 1), xp.swapaxes(memory, 0, 1)
+        if score == "additive":
+            query, key = x @ p["weight_query"].T + p["bias_query"], m @ p["weight_memory"].T
+            scores = xp.tanh(query[:, :, None] + key[:, None]) @ p["weight_score"][0]
+        else:
+            scores = (x @ p["weight_query"].T if score == "general" else x) @ xp.swapaxes(m, 1, 2)
+        scores = xp.where(valid[:, None], scores, -xp.inf)
+        e = xp.exp(scores - scores.max(axis=2, keepdims=True))
+        context = (e / e.sum(axis=2, keepdims=True)) @ m
+        return xp.swapaxes(xp.tanh(xp.concatenate([context, x], axis=2) @ p["weight_output"].T + p["bias_output"]), 0, 1)
+
+    return run
+
+
 def parts(workload, W_ih, W_hh, *rest) -> tuple:
     """(W_ih, W_hh, b_ih, b_hh, other parameters) of a cell; zeros for biases that it has not."""
     n = EQUATIONS[workload.cell].biases

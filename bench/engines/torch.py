@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from itertools import cycle
 
-import numpy as np
-
-from ..workloads import CELLS
-from .engine import Engine
+from ..workloads import CELLS, SCORES
+from .torch_models import Models, faster
 
 
-class Torch(Engine):
+class Torch(Models):
     name, package, module = "torch", "torch", "torch"
-    cells = (*CELLS, "lstm_proj")
+    cells = (*CELLS, "lstm_proj", *SCORES)
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -34,12 +30,6 @@ class Torch(Engine):
         layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options)
         self.fill(layer, [a for p in data.params for a in p])
         return layer
-
-    def fill(self, module, arrays):
-        """Copy the weights in."""
-        with self.torch.no_grad():
-            for p, a in zip(module.parameters(), arrays, strict=True):
-                p.copy_(self.torch.from_numpy(a))
 
     def sequence(self, layer, workload, data):
         """x -> y; a ragged batch by packed sequences."""
@@ -105,39 +95,4 @@ class Torch(Engine):
 
             return step
 
-        return min((layer_stepper, cell_stepper), key=lambda make: seconds(make()))()
-
-    def update(self, workload, data):
-        torch = self.torch
-        embedding = torch.nn.Embedding(workload.V, workload.E)
-        stack = [torch.nn.LSTM(workload.H if k else workload.E, workload.H) for k in range(workload.layers)]
-        linear = torch.nn.Linear(workload.H, workload.V)
-        model = torch.nn.ModuleList([embedding, *stack, linear])
-        self.fill(model, data.parameters.values())
-        optimizer = torch.optim.Adam(model.parameters(), lr=workload.lr)
-        windows, states = cycle([tuple(map(torch.from_numpy, w)) for w in data.windows]), [None] * len(stack)
-
-        def update():
-            x, targets = next(windows)
-            y = embedding(x)
-            for k, layer in enumerate(stack):
-                y, state = layer(y, states[k])
-                states[k] = tuple(s.detach() for s in state)
-            loss = torch.nn.functional.cross_entropy(linear(y).flatten(0, 1), targets.flatten())
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), workload.clip)
-            optimizer.step()
-            return loss.item()
-
-        return update
-
-
-def seconds(run, calls=300) -> float:
-    """Median of a call, warmed."""
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[calls // 3 :]))
+        return faster(layer_stepper, cell_stepper)
