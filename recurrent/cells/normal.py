@@ -18,12 +18,12 @@ def gains(gates: str) -> dict[str, float]:
 
 
 def normal(vectors: list[Expr]) -> list[Expr]:
-    """Vectors of all units with their common mean taken away, divided by their common deviation."""
+    """Vectors of all units with their common mean taken away, divided by their common deviation: by one division a row."""
     share = 1 / len(vectors)
     center = mean(share * reduce(add, vectors))
     centered = [v - center for v in vectors]
-    deviation = sqrt(mean(share * reduce(add, [d * d for d in centered])) + 1e-5)
-    return [d / deviation for d in centered]
+    factor = 1 / sqrt(mean(share * reduce(add, [d * d for d in centered])) + 1e-5)
+    return [d * factor for d in centered]
 
 
 def normalised(x, h, p, *groups: str):

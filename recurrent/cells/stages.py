@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 from .equations import Cell
 from .expressions import MEETINGS, Expr, topological
 
+SLOW = {"div", "exp", "sigmoid", "softplus", "sqrt", "tanh"}
+TO_KEEP = 4  # what is computed again, where it is needed again, in so many loads and quick operations at most; a slow one is 10
 SIDE_BY_SIDE = 4  # accumulators of a unit in one tile, of cells that do not apply their equations there
 
 
@@ -28,16 +31,25 @@ class Stage(NamedTuple):
     level: int  # how many sums over units one after the other come before
     narrow: bool
     products: tuple[Expr, ...]
-    means: tuple[Expr, ...]
+    means: tuple[Expr, ...]  # of what its equations compute: there for later stages
     kept: tuple[Expr, ...]  # for later stages, by its equations
     outputs: tuple[int, ...]  # which of the step's outputs it computes
 
 
 class Stages(NamedTuple):
-    """Stages in order; all of a level may run side by side. `planes`: where what is not in registers lies."""
+    """Stages in order, in stretches of which only the first level has products: the rest can be done row by row.
 
-    stages: tuple[Stage, ...]
+    `planes`: where what is not in registers lies; of a mean a row's first number alone. `lasting`: those of them that are
+    read in another stretch than they are written in.
+    """
+
+    stretches: tuple[tuple[Stage, ...], ...]
     planes: dict[Expr, int]
+    lasting: frozenset[Expr]
+
+    @property
+    def stages(self) -> list[Stage]:
+        return [s for stretch in self.stretches for s in stretch]
 
     @property
     def products(self) -> list[Expr]:
@@ -84,45 +96,93 @@ def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...]
     """Stages that compute the outputs from `loaded`, which is in memory all the time, and `begun`, which products with
     weights leave in planes at first.
 
-    What needs `loaded` alone is computed wherever it is needed.
+    What needs `loaded` alone is computed wherever it is needed, and so is what is quickly computed again.
     """
+    loaded = set(loaded)
     nodes = _nodes([o.value for o in outputs], {*loaded, *begun})
     level, free = dict.fromkeys(begun, 0), dict.fromkeys(begun, False)
     for e in nodes:
         level[e] = max((level[a] for a in e.args if a in level), default=0) + (e.op in MEETINGS)
         free[e] = e.op not in MEETINGS and all(free.get(a, True) for a in e.args)
-    met = [e for e in nodes if e.op in MEETINGS]
-    products = [e for e in met if e.op != "mean"]
-    planes = dict.fromkeys([*begun, *products, *(e.args[0] for e in met)])
-    for e in nodes:
-        if not free[e]:
-            planes |= dict.fromkeys(a for a in e.args if not free.get(a, True) and level[a] < level[e])
-    keys = {(level[e], narrow[e]) for e in (*begun, *met)} | {(level.get(e, 0), narrow[e]) for e in planes}
+    products = [e for e in nodes if e.op in MEETINGS and e.op != "mean"]
+    means = [e for e in nodes if e.op == "mean"]
+    kept = dict.fromkeys(e.args[0] for e in products if e.args[0] not in (*begun, *products))
+    kept |= dict.fromkeys(_dear(nodes, level, free, {*loaded, *begun, *products, *kept}))
+
+    def key(e):
+        return level.get(e, 0), narrow[e]
+
+    def stretch(n):
+        return len({level[e] for e in products if level[e] <= n})
+
+    keys = {key(e) for e in (*begun, *products, *kept, *(m.args[0] for m in means))}
     keys |= {(level[o.value], o.narrow) for o in outputs if not free.get(o.value, True)}
     placed = []
     for o in outputs:
         at_end = max([n for n, width in keys if width == o.narrow], default=0)
         placed.append(at_end if free.get(o.value, True) else level[o.value])
         keys.add((placed[-1], o.narrow))
-    read = _last_read(nodes, level, free, list(zip(outputs, placed, strict=True)))
-    for k, o in enumerate(outputs):
-        if read.get(o.over, 0) > placed[k]:
-            placed[k] = read[o.over]
-            keys.add((placed[k], o.narrow))
-            if not free.get(o.value, True):
-                planes[o.value] = None
-    by_equations = [e for e in planes if e not in begun and e not in products]
-    stages = []
-    for n, width in sorted(keys):
-        here = [e for e in (*met, *by_equations) if (level.get(e, 0), narrow[e]) == (n, width)]
-        stages.append(
-            Stage(
-                n, width, tuple(e for e in here if e in products), tuple(dict.fromkeys(e for e in here if e.op == "mean")),
-                tuple(e for e in here if e in by_equations),
-                tuple(k for k, o in enumerate(outputs) if (placed[k], o.narrow) == (n, width)),
-            )
-        )  # fmt: skip
-    return Stages(tuple(stages), {e: k for k, e in enumerate(planes)})
+
+    def read():
+        """What the equations of every level read, by level: what is loaded, planes and means."""
+        found: dict[int, set[Expr]] = {}
+        seen = set()
+
+        def visit(e, n):
+            if e in loaded or e in begun or e.op in MEETINGS or (e in kept and level.get(e, 0) < n):
+                found.setdefault(n, set()).add(e)
+            elif (e, n) not in seen:
+                seen.add((e, n))
+                for a in e.args:
+                    visit(a, n)
+
+        for e in (*kept, *(m.args[0] for m in means)):
+            visit(e, level.get(e, 0))
+        for o, n in zip(outputs, placed, strict=True):
+            visit(o.value, n)
+        return found
+
+    late = True
+    while late:  # what overwrites something waits until that has been read
+        last = {e: n for n, some in sorted(read().items()) for e in some}
+        late = [(k, last[o.over]) for k, o in enumerate(outputs) if last.get(o.over, 0) > placed[k]]
+        for k, n in late:
+            placed[k] = n
+            keys.add((n, outputs[k].narrow))
+            if not free.get(outputs[k].value, True):
+                kept[outputs[k].value] = None
+    written = {e: stretch(key(e.args[0] if e.op == "mean" else e)[0]) for e in (*begun, *kept, *products, *means)}
+    lasting = {e for n, some in read().items() for e in some if e in written and written[e] < stretch(n)}
+    lasting |= {*begun, *products, *(e.args[0] for e in products)}
+    stages = [
+        Stage(
+            *here, tuple(e for e in products if key(e) == here), tuple(e for e in means if key(e.args[0]) == here),
+            tuple(e for e in kept if key(e) == here),
+            tuple(k for k, o in enumerate(outputs) if (placed[k], o.narrow) == here),
+        )
+        for here in sorted(keys)
+    ]  # fmt: skip
+    planes = dict.fromkeys([*begun, *products, *kept, *(e for e in means if e in lasting)])
+    return Stages(
+        tuple(tuple(some) for _, some in groupby(stages, lambda s: stretch(s.level))),
+        {e: k for k, e in enumerate(planes)}, frozenset(lasting),
+    )  # fmt: skip
+
+
+def _dear(nodes, level, free, at_hand) -> list[Expr]:
+    """Of what later levels need, that which takes longer to compute again than to store and to load."""
+    later = {a for e in nodes if e.op not in MEETINGS for a in e.args if level.get(a, 0) < level[e]}
+    found, cost = [], {}
+    for e in nodes:
+        if e in at_hand or e.op == "mean":
+            continue
+        spent = [0 if a.op in ("const", "mean") else cost.get(a, 1) for a in e.args]
+        # What is the same for a whole row is computed once for it.
+        cost[e] = sum(spent) + (10 if e.op in SLOW else 1) if any(spent) else 0
+        if e in later and not free[e] and cost[e] > TO_KEEP:
+            found.append(e)
+            cost[e] = 1
+    return found
 
 
 def _nodes(roots, at_hand) -> list[Expr]:
@@ -138,22 +198,3 @@ def _nodes(roots, at_hand) -> list[Expr]:
     for e in roots:
         need(e)
     return [e for e in topological(roots) if e in needed]
-
-
-def _last_read(nodes, level, free, placed) -> dict[Expr, int]:
-    """The last level at which equations read something that is loaded."""
-    read: dict[Expr, int] = {}
-
-    def reads(e, n):
-        if free.get(e, True):
-            read[e] = max(read.get(e, 0), n)
-            for a in e.args if e in free else ():
-                reads(a, n)
-
-    for e in nodes:
-        if not free[e]:
-            for a in e.args:
-                reads(a, level[a] if e.op in MEETINGS and a in level else level[e] - (e.op in MEETINGS))
-    for o, n in placed:
-        reads(o.value, n)
-    return read

@@ -69,15 +69,24 @@ class Back(NamedTuple):
     met: ir.Value
 
 
+class Row(NamedTuple):
+    """A row on its way through a stretch of stages."""
+
+    number: ir.Value
+    first: ir.Value  # of this thread
+    whole: bool  # or only the thread's part of its units
+    means: dict[Expr, ir.Value]  # of what has been computed, in every lane
+
+
 PADDED = object()  # rows padded to whole vectors: a part of one is slow to store
 
 
 class Step:
     """What both directions of a step have in common."""
 
-    def __init__(self, v: Vectors, cell: Cell, count, team: Team, W, H, planes: Planes, sums, found: stages.Stages):
+    def __init__(self, v: Vectors, cell: Cell, count, team: Team, W, H, planes: Planes, sums, direction):
         self.v, self.b, self.cell, self.count, self.team, self.W, self.H = v, v.b, cell, count, team, W, H
-        self.planes, self.sums, self.found = planes, sums, found
+        self.planes, self.sums, (self.outputs, self.found) = planes, sums, direction(cell)
 
     def width(self, narrow: bool):
         return self.W if narrow else self.H
@@ -90,16 +99,34 @@ class Step:
     def plane(self, e: Expr):
         return self.v.at(self.planes.first, self.b.mul(self.planes.apart, I64(self.found.planes[e])))
 
-    def emit(self, stage: Callable) -> ir.Value:
-        """`stage(s)` for every stage, with meetings between; how often this thread has met, -1 for in vain."""
-        b, met = self.b, cgutils.alloca_once_value(self.b, self.team.met)
-        done = b.append_basic_block("stages_done")
-        before = 0
-        for s in self.found.stages:
-            if s.level > before:
+    def emit(self, loaded: dict, put: Callable) -> ir.Value:
+        """Every stage; returns how often this thread has met, -1 for in vain.
+
+        Products are shared by units. So are equations, unless there are means: then they are shared by rows, and a row goes
+        through all of a stretch while it is in cache.
+
+        loaded: (row, unit) -> pointer of everything that is in memory, by node; a second pointer is added to the first.
+        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None; or PADDED.
+        """
+        b, count, t = self.b, self.count, self.team
+        met, done = cgutils.alloca_once_value(b, t.met), b.append_basic_block("stages_done")
+        for number, stretch in enumerate(self.found.stretches):
+            if number:
                 self._meet(met, done)
-            before = s.level
-            stage(s)
+            for stage in stretch:
+                self.products(stage)
+            by_rows = any(stage.means for stage in stretch)
+            first, last = I64(0), count
+            if by_rows:
+                self._meet(met, done)
+                first, last = (b.sdiv(b.mul(count, j), self.H) for j in (t.j0, t.j1))
+
+            def row_of_stages(row, stretch=stretch, by_rows=by_rows, first=first):
+                here = Row(row, first, by_rows, {})
+                for stage in stretch:
+                    self.equations(stage, here, loaded, put)
+
+            emit_while(self.v, first, 1, last, row_of_stages)
         b.branch(done)
         b.position_at_end(done)
         return b.load(met)
@@ -147,41 +174,39 @@ class Step:
                 number -= 1
         return total
 
-    def equations(self, stage: stages.Stage, outputs: list[stages.Output], loaded: dict, put: Callable) -> None:
-        """The equations of a stage, row by row.
-
-        loaded: (row, unit) -> pointer of everything that is in memory, by node; a second pointer is added to the first.
-        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None; or PADDED.
-        """
-        v, b = self.v, self.b
-        results = [*stage.kept, *(outputs[k].value for k in stage.outputs)]
+    def equations(self, stage: stages.Stage, row: Row, loaded: dict, put: Callable) -> None:
+        """The equations of a stage for a row, and the means of what they compute."""
+        v, b, width = self.v, self.b, self.width(stage.narrow)
+        averaged = [e.args[0] for e in stage.means]
+        results = [*stage.kept, *averaged, *(self.outputs[k].value for k in stage.outputs)]
         if not results:
             return
-        at_hand = [e for e in self.found.planes if self._is_there(e, stage)]
-        inputs = leaves(results, dict.fromkeys((*loaded, *at_hand, *stage.means)))
-        means = [e for e in inputs if e in stage.means]
-        inputs = [e for e in inputs if e not in stage.means]
-        j0, j1 = self.columns(stage.narrow)
+        there = [e for e in self.found.planes if self._is_there(e, stage)]
+        inputs = leaves(results, dict.fromkeys((*loaded, *row.means, *there)))
+        means = {e: self._mean_of_before(e, row) for e in inputs if e.op == "mean" and e not in loaded}
+        inputs = [e for e in inputs if e not in means]
+        totals = [cgutils.alloca_once(b, v.type) for _ in averaged]
+        for total in totals:
+            b.store(v.constant(0.0), total)
 
-        def row_of_units(row):
-            known = {e: self._mean(e, row) for e in means}
-            emit_while(v, j0, v.lanes, up(v, j1), lambda unit: units(row, unit, known))
-
-        def units(row, unit, known):
-            left, here = units_left(v, b.sub(self.width(stage.narrow), unit), 0), b.add(b.mul(self.H, row), unit)
-            pointers = [loaded[e](row, unit) if e in loaded else [v.at(self.plane(e), here)] for e in inputs]
+        def units(unit):
+            left = units_left(v, b.sub(width, unit), 0)
+            pointers = [loaded[e](row.number, unit) if e in loaded else [self.place(e, row, unit)] for e in inputs]
             values = iter(v.load_units([p for some in pointers for p in some], left))
+            known = dict(means)
             for e, some in zip(inputs, pointers, strict=True):
                 known[e] = next(values)
                 for _ in some[1:]:
                     known[e] = b.fadd(known[e], next(values))
             code = Expressions(v, results, known)
             found = [code.value(e) for e in results]
-            kept = len(stage.kept)
-            pairs = [(a, v.at(self.plane(e), here)) for a, e in zip(found, stage.kept, strict=False)]
+            inside = v.first(left) if averaged else None
+            for e, total in zip(averaged, totals, strict=True):
+                b.store(b.fadd(b.load(total), b.select(inside, code.value(e), v.constant(0.0))), total)
+            pairs = [(a, self.place(e, row, unit)) for a, e in zip(found, stage.kept, strict=False)]
             conditional: dict = {}
-            for a, k in zip(found[kept:], stage.outputs, strict=True):
-                pointer, condition = put(k, row, unit)
+            for a, k in zip(found[len(stage.kept) + len(averaged) :], stage.outputs, strict=True):
+                pointer, condition = put(k, row.number, unit)
                 if condition is PADDED:
                     v.store(a, pointer)
                     continue
@@ -192,40 +217,40 @@ class Step:
                 with b.if_then(condition):
                     v.store_units(some, left)
 
-        emit_while(v, I64(0), 1, self.count, row_of_units)
+        j0, j1 = (I64(0), width) if row.whole else self.columns(stage.narrow)
+        emit_while(v, j0, v.lanes, up(v, j1), units)
+        for e, total in zip(stage.means, totals, strict=True):
+            share = b.fdiv(v.across(b.load(total), b.fadd), b.sitofp(width, v.real))
+            row.means[e] = v.broadcast(share)
+            if e in self.found.lasting:
+                b.store(share, self.place(e, row, I64(0)))
+
+    def place(self, e, row, unit):
+        """Where a row's numbers of a node lie: what nobody else reads, in the same few lines for all rows of a thread."""
+        line = row.number if e in self.found.lasting else row.first
+        return self.v.at(self.plane(e), self.b.mul(self.H, line), unit)
 
     def _is_there(self, e, stage):
         """Whether a node is in its plane when the equations of a stage begin."""
         for s in self.found.stages:
-            if e in s.kept:
+            if e in s.kept or e in s.means:
                 return s.level < stage.level
             if e in s.products:
                 return s.level <= stage.level
         return True
 
-    def _mean(self, e, row):
-        """The mean over all units of a row of a plane, in every lane."""
-        v, b = self.v, self.b
-        U = self.width(self.cell.narrow[e.args[0]])
-        line = v.at(self.plane(e.args[0]), b.mul(self.H, row))
-        total = cgutils.alloca_once(b, v.type)
-        b.store(v.constant(0.0), total)
-
-        def add(unit):
-            (value,) = v.load_units([v.at(line, unit)], units_left(v, b.sub(U, unit), 0))
-            b.store(b.fadd(b.load(total), value), total)
-
-        emit_while(v, I64(0), v.lanes, up(v, U), add)
-        return v.broadcast(b.fdiv(v.across(b.load(total), b.fadd), b.sitofp(U, v.real)))
+    def _mean_of_before(self, e, row):
+        """A mean in every lane: of this stretch, or of one before."""
+        if e not in row.means:
+            row.means[e] = self.v.broadcast(self.b.load(self.place(e, row, I64(0))))
+        return row.means[e]
 
 
 def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, new, plane, h_new, saved, planes: Planes):
     """`unit.forward_step` of a cell whose units meet within a step."""
     b, H, W = v.b, g.H, g.W
-    outputs, found = stages.forward(cell)
-    step = Step(
-        v, cell, count, team, W, H, planes, v.at(g.panels, panels_of_gates(v, cell, len(stages.tiles(cell)), H, g.D, W)), found
-    )  # fmt: skip
+    products = v.at(g.panels, panels_of_gates(v, cell, len(stages.tiles(cell)), H, g.D, W))
+    step = Step(v, cell, count, team, W, H, planes, products, stages.forward)
     S, K = len(cell.states), len(cell.backward.saved)
     recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
 
@@ -242,32 +267,24 @@ def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, ne
     loaded = {e: lambda row, unit, k=k: [state(g.h, old, k, row, unit)] for k, e in enumerate(cell.previous)}
     loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, p, row, unit, H)[e]] for e in cell.parameter_inputs}
 
-    def begin():
-        for number, tile in enumerate(stages.tiles(cell)):
+    for number, tile in enumerate(stages.tiles(cell)):
 
-            def finish(row, j, u, acc, tile=tile):
-                unit = b.add(j, I64(u * v.lanes))
-                here, left = b.add(b.mul(H, row), unit), units_left(v, b.sub(H, j), u)
-                sums = [v.at(step.plane(cell.accumulators[k].input), here) for k in tile]
-                v.store_units(list(zip(acc, sums, strict=True)), left)
+        def finish(row, j, u, acc, tile=tile):
+            unit = b.add(j, I64(u * v.lanes))
+            here, left = b.add(b.mul(H, row), unit), units_left(v, b.sub(H, j), u)
+            sums = [v.at(step.plane(cell.accumulators[k].input), here) for k in tile]
+            v.store_units(list(zip(acc, sums, strict=True)), left)
 
-            emit_gates(v, cell, number, count, team.j0, team.j1, g, finish)
-
-    def stage(s):
-        step.products(s)
-        step.equations(s, outputs, loaded, put)
-
-    begin()
-    return step.emit(stage)
+        emit_gates(v, cell, number, count, team.j0, team.j1, g, finish)
+    return step.emit(loaded, put)
 
 
 def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
     """`unit.backward_step`, in as many stages as the cell has: one, where its units do not meet within a step."""
     b, back, count, W, H = v.b, cell.backward, a.count, a.W, a.H
     team, planes = Team(a.j0, a.j1, a.barrier, a.parts, a.met), Planes(a.work, a.apart)
-    outputs, found = stages.backward(cell)
     rows_of_W_hh = b.mul(H, I64(len(cell.h_gates)))
-    step = Step(v, cell, count, team, W, H, planes, v.at(a.panels, b.mul(up(v, W), rows_of_W_hh)), found)
+    step = Step(v, cell, count, team, W, H, planes, v.at(a.panels, b.mul(up(v, W), rows_of_W_hh)), stages.backward)
     S, K = len(cell.states), len(back.saved)
     totals = b.icmp_unsigned("!=", b.ptrtoint(a.total, I64), I64(0))
 
@@ -300,8 +317,4 @@ def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
     loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, a.p, row, unit, H)[e]] for e in cell.parameter_inputs}
     loaded |= {e: lambda row, unit, k=k: arriving(k, row, unit) for k, e in enumerate(back.d_new)}
 
-    def stage(s):
-        step.products(s)
-        step.equations(s, outputs, loaded, put)
-
-    return step.emit(stage)
+    return step.emit(loaded, put)
