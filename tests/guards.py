@@ -56,6 +56,7 @@ def guarded(kernel: Dispatcher, seen: set | None = None):
         for name, copy in copies:
             copy.check(f"{kernel.__name__}, argument {name},")
 
+    call.compile = lambda signature: call  # what is called by its signature is watched too
     return call
 
 
@@ -81,4 +82,7 @@ def watch(monkeypatch, backend: ModuleType) -> set:
     seen = set()
     for name, module in kernel_modules(backend).items():
         monkeypatch.setattr(backend, name, GuardedModule(module, seen))
+    for name, f in list(vars(backend).items()):
+        if hasattr(f, "cache_clear") and f.__module__ == backend.__name__:  # may hold kernels that nobody watches
+            monkeypatch.setattr(backend, name, f.__wrapped__)
     return seen

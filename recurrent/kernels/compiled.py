@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 from typing import NamedTuple
 
+import numba
 import numpy as np
+from numba import types
 
 from ..cells import stages
 from ..cells.equations import Cell
@@ -114,9 +117,19 @@ def _grain(cell, t, accumulators) -> int:
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
     w, N = weights, len(y)
     if not worth_a_thread(2.0 * N * w.width * (w.D + w.W)):
-        return sequence.step(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N))
+        run = _step(w.target)
+        return run(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N))
     forward(cell, x, NO_ROWS, np.array([0, N]), w, h, rest, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
+
+
+@cache
+def _step(t):
+    """`sequence.step` for arrays of the target's numbers: choosing it by its arguments takes as long as running it."""
+    number, one, two, three = types.int64, *(types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
+    return sequence.step.compile(
+        (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
+    )  # fmt: skip
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:
