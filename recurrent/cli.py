@@ -62,7 +62,7 @@ def task(
     seed: Annotated[int, number("Of the data and the initial parameters.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the model and the pictures: demo/NAME if not given.")] = None,
 ) -> int:
-    """Learn one of the five kinds of tasks from data made for it; answer what was held out; draw it. Seconds to minutes."""
+    """Learn one of six tasks, of all five kinds, from data made for it; answer what was held out; draw it. Up to minutes."""
     from .tasks import TASKS, about
     from .tasks import task as made
 

@@ -84,7 +84,7 @@ def test_a_short_training_of_each(which, tmp_path):
 
 
 def test_nothing_held_out_is_learned_from_or_chosen_by():
-    for which in ("dates", "numerals"):
+    for which in ("dates", "numerals", "backwards"):
         t = task(which)
         parts = (t.training, t.validation, t.held_out)
         found = [{bytes(np.ascontiguousarray(a)) for a in part.sources} for part in parts]
@@ -109,7 +109,7 @@ def test_the_command(tmp_path, capsys):
     assert "held out are exactly right, after 5 updates" in said
     assert {f.name for f in (tmp_path / "ring").iterdir()} == {"model.safetensors", "history.json", "network.svg", "curve.svg"}
     assert main(["task", "spiral"]) == 2
-    assert "task must be one of ring, numerals, waves, tags, dates, got 'spiral'" in capsys.readouterr().err
+    assert "task must be one of ring, numerals, waves, tags, backwards, dates, got 'spiral'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

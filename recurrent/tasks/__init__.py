@@ -7,12 +7,13 @@ from importlib import import_module
 
 from .task import Task
 
-# By name: the module that has it, and which of the five kinds of tasks it is.
+# By name: the module that has it, and which of the five kinds it is of.
 TASKS = {
     "ring": "one-to-one",
     "numerals": "one-to-many",
     "waves": "many-to-one",
     "tags": "many-to-many",
+    "backwards": "encoder-decoder",
     "dates": "encoder-decoder",
 }
 
