@@ -87,10 +87,10 @@ def size(value, name: str, where: str = "") -> int:
 def dtype(value, where: str = "") -> np.dtype:
     """float32 or float64 as a NumPy dtype."""
     try:
-        found = np.dtype(value)
+        found = None if value is None else np.dtype(value)  # NumPy's None is float64
     except TypeError:
         found = None
-    if found is None or found.name not in ("float32", "float64"):
+    if found is None or found.name not in ("float32", "float64") or not found.isnative:
         raise TypeError(f"{where}dtype must be float32 or float64, got {value!r}")
     return found
 

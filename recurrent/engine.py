@@ -20,9 +20,21 @@ from .tape import Tape, as_wide
 
 
 @lru_cache
+def record_type(name: str, fields: tuple[str, ...]) -> type:
+    """A namedtuple that pickles by the names of its fields: its type is made when asked for, and found by no import."""
+    kind = namedtuple(name, fields)
+    kind.__reduce__ = lambda self: (_record, (name, fields, *self))
+    return kind
+
+
+def _record(name, fields, *values):
+    return record_type(name, fields)(*values)
+
+
+@lru_cache
 def params_type(parameters: tuple[str, ...] = (), biases: int = 2, projected: bool = False) -> type:
     """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
-    return namedtuple("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *(["W_hr"] if projected else []), *parameters))
+    return record_type("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *["W_hr"] * projected, *parameters))
 
 
 class Sizes(NamedTuple):
@@ -36,7 +48,11 @@ class Sizes(NamedTuple):
 @lru_cache
 def state_type(states: tuple[str, ...]) -> type:
     """The State of cells with these states: `(h,)` or `(h, c)`."""
-    return namedtuple("State", states)
+    return record_type("State", states)
+
+
+def _engine(cell: Cell, reference: bool) -> Engine:
+    return Engine(cell).reference if reference else Engine(cell)
 
 
 class Engine:
@@ -55,6 +71,9 @@ class Engine:
         self.kernels = backend or kernels.backend
         # Complex numbers are for those who ask for the interpreter by name: without the JIT it must refuse them like kernels.
         self.dtypes = ("float32", "float64") if backend is None else backend.DTYPES
+
+    def __reduce__(self):
+        return _engine, (self.cell, self.dtypes is kernels.plain.DTYPES)
 
     def __repr__(self):
         return f"<recurrent engine: {self.name}, gates {' '.join(self.cell.gates)}, states {' '.join(self.cell.states)}>"

@@ -12,6 +12,7 @@ from . import checks, initialisers
 from .footprint import Footprint
 from .graph import Graph
 from .stream import Stream
+from .views import views
 
 LAYERS: dict[str, type[Layer]] = {}
 
@@ -48,6 +49,9 @@ class Layer:
         self._parameters: dict[str, np.ndarray] | None = None
         self.owner: Any = None
         self.generator = np.random.default_rng(0)  # what masks are drawn from; a model's layers have the model's
+
+    def __getstate__(self):
+        return {**self.__dict__, "owner": None}  # a copy is part of no model
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
@@ -128,13 +132,3 @@ class Layer:
 
     def _gradients(self, out: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
         return {n: np.empty_like(a) for n, a in self.parameters.items()} if out is None else out
-
-
-def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Arrays by name that lie one after the other in a flat vector."""
-    out, start = {}, 0
-    for name, shape in shapes.items():
-        stop = start + math.prod(shape)
-        out[name] = flat[start:stop].reshape(shape)
-        start = stop
-    return out

@@ -10,22 +10,23 @@ import numpy as np
 from . import checks, initialisers, ragged
 from .footprint import Plan, plan
 from .graph import Edge, Graph, Node
-from .layer import LAYERS, Gradients, Layer, views
+from .layer import LAYERS, Gradients, Layer
 from .layers import Embedding
 from .optim import Optimizer
 from .recording import Keep, LayerRecording, Recording
 from .stream import Stream
+from .views import Views, views
 
 
 class Model:
     """What models have in common: layers, parameters in one flat vector, a run and its recording.
 
-    A subclass has `layers`, `flat`, `parameters` (views into `flat` by name) and `backward`, and says how layers are run.
+    A subclass has `layers`, `parameters` (views into `flat` by name) and `backward`, and says how layers are run.
     """
 
     layers: list[Layer]
-    flat: np.ndarray
-    parameters: dict[str, np.ndarray]
+    parameters: Views
+    _flat: np.ndarray
     _generator: np.random.Generator
 
     def __len__(self):
@@ -38,6 +39,30 @@ class Model:
     def size(self) -> int:
         """Number of parameters."""
         return self.flat.size
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All parameters, (P,); what is assigned is copied into it. Raises ValueError or TypeError where that does not fit."""
+        return self._flat
+
+    @flat.setter
+    def flat(self, values: np.ndarray) -> None:
+        if values is not self._flat:  # as after `model.flat -= step`
+            values = checks.array(values, "flat")
+            checks.same_dtype(values, "flat", self._flat.dtype, "the model")
+            checks.shape(values, "flat", self._flat.shape, "(P,)")
+            self._flat[:] = values
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "parameters"}  # views are made anew
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._own(self._flat)
+
+    def _own(self, flat: np.ndarray) -> None:
+        """Have all parameters in this vector, which holds their values, and the layers use them."""
+        raise NotImplementedError
 
     @property
     def generator(self) -> np.random.Generator:
@@ -153,27 +178,29 @@ class Sequential(Model):
         self._looked_up = [isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)] + [False]
         self.leaves_time = all(layer.leaves_time for layer in layers)
         before = [layer.parameters if layer.initialised else None for layer in layers]
-        self._lay_out(np.empty(sum(layer.size for layer in layers), self.dtype))
-        for k, layer in enumerate(layers):
-            layer.owner = self
-            if before[k] is None:
-                draw(layer, rng)
-            for name, a in (before[k] or {}).items():
+        for k, arrays in enumerate(before):
+            for name, a in (arrays or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
-                layer.parameters[name][:] = a
+        self._own(np.empty(sum(layer.size for layer in layers), self.dtype))
+        for layer, arrays in zip(layers, before, strict=True):
+            if arrays is None:
+                draw(layer, rng)
+            else:
+                layer.parameters.update(arrays)
         self.generator = rng
 
-    def _lay_out(self, flat: np.ndarray) -> None:
-        self.flat = flat
+    def _own(self, flat):
+        self._flat = flat
         self.parameters = views(flat, {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()})
         for k, layer in enumerate(self.layers):
-            layer.bind({name: self.parameters[f"{k}.{name}"] for name in layer.shapes})
+            layer.owner = self
+            layer.bind(Views({name: self.parameters[f"{k}.{name}"] for name in layer.shapes}))
 
     def bind(self, flat: np.ndarray) -> None:
         """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
         checks.writeable(flat, "flat", self.flat)
         flat[:] = self.flat
-        self._lay_out(flat)
+        self._own(flat)
 
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"

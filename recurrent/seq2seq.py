@@ -17,10 +17,11 @@ from .bidirectional import MERGES, REVERSE
 from .data import Pair
 from .decoding import Generated, beam_search
 from .graph import Edge, Graph
-from .layer import Gradients, views
+from .layer import Gradients
 from .layers import Recurrent
 from .model import Model, Sequential
 from .recording import Recording
+from .views import views
 
 BRIDGES = ("concat", "sum", "average")
 
@@ -60,16 +61,18 @@ class Seq2Seq(Model):
         self.layers, self.outputs = [*encoder.layers, *decoder.layers], decoder.outputs
         self.memories = [k for k, a in enumerate(decoder.layers) if isinstance(a, Attention) and not a.over_itself]
         self._check()
-        flat, cut = np.empty(encoder.size + decoder.size, self.dtype), encoder.size
-        encoder.bind(flat[:cut])
-        decoder.bind(flat[cut:])
-        self.flat = flat
         names = {"encoder": encoder, "decoder": decoder}
         self.shapes = {f"{part}.{n}": a.shape for part, m in names.items() for n, a in m.parameters.items()}
-        self.parameters = views(flat, self.shapes)
+        self._own(np.empty(encoder.size + decoder.size, self.dtype))
+        self.generator = encoder.generator
+
+    def _own(self, flat):
+        cut = self.encoder.size
+        self.encoder.bind(flat[:cut])
+        self.decoder.bind(flat[cut:])
+        self._flat, self.parameters = flat, views(flat, self.shapes)
         for layer in self.layers:
             layer.owner = self
-        self.generator = encoder.generator
 
     def _check(self) -> None:
         encoder, decoder = self.encoder, self.decoder

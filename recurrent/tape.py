@@ -54,7 +54,9 @@ class Tape:
         return {g: named[e] if e in named else self.public(self.saved_rows[:, saved[e]]) for g, e in nodes.items()}
 
     def __getattr__(self, name):
-        if name != "cell" and name in self.cell.states:
+        if "cell" not in self.__dict__:  # asked for something while it is copied
+            raise AttributeError(name)
+        if name in self.cell.states:
             return self.states[name]
         raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
 
