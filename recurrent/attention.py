@@ -32,6 +32,14 @@ class Memory(NamedTuple):
     lengths: np.ndarray | None = None  # (N,) or a mask (T_in, N) of what is there; None: all
 
 
+class Known(NamedTuple):
+    """A memory as it is attended to."""
+
+    memory: np.ndarray  # (N, T_in, M), zeros in its blanks
+    valid: np.ndarray  # (N, T_in)
+    keys: np.ndarray | None  # of an additive score: U m, (N, T_in, A)
+
+
 @dataclass
 class Attended:
     """What a recorded forward pass leaves; rows are sequence after sequence, as the kernels read them."""
@@ -107,26 +115,55 @@ class Attention(Layer):
 
         Raises ValueError for shapes and a memory that do not fit or is missing, TypeError for dtypes.
         """
+        x = self._checked(x)
+        weights = self._pack()
+        tape = self._attend(x, self._memory(x, state, lengths, weights), weights)
+        out = _by_time(tape.y, tape.batched)
+        out.flags.writeable = not record  # it may be the tape's own
+        return out, state, tape if record else None
+
+    def packed(self):
+        if self.over_itself:
+            return super().packed()
+        weights, seen, known = self._pack(), (None, None), None
+
+        def run(x, state):
+            nonlocal seen, known
+            x = self._checked(x)
+            if state is not seen[0] or x.shape[1:] != seen[1]:
+                known, seen = self._memory(x, state, None, weights), (state, x.shape[1:])
+            tape = self._attend(x, known, weights)
+            return _by_time(tape.y, tape.batched), state
+
+        return run
+
+    def _checked(self, x) -> np.ndarray:
         x = checks.array(x, "x")
         if self.shapes:
             checks.same_dtype(x, "x", self.dtype, "weight")
         if x.ndim not in (2, 3) or x.shape[-1] != self.inputs:
             raise ValueError(f"x must be (T, N, {self.inputs}) or (T, {self.inputs}), got {x.shape}")
+        return x
+
+    def _pack(self) -> dict[str, Any]:
+        """Matrices with their biases as `_linear` takes them, by the last word of their names."""
+        p = self.parameters
+        matrices = {n.removeprefix("weight_"): W for n, W in p.items() if W.ndim == 2}
+        biases = {n: p.get(f"bias_{n}", np.zeros(len(W), W.dtype)) for n, W in matrices.items()}
+        return {n: kernels.backend.pack_linear(W, biases[n]) for n, W in matrices.items()}
+
+    def _attend(self, x, known: Known, weights) -> Attended:
         queries = _by_sequence(x)
-        memory, valid = self._memory(x, state, lengths)
-        kept, rows = self._scores(queries, memory)
+        kept, rows = self._scores(queries, known, weights)
         context = np.zeros((*queries.shape[:2], self.memory_size), x.dtype)
         if rows.size:
-            kernels.backend.softmax(rows, valid)
-            kernels.backend.rows_by_columns(rows, memory, context)
+            kernels.backend.softmax(rows, known.valid)
+            kernels.backend.rows_by_columns(rows, known.memory, context)
         joined = y = np.concatenate([context, queries], axis=2)
-        if "weight_output" in self.shapes:
-            y = _linear(joined, self.parameters["weight_output"], self.parameters["bias_output"])
+        if "output" in weights:
+            y = _linear(joined, weights["output"])
             _apply(TANH, p=y)
-        tape = Attended(queries, memory, valid, kept, rows, joined, y, x.ndim == 3) if record else None
-        out = _by_time(y, x.ndim == 3)
-        out.flags.writeable = not record  # it may be the tape's own
-        return out, state, tape
+        return Attended(queries, known.memory, known.valid, kept, rows, joined, y, x.ndim == 3)
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients; that of the state is a Memory of gradients, None where the layer attends to its own input."""
@@ -140,12 +177,11 @@ class Attention(Layer):
             _apply(TANH_BACKWARD, p=tape.y, d=d)
             d = _linear_backward(d, tape.joined, p["weight_output"], grads["weight_output"], grads["bias_output"])
         dcontext, dx = np.ascontiguousarray(d[..., : self.memory_size]), d[..., self.memory_size :].copy()
-        dmemory, dscores = np.zeros_like(tape.memory), np.empty_like(tape.rows)
+        dscores = np.empty_like(tape.rows)
         if tape.rows.size:
             kernels.backend.rows_by_rows(dcontext, tape.memory, dscores)
-            kernels.backend.columns_by_columns(tape.rows, dcontext, dmemory)
             kernels.backend.softmax_backward(tape.rows, dscores)
-        self._scores_backward(dscores, tape, dx, dmemory, grads)
+        dmemory = self._scores_backward(dscores, dcontext, tape, dx, grads)
         dmemory[~tape.valid] = 0
         dx, dvalues = _by_time(dx, tape.batched), _by_time(dmemory, tape.batched)
         if self.over_itself:
@@ -155,8 +191,7 @@ class Attention(Layer):
     def stepper(self):
         raise ValueError("Attention cannot run in a stream: it needs its memory; see Seq2Seq.generate")
 
-    def _memory(self, x, state, lengths) -> tuple[np.ndarray, np.ndarray]:
-        """The memory (N, T_in, M) with zeros in its blanks, and which steps are none (N, T_in)."""
+    def _memory(self, x, state, lengths, weights) -> Known:
         if self.over_itself:
             if state is not None:
                 raise ValueError("this Attention attends to its own input and takes no memory; give it a memory_size")
@@ -170,32 +205,36 @@ class Attention(Layer):
         rest = (*x.shape[1:-1], self.memory_size)
         if values.ndim != x.ndim or values.shape[1:] != rest:
             raise ValueError(f"{name} must be (T_in, {', '.join(map(str, rest))}), got {values.shape}")
-        memory = _by_sequence(values)
         if state.lengths is None:
-            return memory, np.ones(memory.shape[:2], bool)
-        if x.ndim == 2:
+            memory = _by_sequence(values)
+            valid = np.ones(memory.shape[:2], bool)
+        elif x.ndim == 2:
             raise ValueError(f"lengths need a batch: x must be (T, N, {self.inputs}), got {x.shape}")
-        T, N = values.shape[:2]
-        valid = np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
-        return np.where(valid[:, :, None], memory, memory.dtype.type(0)), valid
+        else:
+            T, N = values.shape[:2]
+            valid = np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
+            memory = values.swapaxes(0, 1).copy("C")
+            memory[~valid] = 0
+        return Known(memory, valid, _linear(memory, weights["memory"]) if self.score == "additive" else None)
 
-    def _scores(self, x, memory) -> tuple[np.ndarray | None, np.ndarray]:
+    def _scores(self, x, known: Known, weights) -> tuple[np.ndarray, np.ndarray]:
         """What `_scores_backward` needs, and the scores (N, T_out, T_in)."""
-        p, scores = self.parameters, np.zeros((*x.shape[:2], memory.shape[1]), x.dtype)
+        query = _linear(x, weights["query"]) if "query" in weights else x
         if self.score == "additive":
-            query, key = _linear(x, p["weight_query"], p["bias_query"]), _linear(memory, p["weight_memory"])
-            inner = query[:, :, None] + key[:, None]
+            inner = query[:, :, None] + known.keys[:, None]
             _apply(TANH, p=inner)
-            return inner, _linear(inner, p["weight_score"])[..., 0]
-        query = _linear(x, p["weight_query"]) if self.score == "general" else x
+            return inner, _linear(inner, weights["score"])[..., 0]
+        scores = np.zeros((*x.shape[:2], known.memory.shape[1]), x.dtype)
         if scores.size:
-            kernels.backend.rows_by_rows(query, memory, scores)
+            kernels.backend.rows_by_rows(query, known.memory, scores)
         return query, scores
 
-    def _scores_backward(self, d, tape, dx, dmemory, grads) -> None:
-        """Add to dx and dmemory, and write parameters' gradients, from d, that of the scores."""
-        p = self.parameters
+    def _scores_backward(self, d, dcontext, tape, dx, grads) -> np.ndarray:
+        """The gradient of the memory; adds to dx and writes parameters' gradients. d is that of the scores."""
+        p, dmemory = self.parameters, np.zeros_like(tape.memory)
         if self.score == "additive":
+            if d.size:
+                kernels.backend.columns_by_columns(tape.rows, dcontext, dmemory)
             inner = _linear_backward(d[..., None], tape.kept, p["weight_score"], grads["weight_score"])
             _apply(TANH_BACKWARD, p=tape.kept, d=inner)
             query, key = np.zeros_like(inner, shape=(*d.shape[:2], inner.shape[3])), np.zeros_like(inner[:, 0])
@@ -205,15 +244,16 @@ class Attention(Layer):
                 key += inner[:, t]
             dx += _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"], grads["bias_query"])
             dmemory += _linear_backward(key, tape.memory, p["weight_memory"], grads["weight_memory"])
-            return
-        query, more = np.zeros_like(tape.kept), np.zeros_like(dmemory)
+            return dmemory
+        query = np.zeros_like(tape.kept)
         if d.size:
             kernels.backend.rows_by_columns(d, tape.memory, query)
-            kernels.backend.columns_by_columns(d, tape.kept, more)
-        dmemory += more
+            both = (np.concatenate(pair, axis=1) for pair in ((tape.rows, d), (dcontext, tape.kept)))
+            kernels.backend.columns_by_columns(*both, dmemory)  # of its use as value and as key, in one pass over it
         if self.score == "general":
             query = _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"])
         dx += query
+        return dmemory
 
 
 def _by_sequence(a: Any) -> np.ndarray:
@@ -231,11 +271,11 @@ def _apply(rule, **arrays) -> None:
     kernels.backend.apply_rule(rule, {}, {name: a.reshape(-1) for name, a in arrays.items()}, BLOCK)
 
 
-def _linear(x, W, b=None) -> np.ndarray:
-    """x (..., K) W' + b."""
-    y = np.empty((*x.shape[:-1], len(W)), x.dtype)
-    packed = kernels.backend.pack_linear(W, np.zeros(len(W), W.dtype) if b is None else b)
-    kernels.backend.linear(x.reshape(-1, x.shape[-1]), packed, y.reshape(-1, len(W)))
+def _linear(x, packed) -> np.ndarray:
+    """x (..., K) W' + b, from what `pack_linear` made of W and b."""
+    M = packed[1].size
+    y = np.empty((*x.shape[:-1], M), x.dtype)
+    kernels.backend.linear(x.reshape(-1, x.shape[-1]), packed, y.reshape(-1, M))
     return y
 
 

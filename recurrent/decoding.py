@@ -61,7 +61,8 @@ def beam_search(
             more[done] = np.where(np.arange(V) == end, 0.0, -np.inf)
         total = total[:, :, None] + more
         ranks = total / np.maximum(lengths + ~done, 1)[:, :, None] ** power
-        chosen = np.argsort(-ranks.reshape(N, -1), axis=1, kind="stable")[:, :K]
+        ranks = ranks.reshape(N, -1)
+        chosen = ranks.argmax(axis=1)[:, None] if K == 1 else np.argsort(-ranks, axis=1, kind="stable")[:, :K]
         if chosen.shape[1] < K:  # fewer symbols than the beam is wide: the rest is impossible
             chosen = np.pad(chosen, ((0, 0), (0, K - chosen.shape[1])), constant_values=-1)
         rows = (parents + chosen // V).reshape(-1)

@@ -122,6 +122,16 @@ class Layer:
         """A function of x_t, with the weights of this moment; one that has a state has `state` and `reset()` too."""
         return lambda x_t: self.forward(x_t)[0]
 
+    def packed(self) -> Callable:
+        """`forward` as a function (x, state) -> (y, state after), with the weights of this moment laid out once.
+
+        For many short calls, such as those of decoding.
+        """
+        if self.reads_time:
+            return lambda x, state: self.forward(x, state)[:2]
+        step = self.stepper()
+        return lambda x, state: (step(x), None)
+
     def stream(self) -> Stream:
         """This layer one time step at a time: `step(x_t)`, `reset()`."""
         return Stream([self.stepper()])

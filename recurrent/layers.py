@@ -180,6 +180,18 @@ class Recurrent(Layer):
             raise ValueError("a bidirectional layer cannot run step by step: its reverse direction starts at the end")
         return self.engine.stepper(self.params, self.learned_state(()))
 
+    def packed(self):
+        pack, params, learned = self.engine.pack, self.params, self.learned_state(())
+        weights = Both(*map(pack, params)) if self.bidirectional else pack(params)
+
+        def run(x, state):
+            if state is None and learned is not None:
+                arrays, rows = self.state_arrays(learned), np.shape(x)[1:-1]
+                state = self.state_from({s: np.tile(a, (*rows, 1)) for s, a in arrays.items()})
+            return self.runs.forward(x, weights, state)[:2]
+
+        return run
+
     def graph(self):
         return self.cell.graph()
 

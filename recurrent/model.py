@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -312,6 +313,23 @@ class Sequential(Model):
             with checks.naming(self.where(k)):
                 steppers.append(layer.stepper())
         return Stream(steppers)
+
+    def packed(self) -> Callable:
+        """`forward` as a function (x, state) -> (y, state after), with the weights of this moment laid out once.
+
+        For many short calls that carry a state which a stream would keep to itself.
+        """
+        layers = [layer.packed() for layer in self.layers]
+
+        def run(x, state):
+            after = []
+            for k, (layer, before) in enumerate(zip(layers, state, strict=True)):
+                with checks.naming(self.where(k)):
+                    x, new = layer(x, before)
+                after.append(new)
+            return x, tuple(after)
+
+        return run
 
     def describe(self) -> dict:
         """What builds an equal model again, as plain data."""

@@ -214,10 +214,10 @@ class Seq2Seq(Model):
         if y.ndim != (2 if self.ends_in_vector else 3):
             raise ValueError("generate takes a batch of sources; give a single one as a list of one array")
         start = self._start(y, left, lengths)
-        rows = np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam"))
+        rows, decode = np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam")), self.decoder.packed()
 
         def step(ids, state):
-            y, new, _ = self.decoder.forward(ids[None], state)
+            y, new = decode(ids[None], state)
             return y[0], new
 
         def reorder(state, rows):  # all rows of one source have the same memory

@@ -5,7 +5,8 @@ import pytest
 from tolerance import assert_close, assert_same_bits
 
 import recurrent
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, Memory, Sequential
+from recurrent.attention import SCORES
 
 pytestmark = pytest.mark.reference
 
@@ -24,6 +25,30 @@ def loss_of(y, targets, lengths=None):
     """Half the squared distance and its gradient."""
     d = y - targets
     return 0.5 * float((d * d).sum()), d
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_packed_is_forward_with_the_weights_of_its_moment(score, dtype):
+    """Call after call with the state handed on, under any memory and any number of sequences."""
+    layers = [Embedding(11, 4), LSTM(4, 5), GRU(5, 6, learn_state=True), Dropout(0.5), Attention(6, 6, score, output_size=7)]
+    model, rng = Sequential(*layers, Linear(7, 3), rng=1, dtype=dtype), np.random.default_rng(0)
+    model.parameters["2.h0"][:] = 0.3
+    run, before = model.packed(), model.flat.copy()
+    memories = [
+        Memory(rng.standard_normal((4, N, 6)).astype(dtype), lengths) for N, lengths in ((2, [4, 2]), (2, None), (3, None))
+    ]
+    for memory in memories:
+        N = memory.values.shape[1]
+        theirs = ours = (None, None, None, None, memory, None)
+        for T in (1, 1, 3):
+            x = rng.integers(0, 11, (T, N))
+            model.flat[:] = before
+            y, ours, _ = model.forward(x, ours)
+            model.flat[:] = np.nan
+            found, theirs = run(x, theirs)
+            assert_same_bits(found, y)
+    with pytest.raises(ValueError, match=r"layer 4 \(Attention\): the memory must be \(T_in, 2, 6\), got \(4, 3, 6\)"):
+        run(np.zeros((1, 2), int), (None, None, None, None, memory, None))
 
 
 def test_parameters_are_views_into_flat(dtype):

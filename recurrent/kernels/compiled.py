@@ -274,6 +274,8 @@ def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
 
 
 def rows_by_rows(a, b, out) -> None:
+    if a.shape[1] == 1:  # a column, made of the rows of b as they lie: nothing of them is to be packed
+        a, b = b, a
     _by_sequence(batched.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
 
 
