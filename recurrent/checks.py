@@ -84,6 +84,12 @@ def size(value, name: str, where: str = "") -> int:
     return int(value)
 
 
+def function(value, name: str, example: str) -> None:
+    """Raise TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function such as {example}, got {type(value).__name__}")
+
+
 def dtype(value, where: str = "") -> np.dtype:
     """float32 or float64 as a NumPy dtype."""
     try:

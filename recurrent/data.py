@@ -31,6 +31,16 @@ class Batch(NamedTuple):
     carry: bool = False
     weight: int | None = None  # entries that the loss is a mean over; None: as many as targets has
 
+    @classmethod
+    def of(cls, batch: Any) -> Batch:
+        """From (x, targets), (x, targets, lengths) and so on; a Batch passes through. Raises TypeError for anything else."""
+        if isinstance(batch, cls):
+            return batch
+        if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= len(cls._fields):
+            got = f"{len(batch)} of them" if isinstance(batch, (tuple, list)) else type(batch).__name__
+            raise TypeError(f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}")
+        return cls(*batch)
+
 
 class Source:
     """Batches by number: a subclass has `__len__` and `batch(k)`, the k-th since the start."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import checks, kernels, ragged
-from .cells.equations import Cell
+from .cells.equations import Cell, find
 from .footprint import WIDE, Footprint
 from .lookup import Lookup, RowGradients, distinct
 from .stepper import PackedParams, Stepper
@@ -63,8 +63,8 @@ class Engine:
     Of a cell that projects, y and h have P numbers where there are H units.
     """
 
-    def __init__(self, cell: Cell, backend: ModuleType | None = None):
-        self.cell = cell
+    def __init__(self, cell: Cell | str, backend: ModuleType | None = None):
+        self.cell = cell = find(cell)
         self.name = cell.name
         self.Params = params_type(cell.parameters, cell.biases, cell.projected)
         self.State = state_type(cell.states)
@@ -135,6 +135,8 @@ class Engine:
 
     def check_params(self, params: Any) -> Any:
         """Params whose arrays fit each other, or an error that names the one that does not."""
+        if not isinstance(params, (tuple, list)):
+            raise TypeError(f"params of {self.name} must be {', '.join(self.Params._fields)}, got {type(params).__name__}")
         if len(params) != len(self.Params._fields):
             raise ValueError(f"params of {self.name} must be {', '.join(self.Params._fields)}, got {len(params)} arrays")
         names = self.Params._fields
@@ -154,7 +156,8 @@ class Engine:
     def check_state(self, state: Any, name: str, rows: tuple[int, ...], sizes: Sizes, dtype: np.dtype) -> Any:
         """State whose arrays are (*rows, H), or (*rows, P), or an error that names the one that is not."""
         if not isinstance(state, (tuple, list)) or len(state) != len(self.State._fields):
-            raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays")
+            got = f"{len(state)} of them" if isinstance(state, (tuple, list)) else type(state).__name__
+            raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays, got {got}")
         arrays = []
         widths = zip(self.state_sizes(sizes), self.cell.narrow_states, strict=True)
         for s, a, (width, narrow) in zip(self.State._fields, state, widths, strict=True):
@@ -283,6 +286,8 @@ class Engine:
         """
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
+        if not isinstance(tape, Tape):
+            raise TypeError(f"tape must be what forward returns with record=True, got {type(tape).__name__}")
         if tape.cell is not self.cell:
             raise ValueError(f"the tape is of {tape.cell.name}, but backward is that of {self.name}")
         layout, params, cell = tape.layout, tape.params, self.cell

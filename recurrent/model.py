@@ -87,6 +87,10 @@ class Model:
             layer.initialise(rng, init=init)
         return self
 
+    def _has_steps(self, k: int) -> bool:
+        """Whether what layer k puts out still has steps."""
+        return all(layer.leaves_time for layer in self.layers[: k + 1])
+
     def output_lengths(self, lengths: Any) -> Any:
         """The lengths of what the model puts out, as losses take them; None where it has no steps."""
         raise NotImplementedError
@@ -135,6 +139,8 @@ class Model:
         keep = Keep.of(keep)
         if (targets is None) != (loss is None):
             raise ValueError("record needs both targets and loss, or neither")
+        if loss is not None:
+            checks.function(loss, "loss", "losses.softmax_cross_entropy")
         x, lengths, listed = self._given(x, lengths)
         outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
         y = outputs[-1]
@@ -146,7 +152,7 @@ class Model:
             recording.gradients = self.backward(dy, tape, recording=recording)
             for layer, mine in zip(layers, tape, strict=True):
                 layer.finish(mine)
-        return recording if keep is None else recording.kept(keep)
+        return recording if keep is None else recording.kept(keep, [self._has_steps(k) for k in range(len(self))])
 
 
 class Sequential(Model):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from inspect import signature
+from numbers import Real
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,7 +40,11 @@ class Optimizer:
 
     def __init__(self, lr: float | schedules.Schedule, **options: Any):
         for name, value in (*options.items(), *([] if callable(lr) else [("lr", lr)])):
-            if not all(v >= 0 for v in (value if isinstance(value, tuple) else (value,))):
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(isinstance(v, Real) for v in values):
+                kind = "a number or a schedule" if name == "lr" else "made of numbers"
+                raise TypeError(f"{type(self).__name__}: {name} must be {kind}, got {type(value).__name__}")
+            if not all(v >= 0 for v in values):
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {value}")
         self.lr, self.options, self.steps = lr, options, 0
         self.arrays: dict[str, np.ndarray] = {}

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import preactivations
+from . import checks, preactivations
 from .attention import Attended
-from .bidirectional import Tapes
+from .bidirectional import REVERSE, Tapes
 from .tape import Tape
 
 
@@ -44,11 +44,23 @@ class Keep:
         """A copy of the kept steps (first axis) and units (last axis) of an array. Raises IndexError for ones it has not."""
         if a is None:
             return None
-        if steps and self.steps is not None:
-            a = a[self.steps if isinstance(self.steps, slice) else list(self.steps)]
-        if units and self.units is not None:
-            a = a[..., list(self.units)]
+        with checks.naming("keep"):
+            if steps and self.steps is not None:
+                a = a[self.steps if isinstance(self.steps, slice) else list(self.steps)]
+            if units and self.units is not None:
+                a = a[..., list(self.units)]
         return a.copy()
+
+    def check(self, layers: list[LayerRecording]) -> None:
+        """Raise ValueError for layers that are not there, and for names that none of the layers has."""
+        chosen = range(len(layers)) if self.layers is None else self.layers
+        for k in chosen:
+            if k not in range(len(layers)):
+                raise ValueError(f"keep: layers must be in 0..{len(layers) - 1}, got {k!r}")
+        there = {"y": None} | {n.removesuffix(REVERSE): None for k in chosen for n in layers[k].names}
+        for name in self.names or ():
+            if name not in there:
+                raise ValueError(f"keep: names must be among {', '.join(there)}, got {name!r}")
 
 
 @dataclass
@@ -86,6 +98,12 @@ class LayerRecording:
         if self.dstates:
             self.dpreactivations = preactivations.gradients(tape, self.dstates)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all that it has by name."""
+        values = [getattr(self, f.name) for f in fields(self)]
+        return [name for value in values if isinstance(value, dict) for name in value]
+
     def kept(self, keep: Keep, has_steps: bool) -> LayerRecording:
         """The part of it that is to stay, as copies."""
         inner = bool(self.states)
@@ -94,7 +112,7 @@ class LayerRecording:
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, dict):
-                chosen = {n: a for n, a in value.items() if wanted is None or n.removesuffix("_reverse") in wanted}
+                chosen = {n: a for n, a in value.items() if wanted is None or n.removesuffix(REVERSE) in wanted}
                 steps = has_steps and f.name != "initial"
                 out[f.name] = {n: keep.part(a, steps, inner) for n, a in chosen.items()}
             else:
@@ -114,13 +132,14 @@ class Recording:
     loss: float | None = None
     gradients: Any = None
 
-    def kept(self, keep: Keep) -> Recording:
-        """The part of it that is to stay: layers as `Keep` says, empty ones in place of others; the rest as it is."""
-        T = len(self.x)
+    def kept(self, keep: Keep, has_steps: Sequence[bool]) -> Recording:
+        """The part of it that is to stay: layers as `Keep` says, empty ones in place of others; the rest as it is.
+
+        `has_steps`: of each layer, whether its output still has. Raises ValueError or IndexError for what is not there.
+        """
+        keep.check(self.layers)
         layers = [
-            layer.kept(keep, layer.y.ndim > 1 and len(layer.y) == T)
-            if keep.layers is None or k in keep.layers
-            else LayerRecording(None)
-            for k, layer in enumerate(self.layers)
+            layer.kept(keep, steps) if keep.layers is None or k in keep.layers else LayerRecording(None)
+            for k, (layer, steps) in enumerate(zip(self.layers, has_steps, strict=True))
         ]
         return replace(self, layers=layers)

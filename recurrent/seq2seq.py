@@ -113,6 +113,9 @@ class Seq2Seq(Model):
         n = len(self.encoder)
         return f"encoder: {self.encoder.where(k)}" if k < n else f"decoder: {self.decoder.where(k - n)}"
 
+    def _has_steps(self, k):
+        return k >= len(self.encoder) or self.encoder._has_steps(k)
+
     def output_lengths(self, lengths):
         """The target's."""
         return None if lengths is None else lengths[1]

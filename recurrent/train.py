@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .data import Batch
 from .history import History
 from .losses import Loss
@@ -83,6 +84,11 @@ def fit(
     >>> history.updates, history.losses[0] > 0.3, history.losses[-1] < 0.01
     (400, True, True)
     """
+    checks.function(loss, "loss", "losses.softmax_cross_entropy")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be one such as optim.Adam(), got {type(optimizer).__name__}")
+    if epochs < 0:
+        raise ValueError(f"epochs must be at least 0, got {epochs}")
     count = _length(batches)
     done_of_pass = getattr(batches, "cursor", 0) % count
     last = start + epochs * count - done_of_pass if updates is None else updates
@@ -150,6 +156,7 @@ def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
 
     A `cursor` of the batches is left where it was. Raises ValueError if there is no valid entry.
     """
+    checks.function(loss, "loss", "losses.softmax_cross_entropy")
     return _means(model, batches, lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0])[0]
 
 
@@ -159,7 +166,7 @@ def _means(model, batches, *functions) -> list[float]:
     try:
         if cursor is not None:
             batches.cursor = 0
-        for batch in batches:
+        for batch in map(Batch.of, batches):
             y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
             lengths = model.output_lengths(batch.lengths)
             pooled = batch.lengths is not None and lengths is None  # one answer each, those of no steps too
@@ -220,7 +227,7 @@ def _length(batches) -> int:
 
 def _passes(batches) -> Iterator[Batch]:
     while True:
-        yield from batches
+        yield from map(Batch.of, batches)
 
 
 def _reporter(progress, last, start, metric) -> Silent:

@@ -416,3 +416,32 @@ def test_errors_that_take_more_than_a_message():
         "\u00fc".encode("ascii")
     with pytest.raises(KeyError, match=r"^'bad'$"), checks.naming("layer 1"):
         raise KeyError("bad")
+
+
+def test_what_is_no_tape_and_no_params(engine, p):
+    tape = p.forward(record=True)[2]
+    with fails(TypeError, "tape must be what forward returns with record=True, got ndarray"):
+        engine.backward(tape, p.dy)
+    for params in (None, p.params._asdict(), p.params.W_ih):
+        with fails(TypeError, f"params of {engine.name} must be W_ih, W_hh, b_ih", f"got {type(params).__name__}"):
+            p.forward(params=params)
+    with fails(ValueError, "a tuple of arrays, got 1 of them" if len(p.state) > 1 else "a tuple of arrays, got 3 of them"):
+        p.forward(state=(p.state[0],) * (1 if len(p.state) > 1 else 3))
+
+
+def test_dtypes_that_no_parameters_can_have(engine):
+    for dtype in (None, ">f8", "int32"):
+        with fails(TypeError, "dtype must be float32 or float64, got"):
+            engine.init(2, 3, dtype)
+
+
+def test_an_engine_by_name():
+    assert recurrent.Engine("mgu").cell is recurrent.mgu.cell
+    with fails(ValueError, "unknown cell 'lstmm'; known are"):
+        recurrent.Engine("lstmm")
+
+
+def test_a_loss_that_is_none():
+    model, x = Sequential(LSTM(D, H)), np.zeros((T, N, D), np.float32)
+    with fails(TypeError, "loss must be a function such as losses.softmax_cross_entropy, got str"):
+        model.record(x, x, "mse")

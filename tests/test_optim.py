@@ -372,3 +372,10 @@ def test_a_name_that_no_optimizer_has():
 def test_words_that_are_no_optimizer(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         optim.parse(text, 0.1)
+
+
+def test_options_that_are_no_numbers():
+    with pytest.raises(TypeError, match=r"\AAdam: lr must be a number or a schedule, got list\Z"):
+        Adam([1.0])
+    with pytest.raises(TypeError, match=r"\AAdam: betas must be made of numbers, got tuple\Z"):
+        Adam(betas=("0.9", "0.99"))

@@ -130,3 +130,31 @@ def test_what_is_not_in_keep():
         model.record(X, keep=dict(gates=["i"]))
     with pytest.raises(TypeError, match="keep must be a dict, got list"):
         model.record(X, keep=["i"])
+
+
+@pytest.mark.parametrize(
+    ("keep", "kind", "message"),
+    [
+        (dict(names=["C"]), ValueError, r"keep: names must be among y, i, f, g, o, h, c, got 'C'"),
+        (dict(layers=[2]), ValueError, r"keep: layers must be in 0\.\.1, got 2"),
+        (dict(units=[H]), IndexError, r"keep: index .* out of bounds"),
+        (dict(steps=[99]), IndexError, r"keep: index 99 is out of bounds"),
+    ],
+)
+def test_what_a_run_has_not_cannot_be_kept(keep, kind, message):
+    model = Sequential(LSTM(D, H), Linear(H, 2), dtype="float64")
+    with pytest.raises(kind, match=rf"\A{message}"):
+        model.record(X, keep=keep)
+
+
+def test_steps_are_told_from_sequences_where_there_are_as_many():
+    x = np.zeros((N, N, D))
+    pooled = Sequential(LSTM(D, H), MeanPool(), Linear(H, 2), dtype="float64").record(x, keep=dict(steps=[0]))
+    assert [layer.y.shape for layer in pooled.layers] == [(1, N, H), (N, H), (N, 2)]
+
+
+def test_steps_of_an_encoder_and_a_decoder():
+    encoder, decoder = (Sequential(LSTM(D, H), dtype="float64", rng=k) for k in (0, 1))
+    x, y = np.zeros((4, 2, D)), np.zeros((5, 2, D))
+    recording = Seq2Seq(encoder, decoder).record((x, y), keep=dict(steps=[0, 3]))
+    assert [layer.y.shape for layer in recording.layers] == [(2, 2, H)] * 2

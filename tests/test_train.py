@@ -448,3 +448,29 @@ def test_an_lstm_learns_to_add_across_five_hundred_steps():
     error, constant = learn_to_add(T=500, updates=2000, rate=5e-3)
     assert constant > 0.15
     assert error < 0.02
+
+
+def test_batches_may_be_plain_tuples():
+    x, targets = np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 1), np.float32)
+    given = [(x, targets), [x, targets, np.array([3, 5])]], [Batch(x, targets), Batch(x, targets, np.array([3, 5]))]
+    found = []
+    for batches in given:
+        model = Sequential(GRU(3, 4), Linear(4, 1), rng=0)
+        history = fit(model, batches, mean_squared_error, optim.Adam(), validation=batches, progress=False)
+        found.append((history.losses, history.validation, evaluate(model, batches, mean_squared_error)))
+    assert found[0] == found[1]
+
+
+def test_what_cannot_be_trained_with():
+    model, batch = Sequential(GRU(3, 4)), (np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32))
+    words = r"a batch must be \(x, targets\) or \(x, targets, lengths\), or a data.Batch, got"
+    with pytest.raises(TypeError, match=rf"\A{words} ndarray\Z"):
+        fit(model, [batch[0]], mean_squared_error, optim.Adam(), progress=False)
+    with pytest.raises(TypeError, match=rf"\A{words} 1 of them\Z"):
+        evaluate(model, [batch[:1]], mean_squared_error)
+    with pytest.raises(TypeError, match=r"\Aloss must be a function such as losses\.softmax_cross_entropy, got str\Z"):
+        fit(model, [batch], "mse", optim.Adam(), progress=False)
+    with pytest.raises(TypeError, match=r"\Aoptimizer must be one such as optim\.Adam\(\), got str\Z"):
+        fit(model, [batch], mean_squared_error, "adam", progress=False)
+    with pytest.raises(ValueError, match=r"\Aepochs must be at least 0, got -1\Z"):
+        fit(model, [batch], mean_squared_error, optim.Adam(), epochs=-1, progress=False)

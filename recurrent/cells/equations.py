@@ -7,6 +7,7 @@ read from that graph.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -238,7 +239,12 @@ def cell(
     multiplies and the layer puts out. `biases`: 2 as in PyTorch, b_ih alone with 1, none with 0.
     `initial`: values of parameters that do not begin as random numbers.
     """
+    for what, names in {"gates": gates, "states": states, "parameters": parameters}.items():
+        if not isinstance(names, str):
+            raise TypeError(f"cell {name}: {what} must be names with blanks between, such as 'i f', got {type(names).__name__}")
     gate_names, state_names, parameter_names = tuple(gates.split()), tuple(states.split()), tuple(parameters.split())
+    if not state_names:
+        raise ValueError(f"cell {name}: it needs a state, the first of which the layer puts out")
 
     def trace(function: Callable) -> Cell:
         x = {g: Expr("input", name=f"x.{g}") for g in gate_names}
@@ -246,6 +252,11 @@ def cell(
         previous = {s: Expr("input", name=f"previous.{s}") for s in state_names}
         p = {q: Expr("input", name=f"p.{q}") for q in parameter_names}
         spaces = {"x": x, "h": h, "previous": previous, **({"p": p} if p else {})}
+        try:
+            inspect.signature(function).bind(*spaces)
+        except TypeError:
+            expected, got = ", ".join(spaces), inspect.signature(function)
+            raise TypeError(f"cell {name}: the equations must be a function of ({expected}), got {got}") from None
         values = function(*(_Names(name, space, values) for space, values in spaces.items()))
         if not isinstance(values, dict):
             raise TypeError(

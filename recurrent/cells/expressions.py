@@ -69,6 +69,14 @@ class Expr:
             result = result * self
         return result
 
+    def _vector(self, *_):
+        raise TypeError(
+            "a cell's equations are of one unit, whose values are numbers without axes: neither indices nor @ apply; "
+            "all units meet in product, projection and mean"
+        )
+
+    __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _vector
+
     def __float__(self):
         raise TypeError("a cell's equations have no values yet: functions of math do not apply; use those of recurrent.cells")
 
