@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from recurrent import shell
+
 from . import commands
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ def main(
         raise typer.BadParameter(f"no row of this mode matches {only!r}{there}", param_hint="--only")
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
+    if out is not None and out.is_dir():
+        raise typer.BadParameter(f"{out} is a folder, not a file", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     whole = run.Run(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions())
@@ -132,4 +136,4 @@ def main(
 commands.add(app)
 
 if __name__ == "__main__":
-    app(prog_name="python -m bench")
+    sys.exit(shell.run(app, "bench"))

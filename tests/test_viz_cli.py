@@ -63,7 +63,9 @@ def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
     assert cli.main(["text", str(trained), TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
     best = viz.units_like(CharLM.load(trained), TEXT[:30], "inside quotes")[0]
     assert f"unit {best.unit} of layer {best.layer} follows" in capsys.readouterr().out
-    assert "<span" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<span" in (page := (tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert cli.main(["text", str(trained), "--text", TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == page
 
 
 def test_a_page_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
@@ -162,7 +164,10 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["task", "many-to-some"], 1, "kind must be one of one-to-one, one-to-many"),
         (["task", "many-to-one", "LSTM:5:10"], 1, "one output for a sequence: Last, MeanPool or MaxPool"),
         (["attention", "LSTM:5:10"], 1, "a model with an Attention layer"),
-        (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer"),
+        (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer, and this model has none"),
+        (["network", "LSTM:a:10"], 1, "LSTM:a:10: invalid literal for int() with base 10: 'a'; write a layer as LSTM:5:10"),
+        (["text", "LSTM:5:10"], 2, "must be given, once: TEXT or --text TEXT"),
+        (["text", "LSTM:5:10", "a", "--text", "b"], 2, "must be given, once"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
         (["text", "LSTM:5:10", "a"], 1, "needs a character model"),
         (["text", "LSTM:5:10", "a", "--like", "digit", "--unit", "1"], 2, "leave out --unit"),

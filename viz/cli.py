@@ -209,8 +209,11 @@ def gradients(
 @app.command(epilog=examples("text model.safetensors 'She said \"no\".' --like 'inside quotes' -o text.html"))
 def text(
     model: Model,
-    words: Annotated[str, typer.Argument(metavar="TEXT", help="What the model reads.", show_default=False)],
+    words: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What the model reads.", show_default=False)] = None,
     out: Out = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The same, as other views take it.", show_default=False)
+    ] = None,
     unit: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Number of the unit; the liveliest if not given.", show_default=False)
     ] = None,
@@ -224,7 +227,9 @@ def text(
     ] = None,
 ) -> int:
     """Characters coloured by what one unit holds after reading them."""
-    made = specs.model(model)
+    if (words is None) == (text is None):
+        raise UsageError("what is to be read must be given, once: TEXT or --text TEXT")
+    words, made = text if words is None else words, specs.model(model)
     if like is not None:
         if unit is not None or layer is not None:
             raise UsageError("--like finds the unit: leave out --unit and --layer")
@@ -298,7 +303,8 @@ def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> t
     layers = {k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None}
     k = min(layers, default=None) if number is None else number
     if k not in layers:
-        raise ValueError(f"--layer must be a recurrent layer, one of {', '.join(map(str, layers)) or 'none'}, got {number}")
+        there = f"one of {', '.join(map(str, layers))}, got {number}" if layers else "and this model has none"
+        raise ValueError(f"--layer must be a recurrent layer, {there}")
     recording = None if text is None and not steps else specs.recording(made, text, steps)
     return layers[k], recording
 

@@ -47,7 +47,7 @@ def model(name: str) -> Any:
 
     Raises OSError and ValueError for a file that is no checkpoint, ValueError for a specification that makes no model.
     """
-    if Path(name).exists() or not all(_LAYER.fullmatch(part) for part in name.split(",")):
+    if Path(name).exists() or not all(_LAYER.fullmatch(part) or _known(part) for part in name.split(",")):
         loaded = checkpoint.load(name)
         about = loaded.about
         if about.get("kind") == "CharLM":
@@ -58,14 +58,18 @@ def model(name: str) -> Any:
     return Sequential(*(_layer(part) for part in name.split(",")), rng=0)
 
 
+def _known(part):
+    """The layer that is named before the first colon; None where none is."""
+    kind = part.split(":")[0].lower()
+    return next((made for name, made in LAYERS.items() if name.lower() == kind and name != "Recurrent"), None)
+
+
 def _layer(part):
-    kind, *sizes = part.split(":")
-    known = {name.lower(): made for name, made in LAYERS.items() if name != "Recurrent"}
-    if kind.lower() not in known:
+    if (made := _known(part)) is None:
         raise ValueError(f"{part}: no such file, and no layer of this kind; known are {', '.join(LAYERS)}")
     try:
-        return known[kind.lower()](*(float(s) if "." in s else int(s) for s in sizes))
-    except TypeError as error:
+        return made(*(float(s) if "." in s else int(s) for s in part.split(":")[1:]))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{part}: {error}; write a layer as LSTM:5:10, its sizes after its name") from None
 
 
