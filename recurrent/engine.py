@@ -307,8 +307,8 @@ class Engine:
             dparams = out
             for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
                 checks.writeable(a, f"out.{n}", p)
-        carry_shape, da_shape = self._gradient_shapes(S, N, H)
-        carry, da = np.zeros(carry_shape, dtype), np.empty(da_shape, dtype)
+        carry_shape, da_shape, dp_shape = self._gradient_shapes(S, N, H)
+        carry, da, dp = np.zeros(carry_shape, dtype), np.empty(da_shape, dtype), np.zeros(dp_shape, dtype)
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:-1], sizes, dtype)):
                 carry[k, :, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
@@ -316,13 +316,13 @@ class Engine:
         rows, buffers = layout.pack(dy.reshape(T, N, P)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         # Packed weights for this call only: what comes next needs other ones.
         self.kernels.backward(
-            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, total, tape.inputs
+            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, dp, total, tape.inputs
         )
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
         vectors = [tape.saved_rows[:, k] for k in cell.backward.vectors]
-        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, tape.h_rows, layout.previous, vectors, gradients)
+        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, dp, tape.h_rows, layout.previous, vectors, gradients)
         if totals is not None:
             totals.update({s: tape.public(a) for s, a in zip(cell.states, as_wide(cell, total, P), strict=True)})
         initial = layout.unsort(carry)
@@ -339,8 +339,8 @@ class Engine:
         return (N + S, P), (others, N + S if record else N, H), (S, len(self.cell.backward.saved), H) if record else (0, 0, H)
 
     def _gradient_shapes(self, S, N, H):
-        """Of the states' gradients, and of the accumulators' and per-unit parameters' at every step."""
-        return (len(self.cell.states), N, H), (S, self.cell.columns, H)
+        """Of the states' gradients, of the accumulators' at every step, and of each sequence's of per-unit parameters."""
+        return (len(self.cell.states), N, H), (S, self.cell.columns, H), (N, len(self.cell.parameters), H)
 
     def footprint(self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
         """Bytes that `forward` and `backward` take; see `Layer.footprint`."""

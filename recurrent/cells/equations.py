@@ -115,8 +115,8 @@ class Cell:
 
     @property
     def columns(self) -> int:
-        """Gradients of a unit and step: of accumulators, per-unit parameters and products within the step."""
-        return len(self.accumulators) + len(self.parameters) + len(self.products)
+        """Gradients of a unit and step: of accumulators and products within the step."""
+        return len(self.accumulators) + len(self.products)
 
     @cached_property
     def x_runs(self) -> tuple[Run, ...]:
@@ -345,7 +345,7 @@ def _differentiate(cell: Cell) -> Backward:
     saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
     known = {e for _, e in saved} | set(cell.new)
     inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
-    inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.meetings)}
+    inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.meetings) if e.op != "mean"}  # a mean is quickly computed again
     d_products = tuple(adjoint.get(e, zero) for e in cell.products)
     vectors = tuple(range(len(saved), len(saved) + len(cell.products)))
     saved += [(f"vector.{e.name or e.op}", e.args[0]) for e in cell.products]

@@ -150,22 +150,22 @@ def pack_backward(cell: Cell, params):
     return t, panels, per_unit_parameters(cell, params)
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs=None) -> None:
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None) -> None:
     t, panels, parameters = weights
     p = with_inputs(parameters, inputs)
     (S, W), H = dy.shape, da.shape[2]
-    N, plane, saved_width, width = len(h) - S, rest.shape[1] * H, saved.shape[1] * H, da.shape[1] * H
+    N, plane, saved_width, width, dp_width = len(h) - S, rest.shape[1] * H, *(a.shape[1] * H for a in (saved, da, dp))
     wide = carry
     if H % t.lanes:  # whole vectors throughout: a part of one is slow to store
         wide = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
         wide[..., :H] = carry
-    dy, h, rest, saved, da, total = (flat(a) for a in (dy, h, rest, saved, da, total))
+    dy, h, rest, saved, da, dp, total = (flat(a) for a in (dy, h, rest, saved, da, dp, total))
     work = np.empty(planes(cell, stages.backward) * N * H, dy.dtype)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
             t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width,
-            flat(wide), da, width, total, work,
+            flat(wide), da, width, dp, dp_width, total, work,
         )  # fmt: skip
 
     flops, grain = 2.0 * S * W * len(cell.h_gates) * H, t.lanes * t.blocks(1)
@@ -216,9 +216,9 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     _through(da, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
 
 
-def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
     t = target(x.dtype)
-    S, columns, H = da.shape
+    H = da.shape[2]
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     W_hr, own = plain.split_params(cell, dparams)
     rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
@@ -226,15 +226,16 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) 
         for run in runs:
             block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
             _outer(a, column, M, b, index, dW[block], db[block])
-    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
+    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators)):
         if e.op == "projection":
             dW, db = W_hr, np.empty(len(W_hr), W_hr.dtype)
         else:
             block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
             dW, db = W_hh[block], b_hh[block]
         _outer(da, k * H, len(dW), np.ascontiguousarray(vector[:, : dW.shape[1]]), NO_ROWS, dW, db)
-    for k, dp in enumerate(own):
-        dense.column_sums(t, flat(da), (len(cell.accumulators) + k) * H, H, columns * H, S, dp)
+    N, P, _ = dp.shape
+    for k, total in enumerate(own):
+        dense.column_sums(t, flat(dp), k * H, H, P * H, N, total)
 
 
 def pack_linear(W, b):

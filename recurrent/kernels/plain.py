@@ -133,12 +133,13 @@ def step(cell: Cell, weights, x, h, rest, y) -> None:
     h[:N] = y[:] = h[N:]
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total, inputs=None) -> None:
+def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None) -> None:
     """Back-propagation through time.
 
     `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
-    Writes `da` (S, cell.columns, H), gradients of accumulators, per-unit parameters and products row by row, and `total`
-    (states, S, H), gradients of the loss with respect to every state, or not if it is empty. Widths as in `forward`.
+    Writes `da` (S, cell.columns, H), gradients of accumulators and products row by row, and `total` (states, S, H), gradients
+    of the loss with respect to every state, or not if it is empty. Adds to `dp` (N, P, H), gradients of per-unit parameters
+    by sequence. Widths as in `forward`.
     """
     b = cell.backward
     N, W = len(h) - len(dy), h.shape[1]
@@ -157,8 +158,10 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, total,
         of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
         known |= fitting(cell, cell.parameter_inputs, of_units, h)
         known |= dict(zip(b.d_new, d, strict=True))
-        roots = [*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states]
+        roots = [*b.d_accumulators, *b.d_products, *b.d_previous, *b.d_states, *b.d_parameters]
         values = evaluate(roots, known, h.dtype, weights.products)
+        for k, value in enumerate(values[len(roots) - dp.shape[1] :]):
+            dp[:count, k] += value
         for k in range(da.shape[1]):
             _put(da[now, k], values[k])
         for k in range(len(cell.states)):
@@ -176,8 +179,9 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
-def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) -> None:
-    """Gradients of W_ih, W_hh, b_ih, b_hh, W_hr and per-unit parameters: sums over all rows, in order.
+def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
+    """Gradients of W_ih, W_hh, b_ih, b_hh, W_hr and per-unit parameters: sums over all rows, in order; of `dp`,
+    over sequences.
 
     `da_x` is `da`, or its sums over the steps with one row of x, where x is a table. `vectors` (S, H): those of products
     within the step.
@@ -193,16 +197,16 @@ def gradient_of_weights(cell: Cell, da_x, x, da, h, previous, vectors, dparams) 
         if a.h:
             i = cell.h_gates.index(a.gate) * H
             gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])
-    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators) + len(cell.parameters)):
+    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators)):
         if e.op == "projection":
             gradient_of_matrix(da[:, k, : len(W_hr)], vector, W_hr, np.empty(len(W_hr), W_hr.dtype))
         else:
             i = cell.h_gates.index(e.name) * H
             gradient_of_matrix(da[:, k], vector[:, : W_hh.shape[1]], W_hh[i : i + H], b_hh[i : i + H])
-    for k, dp in enumerate(own):
-        dp[:] = 0
-        for row in da[:, len(cell.accumulators) + k]:
-            dp += row
+    for k, total in enumerate(own):
+        total[:] = 0
+        for row in dp[:, k]:
+            total += row
 
 
 def gradient_of_matrix(dy, x, dW, db) -> None:

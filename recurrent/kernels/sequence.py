@@ -115,12 +115,12 @@ def step(target, N, x, D, panels, bias, p, h, W, H, rest, y, work):
 @jit
 def backward(
     target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width, carry,
-    da, width, total, work,
+    da, width, dp, dp_width, total, work,
 ):  # fmt: skip
     """All steps back for the sequences first to last of the packed batch and the units j0 to j1, threads as in `forward`.
 
     carry (states, N, H padded to whole vectors) comes in as the gradient of the final states, goes out as the initial ones'.
-    da (S, width), total (states, S, H) or empty. dy (S, W); work as in `forward`.
+    da (S, width), dp (N, dp_width), to which each step adds, total (states, S, H) or empty. dy (S, W); work as in `forward`.
     """
     setting = flush_denormals()
     T = offsets.size - 1
@@ -141,8 +141,8 @@ def backward(
                 target, end - first, j0, j1, at(panels, 0), at(dy, r * W), at(carry, first * wide_H), N * wide_H,
                 at(saved, r * saved_width), at(h, (old + first) * W), at(h, (new + first) * W), at(rest, (old + first) * H),
                 at(rest, (new + first) * H), plane, W, H, at(p, row_of_units(target, r, H)), at(da, r * width),
-                at(total, r * H) if total.size else nowhere(total), S * H, at(work, first * H), N * H, at(barrier, 0), parts,
-                met,
+                at(dp, first * dp_width), at(total, r * H) if total.size else nowhere(total), S * H, at(work, first * H), N * H,
+                at(barrier, 0), parts, met,
             )  # fmt: skip
             if met < 0:
                 break

@@ -60,6 +60,7 @@ class Back(NamedTuple):
     H: ir.Value
     p: ir.Value
     da: ir.Value
+    dp: ir.Value
     total: ir.Value
     total_plane: ir.Value
     work: ir.Value
@@ -79,6 +80,7 @@ class Row(NamedTuple):
 
 
 PADDED = object()  # rows padded to whole vectors: a part of one is slow to store
+ADDED = object()  # to what is there
 
 
 class Step:
@@ -106,7 +108,7 @@ class Step:
         through all of a stretch while it is in cache.
 
         loaded: (row, unit) -> pointer of everything that is in memory, by node; a second pointer is added to the first.
-        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None; or PADDED.
+        `put(k, row, unit)`: pointer of output k, and what must be true for it to be written, or None; or PADDED, or ADDED.
         """
         b, count, t = self.b, self.count, self.team
         met, done = cgutils.alloca_once_value(b, t.met), b.append_basic_block("stages_done")
@@ -204,13 +206,17 @@ class Step:
             for e, total in zip(averaged, totals, strict=True):
                 b.store(b.fadd(b.load(total), b.select(inside, code.value(e), v.constant(0.0))), total)
             pairs = [(a, self.place(e, row, unit)) for a, e in zip(found, stage.kept, strict=False)]
-            conditional: dict = {}
+            added, conditional = [], {}
             for a, k in zip(found[len(stage.kept) + len(averaged) :], stage.outputs, strict=True):
                 pointer, condition = put(k, row.number, unit)
                 if condition is PADDED:
                     v.store(a, pointer)
-                    continue
-                (pairs if condition is None else conditional.setdefault(condition, [])).append((a, pointer))
+                elif condition is ADDED:
+                    added.append((a, pointer))
+                else:
+                    (pairs if condition is None else conditional.setdefault(condition, [])).append((a, pointer))
+            sums = v.load_units([pointer for _, pointer in added], left)
+            pairs += [(b.fadd(there, a), pointer) for there, (a, pointer) in zip(sums, added, strict=True)]
             if pairs:
                 v.store_units(pairs, left)
             for condition, some in conditional.items():
@@ -300,6 +306,10 @@ def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
         return v.at(first, b.mul(H, b.add(b.mul(row, I64(count)), I64(k))), unit)
 
     def put(k, row, unit):
+        A, P = len(cell.accumulators), len(cell.parameters)
+        if A <= k < A + P:
+            return inside(a.dp, P, k - A, row, unit), ADDED
+        k -= P if k >= A else 0
         if k < cell.columns:
             return inside(a.da, cell.columns, k, row, unit), None
         k -= cell.columns

@@ -75,14 +75,15 @@ def forward_step(
 @intrinsic
 def backward_step(
     typingctx, target, count, j0, j1, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, W, H, p, da,
-    total, total_plane, work, apart, barrier, parts, met,
+    dp, total, total_plane, work, apart, barrier, parts, met,
 ):  # fmt: skip
     """The equations of one time step back for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
 
     carry (states, count, H padded to whole vectors): gradients of the states after this step, without dy. It becomes the
     gradients of the states before this step, without what comes through W_hh: `flow_tiles` adds that. da (count, columns,
-    H) is written; total (states, count, H) too unless null. States lie `carry_plane`, `plane`, `total_plane` apart.
-    dy, h_old and h_new have rows of W. What else comes, and what is returned, is as in `forward_step`.
+    H) is written; total (states, count, H) too unless null; dp (count, P, H), gradients of per-unit parameters, is added to.
+    States lie `carry_plane`, `plane`, `total_plane` apart. dy, h_old and h_new have rows of W. What else comes, and what is
+    returned, is as in `forward_step`.
 
     Row after row, in the order of memory: applied to each tile of the product, the same equations waited for memory
     several times as long as they took, whatever was asked for ahead.
@@ -94,4 +95,4 @@ def backward_step(
 
     i, q = types.int64, pointer_to(t)
     n = types.CPointer(i)
-    return i(target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, i, q, i, n, i, i), codegen
+    return i(target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, q, i, q, i, n, i, i), codegen
