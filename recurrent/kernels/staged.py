@@ -8,6 +8,7 @@ after each level.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -19,6 +20,7 @@ from ..cells.expressions import Expr
 from .barrier import emit_meet
 from .formulas import Expressions, leaves, of_units
 from .gates import Given, emit_gates, narrow_range, panels_of_gates, up
+from .moves import emit_vectors
 from .tile import Segment, emit_product, emit_while, units_left
 from .vector import I64, Vectors
 
@@ -191,40 +193,36 @@ class Step:
         for total in totals:
             b.store(v.constant(0.0), total)
 
-        def units(unit):
-            left = units_left(v, b.sub(width, unit), 0)
-            pointers = [loaded[e](row.number, unit) if e in loaded else [self.place(e, row, unit)] for e in inputs]
-            values = iter(v.load_units([p for some in pointers for p in some], left))
+        def units(unit, mask):
             known = dict(means)
-            for e, some in zip(inputs, pointers, strict=True):
-                known[e] = next(values)
-                for _ in some[1:]:
-                    known[e] = b.fadd(known[e], next(values))
+            for e in inputs:
+                pointers = loaded[e](row.number, unit) if e in loaded else [self.place(e, row, unit)]
+                known[e] = reduce(b.fadd, [v.load(pointer, mask) for pointer in pointers])
             code = Expressions(v, results, known)
-            found = [code.value(e) for e in results]
-            inside = v.first(left) if averaged else None
+            for e in results:
+                code.value(e)
             for e, total in zip(averaged, totals, strict=True):
-                b.store(b.fadd(b.load(total), b.select(inside, code.value(e), v.constant(0.0))), total)
-            pairs = [(a, self.place(e, row, unit)) for a, e in zip(found, stage.kept, strict=False)]
-            added, conditional = [], {}
-            for a, k in zip(found[len(stage.kept) + len(averaged) :], stage.outputs, strict=True):
-                pointer, condition = put(k, row.number, unit)
-                if condition is PADDED:
-                    v.store(a, pointer)
+                value = code.value(e) if mask is None else b.select(mask, code.value(e), v.constant(0.0))
+                b.store(b.fadd(b.load(total), value), total)
+            for e in stage.kept:
+                v.store(code.value(e), self.place(e, row, unit), mask)
+            conditional: dict = {}
+            for k in stage.outputs:
+                value, (pointer, condition) = code.value(self.outputs[k].value), put(k, row.number, unit)
+                if condition is None:
+                    v.store(value, pointer, mask)
+                elif condition is PADDED:
+                    v.store(value, pointer)
                 elif condition is ADDED:
-                    added.append((a, pointer))
+                    v.store(b.fadd(v.load(pointer, mask), value), pointer, mask)
                 else:
-                    (pairs if condition is None else conditional.setdefault(condition, [])).append((a, pointer))
-            sums = v.load_units([pointer for _, pointer in added], left)
-            pairs += [(b.fadd(there, a), pointer) for there, (a, pointer) in zip(sums, added, strict=True)]
-            if pairs:
-                v.store_units(pairs, left)
+                    conditional.setdefault(condition, []).append((value, pointer))
             for condition, some in conditional.items():
                 with b.if_then(condition):
-                    v.store_units(some, left)
+                    for value, pointer in some:
+                        v.store(value, pointer, mask)
 
-        j0, j1 = (I64(0), width) if row.whole else self.columns(stage.narrow)
-        emit_while(v, j0, v.lanes, up(v, j1), units)
+        emit_vectors(v, *((I64(0), width) if row.whole else self.columns(stage.narrow)), units)
         for e, total in zip(stage.means, totals, strict=True):
             share = b.fdiv(v.across(b.load(total), b.fadd), b.sitofp(width, v.real))
             row.means[e] = v.broadcast(share)
