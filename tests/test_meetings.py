@@ -9,7 +9,7 @@ from strategies import Case, cases, replace
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Engine, Linear, Sequential
-from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, tanh
+from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, stages, tanh
 from recurrent.conformance import promises
 from recurrent.kernels import threads
 
@@ -95,6 +95,21 @@ def test_threads_change_no_bit(meeting, data):
 def test_a_row_equals_the_sequence_alone(meeting, data):
     p = data.draw(cases("float64")).build(meeting)
     promises.a_row_equals_the_sequence_alone(p, p.case.N - 1)
+
+
+def test_what_a_mean_is_of_goes_on_the_tape_not_the_mean():
+    saved = lstm_cell(layer_norm=True).backward.saved
+    assert [n for n, _ in saved] == [*"ifgo", *(f"{part}.{g}" for part in "xh" for g in "ifgo")]
+
+
+@pytest.mark.parametrize("name", ["normalised lstm", "normalised gru"])
+def test_equations_after_the_products_go_row_by_row(name):
+    """In one stretch, whose planes need not outlive a row; but a product needs the rows of all sequences."""
+    for direction in (stages.forward, stages.backward):
+        found = direction(CELLS[name])[1]
+        assert len(found.stretches) == 1
+        assert found.lasting == {a.input for a in CELLS[name].accumulators} & found.planes.keys()
+    assert len(stages.forward(CELLS["deep"])[1].stretches) == 3
 
 
 def naive_normalised(name, torch, x, h, c, p):
