@@ -143,7 +143,7 @@ class Cell:
 
         An operation that is a gate or a new state bears its name as id (`i`, `c`), others a number (`op3`), accumulators
         `sum:i`, states of the step before `previous:c`; `values` leads from every name to its node, edges of delay 1
-        from a state to where it is used one step later.
+        from a state to where it is used one step later. `composites`: nodes that the declaration says are one thing.
         `vector:h` is the one state that reaches the dot products of all units, where a cell has such.
         """
         g = Graph([Node("vector:x", "vector", "x")])
@@ -172,6 +172,9 @@ class Cell:
                 ids[e] = names.get(e, f"op{k}")
                 g.nodes.append(Node(ids[e], e.op, names.get(e, "")))
                 g.edges += [Edge(ids[a], ids[e]) for a in e.args]
+        for e in ids:
+            if e.part_of:
+                g.composites.setdefault(e.part_of, []).append(ids[e])
         g.values.update({name: ids[e] for name, e in self.values.items()})
         for s, p in zip(self.states, self.previous, strict=True):
             if p in ids:
@@ -299,8 +302,7 @@ def _merge(gates, x, h, values):
     new = dict(merged)
     for e in nodes:
         if e not in new:
-            args = tuple(new[a] for a in e.args)
-            new[e] = e if args == e.args else Expr(e.op, *args, name=e.name, value=e.value)
+            new[e] = e.on(*(new[a] for a in e.args))
     sums = {m.name[2:]: m for m in merged.values()}
     first = [
         Accumulator(g, True, g in sums, sums.get(g, x[g])) for g in gates if g in sums or uses[x[g]]

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 
+@dataclass(frozen=True, eq=False)
+class Composite:
+    """What several nodes of a graph are together, for people: its name, and its formula for each `a` that goes into it."""
+
+    name: str
+    formula: str
+
+
 class Expr:
-    """A node of an expression graph: an operation on other nodes, a named input or a constant."""
+    """A node of an expression graph: an operation on other nodes, a named input or a constant.
 
-    __slots__ = ("args", "name", "op", "value")
+    `part_of` says which composite it belongs to; it changes nothing that is computed.
+    """
 
-    def __init__(self, op: str, *args: Expr, name: str = "", value: float = 0.0):
-        self.op, self.args, self.name, self.value = op, args, name, value
+    __slots__ = ("args", "name", "op", "part_of", "value")
+
+    def __init__(self, op: str, *args: Expr, name: str = "", value: float = 0.0, part_of: Composite | None = None):
+        self.op, self.args, self.name, self.value, self.part_of = op, args, name, value, part_of
+
+    def on(self, *args: Expr) -> Expr:
+        """The same operation on other arguments."""
+        return self if args == self.args else Expr(self.op, *args, name=self.name, value=self.value, part_of=self.part_of)
 
     def __add__(self, other):
         return Expr("add", self, as_expr(other))
@@ -240,13 +256,22 @@ def topological(roots: Iterable[Expr]) -> list[Expr]:
     return order
 
 
+def composed(composite: Composite, taken: Sequence[Expr], results: Sequence[Expr]) -> list[Expr]:
+    """The results, with every operation between them and what is taken marked as part of the composite."""
+    known = set(taken)
+    for e in topological(results):
+        if e.args and e not in known and any(a in known for a in e.args):
+            known.add(e)
+            e.part_of = composite
+    return list(results)
+
+
 def shared(roots: Iterable[Expr]) -> dict[Expr, Expr]:
     """Of every node below `roots` the one that stands for all equal ones: what is written twice is computed once."""
     kept, first = {}, {}
     for e in topological(roots):
         args = tuple(kept[a] for a in e.args)
-        again = e if args == e.args else Expr(e.op, *args, name=e.name, value=e.value)
-        kept[e] = first.setdefault((e.op, e.name, e.value, args), again)
+        kept[e] = first.setdefault((e.op, e.name, e.value, args), e.on(*args))
     return kept
 
 

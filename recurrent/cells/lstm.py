@@ -57,7 +57,7 @@ def lstm_cell(name, peephole, coupled, layer_norm, projection, clip, cell_clip, 
         c = f * previous.c + i * g
         c = clipped(c, cell_clip) if cell_clip else c
         o = gate(sees(x.o + h.o, "p_o", c))
-        shown = p.gain_c * normal([c])[0] + p.bias_c if layer_norm else c
+        shown = normal([c], [p.gain_c], [p.bias_c])[0] if layer_norm else c
         h = o * output(shown)
         return dict(i=i, f=f, g=g, o=o, c=c, h=projected(h) if projection else h)
 
