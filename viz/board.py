@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from .maze import Place
 from .wiring import Wiring
 
-APART, BUS, GATES = 3, 0, 1  # columns between gates; rows of the h bus and of the gates
+APART, BUS, GATES, BARS = 3, 0, 1, 2  # columns between gates; rows of the h bus, of the gates, and of bars over them
 
 
 @dataclass
 class Circuit:
     """`place` of each node, `routes` as (tail, head, places): terminals are `previous:S`, `state:S` and `above`.
 
-    `lanes`: row of each state that is used directly; `spines`: what lies on them.
+    `lanes`: row of each state that is used directly; `spines`: what lies on them. Results of a bar stand right above the
+    neurons that it takes (`Wiring.bars`), in the row BARS.
     """
 
     wiring: Wiring

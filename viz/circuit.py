@@ -14,7 +14,7 @@ from itertools import permutations
 from recurrent.cells import Cell
 
 from . import layered, tracks, wiring
-from .board import APART, BUS, GATES, Circuit
+from .board import APART, BARS, BUS, GATES, Circuit
 from .maze import DOWN, RIGHT, UP, Maze
 
 TRIES = 40  # places tried for an operation, cheapest first
@@ -41,6 +41,7 @@ class _NoPlaceError(Exception):
 class _Builder:
     def __init__(self, cell, room):
         self.wiring = w = wiring.of(cell)
+        self.bars = w.bars
         self.first = cell.states[0]
         self.circuit = Circuit(w)
         used = {a.removeprefix("previous:") for args in w.arguments.values() for a in args if a.startswith("previous:")}
@@ -56,7 +57,8 @@ class _Builder:
         for o, args in w.arguments.items():
             depth[o] = 1 + max((depth.get(a, 0) for a in args), default=0)
         middle = self.room * (max(depth.values(), default=0) + 3)
-        top = GATES + middle + len(self.lanes)
+        floor = BARS if self.bars else GATES
+        top = floor + middle + len(self.lanes)
         columns = 2 + APART * len(w.neurons) + middle + 1
         self.maze = Maze(columns, top + 2)
         self.last = columns - 1
@@ -70,11 +72,13 @@ class _Builder:
             self.maze.close((0, row), UP)
         for column in range(columns):  # the row of what the layer above sees is outside of the cell
             self.maze.close((column, top + 1), RIGHT)
-        self.middle = range(GATES + 1, top - len(self.lanes) + 1)
+        self.middle = range(floor + 1, top - len(self.lanes) + 1)
         self.lane_of = {k: s for s, spine in self.circuit.spines.items() for k in spine}
         self._gates()
+        self._bars()
         for o in w.operations:
-            self._operation(o.id)
+            if o.id not in self.maze.place:
+                self._operation(o.id)
         self._ends()
         self.circuit.place = self.maze.place
         self.circuit.columns, self.circuit.rows = columns, self.maze.rows
@@ -106,7 +110,10 @@ class _Builder:
         plan = layered.layout(
             sources, list(w.arguments), edges, dict.fromkeys([*sources, *w.arguments], 0), {o for _, o in w.loops}, 0
         )
-        return [n for n in plan.columns[0] if n not in w.parameters]
+        order = [n for n in plan.columns[0] if n not in w.parameters]
+        bar = {a: k for k, bar in enumerate(self.bars) for a in bar.values()}
+        place = {k: sum(map(order.index, bar.values())) / len(bar) for k, bar in enumerate(self.bars)}
+        return sorted(order, key=lambda n: (place[bar[n]], bar[n]) if n in bar else (order.index(n), -1))
 
     def _gates(self):
         for k, name in enumerate(self.order):
@@ -118,6 +125,21 @@ class _Builder:
             self.maze.close((column, BUS), UP)
             self.maze.close((column, BUS), RIGHT)
         self.bus_end = right
+
+    def _bars(self):
+        """Composites of neurons, each from above the first that it takes to above the last, and nothing through it."""
+        for bar in self.bars:
+            at = {r: (self.maze.place[a][0], BARS) for r, a in bar.items()}
+            columns = [c for c, _ in at.values()]
+            for r, a in bar.items():
+                self.maze.put(r, at[r])
+                self.circuit.routes.append((a, r, self.maze.lay(a, self.maze.search(a), at[r], UP)))
+            alone = len(bar) == 1  # only then is it plain whose result leaves at the side
+            for column in range(min(columns) - 1, max(columns) + 1 - alone):
+                self.maze.close((column, BARS), RIGHT)
+                if min(columns) < column and column not in columns:
+                    self.maze.close((column, BARS), UP)
+                    self.maze.close((column, BARS), DOWN)
 
     def _operation(self, name):
         """Put an operation where its wires are cheapest, and lay them."""

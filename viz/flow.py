@@ -10,6 +10,7 @@ from recurrent.cells import Cell
 from recurrent.cells.expressions import MEETINGS, OPS, Expr, evaluate, topological
 
 from . import direction, values, words
+from .folding import folds
 
 _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
@@ -144,6 +145,7 @@ def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
     """What to call the value of each node: its name at t, or how it is made of names; `before`: the time of old states."""
     graph, out = cell.graph(), {}
     named = {k: n for n, k in graph.values.items()}
+    composite = {r: f for f in folds(graph) for r in f.taken}
     for node in graph.nodes:
         sources = [e.source for e in graph.inputs(node.id) if not e.delay]
         if node.kind == "previous":
@@ -153,9 +155,14 @@ def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
         elif node.kind == "sum":
             side = node.id.partition(".")[2]
             out[node.id] = f"{side or 'a'}.{node.label}"
+        elif node.id in composite:
+            fold = composite[node.id]
+            out[node.id] = f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
         elif node.kind in OPS:
             leaves = [Expr("input", name=s) for s in sources]
             out[node.id] = spell(Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources})
+        elif node.kind in MEETINGS:
+            out[node.id] = f"{words.operation(node.kind)}({out[sources[0]]})"
         else:
             out[node.id] = node.label
     return out

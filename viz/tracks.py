@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import count, pairwise
 
-from .board import APART, GATES, Circuit
+from .board import APART, BARS, GATES, Circuit
 from .maze import Place
 from .wiring import Wiring
 
@@ -31,7 +31,8 @@ def lay_out(wiring: Wiring, lanes: list[str], spines: dict[str, list[str]], orde
 
 class _Tracks:
     def __init__(self, wiring, lanes, order):
-        self.wiring = wiring
+        self.wiring, self.above = wiring, {r: a for bar in wiring.bars for r, a in bar.items()}  # results of bars
+        self.floor = BARS + 1 if self.above else GATES + 1
         self.column = {f"previous:{s}": 0 for s in lanes} | {g: 2 + APART * k for k, g in enumerate(order)}
         self._columns()
         self._rows(lanes, order)
@@ -49,7 +50,8 @@ class _Tracks:
 
         for p in w.parameters:
             self.column[p] = free(0)
-        for o in w.operations:
+        self.column |= {r: self.column[a] for r, a in self.above.items()}
+        for o in (o for o in w.operations if o.id not in self.above):
             self.column[o.id] = free(max((self.column[a] for a in w.arguments[o.id]), default=0))
         first = self.first = w.states[0]
         self.forks = {}  # where a second state leaves the track of the value that makes both
@@ -71,9 +73,10 @@ class _Tracks:
         self.row, self.used, self.straight = {}, {}, {}
         for k, s in enumerate(lanes):
             self._take(f"previous:{s}", SKY - k, 0)
-        for g in order:
+        over = {a: r for r, a in self.above.items()}
+        for g in (over.get(g, g) for g in order):
             self._take(g, self._free(self.column[g], self.end[g], []), self.column[g])
-        nodes = [*self.wiring.parameters, *(o.id for o in self.wiring.operations)]
+        nodes = [*self.wiring.parameters, *(o.id for o in self.wiring.operations if o.id not in self.above)]
         for k in sorted(nodes, key=self.column.get):
             args, start, end = self.wiring.arguments.get(k, []), self.column[k] - 1, self.end[k]
             ending = [a for a in args if self.end[a] == self.column[k] and args.count(a) == 1]
@@ -93,15 +96,16 @@ class _Tracks:
 
     def _free(self, start, end, near):
         """The row nearest to those of the inputs where a track fits."""
-        below = [r for r in near if r < SKY - 100] or [GATES + 1]
-        rows = range(GATES + 1, SKY - 100)
+        below = [r for r in near if r < SKY - 100] or [self.floor]
+        rows = range(self.floor, SKY - 100)
         return min((r for r in rows if self._fits(r, start, end)), key=lambda r: (sum(abs(r - other) for other in below), r))
 
     def _routes(self, order):
         w = self.wiring
-        self.place = {k: (c, GATES if k in order else self.row[k]) for k, c in self.column.items()}
-        self.top, self.routes = SKY + 1, []
-        for o, args in w.arguments.items():
+        fixed = dict.fromkeys(order, GATES) | dict.fromkeys(self.above, BARS)
+        self.place = {k: (c, fixed[k] if k in fixed else self.row[k]) for k, c in self.column.items()}
+        self.top, self.routes = SKY + 1, [(a, r, [self.place[a], self.place[r]]) for r, a in self.above.items()]
+        for o, args in ((o, args) for o, args in w.arguments.items() if o not in self.above):
             here, taken = self.place[o], set()
             for a in sorted(args, key=lambda a: (a != self.straight[o], -abs(self.row[a] - here[1]))):
                 side = 0 if a == self.straight[o] else (self.row[a] > here[1]) - (self.row[a] < here[1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from recurrent.cells import Cell
 
 from . import palette, words
+from .folding import KIND, Fold, folded, folds
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 DENSE = ("product", "projection")
@@ -38,6 +40,7 @@ class Operation:
     name: str = ""
     colour: str = palette.OPERATION
     dense: bool = False  # a product of a matrix with what all units have
+    fold: Fold | None = None  # the composite that it is a result of
 
 
 @dataclass
@@ -57,6 +60,16 @@ class Wiring:
     output: str = ""  # what the circle of the first state stands for: the state, or what of a unit is projected to it
 
     @property
+    def bars(self) -> list[dict[str, str]]:
+        """Of each composite that takes neurons alone, which nothing else uses: the neuron below each of its results."""
+        neurons, uses = {a.id for a in self.neurons}, Counter(a for args in self.arguments.values() for a in args)
+        uses.update(self.makers.values())
+        found = {id(o.fold): o.fold.taken for o in self.operations if o.fold}
+        found = [taken for taken in found.values() if all(len(args) == 1 for args in taken.values())]
+        bars = [{r: args[0] for r, args in taken.items()} for taken in found]
+        return [bar for bar in bars if all(a in neurons and uses[a] == 1 for a in bar.values())]
+
+    @property
     def kept(self) -> list[str]:
         """States that stay in their unit: all but the output, and that too where its own equations take it."""
         looping = {s for s, _ in self.loops}
@@ -65,7 +78,8 @@ class Wiring:
 
 def of(cell: Cell) -> Wiring:
     """The wiring of one unit of a cell."""
-    graph = cell.graph()
+    whole = cell.graph()
+    graph, fold = folded(whole), {r: f for f in folds(whole) for r in f.taken}
     kinds = {n.id: n.kind for n in graph.nodes}
     now = [(e.source, e.target) for e in graph.edges if not e.delay]
     gates = list(cell.gates)
@@ -96,7 +110,7 @@ def of(cell: Cell) -> Wiring:
             label = n.label if n.kind == "const" else _label(n, [graph.node(a) for a, b in now if b == n.id])
             gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
             name, colour = palette.gate(gate, gates) if gate else ("", palette.OPERATION)
-            operations.append(Operation(n.id, label, gate, name, colour, n.kind in DENSE))
+            operations.append(Operation(n.id, label, gate, name, colour, n.kind in DENSE, fold.get(n.id)))
     wires = [(made_by[s], f"state:{s}") for s in cell.states]
     circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle
     drawn = {n.id for n in neurons} | {o.id for o in operations} | set(parameters)
@@ -139,7 +153,7 @@ def of_unit(cell: Cell) -> Wiring:
 
 def _label(node, inputs):
     """The sign of an operation, a constant of its two inputs written beside it."""
-    sign = words.operation(node.kind)
+    sign = node.label if node.kind == KIND else words.operation(node.kind)
     if len(inputs) == 2:
         first, second = (n.label if n.kind == "const" else "" for n in inputs)
         return f"{first} {sign} {second}".strip()

@@ -84,6 +84,7 @@ class _Picture:
         grid, kind = self.grid, facts.kind(self.layer)
         self.sheet.group("cell", grid.frame, "", 11, palette.UNIT, penwidth=1.6)
         self._gates()
+        self._bars()
         self._operations()
         self._terminals()
         wires = [*self._wires(), *self._bus()]
@@ -137,13 +138,26 @@ class _Picture:
             tip = self._tip(f"{a.name}: dense layer of {takes}", a.id)
             self.sheet.node(a.id, self.grid.at[a.id], self.grid.size[a.id], label, tip=tip, **look)
 
+    def _bars(self):
+        """Composites over several neurons; the points that their results leave from are not drawn."""
+        for bar, (at, size) in zip(self.wiring.bars, self.grid.bars, strict=True):
+            fold = next(o.fold for o in self.wiring.operations if o.id in bar)
+            look = {"style": "filled", "fill": "#FFFFFF", "color": palette.INK, "penwidth": 1.2, "fontsize": 12}
+            first = next(iter(bar))
+            name = first if len(bar) == 1 else f"bar:{first}"
+            self.sheet.node(name, at, size, fold.composite.name, tip=fold.said(self.names), **look)
+            for r in bar if len(bar) > 1 else ():
+                self.sheet.add(dot.anchor(r, self.grid.at[r]))
+
     def _operations(self):
         for o in self.wiring.operations:
+            if any(o.id in bar for bar in self.wiring.bars):
+                continue
             look = {"color": palette.INK, "penwidth": 1.2, "fontsize": 12, "fill": o.colour}
             look |= {"style": "filled"} if o.gate else {"shape": "ellipse"}
-            if o.dense:
+            if o.dense or (o.fold and not o.gate):
                 look = {**look, "style": "filled", "shape": "box", "fill": "#FFFFFF"}
-            tip = self._tip(self.names[o.id], o.id)
+            tip = self._tip(o.fold.said(self.names) if o.fold else self.names[o.id], o.id)
             self.sheet.node(o.id, self.grid.at[o.id], self.grid.size[o.id], o.label, tip=tip, **look)
         for p in self.wiring.parameters:
             look = {"fontsize": 9, "color": palette.LINE, "fill": "#FFFFFF", "style": "rounded,filled"}
@@ -273,11 +287,16 @@ class _Picture:
         local = flow.locals_of(self.cell)
         sums = {n.id for n in self.cell.graph().nodes if n.kind == "sum"}
         dense = {o.id: o.label if o.label == "W_hr" else "W_hh" for o in self.wiring.operations if o.dense}
+        folded = {o.id: o.fold.composite.name for o in self.wiring.operations if o.fold}
         for tail, head, points in wires:
             found = [e for a, e in local.get(head, []) if a == tail]
             inner = [e for a, e in local.get(head, []) if a in sums] if head in self.grid.neurons else []
             if head in dense:
-                yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
+                yield points[-2:], f"× {dense[head]},\ntransposed", palette.GRADIENT, ""
+            elif head in folded:
+                v = self._number(tail)
+                label = f"through {folded[head]}" + ("" if v is None else f"\n{words.plain(v)}")
+                yield points[-2:], label, palette.GRADIENT, "" if v is None else tail
             elif found:
                 yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT, ""
             elif inner and tail != "x":
@@ -307,6 +326,13 @@ class _Picture:
             rows.append(
                 (f"gate{k}", (16, 14), {"style": "filled", "fill": colour, "fontsize": 9}, g, "" if name == g else name)
             )
+        formulas = {}
+        for composite in sorted((o.fold.composite for o in self.wiring.operations if o.fold), key=lambda c: len(c.formula)):
+            formulas[composite.name] = composite.formula  # the one that has everything
+        for name, formula in formulas.items():
+            look = {"style": "filled", "fill": "#FFFFFF", "fontsize": 9}
+            meaning = f"{formula}, over all units of everything that goes in"
+            rows.append((f"composite:{name}", (26, 14), look, name, meaning))
         x, y = left, self._extent()[1] - 22
         for name, size, look, label, meaning in rows:
             wide = size[0] + 8 + words.width(meaning, 9) * 1.1 + 20

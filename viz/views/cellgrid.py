@@ -27,6 +27,7 @@ class Grid:
         for o in w.operations:
             wide = max(OPERATION, words.width(o.label, 12) * 1.1 + 14)
             self.size[o.id] = ACTIVATION if o.gate else (wide, ACTIVATION[1] if o.dense else OPERATION)
+        self.size |= {r: (GATE[0], OPERATION) for bar in w.bars for r in bar}
         self.size |= {p: (words.width(p, 9) * 1.1 + 6, PARAMETER) for p in w.parameters}
         self.size |= {f"{end}:{s}": TERMINAL for s in cell.states for end in ("previous", "state")}
         self.size |= {"above": ROUND, "x": ROUND}
@@ -34,7 +35,14 @@ class Grid:
         self.x = self._spaced(self.columns, 0, BESIDE)
         self.y = self._spaced(self.rows, 1, BETWEEN)
         self.at = {k: (self.x[c], self.y[r]) for k, (c, r) in self._places(cell).items()}
+        self.bars = [self._bar(list(bar)) for bar in w.bars]
         self._outside(cell)
+
+    def _bar(self, results):
+        """Centre and size of the bar that these results leave from: as wide as the neurons below it."""
+        xs, y = [self.at[r][0] for r in results], self.at[results[0]][1]
+        wide, tall = GATE[0] + max(xs) - min(xs), self.size[results[0]][1]
+        return (sum((min(xs), max(xs))) / 2, y), (wide, tall)
 
     def _places(self, cell):
         places = dict(self.circuit.place)

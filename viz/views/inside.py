@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import dot, palette, words
 from ..direction import Direction
+from ..flow import names
 from ..layered import layout
 from ..sheet import Sheet
 from ..values import UnitValues
@@ -68,6 +69,8 @@ class Inside:
                     {"style": "rounded,filled"} if o.dense else {"shape": "ellipse"}
                 )
                 look["tip"] = "dense layer within the step: a weight for each unit" if o.dense else None
+                if o.fold:
+                    look |= {"tip": o.fold.said(names(self.way.cell)), "style": "filled", "shape": "box", "fill": "#FFFFFF"}
                 self.sheet.node(o.id, self.sheet.centre(o.id), (right - left, OPERATION), o.label, **look)
         for k, s in enumerate(w.states):
             v = seen.states[s] if seen else None

@@ -11,6 +11,7 @@ from recurrent.cells.expressions import OPS, Expr
 from .. import dot, facts, flow, keys, palette, values, words
 from ..direction import Direction
 from ..drawing import Drawing
+from ..folding import KIND, folded
 from ..sheet import Sheet
 from ..wiring import ACTIVATIONS, Neuron
 from ..wiring import of as wiring_of
@@ -81,7 +82,7 @@ def neuron(way: Direction, j: int, gate: str, recording: Any, t: int | None, n: 
 class _Picture:
     def __init__(self, way, j, gate, seen, numbers, k):
         self.way, self.j, self.gate, self.seen, self.numbers = way, j, gate, seen, numbers
-        self.cell, self.graph = way.cell, way.cell.graph()
+        self.cell, self.graph = way.cell, folded(way.cell.graph())
         self.node, self.first = self.graph.values[gate], way.cell.states[0]
         self.title, self.colour = palette.gate(gate, way.cell.gates)
         inputs = {"x": seen.x, "h": seen.h} if seen else None
@@ -238,10 +239,13 @@ class _Picture:
         wanted, stack = set(), [self.node]
         while stack:
             k = stack.pop()
-            if k not in wanted and k not in ends and self.graph.node(k).kind in OPS:
+            if k not in wanted and k not in ends and self.graph.node(k).kind in (*OPS, KIND):
                 wanted.add(k)
                 stack += [e.source for e in self.graph.inputs(k) if not e.delay]
         for node in (n for n in self.graph.nodes if n.id in wanted):
+            if node.kind == KIND:
+                out += [(names[node.id], words.signed(self.numbers[node.id]))] if self.numbers else []
+                continue
             sources = [e.source for e in self.graph.inputs(node.id) if not e.delay]
             made = Expr(node.kind, *(Expr("input", name=s) for s in sources))
             constant = {s: self.graph.node(s).label for s in sources if self.graph.node(s).kind == "const"}
