@@ -71,7 +71,7 @@ def test_circuits_on_tracks_are_clear_too(name, monkeypatch):
 
 @pytest.mark.parametrize(("name", "boxes"), [("lstm", 3), ("gru", 4), ("reset before", 4), ("means", 0), ("pair", 2)])
 def test_one_box_for_what_is_normalised_together(name, boxes):
-    nodes, edges, _ = read(viz.cell(LAYERS[name]).source)
+    nodes = read(viz.cell(LAYERS[name]).source)[0]
     folded = [n for k, n in nodes.items() if n.attributes["label"] in ("LN", "both") and not k.startswith("key:")]
     assert len(folded) == boxes
     assert sum(n.attributes["label"] == "mean" for n in nodes.values()) == (3 if name == "means" else 0)

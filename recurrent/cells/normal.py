@@ -20,7 +20,7 @@ def gains(gates: str) -> dict[str, float]:
 
 
 def normal(vectors: list[Expr], gains: list[Expr], biases: list[Expr] | None = None) -> list[Expr]:
-    """Vectors of all units without their common mean, divided by their common deviation (one division a row), times gains, plus biases."""
+    """Vectors of all units without their common mean, over their common deviation (one division a row); gains, biases."""
     share = 1 / len(vectors)
     center = mean(share * reduce(add, vectors))
     centered = [v - center for v in vectors]

@@ -292,7 +292,7 @@ class _Picture:
             found = [e for a, e in local.get(head, []) if a == tail]
             inner = [e for a, e in local.get(head, []) if a in sums] if head in self.grid.neurons else []
             if head in dense:
-                yield points[-2:], f"× {dense[head]},\ntransposed", palette.GRADIENT, ""
+                yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
             elif head in folded:
                 v = self._number(tail)
                 label = f"through {folded[head]}" + ("" if v is None else f"\n{words.plain(v)}")
