@@ -16,6 +16,7 @@ import numpy as np
 from . import checks, kernels
 from .cells.expressions import tanh
 from .cells.rules import trace
+from .footprint import Footprint
 from .layer import Gradients, Layer
 
 SCORES = ("dot", "general", "additive")
@@ -187,6 +188,33 @@ class Attention(Layer):
         if self.over_itself:
             return Gradients(dx + dvalues, grads, None)
         return Gradients(dx, grads, Memory(dvalues if dstate is None else dvalues + dstate.values))
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None, memory=None):
+        """`memory`: steps of what it attends to, if that is not its input."""
+        if memory is None and not self.over_itself:
+            raise ValueError("what it attends to is given from outside: see Seq2Seq.plan")
+        steps, Q, M, A = memory or T, self.inputs, self.memory_size, self.shapes.get("weight_memory", (0,))[0]
+        queries, states, pairs, b = T * N, steps * N, T * N * steps, dtype.itemsize
+        y = queries * self.outputs * b
+        own = y if "weight_output" in self.shapes else 0  # beside [context, x]
+        kept = {"dot": 0, "general": queries * M, "additive": pairs * A}[self.score] * b
+        kept += b * (queries * (2 * Q + M) + states * M + pairs) + states + own
+        packed = sum(sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1]) for s in self.shapes.values() if len(s) == 2)
+        known = b * (states * A + queries * M)  # while it attends: keys and context
+        forward = packed + max(known - y, 0)
+        if not training:
+            return Footprint(0, y, kept + forward, 0, 0)
+        dx, dmemory = b * queries * Q, b * states * M
+        held = b * (queries * 2 * (M + Q) + pairs) + dmemory  # gradients of [context, x], its halves, the scores, the memory
+        if A:
+            inner = b * (pairs * A + queries * A + states * (A + M)) + kernels.backend.linear_scratch(A, M, states, dtype)[1]
+        else:
+            inner = b * (queries * 3 * M + 2 * pairs)
+        backward = held + max(inner, dx + dmemory + (dx if memory is None else 0)) - dx - (dmemory if memory else 0)
+        return Footprint(kept, y, forward, backward, dx)
+
+    def keeps_input(self, ragged):
+        return False
 
     def stepper(self):
         raise ValueError("Attention cannot run in a stream: it needs its memory; see Seq2Seq.generate")

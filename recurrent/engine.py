@@ -357,13 +357,22 @@ class Engine:
         unpacked = sized((S, P)) if gathered else 0
         scratch = kernels.backend.scratch(self.cell, sizes, S, N, known, table is not None, dtype)
         sums = 0 if table is None else sized((known, *self._gradient_shapes(S, N, H)[1][1:]))
+        given, joined = self._input_shapes(S, H)  # what the units get besides x, and that with their parameters
+        tape += sized(given)
         dx = sized((known, D))
         spread = dx if gathered and table is None else 0
         backward = sized(*self._gradient_shapes(S, N, H)) + unpacked
-        backward += max(scratch.backward - dx, sums + max(scratch.gradients, spread))  # dx is not there at first
+        backward += max(
+            scratch.backward + sized(joined) - dx, sums + max(scratch.gradients, spread)
+        )  # dx is not there at first
         if not training:  # h is given back, a part of it as y: all of it stays
             return Footprint(0, unpacked or tape, scratch.forward + (tape if unpacked else 0), 0, 0)
-        return Footprint(tape, unpacked, scratch.forward, backward, dx)
+        return Footprint(tape, unpacked, scratch.forward + sized(joined, given if gathered else (0,)), backward, dx)
+
+    def _input_shapes(self, S, H):
+        """Of the inputs that units get, and of those beside each unit's parameters at every step."""
+        M = len(self.cell.inputs)
+        return ((S, M, H), (S, len(self.cell.parameters) + M, H)) if M else ((0,), (0,))
 
     def _inputs(self, inputs, x, batched, H, layout) -> np.ndarray | None:
         """`inputs` in packed order, (S, M, H)."""

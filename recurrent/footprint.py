@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import checks, optim
@@ -40,33 +41,55 @@ class Plan(NamedTuple):
         return f"{self.total / 1e6:,.1f} MB: {parts}"
 
 
-def plan(model: Sequential, T: int, N: int, training: bool, ragged: bool, optimizer: optim.Optimizer | None) -> Plan:
-    """What `Sequential.plan` returns."""
-    T, N = checks.size(T, "T"), checks.size(N, "N")
-    size = model.dtype.itemsize
-    parameters = model.flat.nbytes
-    width, table, found = model[0].inputs, None, []
-    for k, layer in enumerate(model.layers):
-        with checks.naming(model.where(k)):
-            found.append(layer.footprint(T, N, width, model.dtype, ragged, training, table))
-        width, T = layer.outputs or width, T if layer.leaves_time else 1
-        table = layer.rows if model.writes_nothing(k) else None
-        if table is not None:
-            found[-1] = found[-1]._replace(output=0, dx=0)
+def plan(
+    parts: list[tuple[Sequential, int]],
+    N: int,
+    training: bool,
+    ragged: bool,
+    optimizer: optim.Optimizer | None,
+    memories: Sequence[int] = (),
+) -> Plan:
+    """What `plan` of a model returns. `parts`: models that are run one after the other, and the steps of each.
+
+    `memories`: layers of the last part that attend to what the part before puts out, at all of its steps.
+    """
+    N = checks.size(N, "N")
+    size = parts[0][0].dtype.itemsize
+    parameters = sum(model.flat.nbytes for model, _ in parts)
+    found, stays, memory = [], [], 0  # the last: bytes of the gradient of what is attended to
+    for number, (model, T) in enumerate(parts):
+        T, width, table = checks.size(T, "T"), model[0].inputs, None
+        for k, layer in enumerate(model.layers):
+            attends = number and k in memories
+            more = {"memory": parts[number - 1][1]} if attends else {}
+            with checks.naming(model.where(k)):
+                f = layer.footprint(T, N, width, model.dtype, ragged, training, table, **more)
+            if attends:
+                memory = more["memory"] * N * layer.memory_size * size
+            if model.writes_nothing(k):
+                f = f._replace(output=0, dx=0)
+            found.append((f, attends))
+            width, T = layer.outputs or width, T if layer.leaves_time else 1
+            table = layer.rows if model.writes_nothing(k) else None
+            stays.append(model[k + 1].keeps_input(ragged) if k + 1 < len(model) else number + 1 == len(parts) or bool(memories))
     tape = peak = 0  # of what is live besides parameters and the like
-    for f in found:
+    for f, _ in found:
         peak = max(peak, tape + f.kept + f.output + f.forward)
         tape += f.kept + f.output
     if not training:
         return Plan(parameters, 0, 0, 0, peak)
-    kept = [model[k + 1].keeps_input(ragged) for k in range(len(model) - 1)] + [True]
-    tape -= sum(f.output for f, stays in zip(found, kept, strict=True) if not stays)
+    tape -= sum(f.output for (f, _), kept in zip(found, stays, strict=True) if not kept)
     rows = T * N  # of y
     loss = dy = rows * (width or 1) * size
     peak = max(peak, tape + loss + 2 * rows * WIDE)
-    for f in reversed(found):
-        on_their_way = dy + f.dx if dy is not loss else f.dx
-        peak = max(peak, tape + loss + on_their_way + f.backward)
-        dy = f.dx
+    ends = len(parts[-1][0])  # where the part before begins, from the end
+    aside = 0
+    for k, (f, attends) in enumerate(reversed(found)):
+        if k == ends:
+            dy, aside = aside, 0
+        on_their_way = dy + f.dx if k else f.dx
+        peak = max(peak, tape + loss + on_their_way + aside + (memory if attends else 0) + f.backward)
+        dy, aside = f.dx or dy, memory if attends else aside
+    peak += memory  # what was attended to in the update before: its state stays until this one's is there
     slots = len((optimizer or optim.Adam()).slots)
     return Plan(parameters, parameters, slots * parameters, tape, peak - tape)

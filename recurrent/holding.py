@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import checks
+from .footprint import WIDE, Footprint
 from .layer import Gradients, Layer
 
 
@@ -31,6 +32,15 @@ class Hold(Layer):
         steps = np.maximum.accumulate(np.where(valid, np.arange(T)[:, None], -1), axis=0)
         y = np.where((steps < 0)[:, :, None], x.dtype.type(0), np.take_along_axis(x, np.maximum(steps, 0)[:, :, None], axis=0))
         return y, None, steps if record else None
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        if not ragged:
+            return Footprint(0, 0, 0, 0, 0)
+        size, steps = T * N * width * dtype.itemsize, T * N * WIDE
+        return Footprint(steps if training else 0, size, size + 2 * steps, 0, size)
+
+    def keeps_input(self, ragged):
+        return not ragged  # it hands it on as it is
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients: a valid step gets its own and those of the blanks that repeat it, in the order of time."""

@@ -168,9 +168,7 @@ class Recurrent(Layer):
         return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        if training and self.dropouts:
-            raise ValueError("dropout inside a layer: nobody counts what its masks take")
-        return self.runs.footprint(T, N, self.sizes, dtype, ragged, training, table=table)
+        return (self._trained() if training else self.runs).footprint(T, N, self.sizes, dtype, ragged, training, table=table)
 
     def keeps_input(self, ragged):
         return not ragged

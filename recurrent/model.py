@@ -307,7 +307,7 @@ class Sequential(Model):
         >>> plan.parameters, plan.optimizer / plan.parameters, plan.total < 128e6
         (5392644, 2.0, True)
         """
-        return plan(self, T, N, training, ragged, optimizer)
+        return plan([(self, T)], N, training, ragged, optimizer)
 
     def stream(self) -> Stream:
         """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.

@@ -16,10 +16,12 @@ from .attention import Attention, Memory
 from .bidirectional import MERGES, REVERSE
 from .data import Pair
 from .decoding import Generated, beam_search
+from .footprint import Plan, plan
 from .graph import Edge, Graph
 from .layer import Gradients
 from .layers import Recurrent
 from .model import Model, Sequential
+from .optim import Optimizer
 from .recording import Recording
 from .views import views
 
@@ -240,6 +242,15 @@ class Seq2Seq(Model):
             type(s)(*(a[rows] for a in s)) if s is not None and isinstance(layer, Recurrent) else others.get(k, s)
             for k, (layer, s) in enumerate(zip(self.decoder.layers, state, strict=True))
         )
+
+    def plan(
+        self, T: tuple[int, int], N: int, training: bool = True, ragged: bool = False, optimizer: Optimizer | None = None
+    ) -> Plan:
+        """Bytes at the peak of a training step: `Sequential.plan`, with T = (the source's steps, the target's)."""
+        if not isinstance(T, (tuple, list)) or len(T) != 2:
+            raise ValueError(f"T must be (the source's steps, the target's), got {T!r}")
+        parts = [(self.encoder, T[0]), (self.decoder, T[1])]
+        return plan(parts, N, training, ragged, optimizer, self.memories)
 
     def describe(self) -> dict:
         """What builds an equal model again, as plain data."""

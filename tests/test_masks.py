@@ -5,6 +5,7 @@ import pytest
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Dropout, Linear, Recurrent, Sequential, gradcheck
+from recurrent.masks import hits, kept
 
 pytestmark = pytest.mark.reference
 
@@ -83,6 +84,20 @@ def test_what_the_masks_are():
         mask = masks[name]
         assert set(np.unique(mask)) == {np.float32(v) for v in values}
         assert abs((mask > 0).mean() - share) < 5 * np.sqrt(share * (1 - share) / mask.size)
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.SFC64])
+def test_masks_of_any_generator_have_their_probability(bits, dtype):
+    """Those at the ends too; an odd number of entries takes as many words as the next even one."""
+    shape = (101, 33, 7)
+    for p in (0.0, 1e-12, 0.03, 0.5, 0.9, 1 - 1e-12):
+        mask = hits(np.random.Generator(bits(1)), p, shape, dtype)
+        assert (mask.shape, mask.dtype, set(np.unique(mask)) <= {0, 1}) == (shape, dtype, True)
+        assert abs(mask.mean() - p) <= 5 * np.sqrt(p * (1 - p) / mask.size)
+        assert_same_bits(kept(np.random.Generator(bits(1)), 1 - p, shape, dtype) > 0, mask > 0) if p else None
+    one, two = (np.random.Generator(bits(1)) for _ in range(2))
+    assert_same_bits(hits(one, 0.5, (7,), dtype), hits(two, 0.5, (8,), dtype)[:7])
+    assert one.random() == two.random()
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -166,7 +181,5 @@ def test_what_is_no_number_and_no_period():
         Recurrent("mgu", D, H, zonout=0.1)
     with pytest.raises(ValueError, match="indrnn has no W_hh"):
         Recurrent("indrnn", D, H, weight_drop=0.1)
-    with pytest.raises(ValueError, match="nobody counts what its masks take"):
-        Sequential(LSTM(D, H, zoneout=0.1)).layers[0].footprint(T, N, D, np.dtype("float32"), False, True)
     with pytest.raises(ValueError, match="per must be 'step' or 'sequence', got 'batch'"):
         Dropout(0.5, per="batch")

@@ -7,8 +7,23 @@ import numpy as np
 import pytest
 from numba import config
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Hold, Last, LayerNorm, Linear, MaxPool, MeanPool, Sequential
-from recurrent.data import Batch
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Hold,
+    Last,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Seq2Seq,
+    Sequential,
+)
+from recurrent.data import Batch, Pair
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import SGD, Adam
 from recurrent.train import fit
@@ -31,7 +46,20 @@ MODELS = {
         Linear(64, 65),
     ],
     "both ways merged": lambda: [RNN(64, 128), LSTM(128, 128, bidirectional=True, merge="mul"), Dropout(0.5), Linear(128, 65)],
+    "masked": lambda: [Embedding(65, 64), LSTM(64, 128, zoneout=0.1), GRU(128, 96, recurrent_dropout=0.2, weight_drop=0.3)],
+    "masked both ways": lambda: [LSTM(64, 64, zoneout={"c": 0.2}, bidirectional=True), Linear(128, 65)],
+    "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
+    "attending": lambda: [LSTM(64, 64, bidirectional=True), Attention(128, output_size=96), Linear(96, 65)],
 }
+SLOW = {"in stages", "masked both ways"}  # cells of their own to compile
+PAIRS = {score: (Attention(64, 128, score, output_size=48), 48) for score in ("general", "additive")} | {"none": (None, 64)}
+
+
+def translator(score):
+    attention, width = PAIRS[score]
+    encoder = Sequential(Embedding(65, 32), LSTM(32, 64, bidirectional=True))
+    above = [Attention(**attention.options)] if attention else []
+    return Seq2Seq(encoder, Sequential(Embedding(65, 32), LSTM(32, 64), *above, Linear(width, 65)), bridge="sum")
 
 
 def problem(name, T, N):
@@ -56,7 +84,7 @@ def peak(work):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "in stages" else n for n in MODELS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS])
 def test_training_takes_what_was_planned(name, ragged):
     model, x, targets = problem(name, T=50, N=40)
     batch = Batch(x, targets, np.full(40, 50) if ragged else None)
@@ -71,7 +99,27 @@ def test_training_takes_what_was_planned(name, ragged):
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
-@pytest.mark.parametrize("name", ["characters", "vectors", "largest"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("score", PAIRS)
+def test_encoder_and_decoder_take_what_was_planned(score, ragged):
+    model, rng, optimizer = translator(score), np.random.default_rng(0), Adam()
+    source, target = rng.integers(0, 65, (40, 30)), rng.integers(0, 65, (30, 30))
+    lengths = (np.full(30, 40), np.full(30, 30)) if ragged else None
+    batch = Batch(Pair(source, target), target, Pair(*lengths) if ragged else None)
+
+    def train():
+        fit(model, [batch], softmax_cross_entropy, optimizer, updates=2, progress=False)
+
+    before = model.flat.nbytes * (1 + len(optimizer.slots))
+    plan = model.plan((40, 30), 30, ragged=ragged)
+    assert plan.total == pytest.approx(peak(train) + before, rel=WITHIN), plan
+    forward = model.plan((40, 30), 30, training=False, ragged=ragged)
+    taken = peak(lambda: model.forward((source, target), lengths=lengths))
+    assert forward.total == pytest.approx(taken + model.flat.nbytes, rel=WITHIN), forward
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+@pytest.mark.parametrize("name", ["characters", "vectors", "largest", "attending"])
 @pytest.mark.parametrize(("T", "N"), [(40, 50), (1000, 2)])
 def test_a_forward_pass_takes_what_was_planned(name, T, N):
     model, x, _ = problem(name, T, N)
@@ -113,5 +161,7 @@ def test_a_plan_in_words():
 def test_bad_sizes_and_layers():
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         Sequential(LSTM(2, 3)).plan(0, 3)
-    with pytest.raises(ValueError, match=r"layer 1 \(Hold\): nobody has told yet"):
-        Sequential(LSTM(2, 3), Hold()).plan(2, 3)
+    with pytest.raises(ValueError, match=r"layer 1 \(Attention\): what it attends to is given from outside"):
+        Sequential(LSTM(2, 3), Attention(3, 4)).plan(2, 3)
+    with pytest.raises(ValueError, match="T must be"):
+        translator("none").plan(30, 3)
