@@ -34,7 +34,7 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None, mist
     except typer.Exit as end:
         return end.exit_code
     except _ClickError as error:
-        complain(program, error.format_message())
+        complain(program, error.format_message().replace("Value error, ", ""))  # words of pydantic, which some versions use
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone. The interpreter flushes once more at exit: give it something to flush to.

@@ -88,7 +88,10 @@ def train(
         ),
     ] = None,
     sum_steps: Annotated[
-        bool, typer.Option("--sum-steps", help="Gradients of the sum of losses over a window's steps, not of their mean.")
+        bool,
+        typer.Option(
+            "--sum-steps/--no-sum-steps", help="Gradients of the sum of losses over a window's steps, or of their mean."
+        ),
     ] = False,
     clip: Annotated[float, number("Limit of the gradient's norm; 0 for none.", mark="X")] = Recipe.clip,
     clip_value: Annotated[float, number("Limit of each of its entries; 0 for none.", mark="X")] = 0.0,

@@ -149,6 +149,13 @@ def test_every_option_of_a_recipe_is_one_of_the_command(run):
     }
     assert {k: lm.settings[k] for k in model if k != "init"} == {k: v for k, v in model.items() if k != "init"}
     assert run("train", "text.txt", *told[:-6], "--sum-steps", "--resume")[0] == 0, "the same command goes on"
+    code, _, err = run("train", "text.txt", "--no-sum-steps", "--resume")
+    assert (code, "--sum-steps False is not what model.safetensors began with (True)" in err) == (2, True)
+
+
+def test_what_a_preset_sums_can_be_a_mean(run):
+    assert run("train", "text.txt", "--preset", "min-char-rnn", "--no-sum-steps", "--updates", 1, "--hidden", 8)[0] == 0
+    assert CharLM.load("model.safetensors").options["sum_steps"] is False
 
 
 def test_a_folder_and_bytes(run, tmp_path):
@@ -172,7 +179,7 @@ BAD = {
     "bad number": (["train", "text.txt", "--layers", 0], 2, "'--layers'"),
     "no number": (["train", "text.txt", "--hidden", "x"], 2, "'--hidden'"),
     "bad choice": (["train", "text.txt", "--cell", "lst"], 2, "'lstm', 'gru', 'rnn'"),
-    "bad preset": (["train", "text.txt", "--preset", "rnn"], 2, "'rnn' is not one of 'min-char-rnn', 'char-rnn', 'torch-rnn'"),
+    "bad preset": (["train", "text.txt", "--preset", "rnn"], 2, "'--preset': 'rnn' is not one of 'min-char-rnn', 'char-rnn'"),
     "bad optimizer": (["train", "text.txt", "--optimizer", "adamm"], 2, "must be one of sgd, rmsprop, adagrad, adam, adamw"),
     "bad option of an optimizer": (["train", "text.txt", "--optimizer", "adam:beta=1"], 2, "adam has the options eps,"),
     "bad look-back": (["train", "text.txt", "--look-back", 9], 2, "look_back must be at least the 50 steps of a window, got 9"),
