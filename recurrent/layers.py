@@ -40,6 +40,9 @@ class Recurrent(Layer):
     W_hh, one mask a sequence (Gal and Ghahramani, 2016); `weight_drop`, that of an entry of W_hh, one mask a call (Merity
     et al., 2018); `zoneout`, that of a state to stay as it is at a step, for all states or a dict of them by name (Krueger
     et al., 2017). Masks lie in `tape.masks`; a model's `generator` draws them.
+
+    Raises ValueError for sizes below 1, unknown cells and values of options that are not allowed; TypeError for unknown
+    options and values of another kind.
     """
 
     reads_time = takes_lookup = True
@@ -223,7 +226,7 @@ class WithOptions(Recurrent, abstract=True):
 
 
 class RNN(WithOptions):
-    """Vanilla recurrent layer: h = f(W_ih x + b_ih + W_hh h + b_hh).
+    """Vanilla recurrent layer, x (T, N, D) to y (T, N, H), state (h,): h = f(W_ih x + b_ih + W_hh h + b_hh).
 
     `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell` and
     dropout as in `Recurrent`.
@@ -246,7 +249,7 @@ class RNN(WithOptions):
 
 
 class LSTM(WithOptions):
-    """Long short-term memory layer; state (h, c); gates i f g o.
+    """Long short-term memory layer, x (T, N, D) to y (T, N, H); state (h, c), (N, H) each; gates i f g o.
 
     `proj_size`: P, at most H: h = W_hr (o tanh(c)), P numbers, is put out and goes back; c keeps its H. 0: h = o tanh(c).
     Further options: `peephole`, `coupled`, `layer_norm`, `clip`, `cell_clip`, `activations`, `biases`, as in
@@ -272,7 +275,7 @@ class LSTM(WithOptions):
 
 
 class GRU(WithOptions):
-    """Gated recurrent layer, by default reset after the product; state (h,); gates r z n.
+    """Gated recurrent layer, x (T, N, D) to y (T, N, H), by default reset after the product; state (h,), (N, H); gates r z n.
 
     Options: `reset_after`, `z_keeps`, `layer_norm`, `clip`, `activations`, `biases`, as in `cells.gru_cell`,
     and dropout as in `Recurrent`.
