@@ -11,6 +11,7 @@ from tolerance import assert_close
 
 import viz
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
+from recurrent.losses import mean_squared_error
 from recurrent.text import Vocabulary
 from viz import words
 from viz.views.curve import running_mean
@@ -237,3 +238,20 @@ def test_errors_name_what_was_expected(lm):
         with pytest.raises(kind, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_the_network_of_a_run_bears_its_values():
+    model, x = Sequential(LSTM(3, 4), Linear(4, 2), rng=0), np.ones((5, 2, 3), np.float32)
+    run = model.record(x, np.zeros((5, 2, 2), np.float32), mean_squared_error)
+    source = viz.network(model, recording=run).source
+    for layer in run.layers:
+        assert f"|y| {words.plain(np.abs(layer.y).mean())} · |dL/dy| {words.plain(np.abs(layer.dy).mean())}" in source
+    assert "|dL/dy| " not in viz.network(model, recording=model.record(x)).source.replace("|y|, |dL/dy|:", "")
+    with pytest.raises(ValueError, match=r"\Athe recording must be of this model of 1, it has 2 layers\Z"):
+        viz.network(Sequential(LSTM(3, 4)), recording=run)
+
+
+def test_a_unit_of_a_run_that_was_not_kept():
+    model, x = Sequential(LSTM(3, 4), rng=0), np.ones((5, 2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"\Alayer 0 of the recording has no y: its keep left it out\Z"):
+        viz.unit(model[0], 1, recording=model.record(x, keep=dict(names=["c"])))

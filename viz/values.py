@@ -105,6 +105,8 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
     way = direction.of(layer)
     k = index_in(recording, way.layer)
     mine = recording.layers[k]
+    if mine.y is None:
+        raise ValueError(f"layer {k} of the recording has no y: its keep left it out")
     if mine.y.ndim not in (2, 3) or mine.y.shape[-1] != way.layer.outputs or set(mine.states) != set(way.layer.loops):
         raise ValueError(f"layer {k} of the recording has y {mine.y.shape}; expected one of {way.layer!r}")
     batched = mine.y.ndim == 3

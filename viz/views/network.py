@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import dot, facts, palette, words
 from ..drawing import Drawing
 
@@ -11,14 +13,19 @@ WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
 CHANNEL, MEMORY = 190, "#7A5195"  # between two stacks, and what crosses it
 
 
-def network(model: Any) -> Drawing:
+def network(model: Any, recording: Any = None) -> Drawing:
     """The layers of a model from input (bottom) to output (top): T steps, N sequences.
 
-    Raises TypeError for what has no graph of layers.
+    `recording`: the edges then bear the mean absolute value of what a layer of the run puts out and, where it was recorded
+    with a loss, of the gradient that comes back. Raises TypeError for what has no graph of layers, ValueError for a
+    recording of as many layers as the model has not.
     """
     if not hasattr(model, "layers") or not hasattr(model, "graph"):
         raise TypeError(f"network draws a model of layers, got {type(model).__name__}")
-    graph = model.graph()
+    if recording is not None and len(recording.layers) != len(model.layers):
+        layers = words.count(len(recording.layers), "layer")
+        raise ValueError(f"the recording must be of this model of {len(model.layers)}, it has {layers}")
+    graph, carried = model.graph(), _carried(recording)
     stacks = _stacks(graph)
     items, place = _stack(graph, stacks[0], 0.0)
     for nodes in stacks[1:]:
@@ -32,13 +39,26 @@ def network(model: Any) -> Drawing:
         elif not e.delay:
             (x, _), below, above = place[e.source], boxes[e.source][3], boxes[e.target][1]
             items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
-            items.append(dot.text((x + 10, (below + above) / 2), words.shape(e.shape), 10, anchor="start"))
+            said = " · ".join([words.shape(e.shape), *carried.get(e.source, [])])
+            items.append(dot.text((x + 10, (below + above) / 2), said, 10, anchor="start"))
     items += _crossing(crossing, boxes, max((i.box[2] for i in _stack(graph, stacks[0], 0.0)[0]), default=0.0))
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
+    if carried:
+        items.append(dot.text((0, -60), "|y|, |dL/dy|: means over a run", 10))
     title = f"Network of {words.count(len(model.layers), 'layer')}"
     said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
     return Drawing.of(title, f"{total}; from input to output: {said}.", items)
+
+
+def _carried(recording):
+    """What a run's layers put out and get back, in words, by node."""
+    found = {}
+    for k, mine in enumerate(recording.layers if recording is not None else ()):
+        values = {"|y|": mine.y, "|dL/dy|": mine.dy}
+        sizes = [f"{name} {words.plain(np.abs(a).mean())}" for name, a in values.items() if a is not None and a.size]
+        found |= {f"layer{k}": sizes} if sizes else {}
+    return found
 
 
 def _stacks(graph):
