@@ -88,6 +88,7 @@ def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys)
     for more in (
         "attention --text abc",
         "attention --steps 4",
+        "gradients --text abc",
         "layer --layer 3 --text abc",
         "network",
         "task encoder-decoder",
@@ -101,7 +102,6 @@ def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys)
         (["attention", "--text", "a1"], "character '1' (U+0031) at position 1 is not among the 26"),
         (["attention", "--text", ""], "--text must have at least 1 character"),
         (["unrolled"], "give model.encoder or model.decoder"),
-        (["gradients"], "give model.encoder or model.decoder"),
     ):
         view, *options = more
         assert cli.main([view, "a.safetensors", *options]) == 1

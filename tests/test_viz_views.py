@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from dotreader import overlap, read
+from test_viz import assert_clear
 from tolerance import assert_close
 
 import viz
-from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, CharLM, Linear, Seq2Seq, Sequential
 from recurrent.losses import mean_squared_error
 from recurrent.text import Vocabulary
 from viz import words
@@ -44,6 +45,25 @@ def test_every_tile_is_the_norm_of_the_backward_pass(kind):
             shown = nodes[f"{s}:layer0@{t}"].attributes["tooltip"].rpartition(": ")[2]
             assert shown == f"{np.linalg.norm(a[t]):.7g}"
     assert {n.partition(":")[0] for n in nodes if ":layer0@" in n} == set(model[0].cell.states)
+
+
+def test_an_encoder_and_a_decoder_are_drawn_on_one_scale():
+    stacks = (Sequential(Linear(3, 3), GRU(3, 4), rng=k, dtype="float64") for k in (0, 1))
+    model, rng = Seq2Seq(*stacks, start=0, end=1), np.random.default_rng(0)
+    x = rng.standard_normal((7, 2, 3)), rng.standard_normal((5, 2, 3))
+    recording = model.record(x, targets=np.ones((2, 4)), loss=of_the_last_step)
+    drawing = viz.gradients(model, recording)
+    assert_clear(drawing.source)
+    nodes, _, clusters = read(drawing.source)
+    for k, steps in ((1, 7), (3, 5)):
+        tiles = [nodes[f"h:layer{k}@{t}"] for t in range(steps)]
+        for t, tile in enumerate(tiles):
+            size = np.linalg.norm(recording.layers[k].dstates["h"][t])
+            assert tile.attributes["tooltip"].rpartition(": ")[2] == f"{size:.7g}"
+        assert f"h:layer{k}@{steps}" not in nodes
+    assert set(clusters) == {"layer1", "layer3"}
+    assert sum("log scale" in n.attributes["label"] for n in nodes.values()) == 1
+    assert "7 steps of the encoder and 5 steps of the decoder" in drawing.title
 
 
 def test_a_vanishing_network_is_seen_to_vanish_and_an_exploding_one_to_explode():
@@ -165,9 +185,9 @@ def test_a_curve_has_every_loss_and_every_validation_at_its_height():
     assert [round((h - heights[-1]) / scale + 2.0, 2) for h in heights] == [4.0, 3.0, 2.5, 2.0]
     for u, v in HISTORY["validation"]:
         held = nodes[f"held:@{u}"]
-        assert held.attributes["tooltip"] == f"held out after update {u}: {v:.7g}"
+        assert held.attributes["tooltip"] == f"validation after update {u}: {v:.7g}"
         assert abs((held.box[1] + held.box[3]) / 2 - heights[-1] - (v - 2.0) * scale) < 0.02
-    assert any(n.attributes["label"] == "held out; best 2.25 after 5" for n in nodes.values())
+    assert any(n.attributes["label"] == "validation; best 2.25 after 5" for n in nodes.values())
     assert "mean:B:0" in viz.curve({"A": HISTORY, "B": HISTORY}).source
 
 

@@ -13,6 +13,7 @@ from ..sheet import Sheet
 
 NUMBERS, MOST = 14, 60  # up to NUMBERS steps each tile bears its number; beyond MOST a tile is several steps
 WIDTH, TILE, ROW_GAP = 900, 30, 46
+NAMES, VERDICT = 86, 178  # room left of the tiles and right of them
 FADES, GROWS = 1e-3, 1e3  # from the last step to the first, what people call vanishing and exploding
 
 
@@ -20,7 +21,8 @@ def gradients(model: Any, recording: Any) -> Drawing:
     """Norms of dL/dh and dL/dc over batch and units, a tile for each recurrent layer, state and step, on a log scale.
 
     The gradient flows from right to left: a row that turns dark towards the left is one that vanishes. `recording` is one
-    made with targets and a loss. More than 60 steps share tiles, each the greatest norm of its steps.
+    made with targets and a loss. More than 60 steps share tiles, each the greatest norm of its steps. Of a model of an encoder
+    and a decoder both are drawn, side by side as they follow each other in time, on one scale.
 
     Raises ValueError for a recording of another model or without gradients, TypeError for what is no model.
     """
@@ -28,13 +30,14 @@ def gradients(model: Any, recording: Any) -> Drawing:
         raise TypeError(f"gradients draws a model of layers, got {type(model).__name__}")
     if len(recording.layers) != len(model.layers):
         raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
-    if hasattr(model, "encoder"):
-        other = "give model.encoder or model.decoder, recorded by itself"
-        raise TypeError(f"gradients draws one stack of layers, got {type(model).__name__}: {other}")
     found = [(k, s, norms(a)) for k, layer in enumerate(recording.layers) for s, a in layer.dstates.items()]
     if not found:
         raise ValueError("no gradients in the recording: record(x, targets, loss) of a model with a recurrent layer has them")
-    return _Picture(model, found).drawing()
+    first = len(model.encoder.layers) if hasattr(model, "encoder") else None
+    if first is None:
+        return _Picture(model, [("", found)]).drawing()
+    parts = ("encoder", [f for f in found if f[0] < first]), ("decoder", [f for f in found if f[0] >= first])
+    return _Picture(model, [(name, rows) for name, rows in parts if rows]).drawing()
 
 
 def norms(gradient: np.ndarray) -> np.ndarray:
@@ -59,75 +62,98 @@ def verdict(sizes: np.ndarray) -> str:
     return f"first / last = {ratio:.3g}{fate}"
 
 
-class _Picture:
-    def __init__(self, model, found):
-        self.model, self.found = model, found
+class _Part:
+    """One stack over its steps: rows of tiles that begin at `left`."""
+
+    def __init__(self, name, found):
+        self.name, self.found, self.left, self.pitch = name, found, 0.0, 0.0
         self.T = len(found[0][2])
         self.per = math.ceil(self.T / MOST)
         self.tiles = [(a, min(a + self.per, self.T)) for a in range(0, self.T, self.per)]
-        self.pitch = min(62.0, WIDTH / len(self.tiles))
-        self.low, self.high = palette.decades(np.concatenate([v for *_, v in found]))
+
+    def x(self, i):
+        return self.left + i * self.pitch
+
+    @property
+    def right(self):
+        return self.x(len(self.tiles))
+
+
+class _Picture:
+    def __init__(self, model, parts):
+        self.model, self.parts = model, [_Part(*p) for p in parts]
+        pitch, left = min(62.0, WIDTH / sum(len(p.tiles) for p in self.parts)), 0.0
+        for p in self.parts:
+            p.left, p.pitch = left, pitch
+            left = p.right + VERDICT + NAMES + 30
+        self.low, self.high = palette.decades(np.concatenate([v for p in self.parts for *_, v in p.found]))
         self.sheet = Sheet()
 
     def drawing(self):
+        for part in self.parts:
+            self._part(part)
+        keys.magnitude(self.sheet, "g", (0, -86), "norm of the gradient over batch and units (log scale)", self.low, self.high)
+        notes = []
+        for p in self.parts:
+            if p.per > 1:
+                notes.append(f"{f'{p.name}: ' * bool(p.name)}{p.T} steps; each tile is the greatest of {p.per} steps")
+        if any(float(v[v > 0].min(initial=math.inf)) < self.low for p in self.parts for *_, v in p.found):
+            notes.append(f"below {words.power(self.low)} all tiles are alike")
+        for i, note in enumerate(notes):
+            self.sheet.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
+        said = "; ".join(f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found)
+        steps = " and ".join(words.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts)
+        return Drawing.of(f"Gradient through {steps}", f"{said}.", self.sheet.items)
+
+    def _part(self, part):
         y, rows = 0.0, []
-        for (k, s, v), above in zip(self.found, [None, *self.found[:-1]], strict=True):
+        for (k, s, v), above in zip(part.found, [None, *part.found[:-1]], strict=True):
             if above is not None:
                 y += TILE + 6 if above[0] == k else TILE + ROW_GAP
             rows.append((y, k, s, v))
         for row in rows:
-            self._row(*row)
-        self._clusters(rows)
-        right = self.pitch * len(self.tiles)
-        top = rows[-1][0] + TILE / 2 + 30
-        self.sheet.add(dot.text((right, top + 8), "back-propagation: from the last step to the first", 9, anchor="end"))
-        self._anchored("back", [(right, top - 4), (0, top - 4)], color=palette.CUT, penwidth=1.6)
-        self._steps()
-        keys.magnitude(self.sheet, "g", (0, -86), "norm of the gradient over batch and units (log scale)", self.low, self.high)
-        notes = []
-        if self.per > 1:
-            notes.append(f"{self.T} steps; each tile is the greatest of {self.per} steps")
-        if any(float(v[v > 0].min(initial=math.inf)) < self.low for *_, v in self.found):
-            notes.append(f"below {words.power(self.low)} all tiles are alike")
-        for i, note in enumerate(notes):
-            self.sheet.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
-        said = "; ".join(f"layer {k}, |dL/d{s}|: {verdict(v)}" for k, s, v in self.found)
-        return Drawing.of(f"Gradient through {words.count(self.T, 'step')}", f"{said}.", self.sheet.items)
+            self._row(part, *row)
+        self._clusters(part, rows)
+        right, top = part.right, rows[-1][0] + TILE / 2 + 30
+        back = "back-propagation: from the last step to the first"
+        back = f"{part.name}: from its last step to its first" if part.name else back
+        self.sheet.add(dot.text((right, top + 8), back, 9, anchor="end"))
+        self._anchored(f"back{part.name}", [(right, top - 4), (part.left, top - 4)], color=palette.CUT, penwidth=1.6)
+        self._steps(part)
 
-    def _row(self, y, k, s, v):
+    def _row(self, part, y, k, s, v):
         state = f"∂L/∂{s}"
-        self.sheet.add(dot.text((-14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"))
-        for i, (a, b) in enumerate(self.tiles):
-            part = v[a:b]
-            size = float(part.max()) if np.isfinite(part).all() else math.inf
+        self.sheet.add(dot.text((part.left - 14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"))
+        for i, (a, b) in enumerate(part.tiles):
+            values = v[a:b]
+            size = float(values.max()) if np.isfinite(values).all() else math.inf
             colour = palette.magnitude(size, self.low, self.high)
-            label = short(size) if len(self.tiles) <= NUMBERS else ""
+            label = short(size) if len(part.tiles) <= NUMBERS and part.pitch >= 30 else ""
             when = f"t = {a}" if b == a + 1 else f"t = {a} to {b - 1}"
             dark = size > 0 and math.log(size / self.low) > 0.6 * math.log(self.high / self.low)
             look = {"fill": colour, "color": "#FFFFFF", "penwidth": 0.6, "fontsize": 9}
             look |= {"fontcolor": palette.ON_DATA[dark], "tip": f"|dL/d{s}| of layer {k} at {when}: {words.exact(size)}"}
-            self.sheet.node(f"{s}:layer{k}@{a}", ((i + 0.5) * self.pitch, y), (self.pitch, TILE), label, **look)
+            self.sheet.node(f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look)
         text = verdict(v)
-        right = self.pitch * len(self.tiles) + 12
         bad = palette.CUT if text.endswith("es") else palette.MUTED
-        self.sheet.add(dot.text((right, y), text, 9, bad, anchor="start"))
+        self.sheet.add(dot.text((part.right + 12, y), text, 9, bad, anchor="start"))
 
-    def _clusters(self, rows):
+    def _clusters(self, part, rows):
         fill, border = palette.LAYERS["recurrent"]
-        right = self.pitch * len(self.tiles)
         for k in dict.fromkeys(row[1] for row in rows):
             ys = [row[0] for row in rows if row[1] == k]
-            box = (-86, min(ys) - TILE / 2 - 6, right + 178, max(ys) + TILE / 2 + 22)
+            box = (part.left - NAMES, min(ys) - TILE / 2 - 6, part.right + VERDICT, max(ys) + TILE / 2 + 22)
             self.sheet.group(f"layer{k}", box, f"layer {k}: {self.model.layers[k]!r}", 10, (fill, border))
 
-    def _steps(self):
-        every = max(1, round(40 / self.pitch))
-        for i, (a, _) in enumerate(self.tiles):
-            if i % every == 0 or i == len(self.tiles) - 1:
-                if i == len(self.tiles) - 1 and 0 < i % every < every * 0.7:
+    def _steps(self, part):
+        every = max(1, round(40 / part.pitch))
+        for i, (a, _) in enumerate(part.tiles):
+            if i % every == 0 or i == len(part.tiles) - 1:
+                if i == len(part.tiles) - 1 and 0 < i % every < every * 0.7:
                     continue
-                self.sheet.add(dot.text(((i + 0.5) * self.pitch, -TILE / 2 - 18), f"t = {a}", 9))
-        self.sheet.add(dot.text((self.pitch * len(self.tiles) / 2, -TILE / 2 - 36), "the same weights at every step", 9))
+                self.sheet.add(dot.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9))
+        middle = (part.left + part.right) / 2
+        self.sheet.add(dot.text((middle, -TILE / 2 - 36), "the same weights at every step", 9))
 
     def _anchored(self, name, points, **look):
         for k, p in enumerate((points[0], points[-1])):
