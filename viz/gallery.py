@@ -196,7 +196,7 @@ def exhibits(lm: CharLM, translator: specs.Translator) -> list[Exhibit]:
         Exhibit(
             "curve",
             "How did the training go?",
-            "The loss of every update, its running mean, and the loss of the part of the text that was held out.",
+            "The loss of every update, its running mean, and validations: the loss of the part held out.",
             "curve gallery/model.safetensors",
             lambda: curve(lm.history),
         ),

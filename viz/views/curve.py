@@ -1,4 +1,4 @@
-"""Training curves: the loss of every update, what was held out, and the best."""
+"""Training curves: the loss of every update, validations, and the best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 
 
 def curve(history: Any) -> Drawing:
-    """Loss (nats) against updates: thin the loss of each update, thick its running mean, dots what was held out.
+    """Loss (nats) against updates: thin the loss of each update, thick its running mean, dots the validations.
 
     `history`: a `recurrent.train.History`, its `to_dict()`, or a dict of up to six of them by name, to compare.
 
@@ -127,12 +127,14 @@ class _Chart:
             self._line(f"mean:{name}", smooth, color=colour, penwidth=2, tip=f"{name} running mean of the loss".strip())
         for u, v in run["held"]:
             if math.isfinite(v):
-                self._dot(f"held:{name}@{u:g}", self.at(u, v), colour, f"{name} held out after update {u:g}: {words.exact(v)}")
+                self._dot(
+                    f"held:{name}@{u:g}", self.at(u, v), colour, f"{name} validation after update {u:g}: {words.exact(v)}"
+                )
         text = f"{name}: " if name else ""
         text += f"loss {losses[finite][0]:.4g} at first, {mean[-1]:.4g} at last"
         if run["best"]:
             u, v = run["best"]
-            text += f", best held out {v:.4g} after update {u:,}"
+            text += f", best validation {v:.4g} after update {u:,}"
         return text
 
     def _dot(self, id, at, colour, tip):
@@ -151,9 +153,9 @@ class _Chart:
             row += 1
         if len(run["held"]):
             y = HEIGHT - 10 - 16 * row
-            self._dot(f"key:{name}:held", (x + 11, y), colour, "held out")
+            self._dot(f"key:{name}:held", (x + 11, y), colour, "validation")
             best = run["best"]
-            label = f"held out; best {best[1]:.4g} after {best[0]:,}" if best else "held out"
+            label = f"validation; best {best[1]:.4g} after {best[0]:,}" if best else "validation"
             self.sheet.add(dot.text((x + 28, y), label, 9, anchor="start"))
             row += 1
         return row + 0.5
