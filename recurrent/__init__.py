@@ -3,6 +3,7 @@
 from . import cells, data, initialisers, losses, optim, presets, schedules
 from .attention import Attention, Memory
 from .bidirectional import Both
+from .buffers import release as release_memory
 from .charlm import CharLM
 from .custom import cell
 from .derivatives import gradcheck
@@ -65,6 +66,7 @@ __all__ = [
     "optim",
     "presets",
     "qrnn",
+    "release_memory",
     "rnn",
     "rnn_relu",
     "schedules",

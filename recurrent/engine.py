@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, kernels, ragged
+from . import buffers, checks, kernels, ragged
 from .cells.equations import Cell, find
 from .footprint import WIDE, Footprint
 from .lookup import Lookup, RowGradients, distinct
@@ -218,7 +218,8 @@ class Engine:
             return self._one_step(x, batched, packed, state)
         layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
-        h, rest, saved = (np.empty(shape, x.dtype) for shape in self._run_shapes(S, N, sizes, record))
+        empty = buffers.empty if record else np.empty  # a tape's memory is used again
+        h, rest, saved = (empty(shape, x.dtype) for shape in self._run_shapes(S, N, sizes, record))
         if state is None:
             h[:N] = 0
             rest[:, :N] = 0
@@ -313,10 +314,10 @@ class Engine:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:-1], sizes, dtype)):
                 carry[k, :, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
         total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
-        rows, buffers = layout.pack(dy.reshape(T, N, P)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
+        rows, kept = layout.pack(dy.reshape(T, N, P)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
         # Packed weights for this call only: what comes next needs other ones.
         self.kernels.backward(
-            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *buffers, carry, da, dp, total, tape.inputs
+            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *kept, carry, da, dp, total, tape.inputs
         )
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)

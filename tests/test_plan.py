@@ -22,6 +22,7 @@ from recurrent import (
     MeanPool,
     Seq2Seq,
     Sequential,
+    buffers,
 )
 from recurrent.data import Batch, Pair
 from recurrent.losses import softmax_cross_entropy
@@ -74,6 +75,7 @@ def peak(work):
     """Bytes that work() takes at most, NumPy's and those of kernels."""
     work()  # compiles
     gc.collect()
+    buffers.release()
     tracemalloc.start()
     try:
         work()
