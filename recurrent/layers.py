@@ -238,10 +238,10 @@ class RNN(WithOptions):
         self,
         input_size: int,
         hidden_size: int,
-        nonlinearity: str = "tanh",
         bidirectional: bool = False,
         merge: str = "concat",
         learn_state: bool = False,
+        nonlinearity: str = "tanh",
         **options: Any,
     ):
         options["nonlinearity"] = nonlinearity

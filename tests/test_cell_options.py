@@ -184,7 +184,7 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
     """Two layers with options, one in both directions: a checkpoint and a description build the same again."""
     model = Sequential(
         LSTM(3, 5, bidirectional=True, peephole=True, coupled=True, biases=1), GRU(10, 4, z_keeps=False, clip=1.0),
-        RNN(4, 3, "LeakyRelu(0.2)", clip=2.0), rng=3,
+        RNN(4, 3, nonlinearity="LeakyRelu(0.2)", clip=2.0), rng=3,
     )  # fmt: skip
     names = [n for n in model.parameters if n.startswith("0.")]
     assert names == [f"0.{n}_l0{end}" for end in ("", "_reverse") for n in ("weight_ih", "weight_hh", "bias_ih", "p_i", "p_o")]
@@ -208,9 +208,9 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         (lambda: GRU(2, 3, clip="1"), TypeError, "clip: must be a number or None, got '1'"),
         (lambda: GRU(2, 3, biases=3), ValueError, "biases: must be 0, 1 or 2, got 3"),
         (lambda: GRU(2, 3, activations="tanh"), ValueError, "activations: must be 2 names like"),
-        (lambda: RNN(2, 3, "elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 numbers, got 2"),
-        (lambda: RNN(2, 3, "affine"), ValueError, "nonlinearity: activation affine takes 2 numbers, got 0"),
-        (lambda: RNN(2, 3, "elu(a)"), ValueError, "must be numbers with commas between"),
+        (lambda: RNN(2, 3, nonlinearity="elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 numbers, got 2"),
+        (lambda: RNN(2, 3, nonlinearity="affine"), ValueError, "nonlinearity: activation affine takes 2 numbers, got 0"),
+        (lambda: RNN(2, 3, nonlinearity="elu(a)"), ValueError, "must be numbers with commas between"),
         (lambda: RNN(2, 3, max), TypeError, "an activation is a name like 'tanh'"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ TEXT = "pack my box with five dozen liquor jugs; " * 20
 
 
 def model(dtype="float32"):
-    layers = Embedding(5, 3), LSTM(3, 4), Dropout(0.5), GRU(4, 4), RNN(4, 2, "relu"), Linear(2, 5)
+    layers = Embedding(5, 3), LSTM(3, 4), Dropout(0.5), GRU(4, 4), RNN(4, 2, nonlinearity="relu"), Linear(2, 5)
     return Sequential(*layers, rng=7, dtype=dtype)
 
 

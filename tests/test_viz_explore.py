@@ -166,9 +166,16 @@ def test_errors_name_what_was_expected(tmp_path):
         (IndexError, r"t must be in 0\.\.14, .*got 15", lambda: viz.explore(model, recording, t=15)),
         (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.explore(model, recording, n=2)),
         (IndexError, r"units must be in 0\.\.9, got 10", lambda: viz.explore(model, recording, units=[10])),
-        (ValueError, r"must end in \.html, got 'a.png'", lambda: page.save(tmp_path / "a.png")),
+        (ValueError, r"must end in \.svg, .*got 'a.jpg'", lambda: page.save(tmp_path / "a.jpg")),
     ]
     for kind, message, call in cases:
         with pytest.raises(kind, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_where_only_a_picture_can_be_the_page_is_its_network(tmp_path):
+    model, recording = run()
+    page, picture = viz.explore(model, recording), viz.network(model, recording)
+    assert page.source == picture.source
+    assert page.svg() == page.save(tmp_path / "a.svg").read_text() == picture.svg()

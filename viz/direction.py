@@ -104,12 +104,17 @@ def every(layer: Any) -> list[Direction]:
     return [Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]]
 
 
+def check(layer: Any, view: str) -> None:
+    """Raise TypeError for what is no recurrent layer: an engine has a cell, but no weights."""
+    if getattr(layer, "cell", None) is None or not hasattr(layer, "hidden_size"):
+        raise TypeError(f"{view} draws a recurrent layer, got {type(layer).__name__}")
+
+
 def of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:
     """A direction of a layer. Raises TypeError for a layer without a cell, ValueError for a direction it does not have."""
+    check(layer, view)
     if isinstance(layer, Direction):
         return layer
-    if getattr(layer, "cell", None) is None:
-        raise TypeError(f"{view} draws a recurrent layer, got {type(layer).__name__}")
     if name not in NAMES:
         raise ValueError(f"direction must be 'forward' or 'reverse', got {name!r}")
     if name == "reverse" and not getattr(layer, "bidirectional", False):

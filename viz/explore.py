@@ -9,24 +9,40 @@ from pathlib import Path
 from typing import Any
 
 from . import direction, words
+from .drawing import Drawing
 from .page import attention, stack, tables
 from .page.assemble import page
 from .page.run import LayerRun
+from .views.network import network
 
 BUDGET = 1_200_000  # bytes of gates, states and gradients; beyond that a page has fewer units, and says which
 
 
 @dataclass(frozen=True)
 class Page:
-    """An HTML file that needs no network: `html`, `save`; a notebook shows it in a frame."""
+    """An HTML file that needs no network: `html`, `save`; a notebook shows it in a frame.
+
+    `picture`: what stands for the page where only a picture can be, the network with the run's numbers; its `source` and
+    `svg` are the page's.
+    """
 
     html: str
+    picture: Drawing
+
+    @property
+    def source(self) -> str:
+        """DOT text of the picture."""
+        return self.picture.source
+
+    def svg(self, engine: str | None = None) -> str:
+        """The picture as an SVG element."""
+        return self.picture.svg(engine)
 
     def save(self, path: str | Path) -> Path:
-        """Write the page; the name must end in .html. Returns the path."""
+        """Write the page to a name that ends in .html, the picture to another that `Drawing.save` knows. Returns the path."""
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
-            raise ValueError(f"the file's name must end in .html, got {path.name!r}")
+            return self.picture.save(path)
         path.write_text(self.html, encoding="utf-8")
         return path
 
@@ -85,7 +101,8 @@ def explore(
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
     labels = None if named is None else [tables.symbol(str(s)) for s in named]
     looks = attention.of(model, shown, n, t, inputs, outputs)
-    return Page(words.legal(page(model, shown, runs, labels, t, _notes(shown, runs, looks, n), looks)))
+    html = page(model, shown, runs, labels, t, _notes(shown, runs, looks, n), looks)
+    return Page(words.legal(html), network(model, recording))
 
 
 def _notes(shown, runs, looks, n):

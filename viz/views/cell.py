@@ -37,8 +37,7 @@ def cell(
     recording of another model or one without gradients where they are asked for, and for a direction that is not there or
     that a recording of both leaves open.
     """
-    if getattr(layer, "cell", None) is None:
-        raise TypeError(f"cell draws a recurrent layer, got {type(layer).__name__}")
+    directions.check(layer, "cell")
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, (int, np.integer))):
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < layer.hidden_size:

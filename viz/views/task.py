@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import dot, facts, palette, words
 from ..drawing import Drawing
 from ..sheet import Sheet
@@ -68,12 +70,14 @@ class Row(NamedTuple):
     pools: str = ""  # what it makes one vector of all steps by
 
 
-def task(kind: str, model: Any = None) -> Drawing:
+def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
     """One-to-one, one-to-many, many-to-one, many-to-many or encoder-decoder, as an example; with a `model`, its own layers.
 
     A model for encoder-decoder has an `encoder` and a `decoder`; one for many-to-one ends in one vector for a sequence.
+    `recording`: a run of the model, whose mean absolute outputs |y| of the first steps then stand beside the boxes.
 
-    Raises ValueError for another kind or a model that does another one, TypeError for what is no model of layers.
+    Raises ValueError for another kind, a model that does another one or a recording of another model or none, TypeError
+    for what is no model of layers.
     """
     if kind not in STORIES:
         raise ValueError(f"kind must be one of {', '.join(STORIES)}, got {kind!r}")
@@ -85,7 +89,9 @@ def task(kind: str, model: Any = None) -> Drawing:
         ]
     else:
         parts = _parts(kind, model, story)
-    return _Picture(kind, story, parts, model).drawing()
+    if recording is not None and (model is None or len(recording.layers) != len(model.layers)):
+        raise ValueError("task lays a recording over its model: give both, the recording of this model")
+    return _Picture(kind, story, parts, model, recording).drawing()
 
 
 def _parts(kind, model, story):
@@ -124,8 +130,8 @@ def _row(layer, k, part):
 
 
 class _Picture:
-    def __init__(self, kind, story, parts, model):
-        self.kind, self.story, self.parts, self.model = kind, story, parts, model
+    def __init__(self, kind, story, parts, model, recording):
+        self.kind, self.story, self.parts, self.model, self.recording = kind, story, parts, model, recording
         self.T, self.sheet = len(story.inputs), Sheet()
         self.x = [t * PITCH + (58 if story.cut is not None and t >= story.cut else 0) for t in range(self.T)]
         self.height = max(map(len, parts))
@@ -184,6 +190,9 @@ class _Picture:
             }
             wide = max(BOX[0], words.width(row.label, 10) * 1.12 + 8)
             self.sheet.node(name, (x, y), (wide, BOX[1]), row.label, tip=f"{row.label} at step {t}", **look)
+            size = self._size(part, k, t)
+            if size is not None:
+                self.sheet.add(dot.text((x + 4, y + BOX[1] / 2 + 6), f"|y| {words.plain(size)}", 8, anchor="start"))
             if row.pools:
                 self._pooled(part, k, t, name)
             else:
@@ -195,6 +204,16 @@ class _Picture:
             self.sheet.node(f"out{t}", (x, self.top), TOKEN, story.outputs[t], tip=f"output of step {t}", **look)
             points = [(x, self.sheet.box[below][3]), (x, self.top - TOKEN[1] / 2)]
             self.sheet.add(dot.wire(below, f"out{t}", points, penwidth=1.3))
+
+    def _size(self, part, k, t):
+        """The mean absolute output of a layer at a step of the run, None where the run has none."""
+        if self.recording is None:
+            return None
+        first, rows = self._columns(part)[0], self.parts[part]
+        y = self.recording.layers[k + part * len(self.parts[0])].y
+        if y is None or any(r.pools for r in rows[: k + 1]):  # of the whole sequence
+            return None if y is None else np.abs(y).mean()
+        return np.abs(y[t - first]).mean() if t - first < len(y) else None
 
     def _pooled(self, part, k, t, name):
         """What makes one vector of all steps takes it from each, or from the last."""
@@ -276,6 +295,8 @@ class _Picture:
         if self.T > 1:
             two = self.story.cut is not None
             notes.append(f"the same weights at every step{', two networks with weights of their own' * two}")
+        if self.recording is not None:
+            notes.append("|y|: mean absolute output at this step of a run")
         if self.story.fed:
             notes.append("dashed: what was written is read at the next step")
         for k, note in enumerate(notes):
