@@ -69,6 +69,8 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
 def _replace(path, data: bytes) -> None:
     """Write a temporary file in the same folder, then rename it: `path` never holds half of anything."""
     path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -228,9 +228,11 @@ class _Problem:
         return np.array(outputs[0][part] if k in (0, first) else outputs[k]), self.lengths[part]
 
     def loss_of(self, y):
-        if self.targets is None:
-            return self.loss(y)
-        return self.loss(y, self.targets, lengths=self.model.output_lengths(self.lengths))
+        given = {} if self.targets is None else {"lengths": self.model.output_lengths(self.lengths)}
+        found = self.loss(y, *([] if self.targets is None else [self.targets]), **given)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(f"the loss must return its value and its gradient with respect to y, got {type(found).__name__}")
+        return found
 
     def value(self):
         y, final, _ = self.forward(self.state(), record=False)

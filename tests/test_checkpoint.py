@@ -265,3 +265,8 @@ def test_other_models_are_not_character_models(tmp_path):
     lm.save(tmp_path / "m")
     with pytest.raises(ValueError, match="vocabulary and model differ: 3 symbols"):
         CharLM.load(tmp_path / "m")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to write m to"):
+        checkpoint.save(tmp_path / "nowhere" / "m", trained())

@@ -118,6 +118,8 @@ def test_both_witnesses_of_a_known_function():
 def test_what_cannot_be_checked_is_named():
     with pytest.raises(TypeError, match="a model, a layer, an engine or a cell, got ndarray"):
         gradcheck(X, X)
+    with pytest.raises(TypeError, match="the loss must return its value and its gradient with respect to y, got float64"):
+        gradcheck(LSTM(X.shape[-1], 2), X, lambda y: (y * y).sum(dtype=float))
 
 
 def seq2seq(source, score, **bridge):
