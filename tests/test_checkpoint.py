@@ -268,5 +268,5 @@ def test_other_models_are_not_character_models(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere to write m to"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write m to"):
         checkpoint.save(tmp_path / "nowhere" / "m", trained())
