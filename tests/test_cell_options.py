@@ -211,7 +211,7 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         (lambda: RNN(2, 3, nonlinearity="elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 numbers, got 2"),
         (lambda: RNN(2, 3, nonlinearity="affine"), ValueError, "nonlinearity: activation affine takes 2 numbers, got 0"),
         (lambda: RNN(2, 3, nonlinearity="elu(a)"), ValueError, "must be numbers with commas between"),
-        (lambda: RNN(2, 3, max), TypeError, "an activation is a name like 'tanh'"),
+        (lambda: RNN(2, 3, nonlinearity=max), TypeError, "an activation is a name like 'tanh'"),
     ],
 )  # fmt: skip
 def test_wrong_options_say_so(make, error, text):
