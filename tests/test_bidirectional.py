@@ -230,7 +230,7 @@ def test_sizes_flow_and_a_description_builds_an_equal_model():
 
 @pytest.mark.parametrize("engine", PYTORCH, indirect=True)
 def test_initial_weights_are_drawn_direction_by_direction(engine):
-    layer = {"rnn": RNN, "rnn_relu": lambda *a, **o: RNN(*a, "relu", **o), "lstm": LSTM, "gru": GRU}[engine.name]
+    layer = {"rnn": RNN, "rnn_relu": lambda *a, **o: RNN(*a, nonlinearity="relu", **o), "lstm": LSTM, "gru": GRU}[engine.name]
     layer = layer(3, 5, bidirectional=True).initialise(rng := 7)
     rng = np.random.default_rng(rng)
     for params in layer.params:
