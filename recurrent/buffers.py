@@ -9,6 +9,7 @@ training takes most memory, so what is idle at other times adds nothing to the p
 
 from __future__ import annotations
 
+import os
 import threading
 from math import prod
 from typing import Any
@@ -21,6 +22,15 @@ LINE = 64  # bytes: a cache line, and the widest vector
 _choosing = threading.Lock()
 _blocks: list[_Block] = []
 _most = 0  # bytes once in use at the same time
+
+
+def _unlock() -> None:
+    global _choosing
+    _choosing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)  # another thread may have been choosing
 
 
 class _Block:

@@ -57,7 +57,8 @@ def _processor() -> int | None:
 _sched_getcpu = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
-os.register_at_fork(after_in_child=_forget)  # a child has the pool, but not its threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)  # a child has the pool, but not its threads
 
 
 def split(flops: float, items: int, work: Callable[[int, int], None], weights: Callable | None = None) -> None:
