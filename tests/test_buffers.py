@@ -1,6 +1,8 @@
 """Memory of large arrays is used again, never twice at a time, and no more of it is kept than is of use."""
 
 import gc
+import os
+import signal
 import threading
 
 import numpy as np
@@ -100,6 +102,15 @@ def test_threads_get_memory_of_their_own():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_a_child_of_a_process_that_is_choosing_memory_has_a_lock_of_its_own():
+    with buffers._choosing:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            os._exit(buffers.empty((buffers.LARGE,), "uint8").size != buffers.LARGE)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_release_gives_back_what_nobody_uses():
