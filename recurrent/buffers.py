@@ -63,13 +63,16 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def release() -> int:
-    """Give memory that no array is in back to the system (`recurrent.release_memory`); returns how many bytes that was."""
+    """Give memory that no array is in back to the system (`recurrent.release_memory`); returns how many bytes that was.
+
+    What is in use now follows with its last array.
+    """
     global _most
     with _choosing:
-        free = [b for b in _blocks if not b.used]
-        _drop(free)
-        _most = sum(b.used for b in _blocks)
-        return sum(b.size for b in free)
+        free = sum(b.size for b in _blocks if not b.used)
+        _blocks.clear()
+        _most = 0
+    return free
 
 
 def _block(size: int) -> _Block:
@@ -87,10 +90,6 @@ def _block(size: int) -> _Block:
         for b in free:
             if sum(d.size for d in dropped) < over:
                 dropped.append(b)
-        _drop(dropped)
+        _blocks[:] = [b for b in _blocks if b not in dropped]
         _blocks.append(_Block(size))
         return _blocks[-1]
-
-
-def _drop(blocks: list[_Block]) -> None:
-    _blocks[:] = [b for b in _blocks if b not in blocks]

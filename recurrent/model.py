@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, initialisers, ragged
+from . import buffers, checks, initialisers, ragged
 from .footprint import Plan, plan
 from .graph import Edge, Graph, Node
 from .layer import LAYERS, Gradients, Layer
@@ -152,7 +152,10 @@ class Model:
             recording.gradients = self.backward(dy, tape, recording=recording)
             for layer, mine in zip(layers, tape, strict=True):
                 layer.finish(mine)
-        return recording if keep is None else recording.kept(keep, [self._has_steps(k) for k in range(len(self))])
+        if keep is None:
+            return recording
+        buffers.release()  # its tapes, when they go: a long run leaves what is kept of it, and no more
+        return recording.kept(keep, [self._has_steps(k) for k in range(len(self))])
 
 
 class Sequential(Model):
