@@ -45,13 +45,13 @@ def measured(value: float, quantity: str = "seconds") -> str:
 def ratio(value: float | None) -> str:
     """A ratio; as many digits as it takes to show on which side of 1 it is.
 
-    >>> ratio(2.345), ratio(0.9962), ratio(1.00002), ratio(31.4), ratio(None)
-    ('2.35', '0.996', '1.00', '31.4', '–')
+    >>> ratio(2.345), ratio(0.9962), ratio(1.00002), ratio(31.4), ratio(0.0039), ratio(None)
+    ('2.35', '0.996', '1.00', '31.4', '0.004', '–')
     """
     if value is None:
         return NONE
     if value < 1:
-        return next((s for d in (2, 3, 4) if float(s := f"{value:.{d}f}") < 1), f"{value:.6f}")
+        return next((s for d in (2, 3, 4) if 0 < float(s := f"{value:.{d}f}") < 1), f"{value:.6f}")
     return number(value)
 
 

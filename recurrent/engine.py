@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,40 +14,9 @@ from . import buffers, checks, kernels, ragged
 from .cells.equations import Cell, find
 from .footprint import WIDE, Footprint
 from .lookup import Lookup, RowGradients, distinct
+from .records import Sizes, params_type, state_type
 from .stepper import PackedParams, Stepper
 from .tape import Tape, as_wide
-
-
-@lru_cache
-def record_type(name: str, fields: tuple[str, ...]) -> type:
-    """A namedtuple that pickles by the names of its fields: its type is made when asked for, and found by no import."""
-    kind = namedtuple(name, fields)
-    kind.__reduce__ = lambda self: (_record, (name, fields, *self))
-    return kind
-
-
-def _record(name, fields, *values):
-    return record_type(name, fields)(*values)
-
-
-@lru_cache
-def params_type(parameters: tuple[str, ...] = (), biases: int = 2, projected: bool = False) -> type:
-    """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
-    return record_type("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *["W_hr"] * projected, *parameters))
-
-
-class Sizes(NamedTuple):
-    """Of a cell's input, of its units, and of what it hands on."""
-
-    D: int
-    H: int
-    P: int  # rows of W_hr in a cell that projects, else H
-
-
-@lru_cache
-def state_type(states: tuple[str, ...]) -> type:
-    """The State of cells with these states: `(h,)` or `(h, c)`."""
-    return record_type("State", states)
 
 
 def _engine(cell: Cell, reference: bool) -> Engine:

@@ -14,9 +14,10 @@ import numpy as np
 
 from . import cells, checks, kernels, masks, ragged
 from .bidirectional import REVERSE, Bidirectional, Both
-from .engine import Engine, Sizes
+from .engine import Engine
 from .feedforward import Dropout, Embedding, Linear
 from .layer import Gradients, Layer
+from .records import Sizes
 
 __all__ = ["GRU", "LSTM", "RNN", "Dropout", "Embedding", "Linear", "Recurrent"]
 

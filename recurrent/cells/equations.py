@@ -143,9 +143,8 @@ class Cell:
 
         An operation that is a gate or a new state bears its name as id (`i`, `c`), others a number (`op3`), accumulators
         `sum:i`, states of the step before `previous:c`; `values` leads from every name to its node, edges of delay 1
-        from a state to where it is used one step later. Its `composites` are nodes that the
-        declaration says are one thing.
-        `vector:h` is the one state that reaches the dot products of all units, where a cell has such.
+        from a state to where it is used one step later. `vector:h` is the one state that reaches the dot products of all
+        units, where a cell has such. Nodes that the declaration says are one thing are among the graph's `composites`.
         """
         g = Graph([Node("vector:x", "vector", "x")])
         if self.h_gates:

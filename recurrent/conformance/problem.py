@@ -8,7 +8,8 @@ import numpy as np
 
 from ..bidirectional import MERGES, REVERSE, Bidirectional, Both
 from ..bidirectional import named as of_both
-from ..engine import Engine, Sizes
+from ..engine import Engine
+from ..records import Sizes
 
 
 @dataclass(frozen=True)
