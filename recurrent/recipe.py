@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from . import checks, loading, optim
+from . import checks, loading, optim, schedules
 from .data import CARRIES
 
 # What cannot change in the course of a training.
 FIXED = ("loader", "validation", "test", "seq", "batch", "carry", "look_back", "sum_steps", "optimizer")
+
+LONG = 10**9  # updates: for a schedule that is only read, before it is known how many there are
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Recipe:
         loading.named(self.loader)
         if isinstance(self.optimizer, str):
             optim.parse(self.optimizer, 0.0)
+        if self.schedule is not None:
+            schedules.parse(self.schedule, 0.0, LONG, LONG)
 
     def but(self, **options: Any) -> Recipe:
         """The same with other options; `epochs` alone takes the place of `updates`. Raises TypeError for unknown ones."""

@@ -51,12 +51,29 @@ def test_a_picture_of_layers_written_down(arguments, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "more", [["network"], ["unrolled"], ["unit", "--text", "She"], ["gradients", "--text", "She"], ["curve"]]
+    "more",
+    [
+        ["network"],
+        ["unrolled"],
+        ["unrolled", "--text", "She"],
+        ["unit", "--text", "She"],
+        ["gradients", "--text", "She"],
+        ["curve"],
+    ],
 )
 def test_a_picture_of_a_trained_model(more, trained, tmp_path):
     view, *options = more
     assert cli.main([view, str(trained), "-o", "a.gv", *options]) == 0
     assert (tmp_path / "a.gv").read_text(encoding="utf-8").startswith("digraph")
+
+
+def test_a_text_has_as_many_steps_as_characters_have_a_next_one(trained, tmp_path):
+    for options, steps in (["--text", "She sat"], 6), (["--text", "She sat", "--steps", "2"], 2):
+        assert cli.main(["unrolled", str(trained), "-o", "a.gv", *options]) == 0
+        drawn = (tmp_path / "a.gv").read_text(encoding="utf-8")
+        assert f"t = {steps - 1}" in drawn
+        assert f"t = {steps}" not in drawn
+        assert "∂L/∂h" in drawn
 
 
 def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):

@@ -77,17 +77,30 @@ def network(model: Model, out: Out = None) -> int:
     return _write(draw_network(specs.layers_of(specs.model(model))), out, "network")
 
 
-@app.command(epilog=examples("unrolled LSTM:5:10 --steps 4", "unrolled model.safetensors --steps 40 --window 20"))
+@app.command(
+    epilog=examples(
+        "unrolled LSTM:5:10 --steps 4",
+        "unrolled model.safetensors --steps 40 --window 20",
+        "unrolled model.safetensors --text 'The '",
+    )
+)
 def unrolled(
     model: Model,
     out: Out = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Time steps.")] = 4,
+    text: Text = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Time steps; 4, or those of the text, if not given.", show_default=False),
+    ] = None,
     window: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Steps of a window of truncated BPTT.", show_default=False)
     ] = None,
 ) -> int:
     """The network over time: the same weights at every step."""
-    return _write(draw_unrolled(specs.layers_of(specs.model(model)), steps, window=window), out, "unrolled")
+    made = specs.model(model)
+    recording = None if text is None else specs.recording(made, text, 0)
+    steps = steps or (4 if recording is None else len(recording.y))
+    return _write(draw_unrolled(specs.layers_of(made), steps, window, recording), out, "unrolled")
 
 
 def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
