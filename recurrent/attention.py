@@ -8,12 +8,13 @@ Scores: "dot" x' m and "general" (W x)' m (Luong, Pham and Manning 2015, equatio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, kernels
+from . import buffers, checks, kernels
 from .cells.expressions import tanh
 from .cells.rules import trace
 from .footprint import Footprint
@@ -24,6 +25,7 @@ SCORES = ("dot", "general", "additive")
 TANH = trace("tanh", lambda a, k: dict(p=tanh(a.p)), ("p",), ())
 TANH_BACKWARD = trace("tanh backward", lambda a, k: dict(d=a.d * (1 - a.p * a.p)), ("p", "d"), ())
 BLOCK = 16384  # entries of the work of a thread
+CHUNK = 1 << 20  # bytes that are taken at a time for sequences of which nothing is kept: they stay in the cache
 
 
 class Memory(NamedTuple):
@@ -117,24 +119,32 @@ class Attention(Layer):
         Raises ValueError for shapes and a memory that do not fit or is missing, TypeError for dtypes.
         """
         x = self._checked(x)
-        weights = self._pack()
-        tape = self._attend(x, self._memory(x, state, lengths, weights), weights)
+        weights, (values, valid) = self._pack(), self._memory(x, state, lengths)
+        if not record:
+
+            def known(part):
+                return self._known(values[:, part], valid if valid is None else valid[part], weights)
+
+            return self._unrecorded(x, len(values), known, weights), state, None
+        tape = self._attend(x, self._known(values, valid, weights), weights)
         out = _by_time(tape.y, tape.batched)
-        out.flags.writeable = not record  # it may be the tape's own
-        return out, state, tape if record else None
+        out.flags.writeable = False  # it may be the tape's own
+        return out, state, tape
 
     def packed(self):
         if self.over_itself:
             return super().packed()
-        weights, seen, known = self._pack(), (None, None), None
+        weights, seen, found = self._pack(), (None, None), None
+
+        def known(part):
+            return Known(*(a if a is None else a[part] for a in found))
 
         def run(x, state):
-            nonlocal seen, known
+            nonlocal seen, found
             x = self._checked(x)
             if state is not seen[0] or x.shape[1:] != seen[1]:
-                known, seen = self._memory(x, state, None, weights), (state, x.shape[1:])
-            tape = self._attend(x, known, weights)
-            return _by_time(tape.y, tape.batched), state
+                found, seen = self._known(*self._memory(x, state, None), weights), (state, x.shape[1:])
+            return self._unrecorded(x, found.memory.shape[1], known, weights), state
 
         return run
 
@@ -155,16 +165,53 @@ class Attention(Layer):
 
     def _attend(self, x, known: Known, weights) -> Attended:
         queries = _by_sequence(x)
-        kept, rows = self._scores(queries, known, weights)
-        context = np.zeros((*queries.shape[:2], self.memory_size), x.dtype)
+        projected = _linear(queries, weights["query"]) if "query" in weights else queries
+        kept, rows, context = self._context(projected, known, weights)
+        joined = buffers.empty((*queries.shape[:2], self.memory_size + self.inputs), x.dtype)
+        np.concatenate([context, queries], axis=2, out=joined)
+        y = self._output(joined, weights)
+        return Attended(queries, known.memory, known.valid, kept, rows, joined, y, x.ndim == 3)
+
+    def _unrecorded(self, x, steps: int, known: Callable[[slice], Known], weights) -> np.ndarray:
+        """y, a few sequences at a time: what they need besides is small, and used again for the next.
+
+        `known(part)`: the memory, of so many `steps`, of some sequences.
+        """
+        M, given = self.memory_size, x if x.ndim == 3 else x[:, None]
+        projected = _linear(given, weights["query"]) if "query" in weights else given
+        joined = np.empty((*given.shape[:2], M + self.inputs), x.dtype)
+        joined[..., M:] = given
+        several = self._at_once(len(x), steps, x.itemsize)
+        for first in range(0, given.shape[1], several):
+            part = slice(first, first + several)
+            joined[:, part, :M] = self._context(_by_sequence(projected[:, part]), known(part), weights)[2].swapaxes(0, 1)
+        y = self._output(joined, weights)
+        return y if x.ndim == 3 else y[:, 0]
+
+    def _at_once(self, T, steps, itemsize) -> int:
+        """How many sequences are taken at a time where nothing is kept."""
+        return max(1, CHUNK // max(1, self._a_sequence(T, steps) * itemsize))
+
+    def _a_sequence(self, T, steps) -> int:
+        """Numbers that `_context` takes for one."""
+        A = self.shapes.get("weight_memory", (0,))[0]
+        return T * (A or self.memory_size) + steps * (A + self.memory_size) + T * (steps * (1 + A) + self.memory_size)
+
+    def _context(self, query, known: Known, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `_scores_backward` needs, the weights (N, T_out, T_in), and the mean of the memory by them (N, T_out, M)."""
+        kept, rows = self._scores(query, known, weights)
+        context = np.zeros((*query.shape[:2], self.memory_size), query.dtype)
         if rows.size:
             kernels.backend.softmax(rows, known.valid)
             kernels.backend.rows_by_columns(rows, known.memory, context)
-        joined = y = np.concatenate([context, queries], axis=2)
-        if "output" in weights:
-            y = _linear(joined, weights["output"])
-            _apply(TANH, p=y)
-        return Attended(queries, known.memory, known.valid, kept, rows, joined, y, x.ndim == 3)
+        return kept, rows, context
+
+    def _output(self, joined, weights) -> np.ndarray:
+        if "output" not in weights:
+            return joined
+        y = _linear(joined, weights["output"])
+        _apply(TANH, p=y)
+        return y
 
     def backward(self, dy, tape, dstate=None, out=None, totals=None):
         """Returns Gradients; that of the state is a Memory of gradients, None where the layer attends to its own input."""
@@ -197,13 +244,17 @@ class Attention(Layer):
         queries, states, pairs, b = T * N, steps * N, T * N * steps, dtype.itemsize
         y = queries * self.outputs * b
         own = y if "weight_output" in self.shapes else 0  # beside [context, x]
+        packed = sum(sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1]) for s in self.shapes.values() if len(s) == 2)
+        if not training:
+            projected = queries * (A or M) * b if "weight_query" in self.shapes else 0
+            chunk = (
+                min(N, self._at_once(T, steps, b)) * self._a_sequence(T, steps) + steps * M
+            ) * b  # and packed, one's memory
+            return Footprint(0, y, packed + projected + (queries * (M + Q) * b if own else 0) + max(chunk - own, 0), 0, 0)
         kept = {"dot": 0, "general": queries * M, "additive": pairs * A}[self.score] * b
         kept += b * (queries * (2 * Q + M) + states * M + pairs) + states + own
-        packed = sum(sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1]) for s in self.shapes.values() if len(s) == 2)
         known = b * (states * A + queries * M)  # while it attends: keys and context
         forward = packed + max(known - y, 0)
-        if not training:
-            return Footprint(0, y, kept + forward, 0, 0)
         dx, dmemory = b * queries * Q, b * states * M
         held = b * (queries * 2 * (M + Q) + pairs) + dmemory  # gradients of [context, x], its halves, the scores, the memory
         if A:
@@ -219,7 +270,8 @@ class Attention(Layer):
     def stepper(self):
         raise ValueError("Attention cannot run in a stream: it needs its memory; see Seq2Seq.generate")
 
-    def _memory(self, x, state, lengths, weights) -> Known:
+    def _memory(self, x, state, lengths) -> tuple[np.ndarray, np.ndarray | None]:
+        """Its values (T_in, N, M), checked, and which of them are there, (N, T_in); None: all."""
         if self.over_itself:
             if state is not None:
                 raise ValueError("this Attention attends to its own input and takes no memory; give it a memory_size")
@@ -234,25 +286,29 @@ class Attention(Layer):
         if values.ndim != x.ndim or values.shape[1:] != rest:
             raise ValueError(f"{name} must be (T_in, {', '.join(map(str, rest))}), got {values.shape}")
         if state.lengths is None:
+            return values if x.ndim == 3 else values[:, None], None
+        if x.ndim == 2:
+            raise ValueError(f"lengths need a batch: x must be (T, N, {self.inputs}), got {x.shape}")
+        T, N = values.shape[:2]
+        return values, np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
+
+    def _known(self, values, valid, weights) -> Known:
+        if valid is None:
             memory = _by_sequence(values)
             valid = np.ones(memory.shape[:2], bool)
-        elif x.ndim == 2:
-            raise ValueError(f"lengths need a batch: x must be (T, N, {self.inputs}), got {x.shape}")
         else:
-            T, N = values.shape[:2]
-            valid = np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
-            memory = values.swapaxes(0, 1).copy("C")
+            memory = _by_sequence(values, copied=True)
             memory[~valid] = 0
         return Known(memory, valid, _linear(memory, weights["memory"]) if self.score == "additive" else None)
 
-    def _scores(self, x, known: Known, weights) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(self, query, known: Known, weights) -> tuple[np.ndarray, np.ndarray]:
         """What `_scores_backward` needs, and the scores (N, T_out, T_in)."""
-        query = _linear(x, weights["query"]) if "query" in weights else x
         if self.score == "additive":
-            inner = query[:, :, None] + known.keys[:, None]
+            query, keys = query[:, :, None], known.keys[:, None]
+            inner = np.add(query, keys, out=buffers.empty(np.broadcast_shapes(query.shape, keys.shape), query.dtype))
             _apply(TANH, p=inner)
             return inner, _linear(inner, weights["score"])[..., 0]
-        scores = np.zeros((*x.shape[:2], known.memory.shape[1]), x.dtype)
+        scores = np.zeros((*query.shape[:2], known.memory.shape[1]), query.dtype)
         if scores.size:
             kernels.backend.rows_by_rows(query, known.memory, scores)
         return query, scores
@@ -284,9 +340,16 @@ class Attention(Layer):
         return dmemory
 
 
-def _by_sequence(a: Any) -> np.ndarray:
-    """(N, T, K) of a time-major (T, N, K) or (T, K)."""
-    return np.ascontiguousarray(a.swapaxes(0, 1)) if a.ndim == 3 else a[None]
+def _by_sequence(a: Any, copied: bool = False) -> np.ndarray:
+    """(N, T, K) of a time-major (T, N, K) or (T, K); never the memory of `a` if `copied`."""
+    if a.ndim == 2:
+        return a[None]
+    turned = a.swapaxes(0, 1)
+    if turned.flags.c_contiguous and not copied:
+        return turned
+    out = buffers.empty(turned.shape, a.dtype)
+    out[:] = turned
+    return out
 
 
 def _by_time(a: np.ndarray, batched: bool) -> np.ndarray:

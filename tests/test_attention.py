@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
-from recurrent import LSTM, Attention, Linear, Memory, Sequential
+from recurrent import LSTM, Attention, Linear, Memory, Sequential, attention
 from recurrent.attention import SCORES
 from recurrent.kernels import threads
 
@@ -158,6 +158,16 @@ def test_two_calls_are_one(dtype, data):
     first, state, _ = layer.forward(x[:cut], memory)
     second, _, _ = layer.forward(x[cut:], state)
     assert_same_bits(np.concatenate([first, second]), layer.forward(x, memory)[0])
+
+
+@given(st.data())
+def test_what_is_not_recorded_is_the_same_however_many_sequences_are_taken_at_a_time(dtype, data):
+    layer, x, memory, _ = data.draw(cases(dtype, N=st.integers(1, 7))).build()
+    y, _, _ = layer.forward(x, memory, record=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "CHUNK", data.draw(st.sampled_from([1, 300, 2000, 1 << 20])))
+        for again in layer.forward(x, memory)[0], layer.packed()(x, memory)[0]:
+            assert_same_bits(again, y)
 
 
 @pytest.mark.parametrize("score", SCORES)
