@@ -48,6 +48,7 @@ def planes(cell, direction) -> int:
     return len(direction(cell)[1].planes) if cell.meetings else 0
 
 
+@lru_cache
 def packed_sizes(cell, t, D, H, W) -> tuple[int, int]:
     """Numbers of the forward kernel's panels and of its bias."""
     X, R = (sum(getattr(a, part) for a in cell.accumulators) for part in "xh")
