@@ -204,7 +204,22 @@ def layer_of(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recur
     return Recurrent(cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0)
 
 
+# What layers of other libraries take, and how it is said here.
+ELSEWHERE = {
+    "num_layers": "a layer is one: Sequential(LSTM(D, H), LSTM(H, H))",
+    "batch_first": "time comes first: give x.swapaxes(0, 1)",
+    "bias": "biases=0, 1 or 2 says how many vectors of them a gate has",
+    "dropout": "Dropout(p) goes between layers, recurrent_dropout=p inside",
+    "return_sequences": "y has every step; Last() after it takes the last",
+    "stateful": "the state that a call returns is given to the next",
+}
+
+
 def _of_cell(options):
+    """Options besides those of dropout. Raises TypeError for one of another library."""
+    for name in options:
+        if name in ELSEWHERE:
+            raise TypeError(f"{name} is not an option here: {ELSEWHERE[name]}")
     return {k: v for k, v in options.items() if k not in masks.NAMES}
 
 

@@ -10,7 +10,7 @@ from onnxpeer import as_int32, onnx_run
 from strategies import Case, cases
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Engine, Sequential, checkpoint
+from recurrent import GRU, LSTM, RNN, Engine, Recurrent, Sequential, checkpoint
 from recurrent.cells import CELLS, gru_cell, lstm_cell, rnn_cell
 from recurrent.cells.activations import ACTIVATIONS, canonical
 
@@ -203,6 +203,9 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
     ("make", "error", "text"),
     [
         (lambda: LSTM(2, 3, peepholes=True), TypeError, "lstm has no option 'peepholes'; it has peephole, coupled"),
+        (lambda: LSTM(2, 3, num_layers=2), TypeError, "num_layers is not an option here: a layer is one: Sequential("),
+        (lambda: GRU(2, 3, batch_first=True), TypeError, "batch_first is not an option here: time comes first"),
+        (lambda: Recurrent("mgu", 2, 3, dropout=0.1), TypeError, "dropout is not an option here: Dropout(p) goes between"),
         (lambda: LSTM(2, 3, peephole=1), TypeError, "peephole: must be True or False, got 1"),
         (lambda: GRU(2, 3, clip=-1), ValueError, "clip: must be above 0, got -1"),
         (lambda: GRU(2, 3, clip="1"), TypeError, "clip: must be a number or None, got '1'"),
