@@ -167,3 +167,8 @@ def test_a_gates_way_names_the_box():
     text = viz.unit(model[0], 3, recording=recording, gate="i").source
     assert "LN(x.i) = " in text
     assert "mean" not in text
+
+
+def test_a_gate_without_biases_is_not_said_to_have_one():
+    assert "Σ w x + b" not in viz.unit(LAYERS["lstm"], 3, gate="f").source
+    assert "Σ w x + b" in viz.unit(LSTM(D, H).initialise(0), 3, gate="f").source

@@ -45,7 +45,8 @@ def network(model: Any, recording: Any = None) -> Drawing:
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
     if carried:
-        items.append(dot.text((0, -60), "|y|, |dL/dy|: means over a run", 10))
+        shown = dict.fromkeys(said.rpartition(" ")[0] for one in carried.values() for said in one)
+        items.append(dot.text((0, -60), f"{', '.join(shown)}: means over a run", 10))
     title = f"Network of {words.count(len(model.layers), 'layer')}"
     said = ", ".join(f"{n.label} {words.shape(n.shape)}" for n in graph.nodes)
     return Drawing.of(title, f"{total}; from input to output: {said}.", items)

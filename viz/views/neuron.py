@@ -129,7 +129,6 @@ class _Picture:
         return f"{p.neuron.name}: {words.count(count, 'weight')} + {len(p.biases)} bias{'es' * (len(p.biases) != 1)}{total}"
 
     def _table(self, p, x):
-        rows = [*p.terms, *p.biases.items()]
         y = 0.0
         heads = (
             [(30, "input"), (92, "value"), (160, "weight"), (226, "weight × value")]
@@ -139,10 +138,8 @@ class _Picture:
         for at, label in heads:
             self.sheet.add(dot.text((x + at, y + 20), label, 8))
         axis = x + WIDE - BAR - 4
-        for row in rows:
-            self._bias(p, row, x, y, axis) if isinstance(row, tuple) and not isinstance(row, Term) else self._row(
-                p, row, x, y, axis
-            )
+        for draw, row in [(self._row, term) for term in p.terms] + [(self._bias, bias) for bias in p.biases.items()]:
+            draw(p, row, x, y, axis)
             y -= ROW
         ends = [(axis, ROW / 2 - 2), (axis, y + ROW / 2 + 2)]
         for k, at in enumerate(ends):
@@ -164,7 +161,9 @@ class _Picture:
         self.sheet.node(f"sum:{p.neuron.id}", (x + WIDE / 2, y - 12), (WIDE - 8, 26), label, **look)
         fill, border = palette.UNIT
         box = (x - 12, y - 34, x + WIDE + 10, 52)
-        self.sheet.group(f"product:{p.neuron.id}", box, f"{p.neuron.name}: Σ w x + b", 10, (fill, border))
+        self.sheet.group(
+            f"product:{p.neuron.id}", box, f"{p.neuron.name}: Σ w x{' + b' if p.biases else ''}", 10, (fill, border)
+        )
 
     def _row(self, p, row, x, y, axis):
         name, key = ("", f"{row.group}more") if row.index is None else (self._name(row), f"{row.group}{row.index}")
