@@ -3,8 +3,8 @@
 A training step needs the same large arrays as the one before. The system hands them out as new pages: it has to clear
 them, and the host of a virtual machine, which takes back what lies free for seconds, has to find them first: together up to
 a quarter of a step. So what the last array in a block leaves stays here for the next recorded pass: as much as was
-once in use at the same time, in blocks at most twice as large as what is in them. Tapes only: all of them are in use when
-training takes most memory, so what is idle at other times adds nothing to the peak.
+once in use at the same time, in blocks at most twice as large as what is in them. Tapes only, and attention's arrays: all
+tapes are in use when training takes most memory, so what is idle at other times adds nothing to the peak.
 """
 
 from __future__ import annotations
