@@ -247,9 +247,8 @@ class Attention(Layer):
         packed = sum(sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1]) for s in self.shapes.values() if len(s) == 2)
         if not training:
             projected = queries * (A or M) * b if "weight_query" in self.shapes else 0
-            chunk = (
-                min(N, self._at_once(T, steps, b)) * self._a_sequence(T, steps) + steps * M
-            ) * b  # and packed, one's memory
+            chunk = min(N, self._at_once(T, steps, b)) * self._a_sequence(T, steps) * b
+            chunk += steps * M * b  # the memory of one sequence, packed by a kernel
             return Footprint(0, y, packed + projected + (queries * (M + Q) * b if own else 0) + max(chunk - own, 0), 0, 0)
         kept = {"dot": 0, "general": queries * M, "additive": pairs * A}[self.score] * b
         kept += b * (queries * (2 * Q + M) + states * M + pairs) + states + own

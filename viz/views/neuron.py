@@ -161,9 +161,8 @@ class _Picture:
         self.sheet.node(f"sum:{p.neuron.id}", (x + WIDE / 2, y - 12), (WIDE - 8, 26), label, **look)
         fill, border = palette.UNIT
         box = (x - 12, y - 34, x + WIDE + 10, 52)
-        self.sheet.group(
-            f"product:{p.neuron.id}", box, f"{p.neuron.name}: Σ w x{' + b' if p.biases else ''}", 10, (fill, border)
-        )
+        title = f"{p.neuron.name}: Σ w x{' + b' if p.biases else ''}"
+        self.sheet.group(f"product:{p.neuron.id}", box, title, 10, (fill, border))
 
     def _row(self, p, row, x, y, axis):
         name, key = ("", f"{row.group}more") if row.index is None else (self._name(row), f"{row.group}{row.index}")
