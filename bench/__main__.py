@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from recurrent import shell
+from recurrent.cli import runner
 
 from . import commands
 
@@ -136,4 +136,4 @@ def main(
 commands.add(app)
 
 if __name__ == "__main__":
-    sys.exit(shell.run(app, "bench"))
+    sys.exit(runner.run(app, "bench"))

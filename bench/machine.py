@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from recurrent.kernels import target
+from recurrent.kernels.codegen import target
 
 UNITS = {getattr(target, name): name for name in ("AVX512", "AVX2", "NEON", "PORTABLE")}
 

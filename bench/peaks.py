@@ -11,10 +11,10 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from recurrent.kernels.codegen.target import TARGETS, Target, target
+from recurrent.kernels.codegen.tile import at, pointer_to
+from recurrent.kernels.codegen.vector import I64, Vectors
 from recurrent.kernels.jit import jit
-from recurrent.kernels.target import TARGETS, Target, target
-from recurrent.kernels.tile import at, pointer_to
-from recurrent.kernels.vector import I64, Vectors
 
 CACHE = 256 * 1024  # bytes: beyond the first-level cache, within the second
 MEMORY = 256 * 1024**2  # bytes: beyond all caches

@@ -12,8 +12,8 @@ from itertools import product
 import numpy as np
 
 import recurrent
-from recurrent.attention import SCORES
 from recurrent.cells import gru_cell, lstm_cell
+from recurrent.layers.attention import SCORES
 
 from .models import Attending, CharModel, Translation
 from .work import Work

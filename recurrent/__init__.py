@@ -1,24 +1,25 @@
 """Recurrent networks on CPUs: fast, exact and open to the eye."""
 
-from . import cells, data, initialisers, losses, optim, presets, schedules
-from .attention import Attention, Memory
-from .bidirectional import Both
-from .buffers import release as release_memory
-from .charlm import CharLM
-from .custom import cell
-from .derivatives import gradcheck
-from .engine import Engine
-from .holding import Hold
-from .layer import Gradients
-from .layernorm import LayerNorm
-from .layers import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Linear, Recurrent
-from .model import Sequential
-from .onehot import OneHot
-from .pooling import Last, MaxPool, MeanPool
-from .seq2seq import Seq2Seq
-from .train import evaluate, fit
-from .truncated import TruncatedBPTT
-from .warm import warmup
+from . import cells, data, initialisers, losses, optim, schedules
+from .charlm import presets
+from .charlm.model import CharLM
+from .engine.bidirectional import Both
+from .engine.buffers import release as release_memory
+from .engine.engine import Engine
+from .gradcheck import gradcheck
+from .layers.attention import Attention, Memory
+from .layers.base import Gradients
+from .layers.hold import Hold
+from .layers.layer_norm import LayerNorm
+from .layers.onehot import OneHot
+from .layers.pooling import Last, MaxPool, MeanPool
+from .layers.recurrent import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Linear, Recurrent
+from .models.seq2seq import Seq2Seq
+from .models.sequential import Sequential
+from .training.bptt import TruncatedBPTT
+from .training.fit import evaluate, fit
+from .user_cells import cell
+from .warmup import warmup
 
 rnn, rnn_relu, lstm, gru = map(Engine, (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
 mgu, indrnn, mingru, minlstm, qrnn, sru = map(

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, ragged
+from . import checks
+from .engine import ragged
 
 
 class Pair(NamedTuple):

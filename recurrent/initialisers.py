@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .cells.equations import Cell
-from .cells.expressions import topological
+from .equations.cell import Cell
+from .equations.expressions import topological
 
 if TYPE_CHECKING:
-    from .layer import Layer
+    from .layers.base import Layer
 
 Initialiser = Callable[["Layer", np.random.Generator], None]
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, kernels, phrases, schedules
-from .cells.expressions import Expr, maximum, sqrt
-from .cells.rules import Rule, trace
+from . import checks, kernels, schedules
+from .equations.expressions import Expr, maximum, sqrt
+from .equations.rules import Rule, trace
+from .training import spec
 
 BLOCK = 16384  # entries of a block: of the work of a thread, and of one sum of a norm
 
@@ -292,7 +293,7 @@ def parse(text: str, lr: float | schedules.Schedule) -> Optimizer:
     >>> parse("rmsprop:alpha=0.95", 2e-3)
     RMSprop(lr=0.002, alpha=0.95, eps=1e-08, weight_decay=0.0, momentum=0.0, centered=False)
     """
-    found, options = phrases.read(text, "optimizer", OPTIMIZERS, _numbers_of)
+    found, options = spec.read(text, "optimizer", OPTIMIZERS, _numbers_of)
     return found(lr, **options)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 
-from . import phrases
+from .training import spec
 
 Schedule = Callable[[int], float]
 
@@ -113,7 +113,7 @@ def parse(text: str, lr: float, steps: int, epoch: int | None = None) -> Schedul
     >>> parse("stepdecay:every=2epochs,factor=0.5", 0.1, 500, epoch=50)
     StepDecay(lr=0.1, every=100, factor=0.5, first=None)
     """
-    found, options = phrases.read(text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch)
+    found, options = spec.read(text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch)
     names = {f.name for f in fields(found)}
     options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in names} | options
     missing = [f.name for f in fields(found) if f.default is MISSING and f.name not in options]

@@ -3,13 +3,13 @@
 import numpy as np
 from tolerance import tolerance
 
-from recurrent import derivatives
+from recurrent import gradcheck
 from recurrent.conformance.promises import assert_gradients as assert_gradients
 
 
 def complex_step(problem):
     """d loss / d argument for every entry, on the interpreter of the cell's expression graph; needs float64."""
-    return derivatives.complex_step(lambda a: problem.loss(a, problem.engine.reference), problem.arguments())
+    return gradcheck.complex_step(lambda a: problem.loss(a, problem.engine.reference), problem.arguments())
 
 
 def complex_projection(problem, direction):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from numba import config
 
 from recurrent.cells import CELLS, PYTORCH
-from recurrent.engine import Engine
+from recurrent.engine.engine import Engine
 
 # No deadline: the first call of a kernel compiles it.
 common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

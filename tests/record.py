@@ -26,8 +26,22 @@ sys.path.insert(0, str(ROOT))
 SUBMODULES = ("cells", "losses", "optim", "conformance", "engine", "layers", "data", "initialisers", "schedules")
 COMMANDS = {
     "recurrent": ("", "demo", "task", "train", "sample", "eval", "info", "selftest"),
-    "viz": ("", "network", "unrolled", "cell", "layer", "unit", "weights", "task", "attention", "gradients", "text", "explore",
-            "curve", "gallery"),
+    "viz": (
+        "",
+        "network",
+        "unrolled",
+        "cell",
+        "layer",
+        "unit",
+        "weights",
+        "task",
+        "attention",
+        "gradients",
+        "text",
+        "explore",
+        "curve",
+        "gallery",
+    ),
     "bench": ("", "show", "compare", "report", "roofline", "readme"),
 }
 
@@ -82,7 +96,7 @@ def helps() -> dict:
 
 def layer_bits(cell, dtype, bidirectional, ragged) -> dict:
     """Forward, backward and step of one layer."""
-    from recurrent.layers import Recurrent
+    from recurrent.layers.recurrent import Recurrent
 
     T, N, D, H = 6, 5, 7, 19
     layer = Recurrent(cell, D, H, bidirectional=bidirectional).initialise(3, dtype)
@@ -103,7 +117,7 @@ def fit_bits(cell, dtype) -> str:
     """Losses and parameters after 20 updates."""
     from recurrent import Linear, Sequential, fit, losses, optim
     from recurrent.data import Batches
-    from recurrent.layers import Recurrent
+    from recurrent.layers.recurrent import Recurrent
 
     rng = np.random.default_rng(1)
     model = Sequential(Recurrent(cell, 3, 9), Linear(9, 2), rng=0, dtype=dtype)
@@ -129,7 +143,7 @@ def pictures() -> dict:
     import viz
     from recurrent import Linear, Sequential
     from recurrent.cells import CELLS
-    from recurrent.layers import Recurrent
+    from recurrent.layers.recurrent import Recurrent
     from recurrent.losses import mean_squared_error
 
     found = {}

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from recurrent import GRU, LSTM, RNN, Dropout, Hold, Last, Linear, MaxPool, MeanPool, Recurrent, Sequential
-from recurrent.bidirectional import MERGES
 from recurrent.cells import CELLS, PYTORCH
+from recurrent.engine.bidirectional import MERGES
 
 RATES = st.sampled_from([0.0, 0.0, 0.3, 0.6])
 CELL_OPTIONS = {

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
-from recurrent import LSTM, Attention, Linear, Memory, Sequential, attention
-from recurrent.attention import SCORES
+from recurrent import LSTM, Attention, Linear, Memory, Sequential
 from recurrent.kernels import threads
+from recurrent.layers import attention
+from recurrent.layers.attention import SCORES
 
 pytestmark = pytest.mark.reference
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from strategies import Case, cases, flat
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Both, Dropout, Linear, Sequential, checkpoint
-from recurrent.bidirectional import MERGES
+from recurrent import GRU, LSTM, RNN, Both, Dropout, Linear, Sequential
 from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results, same_results
+from recurrent.engine.bidirectional import MERGES
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_same_bits
 
-from recurrent import buffers, lstm
+from recurrent import lstm
+from recurrent.engine import buffers
 
 
 @pytest.fixture(autouse=True)

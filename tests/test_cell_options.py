@@ -10,9 +10,10 @@ from onnxpeer import as_int32, onnx_run
 from strategies import Case, cases
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Engine, Recurrent, Sequential, checkpoint
+from recurrent import GRU, LSTM, RNN, Engine, Recurrent, Sequential
 from recurrent.cells import CELLS, gru_cell, lstm_cell, rnn_cell
 from recurrent.cells.activations import ACTIVATIONS, canonical
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

@@ -11,9 +11,10 @@ from tolerance import assert_close, assert_same_bits
 
 import recurrent
 import viz
-from recurrent import Engine, Linear, Recurrent, Sequential, checkpoint
+from recurrent import Engine, Linear, Recurrent, Sequential
 from recurrent.cells import CELLS, PYTORCH, exp, maximum, sigmoid, sqrt, tanh
-from recurrent.derivatives import GradientError
+from recurrent.gradcheck import GradientError
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

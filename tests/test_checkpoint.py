@@ -9,9 +9,10 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from tolerance import assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, checkpoint, optim
-from recurrent.charlm import CharLM
-from recurrent.checkpoint import Checkpoint
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, optim
+from recurrent.charlm.model import CharLM
+from recurrent.training import checkpoint
+from recurrent.training.checkpoint import Checkpoint
 
 TEXT = "pack my box with five dozen liquor jugs; " * 20
 

@@ -13,11 +13,12 @@ import pytest
 from numba import config
 from tolerance import assert_same_bits
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, cells, words
-from recurrent.charlm import CharLM
-from recurrent.cli import main
-from recurrent.layers import Recurrent
-from recurrent.presets import PRESETS
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, cells
+from recurrent.charlm.model import CharLM
+from recurrent.charlm.presets import PRESETS
+from recurrent.cli import describe
+from recurrent.cli.commands import main
+from recurrent.layers.recurrent import Recurrent
 
 SMALL = ["--hidden", "8", "--embedding", "4", "--seq", "6", "--batch", "4", "--validate-every", "5"]
 TEXT = "sphinx of black quartz, judge my vow! " * 20
@@ -320,7 +321,7 @@ def layers():
 
 def test_words_tell_the_numbers_of_the_description():
     net = Sequential(*layers())
-    told = [words.unit(net, k) for k in range(len(net))]
+    told = [describe.unit(net, k) for k in range(len(net))]
     assert "4 gate neurons (i, f, g, o), each with 5 + 10 = 15 inputs" in told[1]
     assert "68 parameters (64 with one bias for each sum)" in told[1]
     assert "one number a step, its h: to layer 2 (Dropout)" in told[1]
@@ -339,11 +340,11 @@ def test_words_tell_the_numbers_of_the_description():
 def test_words_count_the_biases_that_there_are(biases, words_for_them):
     """With one bias a gate the unit had been said to have eight, in a sum that was wrong."""
     net = Sequential(LSTM(5, 10, biases=biases))
-    told = words.unit(net, 0)
+    told = describe.unit(net, 0)
     assert f"4 x 5 + 4 x 10 weights + {words_for_them} parameters" in told
     assert ("(64 with one bias for each sum)" in told) == (biases == 2)
     assert f"= {net.size // 10} parameters" in told
-    assert "+ 1 bias = 8 parameters." in words.unit(Sequential(RNN(3, 4, biases=1)), 0)
+    assert "+ 1 bias = 8 parameters." in describe.unit(Sequential(RNN(3, 4, biases=1)), 0)
 
 
 def test_words_for_a_cell_that_nobody_has_written_about():
@@ -355,7 +356,7 @@ def test_words_for_a_cell_that_nobody_has_written_about():
 
     layer = Recurrent(odd, 3, 4)
     net = Sequential(layer)
-    text = words.unit(net, 0)
+    text = describe.unit(net, 0)
     assert (
         "2 gate neurons (u, w), w with 3 + 4 = 7 inputs (x_t and s of all 4 units one step before); u with 3 inputs (x_t)"
         in text

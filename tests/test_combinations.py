@@ -12,7 +12,7 @@ from stacks import batches, stacks
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import Sequential, checks, gradcheck, kernels
-from recurrent.layers import Recurrent
+from recurrent.layers.recurrent import Recurrent
 
 pytestmark = pytest.mark.reference
 

@@ -86,7 +86,7 @@ def test_modules_say_what_they_are(path):
 
 def test_engine_functions_are_documented_and_typed():
     """The fixed interface: each argument of an engine function is named in its docstring and has a type."""
-    tree = ast.parse((ROOT / "recurrent" / "engine.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "recurrent" / "engine" / "engine.py").read_text(encoding="utf-8"))
     engine = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Engine")
     for f in engine.body:
         if isinstance(f, ast.FunctionDef) and f.name in ("init", "forward", "backward", "step"):

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
-from recurrent.cells.expressions import exp, maximum, sqrt
-from recurrent.cells.rules import trace
-from recurrent.kernels import backend, plain, threads
+from recurrent.equations.expressions import exp, maximum, sqrt
+from recurrent.equations.rules import trace
+from recurrent.kernels import backend, reference, threads
 
 pytestmark = pytest.mark.reference
 
@@ -65,11 +65,11 @@ def test_a_rule_is_its_equations(dtype, size, seed):
     expected = {"p": p - 0.3 * (g / (np.abs(v) + 0.5)), "g": g, "v": np.maximum(v, 2 * g), "last": np.exp(-p * p)}
     for name, a in after.items():
         assert_close(a, expected[name], 1, max(1.0, np.abs(a).max(initial=0)), name)
-    for name, a in apply(RULE, before, kernels=plain).items():
+    for name, a in apply(RULE, before, kernels=reference).items():
         assert_close(a, expected[name], 1, max(1.0, np.abs(a).max(initial=0)), name)
 
 
-@pytest.mark.parametrize("kernels", [backend, plain], ids=["backend", "plain"])
+@pytest.mark.parametrize("kernels", [backend, reference], ids=["backend", "plain"])
 def test_results_are_of_the_values_before(kernels):
     swap = trace("swap", lambda a, k: dict(p=a.g, g=a.p, v=1.0), ("p", "g", "v"), ())
     p, g, v = np.arange(20.0), -np.arange(20.0), np.zeros(20)
@@ -101,7 +101,7 @@ def test_sums_of_squares(dtype, size, block, count, seed):
     wide = np.square(x.astype(np.longdouble))
     expected = np.array([wide[k : k + block].sum() for k in range(0, size, block)], float)
     assert_close(sums, expected, block)
-    assert_close(squares(x, block, plain), expected, block)
+    assert_close(squares(x, block, reference), expected, block)
     with pytest.MonkeyPatch.context() as patch:
         several(patch, count)
         assert_same_bits(squares(x, block), sums)
@@ -134,7 +134,7 @@ def test_softmax_cross_entropy(dtype, S, V, size, some, seed):
     expected = np.log(e.sum(axis=1)) - (wide - wide.max(axis=1, keepdims=True))[np.arange(S), ids]
     if some:
         expected[~valid] = d[~valid] = 0
-    for kernels in (backend, plain):
+    for kernels in (backend, reference):
         losses, dy = cross_entropy(logits, ids, valid, kernels=kernels)
         # The exponent x - max is rounded: exp multiplies that error by the size of the logits.
         assert_close(dy, d.astype(dtype), V, max(1.0, 8 * size) / S)

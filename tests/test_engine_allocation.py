@@ -13,7 +13,7 @@ from recurrent import GRU, LSTM, Embedding, Linear, Sequential, checks
 from recurrent.data import Windows
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
-from recurrent.train import fit
+from recurrent.training.fit import fit
 
 pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 

@@ -7,9 +7,9 @@ from strategies import Case
 from tolerance import assert_close
 
 from recurrent.cells import CELLS, cell
-from recurrent.cells.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
 from recurrent.conformance import promises
-from recurrent.engine import Engine
+from recurrent.engine.engine import Engine
+from recurrent.equations.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
 
 pytestmark = pytest.mark.reference
 

@@ -19,8 +19,8 @@ from recurrent import (
     Sequential,
     gradcheck,
 )
-from recurrent.derivatives import GradientError, central_differences, complex_step
-from recurrent.layer import Gradients
+from recurrent.gradcheck import GradientError, central_differences, complex_step
+from recurrent.layers.base import Gradients
 from recurrent.losses import mean_squared_error, softmax_cross_entropy
 
 pytestmark = pytest.mark.reference

@@ -7,7 +7,7 @@ from tolerance import assert_close, assert_same_bits, tolerance
 from recurrent import GRU, LSTM, RNN, CharLM, Embedding, Linear, Sequential, initialisers
 from recurrent.cells import cell, sigmoid, tanh
 from recurrent.initialisers import INITIALISERS, Chrono
-from recurrent.layers import Recurrent
+from recurrent.layers.recurrent import Recurrent
 
 pytestmark = pytest.mark.reference
 

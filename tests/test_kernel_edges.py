@@ -14,10 +14,10 @@ from strategies import Case, cases
 from tolerance import assert_same_bits
 
 from recurrent import LSTM, Attention, Embedding, Linear, Memory, Sequential
-from recurrent.engine import Engine
-from recurrent.kernels import compiled, dense
-from recurrent.kernels.target import target
-from recurrent.kernels.tile import at, product_tiles
+from recurrent.engine.engine import Engine
+from recurrent.kernels import compiled, matmul
+from recurrent.kernels.codegen.target import target
+from recurrent.kernels.codegen.tile import at, product_tiles
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
@@ -108,7 +108,7 @@ def test_attention(dtype, T, S, N, Q, M):
 
 
 def test_more_rows_than_are_packed_at_once(engine, dtype):
-    p = Case(T=3, N=dense.ROWS_AT_ONCE // 2 + 1, D=3, H=17, dtype=dtype).build(engine)
+    p = Case(T=3, N=matmul.ROWS_AT_ONCE // 2 + 1, D=3, H=17, dtype=dtype).build(engine)
     assert_guards_change_nothing(lambda: everything(p))
 
 
@@ -151,7 +151,7 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((S, M + 5), (S, D)))
     rows = rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS
     turned, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
-    out, kernels = np.zeros(M * D, dtype), GuardedModule(dense)
+    out, kernels = np.zeros(M * D, dtype), GuardedModule(matmul)
     kernels.turn_columns(t, a.ravel(), column, M, M + 5, first, K, turned)
     kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
     guarded(add_outer)(t, M, D, K, turned, panels, out)

@@ -7,10 +7,10 @@ import pytest
 from llvmlite import ir
 
 from recurrent.cells import cell, exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh
-from recurrent.cells.expressions import OPS
-from recurrent.engine import Engine
-from recurrent.kernels.target import AVX2, AVX512, PORTABLE, Target, host
-from recurrent.kernels.vector import Vectors
+from recurrent.engine.engine import Engine
+from recurrent.equations.expressions import OPS
+from recurrent.kernels.codegen.target import AVX2, AVX512, PORTABLE, Target, host
+from recurrent.kernels.codegen.vector import Vectors
 
 
 def elementwise(function, x):

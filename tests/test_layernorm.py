@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits
 
 import viz
-from recurrent import LSTM, LayerNorm, Linear, Sequential, checkpoint, gradcheck, words
+from recurrent import LSTM, LayerNorm, Linear, Sequential, gradcheck
+from recurrent.cli import describe
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 
@@ -62,7 +64,7 @@ def test_in_a_model(dtype, tmp_path):
     checkpoint.save(tmp_path / "m", checkpoint.Checkpoint(model))
     assert_same_bits(checkpoint.load(tmp_path / "m").model.forward(x)[0], y)
     assert model.plan(T=6, N=4).total > 0
-    assert "gain" in words.unit(model, 1)
+    assert "gain" in describe.unit(model, 1)
     assert "LayerNorm(8)" in viz.network(model).source
     if dtype == "float64":
 

@@ -25,7 +25,7 @@ from recurrent import (
     OneHot,
     Recurrent,
 )
-from recurrent.layer import LAYERS
+from recurrent.layers.base import LAYERS
 
 pytestmark = pytest.mark.reference
 

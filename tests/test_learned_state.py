@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
-from recurrent import GRU, LSTM, RNN, Linear, Sequential, checkpoint
-from recurrent.bidirectional import REVERSE
+from recurrent import GRU, LSTM, RNN, Linear, Sequential
+from recurrent.engine.bidirectional import REVERSE
 from recurrent.optim import SGD
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

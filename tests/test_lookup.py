@@ -8,7 +8,7 @@ from strategies import SLOW, flat
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential
-from recurrent.lookup import distinct
+from recurrent.engine.lookup import distinct
 from recurrent.losses import softmax_cross_entropy
 
 pytestmark = pytest.mark.reference

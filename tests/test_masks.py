@@ -5,7 +5,7 @@ import pytest
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, RNN, Dropout, Linear, Recurrent, Sequential, gradcheck
-from recurrent.masks import hits, kept
+from recurrent.engine.dropout import hits, kept
 
 pytestmark = pytest.mark.reference
 

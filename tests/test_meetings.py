@@ -9,9 +9,9 @@ from strategies import Case, cases, replace
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Engine, Linear, Sequential
-from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, stages, tanh
+from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, tanh
 from recurrent.conformance import promises
-from recurrent.kernels import threads
+from recurrent.kernels import schedule, threads
 
 pytestmark = pytest.mark.reference
 
@@ -105,11 +105,11 @@ def test_what_a_mean_is_of_goes_on_the_tape_not_the_mean():
 @pytest.mark.parametrize("name", ["normalised lstm", "normalised gru"])
 def test_equations_after_the_products_go_row_by_row(name):
     """In one stretch, whose planes need not outlive a row; but a product needs the rows of all sequences."""
-    for direction in (stages.forward, stages.backward):
+    for direction in (schedule.forward, schedule.backward):
         found = direction(CELLS[name])[1]
         assert len(found.stretches) == 1
         assert found.lasting == {a.input for a in CELLS[name].accumulators} & found.planes.keys()
-    assert len(stages.forward(CELLS["deep"])[1].stretches) == 3
+    assert len(schedule.forward(CELLS["deep"])[1].stretches) == 3
 
 
 def naive_normalised(name, torch, x, h, c, p):

@@ -6,7 +6,7 @@ from tolerance import assert_close, assert_same_bits
 
 import recurrent
 from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, Memory, Sequential
-from recurrent.attention import SCORES
+from recurrent.layers.attention import SCORES
 
 pytestmark = pytest.mark.reference
 

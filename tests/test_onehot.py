@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import LSTM, Embedding, Linear, OneHot, Sequential, checkpoint, gradcheck, words
+from recurrent import LSTM, Embedding, Linear, OneHot, Sequential, gradcheck
+from recurrent.cli import describe
 from recurrent.losses import softmax_cross_entropy
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 
@@ -59,7 +61,7 @@ def test_it_can_be_stored_checked_and_told(tmp_path):
     ids = np.arange(6).reshape(3, 2) % 5
     assert_same_bits(again.forward(ids)[0], hot.forward(ids)[0])
     assert gradcheck(hot, ids, lambda y, lengths=None: softmax_cross_entropy(y, ids, lengths)).ok
-    assert "5 zeros but for a one" in words.unit(hot, 0)
+    assert "5 zeros but for a one" in describe.unit(hot, 0)
     assert hot.plan(T=3, N=2).total > 0
 
 

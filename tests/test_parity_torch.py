@@ -10,7 +10,7 @@ from strategies import Case, cases
 from tolerance import assert_close
 
 from recurrent import GRU, LSTM, RNN, Both, Embedding, Linear, Sequential
-from recurrent.bidirectional import MERGES
+from recurrent.engine.bidirectional import MERGES
 
 LAYERS = {
     "rnn": RNN,

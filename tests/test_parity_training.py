@@ -11,7 +11,7 @@ from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.data import Windows
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
-from recurrent.train import evaluate, fit
+from recurrent.training.fit import evaluate, fit
 
 LR, CLIP = 2e-3, 5.0
 

@@ -22,12 +22,12 @@ from recurrent import (
     MeanPool,
     Seq2Seq,
     Sequential,
-    buffers,
 )
 from recurrent.data import Batch, Pair
+from recurrent.engine import buffers
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import SGD, Adam
-from recurrent.train import fit
+from recurrent.training.fit import fit
 
 WITHIN = 0.05
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tolerance import assert_close, assert_same_bits, tolerance
 
 from recurrent import CharLM
-from recurrent.learning import bits_per_character, windows_of
-from recurrent.presets import PRESETS
-from recurrent.recipe import Recipe
+from recurrent.charlm.presets import PRESETS
+from recurrent.charlm.recipe import Recipe
+from recurrent.charlm.training import bits_per_character, windows_of
 
 pytestmark = pytest.mark.reference
 
@@ -302,7 +302,7 @@ def test_each_learns_real_text(name, updates, bits):
     units may stay where they start. After 6,000 updates with seeds 0, 1, 2: 3.39, 3.65, 3.70 bits from that state, but
     14.71, 3.65, 3.70 from zero; the published program in plain NumPy had 17.6 from zero.
     """
-    from recurrent.demo import text
+    from recurrent.cli.demo import text
 
     words = text()
     cut = len(words) * 95 // 100

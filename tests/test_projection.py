@@ -9,10 +9,11 @@ from strategies import Case, cases
 from tolerance import assert_close, assert_same_bits
 
 import recurrent
-from recurrent import LSTM, Embedding, Engine, Linear, Seq2Seq, Sequential, checkpoint
+from recurrent import LSTM, Embedding, Engine, Linear, Seq2Seq, Sequential
 from recurrent.cells import cell, lstm_cell, projection, sigmoid, tanh
 from recurrent.conformance import promises
 from recurrent.kernels import threads
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

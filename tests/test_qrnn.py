@@ -7,9 +7,10 @@ from hypothesis import given
 from strategies import Case, cases
 from tolerance import assert_close, assert_same_bits
 
-from recurrent import QRNN, Engine, Linear, Sequential, checkpoint, gradcheck
+from recurrent import QRNN, Engine, Linear, Sequential, gradcheck
 from recurrent.cells import CELLS, qrnn_cell
 from recurrent.conformance import promises
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

@@ -8,8 +8,8 @@ from strategies import cases, flat
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, losses
-from recurrent.bidirectional import MERGES
 from recurrent.conformance.promises import results, same_results
+from recurrent.engine.bidirectional import MERGES
 
 pytestmark = pytest.mark.reference
 

@@ -8,7 +8,7 @@ import pytest
 from tolerance import assert_close, assert_same_bits
 
 from recurrent import GRU, LSTM, Embedding, Linear, MeanPool, Seq2Seq, Sequential
-from recurrent.layers import Recurrent
+from recurrent.layers.recurrent import Recurrent
 from recurrent.losses import mean_squared_error, softmax_cross_entropy
 
 pytestmark = pytest.mark.reference

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from recurrent.cli import main
-from recurrent.engine import Engine
+from recurrent.cli.commands import main
+from recurrent.engine.engine import Engine
 
 pytestmark = pytest.mark.reference
 

@@ -21,13 +21,13 @@ from recurrent import (
     Memory,
     Seq2Seq,
     Sequential,
-    checkpoint,
     fit,
     optim,
 )
 from recurrent.data import Batch
-from recurrent.decoding import beam_search, log_softmax
 from recurrent.losses import softmax_cross_entropy
+from recurrent.models.decoding import beam_search, log_softmax
+from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 from tolerance import assert_same_bits
 
-from recurrent import checkpoint
-from recurrent.cli import main
+from recurrent.cli.commands import main
 from recurrent.tasks import TASKS, task
 from recurrent.tasks.datestrings import FIRST, FORMATS, LAST, draw, ordinal, write
 from recurrent.tasks.numerals import name
 from recurrent.tasks.task import Answer, exact, table
+from recurrent.training import checkpoint
 
 NAMES = list(TASKS)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tolerance import assert_same_bits, tolerance
 
-from recurrent import sampling
-from recurrent.charlm import CharLM
-from recurrent.loading import split
+from recurrent.charlm import sampling
+from recurrent.charlm.model import CharLM
+from recurrent.charlm.splits import split
+from recurrent.charlm.text import Vocabulary, read, streams
 from recurrent.losses import softmax_cross_entropy
-from recurrent.text import Vocabulary, read, streams
-from recurrent.train import evaluate
+from recurrent.training.fit import evaluate
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 20
 

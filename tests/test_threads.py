@@ -18,7 +18,7 @@ from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results
 from recurrent.kernels import threads
-from recurrent.kernels.barrier import meet
+from recurrent.kernels.codegen.barrier import meet
 
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits")
 

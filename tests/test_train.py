@@ -14,7 +14,7 @@ from tolerance import assert_close, assert_same_bits, tolerance
 from recurrent import GRU, LSTM, Dropout, Embedding, Linear, MeanPool, Sequential, optim
 from recurrent.data import Batch, Batches, Windows
 from recurrent.losses import at_last_step, mean_squared_error, softmax_cross_entropy
-from recurrent.train import evaluate, fit
+from recurrent.training.fit import evaluate, fit
 
 V = 5
 
@@ -368,7 +368,7 @@ def test_a_narrow_terminal_cuts_no_number_short(width):
 
 
 def test_import_is_quick_and_silent_training_needs_no_rich():
-    code = "import sys, recurrent.train; sys.exit('rich' in sys.modules)"
+    code = "import sys, recurrent.training.fit; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -15,9 +15,9 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.cells import PYTORCH, cell
-from recurrent.cells.expressions import relu, sigmoid, tanh
-from recurrent.layers import Recurrent
-from recurrent.recording import LayerRecording, Recording
+from recurrent.equations.expressions import relu, sigmoid, tanh
+from recurrent.layers.recording import LayerRecording, Recording
+from recurrent.layers.recurrent import Recurrent
 from viz import wiring, words
 
 GOLDEN = Path(__file__).parent / "golden"

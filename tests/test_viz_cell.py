@@ -16,8 +16,8 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.cells import CELLS, cell
-from recurrent.cells.expressions import Expr, exp, maximum, relu, sigmoid, sqrt, tanh
-from recurrent.layers import Recurrent
+from recurrent.equations.expressions import Expr, exp, maximum, relu, sigmoid, sqrt, tanh
+from recurrent.layers.recurrent import Recurrent
 from viz import circuit, flow, tracks, wiring
 
 D, H = 5, 10

@@ -13,8 +13,8 @@ from tolerance import assert_close
 import viz
 from recurrent import GRU, LSTM, Sequential
 from recurrent.cells import cell, mean, tanh
-from recurrent.cells.expressions import Composite, composed
-from recurrent.layers import Recurrent
+from recurrent.equations.expressions import Composite, composed
+from recurrent.layers.recurrent import Recurrent
 from viz import circuit, flow, folding, tracks, wiring
 
 D, H = 5, 10

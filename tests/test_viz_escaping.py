@@ -19,7 +19,7 @@ from test_viz_page_browser import loss
 import viz
 from recurrent import CharLM, Linear, Sequential
 from recurrent.cells import cell, sigmoid, tanh
-from recurrent.layers import Recurrent
+from recurrent.layers.recurrent import Recurrent
 from viz import render
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,7 +12,7 @@ from tolerance import assert_close
 import recurrent
 import viz
 from recurrent.cells import CELLS
-from recurrent.layers import Recurrent
+from recurrent.layers.recurrent import Recurrent
 from viz import direction, wiring
 from viz.views.neuron import product
 

@@ -11,7 +11,7 @@ from test_viz import GOLDEN, assert_clear
 
 import recurrent as R
 import viz
-from recurrent.recording import LayerRecording, Recording
+from recurrent.layers.recording import LayerRecording, Recording
 from viz import words
 from viz.views.task import STORIES
 

@@ -12,8 +12,8 @@ from tolerance import assert_close
 
 import viz
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Seq2Seq, Sequential
+from recurrent.charlm.text import Vocabulary
 from recurrent.losses import mean_squared_error
-from recurrent.text import Vocabulary
 from viz import words
 from viz.views.curve import running_mean
 from viz.views.gradients import norms, verdict

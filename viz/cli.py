@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recurrent.shell import UsageError, run
+from recurrent.cli.runner import UsageError, run
 
 from . import reading, specs
 from .drawing import Drawing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recurrent.bidirectional import REVERSE
+from recurrent.engine.bidirectional import REVERSE
 
 NAMES = ("forward", "reverse")
 

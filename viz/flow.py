@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurrent.cells import Cell
-from recurrent.cells.expressions import MEETINGS, OPS, Expr, evaluate, topological
+from recurrent.equations.expressions import MEETINGS, OPS, Expr, evaluate, topological
 
 from . import direction, values, words
 from .folding import folds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from recurrent.cells.expressions import MEETINGS, Composite
+from recurrent.equations.expressions import MEETINGS, Composite
 from recurrent.graph import Edge, Graph, Node
 
 KIND = "composite"

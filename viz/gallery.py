@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
-from recurrent.demo import text as real_text
+from recurrent.cli.demo import text as real_text
 from recurrent.losses import softmax_cross_entropy
 
 from . import backwards, specs

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent import CharLM, Seq2Seq, Sequential, checkpoint
-from recurrent.layer import LAYERS
+from recurrent import CharLM, Seq2Seq, Sequential
+from recurrent.charlm.text import Vocabulary
+from recurrent.layers.base import LAYERS
+from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
-from recurrent.recording import Recording
-from recurrent.text import Vocabulary
+from recurrent.training import checkpoint
 
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 

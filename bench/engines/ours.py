@@ -7,8 +7,8 @@ from itertools import cycle
 import numpy as np
 
 import recurrent
-from recurrent.attention import Memory
-from recurrent.bidirectional import Bidirectional, Both
+from recurrent.engine.bidirectional import Bidirectional, Both
+from recurrent.layers.attention import Memory
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 

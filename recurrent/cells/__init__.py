@@ -1,13 +1,13 @@
 """One file, one cell: its equations and where they come from."""
 
+from ..equations.cell import CELLS, Cell, cell, enlist, find
+from ..equations.expressions import clip, exp, maximum, mean, minimum, product, projection, relu, sigmoid, softplus, sqrt, tanh
 from .activations import ACTIVATIONS, activation
-from .equations import CELLS, Cell, cell, enlist, find
-from .expressions import clip, exp, maximum, mean, minimum, product, projection, relu, sigmoid, softplus, sqrt, tanh
+from .elementwise import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 from .gru import gru, gru_cell
 from .lstm import lstm, lstm_cell
 from .mgu import mgu
 from .rnn import rnn, rnn_cell, rnn_relu
-from .scans import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 
 PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # those that PyTorch has too
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .expressions import Expr, exp, maximum, minimum, positive, relu, sigmoid, softplus, tanh
+from ..equations.expressions import Expr, exp, maximum, minimum, positive, relu, sigmoid, softplus, tanh
 
 # Name -> function of x and its numbers, and the numbers' values where none are given; None where they must be.
 ACTIVATIONS: dict[str, tuple[Callable[..., Expr], tuple[float | None, ...]]] = {

@@ -11,11 +11,11 @@ Layer normalisation: see normal.py.
 
 from types import SimpleNamespace
 
+from ..equations.cell import cell, enlist
+from ..equations.expressions import clip as clipped
+from ..equations.expressions import product
 from .activations import activation
-from .equations import cell, enlist
-from .expressions import clip as clipped
-from .expressions import product
-from .normal import gains, normalised
+from .layer_norm import gains, normalised
 from .options import family
 
 

@@ -5,8 +5,8 @@
 (3)  h_t = (1 - f_t) h_{t-1} + f_t n_t
 """
 
-from .equations import cell
-from .expressions import sigmoid, tanh
+from ..equations.cell import cell
+from ..equations.expressions import sigmoid, tanh
 
 
 @cell("mgu", gates="f n", states="h")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checks import naming
+from ..equations.cell import Cell
 from .activations import canonical
-from .equations import Cell
 
 
 def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> Callable:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bidirectional import MERGES, REVERSE, Bidirectional, Both
-from ..bidirectional import named as of_both
-from ..engine import Engine
-from ..records import Sizes
+from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Both
+from ..engine.bidirectional import named as of_both
+from ..engine.engine import Engine
+from ..engine.params import Sizes
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..cells import Cell
-from ..derivatives import gradcheck
-from ..engine import Engine
+from ..engine.engine import Engine
+from ..gradcheck import gradcheck
 from ..progress import patiently
 from . import promises, textbook
 from .problem import Case
@@ -108,6 +108,6 @@ def _verdict(good, failures, seconds) -> str:
 def _where() -> str:
     if config.DISABLE_JIT:
         return "the JIT is off, so this was the interpreter alone"
-    from ..kernels.target import host
+    from ..kernels.codegen.target import host
 
     return f"vectors of {8 * host().bytes} bits, {config.NUMBA_NUM_THREADS} thread{'s' * (config.NUMBA_NUM_THREADS > 1)}"

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.equations import Cell
-from ..layers import LSTM, RNN, Linear, Recurrent
-from ..model import Sequential
+from ..equations.cell import Cell
+from ..layers.recurrent import LSTM, RNN, Linear, Recurrent
+from ..models.sequential import Sequential
 from .tolerance import assert_close, assert_same_bits
 
 

@@ -2,10 +2,10 @@
 
 from numba import config
 
-from . import plain
+from . import reference
 
 if config.DISABLE_JIT:
-    backend = plain
+    backend = reference
 else:
     from . import compiled as backend
 

@@ -10,10 +10,10 @@ import numba
 import numpy as np
 from numba import types
 
-from ..cells import stages
-from ..cells.equations import Cell
-from ..cells.rules import Rule
-from . import batched, dense, elementwise, plain, sequence
+from ..equations.cell import Cell
+from ..equations.rules import Rule
+from . import attention, elementwise, matmul, reference, schedule, sequence
+from .codegen.target import target
 from .packing import (
     Packed,
     flat,
@@ -26,7 +26,6 @@ from .packing import (
     units,
     with_inputs,
 )
-from .target import target
 from .threads import parts_of, split, split_steps, worth_a_thread
 
 DTYPES = ("float32", "float64")
@@ -56,8 +55,8 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
     for e in cell.products:  # with a copy of the vector that was multiplied
         M, K = (W, H) if e.op == "projection" else (H, W)
         gradients = max(gradients, S * K + _outer_size(t, M, K, S))
-    ahead, back = (planes(cell, direction) * N * H for direction in (stages.forward, stages.backward))
-    back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, stages.backward)
+    ahead, back = (planes(cell, direction) * N * H for direction in (schedule.forward, schedule.backward))
+    back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, schedule.backward)
     return Scratch(*(dtype.itemsize * n for n in (panels + width + init + ahead, back, gradients)))
 
 
@@ -75,7 +74,7 @@ def _projects(t, S, N, looked_up) -> bool:
 def _outer_size(t, M, D, S) -> int:
     """Numbers that `dense.outer` takes in all threads for a sum (M, D) over S rows."""
     parts = max(parts_of(2.0 * S * M * D, M), 1)
-    return parts * min(S, dense.ROWS_AT_ONCE) * (padded(t, D) + min(-(-M // parts), dense.COLUMNS_AT_ONCE))
+    return parts * min(S, matmul.ROWS_AT_ONCE) * (padded(t, D) + min(-(-M // parts), matmul.COLUMNS_AT_ONCE))
 
 
 pack_forward = Packed
@@ -143,10 +142,10 @@ def pack_backward(cell: Cell, params):
     W_hh, H = params.W_hh, units(cell, params)
     t, (rows, W) = target(W_hh.dtype, cell), W_hh.shape
     size = padded(t, W) * rows
-    panels = np.zeros(size + product_sizes(cell, t, H, W, stages.backward), W_hh.dtype)
-    dense.pack_rows(target(W_hh.dtype), flat(W_hh), W, NO_ROWS, 0, rows, panels[:size], rows)
+    panels = np.zeros(size + product_sizes(cell, t, H, W, schedule.backward), W_hh.dtype)
+    matmul.pack_rows(target(W_hh.dtype), flat(W_hh), W, NO_ROWS, 0, rows, panels[:size], rows)
     if cell.meetings:
-        pack_products(cell, t, params, H, W, stages.backward, panels[size:])
+        pack_products(cell, t, params, H, W, schedule.backward, panels[size:])
     return t, panels, per_unit_parameters(cell, params)
 
 
@@ -160,7 +159,7 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, to
         wide = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
         wide[..., :H] = carry
     dy, h, rest, saved, da, dp, total = (flat(a) for a in (dy, h, rest, saved, da, dp, total))
-    work = np.empty(planes(cell, stages.backward) * N * H, dy.dtype)
+    work = np.empty(planes(cell, schedule.backward) * N * H, dy.dtype)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
@@ -179,7 +178,7 @@ def _panels(W) -> np.ndarray:
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(padded(t, K) * M, W.dtype)
-    dense.pack_rows(t, flat(W), K, NO_ROWS, 0, M, panels, M)
+    matmul.pack_rows(t, flat(W), K, NO_ROWS, 0, M, panels, M)
     return panels
 
 
@@ -189,7 +188,7 @@ def _product(a, column, K, panels, M, bias, out) -> None:
     a, out = flat(a), flat(out)
 
     def run(first, last):
-        dense.product(t, first, last, a, column, stride, K, panels, M, bias, out)
+        matmul.product(t, first, last, a, column, stride, K, panels, M, bias, out)
 
     split(2.0 * S * K * M, S, run)
 
@@ -201,7 +200,7 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
 
     def run(first, last):
         here = out[first * D : last * D]
-        dense.weight_gradient(t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last])
+        matmul.weight_gradient(t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last])
 
     split(2.0 * S * M * D, M, run)
 
@@ -220,7 +219,7 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
     t = target(x.dtype)
     H = da.shape[2]
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
-    W_hr, own = plain.split_params(cell, dparams)
+    W_hr, own = reference.split_params(cell, dparams)
     rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
     for runs, a, b, index, dW, db in rows:
         for run in runs:
@@ -235,14 +234,14 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
         _outer(da, k * H, len(dW), np.ascontiguousarray(vector[:, : dW.shape[1]]), NO_ROWS, dW, db)
     N, P, _ = dp.shape
     for k, total in enumerate(own):
-        dense.column_sums(t, flat(dp), k * H, H, P * H, N, total)
+        matmul.column_sums(t, flat(dp), k * H, H, P * H, N, total)
 
 
 def pack_linear(W, b):
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(padded(t, M) * K, W.dtype)
-    dense.pack_columns(t, flat(W), K, M, panels)
+    matmul.pack_columns(t, flat(W), K, M, panels)
     return panels, b.copy()
 
 
@@ -262,7 +261,7 @@ def scatter_add(dW, ids, dy) -> None:
     dW, ids, dy = flat(dW), np.require(ids, np.int64, "CAW"), flat(dy)
 
     def run(first, last):
-        dense.add_rows(t, dW, E, ids, dy, first, last)
+        matmul.add_rows(t, dW, E, ids, dy, first, last)
 
     split(ADDED_ENTRY * dy.size, E, run)
 
@@ -277,28 +276,30 @@ def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
 def rows_by_rows(a, b, out) -> None:
     if a.shape[1] == 1:  # a column, made of the rows of b as they lie: nothing of them is to be packed
         a, b = b, a
-    _by_sequence(batched.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
+    _by_sequence(attention.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
 
 
 def rows_by_columns(a, b, out) -> None:
-    _by_sequence(batched.rows_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+    _by_sequence(attention.rows_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
 
 
 def columns_by_columns(a, b, out) -> None:
-    _by_sequence(batched.columns_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+    _by_sequence(attention.columns_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
 
 
 def softmax(scores, valid) -> None:
     (N, S, M), t = scores.shape, target(scores.dtype)
     rows, valid = flat(scores), flat(valid)
-    split(SOFTMAX_ENTRY * rows.size, N, lambda first, last: batched.softmax(t, first, last, rows, S, M, valid))
+    split(SOFTMAX_ENTRY * rows.size, N, lambda first, last: attention.softmax(t, first, last, rows, S, M, valid))
 
 
 def softmax_backward(weights, d) -> None:
     t, M = target(d.dtype), d.shape[-1]
     weights, d = flat(weights), flat(d)
     split(
-        SQUARE_ENTRY * d.size, d.size // max(M, 1), lambda first, last: batched.softmax_backward(t, first, last, weights, M, d)
+        SQUARE_ENTRY * d.size,
+        d.size // max(M, 1),
+        lambda first, last: attention.softmax_backward(t, first, last, weights, M, d),
     )
 
 

@@ -13,12 +13,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .formulas import Expressions
+from .codegen.copy import emit_vectors
+from .codegen.lower import Expressions
+from .codegen.target import TARGETS
+from .codegen.tile import at, pointer_to
+from .codegen.vector import I64, Vectors
 from .jit import jit
-from .moves import emit_vectors
-from .target import TARGETS
-from .tile import at, pointer_to
-from .vector import I64, Vectors
 
 LANES = 16
 

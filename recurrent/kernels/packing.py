@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cells import stages
-from ..cells.equations import Cell
-from . import dense, plain, sequence
-from .target import target
+from ..equations.cell import Cell
+from . import matmul, reference, schedule, sequence
+from .codegen.target import target
 
 NO_ROWS = np.zeros(0, np.int64)
 
@@ -35,7 +34,7 @@ class Gates(NamedTuple):
 def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
     """Of every tile of accumulators."""
     found = []
-    for tile in stages.tiles(cell):
+    for tile in schedule.tiles(cell):
         some = [cell.accumulators[k] for k in tile]
         x = np.array([cell.x_gates.index(a.gate) if a.x else -1 for a in some], np.int64)
         h = np.array([cell.h_gates.index(a.gate) if a.h else -1 for a in some], np.int64)
@@ -52,7 +51,7 @@ def planes(cell, direction) -> int:
 def packed_sizes(cell, t, D, H, W) -> tuple[int, int]:
     """Numbers of the forward kernel's panels and of its bias."""
     X, R = (sum(getattr(a, part) for a in cell.accumulators) for part in "xh")
-    panels = padded(t, H) * (X * D + R * W) + product_sizes(cell, t, H, W, stages.forward)
+    panels = padded(t, H) * (X * D + R * W) + product_sizes(cell, t, H, W, schedule.forward)
     return panels, padded(t, H) * len(cell.accumulators)
 
 
@@ -71,7 +70,7 @@ def _shape(cell, e, H, W) -> tuple[int, int]:
 def pack_products(cell, t, params, H, W, direction, panels) -> None:
     """Weights of the products within a step one after the other in `panels`, at last a bias (H,) for each."""
     found, dense_target = direction(cell)[1].products, target(panels.dtype)
-    start, (_, W_hh, _, b_hh), W_hr = 0, params[:4], plain.split_params(cell, params)[0]
+    start, (_, W_hh, _, b_hh), W_hr = 0, params[:4], reference.split_params(cell, params)[0]
     for k, e in enumerate(found):
         (M, K), matrix = _shape(cell, e, H, W), W_hr
         bias = panels[panels.size - H * (len(found) - k) :][:H]
@@ -82,9 +81,9 @@ def pack_products(cell, t, params, H, W, direction, panels) -> None:
                 bias[:] = b_hh[block]
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
-            dense.pack_rows(dense_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
+            matmul.pack_rows(dense_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
         else:
-            dense.pack_columns(dense_target, flat(matrix), K, M, here)
+            matmul.pack_columns(dense_target, flat(matrix), K, M, here)
         start += here.size
 
 
@@ -97,7 +96,7 @@ class Packed:
         self.target = t = target(W_ih.dtype, cell)
         size, self.width = packed_sizes(cell, t, D, H, W)
         self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
-        self.planes, place, begin = planes(cell, stages.forward), 0, 0
+        self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
             panels, bias = self.panels[place:], self.bias[begin:]
             sequence.pack(
@@ -106,7 +105,7 @@ class Packed:
             place += padded(t, H) * (x_used.size * D + h_used.size * W)
             begin += padded(t, H) * of_x.size
         if cell.meetings:
-            pack_products(cell, t, params, H, W, stages.forward, self.panels[place:])
+            pack_products(cell, t, params, H, W, schedule.forward, self.panels[place:])
         self.parameters = per_unit_parameters(cell, params)
 
     def work(self, N: int) -> np.ndarray:
@@ -115,12 +114,12 @@ class Packed:
 
 
 def units(cell, params) -> int:
-    return plain.split_params(cell, params)[0].shape[1]
+    return reference.split_params(cell, params)[0].shape[1]
 
 
 def per_unit_parameters(cell, params) -> np.ndarray:
     """One after the other, H numbers each."""
-    own = plain.split_params(cell, params)[1]
+    own = reference.split_params(cell, params)[1]
     return np.concatenate(own) if own else np.zeros(0, params[0].dtype)
 
 

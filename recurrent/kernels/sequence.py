@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .barrier import meet
-from .denormals import flush_denormals, restore_denormals
-from .dense import padded
-from .formulas import row_of_units
-from .gates import flow_tiles, project_tiles
+from .codegen.barrier import meet
+from .codegen.copy import copy, transpose
+from .codegen.denormals import flush_denormals, restore_denormals
+from .codegen.gates import flow_tiles, project_tiles
+from .codegen.lower import row_of_units
+from .codegen.step import backward_step, forward_step
+from .codegen.tile import at, in_order, lanes, nowhere, wide
 from .jit import jit
-from .moves import copy, transpose
-from .tile import at, in_order, lanes, nowhere, wide
-from .unit import backward_step, forward_step
+from .matmul import padded
 
 
 @jit

@@ -6,12 +6,12 @@ import string
 
 import numpy as np
 
+from ..charlm.text import Vocabulary
 from ..data import Pairs
 from ..initialisers import Chrono
-from ..layers import LSTM, Embedding, Linear
-from ..model import Sequential
-from ..seq2seq import Seq2Seq
-from ..text import Vocabulary
+from ..layers.recurrent import LSTM, Embedding, Linear
+from ..models.seq2seq import Seq2Seq
+from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 
 SMALL = [

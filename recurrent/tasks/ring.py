@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Batches
-from ..layers import LSTM, Linear
-from ..model import Sequential
-from ..pooling import Last
+from ..layers.pooling import Last
+from ..layers.recurrent import LSTM, Linear
+from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 
 NAMES = ("outside", "inside")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..charlm.text import Vocabulary
 from ..data import Batches
-from ..layers import LSTM, Embedding, Linear
-from ..model import Sequential
-from ..ragged import given
-from ..text import Vocabulary
+from ..engine.ragged import given
+from ..layers.recurrent import LSTM, Embedding, Linear
+from ..models.sequential import Sequential
 from .dates import EXAMPLE, READS
 from .datestrings import draw
 from .task import Answer, Parts, Task

@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .. import checkpoint
-from ..attention import Attention
+from ..charlm.text import Vocabulary
 from ..data import Source
+from ..layers.attention import Attention
 from ..losses import softmax_cross_entropy
-from ..model import Model
+from ..models.sequential import Model
 from ..optim import Adam
 from ..schedules import Cosine
-from ..text import Vocabulary
-from ..train import History, fit
+from ..training import checkpoint
+from ..training.fit import History, fit
 
 
 class Answer(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Batches
-from ..layers import GRU, Linear
-from ..model import Sequential
-from ..pooling import MeanPool
+from ..layers.pooling import MeanPool
+from ..layers.recurrent import GRU, Linear
+from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 
 # One period of each, of a phase in [0, 1).

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recurrent.cells import Cell
-from recurrent.cells.expressions import Expr, topological
+from recurrent.equations.expressions import Expr, topological
 
 from .. import flow, wiring
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recurrent.recording import Recording
+from recurrent.layers.recording import Recording
 
 PARTS = ("encoder", "decoder")
 

@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 def curve(history: Any) -> Drawing:
     """Loss (nats) against updates: thin the loss of each update, thick its running mean, dots the validations.
 
-    `history`: a `recurrent.train.History`, its `to_dict()`, or a dict of up to six of them by name, to compare.
+    `history`: a `recurrent.training.history.History`, its `to_dict()`, or a dict of up to six of them by name, to compare.
 
     Raises TypeError for anything else, ValueError for a history without a finite loss.
     """

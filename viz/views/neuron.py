@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent.cells.expressions import OPS, Expr
+from recurrent.equations.expressions import OPS, Expr
 
 from .. import dot, facts, flow, keys, palette, values, words
 from ..direction import Direction

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent.bidirectional import REVERSE
+from recurrent.engine.bidirectional import REVERSE
 
 from .. import direction as directions
 from .. import dot, facts, keys, palette, values, words

@@ -1,0 +1,1 @@
+"""The command line: `python -m recurrent`. The only place that imports `viz`."""

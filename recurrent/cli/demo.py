@@ -1,0 +1,75 @@
+"""The demo: real text that every CPython carries, a small LSTM, about a minute, and pictures of what was learned."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+from rich.console import Console
+
+from ..charlm.model import CharLM
+from ..charlm.splits import split
+from ..losses import softmax_cross_entropy
+
+
+def text() -> str:
+    """The topics of Python's own help(): about 465,000 characters, 103 different ones."""
+    from pydoc_data.topics import topics
+
+    return "".join(topics.values())
+
+
+def run(out: Path, updates: int, seed: int, console: Console) -> int:
+    """Train, measure, sample, draw; everything is written to the folder `out`. Returns the exit code."""
+    out.mkdir(parents=True, exist_ok=True)
+    path, words = out / "model.safetensors", text()
+    lm = CharLM(words, layers=2, hidden=128, embedding=128, rng=seed)
+    ids = lm.ids(words)
+    _, held_out = split(ids, 0.05)
+    console.print(f"Text: the topics of Python's help(), {len(ids):,} characters, {len(lm.vocabulary)} different ones.")
+    console.print(f"Model: 2 layers of 128 LSTM units, {lm.model.size:,} parameters.")
+    console.file.flush()  # the progress bar goes to standard error
+    before = lm.bits_per_character(held_out)
+    history = lm.train(ids, updates=updates, validate_every=max(1, updates // 4), save_to=path)
+    after = lm.bits_per_character(held_out)
+    (out / "history.json").write_text(json.dumps(history.to_dict()))
+    console.print(f"\nLoss of an update, in nats: {_falling(history.losses)}")
+    console.print(f"Bits per character of the last 5 %, held out: {before:.3f} before, {after:.3f} after")
+    console.print("\nA sample, temperature 0.7:\n\nThe ", end="")
+    for piece in lm.sample(400, "The ", temperature=0.7, seed=seed):
+        console.file.write(piece)
+        console.file.flush()
+    console.print("\n")
+    written = [path, out / "history.json", *draw(lm, held_out[:200], out)]
+    for file in written:
+        console.print(f"wrote {file}")
+    if history.stopped == "interrupted":
+        console.print(f"Interrupted after update {history.updates}.")
+        return 130
+    console.print(f'Next: python -m recurrent sample {path} --prime "The "')
+    return 0
+
+
+def _falling(losses: list[float]) -> str:
+    """Means over a few equal parts, first to last."""
+    parts = min(6, len(losses))
+    cuts = [k * len(losses) // parts for k in range(parts + 1)] if parts else []
+    return " -> ".join(f"{sum(losses[a:b]) / (b - a):.2f}" for a, b in pairwise(cuts))
+
+
+def draw(lm: CharLM, ids, out: Path) -> list[Path]:
+    """The network, unrolled in time, and its liveliest unit while it reads `ids` (n,): three .svg files."""
+    import viz
+
+    recording = lm.model.record(ids[:-1, None], ids[1:, None], softmax_cross_entropy)
+    first = recording.layers[1]
+    unit = int(first.y.std(axis=(0, 1)).argmax())
+    pictures = {
+        "network.svg": viz.network(lm.model),
+        "unrolled.svg": viz.unrolled(lm.model, steps=4),
+        "unit.svg": viz.unit(lm.model[1], unit, recording=recording),
+    }
+    for name, picture in pictures.items():
+        picture.save(out / name)
+    return [out / name for name in pictures]

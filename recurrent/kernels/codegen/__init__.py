@@ -1,0 +1,1 @@
+"""Code generation: the only place that writes LLVM."""

@@ -1,0 +1,83 @@
+"""Expressions as vector code, and where a unit's own numbers lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ...equations.expressions import Expr, topological
+from .target import TARGETS
+from .vector import I64, Vectors
+
+
+class Expressions:
+    """Vector code for expressions, each node once. Products that are used in one sum only are fused into it."""
+
+    def __init__(self, v: Vectors, roots: Iterable[Expr], known: dict[Expr, ir.Value]):
+        self.v, self.known = v, dict(known)
+        self.uses = Counter(a for e in topological(roots) for a in e.args)
+        self.uses.update(roots)
+
+    def value(self, e: Expr) -> ir.Value:
+        """The vector that holds an expression."""
+        if e not in self.known:
+            if e.op == "const":
+                self.known[e] = self.v.constant(e.value)
+            else:
+                self.known[e] = self._fused(e) or self.v.operation(e.op)(*[self.value(a) for a in e.args])
+        return self.known[e]
+
+    def _fused(self, e):
+        product = next((a for a in e.args if a.op == "mul" and self.uses[a] == 1 and a not in self.known), None)
+        if product is None or e.op not in ("add", "sub"):
+            return None
+        first, second = (self.value(a) for a in product.args)
+        other = self.value(e.args[1] if product is e.args[0] else e.args[0])
+        if e.op == "sub":
+            if product is e.args[0]:
+                other = self.v.b.fneg(other)
+            else:
+                first = self.v.b.fneg(first)
+        return self.v.fma(first, second, other)
+
+
+def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
+    """Which of the available nodes are reached from `roots` before any other available one hides them."""
+    available, found, seen = list(available), set(), set()
+
+    def visit(e):
+        if e in available:
+            found.add(e)
+        elif e not in seen:
+            seen.add(e)
+            for a in e.args:
+                visit(a)
+
+    for root in roots:
+        visit(root)
+    return [e for e in available if e in found]
+
+
+def of_units(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
+    """Where a row's per-unit parameters and inputs lie: p (P, H), or (count, P + M, H) of a cell with M inputs."""
+    place = v.b.add(v.b.mul(row, numbers_of_units(v.b, cell, H)), unit)
+    return {e: v.at(p, place, v.b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
+
+
+def numbers_of_units(b: ir.IRBuilder, cell, H) -> ir.Value:
+    """How far the rows of p lie apart: 0 where all rows have the same."""
+    return b.mul(H, I64(len(cell.parameter_inputs) if cell.inputs else 0))
+
+
+@intrinsic
+def row_of_units(typingctx, target, row, H):
+    """Where the numbers of this row begin in p."""
+
+    def codegen(context, b, _, args):
+        return b.mul(args[1], numbers_of_units(b, TARGETS[target.name].cell, args[2]))
+
+    return types.int64(target, types.int64, types.int64), codegen

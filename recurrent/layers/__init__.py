@@ -1,0 +1,32 @@
+"""Layers: own their parameters, check shapes, call one engine function each way."""
+
+from .attention import Attention, Memory
+from .base import Gradients, Layer
+from .feedforward import Dropout, Embedding, Linear
+from .hold import Hold
+from .layer_norm import LayerNorm
+from .onehot import OneHot
+from .pooling import Last, MaxPool, MeanPool
+from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_of
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "QRNN",
+    "RNN",
+    "Attention",
+    "Dropout",
+    "Embedding",
+    "Gradients",
+    "Hold",
+    "Last",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MaxPool",
+    "MeanPool",
+    "Memory",
+    "OneHot",
+    "Recurrent",
+    "layer_of",
+]

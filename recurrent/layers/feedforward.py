@@ -1,0 +1,162 @@
+"""Layers that see no past: a row for an id, a matrix product, dropout between layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import checks, kernels
+from ..engine import dropout
+from ..engine.footprint import Footprint
+from ..engine.lookup import Lookup, RowGradients
+from .base import Gradients, Layer
+
+
+class Embedding(Layer):
+    """A row of a matrix for each integer id: a one-hot vector times the matrix, without the zeros.
+
+    x: ids of any integer dtype and shape, 0 <= id < num_embeddings. y: x.shape + (embedding_dim,).
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int):
+        super().__init__(
+            num_embeddings=checks.size(num_embeddings, "num_embeddings"),
+            embedding_dim=checks.size(embedding_dim, "embedding_dim"),
+        )
+        self.outputs = embedding_dim
+        self.shapes = {"weight": (num_embeddings, embedding_dim)}
+        self.rows = num_embeddings
+
+    @property
+    def table(self) -> np.ndarray:
+        """The matrix whose rows are chosen from, (num_embeddings, embedding_dim)."""
+        return self.parameters["weight"]
+
+    def draw(self, rng):
+        weight = self.parameters["weight"]
+        weight[:] = rng.standard_normal(weight.shape)
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
+        found, _, tape = self.look_up(x, record)
+        return np.asarray(found), None, tape
+
+    def look_up(self, x: np.ndarray, record: bool = False) -> tuple[Lookup, None, np.ndarray | None]:
+        """`forward` without writing y out, for a layer that takes a Lookup."""
+        ids = self._checked(x)
+        return Lookup(self.table, ids), None, ids if record else None
+
+    def _checked(self, x):
+        ids = np.asarray(x)
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise TypeError(f"ids must be integers, got {ids.dtype.name}")
+        if ids.size and (ids.min() < 0 or ids.max() >= self.rows):
+            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= self.rows))[0])
+            raise IndexError(f"ids must be in 0..{self.rows - 1}, got {ids[place]} at {place}")
+        return ids
+
+    def stepper(self):
+        table = self.table.copy()
+        return lambda x_t: table[self._checked(x_t)]
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""
+        grads = self._gradients(out)
+        dW = grads["weight"]
+        if isinstance(dy, RowGradients):
+            dW[:] = 0
+            dW[dy.ids] = dy.rows
+            return Gradients(None, grads, None)
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", dW.dtype, "weight")
+        checks.shape(dy, "dy", (*tape.shape, dW.shape[1]), "the shape of y")
+        dW[:] = 0
+        kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
+        return Gradients(None, grads, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        return Footprint(0, T * N * self.outputs * dtype.itemsize, 0, 0, 0)
+
+
+class Linear(Layer):
+    """y = x W' + b over the last axis; W (out_features, in_features), b (out_features,)."""
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(
+            in_features=checks.size(in_features, "in_features"), out_features=checks.size(out_features, "out_features")
+        )
+        self.inputs, self.outputs = in_features, out_features
+        self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
+
+    def draw(self, rng):
+        bound = 1 / np.sqrt(self.inputs)
+        for a in self.parameters.values():
+            a[:] = rng.uniform(-bound, bound, a.shape)
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y (..., out_features), None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
+        x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
+        return y, None, x if record else None
+
+    def _apply(self, x, packed):
+        x = checks.array(x, "x")
+        checks.same_dtype(x, "x", self.dtype, "weight")
+        if x.ndim < 1 or x.shape[-1] != self.inputs:
+            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
+        y = np.empty((*x.shape[:-1], self.outputs), x.dtype)
+        kernels.backend.linear(x.reshape(-1, self.inputs), packed, y.reshape(-1, self.outputs))
+        return x, y
+
+    def stepper(self):
+        packed = kernels.backend.pack_linear(*self.parameters.values())
+        return lambda x_t: self._apply(x_t, packed)[1]
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients."""
+        W, grads = self.parameters["weight"], self._gradients(out)
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", W.dtype, "weight")
+        checks.shape(dy, "dy", (*tape.shape[:-1], self.outputs), "the shape of y")
+        dx = np.empty_like(tape)
+        flat = (a.reshape(-1, a.shape[-1]) for a in (dy, tape))
+        kernels.backend.linear_backward(*flat, W, dx.reshape(-1, self.inputs), grads["weight"], grads["bias"])
+        return Gradients(dx, grads, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        (M, K), b = self.shapes["weight"], dtype.itemsize
+        forward, backward = kernels.backend.linear_scratch(M, K, T * N, dtype)
+        return Footprint(0, T * N * M * b, forward, backward, T * N * K * b)
+
+    def keeps_input(self, ragged):
+        return True
+
+
+class Dropout(Layer):
+    """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
+
+    `per`: "step", or "sequence" for one mask at all steps of a sequence: variational dropout of what comes in (Gal and
+    Ghahramani, 2016). Acts in a recorded forward pass unless `training=False` is said; never otherwise. The tape is the mask;
+    equal generators draw equal masks: `model.generator = np.random.default_rng(seed)`.
+    """
+
+    def __init__(self, p: float = 0.5, per: str = "step"):
+        if per not in ("step", "sequence"):
+            raise ValueError(f"per must be 'step' or 'sequence', got {per!r}")
+        super().__init__(p=dropout.rate(p, "p"), **({} if per == "step" else {"per": per}))
+        self.p, self.per = float(p), per
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, None, tape: the mask, scaled; None where nothing was dropped."""
+        if self.p == 0 or not (record if training is None else training):
+            return x, None, None
+        x = checks.array(x, "x")
+        mask = dropout.kept(self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype)
+        return x * mask, None, mask if record else None
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients: what was dropped gets none."""
+        return Gradients(dy if tape is None else dy * tape, {}, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        entries = T * N * width if self.p and training else 0
+        size = entries * dtype.itemsize
+        return Footprint(size, size, entries, 0, size)

@@ -1,0 +1,69 @@
+"""Normalisation between layers; that within a step is an option of LSTM and GRU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import checks
+from ..engine.footprint import Footprint
+from .base import Gradients, Layer
+
+
+class LayerNorm(Layer):
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance over the last axis: of each step by itself.
+
+    Ba, Kiros and Hinton, "Layer normalization" (2016), as torch.nn.LayerNorm has it. weight and bias (normalized_shape,)
+    begin as ones and zeros. x and y (..., normalized_shape), float32 or float64.
+    """
+
+    def __init__(self, normalized_shape: int, eps: float = 1e-5):
+        size = checks.size(normalized_shape, "normalized_shape")
+        if not 0 <= eps < np.inf:
+            raise ValueError(f"eps must be finite and at least 0, got {eps!r}")
+        super().__init__(normalized_shape=size, **({} if eps == 1e-5 else {"eps": float(eps)}))
+        self.inputs = self.outputs = size
+        self.shapes = {"weight": (size,), "bias": (size,)}
+        self.eps = float(eps)
+
+    def draw(self, rng):
+        self.parameters["weight"][:] = 1
+        self.parameters["bias"][:] = 0
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        """Returns y, None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
+        x = checks.array(x, "x")
+        checks.same_dtype(x, "x", self.dtype, "weight")
+        if x.ndim < 1 or x.shape[-1] != self.inputs:
+            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
+        normal = x - x.mean(axis=-1, keepdims=True)
+        scale = 1 / np.sqrt(np.square(normal).mean(axis=-1, keepdims=True) + x.dtype.type(self.eps))
+        normal *= scale
+        y = normal * self.parameters["weight"]
+        y += self.parameters["bias"]
+        return y, None, (normal, scale) if record else None
+
+    def stepper(self):
+        frozen = LayerNorm(self.inputs, self.eps)
+        frozen.bind({name: a.copy() for name, a in self.parameters.items()})
+        return lambda x_t: frozen.forward(x_t)[0]
+
+    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+        """Returns Gradients."""
+        (normal, scale), grads = tape, self._gradients(out)
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", normal.dtype, "weight")
+        checks.shape(dy, "dy", normal.shape, "the shape of y")
+        steps = tuple(range(dy.ndim - 1))
+        np.sum(dy * normal, axis=steps, out=grads["weight"])
+        np.sum(dy, axis=steps, out=grads["bias"])
+        dx = dy * self.parameters["weight"]
+        along = (dx * normal).mean(axis=-1, keepdims=True)  # a change of scale changes nothing, nor does a common one
+        dx -= dx.mean(axis=-1, keepdims=True)
+        dx -= normal * along
+        dx *= scale
+        return Gradients(dx, grads, None)
+
+    def footprint(self, T, N, width, dtype, ragged, training, table=None):
+        rows, size = T * N * dtype.itemsize, T * N * self.inputs * dtype.itemsize
+        kept = size + rows if training else 0
+        return Footprint(kept, size, 0 if training else size, size, size)

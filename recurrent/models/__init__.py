@@ -1,0 +1,1 @@
+"""Models: layers in order, and an encoder with its decoder."""

@@ -1,0 +1,376 @@
+"""What models have in common, and Sequential: layers in order, all parameters in one flat vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .. import checks, initialisers
+from ..engine import buffers, ragged
+from ..engine.footprint import Plan, plan
+from ..graph import Edge, Graph, Node
+from ..layers.base import LAYERS, Gradients, Layer
+from ..layers.parameters import Views, views
+from ..layers.recording import Keep, LayerRecording, Recording
+from ..layers.recurrent import Embedding
+from ..layers.stream import Stream
+from ..optim import Optimizer
+
+
+class Model:
+    """What models have in common: layers, parameters in one flat vector, a run and its recording.
+
+    A subclass has `layers`, `parameters` (views into `flat` by name) and `backward`, and says how layers are run.
+    """
+
+    layers: list[Layer]
+    parameters: Views
+    _flat: np.ndarray
+    _generator: np.random.Generator
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __getitem__(self, k: int) -> Layer:
+        return self.layers[k]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.flat.size
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All parameters, (P,); what is assigned is copied into it. Raises ValueError or TypeError where that does not fit."""
+        return self._flat
+
+    @flat.setter
+    def flat(self, values: np.ndarray) -> None:
+        if values is not self._flat:  # as after `model.flat -= step`
+            values = checks.array(values, "flat")
+            checks.same_dtype(values, "flat", self._flat.dtype, "the model")
+            checks.shape(values, "flat", self._flat.shape, "(P,)")
+            self._flat[:] = values
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "parameters"}  # views are made anew
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._own(self._flat)
+
+    def _own(self, flat: np.ndarray) -> None:
+        """Have all parameters in this vector, which holds their values, and the layers use them."""
+        raise NotImplementedError
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """What dropout draws from."""
+        return self._generator
+
+    @generator.setter
+    def generator(self, rng: np.random.Generator) -> None:
+        self._generator = rng
+        for layer in self.layers:
+            layer.generator = rng
+
+    def where(self, k: int) -> str:
+        """How messages name a layer."""
+        return f"layer {k} ({type(self.layers[k]).__name__})"
+
+    def initialise(self, rng: Any = 0, init: str | initialisers.Initialiser = "pytorch") -> Model:
+        """Draw all parameters anew, layer by layer from one seed or numpy Generator; returns the model."""
+        rng = checks.generator(rng)
+        for layer in self.layers:
+            layer.initialise(rng, init=init)
+        return self
+
+    def _has_steps(self, k: int) -> bool:
+        """Whether what layer k puts out still has steps."""
+        return all(layer.leaves_time for layer in self.layers[: k + 1])
+
+    def output_lengths(self, lengths: Any) -> Any:
+        """The lengths of what the model puts out, as losses take them; None where it has no steps."""
+        raise NotImplementedError
+
+    def backward(
+        self, dy: Any, tape: tuple, dstate: Any = None, out: np.ndarray | None = None, recording: Recording | None = None
+    ) -> Gradients:
+        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass."""
+        raise NotImplementedError
+
+    def _given(self, x, lengths) -> tuple[Any, Any, bool]:
+        """x and lengths as arrays, and whether what is put out was given as a list of sequences."""
+        raise NotImplementedError
+
+    def _forward(self, x, state, lengths, record, training) -> tuple[list, tuple, tuple]:
+        """x and the output of every layer; the new state; the tape of every layer."""
+        raise NotImplementedError
+
+    def forward(
+        self, x: Any, state: Any = None, lengths: Any = None, record: bool = False, training: bool | None = None
+    ) -> tuple[np.ndarray, tuple, tuple | None]:
+        """Run all layers. Returns y, the state and the tape; `record` keeps what `backward` needs.
+
+        Dropout acts where `training`, by default if `record`. Raises TypeError, ValueError or IndexError that name the layer.
+        """
+        x, lengths, listed = self._given(x, lengths)
+        outputs, new, tapes = self._forward(x, state, lengths, record, training)
+        found = self.output_lengths(lengths)
+        y = ragged.unpad(outputs[-1], found) if listed and found is not None else outputs[-1]
+        return y, new, tapes if record else None
+
+    def record(self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None) -> Recording:
+        """Run without dropout and keep every layer's output, gates, states and pre-activations; with `targets` and `loss`
+        their gradients too.
+
+        x and targets as `forward` takes them; what is kept has blanks where x was a list.
+        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. `keep`, a dict of `names`, `steps`, `units`, `layers`,
+        says which part of it is to stay, as `recording.Keep` has it: of a long run what is of interest, and no more memory
+        than that once it is over. Raises ValueError for targets without loss, or the reverse, and for what is not in `Keep`.
+
+        >>> from recurrent import LSTM
+        >>> recording = Sequential(LSTM(2, 9)).record(np.zeros((500, 1, 2), np.float32), keep=dict(names=["c"], units=[3]))
+        >>> {name: a.shape for name, a in recording.layers[0].states.items()}
+        {'c': (500, 1, 1)}
+        """
+        keep = Keep.of(keep)
+        if (targets is None) != (loss is None):
+            raise ValueError("record needs both targets and loss, or neither")
+        if loss is not None:
+            checks.function(loss, "loss", "losses.softmax_cross_entropy")
+        x, lengths, listed = self._given(x, lengths)
+        outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
+        y = outputs[-1]
+        layers = [LayerRecording.of(np.asarray(a), t) for a, t in zip(outputs[1:], tape, strict=True)]
+        recording = Recording(outputs[0], y, layers, lengths)
+        if loss is not None:
+            recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
+            recording.loss, dy = loss(y, recording.targets, lengths=self.output_lengths(lengths))
+            recording.gradients = self.backward(dy, tape, recording=recording)
+            for layer, mine in zip(layers, tape, strict=True):
+                layer.finish(mine)
+        if keep is None:
+            return recording
+        buffers.release()  # its tapes, when they go: a long run leaves what is kept of it, and no more
+        return recording.kept(keep, [self._has_steps(k) for k in range(len(self))])
+
+
+class Sequential(Model):
+    """Layers applied one after the other.
+
+    `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64". `init`: how
+    parameters begin, by name or as a function: see `recurrent.initialisers`.
+    Layers that have parameter values already keep them. Raises ValueError where sizes of neighbours do not fit.
+    """
+
+    def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32", init: Any = "pytorch"):
+        if not layers:
+            raise ValueError("a model needs at least one layer")
+        self.layers, self.dtype = list(layers), checks.dtype(dtype)
+        rng, draw = checks.generator(rng), initialisers.named(init)
+        outputs, giver = None, ""
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
+            if layer.owner is not None or any(layer is other for other in layers[:k]):
+                raise ValueError(f"{self.where(k)} is part of a model already; make a new layer or copy its parameters")
+            if None not in (outputs, layer.inputs) and outputs != layer.inputs:
+                raise ValueError(f"{self.where(k)} takes {layer.inputs} inputs, but {giver} puts out {outputs}")
+            with checks.naming(self.where(k)):
+                layer.check_below(layers[:k])
+            if layer.outputs is not None:
+                outputs, giver = layer.outputs, self.where(k)
+        self.outputs = outputs
+        # An Embedding right below a layer that takes a Lookup writes nothing out.
+        self._looked_up = [isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)] + [False]
+        self.leaves_time = all(layer.leaves_time for layer in layers)
+        before = [layer.parameters if layer.initialised else None for layer in layers]
+        for k, arrays in enumerate(before):
+            for name, a in (arrays or {}).items():
+                checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
+        self._own(np.empty(sum(layer.size for layer in layers), self.dtype))
+        for layer, arrays in zip(layers, before, strict=True):
+            if arrays is None:
+                draw(layer, rng)
+            else:
+                layer.parameters.update(arrays)
+        self.generator = rng
+
+    def _own(self, flat):
+        self._flat = flat
+        self.parameters = views(flat, {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()})
+        for k, layer in enumerate(self.layers):
+            layer.owner = self
+            layer.bind(Views({name: self.parameters[f"{k}.{name}"] for name in layer.shapes}))
+
+    def bind(self, flat: np.ndarray) -> None:
+        """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
+        checks.writeable(flat, "flat", self.flat)
+        flat[:] = self.flat
+        self._own(flat)
+
+    def __repr__(self):
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    def forward(
+        self,
+        x: np.ndarray,
+        state: Any = None,
+        lengths: np.ndarray | None = None,
+        record: bool = False,
+        training: bool | None = None,
+    ) -> tuple[np.ndarray, tuple, tuple | None]:
+        """Run all layers. x as the first layer takes it: ids (T, N) or (T,), or numbers (T, N, D) or (T, D).
+
+        `state`: a tuple with one entry a layer, as returned (None for layers that have none). `lengths` (N,), or a
+        mask (T, N) of bools, goes to the layers that need them. x may also be a list of arrays (T_i, ...), one a sequence:
+        y is then such a list too, if it still has steps. `record` keeps what `backward` needs; dropout acts where
+        `training`, by default if `record`.
+
+        Returns y, the state and the tape. Raises TypeError, ValueError or IndexError that name the layer.
+        """
+        return super().forward(x, state, lengths, record, training)
+
+    def output_lengths(self, lengths):
+        """The lengths themselves, as losses take them; None where no steps are left."""
+        return lengths if self.leaves_time else None
+
+    def _given(self, x, lengths):
+        return ragged.given(x, lengths)
+
+    def _forward(self, x, state, lengths, record, training):
+        state = (None,) * len(self) if state is None else state
+        if len(state) != len(self):
+            raise ValueError(f"state must have one entry for each of {len(self)} layers, got {len(state)}")
+        outputs, new, tapes = [x], [], []
+        for k, before in enumerate(state):
+            with checks.naming(self.where(k)):
+                if self._looked_up[k]:
+                    y, after, tape = self.layers[k].look_up(outputs[-1], record)
+                else:
+                    y, after, tape = self.layers[k].forward(outputs[-1], before, lengths, record, training)
+            outputs.append(y)
+            new.append(after)
+            tapes.append(tape)
+        return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
+
+    def backward(
+        self,
+        dy: np.ndarray,
+        tape: tuple,
+        dstate: Any = None,
+        out: np.ndarray | None = None,
+        recording: Recording | None = None,
+    ) -> Gradients:
+        """Gradients of the loss from dy = dL/dy, None for zeros, and the tape of a recorded forward pass.
+
+        `dstate`: gradient with respect to the final state, one entry a layer. `out`: a vector like `flat` to write the
+        parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids, a list where dy is one.
+        """
+        if tape is None:
+            raise ValueError("backward needs a tape: call forward with record=True")
+        dy, lengths, listed = ragged.given(dy, None, "dy")
+        flat = np.empty_like(self.flat) if out is None else out
+        checks.writeable(flat, "out", self.flat)
+        grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
+        dstate = (None,) * len(self) if dstate is None else dstate
+        if len(dstate) != len(self):
+            raise ValueError(f"dstate must have one entry for each of {len(self)} layers, got {len(dstate)}")
+        d_initial = [None] * len(self)
+        for k in reversed(range(len(self))):
+            layer, totals = self.layers[k], None
+            if recording is not None:
+                recording.layers[k].dy = None if dy is None else np.asarray(dy)
+                totals = recording.layers[k].dstates
+            mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
+            if dy is None and dstate[k] is None and not layer.loops:
+                for a in mine.values():
+                    a[:] = 0
+                continue
+            with checks.naming(self.where(k)):
+                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
+        dx = ragged.unpad(dy, lengths) if listed and dy is not None else dy
+        return Gradients(dx, grads, tuple(d_initial))
+
+    def writes_nothing(self, k: int) -> bool:
+        """Whether layer k is an Embedding right below a layer that takes a Lookup."""
+        return self._looked_up[k]
+
+    def plan(self, T: int, N: int, training: bool = True, ragged: bool = False, optimizer: Optimizer | None = None) -> Plan:
+        """Bytes at the peak of a training step over windows (T, N), before anything of that size is allocated.
+
+        `training=False`: of a forward pass. `ragged`: with lengths, which at worst are all T. `optimizer`: Adam if None.
+        x and targets are the caller's, and not counted. Raises ValueError for a layer that does not know what it takes.
+
+        >>> from recurrent import LSTM, Linear
+        >>> plan = Sequential(LSTM(128, 512), Linear(512, 65)).plan(T=50, N=50)
+        >>> plan.parameters, plan.optimizer / plan.parameters, plan.total < 128e6
+        (5392644, 2.0, True)
+        """
+        return plan([(self, T)], N, training, ragged, optimizer)
+
+    def stream(self) -> Stream:
+        """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.
+
+        Raises ValueError for a layer that needs the whole sequence.
+        """
+        steppers = []
+        for k, layer in enumerate(self.layers):
+            with checks.naming(self.where(k)):
+                steppers.append(layer.stepper())
+        return Stream(steppers)
+
+    def packed(self) -> Callable:
+        """`forward` as a function (x, state) -> (y, state after), with the weights of this moment laid out once.
+
+        For many short calls that carry a state which a stream would keep to itself.
+        """
+        layers = [layer.packed() for layer in self.layers]
+
+        def run(x, state):
+            after = []
+            for k, (layer, before) in enumerate(zip(layers, state, strict=True)):
+                with checks.naming(self.where(k)):
+                    x, new = layer(x, before)
+                after.append(new)
+            return x, tuple(after)
+
+        return run
+
+    def describe(self) -> dict:
+        """What builds an equal model again, as plain data."""
+        return {
+            "dtype": self.dtype.name,
+            "layers": [{"type": type(layer).__name__, "options": layer.options} for layer in self.layers],
+        }
+
+    @classmethod
+    def build(cls, description: dict) -> Sequential:
+        """A model from what `describe` returned. Raises ValueError for a layer type that is not known."""
+        for d in description["layers"]:
+            if d["type"] not in LAYERS:
+                raise ValueError(f"unknown layer type {d['type']!r}; known are {', '.join(LAYERS)}")
+        layers = [LAYERS[d["type"]](**d["options"]) for d in description["layers"]]
+        return cls(*layers, dtype=description["dtype"])
+
+    def graph(self) -> Graph:
+        """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 (or -1) for states."""
+        first = next((layer for layer in self.layers if layer.outputs is not None), None)
+        features = "D" if first is None else first.inputs
+        g = Graph([Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))])
+        source, rows = "x", ("T", "N")
+        for k, layer in enumerate(self.layers):
+            width = g.node(source).shape[-1] if layer.outputs is None else layer.outputs
+            rows = rows if layer.leaves_time else ("N",)
+            node = Node(f"layer{k}", type(layer).__name__, repr(layer), (*rows, width), layer.size)
+            g.nodes.append(node)
+            g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
+            g.edges += [Edge(node.id, node.id, s, ("N", layer.state_sizes[s]), delay) for s, delay in layer.loops.items()]
+            source = node.id
+        g.nodes.append(Node("y", "output", "y", g.node(source).shape))
+        g.edges.append(Edge(source, "y", shape=g.node(source).shape))
+        return g

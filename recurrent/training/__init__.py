@@ -1,0 +1,1 @@
+"""Training: the loop, truncated back-propagation through time, checkpoints."""
