@@ -17,7 +17,7 @@ from recurrent.cli import runner
 from . import commands
 
 if TYPE_CHECKING:
-    from .run import Run
+    from .results import Run
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -40,7 +40,7 @@ def earlier(out: Path | None, now: Run) -> Run:
 
     Raises typer.BadParameter for a file of another machine or of other versions.
     """
-    from .run import read
+    from .results import read
 
     if out is None:
         raise typer.BadParameter("goes on with a file, which --out must name", param_hint="--resume")
@@ -88,13 +88,14 @@ def main(
     if quick and full:
         raise typer.BadParameter("--quick or --full, not both")
     # Not before it is known that something is to be measured: --help need not wait for the engine.
-    from . import run, table
-    from .collect import collect, plan
+    from . import results
     from .engines import versions
-    from .machine import machine, processors
-    from .measure import PACES, Pace
-    from .progress import shown
-    from .workloads import choose
+    from .measure.machine import machine, processors
+    from .measure.progress import shown
+    from .measure.runner import collect, plan
+    from .measure.timing import PACES, Pace
+    from .report import table
+    from .workloads.catalogue import choose
 
     mode = "quick" if quick else "full" if full else "default"
     counts, chosen = thread_counts(threads, processors()), choose(only, mode)
@@ -108,7 +109,7 @@ def main(
         raise typer.BadParameter(f"{out} is a folder, not a file", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    whole = run.Run(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions())
+    whole = results.Run(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions())
     if resume:
         whole = earlier(out, whole)
     rows, peaks, missing = list(whole.rows), whole.peaks, whole.missing
@@ -124,7 +125,7 @@ def main(
         measured.close()
     whole = replace(whole, rows=tuple(rows))
     if out is not None:
-        run.write(out, whole)
+        results.write(out, whole)
     table.show(whole, Console(width=None if sys.stdout.isatty() else 160))
     if stopped:
         print(f"bench: stopped after {len(rows)} of {total} rows", file=sys.stderr)

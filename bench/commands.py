@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .compare import compare as compare_runs
-from .run import Run, read, write
-from .table import show as show_run
+from .report.compare import compare as compare_runs
+from .report.table import show as show_run
+from .results import Run, read, write
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README, RUNS = ROOT / "README.md", ROOT / "bench" / "runs"
 LARGEST = 300_000  # bytes of a run that is kept in the repository
 
@@ -65,7 +65,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write.")] = Path("report"),
 ) -> None:
     """Write a Markdown report with its pictures."""
-    from .report import report as write_report  # pictures import the engine: --help need not wait for it
+    from .report.markdown import report as write_report  # pictures import the engine: --help need not wait for it
 
     with one_line():
         print(write_report(read(run), out))
@@ -78,7 +78,7 @@ def roofline(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write.")] = Path("roofline.svg"),
 ) -> None:
     """Draw where each kernel stands between compute and bandwidth limit, as SVG."""
-    from .roofline import roofline as draw_roofline
+    from .report.roofline import roofline as draw_roofline
 
     with one_line():
         draw_roofline(_readme_run() if run is None else read(run), out)
@@ -87,7 +87,7 @@ def roofline(
 
 def readme(run: Stored) -> None:
     """Store a run in bench/runs and write the README's table from it."""
-    from .readme import readme as write_table
+    from .report.readme import readme as write_table
 
     with one_line():
         kept = RUNS / run.name
@@ -100,7 +100,7 @@ def readme(run: Stored) -> None:
 
 
 def _readme_run() -> Run:
-    from .readme import stored
+    from .report.readme import stored
 
     found = stored(README.read_text(encoding="utf-8"))
     if found is None:

@@ -1,6 +1,6 @@
 """Runs of the benchmark that nobody measured: what its tables, pictures and reports are tested on."""
 
-from bench.run import OURS, Row, Run
+from bench.results import OURS, Row, Run
 
 PEAKS = {"1": {"float32": 100.0, "float64": 50.0, "cache_bandwidth": 80.0, "memory_bandwidth": 20.0}}
 

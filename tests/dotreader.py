@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from viz.words import width
+from viz.formatting import width
 
 _ATTRIBUTE = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _STATEMENT = re.compile(r'^  ("(?:[^"\\]|\\.)*")(?: -> ("(?:[^"\\]|\\.)*"))? \[(.*)\];$')

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from numba import config
 
-from bench import collect, measure, peaks, probe, processes, run, workloads
+from bench import results
 from bench.engines import ENGINES, installed
 from bench.engines.engine import Engine
-from bench.models import Attending, CharModel, Translation
-from bench.workloads import Workload
+from bench.measure import cold_start, peaks, processes, runner, timing
+from bench.workloads import catalogue
+from bench.workloads.catalogue import Workload
+from bench.workloads.models import Attending, CharModel, Translation
 
 NAMES = Path(__file__).with_name("golden") / "bench_workloads.txt"
-AT_ONCE = measure.Pace(0, 1)
+AT_ONCE = timing.Pace(0, 1)
 ROOT = Path(__file__).parents[1]
 
 
@@ -33,14 +35,14 @@ def tiny():
     kinds = [("", "float32"), ("", "float64"), ("tail", "float32"), ("bidirectional", "float32"), ("denormal", "float32")]
     sequences = [
         Workload(c, t, 3, 17, 4, 6, kind=k, dtype=d)
-        for c in workloads.CELLS
-        for t in workloads.TASKS
+        for c in catalogue.CELLS
+        for t in catalogue.TASKS
         for k, d in kinds
         if (c, k) != ("rnn", "bidirectional")
     ]
-    steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in workloads.CELLS]
+    steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in catalogue.CELLS]
     more = [Workload(c, t, 3, 7, 4, 6) for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))]
-    more += [Workload(c, t, 3, 7, 4, 8) for c in workloads.OPTIONS for t in workloads.TASKS]
+    more += [Workload(c, t, 3, 7, 4, 8) for c in catalogue.OPTIONS for t in catalogue.TASKS]
     more += [Attending(c, t, 3, 4, 6, 8) for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))]
     more += [Translation("update", 3, 6, 4, 8, k, V=5, E=4) for k in ("", "ragged")]
     return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4), Translation("greedy", 3, 6, 4, 8, V=5, E=4)]
@@ -48,9 +50,9 @@ def tiny():
 
 @pytest.mark.parametrize("workload", tiny(), ids=lambda w: w.name)
 def test_every_installed_engine_agrees(workload, engines):
-    row = measure.measure(workload, engines, AT_ONCE, 1)
+    row = timing.measure(workload, engines, AT_ONCE, 1)
     assert row.error is None
-    assert run.OURS in row.samples
+    assert results.OURS in row.samples
     assert all(len(s) == 1 and s[0] > 0 for s in row.samples.values())
     allowed = {"onnxruntime"} if workload.dtype == "float64" else set()  # it has no float64
     assert set(row.notes) <= allowed
@@ -63,7 +65,7 @@ class Wrong(Engine):
 
     def __init__(self, change):
         super().__init__(1)
-        self.ours, self.change = ENGINES[run.OURS](1), change
+        self.ours, self.change = ENGINES[results.OURS](1), change
 
     def prepare(self, workload, data):
         made = self.ours.prepare(workload, data)
@@ -85,31 +87,31 @@ def unsupported(result):
     [(shifted, "result 2 of call 0 differs by 1.0e-03"), (lambda r: (r[0][:-1], *r[1:]), "result 0 has shape")],
 )
 def test_a_wrong_engine_makes_its_row_an_error(change, said):
-    row = measure.measure(Workload("lstm", "train", 3, 5, 4, 6), [ENGINES[run.OURS](1), Wrong(change)], AT_ONCE, 1)
+    row = timing.measure(Workload("lstm", "train", 3, 5, 4, 6), [ENGINES[results.OURS](1), Wrong(change)], AT_ONCE, 1)
     assert row.error.startswith(f"wrong: {said}")
     assert row.samples == {}
 
 
 def test_a_wrong_later_loss_makes_its_row_an_error():
     losses = iter([0, 0, 0, 0, 1e-2])
-    row = measure.measure(
-        CharModel(8, N=3, T=4, V=5, E=4), [ENGINES[run.OURS](1), Wrong(lambda r: r + next(losses))], AT_ONCE, 1
+    row = timing.measure(
+        CharModel(8, N=3, T=4, V=5, E=4), [ENGINES[results.OURS](1), Wrong(lambda r: r + next(losses))], AT_ONCE, 1
     )
     assert "of call 4" in row.error
 
 
 def test_an_engine_that_raises_is_left_out_and_ours_is_an_error():
     workload = Workload("lstm", "forward", 3, 5, 4, 6)
-    row = measure.measure(workload, [ENGINES[run.OURS](1), Wrong(unsupported)], AT_ONCE, 1)
-    assert (list(row.samples), row.notes, row.error) == ([run.OURS], {"wrong": "not this one"}, None)
+    row = timing.measure(workload, [ENGINES[results.OURS](1), Wrong(unsupported)], AT_ONCE, 1)
+    assert (list(row.samples), row.notes, row.error) == ([results.OURS], {"wrong": "not this one"}, None)
     ours = Wrong(unsupported)
-    ours.name = run.OURS
-    assert measure.measure(workload, [ours], AT_ONCE, 1).error == f"{run.OURS}: not this one"
+    ours.name = results.OURS
+    assert timing.measure(workload, [ours], AT_ONCE, 1).error == f"{results.OURS}: not this one"
 
 
 def test_names_are_frozen():
     """Append new names to the file; none may vanish."""
-    frozen, now = NAMES.read_text().split(), [w.name for w in workloads.WORKLOADS]
+    frozen, now = NAMES.read_text().split(), [w.name for w in catalogue.WORKLOADS]
     assert len(now) == len(set(now))
     assert set(frozen) == set(now)
 
@@ -152,17 +154,17 @@ def test_the_work_of_attention_and_translation():
 
 
 def test_modes_grow_and_patterns_choose():
-    quick, default, full = ([w.name for w in workloads.choose("*", m)] for m in workloads.MODES)
+    quick, default, full = ([w.name for w in catalogue.choose("*", m)] for m in catalogue.MODES)
     assert set(quick) < set(default) < set(full)
-    assert len(full) == len(workloads.WORKLOADS)
-    assert {w.cell for w in workloads.choose("gru-*", "full")} == {"gru"}
-    assert workloads.choose("H1024", "default")
-    assert not workloads.choose("bidirectional", "default")
+    assert len(full) == len(catalogue.WORKLOADS)
+    assert {w.cell for w in catalogue.choose("gru-*", "full")} == {"gru"}
+    assert catalogue.choose("H1024", "default")
+    assert not catalogue.choose("bidirectional", "default")
 
 
 def test_engines_far_behind_are_spared_the_rest():
-    samples = {run.OURS: [9.0], "best": [1.0], "near": [2.9], "far": [3.1]}
-    assert measure.contenders(samples) == [run.OURS, "best", "near"]
+    samples = {results.OURS: [9.0], "best": [1.0], "near": [2.9], "far": [3.1]}
+    assert timing.contenders(samples) == [results.OURS, "best", "near"]
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")
@@ -187,29 +189,31 @@ def test_peaks_do_the_work_they_claim(monkeypatch):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")
 def test_the_peak_is_measured_beside_every_round_of_a_long_call(monkeypatch):
-    workload, ours = Workload("lstm", "forward", 3, 5, 4, 6), ENGINES[run.OURS](1)
-    assert measure.measure(workload, [ours], AT_ONCE, 1).peak == []
-    monkeypatch.setattr(measure, "LONG", workload.flops)
-    row = measure.measure(workload, [ours], AT_ONCE._replace(rounds=4), 1)
-    assert len(row.peak) == len(row.samples[run.OURS]) == 4
+    workload, ours = Workload("lstm", "forward", 3, 5, 4, 6), ENGINES[results.OURS](1)
+    assert timing.measure(workload, [ours], AT_ONCE, 1).peak == []
+    monkeypatch.setattr(timing, "LONG", workload.flops)
+    row = timing.measure(workload, [ours], AT_ONCE._replace(rounds=4), 1)
+    assert len(row.peak) == len(row.samples[results.OURS]) == 4
     assert all(0 < p < 1e6 for p in row.peak)
 
 
 def test_a_worker_that_dies_costs_one_row(monkeypatch):
     """The row that it was at is an error; another worker measures the rest."""
-    names = [w.name for w in workloads.choose("rnn-forward-N1-*", "full")[:3]]
+    names = [w.name for w in catalogue.choose("rnn-forward-N1-*", "full")[:3]]
 
     def objects(arguments, threads, request):
         for name in request["names"]:
             if name == names[1]:
                 raise processes.Failed("segmentation fault")
             yield {
-                "row": dataclasses.asdict(run.Row(**workloads.find(name).facts(), threads=threads, samples={run.OURS: [1.0]}))
+                "row": dataclasses.asdict(
+                    results.Row(**catalogue.find(name).facts(), threads=threads, samples={results.OURS: [1.0]})
+                )
             }
 
     monkeypatch.setattr(processes, "objects", objects)
-    planned = collect.plan([workloads.find(n) for n in names], [1])
-    rows = list(collect.collect(planned, AT_ONCE, {}, {}))
+    planned = runner.plan([catalogue.find(n) for n in names], [1])
+    rows = list(runner.collect(planned, AT_ONCE, {}, {}))
     assert [r.name for r in rows] == names
     assert [r.error for r in rows] == [None, "its process: segmentation fault", None]
 
@@ -219,11 +223,11 @@ def test_a_warm_start_is_one_after_another_process_has_filled_the_cache(monkeypa
 
     def ask(probed, engine, threads, cache):
         asked.append(engine)
-        return 5.0 if asked.count(engine) == 1 and engine == run.OURS else 0.1
+        return 5.0 if asked.count(engine) == 1 and engine == results.OURS else 0.1
 
-    monkeypatch.setattr(probe, "ask", ask)
-    warm = next(w for w in workloads.WORKLOADS if getattr(w, "task", "") == "warm")
-    row = probe.measure(warm, AT_ONCE, 1)
+    monkeypatch.setattr(cold_start, "ask", ask)
+    warm = next(w for w in catalogue.WORKLOADS if getattr(w, "task", "") == "warm")
+    row = cold_start.measure(warm, AT_ONCE, 1)
     assert row.error is None
     assert row.samples == {engine: [0.1] for engine in ENGINES}
 
@@ -236,7 +240,7 @@ def test_memory_counts_what_a_step_takes():
     def prepare(workload, data):
         return (lambda: np.ones(size // 8).sum()) if workload.H > 4 else lambda: None
 
-    found = probe.memory(prepare, Workload("lstm", "train", 1, 1, 8, 8))
+    found = cold_start.memory(prepare, Workload("lstm", "train", 1, 1, 8, 8))
     assert 0.98 * size <= found <= 1.25 * size  # the system counts pages in batches of up to 64 a processor
 
 
@@ -250,25 +254,25 @@ def test_the_command_measures_and_writes(tmp_path):
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
     )
     assert result.returncode == 0, result.stderr
-    found = run.read(file)
+    found = results.read(file)
     assert [r.key for r in found.rows] == [(name, 1)]
     assert found.rows[0].error is None
     assert set(found.peaks) == {"1"}
-    assert run.OURS in found.versions
+    assert results.OURS in found.versions
     assert json.loads(file.read_text().splitlines()[0])["mode"] == "default"
     assert "1/1 rows" in result.stderr
     resumed = [*arguments[:2], "--resume", *arguments[2:]]
     resumed[resumed.index(name)] = "[lr]*-forward-N1-T1-D32-H32"
     result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    before, found = found, run.read(file)
+    before, found = found, results.read(file)
     assert [r.key[0][:4] for r in found.rows] == ["lstm", "rnn-"]
     assert (found.rows[0], found.date, found.peaks) == (before.rows[0], before.date, before.peaks)
-    run.write(file, dataclasses.replace(found, versions=found.versions | {"torch": "0.1"}))
+    results.write(file, dataclasses.replace(found, versions=found.versions | {"torch": "0.1"}))
     result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert (result.returncode, run.read(file).rows) == (2, found.rows)
+    assert (result.returncode, results.read(file).rows) == (2, found.rows)
     assert "torch 0.1" in result.stderr
-    run.write(file, found)
+    results.write(file, found)
     told = subprocess.run(
         [sys.executable, "-m", "bench", "show", str(file)], capture_output=True, text=True, env=environment, timeout=300
     )

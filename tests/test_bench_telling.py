@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bench import chart, commands, compare, plot, readme, report, roofline, table, targets, words
+from bench import commands
 from bench.__main__ import app as bench_app
-from bench.run import OURS, geometric_mean, read, write
-from bench.words import label
-from viz.svg import SVG
+from bench.report import chart, compare, goals, markdown, plot, readme, roofline, table
+from bench.report import format as words
+from bench.report.format import label
+from bench.results import OURS, geometric_mean, read, write
+from viz.draw.svg import SVG
 
 
 def test_figures_of_a_row():
@@ -149,7 +151,7 @@ def test_the_table_tells_every_row(width):
 
 
 def test_targets_are_met_missed_or_not_in_the_run():
-    verdicts = {(v.target.what, v.threads): v for v in targets.check(synthetic())}
+    verdicts = {(v.target.what, v.threads): v for v in goals.check(synthetic())}
     every = "every forward and training row, best peer's time / ours"
     assert verdicts[every, 1].met is False
     assert "is an error" in verdicts[every, 1].found
@@ -158,7 +160,7 @@ def test_targets_are_met_missed_or_not_in_the_run():
     assert (cold.word, cold.found) == ("missed", "4.50 s, 12 % off: lstm-forward-cold")
     assert verdicts["peak memory in training, PyTorch / ours", 1].met is True
     assert verdicts["float64, PyTorch / ours", None].met is None
-    assert {t for t, _ in verdicts} == {t.what for t in targets.TARGETS}
+    assert {t for t, _ in verdicts} == {t.what for t in goals.TARGETS}
 
 
 def test_targets_that_set_two_rows_side_by_side():
@@ -166,7 +168,7 @@ def test_targets_that_set_two_rows_side_by_side():
     even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6)
     full = row("lstm-forward-full-N64-T100", group="ragged", samples={OURS: [1e-3]}, flops=1e6)
     tail = row("lstm-forward-tail-N64-T100", group="ragged", samples={OURS: [2e-4], "torch": [1.2e-3]}, flops=2.5e5)
-    verdicts = {v.target.what: v for v in targets.check(run(odd, even, full, tail))}
+    verdicts = {v.target.what: v for v in goals.check(run(odd, even, full, tail))}
     assert verdicts["odd sizes, time per FLOP / that of the next multiples of 16"].found.startswith(
         "1.30, 4 % off: " + odd.name
     )
@@ -177,11 +179,11 @@ def test_targets_that_set_two_rows_side_by_side():
 def test_rows_side_by_side_count_at_the_speed_that_the_machine_had():
     odd = row("lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [2.6e-3]}, flops=1e6, peak=[40.0])
     even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6, peak=[80.0])
-    verdict = next(v for v in targets.check(run(odd, even)) if v.target.what.startswith("odd sizes"))
+    verdict = next(v for v in goals.check(run(odd, even)) if v.target.what.startswith("odd sizes"))
     assert verdict.found == "1.30, 4 % off: " + odd.name
 
 
-@pytest.mark.parametrize("module", [words, targets, plot, report])
+@pytest.mark.parametrize("module", [words, goals, plot, markdown])
 def test_bench_doctests(module):
     assert not doctest.testmod(module).failed
 
@@ -262,7 +264,7 @@ def test_what_changed_between_two_runs():
 
 
 def test_a_report_tells_every_row(tmp_path):
-    path = report.report(synthetic(), tmp_path / "new")
+    path = markdown.report(synthetic(), tmp_path / "new")
     told = path.read_text(encoding="utf-8")
     for r in synthetic().rows:
         assert f"`{r.name}`" in told
@@ -272,7 +274,7 @@ def test_a_report_tells_every_row(tmp_path):
     assert read(tmp_path / "new" / "run.jsonl").select(threads=2)
     columns = {line.count("|") for line in told.split("## forward, 1 thread")[1].split("##")[0].splitlines() if line}
     assert len(columns) == 1, "a row of the table has too few or too many cells"
-    assert "No roofline" in report.report(run(row(), peaks={}), tmp_path).read_text(encoding="utf-8")
+    assert "No roofline" in markdown.report(run(row(), peaks={}), tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_readme_says_what_the_stored_run_says():

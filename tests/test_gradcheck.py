@@ -5,20 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from recurrent import (
-    GRU,
-    LSTM,
-    RNN,
-    Attention,
-    Dropout,
-    Embedding,
-    Last,
-    Linear,
-    MeanPool,
-    Seq2Seq,
-    Sequential,
-    gradcheck,
-)
+from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Last, Linear, MeanPool, Seq2Seq, Sequential, gradcheck
 from recurrent.gradcheck import GradientError, central_differences, complex_step
 from recurrent.layers.base import Gradients
 from recurrent.losses import mean_squared_error, softmax_cross_entropy

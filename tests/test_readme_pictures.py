@@ -9,7 +9,7 @@ import pytest
 
 import viz
 from recurrent import LSTM, Dropout, Embedding, Linear, Sequential
-from viz import backwards, specs
+from viz.cli import backwards, models
 
 FOLDER = Path(__file__).parent.parent / "viz" / "pictures"
 
@@ -71,7 +71,7 @@ def attention():
 def test_a_model_trained_in_seconds_looks_where_the_picture_says():
     """Each letter it writes is the one that it looks at most: backwards. UPDATE_GOLDEN=1 stores what it looks at."""
     translator = backwards.train(progress=False)
-    run = specs.run(translator, backwards.SHOWN, 0)
+    run = models.run(translator, backwards.SHOWN, 0)
     assert "".join(run.outputs) == backwards.SHOWN[::-1] + "end"
     weights = run.recording.layers[4].weights[:, 0]
     if os.environ.get("UPDATE_GOLDEN"):

@@ -18,7 +18,8 @@ from recurrent.cells import PYTORCH, cell
 from recurrent.equations.expressions import relu, sigmoid, tanh
 from recurrent.layers.recording import LayerRecording, Recording
 from recurrent.layers.recurrent import Recurrent
-from viz import wiring, words
+from viz import formatting
+from viz.reading import wiring
 
 GOLDEN = Path(__file__).parent / "golden"
 D, H, T, N = 5, 10, 6, 2
@@ -261,7 +262,7 @@ def test_network_says_shapes_parameters_and_delays():
     nodes, edges, _ = read(viz.network(model).source)
     labels = [n.attributes["label"] for n in nodes.values()]
     for k, layer in enumerate(model.layers):
-        count = words.count(layer.size, "parameter") if layer.size else "no parameters"
+        count = formatting.count(layer.size, "parameter") if layer.size else "no parameters"
         assert nodes[f"layer{k}"].attributes["label"].split("\n")[1] == count
     assert any(f"{model.size:,} parameters in all" in label for label in labels)
     assert [label for label in labels if label.startswith("(T")] == [
@@ -339,7 +340,7 @@ def test_a_single_unit_shows_its_numbers():
     nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
     for t in range(5):
         v = float(recording.y[t, 0])
-        assert nodes[f"layer0@{t}"].attributes["label"] == f"RNN\n{words.sub('h', t)} = {words.signed(v)}"
+        assert nodes[f"layer0@{t}"].attributes["label"] == f"RNN\n{formatting.sub('h', t)} = {formatting.signed(v)}"
         assert nodes[f"layer0@{t}"].attributes["tooltip"].endswith(f"h = {v:.7g}")
 
 
@@ -365,7 +366,7 @@ def test_a_bidirectional_layer_has_wires_in_both_directions():
     assert not [p for p in pairs if p[0].startswith("layer1@") and p[1].startswith("layer1_reverse@")]
     starts = {n: nodes[n].attributes["label"] for n in nodes if n.startswith(("initial:layer1", "final:layer1"))}
     assert starts["initial:layer1_reverse:h"] == starts["initial:layer1:h"] == "h = 0"
-    assert (starts["final:layer1:h"], starts["final:layer1_reverse:h"]) == (words.sub("h", 3), words.sub("h", 0))
+    assert (starts["final:layer1:h"], starts["final:layer1_reverse:h"]) == (formatting.sub("h", 3), formatting.sub("h", 0))
     place = {n: float(nodes[n].attributes["pos"].split(",")[0]) for n in starts}
     assert place["initial:layer1:h"] == place["final:layer1_reverse:h"] < place["initial:layer1_reverse:h"]
     assert nodes["layer1_merge@0"].attributes["tooltip"].endswith("(N, 8)")
@@ -381,7 +382,7 @@ def test_both_directions_show_their_own_gradients():
             norm = np.linalg.norm(recording.layers[1].dstates[state][t].astype(float))
             assert nodes[f"gradient:{row}@{t}"].attributes["tooltip"].endswith(f": {norm:.7g}")
     part, _, _ = read(viz.unrolled(model, 4, recording=recording).source)
-    assert part["initial:layer1_reverse:h"].attributes["label"] == words.sub("h", 4)  # the run goes on beyond the picture
+    assert part["initial:layer1_reverse:h"].attributes["label"] == formatting.sub("h", 4)  # the run goes on beyond the picture
     with pytest.raises(ValueError, match="need layers of one direction"):
         viz.unrolled(model, 6, window=2)
 
@@ -401,7 +402,7 @@ def test_padding_is_drawn_as_blanks(lengths, n, blank):
         assert [e.head for e in edges].count(f"layer0@{t}") == (t not in blank)  # nothing goes in
         assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (t in blank)  # h and c pass by
     last = max(set(range(6)) - blank, default=None)
-    assert nodes["final:layer2:h"].attributes["label"] == ("h = 0" if last is None else words.sub("h", last))
+    assert nodes["final:layer2:h"].attributes["label"] == ("h = 0" if last is None else formatting.sub("h", last))
     assert ("blank" in drawing.source) == bool(blank)
 
 
@@ -497,7 +498,7 @@ def assert_apart(source):
     for n in visible:
         assert (left, bottom) == (min(left, n.box[0]), min(bottom, n.box[1])), n
         assert (right, top) == (max(right, n.box[2]), max(top, n.box[3])), n
-        assert words.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0], n
+        assert formatting.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0], n
     for a, b in combinations(visible, 2):
         assert not overlap(a.box, b.box, slack=0.5), f"{a}\n{b}"
     for a, b in combinations(clusters.items(), 2):

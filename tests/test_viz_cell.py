@@ -18,7 +18,8 @@ import viz
 from recurrent.cells import CELLS, cell
 from recurrent.equations.expressions import Expr, exp, maximum, relu, sigmoid, sqrt, tanh
 from recurrent.layers.recurrent import Recurrent
-from viz import circuit, flow, tracks, wiring
+from viz.layout import circuit, tracks
+from viz.reading import evaluate, wiring
 
 D, H = 5, 10
 ANY = {**EVERY, **{c.name: c for c in MORE}}
@@ -88,8 +89,8 @@ def test_gradients_are_the_engines(name):
         ids[k.label] |= dict.fromkeys(sources, k.id)
     for n in range(recording.x.shape[1]):
         for t in range(len(recording.x)):
-            seen = flow.step(recording, layer, t, n)
-            d = flow.backward(c, flow.forward(layer, seen), seen.gradients)
+            seen = evaluate.step(recording, layer, t, n)
+            d = evaluate.backward(c, evaluate.forward(layer, seen), seen.gradients)
             for rows, gates, side, to in ((dW, c.x_gates, "vector:x", seen.x), (db, c.h_gates, "vector:h", None)):
                 for k, g in enumerate(gates):
                     da = d.get(ids[g][side], np.zeros(H))
@@ -100,9 +101,9 @@ def test_gradients_are_the_engines(name):
 
 
 def test_derivatives_are_written_as_people_write_them():
-    lstm = flow.locals_of(CELLS["lstm"])
-    names = flow.names(CELLS["lstm"])
-    assert {(k, a): flow.spell(e, names) for k, args in lstm.items() for a, e in args if k in ("i", "g", "c", "h")} == {
+    lstm = evaluate.locals_of(CELLS["lstm"])
+    names = evaluate.names(CELLS["lstm"])
+    assert {(k, a): evaluate.spell(e, names) for k, args in lstm.items() for a, e in args if k in ("i", "g", "c", "h")} == {
         ("i", "sum:i"): "iₜ − iₜ²",
         ("g", "sum:g"): "1 − gₜ²",
         ("c", "op9"): "1",
@@ -251,4 +252,4 @@ def test_the_count_in_the_title_adds_up(kind, options):
 
 
 def test_an_expression_of_constants_is_spelled():
-    assert flow.spell(Expr("const", value=-1.0), {}) == "−1"
+    assert evaluate.spell(Expr("const", value=-1.0), {}) == "−1"

@@ -10,7 +10,8 @@ import pytest
 
 import viz
 from recurrent import CharLM
-from viz import backwards, cli, gallery, specs
+from viz.cli import backwards, gallery, models
+from viz.cli import commands as cli
 
 TEXT = 'She said "no" 12 times.\n' * 20
 
@@ -95,9 +96,9 @@ def test_a_page_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
 def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys):
     translator = backwards.train(1, progress=False)
     translator.save(tmp_path / "a.safetensors")
-    again = specs.model("a.safetensors")
+    again = models.model("a.safetensors")
     assert np.array_equal(again.model.flat, translator.model.flat)
-    run = specs.run(again, "abc", 0)
+    run = models.run(again, "abc", 0)
     assert run.inputs == ["a", "b", "c"]
     assert run.recording.loss > 0
     assert len(run.outputs) == len(run.recording.y) == len(run.recording.layers[4].weights)
@@ -159,11 +160,11 @@ def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_ru
 
 
 def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
-    made = specs.model("LSTM:3:4")
-    dy = specs.recording(made, None, 6, last=True).layers[0].dy
+    made = models.model("LSTM:3:4")
+    dy = models.recording(made, None, 6, last=True).layers[0].dy
     assert not np.any(dy[:-1])
     assert np.all(dy[-1])
-    assert np.all(specs.recording(made, None, 6).layers[0].dy)
+    assert np.all(models.recording(made, None, 6).layers[0].dy)
 
 
 @pytest.mark.parametrize(

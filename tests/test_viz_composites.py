@@ -15,7 +15,8 @@ from recurrent import GRU, LSTM, Sequential
 from recurrent.cells import cell, mean, tanh
 from recurrent.equations.expressions import Composite, composed
 from recurrent.layers.recurrent import Recurrent
-from viz import circuit, flow, folding, tracks, wiring
+from viz.layout import circuit, tracks
+from viz.reading import evaluate, folding, wiring
 
 D, H = 5, 10
 WIDEST = 2000  # points
@@ -105,8 +106,8 @@ def states_by_the_picture(layer, recording, t):
     for e in edges:
         if "arrowhead" not in e.attributes:  # of a wire in pieces the last one
             into.setdefault(e.head, []).append(e.tail)
-    c, own, seen = layer.cell, layer.params._asdict(), flow.step(recording, layer, t, 0)
-    neurons, ids = {a.id: a for a in wiring.of(c).neurons}, {v: k for k, v in flow.names(c).items()}
+    c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
+    neurons, ids = {a.id: a for a in wiring.of(c).neurons}, {v: k for k, v in evaluate.names(c).items()}
     bars = [n for k, n in nodes.items() if k.startswith("bar:")]
 
     def rows(name, gates, gate):
@@ -127,7 +128,7 @@ def states_by_the_picture(layer, recording, t):
             return ACTIVATIONS.get(a.label.removeprefix("Σ → "), lambda v: v)(total)
         if inside or label == "LN":
             tip = (inside or [nodes[k]])[0].attributes["tooltip"]
-            return formula(tip, lambda name: value(ids[name]), own, flow.names(c)[source[0]])
+            return formula(tip, lambda name: value(ids[name]), own, evaluate.names(c)[source[0]])
         if k.startswith("state:"):
             return value(source[0])
         if label == "W_hh ·":

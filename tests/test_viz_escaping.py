@@ -20,7 +20,7 @@ import viz
 from recurrent import CharLM, Linear, Sequential
 from recurrent.cells import cell, sigmoid, tanh
 from recurrent.layers.recurrent import Recurrent
-from viz import render
+from viz.draw import render
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIGNS = "</script>]]><!--\"'`\\N\\G\\l&amp;&#65;<b>$x{}%s"

@@ -13,7 +13,7 @@ import pytest
 
 import recurrent
 import viz
-from viz import words
+from viz import formatting
 
 NASTY = ["</script>", '"', "'", "\\", "\\N", "\x00", "\x1b", "\u2028", "🙂", "ש", "\u202e", "<!--", "&amp;", "$title", "]]>"]
 
@@ -44,7 +44,7 @@ def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
     mine, cell = recording.layers[1], model[1].cell
     found = [mine.gates[g] for g in cell.gates if g not in cell.states] + [mine.states[s] for s in cell.states]
     found += list(mine.dstates.values())
-    assert rows == [[words.exact(a[3, 1, j]) for a in found] for j in range(10)]
+    assert rows == [[formatting.exact(a[3, 1, j]) for a in found] for j in range(10)]
 
 
 def test_the_policy_allows_this_style_and_this_script_and_nothing_else():
@@ -81,7 +81,7 @@ def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
 
 
 def test_units_that_do_not_fit_are_named(monkeypatch):
-    monkeypatch.setattr(sys.modules["viz.explore"], "BUDGET", 20_000)
+    monkeypatch.setattr(sys.modules["viz.page.explore"], "BUDGET", 20_000)
     model, recording = run(units=40, gradients=False)
     text = viz.explore(model, recording, units=[37]).html
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
@@ -135,7 +135,7 @@ def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     first = re.findall(r"<td>(.*?)</td>", table)[:6]
     mine = recording.layers[3]
-    assert first == [words.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())]
+    assert first == [formatting.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())]
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.S)[1])
     assert (facts["labels"], facts["labelled"], facts["T"]) == (list("write"), "output", 5)
     assert facts["attention"]["inputs"] == list("Lesen!?")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from viz import render
+from viz.draw import render
 
 pytestmark = pytest.mark.skipif(shutil.which("dot") is None, reason="no system Graphviz: the second opinion on our DOT text")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -13,8 +13,8 @@ import recurrent
 import viz
 from recurrent.cells import CELLS
 from recurrent.layers.recurrent import Recurrent
-from viz import direction, wiring
-from viz.views.neuron import product
+from viz.reading import direction, wiring
+from viz.views.gate import product
 
 T = 6
 GOLDEN_CELLS = {"rnn": CELLS["rnn"], "lstm": CELLS["lstm"], "gru": CELLS["gru"], "minimal": minimal}

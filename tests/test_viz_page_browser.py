@@ -7,7 +7,9 @@ from test_viz_explore import attending
 
 import recurrent
 import viz
-from viz import circuit, direction, flow, wiring, words
+from viz import formatting
+from viz.layout import circuit
+from viz.reading import direction, evaluate, wiring
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
 TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
@@ -62,22 +64,22 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
     t = int(page.input_value("#time"))
     page.locator("#time").fill("9")
     mine, t = recording.layers[0], 9
-    assert numbers(page)["h"] == words.exact(mine.states[f"h{end}"][t, 1, 0])
+    assert numbers(page)["h"] == formatting.exact(mine.states[f"h{end}"][t, 1, 0])
     before = 0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]  # of ten steps the last comes first in reverse
     assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(before, rel=1e-6)
     page.locator("#time").fill("4")
     before = mine.states[f"h{end}"][4 - way.step, 1, 0]
-    assert words.exact(before) in tip(page, f"c{n}-previous:h")
+    assert formatting.exact(before) in tip(page, f"c{n}-previous:h")
     page.click('#levels [data-level="unit"]')
-    assert tip(page, f"u{n}-in:h0") == f"h₀ at {way.earlier}, this unit itself = {words.exact(before)}"
+    assert tip(page, f"u{n}-in:h0") == f"h₀ at {way.earlier}, this unit itself = {formatting.exact(before)}"
     W = model.parameters[f"0.weight_hh_l0{end}"]
-    assert f"= {words.exact(W[0, 2])}" in tip(page, f"u{n}-in:h2--r")
+    assert f"= {formatting.exact(W[0, 2])}" in tip(page, f"u{n}-in:h2--r")
     page.click('#levels [data-level="neuron"]')
     page.select_option("#neuron", label="update gate")
     total = float(page.text_content("section.shown .dot.shown .sum"))
     np.testing.assert_allclose(1 / (1 + np.exp(-total)), mine.gates[f"z{end}"][4, 1, 0], rtol=1e-5)
     page.check("#gradient")
-    assert numbers(page)["∂L/∂h"] == words.exact(mine.dstates[f"h{end}"][4, 1, 0])
+    assert numbers(page)["∂L/∂h"] == formatting.exact(mine.dstates[f"h{end}"][4, 1, 0])
 
 
 def numbers(page):
@@ -87,7 +89,7 @@ def numbers(page):
 
 def engine(recording, k, t, j):
     mine = recording.layers[k]
-    return {name: words.exact(a[t, 0, j]) for name, a in {**mine.gates, **mine.states}.items()}
+    return {name: formatting.exact(a[t, 0, j]) for name, a in {**mine.gates, **mine.states}.items()}
 
 
 def level(page):
@@ -104,7 +106,7 @@ def test_the_slider_moves_every_number_to_the_engines(opened, seen):
             page.hover(f"[id='l0-after{j}']")
             assert numbers(page) == engine(recording, 1, t, j)
         cells = page.eval_on_selector_all("section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)")
-        assert cells == [words.exact(v) for v in recording.layers[1].states["h"][t, 0]]
+        assert cells == [formatting.exact(v) for v in recording.layers[1].states["h"][t, 0]]
         assert_opened(page, recording, 1, t, {j: j for j in range(10)})
 
 
@@ -114,16 +116,17 @@ def assert_opened(page, recording, k, t, units):
     for drawn, j in units.items():
         assert written(page, f"{p}-name:unit{drawn}") == [f"unit {j}"]
         h, before = (mine.states["h"][s, 0, j] if s >= 0 else 0.0 for s in (t, t - 1))
-        assert written(page, f"{p}-after{drawn}") == [words.sub("h", j), words.signed(h)]
-        assert written(page, f"{p}-before{drawn}") == [words.sub("h", j), words.signed(before)]
-        assert tip(page, f"{p}-after{drawn}") == f"h{j} = {words.exact(h)}"
+        assert written(page, f"{p}-after{drawn}") == [formatting.sub("h", j), formatting.signed(h)]
+        assert written(page, f"{p}-before{drawn}") == [formatting.sub("h", j), formatting.signed(before)]
+        assert tip(page, f"{p}-after{drawn}") == f"h{j} = {formatting.exact(h)}"
         for g, a in mine.gates.items():
-            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(f"of unit {j}, value {words.exact(a[t, 0, j])}")
+            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(f"of unit {j}, value {formatting.exact(a[t, 0, j])}")
         for s in set(mine.states) - {"h"}:
             assert (
-                tip(page, f"{p}-unit{drawn}:{s}") == f"private memory {s} of unit {j} = {words.exact(mine.states[s][t, 0, j])}"
+                tip(page, f"{p}-unit{drawn}:{s}")
+                == f"private memory {s} of unit {j} = {formatting.exact(mine.states[s][t, 0, j])}"
             )
-            assert written(page, f"{p}-value:unit{drawn}:{s}") == [words.signed(mine.states[s][t, 0, j])]
+            assert written(page, f"{p}-value:unit{drawn}:{s}") == [formatting.signed(mine.states[s][t, 0, j])]
 
 
 def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opened, seen):
@@ -136,7 +139,7 @@ def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opene
     fixed = {j: j for j in (0, 1, 2, 3, 68, 69)}
     for j in (33, 4, 67):
         page.locator("section.shown .tile").nth(j).hover()
-        assert numbers(page)["h"] == words.exact(recording.layers[2].states["h"][7, 0, j])
+        assert numbers(page)["h"] == formatting.exact(recording.layers[2].states["h"][7, 0, j])
         assert_opened(page, recording, 2, 7, fixed | {free: j})
         hidden = [page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)]  # no gap, no dots
         assert hidden == [j == 4, j == 67]
@@ -180,7 +183,7 @@ def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
     for t in range((5, 3)[n]):
         page.locator("#time").fill(str(t))
         lines = [f"a-state{s}--mean1" for s in range(read)]
-        said = [f"weight of {'Lesen!?'[s]} for {'write'[t]} = {words.exact(weights[t, s])}" for s in range(read)]
+        said = [f"weight of {'Lesen!?'[s]} for {'write'[t]} = {formatting.exact(weights[t, s])}" for s in range(read)]
         assert [tip(page, i) for i in lines] == said
         wide = [float(page.locator(f"[id='{i}'] path").evaluate("e => e.style.strokeWidth")) for i in lines]
         np.testing.assert_allclose(wide, 0.4 + 5.2 * weights[t, :read], atol=1e-4)
@@ -188,7 +191,7 @@ def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
         frame, row = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0"))
         assert abs(frame - row) < 8  # a row is 27 px high
         assert [float(tip(page, f"a-w{t}-{s}").rpartition(" ")[2]) for s in range(read)] == [
-            float(words.exact(v)) for v in weights[t, :read]
+            float(formatting.exact(v)) for v in weights[t, :read]
         ]
     if n:
         page.locator("#time").fill("4")  # a blank of this sequence
@@ -208,8 +211,8 @@ def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
     for t, row in ((0, 0), (30, 12), (59, 23)):
         page.locator("#time").fill(str(t))
         found = [float(tip(page, f"a-w{row}-{s}").rpartition(" ")[2]) for s in range(40)]
-        assert found == [float(words.exact(v)) for v in weights[t].reshape(60)[columns]]
-        assert written(page, f"a-row{row}") == [words.sub("y", t)]
+        assert found == [float(formatting.exact(v)) for v in weights[t].reshape(60)[columns]]
+        assert written(page, f"a-row{row}") == [formatting.sub("y", t)]
         frame, cell = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{row}-0"))
         assert abs(frame - cell) < 8
 
@@ -226,17 +229,17 @@ def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
     W = model.parameters["1.weight_ih_l0"]
     for g, name in enumerate(("input gate", "forget gate", "candidate", "output gate")):
         for k in range(5):
-            assert f"weight of {words.sub('x', k)} into {name} = {words.exact(W[g * 10 + 7, k])}" in titles
-    assert f"private memory c = {words.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
+            assert f"weight of {formatting.sub('x', k)} into {name} = {formatting.exact(W[g * 10 + 7, k])}" in titles
+    assert f"private memory c = {formatting.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
     before = recording.layers[1].states["h"][t - 1, 0, 7]
-    assert f"h₇ at t - 1, this unit itself = {words.exact(before)}" in titles
+    assert f"h₇ at t - 1, this unit itself = {formatting.exact(before)}" in titles
     page.select_option("#layer", "1")  # 10 + 70 inputs: the strongest are drawn
     page.locator("#unit").fill("69")
     page.keyboard.press("Tab")
     titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
     W = model.parameters["2.weight_hh_l0"].reshape(3, 70, 70)[:, 69]
     found = [s for s in titles if s.startswith("weight of h")]
-    known = {f"{words.exact(w)}" for w in W.ravel()}
+    known = {f"{formatting.exact(w)}" for w in W.ravel()}
     assert len(found) > 60
     assert all(s.rpartition("= ")[2] in known for s in found)
 
@@ -261,8 +264,8 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
     page.locator("#time").fill(str(t))
     page.locator("#unit").fill(str(j))
     page.keyboard.press("Tab")
-    step = flow.step(recording, layer, t, 0)
-    numbers = flow.forward(layer, step)
+    step = evaluate.step(recording, layer, t, 0)
+    numbers = evaluate.forward(layer, step)
     drawn = wiring.of(layer.cell)
     ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
     tails = {a for a, _, _ in circuit.of(layer.cell).routes}
@@ -270,17 +273,17 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
         assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(numbers[i][j], rel=2e-5, abs=1e-7), i
         if i in tails:
             said = written(page, f"c{k - 1}-value:{i}")[1]
-            assert said == words.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
-    assert words.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{k - 1}-state:h")
-    assert words.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(page, f"c{k - 1}-previous:h")
+            assert said == formatting.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
+    assert formatting.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{k - 1}-state:h")
+    assert formatting.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(page, f"c{k - 1}-previous:h")
     assert written(page, f"c{k - 1}-numbers") == [f"numbers at t = {t}: unit {j}"]
     page.check("#gradient")
     assert not page.locator(f"#c{k - 1}").is_visible()
-    found = flow.backward(layer.cell, numbers, step.gradients)
+    found = evaluate.backward(layer.cell, numbers, step.gradients)
     for i in ids:
         said = float(tip(page, f"b{k - 1}-{i}").rpartition(" ")[2])
         assert said == pytest.approx(found[i][j], rel=2e-4, abs=1e-9), i
-    assert written(page, f"b{k - 1}-value:state:h")[1] == words.plain(recording.layers[k].dstates["h"][t, 0, j])
+    assert written(page, f"b{k - 1}-value:state:h")[1] == formatting.plain(recording.layers[k].dstates["h"][t, 0, j])
 
 
 def test_a_gate_neuron_is_its_dot_product(opened, seen):
@@ -291,7 +294,7 @@ def test_a_gate_neuron_is_its_dot_product(opened, seen):
     total = float(page.text_content("section.shown .dot.shown .sum"))
     out = page.text_content("section.shown .dot.shown .out")
     f = recording.layers[1].gates["f"][5, 0, 0]
-    assert out == words.exact(f)
+    assert out == formatting.exact(f)
     np.testing.assert_allclose(1 / (1 + np.exp(-total)), f, rtol=1e-5)
 
 
@@ -358,8 +361,8 @@ def test_gradients_are_laid_over(opened, seen):
     page.check("#gradient")
     assert bar.is_visible()
     norm = np.linalg.norm(recording.layers[1].dstates["h"][5, 0].astype(float))
-    assert bar.locator("title").text_content() == f"|dL/dh| at t = 5: {words.exact(norm)}"
-    assert numbers(page)["∂L/∂c"] == words.exact(recording.layers[1].dstates["c"][5, 0, 0])
+    assert bar.locator("title").text_content() == f"|dL/dh| at t = 5: {formatting.exact(norm)}"
+    assert numbers(page)["∂L/∂c"] == formatting.exact(recording.layers[1].dstates["c"][5, 0, 0])
 
 
 def test_dark_by_the_system_and_by_the_switch(opened):
@@ -388,4 +391,4 @@ def test_without_scripts_every_level_stands_below_the_other(opened, seen):
     assert page.locator("noscript").is_visible()
     assert not page.locator("#time").is_visible()
     cell = page.locator("section[data-level=units] .numbers tbody tr").first.locator("td").nth(4)
-    assert cell.text_content() == words.exact(recording.layers[1].states["h"][5, 0, 0])
+    assert cell.text_content() == formatting.exact(recording.layers[1].states["h"][5, 0, 0])

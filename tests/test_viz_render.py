@@ -15,8 +15,8 @@ import pytest
 
 import recurrent
 import viz
-from viz import dot, render
-from viz.drawing import Drawing
+from viz.draw import dot, render
+from viz.draw.drawing import Drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = [
@@ -37,7 +37,20 @@ def drawing():
     return viz.unit(model[1], 2)
 
 
-@pytest.mark.parametrize("module", ["dot", "drawing", "layered", "palette", "render", "svg", "tracks", "views.steps", "words"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "draw.dot",
+        "draw.drawing",
+        "layout.layered",
+        "palette",
+        "draw.render",
+        "draw.svg",
+        "layout.tracks",
+        "views.parts.steps",
+        "formatting",
+    ],
+)
 def test_doctests(module):
     assert doctest.testmod(importlib.import_module(f"viz.{module}")).failed == 0
 

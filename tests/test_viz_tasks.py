@@ -12,7 +12,7 @@ from test_viz import GOLDEN, assert_clear
 import recurrent as R
 import viz
 from recurrent.layers.recording import LayerRecording, Recording
-from viz import words
+from viz import formatting
 from viz.views.task import STORIES
 
 # Attention
@@ -195,13 +195,13 @@ def test_a_run_stands_beside_the_boxes():
     x = np.random.default_rng(0).standard_normal((3, 2, 5)).astype("f")
     model = R.Sequential(R.LSTM(5, 10), R.Linear(10, 3), rng=0)
     found = re.findall(r"\|y\| ([\d.]+)", viz.task("many-to-many", model, model.record(x)).source)
-    sizes = [words.plain(np.abs(y[t]).mean()) for t in range(3) for y in (a.y for a in model.record(x).layers)]
+    sizes = [formatting.plain(np.abs(y[t]).mean()) for t in range(3) for y in (a.y for a in model.record(x).layers)]
     assert found == sizes
     last = R.Sequential(R.GRU(5, 4), R.Last(), rng=0)
     recording = last.record(x)
     found = re.findall(r"\|y\| ([\d.]+)", viz.task("many-to-one", last, recording).source)
-    every = [words.plain(np.abs(recording.layers[0].y[t]).mean()) for t in range(3)]
-    assert found == [*every, words.plain(np.abs(recording.y).mean())]
+    every = [formatting.plain(np.abs(recording.layers[0].y[t]).mean()) for t in range(3)]
+    assert found == [*every, formatting.plain(np.abs(recording.y).mean())]
     for given in (None, last):
         with pytest.raises(ValueError, match="task lays a recording over its model"):
             viz.task("many-to-one", given, R.Sequential(R.GRU(5, 4)).record(x))

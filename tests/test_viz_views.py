@@ -14,7 +14,7 @@ import viz
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Seq2Seq, Sequential
 from recurrent.charlm.text import Vocabulary
 from recurrent.losses import mean_squared_error
-from viz import words
+from viz import formatting
 from viz.views.curve import running_mean
 from viz.views.gradients import norms, verdict
 
@@ -221,7 +221,7 @@ def test_nothing_lies_over_anything_else(name):
     for n in seen:
         assert left <= n.box[0] <= n.box[2] <= right, n
         assert bottom <= n.box[1] <= n.box[3] <= top, n
-        assert words.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0] + 0.01, n
+        assert formatting.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0] + 0.01, n
     for k, a in enumerate(seen):
         assert not any(overlap(a.box, b.box, slack=0.5) for b in seen[k + 1 :]), a
     for e in edges:
@@ -265,7 +265,7 @@ def test_the_network_of_a_run_bears_its_values():
     run = model.record(x, np.zeros((5, 2, 2), np.float32), mean_squared_error)
     source = viz.network(model, recording=run).source
     for layer in run.layers:
-        assert f"|y| {words.plain(np.abs(layer.y).mean())} · |dL/dy| {words.plain(np.abs(layer.dy).mean())}" in source
+        assert f"|y| {formatting.plain(np.abs(layer.y).mean())} · |dL/dy| {formatting.plain(np.abs(layer.dy).mean())}" in source
     assert "|y|, |dL/dy|: means over a run" in source
     without = viz.network(model, recording=model.record(x)).source
     assert "|y|: means over a run" in without

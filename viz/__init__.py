@@ -1,9 +1,9 @@
 """Pictures of recurrent networks, drawn from the engine's own description of what it computes."""
 
-from .drawing import Drawing
-from .explore import explore
-from .reading import units_like
-from .render import RenderError
+from .draw.drawing import Drawing
+from .draw.render import RenderError
+from .page.explore import explore
+from .reading.probing import units_like
 from .views.attention import attention
 from .views.cell import cell
 from .views.curve import curve

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..work import Work
-from ..workloads import CELLS
+from ..workloads.base import Work
+from ..workloads.catalogue import CELLS
 
 
 class Engine:

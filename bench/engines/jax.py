@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..workloads import EVERY_CELL, SCORES
-from . import textbook
+from ..workloads.catalogue import EVERY_CELL, SCORES
+from . import equations as textbook
 from .engine import Engine
 
 

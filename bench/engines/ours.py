@@ -12,7 +12,7 @@ from recurrent.layers.attention import Memory
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
-from ..workloads import EVERY_CELL, SCORES
+from ..workloads.catalogue import EVERY_CELL, SCORES
 from .engine import Engine
 
 

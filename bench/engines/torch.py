@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from ..workloads import CELLS, SCORES
+from ..workloads.catalogue import CELLS, SCORES
 from .torch_models import Models, faster
 
 

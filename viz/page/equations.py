@@ -14,7 +14,7 @@ import numpy as np
 from recurrent.cells import Cell
 from recurrent.equations.expressions import Expr, topological
 
-from .. import flow, wiring
+from ..reading import evaluate, wiring
 
 KNOWN = ("add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu")  # what cell.js knows
 
@@ -52,7 +52,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
         else:
             source = {"is": [e.op, *(ids[id(a)] for a in e.args)]}
         ahead.append([k, source])
-    local = flow.locals_of(cell)
+    local = evaluate.locals_of(cell)
     back = [[k, [[s, _plain(e)] for s, e in local[k]]] for k in reversed(exprs) if k in local]
     values = cell.graph().values
     starts = {values[s]: f"∂L/∂{s}" for s in cell.states}
@@ -63,7 +63,7 @@ def inner(recording: Any, way: Any, n: int, like: np.ndarray) -> dict[str, np.nd
     """The values (T, H) of each node of `computed` in sequence n, in the dtype of `like` (T, H)."""
     out = {k: np.empty_like(like) for k in computed(way.cell)}
     for t in range(len(like) if out else 0):
-        found = flow.forward(way, flow.step(recording, way, t, n))
+        found = evaluate.forward(way, evaluate.step(recording, way, t, n))
         for k, a in out.items():
             a[t] = found[k]
     return out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .. import svg
-from ..drawing import Drawing
+from ..draw import svg
+from ..draw.drawing import Drawing
 
 _SAID_BY_STYLE = (' xml:space="preserve"', ' style="max-width:100%;height:auto"', f' font-family="{svg.FONTS}"')
 _SAID_BY_STYLE += (' class="node"', ' text-anchor="middle"')

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import direction, facts, palette, values, wiring
+from .. import palette
+from ..reading import describe, direction, unit_values, wiring
 from ..views.layer import LAST
 from ..views.unit import KEPT, SHOWN
 from . import equations
@@ -38,23 +39,23 @@ class LayerRun:
     def __init__(self, recording: Any, layer: Any, n: int, chosen: Sequence[int], budget: float, first_layer: int = 0):
         way = direction.of(layer)
         layer, end = way.layer, way.end
-        place = values.index_in(recording, layer)
+        place = unit_values.index_in(recording, layer)
         self.n, self.way, self.layer, self.place, self.k = n, way, layer, place, place - first_layer
-        values.of_unit(recording, way, 0, None, n)  # says what does not fit
+        unit_values.of_unit(recording, way, 0, None, n)  # says what does not fit
         mine, batched = recording.layers[place], recording.layers[place].y.ndim == 3
         self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
-        self.x = values.sequence(values.input_of(recording, layer.owner, place), n, batched)
-        self.h = values.sequence(mine.states[self.first + end], n, batched)
+        self.x = unit_values.sequence(unit_values.input_of(recording, layer.owner, place), n, batched)
+        self.h = unit_values.sequence(mine.states[self.first + end], n, batched)
         self.T = len(self.h)
         found = [(g, palette.gate(g, layer.cell.gates)[0], "gate", mine.gates[g + end]) for g in layer.cell.gates]
         found = [f for f in found if f[0] not in layer.cell.states]
         found += [(s, "memory" if p else "output", "state", mine.states[s + end]) for p, s in enumerate(layer.cell.states)]
         given = {s: mine.dstates[s + end] for s in layer.cell.states if s + end in mine.dstates}
         found += [(f"∂L/∂{s}", f"gradient of {s}", "gradient", a) for s, a in given.items()]
-        found = [(*f, values.sequence(a, n, batched)) for *f, a in found]
+        found = [(*f, unit_values.sequence(a, n, batched)) for *f, a in found]
         each = self.T * self.h.itemsize * (len(found) + len(equations.computed(layer.cell)))
         room = max(8, int(budget // max(1, each)))
-        self.initial = values.initial(recording, way, n)
+        self.initial = unit_values.initial(recording, way, n)
         kept = {*range(min(self.H, room)), *range(max(0, self.H - LAST), self.H), *(int(j) for j in chosen if j < self.H)}
         self.units = np.array(sorted(kept))
         d = next((a for key, *_, a in found if key == f"∂L/∂{self.first}"), None)
@@ -64,14 +65,14 @@ class LayerRun:
         self.limits = {"x": _limit(self.x), "h": _limit(*self.initial.values(), *states)}
         self.scale = palette.decades(v for *_, kind, a in found if kind == "gradient" for v in np.abs(a).ravel().tolist())
         self.inner = {k: a[:, self.units] for k, a in equations.inner(recording, way, n, self.h).items()}
-        last = (values.of_unit(recording, way, 0, t, n).last for t in range(self.T))
+        last = (unit_values.of_unit(recording, way, 0, t, n).last for t in range(self.T))
         self.earlier = np.array([-1 if s is None else s for s in last])
         self.wiring = wiring.of(layer.cell)
         self._weigh()
 
     def _weigh(self):
         """The strongest inputs of each unit; how many of each group is the same for all, so that one picture serves them."""
-        rows = {a.id: [facts.weights(self.way, a, int(j)) for j in self.units] for a in self.wiring.neurons}
+        rows = {a.id: [describe.weights(self.way, a, int(j)) for j in self.units] for a in self.wiring.neurons}
         of = {a: {g: np.array([r[g] for r in per]) for g in per[0]} for a, per in rows.items()}
         sizes = {"x": self.D, "h": self.H}
         strength = {g: np.zeros((len(self.units), s)) for g, s in sizes.items()}
@@ -108,7 +109,7 @@ class LayerRun:
     @property
     def name(self) -> str:
         """Number and layer, and the direction where it has two."""
-        return f"{self.k}{self.way.arrow}: {facts.short(self.layer)}"
+        return f"{self.k}{self.way.arrow}: {describe.short(self.layer)}"
 
     def before(self, t: int) -> np.ndarray:
         """h (H,) of all units as step t took it."""

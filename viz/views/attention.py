@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dot, facts, keys, palette, words
-from ..drawing import Drawing
-from ..sheet import Sheet
-from .steps import blanks
+from .. import formatting, palette
+from ..draw import dot, legend
+from ..draw.canvas import Sheet
+from ..draw.drawing import Drawing
+from ..reading import describe
+from .parts.steps import blanks
 from .text import visible
 
 INPUTS, OUTPUTS = 40, 24  # more are left out, and the picture says so
@@ -48,7 +50,7 @@ def attention(
     rows = [t for t in range(weights.shape[0]) if t not in skipped[0]]
     columns = [s for s in range(weights.shape[1]) if s not in skipped[1]]
     if step is not None and step not in rows:
-        raise IndexError(f"step must be one of the {words.count(len(rows), 'output step')} of this sequence, got {step}")
+        raise IndexError(f"step must be one of the {formatting.count(len(rows), 'output step')} of this sequence, got {step}")
     a = weights[np.ix_(rows, columns)]
     if not a.size:
         raise ValueError(f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states")
@@ -85,7 +87,7 @@ def _of_sequence(weights, n):
 
 def pitch(inputs: Sequence[str]) -> int:
     """Points from one drawn state to the next: room for its label, more where there are few."""
-    wide = max(words.width(text, 10) * 1.15 for text in inputs) + 12
+    wide = max(formatting.width(text, 10) * 1.15 for text in inputs) + 12
     found = min(max(34.0 if len(inputs) <= 24 else 28.0, wide), 110.0)
     return 2 * math.ceil(max(found, 62.0 if len(inputs) <= 8 else 0.0) / 2)
 
@@ -110,9 +112,9 @@ def recorded(model: Any, recording: Any, n: int, layer: int | None) -> tuple[int
 
 def _labels(given, name, count, chosen, letter):
     if given is None:
-        return [words.sub(letter, t) for t in chosen]
+        return [formatting.sub(letter, t) for t in chosen]
     if len(given) != count:
-        raise ValueError(f"{name} must have one label for each of {words.count(count, 'step')}, got {len(given)}")
+        raise ValueError(f"{name} must have one label for each of {formatting.count(count, 'step')}, got {len(given)}")
     return ["".join(visible(c) or " " for c in str(given[t])) for t in chosen]
 
 
@@ -135,7 +137,7 @@ class _Picture:
         self.inputs, self.outputs = [inputs[s] for s in self.columns], [outputs[t] for t in self.rows]
         self.pitch = pitch(self.inputs)
         self.x = [k * self.pitch for k in range(len(self.columns))]
-        out = max(words.width(text, 10) * 1.15 for text in self.outputs) + 14
+        out = max(formatting.width(text, 10) * 1.15 for text in self.outputs) + 14
         room = (self.x[-1] + self.pitch) / len(self.rows)
         self.step = max(out, 40.0, min(room, 110.0))
         middle, shift = self.x[-1] / 2, (len(self.means) - 1) / 2
@@ -148,7 +150,7 @@ class _Picture:
         self._written(top)
         left = min(i.box[0] for i in self.sheet.items)
         self._text(left)
-        title = f"Attention of {words.count(self.total[0], 'output step')} over {words.count(self.total[1], 'saved state')}"
+        title = f"Attention of {formatting.count(self.total[0], 'output step')} over {formatting.count(self.total[1], 'saved state')}"
         best = self.a.argmax(axis=1)
         said = "; ".join(
             f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}" for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
@@ -165,7 +167,7 @@ class _Picture:
         look = {"style": "rounded,filled", "fontsize": 10, "fill": fill, "color": border}
         for s, (x, text) in enumerate(zip(self.x, self.inputs, strict=True)):
             self.sheet.node(f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look)
-        kind = "" if self.encoder is None else facts.kind(self.encoder)
+        kind = "" if self.encoder is None else describe.kind(self.encoder)
         small = min(self.pitch - 10, 40)
         arrowed = small >= 22
         for d, arrow in enumerate(directions):
@@ -234,7 +236,7 @@ class _Picture:
         lines = []
         for (t, s), v in ((at, v) for at, v in np.ndenumerate(self.a) if at[0] in self.at):
             if v >= FAINT or self.focus is not None:
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {words.exact(v)}"
+                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {formatting.exact(v)}"
                 look = {"color": palette.ramp(palette.ATTENTION, float(v)), "penwidth": dot.number(0.4 + 5.2 * v), "tip": tip}
                 lines.append(
                     (v, dot.curve(f"state{s}", f"mean{t}", (self.x[s], bottom), (self.at[t], top), upright=True, **look))
@@ -271,7 +273,7 @@ class _Picture:
                 label = f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
                 ink = "#ffffff" if v > 0.5 else palette.INK
                 look = {"fill": palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v)), "color": "#E5E7EB", "penwidth": 0.5}
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {words.exact(v)}"
+                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {formatting.exact(v)}"
                 self.sheet.node(
                     f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, fontsize=8, fontcolor=ink, tip=tip, **look
                 )
@@ -283,7 +285,7 @@ class _Picture:
     def _text(self, left):
         title = "Attention: each output looks at all saved states at once"
         self.sheet.add(dot.text((left, self.top + 24), title, 12, palette.INK, anchor="start"))
-        keys.ramp(
+        legend.ramp(
             self.sheet, "a", (left, self.low - 14), "weight α: line width and colour", palette.ATTENTION, [(0, "0"), (1, "1")]
         )
         unit = "" if self.pitch >= NUMBERED else ", in hundredths"

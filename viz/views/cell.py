@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import circuit, dot, facts, flow, labels, palette, words
-from .. import direction as directions
-from ..drawing import Drawing
-from ..sheet import Sheet
-from .cellgrid import Grid
+from .. import formatting, palette
+from ..draw import dot, labels
+from ..draw.canvas import Sheet
+from ..draw.drawing import Drawing
+from ..layout import circuit
+from ..reading import describe, evaluate
+from ..reading import direction as directions
+from .parts.cell_grid import Grid
 
 SPREADS = (1.0, 1.2, 1.45, 1.8, 2.3, 3.0)  # how far apart rows and columns go until every label has its place
 TEXT = 8.5
@@ -45,7 +48,7 @@ def cell(
     if recording is not None and direction is None and getattr(layer, "bidirectional", False):
         raise ValueError(f"cell shows numbers of layers of one direction: say direction='forward' or 'reverse' of {layer!r}")
     way = directions.of(layer, direction or "forward", "cell")
-    seen = None if recording is None else flow.step(recording, way, t, n)
+    seen = None if recording is None else evaluate.step(recording, way, t, n)
     if seen and backward and not seen.gradients:
         raise ValueError("a recording shows gradients if it had a loss: model.record(x, targets=..., loss=...)")
     for spread in SPREADS:
@@ -64,14 +67,14 @@ class _Picture:
         self.wiring = self.circuit.wiring
         self.grid = Grid(self.circuit, layer.cell, spread)
         self.before = way.before
-        self.names = flow.names(self.cell, self.before)
+        self.names = evaluate.names(self.cell, self.before)
         self.sheet, self.homeless = Sheet(), []
-        self.numbers = flow.forward(layer, seen) if seen else {}
+        self.numbers = evaluate.forward(layer, seen) if seen else {}
         if seen and backward:
-            self.numbers = flow.backward(self.cell, self.numbers, seen.gradients, layer)
+            self.numbers = evaluate.backward(self.cell, self.numbers, seen.gradients, layer)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
-        self.vector, self.narrow = f"({layer.hidden_size:,},)", words.shape((f"{layer.output_size:,}",))
+        self.vector, self.narrow = f"({layer.hidden_size:,},)", formatting.shape((f"{layer.output_size:,}",))
         narrow = dict(zip(self.cell.states, self.cell.narrow_states, strict=True))
         after = {n.id for n in self.cell.graph().nodes if n.kind == "projection"}
         wires = [(a, b) for a, b, _ in self.circuit.routes]
@@ -80,7 +83,7 @@ class _Picture:
         self.projected = after | {f"previous:{s}" for s, yes in narrow.items() if yes}
 
     def drawing(self):
-        grid, kind = self.grid, facts.kind(self.layer)
+        grid, kind = self.grid, describe.kind(self.layer)
         self.sheet.group("cell", grid.frame, "", 11, palette.UNIT, penwidth=1.6)
         self._gates()
         self._bars()
@@ -95,10 +98,10 @@ class _Picture:
         self._write(wires)
         left, _, right, top = self._extent()
         title = f"{kind} layer{self.suffix}{', backward' if self.backward else ''}"
-        lines = f"{title} · {facts.of_layer(self.layer)}"
+        lines = f"{title} · {describe.of_layer(self.layer)}"
         self.sheet.add(dot.text(((left + right) / 2, top + 20), lines, 11, palette.HEADING))
         self._legend(left, right)
-        said = f"{facts.of_layer(self.layer)}; gates {', '.join(self.cell.gates)}; states {', '.join(self.cell.states)}."
+        said = f"{describe.of_layer(self.layer)}; gates {', '.join(self.cell.gates)}; states {', '.join(self.cell.states)}."
         if self.backward:
             said += " The gradient's way: wires run from the new states back to x and the states of the step before."
         if self.seen:
@@ -127,7 +130,7 @@ class _Picture:
     def _tip(self, text, k):
         v = self._number(k)
         what = "gradient" if self.backward else "value"
-        return text if v is None else f"{text}, {what} {words.exact(v)}"
+        return text if v is None else f"{text}, {what} {formatting.exact(v)}"
 
     def _gates(self):
         for a in self.wiring.neurons:
@@ -173,7 +176,7 @@ class _Picture:
             "fontsize": 12,
         }
         tip = f"output {first}: what the layer above sees"
-        self.sheet.node("above", self.grid.at["above"], self.grid.size["above"], words.sub(first, "t"), tip=tip, **look)
+        self.sheet.node("above", self.grid.at["above"], self.grid.size["above"], formatting.sub(first, "t"), tip=tip, **look)
         fill, _ = palette.TERMINAL
         for k, s in enumerate(self.cell.states):
             colour = palette.state(s, k)
@@ -183,12 +186,12 @@ class _Picture:
                     look = {"style": "rounded,filled", "fill": fill, "color": colour, "penwidth": 1.4, "fontsize": 12}
                     said = f"{s} of the step before" if end == "previous" else f"new {s}, to the next step"
                     tip = self._tip(said, f"previous:{s}" if end == "previous" else self.wiring.makers[s])
-                    self.sheet.node(name, self.grid.at[name], self.grid.size[name], words.sub(s, when), tip=tip, **look)
+                    self.sheet.node(name, self.grid.at[name], self.grid.size[name], formatting.sub(s, when), tip=tip, **look)
         if self.cell.x_gates:
             fill, border = palette.X_GROUP
             look = {"shape": "circle", "fill": fill, "color": border, "penwidth": 1.4, "fontsize": 12}
-            tip = f"input x, {words.count(self.layer.input_size, 'number')} a step"
-            self.sheet.node("x", self.grid.at["x"], self.grid.size["x"], words.sub("x", "t"), tip=tip, **look)
+            tip = f"input x, {formatting.count(self.layer.input_size, 'number')} a step"
+            self.sheet.node("x", self.grid.at["x"], self.grid.size["x"], formatting.sub("x", "t"), tip=tip, **look)
 
     # Wires
 
@@ -221,7 +224,7 @@ class _Picture:
 
     def _draw(self, tail, head, points, every):
         """A wire in pieces, with gaps where others cross it; the gradient's way ends at the tail."""
-        name = self.names.get(tail, words.sub("x", "t") if tail == "x" else tail)
+        name = self.names.get(tail, formatting.sub("x", "t") if tail == "x" else tail)
         look = {"color": self._colour(tail, head), "penwidth": 1.6, "tip": f"{name} {self._shape(tail)}"}
         if self.backward:
             points = points[::-1]
@@ -236,7 +239,7 @@ class _Picture:
 
     def _shape(self, tail):
         if tail == "x":
-            return words.shape((f"{self.layer.input_size:,}",))
+            return formatting.shape((f"{self.layer.input_size:,}",))
         return self.narrow if tail in self.projected else self.vector
 
     # Text
@@ -273,17 +276,21 @@ class _Picture:
             if tail == "x" or alone:
                 points = self.grid.entry(tail)
             said = tail in named or tail.startswith("previous:")
-            name = words.sub("x", "t") if tail == "x" else self.names.get(tail, words.sub(tail.partition(":")[2], self.before))
+            name = (
+                formatting.sub("x", "t")
+                if tail == "x"
+                else self.names.get(tail, formatting.sub(tail.partition(":")[2], self.before))
+            )
             label = f"{name}  {self._shape(tail)}" if said or tail == "x" else self._shape(tail)
             v = self._number(tail)
-            yield points, label if v is None else f"{label}\n{words.signed(v)}", palette.MUTED, "" if v is None else tail
+            yield points, label if v is None else f"{label}\n{formatting.signed(v)}", palette.MUTED, "" if v is None else tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
             D, H = self.layer.input_size, self.layer.sizes.P
-            first = words.sub(self.cell.states[0], self.before)
-            yield self.grid.bus_line(), f"[{first} , {words.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
+            first = formatting.sub(self.cell.states[0], self.before)
+            yield self.grid.bus_line(), f"[{first} , {formatting.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
 
     def _factors(self, wires):
-        local = flow.locals_of(self.cell)
+        local = evaluate.locals_of(self.cell)
         sums = {n.id for n in self.cell.graph().nodes if n.kind == "sum"}
         dense = {o.id: o.label if o.label == "W_hr" else "W_hh" for o in self.wiring.operations if o.dense}
         folded = {o.id: o.fold.composite.name for o in self.wiring.operations if o.fold}
@@ -294,18 +301,18 @@ class _Picture:
                 yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
             elif head in folded:
                 v = self._number(tail)
-                label = f"through {folded[head]}" + ("" if v is None else f"\n{words.plain(v)}")
+                label = f"through {folded[head]}" + ("" if v is None else f"\n{formatting.plain(v)}")
                 yield points[-2:], label, palette.GRADIENT, "" if v is None else tail
             elif found:
                 yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT, ""
             elif inner and tail != "x":
                 sum_of = next(a for a, _ in local[head] if a in sums)
                 v = self._number(sum_of)
-                label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{words.plain(v)}")
+                label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{formatting.plain(v)}")
                 yield points[-2:], label, palette.GRADIENT, "" if v is None else sum_of
             elif head.startswith("state:") or head == "above":
                 v = self._number(tail) if head != "above" else None
-                label = f"∂L/∂{self.names[tail]}" + ("" if v is None else f"\n{words.plain(v)}")
+                label = f"∂L/∂{self.names[tail]}" + ("" if v is None else f"\n{formatting.plain(v)}")
                 if head == "above":
                     label = "from the layer above"
                 yield points, label, palette.MUTED, "" if v is None else head
@@ -313,7 +320,7 @@ class _Picture:
             yield self.grid.bus_line(), "W_hh transposed: gradients of all units mix here", palette.MUTED, ""
 
     def _spelled(self, e):
-        text = flow.spell(e, self.names)
+        text = evaluate.spell(e, self.names)
         return f"({text})" if " " in text and not text.endswith(")") else text
 
     def _legend(self, left, right):
@@ -334,7 +341,7 @@ class _Picture:
             rows.append((f"composite:{name}", (26, 14), look, name, meaning))
         x, y = left, self._extent()[1] - 22
         for name, size, look, label, meaning in rows:
-            wide = size[0] + 8 + words.width(meaning, 9) * 1.1 + 20
+            wide = size[0] + 8 + formatting.width(meaning, 9) * 1.1 + 20
             if x > left and x + wide > max(right, left + 420):
                 x, y = left, y - 20
             self.sheet.node(f"key:{name}", (x + size[0] / 2, y), size, label, color=palette.INK, penwidth=1, **look)
@@ -357,7 +364,7 @@ class _Picture:
             self.sheet.add(dot.text((left, y), note, 9, anchor="start", name=name))
 
     def _along(self, s):
-        local = flow.locals_of(self.cell)
+        local = evaluate.locals_of(self.cell)
         chain = [f"previous:{s}", *self.circuit.spines[s]]
         found = [next(e for k, e in local[b] if k == a) for a, b in pairwise(chain)]
         return [self._spelled(e) for e in found if not (e.op == "const" and e.value == 1)]

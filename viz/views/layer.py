@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import direction as directions
-from .. import dot, facts, flow, keys, palette, words
-from ..drawing import Drawing
-from ..sheet import Sheet
-from .units import VECTOR, Units
+from .. import formatting, palette
+from ..draw import dot, legend
+from ..draw.canvas import Sheet
+from ..draw.drawing import Drawing
+from ..reading import describe, evaluate
+from ..reading import direction as directions
+from .parts.unit_boxes import VECTOR, Units
 
 ALL, FIRST, LAST = 12, 4, 2  # up to ALL units each is drawn; beyond that the first, the last, and one that is asked for
 GAP, DOTS = 14, 40
@@ -48,7 +50,7 @@ def layer(
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < way.hidden_size:
         raise IndexError(f"unit must be in 0..{way.hidden_size - 1}, the units of {layer!r}, got {unit}")
-    seen = None if recording is None else flow.step(recording, way, t, n)
+    seen = None if recording is None else evaluate.step(recording, way, t, n)
     return _Picture(way, seen, unit, folded).drawing()
 
 
@@ -98,9 +100,11 @@ class _Picture:
         if self.folded:
             self._folded()
         self._text()
-        title = f"{facts.kind(self.way.layer)} layer opened: {words.count(self.H, 'unit')} side by side{self.way.suffix}"
+        title = (
+            f"{describe.kind(self.way.layer)} layer opened: {formatting.count(self.H, 'unit')} side by side{self.way.suffix}"
+        )
         hidden = self.H - sum(p.index is not None for p in self.places)
-        said = [facts.of_layer(self.way.layer), f"every unit reads {self._all()} numbers; {self._stays()}"]
+        said = [describe.of_layer(self.way.layer), f"every unit reads {self._all()} numbers; {self._stays()}"]
         said += [f"{hidden:,} of {self.H:,} units not drawn, wired in the same way"] * bool(hidden)
         if self.seen:
             said.append(f"values at step {self.seen.t} of steps 0 to {self.seen.T - 1}")
@@ -116,20 +120,20 @@ class _Picture:
 
     def _vectors(self, left, right):
         """x and h of all units below, on one bus; the new h above."""
-        colour, count, seen = palette.state(self.first, 0), words.count(self.P, "number"), self.seen
+        colour, count, seen = palette.state(self.first, 0), formatting.count(self.P, "number"), self.seen
         asked = [] if self.marked is None or self.projected else [self.marked]
         self.low = self.bus - 46
         step = "before" if self.way.step > 0 else "after"
         whose = "made of all units' outputs by W_hr at" if self.projected else "one of each unit, of"
-        said = f"{words.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
+        said = f"{formatting.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
         below = []  # name, letter, indices, values, border, caption
         if self.cell.x_gates:
-            text = f"{words.sub('x', 't')}: {words.count(self.D, 'number')}"
+            text = f"{formatting.sub('x', 't')}: {formatting.count(self.D, 'number')}"
             below.append(("x", "x", shown(self.D), seen and seen.x, palette.X_GROUP[1], text))
         if self.cell.h_gates:
             below.append(("before", self.first, shown(self.P, asked), seen and seen.before[self.first], colour, said))
         rows = [_row(indices, VECTOR[0], 0.0) for _, _, indices, *_ in below]
-        longs = [max(r[-1].x + VECTOR[0], words.width(b[-1], 10) * 1.12) for r, b in zip(rows, below, strict=True)]
+        longs = [max(r[-1].x + VECTOR[0], formatting.width(b[-1], 10) * 1.12) for r, b in zip(rows, below, strict=True)]
         at, taps = (left + right) / 2 - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
         for row, long, (name, letter, _, v, border, text) in zip(rows, longs, below, strict=True):
             shift = at + long / 2 - row[-1].x / 2
@@ -152,7 +156,7 @@ class _Picture:
             row, wide = self._projection(left, right, colour), VECTOR[0]
         self._vector("after", row, self.first, seen and seen.after[self.first], colour, self.top, wide)
         whose = "from all units" if self.projected else "one from each unit"
-        text = f"{words.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
+        text = f"{formatting.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
         self.sheet.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
 
     def _all(self):
@@ -168,8 +172,8 @@ class _Picture:
             v = None if values is None else float(values[p.index])
             tip = f"{letter}{p.index}{f' at {self.way.earlier}' if name == 'before' else ''}"
             look = {"color": border, "penwidth": 2.4 if p.index == self.marked and name != "x" else 1}
-            look |= {"fontsize": 10 if v is None else 9, "tip": tip + ("" if v is None else f" = {words.exact(v)}")}
-            label = words.sub(letter, p.index) + ("" if v is None else f"\n{words.signed(v)}")
+            look |= {"fontsize": 10 if v is None else 9, "tip": tip + ("" if v is None else f" = {formatting.exact(v)}")}
+            label = formatting.sub(letter, p.index) + ("" if v is None else f"\n{formatting.signed(v)}")
             look |= self.units.colours(v, "x" if name == "x" else "h")
             self.sheet.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
 
@@ -191,10 +195,10 @@ class _Picture:
         row = _row(shown(self.P), VECTOR[0] + GAP, 0.0)
         shift = (left + right) / 2 - row[-1].x / 2
         row = [p._replace(x=p.x + shift) for p in row]
-        m, now = words.sub(self.units.wiring.output, "t"), words.sub(self.first, "t")
+        m, now = formatting.sub(self.units.wiring.output, "t"), formatting.sub(self.first, "t")
         label = f"W_hr {self.P:,} × {self.H:,}: {now} = W_hr {m}"
         ends = [p.x for p in row]
-        wide = max(right - left, ends[-1] - ends[0] + VECTOR[0], words.width(label, 10) * 1.1 + 24)
+        wide = max(right - left, ends[-1] - ends[0] + VECTOR[0], formatting.width(label, 10) * 1.1 + 24)
         fill, border = palette.LAYERS["Linear"]
         look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 10, "penwidth": 1.2}
         tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
@@ -221,7 +225,7 @@ class _Picture:
         ]
         colour = palette.state(self.first, 0)
         self.sheet.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
-        now, before = words.sub(self.first, "t"), words.sub(self.first, self.way.before)
+        now, before = formatting.sub(self.first, "t"), formatting.sub(self.first, self.way.before)
         whose, when = "" if self.projected else " of all units", "next" if self.way.step > 0 else "earlier"
         note = f"{now}{whose}\nis {before} of the\n{when} step"
         self.sheet.add(dot.text((right + 10, (self.top + self.low) / 2), note, 9, colour, anchor="start"))
@@ -231,11 +235,11 @@ class _Picture:
     def _folded(self):
         """The layer as one box, left of the open one."""
         x, y = self.box[0] - 190, self.tall / 2
-        name = facts.kind(self.way.layer)
+        name = describe.kind(self.way.layer)
         fill, border = palette.LAYERS["recurrent"]
-        wide = max(74, words.width(name, 14) + 26)
+        wide = max(74, formatting.width(name, 14) + 26)
         look = {"style": "rounded,filled", "fill": fill, "color": border, "penwidth": 1.8, "fontsize": 14}
-        self.sheet.node("folded", (x, y), (wide, 60), name, tip=f"all {words.count(self.H, 'unit')}", **look)
+        self.sheet.node("folded", (x, y), (wide, 60), name, tip=f"all {formatting.count(self.H, 'unit')}", **look)
         first = palette.state(self.first, 0)
         ends = (
             ("folded:x", "x", self.low, palette.X_GROUP, f"({self.D:,},)"),
@@ -243,7 +247,7 @@ class _Picture:
         )
         for id, letter, at, (inside, border), shape in ends:
             look = {"shape": "circle", "fill": inside, "color": border, "penwidth": 1.4, "fontsize": 12}
-            self.sheet.node(id, (x, at), (34, 34), words.sub(letter, "t"), **look)
+            self.sheet.node(id, (x, at), (34, 34), formatting.sub(letter, "t"), **look)
             up = letter == self.first and id.endswith("h")
             points = [(x, y + 30), (x, at - 17)] if up else [(x, at + 17), (x, y - 30)]
             self.sheet.add(
@@ -259,7 +263,7 @@ class _Picture:
             tip = f"{s} of step t goes to step {self.way.ahead}"
             self.sheet.add(dot.wire("folded", "folded", points, radius=6, color=palette.state(s, k), penwidth=1.6, tip=tip))
         out = x + self.way.step * (wide / 2 + 20 + 13 * (len(self.cell.states) - 1) + 8)
-        note = f"{', '.join(words.sub(s, 't') for s in self.cell.states)}"
+        note = f"{', '.join(formatting.sub(s, 't') for s in self.cell.states)}"
         self.sheet.add(dot.text((out, y), note, 9, anchor="start" if self.way.step > 0 else "end"))
         self.sheet.add(dot.text((self.box[0] - 46, y), "=", 26, palette.MUTED))
 
@@ -271,10 +275,10 @@ class _Picture:
             title = f"The same box opened: {many}{self.way.suffix}"
             self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK))
         bottom = min(i.box[1] for i in self.sheet.items) - 22
-        said = facts.convention(self.cell)
+        said = describe.convention(self.cell)
         if self.cell.biases == 2:
-            said = f"two biases, as in PyTorch; with one bias per Σ: {facts.one_bias(self.way):,}"
-        lines = [f"{facts.of_layer(self.way.layer)} ({said})"]
+            said = f"two biases, as in PyTorch; with one bias per Σ: {describe.one_bias(self.way):,}"
+        lines = [f"{describe.of_layer(self.way.layer)} ({said})"]
         for s in self.kept:
             if s in self.units.looping:
                 straight = f"besides, each unit's own {s} goes straight to itself"
@@ -291,9 +295,9 @@ class _Picture:
         bottom -= 15 * len(lines) + 12
         if self.seen:
             t = self.seen.t
-            keys.signed(self.sheet, "x", (self.box[0], bottom), f"x at t = {t}", self.limits["x"])
+            legend.signed(self.sheet, "x", (self.box[0], bottom), f"x at t = {t}", self.limits["x"])
             label = f"{', '.join(self.cell.states)} at t = {t} and one step {'before' if self.way.step > 0 else 'after'}"
-            keys.signed(self.sheet, "h", (self.box[0] + 200, bottom), label, self.limits["h"])
+            legend.signed(self.sheet, "h", (self.box[0] + 200, bottom), label, self.limits["h"])
             note = "gates: the fuller the colour, the larger the value"
             self.sheet.add(dot.text((self.box[0] + 400, bottom - 14), note, 9, anchor="start"))
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import dot, facts, keys, palette, reading, words
-from ..drawing import Drawing
-from ..sheet import Sheet
+from .. import formatting, palette
+from ..draw import dot, legend
+from ..draw.canvas import Sheet
+from ..draw.drawing import Drawing
+from ..reading import describe, probing
 
 COLUMNS, WIDE, TALL = 72, 11, 19
 
@@ -27,7 +29,7 @@ def text(
     Raises TypeError for another model, ValueError for an empty text, unknown characters and values, IndexError for a unit or
     layer that is not there.
     """
-    found = reading.read(model, text, value)
+    found = probing.read(model, text, value)
     layer = max(found) if layer is None else layer
     if layer not in found:
         raise IndexError(f"layer must be one of {', '.join(map(str, found))}, which have {value}, got {layer}")
@@ -41,7 +43,7 @@ def text(
     mine = values[:, unit].astype(np.float64)
     finite = np.abs(mine[np.isfinite(mine)])
     limit = palette.nice(float(finite.max(initial=0)))
-    who = f"{value} of {facts.kind(model.model.layers[layer])} unit {unit}, layer {layer}"
+    who = f"{value} of {describe.kind(model.model.layers[layer])} unit {unit}, layer {layer}"
     shown = text if max_nodes is None else text[:max_nodes]
     left = len(text) - len(shown)
     said = f"Each character has the colour of {who}, after it was read; from −{limit:g} (blue) to +{limit:g} (orange)"
@@ -78,14 +80,14 @@ def _items(shown, values, limit, who, left):
             row, column = row + 1, 0
         v = float(values[k])
         look = {"fill": palette.signed(v, limit), "penwidth": 0, "fontsize": 11, "fontname": "Courier"}
-        look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {words.exact(v)}"}
+        look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {formatting.exact(v)}"}
         sheet.node(f"char{k}", (column * WIDE, -row * TALL), (WIDE, TALL - 3), visible(c), **look)
         column += 1
         if c == "\n":
             row, column = row + 1, 0
     sheet.add(dot.text((-WIDE / 2, TALL + 6), f"{who}, after each character", 11, palette.INK, anchor="start"))
     at = (-WIDE / 2, -(row + 1) * TALL - 16)
-    keys.signed(sheet, "v", at, "value of the unit", limit)
+    legend.signed(sheet, "v", at, "value of the unit", limit)
     if left:
         note = f"the first {len(shown):,} characters; {left:,} more are not drawn"
         sheet.add(dot.text((at[0] + 220, at[1]), note, 9, anchor="start"))
@@ -99,6 +101,6 @@ def _page(shown, values, limit, said):
         colours = f"background:{palette.signed(v, limit)};color:{palette.on(v, limit)}"
         sign = visible(c) if c != " " else " "
         seen = "¶\n" if c == "\n" else "→\t" if c == "\t" else sign or " "
-        spans.append(f'<span style="{colours}" title="{escape(named(c))} = {words.exact(v)}">{escape(seen)}</span>')
+        spans.append(f'<span style="{colours}" title="{escape(named(c))} = {formatting.exact(v)}">{escape(seen)}</span>')
     style = "font:16px/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
     return f'<p>{escape(said)}</p><div dir="auto" style="{style}">{"".join(spans)}</div>'

@@ -9,11 +9,13 @@ import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
 
-from .. import direction as directions
-from .. import dot, facts, keys, palette, values, words
-from ..drawing import Drawing
-from ..sheet import Sheet
-from .steps import blanks
+from .. import formatting, palette
+from ..draw import dot, legend
+from ..draw.canvas import Sheet
+from ..draw.drawing import Drawing
+from ..reading import describe, unit_values
+from ..reading import direction as directions
+from .parts.steps import blanks
 
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
 DOUBLED, LEAST, SETTLED = 40, 16, 1e-8  # squarings at most and at least, and the change of log |λ| that ends them
@@ -42,7 +44,7 @@ def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Dr
     way = directions.of(layer, direction, "weights")
     shares = None
     if recording is not None:
-        values.of_unit(recording, way, 0, None, 0)  # says what does not fit
+        unit_values.of_unit(recording, way, 0, None, 0)  # says what does not fit
         shares = saturation(way, recording)
     return _Picture(way, shares).drawing()
 
@@ -73,7 +75,7 @@ def radius(block: np.ndarray) -> float:
 
 def saturation(way: Any, recording: Any) -> dict[str, list[Share]]:
     """Of each gate that is a sigmoid, tanh or relu: the shares of its recorded values, blanks left out, that are saturated."""
-    graph, mine = way.cell.graph(), recording.layers[values.index_in(recording, way.layer)]
+    graph, mine = way.cell.graph(), recording.layers[unit_values.index_in(recording, way.layer)]
     out = {}
     for g in way.cell.gates:
         if g + way.end not in mine.gates:
@@ -151,9 +153,9 @@ class _Picture:
             label = g if title == g else f"{title} ({g})"
             look = {"style": "rounded,filled", "fill": colour, "color": palette.INK, "penwidth": 0.8, "fontsize": 10}
             self.sheet.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
-        heading = f"{facts.short(self.way.layer)}: weights by gate{self.way.suffix}"
+        heading = f"{describe.short(self.way.layer)}: weights by gate{self.way.suffix}"
         self.sheet.add(dot.text((0, 72), heading, 12, palette.INK, anchor="start"))
-        names = {"ih": ("W_ih", "x", "b_ih"), "hh": ("W_hh", words.sub(self.cell.states[0], self.way.before), "b_hh")}
+        names = {"ih": ("W_ih", "x", "b_ih"), "hh": ("W_hh", formatting.sub(self.cell.states[0], self.way.before), "b_hh")}
         for (s, g), (matrix, bias) in self.tiles.items():
             name, inputs, b = names[s]
             x = at[g]
@@ -163,7 +165,7 @@ class _Picture:
         for s, (name, inputs, b) in names.items():
             if columns[s]:
                 size = self.D if s == "ih" else self.P
-                which = f"{name}, {b}\nfrom {inputs if s == 'hh' else words.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
+                which = f"{name}, {b}\nfrom {inputs if s == 'hh' else formatting.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
                 self.sheet.add(dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end"))
                 self.sheet.add(
                     dot.text(
@@ -186,9 +188,9 @@ class _Picture:
         said = self._radii(at, low)
         said += self._shares(at, low - 56)
         self._ends(-14, min(i.box[1] for i in self.sheet.items) - 26)
-        kind = facts.kind(self.way.layer)
+        kind = describe.kind(self.way.layer)
         title = f"Weights of {kind}{self.way.suffix}"
-        said.insert(0, facts.of_layer(self.way.layer))
+        said.insert(0, describe.of_layer(self.way.layer))
         return Drawing.of(f"{title}: {self.way.layer!r}", f"{'; '.join(said)}.", self.sheet.items)
 
     def _matrix(self, id, corner, tiles, what, inputs):
@@ -199,7 +201,7 @@ class _Picture:
             units = _range("unit", rows[r], rows[r + 1])
             where = f"{what}, {units}" + (f", {_range('input', columns[k], columns[k + 1])}" if inputs else "")
             single = rows[r + 1] - rows[r] == columns[k + 1] - columns[k] == 1
-            tip = f"{where} = {words.exact(v)}" if single else f"{where}: mean = {words.exact(v)}"
+            tip = f"{where} = {formatting.exact(v)}" if single else f"{where}: mean = {formatting.exact(v)}"
             at = (x0 + (k + 0.5) * self.side, y0 - (r + 0.5) * self.side)
             colour = palette.signed(v, self.limit)
             self.sheet.node(f"{id}:{r},{k}", at, (self.side, self.side), fill=colour, color=colour, penwidth=0, tip=tip)
@@ -258,8 +260,8 @@ class _Picture:
 
     def _ends(self, x, y):
         """The key, and what was left out."""
-        keys.signed(self.sheet, "w", (x, y), "weights and biases, all on one scale", self.limit)
-        notes = [f"{facts.of_layer(self.way.layer)} ({facts.convention(self.cell)})"]
+        legend.signed(self.sheet, "w", (x, y), "weights and biases, all on one scale", self.limit)
+        notes = [f"{describe.of_layer(self.way.layer)} ({describe.convention(self.cell)})"]
         if self.elided:
             largest = max(float(np.nanmax(np.abs(a))) for a, _ in self.blocks.values())
             notes.append(f"each tile is the mean of a block of weights; the largest single |w| is {largest:.3g}")

@@ -1,0 +1,90 @@
+"""The README's table of speed, written from a stored run between two comments; the first of them names the run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..results import OURS, Row, Run, geometric_mean, read
+from . import format
+from .markdown import circumstances, table
+from .table import summary
+
+START, END = "<!-- speed: {} -->", "<!-- /speed -->"
+BLOCK = re.compile(r"<!-- speed:(?: (?P<run>\S+))? -->\n(?P<table>.*?)<!-- /speed -->", re.S)
+SHOWN = (  # what a user asks for: a single sequence, small and large batches, training, streaming, whole models
+    ("forward", "lstm-forward-N1-T100-D32-H64"),
+    ("forward", "lstm-forward-N32-T50-D128-H256"),
+    ("forward", "lstm-forward-N64-T50-D512-H512"),
+    ("train", "lstm-train-N32-T50-D128-H256"),
+    ("train", "lstm-train-N64-T50-D512-H512"),
+    ("forward", "gru-forward-N1-T100-D32-H64"),
+    ("train", "gru-train-N32-T50-D128-H256"),
+    ("train", "rnn-train-N32-T50-D128-H256"),
+    ("stream", "lstm-step-N1-T1-D32-H32"),
+    ("charlm", "charlm-2x512-N50-T50"),
+    ("seq2seq", "seq2seq-update-N32-S30-T30-H256"),
+)
+BEHIND = 3  # how many of the rows furthest behind are shown besides
+
+
+def readme(run: Path, path: Path) -> None:
+    """Put the table of a stored run file into the README at `path`; the run's place is written relative to the README.
+
+    Raises `ValueError` where the README lacks the two comments or the run is not stored beneath the README's folder.
+    """
+    run, path = Path(run).resolve(), Path(path).resolve()
+    if not run.is_relative_to(path.parent):
+        raise ValueError(f"{run}: expected a run stored beneath {path.parent}, so that the table can be checked against it")
+    text = path.read_text(encoding="utf-8")
+    if len(BLOCK.findall(text)) != 1:
+        raise ValueError(f"{path}: expected once {START.format('FILE')} and {END} after it")
+    name = run.relative_to(path.parent).as_posix()
+    block = f"{START.format(name)}\n{speed(read(run))}{END}"
+    path.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")
+
+
+def stored(text: str) -> tuple[str, str] | None:
+    """The run that a README's text names, and the table in it; None without a table of a run."""
+    found = BLOCK.search(text)
+    return (found["run"], found["table"]) if found and found["run"] else None
+
+
+def speed(run: Run) -> str:
+    """The table and what it was measured on, as Markdown."""
+    lines = [_line(run, r) for r in shown(run)]
+    means = "; ".join(f"{format.threads(n)}: {_means(run, n)}" for n in run.threads)
+    parts = [
+        table(["workload", "threads", OURS, "best peer", "ratio"], lines),
+        f"Ratio = {format.RATIO}. Geometric means of all rows: {means}.",
+        f"{summary(run)}." + (" Those furthest behind are in the table." if run.losing else ""),
+        circumstances(run),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(run: Run) -> list[Row]:
+    """The named rows that the run has, at its most threads, and the rows furthest behind, in the order of the run."""
+    most = max(run.threads, default=0)
+    named = [r for r in run.select(threads=most) if (r.group, r.name) in SHOWN]
+    keys = {r.key for r in [*named, *run.losing[:BEHIND]]}
+    return [r for r in run.rows if r.key in keys]
+
+
+def _line(run, row):
+    per = "" if row.per == "call" else f" a {row.per}"
+    if row.ratio is None:
+        return f"`{row.name}`", row.threads, format.standing(row), "", ""
+    peer = f"{row.best_peer} {format.measured(row.median(row.best_peer), row.quantity)}"
+    ours = format.measured(row.median(), row.quantity) + per
+    return f"`{row.name}`", row.threads, ours, peer + per, format.signed(row.ratio)
+
+
+def _means(run, threads):
+    out = []
+    for group in ("forward", "train"):
+        rows = run.select(threads=threads, group=group)
+        best, torch = geometric_mean(rows), geometric_mean(rows, "torch")
+        if best:
+            out.append(f"{group} {format.ratio(best[0])}" + (f" ({format.ratio(torch[0])} to PyTorch)" if torch else ""))
+    return ", ".join(out) or "no row"

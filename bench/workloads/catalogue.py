@@ -1,0 +1,283 @@
+"""Named, frozen workloads: append, never change. They include those we lose.
+
+`Workload`: one cell over sequences. `Probe`: what needs a process of its own. Workloads of several layers are in models.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import product
+
+import numpy as np
+
+import recurrent
+from recurrent.cells import gru_cell, lstm_cell
+from recurrent.layers.attention import SCORES
+
+from .base import Work
+from .models import Attending, CharModel, Translation
+
+MODES = ("quick", "default", "full")  # each measures what the one before does, and more
+FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
+CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
+OPTIONS = {
+    "lstm_proj": lstm_cell(projection=True),
+    "lstm_norm": lstm_cell(layer_norm=True),
+    "gru_before": gru_cell(reset_after=False),
+}  # cells by options, whose units meet within a step
+EVERY_CELL = (
+    *CELLS,
+    "mgu",
+    "indrnn",
+    "mingru",
+    "minlstm",
+    "qrnn",
+    "sru",
+    *OPTIONS,
+)  # those of few engines come last
+EQUATIONS = {name: OPTIONS[name] if name in OPTIONS else getattr(recurrent, name).cell for name in EVERY_CELL}
+GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
+
+
+@dataclass(frozen=True)
+class Workload(Work):
+    """One cell over N sequences of T steps, D inputs, H units.
+
+    `task`: forward, train (forward and all gradients) or step (one time step a call, the state stays with the engine).
+    `kind`: uniform and tail are ragged batches, full is the same batch without lengths; bidirectional; many steps of a
+    stream in one call; denormal has states and inputs below the least normal number.
+    """
+
+    cell: str
+    task: str
+    N: int
+    T: int
+    D: int
+    H: int
+    group: str = ""
+    kind: str = ""
+    dtype: str = "float32"
+    mode: str = "full"
+    per: str = "call"
+
+    @property
+    def name(self) -> str:
+        ends = [self.kind, "" if self.dtype == "float32" else self.dtype]
+        return "-".join([self.cell, self.task, f"N{self.N}-T{self.T}-D{self.D}-H{self.H}", *filter(None, ends)])
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.kind == "bidirectional" else 1
+
+    @property
+    def compared(self) -> int:
+        """Calls whose results must agree before anything is timed."""
+        return 3 if self.task == "step" else 1
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference allowed, relative to the larger of 1 and the largest result: sums of T N terms at most."""
+        return float(np.finfo(self.dtype).eps * 8 * np.sqrt(self.T * self.N + self.D + self.H))
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Of a ragged batch, (N,): uniform in 1..T, or a long tail: an eighth of length T, the others at most T / 8."""
+        rng = np.random.default_rng(0)
+        if self.kind == "uniform":
+            return rng.integers(1, self.T + 1, self.N)
+        if self.kind == "tail":
+            lengths = rng.integers(1, self.T // 8 + 1, self.N)
+            lengths[::8] = self.T
+            return lengths
+        return None
+
+    @property
+    def steps(self) -> int:
+        """Valid time steps of all sequences."""
+        return self.N * self.T if self.lengths is None else int(self.lengths.sum())
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Rows of W_ih and of W_hh."""
+        cell = EQUATIONS[self.cell]
+        return len(cell.x_gates) * self.H, len(cell.h_gates) * self.H
+
+    @property
+    def P(self) -> int:
+        """Numbers of h: a quarter of H where the cell projects."""
+        return self.H // 4 if EQUATIONS[self.cell].projected else self.H
+
+    @property
+    def recurrent_weights(self) -> int:
+        """Those of the products with h, and of a projection to it."""
+        return self.rows[1] * self.P + (self.P * self.H if self.P < self.H else 0)
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
+        forward = 2 * self.directions * self.steps * (self.rows[0] * self.D + self.recurrent_weights)
+        return (3 if self.task == "train" else 1) * forward / self._shared
+
+    @property
+    def bytes(self) -> float:
+        """The least moved from beyond the first cache.
+
+        The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
+        does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
+        """
+        item, from_x, recurrent_weights = np.dtype(self.dtype).itemsize, self.rows[0], self.recurrent_weights
+        recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
+        values = self.directions * (from_x * self.D + recurrent_weights + self.steps * self.P) + self.steps * self.D
+        if self.task == "train":
+            kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
+            values = 3 * values - self.directions * recurrent_weights + kept
+        return values * item / self._shared
+
+    @property
+    def _shared(self) -> int:
+        """How many of `per` there are in a call."""
+        return self.T if self.per == "step" else 1
+
+    @property
+    def engine(self) -> recurrent.Engine:
+        """The functions of the cell."""
+        return recurrent.Engine(EQUATIONS[self.cell])
+
+    def data(self) -> Data:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((self.T, self.N, self.D)).astype(self.dtype)
+        dy = rng.standard_normal((self.T, self.N, self.directions * self.P)).astype(self.dtype)
+        init, proj_size = self.engine.init, self.P if self.P < self.H else 0
+        params = [init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)]
+        if self.kind == "denormal":  # without biases the states are as small as what comes in
+            x *= np.float32(1e-39)
+            params = [p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params]
+        for p in params:  # to normalise W_hh h enlarges what was rounded in it: at gains of 1 more at every step
+            for name in p._fields:
+                if name.startswith("gain_h"):
+                    getattr(p, name)[:] = 0.25
+        lengths = self.lengths
+        if lengths is not None:
+            dy[np.arange(self.T)[:, None] >= lengths] = 0  # nothing past a length counts
+        return Data(x, dy, params, lengths)
+
+    def count(self, calls: int) -> int:
+        return calls * self._shared
+
+
+@dataclass(frozen=True)
+class Data:
+    """x (T, N, D), dy (T, N, H or 2H), weights in PyTorch's layout, one Params a direction, and lengths (N,) or None."""
+
+    x: np.ndarray
+    dy: np.ndarray
+    params: list
+    lengths: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one new process an engine and round finds out: `task` cold, warm, import or memory of a workload."""
+
+    task: str
+    workload: Work | None = None
+    mode: str = "default"
+
+    @property
+    def name(self) -> str:
+        return "-".join(dict.fromkeys([self.group, self.task, *([self.workload.name] if self.workload else [])]))
+
+    @property
+    def group(self) -> str:
+        return "first" if self.task in ("cold", "warm") else self.task
+
+    def facts(self) -> dict:
+        return {
+            "name": self.name,
+            "group": self.group,
+            "cell": self.workload.cell if self.workload else "",
+            "task": self.task,
+            "dtype": "float32",
+            "quantity": "bytes" if self.task == "memory" else "seconds",
+        }
+
+
+SIZES = [
+    (1, 1, 32, 32),
+    (1, 100, 8, 16),
+    (1, 100, 32, 64),
+    (1, 100, 128, 128),
+    (1, 100, 256, 512),
+    (16, 100, 32, 64),
+    (32, 50, 64, 128),
+    (32, 50, 128, 256),
+    (64, 50, 128, 512),
+    (64, 50, 512, 512),
+    (256, 100, 5, 10),
+    (1000, 10, 5, 10),
+    (128, 30, 64, 1024),
+]
+ODD = [(7, 33, 13, 50), (20, 60, 40, 100), (33, 25, 100, 200), (50, 50, 128, 300)]
+DOUBLES = [(16, 100, 32, 64), (32, 50, 64, 128), (32, 50, 128, 256), (64, 50, 512, 512)]
+RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
+BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
+STREAM = [32, 128, 512]
+MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
+ATTENTION = [(32, 30, 50, 256), (32, 1, 50, 256), (8, 50, 200, 128)]  # N, T, S, H; one query is a step of decoding
+DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
+FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
+
+
+def next_sixteen(size: tuple) -> tuple:
+    """The size whose D and H are rounded up to a multiple of 16: what an odd size is compared with, FLOP by FLOP."""
+    N, T, D, H = size
+    return N, T, -(-D // 16) * 16, -(-H // 16) * 16
+
+
+def grid_mode(cell: str, size: tuple) -> str:
+    return "quick" if size in (FEW if cell == "lstm" else FEW - {(1, 100, 32, 64)}) else "default"
+
+
+WORKLOADS: list[Work | Probe] = [
+    *(Workload(c, t, *s, group=t, mode=grid_mode(c, s)) for c, t, s in product(CELLS, TASKS, SIZES)),
+    *(Workload(c, t, *s, group="odd") for c, t, odd in product(CELLS, TASKS, ODD) for s in (odd, next_sixteen(odd))),
+    *(Workload("lstm", t, *s, group="float64", dtype="float64") for t, s in product(TASKS, DOUBLES)),
+    *(
+        Workload(c, t, *s, group="ragged", kind=k, mode="default" if (c, t) == ("lstm", "forward") else "full")
+        for c, t, s, k in product(("lstm", "gru"), TASKS, RAGGED, ("full", "uniform", "tail"))
+    ),
+    *(Workload(c, "step", 1, 1, H, H, group="stream", per="step", mode="default") for c, H in product(("lstm", "gru"), STREAM)),
+    *(Workload("lstm", "forward", 1, 1000, H, H, group="stream", kind="many", per="step") for H in STREAM),
+    *(
+        Workload(c, t, *s, group="bidirectional", kind="bidirectional")
+        for c, t, s in product(("lstm", "gru"), TASKS, BOTH_WAYS)
+    ),
+    CharModel(128, mode="default"),
+    CharModel(512, mode="default"),
+    *(Workload("lstm", "forward", *s, group="denormal", kind="denormal", mode="default") for s in DENORMAL),
+    *(Probe(k, Workload("lstm", t, 32, 50, 64, 128)) for k, t in product(("cold", "warm"), TASKS)),
+    Probe("import"),
+    Probe("memory", Workload("lstm", "train", 64, 50, 512, 512)),
+    Probe("memory", CharModel(512)),
+    *(Workload(c, t, *s, group="cells") for c, t, s in product(EVERY_CELL[len(CELLS) :], TASKS, MORE)),
+    *(
+        Attending(c, t, *s, mode="default" if (c, s) == ("general", ATTENTION[0]) else "full")
+        for c, t, s in product(SCORES, TASKS, ATTENTION)
+    ),
+    Translation("update", 32, 30, 30, 256, mode="default"),
+    Translation("update", 32, 30, 30, 256, "ragged"),
+    *(Translation("greedy", N, 30, 30, 256) for N in (1, 32)),
+]
+
+
+def choose(pattern: str, mode: str) -> list[Work | Probe]:
+    """Workloads of a mode whose name matches; a pattern without wildcard matches anywhere in the name."""
+    pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    modes = MODES[: MODES.index(mode) + 1]
+    return [w for w in WORKLOADS if w.mode in modes and fnmatch(w.name, pattern)]
+
+
+def find(name: str) -> Work | Probe:
+    """The workload of a name. Raises KeyError."""
+    return {w.name: w for w in WORKLOADS}[name]

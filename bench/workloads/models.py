@@ -1,0 +1,206 @@
+"""Workloads of several layers at once: the character model, attention over saved states, encoder and decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import recurrent
+
+from .base import Work
+
+LSTM_GATES = len(recurrent.lstm.cell.gates)
+
+
+@dataclass(frozen=True)
+class CharModel(Work):
+    """An update of the character model: embedding, 2 LSTM layers, linear, cross-entropy, gradients, clipping by norm, Adam."""
+
+    H: int
+    N: int = 50
+    T: int = 50
+    V: int = 65
+    E: int = 128
+    layers: int = 2
+    mode: str = "full"
+
+    cell, task, group, per = "lstm", "update", "charlm", "character"
+    compared, tolerance = 5, 1e-4  # losses of this many updates
+    lr, clip, windows = 2e-3, 5.0, 4
+
+    @property
+    def name(self) -> str:
+        return f"charlm-{self.layers}x{self.H}-N{self.N}-T{self.T}"
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products a character."""
+        inputs = [self.E, *[self.H] * (self.layers - 1)]
+        return 3 * 2 * (sum(LSTM_GATES * self.H * (D + self.H) for D in inputs) + self.H * self.V)
+
+    def model(self) -> recurrent.Sequential:
+        stack = [recurrent.LSTM(self.H if k else self.E, self.H) for k in range(self.layers)]
+        return recurrent.Sequential(recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0)
+
+    def data(self) -> CharData:
+        """Windows that follow each other, and the first weights."""
+        ids = np.random.default_rng(0).integers(self.V, size=(self.windows, self.T + 1, self.N))
+        return CharData([(w[:-1], w[1:]) for w in ids], copied(self.model().parameters))
+
+    def count(self, calls: int) -> int:
+        return calls * self.N * self.T
+
+
+@dataclass(frozen=True)
+class CharData:
+    """Windows (x (T, N), targets (T, N)) of ids, and parameters by name."""
+
+    windows: list
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class Attending(Work):
+    """A layer of attention with Luong's output, T queries each of N sequences over at most S saved states of H numbers.
+
+    `cell` is the score: dot, general or additive. `task`: forward, or train with gradients of queries, memory and weights.
+    """
+
+    cell: str
+    task: str
+    N: int
+    T: int
+    S: int
+    H: int
+    mode: str = "full"
+
+    group, method = "attention", "attend"
+
+    @property
+    def name(self) -> str:
+        return f"attention-{self.cell}-{self.task}-N{self.N}-T{self.T}-S{self.S}-H{self.H}"
+
+    @property
+    def tolerance(self) -> float:
+        return float(np.finfo(self.dtype).eps * 8 * np.sqrt(self.T * self.N + self.S + self.H))
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the products, blanks of the memory left out."""
+        queries, states, H = self.N * self.T, int(self.lengths.sum()), self.H
+        pairs = self.T * states
+        scores = {"dot": H * pairs, "general": H * (pairs + H * queries), "additive": H * (pairs + H * (queries + states))}
+        forward = 2 * (scores[self.cell] + H * pairs + 2 * H * H * queries)
+        return forward * (3 if self.task == "train" else 1)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """States that each memory holds, (N,), uniform in S / 2 .. S."""
+        return np.random.default_rng(0).integers(self.S // 2, self.S + 1, self.N)
+
+    def layer(self) -> recurrent.Attention:
+        return recurrent.Attention(self.H, self.H, self.cell, output_size=self.H).initialise(rng=0)
+
+    def data(self) -> AttendingData:
+        rng = np.random.default_rng(1)
+        x, memory, dy = (rng.standard_normal((steps, self.N, self.H), np.float32) for steps in (self.T, self.S, self.T))
+        return AttendingData(x, memory / np.float32(np.sqrt(self.H)), self.lengths, dy, copied(self.layer().parameters))
+
+
+@dataclass(frozen=True)
+class AttendingData:
+    """x and dy (T, N, H), memory (S, N, H), lengths (N,), parameters by name."""
+
+    x: np.ndarray
+    memory: np.ndarray
+    lengths: np.ndarray
+    dy: np.ndarray
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class Translation(Work):
+    """Encoder and decoder: embedding and LSTM each, the decoder with attention over all that the encoder saved, and a linear.
+
+    `task`: update, by teacher forcing, with cross-entropy, gradients, clipping by norm and Adam; or greedy, decoding T ids.
+    `kind`: ragged has sources of S / 2 to S steps and targets of T / 2 to T.
+    """
+
+    task: str
+    N: int
+    S: int
+    T: int
+    H: int
+    kind: str = ""
+    V: int = 65
+    E: int = 64
+    mode: str = "full"
+
+    cell, group, per = "lstm", "seq2seq", "token"
+    tolerance, lr, clip = 1e-4, 2e-3, 5.0
+
+    @property
+    def name(self) -> str:
+        return "-".join(["seq2seq", self.task, f"N{self.N}-S{self.S}-T{self.T}-H{self.H}", *filter(None, [self.kind])])
+
+    @property
+    def method(self) -> str:
+        return {"update": "translate", "greedy": "decode"}[self.task]
+
+    @property
+    def compared(self) -> int:
+        """Updates whose losses must agree; sequences are decoded once."""
+        return 5 if self.task == "update" else 1
+
+    @property
+    def lengths(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(source's, target's), (N,) each, of a ragged batch."""
+        rng = np.random.default_rng(0)
+        both = [rng.integers(steps // 2, steps + 1, self.N) for steps in (self.S, self.T)]
+        return tuple(both) if self.kind == "ragged" else None
+
+    @property
+    def tokens(self) -> int:
+        """Of all targets."""
+        return self.N * self.T if self.lengths is None else int(self.lengths[1].sum())
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products a token of the target."""
+        lstm, H = 2 * LSTM_GATES * self.H * (self.E + self.H), self.H
+        if self.lengths is None:
+            states, pairs = self.N * self.S, self.tokens * self.S
+        else:
+            states, pairs = int(self.lengths[0].sum()), int(self.lengths[0] @ self.lengths[1])
+        forward = lstm * (states / self.tokens + 1) + 2 * (3 * H * H + 2 * H * pairs / self.tokens + H * self.V)
+        return forward * (3 if self.task == "update" else 1)
+
+    def model(self) -> recurrent.Seq2Seq:
+        encoder, decoder = ([recurrent.Embedding(self.V, self.E), recurrent.LSTM(self.E, self.H)] for _ in range(2))
+        decoder += [recurrent.Attention(self.H, self.H, output_size=self.H), recurrent.Linear(self.H, self.V)]
+        return recurrent.Seq2Seq(recurrent.Sequential(*encoder, rng=0), recurrent.Sequential(*decoder, rng=1))
+
+    def data(self) -> TranslationData:
+        rng = np.random.default_rng(0)
+        source, target = (rng.integers(self.V, size=(steps, self.N)) for steps in (self.S, self.T + 1))
+        return TranslationData(source, target[:-1], target[1:], self.lengths, copied(self.model().parameters))
+
+    def count(self, calls: int) -> int:
+        return calls * self.tokens
+
+
+@dataclass(frozen=True)
+class TranslationData:
+    """source (S, N), what the decoder reads and what it is to say (T, N): ids; both lengths or None; parameters by name."""
+
+    source: np.ndarray
+    read: np.ndarray
+    targets: np.ndarray
+    lengths: tuple[np.ndarray, np.ndarray] | None
+    parameters: dict
+
+
+def copied(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values of this moment."""
+    return {name: a.copy() for name, a in parameters.items()}

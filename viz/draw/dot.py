@@ -1,0 +1,228 @@
+r"""DOT text of pinned pictures, built by pure functions.
+
+Positions are points, y upwards; boxes are placed by their centre. Each function returns `Item`s, which know the box
+they cover; `digraph` makes a text of them. `layout=nop2` tells every Graphviz to leave the positions alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from .. import formatting
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+
+
+class Item(NamedTuple):
+    """A statement: `kind` is node, text, edge or cluster; `box` what it covers, in points; `reach`: more, kept free in vain."""
+
+    kind: str
+    name: str
+    attributes: dict
+    box: Box
+    reach: Box | None = None
+
+
+POINT = 0.72  # the smallest node, 0.01 inch: newer Graphviz makes smaller ones as large, which shifts the whole picture
+
+
+class Left(str):
+    """Text whose lines start at the left of their box."""
+
+    newline = "\\l"
+
+
+class Right(str):
+    """Text whose lines end at the right of their box."""
+
+    newline = "\\r"
+
+
+def quote(value) -> str:
+    r"""A DOT string that shows as it is: no escape, entity or HTML label can come out of a name.
+
+    >>> print(quote('say "hi"'))
+    "say \"hi\""
+    >>> print(quote("back\\slash, \\N, \\G, \\L"))
+    "back\\slash, \\N, \\G, \\L"
+    >>> print(quote("ends in \\"))
+    "ends in \\"
+    >>> print(quote("two\nlines"))
+    "two\nlines"
+    >>> print(quote("<b>bold</b> &amp; more"))
+    "<b>bold</b> &amp;amp; more"
+    >>> print(quote(""))
+    ""
+    """
+    text = formatting.legal(str(value)).replace("\r", "")
+    text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
+    newline = getattr(value, "newline", "")
+    return '"' + text.replace("\n", newline or "\\n") + newline + '"'
+
+
+def number(v: float) -> str:
+    """
+    >>> number(2.0), number(-0.001), number(1 / 3)
+    ('2', '0', '0.33')
+    """
+    text = f"{v:.2f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> Item:
+    """A vertex of fixed size in points: `fill`, `color`, `tip` and any attribute of DOT.
+
+    Graphviz 2.43 rounds sizes to whole points, so they are whole.
+    """
+    (x, y), (w, h) = at, (whole(v) if v > POINT else POINT for v in size)
+    fill, tip = attributes.pop("fill", None), attributes.pop("tip", None)
+    a = {"label": label, "pos": f"{number(x)},{number(y)}", "width": f"{w / 72:.4f}", "height": f"{h / 72:.4f}", **attributes}
+    a |= {"fillcolor": fill, "tooltip": _tip(tip)}
+    return Item("node", name, a, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+
+
+def whole(size: float) -> int:
+    """A size in whole points, one at least.
+
+    >>> whole(0.3), whole(22.5), whole(22.49)
+    (1, 23, 22)
+    """
+    return max(1, math.floor(size + 0.5))
+
+
+def text(
+    at: Point, label: str, size: float = 9, color: str = "#526070", anchor: str = "middle", name: str = "", **attributes
+) -> Item:
+    """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end.
+
+    What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node. Text that starts or
+    ends somewhere has room on its other side: where Graphviz finds it wider than its node, it would begin too far left.
+    """
+    w, h = math.ceil(formatting.width(label, size) + 2), math.ceil(1.25 * size * (label.count("\n") + 1))
+    room = w if anchor == "middle" else whole(1.3 * w + 0.5 * size * sum(c > "~" for c in label))
+    (x, y), way = at, {"middle": 0, "start": 1, "end": -1}[anchor]
+    a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}
+    item = node(name, (x + way * room / 2, y), (room, h), (str, Left, Right)[way](label), **a)
+    left, bottom, right, top = item.box
+    box = (left, bottom, left + w, top) if way > 0 else (right - w, bottom, right, top)
+    return item._replace(kind="text", box=box, reach=item.box)
+
+
+def anchor(name: str, at: Point) -> Item:
+    """A point that is not seen, for a line to begin or end at."""
+    return node(name, at, (POINT, POINT), shape="point", style="invis")
+
+
+def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Item:
+    """Straight pieces through all the points, without an arrow."""
+    controls = [points[0]]
+    for p, q in pairwise(points):
+        controls += [((2 * p[0] + q[0]) / 3, (2 * p[1] + q[1]) / 3), ((p[0] + 2 * q[0]) / 3, (p[1] + 2 * q[1]) / 3), q]
+    return _edge(tail, head, controls, points[-1], False, attributes)
+
+
+def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes) -> Item:
+    """A soft rounded region behind other things, its label at the top inside."""
+    left, _, right, top = box
+    lines = label.count("\n") + 1
+    a = {"bb": ",".join(map(number, box)), "label": label, "fontsize": number(size), "style": "rounded,filled", **attributes}
+    if label:
+        a["lp"] = f"{number((left + right) / 2)},{number(top - 4 - 0.6 * size * lines)}"
+    a["fillcolor"] = a.pop("fill", None)
+    return Item("cluster", name, a, box)
+
+
+def wire(tail: str, head: str, points: Sequence[Point], arrow: bool = True, radius: float = 9, **attributes) -> Item:
+    """A line along `points` with rounded corners. The last point is the tip of the arrow."""
+    return _edge(tail, head, _rounded(_shortened(points, 6) if arrow else points, radius), points[-1], arrow, attributes)
+
+
+def curve(tail: str, head: str, start: Point, end: Point, arrow: bool = False, upright: bool = False, **attributes) -> Item:
+    """A cubic from `start` to `end` that leaves and arrives horizontally, or vertically if `upright`."""
+    dx, dy = (0.0, 0.5 * (end[1] - start[1])) if upright else (0.5 * (end[0] - start[0]), 0.0)
+    controls = [start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end]
+    return _edge(tail, head, controls, end, arrow, attributes)
+
+
+def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, Point]:
+    """The DOT text and the size of the picture in points. Invisible points pin its corners."""
+    items = list(items)
+    lefts, bottoms, rights, tops = zip(*(i.reach or i.box for i in items), strict=True)
+    corners = (min(lefts) - margin, min(bottoms) - margin), (max(rights) + margin, max(tops) + margin)
+    lines = [
+        f"digraph {quote(name)} {{",
+        '  graph [layout=nop2 outputorder=nodesfirst bgcolor=white fontname="Helvetica" pad=0];',
+        '  node [fontname="Helvetica" fontsize=11 shape=box style=filled fillcolor=white fixedsize=true margin=0];',
+        '  edge [color="#1f2937" penwidth=1.4 arrowsize=0.6];',
+    ]
+    count = 0
+    for item in items:
+        attributes = " ".join(f"{k}={quote(v)}" for k, v in item.attributes.items() if v is not None)
+        count += item.kind == "text"
+        if item.kind == "cluster":
+            x, y = (item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2
+            inside = f"{quote(item.name + ':')} [shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];"
+            lines.append(f"  subgraph {quote('cluster_' + item.name)} {{ graph [{attributes}]; {inside} }}")
+        elif item.kind == "edge":
+            lines.append(f"  {item.name} [{attributes}];")
+        else:
+            lines.append(f"  {quote(item.name or f'text{count}')} [{attributes}];")
+    for k, (x, y) in enumerate(corners):
+        lines.append(f'  "corner{k}" [label="" shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];')
+    return "\n".join([*lines, "}", ""]), (corners[1][0] - corners[0][0], corners[1][1] - corners[0][1])
+
+
+def _pos(x, y):
+    return quote(f"{number(x)},{number(y)}")
+
+
+def _tip(text):
+    """Graphviz expands escapes in tooltips twice."""
+    return text if text is None else text.replace("\\", "\\\\")
+
+
+def _edge(tail, head, controls, tip, arrow, attributes):
+    spline = " ".join(f"{number(x)},{number(y)}" for x, y in controls)
+    if arrow:
+        spline = f"e,{number(tip[0])},{number(tip[1])} {spline}"
+    else:
+        attributes = {"arrowhead": "none", **attributes}
+    attributes["tooltip"] = _tip(attributes.pop("tip", None))
+    xs, ys = zip(*controls, tip, strict=True)
+    return Item("edge", f"{quote(tail)} -> {quote(head)}", {"pos": spline, **attributes}, (min(xs), min(ys), max(xs), max(ys)))
+
+
+def _toward(p, q, distance):
+    """The point `distance` from p on the way to q."""
+    length = max(((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2) ** 0.5, 1e-9)
+    u = distance / length
+    return (p[0] + (q[0] - p[0]) * u, p[1] + (q[1] - p[1]) * u), length
+
+
+def _shortened(points, gap):
+    """Room for the arrow's head."""
+    end, _ = _toward(points[-1], points[-2], gap)
+    return [*points[:-1], end]
+
+
+def _rounded(points, radius):
+    """Controls of cubic pieces along a polyline, corners rounded."""
+    points = [p for k, p in enumerate(points) if k == 0 or _toward(points[k - 1], p, 0)[1] > 0.01]
+    controls, here = [points[0]], points[0]
+
+    def straight(to):
+        controls.extend([_toward(here, to, d * _toward(here, to, 0)[1])[0] for d in (1 / 3, 2 / 3)])
+        controls.append(to)
+
+    for corner, after in pairwise(points[1:]):
+        r = min(radius, _toward(corner, here, 0)[1] / 2, _toward(corner, after, 0)[1] / 2)
+        enter, leave = _toward(corner, here, r)[0], _toward(corner, after, r)[0]
+        straight(enter)
+        controls.extend([_toward(enter, corner, 0.55 * r)[0], _toward(leave, corner, 0.55 * r)[0], leave])
+        here = leave
+    straight(points[-1])
+    return controls

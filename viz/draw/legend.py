@@ -1,0 +1,39 @@
+"""Colour keys: what a view draws beside its picture so that a colour can be read as a number."""
+
+from __future__ import annotations
+
+import math
+
+from .. import formatting, palette
+from . import dot
+from .canvas import Sheet
+
+WIDE, TALL = 160, 9
+
+
+def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str, ...], ticks: list[tuple[float, str]]) -> None:
+    """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
+    x, y = at
+    sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
+    parts = 20
+    for k in range(parts + 1):
+        colour = palette.ramp(colours, k / parts)
+        place = (x + 4 + WIDE / parts * k, y - 14)
+        sheet.node(f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0)
+    for u, text in ticks:
+        end = {0: "low", 1: "high"}.get(u, "middle")
+        sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
+
+
+def signed(sheet: Sheet, name: str, at: dot.Point, label: str, limit: float, colours: tuple[str, ...] = palette.SIGNED) -> None:
+    """The key of `palette.signed` from -limit to limit."""
+    ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
+    ramp(sheet, name, at, label, colours, ticks)
+
+
+def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, high: float) -> None:
+    """The key of `palette.magnitude` from low to high, powers of ten, on a log axis."""
+    middle = 10.0 ** round(math.log10(low * high) / 2)
+    place = math.log(middle / low) / math.log(high / low)
+    between = [(place, formatting.power(middle))] if 0.2 < place < 0.8 else []
+    ramp(sheet, name, at, label, palette.CIVIDIS, [(0, formatting.power(low)), *between, (1, formatting.power(high))])

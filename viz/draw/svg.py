@@ -1,0 +1,117 @@
+"""What Graphviz's SVG lacks for a page: tooltips in place of node names, ids of its own, words for those who listen."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+from .. import palette
+
+SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+
+def polish(raw: str, prefix: str, title: str, description: str) -> str:
+    """An SVG element ready to stand in a page.
+
+    Every `<title>` is the tooltip instead of the name in the DOT text; ids are `prefix-name`, so that figures do not
+    collide in one page; the width follows the page up to the natural size; `role="img"` with title and description.
+    Colours that say nothing follow `color-scheme`: the reader's, or that of a page which sets one for the element.
+    """
+    ET.register_namespace("", SVG[1:-1])
+    root = ET.fromstring(raw)
+    used: set[str] = set()
+    for group in list(root.iter(SVG + "g")):
+        kind = group.get("class")
+        if kind in ("node", "edge", "cluster"):
+            heading = group.find(SVG + "title")
+            name = "" if heading is None else heading.text or ""
+            if heading is not None:
+                group.remove(heading)
+            _unlink(group)
+            group.set("id", _unique(f"{prefix}-{slug(name)}", used))
+        elif kind == "graph":
+            group.set("id", f"{prefix}-graph")
+            for heading in group.findall(SVG + "title"):
+                group.remove(heading)
+    for e in root.iter(SVG + "text"):
+        e.set("font-family", FONTS)
+    style = _style(root, prefix)
+    width, height = (float(root.attrib.pop(k).removesuffix("pt")) for k in ("width", "height"))
+    # In CSS pixels: a figure is as large as its points times 4/3, and shrinks with the page.
+    root.set("width", f"{width * 4 / 3:.0f}")
+    root.set("height", f"{height * 4 / 3:.0f}")
+    root.set("style", "max-width:100%;height:auto")
+    root.set("id", prefix)
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
+    for position, (tag, words) in enumerate((("title", title), ("desc", description))):
+        e = ET.Element(SVG + tag, {"id": f"{prefix}-{tag}"})
+        e.text = words
+        root.insert(position, e)
+    sheet = ET.Element(SVG + "style")
+    sheet.text = style
+    root.insert(2, sheet)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _style(root, prefix):
+    """Rules for a dark page: `light-dark()` needs no second copy and obeys whatever sets the color-scheme.
+
+    Text on a fill that means something gets the class "on" and stays as it is.
+    """
+    rules = {f":where(#{prefix})": "color-scheme:light dark"}  # weighs nothing, so that a page can say otherwise
+    for group in root.iter(SVG + "g"):
+        edge, over = group.get("class") == "edge", "#ffffff"
+        for e in group:
+            for attribute in {"fill", "stroke"} & set(e.attrib):
+                colour = e.get(attribute)
+                colour = {"white": "#ffffff", "black": "#000000"}.get(colour, colour).lower()
+                e.set(attribute, colour)
+                frame = palette.is_frame(colour, attribute == "fill") if colour.startswith("#") else False
+                if e.tag == SVG + "text":
+                    frame = frame and palette.is_frame(over, fill=True)
+                elif attribute == "fill" and colour.startswith("#"):
+                    over = colour
+                if colour.startswith("#") and (frame or edge):
+                    # Every wire turns, those that show values too: what is faint on white must be faint on black.
+                    selector = f'#{prefix} {"" if frame else ".edge "}[{attribute}="{colour}"]:not(.on)'
+                    rules[selector] = f"{attribute}:light-dark({colour},{palette.dark(colour)})"
+            if e.tag == SVG + "text":
+                if not palette.is_frame(over, fill=True):
+                    e.set("class", "on")
+                elif e.get("fill") is None:
+                    rules[f"#{prefix} text:not([fill]):not(.on)"] = f"fill:light-dark(#000000,{palette.dark('#000000')})"
+    return "".join(f"{selector}{{{rule}}}" for selector, rule in sorted(rules.items()))
+
+
+def slug(name: str) -> str:
+    """A node's or edge's name as the end of its id.
+
+    >>> slug("layer1@0"), slug("in:x3->i")
+    ('layer1-0', 'in:x3--i')
+    """
+    return re.sub(r"[^A-Za-z0-9_.:-]+", "-", name)
+
+
+def _unlink(group):
+    """Replace Graphviz's link around a thing with a tooltip by the thing and a title."""
+    for holder in list(group):
+        link = holder.find(SVG + "a") if holder.tag == SVG + "g" else None
+        if link is not None:
+            place = list(group).index(holder)
+            group.remove(holder)
+            for k, child in enumerate(list(link)):
+                group.insert(place + k, child)
+            heading = ET.Element(SVG + "title")
+            heading.text = link.get(XLINK + "title")
+            group.insert(0, heading)
+
+
+def _unique(id, used):
+    k, candidate = 1, id
+    while candidate in used:
+        k += 1
+        candidate = f"{id}-{k}"
+    used.add(candidate)
+    return candidate
