@@ -4,9 +4,9 @@ import os
 import signal
 
 import pytest
-from browsing import browser, open_any  # noqa: F401
 from hypothesis import HealthCheck, settings
 from numba import config
+from support.browser import browser, open_any  # noqa: F401
 
 from recurrent.cells import CELLS, PYTORCH
 from recurrent.engine.engine import Engine

@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from strategies import Case
-from tolerance import assert_same_bits
+from support.strategies import Case
 
 import recurrent
 from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, checks
+from recurrent.conformance.tolerance import assert_same_bits
 
 pytestmark = pytest.mark.reference
 

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 import warnings
+from functools import cache
+from pathlib import Path
 
+import numba
 from numba import config, njit
+
+
+@cache
+def source_digest() -> str:
+    """Digest of everything besides a cell's equations that compiled code depends on: Numba and two whole folders."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    package = Path(__file__).parents[1]
+    for path in sorted(p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 class _OwnName(str):
@@ -41,5 +55,9 @@ def jit(function):
         return compiled
     files = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if files is not None:
+        # An index of its own for each version of the sources: Numba looks at one file's date alone, not at those that it
+        # calls, and cannot read an index whose types have moved to another module since.
+        files._index_name = f"{source_digest()}-{files._index_name}"
+        files._index_path = str(Path(files._cache_path) / files._index_name)
         files._data_name_pattern = _OwnName(files._data_name_pattern)
     return compiled

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .. import formatting
+from .. import notation
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top
@@ -58,7 +58,7 @@ def quote(value) -> str:
     >>> print(quote(""))
     ""
     """
-    text = formatting.legal(str(value)).replace("\r", "")
+    text = notation.legal(str(value)).replace("\r", "")
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
     newline = getattr(value, "newline", "")
     return '"' + text.replace("\n", newline or "\\n") + newline + '"'
@@ -102,7 +102,7 @@ def text(
     What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node. Text that starts or
     ends somewhere has room on its other side: where Graphviz finds it wider than its node, it would begin too far left.
     """
-    w, h = math.ceil(formatting.width(label, size) + 2), math.ceil(1.25 * size * (label.count("\n") + 1))
+    w, h = math.ceil(notation.width(label, size) + 2), math.ceil(1.25 * size * (label.count("\n") + 1))
     room = w if anchor == "middle" else whole(1.3 * w + 0.5 * size * sum(c > "~" for c in label))
     (x, y), way = at, {"middle": 0, "start": 1, "end": -1}[anchor]
     a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}

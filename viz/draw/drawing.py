@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from .. import formatting
+from .. import notation
 from . import dot, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
@@ -27,7 +27,7 @@ class Drawing:
     @classmethod
     def of(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
         """A drawing of pinned items."""
-        title, description = (" ".join(formatting.legal(text).split()) for text in (title, description))
+        title, description = (" ".join(notation.legal(text).split()) for text in (title, description))
         source, size = dot.digraph(title, items)
         return cls(source, title, description, size)
 
@@ -79,7 +79,7 @@ class Drawing:
     def _page(self, engine):
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self.title)}</title>'
         head += "<style>:root{color-scheme:light dark;font-family:sans-serif}body{background:light-dark(#fff,#0f172a)}</style>"
-        body = formatting.legal(self.body) or self.svg(engine)
+        body = notation.legal(self.body) or self.svg(engine)
         return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
     def _repr_mimebundle_(self, include=None, exclude=None):

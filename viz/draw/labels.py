@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from .. import formatting
+from .. import notation
 from .dot import Box, Point
 
 GAP = 3  # between a wire and what is written beside it
@@ -22,7 +22,7 @@ class Places:
 
     def beside(self, points: list[Point], label: str, size: float) -> Point | None:
         """The centre for a label of lines along a polyline, or None where there is no room; takes the place."""
-        w, h = formatting.width(label, size) * 1.12 + 2, 1.25 * size * (label.count("\n") + 1)
+        w, h = notation.width(label, size) * 1.12 + 2, 1.25 * size * (label.count("\n") + 1)
         for x, y in _along(points, w, h):
             box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
             if not any(a[0] < box[2] and box[0] < a[2] and a[1] < box[3] and box[1] < a[3] for a in self.taken):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .. import formatting, palette
+from .. import notation, palette
 from . import dot
 from .canvas import Sheet
 
@@ -35,5 +35,5 @@ def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, hi
     """The key of `palette.magnitude` from low to high, powers of ten, on a log axis."""
     middle = 10.0 ** round(math.log10(low * high) / 2)
     place = math.log(middle / low) / math.log(high / low)
-    between = [(place, formatting.power(middle))] if 0.2 < place < 0.8 else []
-    ramp(sheet, name, at, label, palette.CIVIDIS, [(0, formatting.power(low)), *between, (1, formatting.power(high))])
+    between = [(place, notation.power(middle))] if 0.2 < place < 0.8 else []
+    ramp(sheet, name, at, label, palette.CIVIDIS, [(0, notation.power(low)), *between, (1, notation.power(high))])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw.drawing import Drawing
 from ..views import attention as view
 from .packed import Blob
@@ -57,7 +57,7 @@ def of(model: Any, stack: Stack, n: int, t: int, inputs: Sequence[str] | None, o
     if not written or not read:
         return None
     texts = [
-        [formatting.sub(letter, s) for s in range(count)] if given is None else [symbol(str(v)) for v in given]
+        [notation.sub(letter, s) for s in range(count)] if given is None else [symbol(str(v)) for v in given]
         for given, letter, count in ((inputs, "x", sizes["inputs"]), (outputs, "y", sizes["outputs"]))
     ]
     nearest = min(written, key=lambda s: abs(s - t))

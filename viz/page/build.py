@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from .. import formatting
+from .. import notation
 from ..draw import svg
 from ..reading import describe
 from ..reading.unit_values import beginning
@@ -48,9 +48,7 @@ def page(
     for n, run in enumerate(runs):
         u, name = 0, f"{stack.part} layer {run.k}, {describe.short(run.layer)}{run.way.suffix}".lstrip()
         parts.append(_cell(n, run, recording, name, t))
-        head = (
-            f"Layer {run.k} opened{run.way.suffix}: {formatting.count(run.H, f'{describe.kind(run.layer)} unit')} side by side"
-        )
+        head = f"Layer {run.k} opened{run.way.suffix}: {notation.count(run.H, f'{describe.kind(run.layer)} unit')} side by side"
         says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} at "
         says += f"{run.way.earlier}) and puts out one number. What else it remembers is its own.</p>"
         after = f"{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"

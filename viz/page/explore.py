@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .. import formatting
+from .. import notation
 from ..draw.drawing import Drawing
 from ..reading import direction
 from ..views.network import network
@@ -103,14 +103,14 @@ def explore(
     labels = None if named is None else [tables.symbol(str(s)) for s in named]
     looks = attention.of(model, shown, n, t, inputs, outputs)
     html = page(model, shown, runs, labels, t, _notes(shown, runs, looks, n), looks)
-    return Page(formatting.legal(html), network(model, recording))
+    return Page(notation.legal(html), network(model, recording))
 
 
 def _notes(shown, runs, looks, n):
     """What the page leaves out."""
     cut = [r for r in runs if len(r.units) < r.H]
     kept = "are in this page: the first, the last two, and those asked for"
-    notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {formatting.count(r.H, 'unit')} {kept}." for r in cut]
+    notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {notation.count(r.H, 'unit')} {kept}." for r in cut]
     if shown.recording.y.ndim == 3 and shown.recording.y.shape[1] > 1:
         notes.append(f"Sequence {n} of {shown.recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
     if shown.part:

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..reading import wiring
 from ..views.layer import shown
 from .run import LayerRun
@@ -50,7 +50,7 @@ def symbol(text: str) -> str:
     if len(text) == 1 and ord(text) < 32:
         return chr(0x2400 + ord(text))
     hidden = any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") for c in text)
-    return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else formatting.legal(text)
+    return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else notation.legal(text)
 
 
 def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> str:
@@ -84,7 +84,7 @@ def table(run: LayerRun, t: int) -> str:
     """Every quantity of every unit at one step."""
     head = "".join(f'<th scope="col" title="{escape(q.label)}">{escape(q.key)}</th>' for q in run.quantities)
     rows = "".join(
-        f'<tr><th scope="row">{j}</th>' + "".join(f"<td>{formatting.exact(q.a[t, u])}</td>" for q in run.quantities) + "</tr>"
+        f'<tr><th scope="row">{j}</th>' + "".join(f"<td>{notation.exact(q.a[t, u])}</td>" for q in run.quantities) + "</tr>"
         for u, j in enumerate(run.units)
     )
     return (
@@ -101,12 +101,12 @@ def neuron(run: LayerRun, a: wiring.Neuron, u: int, t: int) -> str:
         for s, k in enumerate(run.slots[g][u] if g in run.weights[a.id] else ()):
             w, v = float(run.weights[a.id][g][u, s]), float(source[k])
             total += w * v
-            name = formatting.sub(g if g == "x" else run.first, k)
-            cells = "".join(f"<td>{formatting.exact(n)}</td>" for n in (w, v, w * v))
+            name = notation.sub(g if g == "x" else run.first, k)
+            cells = "".join(f"<td>{notation.exact(n)}</td>" for n in (w, v, w * v))
             rows.append(f'<tr data-g="{g}" data-s="{s}"><th scope="row">{name}</th>{cells}</tr>')
-    bias = formatting.exact(run.biases[a.id][u])
+    bias = notation.exact(run.biases[a.id][u])
     what = "sum of the inputs drawn" if run.elided else "pre-activation"
-    value = next((formatting.exact(q.a[t, u]) for q in run.quantities if q.key == (a.value or None)), "")
+    value = next((notation.exact(q.a[t, u]) for q in run.quantities if q.key == (a.value or None)), "")
     how = escape(a.label.partition(" → ")[2] or "out")
     after = f'<tr><th scope="row">{how}</th><td></td><td></td><td class="out">{value}</td></tr>'
     return (
@@ -116,6 +116,6 @@ def neuron(run: LayerRun, a: wiring.Neuron, u: int, t: int) -> str:
         '<thead><tr><th scope="col">input</th><th scope="col">weight</th><th scope="col">value</th>'
         f'<th scope="col">weight × value</th></tr></thead><tbody>{"".join(rows)}</tbody><tfoot>'
         f'<tr><th scope="row">bias</th><td></td><td></td><td class="bias">{bias}</td></tr>'
-        f'<tr><th scope="row">{what}</th><td></td><td></td><td class="sum">{formatting.exact(total)}</td></tr>'
+        f'<tr><th scope="row">{what}</th><td></td><td></td><td class="sum">{notation.exact(total)}</td></tr>'
         f"{after if value else ''}</tfoot></table>"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting
+from .. import notation
 from . import direction
 from .wiring import Neuron
 
@@ -37,12 +37,12 @@ def of_unit(layer: Any) -> list[str]:
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(layer), len(cell.accumulators)
     B, biases = cell.biases, _biases(cell)
-    weights, size, first = X * D + R * W, way.size // H, formatting.sub(cell.states[0], "t")
-    memories = [formatting.sub(s, "t") for s in cell.states[1:]]
+    weights, size, first = X * D + R * W, way.size // H, notation.sub(cell.states[0], "t")
+    memories = [notation.sub(s, "t") for s in cell.states[1:]]
     whole = all(a.x and a.h for a in cell.accumulators)
-    made = formatting.count(A, "neuron")
+    made = notation.count(A, "neuron")
     if not whole:
-        made = f"{formatting.count(len(cell.gates), 'gate')} of {formatting.count(A, 'dot product')} (Σ)"
+        made = f"{notation.count(len(cell.gates), 'gate')} of {notation.count(A, 'dot product')} (Σ)"
     if memories:
         made += f" + its own memory {' and '.join(memories)}"
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
@@ -50,20 +50,22 @@ def of_unit(layer: Any) -> list[str]:
     more = f" + {P}" if P else ""
     counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
     if X != R:
-        takes = f"{formatting.count(X, 'gate')} of {formatting.count(D, 'input')}, {formatting.count(R, 'gate')} of {W:,} from all units"
+        takes = (
+            f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}, {notation.count(R, 'gate')} of {W:,} from all units"
+        )
         counted = f"{weights:,} weights + {biases} biases{more}"
-    whole_layer = f"layer: {formatting.count(H, 'unit')} × {size:,} = {H * size:,}"
+    whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,} = {H * size:,}"
     if B == 2:
         whole_layer += f" (one bias per Σ: {H * (weights + A + P):,})"
     if way.both:
         whole_layer += ", in each direction"
     ends = [
         f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
-        f"out of the layer: {first} of {'all ' * (H > 1)}{formatting.count(H, 'unit')}, (N, {H})",
+        f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
     ]
     if cell.projected:
-        ends[0] = ends[0].replace(first, f"{formatting.sub('m', 't')}, weighed {formatting.count(W, 'time')} in W_hr")
-        ends[1] = f"out of the layer: {first} = W_hr {formatting.sub('m', 't')}, {formatting.count(W, 'number')}, (N, {W})"
+        ends[0] = ends[0].replace(first, f"{notation.sub('m', 't')}, weighed {notation.count(W, 'time')} in W_hr")
+        ends[1] = f"out of the layer: {first} = W_hr {notation.sub('m', 't')}, {notation.count(W, 'number')}, (N, {W})"
     return [
         f"One {kind(way.layer)} unit = {made}",
         takes,
@@ -85,8 +87,8 @@ def of_layer(layer: Any) -> str:
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
     if getattr(layer, "bidirectional", False):
-        return f"{formatting.count(H, 'unit')} in each of 2 directions · {layer.size:,} parameters = 2 × {counted}"
-    return f"{formatting.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
+        return f"{notation.count(H, 'unit')} in each of 2 directions · {layer.size:,} parameters = 2 × {counted}"
+    return f"{notation.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
 
 
 def convention(cell: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from recurrent.cells import Cell
 from recurrent.equations.expressions import MEETINGS, OPS, Expr, evaluate, topological
 
-from .. import formatting
+from .. import notation
 from . import direction, unit_values
 from .folding import folds
 
@@ -139,7 +139,7 @@ def spell(e: Expr, names: dict[str, str]) -> str:
         return f"−{parts[0]}"
     if e.op == "positive":
         return f"[{parts[0]} > 0]"
-    return f"{formatting.operation(e.op)}({', '.join(parts)})"
+    return f"{notation.operation(e.op)}({', '.join(parts)})"
 
 
 def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
@@ -150,9 +150,9 @@ def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
     for node in graph.nodes:
         sources = [e.source for e in graph.inputs(node.id) if not e.delay]
         if node.kind == "previous":
-            out[node.id] = formatting.sub(node.label, before)
+            out[node.id] = notation.sub(node.label, before)
         elif node.id in named:
-            out[node.id] = formatting.sub(named[node.id], "t")
+            out[node.id] = notation.sub(named[node.id], "t")
         elif node.kind == "sum":
             side = node.id.partition(".")[2]
             out[node.id] = f"{side or 'a'}.{node.label}"
@@ -163,7 +163,7 @@ def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
             leaves = [Expr("input", name=s) for s in sources]
             out[node.id] = spell(Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources})
         elif node.kind in MEETINGS:
-            out[node.id] = f"{formatting.operation(node.kind)}({out[sources[0]]})"
+            out[node.id] = f"{notation.operation(node.kind)}({out[sources[0]]})"
         else:
             out[node.id] = node.label
     return out

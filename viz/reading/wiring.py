@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from recurrent.cells import Cell
 
-from .. import formatting, palette
+from .. import notation, palette
 from .folding import KIND, Fold, folded, folds
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
@@ -97,7 +97,7 @@ def of(cell: Cell) -> Wiring:
             gate, side = n.label, n.id.partition(".")[2]
             name, colour = palette.gate(gate, gates)
             whole = absorbed.get(n.id)
-            label = f"Σ → {formatting.operation(kinds[whole])}" if whole else "Σ"
+            label = f"Σ → {notation.operation(kinds[whole])}" if whole else "Σ"
             name += f": {SIDES[side]}" if side else ""
             x, h = (f"vector:{v}" in [a for a, b in now if b == n.id] for v in "xh")
             value = next((g for g in gates if graph.values[g] == (whole or n.id)), "")
@@ -153,7 +153,7 @@ def of_unit(cell: Cell) -> Wiring:
 
 def _label(node, inputs):
     """The sign of an operation, a constant of its two inputs written beside it."""
-    sign = node.label if node.kind == KIND else formatting.operation(node.kind)
+    sign = node.label if node.kind == KIND else notation.operation(node.kind)
     if len(inputs) == 2:
         first, second = (n.label if n.kind == "const" else "" for n in inputs)
         return f"{first} {sign} {second}".strip()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -50,7 +50,7 @@ def attention(
     rows = [t for t in range(weights.shape[0]) if t not in skipped[0]]
     columns = [s for s in range(weights.shape[1]) if s not in skipped[1]]
     if step is not None and step not in rows:
-        raise IndexError(f"step must be one of the {formatting.count(len(rows), 'output step')} of this sequence, got {step}")
+        raise IndexError(f"step must be one of the {notation.count(len(rows), 'output step')} of this sequence, got {step}")
     a = weights[np.ix_(rows, columns)]
     if not a.size:
         raise ValueError(f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states")
@@ -87,7 +87,7 @@ def _of_sequence(weights, n):
 
 def pitch(inputs: Sequence[str]) -> int:
     """Points from one drawn state to the next: room for its label, more where there are few."""
-    wide = max(formatting.width(text, 10) * 1.15 for text in inputs) + 12
+    wide = max(notation.width(text, 10) * 1.15 for text in inputs) + 12
     found = min(max(34.0 if len(inputs) <= 24 else 28.0, wide), 110.0)
     return 2 * math.ceil(max(found, 62.0 if len(inputs) <= 8 else 0.0) / 2)
 
@@ -112,9 +112,9 @@ def recorded(model: Any, recording: Any, n: int, layer: int | None) -> tuple[int
 
 def _labels(given, name, count, chosen, letter):
     if given is None:
-        return [formatting.sub(letter, t) for t in chosen]
+        return [notation.sub(letter, t) for t in chosen]
     if len(given) != count:
-        raise ValueError(f"{name} must have one label for each of {formatting.count(count, 'step')}, got {len(given)}")
+        raise ValueError(f"{name} must have one label for each of {notation.count(count, 'step')}, got {len(given)}")
     return ["".join(visible(c) or " " for c in str(given[t])) for t in chosen]
 
 
@@ -137,7 +137,7 @@ class _Picture:
         self.inputs, self.outputs = [inputs[s] for s in self.columns], [outputs[t] for t in self.rows]
         self.pitch = pitch(self.inputs)
         self.x = [k * self.pitch for k in range(len(self.columns))]
-        out = max(formatting.width(text, 10) * 1.15 for text in self.outputs) + 14
+        out = max(notation.width(text, 10) * 1.15 for text in self.outputs) + 14
         room = (self.x[-1] + self.pitch) / len(self.rows)
         self.step = max(out, 40.0, min(room, 110.0))
         middle, shift = self.x[-1] / 2, (len(self.means) - 1) / 2
@@ -150,7 +150,9 @@ class _Picture:
         self._written(top)
         left = min(i.box[0] for i in self.sheet.items)
         self._text(left)
-        title = f"Attention of {formatting.count(self.total[0], 'output step')} over {formatting.count(self.total[1], 'saved state')}"
+        title = (
+            f"Attention of {notation.count(self.total[0], 'output step')} over {notation.count(self.total[1], 'saved state')}"
+        )
         best = self.a.argmax(axis=1)
         said = "; ".join(
             f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}" for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
@@ -236,7 +238,7 @@ class _Picture:
         lines = []
         for (t, s), v in ((at, v) for at, v in np.ndenumerate(self.a) if at[0] in self.at):
             if v >= FAINT or self.focus is not None:
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {formatting.exact(v)}"
+                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
                 look = {"color": palette.ramp(palette.ATTENTION, float(v)), "penwidth": dot.number(0.4 + 5.2 * v), "tip": tip}
                 lines.append(
                     (v, dot.curve(f"state{s}", f"mean{t}", (self.x[s], bottom), (self.at[t], top), upright=True, **look))
@@ -273,7 +275,7 @@ class _Picture:
                 label = f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
                 ink = "#ffffff" if v > 0.5 else palette.INK
                 look = {"fill": palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v)), "color": "#E5E7EB", "penwidth": 0.5}
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {formatting.exact(v)}"
+                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
                 self.sheet.node(
                     f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, fontsize=8, fontcolor=ink, tip=tip, **look
                 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, labels
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -74,7 +74,7 @@ class _Picture:
             self.numbers = evaluate.backward(self.cell, self.numbers, seen.gradients, layer)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
-        self.vector, self.narrow = f"({layer.hidden_size:,},)", formatting.shape((f"{layer.output_size:,}",))
+        self.vector, self.narrow = f"({layer.hidden_size:,},)", notation.shape((f"{layer.output_size:,}",))
         narrow = dict(zip(self.cell.states, self.cell.narrow_states, strict=True))
         after = {n.id for n in self.cell.graph().nodes if n.kind == "projection"}
         wires = [(a, b) for a, b, _ in self.circuit.routes]
@@ -130,7 +130,7 @@ class _Picture:
     def _tip(self, text, k):
         v = self._number(k)
         what = "gradient" if self.backward else "value"
-        return text if v is None else f"{text}, {what} {formatting.exact(v)}"
+        return text if v is None else f"{text}, {what} {notation.exact(v)}"
 
     def _gates(self):
         for a in self.wiring.neurons:
@@ -176,7 +176,7 @@ class _Picture:
             "fontsize": 12,
         }
         tip = f"output {first}: what the layer above sees"
-        self.sheet.node("above", self.grid.at["above"], self.grid.size["above"], formatting.sub(first, "t"), tip=tip, **look)
+        self.sheet.node("above", self.grid.at["above"], self.grid.size["above"], notation.sub(first, "t"), tip=tip, **look)
         fill, _ = palette.TERMINAL
         for k, s in enumerate(self.cell.states):
             colour = palette.state(s, k)
@@ -186,12 +186,12 @@ class _Picture:
                     look = {"style": "rounded,filled", "fill": fill, "color": colour, "penwidth": 1.4, "fontsize": 12}
                     said = f"{s} of the step before" if end == "previous" else f"new {s}, to the next step"
                     tip = self._tip(said, f"previous:{s}" if end == "previous" else self.wiring.makers[s])
-                    self.sheet.node(name, self.grid.at[name], self.grid.size[name], formatting.sub(s, when), tip=tip, **look)
+                    self.sheet.node(name, self.grid.at[name], self.grid.size[name], notation.sub(s, when), tip=tip, **look)
         if self.cell.x_gates:
             fill, border = palette.X_GROUP
             look = {"shape": "circle", "fill": fill, "color": border, "penwidth": 1.4, "fontsize": 12}
-            tip = f"input x, {formatting.count(self.layer.input_size, 'number')} a step"
-            self.sheet.node("x", self.grid.at["x"], self.grid.size["x"], formatting.sub("x", "t"), tip=tip, **look)
+            tip = f"input x, {notation.count(self.layer.input_size, 'number')} a step"
+            self.sheet.node("x", self.grid.at["x"], self.grid.size["x"], notation.sub("x", "t"), tip=tip, **look)
 
     # Wires
 
@@ -224,7 +224,7 @@ class _Picture:
 
     def _draw(self, tail, head, points, every):
         """A wire in pieces, with gaps where others cross it; the gradient's way ends at the tail."""
-        name = self.names.get(tail, formatting.sub("x", "t") if tail == "x" else tail)
+        name = self.names.get(tail, notation.sub("x", "t") if tail == "x" else tail)
         look = {"color": self._colour(tail, head), "penwidth": 1.6, "tip": f"{name} {self._shape(tail)}"}
         if self.backward:
             points = points[::-1]
@@ -239,7 +239,7 @@ class _Picture:
 
     def _shape(self, tail):
         if tail == "x":
-            return formatting.shape((f"{self.layer.input_size:,}",))
+            return notation.shape((f"{self.layer.input_size:,}",))
         return self.narrow if tail in self.projected else self.vector
 
     # Text
@@ -277,17 +277,17 @@ class _Picture:
                 points = self.grid.entry(tail)
             said = tail in named or tail.startswith("previous:")
             name = (
-                formatting.sub("x", "t")
+                notation.sub("x", "t")
                 if tail == "x"
-                else self.names.get(tail, formatting.sub(tail.partition(":")[2], self.before))
+                else self.names.get(tail, notation.sub(tail.partition(":")[2], self.before))
             )
             label = f"{name}  {self._shape(tail)}" if said or tail == "x" else self._shape(tail)
             v = self._number(tail)
-            yield points, label if v is None else f"{label}\n{formatting.signed(v)}", palette.MUTED, "" if v is None else tail
+            yield points, label if v is None else f"{label}\n{notation.signed(v)}", palette.MUTED, "" if v is None else tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
             D, H = self.layer.input_size, self.layer.sizes.P
-            first = formatting.sub(self.cell.states[0], self.before)
-            yield self.grid.bus_line(), f"[{first} , {formatting.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
+            first = notation.sub(self.cell.states[0], self.before)
+            yield self.grid.bus_line(), f"[{first} , {notation.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
 
     def _factors(self, wires):
         local = evaluate.locals_of(self.cell)
@@ -301,18 +301,18 @@ class _Picture:
                 yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
             elif head in folded:
                 v = self._number(tail)
-                label = f"through {folded[head]}" + ("" if v is None else f"\n{formatting.plain(v)}")
+                label = f"through {folded[head]}" + ("" if v is None else f"\n{notation.plain(v)}")
                 yield points[-2:], label, palette.GRADIENT, "" if v is None else tail
             elif found:
                 yield points[-2:], f"× {self._spelled(found.pop(0))}", palette.GRADIENT, ""
             elif inner and tail != "x":
                 sum_of = next(a for a, _ in local[head] if a in sums)
                 v = self._number(sum_of)
-                label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{formatting.plain(v)}")
+                label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{notation.plain(v)}")
                 yield points[-2:], label, palette.GRADIENT, "" if v is None else sum_of
             elif head.startswith("state:") or head == "above":
                 v = self._number(tail) if head != "above" else None
-                label = f"∂L/∂{self.names[tail]}" + ("" if v is None else f"\n{formatting.plain(v)}")
+                label = f"∂L/∂{self.names[tail]}" + ("" if v is None else f"\n{notation.plain(v)}")
                 if head == "above":
                     label = "from the layer above"
                 yield points, label, palette.MUTED, "" if v is None else head
@@ -341,7 +341,7 @@ class _Picture:
             rows.append((f"composite:{name}", (26, 14), look, name, meaning))
         x, y = left, self._extent()[1] - 22
         for name, size, look, label, meaning in rows:
-            wide = size[0] + 8 + formatting.width(meaning, 9) * 1.1 + 20
+            wide = size[0] + 8 + notation.width(meaning, 9) * 1.1 + 20
             if x > left and x + wide > max(right, left + 420):
                 x, y = left, y - 20
             self.sheet.node(f"key:{name}", (x + size[0] / 2, y), size, label, color=palette.INK, penwidth=1, **look)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -91,7 +91,7 @@ class _Chart:
         for colour, (name, run) in zip(COLOURS, self.runs.items(), strict=False):
             said.append(self._run(name, run, colour))
             entry = self._legend(name, run, colour, entry)
-        what = formatting.count(self.last, "update")
+        what = notation.count(self.last, "update")
         return Drawing.of(f"Training curve of {what}", "; ".join(said) + ".", self.sheet.items)
 
     def _line(self, name, points, **look):
@@ -129,7 +129,7 @@ class _Chart:
         for u, v in run["held"]:
             if math.isfinite(v):
                 self._dot(
-                    f"held:{name}@{u:g}", self.at(u, v), colour, f"{name} validation after update {u:g}: {formatting.exact(v)}"
+                    f"held:{name}@{u:g}", self.at(u, v), colour, f"{name} validation after update {u:g}: {notation.exact(v)}"
                 )
         text = f"{name}: " if name else ""
         text += f"loss {losses[finite][0]:.4g} at first, {mean[-1]:.4g} at last"

@@ -8,7 +8,7 @@ import numpy as np
 
 from recurrent.equations.expressions import OPS, Expr
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -116,7 +116,7 @@ class _Picture:
         return Drawing.of(f"{title} of {self.way!r}{when}", f"{'; '.join(said)}.", self.sheet.items)
 
     def _name(self, row):
-        return formatting.sub(row.group if row.group == "x" else self.first, row.index)
+        return notation.sub(row.group if row.group == "x" else self.first, row.index)
 
     def _sum(self, p):
         """What the equations call this sum."""
@@ -127,10 +127,8 @@ class _Picture:
 
     def _sentence(self, p):
         count = sum(r.count for r in p.terms)
-        total = "" if p.total is None else f" = {formatting.plain(p.total)}"
-        return (
-            f"{p.neuron.name}: {formatting.count(count, 'weight')} + {len(p.biases)} bias{'es' * (len(p.biases) != 1)}{total}"
-        )
+        total = "" if p.total is None else f" = {notation.plain(p.total)}"
+        return f"{p.neuron.name}: {notation.count(count, 'weight')} + {len(p.biases)} bias{'es' * (len(p.biases) != 1)}{total}"
 
     def _table(self, p, x):
         y = 0.0
@@ -152,8 +150,8 @@ class _Picture:
             0, dot.wire(f"axis:{p.neuron.id}0", f"axis:{p.neuron.id}1", ends, arrow=False, color=palette.LINE, penwidth=0.6)
         )
         name = self._sum(p)
-        label = f"Σ   {name}" if p.total is None else f"Σ   {name} = {formatting.signed(p.total)}"
-        tip = f"sum of the rows above, {name}" + ("" if p.total is None else f" = {formatting.exact(p.total)}")
+        label = f"Σ   {name}" if p.total is None else f"Σ   {name} = {notation.signed(p.total)}"
+        tip = f"sum of the rows above, {name}" + ("" if p.total is None else f" = {notation.exact(p.total)}")
         look = {
             "style": "rounded,filled",
             "fill": self.colour,
@@ -172,21 +170,21 @@ class _Picture:
         name, key = ("", f"{row.group}more") if row.index is None else (self._name(row), f"{row.group}{row.index}")
         id = f"{p.neuron.id}:{key}"
         if row.index is None:
-            group = formatting.sub("x", "t") if row.group == "x" else formatting.sub(self.first, self.way.before)
+            group = notation.sub("x", "t") if row.group == "x" else notation.sub(self.first, self.way.before)
             label = f"{row.count:,} more inputs of {group}"
-            tip = f"{row.count} inputs not drawn one by one, norm of their weights = {formatting.exact(row.weight)}"
+            tip = f"{row.count} inputs not drawn one by one, norm of their weights = {notation.exact(row.weight)}"
             look = {"style": "rounded,filled", "fontsize": 8, "fill": palette.REST[0], "color": palette.LINE, "penwidth": 0.8}
-            label += f", ‖w‖ = {formatting.plain(row.weight)}" if self.seen is None else ""
+            label += f", ‖w‖ = {notation.plain(row.weight)}" if self.seen is None else ""
             self.sheet.node(f"in:{id}", (x + 95, y), (176, 16), label, tip=tip, **look)
         else:
             fill, ink = self._fill(row.value, row.group)
             group = palette.X_GROUP if row.group == "x" else palette.H_GROUP
-            wide = max(30, formatting.width(name, 9) + 12)
-            tip = name + ("" if row.value is None else f" = {formatting.exact(row.value)}")
+            wide = max(30, notation.width(name, 9) + 12)
+            tip = name + ("" if row.value is None else f" = {notation.exact(row.value)}")
             look = {"shape": "ellipse", "fontsize": 9, "color": group[1], "tip": tip}
             self.sheet.node(f"in:{id}", (x + 30, y), (wide, 17), name, fill=fill, fontcolor=ink, **look)
             if row.value is not None:
-                self.sheet.add(dot.text((x + 92, y), formatting.signed(row.value), 9))
+                self.sheet.add(dot.text((x + 92, y), notation.signed(row.value), 9))
                 self.sheet.add(dot.text((x + 124, y), "×", 9))
             self._weight(f"w:{id}", (x + 160, y), row.weight, f"weight of {name} into {p.neuron.name}")
         if row.term is not None:
@@ -213,15 +211,15 @@ class _Picture:
             id,
             at,
             (46, 17),
-            formatting.signed(v),
+            notation.signed(v),
             fontcolor=palette.on(v, self.limit),
-            tip=f"{what} = {formatting.exact(v)}",
+            tip=f"{what} = {notation.exact(v)}",
             **look,
         )
 
     def _term(self, id, x, y, axis, v, what):
-        self.sheet.add(dot.text((x + 226, y), formatting.signed(v), 9, palette.INK))
-        self._drawn_bar(id, axis, y, v, f"{what} = {formatting.exact(v)}")
+        self.sheet.add(dot.text((x + 226, y), notation.signed(v), 9, palette.INK))
+        self._drawn_bar(id, axis, y, v, f"{what} = {notation.exact(v)}")
 
     def _drawn_bar(self, id, axis, y, v, tip=None):
         """From the axis to the right for what adds, to the left for what takes away."""
@@ -230,7 +228,7 @@ class _Picture:
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
         self.sheet.node(
-            id, (axis + side * long / 2, y), (long, 9), fill=colour, color=colour, penwidth=0, tip=tip or formatting.exact(v)
+            id, (axis + side * long / 2, y), (long, 9), fill=colour, color=colour, penwidth=0, tip=tip or notation.exact(v)
         )
 
     def _fill(self, v, group):
@@ -252,16 +250,16 @@ class _Picture:
                 stack += [e.source for e in self.graph.inputs(k) if not e.delay]
         for node in (n for n in self.graph.nodes if n.id in wanted):
             if node.kind == KIND:
-                out += [(names[node.id], formatting.signed(self.numbers[node.id]))] if self.numbers else []
+                out += [(names[node.id], notation.signed(self.numbers[node.id]))] if self.numbers else []
                 continue
             sources = [e.source for e in self.graph.inputs(node.id) if not e.delay]
             made = Expr(node.kind, *(Expr("input", name=s) for s in sources))
             constant = {s: self.graph.node(s).label for s in sources if self.graph.node(s).kind == "const"}
-            name = formatting.sub(self.gate, "t") if node.id == self.node else names[node.id]
+            name = notation.sub(self.gate, "t") if node.id == self.node else names[node.id]
             said = evaluate.spell(made, {s: constant.get(s, names[s]) for s in sources}) if node.id == self.node else ""
             if self.numbers:
                 shown = {s: constant.get(s) or _number(self.numbers[s], len(sources) > 1) for s in sources}
-                said += f"{' = ' if said else ''}{evaluate.spell(made, shown)} = {formatting.signed(self.numbers[node.id])}"
+                said += f"{' = ' if said else ''}{evaluate.spell(made, shown)} = {notation.signed(self.numbers[node.id])}"
             if said:
                 out.append((name, said))
         return out
@@ -271,7 +269,7 @@ class _Picture:
         top, steps = 30.0, self._steps()
         lines = [f"{name} = {said}" for name, said in steps]
         # Graphviz takes every byte that is not ASCII for a space when it looks for the left end of a line.
-        wide = max([PLOT[0] + 64, *(formatting.width(line, 10) * 1.12 + 5 * sum(c > "~" for c in line) for line in lines)]) + 24
+        wide = max([PLOT[0] + 64, *(notation.width(line, 10) * 1.12 + 5 * sum(c > "~" for c in line) for line in lines)]) + 24
         box_top, y = top + 22, top - 14
         source = next((e.source for e in self.graph.inputs(self.node)), None)
         kind = self.graph.node(self.node).kind
@@ -285,9 +283,9 @@ class _Picture:
         if self.seen:
             v = self.seen.gates.get(self.gate, self.seen.states.get(self.gate))
             look = {"style": "rounded,filled", "fill": self.colour, "color": palette.INK, "penwidth": 1.2, "fontsize": 11}
-            label = f"{formatting.sub(self.gate, 't')} = {formatting.plain(v)}, as the engine recorded it"
+            label = f"{notation.sub(self.gate, 't')} = {notation.plain(v)}, as the engine recorded it"
             self.sheet.node(
-                "gate", (x + wide / 2, y - 12), (wide - 24, 26), label, tip=f"{self.title}, value {formatting.exact(v)}", **look
+                "gate", (x + wide / 2, y - 12), (wide - 24, 26), label, tip=f"{self.title}, value {notation.exact(v)}", **look
             )
             y -= 36
         self.sheet.group("after", (x, y - 4, x + wide, box_top), "what the equations make of it", 10, palette.OTHER_LAYER)
@@ -314,17 +312,17 @@ class _Picture:
         for a in (-reach, 0, reach):
             self.sheet.add(dot.text((place(a, low)[0], y0 - 10), f"{a:.3g}".replace("-", "−"), 8))
         self.sheet.add(
-            dot.text((x0 + PLOT[0] + 14, y0 + PLOT[1] - 4), formatting.operation(kind), 10, palette.INK, anchor="start")
+            dot.text((x0 + PLOT[0] + 14, y0 + PLOT[1] - 4), notation.operation(kind), 10, palette.INK, anchor="start")
         )
         if at is not None and np.isfinite(at) and np.isfinite(value):
             look = {"shape": "circle", "fill": self.colour, "color": palette.INK, "penwidth": 1.2}
-            tip = f"{formatting.operation(kind)} of {formatting.exact(at)} = {formatting.exact(value)}"
+            tip = f"{notation.operation(kind)} of {notation.exact(at)} = {notation.exact(value)}"
             self.sheet.node("plot:point", place(at, value), (9, 9), tip=tip, **look)
 
     def _keys(self, x, y):
         shown = [("w", "weights", self.limit)]
         shown += [
-            (g, f"fill of {formatting.sub(g if g == 'x' else self.first, 't' if g == 'x' else self.way.before)}", v)
+            (g, f"fill of {notation.sub(g if g == 'x' else self.first, 't' if g == 'x' else self.way.before)}", v)
             for g, v in self.limits.items()
         ]
         for k, (name, label, limit) in enumerate(shown):
@@ -332,10 +330,10 @@ class _Picture:
         rest = sum(r.count for p in self.products for r in p.terms if r.index is None)
         if rest:
             by = "weight × value" if self.seen else "weight"
-            note = f"{formatting.count(rest, 'input')} not drawn one by one: those of least |{by}|; their sum is in their row"
+            note = f"{notation.count(rest, 'input')} not drawn one by one: those of least |{by}|; their sum is in their row"
             self.sheet.add(dot.text((x, y - 44), note if self.seen else note.partition(";")[0], 9, anchor="start"))
 
 
 def _number(v, bracketed):
-    text = formatting.signed(v).removeprefix("+")
+    text = notation.signed(v).removeprefix("+")
     return f"({text})" if bracketed and text.startswith("−") else text

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -101,11 +101,11 @@ class _Picture:
             if p.per > 1:
                 notes.append(f"{f'{p.name}: ' * bool(p.name)}{p.T} steps; each tile is the greatest of {p.per} steps")
         if any(float(v[v > 0].min(initial=math.inf)) < self.low for p in self.parts for *_, v in p.found):
-            notes.append(f"below {formatting.power(self.low)} all tiles are alike")
+            notes.append(f"below {notation.power(self.low)} all tiles are alike")
         for i, note in enumerate(notes):
             self.sheet.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
         said = "; ".join(f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found)
-        steps = " and ".join(formatting.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts)
+        steps = " and ".join(notation.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts)
         return Drawing.of(f"Gradient through {steps}", f"{said}.", self.sheet.items)
 
     def _part(self, part):
@@ -135,7 +135,7 @@ class _Picture:
             when = f"t = {a}" if b == a + 1 else f"t = {a} to {b - 1}"
             dark = size > 0 and math.log(size / self.low) > 0.6 * math.log(self.high / self.low)
             look = {"fill": colour, "color": "#FFFFFF", "penwidth": 0.6, "fontsize": 9}
-            look |= {"fontcolor": palette.ON_DATA[dark], "tip": f"|dL/d{s}| of layer {k} at {when}: {formatting.exact(size)}"}
+            look |= {"fontcolor": palette.ON_DATA[dark], "tip": f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}"}
             self.sheet.node(f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look)
         text = verdict(v)
         bad = palette.CUT if text.endswith("es") else palette.MUTED

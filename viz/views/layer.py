@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -100,9 +100,7 @@ class _Picture:
         if self.folded:
             self._folded()
         self._text()
-        title = (
-            f"{describe.kind(self.way.layer)} layer opened: {formatting.count(self.H, 'unit')} side by side{self.way.suffix}"
-        )
+        title = f"{describe.kind(self.way.layer)} layer opened: {notation.count(self.H, 'unit')} side by side{self.way.suffix}"
         hidden = self.H - sum(p.index is not None for p in self.places)
         said = [describe.of_layer(self.way.layer), f"every unit reads {self._all()} numbers; {self._stays()}"]
         said += [f"{hidden:,} of {self.H:,} units not drawn, wired in the same way"] * bool(hidden)
@@ -120,20 +118,20 @@ class _Picture:
 
     def _vectors(self, left, right):
         """x and h of all units below, on one bus; the new h above."""
-        colour, count, seen = palette.state(self.first, 0), formatting.count(self.P, "number"), self.seen
+        colour, count, seen = palette.state(self.first, 0), notation.count(self.P, "number"), self.seen
         asked = [] if self.marked is None or self.projected else [self.marked]
         self.low = self.bus - 46
         step = "before" if self.way.step > 0 else "after"
         whose = "made of all units' outputs by W_hr at" if self.projected else "one of each unit, of"
-        said = f"{formatting.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
+        said = f"{notation.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
         below = []  # name, letter, indices, values, border, caption
         if self.cell.x_gates:
-            text = f"{formatting.sub('x', 't')}: {formatting.count(self.D, 'number')}"
+            text = f"{notation.sub('x', 't')}: {notation.count(self.D, 'number')}"
             below.append(("x", "x", shown(self.D), seen and seen.x, palette.X_GROUP[1], text))
         if self.cell.h_gates:
             below.append(("before", self.first, shown(self.P, asked), seen and seen.before[self.first], colour, said))
         rows = [_row(indices, VECTOR[0], 0.0) for _, _, indices, *_ in below]
-        longs = [max(r[-1].x + VECTOR[0], formatting.width(b[-1], 10) * 1.12) for r, b in zip(rows, below, strict=True)]
+        longs = [max(r[-1].x + VECTOR[0], notation.width(b[-1], 10) * 1.12) for r, b in zip(rows, below, strict=True)]
         at, taps = (left + right) / 2 - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
         for row, long, (name, letter, _, v, border, text) in zip(rows, longs, below, strict=True):
             shift = at + long / 2 - row[-1].x / 2
@@ -156,7 +154,7 @@ class _Picture:
             row, wide = self._projection(left, right, colour), VECTOR[0]
         self._vector("after", row, self.first, seen and seen.after[self.first], colour, self.top, wide)
         whose = "from all units" if self.projected else "one from each unit"
-        text = f"{formatting.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
+        text = f"{notation.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
         self.sheet.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
 
     def _all(self):
@@ -172,8 +170,8 @@ class _Picture:
             v = None if values is None else float(values[p.index])
             tip = f"{letter}{p.index}{f' at {self.way.earlier}' if name == 'before' else ''}"
             look = {"color": border, "penwidth": 2.4 if p.index == self.marked and name != "x" else 1}
-            look |= {"fontsize": 10 if v is None else 9, "tip": tip + ("" if v is None else f" = {formatting.exact(v)}")}
-            label = formatting.sub(letter, p.index) + ("" if v is None else f"\n{formatting.signed(v)}")
+            look |= {"fontsize": 10 if v is None else 9, "tip": tip + ("" if v is None else f" = {notation.exact(v)}")}
+            label = notation.sub(letter, p.index) + ("" if v is None else f"\n{notation.signed(v)}")
             look |= self.units.colours(v, "x" if name == "x" else "h")
             self.sheet.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
 
@@ -195,10 +193,10 @@ class _Picture:
         row = _row(shown(self.P), VECTOR[0] + GAP, 0.0)
         shift = (left + right) / 2 - row[-1].x / 2
         row = [p._replace(x=p.x + shift) for p in row]
-        m, now = formatting.sub(self.units.wiring.output, "t"), formatting.sub(self.first, "t")
+        m, now = notation.sub(self.units.wiring.output, "t"), notation.sub(self.first, "t")
         label = f"W_hr {self.P:,} × {self.H:,}: {now} = W_hr {m}"
         ends = [p.x for p in row]
-        wide = max(right - left, ends[-1] - ends[0] + VECTOR[0], formatting.width(label, 10) * 1.1 + 24)
+        wide = max(right - left, ends[-1] - ends[0] + VECTOR[0], notation.width(label, 10) * 1.1 + 24)
         fill, border = palette.LAYERS["Linear"]
         look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 10, "penwidth": 1.2}
         tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
@@ -225,7 +223,7 @@ class _Picture:
         ]
         colour = palette.state(self.first, 0)
         self.sheet.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
-        now, before = formatting.sub(self.first, "t"), formatting.sub(self.first, self.way.before)
+        now, before = notation.sub(self.first, "t"), notation.sub(self.first, self.way.before)
         whose, when = "" if self.projected else " of all units", "next" if self.way.step > 0 else "earlier"
         note = f"{now}{whose}\nis {before} of the\n{when} step"
         self.sheet.add(dot.text((right + 10, (self.top + self.low) / 2), note, 9, colour, anchor="start"))
@@ -237,9 +235,9 @@ class _Picture:
         x, y = self.box[0] - 190, self.tall / 2
         name = describe.kind(self.way.layer)
         fill, border = palette.LAYERS["recurrent"]
-        wide = max(74, formatting.width(name, 14) + 26)
+        wide = max(74, notation.width(name, 14) + 26)
         look = {"style": "rounded,filled", "fill": fill, "color": border, "penwidth": 1.8, "fontsize": 14}
-        self.sheet.node("folded", (x, y), (wide, 60), name, tip=f"all {formatting.count(self.H, 'unit')}", **look)
+        self.sheet.node("folded", (x, y), (wide, 60), name, tip=f"all {notation.count(self.H, 'unit')}", **look)
         first = palette.state(self.first, 0)
         ends = (
             ("folded:x", "x", self.low, palette.X_GROUP, f"({self.D:,},)"),
@@ -247,7 +245,7 @@ class _Picture:
         )
         for id, letter, at, (inside, border), shape in ends:
             look = {"shape": "circle", "fill": inside, "color": border, "penwidth": 1.4, "fontsize": 12}
-            self.sheet.node(id, (x, at), (34, 34), formatting.sub(letter, "t"), **look)
+            self.sheet.node(id, (x, at), (34, 34), notation.sub(letter, "t"), **look)
             up = letter == self.first and id.endswith("h")
             points = [(x, y + 30), (x, at - 17)] if up else [(x, at + 17), (x, y - 30)]
             self.sheet.add(
@@ -263,7 +261,7 @@ class _Picture:
             tip = f"{s} of step t goes to step {self.way.ahead}"
             self.sheet.add(dot.wire("folded", "folded", points, radius=6, color=palette.state(s, k), penwidth=1.6, tip=tip))
         out = x + self.way.step * (wide / 2 + 20 + 13 * (len(self.cell.states) - 1) + 8)
-        note = f"{', '.join(formatting.sub(s, 't') for s in self.cell.states)}"
+        note = f"{', '.join(notation.sub(s, 't') for s in self.cell.states)}"
         self.sheet.add(dot.text((out, y), note, 9, anchor="start" if self.way.step > 0 else "end"))
         self.sheet.add(dot.text((self.box[0] - 46, y), "=", 26, palette.MUTED))
 

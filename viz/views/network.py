@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot
 from ..draw.drawing import Drawing
 from ..reading import describe
@@ -25,7 +25,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
     if not hasattr(model, "layers") or not hasattr(model, "graph"):
         raise TypeError(f"network draws a model of layers, got {type(model).__name__}")
     if recording is not None and len(recording.layers) != len(model.layers):
-        layers = formatting.count(len(recording.layers), "layer")
+        layers = notation.count(len(recording.layers), "layer")
         raise ValueError(f"the recording must be of this model of {len(model.layers)}, it has {layers}")
     graph, carried = model.graph(), _carried(recording)
     stacks = _stacks(graph)
@@ -41,7 +41,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
         elif not e.delay:
             (x, _), below, above = place[e.source], boxes[e.source][3], boxes[e.target][1]
             items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
-            said = " · ".join([formatting.shape(e.shape), *carried.get(e.source, [])])
+            said = " · ".join([notation.shape(e.shape), *carried.get(e.source, [])])
             items.append(dot.text((x + 10, (below + above) / 2), said, 10, anchor="start"))
     items += _crossing(crossing, boxes, max((i.box[2] for i in _stack(graph, stacks[0], 0.0)[0]), default=0.0))
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
@@ -49,8 +49,8 @@ def network(model: Any, recording: Any = None) -> Drawing:
     if carried:
         shown = dict.fromkeys(said.rpartition(" ")[0] for one in carried.values() for said in one)
         items.append(dot.text((0, -60), f"{', '.join(shown)}: means over a run", 10))
-    title = f"Network of {formatting.count(len(model.layers), 'layer')}"
-    said = ", ".join(f"{n.label} {formatting.shape(n.shape)}" for n in graph.nodes)
+    title = f"Network of {notation.count(len(model.layers), 'layer')}"
+    said = ", ".join(f"{n.label} {notation.shape(n.shape)}" for n in graph.nodes)
     return Drawing.of(title, f"{total}; from input to output: {said}.", items)
 
 
@@ -59,7 +59,7 @@ def _carried(recording):
     found = {}
     for k, mine in enumerate(recording.layers if recording is not None else ()):
         values = {"|y|": mine.y, "|dL/dy|": mine.dy}
-        sizes = [f"{name} {formatting.plain(np.abs(a).mean())}" for name, a in values.items() if a is not None and a.size]
+        sizes = [f"{name} {notation.plain(np.abs(a).mean())}" for name, a in values.items() if a is not None and a.size]
         found |= {f"layer{k}": sizes} if sizes else {}
     return found
 
@@ -82,12 +82,12 @@ def _stack(graph, nodes, x):
         loops = [e for e in graph.edges if e.delay and e.source == node.id]
         fill, border = palette.layer(node.kind, bool(loops))
         if end:
-            label, size, tip = node.label, END, f"{node.kind} {formatting.shape(node.shape)}"
+            label, size, tip = node.label, END, f"{node.kind} {notation.shape(node.shape)}"
         else:
-            count = formatting.count(node.parameters, "parameter") if node.parameters else "no parameters"
+            count = notation.count(node.parameters, "parameter") if node.parameters else "no parameters"
             tip = f"{node.label}: {count}"
             label = f"{describe.short(node.label)}\n{count}"
-            size = (max(WIDE, formatting.width(label, 11) * 1.15 + 24), TALL)
+            size = (max(WIDE, notation.width(label, 11) * 1.15 + 24), TALL)
         place[node.id] = at = (x, k * PITCH)
         style = "filled" if end else "rounded,filled"
         shape = "ellipse" if end else "box"
@@ -112,11 +112,11 @@ def _crossing(edges, boxes, right):
         low, high = (source[3] - 5, target[3] - 5) if memory else (source[1] + 5, target[1] + 5)
         colour = MEMORY if memory else palette.state(e.label.split(",")[0], 0)
         points = [(source[2], low), (way, low), (way, high), (target[0], high)]
-        tip = f"{e.label} {formatting.shape(e.shape)} from {e.source} to {e.target}"
+        tip = f"{e.label} {notation.shape(e.shape)} from {e.source} to {e.target}"
         items.append(dot.wire(e.source, e.target, points, color=colour, penwidth=1.8, tip=tip))
         said = "all steps: memory" if memory else f"final {e.label}: initial {e.label}"
         beside = (way + 8, high + (10 if memory else -10))
-        items.append(dot.text(beside, f"{said} {formatting.shape(e.shape)}", 9, colour, anchor="start"))
+        items.append(dot.text(beside, f"{said} {notation.shape(e.shape)}", 9, colour, anchor="start"))
         way += 12
     return items
 
@@ -135,7 +135,7 @@ def _loops(name, at, size, loops, side):
         out = x + side * (26 + 14 * (len(loops) - 1) + 8)
         for k, e in enumerate(loops):
             dy = 6.5 * (len(loops) - 1) - 13 * k
-            note = f"{_plain(e)} {formatting.shape(e.shape)}, 1 step {'later' if side > 0 else 'earlier'}"
+            note = f"{_plain(e)} {notation.shape(e.shape)}, 1 step {'later' if side > 0 else 'earlier'}"
             colour = palette.state(_plain(e), k)
             items.append(dot.text((out, y + dy), note, 9, colour, anchor="start" if side > 0 else "end"))
     return items

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -124,7 +124,7 @@ def _parts(kind, model, story):
 
 
 def _row(layer, k, part):
-    kind, count = describe.kind(layer), formatting.count(layer.size, "parameter") if layer.size else "no parameters"
+    kind, count = describe.kind(layer), notation.count(layer.size, "parameter") if layer.size else "no parameters"
     states = tuple(layer.cell.states) if getattr(layer, "cell", None) is not None else ()
     both = bool(states) and bool(getattr(layer, "bidirectional", False))
     pools = "" if layer.leaves_time else kind
@@ -190,11 +190,11 @@ class _Picture:
                 "penwidth": 1.2,
                 "fontsize": 10,
             }
-            wide = max(BOX[0], formatting.width(row.label, 10) * 1.12 + 8)
+            wide = max(BOX[0], notation.width(row.label, 10) * 1.12 + 8)
             self.sheet.node(name, (x, y), (wide, BOX[1]), row.label, tip=f"{row.label} at step {t}", **look)
             size = self._size(part, k, t)
             if size is not None:
-                self.sheet.add(dot.text((x + 4, y + BOX[1] / 2 + 6), f"|y| {formatting.plain(size)}", 8, anchor="start"))
+                self.sheet.add(dot.text((x + 4, y + BOX[1] / 2 + 6), f"|y| {notation.plain(size)}", 8, anchor="start"))
             if row.pools:
                 self._pooled(part, k, t, name)
             else:

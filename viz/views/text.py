@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -80,7 +80,7 @@ def _items(shown, values, limit, who, left):
             row, column = row + 1, 0
         v = float(values[k])
         look = {"fill": palette.signed(v, limit), "penwidth": 0, "fontsize": 11, "fontname": "Courier"}
-        look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {formatting.exact(v)}"}
+        look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {notation.exact(v)}"}
         sheet.node(f"char{k}", (column * WIDE, -row * TALL), (WIDE, TALL - 3), visible(c), **look)
         column += 1
         if c == "\n":
@@ -101,6 +101,6 @@ def _page(shown, values, limit, said):
         colours = f"background:{palette.signed(v, limit)};color:{palette.on(v, limit)}"
         sign = visible(c) if c != " " else " "
         seen = "¶\n" if c == "\n" else "→\t" if c == "\t" else sign or " "
-        spans.append(f'<span style="{colours}" title="{escape(named(c))} = {formatting.exact(v)}">{escape(seen)}</span>')
+        spans.append(f'<span style="{colours}" title="{escape(named(c))} = {notation.exact(v)}">{escape(seen)}</span>')
     style = "font:16px/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
     return f'<p>{escape(said)}</p><div dir="auto" style="{style}">{"".join(spans)}</div>'

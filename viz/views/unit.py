@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -91,7 +91,7 @@ class _Picture:
         name = f"{describe.kind(layer.layer)} unit {self.j}   "
         name += (f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)") + layer.suffix
         left, bottom, right, top = inside.box
-        self.box = (left, bottom, max(right, left + formatting.width(name, 12) * 1.12 + 12), top)
+        self.box = (left, bottom, max(right, left + notation.width(name, 12) * 1.12 + 12), top)
         self.sheet.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
         self._inputs()
         own = {p: float(getattr(layer.params, p)[self.j]) for p in layer.cell.parameters}
@@ -114,13 +114,13 @@ class _Picture:
         total = count * self.pitch + sum(head.values()) + between
         y = (self.box[1] + self.box[3]) / 2 + total / 2
         self.edge = self.box[0] - max(130, 0.3 * total)
-        before = formatting.sub(self.first, self.layer.before)
+        before = notation.sub(self.first, self.layer.before)
         name = {
-            "x": f"input {formatting.sub('x', 't')}: {formatting.count(self.sizes['x'], 'number')}",
+            "x": f"input {notation.sub('x', 't')}: {notation.count(self.sizes['x'], 'number')}",
             "h": f"{before} of all\n{H:,} units" if H > 1 else f"{before} of\nthe only unit",
         }
         if self.projected:
-            name["h"] = f"{before}: {formatting.count(self.sizes['h'], 'number')}\nmade by W_hr"
+            name["h"] = f"{before}: {notation.count(self.sizes['h'], 'number')}\nmade by W_hr"
         places = []
         for g, ks in rows.items():
             height = head[g] + len(ks) * self.pitch + 4
@@ -146,25 +146,25 @@ class _Picture:
     def _input(self, p):
         x, tall = self.edge - 34, min(20, self.pitch - 3)
         size = min(10, 0.62 * tall)
-        label = formatting.sub(p.group if p.group == "x" else self.first, p.index)
+        label = notation.sub(p.group if p.group == "x" else self.first, p.index)
         mine = p.group == "h" and p.index == self.j and not self.projected
         v = None if self.seen is None else float((self.seen.x if p.group == "x" else self.seen.h)[p.index])
         tip = f"{label}{f' at {self.layer.earlier}' if p.group == 'h' else ''}{', this unit itself' if mine else ''}"
-        tip += "" if v is None else f" = {formatting.exact(v)}"
+        tip += "" if v is None else f" = {notation.exact(v)}"
         fill, ink = self._fill(v, p.group)
         look = {"shape": "ellipse", "fontsize": dot.number(size), "fontcolor": ink, "fill": fill, "tip": tip}
         look |= {"color": palette.state(self.first, 0), "penwidth": 2.2} if mine else {"color": palette.LINE, "penwidth": 0.8}
-        self.sheet.node(p.id, (x, p.y), (max(24, formatting.width(label, size) + 10), tall), label, **look)
+        self.sheet.node(p.id, (x, p.y), (max(24, notation.width(label, size) + 10), tall), label, **look)
         if v is not None:
-            self.sheet.add(dot.text((x - 44, p.y), formatting.signed(v), min(8, size), name=f"value:{p.id}"))
+            self.sheet.add(dot.text((x - 44, p.y), notation.signed(v), min(8, size), name=f"value:{p.id}"))
 
     def _rest(self, p):
         """The inputs of a group that are not drawn one by one, as one grey box with the norm of their weights."""
         hidden = np.setdiff1d(np.arange(self.sizes[p.group]), self.shown[p.group])
         rows = [ws[p.group][hidden].astype(np.float64) for ws in self.weights.values() if p.group in ws]
-        label = f"{len(hidden):,} more, ‖w‖ = {formatting.plain(np.linalg.norm(rows))}"
+        label = f"{len(hidden):,} more, ‖w‖ = {notation.plain(np.linalg.norm(rows))}"
         look = {"style": "rounded,filled", "fontsize": 8, "fill": palette.REST[0], "color": palette.LINE, "penwidth": 0.8}
-        tip = f"{len(hidden)} inputs not drawn one by one, norm of their weights = {formatting.exact(np.linalg.norm(rows))}"
+        tip = f"{len(hidden)} inputs not drawn one by one, norm of their weights = {notation.exact(np.linalg.norm(rows))}"
         self.sheet.node(p.id, (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3)), label, tip=tip, **look)
 
     def _lines(self, places):
@@ -181,9 +181,9 @@ class _Picture:
                     w = float(self.weights[a.id][p.group][p.index])
                     strong = min(abs(w) / self.limit, 1.0) if np.isfinite(w) else 1.0
                     wide = 0.25 + 3.25 * strong * self.pitch / PITCH
-                    label = formatting.sub(p.group if p.group == "x" else self.first, p.index)
+                    label = notation.sub(p.group if p.group == "x" else self.first, p.index)
                     look = {"color": palette.line(w, self.limit)}
-                    look["tip"] = f"weight of {label} into {a.name} = {formatting.exact(w)}"
+                    look["tip"] = f"weight of {label} into {a.name} = {notation.exact(w)}"
                 lines.append((wide, dot.curve(p.id, a.id, start, end, penwidth=dot.number(wide), **look)))
         self.sheet.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
@@ -194,7 +194,7 @@ class _Picture:
         if self.projected:
             edge, source = self._projection(state, y, colour), "projection"
         left, fork = edge + 62, (edge + 26, y)
-        gates = formatting.count(len(self.layer.cell.h_gates), "gate")
+        gates = notation.count(len(self.layer.cell.h_gates), "gate")
         one_of, every = self._taken(), f"all {H:,} units × {gates} at {self.layer.ahead}\n(this unit is one of them)"
         if H == 1 and not self.projected:
             one_of, every = (
@@ -205,7 +205,7 @@ class _Picture:
         line = {"color": colour, "penwidth": 1.8}
         self.sheet.add(dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line))
         above = ("above", y + 30, f"{self._above()} at step t\n({one_of})", palette.OTHER_LAYER)
-        wide = max(BOX[0], formatting.width(above[2], 9) * 1.1 + 16)
+        wide = max(BOX[0], notation.width(above[2], 9) * 1.1 + 16)
         for name, at, label, (fill, border) in (above, ("all", y - 30, every, palette.H_GROUP)):
             look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
             self.sheet.node(name, (left + wide / 2, at), (wide, BOX[1]), label, **look)
@@ -216,12 +216,12 @@ class _Picture:
     def _projection(self, state, y, colour):
         """What all units put out becomes h, fewer numbers; returns its right edge."""
         H, P, m = self.layer.hidden_size, self.sizes["h"], self.wiring.output
-        now, out = formatting.sub(self.first, "t"), formatting.sub(m, "t")
-        label = f"{now} = W_hr {out}: {formatting.count(P, 'number')}\nfrom {out} of all {formatting.count(H, 'unit')}"
-        wide, column = formatting.width(label, 9) * 1.1 + 22, self.layer.params.W_hr[:, self.j]
+        now, out = notation.sub(self.first, "t"), notation.sub(m, "t")
+        label = f"{now} = W_hr {out}: {notation.count(P, 'number')}\nfrom {out} of all {notation.count(H, 'unit')}"
+        wide, column = notation.width(label, 9) * 1.1 + 22, self.layer.params.W_hr[:, self.j]
         x = self.box[2] + 44
         fill, border = palette.LAYERS["Linear"]
-        tip = f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(formatting.exact, column[:8]))}" + ", …" * (P > 8)
+        tip = f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(notation.exact, column[:8]))}" + ", …" * (P > 8)
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border, "tip": tip}
         self.sheet.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)
         points = [(self.sheet.box[state][2], y), (x, y)]
@@ -246,7 +246,7 @@ class _Picture:
 
     def _facts(self, corner):
         lines = describe.of_unit(self.layer)
-        w, h = max(formatting.width(line, 9) for line in lines) * 1.12 + 20, 13.5 * len(lines) + 16
+        w, h = max(notation.width(line, 9) for line in lines) * 1.12 + 20, 13.5 * len(lines) + 16
         fill, border = palette.FACTS
         at = (corner[0] + w / 2, max(corner[1], self.box[3] - h) + h / 2)
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
@@ -282,9 +282,9 @@ class _Picture:
         colour, H = palette.state(self.first, 0), self.layer.hidden_size
         points = [(right, y), (right + 18, y), (right + 18, floor), (x, floor), (x, bottom)]
         self.sheet.add(dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6))
-        now = formatting.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 and not self.projected else "")
+        now = notation.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 and not self.projected else "")
         after = "next" if self.layer.step > 0 else "earlier"
-        label = f"{now} becomes {formatting.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
+        label = f"{now} becomes {notation.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
         self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))
 
     def _fill(self, v, group):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot
 from ..draw.drawing import Drawing
 from .parts.steps import asked, blanks
@@ -95,13 +95,13 @@ class _Grid:
         self._windows()
         self._labels()
         self._legend()
-        what = formatting.count(len(self.model.layers), "layer") if len(self.model.layers) > 1 else self.rows[1].kind
-        title = f"{what} unrolled over {formatting.count(self.T, 'step')}"
+        what = notation.count(len(self.model.layers), "layer") if len(self.model.layers) > 1 else self.rows[1].kind
+        title = f"{what} unrolled over {notation.count(self.T, 'step')}"
         hidden = self.T - len(self.shown)
         said = "Time from left to right, depth from bottom to top, the same weights at every step"
         said += "; a bidirectional layer reads in both directions and merges what it found" if self.both else ""
         said += f"; {hidden} of {self.T} steps left out" if hidden else ""
-        said += f"; {formatting.count(len(self.blanks), 'blank')} that the state passes by" if self.blanks else ""
+        said += f"; {notation.count(len(self.blanks), 'blank')} that the state passes by" if self.blanks else ""
         said += f"; back-propagation in windows of {self.window} steps" if self.window else ""
         return Drawing.of(title, said + ".", [*self.behind, *self.items])
 
@@ -131,10 +131,8 @@ class _Grid:
             where = f"t = {t}" if r.steps else "after the last step"
             if r.kind in ("input", "output"):
                 look = {"shape": "ellipse"}
-                label = formatting.sub(r.label, t) if r.steps else r.label
-                tip = (
-                    f"{r.kind} at {where}, {formatting.shape(r.shape)}" if r.steps else f"{r.kind}, {formatting.shape(r.shape)}"
-                )
+                label = notation.sub(r.label, t) if r.steps else r.label
+                tip = f"{r.kind} at {where}, {notation.shape(r.shape)}" if r.steps else f"{r.kind}, {notation.shape(r.shape)}"
             elif r.states:
                 look = {"style": "rounded,filled", "penwidth": 1.2}
                 label, tip = r.label, f"layer {r.layer}, {r.words}, {where}"
@@ -142,7 +140,7 @@ class _Grid:
                     label, fill, look, tip = self._valued(r, t, label, fill, look, tip)
             else:
                 look = {"style": "filled", "fontsize": 10}
-                label, tip = r.label, f"layer {r.layer}, {r.words}, {where}: {formatting.shape(r.shape)}"
+                label, tip = r.label, f"layer {r.layer}, {r.words}, {where}: {notation.shape(r.shape)}"
             if blank:
                 look = {**look, "style": look.get("style", "filled") + ",dashed", "penwidth": 0.8}
                 label, fill, border, tip = "", "#FFFFFF", palette.REST[1], f"blank at {where}: nothing is computed here"
@@ -199,11 +197,11 @@ class _Grid:
         for s in r.states:
             a, name = np.asarray(states[s])[t], r.plain(s)
             size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) if a.size else 0.0
-            tip += f", {name} = {formatting.exact(a.reshape(-1)[0])}" if a.size == 1 else f", rms of {name} = {size:.3g}"
+            tip += f", {name} = {notation.exact(a.reshape(-1)[0])}" if a.size == 1 else f", rms of {name} = {size:.3g}"
         h = np.asarray(states[r.states[0]])
         if h.shape[-1] == 1 and h[t].size:
             v, limit = float(h[t].reshape(-1)[0]), palette.nice(np.nanmax(np.abs(h)))
-            label = f"{label}\n{formatting.sub('h', t)} = {formatting.signed(v)}"
+            label = f"{label}\n{notation.sub('h', t)} = {notation.signed(v)}"
             fill, look = palette.signed(v, limit), {**look, "fontsize": 9, "fontcolor": palette.on(v, limit)}
         return label, fill, look, tip
 
@@ -211,7 +209,7 @@ class _Grid:
         if r.name in self.gradients:
             v = self.gradients[r.name][t]
             colour = palette.magnitude(v, *self._scale())
-            tip = f"|dL/dh| at t = {t}: {formatting.exact(v)}"
+            tip = f"|dL/dh| at t = {t}: {notation.exact(v)}"
             at, name = (x, r.y - CELL[1] / 2 + 6), f"gradient:{r.name}@{t}"
             self.items.append(dot.node(name, at, (54, 5), fill=colour, color=colour, penwidth=0.5, tip=tip))
 
@@ -259,7 +257,7 @@ class _Grid:
                 (begin, left), (end, right) = sides if r.direction > 0 else sides[::-1]
                 at = (self.x[begin] + left * (CELL[0] / 2 + 62), y)
                 first_of_all = begin == (0 if r.direction > 0 else self._run() - 1)
-                start = beginning(name, r.begins) if first_of_all else formatting.sub(name, begin - r.direction)
+                start = beginning(name, r.begins) if first_of_all else notation.sub(name, begin - r.direction)
                 node = f"initial:{r.name}:{name}"
                 self.items.append(dot.node(node, at, (34, 14), start, tip=f"initial {name}; {_BEGINS[r.begins]}", **look))
                 points = [(at[0] - left * 17, y), (self.x[begin] + left * CELL[0] / 2, y)]
@@ -267,7 +265,7 @@ class _Grid:
                 at = (self.x[end] + right * (CELL[0] / 2 + 62), y)
                 node = f"final:{r.name}:{name}"
                 valid = [t for t in range(first, last + 1) if t not in self.blanks][:: -r.direction]
-                stop = formatting.sub(name, valid[0]) if valid else start
+                stop = notation.sub(name, valid[0]) if valid else start
                 self.items.append(dot.node(node, at, (34, 14), stop, tip=f"final {name}, returned", **look))
                 points = [(self.x[end] + right * CELL[0] / 2, y), (at[0] - right * 17, y)]
                 self.items.append(dot.wire(f"{r.name}@{end}", node, points, color=colour, penwidth=1.5))
@@ -295,7 +293,7 @@ class _Grid:
         x = self.x[self.shown[0]] - CELL[0] / 2 - (62 + 17 + 14 if any(r.states for r in self.rows) else 40)
         for r in self.rows:
             line = {"input": "input x", "output": "output y"}.get(r.kind, f"layer {r.layer}: {r.label}")
-            self.items.append(dot.text((x, r.y), f"{line}\n{formatting.shape(r.shape)}", 9, anchor="end"))
+            self.items.append(dot.text((x, r.y), f"{line}\n{notation.shape(r.shape)}", 9, anchor="end"))
 
     def _legend(self):
         x, y = self.x[self.shown[0]] - CELL[0] / 2, -74
@@ -313,11 +311,11 @@ class _Grid:
             x = self._note(x + 26, y, "blank: the state passes by")
         if self.gradients:
             low, high = self._scale()
-            x = self._note(x, y, f"|∂L/∂h|  {formatting.power(low)}", 6, "key:gradient:low")
+            x = self._note(x, y, f"|∂L/∂h|  {notation.power(low)}", 6, "key:gradient:low")
             for k in range(24):
                 colour = palette.ramp(palette.CIVIDIS, k / 23)
                 self.items.append(dot.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), fill=colour, color=colour, penwidth=0))
-            x = self._note(x + 150, y, formatting.power(high), name="key:gradient:high")
+            x = self._note(x + 150, y, notation.power(high), name="key:gradient:high")
             if self.window is not None and self.window < self.T:
                 self._note(self.x[self.shown[0]] - CELL[0] / 2, y - 18, "bars: gradient of the whole recording, before any cut")
         weights = "same weights at every step"

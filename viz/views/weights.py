@@ -9,7 +9,7 @@ import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
 
-from .. import formatting, palette
+from .. import notation, palette
 from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
@@ -155,7 +155,7 @@ class _Picture:
             self.sheet.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
         heading = f"{describe.short(self.way.layer)}: weights by gate{self.way.suffix}"
         self.sheet.add(dot.text((0, 72), heading, 12, palette.INK, anchor="start"))
-        names = {"ih": ("W_ih", "x", "b_ih"), "hh": ("W_hh", formatting.sub(self.cell.states[0], self.way.before), "b_hh")}
+        names = {"ih": ("W_ih", "x", "b_ih"), "hh": ("W_hh", notation.sub(self.cell.states[0], self.way.before), "b_hh")}
         for (s, g), (matrix, bias) in self.tiles.items():
             name, inputs, b = names[s]
             x = at[g]
@@ -165,7 +165,7 @@ class _Picture:
         for s, (name, inputs, b) in names.items():
             if columns[s]:
                 size = self.D if s == "ih" else self.P
-                which = f"{name}, {b}\nfrom {inputs if s == 'hh' else formatting.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
+                which = f"{name}, {b}\nfrom {inputs if s == 'hh' else notation.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
                 self.sheet.add(dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end"))
                 self.sheet.add(
                     dot.text(
@@ -201,7 +201,7 @@ class _Picture:
             units = _range("unit", rows[r], rows[r + 1])
             where = f"{what}, {units}" + (f", {_range('input', columns[k], columns[k + 1])}" if inputs else "")
             single = rows[r + 1] - rows[r] == columns[k + 1] - columns[k] == 1
-            tip = f"{where} = {formatting.exact(v)}" if single else f"{where}: mean = {formatting.exact(v)}"
+            tip = f"{where} = {notation.exact(v)}" if single else f"{where}: mean = {notation.exact(v)}"
             at = (x0 + (k + 0.5) * self.side, y0 - (r + 0.5) * self.side)
             colour = palette.signed(v, self.limit)
             self.sheet.node(f"{id}:{r},{k}", at, (self.side, self.side), fill=colour, color=colour, penwidth=0, tip=tip)

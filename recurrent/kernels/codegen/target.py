@@ -6,9 +6,7 @@ so it serves user-defined cells like built-in ones and can never be stale.
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
@@ -19,6 +17,7 @@ from numba.extending import NativeValue, models, register_model, unbox
 
 from ...equations.cell import Cell
 from ...equations.rules import Rule
+from ..jit import source_digest
 
 
 class VectorUnit(NamedTuple):
@@ -59,16 +58,6 @@ def host() -> VectorUnit:
     return AVX512 if "zmm" in code else AVX2
 
 
-@lru_cache
-def sources() -> str:
-    """Digest of everything besides the cell that compiled code depends on."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    package = Path(__file__).parents[2]
-    for path in sorted(p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 class TargetType(types.Type):
     """Numba's type of a Target; `key` finds it again when code is generated."""
 
@@ -87,7 +76,9 @@ class Target:
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
-        name = f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {sources()})"
+        name = (
+            f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {source_digest()})"
+        )
         self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self

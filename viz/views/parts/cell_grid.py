@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from recurrent.cells import Cell
 
-from ... import formatting
+from ... import notation
 from ...draw.dot import Point
 from ...layout.board import BUS, GATES, Circuit
 
@@ -25,10 +25,10 @@ class Grid:
         self.apart = not all(a.x and a.h for a in w.neurons)
         self.size = {a.id: GATE for a in w.neurons}
         for o in w.operations:
-            wide = max(OPERATION, formatting.width(o.label, 12) * 1.1 + 14)
+            wide = max(OPERATION, notation.width(o.label, 12) * 1.1 + 14)
             self.size[o.id] = ACTIVATION if o.gate else (wide, ACTIVATION[1] if o.dense else OPERATION)
         self.size |= {r: (GATE[0], OPERATION) for bar in w.bars for r in bar}
-        self.size |= {p: (formatting.width(p, 9) * 1.1 + 6, PARAMETER) for p in w.parameters}
+        self.size |= {p: (notation.width(p, 9) * 1.1 + 6, PARAMETER) for p in w.parameters}
         self.size |= {f"{end}:{s}": TERMINAL for s in cell.states for end in ("previous", "state")}
         self.size |= {"above": ROUND, "x": ROUND}
         self.columns, self.rows = self._used(cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import formatting, palette
+from ... import notation, palette
 from ...draw import dot
 from ...draw.canvas import Sheet
 from ...reading import evaluate
@@ -28,10 +28,10 @@ class Units:
         self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters
-        self.named = all(formatting.width(q, 8) <= OWN[0] for q in own)  # else there is room for their number alone
+        self.named = all(notation.width(q, 8) <= OWN[0] for q in own)  # else there is room for their number alone
         self.own = [own[k : k + 3] for k in range(0, len(own), 3)] if self.named else [own]
         side = max(max(map(len, self.rows), default=1) * (CHIP + 1), len(self.kept) * SLOT, 3 * (OWN[0] + 1) * bool(own))
-        self.wide = max(side + 16, formatting.width(f"unit {self.H - 1}", 9) + 14, VECTOR[0])
+        self.wide = max(side + 16, notation.width(f"unit {self.H - 1}", 9) + 14, VECTOR[0])
         self.tall = 26 + len(self.rows) * (CHIP + 5) + 16 * len(self.own) + (60 if self.kept else 0)
 
     def colours(self, v: float | None, group: str) -> dict:
@@ -63,7 +63,7 @@ class Units:
     def _own(self, j, row, x, y):
         """A unit's own parameters: each a box, or where their names are long one box for all."""
         look = {"fontsize": 8, "color": palette.LINE, "penwidth": 0.6, "style": "rounded,filled"}
-        value = {q: formatting.exact(float(getattr(self.way.params, q)[j])) for q in row}
+        value = {q: notation.exact(float(getattr(self.way.params, q)[j])) for q in row}
         if not self.named:
             tip = f"own parameters of unit {j}: {', '.join(f'{q} = {v}' for q, v in value.items())}"
             self.sheet.node(f"unit{j}:own", (x, y), (3 * OWN[0], OWN[1]), f"{len(row)} of its own", tip=tip, **look)
@@ -84,8 +84,8 @@ class Units:
         label = g
         if g in self.cell.states:
             label = next((a.label.removeprefix("Σ → ") for a in self.wiring.neurons if a.gate == g), g)
-        wide = max(CHIP, formatting.width(label, 9) + 5)
-        tip = f"{title} of unit {j}" + ("" if v is None else f", value {formatting.exact(v)}")
+        wide = max(CHIP, notation.width(label, 9) + 5)
+        tip = f"{title} of unit {j}" + ("" if v is None else f", value {notation.exact(v)}")
         self.sheet.node(
             f"unit{j}:{g}:gate", (x, y), (wide, CHIP), label, fill=fill, color=palette.INK, penwidth=0.7, fontsize=9, tip=tip
         )
@@ -101,9 +101,9 @@ class Units:
         for k, s in enumerate(self.kept):
             at = x + (k - (len(self.kept) - 1) / 2) * SLOT - 5
             colour, v = palette.state(s, self.cell.states.index(s)), None if self.seen is None else float(self.seen.after[s][j])
-            label, id = formatting.sub(s, j if self.H <= 100 else "t"), f"unit{j}:{s}"
+            label, id = notation.sub(s, j if self.H <= 100 else "t"), f"unit{j}:{s}"
             tip = f"{'output' if s == self.first else 'private memory'} {s} of unit {j}" + (
-                "" if v is None else f" = {formatting.exact(v)}"
+                "" if v is None else f" = {notation.exact(v)}"
             )
             self.sheet.node(
                 id,
@@ -131,4 +131,4 @@ class Units:
                     dot.wire(id, id, points, radius=5, color=colour, penwidth=1.3, arrowsize="0.45", style="dashed", tip=said)
                 )
             if v is not None:
-                self.sheet.add(dot.text((at, y - CIRCLE / 2 - 7), formatting.signed(v), 8, name=f"value:{id}"))
+                self.sheet.add(dot.text((at, y - CIRCLE / 2 - 7), notation.signed(v), 8, name=f"value:{id}"))

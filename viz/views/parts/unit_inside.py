@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import formatting, palette
+from ... import notation, palette
 from ...draw import dot
 from ...draw.canvas import Sheet
 from ...layout.layered import layout
@@ -26,7 +26,7 @@ class Inside:
         self.gates = {o.id for o in wiring.operations if o.gate}
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
-            size[o.id] = GATE if o.gate else (max(OPERATION, formatting.width(o.label, 11) + 14), OPERATION)
+            size[o.id] = GATE if o.gate else (max(OPERATION, notation.width(o.label, 11) + 14), OPERATION)
         size |= {f"state:{s}": (STATE, STATE) for s in wiring.states}
         self._arrange(size)
         boxes = [sheet.box[k] for k in size]
@@ -56,11 +56,11 @@ class Inside:
         for a in w.neurons:
             v = seen.gates[a.value] if seen and a.value and a.value not in w.states else None
             name = a.name if len(w.neurons) > 1 else ""
-            self._gate(a.id, NEURON, a.label, name, a.colour, v, f"{a.name}: {formatting.count(counts[a.id], 'weight')}")
+            self._gate(a.id, NEURON, a.label, name, a.colour, v, f"{a.name}: {notation.count(counts[a.id], 'weight')}")
         for p in w.parameters:
             name = p.partition(":")[2]
-            look = {"fontsize": 8, "color": palette.LINE, "tip": f"own parameter {name} = {formatting.exact(own[name])}"}
-            self.sheet.node(p, self.sheet.centre(p), PARAMETER, f"{name} {formatting.signed(own[name])}", **look)
+            look = {"fontsize": 8, "color": palette.LINE, "tip": f"own parameter {name} = {notation.exact(own[name])}"}
+            self.sheet.node(p, self.sheet.centre(p), PARAMETER, f"{name} {notation.signed(own[name])}", **look)
         for o in w.operations:
             if o.gate:
                 self._gate(o.id, GATE, o.label, o.name, o.colour, seen.gates[o.gate] if seen else None, o.name)
@@ -83,7 +83,7 @@ class Inside:
     def _gate(self, name, size, label, title, colour, v, tip):
         look = {"style": "rounded,filled", "fill": colour, "color": palette.INK, "penwidth": 1.2}
         if v is not None:
-            label, tip = f"{label}\n{formatting.plain(v)}", f"{tip}, value {formatting.exact(v)}"
+            label, tip = f"{label}\n{notation.plain(v)}", f"{tip}, value {notation.exact(v)}"
         self.sheet.node(name, self.sheet.centre(name), size, label, tip=tip, **look)
         left, _, _, top = self.sheet.box[name]
         if title:
@@ -94,10 +94,10 @@ class Inside:
         look = {"shape": "doublecircle", "penwidth": 1.4} if k else {"shape": "circle", "penwidth": 2}
         look |= {"fontsize": 12, "fontcolor": ink, "fill": fill, "color": palette.state(s, k)}
         letter = s if k else self.wiring.output
-        tip = f"{'private memory' if k else 'output'} {letter}" + ("" if v is None else f" = {formatting.exact(v)}")
-        self.sheet.node(name, (x, y), (STATE, STATE), formatting.sub(letter, "t"), tip=tip, **look)
+        tip = f"{'private memory' if k else 'output'} {letter}" + ("" if v is None else f" = {notation.exact(v)}")
+        self.sheet.node(name, (x, y), (STATE, STATE), notation.sub(letter, "t"), tip=tip, **look)
         if v is not None:
-            self.sheet.add(dot.text((x, y - STATE / 2 - 10), formatting.signed(v), 9, name=f"value:{name}"))
+            self.sheet.add(dot.text((x, y - STATE / 2 - 10), notation.signed(v), 9, name=f"value:{name}"))
 
     def _channel(self, k, part=2):
         """A place for vertical lines, left of a node's column."""
@@ -144,8 +144,8 @@ class Inside:
                 end = [(channel, y), (channel, cy), (self.sheet.box[consumer][0], cy)]
             self.sheet.add(dot.wire(state, consumer, [*start, *end], style="dashed", color=colour, penwidth=1.6))
             if first:
-                v = "" if seen is None else f" = {formatting.signed(seen.before[s])}"
-                label = f"its own {formatting.sub(s, self.way.before)}{v}, {self.way.delay}"
+                v = "" if seen is None else f" = {notation.signed(seen.before[s])}"
+                label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
                 self.sheet.add(dot.text(((start[-1][0] + end[0][0]) / 2, y + 8), label, 9, colour, name=f"value:before:{s}"))
 
     def _covered(self, k):

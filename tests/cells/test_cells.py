@@ -1,0 +1,178 @@
+"""The other built-in cells and cells of one's own: the paper's equations, gradients, and all that a layer does with them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import naive
+from support.gradients import assert_gradients, assert_projection, random_direction
+from support.strategies import Case, cases
+
+import recurrent
+import viz
+from recurrent import Engine, Linear, Recurrent, Sequential
+from recurrent.cells import CELLS, PYTORCH, exp, maximum, sigmoid, sqrt, tanh
+from recurrent.conformance.tolerance import assert_close, assert_same_bits
+from recurrent.gradcheck import GradientError
+from recurrent.training import checkpoint
+
+pytestmark = pytest.mark.reference
+
+OTHERS = sorted(set(naive.UNITS) - set(PYTORCH))
+SCANS = [name for name in OTHERS if not CELLS[name].h_gates]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@given(st.data())
+def test_interpreted_equals_the_equations_of_the_paper(name, data):
+    case = data.draw(cases("float64", small=True))
+    p = case.build(Engine(CELLS[name]).reference)
+    y, final, _ = p.forward()
+    expected, states = naive.forward(name, p.x, p.params, p.state, p.lengths, case.reverse)
+    size = max(1.0, np.abs(expected).max(), *(np.abs(s).max() for s in states))
+    for a, b in zip((y, *final), (expected, *states), strict=True):
+        assert_close(a, b, p.terms, size)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@given(st.data())
+def test_gradients_by_complex_step(name, data):
+    scale = st.sampled_from([0.1, 1.0])  # saturated gates have gradients small by cancellation
+    p = data.draw(cases("float64", small=True, scale=scale)).build(Engine(CELLS[name]).reference)
+    assert_projection(p.gradients(), p, random_direction(p))
+
+
+@pytest.mark.parametrize("name", ["indrnn", "sru", "minlstm"])
+def test_compiled_equals_interpreted(name):
+    """The others are compiled in the slow tests: each of test_naive.py, test_gradients.py, test_invariants.py and so on."""
+    p = Case(T=4, N=7, D=5, H=33, dtype="float32", ragged=True).build(Engine(CELLS[name]))
+    y, expected = p.forward()[0], p.forward(p.engine.reference)[0]
+    assert_close(y, expected, p.terms, max(1.0, np.abs(expected).max()))
+    assert_gradients(p.gradients(), p.gradients(p.engine.reference), p)
+    stepper = p.engine.stepper(p.params)
+    alone = p.engine.forward(p.x, p.params)[0]
+    assert_same_bits(np.stack([stepper(x_t) for x_t in p.x]), alone)
+    assert_same_bits(p.engine.forward(p.x[:, 3], p.params)[0], alone[:, 3])
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_no_unit_of_a_scan_sees_another(name):
+    p = Case(T=5, N=2, D=3, H=4).build(Engine(CELLS[name]).reference)
+    assert p.params.W_hh.size == 0
+    state = p.state._replace(**{s: a.copy() for s, a in p.state._asdict().items()})
+    for a in state:
+        a[:, 1] += 1
+    change = p.forward(state=state)[0] - p.forward()[0]
+    assert not change[:, :, [0, 2, 3]].any()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("both", [False, True])
+def test_pictures_of_every_cell(name, both):
+    layer = Recurrent(name, 3, 4, bidirectional=both)
+    model = Sequential(layer, Linear(layer.outputs, 2))
+    drawings = [viz.network(model), viz.unrolled(model, steps=3), viz.cell(layer)]
+    for drawing in drawings if both else [*drawings, viz.unit(layer, 1)]:
+        assert drawing.source.startswith("digraph")
+    inputs = [e for e in layer.graph().edges if e.source.startswith("vector:")]
+    assert {e.source for e in inputs} == ({"vector:x"} if name in SCANS else {"vector:x", "vector:h"})
+
+
+def test_layers_by_name_train_and_are_saved(tmp_path):
+    model = Sequential(Recurrent("sru", 3, 8, bidirectional=True), Recurrent("minlstm", 16, 4), Linear(4, 1), rng=0)
+    for layer in model.layers[:2]:
+        layer.engine, layer.runs = layer.engine.reference, getattr(layer.runs, "reference", layer.runs)
+    x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
+    y, _, tape = model.forward(x, record=True)
+    model.flat -= 0.01 * np.concatenate([g.ravel() for g in model.backward(2 * y, tape).params.values()])
+    after = model.forward(x)[0]
+    assert (after**2).sum() < (y**2).sum()
+    checkpoint.save(tmp_path / "scans.safetensors", checkpoint.Checkpoint(model))
+    again = checkpoint.load(tmp_path / "scans.safetensors").model
+    assert repr(again.layers) == repr(model.layers)
+    assert_same_bits(again.flat, model.flat)
+
+
+@pytest.fixture
+def registry():
+    """Cells declared in a test are forgotten after it."""
+    before = dict(CELLS)
+    yield CELLS
+    CELLS.clear()
+    CELLS.update(before)
+
+
+def declare(function, gates="n", states="h", name="own", **options):
+    return recurrent.cell(name, gates, states, **options)(function)
+
+
+def test_equations_of_the_lstm_give_its_bits(registry):
+    @recurrent.cell("own_lstm", gates="i f g o", states="h c")
+    def own(x, h, previous):
+        g, o = tanh(h.g + x.g), sigmoid(x.o + h.o)
+        c = sigmoid(x.f + h.f) * previous.c + sigmoid(x.i + h.i) * g
+        return dict(i=sigmoid(x.i + h.i), f=sigmoid(x.f + h.f), g=g, o=o, c=c, h=o * tanh(c))
+
+    p = Case(T=4, N=7, D=5, H=17, dtype="float32", ragged=True).build(recurrent.lstm)
+    layer = Recurrent("own_lstm", 5, 17)
+    for a, b in zip(
+        (p.forward(layer.engine)[0], *p.gradients(layer.engine).values()),
+        (p.forward()[0], *p.gradients().values()),
+        strict=True,
+    ):
+        assert_same_bits(a, b)
+
+
+def test_a_cell_is_declared_again_only_with_the_same_equations(registry):
+    first = declare(lambda x, h, previous: dict(n=x.n + h.n, h=tanh(x.n + h.n)))
+    assert registry["own"] is first
+    second = declare(lambda x, h, previous: dict(n=x.n + h.n, h=tanh(x.n + h.n)))
+    assert registry["own"] is second
+    with pytest.raises(ValueError, match="cell own: the name is taken by other equations"):
+        declare(lambda x, h, previous: dict(n=x.n + h.n, h=sigmoid(x.n + h.n)))
+    with pytest.raises(ValueError, match="cell lstm: the name is taken"):
+        declare(lambda x, h, previous: dict(n=x.n, h=x.n), name="lstm")
+
+
+def branch(x, h, previous):
+    return dict(n=x.n, h=x.n if x.n > 0 else h.n)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        (branch, TypeError, "cannot compare values: there is no branch in a kernel; use relu, maximum or minimum"),
+        (lambda x, h, previous: dict(n=x.n, h=np.tanh(x.n)), TypeError, "np.tanh does not apply; use the functions"),
+        (lambda x, h, previous: dict(n=x.n, h=np.ones(3) * x.n), TypeError, "units' scalars and numbers, got ndarray"),
+        (lambda x, h, previous: dict(n=x.n, h=float(x.n)), TypeError, "functions of math do not apply"),
+        (lambda x, h, previous: dict(n=x.n, h=max(x.n, 0)), TypeError, "cannot compare values"),
+        (lambda x, h, previous: dict(n=x.n, h=x.n**0.5), TypeError, "whole powers from 1 to 8, got 0.5"),
+        (lambda x, h, previous: dict(n=x.n, h=x.m), AttributeError, "cell own: there is no 'm': x has n"),
+        (lambda x, h, previous: dict(n=x.n, h=previous.c), AttributeError, "cell own: there is no 'c': previous has h"),
+        (lambda x, h, previous: dict(n=x.n), ValueError, "cell own: the equations must return a value for h"),
+        (lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n), ValueError, "returns 'm', which is neither a gate nor a state"),
+        (lambda x, h, previous: x.n, TypeError, "must return a dict of gates and new states, got Expr"),
+        (lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)), ValueError, "its output is not finite"),
+        (lambda x, h, previous: dict(n=x.n, h=sqrt(maximum(x.n, 0)) * x.n), GradientError, "gradients are wrong"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_cell_says_why(registry, function, error, text):
+    with pytest.raises(error) as caught:
+        declare(function)
+    assert text.replace("returns", "return") in str(caught.value)
+    assert "own" not in registry
+
+
+def test_python_numbers_powers_and_absolute_values_are_traced(registry):
+    own = declare(lambda x, h, previous: dict(n=x.n, h=np.float32(0.5) * abs(x.n) + (x.n + h.n) ** 3 / np.int64(8)))
+    p = Case(T=1, N=2, D=1, H=1, initial=False).build(Engine(own).reference)
+    W, _, b, d = (float(a.item()) for a in p.params)
+    a = p.x[0] * W + b
+    assert_close(p.forward()[0][0], 0.5 * np.abs(a) + (a + d) ** 3 / 8, 4)
+
+
+def test_a_cell_that_is_not_known():
+    with pytest.raises(ValueError, match=r"unknown cell 'gruu'; known are .*lstm.*sru"):
+        Recurrent("gruu", 2, 3)
+    with pytest.raises(TypeError, match="cells must be names or cells, got int"):
+        Recurrent(3, 2, 3)

@@ -1,0 +1,156 @@
+"""Memory of large arrays is used again, never twice at a time, and no more of it is kept than is of use."""
+
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recurrent import lstm
+from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.engine import buffers
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    gc.collect()
+    buffers.release()
+    yield
+    gc.collect()
+    buffers.release()
+
+
+def address(a):
+    return a.ctypes.data
+
+
+def kept():
+    return sum(b.size for b in buffers._blocks)
+
+
+def test_memory_is_used_again_once_no_array_is_in_it():
+    a = buffers.empty((buffers.LARGE,), "uint8")
+    part, place = a[5:].reshape(1, -1), address(a)
+    del a
+    assert address(buffers.empty((buffers.LARGE,), "uint8")) != place
+    del part
+    assert address(buffers.empty((buffers.LARGE // 4,), "float32")) == place
+
+
+def test_small_arrays_are_numpys():
+    a = buffers.empty((3, buffers.LARGE // 8), "int8")
+    assert (a.base, a.shape, a.dtype) == (None, (3, buffers.LARGE // 8), np.int8)
+    assert not buffers._blocks
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int64"])
+def test_an_array_as_numpy_makes_it(dtype):
+    a = buffers.empty((2, buffers.LARGE // 8, 1), dtype)
+    assert (a.dtype, a.shape, a.flags.carray) == (dtype, (2, buffers.LARGE // 8, 1), True)
+    assert address(a) % buffers.LINE == 0
+
+
+@given(st.lists(st.one_of(st.integers(1000, 9000), st.integers(0, 5)), max_size=30))
+def test_no_two_arrays_share_memory_and_little_more_is_kept_than_was_in_use(script):
+    """A size makes an array; a small number drops one of those there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buffers, "LARGE", 1000)  # as for large ones, in less time
+        buffers.release()
+        alive: list[tuple[int, np.ndarray]] = []
+        most = 0
+        for k, what in enumerate(script):
+            if what < buffers.LARGE:
+                if alive:
+                    alive.pop(what % len(alive))
+                continue
+            a = buffers.empty((what,), "uint8")
+            assert a.base is not None
+            a[:] = k
+            alive.append((k, a))
+            most = max(most, sum(a.size for _, a in alive))
+            assert kept() <= 2 * most
+        for k, a in alive:
+            assert (a == k).all()
+
+
+def test_what_is_kept_does_not_hold_on_to_large_blocks():
+    """A small result kept from every step must not sit in the memory of the large array that the step needed for a moment."""
+    results = []
+    for _ in range(20):
+        buffers.empty((8 * buffers.LARGE,), "uint8")
+        results.append(buffers.empty((buffers.LARGE,), "uint8"))
+    assert kept() <= (8 + 20) * buffers.LARGE
+
+
+def test_threads_get_memory_of_their_own():
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            a = buffers.empty((int(rng.integers(buffers.LARGE, 2 * buffers.LARGE)),), "uint8")
+            a[:] = seed
+            if not (a == seed).all():
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+FORKED_WHILE_CHOOSING = """
+import os, signal
+from recurrent import buffers
+with buffers._choosing:
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(buffers.empty((buffers.LARGE,), "uint8").size != buffers.LARGE)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_child_of_a_process_that_is_choosing_memory_has_a_lock_of_its_own():
+    """In a process of its own: others in this one may have threads, and object to forks."""
+    subprocess.run([sys.executable, "-c", FORKED_WHILE_CHOOSING], check=True, timeout=60)
+
+
+def test_release_gives_back_what_nobody_uses():
+    a, b = (buffers.empty((buffers.LARGE + k,), "uint8") for k in range(2))
+    del a
+    assert buffers.release() == buffers.LARGE
+    assert kept() == 0
+    b[:] = 7  # is still there, and goes to the system when it goes
+    assert buffers.release() == 0
+    gone = weakref.ref(b.base.block)
+    del b
+    assert gone() is None
+
+
+def test_training_needs_no_new_memory_after_the_first_calls_and_leaves_results_alone():
+    rng = np.random.default_rng(0)
+    params, x = lstm.init(64, 128), rng.standard_normal((50, 32, 64), np.float32)
+
+    def step():
+        y, _, tape = lstm.forward(x, params, record=True)
+        return y, *lstm.backward(np.cos(y), tape)[:2]
+
+    y, dx, dparams = step()
+    first = [a.copy() for a in (y, dx, *dparams)]
+    step()
+    blocks = [id(b) for b in buffers._blocks]
+    assert blocks
+    for _ in range(3):
+        again = step()
+    assert [id(b) for b in buffers._blocks] == blocks
+    for a, b, c in zip(first, (y, dx, *dparams), (*again[:2], *again[2]), strict=True):
+        assert_same_bits(a, b)
+        assert_same_bits(a, c)

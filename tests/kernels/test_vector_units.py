@@ -1,0 +1,88 @@
+"""Other vector units than this machine's own: the kernels for AVX2 and for no vector unit at all give right numbers too."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+from numba import config
+
+CHECK = """
+import sys
+sys.path[:0] = [{tests!r}, {tests!r} + '/kernels']
+import numpy as np
+from support.strategies import Case
+from recurrent.conformance.tolerance import assert_close
+from recurrent.cells import CELLS
+from recurrent.conformance import promises
+from recurrent.engine import Engine
+from recurrent.kernels.codegen.target import host
+from test_elementwise import RULE, apply, arrays, cross_entropy, reference, squares
+
+print(host())
+for name in {cells!r}:
+    engine = Engine(CELLS[name])
+    for dtype in ("float32", "float64"):
+        for case in (Case(3, 7, 5, 17, dtype, ragged=True), Case(2, 13, 3, 33, dtype), Case(4, 1, 9, 8, dtype)):
+            p = case.build(engine)
+            promises.equals_the_interpreter(p)
+            promises.a_row_equals_the_sequence_alone(p, case.N - 1)
+for dtype in ("float32", "float64"):
+    x, ids = arrays(70, dtype, 0), np.array([0, 34])
+    for k, expected in apply(RULE, x, kernels=reference).items():
+        assert_close(apply(RULE, x)[k], expected, 1, max(1.0, np.abs(expected).max()))
+    assert_close(squares(x["p"], 40), squares(x["p"], 40, reference), 40)
+    for a, b in zip(*(cross_entropy(x["p"].reshape(2, 35), ids, **k) for k in ({{}}, {{"kernels": reference}})), strict=True):
+        assert_close(a.astype(dtype), b.astype(dtype), 35)
+"""
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the names of these processors are x86's")
+@pytest.mark.parametrize(("processor", "bytes"), [("x86-64-v3", 32), ("x86-64", 16)])
+def test_kernels_for_another_processor(processor, bytes, tmp_path):
+    code = CHECK.format(tests=os.path.dirname(os.path.dirname(__file__)), cells=["lstm", "gru"])
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    assert result.returncode == 0, result.stderr
+    assert f"bytes={bytes}" in result.stdout
+
+
+def pytest_for_avx2(tmp_path, *arguments):
+    """Run tests with kernels for a processor that has AVX2 and no more."""
+    here = os.path.dirname(os.path.dirname(__file__))
+    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("RECURRENT_NO_SKIPS", None)  # these files' peers are counted where they run for this machine
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, env=environment, timeout=3600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="haswell is the name of an x86 processor")
+compiles = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+
+
+@x86
+@compiles
+def test_avx2_passes_what_is_most_likely_to_notice(tmp_path):
+    pytest_for_avx2(
+        tmp_path,
+        "kernels/test_kernels.py",
+        "engine/test_invariants.py",
+        "-k",
+        "test_kernels or (lstm and float32 and (equal or alone or padding))",
+    )
+
+
+@x86
+@compiles
+@pytest.mark.slow
+def test_avx2_passes_every_test_of_the_engine(tmp_path):
+    files = """
+        kernels/test_kernels kernels/test_kernel_edges kernels/test_threads engine/test_invariants engine/test_gradients
+        engine/test_parity_torch equations/test_equations layers/test_layers layers/test_stream models/test_sequential
+        training/test_losses conformance/test_textbook
+    """
+    pytest_for_avx2(tmp_path, *(f"{name}.py" for name in files.split()))

@@ -1,0 +1,121 @@
+"""The tasks by name: what their data are, a short training of each, and that each is learned (slow)."""
+
+import datetime
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from recurrent.cli.commands import main
+from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.tasks import TASKS, task
+from recurrent.tasks.datestrings import FIRST, FORMATS, LAST, draw, ordinal, write
+from recurrent.tasks.numerals import name
+from recurrent.tasks.task import Answer, exact, table
+from recurrent.training import checkpoint
+
+NAMES = list(TASKS)
+
+
+def test_every_format_says_the_date_and_where():
+    date = datetime.date(2003, 2, 1)
+    for form in FORMATS:
+        text, tags = write(date, form)
+        assert len(text) == len(tags)
+        parts = {tag: "".join(c for c, t in zip(text, tags, strict=True) if t == tag) for tag in "DMY"}
+        assert parts["D"] in ("1", "01", "1st", "first"), form
+        assert parts["M"] in ("2", "02", "February", "Feb"), form
+        assert parts["Y"] in ("2003", "03"), form
+        assert set(tags) <= set("DMY-")
+    assert len(set(FORMATS)) == len(FORMATS) > 40
+
+
+def test_no_string_has_two_dates():
+    """Two digits are of one century, dots say day first, slashes month first."""
+    seen: dict[str, str] = {}
+    day = FIRST
+    while day <= LAST:
+        for form in FORMATS:
+            assert seen.setdefault(write(day, form)[0].lower(), day.isoformat()) == day.isoformat(), form
+        day += datetime.timedelta(41)
+    found = draw(3000, np.random.default_rng(0))
+    assert len({text for text, _, _ in found}) == len(found)
+    assert draw(50, np.random.default_rng(0)) == found[:50]
+
+
+def test_ordinals_and_names():
+    ends = {
+        1: "1st",
+        2: "2nd",
+        3: "3rd",
+        4: "4th",
+        11: "11th",
+        12: "12th",
+        13: "13th",
+        21: "21st",
+        22: "22nd",
+        23: "23rd",
+        31: "31st",
+    }
+    assert {k: ordinal(k) for k in ends} == ends
+    expected = {0: "zero", 13: "thirteen", 40: "forty", 99: "ninety-nine", 300: "three hundred", 505: "five hundred and five"}
+    assert {k: name(k) for k in expected} == expected
+
+
+@pytest.mark.parametrize("which", NAMES)
+def test_a_short_training_of_each(which, tmp_path):
+    """The loss falls, the answers are there to be read, a held-out example is drawn; the saved model is the same."""
+    t = task(which)
+    assert t.kind == TASKS[which]
+    history = t.train(6, progress=False)
+    assert history.validation[-1][1] < history.validation[0][1]
+    answers = t.answers(t.model)
+    assert len(answers) == t.held_out.N
+    assert all(isinstance(part, str) and part for a in answers[:20] for part in (a.given, a.right))
+    assert not {a.given for a in answers} & {""}
+    x, lengths = t.example
+    recording = t.model.record(x, lengths=lengths)
+    assert len(recording.layers) == len(t.model)
+    checkpoint.save(tmp_path / "model", checkpoint.Checkpoint(t.model))
+    assert_same_bits(
+        checkpoint.load(tmp_path / "model").model.forward(x, lengths=lengths)[0], t.model.forward(x, lengths=lengths)[0]
+    )
+
+
+def test_nothing_held_out_is_learned_from_or_chosen_by():
+    for which in ("dates", "numerals", "backwards"):
+        t = task(which)
+        parts = (t.training, t.validation, t.held_out)
+        found = [{bytes(np.ascontiguousarray(a)) for a in part.sources} for part in parts]
+        assert [len(each) for each in found] == [part.N for part in parts]
+        assert len(set().union(*found)) == sum(part.N for part in parts)
+
+
+def test_answers_as_a_table():
+    answers = [Answer("5.3.21", "2021-03-05", said) for said in ("2021-03-05", "2021-05-03", "2021-03-05")]
+    assert exact(answers) == 2 / 3
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table(answers))
+    assert "no: 2021-03-05" in console.export_text()
+
+
+def test_the_command(tmp_path, capsys):
+    assert main(["task"]) == 0
+    listed = capsys.readouterr().out
+    assert all(which in listed and kind in listed.lower() for which, kind in TASKS.items())
+    assert main(["task", "ring", "--updates", "5", "--out", str(tmp_path / "ring")]) == 0
+    said = capsys.readouterr().out
+    assert "held out are exactly right, after 5 updates" in said
+    assert {f.name for f in (tmp_path / "ring").iterdir()} == {"model.safetensors", "history.json", "network.svg", "curve.svg"}
+    assert main(["task", "spiral"]) == 2
+    assert "task must be one of ring, numerals, waves, tags, backwards, dates, got 'spiral'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", NAMES)
+def test_each_is_learned(which):
+    t = task(which)
+    history = t.train(progress=False)
+    share = exact(t.answers(t.model))
+    assert share >= t.goal, f"{which}: {share:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"

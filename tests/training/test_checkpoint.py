@@ -1,0 +1,273 @@
+"""Checkpoints: what goes in comes out, a resumed training has the same bits, and no bad file gets in or good one lost."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, optim
+from recurrent.charlm.model import CharLM
+from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.training import checkpoint
+from recurrent.training.checkpoint import Checkpoint
+
+TEXT = "pack my box with five dozen liquor jugs; " * 20
+
+
+def model(dtype="float32"):
+    layers = Embedding(5, 3), LSTM(3, 4), Dropout(0.5), GRU(4, 4), RNN(4, 2, nonlinearity="relu"), Linear(2, 5)
+    return Sequential(*layers, rng=7, dtype=dtype)
+
+
+def trained(dtype="float32", **more):
+    """A model after two updates, with everything that a checkpoint can hold."""
+    net, adam, ids = model(dtype), optim.Adam(0.1), np.arange(6).reshape(3, 2) % 5
+    for _ in range(2):
+        y, state, tape = net.forward(ids, record=True)
+        net.backward(np.ones_like(y), tape, out=(gradient := np.empty_like(net.flat)))
+        adam.update(net.flat, gradient)
+    return Checkpoint(net, {"a": [1, "ü"]}, {"cursor": 3}, adam, state, net.flat * 2)
+
+
+def same(a, b):
+    assert a.model.describe() == b.model.describe()
+    assert_same_bits(a.model.flat, b.model.flat)
+    assert a.model.generator.bit_generator.state == b.model.generator.bit_generator.state
+    assert (a.about, a.training) == (b.about, b.training)
+    assert_same_bits(a.latest, b.latest)
+    assert a.optimizer.describe() == b.optimizer.describe()
+    assert a.optimizer.arrays.keys() == b.optimizer.arrays.keys() == {"m", "v"}
+    for name in a.optimizer.arrays:
+        assert_same_bits(a.optimizer.arrays[name], b.optimizer.arrays[name])
+    for before, after in zip(a.state, b.state, strict=True):
+        assert type(before) is type(after)
+        for p, q in zip(before or (), after or (), strict=True):
+            assert_same_bits(p, q)
+
+
+def test_what_goes_in_comes_out(tmp_path, dtype):
+    saved = trained(dtype)
+    checkpoint.save(tmp_path / "m", saved)
+    loaded = checkpoint.load(tmp_path / "m")
+    same(saved, loaded)
+    draws = [c.model.forward(np.zeros((4, 1), int), record=True)[0] for c in (saved, loaded)]
+    assert_same_bits(*draws, "dropout goes on from the generator's state")
+
+
+def test_a_model_alone(tmp_path):
+    checkpoint.save(tmp_path / "m", Checkpoint(model()))
+    loaded = checkpoint.load(tmp_path / "m")
+    assert (loaded.optimizer, loaded.state, loaded.latest) == (None, None, None)
+
+
+@pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
+def test_any_generator_of_numpy(tmp_path, bits):
+    rng = np.random.Generator(getattr(np.random, bits)(5))
+    net = Sequential(Linear(2, 2), Dropout(0.5), rng=rng)
+    checkpoint.save(tmp_path / "m", Checkpoint(net))
+    loaded = checkpoint.load(tmp_path / "m").model
+    assert loaded[1].generator is loaded.generator
+    assert_same_bits(loaded.generator.random(5), rng.random(5))
+
+
+def test_the_file_is_plain_data_with_the_names_of_the_parameters(tmp_path):
+    checkpoint.save(tmp_path / "m", trained())
+    with safe_open(tmp_path / "m", framework="numpy") as file:
+        names, metadata = set(file.keys()), file.metadata()
+    assert set(model().parameters) < names
+    assert {"optimizer.m", "state.1.c", "state.3.h", "latest"} < names
+    assert all(json.loads(metadata[k]) is not None for k in ("model", "generator", "optimizer", "about", "training"))
+
+
+def cut(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def rewrite(change):
+    """A damage: the file written again after `change(tensors, metadata)`."""
+
+    def damage(path):
+        with safe_open(path, framework="numpy") as file:
+            tensors, metadata = {n: file.get_tensor(n) for n in file.keys()}, file.metadata()  # noqa: SIM118
+        change(tensors, metadata)
+        save_file(tensors, path, metadata)
+
+    return damage
+
+
+def set_model(key, value):
+    return rewrite(lambda t, m: m.update(model=json.dumps(json.loads(m["model"]) | {key: value})))
+
+
+LINEAR = {"type": "Linear", "options": {"in_features": 1, "out_features": 1}}
+
+DAMAGES = {
+    "cut off": (cut, r"not a whole .safetensors file \([\d,]+ bytes\)"),
+    "empty": (lambda p: p.write_bytes(b""), r"not a whole .safetensors file \(0 bytes\)"),
+    "text": (lambda p: p.write_text("Once upon a time there was"), "not a whole .safetensors file"),
+    "another's": (lambda p: save_file({"a": np.zeros(1)}, p), "expected metadata format = recurrent, found none"),
+    "no metadata": (rewrite(lambda t, m: m.pop("training")), "no metadata called training"),
+    "no JSON": (rewrite(lambda t, m: m.update(model="{")), "the metadata model is not JSON"),
+    "newer": (rewrite(lambda t, m: m.update(version="99")), "has version 99; this program reads version 1"),
+    "array gone": (
+        rewrite(lambda t, m: t.pop("3.weight_hh_l0")),
+        r"3.weight_hh_l0 is missing, expected \(12, 4\) float32",
+    ),
+    "array's shape": (
+        rewrite(lambda t, m: t.update({"5.bias": np.zeros(6, np.float32)})),
+        r"array 5.bias must be \(5,\) float32, got \(6,\) float32",
+    ),
+    "array's dtype": (rewrite(lambda t, m: t.update({"5.bias": np.zeros(5)})), "5.bias must be .* got .* float64"),
+    "array too many": (rewrite(lambda t, m: t.update({"9.bias": np.zeros(5)})), "the model does not have: 9.bias"),
+    "optimiser's array gone": (rewrite(lambda t, m: t.pop("optimizer.m")), "state of Adam must be m, v, got v"),
+    "state's array gone": (rewrite(lambda t, m: t.pop("state.1.c")), "array state.1.c is missing"),
+    "layer unknown": (set_model("layers", [{"type": "Magic", "options": {}}]), "unknown layer type 'Magic'"),
+    "layer's option": (set_model("layers", [LINEAR | {"options": {"size": 1}}]), "size"),
+    "other layers": (set_model("layers", [LINEAR]), "array 0.weight must be"),
+    "huge": (set_model("layers", [LINEAR | {"options": {"in_features": 10**9, "out_features": 10**9}}]), "does not fit"),
+    "dtype": (set_model("dtype", "int8"), "float32 or float64"),
+    "no model": (rewrite(lambda t, m: m.update(model="[]")), "does not fit together"),
+    "generator": (rewrite(lambda t, m: m.update(generator='{"bit_generator": "os"}')), "unknown random generator 'os'"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_bad_file_is_one_line_that_names_it(tmp_path, damage):
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, trained())
+    harm, words = DAMAGES[damage]
+    harm(path)
+    with pytest.raises(ValueError, match=words) as error:
+        checkpoint.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(tmp_path / "nothing")
+    with pytest.raises(IsADirectoryError):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["write", "rename"])
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, where):
+    path = tmp_path / "m"
+    checkpoint.save(path, trained())
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync" if where == "write" else "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(path, Checkpoint(model()))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "m")
+    checkpoint.save(tmp_path / "link", Checkpoint(model()))
+    assert (tmp_path / "link").is_symlink()
+    checkpoint.load(tmp_path / "m")
+
+
+def character_model(cell="lstm"):
+    return CharLM(TEXT, cell=cell, layers=2, hidden=6, embedding=3, dropout=0.4, rng=11)
+
+
+def learn(lm, updates, **options):
+    defaults = dict(seq=6, batch=4, validate_every=4, lr=2e-2, progress=False)
+    return lm.train(TEXT, updates=updates, **{**defaults, **options})
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("first", [4, 7, 33])  # at a validation, between two, in the second epoch
+def test_a_resumed_training_has_the_same_bits(tmp_path, optimizer, first):
+    path, whole, part = tmp_path / "m", character_model(), character_model()
+    history = learn(whole, 44, optimizer=optimizer)
+    learn(part, first, optimizer=optimizer, save_to=path)
+    again = CharLM.load(path)
+    resumed = learn(again, 44, resume=True, save_to=path)
+    assert resumed.losses == history.losses
+    assert_same_bits(again.optimizer.arrays.get("m", 0), whole.optimizer.arrays.get("m", 0))
+    for a, b in zip(again.state, whole.state, strict=True):
+        for p, q in zip(a or (), b or (), strict=True):
+            assert_same_bits(p, q)
+    last = [lm.model.flat if lm.latest is None else lm.latest for lm in (again, whole)]
+    assert_same_bits(*last, "the parameters after the last update")
+    assert CharLM.load(path).history == again.history
+
+
+def test_a_checkpoint_in_the_middle_can_be_resumed_too(tmp_path):
+    path, whole, copy = tmp_path / "m", character_model("gru"), tmp_path / "copy"
+    learn(whole, 12, save_to=path, callback=lambda u, _: copy.write_bytes(path.read_bytes()) if u == 8 else None)
+    again = CharLM.load(copy)
+    assert again.history.updates == 8
+    learn(again, 12, resume=True)
+    assert_same_bits(again.model.flat, whole.model.flat)
+    assert again.history.validation == whole.history.validation
+
+
+def test_a_file_holds_the_best_parameters_and_goes_on_from_the_last(tmp_path):
+    lm = character_model()
+    history = learn(
+        lm, 12, lr=lambda step: 1e-2 if step < 4 else 3.0, optimizer=optim.SGD(lambda step: 1e-2 if step < 4 else 50.0)
+    )
+    assert history.best[0] == 4
+    lm.optimizer.lr = 1e-2  # a function cannot be written down
+    lm.save(tmp_path / "m")
+    loaded = CharLM.load(tmp_path / "m")
+    assert_same_bits(loaded.model.flat, lm.model.flat)
+    assert_same_bits(loaded.latest, lm.latest)
+    assert not np.array_equal(loaded.latest, loaded.model.flat)
+    learn(loaded, 13, resume=True)
+    assert loaded.history.best[0] == 4
+    assert_same_bits(loaded.model.flat, lm.model.flat, "the best is still the best")
+
+
+def test_resuming_something_else_is_refused(tmp_path):
+    lm = character_model()
+    with pytest.raises(ValueError, match="nothing to resume"):
+        learn(lm, 4, resume=True)
+    learn(lm, 4)
+    with pytest.raises(ValueError, match="the seq that the training began with: 6, got 7"):
+        learn(lm, 8, resume=True, seq=7)
+    with pytest.raises(ValueError, match=r"it had 820 characters, now 819"):
+        lm.train(TEXT[:-1], resume=True, seq=6, batch=4, updates=8, progress=False)
+
+
+def test_ctrl_c_saves_and_can_be_resumed(tmp_path):
+    path, whole, part = tmp_path / "m", character_model(), character_model()
+    learn(whole, 12)
+
+    def interrupt(update, _):
+        if update == 6:
+            raise KeyboardInterrupt
+
+    history = learn(part, 12, save_to=path, callback=interrupt)
+    assert (history.stopped, history.updates) == ("interrupted", 6)
+    again = CharLM.load(path)
+    assert learn(again, 12, resume=True).losses == whole.history.losses
+    assert_same_bits(again.model.flat, whole.model.flat)
+
+
+def test_other_models_are_not_character_models(tmp_path):
+    checkpoint.save(tmp_path / "m", trained())
+    with pytest.raises(ValueError, match="not a character model: expected kind CharLM, found None"):
+        CharLM.load(tmp_path / "m")
+    lm = character_model()
+    lm.vocabulary = type(lm.vocabulary)("abc")
+    lm.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="vocabulary and model differ: 3 symbols"):
+        CharLM.load(tmp_path / "m")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write m to"):
+        checkpoint.save(tmp_path / "nowhere" / "m", trained())

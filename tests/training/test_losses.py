@@ -1,0 +1,196 @@
+"""Losses: values and gradients against central differences and PyTorch; what is not valid does not count."""
+
+import numpy as np
+import pytest
+
+from recurrent.conformance.tolerance import assert_close, tolerance
+from recurrent.losses import at_last_step, binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+
+T, N, V = 5, 4, 7
+LENGTHS = np.array([5, 0, 3, 1])
+LOSSES = {f.__name__: f for f in (softmax_cross_entropy, mean_squared_error, binary_cross_entropy)}
+
+pytestmark = pytest.mark.reference
+
+
+@pytest.fixture(params=LOSSES)
+def name(request):
+    return request.param
+
+
+def example(name, dtype="float64", shape=(T, N, V), scale=3.0, seed=0):
+    rng = np.random.default_rng(seed)
+    y = (scale * rng.standard_normal(shape)).astype(dtype)
+    if name == "softmax_cross_entropy":
+        return y, rng.integers(0, shape[-1], shape[:-1])
+    targets = rng.random(shape) if name == "binary_cross_entropy" else rng.standard_normal(shape)
+    return y, targets.astype(dtype)
+
+
+def validity(name, kind, seed=1):
+    """Arguments that limit what is valid, and the same as one mask of the targets' shape."""
+    shape = (T, N) if name == "softmax_cross_entropy" else (T, N, V)
+    lengths = np.arange(T)[:, None] < LENGTHS
+    mask = np.random.default_rng(seed).random(shape) < 0.6
+    lengths = np.broadcast_to(lengths.reshape((T, N) + (1,) * (len(shape) - 2)), shape).copy()
+    return {
+        "all": ({}, np.ones(shape, bool)),
+        "lengths": ({"lengths": LENGTHS}, lengths),
+        "mask": ({"mask": mask}, mask),
+        "both": ({"lengths": LENGTHS, "mask": mask}, lengths & mask),
+        "one sequence": ({"mask": np.arange(N).reshape((N,) + (1,) * (len(shape) - 2)) == 2}, None),
+    }[kind]
+
+
+KINDS = ("all", "lengths", "mask", "both")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "one sequence"])
+def test_gradient_by_central_differences(name, kind):
+    y, targets = example(name)
+    options, _ = validity(name, kind)
+    _, dy = LOSSES[name](y, targets, **options)
+    step = np.finfo(float).eps ** (1 / 3)
+    numeric = np.empty_like(y)
+    for k in np.ndindex(y.shape):
+        ends = []
+        for s in (step, -step):
+            moved = y.copy()
+            moved[k] += s
+            ends.append(LOSSES[name](moved, targets, **options)[0])
+        numeric[k] = (ends[0] - ends[1]) / (2 * step)
+    bound = tolerance(float, y.size, 10) / step + 10 * step**2
+    np.testing.assert_allclose(dy, numeric, rtol=0, atol=bound)
+    assert np.abs(dy).max() > 1000 * bound
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equals_torch(name, dtype, kind):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    y, targets = example(name, dtype)
+    options, valid = validity(name, kind)
+    value, dy = LOSSES[name](y, targets, **options)
+    theirs = torch.tensor(y, requires_grad=True)
+    function = {
+        "softmax_cross_entropy": torch.nn.functional.cross_entropy,
+        "mean_squared_error": torch.nn.functional.mse_loss,
+        "binary_cross_entropy": torch.nn.functional.binary_cross_entropy_with_logits,
+    }[name]
+    expected = function(theirs[valid], torch.tensor(targets)[valid])
+    expected.backward()
+    assert type(value) is float
+    assert dy.dtype == y.dtype
+    assert abs(value - float(expected.detach())) <= tolerance(dtype, y.size, max(1.0, value))
+    assert_close(dy, theirs.grad.numpy(), V)
+    assert not dy[~valid].any()
+
+
+@pytest.mark.parametrize("shape", [(T, V), (1, V), (T, N, 1), (V,)])
+def test_shapes_without_a_batch_or_time(name, shape):
+    """A mean over entries does not care what the axes are called."""
+    y, targets = example(name, shape=shape)
+    value, dy = LOSSES[name](y, targets)
+    more, dmore = LOSSES[name](y[None], targets[None])
+    assert value == more
+    np.testing.assert_array_equal(dy, dmore[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_padding_counts_for_nothing(name, dtype):
+    y, targets = example(name, dtype)
+    value, dy = LOSSES[name](y, targets, lengths=LENGTHS)
+    past = np.arange(T)[:, None] >= LENGTHS
+    y[past] = np.nan
+    targets[past] = -100 if targets.dtype.kind == "i" else np.nan
+    again, d_again = LOSSES[name](y, targets, lengths=LENGTHS)
+    assert value == again
+    np.testing.assert_array_equal(dy, d_again)
+    longer = [np.concatenate([a, a[:2]]) for a in (y, targets)]
+    assert LOSSES[name](*longer, lengths=LENGTHS)[0] == value
+
+
+def test_nothing_valid(name):
+    y, targets = example(name)
+    for options in ({"lengths": np.zeros(N, int)}, {"mask": np.array(False)}):
+        value, dy = LOSSES[name](y, targets, **options)
+        assert value == 0.0
+        np.testing.assert_array_equal(dy, np.zeros_like(y))
+    empty = LOSSES[name](y[:0], targets[:0])
+    assert (empty[0], empty[1].shape) == (0.0, (0, N, V))
+
+
+def test_nan_propagates_and_stays_in_its_place(name):
+    y, targets = example(name)
+    y[1, 2, 3] = np.nan
+    value, dy = LOSSES[name](y, targets)
+    assert np.isnan(value)
+    assert np.isnan(dy[1, 2, 3])
+    assert np.isfinite(np.delete(dy.reshape(-1, V), N + 2, axis=0)).all()
+
+
+def test_large_logits_do_not_overflow():
+    y = np.array([[1e4, 0.0, -1e4]], np.float32)
+    value, dy = softmax_cross_entropy(y, [1])
+    assert value == 1e4
+    np.testing.assert_array_equal(dy, np.array([[1, -1, 0]], np.float32))
+    y = np.array([1e4, -1e4, -1e4], np.float32)
+    value, dy = binary_cross_entropy(y, np.array([0, 0, 1], np.float32))
+    assert value == pytest.approx(2e4 / 3)
+    np.testing.assert_array_equal(dy, np.array([1, 0, -1], np.float32) / np.float32(3))
+
+
+def test_a_class_that_is_ruled_out():
+    value, dy = softmax_cross_entropy(np.array([[0.0, -np.inf]]), [0])
+    assert (value, dy.tolist()) == (0.0, [[0.0, 0.0]])
+    assert softmax_cross_entropy(np.array([[0.0, -np.inf]]), [1])[0] == np.inf
+
+
+def test_the_last_valid_step():
+    y, targets = example("mean_squared_error")
+    loss = at_last_step(mean_squared_error)
+    value, dy = loss(y, targets[0])
+    expected, d_last = mean_squared_error(y[-1], targets[0])
+    assert value == expected
+    np.testing.assert_array_equal(dy[-1], d_last)
+    assert not dy[:-1].any()
+    value, dy = loss(y, targets[0], lengths=LENGTHS)
+    some = LENGTHS > 0
+    ends = y[LENGTHS[some] - 1, np.flatnonzero(some)]
+    assert value == mean_squared_error(ends, targets[0][some])[0]
+    assert {tuple(k) for k in np.argwhere(dy.any(axis=2))} == {(4, 0), (2, 2), (0, 3)}
+    assert loss(y, targets[0], lengths=0 * LENGTHS)[0] == 0.0
+    ids = np.arange(N)
+    single, d_single = at_last_step(softmax_cross_entropy)(y[:, 1], ids[1])
+    assert single == softmax_cross_entropy(y[-1, 1], ids[1])[0]
+    assert d_single.shape == (T, V)
+
+
+Y = np.zeros((T, N, V))
+IDS = np.zeros((T, N), int)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: softmax_cross_entropy(Y, IDS + V), IndexError, r"targets must be in 0\.\.6, got 7 at \(0, 0\)"),
+        (lambda: softmax_cross_entropy(Y, IDS - 1), IndexError, r"targets must be in 0\.\.6, got -1 at \(0, 0\)"),
+        (lambda: softmax_cross_entropy(Y, IDS[:2]), ValueError, r"targets must be .* = \(5, 4\), got \(2, 4\)"),
+        (lambda: softmax_cross_entropy(Y, IDS * 1.0), TypeError, "targets must be integers, got float64"),
+        (lambda: softmax_cross_entropy(Y.astype(int), IDS), TypeError, "y must be float32 or float64, got int64"),
+        (lambda: softmax_cross_entropy(Y[..., :0], IDS), ValueError, r"V at least 1, got \(5, 4, 0\)"),
+        (lambda: softmax_cross_entropy(Y, IDS, lengths=LENGTHS + 1), ValueError, "between 0 and T = 5, got 6 for sequence 0"),
+        (lambda: softmax_cross_entropy(Y[0], IDS[0], lengths=LENGTHS), ValueError, "lengths need time-major targets"),
+        (lambda: softmax_cross_entropy(Y, IDS, mask=IDS), TypeError, "mask must be bool, got int64"),
+        (lambda: softmax_cross_entropy(Y, IDS, mask=Y > 0), ValueError, r"targets' shape \(5, 4\), got \(5, 4, 7\)"),
+        (lambda: mean_squared_error(Y, Y[0]), ValueError, r"targets must be .* = \(5, 4, 7\), got \(4, 7\)"),
+        (lambda: mean_squared_error(Y, Y.astype("float32")), TypeError, "targets is float32 but y is float64"),
+        (lambda: binary_cross_entropy(Y, Y > 0), TypeError, "targets must be float32 or float64, got bool"),
+        (lambda: at_last_step(mean_squared_error)(Y[:0], Y[0]), ValueError, "at least one step"),
+        (lambda: at_last_step(mean_squared_error)(Y[0], Y[0, 0], lengths=LENGTHS), ValueError, "lengths need a batch"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

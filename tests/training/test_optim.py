@@ -1,0 +1,381 @@
+"""Optimisers and schedules against PyTorch, step by step; state that can be stored; clipping."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from recurrent import optim, schedules
+from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
+from recurrent.kernels import threads
+from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_norm, clip_value
+from recurrent.schedules import Constant, Cosine, Exponential, StepDecay
+
+P, STEPS = 37, 25
+CASES = [
+    (SGD, dict(lr=0.1)),
+    (SGD, dict(lr=0.1, momentum=0.9, weight_decay=0.01)),
+    (SGD, dict(lr=0.1, momentum=0.9, dampening=0.3)),
+    (SGD, dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+    (RMSprop, dict()),
+    (RMSprop, dict(lr=2e-3, alpha=0.95, eps=1e-4, weight_decay=0.01)),
+    (RMSprop, dict(momentum=0.9)),
+    (RMSprop, dict(centered=True)),
+    (RMSprop, dict(momentum=0.5, centered=True, weight_decay=0.1)),
+    (Adagrad, dict()),
+    (Adagrad, dict(lr=0.1, lr_decay=0.05, weight_decay=0.01, initial_accumulator_value=0.1, eps=1e-6)),
+    (Adam, dict()),
+    (Adam, dict(lr=0.01, betas=(0.8, 0.95), eps=1e-5, weight_decay=0.1)),
+    (Adam, dict(lr=0.01, amsgrad=True)),
+    (AdamW, dict()),
+    (AdamW, dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.2, amsgrad=True)),
+]
+NAMED = [pytest.param(*case, id=f"{case[0].__name__}-{'-'.join(case[1]) or 'defaults'}") for case in CASES]
+
+
+def gradients(dtype, size=P, steps=STEPS, seed=0):
+    """Of changing size, so that AMSGrad's maximum and running means differ from the last gradient."""
+    rng = np.random.default_rng(seed)
+    scale = np.linspace(2, 0.1, steps)[:, None]
+    return (scale * rng.standard_normal((steps, size))).astype(dtype)
+
+
+def run(optimizer, flat, gradients):
+    path = []
+    for g in gradients:
+        optimizer.update(flat, g)
+        path.append(flat.copy())
+    return np.array(path)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equals_torch(kind, options, dtype):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    torch.set_num_threads(1)
+    start, grads = np.linspace(-1, 1, P).astype(dtype), gradients(dtype)
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = getattr(torch.optim, kind.__name__)([theirs], **options)
+    expected = []
+    for g in grads:
+        theirs.grad = torch.tensor(g)
+        optimizer.step()
+        expected.append(theirs.detach().numpy().copy())
+    # A centred RMSprop takes the root of a difference that starts as 1 - (1 - alpha) of its terms, so nothing cancels.
+    assert_close(run(kind(**options), start, grads), np.array(expected), STEPS, what=f"{kind.__name__} {options}")
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_defaults_are_torchs(kind, options):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    defaults = getattr(torch.optim, kind.__name__)([torch.nn.Parameter(torch.zeros(1))]).defaults
+    mine = kind()
+    assert {**mine.options, "lr": mine.lr} == {k: v for k, v in defaults.items() if k in mine.options or k == "lr"}
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_description_and_arrays_are_the_whole_optimizer(kind, options):
+    """Described through JSON and built again in the middle, it goes on bit for bit."""
+    grads = gradients("float32")
+    flat, again = np.ones((2, P), np.float32)
+    first = kind(**options)
+    whole = run(first, flat, grads)
+    second = kind(**options)
+    run(second, again, grads[:10])
+    second = optim.build(json.loads(json.dumps(second.describe())), second.arrays)
+    assert second.steps == 10
+    assert_same_bits(run(second, again, grads[10:]), whole[10:])
+    assert second.describe() == first.describe()
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_blocks_do_not_show(kind, options, monkeypatch):
+    grads = gradients("float32", 100, 3)
+    whole = run(kind(**options), np.ones(100, np.float32), grads)
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    assert_same_bits(run(kind(**options), np.ones(100, np.float32), grads), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+@pytest.mark.parametrize("count", [2, 4])
+def test_threads_do_not_show(kind, options, count, monkeypatch):
+    grads = 100 * gradients("float32", 100, 3)
+    whole, norms = run(kind(**options), np.ones(100, np.float32), grads), []
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    norms.append(clip_norm(grads.copy(), 1.0))
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+    monkeypatch.setattr(threads, "available", lambda: count)
+    norms.append(clip_norm(grads.copy(), 1.0))
+    assert norms[0] == norms[1]
+    assert_same_bits(run(kind(**options), np.ones(100, np.float32), grads), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), NAMED)
+def test_what_is_not_finite_stays_in_its_entry(kind, options):
+    grads = gradients("float32", steps=3)
+    grads[1, [5, 36]] = np.nan
+    path = run(kind(**options), np.ones(P, np.float32), grads)
+    assert np.isfinite(path[0]).all()
+    assert np.flatnonzero(np.isnan(path[1])).tolist() == [5, 36]
+    assert np.flatnonzero(np.isnan(path[2])).tolist() == [5, 36]
+
+
+def test_options_may_change_between_updates():
+    """The equations are traced again where their form changes; a rate or a mean's weight is a number of the same ones."""
+    a, b = np.ones((2, P))
+    changed, constant = SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, weight_decay=0.5)
+    g = gradients("float64")
+    changed.update(a, g[0])
+    constant.update(b, g[0] - 0.5 * b)
+    changed.options["weight_decay"] = 0.5
+    changed.update(a, g[1])
+    constant.update(b, g[1])
+    assert_close(a, b, 2)
+
+
+def test_the_gradient_is_left_as_it_is():
+    g = gradients("float32")[0]
+    before = g.copy()
+    for kind, options in CASES:
+        kind(**options).update(np.ones(P, np.float32), g)
+        assert_same_bits(g, before)
+
+
+def torch7_adam(lr, path, grads, eps, began=()):
+    """optim.adam of Torch 7 written out; m, v and the count begin anew before the updates in `began`."""
+    p = path.copy()
+    for update, g in enumerate(grads):
+        if update == 0 or update in began:
+            t, m, v = 0, np.zeros_like(p), np.zeros_like(p)
+        t, m, v = t + 1, 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - lr(update) * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + eps)
+        yield p
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-2])
+def test_adam_of_torch_7(eps):
+    g, start = gradients("float64"), np.linspace(-1, 1, P)
+    expected = np.array(list(torch7_adam(lambda _: 0.01, start, g, eps)))
+    assert_close(run(Adam(0.01, eps=eps, eps_hat=True), start.copy(), g), expected, 2 * STEPS)
+    ours_otherwise = run(Adam(0.01, eps=eps), start.copy(), g)
+    assert (np.abs(ours_otherwise - expected).max() > 1e-4) == (eps == 1e-2), "a test that tells the two apart"
+
+
+@pytest.mark.parametrize("stop", [5, 6, 7, 9, 10])
+def test_adam_that_begins_anew_where_the_rate_falls(stop):
+    """Stored and built again before, at and after such a step it goes on to the same bits."""
+    rate = StepDecay(0.01, every=4, factor=0.5, first=6)
+    g, start = gradients("float64"), np.linspace(-1, 1, P)
+    whole = run(Adam(rate, eps_hat=True, restart=True), start.copy(), g)
+    assert_close(whole, np.array(list(torch7_adam(rate, start, g, 1e-8, range(6, STEPS, 4)))), 2 * STEPS)
+    first, flat = Adam(rate, eps_hat=True, restart=True), start.copy()
+    run(first, flat, g[:stop])
+    again = optim.build(json.loads(json.dumps(first.describe())), first.arrays)
+    assert_same_bits(run(again, flat, g[stop:]), whole[stop:])
+    assert_same_bits(run(Adam(0.01, restart=True), start.copy(), g), run(Adam(0.01), start.copy(), g))
+
+
+def test_adagrad_with_eps_inside_the_root():
+    """A memory that starts at eps is the same as one from 0 and eps added under the root: min-char-rnn's."""
+    g, p, memory = gradients("float64"), np.linspace(-1, 1, P), np.zeros(P)
+    mine, expected = run(Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0), p.copy(), g), []
+    for step in g:
+        memory += step * step
+        p = p - 0.1 * step / np.sqrt(memory + 1e-8)
+        expected.append(p)
+    assert_close(mine, np.array(expected), STEPS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("limit", [0.5, 5.0, 1e6])
+def test_clip_norm_equals_torch(dtype, limit):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    g = gradients(dtype)[0]
+    theirs = [torch.nn.Parameter(torch.zeros(n, dtype=getattr(torch, dtype))) for n in (20, P - 20)]
+    for p, part in zip(theirs, np.split(g, [20]), strict=True):
+        p.grad = torch.tensor(part)
+    expected = float(torch.nn.utils.clip_grad_norm_(theirs, limit))
+    norm = clip_norm(g, limit)
+    assert abs(norm - expected) <= tolerance(dtype, P, expected)
+    assert_close(g, np.concatenate([p.grad.numpy() for p in theirs]), P)
+
+
+def test_clip_norm_in_blocks_and_without_end(monkeypatch):
+    g = gradients("float32", 100)[0]
+    expected = float(np.sqrt(np.sum(g.astype(float) ** 2)))
+    monkeypatch.setattr(optim, "BLOCK", 7)
+    assert abs(clip_norm(g, 1e9) - expected) <= tolerance(float, 100, expected)
+    large = np.full(4, 2e38, np.float32)
+    assert clip_norm(large, 1.0) == pytest.approx(4e38), "squares of float32 are summed in float64"
+    bad = np.array([1.0, np.inf, np.nan])
+    assert not np.isfinite(clip_norm(bad, 1.0))
+    np.testing.assert_array_equal(bad, [1.0, np.inf, np.nan])
+
+
+def test_clip_value():
+    g = np.array([-7.0, -1.0, 3.0, np.inf, np.nan], np.float32)
+    clip_value(g, 2)
+    np.testing.assert_array_equal(g, np.array([-2, -1, 2, 2, np.nan], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [
+        (Constant(0.1), ("ConstantLR", dict(factor=1.0))),
+        (StepDecay(0.1, every=3, factor=0.5), ("StepLR", dict(step_size=3, gamma=0.5))),
+        (Exponential(0.1, 0.9), ("ExponentialLR", dict(gamma=0.9))),
+        (Cosine(0.1, steps=20), ("CosineAnnealingLR", dict(T_max=20))),
+        (Cosine(0.1, steps=20, final=0.01), ("CosineAnnealingLR", dict(T_max=20, eta_min=0.01))),
+    ],
+)
+def test_schedules_equal_torch(schedule, theirs):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = getattr(torch.optim.lr_scheduler, theirs[0])(optimizer, **theirs[1])
+    for step in range(20):
+        # torch computes each rate from the one before: an error that grows with the steps.
+        assert abs(schedule(step) - scheduler.get_last_lr()[0]) <= tolerance(float, (step + 1) ** 2, 0.1)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_warmup_rises_to_the_full_rate_and_the_end_stays():
+    rates = [Cosine(0.1, steps=30, warmup=10, final=0.02)(step) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], 0.01 * np.arange(1, 11))
+    assert rates[10] == 0.1
+    assert (np.diff(rates[10:31]) < 0).all()
+    assert rates[30:] == [0.02] * 20
+
+
+@pytest.mark.parametrize(("every", "first"), [(3, None), (3, 1), (2, 5), (4, 0), (1, 2)])
+def test_a_rate_that_falls_at_a_first_step_and_then_regularly(every, first):
+    schedule, rate, since = StepDecay(1.0, every, 0.5, first), 1.0, 0
+    begin = every if first is None else first
+    for step in range(15):
+        if step >= begin and (step - begin) % every == 0:
+            rate, since = rate / 2, step
+        assert (schedule(step), schedule.since(step)) == (rate, since)
+
+
+def test_a_schedule_sets_the_rate_of_each_update():
+    flat, g = np.zeros(1), np.ones(1)
+    path = run(SGD(StepDecay(1.0, every=2, factor=0.5)), flat, [g] * 5)
+    assert (-np.diff(path[:, 0], prepend=0)).tolist() == [1, 1, 0.5, 0.5, 0.25]
+    any_function = SGD(lambda step: 2.0)
+    any_function.update(flat, g)
+    with pytest.raises(TypeError, match="lr must be a number or one of Constant, StepDecay, Exponential, Cosine"):
+        any_function.describe()
+
+
+@pytest.mark.parametrize("lr", [0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01)])
+def test_schedules_are_data(lr):
+    assert schedules.build(json.loads(json.dumps(schedules.describe(lr)))) == lr
+
+
+FLAT = np.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: SGD(-1), ValueError, "SGD: lr must be at least 0, got -1"),
+        (lambda: Adam(eps=float("nan")), ValueError, "Adam: eps must be at least 0, got nan"),
+        (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"Adam: betas must be two numbers below 1, got \(0.9, 1.0\)"),
+        (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda: Adam().update(FLAT, FLAT[:2]), ValueError, r"gradient must be the shape of flat = \(3,\), got \(2,\)"),
+        (lambda: Adam().update(FLAT, FLAT.astype("float32")), TypeError, "gradient is float32 but flat is float64"),
+        (lambda: Adam().update(FLAT[None], FLAT[None]), ValueError, r"flat must be \(P,\), got \(1, 3\)"),
+        (
+            lambda: optim.build({"type": "Lion", "options": {}, "steps": 0}),
+            ValueError,
+            "unknown optimizer 'Lion'; known are SGD",
+        ),
+        (lambda: Adam().update(np.zeros(6)[::2], FLAT), ValueError, "flat must be C-contiguous and writeable"),
+        (lambda: clip_norm(FLAT.astype(int), 1.0), TypeError, "gradient must be float32 or float64, got int64"),
+        (lambda: optim.build({**Adam().describe(), "steps": 1}), ValueError, "state of Adam must be m, v, got nothing"),
+        (lambda: optim.build(Adam().describe(), {"m": FLAT}), ValueError, "state of Adam must be nothing, got m"),
+        (lambda: schedules.build({"type": "Zigzag", "options": {}}), ValueError, "unknown schedule 'Zigzag'"),
+        (lambda: Cosine(0.1, steps=5, warmup=5), ValueError, "steps must be above warmup"),
+        (lambda: StepDecay(0.1, every=0, factor=1), ValueError, "every must be at least 1, got 0"),
+        (lambda: clip_norm(FLAT, 0), ValueError, "limit must be above 0, got 0"),
+        (lambda: clip_value(FLAT, -1), ValueError, "limit must be above 0, got -1"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("constant", Constant(0.1)),
+        ("Cosine", Cosine(0.1, 50)),
+        ("cosine: warmup=5, final=0.01", Cosine(0.1, 50, 5, 0.01)),
+        ("stepdecay:every=3,factor=0.5", StepDecay(0.1, 3, 0.5)),
+        ("exponential:factor=0.9,lr=2", Exponential(2.0, 0.9)),
+        ("stepdecay:every=2epochs,factor=0.5,first=1 epoch - 1", StepDecay(0.1, 14, 0.5, 6)),
+    ],
+)
+def test_a_schedule_in_words(text, expected):
+    assert schedules.parse(text, 0.1, 50, epoch=7) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("linear", "schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'"),
+        ("cosine:warm=3", "schedule cosine has the options lr, steps, warmup, final, got 'warm'"),
+        ("cosine:warmup=many", "schedule cosine: warmup must be a number, got 'many'"),
+        ("exponential", "schedule exponential needs factor: exponential:factor=..."),
+        ("stepdecay:every=2epochs,factor=0.5", "schedule stepdecay: every cannot count epochs here, got '2epochs'"),
+        ("stepdecay:every=epochs,factor=0.5", "schedule stepdecay: every must be a number, got 'epochs'"),
+    ],
+)
+def test_words_that_are_no_schedule(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        schedules.parse(text, 0.1, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sgd", SGD(0.1)),
+        ("RMSprop:alpha=0.95", RMSprop(0.1, alpha=0.95)),
+        ("adam:eps=1e-6,eps_hat=true", Adam(0.1, eps=1e-6, eps_hat=True)),
+        ("adagrad: initial_accumulator_value=1e-8, eps=0", Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0)),
+    ],
+)
+def test_an_optimizer_in_words(text, expected):
+    assert optim.parse(text, 0.1).describe() == expected.describe()
+
+
+def test_a_name_that_no_optimizer_has():
+    # Optimisers of one's own are known by name too: other test files have some.
+    with pytest.raises(ValueError, match=r"^optimizer must be one of sgd, rmsprop, adagrad, adam, adamw(, \w+)*, got 'adamm'$"):
+        optim.parse("adamm", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "adagrad:alpha=1",
+            "optimizer adagrad has the options lr_decay, weight_decay, initial_accumulator_value, eps, got 'alpha'",
+        ),
+        ("sgd:nesterov=yes", "optimizer sgd: nesterov must be true or false, got 'yes'"),
+        ("sgd:momentum=", "optimizer sgd: momentum must be a number, got ''"),
+    ],
+)
+def test_words_that_are_no_optimizer(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        optim.parse(text, 0.1)
+
+
+def test_options_that_are_no_numbers():
+    with pytest.raises(TypeError, match=r"\AAdam: lr must be a number or a schedule, got list\Z"):
+        Adam([1.0])
+    with pytest.raises(TypeError, match=r"\AAdam: betas must be made of numbers, got tuple\Z"):
+        Adam(betas=("0.9", "0.99"))

@@ -1,0 +1,175 @@
+"""Composites of a cell's equations, layer normalisation among them, as one box: true, without overlaps, and not wide."""
+
+import re
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from support.dot_reader import read
+from test_cell_view import assert_wires_apart
+from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear, loss
+
+import viz
+from recurrent import GRU, LSTM, Sequential
+from recurrent.cells import cell, mean, tanh
+from recurrent.conformance.tolerance import assert_close
+from recurrent.equations.expressions import Composite, composed
+from recurrent.layers.recurrent import Recurrent
+from viz.layout import circuit, tracks
+from viz.reading import evaluate, folding, wiring
+
+D, H = 5, 10
+WIDEST = 2000  # points
+
+
+@cell("own_mean_test", gates="a b", states="h c", register=False)
+def own_mean(x, h, previous):
+    """Means in ways of its own: nothing of it is a composite."""
+    a = tanh(x.a + h.a - mean(previous.c))
+    c = previous.c + a * mean(a * previous.c)
+    return dict(a=a, b=tanh(x.b + h.b), c=c, h=tanh(c - mean(c)))
+
+
+@cell("pair_test", gates="a b", states="h c", register=False)
+def pair(x, h, previous):
+    """A composite of values that are no dot products, and one with a result that takes three: drawn as it is written."""
+    a, b = tanh(x.a + h.a), tanh(x.b + h.b)
+    center = mean(a + b)
+    u, v = composed(Composite("both", "a − mean"), [a, b], [a - center, b - center])
+    (w,) = composed(Composite("three", "a"), [a, b, previous.c], [a * b * previous.c])
+    return dict(a=a, b=b, c=u * previous.c + w, h=v)
+
+
+LAYERS = {
+    "lstm": LSTM(D, H, layer_norm=True),
+    "peephole": LSTM(D, H, layer_norm=True, peephole=True),
+    "coupled": LSTM(D, H, layer_norm=True, peephole=True, coupled=True),
+    "projected": LSTM(D, H, layer_norm=True, proj_size=4),
+    "gru": GRU(D, H, layer_norm=True),
+    "reset before": GRU(D, H, layer_norm=True, reset_after=False),
+    "means": Recurrent(own_mean, D, H),
+    "pair": Recurrent(pair, D, H),
+}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_circuits_are_clear_and_not_wide(name, backward):
+    drawing = viz.cell(LAYERS[name], backward=backward)
+    assert_clear(drawing.source)
+    assert drawing.size[0] < WIDEST
+    assert_wires_apart(circuit.of(LAYERS[name].cell))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_circuits_on_tracks_are_clear_too(name, monkeypatch):
+    builder = circuit._Builder(LAYERS[name].cell, 1)
+    found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
+    assert_wires_apart(found)
+    monkeypatch.setattr(circuit, "of", lambda cell: found)
+    assert_clear(viz.cell(LAYERS[name]).source)
+
+
+@pytest.mark.parametrize(("name", "boxes"), [("lstm", 3), ("gru", 4), ("reset before", 4), ("means", 0), ("pair", 2)])
+def test_one_box_for_what_is_normalised_together(name, boxes):
+    nodes = read(viz.cell(LAYERS[name]).source)[0]
+    folded = [n for k, n in nodes.items() if n.attributes["label"] in ("LN", "both") and not k.startswith("key:")]
+    assert len(folded) == boxes
+    assert sum(n.attributes["label"] == "mean" for n in nodes.values()) == (3 if name == "means" else 0)
+
+
+@lru_cache
+def recorded(name):
+    """A model of one layer, with gains and biases that tell, and a recording of it."""
+    layer = LAYERS[name]
+    model, rng = Sequential(layer, dtype="float64", rng=0), np.random.default_rng(0)
+    for p in layer.cell.parameters:
+        getattr(layer.params, p)[:] += rng.uniform(-0.3, 0.3, H)
+    x, y = rng.standard_normal((4, 1, D)), rng.standard_normal((4, 1, layer.outputs))
+    return model, model.record(x, targets=y, loss=loss)
+
+
+def formula(tip, named, own, a):
+    """What a box says that it computes of the wire called `a`. `named`: values of wires, `own`: of parameters."""
+    said, members, parameters = re.fullmatch(r"\w+: (.*), over all units of (.*?)(?:; own parameters for (.*))?", tip).groups()
+    every = np.concatenate([named(m) for m in members.split(", ")])
+    known = {"a": named(a), "mean": every.mean(), "variance": every.var(), "sqrt": np.sqrt}
+    mine = dict(p.split(": ") for p in parameters.split("; for "))[a]
+    known |= {re.match("gain|bias", p)[0]: own[p] for p in mine.split(", ")}
+    return eval(said.replace("×", "*").replace("−", "-").replace("√", "sqrt"), {}, known)
+
+
+def states_by_the_picture(layer, recording, t):
+    """New states by doing for all units what the circuit and its tooltips say."""
+    nodes, edges, _ = read(viz.cell(layer).source)
+    into = {}
+    for e in edges:
+        if "arrowhead" not in e.attributes:  # of a wire in pieces the last one
+            into.setdefault(e.head, []).append(e.tail)
+    c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
+    neurons, ids = {a.id: a for a in wiring.of(c).neurons}, {v: k for k, v in evaluate.names(c).items()}
+    bars = [n for k, n in nodes.items() if k.startswith("bar:")]
+
+    def rows(name, gates, gate):
+        return own[name][gates.index(gate) * H :][:H]
+
+    def value(k):
+        source, label = into.get(k, []), nodes[k].attributes["label"]
+        inside = [b for b in bars if b.box[0] < nodes[k].box[0] < b.box[2] and b.box[1] < nodes[k].box[1] < b.box[3]]
+        if k.startswith("previous:"):
+            return seen.before[k.removeprefix("previous:")]
+        if k.startswith("p:"):
+            return own[k.removeprefix("p:")]
+        if k in neurons:
+            total, a = np.zeros(H), neurons[k]
+            for tail in source:
+                name, gates, v = ("W_ih", c.x_gates, seen.x) if tail == "x" else ("W_hh", c.h_gates, value(tail))
+                total = total + rows(name, gates, a.gate) @ v
+            return ACTIVATIONS.get(a.label.removeprefix("Σ → "), lambda v: v)(total)
+        if inside or label == "LN":
+            tip = (inside or [nodes[k]])[0].attributes["tooltip"]
+            return formula(tip, lambda name: value(ids[name]), own, evaluate.names(c)[source[0]])
+        if k.startswith("state:"):
+            return value(source[0])
+        if label == "W_hh ·":
+            return rows("W_hh", c.h_gates, "n") @ value(source[0])
+        if label in ACTIVATIONS:
+            return ACTIVATIONS[label](value(source[0]))
+        left, sign, right = re.fullmatch(r"(\S+ )?([×+−])( \S+)?", label).groups()
+        assert sign != "−" or left, "the order of a difference is not told by its wires alone"
+        return OPERATIONS[sign](*([float(left)] if left else []), *map(value, source), *([float(right)] if right else []))
+
+    return {s: value(f"state:{s}") for s in c.states}
+
+
+@pytest.mark.parametrize("name", ["coupled", "reset before"])
+def test_the_circuit_computes_what_the_engine_computes(name):
+    model, recording = recorded(name)
+    for t in (0, 3):
+        found = states_by_the_picture(model[0], recording, t)
+        for s, a in found.items():
+            assert_close(a, recording.layers[0].states[s][t, 0], terms=2 * (D + H), what=s)
+    assert_clear(viz.cell(model[0], recording=recording).source)
+    assert_clear(viz.cell(model[0], recording=recording, backward=True, unit=3).source)
+    assert_clear(viz.unit(model[0], 3, recording=recording).source)
+
+
+def test_what_is_folded_changes_no_equation():
+    plain = own_mean.graph()
+    assert folding.folded(plain).nodes == plain.nodes
+    assert folding.folded(plain).edges == plain.edges
+    three = next(o for o in wiring.of(pair).operations if o.id == "c")
+    assert three.label == "+"
+    assert [o.label for o in wiring.of(pair).operations if o.fold] == ["both", "both"]
+
+
+def test_a_gates_way_names_the_box():
+    model, recording = recorded("coupled")
+    text = viz.unit(model[0], 3, recording=recording, gate="i").source
+    assert "LN(x.i) = " in text
+    assert "mean" not in text
+
+
+def test_a_gate_without_biases_is_not_said_to_have_one():
+    assert "Σ w x + b" not in viz.unit(LAYERS["lstm"], 3, gate="f").source
+    assert "Σ w x + b" in viz.unit(LSTM(D, H).initialise(0), 3, gate="f").source

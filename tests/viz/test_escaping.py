@@ -1,0 +1,176 @@
+"""Any text stays text: names and characters that mean something to DOT, SVG, HTML, JSON or a terminal, through every view.
+
+Each format is read back by a program that was made for it: Graphviz, an XML parser, a browser, a decoder of PNG.
+"""
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import xml.etree.ElementTree as ET
+import zlib
+
+import numpy as np
+import pytest
+from support.browser import CHROMIUM
+from test_page_browser import loss
+
+import viz
+from recurrent import CharLM, Linear, Sequential
+from recurrent.cells import cell, sigmoid, tanh
+from recurrent.layers.recurrent import Recurrent
+from viz.draw import render
+
+SVG = "{http://www.w3.org/2000/svg}"
+SIGNS = "</script>]]><!--\"'`\\N\\G\\l&amp;&#65;<b>$x{}%s"
+SIGNS += "\x00\x01\x07\x1b\x7f\x85\ufeff\ufffe\uffff\ud800\u2028\u2029\u202e\u0301🙂שﷺ\t\n \u00a0"  # none of these shows itself
+TEXT = "".join(dict.fromkeys(SIGNS)) + SIGNS
+NAME = '</script>]]><!--"\'\\N\\"&amp;<b>x</b>\x00\x1b\u2028\u202eש🙂\ufffe'
+GATE = "</g>\"'\\N&lt;"
+
+
+@cell(NAME, gates=f"f {GATE}", states="h", register=False)
+def nasty(x, h, previous):
+    f, n = sigmoid(x.f + h.f), tanh(getattr(x, GATE) + getattr(h, GATE))
+    return {"f": f, GATE: n, "h": (1 - f) * previous.h + f * n}
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return CharLM(TEXT, layers=1, hidden=4, embedding=3, rng=0)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    kind = type(NAME.replace("\x00", ""), (Recurrent,), {}, abstract=True)  # the class has a name too
+    model = Sequential(kind(nasty, 3, 4), Linear(4, 2), rng=0)
+    rng = np.random.default_rng(0)
+    x, targets = (rng.standard_normal((len(TEXT), 1, size)).astype("float32") for size in (3, 2))
+    return model, model.record(x, targets=targets, loss=loss)
+
+
+OF_MODEL = {
+    "network": lambda model, run: viz.network(model),
+    "unrolled": lambda model, run: viz.unrolled(model, 3, recording=run),
+    "cell": lambda model, run: viz.cell(model[0], recording=run),
+    "backward": lambda model, run: viz.cell(model[0], recording=run, backward=True, unit=1),
+    "layer": lambda model, run: viz.layer(model[0], recording=run),
+    "unit": lambda model, run: viz.unit(model[0], 1, recording=run),
+    "neuron": lambda model, run: viz.unit(model[0], 1, recording=run, gate=GATE),
+    "gradients": lambda model, run: viz.gradients(model, run),
+    "weights": lambda model, run: viz.weights(model[0]),
+}
+VIEWS = ["text", *(name for name in OF_MODEL if name != "weights" or hasattr(viz, "weights"))]
+
+
+@pytest.fixture(scope="module", params=VIEWS)
+def drawing(request, lm, seen):
+    return viz.text(lm, TEXT, unit=0) if request.param == "text" else OF_MODEL[request.param](*seen)
+
+
+def allowed(text):
+    """Whether XML 1.0 has every character, and none can turn the line around or end it."""
+    return not re.search(
+        "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]", text
+    )
+
+
+def parsed(svg):
+    root = ET.fromstring(svg)
+    tags = {e.tag.removeprefix(SVG) for e in root.iter()}
+    assert tags <= {"svg", "title", "desc", "style", "g", "path", "polygon", "polyline", "ellipse", "text"}
+    assert not any(a.startswith("on") or "href" in a for e in root.iter() for a in e.attrib)
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    assert len(ids) == len(set(ids))
+    return root
+
+
+@pytest.mark.parametrize("program", ["graphviz-pure", "dot"])
+def test_the_dot_text_is_one_graph_of_the_things_that_were_drawn(drawing, program):
+    if program == "dot" and not shutil.which("dot"):
+        pytest.skip("no system Graphviz: the second reader of our DOT text")
+    done = subprocess.run([render.find(program), "-Knop2", "-Tjson"], input=drawing.pipe("gv"), capture_output=True)
+    assert done.returncode == 0
+    graph = json.loads(done.stdout)
+    statements = [line for line in drawing.source.splitlines() if line.startswith("  ")]
+    edges = [line for line in statements if re.match(r'  "(?:[^"\\]|\\.)*" -> ', line)]
+    clusters = sum(line.startswith("  subgraph") for line in statements)
+    assert len(graph.get("edges", [])) == len(edges)
+    assert len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters  # a point inside each
+    assert "URL" not in done.stdout.decode()
+
+
+def test_the_svg_is_well_formed_and_says_the_same(drawing):
+    root = parsed(drawing.svg())
+    assert allowed("".join(root.itertext()))
+    assert root.find(SVG + "title").text.strip()
+    if "over a text" in drawing.title:
+        tips = [e.text for e in root.iter(SVG + "title")]
+        for k, c in enumerate(TEXT):
+            (mine,) = [s for s in tips if s.startswith(f"{k}: ")]
+            assert mine.startswith((f"{k}: '{c}' = ", f"{k}: U+{ord(c):04X} = "))
+    else:
+        assert '</script>]]><!--"\'\\N\\"&amp;<b>x</b>' in "".join(root.itertext())
+
+
+def test_the_png_is_whole(drawing):
+    data, chunks = drawing.pipe("png"), []
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    at = 8
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + size]
+        assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(kind + body)
+        chunks.append((kind, body))
+        at += 12 + size
+    width, height = struct.unpack(">II", chunks[0][1][:8])
+    pixels = zlib.decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"))
+    assert len(pixels) % height == 0
+    assert width > 100
+    assert chunks[-1][0] == b"IEND"
+
+
+def test_the_pdf_is_whole(drawing):
+    data = drawing.pipe("pdf")
+    assert data.startswith(b"%PDF-")
+    place = int(re.search(rb"startxref\s+(\d+)\s+%%EOF\s*$", data)[1])
+    assert re.match(rb"xref|\d+ \d+ obj", data[place:])
+
+
+def test_a_notebook_gets_the_same(drawing):
+    bundle = drawing._repr_mimebundle_()
+    parsed(bundle["image/svg+xml"])
+    assert allowed(bundle["text/plain"])
+    assert "\n" not in bundle["text/plain"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+def test_the_html_is_text_to_a_browser(drawing, open_any, tmp_path):
+    page = open_any(drawing.save(tmp_path / "a.html"))
+    assert page.locator("script").count() == page.locator("b").count() == page.locator("figure").count() == 0
+    assert page.title() == " ".join(drawing.title.split())
+    assert allowed(page.content())
+    if "over a text" in drawing.title:
+        tips = page.eval_on_selector_all("[title]", "all => all.map(e => e.title.replace(/ = \\S+$/, ''))")
+        assert len(tips) == len(TEXT)
+        assert all(tip in (f"'{c}'", f"U+{ord(c):04X}") for tip, c in zip(tips, TEXT, strict=True))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+def test_the_page_of_a_run_is_text_to_a_browser(open_any, seen, tmp_path):
+    model, recording = seen
+    labels = [NAME, *TEXT[1:]]
+    made = viz.explore(model, recording, inputs=labels)
+    assert allowed(made.html)
+    page = open_any(made.save(tmp_path / "a.html"))
+    page.locator("html.js").wait_for()
+    assert page.locator("script").count() == 3
+    shown = page.eval_on_selector_all(".strip bdi", "all => all.map(e => e.textContent)")
+    assert shown == [viz.page.tables.symbol(c) for c in labels]
+    for name in ("unrolled", "cell", "units", "unit", "neuron"):
+        page.click(f'#levels [data-level="{name}"]')
+        page.keyboard.press("ArrowLeft")
+    assert page.locator("#neuron option").all_text_contents() == ["forget gate", GATE]
+    frame = made._repr_html_()
+    assert ET.fromstring(frame).get("srcdoc") == made.html.replace("\n", " ").replace("\t", " ")

@@ -1,0 +1,181 @@
+"""The page as text: self-contained, escaped, small, complete without scripts; errors in one line."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+import recurrent
+import viz
+from viz import notation
+
+NASTY = ["</script>", '"', "'", "\\", "\\N", "\x00", "\x1b", "\u2028", "🙂", "ש", "\u202e", "<!--", "&amp;", "$title", "]]>"]
+
+
+def loss(y, targets, lengths=None):
+    d = y - targets
+    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
+
+
+def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32", embedding=6):
+    layers = recurrent.Embedding(20, embedding), kind(embedding, units), kind(units, 4), recurrent.Linear(4, 20)
+    model = recurrent.Sequential(*layers, rng=0, dtype=dtype)
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((steps, 2, 20)).astype(dtype)
+    given = {"targets": targets, "loss": loss} if gradients else {}
+    return model, model.record(rng.integers(0, 20, (steps, 2)), **given)
+
+
+@pytest.mark.parametrize("kind", [recurrent.RNN, recurrent.LSTM, recurrent.GRU])
+def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
+    model, recording = run(kind)
+    text = viz.explore(model, recording, t=3, n=1).html
+    for level in ("network", "unrolled", "cell", "units", "unit", "neuron"):
+        assert f'<section data-level="{level}"' in text
+    assert "<noscript>" in text
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)[1:]]
+    mine, cell = recording.layers[1], model[1].cell
+    found = [mine.gates[g] for g in cell.gates if g not in cell.states] + [mine.states[s] for s in cell.states]
+    found += list(mine.dstates.values())
+    assert rows == [[notation.exact(a[3, 1, j]) for a in found] for j in range(10)]
+
+
+def test_the_policy_allows_this_style_and_this_script_and_nothing_else():
+    text = viz.explore(*run()).html
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', text)[1]
+    assert policy.startswith("default-src 'none'")
+    for tag in ("style", "script"):
+        (inside,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.S)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.findall(r"<[^>]*\sstyle=|<[^>]*\s(?:src|href|on\w+)=", text)
+    assert "unsafe" not in policy
+
+
+def test_any_text_stays_text():
+    model, recording = run()
+    text = viz.explore(model, recording, inputs=NASTY, t=0).html
+    facts = re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.S)[1]
+    assert json.loads(facts)["labels"] == [viz.page.tables.symbol(s) for s in NASTY]
+    assert text.count("</script>") == text.count("<script") == 3
+    shown = [html.unescape(s) for s in re.findall(r"<bdi>(.*?)</bdi>", text, re.S)]
+    assert shown == [viz.page.tables.symbol(s) for s in NASTY]
+    assert not set("\x00\x1b\u2028\u202e") & set(text)
+
+
+def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
+    R = recurrent
+    model = R.Sequential(R.Embedding(65, 128), R.LSTM(128, 128), R.LSTM(128, 128), R.Linear(128, 65), rng=0)
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((100, 1, 65)).astype("float32")
+    recording = model.record(rng.integers(0, 65, (100, 1)), targets=targets, loss=loss)
+    path = viz.explore(model, recording, inputs="abcde" * 20).save(tmp_path / "a.html")
+    assert path.stat().st_size < 1_680_000
+
+
+def test_units_that_do_not_fit_are_named(monkeypatch):
+    monkeypatch.setattr(sys.modules["viz.page.explore"], "BUDGET", 20_000)
+    model, recording = run(units=40, gradients=False)
+    text = viz.explore(model, recording, units=[37]).html
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
+    assert units == [*range(len(units) - 3), 37, 38, 39]
+    assert f"Layer 1: {len(units)} of 40 units are in this page: the first, the last two, and those asked for." in text
+
+
+def test_the_gradient_of_a_layer_is_that_of_all_its_units():
+    model, recording = run(units=40)
+    part = viz.page.run.LayerRun(recording, model[1], 1, [], 1)
+    assert len(part.units) < 40
+    d = recording.layers[1].dstates["h"][:, 1].astype(float)
+    assert np.array_equal(part.norms, np.linalg.norm(d, axis=1))
+
+
+def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(n).astype(kind) for n, kind in ((1, "f4"), (1000, "f4"), (7, "f8"), (0, "f4"), (300, "f4"))]
+    arrays += [np.arange(9), np.array([70_000, 3]), np.array([np.nan, -0.0, np.inf])]
+    blob = viz.page.blob.Blob()
+    places = [blob.put(a) for a in arrays]
+    assert blob.put(arrays[1]) == places[1]
+    text = blob.text()
+    assert not set("<'\"\\\n") & set(text)
+    raw = zlib.decompress(base64.b85decode(text.replace(",", "<")))
+    for a, (offset, length, kind) in zip(arrays, places, strict=True):
+        width = int(kind[1])
+        planes = np.frombuffer(raw[offset : offset + width * length], np.uint8).reshape(width, length)
+        assert planes.T.tobytes() == a.astype("<" + kind).tobytes()
+
+
+def attending():
+    """An encoder and a decoder with attention, sequences of different lengths."""
+    R = recurrent
+    encoder = R.Sequential(R.Embedding(30, 4), R.LSTM(4, 3, bidirectional=True), rng=0)
+    decoder = R.Sequential(R.Embedding(12, 4), R.LSTM(4, 6), R.Attention(6, 6, output_size=6), R.Linear(6, 12), rng=1)
+    model = R.Seq2Seq(encoder, decoder)
+    model.flat *= 4
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, (7, 2)), rng.integers(0, 12, (5, 2))
+    targets = rng.integers(0, 12, (5, 2))
+    return model, model.record(x, targets, R.losses.softmax_cross_entropy, lengths=([7, 5], [5, 3]))
+
+
+def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
+    model, recording = attending()
+    text = viz.explore(model, recording, inputs="Lesen!?", outputs="write", t=1).html
+    assert "Of the two stacks this page opens the decoder; part='encoder' opens the encoder." in html.unescape(text)
+    assert '<section data-level="attention"' in text
+    table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
+    first = re.findall(r"<td>(.*?)</td>", table)[:6]
+    mine = recording.layers[3]
+    assert first == [notation.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())]
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.S)[1])
+    assert (facts["labels"], facts["labelled"], facts["T"]) == (list("write"), "output", 5)
+    assert facts["attention"]["inputs"] == list("Lesen!?")
+    other = viz.explore(model, recording, inputs="Lesen!?", part="encoder").html
+    assert '<section data-level="attention"' not in other
+    assert json.loads(re.search(r'id="facts">(.*?)</script>', other, re.S)[1])["T"] == 7
+    with pytest.raises(ValueError, match="part must be one of encoder, decoder, got 'both'"):
+        viz.explore(model, recording, part="both")
+    with pytest.raises(ValueError, match="inputs must have one label for each of 7 steps, got 3"):
+        viz.explore(model, recording, inputs="abc")
+    with pytest.raises(ValueError, match="part is for models of an encoder and a decoder, got 'decoder' for Sequential"):
+        viz.explore(*run(), part="decoder")
+
+
+def test_same_bytes_twice():
+    assert viz.explore(*run()).html == viz.explore(*run()).html
+
+
+def test_errors_name_what_was_expected(tmp_path):
+    model, recording = run()
+    plain = recurrent.Sequential(recurrent.Linear(3, 3))
+    page = viz.explore(model, recording)
+    cases = [
+        (TypeError, "explore draws a model of layers, got LSTM", lambda: viz.explore(model[1], recording)),
+        (TypeError, "opens recurrent layers", lambda: viz.explore(plain, plain.record(np.ones((2, 3), "float32")))),
+        (ValueError, "the recording has 4 layers, the model 1", lambda: viz.explore(plain, recording)),
+        (ValueError, "one label for each of 15 steps, got 3", lambda: viz.explore(model, recording, inputs="abc")),
+        (IndexError, r"t must be in 0\.\.14, .*got 15", lambda: viz.explore(model, recording, t=15)),
+        (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.explore(model, recording, n=2)),
+        (IndexError, r"units must be in 0\.\.9, got 10", lambda: viz.explore(model, recording, units=[10])),
+        (ValueError, r"must end in \.svg, .*got 'a.jpg'", lambda: page.save(tmp_path / "a.jpg")),
+    ]
+    for kind, message, call in cases:
+        with pytest.raises(kind, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_where_only_a_picture_can_be_the_page_is_its_network(tmp_path):
+    model, recording = run()
+    page, picture = viz.explore(model, recording), viz.network(model, recording)
+    assert page.source == picture.source
+    assert page.svg() == page.save(tmp_path / "a.svg").read_text() == picture.svg()

@@ -1,0 +1,394 @@
+"""The page in a real browser: slider, keyboard, clicks, dark mode, numbers; no request leaves it; whole without scripts."""
+
+import numpy as np
+import pytest
+from support.browser import CHROMIUM
+from test_explore import attending
+
+import recurrent
+import viz
+from viz import notation
+from viz.layout import circuit
+from viz.reading import direction, evaluate, wiring
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
+
+
+def loss(y, targets, lengths=None):
+    d = y - targets
+    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    layers = recurrent.Embedding(20, 5), recurrent.LSTM(5, 10), recurrent.GRU(10, 70), recurrent.Linear(70, 20)
+    model = recurrent.Sequential(*layers, rng=0)
+    rng = np.random.default_rng(0)
+    T = len(TEXT)
+    targets = rng.standard_normal((T, 1, 20)).astype("float32")
+    return model, model.record(rng.integers(0, 20, (T, 1)), targets=targets, loss=loss)
+
+
+@pytest.fixture(scope="module")
+def path(seen, tmp_path_factory):
+    return viz.explore(*seen, inputs=TEXT, t=5).save(tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture
+def opened(open_any, path):
+    """Opens the page of `seen`."""
+    return lambda **options: open_any(path, **options)
+
+
+@pytest.fixture(scope="module")
+def both():
+    """A bidirectional layer, sequences of different lengths."""
+    model = recurrent.Sequential(recurrent.GRU(3, 4, bidirectional=True), recurrent.Linear(8, 2), rng=0)
+    rng = np.random.default_rng(0)
+    x, targets = (rng.standard_normal((12, 2, size)).astype("float32") for size in (3, 2))
+    return model, model.record(x, targets=targets, loss=loss, lengths=[12, 10])
+
+
+@pytest.mark.parametrize("name", direction.NAMES)
+def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
+    model, recording = both
+    page = open_any(viz.explore(model, recording, t=6, n=1).save(tmp_path / "page.html"))
+    page.click("#n-layer0")
+    way, n = direction.of(model[0], name), int(name == "reverse")
+    end, t = way.end, 9
+    page.locator("#time").fill(str(t))
+    page.click(f"[id='r-layer0{end}-6']")
+    assert level(page) == "cell"
+    assert page.input_value("#layer") == str(n)
+    t = int(page.input_value("#time"))
+    page.locator("#time").fill("9")
+    mine, t = recording.layers[0], 9
+    assert numbers(page)["h"] == notation.exact(mine.states[f"h{end}"][t, 1, 0])
+    before = 0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]  # of ten steps the last comes first in reverse
+    assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(before, rel=1e-6)
+    page.locator("#time").fill("4")
+    before = mine.states[f"h{end}"][4 - way.step, 1, 0]
+    assert notation.exact(before) in tip(page, f"c{n}-previous:h")
+    page.click('#levels [data-level="unit"]')
+    assert tip(page, f"u{n}-in:h0") == f"h₀ at {way.earlier}, this unit itself = {notation.exact(before)}"
+    W = model.parameters[f"0.weight_hh_l0{end}"]
+    assert f"= {notation.exact(W[0, 2])}" in tip(page, f"u{n}-in:h2--r")
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#neuron", label="update gate")
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), mine.gates[f"z{end}"][4, 1, 0], rtol=1e-5)
+    page.check("#gradient")
+    assert numbers(page)["∂L/∂h"] == notation.exact(mine.dstates[f"h{end}"][4, 1, 0])
+
+
+def numbers(page):
+    """What the panel says, by quantity."""
+    return dict(page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])"))
+
+
+def engine(recording, k, t, j):
+    mine = recording.layers[k]
+    return {name: notation.exact(a[t, 0, j]) for name, a in {**mine.gates, **mine.states}.items()}
+
+
+def level(page):
+    return page.locator("section.shown").get_attribute("data-level")
+
+
+def test_the_slider_moves_every_number_to_the_engines(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    for t in (0, 7, len(TEXT) - 1):
+        page.locator("#time").fill(str(t))
+        for j in (0, 9):
+            page.hover(f"[id='l0-after{j}']")
+            assert numbers(page) == engine(recording, 1, t, j)
+        cells = page.eval_on_selector_all("section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)")
+        assert cells == [notation.exact(v) for v in recording.layers[1].states["h"][t, 0]]
+        assert_opened(page, recording, 1, t, {j: j for j in range(10)})
+
+
+def assert_opened(page, recording, k, t, units):
+    """The layer's picture: every value of the units (as drawn: as shown) at a step."""
+    mine, p = recording.layers[k], f"l{k - 1}"
+    for drawn, j in units.items():
+        assert written(page, f"{p}-name:unit{drawn}") == [f"unit {j}"]
+        h, before = (mine.states["h"][s, 0, j] if s >= 0 else 0.0 for s in (t, t - 1))
+        assert written(page, f"{p}-after{drawn}") == [notation.sub("h", j), notation.signed(h)]
+        assert written(page, f"{p}-before{drawn}") == [notation.sub("h", j), notation.signed(before)]
+        assert tip(page, f"{p}-after{drawn}") == f"h{j} = {notation.exact(h)}"
+        for g, a in mine.gates.items():
+            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(f"of unit {j}, value {notation.exact(a[t, 0, j])}")
+        for s in set(mine.states) - {"h"}:
+            assert (
+                tip(page, f"{p}-unit{drawn}:{s}")
+                == f"private memory {s} of unit {j} = {notation.exact(mine.states[s][t, 0, j])}"
+            )
+            assert written(page, f"{p}-value:unit{drawn}:{s}") == [notation.signed(mine.states[s][t, 0, j])]
+
+
+def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    page.select_option("#layer", "1")
+    page.locator("#time").fill("7")
+    free = page.evaluate("facts.layers[1].picture.free")
+    fixed = {j: j for j in (0, 1, 2, 3, 68, 69)}
+    for j in (33, 4, 67):
+        page.locator("section.shown .tile").nth(j).hover()
+        assert numbers(page)["h"] == notation.exact(recording.layers[2].states["h"][7, 0, j])
+        assert_opened(page, recording, 2, 7, fixed | {free: j})
+        hidden = [page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)]  # no gap, no dots
+        assert hidden == [j == 4, j == 67]
+    page.locator("section.shown .tile").nth(1).hover()
+    assert_opened(page, recording, 2, 7, fixed | {free: 67})
+    page.click(f"[id='l1-after{free}']")
+    assert (level(page), page.input_value("#unit")) == ("unit", "67")
+
+
+def test_states_before_the_first_step_are_those_that_the_run_began_with(open_any, tmp_path):
+    model = recurrent.Sequential(recurrent.LSTM(2, 3, learn_state=True), rng=0)
+    for name, values in (("h0", [0.5, -0.25, 1.5]), ("c0", [1.0, 2.0, -3.0])):
+        model.parameters[f"0.{name}"][:] = values
+    recording = model.record(np.ones((4, 1, 2), "float32"))
+    page = open_any(viz.explore(model, recording).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    page.keyboard.press("Home")
+    assert written(page, "r-initial:layer0:c") == ["c0"]
+    page.click('#levels [data-level="units"]')
+    assert [written(page, f"l0-before{j}")[1] for j in range(3)] == ["+0.50", "−0.25", "+1.50"]
+    page.click('#levels [data-level="unit"]')
+    assert written(page, "u0-value:before:c") == ["its own cₜ₋₁ = +1.00, 1 step later"]
+    assert "(left: learned)" in written(page, "u0-key:h:title")[0]
+    page.click('#levels [data-level="neuron"]')
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), recording.layers[0].gates["i"][0, 0, 0], rtol=1e-5)
+    page.click('#levels [data-level="cell"]')
+    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == 1.0
+    page.keyboard.press("End")
+    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == pytest.approx(recording.layers[0].states["c"][2, 0, 0])
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
+    model, recording = attending()
+    shown = dict(inputs="Lesen!?", outputs="write", t=1, n=n)
+    page = open_any(viz.explore(model, recording, **shown).save(tmp_path / "page.html"))
+    page.click("#n-layer4")
+    assert level(page) == "attention"
+    weights, read = recording.layers[4].weights[:, n], (7, 5)[n]
+    for t in range((5, 3)[n]):
+        page.locator("#time").fill(str(t))
+        lines = [f"a-state{s}--mean1" for s in range(read)]
+        said = [f"weight of {'Lesen!?'[s]} for {'write'[t]} = {notation.exact(weights[t, s])}" for s in range(read)]
+        assert [tip(page, i) for i in lines] == said
+        wide = [float(page.locator(f"[id='{i}'] path").evaluate("e => e.style.strokeWidth")) for i in lines]
+        np.testing.assert_allclose(wide, 0.4 + 5.2 * weights[t, :read], atol=1e-4)
+        assert written(page, "a-out1") == ["write"[t]]
+        frame, row = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0"))
+        assert abs(frame - row) < 8  # a row is 27 px high
+        assert [float(tip(page, f"a-w{t}-{s}").rpartition(" ")[2]) for s in range(read)] == [
+            float(notation.exact(v)) for v in weights[t, :read]
+        ]
+    if n:
+        page.locator("#time").fill("4")  # a blank of this sequence
+        assert not page.locator("[id='a-now']").is_visible()
+    page.keyboard.press("Escape")
+    assert level(page) == "network"
+
+
+def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
+    model = recurrent.Sequential(recurrent.GRU(2, 3), recurrent.Attention(3), recurrent.Linear(6, 2), rng=0)
+    model.flat *= 8
+    recording = model.record(np.random.default_rng(0).standard_normal((60, 2)).astype("float32"))
+    page = open_any(viz.explore(model, recording, t=0).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="attention"]')
+    columns, weights = page.evaluate("facts.attention.columns"), recording.layers[1].weights
+    assert len(columns) == 40
+    for t, row in ((0, 0), (30, 12), (59, 23)):
+        page.locator("#time").fill(str(t))
+        found = [float(tip(page, f"a-w{row}-{s}").rpartition(" ")[2]) for s in range(40)]
+        assert found == [float(notation.exact(v)) for v in weights[t].reshape(60)[columns]]
+        assert written(page, f"a-row{row}") == [notation.sub("y", t)]
+        frame, cell = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{row}-0"))
+        assert abs(frame - cell) < 8
+
+
+def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
+    model, recording = seen
+    page = opened()
+    page.click('#levels [data-level="unit"]')
+    t = 9
+    page.locator("#time").fill(str(t))
+    page.locator("#unit").fill("7")
+    page.keyboard.press("Tab")
+    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    W = model.parameters["1.weight_ih_l0"]
+    for g, name in enumerate(("input gate", "forget gate", "candidate", "output gate")):
+        for k in range(5):
+            assert f"weight of {notation.sub('x', k)} into {name} = {notation.exact(W[g * 10 + 7, k])}" in titles
+    assert f"private memory c = {notation.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
+    before = recording.layers[1].states["h"][t - 1, 0, 7]
+    assert f"h₇ at t - 1, this unit itself = {notation.exact(before)}" in titles
+    page.select_option("#layer", "1")  # 10 + 70 inputs: the strongest are drawn
+    page.locator("#unit").fill("69")
+    page.keyboard.press("Tab")
+    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    W = model.parameters["2.weight_hh_l0"].reshape(3, 70, 70)[:, 69]
+    found = [s for s in titles if s.startswith("weight of h")]
+    known = {f"{notation.exact(w)}" for w in W.ravel()}
+    assert len(found) > 60
+    assert all(s.rpartition("= ")[2] in known for s in found)
+
+
+def written(page, id):
+    """Lines of a text of the figure that is shown."""
+    return page.eval_on_selector_all(f"[id='{id}'] text", "all => all.map(e => e.textContent)")
+
+
+def tip(page, id):
+    return page.locator(f"[id='{id}'] title").first.text_content()
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
+    """Gates and states as recorded; what lies between, and every gradient, is what the cell's graph gives for them."""
+    model, recording = seen
+    layer, t, j = model[k], 9, 6
+    page = opened()
+    page.click('#levels [data-level="cell"]')
+    page.select_option("#layer", str(k - 1))
+    page.locator("#time").fill(str(t))
+    page.locator("#unit").fill(str(j))
+    page.keyboard.press("Tab")
+    step = evaluate.step(recording, layer, t, 0)
+    numbers = evaluate.forward(layer, step)
+    drawn = wiring.of(layer.cell)
+    ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
+    tails = {a for a, _, _ in circuit.of(layer.cell).routes}
+    for i in ids:
+        assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(numbers[i][j], rel=2e-5, abs=1e-7), i
+        if i in tails:
+            said = written(page, f"c{k - 1}-value:{i}")[1]
+            assert said == notation.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
+    assert notation.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{k - 1}-state:h")
+    assert notation.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(page, f"c{k - 1}-previous:h")
+    assert written(page, f"c{k - 1}-numbers") == [f"numbers at t = {t}: unit {j}"]
+    page.check("#gradient")
+    assert not page.locator(f"#c{k - 1}").is_visible()
+    found = evaluate.backward(layer.cell, numbers, step.gradients)
+    for i in ids:
+        said = float(tip(page, f"b{k - 1}-{i}").rpartition(" ")[2])
+        assert said == pytest.approx(found[i][j], rel=2e-4, abs=1e-9), i
+    assert written(page, f"b{k - 1}-value:state:h")[1] == notation.plain(recording.layers[k].dstates["h"][t, 0, j])
+
+
+def test_a_gate_neuron_is_its_dot_product(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#neuron", label="forget gate")
+    total = float(page.text_content("section.shown .dot.shown .sum"))
+    out = page.text_content("section.shown .dot.shown .out")
+    f = recording.layers[1].gates["f"][5, 0, 0]
+    assert out == notation.exact(f)
+    np.testing.assert_allclose(1 / (1 + np.exp(-total)), f, rtol=1e-5)
+
+
+def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
+    page = opened()
+    assert level(page) == "network"
+    page.click("#n-layer1")
+    assert level(page) == "unrolled"
+    page.locator("section.shown .go").first.click()
+    assert level(page) == "cell"
+    page.click("#c0-x")  # what is no gate belongs to the cell as a whole
+    assert level(page) == "cell"
+    page.locator("#c0-cluster_cell").click(position={"x": 8, "y": 60})
+    assert level(page) == "units"
+    page.click("[id='l0-unit4:f:gate']")
+    assert level(page) == "unit"
+    assert "unit 4" in page.text_content("#who")
+    page.click("#u0-f")
+    assert level(page) == "neuron"
+    assert page.locator("#neuron option:checked").text_content() == "forget gate"
+    back = []
+    for _ in range(5):
+        page.keyboard.press("Escape")
+        back.append(level(page))
+    assert back == ["unit", "units", "cell", "unrolled", "network"]
+
+
+def test_keyboard_and_words_for_those_who_listen(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="units"]')
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert page.input_value("#time") == "1"
+    page.keyboard.press("End")
+    assert page.input_value("#time") == str(len(TEXT) - 1)
+    page.locator("#l0-cluster_unit2").focus()
+    page.keyboard.press("Tab")
+    assert numbers(page) == engine(recording, 1, len(TEXT) - 1, 3)
+    assert page.get_attribute("#said", "aria-live") == "polite"
+    assert "unit 3" in page.text_content("#said")
+    names = page.get_by_role("button", name="unit 3:")
+    assert names.count() == 1
+    page.keyboard.press("Enter")
+    assert level(page) == "unit"
+
+
+def test_inputs_are_shown_as_they_are(opened):
+    page = opened()
+    page.click('#levels [data-level="unrolled"]')
+    shown = page.eval_on_selector_all(".strip bdi", "all => all.map(e => e.textContent)")
+    assert shown == [viz.page.tables.symbol(c) for c in TEXT]
+    middle = [page.text_content(f"#r-x-{t} text") for t in range(2, 9)]
+    assert middle == shown[2:9]
+    assert page.locator("b", has_text="never").count() == 0
+
+
+def test_gradients_are_laid_over(opened, seen):
+    _, recording = seen
+    page = opened()
+    page.click('#levels [data-level="unrolled"]')
+    bar = page.locator("[id='r-gradient:layer1-5']")
+    assert not bar.is_visible()
+    page.check("#gradient")
+    assert bar.is_visible()
+    norm = np.linalg.norm(recording.layers[1].dstates["h"][5, 0].astype(float))
+    assert bar.locator("title").text_content() == f"|dL/dh| at t = 5: {notation.exact(norm)}"
+    assert numbers(page)["∂L/∂c"] == notation.exact(recording.layers[1].dstates["c"][5, 0, 0])
+
+
+def test_dark_by_the_system_and_by_the_switch(opened):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (opened(color_scheme=scheme) for scheme in ("light", "dark"))
+    assert light.evaluate(colour) == "rgb(255, 255, 255)"
+    assert dark.evaluate(colour) == "rgb(15, 23, 42)"
+    light.select_option("#theme", "dark")
+    assert light.evaluate(colour) == "rgb(15, 23, 42)"
+    dark.select_option("#theme", "light")
+    assert dark.evaluate(colour) == "rgb(255, 255, 255)"
+
+
+def test_a_telephone_scrolls_downwards_only(opened):
+    page = opened(viewport={"width": 390, "height": 800})
+    for name in ("network", "unrolled", "cell", "units", "unit", "neuron"):
+        page.click(f'#levels [data-level="{name}"]')
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+
+
+def test_without_scripts_every_level_stands_below_the_other(opened, seen):
+    _, recording = seen
+    page = opened(java_script_enabled=False)
+    for s in page.locator("section").all():
+        assert s.is_visible()
+    assert page.locator("noscript").is_visible()
+    assert not page.locator("#time").is_visible()
+    cell = page.locator("section[data-level=units] .numbers tbody tr").first.locator("td").nth(4)
+    assert cell.text_content() == notation.exact(recording.layers[1].states["h"][5, 0, 0])
