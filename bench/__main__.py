@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .results import Run
 
 app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -29,7 +31,9 @@ def thread_counts(text: str, most: int) -> list[int]:
     try:
         found = [most if part.strip() == "all" else int(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"expected numbers such as 1,{most}, or all; got {text!r}") from None
+        raise typer.BadParameter(
+            f"expected numbers such as 1,{most}, or all; got {text!r}"
+        ) from None
     if not all(1 <= n <= most for n in found):
         raise typer.BadParameter(f"expected 1 to {most}, the processors here; got {text!r}")
     return sorted(set(found))
@@ -43,7 +47,9 @@ def earlier(out: Path | None, now: Run) -> Run:
     from .results import read
 
     if out is None:
-        raise typer.BadParameter("goes on with a file, which --out must name", param_hint="--resume")
+        raise typer.BadParameter(
+            "goes on with a file, which --out must name", param_hint="--resume"
+        )
     if not out.exists():
         return now
     try:
@@ -63,12 +69,24 @@ def earlier(out: Path | None, now: Run) -> Run:
 def main(
     context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="Few rows, under two minutes.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="All rows, longer: for figures to publish.")] = False,
-    only: Annotated[str, typer.Option(metavar="PATTERN", help="Rows whose name matches: 'lstm-train-*', H128.")] = "*",
-    threads: Annotated[str, typer.Option(metavar="N,N", help="Thread counts; 'all' is the number of processors.")] = "1,all",
-    seconds: Annotated[float | None, typer.Option(min=0, metavar="X", help="Seconds an engine and row.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all samples here, as JSON lines.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that --out has, and measure the others.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="All rows, longer: for figures to publish.")
+    ] = False,
+    only: Annotated[
+        str, typer.Option(metavar="PATTERN", help="Rows whose name matches: 'lstm-train-*', H128.")
+    ] = "*",
+    threads: Annotated[
+        str, typer.Option(metavar="N,N", help="Thread counts; 'all' is the number of processors.")
+    ] = "1,all",
+    seconds: Annotated[
+        float | None, typer.Option(min=0, metavar="X", help="Seconds an engine and row.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all samples here, as JSON lines.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the rows that --out has, and measure the others.")
+    ] = False,
 ) -> None:
     """Time this engine and its peers on the same work, side by side in one run.
 
@@ -102,14 +120,18 @@ def main(
     if not chosen:
         more = [w.name for w in choose(only, "full")]
         there = f"; --full has {len(more)}, such as {more[0]}" if more else ""
-        raise typer.BadParameter(f"no row of this mode matches {only!r}{there}", param_hint="--only")
+        raise typer.BadParameter(
+            f"no row of this mode matches {only!r}{there}", param_hint="--only"
+        )
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder, not a file", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    whole = results.Run(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions())
+    whole = results.Run(
+        datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions()
+    )
     if resume:
         whole = earlier(out, whole)
     rows, peaks, missing = list(whole.rows), whole.peaks, whole.missing

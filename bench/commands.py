@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 README, RUNS = ROOT / "README.md", ROOT / "bench" / "runs"
 LARGEST = 300_000  # bytes of a run that is kept in the repository
 
-Stored = Annotated[Path, typer.Argument(metavar="RUN", help="A file that --out wrote.", show_default=False)]
+Stored = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A file that --out wrote.", show_default=False)
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -62,10 +64,14 @@ def compare(
 
 def report(
     run: Stored,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write.")] = Path("report"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write.")
+    ] = Path("report"),
 ) -> None:
     """Write a Markdown report with its pictures."""
-    from .report.markdown import report as write_report  # pictures import the engine: --help need not wait for it
+    from .report.markdown import (
+        report as write_report,  # pictures import the engine: --help need not wait for it
+    )
 
     with one_line():
         print(write_report(read(run), out))
@@ -73,9 +79,12 @@ def report(
 
 def roofline(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="By default the README's run.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="By default the README's run.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write.")] = Path("roofline.svg"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write.")
+    ] = Path("roofline.svg"),
 ) -> None:
     """Draw where each kernel stands between compute and bandwidth limit, as SVG."""
     from .report.roofline import roofline as draw_roofline
@@ -96,7 +105,10 @@ def readme(run: Stored) -> None:
         write(kept, whole)
         write_table(kept, README)
     size = kept.stat().st_size
-    print(f"{kept}: {size / 1000:,.0f} kB" + (f", more than the {LARGEST // 1000} kB wanted" if size > LARGEST else ""))
+    print(
+        f"{kept}: {size / 1000:,.0f} kB"
+        + (f", more than the {LARGEST // 1000} kB wanted" if size > LARGEST else "")
+    )
 
 
 def _readme_run() -> Run:
@@ -104,5 +116,7 @@ def _readme_run() -> Run:
 
     found = stored(README.read_text(encoding="utf-8"))
     if found is None:
-        raise ValueError("the README has no stored run yet; measure one: python -m bench --out run.jsonl")
+        raise ValueError(
+            "the README has no stored run yet; measure one: python -m bench --out run.jsonl"
+        )
     return read(ROOT / found[0])

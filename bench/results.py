@@ -133,11 +133,17 @@ class Run:
     @property
     def losing(self) -> list[Row]:
         """Rows in which a peer is ahead of us, furthest behind first."""
-        return sorted((r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio)
+        return sorted(
+            (r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio
+        )
 
     def peak_of(self, row: Row) -> float | None:
         """GFLOP/s of fused multiply-adds at the row's dtype and threads: between its rounds, or else at the run's start."""
-        return float(np.median(row.peak)) if row.peak else self.peaks.get(str(row.threads), {}).get(row.dtype)
+        return (
+            float(np.median(row.peak))
+            if row.peak
+            else self.peaks.get(str(row.threads), {}).get(row.dtype)
+        )
 
     def share_of_fma(self, row: Row) -> float | None:
         """Ours against the FMA peak of this machine."""
@@ -173,8 +179,14 @@ def write(path: str | Path, run: Run) -> None:
     head = {"kind": "run", "format": FORMAT} | {k: v for k, v in vars(run).items() if k != "rows"}
     lines = [head]
     for row in run.rows:
-        samples = {e: [float(f"{s:.{DIGITS}g}") for s in values] for e, values in row.samples.items()}
-        lines.append({"kind": "row"} | asdict(row) | {"samples": samples, "peak": [round(p, 2) for p in row.peak]})
+        samples = {
+            e: [float(f"{s:.{DIGITS}g}") for s in values] for e, values in row.samples.items()
+        }
+        lines.append(
+            {"kind": "row"}
+            | asdict(row)
+            | {"samples": samples, "peak": [round(p, 2) for p in row.peak]}
+        )
     Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -186,12 +198,16 @@ def read(path: str | Path) -> Run:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected JSON lines in UTF-8, got a byte that is none ({error.reason})") from None
+        raise ValueError(
+            f"{path}: expected JSON lines in UTF-8, got a byte that is none ({error.reason})"
+        ) from None
     rows, seen = [], set()
     head = _parse(path, 1, lines[0] if lines else "", "run", Run)
     for number, line in enumerate(lines[1:], 2):
         row = Row(**_parse(path, number, line, "row", Row))
-        problem = _problem(row) or (f"{row.name} at {row.threads} thread(s) is there twice" if row.key in seen else None)
+        problem = _problem(row) or (
+            f"{row.name} at {row.threads} thread(s) is there twice" if row.key in seen else None
+        )
         if problem:
             raise ValueError(f"{path}, line {number}: {problem}")
         seen.add(row.key)
@@ -204,13 +220,21 @@ def _parse(path, number, line, kind, of):
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error})") from None
+        raise ValueError(
+            f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error})"
+        ) from None
     got = found.get("kind") if isinstance(found, dict) else found
     if got != kind:
         raise ValueError(f'{path}, line {number}: expected a line of kind "{kind}", got {got!r}')
     if kind == "run" and found.get("format") != FORMAT:
-        raise ValueError(f"{path}, line {number}: expected format {FORMAT}, got {found.get('format')!r}")
-    lacking = [f.name for f in fields(of) if f.default is MISSING and f.default_factory is MISSING and f.name not in found]
+        raise ValueError(
+            f"{path}, line {number}: expected format {FORMAT}, got {found.get('format')!r}"
+        )
+    lacking = [
+        f.name
+        for f in fields(of)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in found
+    ]
     if lacking:
         raise ValueError(f"{path}, line {number}: the {kind} lacks {', '.join(lacking)}")
     return {f.name: found[f.name] for f in fields(of) if f.name in found and f.name != "rows"}
@@ -223,10 +247,17 @@ def _problem(row):
     if not isinstance(row.samples, dict):
         return f"samples must be engine -> list of numbers, got {row.samples!r:.60}"
     for engine, values in row.samples.items():
-        good = isinstance(values, list) and values and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
+        good = (
+            isinstance(values, list)
+            and values
+            and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
+        )
         if not good:
             return f"samples of {engine} must be positive finite numbers, at least one, got {values!r:.60}"
-    if not (isinstance(row.peak, list) and all(isinstance(v, int | float) and 0 < v < math.inf for v in row.peak)):
+    if not (
+        isinstance(row.peak, list)
+        and all(isinstance(v, int | float) and 0 < v < math.inf for v in row.peak)
+    ):
         return f"peak must be positive finite numbers, got {row.peak!r:.60}"
     if row.quantity not in ("seconds", "bytes"):
         return f'quantity must be "seconds" or "bytes", got {row.quantity!r}'

@@ -3,7 +3,7 @@
 from . import cells, data, initialisers, losses, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM
-from .engine.bidirectional import Both
+from .engine.bidirectional import Directions
 from .engine.buffers import release as release_memory
 from .engine.engine import Engine
 from .gradcheck import gradcheck
@@ -21,6 +21,7 @@ from .training.fit import evaluate, fit
 from .user_cells import cell
 from .warmup import warmup
 
+Both = Directions
 rnn, rnn_relu, lstm, gru = map(Engine, (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))
 mgu, indrnn, mingru, minlstm, qrnn, sru = map(
     Engine, (cells.mgu, cells.indrnn, cells.mingru, cells.minlstm, cells.qrnn, cells.sru)
@@ -35,6 +36,7 @@ __all__ = [
     "Attention",
     "Both",
     "CharLM",
+    "Directions",
     "Dropout",
     "Embedding",
     "Engine",

@@ -31,7 +31,9 @@ class naming:
             raise named(f"{self.where}: {error}") from error
 
 
-def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = "") -> np.ndarray:
+def array(
+    value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = ""
+) -> np.ndarray:
     """`value` as a C-contiguous array of one of `dtypes`, to read only; never cast.
 
     Raises TypeError with the argument's name for another dtype, ValueError for what is no array at all.
@@ -43,7 +45,9 @@ def array(value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), wh
     if a.flags.carray:
         return a
     # A strided, unaligned or read-only array would make Numba compile every kernel once more; a copy or a view is cheaper.
-    return np.asarray(_Unlocked(a)) if a.flags.c_contiguous and a.flags.aligned else a.copy(order="C")
+    return (
+        np.asarray(_Unlocked(a)) if a.flags.c_contiguous and a.flags.aligned else a.copy(order="C")
+    )
 
 
 class _Unlocked:
@@ -58,7 +62,9 @@ class _Unlocked:
 def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str = "") -> None:
     """Raise TypeError unless `a` has the dtype of the argument called `other`."""
     if a.dtype != dtype:
-        raise TypeError(f"{where}{name} is {a.dtype.name} but {other} is {dtype.name}; convert one of them")
+        raise TypeError(
+            f"{where}{name} is {a.dtype.name} but {other} is {dtype.name}; convert one of them"
+        )
 
 
 def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where: str = "") -> None:
@@ -72,7 +78,9 @@ def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> No
     same_dtype(a, name, like.dtype, "the result", where)
     shape(a, name, like.shape, "the shape of the result", where)
     if not (a.flags.c_contiguous and a.flags.writeable):
-        raise ValueError(f"{where}{name} must be C-contiguous and writeable: results are written in place")
+        raise ValueError(
+            f"{where}{name} must be C-contiguous and writeable: results are written in place"
+        )
 
 
 def size(value, name: str, where: str = "") -> int:
@@ -111,7 +119,9 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
     if a.shape != (N,):
         raise ValueError(f"{where}lengths must be (N,) = ({N},), got {a.shape}")
     for n in np.flatnonzero((a < 0) | (a > T))[:1]:
-        raise ValueError(f"{where}lengths must be between 0 and T = {T}, got {a[n]} for sequence {n}")
+        raise ValueError(
+            f"{where}lengths must be between 0 and T = {T}, got {a[n]} for sequence {n}"
+        )
     return a.astype(np.int64)
 
 

@@ -38,8 +38,14 @@ class Batch(NamedTuple):
         if isinstance(batch, cls):
             return batch
         if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= len(cls._fields):
-            got = f"{len(batch)} of them" if isinstance(batch, (tuple, list)) else type(batch).__name__
-            raise TypeError(f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}")
+            got = (
+                f"{len(batch)} of them"
+                if isinstance(batch, (tuple, list))
+                else type(batch).__name__
+            )
+            raise TypeError(
+                f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
+            )
         return cls(*batch)
 
 
@@ -63,7 +69,9 @@ class Source:
                 return
 
 
-CARRIES: dict[str, Callable[[int, int], bool]] = {  # whether window k, of passes of n windows, starts from a zero state
+CARRIES: dict[
+    str, Callable[[int, int], bool]
+] = {  # whether window k, of passes of n windows, starts from a zero state
     "epoch": lambda k, n: k % n == 0,
     "always": lambda k, n: k == 0,
     "never": lambda k, n: True,
@@ -87,12 +95,27 @@ class Windows(Source):
     [([0, 1, 2], [1, 2, 3], False), ([3, 4, 5], [4, 5, 6], True)]
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, window: int, *, carry: str = "epoch", keep_last: bool = False):
-        self.x, self.y, self.window, self.carry = np.asarray(x), np.asarray(y), checks.size(window, "window"), carry
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        window: int,
+        *,
+        carry: str = "epoch",
+        keep_last: bool = False,
+    ):
+        self.x, self.y, self.window, self.carry = (
+            np.asarray(x),
+            np.asarray(y),
+            checks.size(window, "window"),
+            carry,
+        )
         if carry not in CARRIES:
             raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {carry!r}")
         if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
-            raise ValueError(f"x and y must have the same number of steps, got shapes {self.x.shape} and {self.y.shape}")
+            raise ValueError(
+                f"x and y must have the same number of steps, got shapes {self.x.shape} and {self.y.shape}"
+            )
         L = len(self.x)
         least = 1 if keep_last else window
         if len(self.x) < least:
@@ -122,9 +145,14 @@ class Shuffled(Source):
         self.N, self.size, self.keep_last = N, checks.size(batch, "batch"), keep_last
         least = 1 if keep_last else batch
         if least > N:
-            raise ValueError(f"x must have at least {least} sequences for batches of {batch}, got {N}")
+            raise ValueError(
+                f"x must have at least {least} sequences for batches of {batch}, got {N}"
+            )
         self.seed = None if rng is None else int(checks.generator(rng).integers(2**63))
-        self._order: tuple[int, np.ndarray] = (-1, np.arange(N))  # of which pass, and the order itself
+        self._order: tuple[int, np.ndarray] = (
+            -1,
+            np.arange(N),
+        )  # of which pass, and the order itself
 
     def __len__(self) -> int:
         return -(-self.N // self.size) if self.keep_last else self.N // self.size
@@ -170,7 +198,9 @@ class Batches(Shuffled):
         T, N = self.x.shape[:2]
         found = self.y.shape[:1] if per_sequence else self.y.shape[:2]
         if found != ((N,) if per_sequence else (T, N)):
-            words = f"(N, ...) with N = {N}" if per_sequence else f"(T, N, ...) with T, N = {T}, {N}"
+            words = (
+                f"(N, ...) with N = {N}" if per_sequence else f"(T, N, ...) with T, N = {T}, {N}"
+            )
             raise ValueError(f"y must be {words}, got {self.y.shape}")
         super().__init__(N, batch, rng, keep_last)
         self.lengths = checks.sequence_lengths(lengths, T, N)
@@ -184,7 +214,9 @@ class Batches(Shuffled):
             weight = y.size
         else:
             per_entry = y[:1].size if self.per_sequence else y[:1, :1].size
-            weight = int(np.count_nonzero(lengths) if self.per_sequence else lengths.sum()) * per_entry
+            weight = (
+                int(np.count_nonzero(lengths) if self.per_sequence else lengths.sum()) * per_entry
+            )
         return Batch(x, y, lengths, False, weight)
 
 
@@ -201,9 +233,20 @@ class Pairs(Shuffled):
     ([[0, 4, 0], [0, 2, 3]], [[4, 1, 0], [2, 3, 1]], Pair(source=array([3, 5]), target=array([2, 3])))
     """
 
-    def __init__(self, sources: Any, targets: list, batch: int, rng: Any = 0, *, start: int = 0, keep_last: bool = True):
+    def __init__(
+        self,
+        sources: Any,
+        targets: list,
+        batch: int,
+        rng: Any = 0,
+        *,
+        start: int = 0,
+        keep_last: bool = True,
+    ):
         if len(sources) != len(targets):
-            raise ValueError(f"sources and targets must be as many, got {len(sources)} and {len(targets)}")
+            raise ValueError(
+                f"sources and targets must be as many, got {len(sources)} and {len(targets)}"
+            )
         for n, target in enumerate(targets):
             if len(target) == 0:
                 raise ValueError(f"targets must have at least one step each, got none in {n}")
@@ -216,8 +259,12 @@ class Pairs(Shuffled):
         if isinstance(self.sources, np.ndarray):
             source, inside = self.sources[chosen], None
         else:
-            source, inside, _ = ragged.given([self.sources[n] for n in chosen], None, "sources")
-        targets, outside, _ = ragged.given([self.targets[n] for n in chosen], None, "targets")
+            source, inside, _ = ragged.pad_sequences(
+                [self.sources[n] for n in chosen], None, "sources"
+            )
+        targets, outside, _ = ragged.pad_sequences(
+            [self.targets[n] for n in chosen], None, "targets"
+        )
         read = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
         read[np.arange(len(read))[:, None] >= outside] = 0
         return Batch(Pair(source, read), targets, Pair(inside, outside), False, int(outside.sum()))

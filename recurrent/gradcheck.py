@@ -21,15 +21,22 @@ from .models.sequential import Model, Sequential
 
 Arrays = dict[str, np.ndarray]
 
-STEP = float(np.finfo(np.float64).eps ** (1 / 3))  # where truncation and rounding of a central difference balance
-CENTRAL, COMPLEX = 1e-6, 1e-10  # how far gradients may be from each witness, in parts of the array's largest
+STEP = float(
+    np.finfo(np.float64).eps ** (1 / 3)
+)  # where truncation and rounding of a central difference balance
+CENTRAL, COMPLEX = (
+    1e-6,
+    1e-10,
+)  # how far gradients may be from each witness, in parts of the array's largest
 
 
 class GradientError(ArithmeticError):
     """A gradient is not the derivative of what was computed."""
 
 
-def complex_step(loss: Callable[[Arrays], complex], arguments: Arrays, chosen: dict[str, Iterable] | None = None) -> Arrays:
+def complex_step(
+    loss: Callable[[Arrays], complex], arguments: Arrays, chosen: dict[str, Iterable] | None = None
+) -> Arrays:
     """d loss / d argument for every entry: Im f(x + ih) / h, exact to rounding because nothing is subtracted.
 
     `loss` takes complex arrays by name. `chosen`: which indices of which arguments, others are NaN; all if None.
@@ -46,7 +53,10 @@ def complex_step(loss: Callable[[Arrays], complex], arguments: Arrays, chosen: d
 
 
 def central_differences(
-    loss: Callable[[Arrays], float], arguments: Arrays, chosen: dict[str, Iterable] | None = None, step: float = STEP
+    loss: Callable[[Arrays], float],
+    arguments: Arrays,
+    chosen: dict[str, Iterable] | None = None,
+    step: float = STEP,
 ) -> Arrays:
     """d loss / d argument for every entry: (f(x + h) - f(x - h)) / 2h with h = `step`; as `complex_step`, in float64.
 
@@ -92,7 +102,9 @@ class Finding:
         return self.error <= self.limit  # NaN does not
 
     def __str__(self):
-        where = "along a direction" if self.index is None else f"[{', '.join(map(str, self.index))}]"
+        where = (
+            "along a direction" if self.index is None else f"[{', '.join(map(str, self.index))}]"
+        )
         sign = "within" if self.ok else "above"
         values = f"backward {self.gradient:.10g}, {self.witness} {self.derivative:.10g}"
         return f"{self.name} {where}: {values}; relative error {self.error:.1e}, {sign} {self.limit:.1e}"
@@ -107,7 +119,9 @@ class GradCheck:
     @property
     def worst(self) -> Finding:
         """The one farthest beyond its limit, or nearest to it."""
-        return max(self.findings, key=lambda f: f.error / f.limit if np.isfinite(f.error) else np.inf)
+        return max(
+            self.findings, key=lambda f: f.error / f.limit if np.isfinite(f.error) else np.inf
+        )
 
     @property
     def ok(self) -> bool:
@@ -119,7 +133,11 @@ class GradCheck:
 
     def __str__(self):
         wrong = sum(not f.ok for f in self.findings)
-        verdict = "gradients are right" if self.ok else f"{wrong} of {len(self.findings)} gradients are wrong"
+        verdict = (
+            "gradients are right"
+            if self.ok
+            else f"{wrong} of {len(self.findings)} gradients are wrong"
+        )
         return f"{verdict}; the worst: {self.worst}"
 
 
@@ -169,7 +187,9 @@ def gradcheck(
     noise = 50 * np.finfo(np.float64).eps * problem.size / eps
     for name, a in problem.arguments.items():
         g = gradients[name]
-        findings.append(_worst(name, g, numeric[name], chosen[name], CENTRAL, noise, "central difference"))
+        findings.append(
+            _worst(name, g, numeric[name], chosen[name], CENTRAL, noise, "central difference")
+        )
         if len(chosen[name]) < a.size:
             findings.append(_along(problem, name, a, g, rng, eps, noise))
     for k, layer in enumerate(problem.model.layers):
@@ -185,7 +205,14 @@ class _Problem:
     """One loss of a float64 model, as a function of arrays that may be changed in place."""
 
     def __init__(self, model, x, lengths, state, loss, targets, seed):
-        self.model, self.x, self.lengths, self.loss, self.targets, self.seed = model, x, lengths, loss, targets, seed
+        self.model, self.x, self.lengths, self.loss, self.targets, self.seed = (
+            model,
+            x,
+            lengths,
+            loss,
+            targets,
+            seed,
+        )
         rng = np.random.default_rng([seed, 1])
         y, final, _ = self.forward(None)
         self.states: dict[int, Arrays] = {}
@@ -195,20 +222,29 @@ class _Problem:
                 arrays = layer.state_arrays(final[k] if given is None else given)
                 scale = 0.5 if given is None else 0.0
                 self.states[k] = {
-                    n: (0 if given is None else a) + scale * rng.standard_normal(a.shape) for n, a in arrays.items()
+                    n: (0 if given is None else a) + scale * rng.standard_normal(a.shape)
+                    for n, a in arrays.items()
                 }
         self.dy = rng.standard_normal(y.shape)
-        self.dstates = {k: {n: rng.standard_normal(a.shape) for n, a in s.items()} for k, s in self.states.items()}
+        self.dstates = {
+            k: {n: rng.standard_normal(a.shape) for n, a in s.items()}
+            for k, s in self.states.items()
+        }
         named_states = {f"state.{k}.{n}": a for k, s in self.states.items() for n, a in s.items()}
         inputs = {n: a for n, a in _named(x).items() if not np.issubdtype(a.dtype, np.integer)}
-        self.arguments = {n: a for n, a in {**model.parameters, **inputs, **named_states}.items() if a.size}
+        self.arguments = {
+            n: a for n, a in {**model.parameters, **inputs, **named_states}.items() if a.size
+        }
         self.size = max(1.0, abs(self.value()), float(np.abs(y).sum()) if loss is None else 0.0)
 
     def state(self):
         if not self.states:
             return None
         layers = self.model.layers
-        return tuple(layer.state_from(self.states[k]) if k in self.states else None for k, layer in enumerate(layers))
+        return tuple(
+            layer.state_from(self.states[k]) if k in self.states else None
+            for k, layer in enumerate(layers)
+        )
 
     def same_masks(self):
         """Start dropout's generator again."""
@@ -221,7 +257,9 @@ class _Problem:
     def reaching(self, k):
         """What goes into layer k, and its lengths."""
         self.same_masks()
-        outputs = self.model._forward(self.x, self.state(), self.lengths, record=False, training=True)[0]
+        outputs = self.model._forward(
+            self.x, self.state(), self.lengths, record=False, training=True
+        )[0]
         if not isinstance(self.model, Seq2Seq):
             return np.array(outputs[k]), self.lengths
         first = len(self.model.encoder)
@@ -232,7 +270,9 @@ class _Problem:
         given = {} if self.targets is None else {"lengths": self.model.output_lengths(self.lengths)}
         found = self.loss(y, *([] if self.targets is None else [self.targets]), **given)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise TypeError(f"the loss must return its value and its gradient with respect to y, got {type(found).__name__}")
+            raise TypeError(
+                f"the loss must return its value and its gradient with respect to y, got {type(found).__name__}"
+            )
         return found
 
     def value(self):
@@ -240,7 +280,9 @@ class _Problem:
         if self.loss is not None:
             return self.loss_of(y)[0]
         return _dot(self.dy, y) + sum(
-            _dot(d, self.model[k].state_arrays(final[k])[n]) for k, s in self.dstates.items() for n, d in s.items()
+            _dot(d, self.model[k].state_arrays(final[k])[n])
+            for k, s in self.dstates.items()
+            for n, d in s.items()
         )
 
     def gradients(self) -> Arrays:
@@ -248,12 +290,19 @@ class _Problem:
         dy, dstate = self.dy, None
         if self.loss is None:
             layers = self.model.layers
-            ends = [layer.state_from(self.dstates[k]) if k in self.dstates else None for k, layer in enumerate(layers)]
+            ends = [
+                layer.state_from(self.dstates[k]) if k in self.dstates else None
+                for k, layer in enumerate(layers)
+            ]
             dstate = tuple(ends) if self.dstates else None
         else:
             dy = self.loss_of(y)[1]
         found = self.model.backward(dy, tape, dstate)
-        initial = {f"state.{k}.{n}": a for k in self.states for n, a in self.model[k].state_arrays(found.state[k]).items()}
+        initial = {
+            f"state.{k}.{n}": a
+            for k in self.states
+            for n, a in self.model[k].state_arrays(found.state[k]).items()
+        }
         return {**found.params, **_named(found.dx), **initial}
 
 
@@ -275,10 +324,12 @@ def _twin(subject, x, hidden_size) -> Model:
         return Seq2Seq(*parts, subject.bridge, subject.start, subject.end)
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
-        width = np.shape(ragged.given(x, None)[0])[-1]
+        width = np.shape(ragged.pad_sequences(x, None)[0])[-1]
         subject = layer_of(cell, width, hidden_size).initialise(0, "float64")
     if not isinstance(subject, (Sequential, Layer)):
-        raise TypeError(f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}")
+        raise TypeError(
+            f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}"
+        )
     layers = []
     for layer in subject.layers if isinstance(subject, Sequential) else [subject]:
         twin = copy.copy(layer)
@@ -290,7 +341,11 @@ def _twin(subject, x, hidden_size) -> Model:
 
 def _chosen(shape, entries, rng) -> list[tuple[int, ...]]:
     every = list(np.ndindex(shape))
-    return every if len(every) <= entries else [every[k] for k in rng.choice(len(every), entries, replace=False)]
+    return (
+        every
+        if len(every) <= entries
+        else [every[k] for k in rng.choice(len(every), entries, replace=False)]
+    )
 
 
 def _dot(a, b):
@@ -300,7 +355,13 @@ def _dot(a, b):
 def _finding(name, index, gradient, derivative, scale, limit, noise, witness) -> Finding:
     scale = scale or 1.0
     return Finding(
-        name, index, float(gradient), float(derivative), abs(gradient - derivative) / scale, limit + noise / scale, witness
+        name,
+        index,
+        float(gradient),
+        float(derivative),
+        abs(gradient - derivative) / scale,
+        limit + noise / scale,
+        witness,
     )
 
 
@@ -321,7 +382,16 @@ def _along(problem, name, a, gradient, rng, eps, noise) -> Finding:
     a[...] = before
     derivative = (ends[0] - ends[1]) / (2 * eps)
     scale = float(np.sqrt(np.mean(np.square(gradient))))
-    return _finding(name, None, _dot(gradient, direction), derivative, scale, CENTRAL, noise, "central difference")
+    return _finding(
+        name,
+        None,
+        _dot(gradient, direction),
+        derivative,
+        scale,
+        CENTRAL,
+        noise,
+        "central difference",
+    )
 
 
 def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
@@ -332,10 +402,16 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     alone = _Problem(_twin(layer, x, 0), x, lengths, state, None, None, problem.seed)
 
     def loss(a):
-        params = layer.params_from({n: a.get(f"0.{n}", p.astype(complex)) for n, p in layer.parameters.items()})
+        params = layer.params_from(
+            {n: a.get(f"0.{n}", p.astype(complex)) for n, p in layer.parameters.items()}
+        )
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
         alone.same_masks()
-        y, final, _ = alone.model[0].interpreted(training=True).forward(a["x"], params, before, alone.lengths)
+        y, final, _ = (
+            alone.model[0]
+            .reference_runner(training=True)
+            .forward(a["x"], params, before, alone.lengths)
+        )
         ends = layer.state_arrays(final)
         return np.sum(alone.dy * y) + sum(np.sum(d * ends[n]) for n, d in alone.dstates[0].items())
 
@@ -343,6 +419,14 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
     chosen = {n: _chosen(a.shape, entries, rng) for n, a in alone.arguments.items()}
     exact = complex_step(loss, alone.arguments, chosen)
     return [
-        _worst(f"layer {k}: {n.removeprefix('0.')}", gradients[n], exact[n], chosen[n], COMPLEX, 0.0, "complex step")
+        _worst(
+            f"layer {k}: {n.removeprefix('0.')}",
+            gradients[n],
+            exact[n],
+            chosen[n],
+            COMPLEX,
+            0.0,
+            "complex step",
+        )
         for n in exact
     ]

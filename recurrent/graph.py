@@ -35,7 +35,9 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)  # the node that computes each named value
-    composites: dict[Any, list[str]] = field(default_factory=dict)  # what has a name and a formula: nodes that it is made of
+    composites: dict[Any, list[str]] = field(
+        default_factory=dict
+    )  # what has a name and a formula: nodes that it is made of
 
     def node(self, id: str) -> Node:
         """The node called `id`; KeyError if there is none."""

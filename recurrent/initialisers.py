@@ -24,7 +24,7 @@ Initialiser = Callable[["Layer", np.random.Generator], None]
 
 def pytorch(layer: Layer, rng: np.random.Generator) -> None:
     """U(-1/sqrt(H), 1/sqrt(H)) for all of a recurrent layer; Linear U(-1/sqrt(inputs), 1/sqrt(inputs)), Embedding N(0, 1)."""
-    layer.draw(rng)
+    layer.reset_parameters(rng)
 
 
 def keras(layer: Layer, rng: np.random.Generator) -> None:
@@ -32,7 +32,7 @@ def keras(layer: Layer, rng: np.random.Generator) -> None:
 
     The limit of W_ih is sqrt(6 / (D + G H)), of all gates together. Linear likewise; Embedding U(-0.05, 0.05).
     """
-    layer.draw(rng)
+    layer.reset_parameters(rng)
     for _, a in layer.parameters.items() if is_embedding(layer) else ():
         a[:] = rng.uniform(-0.05, 0.05, a.shape)
     for name, a in matrices(layer).items():
@@ -45,11 +45,15 @@ def orthogonal(layer: Layer, rng: np.random.Generator) -> None:
 
     Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
     """
-    layer.draw(rng)
+    layer.reset_parameters(rng)
     for name, a in matrices(layer).items():
         count = gate_blocks(layer, name)
         for block in np.split(a, count):
-            block[:] = orthonormal(rng, block.shape) if name.startswith("weight_hh") else glorot(rng, block.shape)
+            block[:] = (
+                orthonormal(rng, block.shape)
+                if name.startswith("weight_hh")
+                else glorot(rng, block.shape)
+            )
     set_biases(layer, forget=1.0)
 
 
@@ -63,7 +67,7 @@ def char_rnn(layer: Layer, rng: np.random.Generator) -> None:
 
 def torch_rnn(layer: Layer, rng: np.random.Generator) -> None:
     """jcjohnson/torch-rnn: W_ih and W_hh N(0, 1 / (D + H)), biases 0, the forget gate's 1; the rest as PyTorch."""
-    layer.draw(rng)
+    layer.reset_parameters(rng)
     if is_recurrent(layer):
         for a in matrices(layer).values():
             a[:] = rng.standard_normal(a.shape) / math.sqrt(layer.input_size + layer.hidden_size)
@@ -96,7 +100,7 @@ class Chrono:
             raise ValueError(f"T_max must be at least 3 steps, got {self.T_max}")
 
     def __call__(self, layer: Layer, rng: np.random.Generator) -> None:
-        layer.draw(rng)
+        layer.reset_parameters(rng)
         if not is_recurrent(layer):
             return
         set_biases(layer, forget=0.0)
@@ -128,7 +132,9 @@ def named(init: str | Initialiser) -> Initialiser:
     if init == "chrono":
         raise ValueError("init 'chrono' needs to know how long: initialisers.Chrono(T_max=...)")
     if init not in INITIALISERS:
-        raise ValueError(f"init must be one of {', '.join(INITIALISERS)} or Chrono(T_max=...), got {init!r}")
+        raise ValueError(
+            f"init must be one of {', '.join(INITIALISERS)} or Chrono(T_max=...), got {init!r}"
+        )
     return INITIALISERS[init]
 
 
@@ -139,7 +145,7 @@ def is_recurrent(layer: Layer) -> bool:
 
 def is_embedding(layer: Layer) -> bool:
     """Whether its weights are rows to choose from."""
-    return layer.inputs is None and list(layer.shapes) == ["weight"]
+    return layer.in_features is None and list(layer.shapes) == ["weight"]
 
 
 def matrices(layer: Layer) -> dict[str, np.ndarray]:
@@ -156,7 +162,9 @@ def gate_blocks(layer: Layer, name: str) -> int:
     """How many gates the rows of a matrix belong to."""
     if not is_recurrent(layer):
         return 1
-    return {"weight_ih": len(layer.cell.x_gates), "weight_hh": len(layer.cell.h_gates)}.get(name[:9], 1)
+    return {"weight_ih": len(layer.cell.x_gates), "weight_hh": len(layer.cell.h_gates)}.get(
+        name[:9], 1
+    )
 
 
 def keeping_gates(cell: Cell, hidden: bool = True) -> tuple[str, ...]:
@@ -164,7 +172,9 @@ def keeping_gates(cell: Cell, hidden: bool = True) -> tuple[str, ...]:
     found = []
     for state, previous in zip(cell.states, cell.previous, strict=True):
         if hidden or state != cell.states[0]:
-            products = [e for e in topological([cell.values[state]]) if e.op == "mul" and previous in e.args]
+            products = [
+                e for e in topological([cell.values[state]]) if e.op == "mul" and previous in e.args
+            ]
             found += [g for g in cell.x_gates if any(cell.values[g] in e.args for e in products)]
     return tuple(dict.fromkeys(found))
 

@@ -21,7 +21,10 @@ Loss = Callable[..., tuple[float, np.ndarray]]
 
 
 def softmax_cross_entropy(
-    y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None, mask: np.ndarray | None = None
+    y: np.ndarray,
+    targets: np.ndarray,
+    lengths: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """-log softmax(y)[target] in nats.
 
@@ -49,12 +52,17 @@ def softmax_cross_entropy(
     rows = np.zeros(0, bool) if valid is None else np.array(valid).reshape(-1)
     dy, losses = np.empty_like(y), np.empty(ids.size)
     ids = checks.array(ids.reshape(-1).astype(np.int64, copy=False), "targets", ("int64",))
-    kernels.backend.softmax_cross_entropy(y.reshape(-1, V), ids, rows, count, dy.reshape(-1, V), losses)
+    kernels.backend.softmax_cross_entropy(
+        y.reshape(-1, V), ids, rows, count, dy.reshape(-1, V), losses
+    )
     return _in_order(losses) / count, dy
 
 
 def mean_squared_error(
-    y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None, mask: np.ndarray | None = None
+    y: np.ndarray,
+    targets: np.ndarray,
+    lengths: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """(y - target)^2, a mean over valid entries and their features.
 
@@ -78,7 +86,10 @@ def mean_squared_error(
 
 
 def binary_cross_entropy(
-    y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None, mask: np.ndarray | None = None
+    y: np.ndarray,
+    targets: np.ndarray,
+    lengths: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """-t log(p) - (1 - t) log(1 - p) in nats, p = sigmoid(y), computed from the logits y without overflow.
 
@@ -117,7 +128,9 @@ def at_last_step(loss: Loss) -> Loss:
     (1.0, [0.0, 0.0, 2.0])
     """
 
-    def last(y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    def last(
+        y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
         y = np.asarray(y)
         if y.ndim not in (2, 3) or len(y) == 0:
             raise ValueError(f"y must be (T, N, M) or (T, M) with at least one step, got {y.shape}")
@@ -150,7 +163,9 @@ def summed_over_steps(loss: Loss) -> Loss:
     (1.0, [2.0, 2.0, 2.0, 2.0])
     """
 
-    def summed(y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    def summed(
+        y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
         value, dy = loss(y, targets, lengths=lengths)
         dy *= len(y)
         return value, dy
@@ -192,6 +207,8 @@ def _valid(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray | None
         try:
             mask = np.broadcast_to(mask, shape)
         except ValueError:
-            raise ValueError(f"mask must be broadcastable to the targets' shape {shape}, got {mask.shape}") from None
+            raise ValueError(
+                f"mask must be broadcastable to the targets' shape {shape}, got {mask.shape}"
+            ) from None
         valid = mask if valid is None else valid & mask
     return valid

@@ -44,7 +44,9 @@ class Optimizer:
             values = value if isinstance(value, tuple) else (value,)
             if not all(isinstance(v, Real) for v in values):
                 kind = "a number or a schedule" if name == "lr" else "made of numbers"
-                raise TypeError(f"{type(self).__name__}: {name} must be {kind}, got {type(value).__name__}")
+                raise TypeError(
+                    f"{type(self).__name__}: {name} must be {kind}, got {type(value).__name__}"
+                )
             if not all(v >= 0 for v in values):
                 raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {value}")
         self.lr, self.options, self.steps = lr, options, 0
@@ -75,7 +77,10 @@ class Optimizer:
 
     def numbers(self, lr: float) -> dict[str, float]:
         """What the equations may use as `k.lr` and so on: numbers of the next update that are the same for all entries."""
-        return {"lr": lr, **{name: v for name, v in self.options.items() if isinstance(v, (int, float))}}
+        return {
+            "lr": lr,
+            **{name: v for name, v in self.options.items() if isinstance(v, (int, float))},
+        }
 
     def equations(self, a: SimpleNamespace, k: SimpleNamespace) -> dict[str, Expr]:
         """What becomes of one entry: the new `p`, and new state by name.
@@ -107,13 +112,20 @@ class Optimizer:
 
     def _rule(self, arrays, numbers) -> Rule:
         if self._traced is None or self._traced[0] != self.options:
-            self._traced = dict(self.options), trace(type(self).__name__, self.equations, arrays, numbers)
+            self._traced = (
+                dict(self.options),
+                trace(type(self).__name__, self.equations, arrays, numbers),
+            )
         return self._traced[1]
 
     def describe(self) -> dict:
         """Type, options and steps done as plain data; the state is in `arrays`."""
         options = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}
-        return {"type": type(self).__name__, "options": {"lr": schedules.describe(self.lr), **options}, "steps": self.steps}
+        return {
+            "type": type(self).__name__,
+            "options": {"lr": schedules.describe(self.lr), **options},
+            "steps": self.steps,
+        }
 
     def _gradient(self, a, k) -> Expr:
         """The gradient, that of the L2 penalty `weight_decay` included."""
@@ -131,7 +143,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ):
-        super().__init__(lr, momentum=momentum, dampening=dampening, nesterov=nesterov, weight_decay=weight_decay)
+        super().__init__(
+            lr, momentum=momentum, dampening=dampening, nesterov=nesterov, weight_decay=weight_decay
+        )
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
 
@@ -164,7 +178,14 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ):
-        super().__init__(lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered)
+        super().__init__(
+            lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+        )
 
     @property
     def slots(self):
@@ -240,9 +261,13 @@ class Adam(Optimizer):
         restart: bool = False,
     ):
         rare = {name: True for name, given in (("eps_hat", eps_hat), ("restart", restart)) if given}
-        super().__init__(lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **rare)
+        super().__init__(
+            lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **rare
+        )
         if len(betas) != 2 or not all(b < 1 for b in betas):
-            raise ValueError(f"{type(self).__name__}: betas must be two numbers below 1, got {betas}")
+            raise ValueError(
+                f"{type(self).__name__}: betas must be two numbers below 1, got {betas}"
+            )
 
     @property
     def slots(self):
@@ -253,7 +278,9 @@ class Adam(Optimizer):
         root = math.sqrt(1 - beta2**step)
         return {
             **super().numbers(lr),
-            "eps": self.options["eps"] / root if self.options.get("eps_hat") else self.options["eps"],
+            "eps": self.options["eps"] / root
+            if self.options.get("eps_hat")
+            else self.options["eps"],
             "taken": 1 - beta1,
             "beta2": beta2,
             "taken2": 1 - beta2,
@@ -299,14 +326,19 @@ def parse(text: str, lr: float | schedules.Schedule) -> Optimizer:
 
 def _numbers_of(kind: type[Optimizer]) -> dict[str, str]:
     """Options that are single numbers or yes and no, and their types."""
-    given = {p.name: getattr(p.annotation, "__name__", p.annotation) for p in signature(kind).parameters.values()}
+    given = {
+        p.name: getattr(p.annotation, "__name__", p.annotation)
+        for p in signature(kind).parameters.values()
+    }
     return {name: a for name, a in given.items() if name != "lr" and a in ("float", "bool")}
 
 
 def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Optimizer:
     """The optimiser that `describe` described, with its state. Raises ValueError for a type or state that does not fit."""
     if description["type"] not in OPTIMIZERS:
-        raise ValueError(f"unknown optimizer {description['type']!r}; known are {', '.join(OPTIMIZERS)}")
+        raise ValueError(
+            f"unknown optimizer {description['type']!r}; known are {', '.join(OPTIMIZERS)}"
+        )
     options = dict(description["options"])
     optimizer = OPTIMIZERS[description["type"]](schedules.build(options.pop("lr")), **options)
     optimizer.steps = int(description["steps"])

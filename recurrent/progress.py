@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 PATIENCE = 2.0  # seconds without a sign of life that nobody minds
 
 
-def patiently(items: Sequence[Item], words: Callable[[Item], str], console: Any = None) -> Iterator[Item]:
+def patiently(
+    items: Sequence[Item], words: Callable[[Item], str], console: Any = None
+) -> Iterator[Item]:
     """The items one after the other; on a terminal with a bar that says `words(item)`, once PATIENCE is over."""
     bar, began = None, time.perf_counter()
     shows = sys.stderr.isatty() if console is None else console.is_terminal
@@ -64,7 +66,9 @@ class Progress(Silent):
             whole = Column(no_wrap=True)
             self.bar = Bar(
                 MofNCompleteColumn(table_column=whole),
-                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # gives way on a narrow terminal
+                BarColumn(
+                    bar_width=None, table_column=Column(ratio=1)
+                ),  # gives way on a narrow terminal
                 TextColumn("{task.fields[words]}", table_column=whole),
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole),
                 console=self.console,
@@ -105,7 +109,11 @@ class Progress(Silent):
             self.bar.update(self.task, completed=done, words=words, refresh=True)
         else:
             left = (now - self.began) / len(self.history.losses) * (self.total - done)
-            self.console.print(f"update {done}/{self.total}  {words}  {left:.0f} s left", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"update {done}/{self.total}  {words}  {left:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
+            )
 
     def words(self, history) -> str:
         """The numbers of the moment."""
@@ -116,7 +124,9 @@ class Progress(Silent):
             parts.append(f"{self.metric} {history.metrics[-1][1]:.4g}")
         unit = next((u for u in ((1e6, "M"), (1e3, "k")) if self.rate >= u[0]), (1, ""))
         parts.append(f"{self.rate / unit[0]:.3g}{unit[1]} steps/s")
-        room = self.console.width - 2 * len(str(self.total)) - 20  # less the count, the time and the least of a bar
+        room = (
+            self.console.width - 2 * len(str(self.total)) - 20
+        )  # less the count, the time and the least of a bar
         while self.bar and len(parts) > 2 and len("  ".join(parts)) > room:
             del parts[1]
         return "  ".join(parts)

@@ -89,7 +89,9 @@ class Cosine:
 
     def __post_init__(self):
         if not 0 <= self.warmup < self.steps:
-            raise ValueError(f"steps must be above warmup, and warmup at least 0, got {self.steps} and {self.warmup}")
+            raise ValueError(
+                f"steps must be above warmup, and warmup at least 0, got {self.steps} and {self.warmup}"
+            )
 
     def __call__(self, step: int) -> float:
         if step < self.warmup:
@@ -113,7 +115,9 @@ def parse(text: str, lr: float, steps: int, epoch: int | None = None) -> Schedul
     >>> parse("stepdecay:every=2epochs,factor=0.5", 0.1, 500, epoch=50)
     StepDecay(lr=0.1, every=100, factor=0.5, first=None)
     """
-    found, options = spec.read(text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch)
+    found, options = spec.read(
+        text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch
+    )
     names = {f.name for f in fields(found)}
     options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in names} | options
     missing = [f.name for f in fields(found) if f.default is MISSING and f.name not in options]
@@ -128,7 +132,9 @@ def describe(lr: float | Schedule) -> float | dict:
     if type(lr) in SCHEDULES.values():
         return {"type": type(lr).__name__, "options": asdict(lr)}
     if callable(lr):
-        raise TypeError(f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, got {lr!r}")
+        raise TypeError(
+            f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, got {lr!r}"
+        )
     return float(lr)
 
 
@@ -137,5 +143,7 @@ def build(description: float | dict) -> float | Schedule:
     if not isinstance(description, dict):
         return float(description)
     if description["type"] not in SCHEDULES:
-        raise ValueError(f"unknown schedule {description['type']!r}; known are {', '.join(SCHEDULES)}")
+        raise ValueError(
+            f"unknown schedule {description['type']!r}; known are {', '.join(SCHEDULES)}"
+        )
     return SCHEDULES[description["type"]](**description["options"])

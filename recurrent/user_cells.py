@@ -11,7 +11,9 @@ from .gradcheck import GradientError, gradcheck
 from .layers.recurrent import layer_of
 
 
-def cell(name: str, gates: str, states: str, parameters: str = "", biases: int = 2) -> Callable[[Callable], cells.Cell]:
+def cell(
+    name: str, gates: str, states: str, parameters: str = "", biases: int = 2
+) -> Callable[[Callable], cells.Cell]:
     """Declare a cell by a function of one unit's scalars; from then on it is used like a built-in one, by its name too.
 
     Arguments and function are those of `recurrent.cells.cell`. A small layer of it is run once on the interpreter, to
@@ -43,11 +45,13 @@ def cell(name: str, gates: str, states: str, parameters: str = "", biases: int =
 
 def _check(traced: cells.Cell) -> None:
     layer = layer_of(traced, 2, 3).initialise(0, "float64")
-    layer.engine = layer.runs = layer.engine.reference
+    layer.engine = layer.runner = layer.engine.reference
     x = np.random.default_rng(0).standard_normal((3, 2, 2))
     with np.errstate(all="ignore"):
         if not np.isfinite(layer.forward(x)[0]).all():
-            raise ValueError(f"cell {traced.name}: its output is not finite for ordinary numbers: a division by 0 or a root?")
+            raise ValueError(
+                f"cell {traced.name}: its output is not finite for ordinary numbers: a division by 0 or a root?"
+            )
         try:
             gradcheck(layer, x, entries=4)
         except GradientError as error:

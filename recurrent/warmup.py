@@ -29,9 +29,14 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     dtypes = [checks.dtype(d) for d in ([dtypes] if isinstance(dtypes, str) else dtypes)]
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
-    for part, c, d in patiently(work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"):
+    for part, c, d in patiently(
+        work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"
+    ):
         layer = layer_of(c, 2, 2)
-        part(Sequential(Embedding(2, 2), layer, Linear(layer.outputs, 2), dtype=d), np.zeros((2, 1), np.int64))
+        part(
+            Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d),
+            np.zeros((2, 1), np.int64),
+        )
 
 
 def _forward(model, ids):

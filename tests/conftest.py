@@ -44,5 +44,8 @@ def pytest_sessionfinish(session):
     """Where every peer is installed, as in CI, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("RECURRENT_NO_SKIPS") and reporter.stats.get("skipped"):
-        reporter.write_line(f"{len(reporter.stats['skipped'])} tests were skipped; RECURRENT_NO_SKIPS allows none", red=True)
+        reporter.write_line(
+            f"{len(reporter.stats['skipped'])} tests were skipped; RECURRENT_NO_SKIPS allows none",
+            red=True,
+        )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -7,7 +7,19 @@ import pytest
 from support.strategies import Case
 
 import recurrent
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, checks
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Sequential,
+    checks,
+)
 from recurrent.conformance.tolerance import assert_same_bits
 
 pytestmark = pytest.mark.reference
@@ -30,7 +42,9 @@ def other(engine, p, **changes):
     return p.params._replace(**changes)
 
 
-@pytest.mark.parametrize("shape", [(), (D,), (T, N, D, 1), (T, N, D + 1), (T, N, D - 1), (T, D + 1), (T, N, 0)])
+@pytest.mark.parametrize(
+    "shape", [(), (D,), (T, N, D, 1), (T, N, D + 1), (T, N, D - 1), (T, D + 1), (T, N, 0)]
+)
 def test_x_of_another_shape(p, shape):
     with fails(ValueError, "x must be (T, N, D=5) or (T, D=5), got", str(shape)):
         p.forward(x=np.zeros(shape))
@@ -63,9 +77,17 @@ def test_mixed_dtypes_are_never_cast(engine, p):
 
 
 def test_params_that_do_not_fit(engine, p):
-    with fails(ValueError, f"params of {engine.name} must be {', '.join(p.params._fields)}", "got 2 arrays"):
+    with fails(
+        ValueError, f"params of {engine.name} must be {', '.join(p.params._fields)}", "got 2 arrays"
+    ):
         p.forward(params=p.params[:2])
-    with fails(ValueError, "b_ih must be", engine.name, f"({p.params.b_ih.size},)", f"({p.params.b_ih.size + 1},)"):
+    with fails(
+        ValueError,
+        "b_ih must be",
+        engine.name,
+        f"({p.params.b_ih.size},)",
+        f"({p.params.b_ih.size + 1},)",
+    ):
         p.forward(params=other(engine, p, b_ih=np.zeros(p.params.b_ih.size + 1)))
     with fails(ValueError, "W_hh must be", str(p.params.W_hh.shape)):
         p.forward(params=other(engine, p, W_hh=np.zeros((len(p.params.W_hh) + 1, H))))
@@ -85,7 +107,9 @@ def test_states_that_do_not_fit(engine, p):
     with fails(ValueError, "state.h must be (H,) = (6,), got (3, 6)"):
         p.forward(x=p.x[:, 0])
     with fails(ValueError, "dstate.h must be (N, H) = (3, 6), got (3, 7)"):
-        engine.backward(p.dy, p.forward(record=True)[2], engine.State(*[np.zeros((N, H + 1))] * len(p.state)))
+        engine.backward(
+            p.dy, p.forward(record=True)[2], engine.State(*[np.zeros((N, H + 1))] * len(p.state))
+        )
 
 
 @pytest.mark.parametrize("state", [5, "h", 1.5])
@@ -104,7 +128,11 @@ def test_a_state_that_is_no_state(engine, p, state):
         ([[1, 2, 3]], ValueError, ["lengths must be (N,) = (3,), got (1, 3)"]),
         ([1.0, 2.0, 3.0], TypeError, ["lengths must be integers, got float64"]),
         ([True, True, False], TypeError, ["lengths must be integers, got bool"]),
-        (np.array([2**63 + 1, 1, 1], np.uint64), ValueError, ["lengths must be between 0 and T = 4"]),
+        (
+            np.array([2**63 + 1, 1, 1], np.uint64),
+            ValueError,
+            ["lengths must be between 0 and T = 4"],
+        ),
     ],
 )
 def test_lengths(p, lengths, kind, parts):
@@ -136,7 +164,11 @@ def test_steps_of_another_shape(engine, p):
         engine.step(np.ones((N, D), int), p.state, p.params)
 
 
-@pytest.mark.parametrize("call", [lambda e, n: e.init(n, 3), lambda e, n: e.init(3, n)], ids=["input_size", "hidden_size"])
+@pytest.mark.parametrize(
+    "call",
+    [lambda e, n: e.init(n, 3), lambda e, n: e.init(3, n)],
+    ids=["input_size", "hidden_size"],
+)
 def test_sizes(engine, call):
     for value in (0, -1):
         with fails(ValueError, "_size must be at least 1, got", str(value)):
@@ -227,9 +259,16 @@ def test_dropout_probability(p):
 def test_options_of_layers():
     with fails(TypeError, "p must be a number, got str"):
         Dropout("0.5")
-    with fails(ValueError, "nonlinearity: unknown activation 'tan'; known are relu, tanh, sigmoid,"):
+    with fails(
+        ValueError, "nonlinearity: unknown activation 'tan'; known are relu, tanh, sigmoid,"
+    ):
         RNN(2, 3, nonlinearity="tan")
-    for make in (lambda n: LSTM(2, n), lambda n: GRU(n, 2), lambda n: Linear(n, 2), lambda n: Embedding(2, n)):
+    for make in (
+        lambda n: LSTM(2, n),
+        lambda n: GRU(n, 2),
+        lambda n: Linear(n, 2),
+        lambda n: Embedding(2, n),
+    ):
         with fails(ValueError, "must be at least 1, got 0"):
             make(0)
         with fails(TypeError, "must be an int, got float"):
@@ -292,19 +331,31 @@ def test_pooling():
             layer.backward(x, tape)
         with fails(TypeError, "dy is float64 but x is float32"):
             layer.backward(x[0].astype(float), tape)
-        with fails(ValueError, type(layer).__name__, "cannot run step by step: it needs the whole sequence"):
+        with fails(
+            ValueError, type(layer).__name__, "cannot run step by step: it needs the whole sequence"
+        ):
             layer.stream()
     with fails(ValueError, "x must have two halves of features"):
         Last(bidirectional=True).forward(x[:, :, :5])
     with fails(TypeError, "bidirectional must be True or False, got 1"):
         Last(1)
-    with fails(ValueError, "layer 3 (GRU): it needs the steps of a sequence, but layer 1 (MaxPool) leaves none"):
+    with fails(
+        ValueError,
+        "layer 3 (GRU): it needs the steps of a sequence, but layer 1 (MaxPool) leaves none",
+    ):
         Sequential(LSTM(2, 3), MaxPool(), Linear(3, 3), GRU(3, 2))
     both = dict(bidirectional=True)
     with fails(ValueError, "layer 2 (Last): at the last step the reverse direction has only begun"):
         Sequential(LSTM(2, 3, **both), Dropout(0.1), Last())
-    for layers in ((LSTM(2, 3, **both), Linear(6, 4)), (LSTM(2, 4, **both, merge="sum"),), (LSTM(2, 4),)):
-        with fails(ValueError, "Last(bidirectional=True) needs a bidirectional layer merged by concat right below it"):
+    for layers in (
+        (LSTM(2, 3, **both), Linear(6, 4)),
+        (LSTM(2, 4, **both, merge="sum"),),
+        (LSTM(2, 4),),
+    ):
+        with fails(
+            ValueError,
+            "Last(bidirectional=True) needs a bidirectional layer merged by concat right below it",
+        ):
             Sequential(*layers, Last(**both))
 
 
@@ -320,9 +371,13 @@ def test_both_directions():
         model.stream()
     x = np.zeros((4, 1, 2), np.float32)
     y, (_, state), tape = model.forward(x, record=True)
-    with fails(ValueError, "layer 1 (LSTM): state of a bidirectional layer must be (forward, reverse)"):
+    with fails(
+        ValueError, "layer 1 (LSTM): state of a bidirectional layer must be (forward, reverse)"
+    ):
         model.forward(x, (None, (*state, None)))
-    with fails(ValueError, "layer 1 (LSTM): reverse direction: state.h must be (N, H) = (1, 3), got (1, 2)"):
+    with fails(
+        ValueError, "layer 1 (LSTM): reverse direction: state.h must be (N, H) = (1, 3), got (1, 2)"
+    ):
         model.forward(x, (None, state._replace(reverse=(state.reverse.h[:, :2], state.reverse.c))))
     with fails(ValueError, "layer 1 (LSTM): dy must be (T, N, 2H) = (4, 1, 6), got (4, 1, 3)"):
         model.backward(y[..., :3], tape)
@@ -367,7 +422,12 @@ def test_a_stream_keeps_its_state_when_a_step_fails():
     x = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
     stream = model.stream()
     stream.step(x[0])
-    for bad in (np.zeros((1, 3), np.float32), np.zeros(4, np.float32), x[0].astype(float), np.zeros((2, 2, 3), np.float32)):
+    for bad in (
+        np.zeros((1, 3), np.float32),
+        np.zeros(4, np.float32),
+        x[0].astype(float),
+        np.zeros((2, 2, 3), np.float32),
+    ):
         with pytest.raises((ValueError, TypeError)):
             stream.step(bad)
     rest = [stream.step(x_t) for x_t in x[1:]]
@@ -404,7 +464,9 @@ class Own(IndexError):
     """An error of a caller's own kind."""
 
 
-@pytest.mark.parametrize("error", [ValueError("bad"), TypeError("bad"), IndexError("bad"), Own("bad")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("bad"), TypeError("bad"), IndexError("bad"), Own("bad")], ids=repr
+)
 def test_errors_from_inside_a_layer_say_which_one(error):
     with fails(type(error), "layer 1: bad"), checks.naming("layer 1"):
         raise error
@@ -423,9 +485,18 @@ def test_what_is_no_tape_and_no_params(engine, p):
     with fails(TypeError, "tape must be what forward returns with record=True, got ndarray"):
         engine.backward(tape, p.dy)
     for params in (None, p.params._asdict(), p.params.W_ih):
-        with fails(TypeError, f"params of {engine.name} must be W_ih, W_hh, b_ih", f"got {type(params).__name__}"):
+        with fails(
+            TypeError,
+            f"params of {engine.name} must be W_ih, W_hh, b_ih",
+            f"got {type(params).__name__}",
+        ):
             p.forward(params=params)
-    with fails(ValueError, "a tuple of arrays, got 1 of them" if len(p.state) > 1 else "a tuple of arrays, got 3 of them"):
+    with fails(
+        ValueError,
+        "a tuple of arrays, got 1 of them"
+        if len(p.state) > 1
+        else "a tuple of arrays, got 3 of them",
+    ):
         p.forward(state=(p.state[0],) * (1 if len(p.state) > 1 else 3))
 
 

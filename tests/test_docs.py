@@ -17,7 +17,10 @@ SOURCES = [p for package in ("recurrent", "viz") for p in sorted((ROOT / package
 def blocks():
     """Every python block of the README, and the line it starts in."""
     text = README.read_text(encoding="utf-8") if README.exists() else ""
-    return [(text.count("\n", 0, m.start()) + 2, m[1]) for m in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)]
+    return [
+        (text.count("\n", 0, m.start()) + 2, m[1])
+        for m in re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)
+    ]
 
 
 def test_readme_examples_run(tmp_path, monkeypatch):
@@ -26,8 +29,12 @@ def test_readme_examples_run(tmp_path, monkeypatch):
     namespace = {"__name__": "readme"}
     for line, code in blocks():
         if ">>>" in code:
-            test = doctest.DocTestParser().get_doctest(code, namespace, f"README line {line}", str(README), line)
-            assert not doctest.DocTestRunner().run(test, clear_globs=False).failed, f"README.md, line {line}"
+            test = doctest.DocTestParser().get_doctest(
+                code, namespace, f"README line {line}", str(README), line
+            )
+            assert not doctest.DocTestRunner().run(test, clear_globs=False).failed, (
+                f"README.md, line {line}"
+            )
             namespace.update(test.globs)
         else:
             exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)
@@ -46,7 +53,9 @@ def modules():
 def test_doctests(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
-    assert not doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS).failed
+    assert not doctest.testmod(
+        module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    ).failed
 
 
 def public(path):
@@ -58,10 +67,17 @@ def public(path):
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             methods = [f for f in node.body if isinstance(f, ast.FunctionDef)]
             fields = {a.target.id for a in node.body if isinstance(a, ast.AnnAssign)}
-            fields |= {a.attr for f in methods for a in ast.walk(f) if isinstance(a, ast.Attribute)} | {f.name for f in methods}
-            fields |= {a for f in methods if f.name in ("__init__", "__new__") for a in parameters(f)}
+            fields |= {
+                a.attr for f in methods for a in ast.walk(f) if isinstance(a, ast.Attribute)
+            } | {f.name for f in methods}
+            fields |= {
+                a for f in methods if f.name in ("__init__", "__new__") for a in parameters(f)
+            }
             bases = {getattr(b, "id", "") for b in node.bases}
-            yield node, fields if bases <= {"NamedTuple", ""} else None  # a subclass explains what it inherits too
+            yield (
+                node,
+                fields if bases <= {"NamedTuple", ""} else None,
+            )  # a subclass explains what it inherits too
             yield from ((f, parameters(f)) for f in methods if not f.name.startswith("_"))
 
 
@@ -75,7 +91,9 @@ def test_documented_parameters_are_those_of_the_signature(path):
     """What a docstring explains by "`name`: ..." is there to be given."""
     for node, names in public(path):
         explained = set(re.findall(r"`(\w+)`(?: \([^)]*\))?:", ast.get_docstring(node) or ""))
-        assert names is None or explained <= names, f"{path.name}: {node.name} has no {', '.join(sorted(explained - names))}"
+        assert names is None or explained <= names, (
+            f"{path.name}: {node.name} has no {', '.join(sorted(explained - names))}"
+        )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -91,7 +109,17 @@ def test_engine_functions_are_documented_and_typed():
     for f in engine.body:
         if isinstance(f, ast.FunctionDef) and f.name in ("init", "forward", "backward", "step"):
             doc = ast.get_docstring(f) or ""
-            common = {"self", "params", "tape", "dtype", "record"}  # said once for the class, or the word itself
+            common = {
+                "self",
+                "params",
+                "tape",
+                "dtype",
+                "record",
+            }  # said once for the class, or the word itself
             for a in f.args.args:
-                assert a.arg in common or re.search(rf"\b{a.arg}\b", doc), f"Engine.{f.name} does not document {a.arg}"
-                assert a.arg == "self" or a.annotation is not None, f"Engine.{f.name}: {a.arg} has no type"
+                assert a.arg in common or re.search(rf"\b{a.arg}\b", doc), (
+                    f"Engine.{f.name} does not document {a.arg}"
+                )
+                assert a.arg == "self" or a.annotation is not None, (
+                    f"Engine.{f.name}: {a.arg} has no type"
+                )

@@ -14,7 +14,9 @@ _WIDTHS = {  # of 1000, Helvetica's
 _WIDTH = {character: width for characters, width in _WIDTHS.items() for character in characters}
 _SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ")
 # Neither XML nor HTML has them, or they turn or break the line they stand in.
-_UNSHOWN = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNSHOWN = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _SPOKEN = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
     "projection": "W_hr",
@@ -47,7 +49,15 @@ def signed(v: float) -> str:
     ('−0.46', '+0.012', '+1e+03', '0')
     """
     v = float(v)
-    text = "0" if abs(v) < 0.0005 else f"{v:+.3f}" if abs(v) < 0.1 else f"{v:+.2f}" if abs(v) < 100 else f"{v:+.0e}"
+    text = (
+        "0"
+        if abs(v) < 0.0005
+        else f"{v:+.3f}"
+        if abs(v) < 0.1
+        else f"{v:+.2f}"
+        if abs(v) < 100
+        else f"{v:+.0e}"
+    )
     return text.replace("-", "−")
 
 

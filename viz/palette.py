@@ -47,11 +47,30 @@ DIRECTIONS = ("#0072B2", "#D55E00")  # of a layer that reads forward and in reve
 ATTENTION = ("#DDE7E0", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
-SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")  # a line near 0 must still show on white
+SIGNED_LINE = (
+    "#2166AC",
+    "#8AAACB",
+    "#D0D5DC",
+    "#C9A484",
+    "#B35806",
+)  # a line near 0 must still show on white
 LINE_STEPS = 32
-CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838")
+CIVIDIS = (
+    "#00224E",
+    "#123570",
+    "#3B496C",
+    "#575D6D",
+    "#707173",
+    "#8A8678",
+    "#A59C74",
+    "#C3B369",
+    "#FEE838",
+)
 
-_MEANT = {colour.lower() for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))}
+_MEANT = {
+    colour.lower()
+    for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))
+}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
 _FRAME = {
     c.lower()
@@ -103,7 +122,9 @@ def ramp(colours: tuple[str, ...], u: float) -> str:
     k = min(int(u * (len(colours) - 1)), len(colours) - 2)
     part = u * (len(colours) - 1) - k
     a, b = ([int(c[p : p + 2], 16) for p in (1, 3, 5)] for c in colours[k : k + 2])
-    return "#" + "".join(f"{math.floor(p + (q - p) * part + 0.5):02x}" for p, q in zip(a, b, strict=True))
+    return "#" + "".join(
+        f"{math.floor(p + (q - p) * part + 0.5):02x}" for p, q in zip(a, b, strict=True)
+    )
 
 
 def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
@@ -154,8 +175,12 @@ def dark(colour: str) -> str:
     """
     if colour.lower() == "#ffffff":
         return "#0f172a"
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5)))
-    pale = lightness > 0.7  # regions: apart from the page, dark enough for text, less colourful than ink
+    hue, lightness, saturation = colorsys.rgb_to_hls(
+        *(int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5))
+    )
+    pale = (
+        lightness > 0.7
+    )  # regions: apart from the page, dark enough for text, less colourful than ink
     turned = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
     channels = colorsys.hls_to_rgb(hue, turned, saturation * (0.4 if pale else 0.9))
     return "#" + "".join(f"{round(255 * v):02x}" for v in channels)
@@ -184,6 +209,10 @@ def nice(v: float) -> float:
         return 1.0
     ten = 10.0 ** math.floor(math.log10(v))
     return next(
-        (float(f"{m * ten:.6g}") for m in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if m * ten >= v * (1 - 1e-9)),
+        (
+            float(f"{m * ten:.6g}")
+            for m in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+            if m * ten >= v * (1 - 1e-9)
+        ),
         float(f"{10 * ten:.6g}"),
     )

@@ -17,7 +17,9 @@ from .openvino import OpenVINO
 from .ours import Ours
 from .torch import Torch
 
-ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Ours, Torch, OnnxRuntime, OpenVINO, Jax, NumPy)}
+ENGINES: dict[str, type[Engine]] = {
+    e.name: e for e in (Ours, Torch, OnnxRuntime, OpenVINO, Jax, NumPy)
+}
 
 
 def installed(threads: int) -> tuple[list[Engine], dict[str, str]]:

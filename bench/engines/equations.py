@@ -83,7 +83,11 @@ def attention(xp, score: str) -> Callable:
         scores = xp.where(valid[:, None], scores, -xp.inf)
         e = xp.exp(scores - scores.max(axis=2, keepdims=True))
         context = (e / e.sum(axis=2, keepdims=True)) @ m
-        return xp.swapaxes(xp.tanh(xp.concatenate([context, x], axis=2) @ p["weight_output"].T + p["bias_output"]), 0, 1)
+        return xp.swapaxes(
+            xp.tanh(xp.concatenate([context, x], axis=2) @ p["weight_output"].T + p["bias_output"]),
+            0,
+            1,
+        )
 
     return run
 
@@ -104,6 +108,8 @@ def whole(xp, sequence: Callable, lengths) -> Callable:
         y = sequence(x, directions[0])
         if lengths is None:
             return y
-        return xp.where((xp.arange(len(x))[:, None] < lengths)[:, :, None], y, xp.zeros((), y.dtype))
+        return xp.where(
+            (xp.arange(len(x))[:, None] < lengths)[:, :, None], y, xp.zeros((), y.dtype)
+        )
 
     return run

@@ -34,7 +34,10 @@ class NumPy(Engine):
     def attend(self, workload, data):
         if workload.task != "forward":
             return None
-        run, valid = textbook.attention(np, workload.cell), np.arange(workload.S) < data.lengths[:, None]
+        run, valid = (
+            textbook.attention(np, workload.cell),
+            np.arange(workload.S) < data.lengths[:, None],
+        )
         return lambda: run(data.x, data.memory, valid, data.parameters)
 
     def step(self, workload, data):

@@ -26,26 +26,35 @@ def model(workload, data, states: bool = False) -> bytes:
     weights = dict(zip("WRB", map(np.stack, zip(*directions, strict=True)), strict=True))
     inputs, wanted = [helper.make_tensor_value_info("X", kind, data.x.shape)], ["X", *weights]
     if data.lengths is not None:
-        inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, data.lengths.shape))
+        inputs.append(
+            helper.make_tensor_value_info("lengths", TensorProto.INT32, data.lengths.shape)
+        )
         wanted.append("lengths")
     outputs, given = [helper.make_tensor_value_info("Y", kind, None)], ["Y"]
     if states:
         names, shape = STATES[workload.cell], (1, workload.N, H)
         inputs += [helper.make_tensor_value_info(f"initial_{s}", kind, shape) for s in names]
         outputs = [helper.make_tensor_value_info(f"final_{s}", kind, shape) for s in names]
-        wanted, given = [*wanted, "", *(f"initial_{s}" for s in names)], ["", *(f"final_{s}" for s in names)]
+        wanted, given = (
+            [*wanted, "", *(f"initial_{s}" for s in names)],
+            ["", *(f"final_{s}" for s in names)],
+        )
     attributes = {"linear_before_reset": int(workload.cell == "gru")} if op == "gru" else {}
     if len(data.params) == 2:
         attributes["direction"] = "bidirectional"
     node = helper.make_node(op.upper(), wanted, given, hidden_size=H, **attributes)
-    graph = helper.make_graph([node], "cell", inputs, outputs, [numpy_helper.from_array(a, n) for n, a in weights.items()])
+    graph = helper.make_graph(
+        [node], "cell", inputs, outputs, [numpy_helper.from_array(a, n) for n, a in weights.items()]
+    )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     return made.SerializeToString()
 
 
 def feed(data) -> dict[str, np.ndarray]:
     """The inputs of a sequence by name."""
-    return {"X": data.x} | ({} if data.lengths is None else {"lengths": data.lengths.astype(np.int32)})
+    return {"X": data.x} | (
+        {} if data.lengths is None else {"lengths": data.lengths.astype(np.int32)}
+    )
 
 
 def merged(Y: np.ndarray) -> np.ndarray:

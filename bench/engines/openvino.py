@@ -24,7 +24,9 @@ class OpenVINO(Engine):
             "INFERENCE_NUM_THREADS": self.threads,
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        request = self.core.compile_model(self.core.read_model(model), "CPU", options).create_infer_request()
+        request = self.core.compile_model(
+            self.core.read_model(model), "CPU", options
+        ).create_infer_request()
         return lambda inputs: request.infer(inputs, share_inputs=True, share_outputs=True)
 
     def forward(self, workload, data):
@@ -36,4 +38,6 @@ class OpenVINO(Engine):
     def step(self, workload, data):
         infer = self.request(onnx.model(workload, data, states=True))
         # The request writes its next outputs over these: what is fed back is a copy.
-        return onnx.stepper(lambda inputs: [a.copy() for a in infer(inputs).values()], workload, data)
+        return onnx.stepper(
+            lambda inputs: [a.copy() for a in infer(inputs).values()], workload, data
+        )

@@ -7,7 +7,7 @@ from itertools import cycle
 import numpy as np
 
 import recurrent
-from recurrent.engine.bidirectional import Bidirectional, Both
+from recurrent.engine.bidirectional import Bidirectional, Directions
 from recurrent.layers.attention import Memory
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
@@ -17,22 +17,34 @@ from .engine import Engine
 
 
 class Ours(Engine):
-    name, package, module = "recurrent", "recurrent-engine", "recurrent"  # NUMBA_NUM_THREADS is the process's
+    name, package, module = (
+        "recurrent",
+        "recurrent-engine",
+        "recurrent",
+    )  # NUMBA_NUM_THREADS is the process's
     cells = (*EVERY_CELL, *SCORES)
 
     def layer(self, workload, data):
         """A bidirectional layer with the weights."""
-        layer = getattr(recurrent, workload.cell.upper())(workload.D, workload.H, bidirectional=True)
+        layer = getattr(recurrent, workload.cell.upper())(
+            workload.D, workload.H, bidirectional=True
+        )
         layer.initialise(dtype=workload.dtype)
-        for p, a in zip(layer.parameters.values(), [a for direction in data.params for a in direction], strict=True):
+        for p, a in zip(
+            layer.parameters.values(),
+            [a for direction in data.params for a in direction],
+            strict=True,
+        ):
             p[:] = a
         return layer
 
     def forward(self, workload, data):
         engine = workload.engine
-        packed = [engine.pack(p) for p in data.params]  # inference with weights that stay, as ONNX Runtime's session has them
+        packed = [
+            engine.pack(p) for p in data.params
+        ]  # inference with weights that stay, as ONNX Runtime's session has them
         if workload.directions == 2:
-            run, both = Bidirectional(engine, "concat"), Both(*packed)
+            run, both = Bidirectional(engine, "concat"), Directions(*packed)
             return lambda: run.forward(data.x, both)[0]
         return lambda: engine.forward(data.x, packed[0], lengths=data.lengths)[0]
 
@@ -90,7 +102,9 @@ class Ours(Engine):
 
         def update():
             y, _, tape = model.forward((data.source, data.read), lengths=data.lengths, record=True)
-            return learn(tape, *softmax_cross_entropy(y, data.targets, model.output_lengths(data.lengths)))
+            return learn(
+                tape, *softmax_cross_entropy(y, data.targets, model.output_lengths(data.lengths))
+            )
 
         return update
 

@@ -27,7 +27,9 @@ class Torch(Models):
         if options:  # it says that it has no faster way
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
         dtype = getattr(torch, workload.dtype)
-        layer = make(workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options)
+        layer = make(
+            workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options
+        )
         self.fill(layer, [a for p in data.params for a in p])
         return layer
 
@@ -54,7 +56,10 @@ class Torch(Models):
         return forward
 
     def train(self, workload, data):
-        x, dy = self.torch.from_numpy(data.x.copy()).requires_grad_(), self.torch.from_numpy(data.dy)
+        x, dy = (
+            self.torch.from_numpy(data.x.copy()).requires_grad_(),
+            self.torch.from_numpy(data.dy),
+        )
         layer = self.layer(workload, data)
         sequence = self.sequence(layer, workload, data)
 

@@ -38,12 +38,18 @@ class Models(Engine):
     def update(self, workload, data):
         torch = self.torch
         embedding = torch.nn.Embedding(workload.V, workload.E)
-        stack = [torch.nn.LSTM(workload.H if k else workload.E, workload.H) for k in range(workload.layers)]
+        stack = [
+            torch.nn.LSTM(workload.H if k else workload.E, workload.H)
+            for k in range(workload.layers)
+        ]
         linear = torch.nn.Linear(workload.H, workload.V)
         model = torch.nn.ModuleList([embedding, *stack, linear])
         self.fill(model, data.parameters.values())
         learn = self.learner(model, workload)
-        windows, states = cycle([tuple(map(torch.from_numpy, w)) for w in data.windows]), [None] * len(stack)
+        windows, states = (
+            cycle([tuple(map(torch.from_numpy, w)) for w in data.windows]),
+            [None] * len(stack),
+        )
 
         def update():
             x, targets = next(windows)
@@ -65,20 +71,30 @@ class Models(Engine):
         def weigh(query, memory, blanks, p):
             if score == "additive":
                 keys = torch.nn.functional.linear(memory, p["weight_memory"])
-                scores = (torch.tanh(query[:, :, None] + keys[:, None]) @ p["weight_score"].T).squeeze(3)
+                scores = (
+                    torch.tanh(query[:, :, None] + keys[:, None]) @ p["weight_score"].T
+                ).squeeze(3)
             else:
                 scores = query @ memory.mT
             return torch.softmax(scores if blanks is None else scores + blanks, dim=2) @ memory
 
         def attend(x, memory, blanks, parameters):
             p = dict(zip(names, parameters, strict=True))
-            query = x if score == "dot" else torch.nn.functional.linear(x, p["weight_query"], p.get("bias_query"))
+            query = (
+                x
+                if score == "dot"
+                else torch.nn.functional.linear(x, p["weight_query"], p.get("bias_query"))
+            )
             if fused:
-                context = torch.nn.functional.scaled_dot_product_attention(query, memory, memory, blanks, scale=1.0)
+                context = torch.nn.functional.scaled_dot_product_attention(
+                    query, memory, memory, blanks, scale=1.0
+                )
             else:
                 context = weigh(query, memory, blanks, p)
             joined = torch.cat([context, x], dim=2)
-            return torch.tanh(torch.nn.functional.linear(joined, p["weight_output"], p["bias_output"]))
+            return torch.tanh(
+                torch.nn.functional.linear(joined, p["weight_output"], p["bias_output"])
+            )
 
         return attend
 
@@ -93,7 +109,9 @@ class Models(Engine):
     def attend(self, workload, data):
         """Products and a softmax, or PyTorch's own function of them: the faster."""
         torch, blanks = self.torch, self.blanks(data.lengths, workload.S)
-        x, memory, dy, *parameters = map(torch.from_numpy, (data.x, data.memory, data.dy, *data.parameters.values()))
+        x, memory, dy, *parameters = map(
+            torch.from_numpy, (data.x, data.memory, data.dy, *data.parameters.values())
+        )
 
         def work(fused):
             attend = self.attention(workload.cell, data.parameters, fused)
@@ -101,7 +119,9 @@ class Models(Engine):
             leaves = [a.clone().requires_grad_() for a in (x, memory, *parameters)]
 
             def run():
-                return attend(leaves[0].swapaxes(0, 1), leaves[1].swapaxes(0, 1), blanks, leaves[2:]).swapaxes(0, 1)
+                return attend(
+                    leaves[0].swapaxes(0, 1), leaves[1].swapaxes(0, 1), blanks, leaves[2:]
+                ).swapaxes(0, 1)
 
             def forward():
                 with torch.inference_mode():
@@ -123,9 +143,15 @@ class Models(Engine):
         """A module of encoder and decoder, `read(source) -> memory (N, S, H), state` and `write(ids, memory, state)`."""
         torch = self.torch
         V, E, H = workload.V, workload.E, workload.H
-        names = [n.removeprefix("decoder.2.") for n in data.parameters if n.startswith("decoder.2.")]
-        weights = torch.nn.ParameterList(torch.empty(data.parameters[f"decoder.2.{n}"].shape) for n in names)
-        ahead, back = (torch.nn.ModuleList([torch.nn.Embedding(V, E), torch.nn.LSTM(E, H)]) for _ in range(2))
+        names = [
+            n.removeprefix("decoder.2.") for n in data.parameters if n.startswith("decoder.2.")
+        ]
+        weights = torch.nn.ParameterList(
+            torch.empty(data.parameters[f"decoder.2.{n}"].shape) for n in names
+        )
+        ahead, back = (
+            torch.nn.ModuleList([torch.nn.Embedding(V, E), torch.nn.LSTM(E, H)]) for _ in range(2)
+        )
         linear = torch.nn.Linear(H, V)
         module = torch.nn.ModuleList([ahead, back, weights, linear])
         self.fill(module, data.parameters.values())
@@ -152,7 +178,9 @@ class Models(Engine):
         torch = self.torch
         module, read, write = self.translator(workload, data)
         learn = self.learner(module, workload)
-        source, target, targets = map(torch.from_numpy, (data.source, data.read, data.targets.T.copy()))
+        source, target, targets = map(
+            torch.from_numpy, (data.source, data.read, data.targets.T.copy())
+        )
         if data.lengths is not None:  # cross_entropy leaves them out
             targets[torch.arange(workload.T) >= torch.from_numpy(data.lengths[1])[:, None]] = -100
 
@@ -164,7 +192,10 @@ class Models(Engine):
     def decode(self, workload, data):
         torch = self.torch
         _, read, write = self.translator(workload, data)
-        source, start = torch.from_numpy(data.source), torch.zeros((1, workload.N), dtype=torch.int64)
+        source, start = (
+            torch.from_numpy(data.source),
+            torch.zeros((1, workload.N), dtype=torch.int64),
+        )
 
         def decode():
             with torch.inference_mode():

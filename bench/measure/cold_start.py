@@ -23,7 +23,9 @@ from ..workloads.models import CharModel
 from . import processes
 from .timing import Pace
 
-IMPORT = "import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+IMPORT = (
+    "import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+)
 TINY = {Workload: dict(N=1, T=1, D=4, H=4), CharModel: dict(N=1, T=1, E=4, H=4, V=3)}
 UPDATES = 3
 
@@ -31,7 +33,9 @@ UPDATES = 3
 def measure(probe: Probe, pace: Pace, threads: int) -> Row:
     """One row: rounds interleaved between engines, a process each. Those that are not installed are not in it."""
     samples, notes = {}, {}
-    if probe.task == "warm":  # whoever measures may never have compiled these kernels, or others since
+    if (
+        probe.task == "warm"
+    ):  # whoever measures may never have compiled these kernels, or others since
         with suppress(processes.Failed):
             ask(probe, OURS, threads, None)
     with tempfile.TemporaryDirectory() if probe.task == "cold" else nullcontext() as folder:
@@ -45,7 +49,13 @@ def measure(probe: Probe, pace: Pace, threads: int) -> Row:
                 if found is not None:
                     samples.setdefault(engine, []).append(found)
     error = None if OURS in samples else f"{OURS}: {notes.get(OURS, 'no answer')}"
-    return Row(**probe.facts(), threads=threads, samples=samples if error is None else {}, error=error, notes=notes)
+    return Row(
+        **probe.facts(),
+        threads=threads,
+        samples=samples if error is None else {},
+        error=error,
+        notes=notes,
+    )
 
 
 def ask(probe: Probe, engine: str, threads: int, cache: str | None) -> float | None:

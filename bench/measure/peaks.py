@@ -73,7 +73,10 @@ def read_all(typingctx, target, source, count, out):
 
         def add(k, sums):
             start = builder.mul(k, I64(8 * v.lanes))
-            return [builder.fadd(s, v.load(v.at(source, start, j * v.lanes))) for j, s in enumerate(sums)]
+            return [
+                builder.fadd(s, v.load(v.at(source, start, j * v.lanes)))
+                for j, s in enumerate(sums)
+            ]
 
         for j, s in enumerate(looped(v, count, [v.constant(0.0)] * 8, add)):
             v.store(s, v.at(out, j * v.lanes))
@@ -135,15 +138,29 @@ class Meter:
     def __init__(self, dtype: type | str, threads: int):
         t = target(np.dtype(dtype))
         self._numbers = [np.full((chains(t) + 2) * t.lanes, 0.5, dtype) for _ in range(threads)]
-        self._target, self._pool, self._gate = t, ThreadPoolExecutor(threads), threading.Barrier(threads)
+        self._target, self._pool, self._gate = (
+            t,
+            ThreadPoolExecutor(threads),
+            threading.Barrier(threads),
+        )
         self._count = 1000
         self._count *= enough(lambda times: compute(t, self._numbers[0], 1000 * times))
 
     def __call__(self, share: float = 1.0) -> float:
         """GFLOP/s of fused multiply-adds, each two operations, on all threads for that share of `SECONDS`."""
         count = max(1, int(self._count * share))
-        seconds = span(self._pool, self._gate, lambda k: compute(self._target, self._numbers[k], count))
-        return 2.0 * chains(self._target) * self._target.lanes * count * len(self._numbers) / seconds / 1e9
+        seconds = span(
+            self._pool, self._gate, lambda k: compute(self._target, self._numbers[k], count)
+        )
+        return (
+            2.0
+            * chains(self._target)
+            * self._target.lanes
+            * count
+            * len(self._numbers)
+            / seconds
+            / 1e9
+        )
 
 
 @lru_cache

@@ -15,8 +15,12 @@ def environment(threads: int, **more: str) -> dict[str, str]:
     """The variables that keep every engine to so many threads."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     out = os.environ | dict.fromkeys(names, str(threads)) | more
-    if threads == 1:  # XLA reads no number of threads; this and the processors it may run on keep it to one
-        out["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    if (
+        threads == 1
+    ):  # XLA reads no number of threads; this and the processors it may run on keep it to one
+        out["XLA_FLAGS"] = (
+            f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+        )
     return out
 
 
@@ -38,13 +42,19 @@ class Failed(Exception):
     """A process that ended with an error; the message is the last line it wrote."""
 
 
-def objects(arguments: list[str], threads: int, request: dict | None = None, **more: str) -> Iterator[dict]:
+def objects(
+    arguments: list[str], threads: int, request: dict | None = None, **more: str
+) -> Iterator[dict]:
     """The JSON lines that a Python writes, as they come; ends it if nobody wants more. Raises Failed."""
     streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with tempfile.TemporaryFile("w+") as errors:
         with pinned(threads):
             child = subprocess.Popen(
-                [sys.executable, *arguments], **streams, stderr=errors, env=environment(threads, **more), text=True
+                [sys.executable, *arguments],
+                **streams,
+                stderr=errors,
+                env=environment(threads, **more),
+                text=True,
             )
         try:
             child.stdin.write(json.dumps(request))

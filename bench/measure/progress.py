@@ -14,7 +14,12 @@ from ..results import Row
 def shown(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
     """The same rows; each is named as it is done."""
     if console.is_terminal:
-        columns = MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+        columns = (
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+        )
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("starting", total=total)
             for row in rows:
@@ -25,5 +30,9 @@ def shown(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
     for done, row in enumerate(rows, 1):
         if done == total or done * 10 // total > (done - 1) * 10 // total:
             seconds = time.perf_counter() - began
-            console.print(f"{done}/{total} rows in {seconds:.0f} s; {row.name}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{done}/{total} rows in {seconds:.0f} s; {row.name}",
+                highlight=False,
+                soft_wrap=True,
+            )
         yield row

@@ -14,14 +14,18 @@ from .timing import Pace
 Some = list[Work | Probe]
 
 
-def plan(chosen: Some, threads: list[int], done: Container[tuple[str, int]] = ()) -> list[tuple[int, Some]]:
+def plan(
+    chosen: Some, threads: list[int], done: Container[tuple[str, int]] = ()
+) -> list[tuple[int, Some]]:
     """What is measured at each thread count: probes at the first one only, and no row whose key is `done`."""
     steady = [w for w in chosen if not isinstance(w, Probe)]
     wanted = [(n, chosen if k == 0 else steady) for k, n in enumerate(threads)]
     return [(n, [w for w in some if (w.name, n) not in done]) for n, some in wanted]
 
 
-def collect(planned: list[tuple[int, Some]], pace: Pace, peaks: dict, missing: dict) -> Iterator[Row]:
+def collect(
+    planned: list[tuple[int, Some]], pace: Pace, peaks: dict, missing: dict
+) -> Iterator[Row]:
     """Every row; `peaks` by thread count and `missing` engines are filled on the way."""
     for threads, workloads in planned:
         names = [w.name for w in workloads if not isinstance(w, Probe)]
@@ -40,11 +44,23 @@ def collect(planned: list[tuple[int, Some]], pace: Pace, peaks: dict, missing: d
 
 def _worker(names, threads, pace, peaks):
     """A worker's answers. Where it dies, the row that it was at is an error, and the caller starts another for the rest."""
-    left, request = list(names), {"threads": threads, "names": tuple(names), "pace": pace, "peaks": peaks}
+    left, request = (
+        list(names),
+        {"threads": threads, "names": tuple(names), "pace": pace, "peaks": peaks},
+    )
     try:
         for answer in processes.objects(["-m", "bench.measure.worker"], threads, request):
             if "row" in answer:
                 left.remove(answer["row"]["name"])
             yield answer
     except processes.Failed as error:
-        yield {"row": asdict(Row(**find(left[0]).facts(), threads=threads, samples={}, error=f"its process: {error}"))}
+        yield {
+            "row": asdict(
+                Row(
+                    **find(left[0]).facts(),
+                    threads=threads,
+                    samples={},
+                    error=f"its process: {error}",
+                )
+            )
+        }

@@ -75,12 +75,16 @@ def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> 
             return Row(**facts, samples={}, error=f"{engine.name}: {problem}", notes=notes)
         runs[engine.name] = run
     long = (facts.get("flops") or 0) >= LONG
-    calls, peak = rounds(runs, pace, threads, peaks.meter(facts["dtype"], threads) if long else None)
+    calls, peak = rounds(
+        runs, pace, threads, peaks.meter(facts["dtype"], threads) if long else None
+    )
     samples = {name: [s / workload.count(1) for s in taken] for name, taken in calls.items()}
     return Row(**facts, samples=samples, notes=notes, peak=peak)
 
 
-def rounds(runs: dict[str, Callable], pace: Pace, threads: int, meter: peaks.Meter | None = None) -> tuple[dict, list[float]]:
+def rounds(
+    runs: dict[str, Callable], pace: Pace, threads: int, meter: peaks.Meter | None = None
+) -> tuple[dict, list[float]]:
     """Seconds a call of every round, and what the meter said after each of ours.
 
     With several threads each engine has the machine to itself first.

@@ -28,7 +28,9 @@ class Change:
     @property
     def peers(self) -> float | None:
         moved = [
-            self.after.median(e) / self.before.median(e) for e in self.before.samples if e != OURS and e in self.after.samples
+            self.after.median(e) / self.before.median(e)
+            for e in self.before.samples
+            if e != OURS and e in self.after.samples
         ]
         return float(np.exp(np.mean(np.log(moved)))) if moved else None
 
@@ -52,35 +54,62 @@ class Change:
 def changes(a: Run, b: Run) -> list[Change]:
     """Rows measured in both runs, the most changed first."""
     after = {r.key: r for r in b.rows if r.measured}
-    both = [Change(r, after[r.key]) for r in a.rows if r.measured and r.key in after and r.quantity == after[r.key].quantity]
+    both = [
+        Change(r, after[r.key])
+        for r in a.rows
+        if r.measured and r.key in after and r.quantity == after[r.key].quantity
+    ]
     return sorted(both, key=lambda c: -abs(math.log(c.ours)))
 
 
 def compare(a: Run, b: Run, console: Console) -> None:
     """Print each row of both runs, B over A, and name the rows that only one of them has or could measure."""
     both = changes(a, b)
-    for name, (x, y) in {"machine": (a.machine, b.machine), "version": (a.versions, b.versions)}.items():
+    for name, (x, y) in {
+        "machine": (a.machine, b.machine),
+        "version": (a.versions, b.versions),
+    }.items():
         for key in dict.fromkeys([*x, *y]):
             if x.get(key) != y.get(key):
                 console.print(
-                    Text(f"another {name}: {key} {x.get(key, format.NONE)}, then {y.get(key, format.NONE)}"), soft_wrap=True
+                    Text(
+                        f"another {name}: {key} {x.get(key, format.NONE)}, then {y.get(key, format.NONE)}"
+                    ),
+                    soft_wrap=True,
                 )
-    table = grid("B over A, most changed first; below 1 is faster", "workload", "on", "A", "B", "B / A", "peers", "")
+    table = grid(
+        "B over A, most changed first; below 1 is faster",
+        "workload",
+        "on",
+        "A",
+        "B",
+        "B / A",
+        "peers",
+        "",
+    )
     table.columns[-1].justify = "left"
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for c in both:
         times = [format.measured(r.median(), r.quantity) for r in (c.before, c.after)]
         style = STYLES[{"slower": False, "faster": True}.get(c.verdict)]
         figures = format.fine(c.ours), format.fine(c.peers)
-        table.add_row(c.before.name, str(c.before.threads), *times, *figures, Text(c.verdict, style=style))
+        table.add_row(
+            c.before.name, str(c.before.threads), *times, *figures, Text(c.verdict, style=style)
+        )
     console.print(table)
     console.print(Text(_summary(both)), soft_wrap=True)
     for name, run, other in (("A", a, b), ("B", b, a)):
         told, there = {c.before.key for c in both}, {r.key for r in other.rows}
         for r in run.rows:
             if r.key not in told:
-                why = f"only in {name}" if r.key not in there else f"not compared; in {name}: {format.standing(r)}"
-                console.print(Text(f"  ! {r.name}, {format.threads(r.threads)}: {why}"), soft_wrap=True)
+                why = (
+                    f"only in {name}"
+                    if r.key not in there
+                    else f"not compared; in {name}: {format.standing(r)}"
+                )
+                console.print(
+                    Text(f"  ! {r.name}, {format.threads(r.threads)}: {why}"), soft_wrap=True
+                )
 
 
 def _summary(both):
@@ -91,4 +120,6 @@ def _summary(both):
     noise = [abs(math.log(c.peers)) for c in both if c.peers]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("faster", "slower"))
     text = f"{len(both)} rows, geometric mean {format.fine(ours)}: {counts}"
-    return text + (f"; peers moved by {np.expm1(np.median(noise)) * 100:.1f} % in the median" if noise else "")
+    return text + (
+        f"; peers moved by {np.expm1(np.median(noise)) * 100:.1f} % in the median" if noise else ""
+    )

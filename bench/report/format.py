@@ -108,7 +108,9 @@ def section(row: Row) -> str:
     >>> section(Row("lstm-train-N7", "odd", "lstm", "train", 1, "float32", {}))
     'lstm train (odd)'
     """
-    words = f"{row.cell} {row.task}" if row.name.startswith(f"{row.cell}-{row.task}-") else row.group
+    words = (
+        f"{row.cell} {row.task}" if row.name.startswith(f"{row.cell}-{row.task}-") else row.group
+    )
     return words if row.group in (row.task, words) else f"{words} ({row.group})"
 
 

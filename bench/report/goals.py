@@ -76,7 +76,9 @@ def sizes(name: str) -> dict[str, int]:
     >>> sizes("lstm-forward-N7-T33-D13-H50")
     {'N': 7, 'T': 33, 'D': 13, 'H': 50}
     """
-    return {k: int(v) for k, v in re.findall(r"(?<![A-Za-z0-9])([NTDHL])(\d+)(?![A-Za-z0-9])", name)}
+    return {
+        k: int(v) for k, v in re.findall(r"(?<![A-Za-z0-9])([NTDHL])(\d+)(?![A-Za-z0-9])", name)
+    }
 
 
 def _each(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> Figures:
@@ -101,12 +103,19 @@ def _mean(run, threads, group, peer=None):
 
 
 def _large(run, threads, task):
-    rows = (r for r in run.select(threads=threads, task=task) if r.group == task and (r.flops or 0) > 1e9)
+    rows = (
+        r
+        for r in run.select(threads=threads, task=task)
+        if r.group == task and (r.flops or 0) > 1e9
+    )
     return _each(rows, run.share_of_fma)
 
 
 def _medians(run, threads, holds, **wanted):
-    return _each(filter(holds, run.select(threads=threads, **wanted)), lambda r: r.median() if r.measured else None)
+    return _each(
+        filter(holds, run.select(threads=threads, **wanted)),
+        lambda r: r.median() if r.measured else None,
+    )
 
 
 def _per_flop(row):
@@ -132,7 +141,11 @@ def _beside(run, rows, companion):
 def _ragged(run, threads):
     rows = run.select(threads=threads, group="ragged")
     full = {(r.cell, r.task, *sizes(r.name).items()): r for r in rows if "full" in r.name}
-    return _beside(run, (r for r in rows if "full" not in r.name), lambda r: full.get((r.cell, r.task, *sizes(r.name).items())))
+    return _beside(
+        run,
+        (r for r in rows if "full" not in r.name),
+        lambda r: full.get((r.cell, r.task, *sizes(r.name).items())),
+    )
 
 
 def _odd(run, threads):
@@ -141,7 +154,9 @@ def _odd(run, threads):
     def rounded(row):
         return re.sub(r"(?<=-[DH])\d+", lambda m: str(-(-int(m[0]) // 16) * 16), row.name)
 
-    return _beside(run, (r for r in rows.values() if rounded(r) != r.name), lambda r: rows.get(rounded(r)))
+    return _beside(
+        run, (r for r in rows.values() if rounded(r) != r.name), lambda r: rows.get(rounded(r))
+    )
 
 
 def _one_step_of_32(row):
@@ -149,7 +164,9 @@ def _one_step_of_32(row):
 
 
 def _named(*parts):
-    return lambda row: all(re.search(rf"(?<![A-Za-z0-9]){p}(?![A-Za-z0-9])", row.name) for p in parts)
+    return lambda row: all(
+        re.search(rf"(?<![A-Za-z0-9]){p}(?![A-Za-z0-9])", row.name) for p in parts
+    )
 
 
 _seconds, _part = format.measured, partial(format.percent, decimals=1)
@@ -157,11 +174,23 @@ _seconds, _part = format.measured, partial(format.percent, decimals=1)
 TARGETS = (
     Target("every forward and training row, best peer's time / ours", 1.0, _grid),
     Target("forward, geometric mean to the best peer", 2.0, partial(_mean, group="forward")),
-    Target("forward, geometric mean to PyTorch", 4.0, partial(_mean, group="forward", peer="torch")),
+    Target(
+        "forward, geometric mean to PyTorch", 4.0, partial(_mean, group="forward", peer="torch")
+    ),
     Target("training, geometric mean to the best peer", 2.5, partial(_mean, group="train")),
     Target("training, geometric mean to PyTorch", 5.0, partial(_mean, group="train", peer="torch")),
-    Target("forward over 1 GFLOP a call, share of the FMA peak", 0.92, partial(_large, task="forward"), show=_part),
-    Target("training over 1 GFLOP a call, share of the FMA peak", 0.85, partial(_large, task="train"), show=_part),
+    Target(
+        "forward over 1 GFLOP a call, share of the FMA peak",
+        0.92,
+        partial(_large, task="forward"),
+        show=_part,
+    ),
+    Target(
+        "training over 1 GFLOP a call, share of the FMA peak",
+        0.85,
+        partial(_large, task="train"),
+        show=_part,
+    ),
     Target("ragged batches, time per valid step / the full batch's", 1.2, _ragged, most=True),
     Target(
         "ragged batches, PyTorch's packed sequences / ours",
@@ -169,21 +198,53 @@ TARGETS = (
         partial(_ratios, peer="torch", group="ragged", holds=lambda r: "full" not in r.name),
     ),
     Target("float64, PyTorch / ours", 3.0, partial(_ratios, peer="torch", group="float64")),
-    Target("streaming at H = 32, a step", 4e-6, partial(_medians, group="stream", holds=_one_step_of_32), True, _seconds),
+    Target(
+        "streaming at H = 32, a step",
+        4e-6,
+        partial(_medians, group="stream", holds=_one_step_of_32),
+        True,
+        _seconds,
+    ),
     Target(
         "streaming at H = 32, ONNX Runtime / ours",
         2.0,
         partial(_ratios, peer="onnxruntime", group="stream", holds=_one_step_of_32),
     ),
     Target("odd sizes, time per FLOP / that of the next multiples of 16", 1.25, _odd, most=True),
-    Target("char model 2 x 512, PyTorch / ours", 1.15, partial(_ratios, peer="torch", group="charlm", holds=_named("2x512"))),
-    Target("char model 2 x 128, PyTorch / ours", 1.5, partial(_ratios, peer="torch", group="charlm", holds=_named("2x128"))),
-    Target("peak memory in training, PyTorch / ours", 1.0, partial(_ratios, peer="torch", group="memory")),
     Target(
-        "first forward call, cold cache", 4.0, partial(_medians, group="first", holds=_named("forward", "cold")), True, _seconds
+        "char model 2 x 512, PyTorch / ours",
+        1.15,
+        partial(_ratios, peer="torch", group="charlm", holds=_named("2x512")),
     ),
     Target(
-        "first training call, cold cache", 10.0, partial(_medians, group="first", holds=_named("train", "cold")), True, _seconds
+        "char model 2 x 128, PyTorch / ours",
+        1.5,
+        partial(_ratios, peer="torch", group="charlm", holds=_named("2x128")),
     ),
-    Target("first call, warm cache", 0.3, partial(_medians, group="first", holds=_named("warm")), True, _seconds),
+    Target(
+        "peak memory in training, PyTorch / ours",
+        1.0,
+        partial(_ratios, peer="torch", group="memory"),
+    ),
+    Target(
+        "first forward call, cold cache",
+        4.0,
+        partial(_medians, group="first", holds=_named("forward", "cold")),
+        True,
+        _seconds,
+    ),
+    Target(
+        "first training call, cold cache",
+        10.0,
+        partial(_medians, group="first", holds=_named("train", "cold")),
+        True,
+        _seconds,
+    ),
+    Target(
+        "first call, warm cache",
+        0.3,
+        partial(_medians, group="first", holds=_named("warm")),
+        True,
+        _seconds,
+    ),
 )

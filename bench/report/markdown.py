@@ -30,8 +30,18 @@ def report(run: Run, folder: str | Path) -> Path:
 
 def markdown(run: Run, limits: str = "") -> str:
     """The report's text: rows behind first, then means, targets, every row, and the circumstances."""
-    parts = ["# Benchmark", circumstances(run), "## Rows behind the best peer", f"{summary(run)}.", *_losing(run)]
-    parts += ["![Ratio of every row](chart.svg)", "## Geometric means of the ratios", f"Ratio = {format.RATIO}."]
+    parts = [
+        "# Benchmark",
+        circumstances(run),
+        "## Rows behind the best peer",
+        f"{summary(run)}.",
+        *_losing(run),
+    ]
+    parts += [
+        "![Ratio of every row](chart.svg)",
+        "## Geometric means of the ratios",
+        f"Ratio = {format.RATIO}.",
+    ]
     parts += [_means(run, n) for n in run.threads]
     parts += ["## Targets", _targets(run), "## Limits of this machine", _peaks(run), limits]
     for threads in run.threads:
@@ -52,7 +62,11 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1)
     """
     headings = list(headings)
     rule = ["---" if k < left else "---:" for k in range(len(headings))]
-    lines = [headings, rule, *([str(c).replace("|", "\\|").replace("\n", " ") for c in row] for row in rows)]
+    lines = [
+        headings,
+        rule,
+        *([str(c).replace("|", "\\|").replace("\n", " ") for c in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -63,23 +77,36 @@ def circumstances(run: Run) -> str:
     machine = f"{m.get('processor', 'unknown processor')} ({m.get('vector', '?')}), {m.get('cpus', '?')} processors{memory}"
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     missing = "".join(f" {engine} is left out: {why}." for engine, why in run.missing.items())
-    return f"{machine}, {m.get('system', '?')}; {run.date[:10]}. {versions}.{missing} `{run.command}`"
+    return (
+        f"{machine}, {m.get('system', '?')}; {run.date[:10]}. {versions}.{missing} `{run.command}`"
+    )
 
 
 def _losing(run):
-    lines = [f"* {format.BEHIND} `{r.name}`, {format.threads(r.threads)}: {format.standing(r)}" for r in run.losing]
-    lines += [f"* `{r.name}`, {format.threads(r.threads)}: {format.standing(r)}" for r in uncompared(run)]
+    lines = [
+        f"* {format.BEHIND} `{r.name}`, {format.threads(r.threads)}: {format.standing(r)}"
+        for r in run.losing
+    ]
+    lines += [
+        f"* `{r.name}`, {format.threads(r.threads)}: {format.standing(r)}" for r in uncompared(run)
+    ]
     return ["\n".join(lines)] if lines else []
 
 
 def _means(run, threads):
     peers = [e for e in run.engines if e != OURS]
-    rows = ((name, *(mean(of, p) for p in (None, *peers))) for name, of in run.groups(threads).items() if geometric_mean(of))
+    rows = (
+        (name, *(mean(of, p) for p in (None, *peers)))
+        for name, of in run.groups(threads).items()
+        if geometric_mean(of)
+    )
     return table([f"{format.threads(threads)} (rows)", "best peer", *peers], rows)
 
 
 def _targets(run):
-    rows = ((v.target.what, v.target.wanted, v.threads or "", v.word, v.found) for v in goals.check(run))
+    rows = (
+        (v.target.what, v.target.wanted, v.threads or "", v.word, v.found) for v in goals.check(run)
+    )
     return table(["target", "wanted", "threads", "verdict", "found"], rows, left=5)
 
 
@@ -88,7 +115,8 @@ def _peaks(run):
     units = {n: "GB/s" if n.endswith("bandwidth") else "GFLOP/s" for n in names}
     headings = [f"{n.replace('_', ' ')}, {units[n]}" for n in names]
     rows = (
-        (format.threads(int(n)), *(format.number(p[k]) if k in p else format.NONE for k in names)) for n, p in run.peaks.items()
+        (format.threads(int(n)), *(format.number(p[k]) if k in p else format.NONE for k in names))
+        for n, p in run.peaks.items()
     )
     return table(["", *headings], rows) if names else "Not measured in this run."
 
@@ -102,7 +130,10 @@ def _rows(run, rows):
         if not r.measured:
             lines.append([f"`{r.name}`", format.standing(r), *[""] * (len(engines) + 4)])
             continue
-        times = [format.measured(r.median(e), r.quantity) + per if e in r.samples else format.NONE for e in engines]
+        times = [
+            format.measured(r.median(e), r.quantity) + per if e in r.samples else format.NONE
+            for e in engines
+        ]
         roof = run.roof(r) if r.gflops else None
         speed = format.number(r.gflops) if r.gflops else format.NONE
         bound = roof[1] if roof else format.NONE
@@ -117,4 +148,7 @@ def _rows(run, rows):
                 format.signed(r.ratio),
             ]
         )
-    return table(["workload", *engines, f"p10–p90 of {OURS}", "GFLOP/s", "of roof", "bound by", "ratio"], lines)
+    return table(
+        ["workload", *engines, f"p10–p90 of {OURS}", "GFLOP/s", "of roof", "bound by", "ratio"],
+        lines,
+    )

@@ -29,7 +29,16 @@ class Plot:
         self.size, self.title, self.description = (width, height), title, description
         self.parts: list[str] = []
 
-    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str = "line", width: float = 1, dash: str = "") -> None:
+    def line(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        colour: str = "line",
+        width: float = 1,
+        dash: str = "",
+    ) -> None:
         extra = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(
             f'<line class="s-{colour}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke-width="{width}"{extra}/>'
@@ -52,7 +61,16 @@ class Plot:
         place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}"'
         self.parts.append(f'<text class="f-{colour}" {place}{extra}>{escape(words)}</text>')
 
-    def mark(self, shape: str, x: float, y: float, colour: str, hollow: bool = False, tip: str = "", r: float = 4) -> None:
+    def mark(
+        self,
+        shape: str,
+        x: float,
+        y: float,
+        colour: str,
+        hollow: bool = False,
+        tip: str = "",
+        r: float = 4,
+    ) -> None:
         """A circle, square, down (a triangle on its tip) or cross, with a tooltip."""
         outline = {
             "circle": f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
@@ -67,7 +85,9 @@ class Plot:
 
     def svg(self) -> str:
         width, height = (math.ceil(s) for s in self.size)
-        light, dark = ("".join(_rules(name, pair[k]) for name, pair in COLOURS.items()) for k in (0, 1))
+        light, dark = (
+            "".join(_rules(name, pair[k]) for name, pair in COLOURS.items()) for k in (0, 1)
+        )
         style = f"text{{font-family:{FONTS}}}{light}@media(prefers-color-scheme:dark){{{dark}}}"
         return "\n".join(
             [
@@ -96,7 +116,9 @@ class LogAxis:
         self.start, self.end = start, end
 
     def __call__(self, value: float) -> float:
-        return self.start + (self.end - self.start) * math.log(value / self.low) / math.log(self.high / self.low)
+        return self.start + (self.end - self.start) * math.log(value / self.low) / math.log(
+            self.high / self.low
+        )
 
     def ticks(self, steps: tuple[int, ...] = (1, 2, 5)) -> list[float]:
         """Round numbers on the axis.

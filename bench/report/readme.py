@@ -35,7 +35,9 @@ def readme(run: Path, path: Path) -> None:
     """
     run, path = Path(run).resolve(), Path(path).resolve()
     if not run.is_relative_to(path.parent):
-        raise ValueError(f"{run}: expected a run stored beneath {path.parent}, so that the table can be checked against it")
+        raise ValueError(
+            f"{run}: expected a run stored beneath {path.parent}, so that the table can be checked against it"
+        )
     text = path.read_text(encoding="utf-8")
     if len(BLOCK.findall(text)) != 1:
         raise ValueError(f"{path}: expected once {START.format('FILE')} and {END} after it")
@@ -86,5 +88,8 @@ def _means(run, threads):
         rows = run.select(threads=threads, group=group)
         best, torch = geometric_mean(rows), geometric_mean(rows, "torch")
         if best:
-            out.append(f"{group} {format.ratio(best[0])}" + (f" ({format.ratio(torch[0])} to PyTorch)" if torch else ""))
+            out.append(
+                f"{group} {format.ratio(best[0])}"
+                + (f" ({format.ratio(torch[0])} to PyTorch)" if torch else "")
+            )
     return ", ".join(out) or "no row"

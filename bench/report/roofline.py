@@ -23,15 +23,24 @@ def draw(run: Run) -> Plot:
     """The picture, not yet written."""
     panels = {n: rows for n in run.threads if (rows := _rows(run, n))}
     if not panels:
-        raise ValueError("a roofline needs peaks and float32 forward or train rows with flops and bytes; this run has none")
+        raise ValueError(
+            "a roofline needs peaks and float32 forward or train rows with flops and bytes; this run has none"
+        )
     rows = [r for of in panels.values() for r in of]
     cells = list(dict.fromkeys(r.cell for r in rows))
     peaks = [run.peaks[str(n)] for n in panels]
     xs = [r.intensity for r in rows] + [p["float32"] / p["cache_bandwidth"] for p in peaks]
     ys = [r.gflops for r in rows] + [p["float32"] for p in peaks]
     width = LEFT + PANEL * len(panels)
-    plot = Plot(width, HEIGHT, "Roofline: recurrent between compute and bandwidth", _description(run, panels))
-    plot.text(20, 28, "Roofline: recurrent between compute and bandwidth, float32", size=17, bold=True)
+    plot = Plot(
+        width,
+        HEIGHT,
+        "Roofline: recurrent between compute and bandwidth",
+        _description(run, panels),
+    )
+    plot.text(
+        20, 28, "Roofline: recurrent between compute and bandwidth, float32", size=17, bold=True
+    )
     x = 20
     for k, cell in enumerate(cells):
         for task, shape in SHAPES.items():
@@ -51,7 +60,11 @@ def _rows(run, threads):
     peaks = run.peaks.get(str(threads), {})
     if not (peaks.get("float32") and peaks.get("cache_bandwidth")):
         return []
-    of = (r for r in run.select(threads=threads, dtype="float32") if r.group in SHAPES and r.task in SHAPES)
+    of = (
+        r
+        for r in run.select(threads=threads, dtype="float32")
+        if r.group in SHAPES and r.task in SHAPES
+    )
     return [r for r in of if r.gflops and r.intensity]
 
 
@@ -65,7 +78,14 @@ def _panel(plot, axes, peaks, rows):
     for tick in y.ticks():
         plot.line(x.start, y(tick), x.end, y(tick), "faint")
         plot.text(x.start - 6, y(tick) + 4, f"{tick:g}", "muted", 11, "end")
-    plot.text((x.start + x.end) / 2, y.start + 38, "FLOP per byte from beyond the first cache", "muted", 12, "middle")
+    plot.text(
+        (x.start + x.end) / 2,
+        y.start + 38,
+        "FLOP per byte from beyond the first cache",
+        "muted",
+        12,
+        "middle",
+    )
     plot.text(x.start - 40, (y.start + y.end) / 2, "GFLOP/s", "muted", 12, "middle", turn=-90)
     plot.text(x.start, TOP - 8, format.threads(rows[0].threads), bold=True)
     peak = peaks["float32"]
@@ -85,7 +105,11 @@ def _panel(plot, axes, peaks, rows):
     knee = max(x.low, peak / peaks["cache_bandwidth"])
     plot.line(x(knee), y(peak), x.end, y(peak), "line", 2)
     plot.text(x.end, y(peak) - 7, f"FMA peak {format.number(peak)} GFLOP/s", "muted", 11, "end")
-    return [*taken, *_along(x(knee), y(peak), x.end, y(peak)), (x.end - 170, y(peak) - 18, x.end, y(peak))]
+    return [
+        *taken,
+        *_along(x(knee), y(peak), x.end, y(peak)),
+        (x.end - 170, y(peak) - 18, x.end, y(peak)),
+    ]
 
 
 def _name_ceiling(plot, ends, what, points):
@@ -98,7 +122,15 @@ def _name_ceiling(plot, ends, what, points):
     x, y = max(middles, key=lambda m: min(math.dist(m, p) for p in points))
     turn = math.atan2(y2 - y1, x2 - x1)
     # Six pixels off the line, at a right angle to it.
-    plot.text(x + 6 * math.sin(turn), y - 6 * math.cos(turn), what, "muted", 11, "middle", turn=math.degrees(turn))
+    plot.text(
+        x + 6 * math.sin(turn),
+        y - 6 * math.cos(turn),
+        what,
+        "muted",
+        11,
+        "middle",
+        turn=math.degrees(turn),
+    )
 
 
 def _along(x1, y1, x2, y2):
@@ -115,7 +147,9 @@ def _points(plot, axes, run, rows, cells, taken):
     for r, place in zip(rows, places, strict=True):
         share = format.percent(run.share_of_peak(r))
         tip = f"{r.name}, {format.threads(r.threads)}: {format.number(r.gflops)} GFLOP/s, {share} of the roof"
-        plot.mark(SHAPES[r.task], *place, CELLS[cells.index(r.cell) % len(CELLS)], r.task == "train", tip)
+        plot.mark(
+            SHAPES[r.task], *place, CELLS[cells.index(r.cell) % len(CELLS)], r.task == "train", tip
+        )
     taken = taken + [(px - 6, py - 6, px + 6, py + 6) for px, py in places]
     for row in extremes(run, rows):
         px, py = places[rows.index(row)]
@@ -161,5 +195,7 @@ def _description(run, panels):
         shares = sorted(run.share_of_peak(r) for r in rows)
         middle = format.percent(shares[len(shares) // 2])
         ends = f"{format.percent(shares[0])} to {format.percent(shares[-1])}"
-        out.append(f"{format.threads(threads)}: {len(rows)} rows at {ends} of the roof, half of them at {middle} or more.")
+        out.append(
+            f"{format.threads(threads)}: {len(rows)} rows at {ends} of the roof, half of them at {middle} or more."
+        )
     return " ".join(out)

@@ -19,7 +19,10 @@ def show(run: Run, console: Console) -> None:
     for threads in run.threads:
         for every in (True, False):
             table = _rows(run, threads, every)
-            if Measurement.get(console, console.options.update(width=1000), table).maximum <= console.width:
+            if (
+                Measurement.get(console, console.options.update(width=1000), table).maximum
+                <= console.width
+            ):
                 break
         console.print(table)
         console.print(_means(run, threads))
@@ -34,7 +37,10 @@ def losing(run: Run, console: Console) -> None:
     console.print(Text(summary(run), style=STYLES[not run.losing]))
     for row in [*run.losing, *uncompared(run)]:
         sign = format.BEHIND if row.ratio is not None else "!"
-        console.print(Text(f"  {sign} {row.name}, {format.threads(row.threads)}: {format.standing(row)}"), soft_wrap=True)
+        console.print(
+            Text(f"  {sign} {row.name}, {format.threads(row.threads)}: {format.standing(row)}"),
+            soft_wrap=True,
+        )
     console.print()
 
 
@@ -55,7 +61,12 @@ def summary(run: Run) -> str:
 def grid(title: str, *headings: str) -> Table:
     """An empty table in the one look: first column to the left, figures to the right."""
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="right" if k else "left", no_wrap=True)
@@ -68,7 +79,17 @@ def _rows(run, threads, every):
     peers = [e for e in run.engines if e != OURS and any(e in r.samples for r in rows)]
     headings = [format.short(e) for e in peers] if every else ["best peer"]
     title = f"{format.threads(threads)}: medians, p10–p90 of ours; ratio = {format.RATIO}"
-    table = grid(title, "workload", "", OURS, "p10–p90", *headings, *(["GFLOP/s"] if every else []), "of roof", "ratio")
+    table = grid(
+        title,
+        "workload",
+        "",
+        OURS,
+        "p10–p90",
+        *headings,
+        *(["GFLOP/s"] if every else []),
+        "of roof",
+        "ratio",
+    )
     heading = None
     for row in rows:
         if format.section(row) != heading:
@@ -76,16 +97,35 @@ def _rows(run, threads, every):
             table.add_section()
             table.add_row(Text(heading, style="bold"))
         if not row.measured:
-            table.add_row(f"  {format.label(row)}", "", Text("error" if row.error else "none", style=STYLES[False]))
+            table.add_row(
+                f"  {format.label(row)}",
+                "",
+                Text("error" if row.error else "none", style=STYLES[False]),
+            )
             continue
         scale, unit = format.unit(row.median(), row.quantity)
         per = "" if row.per == "call" else f"/{format.short(row.per)}"
-        times = [_peer(row, e, scale) for e in peers] if every else [_peer(row, row.best_peer, scale, named=True)]
+        times = (
+            [_peer(row, e, scale) for e in peers]
+            if every
+            else [_peer(row, row.best_peer, scale, named=True)]
+        )
         speed = [format.number(row.gflops) if row.gflops else format.NONE] if every else []
         share = format.percent(run.share_of_peak(row))
-        ratio = Text(format.signed(row.ratio), style=STYLES[None if row.ratio is None else row.ratio >= 1])
+        ratio = Text(
+            format.signed(row.ratio), style=STYLES[None if row.ratio is None else row.ratio >= 1]
+        )
         ours = format.number(row.median() / scale)
-        table.add_row(f"  {format.label(row)}", unit + per, ours, format.spread(row), *times, *speed, share, ratio)
+        table.add_row(
+            f"  {format.label(row)}",
+            unit + per,
+            ours,
+            format.spread(row),
+            *times,
+            *speed,
+            share,
+            ratio,
+        )
     return table
 
 
@@ -94,13 +134,21 @@ def _peer(row, engine, scale, named=False):
     if engine not in row.samples:
         return Text(format.NONE, style="dim")
     figure = format.number(row.median(engine) / scale)
-    return Text(f"{format.short(engine)} {figure}" if named else figure, style="bold" if engine == row.best_peer else "")
+    return Text(
+        f"{format.short(engine)} {figure}" if named else figure,
+        style="bold" if engine == row.best_peer else "",
+    )
 
 
 def _means(run, threads):
     """Geometric means of the ratios: to the best peer of each row, and to each peer."""
     peers = [e for e in run.engines if e != OURS]
-    table = grid(f"{format.threads(threads)}: geometric means of the ratios (rows)", "rows", "best peer", *peers)
+    table = grid(
+        f"{format.threads(threads)}: geometric means of the ratios (rows)",
+        "rows",
+        "best peer",
+        *peers,
+    )
     for name, rows in run.groups(threads).items():
         table.add_row(name, *(mean(rows, p) for p in (None, *peers)))
     return table

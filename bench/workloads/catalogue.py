@@ -36,7 +36,9 @@ EVERY_CELL = (
     "sru",
     *OPTIONS,
 )  # those of few engines come last
-EQUATIONS = {name: OPTIONS[name] if name in OPTIONS else getattr(recurrent, name).cell for name in EVERY_CELL}
+EQUATIONS = {
+    name: OPTIONS[name] if name in OPTIONS else getattr(recurrent, name).cell for name in EVERY_CELL
+}
 GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
 
 
@@ -64,7 +66,9 @@ class Workload(Work):
     @property
     def name(self) -> str:
         ends = [self.kind, "" if self.dtype == "float32" else self.dtype]
-        return "-".join([self.cell, self.task, f"N{self.N}-T{self.T}-D{self.D}-H{self.H}", *filter(None, ends)])
+        return "-".join(
+            [self.cell, self.task, f"N{self.N}-T{self.T}-D{self.D}-H{self.H}", *filter(None, ends)]
+        )
 
     @property
     def directions(self) -> int:
@@ -116,7 +120,9 @@ class Workload(Work):
     @property
     def flops(self) -> float:
         """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
-        forward = 2 * self.directions * self.steps * (self.rows[0] * self.D + self.recurrent_weights)
+        forward = (
+            2 * self.directions * self.steps * (self.rows[0] * self.D + self.recurrent_weights)
+        )
         return (3 if self.task == "train" else 1) * forward / self._shared
 
     @property
@@ -126,9 +132,16 @@ class Workload(Work):
         The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
         does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
         """
-        item, from_x, recurrent_weights = np.dtype(self.dtype).itemsize, self.rows[0], self.recurrent_weights
+        item, from_x, recurrent_weights = (
+            np.dtype(self.dtype).itemsize,
+            self.rows[0],
+            self.recurrent_weights,
+        )
         recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
-        values = self.directions * (from_x * self.D + recurrent_weights + self.steps * self.P) + self.steps * self.D
+        values = (
+            self.directions * (from_x * self.D + recurrent_weights + self.steps * self.P)
+            + self.steps * self.D
+        )
         if self.task == "train":
             kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
             values = 3 * values - self.directions * recurrent_weights + kept
@@ -149,11 +162,17 @@ class Workload(Work):
         x = rng.standard_normal((self.T, self.N, self.D)).astype(self.dtype)
         dy = rng.standard_normal((self.T, self.N, self.directions * self.P)).astype(self.dtype)
         init, proj_size = self.engine.init, self.P if self.P < self.H else 0
-        params = [init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)]
+        params = [
+            init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)
+        ]
         if self.kind == "denormal":  # without biases the states are as small as what comes in
             x *= np.float32(1e-39)
-            params = [p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params]
-        for p in params:  # to normalise W_hh h enlarges what was rounded in it: at gains of 1 more at every step
+            params = [
+                p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params
+            ]
+        for p in (
+            params
+        ):  # to normalise W_hh h enlarges what was rounded in it: at gains of 1 more at every step
             for name in p._fields:
                 if name.startswith("gain_h"):
                     getattr(p, name)[:] = 0.25
@@ -186,7 +205,9 @@ class Probe:
 
     @property
     def name(self) -> str:
-        return "-".join(dict.fromkeys([self.group, self.task, *([self.workload.name] if self.workload else [])]))
+        return "-".join(
+            dict.fromkeys([self.group, self.task, *([self.workload.name] if self.workload else [])])
+        )
 
     @property
     def group(self) -> str:
@@ -224,7 +245,11 @@ RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
 BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
 STREAM = [32, 128, 512]
 MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
-ATTENTION = [(32, 30, 50, 256), (32, 1, 50, 256), (8, 50, 200, 128)]  # N, T, S, H; one query is a step of decoding
+ATTENTION = [
+    (32, 30, 50, 256),
+    (32, 1, 50, 256),
+    (8, 50, 200, 128),
+]  # N, T, S, H; one query is a step of decoding
 DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
 FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
 
@@ -240,27 +265,56 @@ def grid_mode(cell: str, size: tuple) -> str:
 
 
 WORKLOADS: list[Work | Probe] = [
-    *(Workload(c, t, *s, group=t, mode=grid_mode(c, s)) for c, t, s in product(CELLS, TASKS, SIZES)),
-    *(Workload(c, t, *s, group="odd") for c, t, odd in product(CELLS, TASKS, ODD) for s in (odd, next_sixteen(odd))),
-    *(Workload("lstm", t, *s, group="float64", dtype="float64") for t, s in product(TASKS, DOUBLES)),
     *(
-        Workload(c, t, *s, group="ragged", kind=k, mode="default" if (c, t) == ("lstm", "forward") else "full")
+        Workload(c, t, *s, group=t, mode=grid_mode(c, s))
+        for c, t, s in product(CELLS, TASKS, SIZES)
+    ),
+    *(
+        Workload(c, t, *s, group="odd")
+        for c, t, odd in product(CELLS, TASKS, ODD)
+        for s in (odd, next_sixteen(odd))
+    ),
+    *(
+        Workload("lstm", t, *s, group="float64", dtype="float64")
+        for t, s in product(TASKS, DOUBLES)
+    ),
+    *(
+        Workload(
+            c,
+            t,
+            *s,
+            group="ragged",
+            kind=k,
+            mode="default" if (c, t) == ("lstm", "forward") else "full",
+        )
         for c, t, s, k in product(("lstm", "gru"), TASKS, RAGGED, ("full", "uniform", "tail"))
     ),
-    *(Workload(c, "step", 1, 1, H, H, group="stream", per="step", mode="default") for c, H in product(("lstm", "gru"), STREAM)),
-    *(Workload("lstm", "forward", 1, 1000, H, H, group="stream", kind="many", per="step") for H in STREAM),
+    *(
+        Workload(c, "step", 1, 1, H, H, group="stream", per="step", mode="default")
+        for c, H in product(("lstm", "gru"), STREAM)
+    ),
+    *(
+        Workload("lstm", "forward", 1, 1000, H, H, group="stream", kind="many", per="step")
+        for H in STREAM
+    ),
     *(
         Workload(c, t, *s, group="bidirectional", kind="bidirectional")
         for c, t, s in product(("lstm", "gru"), TASKS, BOTH_WAYS)
     ),
     CharModel(128, mode="default"),
     CharModel(512, mode="default"),
-    *(Workload("lstm", "forward", *s, group="denormal", kind="denormal", mode="default") for s in DENORMAL),
+    *(
+        Workload("lstm", "forward", *s, group="denormal", kind="denormal", mode="default")
+        for s in DENORMAL
+    ),
     *(Probe(k, Workload("lstm", t, 32, 50, 64, 128)) for k, t in product(("cold", "warm"), TASKS)),
     Probe("import"),
     Probe("memory", Workload("lstm", "train", 64, 50, 512, 512)),
     Probe("memory", CharModel(512)),
-    *(Workload(c, t, *s, group="cells") for c, t, s in product(EVERY_CELL[len(CELLS) :], TASKS, MORE)),
+    *(
+        Workload(c, t, *s, group="cells")
+        for c, t, s in product(EVERY_CELL[len(CELLS) :], TASKS, MORE)
+    ),
     *(
         Attending(c, t, *s, mode="default" if (c, s) == ("general", ATTENTION[0]) else "full")
         for c, t, s in product(SCORES, TASKS, ATTENTION)

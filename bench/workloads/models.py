@@ -41,7 +41,9 @@ class CharModel(Work):
 
     def model(self) -> recurrent.Sequential:
         stack = [recurrent.LSTM(self.H if k else self.E, self.H) for k in range(self.layers)]
-        return recurrent.Sequential(recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0)
+        return recurrent.Sequential(
+            recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0
+        )
 
     def data(self) -> CharData:
         """Windows that follow each other, and the first weights."""
@@ -90,7 +92,11 @@ class Attending(Work):
         """Multiplications and additions of the products, blanks of the memory left out."""
         queries, states, H = self.N * self.T, int(self.lengths.sum()), self.H
         pairs = self.T * states
-        scores = {"dot": H * pairs, "general": H * (pairs + H * queries), "additive": H * (pairs + H * (queries + states))}
+        scores = {
+            "dot": H * pairs,
+            "general": H * (pairs + H * queries),
+            "additive": H * (pairs + H * (queries + states)),
+        }
         forward = 2 * (scores[self.cell] + H * pairs + 2 * H * H * queries)
         return forward * (3 if self.task == "train" else 1)
 
@@ -104,8 +110,17 @@ class Attending(Work):
 
     def data(self) -> AttendingData:
         rng = np.random.default_rng(1)
-        x, memory, dy = (rng.standard_normal((steps, self.N, self.H), np.float32) for steps in (self.T, self.S, self.T))
-        return AttendingData(x, memory / np.float32(np.sqrt(self.H)), self.lengths, dy, copied(self.layer().parameters))
+        x, memory, dy = (
+            rng.standard_normal((steps, self.N, self.H), np.float32)
+            for steps in (self.T, self.S, self.T)
+        )
+        return AttendingData(
+            x,
+            memory / np.float32(np.sqrt(self.H)),
+            self.lengths,
+            dy,
+            copied(self.layer().parameters),
+        )
 
 
 @dataclass(frozen=True)
@@ -142,7 +157,14 @@ class Translation(Work):
 
     @property
     def name(self) -> str:
-        return "-".join(["seq2seq", self.task, f"N{self.N}-S{self.S}-T{self.T}-H{self.H}", *filter(None, [self.kind])])
+        return "-".join(
+            [
+                "seq2seq",
+                self.task,
+                f"N{self.N}-S{self.S}-T{self.T}-H{self.H}",
+                *filter(None, [self.kind]),
+            ]
+        )
 
     @property
     def method(self) -> str:
@@ -173,18 +195,31 @@ class Translation(Work):
             states, pairs = self.N * self.S, self.tokens * self.S
         else:
             states, pairs = int(self.lengths[0].sum()), int(self.lengths[0] @ self.lengths[1])
-        forward = lstm * (states / self.tokens + 1) + 2 * (3 * H * H + 2 * H * pairs / self.tokens + H * self.V)
+        forward = lstm * (states / self.tokens + 1) + 2 * (
+            3 * H * H + 2 * H * pairs / self.tokens + H * self.V
+        )
         return forward * (3 if self.task == "update" else 1)
 
     def model(self) -> recurrent.Seq2Seq:
-        encoder, decoder = ([recurrent.Embedding(self.V, self.E), recurrent.LSTM(self.E, self.H)] for _ in range(2))
-        decoder += [recurrent.Attention(self.H, self.H, output_size=self.H), recurrent.Linear(self.H, self.V)]
-        return recurrent.Seq2Seq(recurrent.Sequential(*encoder, rng=0), recurrent.Sequential(*decoder, rng=1))
+        encoder, decoder = (
+            [recurrent.Embedding(self.V, self.E), recurrent.LSTM(self.E, self.H)] for _ in range(2)
+        )
+        decoder += [
+            recurrent.Attention(self.H, self.H, output_size=self.H),
+            recurrent.Linear(self.H, self.V),
+        ]
+        return recurrent.Seq2Seq(
+            recurrent.Sequential(*encoder, rng=0), recurrent.Sequential(*decoder, rng=1)
+        )
 
     def data(self) -> TranslationData:
         rng = np.random.default_rng(0)
-        source, target = (rng.integers(self.V, size=(steps, self.N)) for steps in (self.S, self.T + 1))
-        return TranslationData(source, target[:-1], target[1:], self.lengths, copied(self.model().parameters))
+        source, target = (
+            rng.integers(self.V, size=(steps, self.N)) for steps in (self.S, self.T + 1)
+        )
+        return TranslationData(
+            source, target[:-1], target[1:], self.lengths, copied(self.model().parameters)
+        )
 
     def count(self, calls: int) -> int:
         return calls * self.tokens

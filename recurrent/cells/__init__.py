@@ -1,7 +1,20 @@
 """One file, one cell: its equations and where they come from."""
 
 from ..equations.cell import CELLS, Cell, cell, enlist, find
-from ..equations.expressions import clip, exp, maximum, mean, minimum, product, projection, relu, sigmoid, softplus, sqrt, tanh
+from ..equations.expressions import (
+    clip,
+    exp,
+    maximum,
+    mean,
+    minimum,
+    product,
+    projection,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+)
 from .activations import ACTIVATIONS, activation
 from .elementwise import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 from .gru import gru, gru_cell

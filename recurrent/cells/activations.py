@@ -9,7 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ..equations.expressions import Expr, exp, maximum, minimum, positive, relu, sigmoid, softplus, tanh
+from ..equations.expressions import (
+    Expr,
+    exp,
+    maximum,
+    minimum,
+    positive,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+)
 
 # Name -> function of x and its numbers, and the numbers' values where none are given; None where they must be.
 ACTIVATIONS: dict[str, tuple[Callable[..., Expr], tuple[float | None, ...]]] = {
@@ -55,10 +65,16 @@ def _parse(text):
         raise ValueError(f"unknown activation {text!r}; known are {', '.join(ACTIVATIONS)}")
     defaults = ACTIVATIONS[name][1]
     try:
-        given = tuple(float(v) for v in found[2].split(",")) if found[2] and found[2].strip() else ()
+        given = (
+            tuple(float(v) for v in found[2].split(",")) if found[2] and found[2].strip() else ()
+        )
     except ValueError:
-        raise ValueError(f"the numbers of activation {text!r} must be numbers with commas between") from None
+        raise ValueError(
+            f"the numbers of activation {text!r} must be numbers with commas between"
+        ) from None
     numbers = given + defaults[len(given) :]
     if len(given) > len(defaults) or None in numbers:
-        raise ValueError(f"activation {name} takes {len(defaults)} numbers, got {len(given)} in {text!r}")
+        raise ValueError(
+            f"activation {name} takes {len(defaults)} numbers, got {len(given)} in {text!r}"
+        )
     return name, numbers

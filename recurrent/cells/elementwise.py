@@ -46,7 +46,11 @@ def qrnn_cell(name, window):
     )  # fmt: skip
     def equations(x, h, previous, p=None):
         def seen(g):
-            return getattr(x, g) + getattr(p, f"bias_{g}") + getattr(previous, f"{g}1") if own else getattr(x, g)
+            return (
+                getattr(x, g) + getattr(p, f"bias_{g}") + getattr(previous, f"{g}1")
+                if own
+                else getattr(x, g)
+            )
 
         def left(g, k):
             here = getattr(x, f"{g}{k}")
@@ -54,7 +58,9 @@ def qrnn_cell(name, window):
 
         z, f, o = tanh(seen("z")), sigmoid(seen("f")), sigmoid(seen("o"))
         c = f * previous.c + (1 - f) * z
-        return dict(z=z, f=f, o=o, c=c, h=o * c, **{f"{g}{k}": left(g, k) for k in later for g in "zfo"})
+        return dict(
+            z=z, f=f, o=o, c=c, h=o * c, **{f"{g}{k}": left(g, k) for k in later for g in "zfo"}
+        )
 
     return equations
 

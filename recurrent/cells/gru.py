@@ -44,7 +44,12 @@ def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
         past = h if reset_after else SimpleNamespace(n=product("n", r * previous.h))
         a, b = normalised(x, past, p, "n") if layer_norm else (x, past)
         n = candidate(within(a.n + (r * b.n if reset_after else b.n)))
-        return dict(r=r, z=z, n=n, h=(1 - z) * n + z * previous.h if z_keeps else z * n + (1 - z) * previous.h)
+        return dict(
+            r=r,
+            z=z,
+            n=n,
+            h=(1 - z) * n + z * previous.h if z_keeps else z * n + (1 - z) * previous.h,
+        )
 
     return equations
 

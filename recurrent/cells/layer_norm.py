@@ -40,6 +40,8 @@ def normalised(x, h, p, *groups: str):
         biases = [getattr(p, f"bias_{g}") for g in gates]
         for space, given, new, moved in zip("xh", (x, h), out, (biases, None), strict=True):
             scale = [getattr(p, f"gain_{space}_{g}") for g in gates]
-            for g, v in zip(gates, normal([getattr(given, g) for g in gates], scale, moved), strict=True):
+            for g, v in zip(
+                gates, normal([getattr(given, g) for g in gates], scale, moved), strict=True
+            ):
                 setattr(new, g, v)
     return out

@@ -26,7 +26,9 @@ from .options import family
     "lstm", peephole=False, coupled=False, layer_norm=False, projection=False, clip=None, cell_clip=None,
     activations=("sigmoid", "tanh", "tanh"), biases=2,
 )  # fmt: skip
-def lstm_cell(name, peephole, coupled, layer_norm, projection, clip, cell_clip, activations, biases):
+def lstm_cell(
+    name, peephole, coupled, layer_norm, projection, clip, cell_clip, activations, biases
+):
     """The LSTM. `peephole`: gates see the memory. `coupled`: f = 1 - i. `layer_norm`: see normal.py; a gate has one bias then.
     `projection`: h is W_hr times the units' output. `clip`: what goes into an activation of a gate is kept within +-clip,
     as in ONNX. `cell_clip`: c is. `activations`: of the gates, the candidate, the output.

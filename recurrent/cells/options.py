@@ -26,7 +26,9 @@ def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> 
         def member(**options):
             for option in options:
                 if option not in defaults:
-                    raise TypeError(f"{name} has no option {option!r}; it has {', '.join(defaults)}")
+                    raise TypeError(
+                        f"{name} has no option {option!r}; it has {', '.join(defaults)}"
+                    )
             chosen = {}
             for k, default in defaults.items():
                 with naming(k):

@@ -9,7 +9,9 @@ from .activations import activation
 from .options import family
 
 
-@family("rnn", called={"rnn(nonlinearity='relu')": "rnn_relu"}, nonlinearity="tanh", clip=None, biases=2)
+@family(
+    "rnn", called={"rnn(nonlinearity='relu')": "rnn_relu"}, nonlinearity="tanh", clip=None, biases=2
+)
 def rnn_cell(name, nonlinearity, clip, biases):
     """The vanilla cell. `clip`: what goes into the activation is kept within +-clip, as in ONNX."""
     f = activation(nonlinearity)

@@ -60,7 +60,9 @@ class CharLM:
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         if dropout and layers < 2:
-            raise ValueError(f"dropout acts between recurrent layers: it needs at least 2 of them, got {layers}")
+            raise ValueError(
+                f"dropout acts between recurrent layers: it needs at least 2 of them, got {layers}"
+            )
         V, options = len(self.vocabulary), {} if biases == 2 else {"biases": biases}
         stack = [OneHot(V) if embedding == 0 else Embedding(V, embedding)]
         for k in range(layers):
@@ -84,7 +86,9 @@ class CharLM:
         """
         found = presets.named(name)
         training = {k: v for k, v in options.items() if k in recipe.OPTIONS}
-        lm = cls(vocabulary, **(found.model | {k: v for k, v in options.items() if k not in training}))
+        lm = cls(
+            vocabulary, **(found.model | {k: v for k, v in options.items() if k not in training})
+        )
         lm.recipe = Recipe(name, **found.training).but(**training)
         return lm
 
@@ -93,7 +97,9 @@ class CharLM:
         self.optimizer: optim.Optimizer | None = None
         self.state: tuple | None = None  # what the next window of the training text starts from
         self.past: np.ndarray | None = None  # with a look-back, the ids from there on
-        self.latest: np.ndarray | None = None  # parameters to go on from, where the model holds the best ones
+        self.latest: np.ndarray | None = (
+            None  # parameters to go on from, where the model holds the best ones
+        )
         self.history = History()
         self.options: dict = {}  # of the last `train`, and which text it was
         self.cursor = 0
@@ -111,12 +117,16 @@ class CharLM:
             "cell": type(found[0]).__name__.lower(),
             "layers": len(found),
             "hidden": found[0].hidden_size,
-            "embedding": 0 if isinstance(layers[0], OneHot) else layers[0].outputs,
+            "embedding": 0 if isinstance(layers[0], OneHot) else layers[0].out_features,
             "biases": found[0].cell.biases,
             "dropout": next((layer.p for layer in layers if isinstance(layer, Dropout)), 0.0),
             "bytes": self.vocabulary.symbols is None,
             "optimizer": self.options.get("optimizer", optimizer),
-            **{name: self.options[name] for name in ("preset", *recipe.FIXED) if name in self.options},
+            **{
+                name: self.options[name]
+                for name in ("preset", *recipe.FIXED)
+                if name in self.options
+            },
         }
 
     def ids(self, text: str | bytes | np.ndarray) -> np.ndarray:
@@ -193,14 +203,26 @@ class CharLM:
             raise ValueError(f"length must be at least 0, got {length}")
         rng = np.random.default_rng(seed)
         options = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
-        sampling.choose(np.zeros(1), np.random.default_rng(0), **options)  # checks the options before the first piece
-        return self.vocabulary.pieces(sampling.draw(self.model.stream(), len(self.vocabulary), length, prime_ids, rng, options))
+        sampling.choose(
+            np.zeros(1), np.random.default_rng(0), **options
+        )  # checks the options before the first piece
+        return self.vocabulary.pieces(
+            sampling.draw(
+                self.model.stream(), len(self.vocabulary), length, prime_ids, rng, options
+            )
+        )
 
     def save(self, path: str | os.PathLike) -> None:
         """Write everything to one file, training included: see `recurrent.training.checkpoint`."""
         about = {"kind": "CharLM", "vocabulary": self.vocabulary.describe()}
-        training = {"options": self.options, "cursor": self.cursor, "history": self.history.to_dict()}
-        saved = checkpoint.Checkpoint(self.model, about, training, self.optimizer, self.state, self.latest, self.past)
+        training = {
+            "options": self.options,
+            "cursor": self.cursor,
+            "history": self.history.to_dict(),
+        }
+        saved = checkpoint.Checkpoint(
+            self.model, about, training, self.optimizer, self.state, self.latest, self.past
+        )
         checkpoint.save(path, saved)
 
     @classmethod
@@ -208,7 +230,9 @@ class CharLM:
         """Read what `save` wrote. Raises OSError and ValueError as `checkpoint.load`, and for other kinds of models."""
         loaded = checkpoint.load(path)
         if loaded.about.get("kind") != "CharLM":
-            raise ValueError(f"{path}: not a character model: expected kind CharLM, found {loaded.about.get('kind')}")
+            raise ValueError(
+                f"{path}: not a character model: expected kind CharLM, found {loaded.about.get('kind')}"
+            )
         lm = cls.__new__(cls)
         lm.model, lm.optimizer, lm.recipe = loaded.model, loaded.optimizer, Recipe()
         lm.state, lm.latest, lm.past = loaded.state, loaded.latest, loaded.past
@@ -219,7 +243,7 @@ class CharLM:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a whole character model: {error}") from error
         V = getattr(lm.model.layers[0], "rows", None)
-        if not len(lm.vocabulary) == V == lm.model.outputs:
-            sizes = f"{len(lm.vocabulary)} symbols, the model takes {V} and puts out {lm.model.outputs}"
+        if not len(lm.vocabulary) == V == lm.model.out_features:
+            sizes = f"{len(lm.vocabulary)} symbols, the model takes {V} and puts out {lm.model.out_features}"
             raise ValueError(f"{path}: vocabulary and model differ: {sizes}")
         return lm

@@ -10,7 +10,17 @@ from ..data import CARRIES
 from . import splits
 
 # What cannot change in the course of a training.
-FIXED = ("loader", "validation", "test", "seq", "batch", "carry", "look_back", "sum_steps", "optimizer")
+FIXED = (
+    "loader",
+    "validation",
+    "test",
+    "seq",
+    "batch",
+    "carry",
+    "look_back",
+    "sum_steps",
+    "optimizer",
+)
 
 LONG = 10**9  # updates: for a schedule that is only read, before it is known how many there are
 
@@ -63,9 +73,13 @@ class Recipe:
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation and test must leave something to learn from, got {self.validation} and {self.test}")
+            raise ValueError(
+                f"validation and test must leave something to learn from, got {self.validation} and {self.test}"
+            )
         if self.look_back is not None and self.look_back < self.seq:
-            raise ValueError(f"look_back must be at least the {self.seq} steps of a window, got {self.look_back}")
+            raise ValueError(
+                f"look_back must be at least the {self.seq} steps of a window, got {self.look_back}"
+            )
         if self.carry not in CARRIES:
             raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {self.carry!r}")
         if self.look_back is not None and self.carry == "never":
@@ -102,7 +116,11 @@ class Recipe:
 
     def new_optimizer(self) -> optim.Optimizer:
         """The optimiser before its first update. Raises ValueError for an unknown name or option."""
-        return self.optimizer if isinstance(self.optimizer, optim.Optimizer) else optim.parse(self.optimizer, self.lr)
+        return (
+            self.optimizer
+            if isinstance(self.optimizer, optim.Optimizer)
+            else optim.parse(self.optimizer, self.lr)
+        )
 
 
 OPTIONS = tuple(f.name for f in fields(Recipe))

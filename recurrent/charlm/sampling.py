@@ -12,7 +12,9 @@ from ..layers.stream import Stream
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     """Logits (V,) / value: below 1 the likely grow likelier, above 1 all grow alike. Raises ValueError unless positive."""
     if not 0 < value < np.inf:
-        raise ValueError(f"temperature must be above 0, got {value}; greedy takes the likeliest symbol always")
+        raise ValueError(
+            f"temperature must be above 0, got {value}; greedy takes the likeliest symbol always"
+        )
     return np.asarray(logits, np.float64) / value
 
 
@@ -45,7 +47,9 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax of logits (V,), in float64. Raises FloatingPointError for logits that have no softmax."""
     a = np.asarray(logits, np.float64)
     if not np.isfinite(a.max()):
-        raise FloatingPointError("the model's output is not finite: its parameters hold NaN or infinite numbers")
+        raise FloatingPointError(
+            "the model's output is not finite: its parameters hold NaN or infinite numbers"
+        )
     e = np.exp(a - a.max())
     return e / e.sum()
 
@@ -68,7 +72,14 @@ def choose(
     return int(np.searchsorted(reached / reached[-1], rng.random(), side="right"))
 
 
-def draw(stream: Stream, V: int, length: int, prime: Iterable[int], rng: np.random.Generator, options: dict) -> Iterator[int]:
+def draw(
+    stream: Stream,
+    V: int,
+    length: int,
+    prime: Iterable[int],
+    rng: np.random.Generator,
+    options: dict,
+) -> Iterator[int]:
     """`length` ids, each drawn by `choose` with these options from what the stream of a model says after all before it.
 
     Without a prime the first is drawn uniformly from the V ids.

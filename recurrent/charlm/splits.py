@@ -23,14 +23,18 @@ class Loaded(NamedTuple):
     held_out: np.ndarray | tuple[np.ndarray, np.ndarray] | None  # ids (n,), or x and y (L', N')
 
 
-def split(ids: np.ndarray, validation: float, unit: str = "character", test: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    ids: np.ndarray, validation: float, unit: str = "character", test: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """The text to learn from, and the fraction `validation` after it; the fraction `test` at the end is in neither.
 
     Raises ValueError where less is held out than validation needs.
     """
     held, left = int(len(ids) * validation), int(len(ids) * test)
     if validation and held < 2:
-        raise ValueError(f"{validation:g} of {len(ids):,} {unit}s is less than the 2 that validation needs; use validation 0")
+        raise ValueError(
+            f"{validation:g} of {len(ids):,} {unit}s is less than the 2 that validation needs; use validation 0"
+        )
     end = len(ids) - left
     return ids[: end - held], ids[end - held : end]
 
@@ -42,7 +46,9 @@ def even(ids: np.ndarray, N: int, T: int, validation: float, test: float, unit: 
     return Loaded(*streams(training, N, T, unit), held_out if validation else None)
 
 
-def min_char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, unit: str) -> Loaded:
+def min_char_rnn(
+    ids: np.ndarray, N: int, T: int, validation: float, test: float, unit: str
+) -> Loaded:
     """As `even`, but the last character is no target: min-char-rnn starts again where fewer than T + 2 characters are left."""
     require(len(ids), N, T, unit, validation + test, after=2)
     training, held_out = split(ids, validation, unit, test)
@@ -58,7 +64,9 @@ def char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, un
     """
     need = next(k for k in count(1) if int(k * (1 - validation - test)) > 0) * N * T
     if len(ids) < need:
-        apart = f", with {validation + test:g} of the windows held out" if validation or test else ""
+        apart = (
+            f", with {validation + test:g} of the windows held out" if validation or test else ""
+        )
         what = f"the text has {len(ids):,} {unit}s, but at least {need:,} are needed"
         raise ValueError(f"{what}: {N} streams of {T} steps{apart}")
     ids = ids[: len(ids) // (N * T) * N * T]
@@ -66,7 +74,11 @@ def char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, un
     windows = len(x) // T
     learned = int(windows * (1 - validation - test))
     end = windows if not test else learned + int(windows * validation)
-    held_out = (x[learned * T : end * T], y[learned * T : end * T]) if validation and end > learned else None
+    held_out = (
+        (x[learned * T : end * T], y[learned * T : end * T])
+        if validation and end > learned
+        else None
+    )
     return Loaded(x[: learned * T], y[: learned * T], held_out)
 
 
@@ -81,7 +93,12 @@ def torch_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, u
 
 
 Loader = Callable[[np.ndarray, int, int, float, float, str], Loaded]
-LOADERS: dict[str, Loader] = {"even": even, "char-rnn": char_rnn, "torch-rnn": torch_rnn, "min-char-rnn": min_char_rnn}
+LOADERS: dict[str, Loader] = {
+    "even": even,
+    "char-rnn": char_rnn,
+    "torch-rnn": torch_rnn,
+    "min-char-rnn": min_char_rnn,
+}
 
 
 def named(loader: str) -> Loader:

@@ -69,7 +69,9 @@ class Vocabulary:
             raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
             return np.frombuffer(raw, np.uint8).astype(np.int32)
         if not isinstance(text, str):
-            raise TypeError(f"text must be str for a vocabulary of characters, got {type(text).__name__}")
+            raise TypeError(
+                f"text must be str for a vocabulary of characters, got {type(text).__name__}"
+            )
         codes = _codes(text)
         place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
         for at in np.flatnonzero(self._sorted[place] != codes)[:1]:
@@ -95,7 +97,11 @@ class Vocabulary:
 
     def describe(self) -> dict:
         """What builds an equal vocabulary again, as plain data."""
-        return {"kind": "bytes"} if self.symbols is None else {"kind": "characters", "symbols": self.symbols}
+        return (
+            {"kind": "bytes"}
+            if self.symbols is None
+            else {"kind": "characters", "symbols": self.symbols}
+        )
 
     @classmethod
     def build(cls, description: dict) -> Vocabulary:
@@ -105,7 +111,9 @@ class Vocabulary:
                 return cls.bytes()
             case {"kind": "characters", "symbols": str(symbols)}:
                 return cls(symbols)
-        raise ValueError("a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols")
+        raise ValueError(
+            "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols"
+        )
 
 
 def _codes(text: str) -> np.ndarray:
@@ -146,10 +154,14 @@ def _decoded(data: bytes, name: str, raw: bool) -> str | bytes:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         wrong = f"byte 0x{data[error.start]:02x} at position {error.start}"
-        raise ValueError(f"{name}: not UTF-8 text ({wrong}); a model of bytes can read it") from None
+        raise ValueError(
+            f"{name}: not UTF-8 text ({wrong}); a model of bytes can read it"
+        ) from None
 
 
-def require(n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1) -> None:
+def require(
+    n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1
+) -> None:
     """Raise ValueError, with both numbers, unless n symbols, the last `held_out` aside, fill a window in each of N streams.
 
     `after`: symbols that are needed behind them, the last target among them.
@@ -163,7 +175,9 @@ def require(n: int, N: int, window: int = 1, unit: str = "character", held_out: 
         where = f"{N} streams of {steps}" if N > 1 else steps
         apart = f", with {held_out:g} of the text held out" if held_out else ""
         more = "the one after" if after == 1 else f"the {after} after"
-        raise ValueError(f"the text {what}, but at least {need:,} are needed: {where} and {more}{apart}")
+        raise ValueError(
+            f"the text {what}, but at least {need:,} are needed: {where} and {more}{apart}"
+        )
 
 
 def streams(

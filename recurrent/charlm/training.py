@@ -33,7 +33,9 @@ def bits_per_character(y: np.ndarray, targets: np.ndarray, lengths: Any = None) 
 def windows_of(lm: CharLM, ids: np.ndarray, recipe: Recipe) -> tuple[Windows, Windows | None]:
     """What is learned from and what is held out."""
     load = splits.named(recipe.loader)
-    x, y, held_out = load(ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, lm.vocabulary.unit)
+    x, y, held_out = load(
+        ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, lm.vocabulary.unit
+    )
     if isinstance(held_out, tuple):
         held_out = Windows(*held_out, recipe.seq)
     elif held_out is not None:
@@ -76,7 +78,12 @@ def learn(
         lm.model.flat[:] = lm.latest
 
     def keep(now: History) -> None:
-        lm.history, lm.cursor, lm.state, lm.past = before.then(now), windows.cursor, now.state, now.past
+        lm.history, lm.cursor, lm.state, lm.past = (
+            before.then(now),
+            windows.cursor,
+            now.state,
+            now.past,
+        )
         if lm.history.best and lm.history.best[0] == lm.history.updates:
             nonlocal best
             best = lm.model.flat.copy()
@@ -118,7 +125,9 @@ def learn(
     except BaseException:
         if best is not None:
             lm.model.flat[:] = best
-        lm.latest = lm.optimizer = None  # in the middle of an update: what was saved can be resumed, this cannot
+        lm.latest = lm.optimizer = (
+            None  # in the middle of an update: what was saved can be resumed, this cannot
+        )
         raise
     keep(now)
     lm.latest = None
@@ -149,8 +158,12 @@ def _check_resumable(lm: CharLM, recipe: Recipe, text: dict) -> None:
     before, now = Recipe.of(lm.options).plain, recipe.plain
     for name in FIXED:
         if now[name] != before[name]:
-            raise ValueError(f"resume needs the {name} that the training began with: {before[name]}, got {now[name]}")
+            raise ValueError(
+                f"resume needs the {name} that the training began with: {before[name]}, got {now[name]}"
+            )
     if any(text[name] != lm.options[name] for name in text):
         unit = lm.vocabulary.unit
         counts = f"{lm.options['symbols']:,} {unit}s, now {text['symbols']:,}"
-        raise ValueError(f"resume needs the text that the training began with: it had {counts}, or others")
+        raise ValueError(
+            f"resume needs the text that the training began with: it had {counts}, or others"
+        )

@@ -30,7 +30,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by train or demo.", show_default=False)]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL", help="A file written by train or demo.", show_default=False),
+]
 
 
 class _Console(Console):
@@ -45,7 +48,9 @@ def console() -> Console:
 
 @app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the model, its history and the pictures.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the model, its history and the pictures.")
+    ] = Path("demo"),
     updates: Annotated[int, number("Updates of the parameters; fewer are faster.", 1)] = 1000,
     seed: Annotated[int, number("Of the initial parameters and the sample.")] = 0,
 ) -> int:
@@ -57,10 +62,18 @@ def demo(
 
 @app.command(epilog=examples("task", "task dates", "task waves --updates 200 --out /tmp/waves"))
 def task(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which one; all are listed if none is named.")] = None,
-    updates: Annotated[int | None, number("Of the parameters; as many as the task needs if not given.", 1)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Which one; all are listed if none is named."),
+    ] = None,
+    updates: Annotated[
+        int | None, number("Of the parameters; as many as the task needs if not given.", 1)
+    ] = None,
     seed: Annotated[int, number("Of the data and the initial parameters.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the model and the pictures: demo/NAME if not given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the model and the pictures: demo/NAME if not given."),
+    ] = None,
 ) -> int:
     """Learn one of six tasks, of all five kinds, from data made for it; answer what was held out; draw it. Up to minutes."""
     from ..tasks import TASKS, about
@@ -78,21 +91,42 @@ def task(
 app.command(epilog=EXAMPLES)(train)
 
 
-@app.command(epilog=examples("sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7'))
+@app.command(
+    epilog=examples(
+        "sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7'
+    )
+)
 def sample(
     model: Model,
     length: Annotated[int, number("Characters (bytes of a model of bytes).")] = 2000,
     prime: Annotated[str, typer.Option(help="Text to go on from; printed too.")] = "",
-    temperature: Annotated[float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")] = None,
-    top_p: Annotated[float | None, typer.Option(metavar="X", help="Draw from the likeliest that reach p together.")] = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Draw from the likeliest that reach p together."),
+    ] = None,
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest.")] = False,
-    seed: Annotated[int | None, number("The same seed, the same text.", show_default="a new one")] = None,
+    seed: Annotated[
+        int | None, number("The same seed, the same text.", show_default="a new one")
+    ] = None,
 ) -> int:
     """Let a model write; text appears as it comes."""
     lm = CharLM.load(model)
     try:
-        pieces = lm.sample(length, prime, temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy, seed=seed)
+        pieces = lm.sample(
+            length,
+            prime,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            greedy=greedy,
+            seed=seed,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
     sys.stdout.write(prime)
@@ -103,11 +137,18 @@ def sample(
     return 0
 
 
-@app.command("eval", epilog=examples("eval model.safetensors other.txt", "eval model.safetensors other.txt --batch 50"))
+@app.command(
+    "eval",
+    epilog=examples(
+        "eval model.safetensors other.txt", "eval model.safetensors other.txt --batch 50"
+    ),
+)
 def evaluate(
     model: Model,
     source: Source,
-    batch: Annotated[int, number("Pieces read side by side: faster, each begins without context.", 1)] = 1,
+    batch: Annotated[
+        int, number("Pieces read side by side: faster, each begins without context.", 1)
+    ] = 1,
 ) -> int:
     """Bits per character of a text: how well the model predicts each one from all before it."""
     lm = CharLM.load(model)
@@ -127,12 +168,21 @@ def info(model: Model) -> int:
     """Layers, shapes and parameter counts, and in words what one unit of each layer is."""
     lm = CharLM.load(model)
     show, net, V = console(), lm.model, len(lm.vocabulary)
-    table = Table(title=f"{model}: {net.size:,} parameters, {net.dtype.name}, {V} {lm.vocabulary.unit}s", title_justify="left")
-    for name, justify in (("", "right"), ("layer", "left"), ("output", "left"), ("arrays", "left"), ("parameters", "right")):
+    table = Table(
+        title=f"{model}: {net.size:,} parameters, {net.dtype.name}, {V} {lm.vocabulary.unit}s",
+        title_justify="left",
+    )
+    for name, justify in (
+        ("", "right"),
+        ("layer", "left"),
+        ("output", "left"),
+        ("arrays", "left"),
+        ("parameters", "right"),
+    ):
         table.add_column(name, justify=justify)
     width = ""
     for k, layer in enumerate(net.layers):
-        width = width if layer.outputs is None else str(layer.outputs)
+        width = width if layer.out_features is None else str(layer.out_features)
         arrays = "\n".join(f"{name} {shape}" for name, shape in layer.shapes.items())
         table.add_row(str(k), type(layer).__name__, f"(T, N, {width})", arrays, f"{layer.size:,}")
     show.print(table)
@@ -147,7 +197,10 @@ def info(model: Model) -> int:
 @app.command(epilog=examples("selftest", "selftest lstm"))
 def selftest(
     cells: Annotated[
-        list[str] | None, typer.Argument(metavar="[CELL]...", help="Cells to check: rnn, lstm and gru if none is named.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[CELL]...", help="Cells to check: rnn, lstm and gru if none is named."
+        ),
     ] = None,
 ) -> int:
     """Check on this machine what the engine promises: right numbers, exact gradients, the same bits however it is called.
@@ -159,7 +212,11 @@ def selftest(
     for name in cells or ():
         if name not in CELL_EQUATIONS:
             raise UsageError(f"unknown cell {name!r}; known are {', '.join(CELL_EQUATIONS)}")
-    return 1 if check([CELL_EQUATIONS[name] for name in cells or ("rnn", "lstm", "gru")], console()) else 0
+    return (
+        1
+        if check([CELL_EQUATIONS[name] for name in cells or ("rnn", "lstm", "gru")], console())
+        else 0
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,9 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     lm = CharLM(words, layers=2, hidden=128, embedding=128, rng=seed)
     ids = lm.ids(words)
     _, held_out = split(ids, 0.05)
-    console.print(f"Text: the topics of Python's help(), {len(ids):,} characters, {len(lm.vocabulary)} different ones.")
+    console.print(
+        f"Text: the topics of Python's help(), {len(ids):,} characters, {len(lm.vocabulary)} different ones."
+    )
     console.print(f"Model: 2 layers of 128 LSTM units, {lm.model.size:,} parameters.")
     console.file.flush()  # the progress bar goes to standard error
     before = lm.bits_per_character(held_out)
@@ -35,7 +37,9 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     after = lm.bits_per_character(held_out)
     (out / "history.json").write_text(json.dumps(history.to_dict()))
     console.print(f"\nLoss of an update, in nats: {_falling(history.losses)}")
-    console.print(f"Bits per character of the last 5 %, held out: {before:.3f} before, {after:.3f} after")
+    console.print(
+        f"Bits per character of the last 5 %, held out: {before:.3f} before, {after:.3f} after"
+    )
     console.print("\nA sample, temperature 0.7:\n\nThe ", end="")
     for piece in lm.sample(400, "The ", temperature=0.7, seed=seed):
         console.file.write(piece)

@@ -23,7 +23,12 @@ def biases_of_unit(layer: Recurrent) -> int:
 
 def unit(model: Sequential, k: int) -> str:
     """What a unit of layer k is, in sentences."""
-    layer, to = model[k], f"layer {k + 1} ({type(model[k + 1]).__name__})" if k + 1 < len(model) else "the model's output"
+    layer, to = (
+        model[k],
+        f"layer {k + 1} ({type(model[k + 1]).__name__})"
+        if k + 1 < len(model)
+        else "the model's output",
+    )
     if isinstance(layer, Recurrent):
         return _recurrent(layer, to)
     if isinstance(layer, OneHot):
@@ -37,7 +42,7 @@ def unit(model: Sequential, k: int) -> str:
     if isinstance(layer, Dropout):
         return f"Sets each number to 0 with probability {layer.p:g} in training, never otherwise. No parameters."
     if isinstance(layer, LayerNorm):
-        return f"A step's {layer.inputs:,} numbers less their mean, over their deviation; each has its own gain and bias."
+        return f"A step's {layer.in_features:,} numbers less their mean, over their deviation; each has its own gain and bias."
     return _other(layer)
 
 
@@ -48,20 +53,36 @@ def _other(layer: Layer) -> str:
 def _recurrent(layer: Recurrent, to: str) -> str:
     cell, (D, H, P) = layer.cell, layer.sizes
     h, *private = cell.states
-    fellows, before = ("its set", "of its set one step before") if layer.bidirectional else ("this layer", "one step before")
+    fellows, before = (
+        ("its set", "of its set one step before")
+        if layer.bidirectional
+        else ("this layer", "one step before")
+    )
     count = len(cell.gates)
     neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
     inputs = []
     whole = f"the {P:,} numbers of {h}" if cell.projected else f"{h} of all {H:,} units"
-    for x, y, total in ((True, True, f"{D:,} + {P:,} = {D + P:,}"), (True, False, f"{D:,}"), (False, True, f"{P:,}")):
+    for x, y, total in (
+        (True, True, f"{D:,} + {P:,} = {D + P:,}"),
+        (True, False, f"{D:,}"),
+        (False, True, f"{P:,}"),
+    ):
         gates = [g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (x, y)]
         if gates:
-            who = "each" if count > 1 and len(gates) == count else "it" if count == 1 else " and ".join(gates)
+            who = (
+                "each"
+                if count > 1 and len(gates) == count
+                else "it"
+                if count == 1
+                else " and ".join(gates)
+            )
             sources = [s for s, yes in (("x_t", x), (f"{whole} {before}", y)) if yes]
             inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
     size, one = parameters_of_unit(layer)
     split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
-    text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace("1 neuron, it with", "1 neuron with")
+    text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace(
+        "1 neuron, it with", "1 neuron with"
+    )
     if layer.bidirectional:
         text = f"Two sets of {H:,} units: one reads from the first step on, the other from the last valid one back. {text}"
     if split:

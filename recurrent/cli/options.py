@@ -11,7 +11,9 @@ import typer
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="FILE|DIR|-", help="A text file, a folder of text files, or - for standard input.", show_default=False
+        metavar="FILE|DIR|-",
+        help="A text file, a folder of text files, or - for standard input.",
+        show_default=False,
     ),
 ]
 

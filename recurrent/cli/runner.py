@@ -17,7 +17,12 @@ def complain(program: str, message: str) -> None:
     print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
-def run(app: typer.Typer, program: str, arguments: list[str] | None = None, mistakes: tuple[type[Exception], ...] = ()) -> int:
+def run(
+    app: typer.Typer,
+    program: str,
+    arguments: list[str] | None = None,
+    mistakes: tuple[type[Exception], ...] = (),
+) -> int:
     """Run a command of `python -m program`; returns the exit code. A user's mistake is one line on standard error.
 
     `mistakes`: errors that are a user's beside those of files, values and memory.
@@ -34,7 +39,9 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None, mist
     except typer.Exit as end:
         return end.exit_code
     except _ClickError as error:
-        complain(program, error.format_message().replace("Value error, ", ""))  # words of pydantic, which some versions use
+        complain(
+            program, error.format_message().replace("Value error, ", "")
+        )  # words of pydantic, which some versions use
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone. The interpreter flushes once more at exit: give it something to flush to.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Both
+from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions
 from ..engine.bidirectional import named as of_both
 from ..engine.engine import Engine
 from ..engine.params import Sizes
@@ -45,14 +45,18 @@ class Problem:
             return rng.standard_normal(shape).astype(case.dtype)
 
         def each(make):
-            return Both(make(), make()) if case.merge else make()
+            return Directions(make(), make()) if case.merge else make()
 
         def states(scale):
-            return engine.State(*[normal(N, size) * np.dtype(case.dtype).type(scale) for size in self.state_sizes])
+            return engine.State(
+                *[normal(N, size) * np.dtype(case.dtype).type(scale) for size in self.state_sizes]
+            )
 
         P = (H + 1) // 2 if engine.cell.projected else H
         self.state_sizes = engine.state_sizes(Sizes(D, H, P))
-        self.params = each(lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.projected else 0))
+        self.params = each(
+            lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.projected else 0)
+        )
         self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
         self.dy = normal(T, N, 2 * P if case.merge == "concat" else P)
         self.lengths = rng.integers(0, T + 1, N) if case.ragged else None
@@ -66,7 +70,9 @@ class Problem:
 
     def forward(self, engine=None, record=False, **changes):
         """`engine.forward` on this problem, with some arguments changed."""
-        given = dict(x=self.x, params=self.params, state=self.state, lengths=self.lengths, record=record)
+        given = dict(
+            x=self.x, params=self.params, state=self.state, lengths=self.lengths, record=record
+        )
         if not self.case.merge:
             given["reverse"] = self.case.reverse
         return self.runs(engine).forward(**{**given, **changes})
@@ -78,8 +84,10 @@ class Problem:
 
     def arguments(self):
         """What the loss can be differentiated by: arrays by name, in the names of `gradients`."""
-        zeros = self.engine.State(*[np.zeros((self.case.N, size), self.case.dtype) for size in self.state_sizes])
-        state = self.state or (Both(zeros, zeros) if self.case.merge else zeros)
+        zeros = self.engine.State(
+            *[np.zeros((self.case.N, size), self.case.dtype) for size in self.state_sizes]
+        )
+        state = self.state or (Directions(zeros, zeros) if self.case.merge else zeros)
         return named(self.x, self.params, state)
 
     def loss(self, arguments, engine=None):
@@ -90,9 +98,11 @@ class Problem:
         def take(kind):
             ends = ("", REVERSE) if self.case.merge else ("",)
             found = [kind(*[a[f"{n}{end}"] for n in kind._fields]) for end in ends]
-            return Both(*found) if self.case.merge else found[0]
+            return Directions(*found) if self.case.merge else found[0]
 
-        y, final, _ = self.forward(engine, x=a["x"], params=take(engine.Params), state=take(engine.State))
+        y, final, _ = self.forward(
+            engine, x=a["x"], params=take(engine.Params), state=take(engine.State)
+        )
         total = np.sum(self.dy * y)
         for w, s in zip(flat(self.dstate), flat(final), strict=False):
             total = total + np.sum(w * s)
@@ -104,7 +114,10 @@ class Problem:
         if not self.case.merge:
             return [self.dy, *flat(self.dstate)]
         tape = self.forward(record=True)[2]
-        return [*MERGES[self.case.merge][1](self.dy, tape.forward.h, tape.reverse.h), *flat(self.dstate)]
+        return [
+            *MERGES[self.case.merge][1](self.dy, tape.forward.h, tape.reverse.h),
+            *flat(self.dstate),
+        ]
 
     @property
     def terms(self):
@@ -115,16 +128,22 @@ class Problem:
     def terms_of(self, name):
         """The same for the gradient of an argument: weights sum over all rows besides."""
         return self.terms + (
-            0 if name.removesuffix(REVERSE) in ("x", *self.engine.State._fields) else self.case.T * self.case.N
+            0
+            if name.removesuffix(REVERSE) in ("x", *self.engine.State._fields)
+            else self.case.T * self.case.N
         )
 
 
 def named(x, params, state):
-    if isinstance(params, Both):
-        return {"x": x, **of_both(*(p._asdict() for p in params)), **of_both(*(s._asdict() for s in state))}
+    if isinstance(params, Directions):
+        return {
+            "x": x,
+            **of_both(*(p._asdict() for p in params)),
+            **of_both(*(s._asdict() for s in state)),
+        }
     return {"x": x, **params._asdict(), **state._asdict()}
 
 
 def flat(state):
     """The arrays of a state, of one direction or both; none of None."""
-    return [a for s in state for a in s] if isinstance(state, Both) else list(state or ())
+    return [a for s in state for a in s] if isinstance(state, Directions) else list(state or ())

@@ -26,13 +26,19 @@ def equals_the_interpreter(p: Problem) -> None:
     """Outputs, states, gates and gradients of the kernels are those of the cell's equations, interpreted by NumPy."""
     reference = p.engine.reference
     y, final, tape = p.forward(record=True)
-    require(set(tape.gates) == set(p.engine.cell.gates), f"the tape has the gates {', '.join(tape.gates)}")
+    require(
+        set(tape.gates) == set(p.engine.cell.gates),
+        f"the tape has the gates {', '.join(tape.gates)}",
+    )
     their_y, their_final, their_tape = p.forward(reference, record=True)
     assert_close(y, their_y, p.terms, max(1.0, largest(their_y)), "y")
     for name, a, b in zip(final._fields, final, their_final, strict=True):
         assert_close(a, b, p.terms, max(1.0, largest(b)), f"final {name}")
     for mine, theirs in ((tape.gates, their_tape.gates), (tape.states, their_tape.states)):
-        require(set(mine) == set(theirs), f"the tape has {', '.join(mine)} where {', '.join(theirs)} are expected")
+        require(
+            set(mine) == set(theirs),
+            f"the tape has {', '.join(mine)} where {', '.join(theirs)} are expected",
+        )
         for name, b in theirs.items():
             assert_close(mine[name], b, p.terms, max(1.0, largest(b)), name)
     assert_gradients(p.gradients(), p.gradients(reference), p)
@@ -42,7 +48,9 @@ def a_row_equals_the_sequence_alone(p: Problem, n: int = 0) -> None:
     """Sequence n of the batch gives the same bits by itself, forward and backward."""
     y, final, tape = p.forward(record=True)
     lengths = None if p.lengths is None else p.lengths[n : n + 1]
-    y1, final1, tape1 = p.forward(x=p.x[:, n : n + 1], state=row(p.state, n), lengths=lengths, record=True)
+    y1, final1, tape1 = p.forward(
+        x=p.x[:, n : n + 1], state=row(p.state, n), lengths=lengths, record=True
+    )
     assert_same_bits(y1[:, 0], y[:, n], "y")
     same_states(row(final, n), final1)
     for gate in tape.gates:
@@ -115,13 +123,26 @@ def assert_gradients(actual: dict, expected: dict, problem: Problem) -> None:
     The size of the sums is that of the largest entry, but not less than that of a single product: where a gate is
     saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
     """
-    require(set(actual) == set(expected), f"gradients of {sorted(actual)} where {sorted(expected)} are expected")
+    require(
+        set(actual) == set(expected),
+        f"gradients of {sorted(actual)} where {sorted(expected)} are expected",
+    )
     dy, arguments = largest(*problem.arriving), problem.arguments()
-    factor = {"x": "W_ih", "W_ih": "x", "W_ih_reverse": "x", "h": "W_hh", "h_reverse": "W_hh_reverse"}
+    factor = {
+        "x": "W_ih",
+        "W_ih": "x",
+        "W_ih_reverse": "x",
+        "h": "W_hh",
+        "h_reverse": "W_hh_reverse",
+    }
     for name, e in expected.items():
         by = arguments[factor[name]] if name in factor else np.ones(0)
-        size = max(largest(e), dy * (largest(by) if by.size else 1.0))  # a scan has no W_hh: h meets gates alone, as c does
-        assert_close(actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}")
+        size = max(
+            largest(e), dy * (largest(by) if by.size else 1.0)
+        )  # a scan has no W_hh: h meets gates alone, as c does
+        assert_close(
+            actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}"
+        )
 
 
 def largest(*arrays: np.ndarray) -> float:

@@ -35,23 +35,42 @@ def _of(promise: Callable, case: Case) -> Callable[[Cell, str], None]:
 
 
 def _gradients(cell: Cell, dtype: str) -> None:
-    if dtype == "float64":  # differences in float32 would tell nothing that the interpreter does not
+    if (
+        dtype == "float64"
+    ):  # differences in float32 would tell nothing that the interpreter does not
         p = RAGGED.build(Engine(cell))
         gradcheck(cell, p.x[:4, :3, :2], lengths=[4, 0, 2])
 
 
 CHECKS = (
     Check("kernels equal the interpreted equations", _of(promises.equals_the_interpreter, FULL)),
-    Check("... of sequences of different lengths, in reverse", _of(promises.equals_the_interpreter, RAGGED)),
+    Check(
+        "... of sequences of different lengths, in reverse",
+        _of(promises.equals_the_interpreter, RAGGED),
+    ),
     Check("gradients equal complex step and differences", _gradients),
-    Check("a row of a batch equals the sequence alone", _of(promises.a_row_equals_the_sequence_alone, RAGGED)),
+    Check(
+        "a row of a batch equals the sequence alone",
+        _of(promises.a_row_equals_the_sequence_alone, RAGGED),
+    ),
     Check("longer padding changes no bit", _of(promises.longer_padding_changes_nothing, RAGGED)),
     Check("step by step equals the sequence call", _of(promises.steps_equal_forward, FULL)),
-    Check("two chunks with carried state equal one call", _of(promises.two_chunks_equal_one_call, FULL)),
+    Check(
+        "two chunks with carried state equal one call",
+        _of(promises.two_chunks_equal_one_call, FULL),
+    ),
     Check("any number of threads gives the same bits", _of(promises.threads_change_no_bit, LARGE)),
     Check("two layers stepped by hand equal the stack", textbook.two_layers_stepped_by_hand),
-    Check("the textbook's network in plain NumPy", lambda cell, dtype: textbook.the_vanilla_network(dtype), "rnn"),
-    Check("one unit written out in scalars", lambda cell, dtype: textbook.a_single_unit_unrolled(dtype), "lstm"),
+    Check(
+        "the textbook's network in plain NumPy",
+        lambda cell, dtype: textbook.the_vanilla_network(dtype),
+        "rnn",
+    ),
+    Check(
+        "one unit written out in scalars",
+        lambda cell, dtype: textbook.a_single_unit_unrolled(dtype),
+        "lstm",
+    ),
 )
 
 
@@ -77,8 +96,12 @@ def run(cells: Iterable[Cell], console: Console) -> list[Failure]:
             try:
                 check.run(cell, dtype)
             except Exception as error:  # whatever goes wrong here is what the user wants to know
-                failures.append(Failure(check.words, cell.name, dtype, f"{type(error).__name__}: {error}"))
-        good[check.words, cell.name] = not any((f.check, f.cell) == (check.words, cell.name) for f in failures)
+                failures.append(
+                    Failure(check.words, cell.name, dtype, f"{type(error).__name__}: {error}")
+                )
+        good[check.words, cell.name] = not any(
+            (f.check, f.cell) == (check.words, cell.name) for f in failures
+        )
     console.print(_table(cells, good))
     for failure in failures:
         console.print(f"FAILED {failure}", soft_wrap=True)
@@ -87,7 +110,10 @@ def run(cells: Iterable[Cell], console: Console) -> list[Failure]:
 
 
 def _table(cells, good) -> Table:
-    table = Table(title="What the engine promises, checked on this machine in float32 and float64", title_justify="left")
+    table = Table(
+        title="What the engine promises, checked on this machine in float32 and float64",
+        title_justify="left",
+    )
     table.add_column("promise")
     for cell in cells:
         table.add_column(cell.name, justify="center")

@@ -39,7 +39,9 @@ def the_vanilla_network(dtype: Any) -> None:
     for name, a in model.parameters.items():
         if "bias" in name:
             a[:] = 0
-    W_xh, W_hh, W_hy = (model.parameters[n] for n in ("0.weight_ih_l0", "0.weight_hh_l0", "1.weight"))
+    W_xh, W_hh, W_hy = (
+        model.parameters[n] for n in ("0.weight_ih_l0", "0.weight_hh_l0", "1.weight")
+    )
     x = np.random.default_rng(0).standard_normal((T, D)).astype(dtype)
     h, outputs = np.zeros(H), []
     for t in range(T):

@@ -30,22 +30,31 @@ def tolerance(dtype: Any, terms: float, scale: float = 1.0) -> float:
     return float(np.finfo(dtype).eps) * (4 + 4 * float(np.sqrt(max(terms, 1)))) * float(scale)
 
 
-def assert_close(actual: Any, expected: Any, terms: float, scale: float | None = None, what: str = "") -> None:
+def assert_close(
+    actual: Any, expected: Any, terms: float, scale: float | None = None, what: str = ""
+) -> None:
     """Equal shapes, NaN in the same places, and everywhere within `tolerance` of the coarser dtype of the two.
 
     `scale` is by default the largest magnitude in `expected`.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
-    require(actual.shape == expected.shape, f"{what}: shape {actual.shape} where {expected.shape} is expected")
+    require(
+        actual.shape == expected.shape,
+        f"{what}: shape {actual.shape} where {expected.shape} is expected",
+    )
     dtype = max(actual.dtype, expected.dtype, key=lambda d: np.finfo(d).eps)
     if scale is None:
         finite = np.abs(expected[np.isfinite(expected)])
         scale = finite.max() if finite.size else 0.0
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance(dtype, terms, scale), err_msg=what)
+    np.testing.assert_allclose(
+        actual, expected, rtol=0, atol=tolerance(dtype, terms, scale), err_msg=what
+    )
 
 
 def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:
     """Equal shapes, dtypes and bits; a NaN equals a NaN, and 0 equals -0."""
     actual, expected = np.asarray(actual), np.asarray(expected)
-    require(actual.dtype == expected.dtype, f"{what}: {actual.dtype} where {expected.dtype} is expected")
+    require(
+        actual.dtype == expected.dtype, f"{what}: {actual.dtype} where {expected.dtype} is expected"
+    )
     np.testing.assert_array_equal(actual, expected, err_msg=what, strict=True)

@@ -1,7 +1,7 @@
 """Both directions of a sequence: two calls of one engine, forward and reverse, and the ways to merge their outputs.
 
 Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997). Names end in `_reverse` for the second
-direction, as PyTorch's do; what comes in pairs (parameters, state, tape) is a `Both`.
+direction, as PyTorch's do; what comes in pairs (parameters, state, tape) is a `Directions`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ MERGES: dict[str, tuple[Callable, Callable]] = {
     ),
     "sum": (lambda f, r: f + r, lambda dy, f, r: (dy, dy)),
     "mul": (lambda f, r: f * r, lambda dy, f, r: (dy * r, dy * f)),
-    "average": (lambda f, r: (f + r) * f.dtype.type(0.5), lambda dy, f, r: (dy * dy.dtype.type(0.5),) * 2),
+    "average": (
+        lambda f, r: (f + r) * f.dtype.type(0.5),
+        lambda dy, f, r: (dy * dy.dtype.type(0.5),) * 2,
+    ),
 }
 
 
-class Both(NamedTuple):
+class Directions(NamedTuple):
     """The same thing of either direction."""
 
     forward: Any
@@ -45,8 +48,8 @@ class Both(NamedTuple):
         return np.concatenate([self.forward[0], self.reverse[0]], axis=-1)
 
 
-class Tapes(NamedTuple):
-    """Tapes of both directions; `gates` and `states` by name, in the input's time, those of the second end in `_reverse`."""
+class DirectionTapes(NamedTuple):
+    """DirectionTapes of both directions; `gates` and `states` by name, in the input's time, those of the second end in `_reverse`."""
 
     forward: Tape
     reverse: Tape
@@ -78,7 +81,7 @@ def named(forward: dict, reverse: dict) -> dict:
 
 
 class Bidirectional:
-    """An engine's `forward` and `backward` with a `Both` where that has one: of Params, of State, of tapes.
+    """An engine's `forward` and `backward` with a `Directions` where that has one: of Params, of State, of tapes.
 
     The reverse direction starts at each sequence's last valid step; its output is aligned with the input's time.
     """
@@ -88,39 +91,58 @@ class Bidirectional:
             raise ValueError(f"merge must be one of {', '.join(MERGES)}, got {merge!r}")
         self.engine, self.merge = engine, merge
 
-    def forward(self, x, params, state=None, lengths=None, record=False) -> tuple[np.ndarray, Both, Tapes | None]:
-        """y (T, N, 2H), or (T, N, H) where merged otherwise than by concat; state Both(forward, reverse); tapes if `record`."""
+    def forward(
+        self, x, params, state=None, lengths=None, record=False
+    ) -> tuple[np.ndarray, Directions, DirectionTapes | None]:
+        """y (T, N, 2H), or (T, N, H) where merged otherwise than by concat; state Directions(forward, reverse); tapes if `record`."""
         before = self._pair(state, "state")
-        y, after, tape = self.engine.forward(x, params.forward, before.forward, lengths, record=record)
+        y, after, tape = self.engine.forward(
+            x, params.forward, before.forward, lengths, record=record
+        )
         with checks.naming("reverse direction"):
-            back = self.engine.forward(x, params.reverse, before.reverse, lengths, reverse=True, record=record)
+            back = self.engine.forward(
+                x, params.reverse, before.reverse, lengths, reverse=True, record=record
+            )
         merged = MERGES[self.merge][0](y, back[0])
-        return merged, Both(after, back[1]), Tapes(tape, back[2]) if record else None
+        return merged, Directions(after, back[1]), DirectionTapes(tape, back[2]) if record else None
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None) -> tuple[np.ndarray, Both, Both]:
-        """dx and, as `Both`, dparams and the gradient of the initial state; arguments as `Engine.backward` has them."""
+    def backward(
+        self, dy, tape, dstate=None, out=None, state_gradients=None
+    ) -> tuple[np.ndarray, Directions, Directions]:
+        """dx and, as `Directions`, dparams and the gradient of the initial state; arguments as `Engine.backward` has them."""
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         after, outs = self._pair(dstate, "dstate"), self._pair(out, "out")
-        halves = Both(None, None) if dy is None else Both(*self._split(dy, tape))
-        found = [{} if totals is not None else None for _ in tape]
-        dx, *ahead = self.engine.backward(halves.forward, tape.forward, after.forward, outs.forward, found[0])
+        halves = Directions(None, None) if dy is None else Directions(*self._split(dy, tape))
+        found = [{} if state_gradients is not None else None for _ in tape]
+        dx, *ahead = self.engine.backward(
+            halves.forward, tape.forward, after.forward, outs.forward, found[0]
+        )
         with checks.naming("reverse direction"):
-            dx_back, *back = self.engine.backward(halves.reverse, tape.reverse, after.reverse, outs.reverse, found[1])
-        if totals is not None:
-            totals.update(named(*found))
-        return dx + dx_back, *(Both(*pair) for pair in zip(ahead, back, strict=True))
+            dx_back, *back = self.engine.backward(
+                halves.reverse, tape.reverse, after.reverse, outs.reverse, found[1]
+            )
+        if state_gradients is not None:
+            state_gradients.update(named(*found))
+        return dx + dx_back, *(Directions(*pair) for pair in zip(ahead, back, strict=True))
 
     def footprint(self, T, N, sizes, dtype, ragged, training, table=None) -> Footprint:
         """Bytes, as `Engine.footprint` has them: of two runs, one after the other, and of what their results are merged in."""
-        ahead, back = (self.engine.footprint(T, N, sizes, dtype, ragged, training, reverse, table) for reverse in (False, True))
+        ahead, back = (
+            self.engine.footprint(T, N, sizes, dtype, ragged, training, reverse, table)
+            for reverse in (False, True)
+        )
         one = T * N * sizes.P * dtype.itemsize
         output = (2 if self.merge == "concat" else 1) * one
         kept = ahead.kept + back.kept
         second = ahead.output + back.output  # what of either direction goes when the two are merged
         forward = max(back.forward - output + second, second)
-        halves = one if self.merge in ("concat", "average") else 2 * one if self.merge == "mul" else 0
-        return Footprint(kept, output, forward, halves + max(back.backward + ahead.dx, 2 * ahead.dx), ahead.dx)
+        halves = (
+            one if self.merge in ("concat", "average") else 2 * one if self.merge == "mul" else 0
+        )
+        return Footprint(
+            kept, output, forward, halves + max(back.backward + ahead.dx, 2 * ahead.dx), ahead.dx
+        )
 
     def _split(self, dy, tape):
         """dy of each direction."""
@@ -135,7 +157,9 @@ class Bidirectional:
 
     def _pair(self, value, name):
         if value is None:
-            return Both(None, None)
+            return Directions(None, None)
         if not isinstance(value, (tuple, list)) or len(value) != 2:
-            raise ValueError(f"{name} of a bidirectional layer must be (forward, reverse), one for each direction")
-        return Both(*value)
+            raise ValueError(
+                f"{name} of a bidirectional layer must be (forward, reverse), one for each direction"
+            )
+        return Directions(*value)

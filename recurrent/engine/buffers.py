@@ -3,7 +3,7 @@
 A training step needs the same large arrays as the one before. The system hands them out as new pages: it has to clear
 them, and the host of a virtual machine, which takes back what lies free for seconds, has to find them first: together up to
 a quarter of a step. So what the last array in a block leaves stays here for the next recorded pass: as much as was
-once in use at the same time, in blocks at most twice as large as what is in them. Tapes only, and attention's arrays: all
+once in use at the same time, in blocks at most twice as large as what is in them. DirectionTapes only, and attention's arrays: all
 tapes are in use when training takes most memory, so what is idle at other times adds nothing to the peak.
 """
 
@@ -47,7 +47,12 @@ class _Lease:
 
     def __init__(self, block: _Block, shape: tuple[int, ...], dtype: np.dtype):
         self.block = block
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (block.address, False), "version": 3}
+        self.__array_interface__ = {
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (block.address, False),
+            "version": 3,
+        }
 
     def __del__(self):
         self.block.used = 0  # no lock: this may come in the middle of anything

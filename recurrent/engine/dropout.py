@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..cells.dropout import with_expected_zoneout, with_masks
 from ..equations.cell import Cell
+from .bernoulli import bernoulli, dropout_mask, probability
 from .engine import Engine
 from .footprint import Footprint
 from .tape import Tape
@@ -18,31 +18,8 @@ from .tape import Tape
 NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
 
 
-def rate(value: Any, name: str) -> float:
-    """A probability to drop: at least 0 and below 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
-    return float(value)
-
-
-def hits(generator: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """1 with probability p, to within 2^-32, else 0: whole words of the generator's bits, two entries in each."""
-    size = math.prod(shape)
-    words = generator.integers(0, 2**64, -(-size // 2), np.uint64).view(np.uint32)[:size]
-    return (words < np.uint32(min(round(p * 2**32), 2**32 - 1))).astype(dtype).reshape(shape)
-
-
-def kept(generator: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A mask: 0 with probability p, else 1 / (1 - p)."""
-    mask = hits(generator, 1 - p, shape, dtype)
-    mask *= mask.dtype.type(1 / (1 - p))  # in place: no third array
-    return mask
-
-
 @dataclass(frozen=True)
-class Dropouts:
+class DropoutOptions:
     """The options of a layer of `cell`. `zoneout`: a probability for each state by name."""
 
     cell: Cell
@@ -51,21 +28,29 @@ class Dropouts:
     zoneout: tuple[tuple[str, float], ...]
 
     @classmethod
-    def of(cls, cell: Cell, recurrent_dropout: Any = 0.0, weight_drop: Any = 0.0, zoneout: Any = 0.0) -> Dropouts:
+    def of(
+        cls, cell: Cell, recurrent_dropout: Any = 0.0, weight_drop: Any = 0.0, zoneout: Any = 0.0
+    ) -> DropoutOptions:
         """Checked options. `zoneout`: one probability for all states, or a dict of them by state."""
         given = zoneout if isinstance(zoneout, dict) else dict.fromkeys(cell.states, zoneout)
         for s in given:
             if s not in cell.states:
-                raise ValueError(f"zoneout: {cell.name} has the states {', '.join(cell.states)}, got {s!r}")
-        rates = [(s, rate(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
+                raise ValueError(
+                    f"zoneout: {cell.name} has the states {', '.join(cell.states)}, got {s!r}"
+                )
+        rates = [(s, probability(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
         if (recurrent_dropout or weight_drop) and not cell.h_gates:
-            raise ValueError(f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on")
+            raise ValueError(
+                f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on"
+            )
         if recurrent_dropout and any(e.op == "product" for e in cell.products):
-            raise ValueError(f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches")
+            raise ValueError(
+                f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches"
+            )
         return cls(
             cell,
-            rate(recurrent_dropout, "recurrent_dropout"),
-            rate(weight_drop, "weight_drop"),
+            probability(recurrent_dropout, "recurrent_dropout"),
+            probability(weight_drop, "weight_drop"),
             tuple(pair for pair in rates if pair[1]),
         )
 
@@ -77,24 +62,35 @@ class Dropouts:
         """The cell of evaluation and streaming: the one given, but for zoneout, which has its expected value."""
         return with_expected_zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
 
-    def trained(self, generator: np.random.Generator, backend: ModuleType | None = None) -> Masked:
+    def trained(
+        self, generator: np.random.Generator, backend: ModuleType | None = None
+    ) -> DropoutRunner:
         """What runs in training, with masks from this generator."""
-        return Masked(self, generator, backend)
+        return DropoutRunner(self, generator, backend)
 
 
-class Masked:
+class DropoutRunner:
     """An engine's `forward` and `backward` under masks, drawn anew at each call of `forward` and kept as `tape.masks`.
 
     By name: "zoneout_h" (T, N, H), 1 where the state of before is kept; "dropout" (N, H), of the state that goes back, the
     same at all steps; "weight_hh" (G*H, H). The last two are scaled by 1 / (1 - p). Equal generators draw equal masks.
     """
 
-    def __init__(self, options: Dropouts, generator: np.random.Generator, backend: ModuleType | None = None):
+    def __init__(
+        self,
+        options: DropoutOptions,
+        generator: np.random.Generator,
+        backend: ModuleType | None = None,
+    ):
         self.options, self.generator = options, generator
         cell, states = options.cell, tuple(s for s, _ in options.zoneout)
         steps = bool(states or options.recurrent_dropout)
         self.plain = Engine(cell, backend)
-        self.engine = Engine(with_masks(cell, states, bool(options.recurrent_dropout)), backend) if steps else self.plain
+        self.engine = (
+            Engine(with_masks(cell, states, bool(options.recurrent_dropout)), backend)
+            if steps
+            else self.plain
+        )
         self.dtypes = self.engine.dtypes
 
     def draw(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
@@ -102,14 +98,23 @@ class Masked:
         o, sizes, dtype = self.options, self.plain.sizes(params), params.W_hh.real.dtype
         steps, *rows = x_shape[:-1]
         width = dict(zip(o.cell.states, self.plain.state_sizes(sizes), strict=True))
-        masks = {f"zoneout_{s}": hits(self.generator, p, (steps, *rows, width[s]), dtype) for s, p in o.zoneout}
+        masks = {
+            f"zoneout_{s}": bernoulli(self.generator, p, (steps, *rows, width[s]), dtype)
+            for s, p in o.zoneout
+        }
         if o.recurrent_dropout:
-            masks["dropout"] = kept(self.generator, o.recurrent_dropout, (*rows, sizes.P), dtype)
+            masks["dropout"] = dropout_mask(
+                self.generator, o.recurrent_dropout, (*rows, sizes.P), dtype
+            )
         if o.weight_drop:
-            masks["weight_hh"] = kept(self.generator, o.weight_drop, params.W_hh.shape, dtype)
+            masks["weight_hh"] = dropout_mask(
+                self.generator, o.weight_drop, params.W_hh.shape, dtype
+            )
         return masks
 
-    def footprint(self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
+    def footprint(
+        self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None
+    ) -> Footprint:
         """Bytes, as `Engine.footprint` has them: of the run that the masks are in, and of masks."""
         o, size = self.options, dtype.itemsize
         f = self.engine.footprint(T, N, sizes, dtype, ragged, True, reverse, table)
@@ -117,11 +122,19 @@ class Masked:
         masks = size * T * N * sum(width[s] for s, _ in o.zoneout)
         masks += size * N * sizes.P if o.recurrent_dropout else 0
         if o.weight_drop:
-            masks += 2 * size * len(o.cell.h_gates) * sizes.H * sizes.P  # and the weights that are left
+            masks += (
+                2 * size * len(o.cell.h_gates) * sizes.H * sizes.P
+            )  # and the weights that are left
         return f._replace(kept=f.kept + masks)
 
     def forward(
-        self, x: Any, params: Any, state: Any = None, lengths: Any = None, reverse: bool = False, record: bool = False
+        self,
+        x: Any,
+        params: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reverse: bool = False,
+        record: bool = False,
     ) -> tuple[np.ndarray, Any, Tape | None]:
         """`Engine.forward` under new masks."""
         params = self.plain.check_params(params)
@@ -131,7 +144,9 @@ class Masked:
         sizes, (steps, *rows) = self.plain.sizes(params), x.shape[:-1]
         inputs = None
         if self.engine.cell.inputs:
-            inputs = np.zeros((steps, *rows, len(self.engine.cell.inputs), sizes.H), params.W_hh.real.dtype)
+            inputs = np.zeros(
+                (steps, *rows, len(self.engine.cell.inputs), sizes.H), params.W_hh.real.dtype
+            )
             for k, name in enumerate(self.engine.cell.inputs):
                 inputs[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
@@ -142,18 +157,23 @@ class Masked:
         return y, self.plain.State(*final[self.engine.cell.output :]), tape if record else None
 
     def backward(
-        self, dy: Any, tape: Tape, dstate: Any = None, out: Any = None, totals: dict | None = None
+        self,
+        dy: Any,
+        tape: Tape,
+        dstate: Any = None,
+        out: Any = None,
+        state_gradients: dict | None = None,
     ) -> tuple[Any, Any, Any]:
         """`Engine.backward` under the masks of the tape."""
         dropped = "dropout" in tape.masks
         if dstate is not None and dropped:
             dstate = (np.zeros_like(dstate[0]), *dstate)
-        dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, totals)
+        dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, state_gradients)
         if "weight_hh" in tape.masks:
             dparams.W_hh[...] *= tape.masks["weight_hh"]
         if dropped:
             through, h, *rest = d_initial
             d_initial = self.plain.State(h + tape.masks["dropout"] * through, *rest)
-            if totals is not None:
-                del totals[self.engine.cell.states[0]]
+            if state_gradients is not None:
+                del state_gradients[self.engine.cell.states[0]]
         return dx, dparams, d_initial

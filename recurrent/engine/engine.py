@@ -58,7 +58,9 @@ class Engine:
         x_rows, h_rows = len(self.cell.x_gates) * H, len(self.cell.h_gates) * H
         biases = ((x_rows,), (h_rows,))[: self.cell.biases]
         projection = [(P, H)] if self.cell.projected else []
-        return self.Params((x_rows, D), (h_rows, P or H), *biases, *projection, *[(H,)] * len(self.cell.parameters))
+        return self.Params(
+            (x_rows, D), (h_rows, P or H), *biases, *projection, *[(H,)] * len(self.cell.parameters)
+        )
 
     def sizes(self, params: Any) -> Sizes:
         """Those of params whose matrices have two axes."""
@@ -73,7 +75,9 @@ class Engine:
         """How many numbers a layer of so many units hands on. Raises ValueError or TypeError for a size that cannot be."""
         if not self.cell.projected:
             if value:
-                raise ValueError(f"{self.name} projects nothing: proj_size must be 0, got {value!r}")
+                raise ValueError(
+                    f"{self.name} projects nothing: proj_size must be 0, got {value!r}"
+                )
             return hidden_size
         if checks.size(value, "proj_size") > hidden_size:
             raise ValueError(f"proj_size must be at most hidden_size={hidden_size}, got {value}")
@@ -86,9 +90,18 @@ class Engine:
             return params
         W_ih, W_hh, *rest = params
         missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
-        return params_type(self.cell.parameters, 2, self.cell.projected)(W_ih, W_hh, *rest[:n], *missing, *rest[n:])
+        return params_type(self.cell.parameters, 2, self.cell.projected)(
+            W_ih, W_hh, *rest[:n], *missing, *rest[n:]
+        )
 
-    def init(self, input_size: int, hidden_size: int, dtype: Any = np.float32, rng: Any = 0, proj_size: int = 0) -> Any:
+    def init(
+        self,
+        input_size: int,
+        hidden_size: int,
+        dtype: Any = np.float32,
+        rng: Any = 0,
+        proj_size: int = 0,
+    ) -> Any:
         """New weights for D = `input_size` and H = `hidden_size`, every entry uniform in +-1/sqrt(H) as in PyTorch.
 
         Returns Params(W_ih (G*H, D), W_hh (G*H, H), b_ih (G*H,), b_hh (G*H,)). `rng`: a seed or a numpy Generator.
@@ -98,42 +111,72 @@ class Engine:
         D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
         bound = 1 / np.sqrt(H)
-        shapes, initial = self.shapes(D, H, self.checked_proj_size(proj_size, H))._asdict(), self.cell.initial
-        new = {n: rng.uniform(-bound, bound, s).astype(dtype) for n, s in shapes.items() if n not in initial}
+        shapes, initial = (
+            self.shapes(D, H, self.checked_proj_size(proj_size, H))._asdict(),
+            self.cell.initial,
+        )
+        new = {
+            n: rng.uniform(-bound, bound, s).astype(dtype)
+            for n, s in shapes.items()
+            if n not in initial
+        }
         return self.Params(**new, **{n: np.full(H, value, dtype) for n, value in initial.items()})
 
     def check_params(self, params: Any) -> Any:
         """Params whose arrays fit each other, or an error that names the one that does not."""
         if not isinstance(params, (tuple, list)):
-            raise TypeError(f"params of {self.name} must be {', '.join(self.Params._fields)}, got {type(params).__name__}")
+            raise TypeError(
+                f"params of {self.name} must be {', '.join(self.Params._fields)}, got {type(params).__name__}"
+            )
         if len(params) != len(self.Params._fields):
-            raise ValueError(f"params of {self.name} must be {', '.join(self.Params._fields)}, got {len(params)} arrays")
+            raise ValueError(
+                f"params of {self.name} must be {', '.join(self.Params._fields)}, got {len(params)} arrays"
+            )
         names = self.Params._fields
-        params = self.Params(*[checks.array(a, n, self.dtypes) for a, n in zip(params, names, strict=True)])
+        params = self.Params(
+            *[checks.array(a, n, self.dtypes) for a, n in zip(params, names, strict=True)]
+        )
         if params.W_ih.ndim != 2 or params.W_hh.ndim != 2:
-            raise ValueError(f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}")
+            raise ValueError(
+                f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}"
+            )
         if self.cell.projected and params.W_hr.ndim != 2:
             raise ValueError(f"W_hr must be (P, H), got {params.W_hr.shape}")
         D, H, P = sizes = self.sizes(params)
         dtype, shapes = params.W_ih.dtype, self.shapes(*sizes)
         for a, n, s in zip(params, names, shapes, strict=True):
             if a.shape != s or a.dtype != dtype:  # else no time goes into words
-                checks.shape(a, n, s, f"of {self.name} with D = {D}, H = {H}" + f", P = {P}" * self.cell.projected)
+                checks.shape(
+                    a,
+                    n,
+                    s,
+                    f"of {self.name} with D = {D}, H = {H}" + f", P = {P}" * self.cell.projected,
+                )
                 checks.same_dtype(a, n, dtype, "W_ih")
         return params
 
-    def check_state(self, state: Any, name: str, rows: tuple[int, ...], sizes: Sizes, dtype: np.dtype) -> Any:
+    def check_state(
+        self, state: Any, name: str, rows: tuple[int, ...], sizes: Sizes, dtype: np.dtype
+    ) -> Any:
         """State whose arrays are (*rows, H), or (*rows, P), or an error that names the one that is not."""
         if not isinstance(state, (tuple, list)) or len(state) != len(self.State._fields):
-            got = f"{len(state)} of them" if isinstance(state, (tuple, list)) else type(state).__name__
-            raise ValueError(f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays, got {got}")
+            got = (
+                f"{len(state)} of them"
+                if isinstance(state, (tuple, list))
+                else type(state).__name__
+            )
+            raise ValueError(
+                f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays, got {got}"
+            )
         arrays = []
         widths = zip(self.state_sizes(sizes), self.cell.narrow_states, strict=True)
         for s, a, (width, narrow) in zip(self.State._fields, state, widths, strict=True):
             letter = "P" if narrow else "H"
             a = checks.array(a, f"{name}.{s}", self.dtypes)
             checks.same_dtype(a, f"{name}.{s}", dtype, "x")
-            checks.shape(a, f"{name}.{s}", (*rows, width), f"(N, {letter})" if rows else f"({letter},)")
+            checks.shape(
+                a, f"{name}.{s}", (*rows, width), f"(N, {letter})" if rows else f"({letter},)"
+            )
             arrays.append(a)
         return self.State(*arrays)
 
@@ -168,9 +211,13 @@ class Engine:
         if isinstance(params, PackedParams):
             packed, params = params, None
             if record:
-                raise ValueError("a recorded forward pass needs the params themselves, got packed ones")
+                raise ValueError(
+                    "a recorded forward pass needs the params themselves, got packed ones"
+                )
             if packed.cell is not self.cell or packed.kernels is not self.kernels:
-                raise ValueError(f"the packed params are of {packed.cell.name}, but forward is that of {self.name}")
+                raise ValueError(
+                    f"the packed params are of {packed.cell.name}, but forward is that of {self.name}"
+                )
         else:
             params = self.check_params(params)
             packed = PackedParams(self, params)
@@ -183,7 +230,14 @@ class Engine:
         if not batched and lengths is not None:
             raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
         T, N = x.shape[0], x.shape[1] if batched else 1
-        if T == 1 and lengths is None and inputs is None and not record and not self.cell.output and not isinstance(x, Lookup):
+        if (
+            T == 1
+            and lengths is None
+            and inputs is None
+            and not record
+            and not self.cell.output
+            and not isinstance(x, Lookup)
+        ):
             return self._one_step(x, batched, packed, state)
         layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
         S, others = layout.S, len(self.cell.states) - 1
@@ -194,20 +248,25 @@ class Engine:
             rest[:, :N] = 0
         else:
             state = self.check_state(state, "state", (N,) if batched else (), sizes, x.dtype)
-            h[:N] = layout.sort(state[0].reshape(N, P))
+            h[:N] = layout.to_packed_order(state[0].reshape(N, P))
             for k in range(others):
                 a = state[1 + k]
-                rest[k, :N, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
+                rest[k, :N, : a.shape[-1]] = layout.to_packed_order(a.reshape(N, a.shape[-1]))
         if isinstance(x, Lookup):
             ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))
             rows, places = x.table[ids[0]], ids[1]
         else:
             ids, rows, places = None, layout.pack(x.reshape(T, N, D)), ragged.NO_ROWS
         extra = self._inputs(inputs, x, batched, H, layout)
-        self.kernels.forward(self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved, extra)
+        self.kernels.forward(
+            self.cell, rows, places, layout.offsets, packed.weights, h, rest, saved, extra
+        )
         y = layout.unpack((h, *rest)[self.cell.output][N:, :P])
         # Copies of what is part of y or of the tape.
-        last = [layout.final(h).copy(), *(layout.final(r).copy() if record else layout.unsort(r) for r in rest)]
+        last = [
+            layout.final(h).copy(),
+            *(layout.final(r).copy() if record else layout.from_packed_order(r) for r in rest),
+        ]
         if P < H:
             last = as_wide(self.cell, last, P)
         final = self.State(*(last if batched else [a[0] for a in last]))
@@ -226,7 +285,9 @@ class Engine:
             np.empty((1, N, P), x.dtype),
         )
         if state is not None:
-            first, *others = self.check_state(state, "state", (N,) if batched else (), packed.sizes, x.dtype)
+            first, *others = self.check_state(
+                state, "state", (N,) if batched else (), packed.sizes, x.dtype
+            )
             h[:N] = first
             for k, a in enumerate(others):
                 rest[k, :, : a.shape[-1]] = a
@@ -242,7 +303,7 @@ class Engine:
         tape: Tape,
         dstate: Any = None,
         out: Any = None,
-        totals: dict | None = None,
+        state_gradients: dict | None = None,
     ) -> tuple[np.ndarray, Any, Any]:
         """Back-propagation through time.
 
@@ -250,16 +311,20 @@ class Engine:
         does not count: y is constant there. `dstate`: gradient with respect to the final state.
 
         Returns dx (RowGradients where x was a Lookup), dparams (the same Params type; written to the arrays of `out` if
-        given) and the gradient with respect to the initial state. `totals`, a dict, receives dL/d(state) after every step
+        given) and the gradient with respect to the initial state. `state_gradients`, a dict, receives dL/d(state) after every step
         by name, (T, N, H): all that a state does later counts, and what c does within its step through h.
         The tape is not consumed. Raises ValueError for shapes or a tape that do not fit, TypeError for dtypes.
         """
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         if not isinstance(tape, Tape):
-            raise TypeError(f"tape must be what forward returns with record=True, got {type(tape).__name__}")
+            raise TypeError(
+                f"tape must be what forward returns with record=True, got {type(tape).__name__}"
+            )
         if tape.cell is not self.cell:
-            raise ValueError(f"the tape is of {tape.cell.name}, but backward is that of {self.name}")
+            raise ValueError(
+                f"the tape is of {tape.cell.name}, but backward is that of {self.name}"
+            )
         layout, params, cell = tape.layout, tape.params, self.cell
         T, N, (_, H, P) = layout.T, layout.N, (sizes := self.sizes(params))
         dtype, S = tape.x.dtype, layout.S
@@ -278,56 +343,101 @@ class Engine:
             for a, p, n in zip(dparams, params, self.Params._fields, strict=True):
                 checks.writeable(a, f"out.{n}", p)
         carry_shape, da_shape, dp_shape = self._gradient_shapes(S, N, H)
-        carry, da, dp = np.zeros(carry_shape, dtype), np.empty(da_shape, dtype), np.zeros(dp_shape, dtype)
+        carry, da, dp = (
+            np.zeros(carry_shape, dtype),
+            np.empty(da_shape, dtype),
+            np.zeros(dp_shape, dtype),
+        )
         if dstate is not None:
             for k, a in enumerate(self.check_state(dstate, "dstate", shape[1:-1], sizes, dtype)):
-                carry[k, :, : a.shape[-1]] = layout.sort(a.reshape(N, a.shape[-1]))
-        total = np.empty((0, 0, H) if totals is None else (len(cell.states), S, H), dtype)
-        rows, kept = layout.pack(dy.reshape(T, N, P)), (tape.h_rows, tape.rest_rows, tape.saved_rows)
+                carry[k, :, : a.shape[-1]] = layout.to_packed_order(a.reshape(N, a.shape[-1]))
+        total = np.empty((0, 0, H) if state_gradients is None else (len(cell.states), S, H), dtype)
+        rows, kept = (
+            layout.pack(dy.reshape(T, N, P)),
+            (tape.h_rows, tape.rest_rows, tape.saved_rows),
+        )
         # Packed weights for this call only: what comes next needs other ones.
         self.kernels.backward(
-            cell, rows, layout.offsets, self.kernels.pack_backward(cell, full), *kept, carry, da, dp, total, tape.inputs
+            cell,
+            rows,
+            layout.offsets,
+            self.kernels.pack_backward(cell, full),
+            *kept,
+            carry,
+            da,
+            dp,
+            total,
+            tape.inputs,
         )
         da_x = da if tape.ids is None else self._summed(da, *tape.ids)
         dx = self._gradient_of_input(da_x, full)
         gradients = self.with_biases(dparams, np.empty)
         vectors = [tape.saved_rows[:, k] for k in cell.backward.vectors]
-        self.kernels.gradient_of_weights(cell, da_x, tape.x, da, dp, tape.h_rows, layout.previous, vectors, gradients)
-        if totals is not None:
-            totals.update({s: tape.public(a) for s, a in zip(cell.states, as_wide(cell, total, P), strict=True)})
-        initial = layout.unsort(carry)
+        self.kernels.gradient_of_weights(
+            cell, da_x, tape.x, da, dp, tape.h_rows, layout.previous, vectors, gradients
+        )
+        if state_gradients is not None:
+            state_gradients.update(
+                {
+                    s: tape.public(a)
+                    for s, a in zip(cell.states, as_wide(cell, total, P), strict=True)
+                }
+            )
+        initial = layout.from_packed_order(carry)
         d_initial = self.State(*as_wide(cell, initial if tape.batched else initial[:, 0], P))
         if tape.ids is None:
             return tape.public(dx), dparams, d_initial
         # da is the largest array of all: only a recording keeps it.
-        each = None if totals is None else lambda: tape.public(self._gradient_of_input(da, full))
+        each = (
+            None
+            if state_gradients is None
+            else lambda: tape.public(self._gradient_of_input(da, full))
+        )
         return RowGradients(tape.ids[0], dx, each), dparams, d_initial
 
     def _run_shapes(self, S, N, sizes, record):
         """Of h, the other states and what the tape keeps besides."""
         others, (_, H, P) = len(self.cell.states) - 1, sizes
-        return (N + S, P), (others, N + S if record else N, H), (S, len(self.cell.backward.saved), H) if record else (0, 0, H)
+        return (
+            (N + S, P),
+            (others, N + S if record else N, H),
+            (S, len(self.cell.backward.saved), H) if record else (0, 0, H),
+        )
 
     def _gradient_shapes(self, S, N, H):
         """Of the states' gradients, of the accumulators' at every step, and of each sequence's of per-unit parameters."""
-        return (len(self.cell.states), N, H), (S, self.cell.columns, H), (N, len(self.cell.parameters), H)
+        return (
+            (len(self.cell.states), N, H),
+            (S, self.cell.columns, H),
+            (N, len(self.cell.parameters), H),
+        )
 
-    def footprint(self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None) -> Footprint:
+    def footprint(
+        self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None
+    ) -> Footprint:
         """Bytes that `forward` and `backward` take; see `Layer.footprint`."""
         D, H, P = sizes
-        S, size, gathered = T * N, dtype.itemsize, ragged or reverse  # gathered: rows are copied in packed order
+        S, size, gathered = (
+            T * N,
+            dtype.itemsize,
+            ragged or reverse,
+        )  # gathered: rows are copied in packed order
 
         def sized(*shapes):
             return size * sum(prod(shape) for shape in shapes)
 
         known = S if table is None else min(table, S)
         rows = sized((known, D)) if table is not None or gathered else 0
-        order = WIDE * ((T + 1 + 2 * N + 2 * S if gathered else 0) + (0 if table is None else known + S))
+        order = WIDE * (
+            (T + 1 + 2 * N + 2 * S if gathered else 0) + (0 if table is None else known + S)
+        )
         tape = sized(*self._run_shapes(S, N, sizes, training)) + rows + order
         unpacked = sized((S, P)) if gathered else 0
         scratch = kernels.backend.scratch(self.cell, sizes, S, N, known, table is not None, dtype)
         sums = 0 if table is None else sized((known, *self._gradient_shapes(S, N, H)[1][1:]))
-        given, joined = self._input_shapes(S, H)  # what the units get besides x, and that with their parameters
+        given, joined = self._input_shapes(
+            S, H
+        )  # what the units get besides x, and that with their parameters
         tape += sized(given)
         dx = sized((known, D))
         spread = dx if gathered and table is None else 0
@@ -337,7 +447,13 @@ class Engine:
         )  # dx is not there at first
         if not training:  # h is given back, a part of it as y: all of it stays
             return Footprint(0, unpacked or tape, scratch.forward + (tape if unpacked else 0), 0, 0)
-        return Footprint(tape, unpacked, scratch.forward + sized(joined, given if gathered else (0,)), backward, dx)
+        return Footprint(
+            tape,
+            unpacked,
+            scratch.forward + sized(joined, given if gathered else (0,)),
+            backward,
+            dx,
+        )
 
     def _input_shapes(self, S, H):
         """Of the inputs that units get, and of those beside each unit's parameters at every step."""

@@ -37,7 +37,11 @@ class Plan(NamedTuple):
         return sum(self)
 
     def __str__(self):
-        parts = ", ".join(f"{name} {size / 1e6:,.1f}" for name, size in zip(self._fields, self, strict=True) if size)
+        parts = ", ".join(
+            f"{name} {size / 1e6:,.1f}"
+            for name, size in zip(self._fields, self, strict=True)
+            if size
+        )
         return f"{self.total / 1e6:,.1f} MB: {parts}"
 
 
@@ -58,7 +62,7 @@ def plan(
     parameters = sum(model.flat.nbytes for model, _ in parts)
     found, stays, memory = [], [], 0  # the last: bytes of the gradient of what is attended to
     for number, (model, T) in enumerate(parts):
-        T, width, table = checks.size(T, "T"), model[0].inputs, None
+        T, width, table = checks.size(T, "T"), model[0].in_features, None
         for k, layer in enumerate(model.layers):
             attends = number and k in memories
             more = {"memory": parts[number - 1][1]} if attends else {}
@@ -69,9 +73,13 @@ def plan(
             if model.writes_nothing(k):
                 f = f._replace(output=0, dx=0)
             found.append((f, attends))
-            width, T = layer.outputs or width, T if layer.leaves_time else 1
+            width, T = layer.out_features or width, T if layer.returns_sequence else 1
             table = layer.rows if model.writes_nothing(k) else None
-            stays.append(model[k + 1].keeps_input(ragged) if k + 1 < len(model) else number + 1 == len(parts) or bool(memories))
+            stays.append(
+                model[k + 1].keeps_input(ragged)
+                if k + 1 < len(model)
+                else number + 1 == len(parts) or bool(memories)
+            )
     tape = peak = 0  # of what is live besides parameters and the like
     for f, _ in found:
         peak = max(peak, tape + f.kept + f.output + f.forward)
@@ -88,7 +96,9 @@ def plan(
         if k == ends:
             dy, aside = aside, 0
         on_their_way = dy + f.dx if k else f.dx
-        peak = max(peak, tape + loss + on_their_way + aside + (memory if attends else 0) + f.backward)
+        peak = max(
+            peak, tape + loss + on_their_way + aside + (memory if attends else 0) + f.backward
+        )
         dy, aside = f.dx or dy, memory if attends else aside
     peak += memory  # what was attended to in the update before: its state stays until this one's is there
     slots = len((optimizer or optim.Adam()).slots)

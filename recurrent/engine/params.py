@@ -16,7 +16,7 @@ class Sizes(NamedTuple):
 
 
 @lru_cache
-def record_type(name: str, fields: tuple[str, ...]) -> type:
+def namedtuple_type(name: str, fields: tuple[str, ...]) -> type:
     """A namedtuple that pickles by the names of its fields: its type is made when asked for, and found by no import."""
     kind = namedtuple(name, fields)
     kind.__reduce__ = lambda self: (_record, (name, fields, *self))
@@ -24,14 +24,16 @@ def record_type(name: str, fields: tuple[str, ...]) -> type:
 
 
 def _record(name, fields, *values):
-    return record_type(name, fields)(*values)
+    return namedtuple_type(name, fields)(*values)
 
 
 def params_type(parameters: tuple[str, ...] = (), biases: int = 2, projected: bool = False) -> type:
     """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
-    return record_type("Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *["W_hr"] * projected, *parameters))
+    return namedtuple_type(
+        "Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *["W_hr"] * projected, *parameters)
+    )
 
 
 def state_type(states: tuple[str, ...]) -> type:
     """The State of cells with these states: `(h,)` or `(h, c)`."""
-    return record_type("State", states)
+    return namedtuple_type("State", states)

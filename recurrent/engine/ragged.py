@@ -39,11 +39,11 @@ class Layout(NamedTuple):
         out[self.rows] = a
         return out.reshape(self.T, self.N, *a.shape[1:])
 
-    def sort(self, a: np.ndarray) -> np.ndarray:
+    def to_packed_order(self, a: np.ndarray) -> np.ndarray:
         """Sequences (..., N, H) into packed order."""
         return a if self.order is None else a[..., self.order, :]
 
-    def unsort(self, a: np.ndarray) -> np.ndarray:
+    def from_packed_order(self, a: np.ndarray) -> np.ndarray:
         """The inverse of `sort`."""
         if self.order is None:
             return a
@@ -58,7 +58,7 @@ class Layout(NamedTuple):
         place = np.arange(self.N)
         length = self.lengths[self.order]
         last = np.where(length > 0, self.N + self.offsets[np.maximum(length, 1) - 1] + place, place)
-        return self.unsort(states[..., last, :])
+        return self.from_packed_order(states[..., last, :])
 
 
 NO_ROWS = np.zeros(0, np.int64)
@@ -76,7 +76,13 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
 
 def _ordered(T, N, lengths, reverse) -> Layout:
     mask = lengths if lengths is not None and lengths.ndim == 2 else None
-    valid = np.full(N, T, np.int64) if lengths is None else lengths if mask is None else mask.sum(axis=0)
+    valid = (
+        np.full(N, T, np.int64)
+        if lengths is None
+        else lengths
+        if mask is None
+        else mask.sum(axis=0)
+    )
     order = np.argsort(-valid, kind="stable")
     sorted_lengths = valid[order]
     counts = np.searchsorted(-sorted_lengths, -np.arange(T), side="left")  # sequences longer than t
@@ -85,7 +91,9 @@ def _ordered(T, N, lengths, reverse) -> Layout:
     place = np.arange(offsets[-1]) - offsets[step]
     time = sorted_lengths[place] - 1 - step if reverse else step
     if mask is not None:
-        time = np.argsort(~mask, axis=0, kind="stable")[time, order[place]]  # of the k-th valid step
+        time = np.argsort(~mask, axis=0, kind="stable")[
+            time, order[place]
+        ]  # of the k-th valid step
     starts = np.concatenate([[0], N + offsets[:-1]])  # where the state before each step begins
     return Layout(
         T,
@@ -109,16 +117,22 @@ def _full(T: int, N: int) -> Layout:
     return Layout(T, N, T * N, np.arange(T + 1, dtype=np.int64) * N, None, None, NO_ROWS, None)
 
 
-def given(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
+def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
     """A list of arrays (T_i, ...), one a sequence, as one array (T, N, ...) with zeros in its blanks, and their lengths.
 
     Anything else comes back as it is. The bool says which it was. Raises ValueError or TypeError, which name the array,
     where they cannot lie side by side.
     """
-    if not isinstance(x, (list, tuple)) or not x or not all(isinstance(a, np.ndarray) and a.ndim for a in x):
+    if (
+        not isinstance(x, (list, tuple))
+        or not x
+        or not all(isinstance(a, np.ndarray) and a.ndim for a in x)
+    ):
         return x, lengths, False
     if lengths is not None:
-        raise ValueError(f"{name} is a list of arrays, which have their lengths; lengths must be None")
+        raise ValueError(
+            f"{name} is a list of arrays, which have their lengths; lengths must be None"
+        )
     first = x[0]
     for n, a in enumerate(x):
         if a.shape[1:] != first.shape[1:]:
@@ -132,6 +146,6 @@ def given(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
     return padded, counts, True
 
 
-def unpad(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """The sequences of (T, N, ...), each (T_i, ...): the inverse of `given`."""
     return [a[:length, n].copy() for n, length in enumerate(lengths)]

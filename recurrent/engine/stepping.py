@@ -40,7 +40,14 @@ class Stepper:
         if x_t.shape != self.shape or x_t.dtype != self.dtype:
             self._begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
-        self.engine.kernels.step(self.engine.cell, self._weights, x_t.reshape(self._N, self.sizes.D), self._h, self._rest, y)
+        self.engine.kernels.step(
+            self.engine.cell,
+            self._weights,
+            x_t.reshape(self._N, self.sizes.D),
+            self._h,
+            self._rest,
+            y,
+        )
         return y if len(self.shape) == 2 else y[0]
 
     def _begin(self, x_t):
@@ -49,7 +56,9 @@ class Stepper:
         if x_t.ndim not in (1, 2) or x_t.shape[-1] != D:
             raise ValueError(f"x_t must be (N, D={D}) or (D={D},), got {x_t.shape}")
         if self.shape is not None:
-            raise ValueError(f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it")
+            raise ValueError(
+                f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it"
+            )
         self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
         self._y_shape = self._N, P
         self._h = np.zeros((2 * self._N, P), self.dtype)
@@ -64,5 +73,7 @@ class Stepper:
         """The state after the last step, as `forward` returns it; None before the first."""
         if self.shape is None:
             return None
-        arrays = as_wide(self.engine.cell, (self._h[: self._N].copy(), *self._rest.copy()), self.sizes.P)
+        arrays = as_wide(
+            self.engine.cell, (self._h[: self._N].copy(), *self._rest.copy()), self.sizes.P
+        )
         return self.engine.State(*(arrays if len(self.shape) == 2 else (a[0] for a in arrays)))

@@ -34,14 +34,20 @@ class Tape:
     def states(self) -> dict[str, np.ndarray]:
         """Each state after every step, by name."""
         buffers = as_wide(self.cell, (self.h_rows, *self.rest_rows), self.h_rows.shape[1])
-        return {s: self.public(b[self.layout.N :]) for s, b in zip(self.cell.states, buffers, strict=True)}
+        return {
+            s: self.public(b[self.layout.N :])
+            for s, b in zip(self.cell.states, buffers, strict=True)
+        }
 
     @property
     def initial(self) -> dict[str, np.ndarray]:
         """Each state before the first step, by name, (N, H)."""
         N, buffers = self.layout.N, (self.h_rows, *self.rest_rows)
         buffers = as_wide(self.cell, buffers, self.h_rows.shape[1])
-        found = {s: self.layout.unsort(b[:N]) for s, b in zip(self.cell.states, buffers, strict=True)}
+        found = {
+            s: self.layout.from_packed_order(b[:N])
+            for s, b in zip(self.cell.states, buffers, strict=True)
+        }
         return found if self.batched else {s: a[0] for s, a in found.items()}
 
     @property
@@ -51,16 +57,23 @@ class Tape:
         named = {self.cell.values[s]: a for s, a in self.states.items()}
         saved = {e: k for k, (_, e) in enumerate(self.cell.backward.saved)}
         nodes = {g: self.cell.values[g] for g in self.cell.gates}
-        return {g: named[e] if e in named else self.public(self.saved_rows[:, saved[e]]) for g, e in nodes.items()}
+        return {
+            g: named[e] if e in named else self.public(self.saved_rows[:, saved[e]])
+            for g, e in nodes.items()
+        }
 
     def __getattr__(self, name):
         if "cell" not in self.__dict__:  # asked for something while it is copied
             raise AttributeError(name)
         if name in self.cell.states:
             return self.states[name]
-        raise AttributeError(f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}")
+        raise AttributeError(
+            f"the tape of {self.cell.name} has gates, {', '.join(self.cell.states)}; not {name!r}"
+        )
 
 
 def as_wide(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.ndarray]:
     """Arrays of states (..., H), each as wide as it is: of those with P numbers the first P columns."""
-    return [a[..., :P] if narrow else a for a, narrow in zip(states, cell.narrow_states, strict=True)]
+    return [
+        a[..., :P] if narrow else a for a, narrow in zip(states, cell.narrow_states, strict=True)
+    ]

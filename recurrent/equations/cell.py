@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
-from .expressions import MEETINGS, Expr, as_expr, fingerprint, operation, shared, topological
+from .expressions import CROSS_UNIT, Expr, as_expr, fingerprint, operation, shared, topological
 from .widths import check_widths, narrow_nodes
 
 
@@ -44,8 +44,12 @@ class Backward(NamedTuple):
     d_parameters: tuple[Expr, ...]
     d_products: tuple[Expr, ...]  # with respect to products within the step, a projection last
     d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
-    d_states: tuple[Expr, ...]  # with respect to each new state, what it does within the step included
-    saved: tuple[tuple[str, Expr], ...]  # name and node of everything the tape keeps besides the states
+    d_states: tuple[
+        Expr, ...
+    ]  # with respect to each new state, what it does within the step included
+    saved: tuple[
+        tuple[str, Expr], ...
+    ]  # name and node of everything the tape keeps besides the states
     vectors: tuple[int, ...]  # where in `saved` the vectors of products within the step are
 
 
@@ -62,12 +66,21 @@ class Cell:
     parameter_inputs: tuple[Expr, ...]
     values: dict[str, Expr]  # every named value: gates and new states
     biases: int = 2  # vectors of them: b_ih and b_hh, b_ih alone, none
-    initial: dict[str, float] = field(default_factory=dict)  # of per-unit parameters that do not begin at random
-    inputs: tuple[str, ...] = ()  # names of what a unit gets at each step besides, the last of `parameter_inputs`: masks
+    initial: dict[str, float] = field(
+        default_factory=dict
+    )  # of per-unit parameters that do not begin at random
+    inputs: tuple[
+        str, ...
+    ] = ()  # names of what a unit gets at each step besides, the last of `parameter_inputs`: masks
     output: int = 0  # which state the layer puts out
 
     def __reduce__(self):
-        return _again, (self.name, self.digest, self.gates, {f.name: getattr(self, f.name) for f in fields(self)})
+        return _again, (
+            self.name,
+            self.digest,
+            self.gates,
+            {f.name: getattr(self, f.name) for f in fields(self)},
+        )
 
     @property
     def new(self) -> tuple[Expr, ...]:
@@ -82,23 +95,27 @@ class Cell:
     @cached_property
     def h_gates(self) -> tuple[str, ...]:
         """Gates that have rows in W_hh, in order."""
-        used = {a.gate for a in self.accumulators if a.h} | {e.name for e in self.products if e.op == "product"}
+        used = {a.gate for a in self.accumulators if a.h} | {
+            e.name for e in self.products if e.op == "product"
+        }
         return tuple(g for g in self.gates if g in used)
 
     @cached_property
-    def meetings(self) -> tuple[Expr, ...]:
+    def cross_unit_ops(self) -> tuple[Expr, ...]:
         """Nodes in which units meet within a step, each after those that it needs; none in most cells."""
-        return tuple(e for e in topological(self.values.values()) if e.op in MEETINGS)
+        return tuple(e for e in topological(self.values.values()) if e.op in CROSS_UNIT)
 
     @cached_property
     def products(self) -> tuple[Expr, ...]:
         """Those of them that multiply by rows of W_hh, and a projection, by W_hr, as the last one."""
-        return tuple(e for op in ("product", "projection") for e in self.meetings if e.op == op)
+        return tuple(
+            e for op in ("product", "projection") for e in self.cross_unit_ops if e.op == op
+        )
 
     @cached_property
     def projected(self) -> bool:
         """Whether what it hands on is W_hr times its units' output: P numbers from H units, or H from H."""
-        return any(e.op == "projection" for e in self.meetings)
+        return any(e.op == "projection" for e in self.cross_unit_ops)
 
     @cached_property
     def narrow(self) -> dict[Expr, bool]:
@@ -120,11 +137,15 @@ class Cell:
 
     @cached_property
     def x_runs(self) -> tuple[Run, ...]:
-        return _runs([(k, self.x_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.x])
+        return _runs(
+            [(k, self.x_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.x]
+        )
 
     @cached_property
     def h_runs(self) -> tuple[Run, ...]:
-        return _runs([(k, self.h_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.h])
+        return _runs(
+            [(k, self.h_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.h]
+        )
 
     @cached_property
     def backward(self) -> Backward:
@@ -136,7 +157,14 @@ class Cell:
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = (*self.new, *(e for _, e in b.saved), *back)
-        return fingerprint(roots, self.states, self.parameters, self.inputs, self.output, [a[:3] for a in self.accumulators])
+        return fingerprint(
+            roots,
+            self.states,
+            self.parameters,
+            self.inputs,
+            self.output,
+            [a[:3] for a in self.accumulators],
+        )
 
     def graph(self) -> Graph:
         """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.
@@ -164,7 +192,9 @@ class Cell:
             elif e.op == "input":
                 kind, name = e.name.split(".")
                 ids[e] = f"{kind}:{name}"
-                g.nodes.append(Node(ids[e], "previous" if kind == "previous" else "parameter", name))
+                g.nodes.append(
+                    Node(ids[e], "previous" if kind == "previous" else "parameter", name)
+                )
             elif e.op == "const":
                 ids[e] = f"const{k}"
                 g.nodes.append(Node(ids[e], "const", f"{e.value:g}"))
@@ -244,8 +274,14 @@ def cell(
     """
     for what, names in {"gates": gates, "states": states, "parameters": parameters}.items():
         if not isinstance(names, str):
-            raise TypeError(f"cell {name}: {what} must be names with blanks between, such as 'i f', got {type(names).__name__}")
-    gate_names, state_names, parameter_names = tuple(gates.split()), tuple(states.split()), tuple(parameters.split())
+            raise TypeError(
+                f"cell {name}: {what} must be names with blanks between, such as 'i f', got {type(names).__name__}"
+            )
+    gate_names, state_names, parameter_names = (
+        tuple(gates.split()),
+        tuple(states.split()),
+        tuple(parameters.split()),
+    )
     if not state_names:
         raise ValueError(f"cell {name}: it needs a state, the first of which the layer puts out")
 
@@ -259,7 +295,9 @@ def cell(
             inspect.signature(function).bind(*spaces)
         except TypeError:
             expected, got = ", ".join(spaces), inspect.signature(function)
-            raise TypeError(f"cell {name}: the equations must be a function of ({expected}), got {got}") from None
+            raise TypeError(
+                f"cell {name}: the equations must be a function of ({expected}), got {got}"
+            ) from None
         values = function(*(_Names(name, space, values) for space, values in spaces.items()))
         if not isinstance(values, dict):
             raise TypeError(
@@ -267,10 +305,14 @@ def cell(
             )
         unknown = [n for n in values if n not in (*gate_names, *state_names)]
         if unknown:
-            raise ValueError(f"cell {name}: the equations return {unknown[0]!r}, which is neither a gate nor a state")
+            raise ValueError(
+                f"cell {name}: the equations return {unknown[0]!r}, which is neither a gate nor a state"
+            )
         missing = [n for n in (*gate_names, *state_names) if n not in values]
         if missing:
-            raise ValueError(f"cell {name}: the equations must return a value for {', '.join(missing)}")
+            raise ValueError(
+                f"cell {name}: the equations must return a value for {', '.join(missing)}"
+            )
         values = {n: as_expr(values[n]) for n in (*gate_names, *state_names)}
         one = shared(values.values())
         values = {n: one[e] for n, e in values.items()}
@@ -282,7 +324,9 @@ def cell(
         for e in result.products:
             rows = [q.name for q in result.products] + [a.gate for a in accumulators if a.h]
             if e.op == "product" and (e.name not in gate_names or rows.count(e.name) > 1):
-                raise ValueError(f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}")
+                raise ValueError(
+                    f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}"
+                )
         check_widths(result)
         return enlist(result) if register else result
 
@@ -297,7 +341,11 @@ def _merge(gates, x, h, values):
     for e in nodes:
         if e.op == "add" and all(a.op == "input" and a.name[1] == "." for a in e.args):
             first, second = (a.name.split(".") for a in e.args)
-            if {first[0], second[0]} == {"x", "h"} and first[1] == second[1] and all(uses[a] == 1 for a in e.args):
+            if (
+                {first[0], second[0]} == {"x", "h"}
+                and first[1] == second[1]
+                and all(uses[a] == 1 for a in e.args)
+            ):
                 merged[e] = Expr("input", name=f"a.{first[1]}")
     new = dict(merged)
     for e in nodes:
@@ -339,7 +387,9 @@ def _differentiate(cell: Cell) -> Backward:
                 add(a, d)
     zero = Expr("const", value=0.0)
     d_accumulators = tuple(adjoint.get(a.input, zero) for a in cell.accumulators)
-    d_parameters = tuple(adjoint.get(p, zero) for p in cell.parameter_inputs[: len(cell.parameters)])
+    d_parameters = tuple(
+        adjoint.get(p, zero) for p in cell.parameter_inputs[: len(cell.parameters)]
+    )
     d_previous = tuple(adjoint.get(p, zero) for p in cell.previous)
     # The tape keeps the states and the gates. What else the gradients need is computed again from those;
     # a pre-activation that cannot be is kept as well (the h part of the GRU's candidate).
@@ -347,7 +397,9 @@ def _differentiate(cell: Cell) -> Backward:
     saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
     known = {e for _, e in saved} | set(cell.new)
     inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
-    inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.meetings) if e.op != "mean"}  # a mean is quickly computed again
+    inputs |= {
+        e: f"{e.op}{k}" for k, e in enumerate(cell.cross_unit_ops) if e.op != "mean"
+    }  # a mean is quickly computed again
     d_products = tuple(adjoint.get(e, zero) for e in cell.products)
     vectors = tuple(range(len(saved), len(saved) + len(cell.products)))
     saved += [(f"vector.{e.name or e.op}", e.args[0]) for e in cell.products]
@@ -365,4 +417,6 @@ def _differentiate(cell: Cell) -> Backward:
 
     for d in (*d_accumulators, *d_parameters, *d_products, *d_previous, *d_states):
         need(d)
-    return Backward(d_new, d_accumulators, d_parameters, d_products, d_previous, d_states, tuple(saved), vectors)
+    return Backward(
+        d_new, d_accumulators, d_parameters, d_products, d_previous, d_states, tuple(saved), vectors
+    )

@@ -26,12 +26,23 @@ class Expr:
 
     __slots__ = ("args", "name", "op", "part_of", "value")
 
-    def __init__(self, op: str, *args: Expr, name: str = "", value: float = 0.0, part_of: Composite | None = None):
+    def __init__(
+        self,
+        op: str,
+        *args: Expr,
+        name: str = "",
+        value: float = 0.0,
+        part_of: Composite | None = None,
+    ):
         self.op, self.args, self.name, self.value, self.part_of = op, args, name, value, part_of
 
     def on(self, *args: Expr) -> Expr:
         """The same operation on other arguments."""
-        return self if args == self.args else Expr(self.op, *args, name=self.name, value=self.value, part_of=self.part_of)
+        return (
+            self
+            if args == self.args
+            else Expr(self.op, *args, name=self.name, value=self.value, part_of=self.part_of)
+        )
 
     def __add__(self, other):
         return Expr("add", self, as_expr(other))
@@ -94,7 +105,9 @@ class Expr:
     __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _vector
 
     def __float__(self):
-        raise TypeError("a cell's equations have no values yet: functions of math do not apply; use those of recurrent.cells")
+        raise TypeError(
+            "a cell's equations have no values yet: functions of math do not apply; use those of recurrent.cells"
+        )
 
     def __array_ufunc__(self, ufunc, method, *inputs, **_):
         name = ufunc.__name__
@@ -119,7 +132,9 @@ def as_expr(x) -> Expr:
         return x
     if isinstance(x, (int, float, np.integer, np.floating)):
         return Expr("const", value=float(x))
-    raise TypeError(f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}")
+    raise TypeError(
+        f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}"
+    )
 
 
 def sigmoid(x: Expr) -> Expr:
@@ -204,19 +219,29 @@ OPS = {
     "sigmoid": Op(lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda y, a, d: (d * (y - y * y),)),
     "exp": Op(np.exp, lambda y, a, d: (d * y,)),
     "sqrt": Op(np.sqrt, lambda y, a, d: (d * (0.5 / y),)),
-    "max": Op(lambda a, b: np.where((a.real > b.real) | (a != a), a, b), lambda y, a, d: _to_the_larger(a[0], a[1], d)),
-    "min": Op(lambda a, b: np.where((a.real < b.real) | (a != a), a, b), lambda y, a, d: _to_the_larger(a[1], a[0], d)),
+    "max": Op(
+        lambda a, b: np.where((a.real > b.real) | (a != a), a, b),
+        lambda y, a, d: _to_the_larger(a[0], a[1], d),
+    ),
+    "min": Op(
+        lambda a, b: np.where((a.real < b.real) | (a != a), a, b),
+        lambda y, a, d: _to_the_larger(a[1], a[0], d),
+    ),
     "softplus": Op(
         lambda x: np.where(x.real > 0, x, 0) + np.log1p(np.exp(np.where(x.real > 0, -x, x))),
         lambda y, a, d: (d - d * exp(-y),),
     ),
-    "relu": Op(lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)),
-    "positive": Op(lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)),
+    "relu": Op(
+        lambda x: np.where(x.real <= 0, x.dtype.type(0), x), lambda y, a, d: (d * positive(y),)
+    ),
+    "positive": Op(
+        lambda x: (x.real > 0).astype(x.dtype), lambda y, a, d: (Expr("const", value=0.0),)
+    ),
 }
 
 
 # Operations in which units meet: one needs the values of all. A product needs the weights besides: `evaluate` is told how.
-MEETINGS = {
+CROSS_UNIT = {
     "mean": Op(lambda x: _mean_of_rows(x), lambda y, a, d: (mean(d),)),
     "product": Op(None, lambda y, a, d: (Expr("product_t", d, name=y.name),)),
     "product_t": Op(None, None),
@@ -227,12 +252,14 @@ MEETINGS = {
 
 def _mean_of_rows(x):
     """In the order of the units, whatever the number of rows: `np.sum` pairs them differently for a single one."""
-    return np.broadcast_to(np.add.accumulate(x, axis=-1)[..., -1:] / x.dtype.type(x.shape[-1]), x.shape)
+    return np.broadcast_to(
+        np.add.accumulate(x, axis=-1)[..., -1:] / x.dtype.type(x.shape[-1]), x.shape
+    )
 
 
 def operation(op: str) -> Op:
     """The operation of a name."""
-    return MEETINGS.get(op) or OPS[op]
+    return CROSS_UNIT.get(op) or OPS[op]
 
 
 def _to_the_larger(a, b, d):
@@ -275,7 +302,9 @@ def shared(roots: Iterable[Expr]) -> dict[Expr, Expr]:
     return kept
 
 
-def evaluate(roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype, products: Callable | None = None) -> list[np.ndarray]:
+def evaluate(
+    roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype, products: Callable | None = None
+) -> list[np.ndarray]:
     """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand.
 
     `products(e, vector)`: the value of a product.

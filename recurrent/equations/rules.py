@@ -19,8 +19,12 @@ class Rule:
 
     name: str
     digest: str  # of the equations: the key of compiled code
-    numbers: dict[str, Expr] = field(compare=False)  # inputs that are the same for all entries, by name
-    arrays: dict[str, Expr] = field(compare=False)  # inputs that every entry has its own of; all arrays that are touched
+    numbers: dict[str, Expr] = field(
+        compare=False
+    )  # inputs that are the same for all entries, by name
+    arrays: dict[str, Expr] = field(
+        compare=False
+    )  # inputs that every entry has its own of; all arrays that are touched
     results: dict[str, Expr] = field(compare=False)  # new values of arrays, by name
 
 
@@ -29,12 +33,25 @@ def trace(name: str, equations: Callable, arrays: Iterable[str], numbers: Iterab
 
     Raises ValueError for a result that is none of the arrays.
     """
-    a, k = ({n: Expr("input", name=f"{space}.{n}") for n in names} for space, names in (("a", arrays), ("k", numbers)))
-    results = {n: as_expr(e) for n, e in equations(SimpleNamespace(**a), SimpleNamespace(**k)).items()}
+    a, k = (
+        {n: Expr("input", name=f"{space}.{n}") for n in names}
+        for space, names in (("a", arrays), ("k", numbers))
+    )
+    results = {
+        n: as_expr(e) for n, e in equations(SimpleNamespace(**a), SimpleNamespace(**k)).items()
+    }
     for n in results:
         if n not in a:
-            raise ValueError(f"rule {name}: the equations return {n}, but the arrays are {', '.join(a)}")
+            raise ValueError(
+                f"rule {name}: the equations return {n}, but the arrays are {', '.join(a)}"
+            )
     used = set(topological(results.values()))
     numbers = {n: e for n, e in k.items() if e in used}
     arrays = {n: e for n, e in a.items() if e in used or n in results}
-    return Rule(name, fingerprint(results.values(), list(results), list(arrays), list(numbers)), numbers, arrays, results)
+    return Rule(
+        name,
+        fingerprint(results.values(), list(results), list(arrays), list(numbers)),
+        numbers,
+        arrays,
+        results,
+    )

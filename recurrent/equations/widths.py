@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .expressions import MEETINGS, Expr, topological
+from .expressions import CROSS_UNIT, Expr, topological
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -31,7 +31,7 @@ def narrow_nodes(cell: Cell, roots: Iterable[Expr], d_new: Iterable[Expr] = ()) 
     known.update(zip(d_new, of_states, strict=False))
     visit([*cell.new, *roots])
     for e in reversed(topological([*cell.new, *roots])):
-        if known[e] is not None and e.op not in MEETINGS:
+        if known[e] is not None and e.op not in CROSS_UNIT:
             for a in e.args:  # masks are as wide as what they are multiplied by
                 known[a] = known[e] if known[a] is None and a.op != "const" else known[a]
     return {e: bool(width) for e, width in known.items()}
@@ -45,10 +45,14 @@ def check_widths(cell: Cell) -> None:
         raise ValueError(f"cell {cell.name}: {error}") from None
     for name, e in zip(cell.parameters, cell.parameter_inputs, strict=False):
         if cell.narrow.get(e):
-            raise ValueError(f"cell {cell.name}: {name} is a number of each unit, of which a projection hands on fewer")
-    count = sum(e.op == "projection" for e in cell.meetings)
+            raise ValueError(
+                f"cell {cell.name}: {name} is a number of each unit, of which a projection hands on fewer"
+            )
+    count = sum(e.op == "projection" for e in cell.cross_unit_ops)
     if count > 1 or narrow[0] != bool(count):
-        raise ValueError(f"cell {cell.name}: one projection may give the first state, {cell.states[0]}; got {count} elsewhere")
+        raise ValueError(
+            f"cell {cell.name}: one projection may give the first state, {cell.states[0]}; got {count} elsewhere"
+        )
 
 
 def _width(cell, e, args):
@@ -66,5 +70,7 @@ def _width(cell, e, args):
         return False if any(a.input is e for a in cell.accumulators) else None
     known = {a for a in args if a is not None}
     if len(known) > 1:
-        raise ValueError(f"{e.op} combines a number of each unit with one of the fewer that a projection hands on")
+        raise ValueError(
+            f"{e.op} combines a number of each unit with one of the fewer that a projection hands on"
+        )
     return known.pop() if known else None

@@ -51,11 +51,15 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
     init = known * width if _projects(t, S, N, looked_up) else 0
     x_rows = sum(a.x for a in cell.accumulators) * H
     h_rows = len(cell.h_gates) * H
-    gradients = max(padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, W, S))
+    gradients = max(
+        padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, W, S)
+    )
     for e in cell.products:  # with a copy of the vector that was multiplied
         M, K = (W, H) if e.op == "projection" else (H, W)
         gradients = max(gradients, S * K + _outer_size(t, M, K, S))
-    ahead, back = (planes(cell, direction) * N * H for direction in (schedule.forward, schedule.backward))
+    ahead, back = (
+        planes(cell, direction) * N * H for direction in (schedule.forward, schedule.backward)
+    )
     back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, schedule.backward)
     return Scratch(*(dtype.itemsize * n for n in (panels + width + init + ahead, back, gradients)))
 
@@ -63,7 +67,9 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
 def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
     """Bytes that `linear` and its weights, and `linear_backward`, take besides what they are given."""
     t = target(dtype)
-    return dtype.itemsize * (padded(t, M) * K + M), dtype.itemsize * max(padded(t, K) * M + K, _outer_size(t, M, K, S))
+    return dtype.itemsize * (padded(t, M) * K + M), dtype.itemsize * max(
+        padded(t, K) * M + K, _outer_size(t, M, K, S)
+    )
 
 
 def _projects(t, S, N, looked_up) -> bool:
@@ -74,7 +80,11 @@ def _projects(t, S, N, looked_up) -> bool:
 def _outer_size(t, M, D, S) -> int:
     """Numbers that `dense.outer` takes in all threads for a sum (M, D) over S rows."""
     parts = max(parts_of(2.0 * S * M * D, M), 1)
-    return parts * min(S, matmul.ROWS_AT_ONCE) * (padded(t, D) + min(-(-M // parts), matmul.COLUMNS_AT_ONCE))
+    return (
+        parts
+        * min(S, matmul.ROWS_AT_ONCE)
+        * (padded(t, D) + min(-(-M // parts), matmul.COLUMNS_AT_ONCE))
+    )
 
 
 pack_forward = Packed
@@ -104,20 +114,25 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved, inputs
             W, H, rest, plane, saved, saved_width, work,
         )  # fmt: skip
 
-    flops, grain = 2.0 * S * weights.width * (W if stride else D + W), _grain(cell, t, len(cell.accumulators))
+    flops, grain = (
+        2.0 * S * weights.width * (W if stride else D + W),
+        _grain(cell, t, len(cell.accumulators)),
+    )
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
 def _grain(cell, t, accumulators) -> int:
     """Units that are not parted between threads: tiles of products within a step are as wide as any."""
-    return t.lanes * t.blocks(1 if cell.meetings else accumulators)
+    return t.lanes * t.blocks(1 if cell.cross_unit_ops else accumulators)
 
 
 def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
     w, N = weights, len(y)
     if not worth_a_thread(2.0 * N * w.width * (w.D + w.W)):
         run = _step(w.target)
-        return run(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N))
+        return run(
+            w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N)
+        )
     forward(cell, x, NO_ROWS, np.array([0, N]), w, h, rest, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
 
@@ -125,7 +140,10 @@ def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
 @cache
 def _step(t):
     """`sequence.step` for arrays of the target's numbers: choosing it by its arguments takes as long as running it."""
-    number, one, two, three = types.int64, *(types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
+    number, one, two, three = (
+        types.int64,
+        *(types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3)),
+    )
     return sequence.step.compile(
         (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
     )  # fmt: skip
@@ -144,16 +162,22 @@ def pack_backward(cell: Cell, params):
     size = padded(t, W) * rows
     panels = np.zeros(size + product_sizes(cell, t, H, W, schedule.backward), W_hh.dtype)
     matmul.pack_rows(target(W_hh.dtype), flat(W_hh), W, NO_ROWS, 0, rows, panels[:size], rows)
-    if cell.meetings:
+    if cell.cross_unit_ops:
         pack_products(cell, t, params, H, W, schedule.backward, panels[size:])
     return t, panels, per_unit_parameters(cell, params)
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None) -> None:
+def backward(
+    cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None
+) -> None:
     t, panels, parameters = weights
     p = with_inputs(parameters, inputs)
     (S, W), H = dy.shape, da.shape[2]
-    N, plane, saved_width, width, dp_width = len(h) - S, rest.shape[1] * H, *(a.shape[1] * H for a in (saved, da, dp))
+    N, plane, saved_width, width, dp_width = (
+        len(h) - S,
+        rest.shape[1] * H,
+        *(a.shape[1] * H for a in (saved, da, dp)),
+    )
     wide = carry
     if H % t.lanes:  # whole vectors throughout: a part of one is slow to store
         wide = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
@@ -200,7 +224,9 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
 
     def run(first, last):
         here = out[first * D : last * D]
-        matmul.weight_gradient(t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last])
+        matmul.weight_gradient(
+            t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last]
+        )
 
     split(2.0 * S * M * D, M, run)
 
@@ -212,7 +238,9 @@ def _through(dy, W, out) -> None:
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
-    _through(da, params[0], dx)  # accumulators with an x part come first, in the order of W_ih's rows
+    _through(
+        da, params[0], dx
+    )  # accumulators with an x part come first, in the order of W_ih's rows
 
 
 def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
@@ -223,9 +251,15 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
     rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
     for runs, a, b, index, dW, db in rows:
         for run in runs:
-            block, column, M = slice(run.gate * H, (run.gate + run.count) * H), run.accumulator * H, run.count * H
+            block, column, M = (
+                slice(run.gate * H, (run.gate + run.count) * H),
+                run.accumulator * H,
+                run.count * H,
+            )
             _outer(a, column, M, b, index, dW[block], db[block])
-    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators)):
+    for k, (e, vector) in enumerate(
+        zip(cell.products, vectors, strict=True), len(cell.accumulators)
+    ):
         if e.op == "projection":
             dW, db = W_hr, np.empty(len(W_hr), W_hr.dtype)
         else:
@@ -274,7 +308,9 @@ def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
 
 
 def rows_by_rows(a, b, out) -> None:
-    if a.shape[1] == 1:  # a column, made of the rows of b as they lie: nothing of them is to be packed
+    if (
+        a.shape[1] == 1
+    ):  # a column, made of the rows of b as they lie: nothing of them is to be packed
         a, b = b, a
     _by_sequence(attention.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
 
@@ -290,7 +326,11 @@ def columns_by_columns(a, b, out) -> None:
 def softmax(scores, valid) -> None:
     (N, S, M), t = scores.shape, target(scores.dtype)
     rows, valid = flat(scores), flat(valid)
-    split(SOFTMAX_ENTRY * rows.size, N, lambda first, last: attention.softmax(t, first, last, rows, S, M, valid))
+    split(
+        SOFTMAX_ENTRY * rows.size,
+        N,
+        lambda first, last: attention.softmax(t, first, last, rows, S, M, valid),
+    )
 
 
 def softmax_backward(weights, d) -> None:

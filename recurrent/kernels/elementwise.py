@@ -37,8 +37,13 @@ def rule_entries(typingctx, target, numbers, arrays, first, last):
             return context.make_array(array_type)(context, b, array).data
 
         scalars = data(signature.args[1], numbers)
-        known = {e: v.broadcast(b.load(v.at(scalars, k))) for k, e in enumerate(rule.numbers.values())}
-        values = (data(kind, a) for kind, a in zip(signature.args[2], cgutils.unpack_tuple(b, arrays), strict=True))
+        known = {
+            e: v.broadcast(b.load(v.at(scalars, k))) for k, e in enumerate(rule.numbers.values())
+        }
+        values = (
+            data(kind, a)
+            for kind, a in zip(signature.args[2], cgutils.unpack_tuple(b, arrays), strict=True)
+        )
         places = dict(zip(rule.arrays, values, strict=True))
 
         def entries(n, mask):

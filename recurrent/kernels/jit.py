@@ -17,7 +17,9 @@ def source_digest() -> str:
     """Digest of everything besides a cell's equations that compiled code depends on: Numba and two whole folders."""
     digest = hashlib.sha256(numba.__version__.encode())
     package = Path(__file__).parents[1]
-    for path in sorted(p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")):
+    for path in sorted(
+        p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")
+    ):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -33,7 +33,12 @@ def pack_rows(target, w, D, rows, first, K, panels, panel_rows):
         width = wide(target, 1) if padded(target, D) - d >= wide(target, 1) else lanes(target)
         for k in range(K):
             source = rows[first + k] if rows.size else first + k
-            copy(target, at(w, source * D + d), at(panels, d * panel_rows + k * width), min(width, D - d))
+            copy(
+                target,
+                at(w, source * D + d),
+                at(panels, d * panel_rows + k * width),
+                min(width, D - d),
+            )
         d += width
 
 
@@ -55,7 +60,9 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
     setting = flush_denormals()
     for row in range(first, last, PRODUCT_ROWS):
         count, start = min(PRODUCT_ROWS, last - row), at(a, row * stride + column)
-        product_tiles(target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), at(out, row * M))
+        product_tiles(
+            target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), at(out, row * M)
+        )
     restore_denormals(setting)
 
 
@@ -94,7 +101,18 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
         for m in range(0, M, COLUMNS_AT_ONCE):
             count = min(COLUMNS_AT_ONCE, M - m)
             turn_columns(target, a, column + m, count, stride, first, K, turned)
-            product_tiles(target, count, D, K, at(out, m * D), D, at(turned, 0), K, at(panels, 0), at(out, m * D))
+            product_tiles(
+                target,
+                count,
+                D,
+                K,
+                at(out, m * D),
+                D,
+                at(turned, 0),
+                K,
+                at(panels, 0),
+                at(out, m * D),
+            )
     restore_denormals(setting)
 
 

@@ -44,7 +44,7 @@ def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
 
 def planes(cell, direction) -> int:
     """How many the stages of a step need."""
-    return len(direction(cell)[1].planes) if cell.meetings else 0
+    return len(direction(cell)[1].planes) if cell.cross_unit_ops else 0
 
 
 @lru_cache
@@ -57,9 +57,12 @@ def packed_sizes(cell, t, D, H, W) -> tuple[int, int]:
 
 def product_sizes(cell, t, H, W, direction) -> int:
     """Numbers of the panels of products within a step, and of their biases."""
-    if not cell.meetings:
+    if not cell.cross_unit_ops:
         return 0
-    return sum(padded(t, M) * K + H for M, K in (_shape(cell, e, H, W) for e in direction(cell)[1].products))
+    return sum(
+        padded(t, M) * K + H
+        for M, K in (_shape(cell, e, H, W) for e in direction(cell)[1].products)
+    )
 
 
 def _shape(cell, e, H, W) -> tuple[int, int]:
@@ -104,7 +107,7 @@ class Packed:
             )  # fmt: skip
             place += padded(t, H) * (x_used.size * D + h_used.size * W)
             begin += padded(t, H) * of_x.size
-        if cell.meetings:
+        if cell.cross_unit_ops:
             pack_products(cell, t, params, H, W, schedule.forward, self.panels[place:])
         self.parameters = per_unit_parameters(cell, params)
 
@@ -128,4 +131,6 @@ def with_inputs(parameters, inputs) -> np.ndarray:
     if inputs is None:
         return parameters
     S, M, H = inputs.shape
-    return np.concatenate([np.broadcast_to(parameters, (S, parameters.size)), inputs.reshape(S, M * H)], axis=1).reshape(-1)
+    return np.concatenate(
+        [np.broadcast_to(parameters, (S, parameters.size)), inputs.reshape(S, M * H)], axis=1
+    ).reshape(-1)

@@ -32,7 +32,9 @@ class Weights:
         self.W_hr, self.parameters = split_params(cell, self.params)
         self.H = self.W_hr.shape[1]
 
-    def add(self, a: np.ndarray, W: np.ndarray, gate: int, out: np.ndarray, back: bool = False) -> None:
+    def add(
+        self, a: np.ndarray, W: np.ndarray, gate: int, out: np.ndarray, back: bool = False
+    ) -> None:
         """out (S, H) += a (S, K) times the transposed rows of a gate; `back`: out (S, K) += a (S, H) times the rows."""
         W = W[gate * self.H : (gate + 1) * self.H]
         product(a, W if back else W.T, out)
@@ -44,7 +46,9 @@ class Weights:
         for total, accumulator in zip(out, self.cell.accumulators, strict=True):
             i = self.cell.x_gates.index(accumulator.gate) if accumulator.x else None
             j = self.cell.h_gates.index(accumulator.gate) if accumulator.h else None
-            biases = [b[k * H : (k + 1) * H] for b, k in ((self.b_ih, i), (self.b_hh, j)) if k is not None]
+            biases = [
+                b[k * H : (k + 1) * H] for b, k in ((self.b_ih, i), (self.b_hh, j)) if k is not None
+            ]
             total += sum(biases[1:], biases[0])
             if i is not None:
                 self.add(x, self.W_ih, i, total)
@@ -119,7 +123,10 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
 
 def fitting(cell, nodes, arrays, h):
     """Values of nodes: of those with P numbers, where h has P of them, the first P columns."""
-    return {e: a[..., : h.shape[1]] if cell.narrow.get(e) else a for e, a in zip(nodes, arrays, strict=True)}
+    return {
+        e: a[..., : h.shape[1]] if cell.narrow.get(e) else a
+        for e, a in zip(nodes, arrays, strict=True)
+    }
 
 
 def _put(rows, value):
@@ -129,11 +136,22 @@ def _put(rows, value):
 def step(cell: Cell, weights, x, h, rest, y) -> None:
     """One step: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y (N, H) = h."""
     N = len(y)
-    forward(cell, x, np.zeros(0, np.int64), np.array([0, N]), weights, h, rest, np.empty((0, 0, weights.H), y.dtype))
+    forward(
+        cell,
+        x,
+        np.zeros(0, np.int64),
+        np.array([0, N]),
+        weights,
+        h,
+        rest,
+        np.empty((0, 0, weights.H), y.dtype),
+    )
     h[:N] = y[:] = h[N:]
 
 
-def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None) -> None:
+def backward(
+    cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None
+) -> None:
     """Back-propagation through time.
 
     `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
@@ -150,7 +168,10 @@ def backward(cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, to
             weights.flow(da[now.stop : now.stop + later], carry[0, :later, :W])
         later = count
         # A copy: one state may be handed on as another.
-        d = [a[:, :W] if narrow else a for a, narrow in zip(carry[:, :count].copy(), cell.narrow_states, strict=True)]
+        d = [
+            a[:, :W] if narrow else a
+            for a, narrow in zip(carry[:, :count].copy(), cell.narrow_states, strict=True)
+        ]
         d[cell.output] = d[cell.output] + dy[now]
         known = fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
         known |= fitting(cell, cell.new, [h[after], *rest[:, after]], h)
@@ -197,12 +218,16 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
         if a.h:
             i = cell.h_gates.index(a.gate) * H
             gradient_of_matrix(da[:, k], before, W_hh[i : i + H], b_hh[i : i + H])
-    for k, (e, vector) in enumerate(zip(cell.products, vectors, strict=True), len(cell.accumulators)):
+    for k, (e, vector) in enumerate(
+        zip(cell.products, vectors, strict=True), len(cell.accumulators)
+    ):
         if e.op == "projection":
             gradient_of_matrix(da[:, k, : len(W_hr)], vector, W_hr, np.empty(len(W_hr), W_hr.dtype))
         else:
             i = cell.h_gates.index(e.name) * H
-            gradient_of_matrix(da[:, k], vector[:, : W_hh.shape[1]], W_hh[i : i + H], b_hh[i : i + H])
+            gradient_of_matrix(
+                da[:, k], vector[:, : W_hh.shape[1]], W_hh[i : i + H], b_hh[i : i + H]
+            )
     for k, total in enumerate(own):
         total[:] = 0
         for row in dp[:, k]:
@@ -277,7 +302,9 @@ def softmax(scores, valid) -> None:
         rows[:, ~mask] = 0
         if mask.any():
             e = np.exp(rows[:, mask] - rows[:, mask].max(axis=1, keepdims=True))
-            rows[:, mask] = e / np.cumsum(e, axis=1)[:, -1:]  # in order: a sum by pairs depends on where blanks are
+            rows[:, mask] = (
+                e / np.cumsum(e, axis=1)[:, -1:]
+            )  # in order: a sum by pairs depends on where blanks are
 
 
 def softmax_backward(weights, d) -> None:
@@ -286,7 +313,9 @@ def softmax_backward(weights, d) -> None:
     d *= weights
 
 
-def apply_rule(rule: Rule, numbers: dict[str, float], arrays: dict[str, np.ndarray], block: int) -> None:
+def apply_rule(
+    rule: Rule, numbers: dict[str, float], arrays: dict[str, np.ndarray], block: int
+) -> None:
     """The rule on every entry of its flat arrays, modified: `block` entries at a time, so that they stay in cache."""
     first = arrays[next(iter(rule.arrays))]
     size, dtype = first.size, first.dtype
@@ -313,7 +342,9 @@ def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
     An empty `valid` stands for true. ids (S,) int64, within 0..V-1 in every row.
     """
     rows = np.arange(len(ids))
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # infinite logits: the result says so
+    with np.errstate(
+        invalid="ignore", over="ignore", divide="ignore"
+    ):  # infinite logits: the result says so
         np.subtract(logits, logits.max(axis=1, keepdims=True), out=dy)
         chosen = dy[rows, ids].astype(np.float64)
         np.exp(dy, out=dy)

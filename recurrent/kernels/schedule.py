@@ -12,11 +12,13 @@ from itertools import groupby
 from typing import NamedTuple
 
 from ..equations.cell import Cell
-from ..equations.expressions import MEETINGS, Expr, topological
+from ..equations.expressions import CROSS_UNIT, Expr, topological
 
 SLOW = {"div", "exp", "sigmoid", "softplus", "sqrt", "tanh"}
 TO_KEEP = 4  # what is computed again, where it is needed again, in so many loads and quick operations at most; a slow one is 10
-SIDE_BY_SIDE = 4  # accumulators of a unit in one tile, of cells that do not apply their equations there
+SIDE_BY_SIDE = (
+    4  # accumulators of a unit in one tile, of cells that do not apply their equations there
+)
 
 
 class Output(NamedTuple):
@@ -61,12 +63,16 @@ class Stages(NamedTuple):
 def tiles(cell: Cell) -> tuple[tuple[int, ...], ...]:
     """Which accumulators are computed side by side: all, but where a step has stages no more than the registers take."""
     every = range(len(cell.accumulators))
-    if not cell.meetings or len(every) <= SIDE_BY_SIDE:
+    if not cell.cross_unit_ops or len(every) <= SIDE_BY_SIDE:
         return (tuple(every),)
     kinds: dict = {}
     for k in every:
         kinds.setdefault((cell.accumulators[k].x, cell.accumulators[k].h), []).append(k)
-    return tuple(tuple(ks[n : n + SIDE_BY_SIDE]) for ks in kinds.values() for n in range(0, len(ks), SIDE_BY_SIDE))
+    return tuple(
+        tuple(ks[n : n + SIDE_BY_SIDE])
+        for ks in kinds.values()
+        for n in range(0, len(ks), SIDE_BY_SIDE)
+    )
 
 
 @lru_cache
@@ -92,7 +98,9 @@ def backward(cell: Cell) -> tuple[list[Output], Stages]:
     return outputs, split(outputs, loaded, (), cell.narrow)
 
 
-def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...], narrow: dict[Expr, bool]) -> Stages:
+def split(
+    outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...], narrow: dict[Expr, bool]
+) -> Stages:
     """Stages that compute the outputs from `loaded`, which is in memory all the time, and `begun`, which products with
     weights leave in planes at first.
 
@@ -102,9 +110,9 @@ def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...]
     nodes = _nodes([o.value for o in outputs], {*loaded, *begun})
     level, free = dict.fromkeys(begun, 0), dict.fromkeys(begun, False)
     for e in nodes:
-        level[e] = max((level[a] for a in e.args if a in level), default=0) + (e.op in MEETINGS)
-        free[e] = e.op not in MEETINGS and all(free.get(a, True) for a in e.args)
-    products = [e for e in nodes if e.op in MEETINGS and e.op != "mean"]
+        level[e] = max((level[a] for a in e.args if a in level), default=0) + (e.op in CROSS_UNIT)
+        free[e] = e.op not in CROSS_UNIT and all(free.get(a, True) for a in e.args)
+    products = [e for e in nodes if e.op in CROSS_UNIT and e.op != "mean"]
     means = [e for e in nodes if e.op == "mean"]
     kept = dict.fromkeys(e.args[0] for e in products if e.args[0] not in (*begun, *products))
     kept |= dict.fromkeys(_dear(nodes, level, free, {*loaded, *begun, *products, *kept}))
@@ -129,7 +137,12 @@ def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...]
         seen = set()
 
         def visit(e, n):
-            if e in loaded or e in begun or e.op in MEETINGS or (e in kept and level.get(e, 0) < n):
+            if (
+                e in loaded
+                or e in begun
+                or e.op in CROSS_UNIT
+                or (e in kept and level.get(e, 0) < n)
+            ):
                 found.setdefault(n, set()).add(e)
             elif (e, n) not in seen:
                 seen.add((e, n))
@@ -151,8 +164,13 @@ def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...]
             keys.add((n, outputs[k].narrow))
             if not free.get(outputs[k].value, True):
                 kept[outputs[k].value] = None
-    written = {e: stretch(key(e.args[0] if e.op == "mean" else e)[0]) for e in (*begun, *kept, *products, *means)}
-    lasting = {e for n, some in read().items() for e in some if e in written and written[e] < stretch(n)}
+    written = {
+        e: stretch(key(e.args[0] if e.op == "mean" else e)[0])
+        for e in (*begun, *kept, *products, *means)
+    }
+    lasting = {
+        e for n, some in read().items() for e in some if e in written and written[e] < stretch(n)
+    }
     lasting |= {*begun, *products, *(e.args[0] for e in products)}
     stages = [
         Stage(
@@ -171,7 +189,9 @@ def split(outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...]
 
 def _dear(nodes, level, free, at_hand) -> list[Expr]:
     """Of what later levels need, that which takes longer to compute again than to store and to load."""
-    later = {a for e in nodes if e.op not in MEETINGS for a in e.args if level.get(a, 0) < level[e]}
+    later = {
+        a for e in nodes if e.op not in CROSS_UNIT for a in e.args if level.get(a, 0) < level[e]
+    }
     found, cost = [], {}
     for e in nodes:
         if e in at_hand or e.op == "mean":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codegen.barrier import meet
+from .codegen.barrier import barrier_wait
 from .codegen.copy import copy, transpose
 from .codegen.denormals import flush_denormals, restore_denormals
 from .codegen.gates import flow_tiles, project_tiles
@@ -27,7 +27,15 @@ def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
         for c in range(0, min(width, H - j), L):
             for g in range(G):
                 to = at(panels, place + c * G + g * L)
-                transpose(target, at(W, (gates[g] * H + j + c) * K), K, min(L, H - j - c), K, to, width * G)
+                transpose(
+                    target,
+                    at(W, (gates[g] * H + j + c) * K),
+                    K,
+                    min(L, H - j - c),
+                    K,
+                    to,
+                    width * G,
+                )
         j += width
 
 
@@ -46,7 +54,9 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 
 
 @jit
-def pack(target, A, H, W_ih, D, x_used, W_hh, W, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias):
+def pack(
+    target, A, H, W_ih, D, x_used, W_hh, W, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias
+):
     """Weights of the accumulators of H units for the forward step, in one call: many calls are short."""
     start = x_used.size * D
     per_unit = start + h_used.size * W
@@ -59,7 +69,17 @@ def pack(target, A, H, W_ih, D, x_used, W_hh, W, h_used, b_ih, x_gates, b_hh, h_
 def project(target, x, first, last, D, W, H, panels, bias, out, width):
     """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
     setting = flush_denormals()
-    project_tiles(target, last - first, at(bias, 0), at(x, first * D), D, W, H, at(panels, 0), at(out, first * width))
+    project_tiles(
+        target,
+        last - first,
+        at(bias, 0),
+        at(x, first * D),
+        D,
+        W,
+        H,
+        at(panels, 0),
+        at(out, first * width),
+    )
     restore_denormals(setting)
 
 
@@ -94,7 +114,7 @@ def forward(
         )  # fmt: skip
         if parts > 1:
             met += 1
-            if met == 0 or not meet(barrier, parts, met):
+            if met == 0 or not barrier_wait(barrier, parts, met):
                 break
     restore_denormals(setting)
 
@@ -133,7 +153,15 @@ def backward(
         end = max(first, min(last, after - s))
         if later > first:
             flow_tiles(
-                target, later - first, j0, j1, at(da, (after + first) * width), at(panels, 0), at(carry, first * wide_H), W, H
+                target,
+                later - first,
+                j0,
+                j1,
+                at(da, (after + first) * width),
+                at(panels, 0),
+                at(carry, first * wide_H),
+                W,
+                H,
             )
         if end > first:
             r = s + first
@@ -149,8 +177,18 @@ def backward(
         later = end
         if parts > 1:
             met += 1
-            if met == 0 or not meet(barrier, parts, met):
+            if met == 0 or not barrier_wait(barrier, parts, met):
                 break
     if later > first:
-        flow_tiles(target, later - first, j0, j1, at(da, first * width), at(panels, 0), at(carry, first * wide_H), W, H)
+        flow_tiles(
+            target,
+            later - first,
+            j0,
+            j1,
+            at(da, first * width),
+            at(panels, 0),
+            at(carry, first * wide_H),
+            W,
+            H,
+        )
     restore_denormals(setting)

@@ -17,19 +17,23 @@ import numba
 import numpy as np
 from numba.np.ufunc import parallel
 
-WORTH_A_THREAD = 1.2e7  # floating-point operations; handing work to a thread costs tens of microseconds
-WORTH_A_MEETING = 1.5e5  # the same for a thread's part of a step after which all meet
-NOBODY = np.zeros(2, np.int64)  # the barrier of one who is alone
+MIN_FLOPS_PER_THREAD = (
+    1.2e7  # floating-point operations; handing work to a thread costs tens of microseconds
+)
+MIN_FLOPS_PER_BARRIER = 1.5e5  # the same for a thread's part of a step after which all meet
+NO_BARRIER = np.zeros(2, np.int64)  # the barrier of one who is alone
 
 _submitting = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-_away: dict[int, int] = {}  # the processor that each worker, by its native id, keeps away from
+_avoided_cpu: dict[
+    int, int
+] = {}  # the processor that each worker, by its native id, keeps away from
 
 
 def _forget() -> None:
     global _pool
     _pool = None
-    _away.clear()
+    _avoided_cpu.clear()
 
 
 def _leave_my_processor() -> None:
@@ -37,14 +41,14 @@ def _leave_my_processor() -> None:
 
     Seen on a machine of two: many calls of 2 to 12 ms ran their halves one after the other.
     """
-    here, workers = _processor(), list(_away.items())
+    here, workers = _processor(), list(_avoided_cpu.items())
     if here is None or all(away == here for _, away in workers):
         return
     try:
         others = os.sched_getaffinity(0) - {here}
         for worker, _ in workers if others else ():
             os.sched_setaffinity(worker, others)
-            _away[worker] = here
+            _avoided_cpu[worker] = here
     except OSError:  # a sandbox may forbid it: then the system places them as it likes
         return
 
@@ -54,14 +58,18 @@ def _processor() -> int | None:
     return _sched_getcpu() if _sched_getcpu is not None else None
 
 
-_sched_getcpu = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+_sched_getcpu = (
+    getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)  # a child has the pool, but not its threads
 
 
-def split(flops: float, items: int, work: Callable[[int, int], None], weights: Callable | None = None) -> None:
+def split(
+    flops: float, items: int, work: Callable[[int, int], None], weights: Callable | None = None
+) -> None:
     """Call `work(first, last)` for ranges that cover `items`, side by side if `flops` are worth it; then return.
 
     `weights()`: work of each item, or None where all are equal.
@@ -80,7 +88,14 @@ def split(flops: float, items: int, work: Callable[[int, int], None], weights: C
 
 
 def split_steps(
-    flops: float, steps: int, rows: int, few: int, units: int, grain: int, work: Callable, weights: Callable
+    flops: float,
+    steps: int,
+    rows: int,
+    few: int,
+    units: int,
+    grain: int,
+    work: Callable,
+    weights: Callable,
 ) -> None:
     """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over `steps` on `rows` sequences.
 
@@ -88,11 +103,15 @@ def split_steps(
     then all `parts` must run at once and meet at the barrier after each step.
     """
     if not worth_a_thread(flops):
-        work(0, rows, 0, units, 1, NOBODY)
+        work(0, rows, 0, units, 1, NO_BARRIER)
         return
-    parts = min(parts_of(flops, units // grain), int(flops / max(steps, 1) / WORTH_A_MEETING), numba.config.NUMBA_NUM_THREADS)
+    parts = min(
+        parts_of(flops, units // grain),
+        int(flops / max(steps, 1) / MIN_FLOPS_PER_BARRIER),
+        numba.config.NUMBA_NUM_THREADS,
+    )
     if parts < 2 or rows >= parts * few:
-        split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NOBODY), weights)
+        split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NO_BARRIER), weights)
         return
     cuts = [grain * k for k in _cuts(units // grain, parts)]
     cuts[-1] = units
@@ -112,12 +131,12 @@ def available() -> int:
 
 def worth_a_thread(flops: float) -> bool:
     """Whether there is enough to do for a thread to be asked."""
-    return flops >= WORTH_A_THREAD
+    return flops >= MIN_FLOPS_PER_THREAD
 
 
 def parts_of(flops: float, items: int) -> int:
     """Into how many parts `split` splits; 0 or 1 for none."""
-    parts = min(items, int(flops / WORTH_A_THREAD))
+    parts = min(items, int(flops / MIN_FLOPS_PER_THREAD))
     return min(parts, available()) if parts > 1 else parts
 
 
@@ -130,7 +149,9 @@ def _side_by_side(calls: list[tuple], barrier: np.ndarray | None = None) -> None
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(
-            max(numba.config.NUMBA_NUM_THREADS - 1, 1), "recurrent", lambda: _away.setdefault(threading.get_native_id(), -1)
+            max(numba.config.NUMBA_NUM_THREADS - 1, 1),
+            "recurrent",
+            lambda: _avoided_cpu.setdefault(threading.get_native_id(), -1),
         )
     _leave_my_processor()
     try:

@@ -26,7 +26,9 @@ SCORES = ("dot", "general", "additive")
 TANH = trace("tanh", lambda a, k: dict(p=tanh(a.p)), ("p",), ())
 TANH_BACKWARD = trace("tanh backward", lambda a, k: dict(d=a.d * (1 - a.p * a.p)), ("p", "d"), ())
 BLOCK = 16384  # entries of the work of a thread
-CHUNK = 1 << 20  # bytes that are taken at a time for sequences of which nothing is kept: they stay in the cache
+CHUNK = (
+    1 << 20
+)  # bytes that are taken at a time for sequences of which nothing is kept: they stay in the cache
 
 
 class Memory(NamedTuple):
@@ -36,7 +38,7 @@ class Memory(NamedTuple):
     lengths: np.ndarray | None = None  # (N,) or a mask (T_in, N) of what is there; None: all
 
 
-class Known(NamedTuple):
+class PreparedMemory(NamedTuple):
     """A memory as it is attended to."""
 
     memory: np.ndarray  # (N, T_in, M), zeros in its blanks
@@ -45,7 +47,7 @@ class Known(NamedTuple):
 
 
 @dataclass
-class Attended:
+class AttentionTape:
     """What a recorded forward pass leaves; rows are sequence after sequence, as the kernels read them."""
 
     x: np.ndarray  # (N, T_out, Q)
@@ -75,7 +77,7 @@ class Attention(Layer):
     a y of its own, as with Linear: nobody else sees it.
     """
 
-    reads_time = True
+    needs_sequence = True
 
     def __init__(
         self,
@@ -88,7 +90,9 @@ class Attention(Layer):
         sizes = dict(memory_size=memory_size, score_size=score_size, output_size=output_size)
         given = {name: checks.size(size, name) for name, size in sizes.items() if size is not None}
         super().__init__(
-            query_size=checks.size(query_size, "query_size"), **given, **({"score": score} if score != "general" else {})
+            query_size=checks.size(query_size, "query_size"),
+            **given,
+            **({"score": score} if score != "general" else {}),
         )
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
@@ -97,18 +101,25 @@ class Attention(Layer):
         Q = query_size
         M = Q if memory_size is None else memory_size
         if score == "dot" and Q != M:
-            raise ValueError(f"a dot score needs memory_size = query_size = {Q}, got {M}; use 'general' or 'additive'")
+            raise ValueError(
+                f"a dot score needs memory_size = query_size = {Q}, got {M}; use 'general' or 'additive'"
+            )
         self.score, self.over_itself, self.memory_size = score, memory_size is None, M
-        self.inputs, self.outputs = Q, M + Q if output_size is None else output_size
+        self.in_features, self.out_features = Q, M + Q if output_size is None else output_size
         if score == "general":
             self.shapes = {"weight_query": (M, Q)}
         elif score == "additive":
             A = score_size or Q
-            self.shapes = {"weight_query": (A, Q), "weight_memory": (A, M), "bias_query": (A,), "weight_score": (1, A)}
+            self.shapes = {
+                "weight_query": (A, Q),
+                "weight_memory": (A, M),
+                "bias_query": (A,),
+                "weight_score": (1, A),
+            }
         if output_size is not None:
             self.shapes |= {"weight_output": (output_size, M + Q), "bias_output": (output_size,)}
 
-    def draw(self, rng):
+    def reset_parameters(self, rng):
         fans = {name: shape[1] for name, shape in self.shapes.items() if len(shape) == 2}
         for name, a in self.parameters.items():
             bound = 1 / np.sqrt(fans[name.replace("bias", "weight")])
@@ -124,7 +135,9 @@ class Attention(Layer):
         if not record:
 
             def known(part):
-                return self._known(values[:, part], valid if valid is None else valid[part], weights)
+                return self._known(
+                    values[:, part], valid if valid is None else valid[part], weights
+                )
 
             return self._unrecorded(x, len(values), known, weights), state, None
         tape = self._attend(x, self._known(values, valid, weights), weights)
@@ -138,13 +151,16 @@ class Attention(Layer):
         weights, seen, found = self._pack(), (None, None), None
 
         def known(part):
-            return Known(*(a if a is None else a[part] for a in found))
+            return PreparedMemory(*(a if a is None else a[part] for a in found))
 
         def run(x, state):
             nonlocal seen, found
             x = self._checked(x)
             if state is not seen[0] or x.shape[1:] != seen[1]:
-                found, seen = self._known(*self._memory(x, state, None), weights), (state, x.shape[1:])
+                found, seen = (
+                    self._known(*self._memory(x, state, None), weights),
+                    (state, x.shape[1:]),
+                )
             return self._unrecorded(x, found.memory.shape[1], known, weights), state
 
         return run
@@ -153,8 +169,10 @@ class Attention(Layer):
         x = checks.array(x, "x")
         if self.shapes:
             checks.same_dtype(x, "x", self.dtype, "weight")
-        if x.ndim not in (2, 3) or x.shape[-1] != self.inputs:
-            raise ValueError(f"x must be (T, N, {self.inputs}) or (T, {self.inputs}), got {x.shape}")
+        if x.ndim not in (2, 3) or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"x must be (T, N, {self.in_features}) or (T, {self.in_features}), got {x.shape}"
+            )
         return x
 
     def _pack(self) -> dict[str, Any]:
@@ -164,28 +182,32 @@ class Attention(Layer):
         biases = {n: p.get(f"bias_{n}", np.zeros(len(W), W.dtype)) for n, W in matrices.items()}
         return {n: kernels.backend.pack_linear(W, biases[n]) for n, W in matrices.items()}
 
-    def _attend(self, x, known: Known, weights) -> Attended:
+    def _attend(self, x, known: PreparedMemory, weights) -> AttentionTape:
         queries = _by_sequence(x)
         projected = _linear(queries, weights["query"]) if "query" in weights else queries
         kept, rows, context = self._context(projected, known, weights)
-        joined = buffers.empty((*queries.shape[:2], self.memory_size + self.inputs), x.dtype)
+        joined = buffers.empty((*queries.shape[:2], self.memory_size + self.in_features), x.dtype)
         np.concatenate([context, queries], axis=2, out=joined)
         y = self._output(joined, weights)
-        return Attended(queries, known.memory, known.valid, kept, rows, joined, y, x.ndim == 3)
+        return AttentionTape(queries, known.memory, known.valid, kept, rows, joined, y, x.ndim == 3)
 
-    def _unrecorded(self, x, steps: int, known: Callable[[slice], Known], weights) -> np.ndarray:
+    def _unrecorded(
+        self, x, steps: int, known: Callable[[slice], PreparedMemory], weights
+    ) -> np.ndarray:
         """y, a few sequences at a time: what they need besides is small, and used again for the next.
 
         `known(part)`: the memory, of so many `steps`, of some sequences.
         """
         M, given = self.memory_size, x if x.ndim == 3 else x[:, None]
         projected = _linear(given, weights["query"]) if "query" in weights else given
-        joined = np.empty((*given.shape[:2], M + self.inputs), x.dtype)
+        joined = np.empty((*given.shape[:2], M + self.in_features), x.dtype)
         joined[..., M:] = given
         several = self._at_once(len(x), steps, x.itemsize)
         for first in range(0, given.shape[1], several):
             part = slice(first, first + several)
-            joined[:, part, :M] = self._context(_by_sequence(projected[:, part]), known(part), weights)[2].swapaxes(0, 1)
+            joined[:, part, :M] = self._context(
+                _by_sequence(projected[:, part]), known(part), weights
+            )[2].swapaxes(0, 1)
         y = self._output(joined, weights)
         return y if x.ndim == 3 else y[:, 0]
 
@@ -196,9 +218,15 @@ class Attention(Layer):
     def _a_sequence(self, T, steps) -> int:
         """Numbers that `_context` takes for one."""
         A = self.shapes.get("weight_memory", (0,))[0]
-        return T * (A or self.memory_size) + steps * (A + self.memory_size) + T * (steps * (1 + A) + self.memory_size)
+        return (
+            T * (A or self.memory_size)
+            + steps * (A + self.memory_size)
+            + T * (steps * (1 + A) + self.memory_size)
+        )
 
-    def _context(self, query, known: Known, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _context(
+        self, query, known: PreparedMemory, weights
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What `_scores_backward` needs, the weights (N, T_out, T_in), and the mean of the memory by them (N, T_out, M)."""
         kept, rows = self._scores(query, known, weights)
         context = np.zeros((*query.shape[:2], self.memory_size), query.dtype)
@@ -214,7 +242,7 @@ class Attention(Layer):
         _apply(TANH, p=y)
         return y
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients; that of the state is a Memory of gradients, None where the layer attends to its own input."""
         grads, p = self._gradients(out), self.parameters
         dy = checks.array(dy, "dy")
@@ -224,8 +252,13 @@ class Attention(Layer):
         if "weight_output" in self.shapes:
             d = d.copy()
             _apply(TANH_BACKWARD, p=tape.y, d=d)
-            d = _linear_backward(d, tape.joined, p["weight_output"], grads["weight_output"], grads["bias_output"])
-        dcontext, dx = np.ascontiguousarray(d[..., : self.memory_size]), d[..., self.memory_size :].copy()
+            d = _linear_backward(
+                d, tape.joined, p["weight_output"], grads["weight_output"], grads["bias_output"]
+            )
+        dcontext, dx = (
+            np.ascontiguousarray(d[..., : self.memory_size]),
+            d[..., self.memory_size :].copy(),
+        )
         dscores = np.empty_like(tape.rows)
         if tape.rows.size:
             kernels.backend.rows_by_rows(dcontext, tape.memory, dscores)
@@ -241,71 +274,114 @@ class Attention(Layer):
         """`memory`: steps of what it attends to, if that is not its input."""
         if memory is None and not self.over_itself:
             raise ValueError("what it attends to is given from outside: see Seq2Seq.plan")
-        steps, Q, M, A = memory or T, self.inputs, self.memory_size, self.shapes.get("weight_memory", (0,))[0]
+        steps, Q, M, A = (
+            memory or T,
+            self.in_features,
+            self.memory_size,
+            self.shapes.get("weight_memory", (0,))[0],
+        )
         queries, states, pairs, b = T * N, steps * N, T * N * steps, dtype.itemsize
-        y = queries * self.outputs * b
+        y = queries * self.out_features * b
         own = y if "weight_output" in self.shapes else 0  # beside [context, x]
-        packed = sum(sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1]) for s in self.shapes.values() if len(s) == 2)
+        packed = sum(
+            sum(kernels.backend.linear_scratch(*s, 0, dtype)[:1])
+            for s in self.shapes.values()
+            if len(s) == 2
+        )
         if not training:
             projected = queries * (A or M) * b if "weight_query" in self.shapes else 0
             chunk = min(N, self._at_once(T, steps, b)) * self._a_sequence(T, steps) * b
             chunk += steps * M * b  # the memory of one sequence, packed by a kernel
-            return Footprint(0, y, packed + projected + (queries * (M + Q) * b if own else 0) + max(chunk - own, 0), 0, 0)
+            return Footprint(
+                0,
+                y,
+                packed + projected + (queries * (M + Q) * b if own else 0) + max(chunk - own, 0),
+                0,
+                0,
+            )
         kept = {"dot": 0, "general": queries * M, "additive": pairs * A}[self.score] * b
         kept += b * (queries * (2 * Q + M) + states * M + pairs) + states + own
         known = b * (states * A + queries * M)  # while it attends: keys and context
         forward = packed + max(known - y, 0)
         dx, dmemory = b * queries * Q, b * states * M
-        held = b * (queries * 2 * (M + Q) + pairs) + dmemory  # gradients of [context, x], its halves, the scores, the memory
+        held = (
+            b * (queries * 2 * (M + Q) + pairs) + dmemory
+        )  # gradients of [context, x], its halves, the scores, the memory
         if A:
-            inner = b * (pairs * A + queries * A + states * (A + M)) + kernels.backend.linear_scratch(A, M, states, dtype)[1]
+            inner = (
+                b * (pairs * A + queries * A + states * (A + M))
+                + kernels.backend.linear_scratch(A, M, states, dtype)[1]
+            )
         else:
             inner = b * (queries * 3 * M + 2 * pairs)
-        backward = held + max(inner, dx + dmemory + (dx if memory is None else 0)) - dx - (dmemory if memory else 0)
+        backward = (
+            held
+            + max(inner, dx + dmemory + (dx if memory is None else 0))
+            - dx
+            - (dmemory if memory else 0)
+        )
         return Footprint(kept, y, forward, backward, dx)
 
     def keeps_input(self, ragged):
         return False
 
     def stepper(self):
-        raise ValueError("Attention cannot run in a stream: it needs its memory; see Seq2Seq.generate")
+        raise ValueError(
+            "Attention cannot run in a stream: it needs its memory; see Seq2Seq.generate"
+        )
 
     def _memory(self, x, state, lengths) -> tuple[np.ndarray, np.ndarray | None]:
         """Its values (T_in, N, M), checked, and which of them are there, (N, T_in); None: all."""
         if self.over_itself:
             if state is not None:
-                raise ValueError("this Attention attends to its own input and takes no memory; give it a memory_size")
+                raise ValueError(
+                    "this Attention attends to its own input and takes no memory; give it a memory_size"
+                )
             state, name = Memory(x, lengths), "x"
         elif state is None:
-            raise ValueError("its memory is missing: the state of this layer must be Memory(values, lengths)")
+            raise ValueError(
+                "its memory is missing: the state of this layer must be Memory(values, lengths)"
+            )
         else:
             name = "the memory"
         values = checks.array(state.values, name)
         checks.same_dtype(values, name, x.dtype, "x")
         rest = (*x.shape[1:-1], self.memory_size)
         if values.ndim != x.ndim or values.shape[1:] != rest:
-            raise ValueError(f"{name} must be (T_in, {', '.join(map(str, rest))}), got {values.shape}")
+            raise ValueError(
+                f"{name} must be (T_in, {', '.join(map(str, rest))}), got {values.shape}"
+            )
         if state.lengths is None:
             return values if x.ndim == 3 else values[:, None], None
         if x.ndim == 2:
-            raise ValueError(f"lengths need a batch: x must be (T, N, {self.inputs}), got {x.shape}")
+            raise ValueError(
+                f"lengths need a batch: x must be (T, N, {self.in_features}), got {x.shape}"
+            )
         T, N = values.shape[:2]
-        return values, np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
+        return values, np.ascontiguousarray(
+            checks.inside(checks.valid_steps(state.lengths, T, N), T).T
+        )
 
-    def _known(self, values, valid, weights) -> Known:
+    def _known(self, values, valid, weights) -> PreparedMemory:
         if valid is None:
             memory = _by_sequence(values)
             valid = np.ones(memory.shape[:2], bool)
         else:
             memory = _by_sequence(values, copied=True)
             memory[~valid] = 0
-        return Known(memory, valid, _linear(memory, weights["memory"]) if self.score == "additive" else None)
+        return PreparedMemory(
+            memory, valid, _linear(memory, weights["memory"]) if self.score == "additive" else None
+        )
 
-    def _scores(self, query, known: Known, weights) -> tuple[np.ndarray, np.ndarray]:
+    def _scores(self, query, known: PreparedMemory, weights) -> tuple[np.ndarray, np.ndarray]:
         """What `_scores_backward` needs, and the scores (N, T_out, T_in)."""
         if self.score == "additive":
             query, keys = query[:, :, None], known.keys[:, None]
-            inner = np.add(query, keys, out=buffers.empty(np.broadcast_shapes(query.shape, keys.shape), query.dtype))
+            inner = np.add(
+                query,
+                keys,
+                out=buffers.empty(np.broadcast_shapes(query.shape, keys.shape), query.dtype),
+            )
             _apply(TANH, p=inner)
             return inner, _linear(inner, weights["score"])[..., 0]
         scores = np.zeros((*query.shape[:2], known.memory.shape[1]), query.dtype)
@@ -319,21 +395,36 @@ class Attention(Layer):
         if self.score == "additive":
             if d.size:
                 kernels.backend.columns_by_columns(tape.rows, dcontext, dmemory)
-            inner = _linear_backward(d[..., None], tape.kept, p["weight_score"], grads["weight_score"])
+            inner = _linear_backward(
+                d[..., None], tape.kept, p["weight_score"], grads["weight_score"]
+            )
             _apply(TANH_BACKWARD, p=tape.kept, d=inner)
-            query, key = np.zeros_like(inner, shape=(*d.shape[:2], inner.shape[3])), np.zeros_like(inner[:, 0])
-            for s in range(d.shape[2]):  # one after the other: bits may not depend on how many there are
+            query, key = (
+                np.zeros_like(inner, shape=(*d.shape[:2], inner.shape[3])),
+                np.zeros_like(inner[:, 0]),
+            )
+            for s in range(
+                d.shape[2]
+            ):  # one after the other: bits may not depend on how many there are
                 query += inner[:, :, s]
             for t in range(d.shape[1]):
                 key += inner[:, t]
-            dx += _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"], grads["bias_query"])
-            dmemory += _linear_backward(key, tape.memory, p["weight_memory"], grads["weight_memory"])
+            dx += _linear_backward(
+                query, tape.x, p["weight_query"], grads["weight_query"], grads["bias_query"]
+            )
+            dmemory += _linear_backward(
+                key, tape.memory, p["weight_memory"], grads["weight_memory"]
+            )
             return dmemory
         query = np.zeros_like(tape.kept)
         if d.size:
             kernels.backend.rows_by_columns(d, tape.memory, query)
-            both = (np.concatenate(pair, axis=1) for pair in ((tape.rows, d), (dcontext, tape.kept)))
-            kernels.backend.columns_by_columns(*both, dmemory)  # of its use as value and as key, in one pass over it
+            both = (
+                np.concatenate(pair, axis=1) for pair in ((tape.rows, d), (dcontext, tape.kept))
+            )
+            kernels.backend.columns_by_columns(
+                *both, dmemory
+            )  # of its use as value and as key, in one pass over it
         if self.score == "general":
             query = _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"])
         dx += query
@@ -374,5 +465,7 @@ def _linear_backward(dy, x, W, dW, db=None) -> np.ndarray:
     """dx; writes dW and db."""
     dx = np.empty_like(x)
     rows = [a.reshape(-1, a.shape[-1]) for a in (dy, x, dx)]
-    kernels.backend.linear_backward(*rows[:2], W, rows[2], dW, np.empty(len(W), W.dtype) if db is None else db)
+    kernels.backend.linear_backward(
+        *rows[:2], W, rows[2], dW, np.empty(len(W), W.dtype) if db is None else db
+    )
     return dx

@@ -28,16 +28,18 @@ class Gradients(NamedTuple):
 class Layer:
     """What all layers have. A subclass declares `shapes`, `forward` and `backward`, and `init` if it has parameters.
 
-    `inputs`, `outputs`: size of the last axis that goes in and comes out; None where any size passes through.
+    `in_features`, `out_features`: size of the last axis that goes in and comes out; None where any size passes through.
     """
 
-    inputs: int | None = None
-    outputs: int | None = None
+    in_features: int | None = None
+    out_features: int | None = None
     shapes: dict[str, tuple[int, ...]]
-    reads_time = False  # whether it needs the steps of a sequence in order
-    leaves_time = True  # whether what it puts out still has steps
+    needs_sequence = False  # whether it needs the steps of a sequence in order
+    returns_sequence = True  # whether what it puts out still has steps
     takes_lookup = False  # whether its input may be a Lookup
-    loops: ClassVar[dict[str, int]] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
+    state_delays: ClassVar[
+        dict[str, int]
+    ] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
 
     def __init_subclass__(cls, abstract: bool = False):
         if not abstract:
@@ -48,7 +50,9 @@ class Layer:
         self.shapes = {}
         self._parameters: dict[str, np.ndarray] | None = None
         self.owner: Any = None
-        self.generator = np.random.default_rng(0)  # what masks are drawn from; a model's layers have the model's
+        self.generator = np.random.default_rng(
+            0
+        )  # what masks are drawn from; a model's layers have the model's
 
     def __getstate__(self):
         return {**self.__dict__, "owner": None}  # a copy is part of no model
@@ -59,8 +63,10 @@ class Layer:
     def check_below(self, below: Sequence[Layer]) -> None:
         """Raise ValueError if the layers below, the first one first, do not give what this one needs."""
         for k, layer in enumerate(below):
-            if self.reads_time and not layer.leaves_time:
-                raise ValueError(f"it needs the steps of a sequence, but layer {k} ({type(layer).__name__}) leaves none")
+            if self.needs_sequence and not layer.returns_sequence:
+                raise ValueError(
+                    f"it needs the steps of a sequence, but layer {k} ({type(layer).__name__}) leaves none"
+                )
 
     @property
     def size(self) -> int:
@@ -84,7 +90,9 @@ class Layer:
         """float32 or float64."""
         return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
 
-    def initialise(self, rng: Any = 0, dtype: Any = None, init: str | initialisers.Initialiser = "pytorch") -> Layer:
+    def initialise(
+        self, rng: Any = 0, dtype: Any = None, init: str | initialisers.Initialiser = "pytorch"
+    ) -> Layer:
         """Draw new parameters from a seed or a numpy Generator, as `recurrent.initialisers` has it by name; returns the layer.
 
         `dtype`: that of before if None, float32 at first. Raises ValueError for an unknown name, and for a layer of a
@@ -96,7 +104,9 @@ class Layer:
         if self.owner is None:
             self.bind(views(np.empty(self.size, dtype), self.shapes))
         elif dtype != self.owner.dtype and self.size:
-            raise ValueError(f"the model that this layer is part of is {self.owner.dtype.name}, got dtype {dtype.name}")
+            raise ValueError(
+                f"the model that this layer is part of is {self.owner.dtype.name}, got dtype {dtype.name}"
+            )
         draw(self, checks.generator(rng))
         return self
 
@@ -104,7 +114,7 @@ class Layer:
         """Use these arrays as parameters from now on."""
         self._parameters = parameters
 
-    def draw(self, rng: np.random.Generator) -> None:
+    def reset_parameters(self, rng: np.random.Generator) -> None:
         """Fill the parameters with initial values."""
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None) -> Footprint:
@@ -127,7 +137,7 @@ class Layer:
 
         For many short calls, such as those of decoding.
         """
-        if self.reads_time:
+        if self.needs_sequence:
             return lambda x, state: self.forward(x, state)[:2]
         step = self.stepper()
         return lambda x, state: (step(x), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks, kernels
-from ..engine import dropout
+from ..engine import bernoulli
 from ..engine.footprint import Footprint
 from ..engine.lookup import Lookup, RowGradients
 from .base import Gradients, Layer
@@ -22,7 +22,7 @@ class Embedding(Layer):
             num_embeddings=checks.size(num_embeddings, "num_embeddings"),
             embedding_dim=checks.size(embedding_dim, "embedding_dim"),
         )
-        self.outputs = embedding_dim
+        self.out_features = embedding_dim
         self.shapes = {"weight": (num_embeddings, embedding_dim)}
         self.rows = num_embeddings
 
@@ -31,7 +31,7 @@ class Embedding(Layer):
         """The matrix whose rows are chosen from, (num_embeddings, embedding_dim)."""
         return self.parameters["weight"]
 
-    def draw(self, rng):
+    def reset_parameters(self, rng):
         weight = self.parameters["weight"]
         weight[:] = rng.standard_normal(weight.shape)
 
@@ -40,7 +40,9 @@ class Embedding(Layer):
         found, _, tape = self.look_up(x, record)
         return np.asarray(found), None, tape
 
-    def look_up(self, x: np.ndarray, record: bool = False) -> tuple[Lookup, None, np.ndarray | None]:
+    def look_up(
+        self, x: np.ndarray, record: bool = False
+    ) -> tuple[Lookup, None, np.ndarray | None]:
         """`forward` without writing y out, for a layer that takes a Lookup."""
         ids = self._checked(x)
         return Lookup(self.table, ids), None, ids if record else None
@@ -58,7 +60,7 @@ class Embedding(Layer):
         table = self.table.copy()
         return lambda x_t: table[self._checked(x_t)]
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""
         grads = self._gradients(out)
         dW = grads["weight"]
@@ -74,7 +76,7 @@ class Embedding(Layer):
         return Gradients(None, grads, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        return Footprint(0, T * N * self.outputs * dtype.itemsize, 0, 0, 0)
+        return Footprint(0, T * N * self.out_features * dtype.itemsize, 0, 0, 0)
 
 
 class Linear(Layer):
@@ -82,13 +84,14 @@ class Linear(Layer):
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__(
-            in_features=checks.size(in_features, "in_features"), out_features=checks.size(out_features, "out_features")
+            in_features=checks.size(in_features, "in_features"),
+            out_features=checks.size(out_features, "out_features"),
         )
-        self.inputs, self.outputs = in_features, out_features
+        self.in_features, self.out_features = in_features, out_features
         self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
 
-    def draw(self, rng):
-        bound = 1 / np.sqrt(self.inputs)
+    def reset_parameters(self, rng):
+        bound = 1 / np.sqrt(self.in_features)
         for a in self.parameters.values():
             a[:] = rng.uniform(-bound, bound, a.shape)
 
@@ -100,25 +103,29 @@ class Linear(Layer):
     def _apply(self, x, packed):
         x = checks.array(x, "x")
         checks.same_dtype(x, "x", self.dtype, "weight")
-        if x.ndim < 1 or x.shape[-1] != self.inputs:
-            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
-        y = np.empty((*x.shape[:-1], self.outputs), x.dtype)
-        kernels.backend.linear(x.reshape(-1, self.inputs), packed, y.reshape(-1, self.outputs))
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(f"x must be (..., {self.in_features}), got {x.shape}")
+        y = np.empty((*x.shape[:-1], self.out_features), x.dtype)
+        kernels.backend.linear(
+            x.reshape(-1, self.in_features), packed, y.reshape(-1, self.out_features)
+        )
         return x, y
 
     def stepper(self):
         packed = kernels.backend.pack_linear(*self.parameters.values())
         return lambda x_t: self._apply(x_t, packed)[1]
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients."""
         W, grads = self.parameters["weight"], self._gradients(out)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", W.dtype, "weight")
-        checks.shape(dy, "dy", (*tape.shape[:-1], self.outputs), "the shape of y")
+        checks.shape(dy, "dy", (*tape.shape[:-1], self.out_features), "the shape of y")
         dx = np.empty_like(tape)
         flat = (a.reshape(-1, a.shape[-1]) for a in (dy, tape))
-        kernels.backend.linear_backward(*flat, W, dx.reshape(-1, self.inputs), grads["weight"], grads["bias"])
+        kernels.backend.linear_backward(
+            *flat, W, dx.reshape(-1, self.in_features), grads["weight"], grads["bias"]
+        )
         return Gradients(dx, grads, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
@@ -141,7 +148,7 @@ class Dropout(Layer):
     def __init__(self, p: float = 0.5, per: str = "step"):
         if per not in ("step", "sequence"):
             raise ValueError(f"per must be 'step' or 'sequence', got {per!r}")
-        super().__init__(p=dropout.rate(p, "p"), **({} if per == "step" else {"per": per}))
+        super().__init__(p=bernoulli.probability(p, "p"), **({} if per == "step" else {"per": per}))
         self.p, self.per = float(p), per
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
@@ -149,10 +156,12 @@ class Dropout(Layer):
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
         x = checks.array(x, "x")
-        mask = dropout.kept(self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype)
+        mask = bernoulli.dropout_mask(
+            self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype
+        )
         return x * mask, None, mask if record else None
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients: what was dropped gets none."""
         return Gradients(dy if tape is None else dy * tape, {}, None)
 

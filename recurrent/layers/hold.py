@@ -18,7 +18,7 @@ class Hold(Layer):
     It knows lengths only while they are given: in a stream every step is valid.
     """
 
-    reads_time = True
+    needs_sequence = True
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, None, tape. Raises ValueError for shapes and lengths that do not fit, TypeError for dtypes."""
@@ -30,7 +30,11 @@ class Hold(Layer):
         T, N = x.shape[:2]
         valid = checks.inside(checks.valid_steps(lengths, T, N), T)
         steps = np.maximum.accumulate(np.where(valid, np.arange(T)[:, None], -1), axis=0)
-        y = np.where((steps < 0)[:, :, None], x.dtype.type(0), np.take_along_axis(x, np.maximum(steps, 0)[:, :, None], axis=0))
+        y = np.where(
+            (steps < 0)[:, :, None],
+            x.dtype.type(0),
+            np.take_along_axis(x, np.maximum(steps, 0)[:, :, None], axis=0),
+        )
         return y, None, steps if record else None
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
@@ -42,7 +46,7 @@ class Hold(Layer):
     def keeps_input(self, ragged):
         return not ragged  # it hands it on as it is
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients: a valid step gets its own and those of the blanks that repeat it, in the order of time."""
         dy = checks.array(dy, "dy")
         if tape is None:

@@ -21,11 +21,11 @@ class LayerNorm(Layer):
         if not 0 <= eps < np.inf:
             raise ValueError(f"eps must be finite and at least 0, got {eps!r}")
         super().__init__(normalized_shape=size, **({} if eps == 1e-5 else {"eps": float(eps)}))
-        self.inputs = self.outputs = size
+        self.in_features = self.out_features = size
         self.shapes = {"weight": (size,), "bias": (size,)}
         self.eps = float(eps)
 
-    def draw(self, rng):
+    def reset_parameters(self, rng):
         self.parameters["weight"][:] = 1
         self.parameters["bias"][:] = 0
 
@@ -33,8 +33,8 @@ class LayerNorm(Layer):
         """Returns y, None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
         x = checks.array(x, "x")
         checks.same_dtype(x, "x", self.dtype, "weight")
-        if x.ndim < 1 or x.shape[-1] != self.inputs:
-            raise ValueError(f"x must be (..., {self.inputs}), got {x.shape}")
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(f"x must be (..., {self.in_features}), got {x.shape}")
         normal = x - x.mean(axis=-1, keepdims=True)
         scale = 1 / np.sqrt(np.square(normal).mean(axis=-1, keepdims=True) + x.dtype.type(self.eps))
         normal *= scale
@@ -43,11 +43,11 @@ class LayerNorm(Layer):
         return y, None, (normal, scale) if record else None
 
     def stepper(self):
-        frozen = LayerNorm(self.inputs, self.eps)
+        frozen = LayerNorm(self.in_features, self.eps)
         frozen.bind({name: a.copy() for name, a in self.parameters.items()})
         return lambda x_t: frozen.forward(x_t)[0]
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients."""
         (normal, scale), grads = tape, self._gradients(out)
         dy = checks.array(dy, "dy")
@@ -57,13 +57,15 @@ class LayerNorm(Layer):
         np.sum(dy * normal, axis=steps, out=grads["weight"])
         np.sum(dy, axis=steps, out=grads["bias"])
         dx = dy * self.parameters["weight"]
-        along = (dx * normal).mean(axis=-1, keepdims=True)  # a change of scale changes nothing, nor does a common one
+        along = (dx * normal).mean(
+            axis=-1, keepdims=True
+        )  # a change of scale changes nothing, nor does a common one
         dx -= dx.mean(axis=-1, keepdims=True)
         dx -= normal * along
         dx *= scale
         return Gradients(dx, grads, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        rows, size = T * N * dtype.itemsize, T * N * self.inputs * dtype.itemsize
+        rows, size = T * N * dtype.itemsize, T * N * self.in_features * dtype.itemsize
         kept = size + rows if training else 0
         return Footprint(kept, size, 0 if training else size, size, size)

@@ -20,7 +20,7 @@ class OneHot(Embedding):
 
     def __init__(self, num_classes: int):
         Layer.__init__(self, num_classes=checks.size(num_classes, "num_classes"))
-        self.rows = self.outputs = num_classes
+        self.rows = self.out_features = num_classes
         self._alone, self._table = np.dtype(np.float32), np.eye(0, dtype=np.float32)
 
     def initialise(self, rng: Any = 0, dtype: Any = None, init: Any = "pytorch") -> Layer:
@@ -42,9 +42,9 @@ class OneHot(Embedding):
             self._table = np.eye(self.rows, dtype=self.dtype)
         return self._table
 
-    def draw(self, rng):
+    def reset_parameters(self, rng):
         pass
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients, all empty."""
         return Gradients(None, self._gradients(out), None)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import checks
 
 
-class Views(dict):
+class ParameterViews(dict):
     """A dict of arrays that have their place in memory: what is assigned to a name is copied into its array.
 
     So `model.parameters["0.bias_ih_l0"] = a` and `model.parameters.update(arrays)` change the model, a PyTorch module's
@@ -52,15 +52,15 @@ class Views(dict):
         return _restored, (dict(self),)
 
 
-def _restored(arrays: dict[str, np.ndarray]) -> Views:
-    return Views(arrays)
+def _restored(arrays: dict[str, np.ndarray]) -> ParameterViews:
+    return ParameterViews(arrays)
 
 
-def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> Views:
+def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> ParameterViews:
     """Arrays by name that lie one after the other in a flat vector."""
     out, start = {}, 0
     for name, shape in shapes.items():
         stop = start + math.prod(shape)
         out[name] = flat[start:stop].reshape(shape)
         start = stop
-    return Views(out)
+    return ParameterViews(out)

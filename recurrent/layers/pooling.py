@@ -18,7 +18,7 @@ from .base import Gradients, Layer
 class Pool(Layer, abstract=True):
     """What these layers have in common: a subclass has `pool` and `spread`."""
 
-    reads_time, leaves_time = True, False
+    needs_sequence, returns_sequence = True, False
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, None, tape. Raises ValueError for shapes and lengths that do not fit, TypeError for dtypes."""
@@ -29,11 +29,15 @@ class Pool(Layer, abstract=True):
             raise ValueError(f"lengths need a batch: x must be (T, N, K), got {x.shape}")
         wide = x if x.ndim == 3 else x[:, None]
         T, N = wide.shape[:2]
-        valid = np.ones((T, N), bool) if lengths is None else checks.inside(checks.valid_steps(lengths, T, N), T)
+        valid = (
+            np.ones((T, N), bool)
+            if lengths is None
+            else checks.inside(checks.valid_steps(lengths, T, N), T)
+        )
         y, kept = self.pool(wide, valid) if T else (np.zeros(wide.shape[1:], x.dtype), None)
         return y.reshape(x.shape[1:]), None, (x.shape, x.dtype, valid, kept) if record else None
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients; blanks get none."""
         shape, dtype, valid, kept = tape
         dy = checks.array(dy, "dy")
@@ -57,7 +61,9 @@ class Pool(Layer, abstract=True):
         return 0
 
     def stepper(self):
-        raise ValueError(f"{type(self).__name__} cannot run step by step: it needs the whole sequence")
+        raise ValueError(
+            f"{type(self).__name__} cannot run step by step: it needs the whole sequence"
+        )
 
     def pool(self, x: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, Any]:
         """y (N, K) of x (T, N, K) and valid (T, N), T at least 1; and what `spread` needs to know."""
@@ -68,22 +74,26 @@ class Pool(Layer, abstract=True):
         raise NotImplementedError
 
 
-class Choice(Pool, abstract=True):
+class SelectPool(Pool, abstract=True):
     """Each entry of y is that of one step; `step` says which, (N, K) or less."""
 
     def pool(self, x, valid):
         index = np.broadcast_to(self.step(x, valid), x.shape[1:])[None]
-        return np.where(valid.any(axis=0)[:, None], np.take_along_axis(x, index, axis=0)[0], x.dtype.type(0)), index
+        return np.where(
+            valid.any(axis=0)[:, None], np.take_along_axis(x, index, axis=0)[0], x.dtype.type(0)
+        ), index
 
     def spread(self, dy, valid, kept, dx):
-        np.put_along_axis(dx, kept, np.where(valid.any(axis=0)[:, None], dy, dy.dtype.type(0))[None], axis=0)
+        np.put_along_axis(
+            dx, kept, np.where(valid.any(axis=0)[:, None], dy, dy.dtype.type(0))[None], axis=0
+        )
 
     def step(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """The step that is taken."""
         raise NotImplementedError
 
 
-class Last(Choice):
+class Last(SelectPool):
     """The last valid step.
 
     `bidirectional`: for y of a bidirectional layer merged by concat, whose reverse half is finished at the first step: the
@@ -98,19 +108,25 @@ class Last(Choice):
 
     def check_below(self, below):
         super().check_below(below)
-        loops = next((layer.loops for layer in reversed(below) if layer.loops), {})
+        loops = next((layer.state_delays for layer in reversed(below) if layer.state_delays), {})
         if not self.bidirectional and -1 in loops.values():
-            raise ValueError("at the last step the reverse direction has only begun: use Last(bidirectional=True), or pool")
-        giver = next((layer for layer in reversed(below) if layer.outputs is not None), None)
+            raise ValueError(
+                "at the last step the reverse direction has only begun: use Last(bidirectional=True), or pool"
+            )
+        giver = next((layer for layer in reversed(below) if layer.out_features is not None), None)
         if self.bidirectional and giver is not None and getattr(giver, "merge", None) != "concat":
-            raise ValueError("Last(bidirectional=True) needs a bidirectional layer merged by concat right below it")
+            raise ValueError(
+                "Last(bidirectional=True) needs a bidirectional layer merged by concat right below it"
+            )
 
     def step(self, x, valid):
         last = (len(valid) - 1 - valid[::-1].argmax(axis=0))[:, None]
         if not self.bidirectional:
             return last
         if x.shape[-1] % 2:
-            raise ValueError(f"x must have two halves of features, one for each direction, got {x.shape}")
+            raise ValueError(
+                f"x must have two halves of features, one for each direction, got {x.shape}"
+            )
         reverse_half = np.arange(x.shape[-1]) >= x.shape[-1] // 2
         return np.where(reverse_half, valid.argmax(axis=0)[:, None], last)
 
@@ -118,7 +134,7 @@ class Last(Choice):
         return N * width * WIDE if self.bidirectional else N * WIDE
 
 
-class MaxPool(Choice):
+class MaxPool(SelectPool):
     """The largest value of each feature over the valid steps; of equal ones the earliest gets the gradient."""
 
     def step(self, x, valid):

@@ -10,9 +10,9 @@ import numpy as np
 
 from .. import checks
 from ..engine import preactivations
-from ..engine.bidirectional import REVERSE, Tapes
+from ..engine.bidirectional import REVERSE, DirectionTapes
 from ..engine.tape import Tape
-from .attention import Attended
+from .attention import AttentionTape
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Keep:
         for k in chosen:
             if k not in range(len(layers)):
                 raise ValueError(f"keep: layers must be in 0..{len(layers) - 1}, got {k!r}")
-        there = {"y": None} | {n.removesuffix(REVERSE): None for k in chosen for n in layers[k].names}
+        there = {"y": None} | {
+            n.removesuffix(REVERSE): None for k in chosen for n in layers[k].names
+        }
         for name in self.names or ():
             if name not in there:
                 raise ValueError(f"keep: names must be among {', '.join(there)}, got {name!r}")
@@ -78,7 +80,9 @@ class LayerRecording:
     gates: dict[str, np.ndarray] = field(default_factory=dict)
     states: dict[str, np.ndarray] = field(default_factory=dict)
     dy: np.ndarray | None = None  # gradient of the loss with respect to y, from the layers above
-    dstates: dict[str, np.ndarray] = field(default_factory=dict)  # with respect to each state: through time too
+    dstates: dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # with respect to each state: through time too
     weights: np.ndarray | None = None  # of attention: each row sums to 1 over the valid steps
     preactivations: dict[str, np.ndarray] = field(default_factory=dict)
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
@@ -87,9 +91,9 @@ class LayerRecording:
     @classmethod
     def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
         """A layer's output; gates, states and pre-activations of an engine's tape, weights of attention's."""
-        if isinstance(tape, Attended):
+        if isinstance(tape, AttentionTape):
             return cls(y, weights=tape.weights)
-        if not isinstance(tape, (Tape, Tapes)):
+        if not isinstance(tape, (Tape, DirectionTapes)):
             return cls(y)
         sums = preactivations.preactivations(tape)
         return cls(y, tape.gates, tape.states, preactivations=sums, initial=tape.initial)
@@ -113,11 +117,17 @@ class LayerRecording:
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, dict):
-                chosen = {n: a for n, a in value.items() if wanted is None or n.removesuffix(REVERSE) in wanted}
+                chosen = {
+                    n: a
+                    for n, a in value.items()
+                    if wanted is None or n.removesuffix(REVERSE) in wanted
+                }
                 steps = has_steps and f.name != "initial"
                 out[f.name] = {n: keep.part(a, steps, inner) for n, a in chosen.items()}
             else:
-                out[f.name] = keep.part(value, has_steps, inner) if wanted is None or "y" in wanted else None
+                out[f.name] = (
+                    keep.part(value, has_steps, inner) if wanted is None or "y" in wanted else None
+                )
         return LayerRecording(**out)
 
 
@@ -140,7 +150,9 @@ class Recording:
         """
         keep.check(self.layers)
         layers = [
-            layer.kept(keep, steps) if keep.layers is None or k in keep.layers else LayerRecording(None)
+            layer.kept(keep, steps)
+            if keep.layers is None or k in keep.layers
+            else LayerRecording(None)
             for k, (layer, steps) in enumerate(zip(self.layers, has_steps, strict=True))
         ]
         return replace(self, layers=layers)

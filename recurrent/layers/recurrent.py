@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import cells, checks, kernels
 from ..engine import dropout, ragged
-from ..engine.bidirectional import REVERSE, Bidirectional, Both
+from ..engine.bidirectional import REVERSE, Bidirectional, Directions
 from ..engine.engine import Engine
 from ..engine.params import Sizes
 from .base import Gradients, Layer
@@ -23,7 +23,13 @@ from .feedforward import Dropout, Embedding, Linear
 __all__ = ["GRU", "LSTM", "RNN", "Dropout", "Embedding", "Linear", "Recurrent"]
 
 # PyTorch's, of fields of Params.
-NAMES = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "W_hr": "weight_hr"}
+NAMES = {
+    "W_ih": "weight_ih",
+    "W_hh": "weight_hh",
+    "b_ih": "bias_ih",
+    "b_hh": "bias_hh",
+    "W_hr": "weight_hr",
+}
 
 
 class Recurrent(Layer):
@@ -31,7 +37,7 @@ class Recurrent(Layer):
 
     `bidirectional`: two sets of H units, one of which runs from the last valid step to the first, each with parameters of
     its own. Their outputs are aligned in time and merged: `merge` is "concat", y (T, N, 2H), or "sum", "mul", "average",
-    y (T, N, H). State, `params` and gradients of states are then `Both(forward, reverse)`, and `state.summary` is h of
+    y (T, N, H). State, `params` and gradients of states are then `Directions(forward, reverse)`, and `state.summary` is h of
     both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
     `learn_state`: where no state is given, a sequence starts from parameters "h0" (and "c0"), (H,) each, zeros before training;
     a second direction has "h0_reverse". Their gradients sum over the batch. PyTorch has no such parameters.
@@ -47,7 +53,7 @@ class Recurrent(Layer):
     options and values of another kind.
     """
 
-    reads_time = takes_lookup = True
+    needs_sequence = takes_lookup = True
 
     def __init__(
         self,
@@ -64,27 +70,59 @@ class Recurrent(Layer):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {value!r}")
         if merge != "concat" and not bidirectional:
-            raise ValueError(f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge")
+            raise ValueError(
+                f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge"
+            )
         cell = cells.find(cell)
         for name in _of_cell(options) if type(self) is Recurrent else ():
-            raise TypeError(f"a layer of {cell.name} has no option {name!r}; it has {', '.join(dropout.NAMES)}")
-        both = {"bidirectional": bidirectional, "merge": merge, "learn_state": learn_state, "proj_size": proj_size}
+            raise TypeError(
+                f"a layer of {cell.name} has no option {name!r}; it has {', '.join(dropout.NAMES)}"
+            )
+        both = {
+            "bidirectional": bidirectional,
+            "merge": merge,
+            "learn_state": learn_state,
+            "proj_size": proj_size,
+        }
         both = {k: v for k, v in both.items() if v not in (False, "concat", 0)}
-        sizes = {k: checks.size(v, k) for k, v in (("input_size", input_size), ("hidden_size", hidden_size))}
-        super().__init__(**({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both)
+        sizes = {
+            k: checks.size(v, k)
+            for k, v in (("input_size", input_size), ("hidden_size", hidden_size))
+        }
+        super().__init__(
+            **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both
+        )
         self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
-        self.dropouts = dropout.Dropouts.of(cell, **{k: v for k, v in options.items() if k in dropout.NAMES})
+        self.dropouts = dropout.DropoutOptions.of(
+            cell, **{k: v for k, v in options.items() if k in dropout.NAMES}
+        )
         self.engine = Engine(self.dropouts.evaluated)
-        self.runs = self._directions(self.engine)
-        self.inputs, self.input_size, self.hidden_size = input_size, input_size, hidden_size
-        self.sizes = Sizes(input_size, hidden_size, self.engine.checked_proj_size(proj_size, hidden_size))
-        self.outputs = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
+        self.runner = self._directions(self.engine)
+        self.in_features, self.input_size, self.hidden_size = input_size, input_size, hidden_size
+        self.sizes = Sizes(
+            input_size, hidden_size, self.engine.checked_proj_size(proj_size, hidden_size)
+        )
+        self.out_features = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
-        self.loops = {f"{s}{end}": delay for end, delay in directions.items() for s in cell.states}
-        self.state_sizes = dict(zip(self.loops, self.engine.state_sizes(self.sizes) * len(directions), strict=True))
+        self.state_delays = {
+            f"{s}{end}": delay for end, delay in directions.items() for s in cell.states
+        }
+        self.state_sizes = dict(
+            zip(
+                self.state_delays,
+                self.engine.state_sizes(self.sizes) * len(directions),
+                strict=True,
+            )
+        )
         shapes = self.engine.shapes(*self.sizes)._asdict()
-        self.shapes = {f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()}
-        self.initial = {f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states} if learn_state else {}
+        self.shapes = {
+            f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()
+        }
+        self.initial = (
+            {f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states}
+            if learn_state
+            else {}
+        )
         self.shapes |= {name: (self.state_sizes[s],) for name, s in self.initial.items()}
 
     @property
@@ -94,14 +132,16 @@ class Recurrent(Layer):
 
     @property
     def params(self) -> Any:
-        """The parameters as the engine's Params; `Both` of a bidirectional layer."""
+        """The parameters as the engine's Params; `Directions` of a bidirectional layer."""
         return self.params_from(self.parameters)
 
     def params_from(self, arrays: dict[str, np.ndarray]) -> Any:
         """The params that have these arrays by name, in the order of `shapes`; those of the initial state left out."""
-        return self._grouped(self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial})
+        return self._grouped(
+            self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial}
+        )
 
-    def interpreted(self, training: bool = False) -> Any:
+    def reference_runner(self, training: bool = False) -> Any:
         """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
         if training and self.dropouts:
             return self._directions(self.dropouts.trained(self.generator, kernels.plain))
@@ -110,29 +150,35 @@ class Recurrent(Layer):
     def _directions(self, engine):
         return Bidirectional(engine, self.merge) if self.bidirectional else engine
 
-    def _trained(self):
-        return self._directions(self.dropouts.trained(self.generator)) if self.dropouts else self.runs
+    def training_runner(self):
+        return (
+            self._directions(self.dropouts.trained(self.generator))
+            if self.dropouts
+            else self.runner
+        )
 
     def _grouped(self, kind, arrays):
-        """A Params or State of arrays by name, in order; `Both` of a bidirectional layer."""
+        """A Params or State of arrays by name, in order; `Directions` of a bidirectional layer."""
         values = list(arrays.values())
         if not self.bidirectional:
             return kind(*values)
         half = len(values) // 2
-        return Both(kind(*values[:half]), kind(*values[half:]))
+        return Directions(kind(*values[:half]), kind(*values[half:]))
 
     def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
         """The arrays of a state by name: "h", "c" and, of a bidirectional layer, "h_reverse", "c_reverse"."""
         arrays = [a for one in state for a in one] if self.bidirectional else state
-        return dict(zip(self.loops, arrays, strict=True))
+        return dict(zip(self.state_delays, arrays, strict=True))
 
     def state_from(self, arrays: dict[str, np.ndarray]) -> Any:
         """The state that has these arrays by name: the inverse of `state_arrays`."""
-        return self._grouped(self.engine.State, {name: arrays[name] for name in self.loops})
+        return self._grouped(self.engine.State, {name: arrays[name] for name in self.state_delays})
 
-    def draw(self, rng):
+    def reset_parameters(self, rng):
         for params in self.params if self.bidirectional else [self.params]:
-            new = self.engine.init(self.input_size, self.hidden_size, self.dtype, rng, self.options.get("proj_size", 0))
+            new = self.engine.init(
+                self.input_size, self.hidden_size, self.dtype, rng, self.options.get("proj_size", 0)
+            )
             for a, b in zip(params, new, strict=True):
                 a[:] = b
         for name in self.initial:
@@ -142,56 +188,64 @@ class Recurrent(Layer):
         """The state that a sequence starts from, for `rows` (N,), or () of a single one; None where none is learned."""
         if not self.initial:
             return None
-        return self.state_from({s: np.tile(self.parameters[n], (*rows, 1)) for n, s in self.initial.items()})
+        return self.state_from(
+            {s: np.tile(self.parameters[n], (*rows, 1)) for n, s in self.initial.items()}
+        )
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters.
 
         x may be a list of arrays (T_i, D), one a sequence; y is then such a list too.
         """
-        x, lengths, listed = ragged.given(x, lengths)
+        x, lengths, listed = ragged.pad_sequences(x, lengths)
         learned = state is None and bool(self.initial) and np.ndim(x) > 1
         if learned:
             state = self.learned_state(np.shape(x)[1:-1])
-        runs = self._trained() if (record if training is None else training) else self.runs
+        runs = self.training_runner() if (record if training is None else training) else self.runner
         y, final, tape = runs.forward(x, self.params, state, lengths, record=record)
         if learned and record:
             (tape.forward if self.bidirectional else tape).learned = True
-        return ragged.unpad(y, lengths) if listed else y, final, tape
+        return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         """Returns Gradients: `Engine.backward` with names for the parameters' gradients. dx is a list where dy is one."""
         grads = self._gradients(out)
-        dy, lengths, listed = ragged.given(dy, None, "dy")
-        runs = self._trained() if getattr(tape, "masks", None) else self.runs
-        dx, _, d_initial = runs.backward(dy, tape, dstate, self.params_from(grads), totals)
+        dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
+        runs = self.training_runner() if getattr(tape, "masks", None) else self.runner
+        dx, _, d_initial = runs.backward(dy, tape, dstate, self.params_from(grads), state_gradients)
         if self.initial:
             learned = (tape.forward if self.bidirectional else tape).learned
             arrays = self.state_arrays(d_initial)
             for name, s in self.initial.items():
-                grads[name][:] = arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0) if learned else 0
-        return Gradients(ragged.unpad(dx, lengths) if listed else dx, grads, d_initial)
+                grads[name][:] = (
+                    arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0) if learned else 0
+                )
+        return Gradients(ragged.unpad_sequences(dx, lengths) if listed else dx, grads, d_initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        return (self._trained() if training else self.runs).footprint(T, N, self.sizes, dtype, ragged, training, table=table)
+        return (self.training_runner() if training else self.runner).footprint(
+            T, N, self.sizes, dtype, ragged, training, table=table
+        )
 
     def keeps_input(self, ragged):
         return not ragged
 
     def stepper(self):
         if self.bidirectional:
-            raise ValueError("a bidirectional layer cannot run step by step: its reverse direction starts at the end")
+            raise ValueError(
+                "a bidirectional layer cannot run step by step: its reverse direction starts at the end"
+            )
         return self.engine.stepper(self.params, self.learned_state(()))
 
     def packed(self):
         pack, params, learned = self.engine.pack, self.params, self.learned_state(())
-        weights = Both(*map(pack, params)) if self.bidirectional else pack(params)
+        weights = Directions(*map(pack, params)) if self.bidirectional else pack(params)
 
         def run(x, state):
             if state is None and learned is not None:
                 arrays, rows = self.state_arrays(learned), np.shape(x)[1:-1]
                 state = self.state_from({s: np.tile(a, (*rows, 1)) for s, a in arrays.items()})
-            return self.runs.forward(x, weights, state)[:2]
+            return self.runner.forward(x, weights, state)[:2]
 
         return run
 
@@ -202,7 +256,9 @@ class Recurrent(Layer):
 def layer_of(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
     """A layer of any cell; one that projects hands on half as many numbers as it has units."""
     projected = cells.find(cell).projected
-    return Recurrent(cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0)
+    return Recurrent(
+        cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0
+    )
 
 
 # What layers of other libraries take, and how it is said here.
@@ -239,7 +295,9 @@ class WithOptions(Recurrent, abstract=True):
         **options: Any,
     ):
         cell = type(self).family(**_of_cell(options))
-        super().__init__(cell, input_size, hidden_size, bidirectional, merge, learn_state, **options)
+        super().__init__(
+            cell, input_size, hidden_size, bidirectional, merge, learn_state, **options
+        )
 
 
 class RNN(WithOptions):
@@ -288,7 +346,17 @@ class LSTM(WithOptions):
         if "projection" in options:
             raise TypeError("the projection of an LSTM layer is given by its size: proj_size")
         cell = self.family(**_of_cell(options), projection=proj_size != 0)
-        Recurrent.__init__(self, cell, input_size, hidden_size, bidirectional, merge, learn_state, proj_size, **options)
+        Recurrent.__init__(
+            self,
+            cell,
+            input_size,
+            hidden_size,
+            bidirectional,
+            merge,
+            learn_state,
+            proj_size,
+            **options,
+        )
 
 
 class GRU(WithOptions):

@@ -13,9 +13,13 @@ from .. import checks
 class Generated(NamedTuple):
     """What a search found: K sequences for each of N sources, best first."""
 
-    ids: np.ndarray  # (T, N, K) int64; past its length a sequence holds the end token, or 0 where there is none
+    ids: (
+        np.ndarray
+    )  # (T, N, K) int64; past its length a sequence holds the end token, or 0 where there is none
     lengths: np.ndarray  # (N, K) the end token counted
-    scores: np.ndarray  # (N, K) log p of the sequence in nats / length^power; -inf where fewer than K are possible
+    scores: (
+        np.ndarray
+    )  # (N, K) log p of the sequence in nats / length^power; -inf where fewer than K are possible
     end: int | None
 
     @property
@@ -26,7 +30,9 @@ class Generated(NamedTuple):
     def sequence(self, n: int, k: int = 0) -> np.ndarray:
         """The k-th best sequence of source n, (length,), without the end token."""
         found = self.ids[: self.lengths[n, k], n, k]
-        return found[:-1] if self.end is not None and found.size and found[-1] == self.end else found
+        return (
+            found[:-1] if self.end is not None and found.size and found[-1] == self.end else found
+        )
 
 
 def beam_search(
@@ -50,8 +56,14 @@ def beam_search(
     """
     max_steps, K = checks.size(max_steps, "max_steps"), checks.size(beam, "beam")
     ids, parents = np.zeros((max_steps, N, K), np.int64), np.arange(N)[:, None] * K
-    total = np.where(np.arange(K) == 0, 0.0, -np.inf) + np.zeros((N, 1))  # the first step has one sequence to go on from
-    lengths, done, last = np.zeros((N, K), np.int64), np.zeros((N, K), bool), np.full(N * K, start, np.int64)
+    total = np.where(np.arange(K) == 0, 0.0, -np.inf) + np.zeros(
+        (N, 1)
+    )  # the first step has one sequence to go on from
+    lengths, done, last = (
+        np.zeros((N, K), np.int64),
+        np.zeros((N, K), bool),
+        np.full(N * K, start, np.int64),
+    )
     steps = 0
     while steps < max_steps and not done.all():
         logits, state = step(last, state)
@@ -62,7 +74,11 @@ def beam_search(
         total = total[:, :, None] + more
         ranks = total / np.maximum(lengths + ~done, 1)[:, :, None] ** power
         ranks = ranks.reshape(N, -1)
-        chosen = ranks.argmax(axis=1)[:, None] if K == 1 else np.argsort(-ranks, axis=1, kind="stable")[:, :K]
+        chosen = (
+            ranks.argmax(axis=1)[:, None]
+            if K == 1
+            else np.argsort(-ranks, axis=1, kind="stable")[:, :K]
+        )
         if chosen.shape[1] < K:  # fewer symbols than the beam is wide: the rest is impossible
             chosen = np.pad(chosen, ((0, 0), (0, K - chosen.shape[1])), constant_values=-1)
         rows = (parents + chosen // V).reshape(-1)

@@ -13,7 +13,7 @@ from ..engine import buffers, ragged
 from ..engine.footprint import Plan, plan
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
-from ..layers.parameters import Views, views
+from ..layers.parameters import ParameterViews, views
 from ..layers.recording import Keep, LayerRecording, Recording
 from ..layers.recurrent import Embedding
 from ..layers.stream import Stream
@@ -27,7 +27,7 @@ class Model:
     """
 
     layers: list[Layer]
-    parameters: Views
+    parameters: ParameterViews
     _flat: np.ndarray
     _generator: np.random.Generator
 
@@ -56,7 +56,9 @@ class Model:
             self._flat[:] = values
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name != "parameters"}  # views are made anew
+        return {
+            name: value for name, value in self.__dict__.items() if name != "parameters"
+        }  # views are made anew
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -90,14 +92,19 @@ class Model:
 
     def _has_steps(self, k: int) -> bool:
         """Whether what layer k puts out still has steps."""
-        return all(layer.leaves_time for layer in self.layers[: k + 1])
+        return all(layer.returns_sequence for layer in self.layers[: k + 1])
 
     def output_lengths(self, lengths: Any) -> Any:
         """The lengths of what the model puts out, as losses take them; None where it has no steps."""
         raise NotImplementedError
 
     def backward(
-        self, dy: Any, tape: tuple, dstate: Any = None, out: np.ndarray | None = None, recording: Recording | None = None
+        self,
+        dy: Any,
+        tape: tuple,
+        dstate: Any = None,
+        out: np.ndarray | None = None,
+        recording: Recording | None = None,
     ) -> Gradients:
         """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass."""
         raise NotImplementedError
@@ -111,7 +118,12 @@ class Model:
         raise NotImplementedError
 
     def forward(
-        self, x: Any, state: Any = None, lengths: Any = None, record: bool = False, training: bool | None = None
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        record: bool = False,
+        training: bool | None = None,
     ) -> tuple[np.ndarray, tuple, tuple | None]:
         """Run all layers. Returns y, the state and the tape; `record` keeps what `backward` needs.
 
@@ -120,10 +132,16 @@ class Model:
         x, lengths, listed = self._given(x, lengths)
         outputs, new, tapes = self._forward(x, state, lengths, record, training)
         found = self.output_lengths(lengths)
-        y = ragged.unpad(outputs[-1], found) if listed and found is not None else outputs[-1]
+        y = (
+            ragged.unpad_sequences(outputs[-1], found)
+            if listed and found is not None
+            else outputs[-1]
+        )
         return y, new, tapes if record else None
 
-    def record(self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None) -> Recording:
+    def record(
+        self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None
+    ) -> Recording:
         """Run without dropout and keep every layer's output, gates, states and pre-activations; with `targets` and `loss`
         their gradients too.
 
@@ -145,10 +163,14 @@ class Model:
         x, lengths, listed = self._given(x, lengths)
         outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
         y = outputs[-1]
-        layers = [LayerRecording.of(np.asarray(a), t) for a, t in zip(outputs[1:], tape, strict=True)]
+        layers = [
+            LayerRecording.of(np.asarray(a), t) for a, t in zip(outputs[1:], tape, strict=True)
+        ]
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
-            recording.targets = ragged.given(targets, None, "targets")[0] if listed else targets
+            recording.targets = (
+                ragged.pad_sequences(targets, None, "targets")[0] if listed else targets
+            )
             recording.loss, dy = loss(y, recording.targets, lengths=self.output_lengths(lengths))
             recording.gradients = self.backward(dy, tape, recording=recording)
             for layer, mine in zip(layers, tape, strict=True):
@@ -177,17 +199,23 @@ class Sequential(Model):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
             if layer.owner is not None or any(layer is other for other in layers[:k]):
-                raise ValueError(f"{self.where(k)} is part of a model already; make a new layer or copy its parameters")
-            if None not in (outputs, layer.inputs) and outputs != layer.inputs:
-                raise ValueError(f"{self.where(k)} takes {layer.inputs} inputs, but {giver} puts out {outputs}")
+                raise ValueError(
+                    f"{self.where(k)} is part of a model already; make a new layer or copy its parameters"
+                )
+            if None not in (outputs, layer.in_features) and outputs != layer.in_features:
+                raise ValueError(
+                    f"{self.where(k)} takes {layer.in_features} inputs, but {giver} puts out {outputs}"
+                )
             with checks.naming(self.where(k)):
                 layer.check_below(layers[:k])
-            if layer.outputs is not None:
-                outputs, giver = layer.outputs, self.where(k)
-        self.outputs = outputs
+            if layer.out_features is not None:
+                outputs, giver = layer.out_features, self.where(k)
+        self.out_features = outputs
         # An Embedding right below a layer that takes a Lookup writes nothing out.
-        self._looked_up = [isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)] + [False]
-        self.leaves_time = all(layer.leaves_time for layer in layers)
+        self._looked_up = [
+            isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)
+        ] + [False]
+        self.returns_sequence = all(layer.returns_sequence for layer in layers)
         before = [layer.parameters if layer.initialised else None for layer in layers]
         for k, arrays in enumerate(before):
             for name, a in (arrays or {}).items():
@@ -202,10 +230,15 @@ class Sequential(Model):
 
     def _own(self, flat):
         self._flat = flat
-        self.parameters = views(flat, {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()})
+        self.parameters = views(
+            flat,
+            {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()},
+        )
         for k, layer in enumerate(self.layers):
             layer.owner = self
-            layer.bind(Views({name: self.parameters[f"{k}.{name}"] for name in layer.shapes}))
+            layer.bind(
+                ParameterViews({name: self.parameters[f"{k}.{name}"] for name in layer.shapes})
+            )
 
     def bind(self, flat: np.ndarray) -> None:
         """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
@@ -237,22 +270,26 @@ class Sequential(Model):
 
     def output_lengths(self, lengths):
         """The lengths themselves, as losses take them; None where no steps are left."""
-        return lengths if self.leaves_time else None
+        return lengths if self.returns_sequence else None
 
     def _given(self, x, lengths):
-        return ragged.given(x, lengths)
+        return ragged.pad_sequences(x, lengths)
 
     def _forward(self, x, state, lengths, record, training):
         state = (None,) * len(self) if state is None else state
         if len(state) != len(self):
-            raise ValueError(f"state must have one entry for each of {len(self)} layers, got {len(state)}")
+            raise ValueError(
+                f"state must have one entry for each of {len(self)} layers, got {len(state)}"
+            )
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
             with checks.naming(self.where(k)):
                 if self._looked_up[k]:
                     y, after, tape = self.layers[k].look_up(outputs[-1], record)
                 else:
-                    y, after, tape = self.layers[k].forward(outputs[-1], before, lengths, record, training)
+                    y, after, tape = self.layers[k].forward(
+                        outputs[-1], before, lengths, record, training
+                    )
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -273,34 +310,43 @@ class Sequential(Model):
         """
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
-        dy, lengths, listed = ragged.given(dy, None, "dy")
+        dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
         grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
         dstate = (None,) * len(self) if dstate is None else dstate
         if len(dstate) != len(self):
-            raise ValueError(f"dstate must have one entry for each of {len(self)} layers, got {len(dstate)}")
+            raise ValueError(
+                f"dstate must have one entry for each of {len(self)} layers, got {len(dstate)}"
+            )
         d_initial = [None] * len(self)
         for k in reversed(range(len(self))):
-            layer, totals = self.layers[k], None
+            layer, state_gradients = self.layers[k], None
             if recording is not None:
                 recording.layers[k].dy = None if dy is None else np.asarray(dy)
-                totals = recording.layers[k].dstates
+                state_gradients = recording.layers[k].dstates
             mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
-            if dy is None and dstate[k] is None and not layer.loops:
+            if dy is None and dstate[k] is None and not layer.state_delays:
                 for a in mine.values():
                     a[:] = 0
                 continue
             with checks.naming(self.where(k)):
-                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, totals)
-        dx = ragged.unpad(dy, lengths) if listed and dy is not None else dy
+                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, state_gradients)
+        dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
         return Gradients(dx, grads, tuple(d_initial))
 
     def writes_nothing(self, k: int) -> bool:
         """Whether layer k is an Embedding right below a layer that takes a Lookup."""
         return self._looked_up[k]
 
-    def plan(self, T: int, N: int, training: bool = True, ragged: bool = False, optimizer: Optimizer | None = None) -> Plan:
+    def plan(
+        self,
+        T: int,
+        N: int,
+        training: bool = True,
+        ragged: bool = False,
+        optimizer: Optimizer | None = None,
+    ) -> Plan:
         """Bytes at the peak of a training step over windows (T, N), before anything of that size is allocated.
 
         `training=False`: of a forward pass. `ragged`: with lengths, which at worst are all T. `optimizer`: Adam if None.
@@ -345,7 +391,9 @@ class Sequential(Model):
         """What builds an equal model again, as plain data."""
         return {
             "dtype": self.dtype.name,
-            "layers": [{"type": type(layer).__name__, "options": layer.options} for layer in self.layers],
+            "layers": [
+                {"type": type(layer).__name__, "options": layer.options} for layer in self.layers
+            ],
         }
 
     @classmethod
@@ -359,17 +407,22 @@ class Sequential(Model):
 
     def graph(self) -> Graph:
         """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 (or -1) for states."""
-        first = next((layer for layer in self.layers if layer.outputs is not None), None)
-        features = "D" if first is None else first.inputs
-        g = Graph([Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))])
+        first = next((layer for layer in self.layers if layer.out_features is not None), None)
+        features = "D" if first is None else first.in_features
+        g = Graph(
+            [Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))]
+        )
         source, rows = "x", ("T", "N")
         for k, layer in enumerate(self.layers):
-            width = g.node(source).shape[-1] if layer.outputs is None else layer.outputs
-            rows = rows if layer.leaves_time else ("N",)
+            width = g.node(source).shape[-1] if layer.out_features is None else layer.out_features
+            rows = rows if layer.returns_sequence else ("N",)
             node = Node(f"layer{k}", type(layer).__name__, repr(layer), (*rows, width), layer.size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
-            g.edges += [Edge(node.id, node.id, s, ("N", layer.state_sizes[s]), delay) for s, delay in layer.loops.items()]
+            g.edges += [
+                Edge(node.id, node.id, s, ("N", layer.state_sizes[s]), delay)
+                for s, delay in layer.state_delays.items()
+            ]
             source = node.id
         g.nodes.append(Node("y", "output", "y", g.node(source).shape))
         g.edges.append(Edge(source, "y", shape=g.node(source).shape))

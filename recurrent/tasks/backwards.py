@@ -56,7 +56,10 @@ def task(seed: int = 0, learn: int = 6_400, validate: int = 640, hold: int = 1_0
     def answers(net: Seq2Seq, beam: int = 1) -> list[Answer]:
         words = [READS.decode(ids) for ids in sources[split.held_out]]
         said = net.generate(sources[split.held_out], LONGEST + 2, beam).best
-        return [Answer(word, word[::-1], WRITES.decode(ids)) for word, ids in zip(words, said, strict=True)]
+        return [
+            Answer(word, word[::-1], WRITES.decode(ids))
+            for word, ids in zip(words, said, strict=True)
+        ]
 
     written = np.insert(WRITES.encode(EXAMPLE[::-1]), 0, START)
     return Task(

@@ -14,10 +14,31 @@ DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 TEENS = [
     f"{word}th"
-    for word in ("ten", "eleven", "twelf", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+    for word in (
+        "ten",
+        "eleven",
+        "twelf",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+    )
 ]
-ORDINALS = [*UNITS, *TEENS, "twentieth", *(f"twenty-{u}" for u in UNITS), "thirtieth", "thirty-first"]
-FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)  # so that two digits of a year say which
+ORDINALS = [
+    *UNITS,
+    *TEENS,
+    "twentieth",
+    *(f"twenty-{u}" for u in UNITS),
+    "thirtieth",
+    "thirty-first",
+]
+FIRST, LAST = (
+    datetime.date(1950, 1, 1),
+    datetime.date(2049, 12, 31),
+)  # so that two digits of a year say which
 
 # d 5, dd 05, o 5th, O fifth; m 3, mm 03, M March, b Mar; y 2021, yy 21; W Friday, w Fri. Dots: day first; slashes: month first.
 FORMATS = (
@@ -33,7 +54,12 @@ the {o} of {M} {y}|the {o} of {M}, {y}|the {O} of {M} {y}|{M} the {O}, {y}|{O} o
     .split("|")
 )
 
-TAGS = {**dict.fromkeys(("d", "dd", "o", "O"), "D"), **dict.fromkeys(("m", "mm", "M", "b"), "M"), "y": "Y", "yy": "Y"}
+TAGS = {
+    **dict.fromkeys(("d", "dd", "o", "O"), "D"),
+    **dict.fromkeys(("m", "mm", "M", "b"), "M"),
+    "y": "Y",
+    "yy": "Y",
+}
 
 
 def ordinal(day: int) -> str:

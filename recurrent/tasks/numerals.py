@@ -15,11 +15,27 @@ from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 
 SMALL = [
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *(
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 ]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-WRITES = Vocabulary.of(string.ascii_lowercase + " -:;")  # colon and semicolon are the start and the end
+WRITES = Vocabulary.of(
+    string.ascii_lowercase + " -:;"
+)  # colon and semicolon are the start and the end
 START, END = (int(k) for k in WRITES.encode(":;"))
 
 
@@ -56,14 +72,26 @@ def task(seed: int = 0, learn: int = 750, validate: int = 100, hold: int = 150) 
         for which, batch, rng in zip(split, (64, validate, hold), (seed, None, None), strict=True)
     ]
     # Without dropout most errors were in names without a hundred, which are few and irregular.
-    layers = Embedding(len(WRITES), 32), LSTM(32, hidden, recurrent_dropout=0.2), Linear(hidden, len(WRITES))
-    decoder = Sequential(*layers, rng=seed + 1, init=Chrono(T_max=30))  # what it was told must last for a whole name
+    layers = (
+        Embedding(len(WRITES), 32),
+        LSTM(32, hidden, recurrent_dropout=0.2),
+        Linear(hidden, len(WRITES)),
+    )
+    decoder = Sequential(
+        *layers, rng=seed + 1, init=Chrono(T_max=30)
+    )  # what it was told must last for a whole name
     net = Seq2Seq(Sequential(Linear(30, hidden), rng=seed), decoder, start=START, end=END)
 
     def answers(net: Seq2Seq) -> list[Answer]:
         mine = split.held_out
         said = net.generate(vectors[mine], 50).best
-        return [Answer(f"{n}", w, WRITES.decode(s)) for n, w, s in zip(numbers[mine], names[mine], said, strict=True)]
+        return [
+            Answer(f"{n}", w, WRITES.decode(s))
+            for n, w, s in zip(numbers[mine], names[mine], said, strict=True)
+        ]
 
-    example = (digits(np.array([742])), np.insert(WRITES.encode(name(742)), 0, START)[:, None]), None
+    example = (
+        (digits(np.array([742])), np.insert(WRITES.encode(name(742)), 0, START)[:, None]),
+        None,
+    )
     return Task(net, *parts, answers, example, updates=2000, lr=1e-2, goal=0.95)

@@ -15,11 +15,18 @@ NAMES = ("outside", "inside")
 
 def task(seed: int = 0, learn: int = 8_000, validate: int = 1_000, hold: int = 1_000) -> Task:
     """Points of the square from -1 to 1, and a ring between the radii 0.4 and 0.8; none within 0.02 of its edges."""
-    rng, split, count = np.random.default_rng(seed), Parts.of(learn, validate, hold), learn + validate + hold
+    rng, split, count = (
+        np.random.default_rng(seed),
+        Parts.of(learn, validate, hold),
+        learn + validate + hold,
+    )
     points = rng.uniform(-1, 1, (4 * count, 2)).astype(np.float32)
     radius = np.hypot(*points.T)
     clear = np.minimum(abs(radius - 0.4), abs(radius - 0.8)) > 0.02
-    x, inside = points[clear][None, :count], ((radius > 0.4) & (radius < 0.8))[clear][:count].astype(int)
+    x, inside = (
+        points[clear][None, :count],
+        ((radius > 0.4) & (radius < 0.8))[clear][:count].astype(int),
+    )
     parts = [
         Batches(x[:, which], inside[which], batch, order, per_sequence=True)
         for which, batch, order in zip(split, (64, validate, hold), (seed, None, None), strict=True)

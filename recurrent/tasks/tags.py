@@ -26,12 +26,17 @@ def task(seed: int = 0, learn: int = 4_000, validate: int = 1_000, hold: int = 1
         Batches(x[:, which], y[:, which], batch, rng, lengths=lengths[which])
         for which, batch, rng in zip(split, (64, validate, hold), (seed, None, None), strict=True)
     ]
-    net = Sequential(Embedding(len(READS), 32), LSTM(32, 48, bidirectional=True), Linear(96, len(TAGS)), rng=seed)
+    net = Sequential(
+        Embedding(len(READS), 32), LSTM(32, 48, bidirectional=True), Linear(96, len(TAGS)), rng=seed
+    )
 
     def answers(net: Sequential) -> list[Answer]:
         held = found[split.held_out]
         y, _, _ = net.forward([READS.encode(text) for text, _, _ in held])
-        return [Answer(t, tags, TAGS.decode(each.argmax(axis=1))) for (t, _, tags), each in zip(held, y, strict=True)]
+        return [
+            Answer(t, tags, TAGS.decode(each.argmax(axis=1)))
+            for (t, _, tags), each in zip(held, y, strict=True)
+        ]
 
     example = READS.encode(EXAMPLE[0])[:, None], None
     return Task(net, *parts, answers, example, updates=800, lr=1e-2)

@@ -42,7 +42,9 @@ class Task:
     answers: Callable[[Model], list[Answer]]  # to all that is held out
     example: tuple[Any, Any]  # x and lengths, as `record` takes them: what is drawn
     words: tuple[str, str] = ("", "")  # the example's, for the axes of its attention
-    alphabets: tuple[Vocabulary, Vocabulary] | None = None  # of an encoder and a decoder: what they read and write
+    alphabets: tuple[Vocabulary, Vocabulary] | None = (
+        None  # of an encoder and a decoder: what they read and write
+    )
     updates: int = 500
     lr: float = 5e-3
     goal: float = 0.99  # of the answers, exactly right
@@ -76,11 +78,15 @@ class Task:
         answers = self.answers(self.model)
         console.print(table(answers))
         share = exact(answers)
-        console.print(f"{share:.2%} of {len(answers):,} held out are exactly right, after {history.updates:,} updates.")
+        console.print(
+            f"{share:.2%} of {len(answers):,} held out are exactly right, after {history.updates:,} updates."
+        )
         path = out / "model.safetensors"
         names = zip(("reads", "writes"), self.alphabets or (), strict=False)
         known = {name: alphabet.describe() for name, alphabet in names}
-        checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Task", "task": self.name, **known}))
+        checkpoint.save(
+            path, checkpoint.Checkpoint(self.model, {"kind": "Task", "task": self.name, **known})
+        )
         told = out / "history.json"
         told.write_text(json.dumps(history.to_dict()))
         for file in [path, told, *self.draw(history, out)]:
@@ -96,7 +102,9 @@ class Task:
             x, lengths = self.example
             recording = self.model.record(x, lengths=lengths)
             inputs, outputs = self.words
-            pictures["attention.svg"] = viz.attention(self.model, recording, inputs=inputs, outputs=outputs)
+            pictures["attention.svg"] = viz.attention(
+                self.model, recording, inputs=inputs, outputs=outputs
+            )
         for name, picture in pictures.items():
             picture.save(out / name)
         return [out / name for name in pictures]
@@ -112,7 +120,11 @@ class Parts(NamedTuple):
     @classmethod
     def of(cls, learn: int, validate: int, hold: int) -> Parts:
         """So many of each, one part after the other."""
-        return cls(slice(learn), slice(learn, learn + validate), slice(learn + validate, learn + validate + hold))
+        return cls(
+            slice(learn),
+            slice(learn, learn + validate),
+            slice(learn + validate, learn + validate + hold),
+        )
 
 
 def exact(answers: list[Answer]) -> float:

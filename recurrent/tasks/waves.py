@@ -24,7 +24,9 @@ def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, 
     """x (T, count, 1), which form (count,), lengths (count,): periods of 8 to 25 steps, sizes of 0.5 to 2."""
     kind, lengths = rng.integers(len(FORMS), size=count), rng.integers(SHORTEST, LONGEST + 1, count)
     phase = (np.arange(LONGEST)[:, None] / rng.uniform(8, 25, count) + rng.random(count)) % 1
-    clean = np.select([kind == k for k in range(len(FORMS))], [form(phase) for form in FORMS.values()])
+    clean = np.select(
+        [kind == k for k in range(len(FORMS))], [form(phase) for form in FORMS.values()]
+    )
     x = clean * rng.uniform(0.5, 2, count) + NOISE * rng.standard_normal(phase.shape)
     return x.astype(np.float32)[:, :, None], kind, lengths
 

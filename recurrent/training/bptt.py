@@ -37,7 +37,13 @@ class TruncatedBPTT:
     (8, [1, 3])
     """
 
-    def __init__(self, model: Model, look_back: int | None = None, state: Any = None, past: np.ndarray | None = None):
+    def __init__(
+        self,
+        model: Model,
+        look_back: int | None = None,
+        state: Any = None,
+        past: np.ndarray | None = None,
+    ):
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
         self.reset()
@@ -52,7 +58,9 @@ class TruncatedBPTT:
     def reset(self) -> None:
         """Forget what was read: the next piece starts from zero."""
         self.state = self._begin = None
-        self._past: np.ndarray | None = None  # the steps that the next gradient goes back through, which start at `_begin`
+        self._past: np.ndarray | None = (
+            None  # the steps that the next gradient goes back through, which start at `_begin`
+        )
         self.steps, self.cuts = 0, []
 
     def gradient(
@@ -68,13 +76,19 @@ class TruncatedBPTT:
         if self.look_back is not None:
             x = np.asarray(x)
             if lengths is not None:
-                raise ValueError("a look-back needs sequences without lengths: each piece goes on from the one before")
+                raise ValueError(
+                    "a look-back needs sequences without lengths: each piece goes on from the one before"
+                )
             if len(x) > self.look_back:
-                raise ValueError(f"look_back must be at least the {len(x)} steps of a piece, got {self.look_back}")
+                raise ValueError(
+                    f"look_back must be at least the {len(x)} steps of a piece, got {self.look_back}"
+                )
         window = x if self._past is None else np.concatenate([self._past, x])
         before = 0 if self._past is None else len(self._past)
         y, after, tape = self.model.forward(window, self._begin, lengths, record=True)
-        value, dy = loss(y[before:] if before else y, targets, lengths=self.model.output_lengths(lengths))
+        value, dy = loss(
+            y[before:] if before else y, targets, lengths=self.model.output_lengths(lengths)
+        )
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
         out = np.empty_like(self.model.flat) if out is None else out
@@ -96,6 +110,8 @@ class TruncatedBPTT:
         if kept == 0:
             self._begin, self._past = after, None
         else:
-            self._begin = self.model.forward(window[:passed], self._begin)[1] if passed else self._begin
+            self._begin = (
+                self.model.forward(window[:passed], self._begin)[1] if passed else self._begin
+            )
             self._past = window[passed:]
         self.state = after

@@ -36,7 +36,9 @@ class Checkpoint:
     optimizer: optim.Optimizer | None = None
     state: tuple | None = None  # one entry a layer, as `Sequential.forward` takes it
     latest: np.ndarray | None = None  # like model.flat
-    past: np.ndarray | None = None  # (P, N), (P, N, D): the steps from `state` on that the next gradient goes back through
+    past: np.ndarray | None = (
+        None  # (P, N), (P, N, D): the steps from `state` on that the next gradient goes back through
+    )
 
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
@@ -62,8 +64,13 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
         "about": checkpoint.about,
         "training": checkpoint.training,
     }
-    metadata = {"format": "recurrent", **{k: json.dumps(v, default=np.ndarray.tolist) for k, v in facts.items()}}
-    _replace(path, to_bytes({name: np.ascontiguousarray(a) for name, a in tensors.items()}, metadata))
+    metadata = {
+        "format": "recurrent",
+        **{k: json.dumps(v, default=np.ndarray.tolist) for k, v in facts.items()},
+    }
+    _replace(
+        path, to_bytes({name: np.ascontiguousarray(a) for name, a in tensors.items()}, metadata)
+    )
 
 
 def _replace(path, data: bytes) -> None:
@@ -95,33 +102,45 @@ def load(path: str | os.PathLike) -> Checkpoint:
         for name, a in model.parameters.items():
             a[:] = _take(tensors, name, a.shape, a.dtype)
         model.generator = _generator(facts["generator"])
-        latest = _take(tensors, "latest", model.flat.shape, model.dtype) if "latest" in tensors else None
+        latest = (
+            _take(tensors, "latest", model.flat.shape, model.dtype) if "latest" in tensors else None
+        )
         optimizer = None
         if facts["optimizer"] is not None:
             names = [n for n in tensors if n.startswith("optimizer.")]
-            arrays = {n.partition(".")[2]: _take(tensors, n, model.flat.shape, model.dtype) for n in names}
+            arrays = {
+                n.partition(".")[2]: _take(tensors, n, model.flat.shape, model.dtype) for n in names
+            }
             optimizer = optim.build(facts["optimizer"], arrays)
         state, past = _state(model, tensors), tensors.pop("past", None)
     except (AttributeError, KeyError, TypeError, ValueError, MemoryError) as error:
         what = f"nothing called {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: the checkpoint does not fit together: {what}") from error
     if tensors:
-        raise ValueError(f"{path}: arrays that the model does not have: {', '.join(sorted(tensors)[:3])}")
+        raise ValueError(
+            f"{path}: arrays that the model does not have: {', '.join(sorted(tensors)[:3])}"
+        )
     return Checkpoint(model, facts["about"], facts["training"], optimizer, state, latest, past)
 
 
 def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with open(path, "rb") as file:  # says in an OSError why a file cannot be read; the library below may not
+    with open(
+        path, "rb"
+    ) as file:  # says in an OSError why a file cannot be read; the library below may not
         size = os.fstat(file.fileno()).st_size
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError) as error:
-        raise ValueError(f"{path}: not a whole .safetensors file ({size:,} bytes): {error}") from error
+        raise ValueError(
+            f"{path}: not a whole .safetensors file ({size:,} bytes): {error}"
+        ) from error
     if metadata.get("format") != "recurrent":
         found = ", ".join(sorted(metadata)[:5]) or "none"
-        raise ValueError(f"{path}: not a checkpoint of this package: expected metadata format = recurrent, found {found}")
+        raise ValueError(
+            f"{path}: not a checkpoint of this package: expected metadata format = recurrent, found {found}"
+        )
     facts = {}
     for key in ("version", "model", "generator", "optimizer", "about", "training"):
         try:
@@ -131,7 +150,9 @@ def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"{path}: the metadata {key} is not JSON: {error}") from error
         if key == "version" and facts[key] != VERSION:
-            raise ValueError(f"{path}: the checkpoint has version {facts[key]}; this program reads version {VERSION}")
+            raise ValueError(
+                f"{path}: the checkpoint has version {facts[key]}; this program reads version {VERSION}"
+            )
     return tensors, facts
 
 
@@ -141,7 +162,9 @@ def _take(tensors, name, shape, dtype) -> np.ndarray:
         raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
     a = tensors.pop(name)
     if a.shape != tuple(shape) or a.dtype != dtype:
-        raise ValueError(f"array {name} must be {tuple(shape)} {dtype.name}, got {a.shape} {a.dtype.name}")
+        raise ValueError(
+            f"array {name} must be {tuple(shape)} {dtype.name}, got {a.shape} {a.dtype.name}"
+        )
     return a
 
 
@@ -153,10 +176,12 @@ def _state(model, tensors) -> tuple | None:
         if not isinstance(layer, Recurrent):
             state.append(None)
             continue
-        names = {s: f"state.{k}.{s}" for s in layer.loops}
+        names = {s: f"state.{k}.{s}" for s in layer.state_delays}
         if N is None:
             N = tensors[next(iter(names.values()))].shape[0]
-        arrays = {s: _take(tensors, n, (N, layer.state_sizes[s]), model.dtype) for s, n in names.items()}
+        arrays = {
+            s: _take(tensors, n, (N, layer.state_sizes[s]), model.dtype) for s, n in names.items()
+        }
         state.append(layer.state_from(arrays))
     return tuple(state)
 

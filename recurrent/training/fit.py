@@ -86,7 +86,9 @@ def fit(
     """
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be one such as optim.Adam(), got {type(optimizer).__name__}")
+        raise TypeError(
+            f"optimizer must be one such as optim.Adam(), got {type(optimizer).__name__}"
+        )
     if epochs < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
     count = _length(batches)
@@ -120,7 +122,11 @@ def fit(
                 del y  # or it lives on beside that of the next update
                 history.state, history.past = run.resumption
                 history.losses.append(value)
-                history.smoothed = value if history.smoothed is None else smooth * history.smoothed + (1 - smooth) * value
+                history.smoothed = (
+                    value
+                    if history.smoothed is None
+                    else smooth * history.smoothed + (1 - smooth) * value
+                )
                 history.seconds = time.perf_counter() - began
 
                 end_of_pass = (update - start + done_of_pass) % count == 0
@@ -157,19 +163,28 @@ def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
     A `cursor` of the batches is left where it was. Raises ValueError if there is no valid entry.
     """
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
-    return _means(model, batches, lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0])[0]
+    return _means(model, batches, lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0])[
+        0
+    ]
 
 
 def _means(model, batches, *functions) -> list[float]:
     """The mean of functions of (y, targets, lengths) over a pass, batches weighted by their valid entries."""
-    cursor, state, total, weights = getattr(batches, "cursor", None), None, [0.0] * len(functions), 0
+    cursor, state, total, weights = (
+        getattr(batches, "cursor", None),
+        None,
+        [0.0] * len(functions),
+        0,
+    )
     try:
         if cursor is not None:
             batches.cursor = 0
         for batch in map(Batch.of, batches):
             y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
             lengths = model.output_lengths(batch.lengths)
-            pooled = batch.lengths is not None and lengths is None  # one answer each, those of no steps too
+            pooled = (
+                batch.lengths is not None and lengths is None
+            )  # one answer each, those of no steps too
             weight = np.size(batch.targets) if pooled or batch.weight is None else batch.weight
             weights += weight
             if weight:
@@ -209,7 +224,9 @@ def _clip(gradient, norm_limit, value_limit) -> bool:
 
 
 def _not_finite(what, update, history) -> FloatingPointError:
-    error = FloatingPointError(f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm")
+    error = FloatingPointError(
+        f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm"
+    )
     error.history = history
     return error
 
@@ -219,7 +236,9 @@ def _length(batches) -> int:
         count = len(batches)
     except TypeError:
         name = type(batches).__name__
-        raise TypeError(f"batches must have a length, got {name}; make a list of it, or Windows, or Batches") from None
+        raise TypeError(
+            f"batches must have a length, got {name}; make a list of it, or Windows, or Batches"
+        ) from None
     if count == 0:
         raise ValueError("batches must have at least one batch, got none")
     return count
@@ -270,7 +289,8 @@ def _deferred_interrupt():
     interrupt = _Interrupt()
     # Signals reach the main thread only; a handler that someone else has set stays.
     mine = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
     if mine:
         signal.signal(signal.SIGINT, interrupt.handle)

@@ -12,14 +12,20 @@ class History:
 
     start: int = 0  # updates done before this call
     losses: list[float] = field(default_factory=list)  # of each update, before it
-    validation: list[tuple[int, float]] = field(default_factory=list)  # after which update, mean loss
+    validation: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # after which update, mean loss
     metrics: list[tuple[int, float]] = field(default_factory=list)
     best: tuple[int, float] | None = None  # the lowest of `validation`
     seconds: float = 0.0
     stopped: str = ""  # why: "finished", "patience" or "interrupted"
     smoothed: float | None = None  # the losses' running mean, after the last update
-    state: Any = field(default=None, repr=False)  # the model's after the last update; what a carrying batch goes on from
-    past: Any = field(default=None, repr=False)  # with a look-back: the steps from `state` on that gradients go back through
+    state: Any = field(
+        default=None, repr=False
+    )  # the model's after the last update; what a carrying batch goes on from
+    past: Any = field(
+        default=None, repr=False
+    )  # with a look-back: the steps from `state` on that gradients go back through
 
     @property
     def updates(self) -> int:
@@ -28,15 +34,22 @@ class History:
 
     def to_dict(self) -> dict:
         """All but what the next batch goes on from."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("state", "past")}
-        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {"updates": self.updates}
+        values = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("state", "past")
+        }
+        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {
+            "updates": self.updates
+        }
 
     @classmethod
     def of(cls, plain: dict) -> History:
         """The history that `to_dict` told, JSON's lists in place of tuples or not."""
         known = {f.name for f in fields(cls)}
         made = cls(**{k: v for k, v in plain.items() if k in known})
-        made.validation, made.metrics = [tuple(v) for v in made.validation], [tuple(v) for v in made.metrics]
+        made.validation, made.metrics = (
+            [tuple(v) for v in made.validation],
+            [tuple(v) for v in made.metrics],
+        )
         made.best = None if made.best is None else tuple(made.best)
         return made
 

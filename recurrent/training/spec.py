@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def read(text: str, what: str, known: Mapping[str, Any], types: Callable, epoch: int | None = None) -> tuple[Any, dict]:
+def read(
+    text: str, what: str, known: Mapping[str, Any], types: Callable, epoch: int | None = None
+) -> tuple[Any, dict]:
     """The entry of `known` that a text names, in any case, and the options it gives.
 
     `types(entry)`: the options that may be given and their types, as annotations spell them: "int", "float", "bool", or one of

@@ -32,7 +32,13 @@ def engines():
 
 def tiny():
     """One of each kind of work, small; D, H and N fit no vector."""
-    kinds = [("", "float32"), ("", "float64"), ("tail", "float32"), ("bidirectional", "float32"), ("denormal", "float32")]
+    kinds = [
+        ("", "float32"),
+        ("", "float64"),
+        ("tail", "float32"),
+        ("bidirectional", "float32"),
+        ("denormal", "float32"),
+    ]
     sequences = [
         Workload(c, t, 3, 17, 4, 6, kind=k, dtype=d)
         for c in catalogue.CELLS
@@ -41,11 +47,23 @@ def tiny():
         if (c, k) != ("rnn", "bidirectional")
     ]
     steps = [Workload(c, "step", 1, 1, 8, 8, per="step") for c in catalogue.CELLS]
-    more = [Workload(c, t, 3, 7, 4, 6) for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))]
+    more = [
+        Workload(c, t, 3, 7, 4, 6)
+        for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))
+    ]
     more += [Workload(c, t, 3, 7, 4, 8) for c in catalogue.OPTIONS for t in catalogue.TASKS]
-    more += [Attending(c, t, 3, 4, 6, 8) for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))]
+    more += [
+        Attending(c, t, 3, 4, 6, 8)
+        for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))
+    ]
     more += [Translation("update", 3, 6, 4, 8, k, V=5, E=4) for k in ("", "ragged")]
-    return [*sequences, *steps, *more, CharModel(8, N=3, T=4, V=5, E=4), Translation("greedy", 3, 6, 4, 8, V=5, E=4)]
+    return [
+        *sequences,
+        *steps,
+        *more,
+        CharModel(8, N=3, T=4, V=5, E=4),
+        Translation("greedy", 3, 6, 4, 8, V=5, E=4),
+    ]
 
 
 @pytest.mark.parametrize("workload", tiny(), ids=lambda w: w.name)
@@ -84,10 +102,15 @@ def unsupported(result):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(shifted, "result 2 of call 0 differs by 1.0e-03"), (lambda r: (r[0][:-1], *r[1:]), "result 0 has shape")],
+    [
+        (shifted, "result 2 of call 0 differs by 1.0e-03"),
+        (lambda r: (r[0][:-1], *r[1:]), "result 0 has shape"),
+    ],
 )
 def test_a_wrong_engine_makes_its_row_an_error(change, said):
-    row = timing.measure(Workload("lstm", "train", 3, 5, 4, 6), [ENGINES[results.OURS](1), Wrong(change)], AT_ONCE, 1)
+    row = timing.measure(
+        Workload("lstm", "train", 3, 5, 4, 6), [ENGINES[results.OURS](1), Wrong(change)], AT_ONCE, 1
+    )
     assert row.error.startswith(f"wrong: {said}")
     assert row.samples == {}
 
@@ -95,7 +118,10 @@ def test_a_wrong_engine_makes_its_row_an_error(change, said):
 def test_a_wrong_later_loss_makes_its_row_an_error():
     losses = iter([0, 0, 0, 0, 1e-2])
     row = timing.measure(
-        CharModel(8, N=3, T=4, V=5, E=4), [ENGINES[results.OURS](1), Wrong(lambda r: r + next(losses))], AT_ONCE, 1
+        CharModel(8, N=3, T=4, V=5, E=4),
+        [ENGINES[results.OURS](1), Wrong(lambda r: r + next(losses))],
+        AT_ONCE,
+        1,
     )
     assert "of call 4" in row.error
 
@@ -103,7 +129,11 @@ def test_a_wrong_later_loss_makes_its_row_an_error():
 def test_an_engine_that_raises_is_left_out_and_ours_is_an_error():
     workload = Workload("lstm", "forward", 3, 5, 4, 6)
     row = timing.measure(workload, [ENGINES[results.OURS](1), Wrong(unsupported)], AT_ONCE, 1)
-    assert (list(row.samples), row.notes, row.error) == ([results.OURS], {"wrong": "not this one"}, None)
+    assert (list(row.samples), row.notes, row.error) == (
+        [results.OURS],
+        {"wrong": "not this one"},
+        None,
+    )
     ours = Wrong(unsupported)
     ours.name = results.OURS
     assert timing.measure(workload, [ours], AT_ONCE, 1).error == f"{results.OURS}: not this one"
@@ -119,8 +149,14 @@ def test_names_are_frozen():
 def test_sizes_of_the_work():
     one = Workload("lstm", "forward", 2, 10, 3, 5)
     assert one.flops == 2 * 2 * 10 * 4 * 5 * (3 + 5)
-    assert one.bytes == 4 * (20 * 3 + 20 * 5 + 20 * 5 + 20 * 3)  # W_ih, W_hh, y, x: all weights fit in the first cache
-    assert replace(one, task="train").flops == replace(one, kind="bidirectional").flops * 1.5 == 3 * one.flops
+    assert one.bytes == 4 * (
+        20 * 3 + 20 * 5 + 20 * 5 + 20 * 3
+    )  # W_ih, W_hh, y, x: all weights fit in the first cache
+    assert (
+        replace(one, task="train").flops
+        == replace(one, kind="bidirectional").flops * 1.5
+        == 3 * one.flops
+    )
     assert replace(one, H=100).bytes > 4 * 10 * 400 * 100  # these do not fit: once a step
     for kind in ("uniform", "tail"):
         ragged = Workload("lstm", "forward", 64, 100, 3, 5, kind=kind)
@@ -207,7 +243,11 @@ def test_a_worker_that_dies_costs_one_row(monkeypatch):
                 raise processes.Failed("segmentation fault")
             yield {
                 "row": dataclasses.asdict(
-                    results.Row(**catalogue.find(name).facts(), threads=threads, samples={results.OURS: [1.0]})
+                    results.Row(
+                        **catalogue.find(name).facts(),
+                        threads=threads,
+                        samples={results.OURS: [1.0]},
+                    )
                 )
             }
 
@@ -232,7 +272,10 @@ def test_a_warm_start_is_one_after_another_process_has_filled_the_cache(monkeypa
     assert row.samples == {engine: [0.1] for engine in ENGINES}
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(),
+    reason="the peak of memory is read from Linux's /proc",
+)
 def test_memory_counts_what_a_step_takes():
     """An update that holds 64 MB at its peak, and drops it, is seen."""
     size = 64 * 2**20
@@ -241,17 +284,35 @@ def test_memory_counts_what_a_step_takes():
         return (lambda: np.ones(size // 8).sum()) if workload.H > 4 else lambda: None
 
     found = cold_start.memory(prepare, Workload("lstm", "train", 1, 1, 8, 8))
-    assert 0.98 * size <= found <= 1.25 * size  # the system counts pages in batches of up to 64 a processor
+    assert (
+        0.98 * size <= found <= 1.25 * size
+    )  # the system counts pages in batches of up to 64 a processor
 
 
 def test_the_command_measures_and_writes(tmp_path):
     """A tiny run with whatever is installed, at one thread: rows, peaks and the table."""
     file = tmp_path / "run.jsonl"
     name = "lstm-forward-N1-T1-D32-H32"
-    arguments = ["-m", "bench", "--only", name, "--threads", "1", "--seconds", "0", "--out", str(file)]
+    arguments = [
+        "-m",
+        "bench",
+        "--only",
+        name,
+        "--threads",
+        "1",
+        "--seconds",
+        "0",
+        "--out",
+        str(file),
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     found = results.read(file)
@@ -263,18 +324,26 @@ def test_the_command_measures_and_writes(tmp_path):
     assert "1/1 rows" in result.stderr
     resumed = [*arguments[:2], "--resume", *arguments[2:]]
     resumed[resumed.index(name)] = "[lr]*-forward-N1-T1-D32-H32"
-    result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     before, found = found, results.read(file)
     assert [r.key[0][:4] for r in found.rows] == ["lstm", "rnn-"]
     assert (found.rows[0], found.date, found.peaks) == (before.rows[0], before.date, before.peaks)
     results.write(file, dataclasses.replace(found, versions=found.versions | {"torch": "0.1"}))
-    result = subprocess.run([sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, *resumed], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
     assert (result.returncode, results.read(file).rows) == (2, found.rows)
     assert "torch 0.1" in result.stderr
     results.write(file, found)
     told = subprocess.run(
-        [sys.executable, "-m", "bench", "show", str(file)], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, "-m", "bench", "show", str(file)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
     )
     assert (told.returncode, told.stderr) == (0, "")
     assert "lstm forward" in told.stdout
@@ -294,7 +363,11 @@ def test_the_command_measures_and_writes(tmp_path):
 def test_wrong_usage_is_a_clear_line(arguments, said):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     result = subprocess.run(
-        [sys.executable, "-m", "bench", *arguments], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, "-m", "bench", *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
     )
     assert result.returncode == 2
     assert said in result.stderr

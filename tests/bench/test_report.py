@@ -48,7 +48,9 @@ def test_the_peak_beside_a_row_counts_before_the_one_at_the_start():
 def test_a_peak_that_is_none_is_refused(tmp_path):
     path = tmp_path / "run.jsonl"
     write(path, run(row(peak=[0.0])))
-    with pytest.raises(ValueError, match=r"line 2: peak must be positive finite numbers, got \[0.0\]"):
+    with pytest.raises(
+        ValueError, match=r"line 2: peak must be positive finite numbers, got \[0.0\]"
+    ):
         read(path)
 
 
@@ -82,7 +84,10 @@ def test_rows_without_a_comparison_have_no_ratio_and_stay(r):
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=8))
 def test_geometric_mean_is_that_of_the_ratios(ratios):
-    rows = [row(f"r{k}", samples={OURS: [1.0], "torch": [q], "numpy": [2 * q]}) for k, q in enumerate(ratios)]
+    rows = [
+        row(f"r{k}", samples={OURS: [1.0], "torch": [q], "numpy": [2 * q]})
+        for k, q in enumerate(ratios)
+    ]
     mean, count = geometric_mean(rows)
     assert count == len(ratios)
     assert math.isclose(mean, np.prod(ratios) ** (1 / len(ratios)), rel_tol=1e-12)
@@ -94,10 +99,15 @@ def test_geometric_mean_is_that_of_the_ratios(ratios):
 def test_a_run_comes_back_from_its_file(tmp_path_factory, samples, threads):
     path = tmp_path_factory.mktemp("run") / "a.jsonl"
     rounded = [float(f"{s:.4g}") for s in samples]
-    first = run(row(samples={OURS: samples}, threads=threads, notes={"jax": "no"}), row("b", error="wrong", samples={}))
+    first = run(
+        row(samples={OURS: samples}, threads=threads, notes={"jax": "no"}),
+        row("b", error="wrong", samples={}),
+    )
     write(path, first)
     again = read(path)
-    assert again == replace(first, rows=(replace(first.rows[0], samples={OURS: rounded}), first.rows[1]))
+    assert again == replace(
+        first, rows=(replace(first.rows[0], samples={OURS: rounded}), first.rows[1])
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +115,35 @@ def test_a_run_comes_back_from_its_file(tmp_path_factory, samples, threads):
     [
         (lambda lines: [], "line 1: expected a JSON object"),
         (lambda lines: lines[1:], "line 1: expected a line of kind \"run\", got 'row'"),
-        (lambda lines: [lines[0].replace('"format": 1', '"format": 7'), *lines[1:]], "expected format 1, got 7"),
-        (lambda lines: [*lines, lines[-1]], "line 3: lstm-forward-N1-T100-D32-H64 at 1 thread(s) is there twice"),
+        (
+            lambda lines: [lines[0].replace('"format": 1', '"format": 7'), *lines[1:]],
+            "expected format 1, got 7",
+        ),
+        (
+            lambda lines: [*lines, lines[-1]],
+            "line 3: lstm-forward-N1-T100-D32-H64 at 1 thread(s) is there twice",
+        ),
         (lambda lines: [*lines, lines[-1][:50]], "line 3: expected a JSON object"),
-        (lambda lines: [lines[0], lines[1].replace('"dtype"', '"type"')], "line 2: the row lacks dtype"),
-        (lambda lines: [lines[0], lines[1].replace("0.001", "-1")], "line 2: samples of recurrent must be positive"),
-        (lambda lines: [lines[0], lines[1].replace("0.001", "NaN")], "line 2: samples of recurrent must be positive"),
-        (lambda lines: [lines[0], lines[1].replace('"threads": 1', '"threads": 0')], "line 2: threads must be"),
-        (lambda lines: [lines[0], lines[1].replace('"quantity": "seconds"', '"quantity": "s"')], "line 2: quantity must be"),
+        (
+            lambda lines: [lines[0], lines[1].replace('"dtype"', '"type"')],
+            "line 2: the row lacks dtype",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace("0.001", "-1")],
+            "line 2: samples of recurrent must be positive",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace("0.001", "NaN")],
+            "line 2: samples of recurrent must be positive",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace('"threads": 1', '"threads": 0')],
+            "line 2: threads must be",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace('"quantity": "seconds"', '"quantity": "s"')],
+            "line 2: quantity must be",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_run_is_one_clear_line(tmp_path, change, words):
@@ -167,18 +198,30 @@ def test_targets_that_set_two_rows_side_by_side():
     odd = row("lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [1.3e-3]}, flops=1e6)
     even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6)
     full = row("lstm-forward-full-N64-T100", group="ragged", samples={OURS: [1e-3]}, flops=1e6)
-    tail = row("lstm-forward-tail-N64-T100", group="ragged", samples={OURS: [2e-4], "torch": [1.2e-3]}, flops=2.5e5)
+    tail = row(
+        "lstm-forward-tail-N64-T100",
+        group="ragged",
+        samples={OURS: [2e-4], "torch": [1.2e-3]},
+        flops=2.5e5,
+    )
     verdicts = {v.target.what: v for v in goals.check(run(odd, even, full, tail))}
     assert verdicts["odd sizes, time per FLOP / that of the next multiples of 16"].found.startswith(
         "1.30, 4 % off: " + odd.name
     )
-    assert verdicts["ragged batches, time per valid step / the full batch's"].found == "0.80: " + tail.name
+    assert (
+        verdicts["ragged batches, time per valid step / the full batch's"].found
+        == "0.80: " + tail.name
+    )
     assert verdicts["ragged batches, PyTorch's packed sequences / ours"].met is True
 
 
 def test_rows_side_by_side_count_at_the_speed_that_the_machine_had():
-    odd = row("lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [2.6e-3]}, flops=1e6, peak=[40.0])
-    even = row("lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6, peak=[80.0])
+    odd = row(
+        "lstm-forward-N7-T33-D13-H50", group="odd", samples={OURS: [2.6e-3]}, flops=1e6, peak=[40.0]
+    )
+    even = row(
+        "lstm-forward-N7-T33-D16-H64", group="odd", samples={OURS: [2e-3]}, flops=2e6, peak=[80.0]
+    )
     verdict = next(v for v in goals.check(run(odd, even)) if v.target.what.startswith("odd sizes"))
     assert verdict.found == "1.30, 4 % off: " + odd.name
 
@@ -213,8 +256,16 @@ def test_pictures_are_svg_with_words_for_both_modes(draw):
 def test_the_chart_has_every_row_and_marks_those_behind_twice():
     root = parsed(chart.draw(synthetic()).svg())
     marks = {p.find(f"{SVG}title").text: p for p in root.iter(f"{SVG}path")}
-    behind = next(p for tip, p in marks.items() if tip.startswith("lstm-forward-N64-T50-D512-H512, 1 thread: 0.996"))
-    ahead = next(p for tip, p in marks.items() if tip.startswith("lstm-forward-N1-T100-D32-H64, 1 thread: 2.00"))
+    behind = next(
+        p
+        for tip, p in marks.items()
+        if tip.startswith("lstm-forward-N64-T50-D512-H512, 1 thread: 0.996")
+    )
+    ahead = next(
+        p
+        for tip, p in marks.items()
+        if tip.startswith("lstm-forward-N1-T100-D32-H64, 1 thread: 2.00")
+    )
     assert "s-red" in behind.get("class")
     assert "s-blue" in ahead.get("class")
     assert "a4 4" in ahead.get("d")  # a circle; the other is none
@@ -239,7 +290,9 @@ def test_a_roofline_needs_peaks():
 
 
 def test_names_in_the_roofline_do_not_cover_each_other():
-    rows = [row(f"lstm-forward-N{k}", flops=1e8 * (1 + k / 9), bytes=1e6 * (k + 1)) for k in range(9)]
+    rows = [
+        row(f"lstm-forward-N{k}", flops=1e8 * (1 + k / 9), bytes=1e6 * (k + 1)) for k in range(9)
+    ]
     root = parsed(roofline.draw(run(*rows)).svg())
     names = [t for t in root.iter(f"{SVG}text") if t.text.startswith("lstm forward N")]
     assert len(names) >= 2
@@ -249,9 +302,20 @@ def test_names_in_the_roofline_do_not_cover_each_other():
 
 def test_what_changed_between_two_runs():
     slow = {OURS: [2.0, 2.1, 2.2], "torch": [2.0, 2.0, 2.0]}
-    a = run(*(row(n, samples={OURS: [1.0, 1.05, 1.1], "torch": [2.0, 2.0, 2.0]}) for n in ("same", "slower", "noise", "gone")))
+    a = run(
+        *(
+            row(n, samples={OURS: [1.0, 1.05, 1.1], "torch": [2.0, 2.0, 2.0]})
+            for n in ("same", "slower", "noise", "gone")
+        )
+    )
     noise = {OURS: [1.2, 1.26, 1.32], "torch": [3.0, 3.0, 3.0]}
-    b = run(row("same"), row("slower", samples=slow), row("noise", samples=noise), row("gone", error="x"), row("new"))
+    b = run(
+        row("same"),
+        row("slower", samples=slow),
+        row("noise", samples=noise),
+        row("gone", error="x"),
+        row("new"),
+    )
     b = replace(b, rows=(a.rows[0], *b.rows[1:]))
     verdicts = {c.before.name: c.verdict for c in compare.changes(a, b)}
     assert verdicts == {"slower": "slower", "noise": "as the peers", "same": "in the spread"}
@@ -268,13 +332,23 @@ def test_a_report_tells_every_row(tmp_path):
     told = path.read_text(encoding="utf-8")
     for r in synthetic().rows:
         assert f"`{r.name}`" in told
-    assert told.index("## Rows behind") < told.index("## Geometric means") < told.index("## forward, 1 thread")
+    assert (
+        told.index("## Rows behind")
+        < told.index("## Geometric means")
+        < told.index("## forward, 1 thread")
+    )
     for picture in re.findall(r"\]\((\S+)\)", told):
         parsed((tmp_path / "new" / picture).read_text(encoding="utf-8"))
     assert read(tmp_path / "new" / "run.jsonl").select(threads=2)
-    columns = {line.count("|") for line in told.split("## forward, 1 thread")[1].split("##")[0].splitlines() if line}
+    columns = {
+        line.count("|")
+        for line in told.split("## forward, 1 thread")[1].split("##")[0].splitlines()
+        if line
+    }
     assert len(columns) == 1, "a row of the table has too few or too many cells"
-    assert "No roofline" in markdown.report(run(row(), peaks={}), tmp_path).read_text(encoding="utf-8")
+    assert "No roofline" in markdown.report(run(row(), peaks={}), tmp_path).read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_readme_says_what_the_stored_run_says():
@@ -324,7 +398,12 @@ def test_commands_read_stored_runs(tmp_path, monkeypatch):
     early = command("roofline", "-o", picture)
     assert early.exit_code == 2
     assert "no stored run yet" in early.output
-    for arguments in (["show", a], ["compare", a, a], ["report", a, "-o", tmp_path / "report"], ["readme", a]):
+    for arguments in (
+        ["show", a],
+        ["compare", a, a],
+        ["report", a, "-o", tmp_path / "report"],
+        ["readme", a],
+    ):
         result = command(*arguments)
         assert result.exit_code == 0, result.output
     assert readme.stored(readme_file.read_text())[0] == "runs/a.jsonl"
@@ -339,7 +418,11 @@ def test_commands_refuse_bad_files_in_one_line(tmp_path, name):
     bad.write_text("{}")
     binary = tmp_path / "binary.jsonl"
     binary.write_bytes(b"\xff\xfe")
-    expected = {bad: 'expected a line of kind "run"', binary: "expected JSON lines", tmp_path / "none": "No such file"}
+    expected = {
+        bad: 'expected a line of kind "run"',
+        binary: "expected JSON lines",
+        tmp_path / "none": "No such file",
+    }
     for path, words_ in expected.items():
         result = command(name, *[path] * (2 if name == "compare" else 1))
         assert result.exit_code == 2

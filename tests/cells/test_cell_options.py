@@ -23,7 +23,9 @@ THEIRS = {
     "HardSigmoid": 2, "Elu": 1, "Softsign": 0, "Softplus": 0,
 }  # fmt: skip
 NUMBERS = st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0])
-activations = st.sampled_from(list(THEIRS)).flatmap(lambda name: st.tuples(st.just(name), *[NUMBERS] * THEIRS[name]))
+activations = st.sampled_from(list(THEIRS)).flatmap(
+    lambda name: st.tuples(st.just(name), *[NUMBERS] * THEIRS[name])
+)
 
 
 def spelled(activation):
@@ -38,15 +40,25 @@ def numbers(chosen):
     return {"activations": [a[0] for a in chosen], **{k: v for k, v in given.items() if v}}
 
 
-clips = st.sampled_from([None, 0.3, 1.1, 50.0])  # none of NUMBERS: a clipped c is never at the kink of an activation
+clips = st.sampled_from(
+    [None, 0.3, 1.1, 50.0]
+)  # none of NUMBERS: a clipped c is never at the kink of an activation
 biases = st.sampled_from([0, 1, 2])
 common = dict(clip=clips, biases=biases)
 FAMILIES = {
     "RNN": (rnn_cell, dict(nonlinearity=activations, **common)),
-    "GRU": (gru_cell, dict(activations=st.tuples(*[activations] * 2), reset_after=st.booleans(), **common)),
+    "GRU": (
+        gru_cell,
+        dict(activations=st.tuples(*[activations] * 2), reset_after=st.booleans(), **common),
+    ),
     "LSTM": (
         lstm_cell,
-        dict(activations=st.tuples(*[activations] * 3), peephole=st.booleans(), coupled=st.booleans(), **common),
+        dict(
+            activations=st.tuples(*[activations] * 3),
+            peephole=st.booleans(),
+            coupled=st.booleans(),
+            **common,
+        ),
     ),
 }
 
@@ -71,14 +83,26 @@ def onnx(op, options, p, lengths):
         return blocks(a, order)[None]
 
     W, R, wb, rb = (rows(a) for a in params[:4])
-    feeds = {"X": p.x, "W": W, "R": R, "B": np.concatenate([wb, rb], axis=1), "lens": as_int32(lengths)}
-    states = p.state or p.engine.State(*[np.zeros((p.case.N, H), np.float32)] * len(p.engine.State._fields))
+    feeds = {
+        "X": p.x,
+        "W": W,
+        "R": R,
+        "B": np.concatenate([wb, rb], axis=1),
+        "lens": as_int32(lengths),
+    }
+    states = p.state or p.engine.State(
+        *[np.zeros((p.case.N, H), np.float32)] * len(p.engine.State._fields)
+    )
     feeds |= {f"initial_{s}": a[None] for s, a in states._asdict().items()}
     if options.get("peephole"):
         unused = np.zeros(H, np.float32)
-        feeds["P"] = np.concatenate([p.params.p_i, p.params.p_o, getattr(p.params, "p_f", unused)])[None]
+        feeds["P"] = np.concatenate([p.params.p_i, p.params.p_o, getattr(p.params, "p_f", unused)])[
+            None
+        ]
     chosen = [options["nonlinearity"]] if op == "RNN" else options["activations"]
-    attributes = dict(hidden_size=H, direction="reverse" if p.case.reverse else "forward", **numbers(chosen))
+    attributes = dict(
+        hidden_size=H, direction="reverse" if p.case.reverse else "forward", **numbers(chosen)
+    )
     attributes |= {"clip": options["clip"]} if options["clip"] else {}
     attributes |= {"linear_before_reset": int(options["reset_after"])} if op == "GRU" else {}
     attributes |= {"input_forget": 1} if options.get("coupled") else {}
@@ -89,8 +113,12 @@ def onnx(op, options, p, lengths):
 @given(st.data())
 def test_any_combination_equals_onnxruntime(family, data):
     options = data.draw(st.fixed_dictionaries(FAMILIES[family][1]))
-    p = data.draw(cases("float32", small=True, scale=1.0)).build(Engine(made(family, options)).reference)
-    lengths = np.maximum(p.lengths, 1) if p.lengths is not None else None  # it leaves a reversed length of 0 undefined
+    p = data.draw(cases("float32", small=True, scale=1.0)).build(
+        Engine(made(family, options)).reference
+    )
+    lengths = (
+        np.maximum(p.lengths, 1) if p.lengths is not None else None
+    )  # it leaves a reversed length of 0 undefined
     y, final, _ = p.forward(lengths=lengths)
     their_y, their_final = onnx(family, options, p, lengths)
     exact = Engine(p.engine.cell).reference.forward(
@@ -113,15 +141,23 @@ def test_gradients_of_any_combination(family, data):
     if family == "GRU":
         kinds["z_keeps"] = st.booleans()
     options = data.draw(st.fixed_dictionaries(kinds))
-    p = data.draw(cases("float64", small=True, scale=1.0)).build(Engine(made(family, options)).reference)
+    p = data.draw(cases("float64", small=True, scale=1.0)).build(
+        Engine(made(family, options)).reference
+    )
     if family == "LSTM":
-        assume(p.forward(record=True)[2].c.all())  # behind closed gates c is 0, the kink of its activation
+        assume(
+            p.forward(record=True)[2].c.all()
+        )  # behind closed gates c is 0, the kink of its activation
     assert_projection(p.gradients(), p, random_direction(p))
 
 
 COMPILED = {
     "lstm": lstm_cell(
-        peephole=True, clip=1.5, cell_clip=1.0, biases=1, activations=("hardsigmoid", "softsign", "scaledtanh(1.5, 0.7)")
+        peephole=True,
+        clip=1.5,
+        cell_clip=1.0,
+        biases=1,
+        activations=("hardsigmoid", "softsign", "scaledtanh(1.5, 0.7)"),
     ),
     "gru": gru_cell(z_keeps=False, biases=0, activations=("softplus", "elu(0.7)")),
 }
@@ -129,18 +165,26 @@ COMPILED = {
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_equals_interpreted(name):
-    for case in (Case(T=3, N=7, D=5, H=17, scale=0.5), Case(T=4, N=3, D=2, H=33, ragged=True, reverse=True, scale=0.5)):
+    for case in (
+        Case(T=3, N=7, D=5, H=17, scale=0.5),
+        Case(T=4, N=3, D=2, H=33, ragged=True, reverse=True, scale=0.5),
+    ):
         p = case.build(Engine(COMPILED[name]))
         y, expected = p.forward()[0], p.forward(p.engine.reference)[0]
         assert_close(y, expected, p.terms, max(1.0, np.abs(expected).max()))
         assert_projection(p.gradients(), p, random_direction(p))
 
 
-@pytest.mark.parametrize("text", ["leakyrelu(0.1)", "thresholdedrelu(0.2)", "hardsigmoid(0.5, 0.5)", "softsign", "softplus"])
+@pytest.mark.parametrize(
+    "text",
+    ["leakyrelu(0.1)", "thresholdedrelu(0.2)", "hardsigmoid(0.5, 0.5)", "softsign", "softplus"],
+)
 def test_nan_and_infinity_pass_through_activations(text):
     """NaN stays NaN; what has a limit reaches it."""
     engine, one = Engine(rnn_cell(nonlinearity=text, biases=0)).reference, np.ones((1, 1))
-    ends = {"leakyrelu(0.1)": (np.inf, -np.inf), "hardsigmoid(0.5, 0.5)": (1, 0)}.get(text, (np.inf, 0))
+    ends = {"leakyrelu(0.1)": (np.inf, -np.inf), "hardsigmoid(0.5, 0.5)": (1, 0)}.get(
+        text, (np.inf, 0)
+    )
     x = np.array([np.nan, np.inf, -np.inf]).reshape(1, 3, 1)
     with np.errstate(all="ignore"):
         y = engine.forward(x, engine.Params(one, 0 * one))[0].ravel()
@@ -150,7 +194,11 @@ def test_nan_and_infinity_pass_through_activations(text):
 
 
 def test_the_default_is_the_registered_cell():
-    assert lstm_cell() is CELLS["lstm"] is lstm_cell(peephole=False, activations=["Sigmoid", "TANH", "tanh"])
+    assert (
+        lstm_cell()
+        is CELLS["lstm"]
+        is lstm_cell(peephole=False, activations=["Sigmoid", "TANH", "tanh"])
+    )
     assert rnn_cell(nonlinearity="Relu") is CELLS["rnn_relu"]
     assert gru_cell(clip=2) is gru_cell(clip=2.0) is not CELLS["gru"]
     assert gru_cell(clip=2).name == "gru(clip=2.0)"
@@ -188,7 +236,11 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         RNN(4, 3, nonlinearity="LeakyRelu(0.2)", clip=2.0), rng=3,
     )  # fmt: skip
     names = [n for n in model.parameters if n.startswith("0.")]
-    assert names == [f"0.{n}_l0{end}" for end in ("", "_reverse") for n in ("weight_ih", "weight_hh", "bias_ih", "p_i", "p_o")]
+    assert names == [
+        f"0.{n}_l0{end}"
+        for end in ("", "_reverse")
+        for n in ("weight_ih", "weight_hh", "bias_ih", "p_i", "p_o")
+    ]
     x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
     y, _, _ = model.forward(x)
     path = tmp_path / "model.safetensors"
@@ -227,4 +279,8 @@ def test_wrong_options_say_so(make, error, text):
 def test_every_activation_of_onnx_is_there():
     assert set(ACTIVATIONS) == {name.lower() for name in THEIRS}
     assert {len(ACTIVATIONS[name.lower()][1]) == count for name, count in THEIRS.items()} == {True}
-    assert canonical("Scaled_Tanh(1.5,.5)") == canonical(canonical("scaledtanh( 1.5, 0.5 )")) == "scaledtanh(1.5, 0.5)"
+    assert (
+        canonical("Scaled_Tanh(1.5,.5)")
+        == canonical(canonical("scaledtanh( 1.5, 0.5 )"))
+        == "scaledtanh(1.5, 0.5)"
+    )

@@ -70,21 +70,30 @@ def test_no_unit_of_a_scan_sees_another(name):
 @pytest.mark.parametrize("both", [False, True])
 def test_pictures_of_every_cell(name, both):
     layer = Recurrent(name, 3, 4, bidirectional=both)
-    model = Sequential(layer, Linear(layer.outputs, 2))
+    model = Sequential(layer, Linear(layer.out_features, 2))
     drawings = [viz.network(model), viz.unrolled(model, steps=3), viz.cell(layer)]
     for drawing in drawings if both else [*drawings, viz.unit(layer, 1)]:
         assert drawing.source.startswith("digraph")
     inputs = [e for e in layer.graph().edges if e.source.startswith("vector:")]
-    assert {e.source for e in inputs} == ({"vector:x"} if name in SCANS else {"vector:x", "vector:h"})
+    assert {e.source for e in inputs} == (
+        {"vector:x"} if name in SCANS else {"vector:x", "vector:h"}
+    )
 
 
 def test_layers_by_name_train_and_are_saved(tmp_path):
-    model = Sequential(Recurrent("sru", 3, 8, bidirectional=True), Recurrent("minlstm", 16, 4), Linear(4, 1), rng=0)
+    model = Sequential(
+        Recurrent("sru", 3, 8, bidirectional=True), Recurrent("minlstm", 16, 4), Linear(4, 1), rng=0
+    )
     for layer in model.layers[:2]:
-        layer.engine, layer.runs = layer.engine.reference, getattr(layer.runs, "reference", layer.runs)
+        layer.engine, layer.runner = (
+            layer.engine.reference,
+            getattr(layer.runner, "reference", layer.runner),
+        )
     x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
     y, _, tape = model.forward(x, record=True)
-    model.flat -= 0.01 * np.concatenate([g.ravel() for g in model.backward(2 * y, tape).params.values()])
+    model.flat -= 0.01 * np.concatenate(
+        [g.ravel() for g in model.backward(2 * y, tape).params.values()]
+    )
     after = model.forward(x)[0]
     assert (after**2).sum() < (y**2).sum()
     checkpoint.save(tmp_path / "scans.safetensors", checkpoint.Checkpoint(model))
@@ -164,7 +173,11 @@ def test_what_cannot_be_a_cell_says_why(registry, function, error, text):
 
 
 def test_python_numbers_powers_and_absolute_values_are_traced(registry):
-    own = declare(lambda x, h, previous: dict(n=x.n, h=np.float32(0.5) * abs(x.n) + (x.n + h.n) ** 3 / np.int64(8)))
+    own = declare(
+        lambda x, h, previous: dict(
+            n=x.n, h=np.float32(0.5) * abs(x.n) + (x.n + h.n) ** 3 / np.int64(8)
+        )
+    )
     p = Case(T=1, N=2, D=1, H=1, initial=False).build(Engine(own).reference)
     W, _, b, d = (float(a.item()) for a in p.params)
     a = p.x[0] * W + b

@@ -17,7 +17,13 @@ from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 
-FIELDS = {"weight_ih": "W_ih", "weight_hh": "W_hh", "bias_ih": "b_ih", "bias_hh": "b_hh", "weight_hr": "W_hr"}
+FIELDS = {
+    "weight_ih": "W_ih",
+    "weight_hh": "W_hh",
+    "bias_ih": "b_ih",
+    "bias_hh": "b_hh",
+    "weight_hr": "W_hr",
+}
 
 
 @cell("projected_test", gates="z n", states="h s m", parameters="w", register=False)
@@ -36,7 +42,11 @@ CELLS = {
     "normalised": lstm_cell(projection=True, layer_norm=True),
     "own": projected,
 }
-LAYOUTS = [Case(T=3, N=2, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3), Case(T=3, N=3, D=2, H=5, reverse=True)]
+LAYOUTS = [
+    Case(T=3, N=2, D=3, H=4),
+    Case(T=4, N=3, D=2, H=3, ragged=True, seed=3),
+    Case(T=3, N=3, D=2, H=5, reverse=True),
+]
 
 
 @pytest.mark.parametrize("case", LAYOUTS, ids=["plain", "ragged", "reverse"])
@@ -71,8 +81,8 @@ def test_threads_change_no_bit(data):
     p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(Engine(CELLS["lstm"]))
     alone = promises.results(p)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "WORTH_A_THREAD", 1.0)
-        patch.setattr(threads, "WORTH_A_MEETING", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_BARRIER", 1.0)
         patch.setattr(threads, "available", lambda: data.draw(st.integers(2, 5)))
         together = promises.results(p)
     for a, b in zip(alone, together, strict=True):
@@ -81,20 +91,29 @@ def test_threads_change_no_bit(data):
 
 @pytest.mark.slow
 def test_float32_equals_the_interpreter():
-    for case in (Case(5, 7, 9, 33, "float32"), Case(4, 2, 3, 17, "float32", ragged=True, reverse=True)):
+    for case in (
+        Case(5, 7, 9, 33, "float32"),
+        Case(4, 2, 3, 17, "float32", ragged=True, reverse=True),
+    ):
         promises.equals_the_interpreter(case.build(Engine(CELLS["lstm"])))
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["one way", "both ways"])
 @given(data=st.data())
 def test_stacks_equal_pytorch(both, data):
-    torch = pytest.importorskip("torch", reason="the oracle is torch.nn.LSTM: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="the oracle is torch.nn.LSTM: pip install recurrent-engine[peers]"
+    )
     from oracles.torch import run
 
     case = data.draw(cases("float64", H=st.sampled_from([2, 3, 5, 17, 33])))
     T, N, D, H, rng = case.T, case.N, case.D, case.H, np.random.default_rng(case.seed)
     P, ways = (H + 1) // 2, 1 + both
-    model = Sequential(*[LSTM(d, H, proj_size=P, bidirectional=both) for d in (D, ways * P)], rng=case.seed, dtype="float64")
+    model = Sequential(
+        *[LSTM(d, H, proj_size=P, bidirectional=both) for d in (D, ways * P)],
+        rng=case.seed,
+        dtype="float64",
+    )
     theirs = torch.nn.LSTM(D, H, 2, proj_size=P, bidirectional=both).double()
     with torch.no_grad():
         for name, a in theirs.named_parameters():
@@ -125,7 +144,13 @@ def test_stacks_equal_pytorch(both, data):
     for name, a in theirs.named_parameters():
         field, _, rest = name.rpartition("_l")
         g = a.grad.numpy()
-        assert_close(grads.params[f"{rest[0]}.{field}_l0{rest[1:]}"], g, terms + T * N, max(1.0, np.abs(g).max()), name)
+        assert_close(
+            grads.params[f"{rest[0]}.{field}_l0{rest[1:]}"],
+            g,
+            terms + T * N,
+            max(1.0, np.abs(g).max()),
+            name,
+        )
 
 
 def test_parameters_are_pytorch_s():
@@ -134,7 +159,7 @@ def test_parameters_are_pytorch_s():
     assert list(layer.shapes) == names
     assert layer.shapes["weight_hh_l0"] == (40, 3)
     assert layer.shapes["weight_hr_l0_reverse"] == (3, 10)
-    assert layer.outputs == 6
+    assert layer.out_features == 6
     layer.initialise(0)
     assert 0.9 < np.abs(layer.parameters["weight_hr_l0"]).max() * np.sqrt(10) <= 1
     assert layer.params.forward._fields == tuple(FIELDS.values())
@@ -153,7 +178,9 @@ def test_it_is_used_like_any_layer(tmp_path):
     assert {n: a.shape for n, a in masks.items()} == {
         "zoneout_h": (5, 3, 4), "zoneout_c": (5, 3, 8), "dropout": (3, 4), "weight_hh": (32, 4)
     }  # fmt: skip
-    recording = model.record(x, targets=np.zeros((5, 3, 1)), loss=lambda y, t, lengths: ((y**2).sum() / 2, y))
+    recording = model.record(
+        x, targets=np.zeros((5, 3, 1)), loss=lambda y, t, lengths: ((y**2).sum() / 2, y)
+    )
     one = recording.layers[0]
     assert {n: a.shape for n, a in one.states.items()} == {"h": (5, 3, 4), "c": (5, 3, 8)}
     assert {n: a.shape for n, a in one.dstates.items()} == {"h": (5, 3, 4), "c": (5, 3, 8)}
@@ -171,7 +198,9 @@ def test_it_is_used_like_any_layer(tmp_path):
 
 def test_an_encoder_hands_both_states_to_a_decoder():
     encoder = Sequential(LSTM(3, 6, proj_size=2, bidirectional=True), rng=0, dtype="float64")
-    decoder = Sequential(Embedding(5, 3), LSTM(3, 12, proj_size=4), Linear(4, 5), rng=1, dtype="float64")
+    decoder = Sequential(
+        Embedding(5, 3), LSTM(3, 12, proj_size=4), Linear(4, 5), rng=1, dtype="float64"
+    )
     model = Seq2Seq(encoder, decoder, start=0, end=1)
     rng = np.random.default_rng(0)
     y, _, tape = model.forward((rng.standard_normal((4, 2, 3)), np.ones((3, 2), int)), record=True)
@@ -181,7 +210,12 @@ def test_an_encoder_hands_both_states_to_a_decoder():
     assert {e.shape for e in model.graph().edges if e.label in ("h", "c")} >= {("N", 4), ("N", 12)}
     encoder = Sequential(LSTM(3, 6, proj_size=2, bidirectional=True))
     with pytest.raises(ValueError, match="3 numbers in h, but the states that encoder"):
-        Seq2Seq(encoder, Sequential(Embedding(5, 3), LSTM(3, 12, proj_size=3), Linear(3, 5)), start=0, end=1)
+        Seq2Seq(
+            encoder,
+            Sequential(Embedding(5, 3), LSTM(3, 12, proj_size=3), Linear(3, 5)),
+            start=0,
+            end=1,
+        )
 
 
 def test_a_cell_of_one_s_own_may_project():
@@ -190,7 +224,7 @@ def test_a_cell_of_one_s_own_may_project():
         return dict(n=tanh(x.n + h.n), h=projection(tanh(x.n + h.n)))
 
     layer = recurrent.Recurrent("own_projection_test", 3, 5, proj_size=2)
-    assert layer.outputs == 2
+    assert layer.out_features == 2
     reference = layer.engine.reference
     assert reference.init(3, 5, proj_size=2).W_hh.shape == (5, 2)
     assert recurrent.cells.CELLS.pop("own_projection_test") is own

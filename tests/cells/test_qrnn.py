@@ -32,10 +32,14 @@ def convolved(torch, x, p, window):
 
 @pytest.mark.parametrize("window", [2, 3])
 def test_a_window_is_a_convolution(window):
-    torch = pytest.importorskip("torch", reason="the oracle is torch's conv1d: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="the oracle is torch's conv1d: pip install recurrent-engine[peers]"
+    )
     p = Case(T=6, N=3, D=4, H=5, initial=False).build(Engine(qrnn_cell(window=window)))
     reference = p.engine.reference
-    arguments = {n: torch.tensor(a, requires_grad=True) for n, a in {"x": p.x, **p.params._asdict()}.items()}
+    arguments = {
+        n: torch.tensor(a, requires_grad=True) for n, a in {"x": p.x, **p.params._asdict()}.items()
+    }
     y = convolved(torch, arguments["x"], arguments, window)
     (y * torch.tensor(p.dy)).sum().backward()
     assert_close(p.forward(reference)[0], y.detach().numpy(), p.terms)
@@ -46,7 +50,9 @@ def test_a_window_is_a_convolution(window):
 
 
 def test_gradients_through_what_waits():
-    p = Case(T=4, N=3, D=2, H=3, ragged=True, reverse=True, seed=2).build(Engine(qrnn_cell(window=3)))
+    p = Case(T=4, N=3, D=2, H=3, ragged=True, reverse=True, seed=2).build(
+        Engine(qrnn_cell(window=3))
+    )
     assert_gradients(p.gradients(p.engine.reference), complex_step(p), p)
 
 
@@ -62,7 +68,13 @@ def test_reverse_sees_the_step_after():
 
 
 def test_it_is_a_layer(tmp_path):
-    model = Sequential(QRNN(3, 4, window=2, bidirectional=True), QRNN(8, 5, window=2), Linear(5, 1), rng=0, dtype="float64")
+    model = Sequential(
+        QRNN(3, 4, window=2, bidirectional=True),
+        QRNN(8, 5, window=2),
+        Linear(5, 1),
+        rng=0,
+        dtype="float64",
+    )
     x = np.random.default_rng(0).standard_normal((6, 2, 3))
     assert gradcheck(model, x, lengths=[6, 3])
     y, state, _ = model.forward(x)
@@ -78,7 +90,10 @@ def test_it_is_a_layer(tmp_path):
 
 @pytest.mark.parametrize(
     ("window", "error", "text"),
-    [(0, ValueError, r"window: must be in 1\.\.9, got 0"), (1.5, TypeError, "window: must be an int, got 1.5")],
+    [
+        (0, ValueError, r"window: must be in 1\.\.9, got 0"),
+        (1.5, TypeError, "window: must be an int, got 1.5"),
+    ],
 )
 def test_wrong_windows_say_so(window, error, text):
     with pytest.raises(error, match=text):

@@ -16,8 +16,13 @@ from recurrent.conformance.tolerance import assert_close, assert_same_bits, tole
 
 pytestmark = pytest.mark.reference
 
-TEXT = "That all the world is but a stage, and men and women merely players: they have their exits and their entrances. " * 3
-WITHIN = 1e-9  # of any loss or parameter, after any update: float64 on both sides, sums in other orders
+TEXT = (
+    "That all the world is but a stage, and men and women merely players: they have their exits and their entrances. "
+    * 3
+)
+WITHIN = (
+    1e-9  # of any loss or parameter, after any update: float64 on both sides, sums in other orders
+)
 
 
 def blocks(a, order):
@@ -29,7 +34,13 @@ LUA = (0, 1, 3, 2)  # its own inverse
 
 
 def min_char_rnn_weights(p):
-    names = {"Wxh": "1.weight_ih_l0", "Whh": "1.weight_hh_l0", "bh": "1.bias_ih_l0", "Why": "2.weight", "by": "2.bias"}
+    names = {
+        "Wxh": "1.weight_ih_l0",
+        "Whh": "1.weight_hh_l0",
+        "bh": "1.bias_ih_l0",
+        "Why": "2.weight",
+        "by": "2.bias",
+    }
     return {name: p[ours].copy() for name, ours in names.items()}
 
 
@@ -39,7 +50,10 @@ def char_rnn_weights(p):
         for name, kind in (("i2h", "ih"), ("h2h", "hh")):
             found[f"{name}{k}.W"] = blocks(p[f"{k + 1}.weight_{kind}_l0"], LUA)
             found[f"{name}{k}.b"] = blocks(p[f"{k + 1}.bias_{kind}_l0"], LUA)
-    return found | {f"decoder.{n}": p[f"{layers + 1}.{ours}"].copy() for n, ours in (("W", "weight"), ("b", "bias"))}
+    return found | {
+        f"decoder.{n}": p[f"{layers + 1}.{ours}"].copy()
+        for n, ours in (("W", "weight"), ("b", "bias"))
+    }
 
 
 def torch_rnn_weights(p):
@@ -47,17 +61,32 @@ def torch_rnn_weights(p):
     for k in range(layers):
         x, h = (blocks(p[f"{k + 1}.weight_{kind}_l0"], LUA).T for kind in ("ih", "hh"))
         found[f"W{k}"], found[f"b{k}"] = np.vstack([x, h]), blocks(p[f"{k + 1}.bias_ih_l0"], LUA)
-    return found | {f"decoder.{n}": p[f"{layers + 1}.{ours}"].copy() for n, ours in (("W", "weight"), ("b", "bias"))}
+    return found | {
+        f"decoder.{n}": p[f"{layers + 1}.{ours}"].copy()
+        for n, ours in (("W", "weight"), ("b", "bias"))
+    }
 
 
-WEIGHTS = {"min-char-rnn": min_char_rnn_weights, "char-rnn": char_rnn_weights, "torch-rnn": torch_rnn_weights}
-TRAININGS = {"min-char-rnn": published.min_char_rnn, "char-rnn": published.char_rnn, "torch-rnn": published.torch_rnn}
+WEIGHTS = {
+    "min-char-rnn": min_char_rnn_weights,
+    "char-rnn": char_rnn_weights,
+    "torch-rnn": torch_rnn_weights,
+}
+TRAININGS = {
+    "min-char-rnn": published.min_char_rnn,
+    "char-rnn": published.char_rnn,
+    "torch-rnn": published.torch_rnn,
+}
 SMALL = {
     "min-char-rnn": dict(hidden=13, seq=7),
     "char-rnn": dict(hidden=9, seq=6, batch=4),
     "torch-rnn": dict(hidden=9, embedding=5, seq=6, batch=4),
 }
-UPDATES = {"min-char-rnn": 60, "char-rnn": 160, "torch-rnn": 110}  # over two decays each, where there are any
+UPDATES = {
+    "min-char-rnn": 60,
+    "char-rnn": 160,
+    "torch-rnn": 110,
+}  # over two decays each, where there are any
 
 
 def small(name, **options):
@@ -80,16 +109,23 @@ def compare(lm, ids, updates, rejoin=False, **limits):
         seen.append((history.losses[-1], rate, history.smoothed, parameters))
 
     history = lm.train(ids, updates=updates, progress=False, callback=look, **limits)
-    theirs = TRAININGS[name](ids, weights, **sizes, **({"clip": limits["clip_value"]} if limits else {}))
+    theirs = TRAININGS[name](
+        ids, weights, **sizes, **({"clip": limits["clip_value"]} if limits else {})
+    )
     for update, (loss, rate, smooth, parameters) in enumerate(seen, 1):
         expected, *more = next(theirs)
         if name == "min-char-rnn":
-            expected, more[0] = expected / recipe.seq, more[0] / recipe.seq  # the program sums over the steps
+            expected, more[0] = (
+                expected / recipe.seq,
+                more[0] / recipe.seq,
+            )  # the program sums over the steps
             assert abs(smooth - more[0]) < WITHIN, update
         assert abs(loss - expected) < WITHIN, update
         assert abs(rate - more[-1]) <= tolerance(float, update, rate), update
         for n, a in weights.items():
-            np.testing.assert_allclose(parameters[n], a, rtol=0, atol=WITHIN, err_msg=f"{n} after update {update}")
+            np.testing.assert_allclose(
+                parameters[n], a, rtol=0, atol=WITHIN, err_msg=f"{n} after update {update}"
+            )
             if rejoin:
                 a[:] = parameters[n]
     return history, weights
@@ -100,8 +136,12 @@ def compare(lm, ids, updates, rejoin=False, **limits):
 def test_every_update_is_the_published_one(name, limit):
     lm = small(name)
     ids, count = lm.ids(TEXT), len(windows_of(lm, lm.ids(TEXT), lm.recipe)[0])
-    assert UPDATES[name] > {"min-char-rnn": 1, "char-rnn": 11, "torch-rnn": 9}[name] * count, "more epochs than decays need"
-    history, weights = compare(lm, ids, UPDATES[name], **({} if limit is None else {"clip_value": limit}))
+    assert UPDATES[name] > {"min-char-rnn": 1, "char-rnn": 11, "torch-rnn": 9}[name] * count, (
+        "more epochs than decays need"
+    )
+    history, weights = compare(
+        lm, ids, UPDATES[name], **({} if limit is None else {"clip_value": limit})
+    )
     assert history.losses[-1] < history.losses[0]
     if name == "char-rnn":
         held_out = published.char_rnn_validation(ids, weights, lm.recipe.batch, lm.recipe.seq)
@@ -134,7 +174,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("name", "wrong"), [pytest.param(n, w, id=f"{n}-{w}") for n, cases in WRONG.items() for w in cases])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [pytest.param(n, w, id=f"{n}-{w}") for n, cases in WRONG.items() for w in cases],
+)
 def test_a_setting_that_is_not_the_published_one_is_noticed(name, wrong):
     lm = small(name, **wrong)
     with pytest.raises(AssertionError):
@@ -167,13 +210,17 @@ def assert_batches(actual, expected):
             np.testing.assert_array_equal(a, b)
 
 
-@given(N=st.integers(1, 5), T=st.integers(1, 7), windows=st.integers(2, 40), more=st.integers(0, 34))
+@given(
+    N=st.integers(1, 5), T=st.integers(1, 7), windows=st.integers(2, 40), more=st.integers(0, 34)
+)
 def test_the_loader_of_char_rnn(N, T, windows, more):
     ids, lm = np.arange(N * T * windows + more % (N * T)), CharLM("ab", layers=1, hidden=1)
     parts = windows_of(lm, ids, Recipe(loader="char-rnn", batch=N, seq=T))
     for mine, theirs in zip(parts, published.char_rnn_batches(ids, N, T), strict=True):
         assert_batches(transposed(mine), theirs)
-    parts = windows_of(lm, ids, Recipe(loader="char-rnn", batch=N, seq=T, validation=0.25, test=0.125))
+    parts = windows_of(
+        lm, ids, Recipe(loader="char-rnn", batch=N, seq=T, validation=0.25, test=0.125)
+    )
     for mine, theirs in zip(parts, published.char_rnn_batches(ids, N, T, 0.625, 0.25), strict=True):
         assert_batches(transposed(mine or []), theirs)
 
@@ -181,7 +228,9 @@ def test_the_loader_of_char_rnn(N, T, windows, more):
 @given(N=st.integers(1, 5), T=st.integers(2, 7), n=st.integers(100, 600))
 def test_the_loader_of_torch_rnn(N, T, n):
     ids, lm = np.arange(n), CharLM("ab", layers=1, hidden=1)
-    parts = windows_of(lm, ids, Recipe(loader="torch-rnn", batch=N, seq=T, validation=0.1, test=0.1))
+    parts = windows_of(
+        lm, ids, Recipe(loader="torch-rnn", batch=N, seq=T, validation=0.1, test=0.1)
+    )
     for mine, theirs in zip(parts, published.torch_rnn_batches(ids, N, T), strict=True):
         assert_batches(transposed(mine), theirs)
 
@@ -189,9 +238,13 @@ def test_the_loader_of_torch_rnn(N, T, n):
 @given(T=st.integers(1, 30), n=st.integers(62, 200))
 def test_the_pieces_of_min_char_rnn(T, n):
     ids, lm = np.arange(n), CharLM("ab", layers=1, hidden=1)
-    windows, held_out = windows_of(lm, ids, Recipe(loader="min-char-rnn", batch=1, seq=T, validation=0.0))
+    windows, held_out = windows_of(
+        lm, ids, Recipe(loader="min-char-rnn", batch=1, seq=T, validation=0.0)
+    )
     assert held_out is None
-    for k, (p, zero) in enumerate(itertools.islice(published.min_char_rnn_pieces(ids, T), 3 * len(windows))):
+    for k, (p, zero) in enumerate(
+        itertools.islice(published.min_char_rnn_pieces(ids, T), 3 * len(windows))
+    ):
         batch = windows.batch(k)
         np.testing.assert_array_equal(batch.x[:, 0], ids[p : p + T])
         np.testing.assert_array_equal(batch.targets[:, 0], ids[p + 1 : p + T + 1])
@@ -206,7 +259,9 @@ def test_initial_weights_are_distributed_as_published():
     p = CharLM.preset("char-rnn", TEXT, rng=1).model.parameters
     forget = slice(128, 256)
     assert (p["1.bias_ih_l0"][forget] == 1).all()
-    rest = np.concatenate([np.delete(a.ravel(), np.r_[forget] if "bias_ih" in n else []) for n, a in p.items()])
+    rest = np.concatenate(
+        [np.delete(a.ravel(), np.r_[forget] if "bias_ih" in n else []) for n, a in p.items()]
+    )
     assert 0.0799 < np.abs(rest).max() <= 0.08
     assert abs(rest.std() - 0.08 / np.sqrt(3)) < 1e-3
     p = CharLM.preset("torch-rnn", TEXT, rng=1).model.parameters
@@ -240,23 +295,36 @@ def test_a_preset_stopped_stored_and_resumed_has_the_same_bits(tmp_path, name, s
 @pytest.mark.parametrize("stop", [1, 2, 9, 10, 11, 23])
 def test_a_look_back_stopped_stored_and_resumed_has_the_same_bits(tmp_path, carry, stop):
     """Where gradients go back through earlier windows, those steps are stored too."""
-    options = dict(seq=7, batch=4, look_back=17, carry=carry, progress=False, validate_every=5, lr=1e-2)
-    whole, part = (CharLM(TEXT, layers=2, hidden=6, embedding=3, dropout=0.3, rng=1) for _ in range(2))
+    options = dict(
+        seq=7, batch=4, look_back=17, carry=carry, progress=False, validate_every=5, lr=1e-2
+    )
+    whole, part = (
+        CharLM(TEXT, layers=2, hidden=6, embedding=3, dropout=0.3, rng=1) for _ in range(2)
+    )
     history = whole.train(TEXT, updates=30, **options)
     part.train(TEXT, updates=stop, save_to=tmp_path / "m", **options)
     again = CharLM.load(tmp_path / "m")
     assert again.train(TEXT, updates=30, resume=True, progress=False).losses == history.losses
     assert_same_bits(again.model.flat, whole.model.flat)
     shorter = CharLM(TEXT, layers=2, hidden=6, embedding=3, dropout=0.3, rng=1)
-    assert shorter.train(TEXT, updates=30, **{**options, "look_back": None}).losses != history.losses
+    assert (
+        shorter.train(TEXT, updates=30, **{**options, "look_back": None}).losses != history.losses
+    )
 
 
 def test_options_take_the_place_of_a_presets():
-    lm = CharLM.preset("torch-rnn", TEXT, cell="gru", hidden=7, lr=1e-3, carry="epoch", seq=5, batch=2)
+    lm = CharLM.preset(
+        "torch-rnn", TEXT, cell="gru", hidden=7, lr=1e-3, carry="epoch", seq=5, batch=2
+    )
     assert (lm.settings["cell"], lm.settings["hidden"], lm.settings["embedding"]) == ("gru", 7, 64)
     lm.train(TEXT, updates=2, clip_value=None, progress=False)
     recipe = Recipe.of(lm.options)
-    assert (recipe.preset, recipe.carry, recipe.clip_value, recipe.epochs) == ("torch-rnn", "epoch", None, 50)
+    assert (recipe.preset, recipe.carry, recipe.clip_value, recipe.epochs) == (
+        "torch-rnn",
+        "epoch",
+        None,
+        50,
+    )
     assert lm.optimizer.rate == 1e-3
     assert_close(lm.optimizer.lr(10**5), 1e-3 * 0.5 ** lm.optimizer.lr._decays(10**5), 1)
 
@@ -264,9 +332,17 @@ def test_options_take_the_place_of_a_presets():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: CharLM.preset("rnn", TEXT), ValueError, "preset must be one of min-char-rnn, char-rnn, torch-rnn, got 'rnn'"),
+        (
+            lambda: CharLM.preset("rnn", TEXT),
+            ValueError,
+            "preset must be one of min-char-rnn, char-rnn, torch-rnn, got 'rnn'",
+        ),
         (lambda: CharLM.preset("char-rnn", TEXT, sequence=3), TypeError, "sequence"),
-        (lambda: CharLM.preset("char-rnn", TEXT).train("to be"), ValueError, "has 5 characters, but at least 5,000 are needed"),
+        (
+            lambda: CharLM.preset("char-rnn", TEXT).train("to be"),
+            ValueError,
+            "has 5 characters, but at least 5,000 are needed",
+        ),
         (
             lambda: CharLM.preset("torch-rnn", TEXT).train("to be"),
             ValueError,
@@ -277,12 +353,36 @@ def test_options_take_the_place_of_a_presets():
             ValueError,
             "has 5 characters, but at least 27 are needed",
         ),
-        (lambda: small("torch-rnn").train(TEXT[:60], batch=1), ValueError, "has 6 held-out characters, but at least 7 are"),
-        (lambda: small("char-rnn").train(TEXT, steps=3), TypeError, "train has no option 'steps'; it has preset, loader,"),
-        (lambda: Recipe(loader="lua"), ValueError, "loader must be one of even, char-rnn, torch-rnn, min-char-rnn, got 'lua'"),
-        (lambda: Recipe(validation=0.6, test=0.4), ValueError, "must leave something to learn from, got 0.6 and 0.4"),
-        (lambda: Recipe(seq=10, look_back=9), ValueError, "look_back must be at least the 10 steps of a window, got 9"),
-        (lambda: Recipe(look_back=99, carry="never"), ValueError, "a look-back needs a state that is carried"),
+        (
+            lambda: small("torch-rnn").train(TEXT[:60], batch=1),
+            ValueError,
+            "has 6 held-out characters, but at least 7 are",
+        ),
+        (
+            lambda: small("char-rnn").train(TEXT, steps=3),
+            TypeError,
+            "train has no option 'steps'; it has preset, loader,",
+        ),
+        (
+            lambda: Recipe(loader="lua"),
+            ValueError,
+            "loader must be one of even, char-rnn, torch-rnn, min-char-rnn, got 'lua'",
+        ),
+        (
+            lambda: Recipe(validation=0.6, test=0.4),
+            ValueError,
+            "must leave something to learn from, got 0.6 and 0.4",
+        ),
+        (
+            lambda: Recipe(seq=10, look_back=9),
+            ValueError,
+            "look_back must be at least the 10 steps of a window, got 9",
+        ),
+        (
+            lambda: Recipe(look_back=99, carry="never"),
+            ValueError,
+            "a look-back needs a state that is carried",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(call, error, message):
@@ -293,7 +393,8 @@ def test_bad_input_is_one_clear_line(call, error, message):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "updates", "bits"), [("min-char-rnn", 6000, 3.9), ("char-rnn", 500, 3.2), ("torch-rnn", 500, 3.2)]
+    ("name", "updates", "bits"),
+    [("min-char-rnn", 6000, 3.9), ("char-rnn", 500, 3.2), ("torch-rnn", 500, 3.2)],
 )
 def test_each_learns_real_text(name, updates, bits):
     """The demo's text; held out are its last 5 %, of which a uniform guess costs 6.7 bits a character.
@@ -311,5 +412,7 @@ def test_each_learns_real_text(name, updates, bits):
     ids = lm.ids(words[cut:])
     y, _, _ = lm.model.forward(ids[:-1, None], lm.state if name == "min-char-rnn" else None)
     found = bits_per_character(y, ids[1:, None])
-    print(f"{name}: {found:.3f} bits per character after {updates} updates, loss {history.smoothed:.3f} nats")
+    print(
+        f"{name}: {found:.3f} bits per character after {updates} updates, loss {history.smoothed:.3f} nats"
+    )
     assert found < bits

@@ -65,7 +65,10 @@ def test_bytes_become_text_as_soon_as_a_character_is_complete():
 
 
 def test_an_unknown_character_is_named_with_its_position():
-    with pytest.raises(ValueError, match=r"^character '€' \(U\+20AC\) at position 2 is not among the 2 of the vocabulary$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^character '€' \(U\+20AC\) at position 2 is not among the 2 of the vocabulary$",
+    ):
         Vocabulary.of("ab").encode("ab€")
     for text in ("\x00", "b", "\U0010ffff"):  # before, between and after all that are known
         with pytest.raises(ValueError, match="position 0"):
@@ -98,7 +101,10 @@ def test_streams_are_contiguous_and_every_target_is_the_true_successor(n, N):
 
 def test_a_text_shorter_than_a_window_says_both_numbers():
     assert streams(np.zeros(151, int), 3, 50)[0].shape == (50, 3)
-    with pytest.raises(ValueError, match=r"has 150 characters, but at least 151 are needed: 3 streams of 50 steps and the"):
+    with pytest.raises(
+        ValueError,
+        match=r"has 150 characters, but at least 151 are needed: 3 streams of 50 steps and the",
+    ):
         streams(np.zeros(150, int), 3, 50)
     with pytest.raises(ValueError, match="is empty, but at least 2 are needed"):
         streams(np.zeros(0, int), 1)
@@ -123,7 +129,9 @@ def test_reading_files_and_folders(tmp_path):
     assert text == "eins zwei"
     assert [s.rsplit("/")[-1] for s in skipped] == ["picture.png", "zero"]
     assert read(str(tmp_path / "zero"), raw=True)[0] == b"a\0b"
-    with pytest.raises(ValueError, match=r"picture.png: not UTF-8 text \(byte 0x89 at position 0\)"):
+    with pytest.raises(
+        ValueError, match=r"picture.png: not UTF-8 text \(byte 0x89 at position 0\)"
+    ):
         read(str(tmp_path / "picture.png"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no text files"):
@@ -158,7 +166,10 @@ def test_filters_leave_their_argument_alone():
     assert_same_bits(LOGITS, before)
 
 
-@pytest.mark.parametrize(("f", "bad"), [("temperature", (0, -1, math.nan, math.inf)), ("top_k", (0,)), ("top_p", (0, 1.5))])
+@pytest.mark.parametrize(
+    ("f", "bad"),
+    [("temperature", (0, -1, math.nan, math.inf)), ("top_k", (0,)), ("top_p", (0, 1.5))],
+)
 def test_filters_reject_what_is_out_of_range(f, bad):
     for value in bad:
         with pytest.raises(ValueError, match=f"^{f} must be "):
@@ -167,7 +178,9 @@ def test_filters_reject_what_is_out_of_range(f, bad):
 
 def test_draws_follow_the_filtered_distribution():
     rng, draws = np.random.default_rng(0), 4000
-    counts = np.bincount([sampling.choose(LOGITS, rng, value=2.0, k=3, p=0.9) for _ in range(draws)], minlength=4)
+    counts = np.bincount(
+        [sampling.choose(LOGITS, rng, value=2.0, k=3, p=0.9) for _ in range(draws)], minlength=4
+    )
     p = np.sqrt([0.5, 0, 0.25, 0.2]) / np.sqrt([0.5, 0, 0.25, 0.2]).sum()
     assert counts[1] == 0
     # Binomial: 5 standard deviations are exceeded with probability 6e-7.
@@ -185,7 +198,7 @@ def test_the_stack_of_layers(cell):
     lm = small(cell=cell, dropout=0.5)
     names = [type(layer).__name__ for layer in lm.model.layers]
     assert names == ["Embedding", cell.upper(), "Dropout", cell.upper(), "Linear"]
-    assert lm.model.outputs == len(lm.vocabulary) == len(set(TEXT))
+    assert lm.model.out_features == len(lm.vocabulary) == len(set(TEXT))
     assert lm.settings["cell"] == cell
 
 
@@ -216,7 +229,12 @@ def test_bits_per_character_in_streams_begins_each_from_zero():
     ids = lm.ids(TEXT)
     L = (len(ids) - 1) // 3
     parts = [lm.bits_per_character(ids[n * L : (n + 1) * L + 1]) for n in range(3)]
-    np.testing.assert_allclose(lm.bits_per_character(TEXT, 3), np.mean(parts), rtol=0, atol=tolerance(np.float32, 1, parts[0]))
+    np.testing.assert_allclose(
+        lm.bits_per_character(TEXT, 3),
+        np.mean(parts),
+        rtol=0,
+        atol=tolerance(np.float32, 1, parts[0]),
+    )
 
 
 def test_dropout_does_not_act_in_evaluation_or_sampling():
@@ -234,7 +252,9 @@ def test_training_lowers_the_loss_and_keeps_the_best():
     assert [u for u, _ in history.validation] == [15, 30, 45, 60]
     _, held_out = split(lm.ids(TEXT), 0.05)
     value = min(v for _, v in history.validation) / math.log(2)
-    np.testing.assert_allclose(lm.bits_per_character(held_out), value, rtol=0, atol=tolerance(np.float32, 1, value))
+    np.testing.assert_allclose(
+        lm.bits_per_character(held_out), value, rtol=0, atol=tolerance(np.float32, 1, value)
+    )
 
 
 def test_the_best_parameters_are_kept_when_training_gets_worse():
@@ -261,7 +281,11 @@ def test_a_sample_goes_on_from_its_prime():
     logits = lm.model.forward(lm.ids("the q"))[0][-1]
     assert next(lm.sample(1, "the q", greedy=True)) == lm.vocabulary.symbols[int(logits.argmax())]
     greedy = "".join(lm.sample(9, "the q", greedy=True))
-    assert greedy == "".join(lm.sample(9, "the q", top_k=1, seed=5)) == "".join(lm.sample(9, "the q", top_p=1e-6, seed=6))
+    assert (
+        greedy
+        == "".join(lm.sample(9, "the q", top_k=1, seed=5))
+        == "".join(lm.sample(9, "the q", top_p=1e-6, seed=6))
+    )
 
 
 def test_the_first_character_without_a_prime_is_uniform():
@@ -310,7 +334,9 @@ def test_training_that_cannot_be(text, options, words):
         small().train(text, **{"seq": 7, "batch": 3, "updates": 1, "progress": False, **options})
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain NumPy kernels warn of the overflow
+@pytest.mark.filterwarnings(
+    "ignore::RuntimeWarning"
+)  # the plain NumPy kernels warn of the overflow
 def test_a_loss_that_is_not_finite_stops_with_the_best_model_kept():
     lm = small()
     before = None
@@ -329,10 +355,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_best_model_kept():
 def test_the_least_text_that_training_takes_is_the_one_the_error_names():
     lm = small()
     with pytest.raises(
-        ValueError, match=r"has 100 characters, but at least 121 are needed: 9 streams of 12 steps .* 0.1 of"
+        ValueError,
+        match=r"has 100 characters, but at least 121 are needed: 9 streams of 12 steps .* 0.1 of",
     ) as error:
         lm.train(TEXT[:100], seq=12, batch=9, validation=0.1, updates=1, progress=False)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="has 120 characters"):
         lm.train(TEXT[:120], seq=12, batch=9, validation=0.1, updates=1, progress=False)
-    assert lm.train(TEXT[:121], seq=12, batch=9, validation=0.1, updates=1, progress=False).updates == 1
+    assert (
+        lm.train(TEXT[:121], seq=12, batch=9, validation=0.1, updates=1, progress=False).updates
+        == 1
+    )

@@ -48,10 +48,14 @@ def model(run):
 
 def started(*arguments, **options):
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen([sys.executable, "-m", "recurrent", *map(str, arguments)], **{**pipes, **options})
+    return subprocess.Popen(
+        [sys.executable, "-m", "recurrent", *map(str, arguments)], **{**pipes, **options}
+    )
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]])
+@pytest.mark.parametrize(
+    "command", [[], ["demo"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]]
+)
 def test_help_fits_80_columns_and_has_examples(run, command):
     code, out, err = run(*command, *(["--help"] if command else []))
     assert (code, err) == (0, "")
@@ -80,8 +84,23 @@ def test_train_sample_eval_info(run, model):
 
 def test_the_default_options_are_those_of_char_rnn(run):
     _, out, _ = run("train", "--help")
-    found = dict(re.findall(r"^ --([a-z-]+) (?:(?!^ --).)*?\[default:\s+([^\]]+?)\s*\]", out.replace("│", ""), re.S | re.M))
-    expected = dict(cell="lstm", layers="2", hidden="512", embedding="128", seq="50", batch="50", optimizer="adam", lr="0.002")
+    found = dict(
+        re.findall(
+            r"^ --([a-z-]+) (?:(?!^ --).)*?\[default:\s+([^\]]+?)\s*\]",
+            out.replace("│", ""),
+            re.S | re.M,
+        )
+    )
+    expected = dict(
+        cell="lstm",
+        layers="2",
+        hidden="512",
+        embedding="128",
+        seq="50",
+        batch="50",
+        optimizer="adam",
+        lr="0.002",
+    )
     assert expected | dict(dropout="0.0", clip="5.0", validation="0.05") == {
         k: found[k] for k in [*expected, "dropout", "clip", "validation"]
     }
@@ -91,7 +110,9 @@ def test_resuming_continues_bit_for_bit(run, model):
     assert run("train", "text.txt", *SMALL, "--updates", 20, "--resume")[0] == 0
     assert run("train", "text.txt", *SMALL, "--updates", 20, "--out", "whole")[0] == 0
     assert_same_bits(CharLM.load(model).model.flat, CharLM.load("whole").model.flat)
-    assert run("train", "text.txt", "--updates", 21, "--resume")[0] == 0, "the options may be left out"
+    assert run("train", "text.txt", "--updates", 21, "--resume")[0] == 0, (
+        "the options may be left out"
+    )
     assert CharLM.load(model).options["validate_every"] == 5
     assert "nothing left to do" in run("train", "text.txt", "--updates", 21, "--resume")[1]
 
@@ -115,7 +136,13 @@ def test_a_preset_and_what_is_given_beside_it(run, name):
     assert run("train", *options, "--updates", 12, "--resume")[0] == 0
     assert run("train", *options, "--updates", 12, "--out", "whole")[0] == 0
     assert_same_bits(CharLM.load("model.safetensors").model.flat, CharLM.load("whole").model.flat)
-    code, _, err = run("train", "text.txt", "--preset", "char-rnn" if name != "char-rnn" else "torch-rnn", "--resume")
+    code, _, err = run(
+        "train",
+        "text.txt",
+        "--preset",
+        "char-rnn" if name != "char-rnn" else "torch-rnn",
+        "--resume",
+    )
     assert (code, err.count("\n")) == (2, 1)
     assert f"is not what model.safetensors began with ({name})" in err
 
@@ -148,14 +175,34 @@ def test_every_option_of_a_recipe_is_one_of_the_command(run):
         "preset": None,
         "sum_steps": True,
     }
-    assert {k: lm.settings[k] for k in model if k != "init"} == {k: v for k, v in model.items() if k != "init"}
-    assert run("train", "text.txt", *told[:-6], "--sum-steps", "--resume")[0] == 0, "the same command goes on"
+    assert {k: lm.settings[k] for k in model if k != "init"} == {
+        k: v for k, v in model.items() if k != "init"
+    }
+    assert run("train", "text.txt", *told[:-6], "--sum-steps", "--resume")[0] == 0, (
+        "the same command goes on"
+    )
     code, _, err = run("train", "text.txt", "--no-sum-steps", "--resume")
-    assert (code, "--sum-steps False is not what model.safetensors began with (True)" in err) == (2, True)
+    assert (code, "--sum-steps False is not what model.safetensors began with (True)" in err) == (
+        2,
+        True,
+    )
 
 
 def test_what_a_preset_sums_can_be_a_mean(run):
-    assert run("train", "text.txt", "--preset", "min-char-rnn", "--no-sum-steps", "--updates", 1, "--hidden", 8)[0] == 0
+    assert (
+        run(
+            "train",
+            "text.txt",
+            "--preset",
+            "min-char-rnn",
+            "--no-sum-steps",
+            "--updates",
+            1,
+            "--hidden",
+            8,
+        )[0]
+        == 0
+    )
     assert CharLM.load("model.safetensors").options["sum_steps"] is False
 
 
@@ -164,7 +211,9 @@ def test_a_folder_and_bytes(run, tmp_path):
     (tmp_path / "notes" / "b.md").write_text("zweitens " * 40)
     (tmp_path / "notes" / "a.md").write_text("erstens " * 40)
     (tmp_path / "notes" / "c.bin").write_bytes(b"\0\xff")
-    code, out, err = run("train", "notes", *SMALL, "--updates", 2, "--bytes", "--cell", "gru", "--dropout", 0.1)
+    code, out, err = run(
+        "train", "notes", *SMALL, "--updates", 2, "--bytes", "--cell", "gru", "--dropout", 0.1
+    )
     assert code == 0
     assert out.startswith("680 bytes, 256 symbols")
     assert "left out, as it is not text: notes/c.bin\n" in err
@@ -180,28 +229,74 @@ BAD = {
     "bad number": (["train", "text.txt", "--layers", 0], 2, "'--layers'"),
     "no number": (["train", "text.txt", "--hidden", "x"], 2, "'--hidden'"),
     "bad choice": (["train", "text.txt", "--cell", "lst"], 2, "'lstm', 'gru', 'rnn'"),
-    "bad preset": (["train", "text.txt", "--preset", "rnn"], 2, "'--preset': 'rnn' is not one of 'min-char-rnn', 'char-rnn'"),
-    "bad optimizer": (["train", "text.txt", "--optimizer", "adamm"], 2, "must be one of sgd, rmsprop, adagrad, adam, adamw"),
-    "bad option of an optimizer": (["train", "text.txt", "--optimizer", "adam:beta=1"], 2, "adam has the options eps,"),
-    "bad look-back": (["train", "text.txt", "--look-back", 9], 2, "look_back must be at least the 50 steps of a window, got 9"),
-    "text too short for min-char-rnn": (["train", "tiny.txt", "--preset", "min-char-rnn"], 1, "at least 27 are needed"),
-    "text too short for char-rnn": (["train", "short.txt", "--preset", "char-rnn"], 1, "at least 5,000 are needed: 50 streams"),
-    "text too short for torch-rnn": (["train", "short.txt", "--preset", "torch-rnn"], 1, "at least 3,126 are needed: 50 str"),
-    "dropout of 1": (["train", "text.txt", "--dropout", 1], 2, "dropout must be at least 0 and below 1, got 1.0"),
+    "bad preset": (
+        ["train", "text.txt", "--preset", "rnn"],
+        2,
+        "'--preset': 'rnn' is not one of 'min-char-rnn', 'char-rnn'",
+    ),
+    "bad optimizer": (
+        ["train", "text.txt", "--optimizer", "adamm"],
+        2,
+        "must be one of sgd, rmsprop, adagrad, adam, adamw",
+    ),
+    "bad option of an optimizer": (
+        ["train", "text.txt", "--optimizer", "adam:beta=1"],
+        2,
+        "adam has the options eps,",
+    ),
+    "bad look-back": (
+        ["train", "text.txt", "--look-back", 9],
+        2,
+        "look_back must be at least the 50 steps of a window, got 9",
+    ),
+    "text too short for min-char-rnn": (
+        ["train", "tiny.txt", "--preset", "min-char-rnn"],
+        1,
+        "at least 27 are needed",
+    ),
+    "text too short for char-rnn": (
+        ["train", "short.txt", "--preset", "char-rnn"],
+        1,
+        "at least 5,000 are needed: 50 streams",
+    ),
+    "text too short for torch-rnn": (
+        ["train", "short.txt", "--preset", "torch-rnn"],
+        1,
+        "at least 3,126 are needed: 50 str",
+    ),
+    "dropout of 1": (
+        ["train", "text.txt", "--dropout", 1],
+        2,
+        "dropout must be at least 0 and below 1, got 1.0",
+    ),
     "validation of 1": (["train", "text.txt", "--validation", 1], 2, "below 1"),
     "no folder": (["train", "text.txt", "--out", "no/model"], 2, "there is no folder"),
     "no file": (["train", "nothing.txt"], 1, "nothing.txt: No such file or directory"),
     "no UTF-8": (["train", "latin.txt"], 1, "latin.txt: not UTF-8 text (byte 0xe9 at position 3)"),
-    "empty text": (["train", "empty.txt"], 1, "empty.txt: a vocabulary needs at least one character"),
-    "short text": (["train", "short.txt"], 1, "short.txt: the text has 200 characters, but at least 2,632 are needed"),
-    "nothing to resume": (["train", "text.txt", "--resume"], 1, "model.safetensors: No such file or directory"),
+    "empty text": (
+        ["train", "empty.txt"],
+        1,
+        "empty.txt: a vocabulary needs at least one character",
+    ),
+    "short text": (
+        ["train", "short.txt"],
+        1,
+        "short.txt: the text has 200 characters, but at least 2,632 are needed",
+    ),
+    "nothing to resume": (
+        ["train", "text.txt", "--resume"],
+        1,
+        "model.safetensors: No such file or directory",
+    ),
     "infinite loss": (["train", "text.txt", *SMALL, "--lr", "inf"], 1, "update 2: the loss is nan"),
     "no checkpoint": (["sample", "text.txt"], 1, "text.txt: not a whole .safetensors file"),
     "no model": (["info", "nothing"], 1, "nothing: No such file or directory"),
 }
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the plain NumPy kernels warn of the overflow
+@pytest.mark.filterwarnings(
+    "ignore::RuntimeWarning"
+)  # the plain NumPy kernels warn of the overflow
 @pytest.mark.parametrize("case", BAD)
 def test_a_mistake_is_one_line(run, tmp_path, case):
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
@@ -218,18 +313,38 @@ def test_a_mistake_is_one_line(run, tmp_path, case):
 
 
 BAD_LATER = {
-    "overwriting": (["train", "text.txt"], 2, "go on with it by --resume, or overwrite it by --force"),
+    "overwriting": (
+        ["train", "text.txt"],
+        2,
+        "go on with it by --resume, or overwrite it by --force",
+    ),
     "another model": (
         ["train", "text.txt", "--resume", "--hidden", 9],
         2,
         "--hidden 9 is not what model.safetensors began with (8)",
     ),
     "another text": (["train", "other.txt", "--resume"], 1, "it had 760 characters, now 800"),
-    "unknown prime": (["sample", "model.safetensors", "--prime", "Q"], 2, "character 'Q' (U+0051) at position 0"),
-    "temperature": (["sample", "model.safetensors", "--temperature", 0], 2, "temperature must be above 0"),
+    "unknown prime": (
+        ["sample", "model.safetensors", "--prime", "Q"],
+        2,
+        "character 'Q' (U+0051) at position 0",
+    ),
+    "temperature": (
+        ["sample", "model.safetensors", "--temperature", 0],
+        2,
+        "temperature must be above 0",
+    ),
     "top-p": (["sample", "model.safetensors", "--top-p", 2], 2, "top_p must be"),
-    "unknown character": (["eval", "model.safetensors", "capital.txt"], 1, "capital.txt: character 'S'"),
-    "short text": (["eval", "model.safetensors", "one.txt"], 1, "one.txt: the text has 1 character, but at least 2"),
+    "unknown character": (
+        ["eval", "model.safetensors", "capital.txt"],
+        1,
+        "capital.txt: character 'S'",
+    ),
+    "short text": (
+        ["eval", "model.safetensors", "one.txt"],
+        1,
+        "one.txt: the text has 1 character, but at least 2",
+    ),
 }
 
 
@@ -294,9 +409,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     last = err.splitlines()[-1]
     again = "python -m recurrent train text.txt --resume --out model.safetensors --updates 1000000"
     found = re.fullmatch(
-        rf"recurrent: interrupted after update ([\d,]+); the model is in model.safetensors; go on with: {again}", last
+        rf"recurrent: interrupted after update ([\d,]+); the model is in model.safetensors; go on with: {again}",
+        last,
     )
-    assert CharLM.load(tmp_path / "model.safetensors").history.updates == int(found[1].replace(",", ""))
+    assert CharLM.load(tmp_path / "model.safetensors").history.updates == int(
+        found[1].replace(",", "")
+    )
 
 
 def test_the_demo(run, tmp_path):
@@ -310,7 +428,9 @@ def test_the_demo(run, tmp_path):
     for name in names:
         assert f"wrote demo/{name}" in out
     assert len(json.loads((tmp_path / "demo" / "history.json").read_text())["losses"]) == 4
-    before, after = map(float, re.search(r"held out: ([\d.]+) before, ([\d.]+) after", out).groups())
+    before, after = map(
+        float, re.search(r"held out: ([\d.]+) before, ([\d.]+) after", out).groups()
+    )
     assert after < before < 7
     assert run("info", "demo/model.safetensors")[0] == 0
 
@@ -336,7 +456,10 @@ def test_words_tell_the_numbers_of_the_description():
     assert told[5].endswith("goes to the model's output.")
 
 
-@pytest.mark.parametrize(("biases", "words_for_them"), [(0, "no biases = 60"), (1, "4 biases = 64"), (2, "8 biases = 68")])
+@pytest.mark.parametrize(
+    ("biases", "words_for_them"),
+    [(0, "no biases = 60"), (1, "4 biases = 64"), (2, "8 biases = 68")],
+)
 def test_words_count_the_biases_that_there_are(biases, words_for_them):
     """With one bias a gate the unit had been said to have eight, in a sum that was wrong."""
     net = Sequential(LSTM(5, 10, biases=biases))
@@ -371,4 +494,7 @@ def test_a_schedule_of_the_learning_rate(run):
     lr = CharLM.load("model.safetensors").optimizer.lr
     assert (lr.steps, lr.warmup, lr.final) == (10, 2, 0.001)
     code, _, err = run("train", "text.txt", *SMALL, "--force", "--schedule", "linear")
-    assert (code, err) == (2, "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'\n")
+    assert (code, err) == (
+        2,
+        "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'\n",
+    )

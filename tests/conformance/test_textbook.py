@@ -41,7 +41,9 @@ def test_an_embedding_in_a_model_is_a_one_hot_input(dtype):
     other = LSTM(V, H).initialise(0, dtype)
     for name, a in other.parameters.items():
         a[:] = model.parameters[f"1.{name}"] if name != "weight_ih_l0" else 0
-    other.parameters["weight_ih_l0"][:] = model.parameters["1.weight_ih_l0"] @ model.parameters["0.weight"].T
+    other.parameters["weight_ih_l0"][:] = (
+        model.parameters["1.weight_ih_l0"] @ model.parameters["0.weight"].T
+    )
     ids = np.random.default_rng(0).integers(0, V, (6, 4))
     y = model.forward(ids)[0]
     assert_close(other.forward(np.eye(V, dtype=dtype)[ids])[0], y, 6 * (V + E + 4 * H), 1.0)

@@ -6,10 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import naive
-from support.gradients import assert_central, assert_gradients, assert_projection, complex_step, random_direction
+from support.gradients import (
+    assert_central,
+    assert_gradients,
+    assert_projection,
+    complex_step,
+    random_direction,
+)
 from support.strategies import Case, cases, flat
 
-from recurrent import GRU, LSTM, RNN, Both, Dropout, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Directions, Dropout, Linear, Sequential
 from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results, same_results
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
@@ -38,25 +44,29 @@ def flipped(a, lengths):
 @given(st.data())
 def test_the_reverse_direction_is_the_forward_engine_on_flipped_input(engine, dtype, data):
     p = data.draw(cases(dtype, merge=merges)).build(engine)
-    before = p.state or Both(None, None)
+    before = p.state or Directions(None, None)
     f, final, _ = engine.forward(p.x, p.params.forward, before.forward, p.lengths)
-    r, final_reverse, _ = engine.forward(flipped(p.x, p.lengths), p.params.reverse, before.reverse, p.lengths)
+    r, final_reverse, _ = engine.forward(
+        flipped(p.x, p.lengths), p.params.reverse, before.reverse, p.lengths
+    )
     y, state, _ = p.forward()
     assert_same_bits(y, MERGED[p.case.merge](f, flipped(r, p.lengths)))
-    same_results(flat(state), flat(Both(final, final_reverse)))
+    same_results(flat(state), flat(Directions(final, final_reverse)))
 
 
 @given(st.data())
 def test_merged_outputs_equal_the_naive_loops(engine, dtype, data):
     p = data.draw(cases(dtype, merge=merges, small=True)).build(engine)
-    before = p.state or Both(None, None)
+    before = p.state or Directions(None, None)
     runs = [
         naive.forward(engine.name, p.x, params, state, p.lengths, back)
         for params, state, back in zip(p.params, before, (False, True), strict=True)
     ]
     y, state, _ = p.forward()
     expected = MERGED[p.case.merge](*(y for y, _ in runs))
-    size = max(1.0, *(np.abs(y).max() for y, _ in runs)) * max(1.0, *(np.abs(y).max() for y, _ in runs))
+    size = max(1.0, *(np.abs(y).max() for y, _ in runs)) * max(
+        1.0, *(np.abs(y).max() for y, _ in runs)
+    )
     assert_close(y, expected, p.terms, size)
     for ours, (_, theirs) in zip(state, runs, strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -65,7 +75,9 @@ def test_merged_outputs_equal_the_naive_loops(engine, dtype, data):
 
 @given(st.data())
 def test_every_entry_of_the_gradients_by_complex_step(engine, data):
-    p = data.draw(cases(merge=merges, small=True, scale=1.0, T=st.integers(1, 3), N=st.integers(1, 2))).build(engine)
+    p = data.draw(
+        cases(merge=merges, small=True, scale=1.0, T=st.integers(1, 3), N=st.integers(1, 2))
+    ).build(engine)
     assert_gradients(p.gradients(), complex_step(p), p)
 
 
@@ -90,7 +102,11 @@ def test_the_checker_rejects(engine, merge, mistake):
     if mistake == "directions swapped":
         g["W_hh"], g["W_hh_reverse"] = g["W_hh_reverse"], g["W_hh"]
     elif mistake == "one direction only":
-        g["x"] = p.gradients(params=p.params._replace(reverse=p.params.forward._replace(W_ih=0 * p.params.forward.W_ih)))["x"]
+        g["x"] = p.gradients(
+            params=p.params._replace(
+                reverse=p.params.forward._replace(W_ih=0 * p.params.forward.W_ih)
+            )
+        )["x"]
     else:
         g["W_ih_reverse"] *= 1.001
     with pytest.raises(AssertionError, match="gradient of"):
@@ -102,9 +118,16 @@ def test_a_row_of_a_batch_equals_the_sequence_alone(engine, dtype, data):
     p = data.draw(cases(dtype, merge=merges)).build(engine)
     n = data.draw(st.integers(0, p.case.N - 1))
     own = slice(n, n + 1)
-    rows = None if p.state is None else Both(*(type(s)(*[a[own] for a in s]) for s in p.state))
+    rows = (
+        None if p.state is None else Directions(*(type(s)(*[a[own] for a in s]) for s in p.state))
+    )
     y, final, tape = p.forward(record=True)
-    y1, final1, tape1 = p.forward(x=p.x[:, own], state=rows, lengths=None if p.lengths is None else p.lengths[own], record=True)
+    y1, final1, tape1 = p.forward(
+        x=p.x[:, own],
+        state=rows,
+        lengths=None if p.lengths is None else p.lengths[own],
+        record=True,
+    )
     same_results([y1, *flat(final1)], [y[:, own], *(a[own] for a in flat(final))])
     dx, dx1 = (p.runs().backward(dy, t)[0] for dy, t in ((p.dy, tape), (p.dy[:, own], tape1)))
     assert_same_bits(dx1, dx[:, own])
@@ -125,7 +148,10 @@ def test_threads_change_no_bit(engine, dtype, merge):
     p = Case(T=30, N=24, D=40, H=64, ragged=True, dtype=dtype, merge=merge).build(engine)
     before, found = numba.get_num_threads(), []
     try:
-        for n in sorted({1, 2, numba.config.NUMBA_NUM_THREADS} & set(range(1, numba.config.NUMBA_NUM_THREADS + 1))):
+        for n in sorted(
+            {1, 2, numba.config.NUMBA_NUM_THREADS}
+            & set(range(1, numba.config.NUMBA_NUM_THREADS + 1))
+        ):
             numba.set_num_threads(n)
             found.append(results(p))
     finally:
@@ -157,11 +183,14 @@ def test_unbatched_is_a_batch_of_one(engine, dtype, data):
     p = data.draw(cases(dtype, N=1, ragged=False, merge=merges)).build(engine)
 
     def single(state):
-        return None if state is None else Both(*(type(s)(*[a[0] for a in s]) for s in state))
+        return None if state is None else Directions(*(type(s)(*[a[0] for a in s]) for s in state))
 
     y, final, tape = p.forward(record=True)
     y1, final1, tape1 = p.forward(x=p.x[:, 0], state=single(p.state), record=True)
-    same_results([y1, *flat(final1), final1.summary], [y[:, 0], *(a[0] for a in flat(final)), final.summary[0]])
+    same_results(
+        [y1, *flat(final1), final1.summary],
+        [y[:, 0], *(a[0] for a in flat(final)), final.summary[0]],
+    )
     dx, _, d_initial = p.runs().backward(p.dy, tape, p.dstate)
     dx1, _, d_initial1 = p.runs().backward(p.dy[:, 0], tape1, single(p.dstate))
     same_results([dx1, *flat(d_initial1)], [dx[:, 0], *(a[0] for a in flat(d_initial))])
@@ -169,7 +198,10 @@ def test_unbatched_is_a_batch_of_one(engine, dtype, data):
 
 def test_the_summary_is_both_ends_and_not_the_last_output(dtype):
     layer = LSTM(3, 4, bidirectional=True).initialise(1, dtype)
-    x, lengths = np.random.default_rng(0).standard_normal((6, 5, 3)).astype(dtype), np.array([6, 1, 4, 0, 5])
+    x, lengths = (
+        np.random.default_rng(0).standard_normal((6, 5, 3)).astype(dtype),
+        np.array([6, 1, 4, 0, 5]),
+    )
     y, state, _ = layer.forward(x, lengths=lengths)
     assert state.summary.shape == (5, 8)
     for n, length in enumerate(lengths):
@@ -198,13 +230,19 @@ def test_a_model_by_central_differences():
     x, dy, lengths = rng.standard_normal((5, 4, 3)), rng.standard_normal((5, 4, 2)), [5, 0, 2, 4]
     grads = model.backward(dy, model.forward(x, lengths=lengths, record=True, training=False)[2])
     step = np.finfo(float).eps ** (1 / 3)
-    for name, a, g in [("x", x, grads.dx), *((n, a, grads.params[n]) for n, a in model.parameters.items())]:
+    for name, a, g in [
+        ("x", x, grads.dx),
+        *((n, a, grads.params[n]) for n, a in model.parameters.items()),
+    ]:
         direction, before, losses = rng.standard_normal(a.shape) / np.sqrt(a.size), a.copy(), []
         for s in (step, -step):
             a[:] = before + s * direction
             losses.append((dy * model.forward(x, lengths=lengths)[0]).sum())
         a[:] = before
-        assert abs((g * direction).sum() - (losses[0] - losses[1]) / (2 * step)) < 10 * np.abs(dy).sum() * step**2, name
+        assert (
+            abs((g * direction).sum() - (losses[0] - losses[1]) / (2 * step))
+            < 10 * np.abs(dy).sum() * step**2
+        ), name
 
 
 def test_carried_state_is_given_to_both_directions(dtype):
@@ -219,19 +257,26 @@ def test_carried_state_is_given_to_both_directions(dtype):
 
 def test_sizes_flow_and_a_description_builds_an_equal_model():
     model = stack()
-    assert [layer.outputs for layer in model.layers] == [8, None, 5, 3, 2]
+    assert [layer.out_features for layer in model.layers] == [8, None, 5, 3, 2]
     again = Sequential.build(model.describe())
     assert repr(again) == repr(model)
     again.flat[:] = model.flat
     x = np.ones((3, 2, 3))
     assert_same_bits(again.forward(x)[0], model.forward(x)[0])
-    with pytest.raises(ValueError, match=r"layer 1 \(Linear\) takes 4 inputs, but layer 0 \(LSTM\) puts out 8"):
+    with pytest.raises(
+        ValueError, match=r"layer 1 \(Linear\) takes 4 inputs, but layer 0 \(LSTM\) puts out 8"
+    ):
         Sequential(LSTM(3, 4, bidirectional=True), Linear(4, 2))
 
 
 @pytest.mark.parametrize("engine", PYTORCH, indirect=True)
 def test_initial_weights_are_drawn_direction_by_direction(engine):
-    layer = {"rnn": RNN, "rnn_relu": lambda *a, **o: RNN(*a, nonlinearity="relu", **o), "lstm": LSTM, "gru": GRU}[engine.name]
+    layer = {
+        "rnn": RNN,
+        "rnn_relu": lambda *a, **o: RNN(*a, nonlinearity="relu", **o),
+        "lstm": LSTM,
+        "gru": GRU,
+    }[engine.name]
     layer = layer(3, 5, bidirectional=True).initialise(rng := 7)
     rng = np.random.default_rng(rng)
     for params in layer.params:
@@ -254,15 +299,32 @@ def test_a_checkpoint_keeps_both_states(tmp_path, dtype):
 def test_a_recording_names_both_directions(dtype):
     model = stack(dtype)
     x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(dtype)
-    recording = model.record(x, np.zeros((5, 2, 2), dtype), lambda y, t, lengths=None: (0.0, np.ones_like(y)))
+    recording = model.record(
+        x, np.zeros((5, 2, 2), dtype), lambda y, t, lengths=None: (0.0, np.ones_like(y))
+    )
     first, second = recording.layers[0], recording.layers[2]
-    assert list(first.gates) == ["i", "f", "g", "o", "i_reverse", "f_reverse", "g_reverse", "o_reverse"]
+    assert list(first.gates) == [
+        "i",
+        "f",
+        "g",
+        "o",
+        "i_reverse",
+        "f_reverse",
+        "g_reverse",
+        "o_reverse",
+    ]
     assert list(first.states) == list(first.dstates) == ["h", "c", "h_reverse", "c_reverse"]
-    assert {a.shape for d in (first.gates, first.states, first.dstates) for a in d.values()} == {(5, 2, 4)}
-    assert_same_bits(first.y, np.concatenate([first.states["h"], first.states["h_reverse"]], axis=-1))
+    assert {a.shape for d in (first.gates, first.states, first.dstates) for a in d.values()} == {
+        (5, 2, 4)
+    }
+    assert_same_bits(
+        first.y, np.concatenate([first.states["h"], first.states["h_reverse"]], axis=-1)
+    )
     later = first.states["c_reverse"][1:]  # what the reverse direction had before
     g = {n.removesuffix("_reverse"): a for n, a in first.gates.items() if n.endswith("_reverse")}
-    assert_close(first.states["c_reverse"][:-1], (g["f"][:-1] * later + g["i"][:-1] * g["g"][:-1]), 4, 4)
+    assert_close(
+        first.states["c_reverse"][:-1], (g["f"][:-1] * later + g["i"][:-1] * g["g"][:-1]), 4, 4
+    )
     # The reverse direction ends at the first step: nothing comes from before, and half of dy is its own.
     assert_same_bits(second.dstates["h_reverse"][0], second.dy[0] / 2)
     assert_same_bits(second.dstates["h"][-1], second.dy[-1] / 2)

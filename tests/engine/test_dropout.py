@@ -5,7 +5,7 @@ import pytest
 
 from recurrent import GRU, LSTM, RNN, Dropout, Linear, Recurrent, Sequential, gradcheck
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
-from recurrent.engine.dropout import hits, kept
+from recurrent.engine.bernoulli import bernoulli, dropout_mask
 
 pytestmark = pytest.mark.reference
 
@@ -80,7 +80,11 @@ def test_what_the_masks_are():
     masks = layer.forward(np.zeros((20, 30, D), np.float32), record=True)[2].masks
     shapes = {"zoneout_c": (20, 30, 64), "dropout": (30, 64), "weight_hh": (256, 64)}
     assert {n: m.shape for n, m in masks.items()} == shapes
-    for name, values, share in (("zoneout_c", {0, 1}, 0.3), ("dropout", {0, 4 / 3}, 0.75), ("weight_hh", {0, 2}, 0.5)):
+    for name, values, share in (
+        ("zoneout_c", {0, 1}, 0.3),
+        ("dropout", {0, 4 / 3}, 0.75),
+        ("weight_hh", {0, 2}, 0.5),
+    ):
         mask = masks[name]
         assert set(np.unique(mask)) == {np.float32(v) for v in values}
         assert abs((mask > 0).mean() - share) < 5 * np.sqrt(share * (1 - share) / mask.size)
@@ -91,12 +95,14 @@ def test_masks_of_any_generator_have_their_probability(bits, dtype):
     """Those at the ends too; an odd number of entries takes as many words as the next even one."""
     shape = (101, 33, 7)
     for p in (0.0, 1e-12, 0.03, 0.5, 0.9, 1 - 1e-12):
-        mask = hits(np.random.Generator(bits(1)), p, shape, dtype)
+        mask = bernoulli(np.random.Generator(bits(1)), p, shape, dtype)
         assert (mask.shape, mask.dtype, set(np.unique(mask)) <= {0, 1}) == (shape, dtype, True)
         assert abs(mask.mean() - p) <= 5 * np.sqrt(p * (1 - p) / mask.size)
-        assert_same_bits(kept(np.random.Generator(bits(1)), 1 - p, shape, dtype) > 0, mask > 0) if p else None
+        assert_same_bits(
+            dropout_mask(np.random.Generator(bits(1)), 1 - p, shape, dtype) > 0, mask > 0
+        ) if p else None
     one, two = (np.random.Generator(bits(1)) for _ in range(2))
-    assert_same_bits(hits(one, 0.5, (7,), dtype), hits(two, 0.5, (8,), dtype)[:7])
+    assert_same_bits(bernoulli(one, 0.5, (7,), dtype), bernoulli(two, 0.5, (8,), dtype)[:7])
     assert one.random() == two.random()
 
 
@@ -110,11 +116,17 @@ def test_evaluation_is_streaming_and_has_no_masks(options, dtype):
     assert_same_bits(np.stack([stream.step(x_t) for x_t in x]), y)
     expected = {f"zoneout_{s}": np.full((T, 1, 1), p) for s, p in layer.dropouts.zoneout}
     zeros = np.zeros((2, N, H))
-    assert_close(y, papers_lstm(x.astype(float), layer.params, expected, zeros)[0], T * (D + 4 * H), 1.0)
+    assert_close(
+        y, papers_lstm(x.astype(float), layer.params, expected, zeros)[0], T * (D + 4 * H), 1.0
+    )
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
-@pytest.mark.parametrize("options", [dict(zoneout=0.4), dict(zoneout=0.2, recurrent_dropout=0.3, weight_drop=0.5)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [dict(zoneout=0.4), dict(zoneout=0.2, recurrent_dropout=0.3, weight_drop=0.5)],
+    ids=str,
+)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradients_with_the_masks_held(kind, options, bidirectional):
     layer = kind(D, 4, bidirectional=bidirectional, **options).initialise(2, "float64")
@@ -123,7 +135,11 @@ def test_gradients_with_the_masks_held(kind, options, bidirectional):
 
 def test_gradients_of_a_model_with_every_kind():
     model = Sequential(
-        Dropout(0.3, per="sequence"), LSTM(D, 4, zoneout=0.3), Dropout(0.3), GRU(4, 3, recurrent_dropout=0.5), Linear(3, 2)
+        Dropout(0.3, per="sequence"),
+        LSTM(D, 4, zoneout=0.3),
+        Dropout(0.3),
+        GRU(4, 3, recurrent_dropout=0.5),
+        Linear(3, 2),
     )
     assert gradcheck(model, X, entries=8)
 
@@ -152,11 +168,22 @@ def test_variational_dropout_of_the_input_has_one_mask_a_sequence():
 
 
 def test_a_model_says_what_it_was_built_with():
-    model = Sequential(Dropout(0.2, per="sequence"), LSTM(D, 4, zoneout={"c": 0.5}, weight_drop=0.1), GRU(4, 3, zoneout=0.1))
+    model = Sequential(
+        Dropout(0.2, per="sequence"),
+        LSTM(D, 4, zoneout={"c": 0.5}, weight_drop=0.1),
+        GRU(4, 3, zoneout=0.1),
+    )
     again = Sequential.build(model.describe())
     assert repr(again) == repr(model)
-    again.flat[:], again.generator, model.generator = model.flat, np.random.default_rng(1), np.random.default_rng(1)
-    assert_same_bits(again.forward(X.astype(np.float32), record=True)[0], model.forward(X.astype(np.float32), record=True)[0])
+    again.flat[:], again.generator, model.generator = (
+        model.flat,
+        np.random.default_rng(1),
+        np.random.default_rng(1),
+    )
+    assert_same_bits(
+        again.forward(X.astype(np.float32), record=True)[0],
+        model.forward(X.astype(np.float32), record=True)[0],
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +203,8 @@ def test_what_is_no_number_and_no_period():
     with pytest.raises(TypeError, match="recurrent_dropout must be a number, got bool"):
         GRU(D, H, recurrent_dropout=True)
     with pytest.raises(
-        TypeError, match="a layer of mgu has no option 'zonout'; it has recurrent_dropout, weight_drop, zoneout"
+        TypeError,
+        match="a layer of mgu has no option 'zonout'; it has recurrent_dropout, weight_drop, zoneout",
     ):
         Recurrent("mgu", D, H, zonout=0.1)
     with pytest.raises(ValueError, match="indrnn has no W_hh"):

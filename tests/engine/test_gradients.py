@@ -27,7 +27,9 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("case", LAYOUTS, ids=["plain", "no-initial-state", "ragged", "ragged-reverse"])
+@pytest.mark.parametrize(
+    "case", LAYOUTS, ids=["plain", "no-initial-state", "ragged", "ragged-reverse"]
+)
 def test_every_entry_by_complex_step(engine, case):
     p = case.build(engine)
     assert_gradients(p.gradients(), complex_step(p), p)
@@ -55,30 +57,42 @@ def test_float32_gradients_are_the_rounded_float64_ones(engine, data):
         setattr(exact, name, getattr(p, name).astype(float))
     exact.params = engine.Params(*[a.astype(float) for a in p.params])
     if p.state is not None:
-        exact.state, exact.dstate = (engine.State(*[a.astype(float) for a in s]) for s in (p.state, p.dstate))
+        exact.state, exact.dstate = (
+            engine.State(*[a.astype(float) for a in s]) for s in (p.state, p.dstate)
+        )
     if same_side_of_the_kink(engine, p.forward()[0], exact.forward()[0]):
         assert_gradients(p.gradients(), exact.gradients(), p)
 
 
 # dh / dc of cells in which h is made of the new c.
-WITHIN = {"lstm": lambda a: a["o"] * (1 - np.tanh(a["c"]) ** 2), "qrnn": lambda a: a["o"], "sru": lambda a: a["r"]}
+WITHIN = {
+    "lstm": lambda a: a["o"] * (1 - np.tanh(a["c"]) ** 2),
+    "qrnn": lambda a: a["o"],
+    "sru": lambda a: a["r"],
+}
 
 
 def test_totals_are_the_gradients_of_every_state(engine):
     """dL/d(state after step t), from the layer's backward: the initial gradient of the same sequence cut at t."""
     p = Case(T=4, N=3, D=2, H=3).build(engine)
-    totals = {}
+    state_gradients = {}
     tape = p.forward(record=True)[2]
-    engine.backward(p.dy, tape, p.dstate, totals=totals)
+    engine.backward(p.dy, tape, p.dstate, state_gradients=state_gradients)
     for t in range(1, 4):
         before = p.forward(x=p.x[:t])[1]
         rest = p.forward(x=p.x[t:], state=before, record=True)[2]
         d = engine.backward(p.dy[t:], rest, p.dstate)[2]
         d = d._replace(h=d.h + p.dy[t - 1])
         if engine.name in WITHIN:  # what c does within its step counts too
-            d = d._replace(c=d.c + d.h * WITHIN[engine.name]({n: a[t - 1] for n, a in {**tape.gates, **tape.states}.items()}))
+            d = d._replace(
+                c=d.c
+                + d.h
+                * WITHIN[engine.name](
+                    {n: a[t - 1] for n, a in {**tape.gates, **tape.states}.items()}
+                )
+            )
         for name, a in d._asdict().items():
-            assert_close(totals[name][t - 1], a, p.terms, max(1.0, np.abs(a).max()), name)
+            assert_close(state_gradients[name][t - 1], a, p.terms, max(1.0, np.abs(a).max()), name)
 
 
 def wrong(kind, g, p):
@@ -116,7 +130,9 @@ def test_the_checker_rejects(engine, dtype, kind):
     reject(engine, dtype, kind)
 
 
-@pytest.mark.parametrize("engine", [name for name, cell in PYTORCH.items() if len(cell.x_gates) > 1], indirect=True)
+@pytest.mark.parametrize(
+    "engine", [name for name, cell in PYTORCH.items() if len(cell.x_gates) > 1], indirect=True
+)
 def test_the_checker_rejects_swapped_gates(engine, dtype):
     reject(engine, dtype, "gates swapped")
 

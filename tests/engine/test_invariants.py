@@ -30,7 +30,9 @@ def test_a_permuted_batch_gives_permuted_results(engine, dtype, data):
     order = np.random.default_rng(p.case.seed).permutation(p.case.N)
     state = None if p.state is None else engine.State(*[s[order] for s in p.state])
     y, final, _ = p.forward()
-    y2, final2, _ = p.forward(x=p.x[:, order], state=state, lengths=None if p.lengths is None else p.lengths[order])
+    y2, final2, _ = p.forward(
+        x=p.x[:, order], state=state, lengths=None if p.lengths is None else p.lengths[order]
+    )
     assert_same_bits(y2, y[:, order])
     same_states(final2, engine.State(*[s[order] for s in final]))
 
@@ -60,11 +62,15 @@ def test_lengths_cut_a_sequence(engine, dtype, data):
     for n, length in enumerate(p.lengths):
         assert not y[length:, n].any()
         if length:
-            y1, final1, _ = p.forward(x=p.x[:length, n : n + 1], state=row(p.state, n), lengths=None)
+            y1, final1, _ = p.forward(
+                x=p.x[:length, n : n + 1], state=row(p.state, n), lengths=None
+            )
             assert_same_bits(y[:length, n], y1[:, 0])
             same_states(row(final, n), final1)
         else:
-            given_state = row(p.state, n) or engine.State(*[np.zeros((1, p.case.H), dtype)] * len(final))
+            given_state = row(p.state, n) or engine.State(
+                *[np.zeros((1, p.case.H), dtype)] * len(final)
+            )
             same_states(row(final, n), given_state)
 
 
@@ -159,7 +165,10 @@ def test_arguments_are_left_alone(engine, dtype, data):
     fortran = np.asfortranarray(p.x)
     fortran.flags.writeable = False
     params = engine.Params(*[np.repeat(a, 2, axis=-1)[..., ::2] for a in p.params])
-    again = [p.forward(x=fortran, params=params)[0], *p.gradients(x=fortran, params=params).values()]
+    again = [
+        p.forward(x=fortran, params=params)[0],
+        *p.gradients(x=fortran, params=params).values(),
+    ]
     for a, b in zip(first, again, strict=True):
         assert_same_bits(a, b)
 
@@ -218,13 +227,17 @@ def test_infinite_input_never_crashes(engine, dtype, data):
     assert_same_bits(y[:, 1:], p.forward()[0][:, 1:])
 
 
-@pytest.mark.parametrize("engine", [name for name in PYTORCH if name != "rnn_relu"], indirect=True)  # relu does not saturate
+@pytest.mark.parametrize(
+    "engine", [name for name in PYTORCH if name != "rnn_relu"], indirect=True
+)  # relu does not saturate
 @given(st.data())
 def test_saturated_gates_stay_finite(engine, dtype, data):
     p = data.draw(cases(dtype)).build(engine)
     y = p.forward(x=p.x * np.dtype(dtype).type(1e6))[0]
     assert np.isfinite(y).all()
-    assert all(np.isfinite(a).all() for a in p.gradients(x=p.x * np.dtype(dtype).type(1e6)).values())
+    assert all(
+        np.isfinite(a).all() for a in p.gradients(x=p.x * np.dtype(dtype).type(1e6)).values()
+    )
 
 
 @given(st.data())
@@ -257,7 +270,13 @@ def poison(monkeypatch):
     def poisoned(make):
         def empty(*args, **kwargs):
             a = make(*args, **kwargs)
-            a[...] = np.nan if a.dtype.kind in "fc" else np.iinfo(a.dtype).min if a.dtype.kind == "i" else 0
+            a[...] = (
+                np.nan
+                if a.dtype.kind in "fc"
+                else np.iinfo(a.dtype).min
+                if a.dtype.kind == "i"
+                else 0
+            )
             return a
 
         return empty
@@ -266,13 +285,19 @@ def poison(monkeypatch):
     monkeypatch.setattr(np, "empty_like", poisoned(np.empty_like))
 
 
-@pytest.mark.parametrize("case", [Case(T=3, N=7, D=5, H=17), Case(T=4, N=6, D=3, H=9, ragged=True, reverse=True)])
+@pytest.mark.parametrize(
+    "case", [Case(T=3, N=7, D=5, H=17), Case(T=4, N=6, D=3, H=9, ragged=True, reverse=True)]
+)
 def test_poisoned_workspaces_change_nothing(engine, dtype, case, monkeypatch):
     p = case.build(engine)
     p.x, p.dy = p.x.astype(dtype), p.dy.astype(dtype)
     p.params = engine.Params(*[a.astype(dtype) for a in p.params])
     p.state, p.dstate = (engine.State(*[a.astype(dtype) for a in s]) for s in (p.state, p.dstate))
-    clean = [p.forward()[0], *p.forward()[1], *p.gradients().values()]  # compiles, so that no kernel meets the poison
+    clean = [
+        p.forward()[0],
+        *p.forward()[1],
+        *p.gradients().values(),
+    ]  # compiles, so that no kernel meets the poison
     poison(monkeypatch)
     for a, b in zip(clean, [p.forward()[0], *p.forward()[1], *p.gradients().values()], strict=True):
         assert_same_bits(b, a)
@@ -280,8 +305,12 @@ def test_poisoned_workspaces_change_nothing(engine, dtype, case, monkeypatch):
 
 def models(dtype):
     return {
-        "characters": Sequential(Embedding(11, 5), LSTM(5, 17), GRU(17, 9), Linear(9, 11), rng=1, dtype=dtype),
-        "numbers": Sequential(RNN(3, 8), RNN(8, 16, nonlinearity="relu"), Linear(16, 1), rng=1, dtype=dtype),
+        "characters": Sequential(
+            Embedding(11, 5), LSTM(5, 17), GRU(17, 9), Linear(9, 11), rng=1, dtype=dtype
+        ),
+        "numbers": Sequential(
+            RNN(3, 8), RNN(8, 16, nonlinearity="relu"), Linear(16, 1), rng=1, dtype=dtype
+        ),
     }
 
 
@@ -290,7 +319,11 @@ def models(dtype):
 def test_a_stream_equals_the_sequence_call(name, N, dtype):
     model, rng = models(dtype)[name], np.random.default_rng(0)
     shape = (9,) if N is None else (9, N)
-    x = rng.integers(0, 11, shape) if name == "characters" else rng.standard_normal((*shape, 3)).astype(dtype)
+    x = (
+        rng.integers(0, 11, shape)
+        if name == "characters"
+        else rng.standard_normal((*shape, 3)).astype(dtype)
+    )
     y = model.forward(x)[0]
     stream = model.stream()
     for _ in range(2):
@@ -301,7 +334,11 @@ def test_a_stream_equals_the_sequence_call(name, N, dtype):
 @pytest.mark.parametrize("name", ["characters", "numbers"])
 def test_rows_of_a_model_do_not_see_each_other(name, dtype):
     model, rng = models(dtype)[name], np.random.default_rng(0)
-    x = rng.integers(0, 11, (6, 13)) if name == "characters" else rng.standard_normal((6, 13, 3)).astype(dtype)
+    x = (
+        rng.integers(0, 11, (6, 13))
+        if name == "characters"
+        else rng.standard_normal((6, 13, 3)).astype(dtype)
+    )
     lengths = rng.integers(0, 7, 13)
     y, state, _ = model.forward(x, lengths=lengths)
     for n in range(13):

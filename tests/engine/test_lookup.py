@@ -39,7 +39,12 @@ def one_by_one(model, ids, lengths, dy=None):
     upper = layer.backward(dy, tape)
     lower = embedding.backward(upper.dx, found)
     grads = [(k, name, a) for k, g in enumerate((lower, upper)) for name, a in g.params.items()]
-    return y, state, tape, {f"{k}.{name}": a for k, name, a in grads} | {"dx": upper.dx, "state": upper.state}
+    return (
+        y,
+        state,
+        tape,
+        {f"{k}.{name}": a for k, name, a in grads} | {"dx": upper.dx, "state": upper.state},
+    )
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
@@ -55,12 +60,17 @@ def test_the_model_is_its_layers_one_by_one(kind, both, dtype, sizes, seed, ragg
     expected, expected_state, expected_tape, expected_grads = one_by_one(model, ids, lengths, dy)
     assert_same_bits(y, expected)
     assert_same_bits(model.forward(ids, lengths=lengths)[0], expected)
-    for actual, by_hand in ((tape[1].gates, expected_tape.gates), (tape[1].states, expected_tape.states)):
+    for actual, by_hand in (
+        (tape[1].gates, expected_tape.gates),
+        (tape[1].states, expected_tape.states),
+    ):
         for name, a in by_hand.items():
             assert_same_bits(actual[name], a, name)
     grads = model.backward(dy, tape)
     steps = [expected_state, expected_grads["state"]], [state[1], grads.state[1]]
-    pairs = zip(*([a for s in side for a in (flat(s) if both else s)] for side in steps), strict=True)
+    pairs = zip(
+        *([a for s in side for a in (flat(s) if both else s)] for side in steps), strict=True
+    )
     for by_hand, actual in pairs:
         assert_same_bits(actual, by_hand)
     for name, g in grads.params.items():
@@ -82,7 +92,10 @@ def test_one_sequence(T, dtype):
 
 
 def test_a_mask_in_place_of_lengths():
-    model, rng = Sequential(Embedding(9, 4), GRU(4, 5, bidirectional=True), rng=0), np.random.default_rng(0)
+    model, rng = (
+        Sequential(Embedding(9, 4), GRU(4, 5, bidirectional=True), rng=0),
+        np.random.default_rng(0),
+    )
     ids, mask = rng.integers(0, 9, (7, 6)), rng.random((7, 6)) < 0.6
     assert_same_bits(model.forward(ids, lengths=mask)[0], one_by_one(model, ids, mask)[0])
 
@@ -103,7 +116,9 @@ def test_ids_that_are_no_valid_step_change_no_gradient():
 
 
 def test_a_recording_has_everything_written_out(dtype):
-    model = Sequential(Embedding(9, 4), LSTM(4, 5, bidirectional=True), Linear(10, 9), rng=0, dtype=dtype)
+    model = Sequential(
+        Embedding(9, 4), LSTM(4, 5, bidirectional=True), Linear(10, 9), rng=0, dtype=dtype
+    )
     ids, lengths = problem(9, 6, 3, 0, ragged=True)
     recording = model.record(ids, ids, softmax_cross_entropy, lengths)
     y, _, tape = model.forward(ids, lengths=lengths, record=True)

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.reference
 def check(engine, case):
     p = case.build(engine)
     y, final, _ = p.forward()
-    expected_y, expected_final = naive.forward(engine.name, p.x, p.params, p.state, p.lengths, case.reverse)
+    expected_y, expected_final = naive.forward(
+        engine.name, p.x, p.params, p.state, p.lengths, case.reverse
+    )
     size = max(1.0, np.abs(expected_y).max(), *(np.abs(s).max() for s in expected_final))
     assert y.dtype == case.dtype
     assert_close(y, expected_y, p.terms, size, f"y in {case}")

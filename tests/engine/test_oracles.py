@@ -26,7 +26,13 @@ ONNX = {
 def onnx(name, x, params, state, lengths, direction):
     op, order, attributes = ONNX[name]
     W, R, wb, rb = (blocks(a, order)[None] for a in params)
-    feeds = {"X": x, "W": W, "R": R, "B": np.concatenate([wb, rb], axis=1), "lens": as_int32(lengths)}
+    feeds = {
+        "X": x,
+        "W": W,
+        "R": R,
+        "B": np.concatenate([wb, rb], axis=1),
+        "lens": as_int32(lengths),
+    }
     feeds |= {f"initial_{s}": a[None] for s, a in (state._asdict() if state else {}).items()}
     return onnx_run(op, feeds, hidden_size=params.W_hh.shape[1], direction=direction, **attributes)
 
@@ -36,15 +42,21 @@ def onnx(name, x, params, state, lengths, direction):
 def test_forward_equals_onnxruntime(engine, data):
     p = data.draw(cases("float32")).build(engine)
     if p.lengths is not None and p.case.reverse:
-        p.lengths = np.maximum(p.lengths, 1)  # ONNX Runtime leaves a reversed sequence of length 0 undefined
+        p.lengths = np.maximum(
+            p.lengths, 1
+        )  # ONNX Runtime leaves a reversed sequence of length 0 undefined
     y, final, _ = p.forward()
     direction = "reverse" if p.case.reverse else "forward"
     their_y, their_final = onnx(engine.name, p.x, p.params, p.state, p.lengths, direction)
     size = max(1.0, np.abs(their_y).max())
     assert_close(y, their_y, p.terms, size, f"y in {p.case}")
-    full = np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0  # ORT returns zeros, not the initial state
+    full = (
+        np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0
+    )  # ORT returns zeros, not the initial state
     for a, b in zip(final, their_final, strict=True):
-        assert_close(a[full], b[full], p.terms, max(1.0, np.abs(b).max()), f"final state in {p.case}")
+        assert_close(
+            a[full], b[full], p.terms, max(1.0, np.abs(b).max()), f"final state in {p.case}"
+        )
 
 
 def test_onnx_conformance_data():
@@ -58,23 +70,37 @@ def test_onnx_conformance_data():
         x = inputs["X"].swapaxes(0, 1) if batch_first else inputs["X"]
         W, R = inputs["W"], inputs["R"]
         b = inputs.get("B", np.zeros((len(W), 2 * W.shape[1]), np.float32)).reshape(len(W), 2, -1)
-        directions = {b"reverse": [True], b"bidirectional": [False, True]}.get(attributes.get("direction"), [False])
+        directions = {b"reverse": [True], b"bidirectional": [False, True]}.get(
+            attributes.get("direction"), [False]
+        )
         runs = []
         for k, reverse in enumerate(directions):
             params = engine.Params(*[blocks(a, order) for a in (W[k], R[k], *b[k])])
             runs.append(engine.forward(x, params, reverse=reverse))
         produced = {"Y": np.stack([y for y, _, _ in runs], 1)}
-        produced |= {f"Y_{s}": np.stack([getattr(final, s) for _, final, _ in runs]) for s in engine.State._fields}
+        produced |= {
+            f"Y_{s}": np.stack([getattr(final, s) for _, final, _ in runs])
+            for s in engine.State._fields
+        }
         for output, theirs in expected.items():
             mine = np.moveaxis(produced[output], -2, 0) if batch_first else produced[output]
-            assert_close(mine, theirs, x.shape[0] * (x.shape[2] + 4 * R.shape[2]), 1.0, f"{output} of {name}")
+            assert_close(
+                mine, theirs, x.shape[0] * (x.shape[2] + 4 * R.shape[2]), 1.0, f"{output} of {name}"
+            )
         seen.add(name)
-    assert {"test_lstm_defaults", "test_lstm_with_initial_bias", "test_simple_rnn_defaults", "test_rnn_seq_length"} <= seen
+    assert {
+        "test_lstm_defaults",
+        "test_lstm_with_initial_bias",
+        "test_simple_rnn_defaults",
+        "test_rnn_seq_length",
+    } <= seen
 
 
 def jax_steps():
     """One step of each cell on vectors, (x, state, params) -> state, from the papers that the cells name."""
-    jax = pytest.importorskip("jax", reason="this oracle is jax: pip install recurrent-engine[peers]")
+    jax = pytest.importorskip(
+        "jax", reason="this oracle is jax: pip install recurrent-engine[peers]"
+    )
     jnp, sigmoid = jax.numpy, jax.nn.sigmoid
 
     def both(x, h, p):
@@ -125,11 +151,21 @@ def jax_steps():
         return r * c + (1 - r) * past, c
 
     torch = {"rnn": vanilla(jnp.tanh), "rnn_relu": vanilla(jax.nn.relu), "lstm": lstm, "gru": gru}
-    return {**torch, "mgu": mgu, "indrnn": indrnn, "mingru": mingru, "minlstm": minlstm, "qrnn": qrnn, "sru": sru}
+    return {
+        **torch,
+        "mgu": mgu,
+        "indrnn": indrnn,
+        "mingru": mingru,
+        "minlstm": minlstm,
+        "qrnn": qrnn,
+        "sru": sru,
+    }
 
 
 @pytest.mark.parametrize(
-    "case", [Case(T=4, N=2, D=4, H=17), Case(T=4, N=3, D=3, H=5, ragged=True, seed=5)], ids=["full", "ragged"]
+    "case",
+    [Case(T=4, N=2, D=4, H=17), Case(T=4, N=3, D=3, H=5, ragged=True, seed=5)],
+    ids=["full", "ragged"],
 )
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_equal_jax(name, case):
@@ -152,7 +188,13 @@ def test_gradients_equal_jax(name, case):
         return total
 
     with jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64():
-        arguments = [jax.tree.map(jax.numpy.asarray, a) for a in (p.x, tuple(p.params), tuple(p.state))]
+        arguments = [
+            jax.tree.map(jax.numpy.asarray, a) for a in (p.x, tuple(p.params), tuple(p.state))
+        ]
         dx, dparams, d_initial = jax.grad(loss, argnums=(0, 1, 2))(*arguments)
-    theirs = named(np.asarray(dx), engine.Params(*map(np.asarray, dparams)), engine.State(*map(np.asarray, d_initial)))
+    theirs = named(
+        np.asarray(dx),
+        engine.Params(*map(np.asarray, dparams)),
+        engine.State(*map(np.asarray, d_initial)),
+    )
     assert_gradients(p.gradients(), theirs, p)

@@ -8,7 +8,7 @@ from oracles.torch import MODULES, module, run, torch
 from support.gradients import assert_gradients, same_side_of_the_kink
 from support.strategies import Case, cases
 
-from recurrent import GRU, LSTM, RNN, Both, Embedding, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Directions, Embedding, Linear, Sequential
 from recurrent.conformance.tolerance import assert_close
 from recurrent.engine.bidirectional import MERGES
 
@@ -28,7 +28,9 @@ def check(engine, case):
     y, final, _ = p.forward()
     m = module(engine.name, case.D, case.H, [p.params])
     states, dstates = stacked(p.state), stacked(p.dstate)
-    their_y, their_final, dx, d_states = run(m, p.x, states, p.lengths, p.dy, dstates, case.merge or "concat")
+    their_y, their_final, dx, d_states = run(
+        m, p.x, states, p.lengths, p.dy, dstates, case.merge or "concat"
+    )
     size = max(1.0, np.abs(their_y).max())
     assert_close(y, their_y, p.terms, size, f"y in {case}")
     for a, b in zip(stacked(final), their_final, strict=True):
@@ -38,7 +40,9 @@ def check(engine, case):
     grads, theirs = p.gradients(), {"x": dx}
     ends = ("", "_reverse") if case.merge else ("",)
     theirs |= zip(
-        [f"{n}{end}" for end in ends for n in engine.Params._fields], [w.grad.numpy() for w in m.parameters()], strict=True
+        [f"{n}{end}" for end in ends for n in engine.Params._fields],
+        [w.grad.numpy() for w in m.parameters()],
+        strict=True,
     )
     for s, d in zip(engine.State._fields, d_states, strict=bool(states)):
         theirs |= zip([f"{s}{end}" for end in ends], d, strict=True)
@@ -47,7 +51,14 @@ def check(engine, case):
 
 def stacked(state):
     """Each array of a state as PyTorch has it, (1, N, H), or (2, N, H) of both directions."""
-    return [np.stack(a) for a in (zip(*state, strict=True) if isinstance(state, Both) else ([a] for a in state or ()))]
+    return [
+        np.stack(a)
+        for a in (
+            zip(*state, strict=True)
+            if isinstance(state, Directions)
+            else ([a] for a in state or ())
+        )
+    ]
 
 
 @of_torch
@@ -61,7 +72,10 @@ def test_one_layer(engine, dtype, data):
 def test_both_directions(engine, dtype, data):
     # Once outputs are merged, nobody sees on which side of relu's kink each of them was.
     merges = ["concat"] if engine.name == "rnn_relu" else list(MERGES)
-    check(engine, data.draw(cases(dtype, reverse=False, T=st.integers(1, 12), merge=st.sampled_from(merges))))
+    check(
+        engine,
+        data.draw(cases(dtype, reverse=False, T=st.integers(1, 12), merge=st.sampled_from(merges))),
+    )
 
 
 @of_torch
@@ -78,16 +92,23 @@ def test_two_stacked_layers(name, initial, ragged, dtype):
     T, N, D, H = 7, 5, 6, 17
     rng = np.random.default_rng(3)
     model = Sequential(LAYERS[name](D, H), LAYERS[name](H, H), rng=1, dtype=dtype)
-    x, dy = rng.standard_normal((T, N, D)).astype(dtype), rng.standard_normal((T, N, H)).astype(dtype)
+    x, dy = (
+        rng.standard_normal((T, N, D)).astype(dtype),
+        rng.standard_normal((T, N, H)).astype(dtype),
+    )
     lengths = rng.integers(1, T + 1, N) if ragged else None
     State = model[0].engine.State
-    states, dstates = (rng.standard_normal((len(State._fields), 2, N, H)).astype(dtype) for _ in range(2))
+    states, dstates = (
+        rng.standard_normal((len(State._fields), 2, N, H)).astype(dtype) for _ in range(2)
+    )
     state = [State(*states[:, k]) for k in range(2)] if initial else None
     y, final, tape = model.forward(x, state, lengths, record=True)
     grads = model.backward(dy, tape, [State(*dstates[:, k]) for k in range(2)])
 
     m = module(name, D, H, [model[0].params, model[1].params])
-    their_y, their_final, dx, d_states = run(m, x, list(states) if initial else [], lengths, dy, list(dstates))
+    their_y, their_final, dx, d_states = run(
+        m, x, list(states) if initial else [], lengths, dy, list(dstates)
+    )
     terms = 2 * T * (D + 4 * H)
     assert_close(y, their_y, terms, max(1.0, np.abs(their_y).max()))
     for s, theirs in enumerate(their_final):
@@ -98,23 +119,34 @@ def test_two_stacked_layers(name, initial, ragged, dtype):
         for weight in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             theirs = getattr(m, f"{weight}_l{k}").grad.numpy()
             ours = grads.params[f"{k}.{weight}_l0"]
-            assert_close(ours, theirs, terms + T * N, max(1.0, np.abs(theirs).max()), f"layer {k} {weight}")
+            assert_close(
+                ours, theirs, terms + T * N, max(1.0, np.abs(theirs).max()), f"layer {k} {weight}"
+            )
     for s, theirs in enumerate(d_states):
         for k in range(2):
-            assert_close(grads.state[k][s], theirs[k], terms, max(1.0, np.abs(theirs).max()), "initial state")
+            assert_close(
+                grads.state[k][s], theirs[k], terms, max(1.0, np.abs(theirs).max()), "initial state"
+            )
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["one", "both"])
 def test_names_and_shapes_are_those_of_a_torch_sequential(both):
     def stack(of, linear, embedding, width):
-        layers = [kind(d, h, bidirectional=both) for kind, d, h in zip(of, (3, 4 * width, 5 * width), (4, 5, 6), strict=True)]
+        layers = [
+            kind(d, h, bidirectional=both)
+            for kind, d, h in zip(of, (3, 4 * width, 5 * width), (4, 5, 6), strict=True)
+        ]
         return embedding(7, 3), *layers, linear(6 * width, 7)
 
     width = 1 + both
     model = Sequential(*stack((LSTM, GRU, RNN), Linear, Embedding, width))
     nn = torch.nn
-    theirs = nn.Sequential(*stack((nn.LSTM, nn.GRU, nn.RNN), nn.Linear, nn.Embedding, width)).state_dict()
-    assert {n: a.shape for n, a in model.parameters.items()} == {n: tuple(a.shape) for n, a in theirs.items()}
+    theirs = nn.Sequential(
+        *stack((nn.LSTM, nn.GRU, nn.RNN), nn.Linear, nn.Embedding, width)
+    ).state_dict()
+    assert {n: a.shape for n, a in model.parameters.items()} == {
+        n: tuple(a.shape) for n, a in theirs.items()
+    }
     assert list(model.parameters) == list(theirs)
 
 

@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import cases, flat
 
-from recurrent import GRU, LSTM, Dropout, Embedding, Last, Linear, MaxPool, MeanPool, Sequential, losses
+from recurrent import (
+    GRU,
+    LSTM,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Sequential,
+    losses,
+)
 from recurrent.conformance.promises import results, same_results
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.engine.bidirectional import MERGES
@@ -31,7 +42,9 @@ def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
     """Each sequence equals its valid steps alone, to the bit: outputs, states, gradients, gates; zeros in blanks."""
     p = data.draw(cases(dtype, ragged=False, merge=ONE_OR_BOTH)).build(engine)
     T, N = p.case.T, p.case.N
-    mask = np.random.default_rng(p.case.seed).random((T, N)) < data.draw(st.sampled_from([0.2, 0.6, 0.9]))
+    mask = np.random.default_rng(p.case.seed).random((T, N)) < data.draw(
+        st.sampled_from([0.2, 0.6, 0.9])
+    )
     lengths = mask.sum(axis=0)
     x, dy = np.zeros_like(p.x), np.zeros_like(p.dy)
     for n, length in enumerate(lengths):
@@ -52,7 +65,13 @@ def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
 
 
 def model(dtype="float64", pool=None):
-    layers = Embedding(7, 3), LSTM(3, 4, bidirectional=True), Dropout(0.5), *([pool] if pool else []), Linear(8, 5)
+    layers = (
+        Embedding(7, 3),
+        LSTM(3, 4, bidirectional=True),
+        Dropout(0.5),
+        *([pool] if pool else []),
+        Linear(8, 5),
+    )
     return Sequential(*layers, rng=1, dtype=dtype)
 
 
@@ -73,8 +92,13 @@ def test_a_list_of_arrays_is_a_batch_with_lengths(dtype):
         assert_same_bits(a, y[: len(a), n])
         assert_same_bits(a, net.forward(ids[n])[0])  # and what the sequence alone gives
     same_results(flat(states[1]), flat(state[1]))
-    dy = np.where(inside(lengths, 7)[:, :, None], np.random.default_rng(1).standard_normal(y.shape), 0).astype(dtype)
-    grads, listed = net.backward(dy, tape), net.backward([dy[:k, n] for n, k in enumerate(lengths)], tapes)
+    dy = np.where(
+        inside(lengths, 7)[:, :, None], np.random.default_rng(1).standard_normal(y.shape), 0
+    ).astype(dtype)
+    grads, listed = (
+        net.backward(dy, tape),
+        net.backward([dy[:k, n] for n, k in enumerate(lengths)], tapes),
+    )
     same_results(listed.params.values(), grads.params.values())
 
 
@@ -97,13 +121,20 @@ def test_a_recording_of_a_list_knows_its_lengths():
     assert recording.lengths.tolist() == [5, 0, 2, 7]
     assert recording.y.shape == (7, 4, 5)
     y, _, _ = net.forward(recording.x, lengths=recording.lengths)
-    assert recording.loss == losses.softmax_cross_entropy(y, np.zeros((7, 4), int), lengths=recording.lengths)[0]
+    assert (
+        recording.loss
+        == losses.softmax_cross_entropy(y, np.zeros((7, 4), int), lengths=recording.lengths)[0]
+    )
     assert not recording.layers[1].states["h_reverse"][5:, 0].any()
 
 
 def test_losses_take_the_same_mask():
     rng = np.random.default_rng(0)
-    y, targets, mask = rng.standard_normal((4, 3, 2)), rng.integers(0, 2, (4, 3)), rng.random((4, 3)) < 0.5
+    y, targets, mask = (
+        rng.standard_normal((4, 3, 2)),
+        rng.integers(0, 2, (4, 3)),
+        rng.random((4, 3)) < 0.5,
+    )
     value, dy = losses.softmax_cross_entropy(y, targets, lengths=mask)
     expected, gradient = losses.softmax_cross_entropy(y, targets, mask=mask)
     assert value == expected
@@ -120,7 +151,11 @@ def naive_pool(layer, x):
     if isinstance(layer, Last):
         half = x.shape[1] // 2 if layer.bidirectional else x.shape[1]
         return np.concatenate([x[-1, :half], x[0, half:]])
-    return x.max(axis=0) if isinstance(layer, MaxPool) else np.array([sum(column.tolist()) / len(x) for column in x.T])
+    return (
+        x.max(axis=0)
+        if isinstance(layer, MaxPool)
+        else np.array([sum(column.tolist()) / len(x) for column in x.T])
+    )
 
 
 POOLS = [Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
@@ -128,7 +163,11 @@ POOLS = [Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
 
 @pytest.mark.parametrize("layer", POOLS, ids=repr)
 @given(
-    T=st.integers(0, 9), N=st.integers(1, 6), K=st.sampled_from([2, 4, 8, 18]), masked=st.booleans(), seed=st.integers(0, 999)
+    T=st.integers(0, 9),
+    N=st.integers(1, 6),
+    K=st.sampled_from([2, 4, 8, 18]),
+    masked=st.booleans(),
+    seed=st.integers(0, 999),
 )
 def test_pooling_sees_valid_steps_only(layer, dtype, T, N, K, masked, seed):
     rng = np.random.default_rng(seed)
@@ -158,9 +197,11 @@ def test_gradients_of_a_classifier_by_central_differences(layer):
     lower = LSTM(3, 4, bidirectional=True, merge=merge)
     if isinstance(layer, Last) and not layer.bidirectional:
         lower = LSTM(3, 4)
-    net = Sequential(lower, *([layer.__class__(**layer.options)] if layer else []), rng=2, dtype="float64")
+    net = Sequential(
+        lower, *([layer.__class__(**layer.options)] if layer else []), rng=2, dtype="float64"
+    )
     x = rng.standard_normal((5, 4, 3))
-    dy = rng.standard_normal((4, net.outputs))
+    dy = rng.standard_normal((4, net.out_features))
 
     def y_of(record=False):
         y, state, tape = net.forward(x, lengths=lengths, record=record)
@@ -172,16 +213,24 @@ def test_gradients_of_a_classifier_by_central_differences(layer):
         grads = net.backward(dy, tape)
     else:
         State = lower.engine.State
-        both = type(net.forward(x)[1][0])(*(State(d, np.zeros((4, 4))) for d in np.split(dy, 2, axis=1)))
+        both = type(net.forward(x)[1][0])(
+            *(State(d, np.zeros((4, 4))) for d in np.split(dy, 2, axis=1))
+        )
         grads = net.backward(np.zeros((5, 4, 8)), tape, [both])
     step = np.finfo(float).eps ** (1 / 3)
-    for name, a, g in [("x", x, grads.dx), *((n, a, grads.params[n]) for n, a in net.parameters.items())]:
+    for name, a, g in [
+        ("x", x, grads.dx),
+        *((n, a, grads.params[n]) for n, a in net.parameters.items()),
+    ]:
         direction, before, found = rng.standard_normal(a.shape) / np.sqrt(a.size), a.copy(), []
         for s in (step, -step):
             a[:] = before + s * direction
             found.append((dy * y_of()[0]).sum())
         a[:] = before
-        assert abs((g * direction).sum() - (found[0] - found[1]) / (2 * step)) < 10 * np.abs(dy).sum() * step**2, name
+        assert (
+            abs((g * direction).sum() - (found[0] - found[1]) / (2 * step))
+            < 10 * np.abs(dy).sum() * step**2
+        ), name
 
 
 def test_last_of_both_directions_is_the_summary(dtype):
@@ -202,7 +251,7 @@ def test_of_equal_values_the_earliest_gets_the_gradient_of_the_maximum():
 @pytest.mark.parametrize("pool", [Last(bidirectional=True), MeanPool(), MaxPool()], ids=repr)
 def test_a_model_that_pools(pool, dtype):
     net = model(dtype, type(pool)(**pool.options))
-    assert not net.leaves_time
+    assert not net.returns_sequence
     y, _, tape = net.forward(texts(), record=True)
     assert y.shape == (4, 5)
     for n, ids in enumerate(texts()):

@@ -21,7 +21,9 @@ def own(request):
 
 
 @pytest.mark.parametrize(
-    "case", [Case(T=3, N=3, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3)], ids=["full", "ragged"]
+    "case",
+    [Case(T=3, N=3, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3)],
+    ids=["full", "ragged"],
 )
 def test_gradients_of_a_cell_of_ones_own(own, case):
     p = case.build(own)
@@ -142,15 +144,22 @@ def test_the_graph_of_a_unit_is_connected(engine):
 @pytest.mark.parametrize("use", [lambda a: a[0], lambda a: a @ a, lambda a: [*a], len])
 def test_units_have_no_axes(use):
     with pytest.raises(TypeError, match=r"of one unit, .* neither indices nor @ apply"):
-        cell("axes_test", gates="n", states="h", register=False)(lambda x, h, previous: dict(n=x.n, h=use(x.n)))
+        cell("axes_test", gates="n", states="h", register=False)(
+            lambda x, h, previous: dict(n=x.n, h=use(x.n))
+        )
 
 
 def test_declarations_that_are_none():
-    with pytest.raises(TypeError, match=r"cell f: the equations must be a function of \(x, h, previous\), got \(x, h\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"cell f: the equations must be a function of \(x, h, previous\), got \(x, h\)",
+    ):
         cell("f", gates="n", states="h", register=False)(lambda x, h: {})
     with pytest.raises(TypeError, match=r"of \(x, h, previous, p\), got \(x, h, previous\)"):
         cell("f", gates="n", states="h", parameters="b", register=False)(lambda x, h, previous: {})
-    with pytest.raises(TypeError, match=r"cell f: gates must be names with blanks between, such as 'i f', got list"):
+    with pytest.raises(
+        TypeError, match=r"cell f: gates must be names with blanks between, such as 'i f', got list"
+    ):
         cell("f", gates=["n"], states="h", register=False)
     with pytest.raises(ValueError, match=r"cell f: it needs a state"):
         cell("f", gates="n", states="", register=False)

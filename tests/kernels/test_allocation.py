@@ -15,7 +15,9 @@ from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
 from recurrent.training.fit import fit
 
-pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+pytestmark = pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does"
+)
 
 
 @pytest.fixture
@@ -127,7 +129,15 @@ def test_updates_allocate_alike(counted):
         def note(update, history):
             counts.append(rtsys.get_allocation_stats().alloc)
 
-        fit(model, windows, softmax_cross_entropy, optimizer, epochs=1, progress=False, callback=note)
+        fit(
+            model,
+            windows,
+            softmax_cross_entropy,
+            optimizer,
+            epochs=1,
+            progress=False,
+            callback=note,
+        )
         return set(np.diff(counts).tolist())
 
     assert len(blocks(4)) == 1

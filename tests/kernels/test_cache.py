@@ -22,7 +22,9 @@ ALLOWED = 0.25  # seconds that `import recurrent` may take more than `import num
 def python(code, *args, **environment):
     """Standard output of a new Python that runs `code`."""
     run = [sys.executable, *args, "-c", textwrap.dedent(code)]
-    result = subprocess.run(run, capture_output=True, text=True, env={**os.environ, **environment}, timeout=600)
+    result = subprocess.run(
+        run, capture_output=True, text=True, env={**os.environ, **environment}, timeout=600
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -125,7 +127,9 @@ def assert_all_from_cache(found):
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_two_processes_fill_an_empty_cache_at_once(tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))), range(2)))
+        both = list(
+            pool.map(lambda _: json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))), range(2))
+        )
     assert both[0].keys() == both[1].keys()
     assert_all_from_cache(json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))))
 
@@ -170,12 +174,21 @@ READ_ONLY = """
 def test_without_a_folder_for_compiled_code_there_is_one_warning(tmp_path):
     """A file stands where each folder would have to be: not even root can write there."""
     package = tmp_path / "package"
-    shutil.copytree(Path(recurrent.__file__).parent, package / "recurrent", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(recurrent.__file__).parent,
+        package / "recurrent",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     for folder in (package / "recurrent").rglob("*.py"):
         (folder.parent / "__pycache__").touch()
     blocked = tmp_path / "file"
     blocked.touch()
-    environment = dict(PYTHONPATH=str(package), HOME=str(blocked), XDG_CACHE_HOME=str(blocked), NUMBA_CACHE_DIR=str(blocked))
+    environment = dict(
+        PYTHONPATH=str(package),
+        HOME=str(blocked),
+        XDG_CACHE_HOME=str(blocked),
+        NUMBA_CACHE_DIR=str(blocked),
+    )
     lines = python(READ_ONLY, "-P", PYTHONDONTWRITEBYTECODE="1", **environment).splitlines()
     assert len(lines) == 1
     assert "NUMBA_CACHE_DIR" in lines[0]

@@ -32,7 +32,11 @@ CELLS = {
     "normalised lstm": lstm_cell(layer_norm=True, peephole=True, coupled=True),
     "deep": deep,
 }
-LAYOUTS = [Case(T=3, N=2, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3), Case(T=3, N=3, D=2, H=5, reverse=True)]
+LAYOUTS = [
+    Case(T=3, N=2, D=3, H=4),
+    Case(T=4, N=3, D=2, H=3, ragged=True, seed=3),
+    Case(T=3, N=3, D=2, H=5, reverse=True),
+]
 
 
 @pytest.fixture(scope="module", params=CELLS)
@@ -50,7 +54,9 @@ SINGLE = pytest.param("float32", marks=pytest.mark.slow)  # each cell compiles f
 
 
 @pytest.mark.parametrize("dtype", ["float64", SINGLE])
-@pytest.mark.parametrize("case", [Case(3, 7, 5, 17), Case(4, 5, 3, 33, ragged=True), Case(3, 1, 2, 8)])
+@pytest.mark.parametrize(
+    "case", [Case(3, 7, 5, 17), Case(4, 5, 3, 33, ragged=True), Case(3, 1, 2, 8)]
+)
 def test_the_engine_equals_the_interpreter(meeting, case, dtype):
     p = replace(case, dtype=dtype).build(meeting)
     y, final, tape = p.forward(record=True)
@@ -83,8 +89,8 @@ def test_threads_change_no_bit(meeting, data):
     p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(meeting)
     alone = promises.results(p)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "WORTH_A_THREAD", 1.0)
-        patch.setattr(threads, "WORTH_A_MEETING", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_BARRIER", 1.0)
         patch.setattr(threads, "available", lambda: data.draw(st.integers(2, 5)))
         together = promises.results(p)
     for a, b in zip(alone, together, strict=True):
@@ -137,7 +143,9 @@ def naive_normalised(name, torch, x, h, c, p):
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "gru before"])
 def test_layer_normalisation_equals_torch(name):
-    torch = pytest.importorskip("torch", reason="the oracle is torch's layer_norm: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="the oracle is torch's layer_norm: pip install recurrent-engine[peers]"
+    )
     options = {"reset_after": False} if name == "gru before" else {}
     made = (lstm_cell if name == "lstm" else gru_cell)(layer_norm=True, **options)
     p = Case(T=4, N=3, D=5, H=8).build(Engine(made))
@@ -157,19 +165,28 @@ def test_layer_normalisation_equals_torch(name):
 
 
 def test_layers_with_meetings_are_used_like_others():
-    model = Sequential(GRU(3, 5, reset_after=False, bidirectional=True), LSTM(10, 4, layer_norm=True), Linear(4, 1), rng=0)
+    model = Sequential(
+        GRU(3, 5, reset_after=False, bidirectional=True),
+        LSTM(10, 4, layer_norm=True),
+        Linear(4, 1),
+        rng=0,
+    )
     assert model.parameters["1.gain_x_i_l0"].tolist() == [1, 1, 1, 1]
     assert not model.parameters["1.bias_c_l0"].any()
     x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
     y, _, tape = model.forward(x, lengths=[6, 4], record=True)
-    model.flat -= 0.01 * np.concatenate([g.ravel() for g in model.backward(2 * y, tape).params.values()])
+    model.flat -= 0.01 * np.concatenate(
+        [g.ravel() for g in model.backward(2 * y, tape).params.values()]
+    )
     assert (model.forward(x, lengths=[6, 4])[0] ** 2).sum() < (y**2).sum()
     assert {n.kind for n in model[1].graph().nodes} >= {"mean"}
 
 
 @pytest.mark.parametrize("gate", ["q", "n"])
 def test_a_product_needs_rows_of_its_own(gate):
-    with pytest.raises(ValueError, match="a product needs a gate whose rows of W_hh nothing else uses"):
+    with pytest.raises(
+        ValueError, match="a product needs a gate whose rows of W_hh nothing else uses"
+    ):
 
         @cell("rows_test", gates="n", states="h", register=False)
         def wrong(x, h, previous):

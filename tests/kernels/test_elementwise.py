@@ -15,7 +15,11 @@ pytestmark = pytest.mark.reference
 SIZES = st.one_of(st.integers(0, 70), st.sampled_from([127, 128, 129, 1000]))
 RULE = trace(
     "everything",
-    lambda a, k: dict(p=a.p - k.rate * (a.g / (sqrt(a.v * a.v) + k.eps)), v=maximum(a.v, 2 * a.g), last=exp(-a.p * a.p)),
+    lambda a, k: dict(
+        p=a.p - k.rate * (a.g / (sqrt(a.v * a.v) + k.eps)),
+        v=maximum(a.v, 2 * a.g),
+        last=exp(-a.p * a.p),
+    ),
     ("p", "g", "v", "last", "untouched"),
     ("eps", "rate", "unused"),
 )
@@ -24,7 +28,7 @@ NUMBERS = {"rate": 0.3, "eps": 0.5, "unused": 7.0}
 
 def several(patch, count):
     """Split everything that can be split into this many parts."""
-    patch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+    patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1e-3)
     patch.setattr(threads, "available", lambda: count)
 
 
@@ -43,7 +47,9 @@ def apply(rule, values, block=16384, kernels=backend):
 def test_a_rule_knows_what_it_touches():
     assert list(RULE.arrays) == ["p", "g", "v", "last"]
     assert list(RULE.numbers) == ["eps", "rate"]
-    with pytest.raises(ValueError, match="rule wrong: the equations return q, but the arrays are p"):
+    with pytest.raises(
+        ValueError, match="rule wrong: the equations return q, but the arrays are p"
+    ):
         trace("wrong", lambda a, k: dict(q=a.p), ("p",), ())
 
 
@@ -62,7 +68,12 @@ def test_a_rule_is_its_equations(dtype, size, seed):
     before = arrays(size, dtype, seed)
     after = apply(RULE, before)
     p, g, v = before["p"], before["g"], before["v"]
-    expected = {"p": p - 0.3 * (g / (np.abs(v) + 0.5)), "g": g, "v": np.maximum(v, 2 * g), "last": np.exp(-p * p)}
+    expected = {
+        "p": p - 0.3 * (g / (np.abs(v) + 0.5)),
+        "g": g,
+        "v": np.maximum(v, 2 * g),
+        "last": np.exp(-p * p),
+    }
     for name, a in after.items():
         assert_close(a, expected[name], 1, max(1.0, np.abs(a).max(initial=0)), name)
     for name, a in apply(RULE, before, kernels=reference).items():
@@ -74,7 +85,11 @@ def test_results_are_of_the_values_before(kernels):
     swap = trace("swap", lambda a, k: dict(p=a.g, g=a.p, v=1.0), ("p", "g", "v"), ())
     p, g, v = np.arange(20.0), -np.arange(20.0), np.zeros(20)
     kernels.apply_rule(swap, {}, {"p": p, "g": g, "v": v}, 7)
-    assert (p.tolist(), g.tolist(), v.tolist()) == ((-np.arange(20.0)).tolist(), np.arange(20.0).tolist(), [1.0] * 20)
+    assert (p.tolist(), g.tolist(), v.tolist()) == (
+        (-np.arange(20.0)).tolist(),
+        np.arange(20.0).tolist(),
+        [1.0] * 20,
+    )
 
 
 @given(st.integers(1, 300), st.integers(1, 70), st.sampled_from([2, 4]), st.integers(0, 2**16))
@@ -112,17 +127,27 @@ def test_a_sum_of_squares_keeps_what_is_not_finite(dtype, bad):
     for place in (0, 15, 16, 36):
         x = np.ones(37, dtype)
         x[place] = bad
-        assert_same_bits(squares(x, 20), np.where(np.arange(2) == place // 20, bad**2, [20.0, 17.0]))
+        assert_same_bits(
+            squares(x, 20), np.where(np.arange(2) == place // 20, bad**2, [20.0, 17.0])
+        )
 
 
 def cross_entropy(logits, ids, valid=None, count=None, kernels=backend):
     (S, _), count = logits.shape, len(logits) if count is None else count
     dy, losses = np.full_like(logits, np.nan), np.full(S, np.nan)
-    kernels.softmax_cross_entropy(logits, ids, np.zeros(0, bool) if valid is None else valid, count, dy, losses)
+    kernels.softmax_cross_entropy(
+        logits, ids, np.zeros(0, bool) if valid is None else valid, count, dy, losses
+    )
     return losses, dy
 
 
-@given(st.integers(1, 9), st.integers(1, 70), st.sampled_from([0.1, 3.0, 100.0]), st.booleans(), st.integers(0, 2**16))
+@given(
+    st.integers(1, 9),
+    st.integers(1, 70),
+    st.sampled_from([0.1, 3.0, 100.0]),
+    st.booleans(),
+    st.integers(0, 2**16),
+)
 def test_softmax_cross_entropy(dtype, S, V, size, some, seed):
     rng = np.random.default_rng(seed)
     logits, ids = (size * rng.standard_normal((S, V))).astype(dtype), rng.integers(0, V, S)

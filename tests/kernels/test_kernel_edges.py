@@ -21,7 +21,9 @@ from recurrent.kernels.codegen.tile import at, product_tiles
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
-pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="there are no compiled kernels with the JIT off")
+pytestmark = pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="there are no compiled kernels with the JIT off"
+)
 
 WIDTHS = [1, 15, 16, 17, 31, 33, 50]
 
@@ -30,12 +32,24 @@ def everything(p):
     """Forward, steps, and backward of a problem with a recording and without."""
     engine: Engine = p.engine
     y, final, tape = p.forward(record=True)
-    totals = {}
-    dx, dparams, initial = engine.backward(p.dy, tape, p.dstate, totals=totals)
+    state_gradients = {}
+    dx, dparams, initial = engine.backward(p.dy, tape, p.dstate, state_gradients=state_gradients)
     stepper = engine.stepper(p.params)
     steps = [stepper(x_t) for x_t in p.x]
     plain, last, _ = p.forward()
-    return [y, *final, *tape.gates.values(), dx, *dparams, *initial, *totals.values(), *steps, *stepper.state, plain, *last]
+    return [
+        y,
+        *final,
+        *tape.gates.values(),
+        dx,
+        *dparams,
+        *initial,
+        *state_gradients.values(),
+        *steps,
+        *stepper.state,
+        plain,
+        *last,
+    ]
 
 
 def assert_guards_change_nothing(work):
@@ -52,7 +66,15 @@ def assert_guards_change_nothing(work):
 @pytest.mark.parametrize("H", WIDTHS)
 def test_every_batch_up_to_two_tiles_at_the_edges_of_vectors(engine, dtype, H):
     for N in range(1, 15):
-        case = Case(T=1 + N % 4, N=N, D=WIDTHS[(N + H) % len(WIDTHS)], H=H, dtype=dtype, seed=N, ragged=N % 3 == 0)
+        case = Case(
+            T=1 + N % 4,
+            N=N,
+            D=WIDTHS[(N + H) % len(WIDTHS)],
+            H=H,
+            dtype=dtype,
+            seed=N,
+            ragged=N % 3 == 0,
+        )
         assert_guards_change_nothing(lambda case=case: everything(case.build(engine)))
 
 
@@ -65,7 +87,10 @@ def test_any_size(engine, dtype, data):
 
 @given(st.data())
 def test_layers_around_a_cell(dtype, data):
-    V, E, H, T, N = (data.draw(st.integers(1, high), label=name) for name, high in dict(V=40, E=20, H=20, T=4, N=14).items())
+    V, E, H, T, N = (
+        data.draw(st.integers(1, high), label=name)
+        for name, high in dict(V=40, E=20, H=20, T=4, N=14).items()
+    )
     model = Sequential(Embedding(V, E), LSTM(E, H), Linear(H, V), rng=0, dtype=dtype)
     ids = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, V, (T, N))
 
@@ -96,13 +121,18 @@ def attending(T, S, N, Q, M, dtype):
     """An attention layer forward and backward, with blanks in its memory."""
     rng = np.random.default_rng(T + S)
     layer = Attention(Q, M, output_size=3).initialise(0, dtype)
-    x, values = rng.standard_normal((T, N, Q)).astype(dtype), rng.standard_normal((S, N, M)).astype(dtype)
+    x, values = (
+        rng.standard_normal((T, N, Q)).astype(dtype),
+        rng.standard_normal((S, N, M)).astype(dtype),
+    )
     y, _, tape = layer.forward(x, Memory(values, rng.integers(0, S + 1, N)), record=True)
     grads = layer.backward(np.cos(y), tape)
     return [y, tape.weights, grads.dx, grads.state.values, *grads.params.values()]
 
 
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40))
+@given(
+    st.integers(1, 9), st.integers(1, 40), st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)
+)
 def test_attention(dtype, T, S, N, Q, M):
     assert_guards_change_nothing(lambda: attending(T, S, N, Q, M, dtype))
 
@@ -116,7 +146,9 @@ def test_every_kernel_that_is_called_from_python_was_watched():
     model = Sequential(Embedding(3, 2), LSTM(2, 3), Linear(3, 3), rng=0)
     p = Case(T=2, N=2, D=3, H=2, dtype="float32").build(Engine(model[1].cell))
     alone = Case(T=9, N=1, D=3, H=2, dtype="float32").build(Engine(model[1].cell))
-    own = Case(T=2, N=2, D=3, H=2, dtype="float32").build(Engine(LSTM(3, 2, peephole=True).cell))  # parameters of each unit
+    own = Case(T=2, N=2, D=3, H=2, dtype="float32").build(
+        Engine(LSTM(3, 2, peephole=True).cell)
+    )  # parameters of each unit
 
     def work():
         y, _, tape = model.forward(np.array([[0, 2], [1, 1]]), record=True)
@@ -131,7 +163,11 @@ def test_every_kernel_that_is_called_from_python_was_watched():
         ]
 
     tree, modules = ast.parse(inspect.getsource(compiled)), kernel_modules(compiled)
-    used = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and getattr(n.value, "id", None) in modules]
+    used = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and getattr(n.value, "id", None) in modules
+    ]
     called = {n.attr for n in used if isinstance(getattr(modules[n.value.id], n.attr), Dispatcher)}
     assert assert_guards_change_nothing(work) == called
 
@@ -156,7 +192,18 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
     guarded(add_outer)(t, M, D, K, turned, panels, out)
     expected, everywhere = np.zeros(M * D, dtype), rows[first:] if rows.size else slice(first, None)
-    kernels.outer(t, a[first:, column:].ravel(), 0, M, M + 2, K, b[everywhere].ravel(), D, compiled.NO_ROWS, expected)
+    kernels.outer(
+        t,
+        a[first:, column:].ravel(),
+        0,
+        M,
+        M + 2,
+        K,
+        b[everywhere].ravel(),
+        D,
+        compiled.NO_ROWS,
+        expected,
+    )
     assert_same_bits(out, expected)
 
 
@@ -180,8 +227,13 @@ def reads_past(a, b):
 
 
 def test_a_write_outside_an_array_is_seen(dtype):
-    for kernel, where in ((writes_before, r"\[1\] numbers before"), (writes_after, r"\[2\] numbers after")):
-        with pytest.raises(AssertionError, match=f"{kernel.__name__}, argument 0, wrote {where} an array"):
+    for kernel, where in (
+        (writes_before, r"\[1\] numbers before"),
+        (writes_after, r"\[2\] numbers after"),
+    ):
+        with pytest.raises(
+            AssertionError, match=f"{kernel.__name__}, argument 0, wrote {where} an array"
+        ):
             guarded(kernel)(np.ones(5, dtype))
 
 

@@ -19,18 +19,29 @@ def elementwise(function, x):
         lambda a, h, previous: dict(h=function(a.h + h.h))
     ))  # fmt: skip
     one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)
-    return engine.forward(x.reshape(1, -1, 1), engine.Params(one, zero, zero[0], zero[0]))[0].ravel()
+    return engine.forward(x.reshape(1, -1, 1), engine.Params(one, zero, zero[0], zero[0]))[
+        0
+    ].ravel()
 
 
 def ulps(actual, exact):
     """Error in units in the last place of the exact value, which comes in a wider format."""
-    return np.abs((actual.astype(exact.dtype) - exact) / np.spacing(np.abs(exact).astype(actual.dtype)).astype(exact.dtype))
+    return np.abs(
+        (actual.astype(exact.dtype) - exact)
+        / np.spacing(np.abs(exact).astype(actual.dtype)).astype(exact.dtype)
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_tanh_and_sigmoid_are_within_their_stated_bounds(dtype):
     rng = np.random.default_rng(0)
-    x = np.concatenate([rng.uniform(-25, 25, 100_000), rng.standard_normal(100_000), 10.0 ** rng.uniform(-30, 0, 50_000)])
+    x = np.concatenate(
+        [
+            rng.uniform(-25, 25, 100_000),
+            rng.standard_normal(100_000),
+            10.0 ** rng.uniform(-30, 0, 50_000),
+        ]
+    )
     x = np.concatenate([x, -x]).astype(dtype)
     wide = x.astype(np.longdouble)
     y = elementwise(tanh, x)
@@ -47,8 +58,16 @@ def test_exp_is_within_its_stated_bound(dtype):
     on processors that do not flush them."""
     rng, info = np.random.default_rng(0), np.finfo(dtype)
     low, high = np.log(float(info.smallest_subnormal)) - 1, np.log(float(info.max))
-    x = np.concatenate([rng.uniform(low, high, 300_000), rng.standard_normal(100_000), 10.0 ** rng.uniform(-40, 0, 50_000)])
-    x = np.concatenate([x, -(10.0 ** rng.uniform(-40, 0, 50_000)), [high], np.arange(-10, 10) * np.log(2) / 2]).astype(dtype)
+    x = np.concatenate(
+        [
+            rng.uniform(low, high, 300_000),
+            rng.standard_normal(100_000),
+            10.0 ** rng.uniform(-40, 0, 50_000),
+        ]
+    )
+    x = np.concatenate(
+        [x, -(10.0 ** rng.uniform(-40, 0, 50_000)), [high], np.arange(-10, 10) * np.log(2) / 2]
+    ).astype(dtype)
     x = x[x <= high]
     y, exact = elementwise(exp, x), np.exp(x.astype(np.longdouble))
     normal = exact >= info.smallest_normal
@@ -113,7 +132,9 @@ def test_tiles_fit_the_registers():
             tallest, *smaller = Target(np.float32, unit, None).rows(vectors)
             assert tallest == 1 or tallest * vectors + min(tallest, vectors) + 1 <= unit.registers
             assert sorted({tallest, *smaller}, reverse=True) == [tallest, *smaller]
-            assert all(any(sum(c) == n for c in _subsets(smaller)) for n in range(tallest))  # every remainder is met
+            assert all(
+                any(sum(c) == n for c in _subsets(smaller)) for n in range(tallest)
+            )  # every remainder is met
 
 
 def _subsets(sizes):

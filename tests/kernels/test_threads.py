@@ -18,14 +18,21 @@ from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.kernels import threads
-from recurrent.kernels.codegen.barrier import meet
 
-compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits")
+compiled = pytest.mark.skipif(
+    bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits"
+)
 
 
 def run_with_threads(count: int, code: str) -> None:
-    environment = {**os.environ, "NUMBA_NUM_THREADS": str(count), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    environment = {
+        **os.environ,
+        "NUMBA_NUM_THREADS": str(count),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -34,8 +41,8 @@ def several(monkeypatch):
     """Split everything that can be split, however small, into this many parts."""
 
     def use(count):
-        monkeypatch.setattr(threads, "WORTH_A_THREAD", 1.0)
-        monkeypatch.setattr(threads, "WORTH_A_MEETING", 1.0)
+        monkeypatch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
+        monkeypatch.setattr(threads, "MIN_FLOPS_PER_BARRIER", 1.0)
         monkeypatch.setattr(threads, "available", lambda: count)
 
     return use
@@ -67,8 +74,8 @@ def test_engine_at_any_size(engine, data):
     p = data.draw(cases("float32")).build(engine)
     alone = results(p)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "WORTH_A_THREAD", 1.0)
-        patch.setattr(threads, "WORTH_A_MEETING", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
+        patch.setattr(threads, "MIN_FLOPS_PER_BARRIER", 1.0)
         patch.setattr(threads, "available", lambda: data.draw(st.integers(2, 5)))
         together = results(p)
     for a, b in zip(alone, together, strict=True):
@@ -92,7 +99,11 @@ def test_model(several):
 def test_ranges_cover_everything_once(several):
     several(4)
     for items in (1, 2, 3, 4, 5, 17):
-        for weights in (None, np.arange(items, 0, -1), np.r_[np.full(1, 1000), np.zeros(items - 1, int)]):
+        for weights in (
+            None,
+            np.arange(items, 0, -1),
+            np.r_[np.full(1, 1000), np.zeros(items - 1, int)],
+        ):
             seen = np.zeros(items, int)
 
             def work(first, last, seen=seen):
@@ -114,17 +125,17 @@ def test_an_error_in_a_thread_is_raised(several):
 
 
 @njit(nogil=True)
-def meet_often(first, parts, barrier, times, seen):
-    """Each part counts, then sees after every meeting that all have counted."""
+def wait_often(first, parts, barrier, times, seen):
+    """Each part counts, then sees after every barrier that all have counted."""
     for k in range(1, times + 1):
         seen[first] = k
-        if not meet(barrier, parts, 2 * k - 1):
+        if not barrier_wait(barrier, parts, 2 * k - 1):
             return
         for other in range(parts):
             if seen[other] < k:
                 seen[first] = -1
                 return
-        if not meet(barrier, parts, 2 * k):
+        if not barrier_wait(barrier, parts, 2 * k):
             return
 
 
@@ -134,7 +145,7 @@ def test_nobody_goes_on_before_all_have_met(several):
     seen = np.zeros(2, np.int64)
 
     def work(first, last, j0, j1, parts, barrier):
-        meet_often(j0, parts, barrier, 1000, seen)
+        wait_often(j0, parts, barrier, 1000, seen)
 
     threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
     assert (seen == 1000).all()
@@ -147,7 +158,7 @@ def test_who_waits_is_told_when_the_caller_gives_up(several):
     def work(first, last, j0, j1, parts, barrier):
         if j0 == 0:
             raise KeyboardInterrupt
-        meet_often(j0, parts, barrier, 1, np.zeros(2, np.int64))
+        wait_often(j0, parts, barrier, 1, np.zeros(2, np.int64))
 
     with pytest.raises(KeyboardInterrupt):
         threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
@@ -157,8 +168,15 @@ def test_units_are_split_where_rows_are_few(several):
     several(2)
     calls = []
     for rows in (1, 5, 6):
-        threads.split_steps(1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)), lambda: None)
-    assert sorted(calls[:4]) == [(0, 1, 0, 16, 2), (0, 1, 16, 50, 2), (0, 5, 0, 16, 2), (0, 5, 16, 50, 2)]
+        threads.split_steps(
+            1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)), lambda: None
+        )
+    assert sorted(calls[:4]) == [
+        (0, 1, 0, 16, 2),
+        (0, 1, 16, 50, 2),
+        (0, 5, 0, 16, 2),
+        (0, 5, 16, 50, 2),
+    ]
     assert sorted(calls[4:]) == [(0, 3, 0, 50, 1), (3, 6, 0, 50, 1)]
 
 
@@ -208,7 +226,7 @@ from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam
 from recurrent import fit
 
-threads.WORTH_A_THREAD = threads.WORTH_A_MEETING = 1.0
+threads.MIN_FLOPS_PER_THREAD = threads.MIN_FLOPS_PER_BARRIER = 1.0
 longest = Case(T=6, N=13, D=9, H=260, dtype="float32", ragged=True)
 
 def engines():

@@ -39,12 +39,21 @@ for dtype in ("float32", "float64"):
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the names of these processors are x86's")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the names of these processors are x86's"
+)
 @pytest.mark.parametrize(("processor", "bytes"), [("x86-64-v3", 32), ("x86-64", 16)])
 def test_kernels_for_another_processor(processor, bytes, tmp_path):
     code = CHECK.format(tests=os.path.dirname(os.path.dirname(__file__)), cells=["lstm", "gru"])
-    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": processor,
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600
+    )
     assert result.returncode == 0, result.stderr
     assert f"bytes={bytes}" in result.stdout
 
@@ -52,16 +61,29 @@ def test_kernels_for_another_processor(processor, bytes, tmp_path):
 def pytest_for_avx2(tmp_path, *arguments):
     """Run tests with kernels for a processor that has AVX2 and no more."""
     here = os.path.dirname(os.path.dirname(__file__))
-    environment = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    environment.pop("RECURRENT_NO_SKIPS", None)  # these files' peers are counted where they run for this machine
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    environment.pop(
+        "RECURRENT_NO_SKIPS", None
+    )  # these files' peers are counted where they run for this machine
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=here, capture_output=True, text=True, env=environment, timeout=3600)
+    done = subprocess.run(
+        command, cwd=here, capture_output=True, text=True, env=environment, timeout=3600
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 
 
-x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="haswell is the name of an x86 processor")
-compiles = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+x86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="haswell is the name of an x86 processor"
+)
+compiles = pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off"
+)
 
 
 @x86

@@ -37,14 +37,19 @@ class Case:
     def build(self):
         rng = np.random.default_rng(self.seed)
         M = self.Q if self.score == "dot" else self.M
-        layer = Attention(self.Q, M, self.score, output_size=self.output).initialise(rng, self.dtype)
-        x, values = (rng.standard_normal(s).astype(self.dtype) for s in ((self.T, self.N, self.Q), (self.S, self.N, M)))
+        layer = Attention(self.Q, M, self.score, output_size=self.output).initialise(
+            rng, self.dtype
+        )
+        x, values = (
+            rng.standard_normal(s).astype(self.dtype)
+            for s in ((self.T, self.N, self.Q), (self.S, self.N, M))
+        )
         lengths = None
         if self.blanks == "end":
             lengths = rng.integers(0, self.S + 1, self.N)
         elif self.blanks == "anywhere":
             lengths = rng.random((self.S, self.N)) < 0.6
-        dy = rng.standard_normal((self.T, self.N, layer.outputs)).astype(self.dtype)
+        dy = rng.standard_normal((self.T, self.N, layer.out_features)).astype(self.dtype)
         return layer, x, Memory(values, lengths), dy
 
     @property
@@ -53,11 +58,25 @@ class Case:
 
 
 def cases(dtype="float64", **fixed):
-    sizes = dict(T=st.integers(1, 5), S=st.integers(1, 9), N=st.integers(1, 4), Q=st.sampled_from(WIDTHS))
-    more = dict(M=st.sampled_from(WIDTHS), score=st.sampled_from(SCORES), output=st.sampled_from([None, 1, 5]))
+    sizes = dict(
+        T=st.integers(1, 5), S=st.integers(1, 9), N=st.integers(1, 4), Q=st.sampled_from(WIDTHS)
+    )
+    more = dict(
+        M=st.sampled_from(WIDTHS),
+        score=st.sampled_from(SCORES),
+        output=st.sampled_from([None, 1, 5]),
+    )
     blanks = st.sampled_from(["none", "end", "anywhere"])
     return st.builds(
-        Case, **{**sizes, **more, "blanks": blanks, "dtype": st.just(dtype), "seed": st.integers(0, 2**16), **fixed}
+        Case,
+        **{
+            **sizes,
+            **more,
+            "blanks": blanks,
+            "dtype": st.just(dtype),
+            "seed": st.integers(0, 2**16),
+            **fixed,
+        },
     )
 
 
@@ -82,8 +101,12 @@ def test_values_and_weights_are_those_of_the_naive_loops(dtype, data):
     layer, x, memory, _ = case.build()
     y, state, tape = layer.forward(x, memory, record=True)
     wide = [a.astype(float) for a in (x, memory.values)]
-    theirs, weights = expected(layer, *wide, mask(memory), {n: a.astype(float) for n, a in layer.parameters.items()})
-    scale = max(1.0, *(np.abs(a).max() for a in wide)) ** 2 * case.Q  # an error of a score is one of its weight's exponent
+    theirs, weights = expected(
+        layer, *wide, mask(memory), {n: a.astype(float) for n, a in layer.parameters.items()}
+    )
+    scale = (
+        max(1.0, *(np.abs(a).max() for a in wide)) ** 2 * case.Q
+    )  # an error of a score is one of its weight's exponent
     assert_close(y, theirs, case.terms, scale)
     assert_close(tape.weights, weights, case.terms, scale)
     assert state is memory
@@ -111,13 +134,21 @@ def test_gradients_are_those_of_a_complex_step(data):
             moved = at | {name: a + 1e-30j * direction}
             y, _ = expected(layer, moved["x"], moved["memory"], valid, {n: moved[n] for n in p})
             slope = (y * dy).sum().imag / 1e-30
-            sizes = np.abs(dy).max() * max(np.abs(b).max() for b in at.values()) ** 3 * direction.size**0.5 * case.terms
+            sizes = (
+                np.abs(dy).max()
+                * max(np.abs(b).max() for b in at.values()) ** 3
+                * direction.size**0.5
+                * case.terms
+            )
             bound = tolerance(np.float64, case.terms * case.N, max(1.0, sizes))
-            assert abs((found[name] * direction).sum() - slope) <= bound, f"gradient of {name} at {k} in {case}"
+            assert abs((found[name] * direction).sum() - slope) <= bound, (
+                f"gradient of {name} at {k} in {case}"
+            )
 
 
 @pytest.mark.parametrize(
-    "wrong", ["x", "memory", "weight_query", "weight_memory", "bias_query", "weight_score", "weight_output"]
+    "wrong",
+    ["x", "memory", "weight_query", "weight_memory", "bias_query", "weight_score", "weight_output"],
 )
 def test_a_wrong_gradient_would_be_seen(wrong):
     """The bound above is far below one part in a thousand of what it bounds."""
@@ -126,7 +157,12 @@ def test_a_wrong_gradient_would_be_seen(wrong):
     grads = layer.backward(dy, layer.forward(x, memory, record=True)[2])
     found = {"x": grads.dx, "memory": grads.state.values, **grads.params}[wrong]
     at = {"x": x, "memory": memory.values, **layer.parameters}
-    sizes = np.abs(dy).max() * max(np.abs(b).max() for b in at.values()) ** 3 * found.size**0.5 * case.terms
+    sizes = (
+        np.abs(dy).max()
+        * max(np.abs(b).max() for b in at.values()) ** 3
+        * found.size**0.5
+        * case.terms
+    )
     assert np.abs(found).max() * 1e-3 > tolerance(np.float64, case.terms * case.N, sizes)
 
 
@@ -139,7 +175,9 @@ def test_a_sequence_is_the_same_alone_and_with_longer_blanks(dtype, data):
     n = data.draw(st.integers(0, case.N - 1))
     own = slice(n, n + 1)
     junk = np.full((3, 1, layer.memory_size), np.nan, dtype)
-    values = np.concatenate([np.where(valid[:, own, None], memory.values[:, own], np.nan).astype(dtype), junk])
+    values = np.concatenate(
+        [np.where(valid[:, own, None], memory.values[:, own], np.nan).astype(dtype), junk]
+    )
     longer = np.concatenate([valid[:, own], np.zeros((3, 1), bool)])
     y1, _, tape1 = layer.forward(x[:, own], Memory(values, longer), record=True)
     grads1 = layer.backward(dy[:, own], tape1)
@@ -182,7 +220,7 @@ def test_any_number_of_threads(score, dtype):
 
     one = results()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+        patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1e-3)
         patch.setattr(threads, "available", lambda: 3)
         several = results()
     for a, b in zip(one, several, strict=True):
@@ -207,7 +245,9 @@ def test_over_its_own_input(score, blanks, dtype):
 
 def test_torch_agrees(dtype):
     """softmax(q m' + mask) m, and the gradients, by PyTorch's own attention."""
-    torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]"
+    )
     case = Case(4, 6, 3, 5, 5, "dot", None, dtype, "none")
     layer, x, memory, dy = case.build()
     memory = Memory(memory.values, np.array([6, 2, 4]))
@@ -238,7 +278,12 @@ def test_a_memory_of_no_steps_gives_a_context_of_zeros():
 
 
 def test_a_model_records_the_weights():
-    model = Sequential(LSTM(3, 4, bidirectional=True), Attention(8, score="additive", output_size=5), Linear(5, 2), rng=0)
+    model = Sequential(
+        LSTM(3, 4, bidirectional=True),
+        Attention(8, score="additive", output_size=5),
+        Linear(5, 2),
+        rng=0,
+    )
     x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
     recording = model.record(x, lengths=[6, 4])
     weights = recording.layers[1].weights
@@ -250,32 +295,60 @@ def test_a_model_records_the_weights():
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: Attention(3, score="product"), ValueError, "score must be one of dot, general, additive, got 'product'"),
-        (lambda: Attention(3, 4, "dot"), ValueError, "a dot score needs memory_size = query_size = 3, got 4"),
-        (lambda: Attention(3, 4, score_size=5), ValueError, "score_size is the width of an additive score"),
-        (lambda: Attention(3, 0), ValueError, "memory_size must be at least 1, got 0"),
-        (lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32)), ValueError, "its memory is missing"),
         (
-            lambda: Attention(3).forward(np.zeros((2, 1, 3), np.float32), Memory(np.zeros((1, 1, 3), np.float32))),
+            lambda: Attention(3, score="product"),
+            ValueError,
+            "score must be one of dot, general, additive, got 'product'",
+        ),
+        (
+            lambda: Attention(3, 4, "dot"),
+            ValueError,
+            "a dot score needs memory_size = query_size = 3, got 4",
+        ),
+        (
+            lambda: Attention(3, 4, score_size=5),
+            ValueError,
+            "score_size is the width of an additive score",
+        ),
+        (lambda: Attention(3, 0), ValueError, "memory_size must be at least 1, got 0"),
+        (
+            lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32)),
+            ValueError,
+            "its memory is missing",
+        ),
+        (
+            lambda: Attention(3).forward(
+                np.zeros((2, 1, 3), np.float32), Memory(np.zeros((1, 1, 3), np.float32))
+            ),
             ValueError,
             "takes no memory",
         ),
         (
-            lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 5), np.float32))),
+            lambda: Attention(3, 4).forward(
+                np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 5), np.float32))
+            ),
             ValueError,
             r"the memory must be \(T_in, 1, 4\), got \(2, 1, 5\)",
         ),
         (
-            lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 4)))),
+            lambda: Attention(3, 4).forward(
+                np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 4)))
+            ),
             TypeError,
             "the memory is float64 but x is float32",
         ),
         (
-            lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 4), np.float32), [3])),
+            lambda: Attention(3, 4).forward(
+                np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 4), np.float32), [3])
+            ),
             ValueError,
             "lengths must be between 0 and T = 2, got 3 for sequence 0",
         ),
-        (lambda: Attention(3).forward(np.zeros((2, 1, 4), np.float32)), ValueError, r"x must be \(T, N, 3\) or \(T, 3\)"),
+        (
+            lambda: Attention(3).forward(np.zeros((2, 1, 4), np.float32)),
+            ValueError,
+            r"x must be \(T, N, 3\) or \(T, 3\)",
+        ),
         (lambda: Attention(3).stream(), ValueError, "Attention cannot run in a stream"),
     ],
 )

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.reference
 @given(st.integers(1, 7), st.integers(1, 4), st.booleans(), st.integers(0, 999))
 def test_blanks_repeat_and_gradients_add_up(dtype, T, N, anywhere, seed):
     rng = np.random.default_rng(seed)
-    mask = rng.random((T, N)) < 0.6 if anywhere else np.arange(T)[:, None] < rng.integers(0, T + 1, N)
+    mask = (
+        rng.random((T, N)) < 0.6 if anywhere else np.arange(T)[:, None] < rng.integers(0, T + 1, N)
+    )
     lengths = mask if anywhere else mask.sum(axis=0)
     x = np.where(mask[:, :, None], rng.standard_normal((T, N, 2)), np.nan).astype(dtype)
     dy = rng.standard_normal(x.shape).astype(dtype)
@@ -59,5 +61,7 @@ def test_without_lengths_it_is_the_identity_and_it_streams():
     assert_same_bits(y, x)
     assert_same_bits(Hold().backward(x, tape).dx, x)
     assert_same_bits(Hold().stream().step(x[0]), x[0])
-    with pytest.raises(ValueError, match=r"lengths need a batch: x must be \(T, N, K\), got \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"lengths need a batch: x must be \(T, N, K\), got \(2, 3\)"
+    ):
         Hold().forward(x[:, 0], lengths=[2])

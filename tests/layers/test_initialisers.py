@@ -12,7 +12,12 @@ from recurrent.layers.recurrent import Recurrent
 pytestmark = pytest.mark.reference
 
 D, H = 48, 64
-LAYERS = {"lstm": lambda: LSTM(D, H), "gru": lambda: GRU(D, H), "rnn": lambda: RNN(D, H), "linear": lambda: Linear(D, H)}
+LAYERS = {
+    "lstm": lambda: LSTM(D, H),
+    "gru": lambda: GRU(D, H),
+    "rnn": lambda: RNN(D, H),
+    "linear": lambda: Linear(D, H),
+}
 SCHEMES = {**INITIALISERS, "chrono": Chrono(20)}
 
 
@@ -25,7 +30,9 @@ def assert_uniform(a, limit):
     """Kolmogorov-Smirnov at a chance of one in 10^6 of being wrong."""
     values = np.sort(a.ravel())
     expected, n = (values + limit) / (2 * limit), values.size
-    off = max(np.abs(expected - np.arange(n) / n).max(), np.abs(expected - np.arange(1, n + 1) / n).max())
+    off = max(
+        np.abs(expected - np.arange(n) / n).max(), np.abs(expected - np.arange(1, n + 1) / n).max()
+    )
     assert off < np.sqrt(np.log(2e6) / 2 / n)
 
 
@@ -125,14 +132,27 @@ def test_the_forget_gate_is_found_in_the_equations_not_by_its_name():
         inward, keep, out = (sigmoid(getattr(x, g) + getattr(h, g)) for g in ("in", "keep", "out"))
         new = tanh(x.new + h.new)
         memory = previous.memory * keep + new * inward
-        return {"in": inward, "keep": keep, "new": new, "out": out, "memory": memory, "h": out * tanh(memory)}
+        return {
+            "in": inward,
+            "keep": keep,
+            "new": new,
+            "out": out,
+            "memory": memory,
+            "h": out * tanh(memory),
+        }
 
     b_ih = Recurrent(renamed, 2, 3).initialise(0, init="keras").params.b_ih
     assert np.array_equal(b_ih, np.repeat(np.float32([0, 1, 0, 0]), 3))
 
 
 def test_layers_of_a_model_around_the_recurrent_one():
-    model = Sequential(Embedding(60, D), LSTM(D, H, bidirectional=True), Linear(2 * H, 50), dtype="float64", init="keras")
+    model = Sequential(
+        Embedding(60, D),
+        LSTM(D, H, bidirectional=True),
+        Linear(2 * H, 50),
+        dtype="float64",
+        init="keras",
+    )
     p = model.parameters
     assert_uniform(p["0.weight"], 0.05)
     assert_uniform(p["2.weight"], np.sqrt(6 / (2 * H + 50)))
@@ -145,7 +165,9 @@ def test_layers_of_a_model_around_the_recurrent_one():
 @pytest.mark.parametrize("init", SCHEMES.values(), ids=SCHEMES)
 def test_one_seed_one_model(init):
     def model(seed, dtype="float64"):
-        return Sequential(Embedding(7, 5), GRU(5, 6), LSTM(6, 8), Linear(8, 3), rng=seed, dtype=dtype, init=init)
+        return Sequential(
+            Embedding(7, 5), GRU(5, 6), LSTM(6, 8), Linear(8, 3), rng=seed, dtype=dtype, init=init
+        )
 
     a = model(3)
     assert_same_bits(a.flat, model(3).flat)
@@ -157,8 +179,13 @@ def test_one_seed_one_model(init):
 
 
 def test_the_default_is_pytorch():
-    assert_same_bits(Sequential(LSTM(2, 3), rng=1).flat, Sequential(LSTM(2, 3), rng=1, init="pytorch").flat)
-    assert_same_bits(CharLM("abc", hidden=4, init="keras").model.flat, CharLM("abc", hidden=4, init="keras").model.flat)
+    assert_same_bits(
+        Sequential(LSTM(2, 3), rng=1).flat, Sequential(LSTM(2, 3), rng=1, init="pytorch").flat
+    )
+    assert_same_bits(
+        CharLM("abc", hidden=4, init="keras").model.flat,
+        CharLM("abc", hidden=4, init="keras").model.flat,
+    )
 
 
 def test_what_is_no_initialiser():

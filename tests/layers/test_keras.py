@@ -34,7 +34,9 @@ def problems(draw, make, **options):
     mask = None if mask is None else rng.random((T, N)) < mask
     state = None
     if draw(st.booleans()):
-        state = layer.state_from({s: rng.standard_normal((N, H)).astype(np.float32) for s in layer.loops})
+        state = layer.state_from(
+            {s: rng.standard_normal((N, H)).astype(np.float32) for s in layer.state_delays}
+        )
     return layer, x, mask, state
 
 
@@ -61,7 +63,9 @@ def test_blanks_anywhere(name, zeros, data):
     """
     make, options = LAYERS[name]
     layer, x, mask, state = data.draw(problems(make, **options))
-    theirs = keraspeer.run(keraspeer.layer(layer, zero_output_for_mask=zeros), x, states(layer, state), mask)
+    theirs = keraspeer.run(
+        keraspeer.layer(layer, zero_output_for_mask=zeros), x, states(layer, state), mask
+    )
     y, final, _ = layer.forward(x, state, mask)
     if not zeros:
         y = Hold().forward(y, lengths=mask)[0]
@@ -105,7 +109,12 @@ def test_a_stack_that_ends_in_a_vector(name, data):
     y = layer.forward(x, None, mask)[0]
     below = keraspeer.run(keraspeer.layer(layer), x, (), mask)[0]
     theirs, *_ = top(below.swapaxes(0, 1), mask=None if mask is None else mask.T)
-    assert_close(model.forward(y, lengths=mask)[0][-1], theirs, 2 * len(x) * (layer.input_size + 8 * layer.hidden_size), 1.0)
+    assert_close(
+        model.forward(y, lengths=mask)[0][-1],
+        theirs,
+        2 * len(x) * (layer.input_size + 8 * layer.hidden_size),
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
@@ -119,8 +128,14 @@ def test_where_recurrent_dropout_acts(name, monkeypatch):
     one_by_one = {} if name == "rnn" else dict(implementation=1)  # a mask for each gate
     theirs = keraspeer.layer(layer, zero_output_for_mask=True, **one_by_one)
     dropped = tape.masks["dropout"]
-    monkeypatch.setattr(theirs.cell, "get_recurrent_dropout_mask", lambda h: [dropped] * 4 if one_by_one else dropped)
-    assert_equal(layer, x, mask, None, (y, final), keraspeer.run(theirs, x, (), mask, training=True))
+    monkeypatch.setattr(
+        theirs.cell,
+        "get_recurrent_dropout_mask",
+        lambda h: [dropped] * 4 if one_by_one else dropped,
+    )
+    assert_equal(
+        layer, x, mask, None, (y, final), keraspeer.run(theirs, x, (), mask, training=True)
+    )
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
@@ -132,14 +147,18 @@ def test_where_dropout_of_the_input_acts(name, monkeypatch):
     y, final, tape = model.forward(x, record=True)
     theirs = keraspeer.layer(model[1], dropout=0.4)
     monkeypatch.setattr(theirs.cell, "get_dropout_mask", lambda x_t: tape[0][0])
-    assert_equal(model[1], x, None, None, (y, final[1]), keraspeer.run(theirs, x, (), training=True))
+    assert_equal(
+        model[1], x, None, None, (y, final[1]), keraspeer.run(theirs, x, (), training=True)
+    )
 
 
 def assert_same_distribution(a, b):
     """Kolmogorov and Smirnov's test of two samples, wrong once in 10^6."""
     both = np.sort(np.concatenate([a.ravel(), b.ravel()]))
     shares = [np.searchsorted(np.sort(s.ravel()), both, side="right") / s.size for s in (a, b)]
-    assert np.abs(shares[0] - shares[1]).max() < np.sqrt(np.log(2e6) / 2 * (1 / a.size + 1 / b.size))
+    assert np.abs(shares[0] - shares[1]).max() < np.sqrt(
+        np.log(2e6) / 2 * (1 / a.size + 1 / b.size)
+    )
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -28,7 +28,9 @@ def layer(size, dtype, rng, eps=1e-5):
     seed=st.integers(0, 99),
 )
 def test_it_is_pytorch_s(dtype, shape, size, eps, seed):
-    torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]"
+    )
     rng = np.random.default_rng(seed)
     ours, x = layer(size, dtype, rng, eps), rng.standard_normal((*shape, size)).astype(dtype)
     theirs = torch.nn.LayerNorm(size, eps=eps, dtype=torch.float64)
@@ -45,7 +47,9 @@ def test_it_is_pytorch_s(dtype, shape, size, eps, seed):
     largest_dy, gain = np.abs(dy).max(), np.abs(ours.parameters["weight"]).max()
     assert_close(y, expected.detach().numpy(), size + 4, moved * gain)
     assert_close(grads["bias"], theirs.bias.grad.numpy(), rows, largest_dy * rows)
-    assert_close(grads["weight"], theirs.weight.grad.numpy(), size + rows + 4, largest_dy * rows * moved)
+    assert_close(
+        grads["weight"], theirs.weight.grad.numpy(), size + rows + 4, largest_dy * rows * moved
+    )
     assert_close(dx, given_x.grad.numpy(), 4 * size + 8, largest_dy * gain * steep * moved)
 
 

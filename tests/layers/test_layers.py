@@ -30,10 +30,35 @@ from recurrent.layers.base import LAYERS
 pytestmark = pytest.mark.reference
 
 widths = st.sampled_from(WIDTHS)
-EXAMPLES = [Embedding(5, 3), Linear(4, 3), Dropout(0.5), RNN(4, 3), RNN(4, 3, nonlinearity="relu"), LSTM(4, 3), GRU(4, 3)]
-EXAMPLES += [RNN(4, 3, bidirectional=True), LSTM(4, 3, bidirectional=True), GRU(4, 3, bidirectional=True, merge="mul")]
-EXAMPLES += [QRNN(4, 3), LayerNorm(4), OneHot(5), Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
-EXAMPLES += [Hold(), Attention(4, score="dot"), Attention(4), Attention(4, score="additive", score_size=6, output_size=5)]
+EXAMPLES = [
+    Embedding(5, 3),
+    Linear(4, 3),
+    Dropout(0.5),
+    RNN(4, 3),
+    RNN(4, 3, nonlinearity="relu"),
+    LSTM(4, 3),
+    GRU(4, 3),
+]
+EXAMPLES += [
+    RNN(4, 3, bidirectional=True),
+    LSTM(4, 3, bidirectional=True),
+    GRU(4, 3, bidirectional=True, merge="mul"),
+]
+EXAMPLES += [
+    QRNN(4, 3),
+    LayerNorm(4),
+    OneHot(5),
+    Last(),
+    Last(bidirectional=True),
+    MeanPool(),
+    MaxPool(),
+]
+EXAMPLES += [
+    Hold(),
+    Attention(4, score="dot"),
+    Attention(4),
+    Attention(4, score="additive", score_size=6, output_size=5),
+]
 
 
 @given(S=st.integers(1, 15), K=widths, M=widths, seed=st.integers(0, 999))
@@ -47,7 +72,12 @@ def test_linear_equals_naive_loops(dtype, S, K, M, seed):
     assert grads.state is None
     assert_close(y, naive.product(x, W.T) + b, K, max(1.0, np.abs(y).max()))
     assert_close(grads.dx, naive.product(dy, W), M, max(1.0, np.abs(grads.dx).max()))
-    assert_close(grads.params["weight"], naive.product(dy.T, x), S, max(1.0, np.abs(grads.params["weight"]).max()))
+    assert_close(
+        grads.params["weight"],
+        naive.product(dy.T, x),
+        S,
+        max(1.0, np.abs(grads.params["weight"]).max()),
+    )
     assert_close(grads.params["bias"], dy.sum(axis=0, dtype=float), S, max(1.0, np.abs(dy).max()))
 
 
@@ -122,9 +152,11 @@ def test_every_layer_says_what_it_is(layer, dtype):
     x = np.zeros((2, 3), int) if isinstance(layer, Embedding) else np.ones((2, 3, 4), dtype)
     y, _, tape = again.forward(x, record=True)
     grads = again.backward(np.ones_like(y), tape)
-    assert {n: (g.shape, g.dtype) for n, g in grads.params.items()} == {n: (s, dtype) for n, s in layer.shapes.items()}
-    if layer.outputs is not None:
-        assert y.shape[-1] == layer.outputs
+    assert {n: (g.shape, g.dtype) for n, g in grads.params.items()} == {
+        n: (s, dtype) for n, s in layer.shapes.items()
+    }
+    if layer.out_features is not None:
+        assert y.shape[-1] == layer.out_features
 
 
 def test_every_registered_layer_has_an_example():
@@ -133,7 +165,12 @@ def test_every_registered_layer_has_an_example():
 
 
 def test_a_layer_alone_is_the_engine_with_its_parameters(engine):
-    layers = {"rnn": RNN(3, 5), "rnn_relu": RNN(3, 5, nonlinearity="relu"), "lstm": LSTM(3, 5), "gru": GRU(3, 5)}
+    layers = {
+        "rnn": RNN(3, 5),
+        "rnn_relu": RNN(3, 5, nonlinearity="relu"),
+        "lstm": LSTM(3, 5),
+        "gru": GRU(3, 5),
+    }
     layer = layers.get(engine.name) or Recurrent(engine.name, 3, 5)
     x = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
     y, state, _ = layer.forward(x)

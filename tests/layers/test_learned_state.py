@@ -18,7 +18,9 @@ KINDS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 def layer(kind, both=False, merge="concat", dtype="float64", seed=0, D=3, H=4):
     """A layer whose initial states are not the zeros they begin with."""
-    made = KINDS[kind](D, H, bidirectional=both, merge=merge, learn_state=True).initialise(seed, dtype)
+    made = KINDS[kind](D, H, bidirectional=both, merge=merge, learn_state=True).initialise(
+        seed, dtype
+    )
     assert not any(made.parameters[n].any() for n in made.initial)
     rng = np.random.default_rng(seed)
     for n in made.initial:
@@ -29,7 +31,10 @@ def layer(kind, both=False, merge="concat", dtype="float64", seed=0, D=3, H=4):
 def test_names_and_shapes():
     assert list(layer("lstm").shapes)[-2:] == ["h0", "c0"]
     both = layer("gru", both=True)
-    assert {n: s for n, s in both.shapes.items() if "0" in n.split("_")[0]} == {"h0": (4,), "h0_reverse": (4,)}
+    assert {n: s for n, s in both.shapes.items() if "0" in n.split("_")[0]} == {
+        "h0": (4,),
+        "h0_reverse": (4,),
+    }
     assert both.size == 2 * (KINDS["gru"](3, 4).size + 4)
     assert "learn_state=True" in repr(both)
     with pytest.raises(TypeError, match="learn_state must be True or False, got 1"):
@@ -41,11 +46,15 @@ def test_it_is_the_same_state_given_to_every_sequence(kind, both, ragged, seed):
     made, rng = layer(kind, both, dtype="float32", seed=seed), np.random.default_rng(seed)
     x = rng.standard_normal((5, 3, 3)).astype(np.float32)
     lengths = rng.integers(0, 6, 3) if ragged else None
-    state = made.state_from({s: np.stack([made.parameters[n]] * 3) for n, s in made.initial.items()})
+    state = made.state_from(
+        {s: np.stack([made.parameters[n]] * 3) for n, s in made.initial.items()}
+    )
     y, final, tape = made.forward(x, lengths=lengths, record=True)
     y2, final2, tape2 = made.forward(x, state, lengths, record=True)
     assert_same_bits(y, y2)
-    for a, b in zip(made.state_arrays(final).values(), made.state_arrays(final2).values(), strict=True):
+    for a, b in zip(
+        made.state_arrays(final).values(), made.state_arrays(final2).values(), strict=True
+    ):
         assert_same_bits(a, b)
     assert_same_bits(made.forward(x[:, 1])[0], made.forward(x)[0][:, 1])
     dy = np.cos(y)
@@ -66,12 +75,19 @@ def test_gradients_by_complex_step(kind, both, ragged, seed):
     grads = made.backward(dy, tape).params
     for name, s in made.initial.items():
         for j in range(4):
-            arrays = {t: np.stack([made.parameters[n]] * N).astype(complex) for n, t in made.initial.items()}
+            arrays = {
+                t: np.stack([made.parameters[n]] * N).astype(complex)
+                for n, t in made.initial.items()
+            }
             arrays[s][:, j] += 1e-30j
             params = made.params_from({n: a.astype(complex) for n, a in made.parameters.items()})
-            moved = made.interpreted().forward(x.astype(complex), params, made.state_from(arrays), lengths)[0]
+            moved = made.reference_runner().forward(
+                x.astype(complex), params, made.state_from(arrays), lengths
+            )[0]
             slope = (moved * dy).sum().imag / 1e-30
-            assert abs(grads[name][j] - slope) <= tolerance(np.float64, 50 * T * N, 10), f"{name}{REVERSE * both}[{j}]"
+            assert abs(grads[name][j] - slope) <= tolerance(np.float64, 50 * T * N, 10), (
+                f"{name}{REVERSE * both}[{j}]"
+            )
 
 
 @pytest.mark.parametrize("kind", KINDS)

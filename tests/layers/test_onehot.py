@@ -23,7 +23,13 @@ def models(V, H, dtype, seed):
     return hot, table
 
 
-@given(V=st.integers(1, 12), H=st.sampled_from([1, 5, 17]), T=st.integers(1, 6), N=st.integers(1, 9), seed=st.integers(0, 99))
+@given(
+    V=st.integers(1, 12),
+    H=st.sampled_from([1, 5, 17]),
+    T=st.integers(1, 6),
+    N=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
 def test_it_is_an_embedding_by_the_identity(dtype, V, H, T, N, seed):
     hot, table = models(V, H, dtype, seed)
     assert hot.size == table.size - V * V
@@ -48,9 +54,15 @@ def test_it_is_the_product_with_vectors_written_out(dtype):
     assert_same_bits(x, np.eye(7, dtype=dtype)[ids])
     above = Sequential(LSTM(7, 5), Linear(5, 7), dtype=dtype)
     above.flat[:] = hot.flat
-    (y, _, tape), (expected, _, written) = hot.forward(ids, record=True), above.forward(x, record=True)
+    (y, _, tape), (expected, _, written) = (
+        hot.forward(ids, record=True),
+        above.forward(x, record=True),
+    )
     assert_same_bits(y, expected)
-    a, b = hot.backward(np.ones_like(y), tape).params, above.backward(np.ones_like(y), written).params
+    a, b = (
+        hot.backward(np.ones_like(y), tape).params,
+        above.backward(np.ones_like(y), written).params,
+    )
     assert_close(a["1.weight_ih_l0"], b["0.weight_ih_l0"], 6, np.abs(b["0.weight_ih_l0"]).max())
 
 

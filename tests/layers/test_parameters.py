@@ -39,7 +39,9 @@ def test_all_parameters_at_once(model):
 
 
 def test_the_state_dict_of_a_torch_module(model):
-    torch = pytest.importorskip("torch", reason="a state dict needs torch: pip install recurrent-engine[peers]")
+    torch = pytest.importorskip(
+        "torch", reason="a state dict needs torch: pip install recurrent-engine[peers]"
+    )
     module = torch.nn.Sequential(torch.nn.LSTM(3, 4), torch.nn.Linear(4, 2))
     model.parameters.update(module.state_dict())
     x = np.random.default_rng(0).standard_normal((5, 2, 3), dtype=np.float32)
@@ -50,9 +52,15 @@ def test_the_state_dict_of_a_torch_module(model):
 
 def test_what_does_not_fit_changes_nothing(model):
     before = model.flat.copy()
-    with pytest.raises(ValueError, match=r"\A1.weight must be the shape of the model's 1.weight = \(2, 4\), got \(4, 2\)\Z"):
+    with pytest.raises(
+        ValueError,
+        match=r"\A1.weight must be the shape of the model's 1.weight = \(2, 4\), got \(4, 2\)\Z",
+    ):
         model.parameters["1.weight"] = np.zeros((4, 2), np.float32)
-    with pytest.raises(TypeError, match=r"\A1.bias is float64 but the model's 1.bias is float32; convert one of them\Z"):
+    with pytest.raises(
+        TypeError,
+        match=r"\A1.bias is float64 but the model's 1.bias is float32; convert one of them\Z",
+    ):
         model.parameters["1.bias"] = np.zeros(2)
     with pytest.raises(KeyError, match=r"'1\.wait' is none of 0\.weight_ih_l0, "):
         model.parameters["1.wait"] = np.zeros(2)

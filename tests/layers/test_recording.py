@@ -29,10 +29,14 @@ def test_gates_follow_from_preactivations():
     lstm, gru = model.record(X, lengths=LENGTHS).layers
     valid = np.arange(T)[:, None] < LENGTHS
     for gate, f in dict(i=sigmoid, f=sigmoid, g=np.tanh, o=sigmoid).items():
-        assert_close(lstm.gates[gate][valid], f(lstm.preactivations[gate][valid]), T * 4 * H, 1.0, gate)
+        assert_close(
+            lstm.gates[gate][valid], f(lstm.preactivations[gate][valid]), T * 4 * H, 1.0, gate
+        )
     a = gru.preactivations
     assert set(a) == {"r", "z", "n.x", "n.h"}
-    assert_close(gru.gates["n"][valid], np.tanh(a["n.x"] + gru.gates["r"] * a["n.h"])[valid], T * 4 * H, 1.0)
+    assert_close(
+        gru.gates["n"][valid], np.tanh(a["n.x"] + gru.gates["r"] * a["n.h"])[valid], T * 4 * H, 1.0
+    )
     assert not a["r"][~valid].any()
 
 
@@ -40,7 +44,7 @@ def test_gates_follow_from_preactivations():
 def test_gradients_of_preactivations_sum_to_those_of_biases_and_weights(engine, bidirectional):
     """dL/db is the sum of dL/da over steps and sequences, dL/dW_ih that of dL/da x': of every cell."""
     layer = Recurrent(engine.cell, D, H, bidirectional=bidirectional)
-    model = Sequential(layer, Linear(layer.outputs, 2), dtype="float64", rng=3)
+    model = Sequential(layer, Linear(layer.out_features, 2), dtype="float64", rng=3)
     recording = model.record(X, Y, mean_squared_error, LENGTHS)
     found, p = recording.layers[0].dpreactivations, recording.gradients.params
     ends = ("", "_reverse") if bidirectional else ("",)
@@ -65,15 +69,23 @@ def test_a_model_on_ids_has_preactivations_too():
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_initial_states_are_those_that_each_sequence_began_with(lengths):
-    model = Sequential(GRU(D, H, learn_state=True, bidirectional=True), LSTM(2 * H, H), dtype="float64")
+    model = Sequential(
+        GRU(D, H, learn_state=True, bidirectional=True), LSTM(2 * H, H), dtype="float64"
+    )
     for name in ("h0", "h0_reverse"):
         model.parameters[f"0.{name}"][:] = RNG.standard_normal(H)
     learned, zeros = model.record(X, lengths=lengths, keep=dict(steps=[0])).layers
     for state in ("h", "h_reverse"):
-        assert_same_bits(learned.initial[state], np.tile(model.parameters[f"0.{state.replace('h', 'h0', 1)}"], (N, 1)))
+        assert_same_bits(
+            learned.initial[state],
+            np.tile(model.parameters[f"0.{state.replace('h', 'h0', 1)}"], (N, 1)),
+        )
     assert set(zeros.initial) == {"h", "c"}
     assert not zeros.initial["c"].any()
-    encoder, decoder = Sequential(LSTM(D, H, bidirectional=True), rng=1), Sequential(LSTM(3, 2 * H), rng=2)
+    encoder, decoder = (
+        Sequential(LSTM(D, H, bidirectional=True), rng=1),
+        Sequential(LSTM(3, 2 * H), rng=2),
+    )
     both = Seq2Seq(encoder, decoder)
     source = X.astype("float32")
     recording = both.record((source, source[:3]), lengths=(lengths, None))
@@ -88,7 +100,11 @@ def test_keep_leaves_the_same_numbers_of_what_is_asked_for():
     model = Sequential(LSTM(D, H, bidirectional=True), GRU(2 * H, H), Linear(H, 2), dtype="float64")
     whole = model.record(X, Y, mean_squared_error, LENGTHS)
     part = model.record(
-        X, Y, mean_squared_error, LENGTHS, keep=dict(names=["c", "i", "n.h"], steps=[0, 3], units=[5, 1], layers=[0, 1])
+        X,
+        Y,
+        mean_squared_error,
+        LENGTHS,
+        keep=dict(names=["c", "i", "n.h"], steps=[0, 3], units=[5, 1], layers=[0, 1]),
     )
     lstm, gru, linear = part.layers
     assert set(lstm.states) == set(lstm.dstates) == {"c", "c_reverse"}
@@ -149,7 +165,9 @@ def test_what_a_run_has_not_cannot_be_kept(keep, kind, message):
 
 def test_steps_are_told_from_sequences_where_there_are_as_many():
     x = np.zeros((N, N, D))
-    pooled = Sequential(LSTM(D, H), MeanPool(), Linear(H, 2), dtype="float64").record(x, keep=dict(steps=[0]))
+    pooled = Sequential(LSTM(D, H), MeanPool(), Linear(H, 2), dtype="float64").record(
+        x, keep=dict(steps=[0])
+    )
     assert [layer.y.shape for layer in pooled.layers] == [(1, N, H), (N, H), (N, 2)]
 
 

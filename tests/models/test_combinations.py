@@ -29,7 +29,9 @@ def arrays(state):
     """Those of a model's state, in order."""
     found = []
     for s in state:
-        for part in (s if s is None or not hasattr(s, "summary") else (*s.forward, *s.reverse)) or ():
+        for part in (
+            s if s is None or not hasattr(s, "summary") else (*s.forward, *s.reverse)
+        ) or ():
             found.append(part)
     return found
 
@@ -37,7 +39,9 @@ def arrays(state):
 def row(state, model, n):
     """Sequence n of a model's state."""
     return tuple(
-        None if s is None else layer.state_from({k: a[n : n + 1] for k, a in layer.state_arrays(s).items()})
+        None
+        if s is None
+        else layer.state_from({k: a[n : n + 1] for k, a in layer.state_arrays(s).items()})
         for layer, s in zip(model.layers, state, strict=True)
     )
 
@@ -81,9 +85,11 @@ def promises(model, x, lengths):
         longer = np.concatenate([dirty, np.full((2, *x.shape[1:]), np.nan, x.dtype)])
         more = lengths if lengths.ndim == 1 else np.concatenate([lengths, np.zeros((2, N), bool)])
         y2, state2, _ = model.forward(longer, lengths=more)
-        assert_same_bits(y2[:T] if model.leaves_time else y2, y, "with longer padding")
+        assert_same_bits(y2[:T] if model.returns_sequence else y2, y, "with longer padding")
         same(arrays(state2), arrays(state))
-    elif model.leaves_time and not any(getattr(layer, "bidirectional", False) for layer in model.layers):
+    elif model.returns_sequence and not any(
+        getattr(layer, "bidirectional", False) for layer in model.layers
+    ):
         stream = model.stream()
         assert_same_bits(np.stack([stream.step(x_t) for x_t in x]), y, "stream")
         cut = T // 2
@@ -112,7 +118,11 @@ def against_the_interpreter(data, **options):
     model = data.draw(stacks(**options))
     x, lengths = data.draw(batches(model))
     promises(model, x, lengths)
-    dy = np.random.default_rng(1).standard_normal(model.forward(x, lengths=lengths)[0].shape).astype(model.dtype)
+    dy = (
+        np.random.default_rng(1)
+        .standard_normal(model.forward(x, lengths=lengths)[0].shape)
+        .astype(model.dtype)
+    )
     found = everything(model, x, lengths, dy)
     threads = numba.get_num_threads()
     try:

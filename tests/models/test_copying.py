@@ -21,7 +21,9 @@ def numbers(*shape):
 
 
 def stack():
-    return Sequential(LSTM(3, 4, bidirectional=True), GRU(8, 5, learn_state=True), Last(), Linear(5, 2), rng=0)
+    return Sequential(
+        LSTM(3, 4, bidirectional=True), GRU(8, 5, learn_state=True), Last(), Linear(5, 2), rng=0
+    )
 
 
 def same(a, b):
@@ -72,7 +74,9 @@ def test_a_seq2seq(again):
 
 @way
 def test_dropout_goes_on_with_the_same_masks(again):
-    model = Sequential(LSTM(3, 4, zoneout=0.3, recurrent_dropout=0.2), recurrent.Dropout(0.5), rng=0)
+    model = Sequential(
+        LSTM(3, 4, zoneout=0.3, recurrent_dropout=0.2), recurrent.Dropout(0.5), rng=0
+    )
     x = numbers(5, 2, 3)
     twin = again(model)
     assert_same_bits(twin.forward(x, record=True)[0], model.forward(x, record=True)[0])
@@ -84,7 +88,9 @@ def test_a_layer_of_a_model_is_copied_without_it(again):
     layer = again(model[1])
     layer.parameters["bias_ih_l0"][:] = 7
     assert not (model.parameters["1.bias_ih_l0"] == 7).any()
-    assert Sequential(layer, rng=0).parameters["0.bias_ih_l0"][0] == 7  # it belongs to nobody, and keeps its values
+    assert (
+        Sequential(layer, rng=0).parameters["0.bias_ih_l0"][0] == 7
+    )  # it belongs to nobody, and keeps its values
 
 
 def test_registered_cells_stay_themselves_and_others_keep_their_equations():

@@ -32,7 +32,13 @@ from recurrent.training.fit import fit
 WITHIN = 0.05
 
 MODELS = {
-    "characters": lambda: [Embedding(65, 128), LSTM(128, 128), Dropout(0.2), LSTM(128, 128), Linear(128, 65)],
+    "characters": lambda: [
+        Embedding(65, 128),
+        LSTM(128, 128),
+        Dropout(0.2),
+        LSTM(128, 128),
+        Linear(128, 65),
+    ],
     "vectors": lambda: [LSTM(64, 128), GRU(128, 200), Linear(200, 65)],
     "words": lambda: [Embedding(3000, 64), Dropout(0.1), LSTM(64, 64), Linear(64, 65)],
     "both ways": lambda: [Embedding(65, 64), GRU(64, 128, bidirectional=True), Linear(256, 65)],
@@ -46,29 +52,55 @@ MODELS = {
         LSTM(128, 64, layer_norm=True),
         Linear(64, 65),
     ],
-    "both ways merged": lambda: [RNN(64, 128), LSTM(128, 128, bidirectional=True, merge="mul"), Dropout(0.5), Linear(128, 65)],
-    "masked": lambda: [Embedding(65, 64), LSTM(64, 128, zoneout=0.1), GRU(128, 96, recurrent_dropout=0.2, weight_drop=0.3)],
-    "masked both ways": lambda: [LSTM(64, 64, zoneout={"c": 0.2}, bidirectional=True), Linear(128, 65)],
+    "both ways merged": lambda: [
+        RNN(64, 128),
+        LSTM(128, 128, bidirectional=True, merge="mul"),
+        Dropout(0.5),
+        Linear(128, 65),
+    ],
+    "masked": lambda: [
+        Embedding(65, 64),
+        LSTM(64, 128, zoneout=0.1),
+        GRU(128, 96, recurrent_dropout=0.2, weight_drop=0.3),
+    ],
+    "masked both ways": lambda: [
+        LSTM(64, 64, zoneout={"c": 0.2}, bidirectional=True),
+        Linear(128, 65),
+    ],
     "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
-    "attending": lambda: [LSTM(64, 64, bidirectional=True), Attention(128, output_size=96), Linear(96, 65)],
+    "attending": lambda: [
+        LSTM(64, 64, bidirectional=True),
+        Attention(128, output_size=96),
+        Linear(96, 65),
+    ],
 }
 SLOW = {"in stages", "masked both ways"}  # cells of their own to compile
-PAIRS = {score: (Attention(64, 128, score, output_size=48), 48) for score in ("general", "additive")} | {"none": (None, 64)}
+PAIRS = {
+    score: (Attention(64, 128, score, output_size=48), 48) for score in ("general", "additive")
+} | {"none": (None, 64)}
 
 
 def translator(score):
     attention, width = PAIRS[score]
     encoder = Sequential(Embedding(65, 32), LSTM(32, 64, bidirectional=True))
     above = [Attention(**attention.options)] if attention else []
-    return Seq2Seq(encoder, Sequential(Embedding(65, 32), LSTM(32, 64), *above, Linear(width, 65)), bridge="sum")
+    return Seq2Seq(
+        encoder,
+        Sequential(Embedding(65, 32), LSTM(32, 64), *above, Linear(width, 65)),
+        bridge="sum",
+    )
 
 
 def problem(name, T, N):
     """A model, its input, its targets."""
     model, rng = Sequential(*MODELS[name](), rng=0), np.random.default_rng(0)
     ids = rng.integers(0, 65, (T, N))
-    x = ids if isinstance(model[0], Embedding) else rng.standard_normal((T, N, model[0].inputs), dtype=np.float32)
-    return model, x, ids if model.leaves_time else ids[0]
+    x = (
+        ids
+        if isinstance(model[0], Embedding)
+        else rng.standard_normal((T, N, model[0].in_features), dtype=np.float32)
+    )
+    return model, x, ids if model.returns_sequence else ids[0]
 
 
 def peak(work):
@@ -86,7 +118,9 @@ def peak(work):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS]
+)
 def test_training_takes_what_was_planned(name, ragged):
     model, x, targets = problem(name, T=50, N=40)
     batch = Batch(x, targets, np.full(40, 50) if ragged else None)
@@ -95,7 +129,9 @@ def test_training_takes_what_was_planned(name, ragged):
     def train():
         fit(model, [batch], softmax_cross_entropy, optimizer, updates=2, progress=False)
 
-    before = model.flat.nbytes * (1 + len(optimizer.slots))  # there before the training that is looked at
+    before = model.flat.nbytes * (
+        1 + len(optimizer.slots)
+    )  # there before the training that is looked at
     plan = model.plan(50, 40, ragged=ragged)
     assert plan.total == pytest.approx(peak(train) + before, rel=WITHIN), plan
 
@@ -126,7 +162,9 @@ def test_encoder_and_decoder_take_what_was_planned(score, ragged):
 def test_a_forward_pass_takes_what_was_planned(name, T, N):
     model, x, _ = problem(name, T, N)
     plan = model.plan(T, N, training=False)
-    assert plan.total == pytest.approx(peak(lambda: model.forward(x)) + model.flat.nbytes, rel=WITHIN), plan
+    assert plan.total == pytest.approx(
+        peak(lambda: model.forward(x)) + model.flat.nbytes, rel=WITHIN
+    ), plan
     assert plan.tape == plan.gradients == plan.optimizer == 0
 
 
@@ -134,7 +172,11 @@ def test_a_forward_pass_takes_what_was_planned(name, T, N):
 def test_an_update_gives_its_tape_back_before_the_next_one():
     model, x, targets = problem("characters", T=50, N=40)
     once, often = (
-        peak(lambda n=n: fit(model, [Batch(x, targets)], softmax_cross_entropy, SGD(), updates=n, progress=False))
+        peak(
+            lambda n=n: fit(
+                model, [Batch(x, targets)], softmax_cross_entropy, SGD(), updates=n, progress=False
+            )
+        )
         for n in (1, 4)
     )
     assert often < once + model.plan(50, 40).tape / 10
@@ -163,7 +205,9 @@ def test_a_plan_in_words():
 def test_bad_sizes_and_layers():
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         Sequential(LSTM(2, 3)).plan(0, 3)
-    with pytest.raises(ValueError, match=r"layer 1 \(Attention\): what it attends to is given from outside"):
+    with pytest.raises(
+        ValueError, match=r"layer 1 \(Attention\): what it attends to is given from outside"
+    ):
         Sequential(LSTM(2, 3), Attention(3, 4)).plan(2, 3)
     with pytest.raises(ValueError, match="T must be"):
         translator("none").plan(30, 3)

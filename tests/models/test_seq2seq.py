@@ -35,16 +35,35 @@ V, E, H = 5, 3, 4
 RECURRENT = {"lstm": LSTM, "gru": GRU}
 
 
-def model(dtype="float64", cell="lstm", both=True, bridge="concat", score="general", layers=1, rng=0, dropout=0.0, end=1):
+def model(
+    dtype="float64",
+    cell="lstm",
+    both=True,
+    bridge="concat",
+    score="general",
+    layers=1,
+    rng=0,
+    dropout=0.0,
+    end=1,
+):
     """Ids to ids; widths follow from the bridge."""
     make, wide = RECURRENT[cell], 2 * H if both else H
     inner = 2 * H if both and bridge == "concat" else H
-    encoder = [Embedding(V, E), *(make(wide if k else E, H, bidirectional=both) for k in range(layers))]
-    decoder = [Embedding(V, E), *(make(inner if k else E, inner) for k in range(layers)), Dropout(dropout)]
+    encoder = [
+        Embedding(V, E),
+        *(make(wide if k else E, H, bidirectional=both) for k in range(layers)),
+    ]
+    decoder = [
+        Embedding(V, E),
+        *(make(inner if k else E, inner) for k in range(layers)),
+        Dropout(dropout),
+    ]
     if score:
         decoder += [Attention(inner, wide, score, output_size=H)]
     decoder += [Linear(H if score else inner, V)]
-    parts = [Sequential(*part, rng=rng + k, dtype=dtype) for k, part in enumerate((encoder, decoder))]
+    parts = [
+        Sequential(*part, rng=rng + k, dtype=dtype) for k, part in enumerate((encoder, decoder))
+    ]
     return Seq2Seq(*parts, bridge=bridge, end=end)
 
 
@@ -78,7 +97,11 @@ def test_it_is_the_two_models_run_by_hand(options, seed):
     for k in range(1, 1 + options["layers"]):
         if options["bridge"] is not None:
             final = left[k]
-            halves = [merge[options["bridge"]](s) for s in zip(*final, strict=True)] if options["both"] else final
+            halves = (
+                [merge[options["bridge"]](s) for s in zip(*final, strict=True)]
+                if options["both"]
+                else final
+            )
             start[k] = tuple(halves)
     if options["score"]:
         start[-2] = Memory(memory, inside)
@@ -94,7 +117,9 @@ def test_gradients_along_each_array_by_central_differences(options, seed):
     x, truth, lengths = problem(seed)
 
     def loss():
-        return softmax_cross_entropy(net.forward(x, lengths=lengths)[0], truth, lengths=lengths[1])[0]
+        return softmax_cross_entropy(net.forward(x, lengths=lengths)[0], truth, lengths=lengths[1])[
+            0
+        ]
 
     y, _, tape = net.forward(x, lengths=lengths, record=True)
     value, dy = softmax_cross_entropy(y, truth, lengths=lengths[1])
@@ -111,7 +136,9 @@ def test_gradients_along_each_array_by_central_differences(options, seed):
             ends.append(loss())
         a[:] = before
         bound = tolerance(np.float64, 500, max(1.0, value)) / step + 100 * step**2
-        assert abs((ends[0] - ends[1]) / (2 * step) - (grads.params[name] * direction).sum()) < bound, name
+        assert (
+            abs((ends[0] - ends[1]) / (2 * step) - (grads.params[name] * direction).sum()) < bound
+        ), name
 
 
 @given(st.sampled_from([None, "general", "additive"]), st.booleans(), st.integers(0, 99))
@@ -119,7 +146,10 @@ def test_a_pair_is_the_same_alone_and_as_a_list(score, both, seed):
     net = model("float32", both=both, score=score)
     (source, target), _, lengths = problem(seed)
     y = net.forward((source, target), lengths=lengths)[0]
-    lists = tuple([a[:n, k] for k, n in enumerate(counts)] for a, counts in zip((source, target), lengths, strict=True))
+    lists = tuple(
+        [a[:n, k] for k, n in enumerate(counts)]
+        for a, counts in zip((source, target), lengths, strict=True)
+    )
     listed, _, _ = net.forward(lists)
     for n, (inside, outside) in enumerate(zip(*lengths, strict=True)):
         alone, _, _ = net.forward((source[:inside, n], target[:outside, n]))
@@ -130,7 +160,10 @@ def test_a_pair_is_the_same_alone_and_as_a_list(score, both, seed):
 def test_an_encoder_that_ends_in_a_vector_gives_the_first_state():
     rng = np.random.default_rng(0)
     target, vector = rng.integers(0, V, (4, 3)), rng.standard_normal((3, 2))
-    decoders = [Sequential(Embedding(V, E), LSTM(E, H), Linear(H, V), rng=1, dtype="float64") for _ in range(2)]
+    decoders = [
+        Sequential(Embedding(V, E), LSTM(E, H), Linear(H, V), rng=1, dtype="float64")
+        for _ in range(2)
+    ]
     net = Seq2Seq(Sequential(Linear(2, H), dtype="float64"), decoders[0])
     y = net.forward((vector, target))[0]
     h = net.encoder.forward(vector)[0]
@@ -189,7 +222,15 @@ def test_fit_trains_it_and_a_checkpoint_holds_it(tmp_path):
     x, truth, lengths = problem(3)
     batches = [Batch(x, truth, lengths)] * 2
     optimizer = optim.Adam(0.02)
-    history = fit(net, batches, softmax_cross_entropy, optimizer, epochs=25, validation=batches, progress=False)
+    history = fit(
+        net,
+        batches,
+        softmax_cross_entropy,
+        optimizer,
+        epochs=25,
+        validation=batches,
+        progress=False,
+    )
     assert history.losses[-1] < history.losses[0] / 2
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, checkpoint.Checkpoint(net, optimizer=optimizer))
@@ -203,7 +244,9 @@ def test_fit_trains_it_and_a_checkpoint_holds_it(tmp_path):
 
 @given(st.booleans(), st.sampled_from([None, "dot", "additive"]), st.integers(0, 99))
 def test_greedy_decoding_is_the_argmax_step_by_step(both, score, seed):
-    net = model("float32", both=both, score=score and ("general" if score == "dot" else score), rng=seed)
+    net = model(
+        "float32", both=both, score=score and ("general" if score == "dot" else score), rng=seed
+    )
     net.flat *= 4
     (source, _), _, (inside, _) = problem(seed, N=4)
     found = net.generate(source, 6, lengths=inside)
@@ -235,7 +278,9 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_best(power, seed):
             logp = log_softmax(y)[np.arange(steps), ids][:stop].sum()
             scores[ids[:stop]] = logp / stop**power
         best = sorted(scores.values(), reverse=True)
-        np.testing.assert_allclose(found.scores[n, : len(best)], best, rtol=0, atol=tolerance(np.float64, 50, 20))
+        np.testing.assert_allclose(
+            found.scores[n, : len(best)], best, rtol=0, atol=tolerance(np.float64, 50, 20)
+        )
         first = tuple(found.ids[: found.lengths[n, 0], n, 0].tolist())
         assert abs(scores[first] - best[0]) <= tolerance(np.float64, 50, 20)
         assert np.isneginf(found.scores[n, len(best) :]).all()
@@ -287,25 +332,57 @@ def parts(decoder=None, encoder=None):
             ValueError,
             r"decoder: layer 1 \(LSTM\) has 5 units, but the states",
         ),
-        (lambda: Seq2Seq(*parts([LSTM(E, H, bidirectional=True)])), ValueError, "bidirectional, but a decoder has no future"),
+        (
+            lambda: Seq2Seq(*parts([LSTM(E, H, bidirectional=True)])),
+            ValueError,
+            "bidirectional, but a decoder has no future",
+        ),
         (lambda: Seq2Seq(*parts([LSTM(E, H), Last()])), ValueError, "one of its layers pools"),
-        (lambda: Seq2Seq(*parts([Linear(E, V)])), ValueError, "the decoder needs a recurrent layer"),
+        (
+            lambda: Seq2Seq(*parts([Linear(E, V)])),
+            ValueError,
+            "the decoder needs a recurrent layer",
+        ),
         (
             lambda: Seq2Seq(*parts([LSTM(E, H), Attention(H, 3)])),
             ValueError,
             "needs a memory of 3 numbers a step, but the encoder puts out 4",
         ),
-        (lambda: Seq2Seq(*parts([LSTM(E, H), Attention(H, H)], [LSTM(E, H), Last()])), ValueError, "needs the encoder's steps"),
-        (lambda: Seq2Seq(*parts(encoder=[LSTM(E, 6), Last()])), ValueError, "the encoder ends in a vector of 6"),
-        (lambda: Seq2Seq(*parts(), bridge="mul"), ValueError, "bridge must be one of concat, sum, average or None, got 'mul'"),
-        (lambda: Seq2Seq(parts()[0], Linear(2, 2)), TypeError, "decoder must be a Sequential, got Linear"),
+        (
+            lambda: Seq2Seq(*parts([LSTM(E, H), Attention(H, H)], [LSTM(E, H), Last()])),
+            ValueError,
+            "needs the encoder's steps",
+        ),
+        (
+            lambda: Seq2Seq(*parts(encoder=[LSTM(E, 6), Last()])),
+            ValueError,
+            "the encoder ends in a vector of 6",
+        ),
+        (
+            lambda: Seq2Seq(*parts(), bridge="mul"),
+            ValueError,
+            "bridge must be one of concat, sum, average or None, got 'mul'",
+        ),
+        (
+            lambda: Seq2Seq(parts()[0], Linear(2, 2)),
+            TypeError,
+            "decoder must be a Sequential, got Linear",
+        ),
         (
             lambda: Seq2Seq(parts()[0], Sequential(GRU(E, H), dtype="float64")),
             TypeError,
             "decoder is float64 but encoder is float32",
         ),
-        (lambda: Seq2Seq(Seq2Seq(*parts()).encoder, parts()[1]), ValueError, "the encoder is part of a model already"),
-        (lambda: model().forward(np.zeros((3, 2), int)), ValueError, r"x must be \(source, target\)"),
+        (
+            lambda: Seq2Seq(Seq2Seq(*parts()).encoder, parts()[1]),
+            ValueError,
+            "the encoder is part of a model already",
+        ),
+        (
+            lambda: model().forward(np.zeros((3, 2), int)),
+            ValueError,
+            r"x must be \(source, target\)",
+        ),
         (
             lambda: model().forward((np.zeros((3, 2), int),) * 2, lengths=[1, 2, 3]),
             ValueError,
@@ -316,10 +393,26 @@ def parts(decoder=None, encoder=None):
             ValueError,
             "encoder: layer 1 .*between 0 and T = 3, got 4",
         ),
-        (lambda: model().forward((np.zeros((3, 2), int),) * 2, state=()), ValueError, "state must be None"),
-        (lambda: model().generate(np.zeros(3, int), 4), ValueError, "generate takes a batch of sources"),
-        (lambda: model().generate(np.zeros((3, 1), int), 0), ValueError, "max_steps must be at least 1"),
-        (lambda: model().generate(np.zeros((3, 1), int), 3, beam=0), ValueError, "beam must be at least 1"),
+        (
+            lambda: model().forward((np.zeros((3, 2), int),) * 2, state=()),
+            ValueError,
+            "state must be None",
+        ),
+        (
+            lambda: model().generate(np.zeros(3, int), 4),
+            ValueError,
+            "generate takes a batch of sources",
+        ),
+        (
+            lambda: model().generate(np.zeros((3, 1), int), 0),
+            ValueError,
+            "max_steps must be at least 1",
+        ),
+        (
+            lambda: model().generate(np.zeros((3, 1), int), 3, beam=0),
+            ValueError,
+            "beam must be at least 1",
+        ),
     ],
 )
 def test_mistakes_are_named(make, error, words):
@@ -331,7 +424,9 @@ def test_a_layer_without_the_other_states_starts_them_from_zeros():
     """A GRU's state has no c: an LSTM after it starts with c = 0, and an LSTM before it gets no gradient of its c."""
     x, truth, lengths = problem(1)
     for encoder, decoder in ((GRU, LSTM), (LSTM, GRU), (RNN, LSTM)):
-        net = Seq2Seq(*parts([Embedding(V, E), decoder(E, H), Linear(H, V)], [Embedding(V, E), encoder(E, H)]))
+        net = Seq2Seq(
+            *parts([Embedding(V, E), decoder(E, H), Linear(H, V)], [Embedding(V, E), encoder(E, H)])
+        )
         grads = net.record(x, truth, softmax_cross_entropy, lengths).gradients
         assert all(np.isfinite(g).all() for g in grads.params.values())
         assert np.abs(grads.params["encoder.1.weight_hh_l0"]).max() > 0

@@ -14,7 +14,9 @@ CHARACTERS = np.random.default_rng(0).integers(0, 11, (6, 5))
 
 
 def characters(dtype="float64"):
-    return Sequential(Embedding(11, 4), LSTM(4, 7), GRU(7, 5), RNN(5, 6), Linear(6, 11), rng=1, dtype=dtype)
+    return Sequential(
+        Embedding(11, 4), LSTM(4, 7), GRU(7, 5), RNN(5, 6), Linear(6, 11), rng=1, dtype=dtype
+    )
 
 
 def numbers(dtype="float64"):
@@ -30,12 +32,19 @@ def loss_of(y, targets, lengths=None):
 @pytest.mark.parametrize("score", SCORES)
 def test_packed_is_forward_with_the_weights_of_its_moment(score, dtype):
     """Call after call with the state handed on, under any memory and any number of sequences."""
-    layers = [Embedding(11, 4), LSTM(4, 5), GRU(5, 6, learn_state=True), Dropout(0.5), Attention(6, 6, score, output_size=7)]
+    layers = [
+        Embedding(11, 4),
+        LSTM(4, 5),
+        GRU(5, 6, learn_state=True),
+        Dropout(0.5),
+        Attention(6, 6, score, output_size=7),
+    ]
     model, rng = Sequential(*layers, Linear(7, 3), rng=1, dtype=dtype), np.random.default_rng(0)
     model.parameters["2.h0"][:] = 0.3
     run, before = model.packed(), model.flat.copy()
     memories = [
-        Memory(rng.standard_normal((4, N, 6)).astype(dtype), lengths) for N, lengths in ((2, [4, 2]), (2, None), (3, None))
+        Memory(rng.standard_normal((4, N, 6)).astype(dtype), lengths)
+        for N, lengths in ((2, [4, 2]), (2, None), (3, None))
     ]
     for memory in memories:
         N = memory.values.shape[1]
@@ -47,7 +56,10 @@ def test_packed_is_forward_with_the_weights_of_its_moment(score, dtype):
             model.flat[:] = np.nan
             found, theirs = run(x, theirs)
             assert_same_bits(found, y)
-    with pytest.raises(ValueError, match=r"layer 4 \(Attention\): the memory must be \(T_in, 2, 6\), got \(4, 3, 6\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"layer 4 \(Attention\): the memory must be \(T_in, 2, 6\), got \(4, 3, 6\)",
+    ):
         run(np.zeros((1, 2), int), (None, None, None, None, memory, None))
 
 
@@ -88,20 +100,34 @@ def test_gradients_of_input_and_states_by_central_differences():
     model, rng = numbers(), np.random.default_rng(2)
     x, dy = rng.standard_normal((5, 4, 3)), rng.standard_normal((5, 4, 3))
     lengths = np.array([5, 0, 2, 4])
-    state = [recurrent.lstm.State(*rng.standard_normal((2, 4, 5))), None, recurrent.gru.State(rng.standard_normal((4, 3)))]
-    dstate = [None if s is None else type(s)(*[rng.standard_normal(a.shape) for a in s]) for s in state]
+    state = [
+        recurrent.lstm.State(*rng.standard_normal((2, 4, 5))),
+        None,
+        recurrent.gru.State(rng.standard_normal((4, 3))),
+    ]
+    dstate = [
+        None if s is None else type(s)(*[rng.standard_normal(a.shape) for a in s]) for s in state
+    ]
 
     def loss(x, state):
         y, final, _ = model.forward(x, state, lengths)
         valid = np.arange(5)[:, None] < lengths
         total = (dy * y)[valid].sum()
-        return total + sum((w * a).sum() for f, d in zip(final, dstate, strict=True) if f for w, a in zip(d, f, strict=True))
+        return total + sum(
+            (w * a).sum()
+            for f, d in zip(final, dstate, strict=True)
+            if f
+            for w, a in zip(d, f, strict=True)
+        )
 
     grads = model.backward(dy, model.forward(x, state, lengths, record=True)[2], dstate)
     step = np.finfo(float).eps ** (1 / 3)
     size = np.abs(dy).sum() + sum(np.abs(a).sum() for d in dstate if d for a in d)
     for target, gradient in [(x, grads.dx)] + [
-        (a, g) for s, d in zip(state, grads.state, strict=True) if s for a, g in zip(s, d, strict=True)
+        (a, g)
+        for s, d in zip(state, grads.state, strict=True)
+        if s
+        for a, g in zip(s, d, strict=True)
     ]:
         direction, before, losses = rng.standard_normal(target.shape), target.copy(), []
         for s in (step, -step):
@@ -148,12 +174,20 @@ def test_lengths_reach_every_recurrent_layer(dtype):
 
 
 def test_record_keeps_every_layer(dtype):
-    model = Sequential(Embedding(11, 4), LSTM(4, 7), Dropout(0.5), GRU(7, 5), Linear(5, 11), rng=1, dtype=dtype)
+    model = Sequential(
+        Embedding(11, 4), LSTM(4, 7), Dropout(0.5), GRU(7, 5), Linear(5, 11), rng=1, dtype=dtype
+    )
     y = model.forward(CHARACTERS)[0]
     recording = model.record(CHARACTERS)
     assert_same_bits(np.asarray(recording.y), y)  # dropout does not act
     assert recording.gradients is None
-    assert [sorted(layer.gates) for layer in recording.layers] == [[], ["f", "g", "i", "o"], [], ["n", "r", "z"], []]
+    assert [sorted(layer.gates) for layer in recording.layers] == [
+        [],
+        ["f", "g", "i", "o"],
+        [],
+        ["n", "r", "z"],
+        [],
+    ]
     lstm = recording.layers[1]
     assert {a.shape for a in (*lstm.gates.values(), *lstm.states.values())} == {(6, 5, 7)}
     assert_same_bits(lstm.states["h"], np.asarray(lstm.y))
@@ -183,7 +217,13 @@ def test_record_with_a_loss_keeps_gradients():
 
 
 def test_describe_and_build_give_an_equal_model():
-    model = Sequential(Embedding(11, 4), RNN(4, 3, nonlinearity="relu"), Dropout(0.25), Linear(3, 2), dtype="float64")
+    model = Sequential(
+        Embedding(11, 4),
+        RNN(4, 3, nonlinearity="relu"),
+        Dropout(0.25),
+        Linear(3, 2),
+        dtype="float64",
+    )
     again = Sequential.build(model.describe())
     assert repr(again) == repr(model)
     assert again.dtype == model.dtype
@@ -238,7 +278,15 @@ def test_a_layer_in_a_model_streams_alone():
 
 def test_graph_of_the_stack():
     g = characters().graph()
-    assert [n.kind for n in g.nodes] == ["input", "Embedding", "LSTM", "GRU", "RNN", "Linear", "output"]
+    assert [n.kind for n in g.nodes] == [
+        "input",
+        "Embedding",
+        "LSTM",
+        "GRU",
+        "RNN",
+        "Linear",
+        "output",
+    ]
     assert [n.shape for n in g.nodes][1:] == [("T", "N", w) for w in (4, 7, 5, 6, 11, 11)]
     assert [e.label for e in g.edges if e.delay] == ["h", "c", "h", "h"]
     assert sum(n.parameters for n in g.nodes) == characters().size

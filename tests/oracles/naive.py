@@ -22,7 +22,9 @@ def rnn_relu_unit(*arguments):
 
 
 def lstm_unit(j, x, h, c, W, U, b, d, H):
-    a = [dot(W[q * H + j], x) + b[q * H + j] + dot(U[q * H + j], h) + d[q * H + j] for q in range(4)]
+    a = [
+        dot(W[q * H + j], x) + b[q * H + j] + dot(U[q * H + j], h) + d[q * H + j] for q in range(4)
+    ]
     i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), math.tanh(a[2]), sigmoid(a[3])
     new = f * c[j] + i * g
     return o * math.tanh(new), new
@@ -37,7 +39,10 @@ def gru_unit(j, x, h, c, W, U, b, d, H):
 
 
 def mgu_unit(j, x, h, c, W, U, b, d, H):
-    from_x, from_h = ([dot(M[q * H + j], v) + e[q * H + j] for q in range(2)] for M, v, e in ((W, x, b), (U, h, d)))
+    from_x, from_h = (
+        [dot(M[q * H + j], v) + e[q * H + j] for q in range(2)]
+        for M, v, e in ((W, x, b), (U, h, d))
+    )
     f = sigmoid(from_x[0] + from_h[0])
     return (1 - f) * h[j] + f * math.tanh(from_x[1] + f * from_h[1]), 0.0
 
@@ -123,7 +128,10 @@ def one_hot(ids, V):
 def attention(score, x, memory, valid, p):
     """context (T, N, M) and weights (T, N, S) of x (T, N, Q), memory (S, N, M), valid (S, N); real or complex numbers."""
     dtype = np.result_type(x, memory, *p.values())
-    context, weights = np.zeros((*x.shape[:2], memory.shape[2]), dtype), np.zeros((*x.shape[:2], len(memory)), dtype)
+    context, weights = (
+        np.zeros((*x.shape[:2], memory.shape[2]), dtype),
+        np.zeros((*x.shape[:2], len(memory)), dtype),
+    )
     for t, n in np.ndindex(x.shape[:2]):
         steps = np.flatnonzero(valid[:, n])
         if not steps.size:

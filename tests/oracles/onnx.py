@@ -6,8 +6,12 @@ import pytest
 
 def onnx_run(op, feeds, **attributes):
     """y (T, N, H) and final states of a node with these inputs by name, in the operator's order; None where it has none."""
-    onnx = pytest.importorskip("onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]")
-    runtime = pytest.importorskip("onnxruntime", reason="this oracle is onnxruntime: pip install recurrent-engine[test]")
+    onnx = pytest.importorskip(
+        "onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]"
+    )
+    runtime = pytest.importorskip(
+        "onnxruntime", reason="this oracle is onnxruntime: pip install recurrent-engine[test]"
+    )
     outputs = ["Y", "Y_h", "Y_c"][: 3 if op == "LSTM" else 2]
     inputs = [n if a is not None else "" for n, a in feeds.items()]
     feeds = {n: a for n, a in feeds.items() if a is not None}
@@ -16,14 +20,19 @@ def onnx_run(op, feeds, **attributes):
     graph = helper.make_graph(
         [node],
         op,
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()],
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in feeds.items()
+        ],
         [helper.make_tensor_value_info(n, kind.FLOAT, None) for n in outputs],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     y, *final = session.run(None, feeds)
     return y[:, 0], [s[0] for s in final]
 

@@ -11,7 +11,9 @@ def blocks(a, order):
 
 def conformance():
     """Name of each case -> (op type, attributes, inputs by name, expected outputs by name)."""
-    onnx = pytest.importorskip("onnx", reason="the conformance data are onnx's: pip install recurrent-engine[test]")
+    onnx = pytest.importorskip(
+        "onnx", reason="the conformance data are onnx's: pip install recurrent-engine[test]"
+    )
     from onnx.backend.test.case.node import _NodeTestCases as found
     from onnx.backend.test.case.node import lstm, rnn  # the import fills the list
 
@@ -25,5 +27,10 @@ def conformance():
     for case in found:
         node, (inputs, expected) = case.model.graph.node[0], case.data_sets[0]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        out[case.name] = node.op_type, attributes, arrays(node.input, inputs), arrays(node.output, expected)
+        out[case.name] = (
+            node.op_type,
+            attributes,
+            arrays(node.input, inputs),
+            arrays(node.output, expected),
+        )
     return out

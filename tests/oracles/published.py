@@ -64,7 +64,9 @@ def min_char_rnn(ids, weights, T=25, lr=1e-1, clip=5.0):
     smooth, h = -math.log(1 / len(weights["by"])) * T, None
     for p, zero in min_char_rnn_pieces(ids, T):
         h = np.zeros(len(weights["bh"])) if zero else h
-        loss, gradients, h = min_char_rnn_gradients(ids[p : p + T], ids[p + 1 : p + T + 1], h, weights)
+        loss, gradients, h = min_char_rnn_gradients(
+            ids[p : p + T], ids[p + 1 : p + T + 1], h, weights
+        )
         smooth = 0.999 * smooth + 0.001 * loss
         for name, g in clamp(gradients, clip).items():
             memory[name] += g * g
@@ -100,7 +102,14 @@ def lstm_backward(dy, kept, Wx, Wh):
     for dy_t, (x_t, h, c, i, f, o, g, squashed) in zip(dy[::-1], kept[::-1], strict=True):
         dh = dh + dy_t
         dc = dc + dh * o * (1 - squashed**2)
-        da = np.hstack([dc * g * i * (1 - i), dc * c * f * (1 - f), dh * squashed * o * (1 - o), dc * i * (1 - g**2)])
+        da = np.hstack(
+            [
+                dc * g * i * (1 - i),
+                dc * c * f * (1 - f),
+                dh * squashed * o * (1 - o),
+                dc * i * (1 - g**2),
+            ]
+        )
         dWx, dWh, db = dWx + x_t.T @ da, dWh + h.T @ da, db + da.sum(axis=0)
         dx.append(da @ Wx.T)
         dh, dc = da @ Wh.T, dc * f
@@ -118,7 +127,9 @@ def window(x, y, states, layers, decoder):
         inside, h, c, mine = lstm(inside, h, c, *weights)
         after.append((h, c))
         kept.append(mine)
-    loss, dscores = softmax_loss(inside.reshape(T * N, -1) @ decoder[0].T + decoder[1], y.reshape(-1))
+    loss, dscores = softmax_loss(
+        inside.reshape(T * N, -1) @ decoder[0].T + decoder[1], y.reshape(-1)
+    )
 
     def gradients(scale):
         d = dscores * scale
@@ -153,14 +164,18 @@ def char_rnn_batches(ids, N, T, train=0.95, validation=0.05):
 
 def char_rnn_layers(w):
     count = sum(name.startswith("i2h") for name in w) // 2
-    return [(w[f"i2h{k}.W"].T, w[f"h2h{k}.W"].T, w[f"i2h{k}.b"] + w[f"h2h{k}.b"]) for k in range(count)]
+    return [
+        (w[f"i2h{k}.W"].T, w[f"h2h{k}.W"].T, w[f"i2h{k}.b"] + w[f"h2h{k}.b"]) for k in range(count)
+    ]
 
 
 def one_hot(x, V):
     return np.eye(V)[x.T]
 
 
-def char_rnn(ids, weights, N=50, T=50, lr=2e-3, decay=0.97, after=10, alpha=0.95, clip=5.0, eps=1e-8):
+def char_rnn(
+    ids, weights, N=50, T=50, lr=2e-3, decay=0.97, after=10, alpha=0.95, clip=5.0, eps=1e-8
+):
     """Yields the mean loss of a batch and the rate."""
     batches, _ = char_rnn_batches(ids, N, T)
     means = {name: np.zeros_like(a) for name, a in weights.items()}
@@ -168,8 +183,12 @@ def char_rnn(ids, weights, N=50, T=50, lr=2e-3, decay=0.97, after=10, alpha=0.95
     for i in itertools.count(1):
         x, y = batches[(i - 1) % len(batches)]
         layers, decoder = char_rnn_layers(weights), (weights["decoder.W"], weights["decoder.b"])
-        loss, states, gradients = window(one_hot(x, V), y.T, states, layers, decoder)  # never set to zero again
-        _, found, ends = gradients(1 / N)  # a criterion at each step means over the batch; their sum is not divided by T
+        loss, states, gradients = window(
+            one_hot(x, V), y.T, states, layers, decoder
+        )  # never set to zero again
+        _, found, ends = gradients(
+            1 / N
+        )  # a criterion at each step means over the batch; their sum is not divided by T
         d = {"decoder.W": ends[0], "decoder.b": ends[1]}
         for k, (dWx, dWh, db) in enumerate(found):
             d |= {f"i2h{k}.W": dWx.T, f"h2h{k}.W": dWh.T, f"i2h{k}.b": db, f"h2h{k}.b": db}
@@ -219,7 +238,10 @@ def torch_rnn(ids, weights, N=50, T=50, lr=2e-3, every=5, factor=0.5, clip=5.0):
     widths = [D] + [weights[f"b{k}"].size // 4 for k in range(count)]
     states = adam = None
     for i in itertools.count(1):
-        layers = [(weights[f"W{k}"][:D_k], weights[f"W{k}"][D_k:], weights[f"b{k}"]) for k, D_k in enumerate(widths[:-1])]
+        layers = [
+            (weights[f"W{k}"][:D_k], weights[f"W{k}"][D_k:], weights[f"b{k}"])
+            for k, D_k in enumerate(widths[:-1])
+        ]
         epoch = i // len(batches) + 1
         if i % len(batches) == 0:  # before the last batch of an epoch, not after it
             states = None

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from recurrent import Both
+from recurrent import Directions
 
-torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]")
+torch = pytest.importorskip(
+    "torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]"
+)
 torch.set_num_threads(1)
 
 MODULES = {
@@ -29,14 +31,18 @@ MERGE = {
 
 
 def module(name, D, H, params):
-    """A stack of layers with these Params, one a layer, or with a `Both` of them each."""
-    both = isinstance(params[0], Both)
+    """A stack of layers with these Params, one a layer, or with a `Directions` of them each."""
+    both = isinstance(params[0], Directions)
     single = (params[0].forward if both else params[0]).W_ih.dtype == np.float32
-    m = MODULES[name](D, H, len(params), bidirectional=both).to(torch.float32 if single else torch.float64)
+    m = MODULES[name](D, H, len(params), bidirectional=both).to(
+        torch.float32 if single else torch.float64
+    )
     with torch.no_grad():
         for k, layer in enumerate(params):
             for end, each in zip(("", "_reverse"), layer if both else [layer], strict=False):
-                for field, ours in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), each, strict=True):
+                for field, ours in zip(
+                    ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), each, strict=True
+                ):
                     getattr(m, f"{field}_l{k}{end}").copy_(torch.tensor(ours))
     return m
 
@@ -51,7 +57,9 @@ def run(m, x, states, lengths, dy, dstates, merge="concat"):
     x, states = tensor(x), [tensor(s) for s in states]
     given = x
     if lengths is not None:
-        given = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+        given = torch.nn.utils.rnn.pack_padded_sequence(
+            x, torch.tensor(lengths), enforce_sorted=False
+        )
     y, final = m(given, (tuple(states) if len(states) == 2 else states[0]) if states else None)
     if lengths is not None:
         y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=T)

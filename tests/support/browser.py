@@ -10,7 +10,12 @@ CHROMIUM = shutil.which("chromium")
 @pytest.fixture(scope="session")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    options = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+    ]
     with sync_api.sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=options)
         yield chromium
@@ -24,7 +29,9 @@ def open_any(browser):
 
     def open_page(path, **options):
         files.add(path.as_uri())
-        page = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **options}).new_page()
+        page = browser.new_context(
+            **{"viewport": {"width": 1400, "height": 900}, **options}
+        ).new_page()
         page.on("console", lambda m: said.append(m.text))
         page.on("pageerror", lambda e: said.append(str(e)))
         page.on("request", lambda r: asked.append(r.url))

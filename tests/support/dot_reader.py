@@ -28,13 +28,21 @@ class Edge:
 
     def points(self, per_piece=12):
         """Points along the spline."""
-        numbers = [tuple(map(float, p.split(","))) for p in self.attributes["pos"].split() if not p.startswith("e,")]
-        for a, b, c, d in zip(numbers[0::3], numbers[1::3], numbers[2::3], numbers[3::3], strict=False):
+        numbers = [
+            tuple(map(float, p.split(",")))
+            for p in self.attributes["pos"].split()
+            if not p.startswith("e,")
+        ]
+        for a, b, c, d in zip(
+            numbers[0::3], numbers[1::3], numbers[2::3], numbers[3::3], strict=False
+        ):
             for k in range(per_piece + 1):
                 u = k / per_piece
                 v = 1 - u
                 w = (v**3, 3 * v * v * u, 3 * v * u * u, u**3)
-                yield tuple(sum(f * p[i] for f, p in zip(w, (a, b, c, d), strict=True)) for i in (0, 1))
+                yield tuple(
+                    sum(f * p[i] for f, p in zip(w, (a, b, c, d), strict=True)) for i in (0, 1)
+                )
 
 
 def unescape(text):
@@ -61,7 +69,9 @@ def read(source):
                 x, y = map(float, attributes["pos"].split(","))
                 w, h = (72 * float(attributes.get(k, 0)) / 2 for k in ("width", "height"))
                 name, box = unescape(tail[1:-1]), (x - w, y - h, x + w, y + h)
-                if attributes.get("shape") == "plaintext" and (side := re.search(r'label="(?:[^"\\]|\\.)*\\([lr])"', rest)):
+                if attributes.get("shape") == "plaintext" and (
+                    side := re.search(r'label="(?:[^"\\]|\\.)*\\([lr])"', rest)
+                ):
                     box = beside(box, attributes, side[1])
                 nodes[name] = Node(name, attributes, box)
         elif found := re.match(r'^  subgraph "cluster_([^"]*)" .*\bbb="([^"]*)"', line):
@@ -71,4 +81,6 @@ def read(source):
 
 def overlap(a, b, slack=0.0):
     """Whether two boxes share more than an edge."""
-    return a[0] + slack < b[2] and b[0] + slack < a[2] and a[1] + slack < b[3] and b[1] + slack < a[3]
+    return (
+        a[0] + slack < b[2] and b[0] + slack < a[2] and a[1] + slack < b[3] and b[1] + slack < a[3]
+    )

@@ -9,7 +9,9 @@ from recurrent.conformance.tolerance import tolerance
 
 def complex_step(problem):
     """d loss / d argument for every entry, on the interpreter of the cell's expression graph; needs float64."""
-    return gradcheck.complex_step(lambda a: problem.loss(a, problem.engine.reference), problem.arguments())
+    return gradcheck.complex_step(
+        lambda a: problem.loss(a, problem.engine.reference), problem.arguments()
+    )
 
 
 def complex_projection(problem, direction):
@@ -47,16 +49,23 @@ def assert_projection(gradients, problem, direction):
     parts = {n: gradients[n] * d for n, d in direction.items()}
     size = np.sqrt(sum(np.sum(a * a) for a in parts.values()))
     terms = problem.terms_of("W_hh") + sum(a.size for a in parts.values())
-    actual, expected = sum(np.sum(a) for a in parts.values()), complex_projection(problem, direction)
+    actual, expected = (
+        sum(np.sum(a) for a in parts.values()),
+        complex_projection(problem, direction),
+    )
     bound = tolerance(np.float64, terms, size)
-    assert abs(actual - expected) <= bound, f"gradient along a direction: {actual}, not {expected}, in {problem.case}"
+    assert abs(actual - expected) <= bound, (
+        f"gradient along a direction: {actual}, not {expected}, in {problem.case}"
+    )
 
 
 def assert_central(gradients, problem, direction):
     """The derivative along `direction` that these gradients claim is that of the engine, by central differences."""
     actual = sum(np.sum(gradients[n] * d) for n, d in direction.items())
     expected, bound = central_projection(problem, direction)
-    assert abs(actual - expected) <= bound, f"gradient along a direction: {actual}, not {expected}, in {problem.case}"
+    assert abs(actual - expected) <= bound, (
+        f"gradient along a direction: {actual}, not {expected}, in {problem.case}"
+    )
 
 
 def same_side_of_the_kink(engine, y, other):

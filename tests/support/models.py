@@ -3,14 +3,34 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from recurrent import GRU, LSTM, RNN, Dropout, Hold, Last, Linear, MaxPool, MeanPool, Recurrent, Sequential
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Dropout,
+    Hold,
+    Last,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Recurrent,
+    Sequential,
+)
 from recurrent.cells import CELLS, PYTORCH
 from recurrent.engine.bidirectional import MERGES
 
 RATES = st.sampled_from([0.0, 0.0, 0.3, 0.6])
 CELL_OPTIONS = {
-    RNN: dict(nonlinearity=st.sampled_from(["tanh", "relu", "softsign"]), clip=st.sampled_from([None, 0.7])),
-    LSTM: dict(peephole=st.booleans(), coupled=st.booleans(), layer_norm=st.booleans(), cell_clip=st.sampled_from([None, 0.5])),
+    RNN: dict(
+        nonlinearity=st.sampled_from(["tanh", "relu", "softsign"]),
+        clip=st.sampled_from([None, 0.7]),
+    ),
+    LSTM: dict(
+        peephole=st.booleans(),
+        coupled=st.booleans(),
+        layer_norm=st.booleans(),
+        cell_clip=st.sampled_from([None, 0.5]),
+    ),
     GRU: dict(reset_after=st.booleans(), z_keeps=st.booleans(), layer_norm=st.booleans()),
 }
 BY_NAME = sorted(set(CELLS) - set(PYTORCH))
@@ -50,7 +70,7 @@ def stacks(draw, dtype=None, pooled=True, **options):
         if draw(st.booleans()):
             layers.append(Dropout(0.4, **draw(st.sampled_from([{}, dict(per="sequence")]))))
         layers.append(draw(recurrent_layers(width, **options)))
-        width = layers[-1].outputs
+        width = layers[-1].out_features
     both = getattr(layers[-1], "merge", None)
     last = [] if both not in (None, "concat") else [lambda: Last(bidirectional=both == "concat")]
     after = draw(st.sampled_from([None, Hold, *([MeanPool, MaxPool, *last] if pooled else [])]))
@@ -58,7 +78,11 @@ def stacks(draw, dtype=None, pooled=True, **options):
         layers.append(after())
     if draw(st.booleans()):
         layers.append(Linear(width, 2))
-    model = Sequential(*layers, rng=draw(st.integers(0, 999)), dtype=dtype or draw(st.sampled_from(["float32", "float64"])))
+    model = Sequential(
+        *layers,
+        rng=draw(st.integers(0, 999)),
+        dtype=dtype or draw(st.sampled_from(["float32", "float64"])),
+    )
     for name, a in model.parameters.items():  # what begins as zero or one would hide mistakes
         a += 0.3 * np.random.default_rng(len(name)).standard_normal(a.shape).astype(a.dtype)
     return model
@@ -67,8 +91,16 @@ def stacks(draw, dtype=None, pooled=True, **options):
 @st.composite
 def batches(draw, model):
     """x (T, N, D) and lengths, a mask or None."""
-    T, N, rng = draw(st.integers(1, 5)), draw(st.integers(1, 4)), np.random.default_rng(draw(st.integers(0, 999)))
-    D = next(layer.inputs for layer in model.layers if layer.inputs is not None)
+    T, N, rng = (
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 4)),
+        np.random.default_rng(draw(st.integers(0, 999))),
+    )
+    D = next(layer.in_features for layer in model.layers if layer.in_features is not None)
     x = rng.standard_normal((T, N, D)).astype(model.dtype)
     kind = draw(st.sampled_from(["full", "lengths", "mask"]))
-    return x, {"full": None, "lengths": rng.integers(0, T + 1, N), "mask": rng.random((T, N)) < 0.6}[kind]
+    return x, {
+        "full": None,
+        "lengths": rng.integers(0, T + 1, N),
+        "mask": rng.random((T, N)) < 0.6,
+    }[kind]

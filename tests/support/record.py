@@ -23,7 +23,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-SUBMODULES = ("cells", "losses", "optim", "conformance", "engine", "layers", "data", "initialisers", "schedules")
+SUBMODULES = (
+    "cells",
+    "losses",
+    "optim",
+    "conformance",
+    "engine",
+    "layers",
+    "data",
+    "initialisers",
+    "schedules",
+)
 COMMANDS = {
     "recurrent": ("", "demo", "task", "train", "sample", "eval", "info", "selftest"),
     "viz": (
@@ -73,7 +83,9 @@ def names() -> dict:
     found = {}
     for package in ("recurrent", "viz"):
         module = importlib.import_module(package)
-        found[package] = {name: type(getattr(module, name)).__name__ for name in sorted(module.__all__)}
+        found[package] = {
+            name: type(getattr(module, name)).__name__ for name in sorted(module.__all__)
+        }
     for name in SUBMODULES:
         module = importlib.import_module(f"recurrent.{name}")
         found[f"recurrent.{name}"] = sorted(getattr(module, "__all__", []))
@@ -84,7 +96,13 @@ def names() -> dict:
 
 def helps() -> dict:
     """What each command prints for --help, at 100 columns."""
-    environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "COLUMNS": "100",
+        "TERMINAL_WIDTH": "100",
+        "NO_COLOR": "1",
+        "PYTHONPATH": str(ROOT),
+    }
     found = {}
     for package, commands in COMMANDS.items():
         for command in commands:
@@ -106,7 +124,10 @@ def layer_bits(cell, dtype, bidirectional, ragged) -> dict:
     y, state, tape = layer.forward(x, None, lengths, record=True)
     dy = rng.standard_normal(y.shape).astype(dtype)
     gradients = layer.backward(dy, tape)
-    found = {"forward": digest(y, state), "backward": digest(gradients.dx, gradients.params, gradients.state)}
+    found = {
+        "forward": digest(y, state),
+        "backward": digest(gradients.dx, gradients.params, gradients.state),
+    }
     if not bidirectional and not ragged:
         stream = layer.stream()
         found["step"] = digest([stream.step(x_t) for x_t in x])
@@ -121,8 +142,18 @@ def fit_bits(cell, dtype) -> str:
 
     rng = np.random.default_rng(1)
     model = Sequential(Recurrent(cell, 3, 9), Linear(9, 2), rng=0, dtype=dtype)
-    x, y = rng.standard_normal((7, 40, 3)).astype(dtype), rng.standard_normal((7, 40, 2)).astype(dtype)
-    history = fit(model, Batches(x, y, 8, rng=2), losses.mean_squared_error, optim.Adam(1e-2), updates=20, progress=False)
+    x, y = (
+        rng.standard_normal((7, 40, 3)).astype(dtype),
+        rng.standard_normal((7, 40, 2)).astype(dtype),
+    )
+    history = fit(
+        model,
+        Batches(x, y, 8, rng=2),
+        losses.mean_squared_error,
+        optim.Adam(1e-2),
+        updates=20,
+        progress=False,
+    )
     return digest(np.array(history.losses), model.flat)
 
 
@@ -149,7 +180,11 @@ def pictures() -> dict:
     found = {}
     for cell in CELLS:
         for bidirectional in (False, True):
-            model = Sequential(Recurrent(cell, 2, 3, bidirectional=bidirectional), Linear(6 if bidirectional else 3, 1), rng=0)
+            model = Sequential(
+                Recurrent(cell, 2, 3, bidirectional=bidirectional),
+                Linear(6 if bidirectional else 3, 1),
+                rng=0,
+            )
             x = np.random.default_rng(0).standard_normal((4, 1, 2)).astype(np.float32)
             recording = model.record(x, np.zeros((4, 1, 1), np.float32), mean_squared_error)
             views = {
@@ -188,8 +223,12 @@ def record(parts) -> dict:
             for dtype in ("float32", "float64"):
                 for bidirectional in (False, True):
                     for ragged in (False, True):
-                        layout = f"{'ragged' if ragged else 'full'}{' bidirectional' * bidirectional}"
-                        found[f"bits {cell} {dtype} {layout}"] = layer_bits(cell, dtype, bidirectional, ragged)
+                        layout = (
+                            f"{'ragged' if ragged else 'full'}{' bidirectional' * bidirectional}"
+                        )
+                        found[f"bits {cell} {dtype} {layout}"] = layer_bits(
+                            cell, dtype, bidirectional, ragged
+                        )
                 found[f"bits {cell} {dtype} fit"] = fit_bits(cell, dtype)
         found["bits sample"] = sample_bits()
     if "pictures" in parts:
@@ -205,7 +244,9 @@ def differences(before, after, where="") -> list[str]:
         return [
             line
             for key in sorted(keys)
-            for line in differences(before.get(key, missing), after.get(key, missing), f"{where}/{key}")
+            for line in differences(
+                before.get(key, missing), after.get(key, missing), f"{where}/{key}"
+            )
         ]
     return [] if before == after else [where]
 
@@ -215,13 +256,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--against", type=Path, help="an earlier record to compare with")
-    parser.add_argument("--parts", default="names,helps,bits,pictures", help="which parts to record")
+    parser.add_argument(
+        "--parts", default="names,helps,bits,pictures", help="which parts to record"
+    )
     arguments = parser.parse_args()
     found = record(arguments.parts.split(","))
     arguments.out.write_text(json.dumps(found, indent=1, sort_keys=True), encoding="utf-8")
     if arguments.against is None:
         return 0
-    changed = differences(json.loads(arguments.against.read_text(encoding="utf-8")), json.loads(json.dumps(found)))
+    changed = differences(
+        json.loads(arguments.against.read_text(encoding="utf-8")), json.loads(json.dumps(found))
+    )
     print("\n".join(changed) or "nothing changed")
     return 1 if changed else 0
 

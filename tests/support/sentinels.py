@@ -32,7 +32,9 @@ class Guarded:
         """Raise AssertionError if a sentinel has changed; then bring the contents home."""
         for side, words in (("before", self.before[::-1]), ("after", self.after)):
             touched = np.flatnonzero(words != PATTERN[words.itemsize]) + 1
-            assert not touched.size, f"{name} wrote {touched.tolist()} numbers {side} an array {self.array.shape}"
+            assert not touched.size, (
+                f"{name} wrote {touched.tolist()} numbers {side} an array {self.array.shape}"
+            )
         if self.array.tobytes() != self.original.tobytes():
             self.original[...] = self.array
 
@@ -74,7 +76,9 @@ class GuardedModule:
 def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
     """Modules with kernels among a module's names."""
     modules = {k: v for k, v in vars(module).items() if isinstance(v, ModuleType)}
-    return {k: v for k, v in modules.items() if any(isinstance(f, Dispatcher) for f in vars(v).values())}
+    return {
+        k: v for k, v in modules.items() if any(isinstance(f, Dispatcher) for f in vars(v).values())
+    }
 
 
 def watch(monkeypatch, backend: ModuleType) -> set:
@@ -83,6 +87,8 @@ def watch(monkeypatch, backend: ModuleType) -> set:
     for name, module in kernel_modules(backend).items():
         monkeypatch.setattr(backend, name, GuardedModule(module, seen))
     for name, f in list(vars(backend).items()):
-        if hasattr(f, "cache_clear") and f.__module__ == backend.__name__:  # may hold kernels that nobody watches
+        if (
+            hasattr(f, "cache_clear") and f.__module__ == backend.__name__
+        ):  # may hold kernels that nobody watches
             monkeypatch.setattr(backend, name, f.__wrapped__)
     return seen

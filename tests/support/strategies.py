@@ -10,7 +10,11 @@ from recurrent.conformance.problem import Case, Problem, flat, named
 SLOW = bool(config.DISABLE_JIT)
 
 # Around the widths of vector registers and of the tiles; 1 and the odd ones are where tails are wrong.
-WIDTHS = [1, 2, 3, 5, 8, 15, 16, 17, 33] if SLOW else [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65]
+WIDTHS = (
+    [1, 2, 3, 5, 8, 15, 16, 17, 33]
+    if SLOW
+    else [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65]
+)
 
 
 def cases(dtype="float64", *, small=False, **fixed):

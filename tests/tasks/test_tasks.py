@@ -23,7 +23,9 @@ def test_every_format_says_the_date_and_where():
     for form in FORMATS:
         text, tags = write(date, form)
         assert len(text) == len(tags)
-        parts = {tag: "".join(c for c, t in zip(text, tags, strict=True) if t == tag) for tag in "DMY"}
+        parts = {
+            tag: "".join(c for c, t in zip(text, tags, strict=True) if t == tag) for tag in "DMY"
+        }
         assert parts["D"] in ("1", "01", "1st", "first"), form
         assert parts["M"] in ("2", "02", "February", "Feb"), form
         assert parts["Y"] in ("2003", "03"), form
@@ -37,7 +39,9 @@ def test_no_string_has_two_dates():
     day = FIRST
     while day <= LAST:
         for form in FORMATS:
-            assert seen.setdefault(write(day, form)[0].lower(), day.isoformat()) == day.isoformat(), form
+            assert (
+                seen.setdefault(write(day, form)[0].lower(), day.isoformat()) == day.isoformat()
+            ), form
         day += datetime.timedelta(41)
     found = draw(3000, np.random.default_rng(0))
     assert len({text for text, _, _ in found}) == len(found)
@@ -59,7 +63,14 @@ def test_ordinals_and_names():
         31: "31st",
     }
     assert {k: ordinal(k) for k in ends} == ends
-    expected = {0: "zero", 13: "thirteen", 40: "forty", 99: "ninety-nine", 300: "three hundred", 505: "five hundred and five"}
+    expected = {
+        0: "zero",
+        13: "thirteen",
+        40: "forty",
+        99: "ninety-nine",
+        300: "three hundred",
+        505: "five hundred and five",
+    }
     assert {k: name(k) for k in expected} == expected
 
 
@@ -79,7 +90,8 @@ def test_a_short_training_of_each(which, tmp_path):
     assert len(recording.layers) == len(t.model)
     checkpoint.save(tmp_path / "model", checkpoint.Checkpoint(t.model))
     assert_same_bits(
-        checkpoint.load(tmp_path / "model").model.forward(x, lengths=lengths)[0], t.model.forward(x, lengths=lengths)[0]
+        checkpoint.load(tmp_path / "model").model.forward(x, lengths=lengths)[0],
+        t.model.forward(x, lengths=lengths)[0],
     )
 
 
@@ -93,7 +105,9 @@ def test_nothing_held_out_is_learned_from_or_chosen_by():
 
 
 def test_answers_as_a_table():
-    answers = [Answer("5.3.21", "2021-03-05", said) for said in ("2021-03-05", "2021-05-03", "2021-03-05")]
+    answers = [
+        Answer("5.3.21", "2021-03-05", said) for said in ("2021-03-05", "2021-05-03", "2021-03-05")
+    ]
     assert exact(answers) == 2 / 3
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(table(answers))
@@ -107,9 +121,17 @@ def test_the_command(tmp_path, capsys):
     assert main(["task", "ring", "--updates", "5", "--out", str(tmp_path / "ring")]) == 0
     said = capsys.readouterr().out
     assert "held out are exactly right, after 5 updates" in said
-    assert {f.name for f in (tmp_path / "ring").iterdir()} == {"model.safetensors", "history.json", "network.svg", "curve.svg"}
+    assert {f.name for f in (tmp_path / "ring").iterdir()} == {
+        "model.safetensors",
+        "history.json",
+        "network.svg",
+        "curve.svg",
+    }
     assert main(["task", "spiral"]) == 2
-    assert "task must be one of ring, numerals, waves, tags, backwards, dates, got 'spiral'" in capsys.readouterr().err
+    assert (
+        "task must be one of ring, numerals, waves, tags, backwards, dates, got 'spiral'"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
@@ -118,4 +140,6 @@ def test_each_is_learned(which):
     t = task(which)
     history = t.train(progress=False)
     share = exact(t.answers(t.model))
-    assert share >= t.goal, f"{which}: {share:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"
+    assert share >= t.goal, (
+        f"{which}: {share:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"
+    )

@@ -16,7 +16,11 @@ pytestmark = pytest.mark.reference
 def problem(steps, dtype="float64", seed=0):
     model = Sequential(LSTM(2, 3), Linear(3, 1), rng=seed, dtype=dtype)
     rng = np.random.default_rng(seed)
-    return model, rng.standard_normal((steps, 2, 2)).astype(dtype), rng.standard_normal((steps, 2, 1)).astype(dtype)
+    return (
+        model,
+        rng.standard_normal((steps, 2, 2)).astype(dtype),
+        rng.standard_normal((steps, 2, 1)).astype(dtype),
+    )
 
 
 def full(model, x, y, state=None, counted=slice(None)):
@@ -86,7 +90,15 @@ def test_a_shorter_one_is_a_window_written_out(dtype, stride, more, count, seed)
 def test_training_is_the_same_loop_by_hand(look_back):
     model, x, y = problem(18)
     other, _, _ = problem(18)
-    history = fit(model, Windows(x, y, 3), mean_squared_error, optim.SGD(0.1), epochs=2, look_back=look_back, progress=False)
+    history = fit(
+        model,
+        Windows(x, y, 3),
+        mean_squared_error,
+        optim.SGD(0.1),
+        epochs=2,
+        look_back=look_back,
+        progress=False,
+    )
     losses, run, optimizer = [], TruncatedBPTT(other, look_back), optim.SGD(0.1)
     for _ in range(2):
         run.reset()
@@ -113,7 +125,9 @@ def test_mistakes_are_named():
     model, x, y = problem(4)
     with pytest.raises(ValueError, match="look_back must be at least 1, got 0"):
         TruncatedBPTT(model, 0)
-    with pytest.raises(ValueError, match="look_back must be at least the 4 steps of a piece, got 3"):
+    with pytest.raises(
+        ValueError, match="look_back must be at least the 4 steps of a piece, got 3"
+    ):
         TruncatedBPTT(model, 3).gradient(x, y, mean_squared_error)
     with pytest.raises(ValueError, match="a look-back needs sequences without lengths"):
         TruncatedBPTT(model, 4).gradient(x, y, mean_squared_error, lengths=[4, 2])

@@ -18,7 +18,14 @@ TEXT = "pack my box with five dozen liquor jugs; " * 20
 
 
 def model(dtype="float32"):
-    layers = Embedding(5, 3), LSTM(3, 4), Dropout(0.5), GRU(4, 4), RNN(4, 2, nonlinearity="relu"), Linear(2, 5)
+    layers = (
+        Embedding(5, 3),
+        LSTM(3, 4),
+        Dropout(0.5),
+        GRU(4, 4),
+        RNN(4, 2, nonlinearity="relu"),
+        Linear(2, 5),
+    )
     return Sequential(*layers, rng=7, dtype=dtype)
 
 
@@ -79,7 +86,10 @@ def test_the_file_is_plain_data_with_the_names_of_the_parameters(tmp_path):
         names, metadata = set(file.keys()), file.metadata()
     assert set(model().parameters) < names
     assert {"optimizer.m", "state.1.c", "state.3.h", "latest"} < names
-    assert all(json.loads(metadata[k]) is not None for k in ("model", "generator", "optimizer", "about", "training"))
+    assert all(
+        json.loads(metadata[k]) is not None
+        for k in ("model", "generator", "optimizer", "about", "training")
+    )
 
 
 def cut(path):
@@ -109,10 +119,16 @@ DAMAGES = {
     "cut off": (cut, r"not a whole .safetensors file \([\d,]+ bytes\)"),
     "empty": (lambda p: p.write_bytes(b""), r"not a whole .safetensors file \(0 bytes\)"),
     "text": (lambda p: p.write_text("Once upon a time there was"), "not a whole .safetensors file"),
-    "another's": (lambda p: save_file({"a": np.zeros(1)}, p), "expected metadata format = recurrent, found none"),
+    "another's": (
+        lambda p: save_file({"a": np.zeros(1)}, p),
+        "expected metadata format = recurrent, found none",
+    ),
     "no metadata": (rewrite(lambda t, m: m.pop("training")), "no metadata called training"),
     "no JSON": (rewrite(lambda t, m: m.update(model="{")), "the metadata model is not JSON"),
-    "newer": (rewrite(lambda t, m: m.update(version="99")), "has version 99; this program reads version 1"),
+    "newer": (
+        rewrite(lambda t, m: m.update(version="99")),
+        "has version 99; this program reads version 1",
+    ),
     "array gone": (
         rewrite(lambda t, m: t.pop("3.weight_hh_l0")),
         r"3.weight_hh_l0 is missing, expected \(12, 4\) float32",
@@ -121,17 +137,35 @@ DAMAGES = {
         rewrite(lambda t, m: t.update({"5.bias": np.zeros(6, np.float32)})),
         r"array 5.bias must be \(5,\) float32, got \(6,\) float32",
     ),
-    "array's dtype": (rewrite(lambda t, m: t.update({"5.bias": np.zeros(5)})), "5.bias must be .* got .* float64"),
-    "array too many": (rewrite(lambda t, m: t.update({"9.bias": np.zeros(5)})), "the model does not have: 9.bias"),
-    "optimiser's array gone": (rewrite(lambda t, m: t.pop("optimizer.m")), "state of Adam must be m, v, got v"),
+    "array's dtype": (
+        rewrite(lambda t, m: t.update({"5.bias": np.zeros(5)})),
+        "5.bias must be .* got .* float64",
+    ),
+    "array too many": (
+        rewrite(lambda t, m: t.update({"9.bias": np.zeros(5)})),
+        "the model does not have: 9.bias",
+    ),
+    "optimiser's array gone": (
+        rewrite(lambda t, m: t.pop("optimizer.m")),
+        "state of Adam must be m, v, got v",
+    ),
     "state's array gone": (rewrite(lambda t, m: t.pop("state.1.c")), "array state.1.c is missing"),
-    "layer unknown": (set_model("layers", [{"type": "Magic", "options": {}}]), "unknown layer type 'Magic'"),
+    "layer unknown": (
+        set_model("layers", [{"type": "Magic", "options": {}}]),
+        "unknown layer type 'Magic'",
+    ),
     "layer's option": (set_model("layers", [LINEAR | {"options": {"size": 1}}]), "size"),
     "other layers": (set_model("layers", [LINEAR]), "array 0.weight must be"),
-    "huge": (set_model("layers", [LINEAR | {"options": {"in_features": 10**9, "out_features": 10**9}}]), "does not fit"),
+    "huge": (
+        set_model("layers", [LINEAR | {"options": {"in_features": 10**9, "out_features": 10**9}}]),
+        "does not fit",
+    ),
     "dtype": (set_model("dtype", "int8"), "float32 or float64"),
     "no model": (rewrite(lambda t, m: m.update(model="[]")), "does not fit together"),
-    "generator": (rewrite(lambda t, m: m.update(generator='{"bit_generator": "os"}')), "unknown random generator 'os'"),
+    "generator": (
+        rewrite(lambda t, m: m.update(generator='{"bit_generator": "os"}')),
+        "unknown random generator 'os'",
+    ),
 }
 
 
@@ -206,7 +240,12 @@ def test_a_resumed_training_has_the_same_bits(tmp_path, optimizer, first):
 
 def test_a_checkpoint_in_the_middle_can_be_resumed_too(tmp_path):
     path, whole, copy = tmp_path / "m", character_model("gru"), tmp_path / "copy"
-    learn(whole, 12, save_to=path, callback=lambda u, _: copy.write_bytes(path.read_bytes()) if u == 8 else None)
+    learn(
+        whole,
+        12,
+        save_to=path,
+        callback=lambda u, _: copy.write_bytes(path.read_bytes()) if u == 8 else None,
+    )
     again = CharLM.load(copy)
     assert again.history.updates == 8
     learn(again, 12, resume=True)
@@ -217,7 +256,10 @@ def test_a_checkpoint_in_the_middle_can_be_resumed_too(tmp_path):
 def test_a_file_holds_the_best_parameters_and_goes_on_from_the_last(tmp_path):
     lm = character_model()
     history = learn(
-        lm, 12, lr=lambda step: 1e-2 if step < 4 else 3.0, optimizer=optim.SGD(lambda step: 1e-2 if step < 4 else 50.0)
+        lm,
+        12,
+        lr=lambda step: 1e-2 if step < 4 else 3.0,
+        optimizer=optim.SGD(lambda step: 1e-2 if step < 4 else 50.0),
     )
     assert history.best[0] == 4
     lm.optimizer.lr = 1e-2  # a function cannot be written down

@@ -86,7 +86,9 @@ def test_each_sequence_once_a_pass_in_another_order():
     n = 20
     ids = np.arange(n)
     lengths = ids % 5
-    batches = Batches(np.broadcast_to(ids, (6, n)), ids * 10, 8, rng=1, lengths=lengths, per_sequence=True)
+    batches = Batches(
+        np.broadcast_to(ids, (6, n)), ids * 10, 8, rng=1, lengths=lengths, per_sequence=True
+    )
     orders = []
     for _ in range(2):
         parts = list(batches)
@@ -106,15 +108,25 @@ def test_weights_count_valid_entries():
     x = np.zeros((6, 5, 2))
     lengths = np.array([6, 0, 1, 2, 3])
     assert [b.weight for b in Batches(x, np.zeros((6, 5, 4)), 3, None, lengths=lengths)] == [28, 20]
-    assert [b.weight for b in Batches(x, np.zeros((5, 4)), 3, None, lengths=lengths, per_sequence=True)] == [8, 8]
+    assert [
+        b.weight for b in Batches(x, np.zeros((5, 4)), 3, None, lengths=lengths, per_sequence=True)
+    ] == [8, 8]
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Windows(X, Y[:-1], 5), ValueError, r"same number of steps, got shapes \(23, 3, 2\) and \(22, 3\)"),
+        (
+            lambda: Windows(X, Y[:-1], 5),
+            ValueError,
+            r"same number of steps, got shapes \(23, 3, 2\) and \(22, 3\)",
+        ),
         (lambda: Windows(X, Y, 24), ValueError, "at least 24 steps for windows of 24, got 23"),
-        (lambda: Windows(X[:0], Y[:0], 24, keep_last=True), ValueError, "at least 1 steps for windows of 24, got 0"),
+        (
+            lambda: Windows(X[:0], Y[:0], 24, keep_last=True),
+            ValueError,
+            "at least 1 steps for windows of 24, got 0",
+        ),
         (
             lambda: Windows(X, Y, 5, carry="often"),
             ValueError,
@@ -122,11 +134,27 @@ def test_weights_count_valid_entries():
         ),
         (lambda: Windows(X, Y, 0), ValueError, "window must be at least 1, got 0"),
         (lambda: Windows(X, Y, 2.5), TypeError, "window must be an int, got float"),
-        (lambda: Batches(X, Y[:, :2], 5), ValueError, r"y must be \(T, N, ...\) with T, N = 23, 3, got \(23, 2\)"),
-        (lambda: Batches(X, Y, 5, per_sequence=True), ValueError, r"y must be \(N, ...\) with N = 3, got \(23, 3\)"),
-        (lambda: Batches(X, Y, 5, keep_last=False), ValueError, "at least 5 sequences for batches of 5, got 3"),
+        (
+            lambda: Batches(X, Y[:, :2], 5),
+            ValueError,
+            r"y must be \(T, N, ...\) with T, N = 23, 3, got \(23, 2\)",
+        ),
+        (
+            lambda: Batches(X, Y, 5, per_sequence=True),
+            ValueError,
+            r"y must be \(N, ...\) with N = 3, got \(23, 3\)",
+        ),
+        (
+            lambda: Batches(X, Y, 5, keep_last=False),
+            ValueError,
+            "at least 5 sequences for batches of 5, got 3",
+        ),
         (lambda: Batches(X[:, 0, 0], Y, 5), ValueError, r"x must be \(T, N, ...\), got \(23,\)"),
-        (lambda: Batches(X, Y, 2, lengths=[1, 2]), ValueError, r"lengths must be \(N,\) = \(3,\), got \(2,\)"),
+        (
+            lambda: Batches(X, Y, 2, lengths=[1, 2]),
+            ValueError,
+            r"lengths must be \(N,\) = \(3,\), got \(2,\)",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(call, error, message):

@@ -26,7 +26,9 @@ def text(steps=60, N=3):
 
 
 def character_model(dropout=0.0, dtype="float32", rng=0):
-    return Sequential(Embedding(V, 4), LSTM(4, 6), Dropout(dropout), Linear(6, V), rng=rng, dtype=dtype)
+    return Sequential(
+        Embedding(V, 4), LSTM(4, 6), Dropout(dropout), Linear(6, V), rng=rng, dtype=dtype
+    )
 
 
 class Spy(optim.SGD):
@@ -60,10 +62,15 @@ def one_weight():
     return model, [Batch(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))]
 
 
-@pytest.mark.parametrize("make", [lambda: optim.Adam(1e-2), lambda: optim.RMSprop(1e-2), lambda: optim.SGD(0.5, momentum=0.9)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: optim.Adam(1e-2), lambda: optim.RMSprop(1e-2), lambda: optim.SGD(0.5, momentum=0.9)],
+)
 def test_the_loss_falls(make):
     model, windows = character_model(), Windows(*text(), 10)
-    history = fit(model, windows, softmax_cross_entropy, make(), epochs=25, clip_norm=5, progress=False)
+    history = fit(
+        model, windows, softmax_cross_entropy, make(), epochs=25, clip_norm=5, progress=False
+    )
     assert history.losses[0] > 0.9 * np.log(V)
     assert history.losses[-1] < 0.1 * history.losses[0]
     assert (history.updates, history.stopped, windows.cursor) == (150, "finished", 150)
@@ -78,7 +85,9 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
     model = Sequential(GRU(3, 4), LSTM(4, 5), Linear(5, 2), rng=1, dtype="float64")
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((14, 2, 3)), rng.standard_normal((14, 2, 2))
-    theirs = torch.nn.ModuleList([torch.nn.GRU(3, 4), torch.nn.LSTM(4, 5), torch.nn.Linear(5, 2)]).double()
+    theirs = torch.nn.ModuleList(
+        [torch.nn.GRU(3, 4), torch.nn.LSTM(4, 5), torch.nn.Linear(5, 2)]
+    ).double()
     theirs.load_state_dict({n: torch.tensor(a) for n, a in model.parameters.items()})
     torch_optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
     expected, state = [], (None, None)
@@ -99,7 +108,11 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
     assert len(spy.seen) == 2
     for mine, other in zip(spy.seen, expected, strict=True):
         assert_close(mine, other, 14 * 2 * 5)
-    assert_close(model.flat, np.concatenate([p.detach().numpy().ravel() for p in theirs.parameters()]), 14 * 2 * 5)
+    assert_close(
+        model.flat,
+        np.concatenate([p.detach().numpy().ravel() for p in theirs.parameters()]),
+        14 * 2 * 5,
+    )
     assert np.abs(whole.seen[0] - spy.seen[0]).max() > 1000 * tolerance(float, 140)
 
 
@@ -107,7 +120,9 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
 def test_state_between_passes(carry):
     """With a rate of zero nothing but the state can tell one pass from the next."""
     windows = Windows(*text(20), 10, carry=carry)
-    losses = fit(character_model(), windows, softmax_cross_entropy, optim.SGD(0.0), epochs=2, progress=False).losses
+    losses = fit(
+        character_model(), windows, softmax_cross_entropy, optim.SGD(0.0), epochs=2, progress=False
+    ).losses
     assert (losses[0] == losses[2]) != (carry == "always")
 
 
@@ -117,18 +132,29 @@ def test_evaluate_does_not_depend_on_the_cuts(window):
     expected = softmax_cross_entropy(model.forward(x)[0], y)[0]
     windows = Windows(x, y, window, keep_last=True)
     windows.cursor = 1
-    assert abs(evaluate(model, windows, softmax_cross_entropy) - expected) <= tolerance(float, y.size, expected)
+    assert abs(evaluate(model, windows, softmax_cross_entropy) - expected) <= tolerance(
+        float, y.size, expected
+    )
     assert windows.cursor == 1
 
 
 def test_evaluate_weighs_batches_by_their_valid_entries():
     model, rng = Sequential(LSTM(2, 3), Linear(3, 1), dtype="float64"), np.random.default_rng(0)
-    x, y, lengths = rng.standard_normal((6, 7, 2)), rng.standard_normal((6, 7, 1)), np.array([6, 0, 1, 5, 2, 0, 0])
+    x, y, lengths = (
+        rng.standard_normal((6, 7, 2)),
+        rng.standard_normal((6, 7, 1)),
+        np.array([6, 0, 1, 5, 2, 0, 0]),
+    )
     out = model.forward(x, lengths=lengths)[0]
     expected = mean_squared_error(out, y, lengths)[0]
     batches = Batches(x, y, 3, lengths=lengths)
-    assert abs(evaluate(model, batches, mean_squared_error) - expected) <= tolerance(float, 14, expected)
-    once, loss = Batches(x, y[0], 3, lengths=lengths, per_sequence=True), at_last_step(mean_squared_error)
+    assert abs(evaluate(model, batches, mean_squared_error) - expected) <= tolerance(
+        float, 14, expected
+    )
+    once, loss = (
+        Batches(x, y[0], 3, lengths=lengths, per_sequence=True),
+        at_last_step(mean_squared_error),
+    )
     expected = loss(out, y[0], lengths)[0]
     assert abs(evaluate(model, once, loss) - expected) <= tolerance(float, 4, expected)
     with pytest.raises(ValueError, match="nothing to evaluate"):
@@ -137,9 +163,19 @@ def test_evaluate_weighs_batches_by_their_valid_entries():
 
 def test_clipping_comes_before_the_update():
     x, y = text(20)
-    for limits, largest in (({"clip_norm": 1e-3}, np.linalg.norm), ({"clip_value": 1e-3}, lambda g: np.abs(g).max())):
+    for limits, largest in (
+        ({"clip_norm": 1e-3}, np.linalg.norm),
+        ({"clip_value": 1e-3}, lambda g: np.abs(g).max()),
+    ):
         spy = Spy()
-        fit(character_model(dtype="float64"), Windows(x, y, 10), softmax_cross_entropy, spy, progress=False, **limits)
+        fit(
+            character_model(dtype="float64"),
+            Windows(x, y, 10),
+            softmax_cross_entropy,
+            spy,
+            progress=False,
+            **limits,
+        )
         assert all(0.9e-3 < largest(g) <= 1.0001e-3 for g in spy.seen)
 
 
@@ -154,7 +190,9 @@ def test_when_validation_and_callback_run():
         updates=7,
         validation=batches,
         metric=lambda y, targets, lengths: y[0, 0, 0],
-        callback=lambda update, history: seen.append((update, len(history.validation), history.updates)),
+        callback=lambda update, history: seen.append(
+            (update, len(history.validation), history.updates)
+        ),
         progress=False,
     )
     assert history.validation == [(3, 49.0), (6, 16.0), (7, 9.0)], "after each pass and at the end"
@@ -163,7 +201,16 @@ def test_when_validation_and_callback_run():
     assert history.losses == [0, 81, 64, 49, 36, 25, 16]
     assert json.loads(json.dumps(history.to_dict()))["validation"][0] == [3, 49.0]
     walk = Walk([9, 8, 7, 6, 5])
-    every = fit(model, batches, mean_squared_error, walk, updates=5, validation=batches, validate_every=2, progress=False)
+    every = fit(
+        model,
+        batches,
+        mean_squared_error,
+        walk,
+        updates=5,
+        validation=batches,
+        validate_every=2,
+        progress=False,
+    )
     assert [u for u, _ in every.validation] == [2, 4, 5]
 
 
@@ -216,7 +263,16 @@ def stop_at(last):
 def test_ctrl_c_keeps_the_best():
     model, batches = one_weight()
     walk = Walk([2, 1, 3, 0])
-    history = fit(model, batches, mean_squared_error, walk, epochs=4, validation=batches, callback=stop_at(3), progress=False)
+    history = fit(
+        model,
+        batches,
+        mean_squared_error,
+        walk,
+        epochs=4,
+        validation=batches,
+        callback=stop_at(3),
+        progress=False,
+    )
     assert (history.stopped, history.updates, history.best) == ("interrupted", 3, (2, 1.0))
     assert model.flat[0] == 1
     assert len(history.validation) == 3
@@ -232,7 +288,9 @@ def test_ctrl_c_waits_for_the_end_of_an_update():
 
     spy, windows, called = Spy(), Windows(*text(), 10), []
     model = character_model()
-    history = fit(model, windows, loss, spy, callback=lambda update, _: called.append(update), progress=False)
+    history = fit(
+        model, windows, loss, spy, callback=lambda update, _: called.append(update), progress=False
+    )
     assert history.stopped == "interrupted"
     assert len(spy.seen) == windows.cursor == history.updates == 3
     assert called == [1, 2, 3]
@@ -260,8 +318,15 @@ def test_ctrl_c_ends_a_validation_at_once():
         return softmax_cross_entropy(y, targets, lengths)
 
     calls, validation = [], Windows(*text(N=1), 10)
-    history = fit(character_model(), Windows(*text(), 30), loss, Spy(), validation=validation, progress=False)
-    assert (history.stopped, history.updates, len(calls), history.validation) == ("interrupted", 2, 1, [])
+    history = fit(
+        character_model(), Windows(*text(), 30), loss, Spy(), validation=validation, progress=False
+    )
+    assert (history.stopped, history.updates, len(calls), history.validation) == (
+        "interrupted",
+        2,
+        1,
+        [],
+    )
     assert validation.cursor == 0
 
 
@@ -276,10 +341,15 @@ def test_what_is_not_finite_stops_before_it_spoils_the_parameters(kind):
     spy, model, after = Spy(), character_model(), []
     limit = 1.0 if "clipped" in kind else None
     what = "the loss is nan" if kind == "loss" else "the gradient is not finite"
-    options = dict(clip_norm=limit, callback=lambda *_: after.append(model.flat.copy()), progress=False)
+    options = dict(
+        clip_norm=limit, callback=lambda *_: after.append(model.flat.copy()), progress=False
+    )
     with (
         np.errstate(invalid="ignore"),
-        pytest.raises(FloatingPointError, match=f"^update 3: {what}; the parameters before it are kept; try a lower lr") as e,
+        pytest.raises(
+            FloatingPointError,
+            match=f"^update 3: {what}; the parameters before it are kept; try a lower lr",
+        ) as e,
     ):
         fit(model, Windows(*text(), 10), loss, spy, **options)
     assert_same_bits(model.flat, after[-1])
@@ -289,8 +359,17 @@ def test_what_is_not_finite_stops_before_it_spoils_the_parameters(kind):
 def test_a_rate_that_is_too_high_ends_in_one_clear_line():
     model = Sequential(Linear(1, 1), dtype="float32")
     x = np.ones((4, 2, 1), np.float32)
-    with pytest.raises(FloatingPointError, match=r"^update \d+: the .* finite; .* try a lower lr or clip_norm$"):
-        fit(model, Batches(x, 2 * x, 2), mean_squared_error, optim.SGD(10.0), updates=100, progress=False)
+    with pytest.raises(
+        FloatingPointError, match=r"^update \d+: the .* finite; .* try a lower lr or clip_norm$"
+    ):
+        fit(
+            model,
+            Batches(x, 2 * x, 2),
+            mean_squared_error,
+            optim.SGD(10.0),
+            updates=100,
+            progress=False,
+        )
     assert np.isfinite(model.flat).all()
 
 
@@ -299,18 +378,41 @@ def test_resumed_training_is_the_same_bit_for_bit(at):
     """Parameters, optimiser, generator, cursor and state are all there is; dropout included, in the middle of a pass or not."""
 
     def go(model, windows, optimizer, **options):
-        return fit(model, windows, softmax_cross_entropy, optimizer, clip_norm=1.0, progress=False, **options)
+        return fit(
+            model,
+            windows,
+            softmax_cross_entropy,
+            optimizer,
+            clip_norm=1.0,
+            progress=False,
+            **options,
+        )
 
-    model, windows, adam = character_model(0.3), Windows(*text(), 10, carry="always"), optim.Adam(1e-2)
+    model, windows, adam = (
+        character_model(0.3),
+        Windows(*text(), 10, carry="always"),
+        optim.Adam(1e-2),
+    )
     whole = go(model, windows, adam, updates=15)
 
-    first, windows, adam = character_model(0.3), Windows(*text(), 10, carry="always"), optim.Adam(1e-2)
+    first, windows, adam = (
+        character_model(0.3),
+        Windows(*text(), 10, carry="always"),
+        optim.Adam(1e-2),
+    )
     half = go(first, windows, adam, updates=at)
     second, later = character_model(0.3, rng=9), Windows(*text(), 10, carry="always")
     second.flat[:] = first.flat
     second.generator.bit_generator.state = first.generator.bit_generator.state
     later.cursor = windows.cursor
-    rest = go(second, later, optim.build(adam.describe(), adam.arrays), updates=15, start=at, state=half.state)
+    rest = go(
+        second,
+        later,
+        optim.build(adam.describe(), adam.arrays),
+        updates=15,
+        start=at,
+        state=half.state,
+    )
     assert half.losses + rest.losses == whole.losses
     assert_same_bits(second.flat, model.flat)
     assert rest.updates == whole.updates == 15
@@ -320,14 +422,29 @@ def test_epochs_from_the_middle_of_a_pass_end_with_a_pass():
     windows = Windows(*text(), 10)
     windows.cursor = 4
     validation = Windows(*text(), 60)
-    history = fit(character_model(), windows, softmax_cross_entropy, Spy(), epochs=2, validation=validation, progress=False)
+    history = fit(
+        character_model(),
+        windows,
+        softmax_cross_entropy,
+        Spy(),
+        epochs=2,
+        validation=validation,
+        progress=False,
+    )
     assert windows.cursor == 12
     assert [u for u, _ in history.validation] == [2, 8]
 
 
 def test_a_single_sequence_without_a_batch_axis():
     x, y = (a[:, 0] for a in text())
-    history = fit(character_model(), Windows(x, y, 10), softmax_cross_entropy, optim.Adam(0.02), epochs=20, progress=False)
+    history = fit(
+        character_model(),
+        Windows(x, y, 10),
+        softmax_cross_entropy,
+        optim.Adam(0.02),
+        epochs=20,
+        progress=False,
+    )
     assert history.losses[-1] < 0.3 * history.losses[0]
 
 
@@ -344,7 +461,13 @@ def test_progress_says_what_matters(terminal):
     options = dict(validation=windows, metric=accuracy, progress=console)
     history = fit(character_model(), windows, softmax_cross_entropy, optim.Adam(), **options)
     shown = console.file.getvalue()
-    for word in ("6/6", "loss 1.", f"held out {history.best[1]:.4g}", f"accuracy {history.metrics[0][1]:.4g}", "steps/s"):
+    for word in (
+        "6/6",
+        "loss 1.",
+        f"held out {history.best[1]:.4g}",
+        f"accuracy {history.metrics[0][1]:.4g}",
+        "steps/s",
+    ):
         assert word in shown
     assert terminal == ("\x1b" in shown)
 
@@ -358,8 +481,16 @@ def test_a_narrow_terminal_cuts_no_number_short(width):
 
     console = Console(file=io.StringIO(), force_terminal=True, width=width)
     windows = Windows(*text(), 10)
-    options = dict(validation=windows, metric=bits_per_character, progress=console, updates=1000, callback=stop_at(3))
-    fit(character_model(), windows, softmax_cross_entropy, optim.Adam(), validate_every=1, **options)
+    options = dict(
+        validation=windows,
+        metric=bits_per_character,
+        progress=console,
+        updates=1000,
+        callback=stop_at(3),
+    )
+    fit(
+        character_model(), windows, softmax_cross_entropy, optim.Adam(), validate_every=1, **options
+    )
     shown = console.file.getvalue()
     assert "/1000" in shown
     assert "steps/s" in shown
@@ -376,7 +507,11 @@ def test_import_is_quick_and_silent_training_needs_no_rich():
     ("options", "error", "message"),
     [
         (dict(batches=[]), ValueError, "batches must have at least one batch, got none"),
-        (dict(batches=iter([1])), TypeError, "batches must have a length, got list_iterator; make a list of it"),
+        (
+            dict(batches=iter([1])),
+            TypeError,
+            "batches must have a length, got list_iterator; make a list of it",
+        ),
         (dict(patience=3), ValueError, "patience counts validations: give validation=batches too"),
         (dict(clip_norm=0), ValueError, "limit must be above 0, got 0"),
     ],
@@ -384,7 +519,14 @@ def test_import_is_quick_and_silent_training_needs_no_rich():
 def test_bad_input_is_one_clear_line(options, error, message):
     model, batches = one_weight()
     with pytest.raises(error, match=message):
-        fit(model, options.pop("batches", batches), mean_squared_error, optim.SGD(), progress=False, **options)
+        fit(
+            model,
+            options.pop("batches", batches),
+            mean_squared_error,
+            optim.SGD(),
+            progress=False,
+            **options,
+        )
 
 
 # The adding problem (Hochreiter and Schmidhuber, 1997): the sum of two marked numbers among T. Uniform numbers in 0..1 have
@@ -425,7 +567,11 @@ def test_a_model_that_pools_is_trained_and_evaluated_on_ragged_sequences():
     """Its output has no steps: lengths are the model's business, not the loss's, and empty sequences are answered too."""
     model = Sequential(GRU(2, 3), MeanPool(), Linear(3, 1), rng=0, dtype="float64")
     rng = np.random.default_rng(0)
-    x, y, lengths = rng.standard_normal((6, 7, 2)), rng.standard_normal((7, 1)), np.array([6, 0, 1, 5, 2, 0, 3])
+    x, y, lengths = (
+        rng.standard_normal((6, 7, 2)),
+        rng.standard_normal((7, 1)),
+        np.array([6, 0, 1, 5, 2, 0, 3]),
+    )
     batches = Batches(x, y, 3, None, lengths=lengths, per_sequence=True)
     expected, dy = mean_squared_error(model.forward(x, lengths=lengths)[0], y)
     assert_close(evaluate(model, batches, mean_squared_error), expected, 10)
@@ -452,25 +598,40 @@ def test_an_lstm_learns_to_add_across_five_hundred_steps():
 
 def test_batches_may_be_plain_tuples():
     x, targets = np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 1), np.float32)
-    given = [(x, targets), [x, targets, np.array([3, 5])]], [Batch(x, targets), Batch(x, targets, np.array([3, 5]))]
+    given = (
+        [(x, targets), [x, targets, np.array([3, 5])]],
+        [Batch(x, targets), Batch(x, targets, np.array([3, 5]))],
+    )
     found = []
     for batches in given:
         model = Sequential(GRU(3, 4), Linear(4, 1), rng=0)
-        history = fit(model, batches, mean_squared_error, optim.Adam(), validation=batches, progress=False)
-        found.append((history.losses, history.validation, evaluate(model, batches, mean_squared_error)))
+        history = fit(
+            model, batches, mean_squared_error, optim.Adam(), validation=batches, progress=False
+        )
+        found.append(
+            (history.losses, history.validation, evaluate(model, batches, mean_squared_error))
+        )
     assert found[0] == found[1]
 
 
 def test_what_cannot_be_trained_with():
-    model, batch = Sequential(GRU(3, 4)), (np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32))
+    model, batch = (
+        Sequential(GRU(3, 4)),
+        (np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32)),
+    )
     words = r"a batch must be \(x, targets\) or \(x, targets, lengths\), or a data.Batch, got"
     with pytest.raises(TypeError, match=rf"\A{words} ndarray\Z"):
         fit(model, [batch[0]], mean_squared_error, optim.Adam(), progress=False)
     with pytest.raises(TypeError, match=rf"\A{words} 1 of them\Z"):
         evaluate(model, [batch[:1]], mean_squared_error)
-    with pytest.raises(TypeError, match=r"\Aloss must be a function such as losses\.softmax_cross_entropy, got str\Z"):
+    with pytest.raises(
+        TypeError,
+        match=r"\Aloss must be a function such as losses\.softmax_cross_entropy, got str\Z",
+    ):
         fit(model, [batch], "mse", optim.Adam(), progress=False)
-    with pytest.raises(TypeError, match=r"\Aoptimizer must be one such as optim\.Adam\(\), got str\Z"):
+    with pytest.raises(
+        TypeError, match=r"\Aoptimizer must be one such as optim\.Adam\(\), got str\Z"
+    ):
         fit(model, [batch], mean_squared_error, "adam", progress=False)
     with pytest.raises(ValueError, match=r"\Aepochs must be at least 0, got -1\Z"):
         fit(model, [batch], mean_squared_error, optim.Adam(), epochs=-1, progress=False)

@@ -5,7 +5,20 @@ import re
 import numpy as np
 import pytest
 
-from recurrent import GRU, LSTM, RNN, Attention, Dropout, Embedding, Last, Linear, MeanPool, Seq2Seq, Sequential, gradcheck
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Last,
+    Linear,
+    MeanPool,
+    Seq2Seq,
+    Sequential,
+    gradcheck,
+)
 from recurrent.gradcheck import GradientError, central_differences, complex_step
 from recurrent.layers.base import Gradients
 from recurrent.losses import mean_squared_error, softmax_cross_entropy
@@ -24,9 +37,18 @@ def test_every_cell_with_an_engine_a_cell_and_a_layer(engine):
 
 
 MODELS = {
-    "characters": (Sequential(Embedding(5, 3), LSTM(3, 4), Dropout(0.4), GRU(4, 3), Linear(3, 5)), softmax_cross_entropy),
-    "both directions": (Sequential(LSTM(2, 3, bidirectional=True), Last(bidirectional=True), Linear(6, 2)), None),
-    "merged": (Sequential(GRU(2, 3, bidirectional=True, merge="mul"), MeanPool(), Linear(3, 2)), mean_squared_error),
+    "characters": (
+        Sequential(Embedding(5, 3), LSTM(3, 4), Dropout(0.4), GRU(4, 3), Linear(3, 5)),
+        softmax_cross_entropy,
+    ),
+    "both directions": (
+        Sequential(LSTM(2, 3, bidirectional=True), Last(bidirectional=True), Linear(6, 2)),
+        None,
+    ),
+    "merged": (
+        Sequential(GRU(2, 3, bidirectional=True, merge="mul"), MeanPool(), Linear(3, 2)),
+        mean_squared_error,
+    ),
 }
 
 
@@ -34,7 +56,10 @@ MODELS = {
 def test_models_with_their_losses_lengths_and_masks(name):
     model, loss = MODELS[name]
     x = RNG.integers(0, 5, (4, 3)) if name == "characters" else X
-    targets = {softmax_cross_entropy: RNG.integers(0, 5, (4, 3)), mean_squared_error: RNG.standard_normal((3, 2))}.get(loss)
+    targets = {
+        softmax_cross_entropy: RNG.integers(0, 5, (4, 3)),
+        mean_squared_error: RNG.standard_normal((3, 2)),
+    }.get(loss)
     before = model.flat.copy()
     result = gradcheck(model, x, loss, targets=targets, lengths=[4, 2, 0])
     assert result.ok, str(result)
@@ -56,8 +81,8 @@ class Wrong(Linear, abstract=True):
         super().__init__(3, 2)
         self.what, self.factor = what, factor
 
-    def backward(self, dy, tape, dstate=None, out=None, totals=None):
-        dx, params, state = super().backward(dy, tape, dstate, out, totals)
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        dx, params, state = super().backward(dy, tape, dstate, out, state_gradients)
         if self.what == "dx":
             dx[1, 0, 2] *= self.factor
         else:
@@ -66,7 +91,8 @@ class Wrong(Linear, abstract=True):
 
 
 @pytest.mark.parametrize(
-    ("what", "named"), [("weight", r"1\.weight \[1, 2\]"), ("bias", r"1\.bias \[1\]"), ("dx", r"0\.\w+ \[")]
+    ("what", "named"),
+    [("weight", r"1\.weight \[1, 2\]"), ("bias", r"1\.bias \[1\]"), ("dx", r"0\.\w+ \[")],
 )
 @pytest.mark.parametrize("factor", [0.0, 1.001, np.nan])
 def test_a_planted_mistake_is_named(what, named, factor):
@@ -105,7 +131,10 @@ def test_both_witnesses_of_a_known_function():
 def test_what_cannot_be_checked_is_named():
     with pytest.raises(TypeError, match="a model, a layer, an engine or a cell, got ndarray"):
         gradcheck(X, X)
-    with pytest.raises(TypeError, match="the loss must return its value and its gradient with respect to y, got float64"):
+    with pytest.raises(
+        TypeError,
+        match="the loss must return its value and its gradient with respect to y, got float64",
+    ):
         gradcheck(LSTM(X.shape[-1], 2), X, lambda y: (y * y).sum(dtype=float))
 
 
@@ -114,11 +143,19 @@ def seq2seq(source, score, **bridge):
     first = Embedding(5, 3) if source == "ids" else Dropout(0.3)
     encoder = Sequential(first, LSTM(3, 2, bidirectional=True), rng=0)
     attend = [Attention(4, 4, score, output_size=3)] if score else []
-    decoder = Sequential(Embedding(6, 2), LSTM(2, 4, recurrent_dropout=0.3), *attend, Linear(3 if score else 4, 6), rng=1)
+    decoder = Sequential(
+        Embedding(6, 2),
+        LSTM(2, 4, recurrent_dropout=0.3),
+        *attend,
+        Linear(3 if score else 4, 6),
+        rng=1,
+    )
     return Seq2Seq(encoder, decoder, **bridge)
 
 
-@pytest.mark.parametrize(("source", "score"), [("ids", "additive"), ("vectors", "general"), ("vectors", None)])
+@pytest.mark.parametrize(
+    ("source", "score"), [("ids", "additive"), ("vectors", "general"), ("vectors", None)]
+)
 def test_an_encoder_and_a_decoder(source, score):
     """With the loss that it is trained with, lengths of both sides, and the masks of dropout in both."""
     net = seq2seq(source, score)
@@ -126,7 +163,14 @@ def test_an_encoder_and_a_decoder(source, score):
     written, targets = RNG.integers(0, 6, (2, 3, 3))
     lengths = [4, 1, 3], [3, 2, 0]
     for loss in (None, softmax_cross_entropy):
-        result = gradcheck(net, (read, written), loss, targets=None if loss is None else targets, lengths=lengths, entries=10)
+        result = gradcheck(
+            net,
+            (read, written),
+            loss,
+            targets=None if loss is None else targets,
+            lengths=lengths,
+            entries=10,
+        )
         named = {f.name for f in result.findings}
         assert named >= set(net.parameters)
         assert ("x.source" in named) == (source == "vectors")
@@ -139,10 +183,14 @@ def test_one_pair_and_lists_of_pairs():
     assert gradcheck(net, (read, written), entries=4)
     assert gradcheck(net, ([read, read[:2]], [written, written[:3]]), entries=4)
     vector = Seq2Seq(Sequential(Linear(3, 4)), Sequential(Embedding(6, 2), GRU(2, 4), Linear(4, 6)))
-    assert gradcheck(vector, (RNG.standard_normal((2, 3)), written[:, None].repeat(2, 1)), entries=4)
+    assert gradcheck(
+        vector, (RNG.standard_normal((2, 3)), written[:, None].repeat(2, 1)), entries=4
+    )
 
 
-@pytest.mark.parametrize("part", ["encoder.1.weight_ih_l0_reverse", "decoder.1.weight_hh_l0", "decoder.2.weight_memory"])
+@pytest.mark.parametrize(
+    "part", ["encoder.1.weight_ih_l0_reverse", "decoder.1.weight_hh_l0", "decoder.2.weight_memory"]
+)
 def test_a_mistake_in_either_part_is_named(part, monkeypatch):
     def wrong(self, *arguments, **options):
         found = backward(self, *arguments, **options)
@@ -152,4 +200,6 @@ def test_a_mistake_in_either_part_is_named(part, monkeypatch):
     backward = Seq2Seq.backward
     monkeypatch.setattr(Seq2Seq, "backward", wrong)
     with pytest.raises(GradientError, match=re.escape(f"{part} [0, 0]")):
-        gradcheck(seq2seq("ids", "additive"), (RNG.integers(0, 5, (4, 3)), RNG.integers(0, 6, (3, 3))))
+        gradcheck(
+            seq2seq("ids", "additive"), (RNG.integers(0, 5, (4, 3)), RNG.integers(0, 6, (3, 3)))
+        )

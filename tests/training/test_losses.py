@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from recurrent.conformance.tolerance import assert_close, tolerance
-from recurrent.losses import at_last_step, binary_cross_entropy, mean_squared_error, softmax_cross_entropy
+from recurrent.losses import (
+    at_last_step,
+    binary_cross_entropy,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
 
 T, N, V = 5, 4, 7
 LENGTHS = np.array([5, 0, 3, 1])
@@ -173,21 +178,77 @@ IDS = np.zeros((T, N), int)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: softmax_cross_entropy(Y, IDS + V), IndexError, r"targets must be in 0\.\.6, got 7 at \(0, 0\)"),
-        (lambda: softmax_cross_entropy(Y, IDS - 1), IndexError, r"targets must be in 0\.\.6, got -1 at \(0, 0\)"),
-        (lambda: softmax_cross_entropy(Y, IDS[:2]), ValueError, r"targets must be .* = \(5, 4\), got \(2, 4\)"),
-        (lambda: softmax_cross_entropy(Y, IDS * 1.0), TypeError, "targets must be integers, got float64"),
-        (lambda: softmax_cross_entropy(Y.astype(int), IDS), TypeError, "y must be float32 or float64, got int64"),
-        (lambda: softmax_cross_entropy(Y[..., :0], IDS), ValueError, r"V at least 1, got \(5, 4, 0\)"),
-        (lambda: softmax_cross_entropy(Y, IDS, lengths=LENGTHS + 1), ValueError, "between 0 and T = 5, got 6 for sequence 0"),
-        (lambda: softmax_cross_entropy(Y[0], IDS[0], lengths=LENGTHS), ValueError, "lengths need time-major targets"),
-        (lambda: softmax_cross_entropy(Y, IDS, mask=IDS), TypeError, "mask must be bool, got int64"),
-        (lambda: softmax_cross_entropy(Y, IDS, mask=Y > 0), ValueError, r"targets' shape \(5, 4\), got \(5, 4, 7\)"),
-        (lambda: mean_squared_error(Y, Y[0]), ValueError, r"targets must be .* = \(5, 4, 7\), got \(4, 7\)"),
-        (lambda: mean_squared_error(Y, Y.astype("float32")), TypeError, "targets is float32 but y is float64"),
-        (lambda: binary_cross_entropy(Y, Y > 0), TypeError, "targets must be float32 or float64, got bool"),
+        (
+            lambda: softmax_cross_entropy(Y, IDS + V),
+            IndexError,
+            r"targets must be in 0\.\.6, got 7 at \(0, 0\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS - 1),
+            IndexError,
+            r"targets must be in 0\.\.6, got -1 at \(0, 0\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS[:2]),
+            ValueError,
+            r"targets must be .* = \(5, 4\), got \(2, 4\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS * 1.0),
+            TypeError,
+            "targets must be integers, got float64",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y.astype(int), IDS),
+            TypeError,
+            "y must be float32 or float64, got int64",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y[..., :0], IDS),
+            ValueError,
+            r"V at least 1, got \(5, 4, 0\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, lengths=LENGTHS + 1),
+            ValueError,
+            "between 0 and T = 5, got 6 for sequence 0",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y[0], IDS[0], lengths=LENGTHS),
+            ValueError,
+            "lengths need time-major targets",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, mask=IDS),
+            TypeError,
+            "mask must be bool, got int64",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, mask=Y > 0),
+            ValueError,
+            r"targets' shape \(5, 4\), got \(5, 4, 7\)",
+        ),
+        (
+            lambda: mean_squared_error(Y, Y[0]),
+            ValueError,
+            r"targets must be .* = \(5, 4, 7\), got \(4, 7\)",
+        ),
+        (
+            lambda: mean_squared_error(Y, Y.astype("float32")),
+            TypeError,
+            "targets is float32 but y is float64",
+        ),
+        (
+            lambda: binary_cross_entropy(Y, Y > 0),
+            TypeError,
+            "targets must be float32 or float64, got bool",
+        ),
         (lambda: at_last_step(mean_squared_error)(Y[:0], Y[0]), ValueError, "at least one step"),
-        (lambda: at_last_step(mean_squared_error)(Y[0], Y[0, 0], lengths=LENGTHS), ValueError, "lengths need a batch"),
+        (
+            lambda: at_last_step(mean_squared_error)(Y[0], Y[0, 0], lengths=LENGTHS),
+            ValueError,
+            "lengths need a batch",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(call, error, message):

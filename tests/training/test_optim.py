@@ -24,14 +24,20 @@ CASES = [
     (RMSprop, dict(centered=True)),
     (RMSprop, dict(momentum=0.5, centered=True, weight_decay=0.1)),
     (Adagrad, dict()),
-    (Adagrad, dict(lr=0.1, lr_decay=0.05, weight_decay=0.01, initial_accumulator_value=0.1, eps=1e-6)),
+    (
+        Adagrad,
+        dict(lr=0.1, lr_decay=0.05, weight_decay=0.01, initial_accumulator_value=0.1, eps=1e-6),
+    ),
     (Adam, dict()),
     (Adam, dict(lr=0.01, betas=(0.8, 0.95), eps=1e-5, weight_decay=0.1)),
     (Adam, dict(lr=0.01, amsgrad=True)),
     (AdamW, dict()),
     (AdamW, dict(lr=0.01, betas=(0.5, 0.9), weight_decay=0.2, amsgrad=True)),
 ]
-NAMED = [pytest.param(*case, id=f"{case[0].__name__}-{'-'.join(case[1]) or 'defaults'}") for case in CASES]
+NAMED = [
+    pytest.param(*case, id=f"{case[0].__name__}-{'-'.join(case[1]) or 'defaults'}")
+    for case in CASES
+]
 
 
 def gradients(dtype, size=P, steps=STEPS, seed=0):
@@ -63,7 +69,12 @@ def test_equals_torch(kind, options, dtype):
         optimizer.step()
         expected.append(theirs.detach().numpy().copy())
     # A centred RMSprop takes the root of a difference that starts as 1 - (1 - alpha) of its terms, so nothing cancels.
-    assert_close(run(kind(**options), start, grads), np.array(expected), STEPS, what=f"{kind.__name__} {options}")
+    assert_close(
+        run(kind(**options), start, grads),
+        np.array(expected),
+        STEPS,
+        what=f"{kind.__name__} {options}",
+    )
 
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
@@ -71,7 +82,9 @@ def test_defaults_are_torchs(kind, options):
     torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
     defaults = getattr(torch.optim, kind.__name__)([torch.nn.Parameter(torch.zeros(1))]).defaults
     mine = kind()
-    assert {**mine.options, "lr": mine.lr} == {k: v for k, v in defaults.items() if k in mine.options or k == "lr"}
+    assert {**mine.options, "lr": mine.lr} == {
+        k: v for k, v in defaults.items() if k in mine.options or k == "lr"
+    }
 
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
@@ -104,7 +117,7 @@ def test_threads_do_not_show(kind, options, count, monkeypatch):
     whole, norms = run(kind(**options), np.ones(100, np.float32), grads), []
     monkeypatch.setattr(optim, "BLOCK", 7)
     norms.append(clip_norm(grads.copy(), 1.0))
-    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1e-3)
+    monkeypatch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1e-3)
     monkeypatch.setattr(threads, "available", lambda: count)
     norms.append(clip_norm(grads.copy(), 1.0))
     assert norms[0] == norms[1]
@@ -159,7 +172,9 @@ def test_adam_of_torch_7(eps):
     expected = np.array(list(torch7_adam(lambda _: 0.01, start, g, eps)))
     assert_close(run(Adam(0.01, eps=eps, eps_hat=True), start.copy(), g), expected, 2 * STEPS)
     ours_otherwise = run(Adam(0.01, eps=eps), start.copy(), g)
-    assert (np.abs(ours_otherwise - expected).max() > 1e-4) == (eps == 1e-2), "a test that tells the two apart"
+    assert (np.abs(ours_otherwise - expected).max() > 1e-4) == (eps == 1e-2), (
+        "a test that tells the two apart"
+    )
 
 
 @pytest.mark.parametrize("stop", [5, 6, 7, 9, 10])
@@ -168,12 +183,16 @@ def test_adam_that_begins_anew_where_the_rate_falls(stop):
     rate = StepDecay(0.01, every=4, factor=0.5, first=6)
     g, start = gradients("float64"), np.linspace(-1, 1, P)
     whole = run(Adam(rate, eps_hat=True, restart=True), start.copy(), g)
-    assert_close(whole, np.array(list(torch7_adam(rate, start, g, 1e-8, range(6, STEPS, 4)))), 2 * STEPS)
+    assert_close(
+        whole, np.array(list(torch7_adam(rate, start, g, 1e-8, range(6, STEPS, 4)))), 2 * STEPS
+    )
     first, flat = Adam(rate, eps_hat=True, restart=True), start.copy()
     run(first, flat, g[:stop])
     again = optim.build(json.loads(json.dumps(first.describe())), first.arrays)
     assert_same_bits(run(again, flat, g[stop:]), whole[stop:])
-    assert_same_bits(run(Adam(0.01, restart=True), start.copy(), g), run(Adam(0.01), start.copy(), g))
+    assert_same_bits(
+        run(Adam(0.01, restart=True), start.copy(), g), run(Adam(0.01), start.copy(), g)
+    )
 
 
 def test_adagrad_with_eps_inside_the_root():
@@ -235,7 +254,9 @@ def test_schedules_equal_torch(schedule, theirs):
     scheduler = getattr(torch.optim.lr_scheduler, theirs[0])(optimizer, **theirs[1])
     for step in range(20):
         # torch computes each rate from the one before: an error that grows with the steps.
-        assert abs(schedule(step) - scheduler.get_last_lr()[0]) <= tolerance(float, (step + 1) ** 2, 0.1)
+        assert abs(schedule(step) - scheduler.get_last_lr()[0]) <= tolerance(
+            float, (step + 1) ** 2, 0.1
+        )
         optimizer.step()
         scheduler.step()
 
@@ -264,11 +285,16 @@ def test_a_schedule_sets_the_rate_of_each_update():
     assert (-np.diff(path[:, 0], prepend=0)).tolist() == [1, 1, 0.5, 0.5, 0.25]
     any_function = SGD(lambda step: 2.0)
     any_function.update(flat, g)
-    with pytest.raises(TypeError, match="lr must be a number or one of Constant, StepDecay, Exponential, Cosine"):
+    with pytest.raises(
+        TypeError, match="lr must be a number or one of Constant, StepDecay, Exponential, Cosine"
+    ):
         any_function.describe()
 
 
-@pytest.mark.parametrize("lr", [0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01)])
+@pytest.mark.parametrize(
+    "lr",
+    [0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01)],
+)
 def test_schedules_are_data(lr):
     assert schedules.build(json.loads(json.dumps(schedules.describe(lr)))) == lr
 
@@ -281,21 +307,57 @@ FLAT = np.zeros(3)
     [
         (lambda: SGD(-1), ValueError, "SGD: lr must be at least 0, got -1"),
         (lambda: Adam(eps=float("nan")), ValueError, "Adam: eps must be at least 0, got nan"),
-        (lambda: Adam(betas=(0.9, 1.0)), ValueError, r"Adam: betas must be two numbers below 1, got \(0.9, 1.0\)"),
+        (
+            lambda: Adam(betas=(0.9, 1.0)),
+            ValueError,
+            r"Adam: betas must be two numbers below 1, got \(0.9, 1.0\)",
+        ),
         (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum"),
-        (lambda: Adam().update(FLAT, FLAT[:2]), ValueError, r"gradient must be the shape of flat = \(3,\), got \(2,\)"),
-        (lambda: Adam().update(FLAT, FLAT.astype("float32")), TypeError, "gradient is float32 but flat is float64"),
-        (lambda: Adam().update(FLAT[None], FLAT[None]), ValueError, r"flat must be \(P,\), got \(1, 3\)"),
+        (
+            lambda: Adam().update(FLAT, FLAT[:2]),
+            ValueError,
+            r"gradient must be the shape of flat = \(3,\), got \(2,\)",
+        ),
+        (
+            lambda: Adam().update(FLAT, FLAT.astype("float32")),
+            TypeError,
+            "gradient is float32 but flat is float64",
+        ),
+        (
+            lambda: Adam().update(FLAT[None], FLAT[None]),
+            ValueError,
+            r"flat must be \(P,\), got \(1, 3\)",
+        ),
         (
             lambda: optim.build({"type": "Lion", "options": {}, "steps": 0}),
             ValueError,
             "unknown optimizer 'Lion'; known are SGD",
         ),
-        (lambda: Adam().update(np.zeros(6)[::2], FLAT), ValueError, "flat must be C-contiguous and writeable"),
-        (lambda: clip_norm(FLAT.astype(int), 1.0), TypeError, "gradient must be float32 or float64, got int64"),
-        (lambda: optim.build({**Adam().describe(), "steps": 1}), ValueError, "state of Adam must be m, v, got nothing"),
-        (lambda: optim.build(Adam().describe(), {"m": FLAT}), ValueError, "state of Adam must be nothing, got m"),
-        (lambda: schedules.build({"type": "Zigzag", "options": {}}), ValueError, "unknown schedule 'Zigzag'"),
+        (
+            lambda: Adam().update(np.zeros(6)[::2], FLAT),
+            ValueError,
+            "flat must be C-contiguous and writeable",
+        ),
+        (
+            lambda: clip_norm(FLAT.astype(int), 1.0),
+            TypeError,
+            "gradient must be float32 or float64, got int64",
+        ),
+        (
+            lambda: optim.build({**Adam().describe(), "steps": 1}),
+            ValueError,
+            "state of Adam must be m, v, got nothing",
+        ),
+        (
+            lambda: optim.build(Adam().describe(), {"m": FLAT}),
+            ValueError,
+            "state of Adam must be nothing, got m",
+        ),
+        (
+            lambda: schedules.build({"type": "Zigzag", "options": {}}),
+            ValueError,
+            "unknown schedule 'Zigzag'",
+        ),
         (lambda: Cosine(0.1, steps=5, warmup=5), ValueError, "steps must be above warmup"),
         (lambda: StepDecay(0.1, every=0, factor=1), ValueError, "every must be at least 1, got 0"),
         (lambda: clip_norm(FLAT, 0), ValueError, "limit must be above 0, got 0"),
@@ -326,12 +388,21 @@ def test_a_schedule_in_words(text, expected):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("linear", "schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'"),
+        (
+            "linear",
+            "schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'",
+        ),
         ("cosine:warm=3", "schedule cosine has the options lr, steps, warmup, final, got 'warm'"),
         ("cosine:warmup=many", "schedule cosine: warmup must be a number, got 'many'"),
         ("exponential", "schedule exponential needs factor: exponential:factor=..."),
-        ("stepdecay:every=2epochs,factor=0.5", "schedule stepdecay: every cannot count epochs here, got '2epochs'"),
-        ("stepdecay:every=epochs,factor=0.5", "schedule stepdecay: every must be a number, got 'epochs'"),
+        (
+            "stepdecay:every=2epochs,factor=0.5",
+            "schedule stepdecay: every cannot count epochs here, got '2epochs'",
+        ),
+        (
+            "stepdecay:every=epochs,factor=0.5",
+            "schedule stepdecay: every must be a number, got 'epochs'",
+        ),
     ],
 )
 def test_words_that_are_no_schedule(text, message):
@@ -345,7 +416,10 @@ def test_words_that_are_no_schedule(text, message):
         ("sgd", SGD(0.1)),
         ("RMSprop:alpha=0.95", RMSprop(0.1, alpha=0.95)),
         ("adam:eps=1e-6,eps_hat=true", Adam(0.1, eps=1e-6, eps_hat=True)),
-        ("adagrad: initial_accumulator_value=1e-8, eps=0", Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0)),
+        (
+            "adagrad: initial_accumulator_value=1e-8, eps=0",
+            Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0),
+        ),
     ],
 )
 def test_an_optimizer_in_words(text, expected):
@@ -354,7 +428,10 @@ def test_an_optimizer_in_words(text, expected):
 
 def test_a_name_that_no_optimizer_has():
     # Optimisers of one's own are known by name too: other test files have some.
-    with pytest.raises(ValueError, match=r"^optimizer must be one of sgd, rmsprop, adagrad, adam, adamw(, \w+)*, got 'adamm'$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^optimizer must be one of sgd, rmsprop, adagrad, adam, adamw(, \w+)*, got 'adamm'$",
+    ):
         optim.parse("adamm", 0.1)
 
 

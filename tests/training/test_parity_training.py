@@ -67,7 +67,9 @@ def torch_losses(model, x, targets, T, updates):
             states = None
         part = slice(start, start + T)
         y, states = peer(torch.tensor(x[part]), states)
-        loss = torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), torch.tensor(targets[part]).reshape(-1))
+        loss = torch.nn.functional.cross_entropy(
+            y.reshape(-1, y.shape[-1]), torch.tensor(targets[part]).reshape(-1)
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(peer.parameters(), CLIP)
@@ -78,7 +80,9 @@ def torch_losses(model, x, targets, T, updates):
 
 def compare(H, E, N, T, layers=2, updates=100):
     ids, V = demo_ids()
-    x, targets = streams(ids[: N * T * 40 + 1], N)  # fewer windows than updates: the state starts again once or twice
+    x, targets = streams(
+        ids[: N * T * 40 + 1], N
+    )  # fewer windows than updates: the state starts again once or twice
     stack = [LSTM(E if k == 0 else H, H) for k in range(layers)]
     model = Sequential(Embedding(V, E), *stack, Linear(H, V), rng=0)
     theirs, _ = torch_losses(model, x, targets, T, updates)
@@ -123,7 +127,9 @@ def test_learns_as_well_as_torch():
     L = len(held_x) - len(held_x) % T
     with torch.no_grad():
         y, _ = peer(torch.tensor(held_x[:L]), None)
-        nats = torch.nn.functional.cross_entropy(y.reshape(-1, V), torch.tensor(held_targets[:L]).reshape(-1)).item()
+        nats = torch.nn.functional.cross_entropy(
+            y.reshape(-1, V), torch.tensor(held_targets[:L]).reshape(-1)
+        ).item()
     theirs = nats / math.log(2)
     print(f"held-out bits per character after 1,000 updates: {ours:.4f}, PyTorch {theirs:.4f}")
     assert ours <= theirs + 0.05

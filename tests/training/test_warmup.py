@@ -52,7 +52,7 @@ CODE = """
             recurrent.lstm.step(x[0], state, params)
             recurrent.lstm.forward(x, recurrent.lstm.pack(params))
             if training:
-                recurrent.lstm.backward(None, tape, state, totals={})
+                recurrent.lstm.backward(None, tape, state, state_gradients={})
         stream = Sequential(Embedding(11, D), LSTM(D, H), Linear(H, 11)).stream()
         for x_t in ids:
             stream.step(x_t)
@@ -65,7 +65,9 @@ CODE = """
 @pytest.mark.parametrize("training", [False, True])
 def test_nothing_is_compiled_after_it(training):
     code = textwrap.dedent(CODE).replace("TRAINING", str(training))
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=600)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=600
+    )
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""  # no terminal, nothing to show
 
@@ -83,7 +85,10 @@ def test_bad_arguments():
 def test_a_bar_appears_once_patience_is_over(patience, monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE", patience)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    assert list(progress.patiently(["lstm", "gru"], "compiling {}".format, console)) == ["lstm", "gru"]
+    assert list(progress.patiently(["lstm", "gru"], "compiling {}".format, console)) == [
+        "lstm",
+        "gru",
+    ]
     assert ("compiling gru" in console.file.getvalue()) == (patience == 0)
 
 

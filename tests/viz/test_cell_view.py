@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cells import OWN as MORE
 from support.dot_reader import read
-from test_pictures import EVERY, GOLDEN, assert_clear, exact_model, exact_recording, minimal, recorded
+from test_pictures import (
+    EVERY,
+    GOLDEN,
+    assert_clear,
+    exact_model,
+    exact_recording,
+    minimal,
+    recorded,
+)
 
 import recurrent
 import viz
@@ -47,10 +55,14 @@ def test_every_wire_of_the_equations_is_drawn_once(name):
     c = ANY[name]
     w = wiring.of(c)
     nodes, edges, _ = read(viz.cell(Recurrent(c, D, H)).source)
-    drawn = sorted((e.tail, e.head) for e in edges if "arrowhead" not in e.attributes)  # of a wire in pieces the last one
+    drawn = sorted(
+        (e.tail, e.head) for e in edges if "arrowhead" not in e.attributes
+    )  # of a wire in pieces the last one
     expected = [(a, o) for o, args in w.arguments.items() for a in args]
     expected += [(w.makers[s], f"state:{s}") for s in c.states] + [(w.makers[c.states[0]], "above")]
-    expected += [("x", a.id) for a in w.neurons if a.x] + [(f"previous:{c.states[0]}", a.id) for a in w.neurons if a.h]
+    expected += [("x", a.id) for a in w.neurons if a.x] + [
+        (f"previous:{c.states[0]}", a.id) for a in w.neurons if a.h
+    ]
     assert drawn == sorted(expected)
     turned = read(viz.cell(Recurrent(c, D, H), backward=True).source)[1]
     assert sorted((e.head, e.tail) for e in turned if "arrowhead" not in e.attributes) == drawn
@@ -71,10 +83,18 @@ def test_numbers_are_those_of_the_recording(name, t):
             return a[t, 1].astype(float).mean() if unit is None else a[t, 1, unit]
 
         for s in c.states:
-            assert_close(np.float32(said(nodes[f"state:{s}"])), np.float32(shown(mine.states[s])), D + H, 1.0, s)
+            assert_close(
+                np.float32(said(nodes[f"state:{s}"])),
+                np.float32(shown(mine.states[s])),
+                D + H,
+                1.0,
+                s,
+            )
         for k in {a.id for a in w.neurons} | {o.id for o in w.operations}:
             for g in (g for g in c.gates if values[g] == k):
-                assert_close(np.float32(said(nodes[k])), np.float32(shown(mine.gates[g])), D + H, 1.0, g)
+                assert_close(
+                    np.float32(said(nodes[k])), np.float32(shown(mine.gates[g])), D + H, 1.0, g
+                )
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -91,7 +111,10 @@ def test_gradients_are_the_engines(name):
         for t in range(len(recording.x)):
             seen = evaluate.step(recording, layer, t, n)
             d = evaluate.backward(c, evaluate.forward(layer, seen), seen.gradients)
-            for rows, gates, side, to in ((dW, c.x_gates, "vector:x", seen.x), (db, c.h_gates, "vector:h", None)):
+            for rows, gates, side, to in (
+                (dW, c.x_gates, "vector:x", seen.x),
+                (db, c.h_gates, "vector:h", None),
+            ):
                 for k, g in enumerate(gates):
                     da = d.get(ids[g][side], np.zeros(H))
                     rows[k * H : (k + 1) * H] += da if to is None else np.outer(da, to)
@@ -103,7 +126,12 @@ def test_gradients_are_the_engines(name):
 def test_derivatives_are_written_as_people_write_them():
     lstm = evaluate.locals_of(CELLS["lstm"])
     names = evaluate.names(CELLS["lstm"])
-    assert {(k, a): evaluate.spell(e, names) for k, args in lstm.items() for a, e in args if k in ("i", "g", "c", "h")} == {
+    assert {
+        (k, a): evaluate.spell(e, names)
+        for k, args in lstm.items()
+        for a, e in args
+        if k in ("i", "g", "c", "h")
+    } == {
         ("i", "sum:i"): "iₜ − iₜ²",
         ("g", "sum:g"): "1 − gₜ²",
         ("c", "op9"): "1",
@@ -113,7 +141,10 @@ def test_derivatives_are_written_as_people_write_them():
     }
     source = viz.cell(recurrent.LSTM(D, H), backward=True).source
     assert "thick: along c only × fₜ, no weights" in source
-    assert "thick: along h only × zₜ, no weights" in viz.cell(recurrent.GRU(D, H), backward=True).source
+    assert (
+        "thick: along h only × zₜ, no weights"
+        in viz.cell(recurrent.GRU(D, H), backward=True).source
+    )
 
 
 def test_the_lstm_has_the_form_that_people_know():
@@ -124,7 +155,13 @@ def test_the_lstm_has_the_form_that_people_know():
     assert len(heights) == 1
     assert centre["f"][0] < centre["i"][0] < centre["g"][0] < centre["o"][0]
     assert len({round(centre[k][1], 3) for k in ("previous:c", "op9", "c", "state:c")}) == 1
-    assert centre["previous:c"][1] > max(heights) > centre["previous:h"][1] == centre["state:h"][1] > centre["x"][1]
+    assert (
+        centre["previous:c"][1]
+        > max(heights)
+        > centre["previous:h"][1]
+        == centre["state:h"][1]
+        > centre["x"][1]
+    )
 
 
 @st.composite
@@ -137,23 +174,42 @@ def equations(draw):
 
     def function(x, h, previous, p=None):
         rng = np.random.default_rng(seed)
-        pool = [getattr(previous, s) for s in states.split()] + [getattr(p, q) for q in parameters.split()] + [x.a + h.a]
+        pool = (
+            [getattr(previous, s) for s in states.split()]
+            + [getattr(p, q) for q in parameters.split()]
+            + [x.a + h.a]
+        )
         values = {}
         for g in gates.split():
             both = getattr(x, g) + getattr(h, g)
-            values[g] = [sigmoid(both), tanh(getattr(x, g) * getattr(h, g)), relu(both - pool[rng.integers(len(pool))])][
-                rng.integers(3)
-            ]
+            values[g] = [
+                sigmoid(both),
+                tanh(getattr(x, g) * getattr(h, g)),
+                relu(both - pool[rng.integers(len(pool))]),
+            ][rng.integers(3)]
             pool.append(values[g])
         for _ in range(size):
             a, b = (pool[k] for k in rng.integers(0, len(pool), 2))
-            made = [a * b, a + b, a - b, tanh(a), 1 - a, 0.5 * a, -a, exp(a), maximum(a, b), a / sqrt(1 + b * b)]
+            made = [
+                a * b,
+                a + b,
+                a - b,
+                tanh(a),
+                1 - a,
+                0.5 * a,
+                -a,
+                exp(a),
+                maximum(a, b),
+                a / sqrt(1 + b * b),
+            ]
             pool.append(made[rng.integers(len(made))])
         picked = rng.integers(0, len(pool), len(states.split()))
         values |= {s: pool[k] for s, k in zip(states.split(), picked, strict=True)}
         return values
 
-    return cell(f"random{seed}", gates=gates, states=states, parameters=parameters, register=False)(function)
+    return cell(f"random{seed}", gates=gates, states=states, parameters=parameters, register=False)(
+        function
+    )
 
 
 @settings(max_examples=10)
@@ -172,7 +228,9 @@ def assert_wires_apart(c):
         assert (at[places[0]], at[places[-1]]) == (a, b)
         for p, q in pairwise(places):
             assert abs(p[0] - q[0]) + abs(p[1] - q[1]) == 1
-            assert owner.setdefault(frozenset((p, q)), a) == a, f"{a} along {owner[frozenset((p, q))]} at {p}"
+            assert owner.setdefault(frozenset((p, q)), a) == a, (
+                f"{a} along {owner[frozenset((p, q))]} at {p}"
+            )
         for p, q, r in zip(places, places[1:], places[2:], strict=False):
             assert q not in at, f"{a} through {at[q]}"
             through.setdefault(q, {}).setdefault(a, set()).add((abs(r[0] - p[0]), abs(r[1] - p[1])))
@@ -189,7 +247,9 @@ def test_where_there_is_no_short_way_there_are_tracks(c):
     found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
     assert_wires_apart(found)
     wanted = {(a, o) for o, args in found.wiring.arguments.items() for a in args}
-    wanted |= {(found.wiring.makers[s], f"state:{s}") for s in c.states} | {(found.wiring.makers["h"], "above")}
+    wanted |= {(found.wiring.makers[s], f"state:{s}") for s in c.states} | {
+        (found.wiring.makers["h"], "above")
+    }
     assert {(a, b) for a, b, _ in found.routes} == wanted
 
 
@@ -218,7 +278,9 @@ def test_golden_text(name, view):
     path = GOLDEN / f"{view}_{name}.gv"
     model = exact_model(lambda d, h: Recurrent({**CELLS, "minimal": minimal}[name], d, h), 2, 3)
     recording = None if view == "cell_backward" else exact_recording(model)
-    source = viz.cell(model[0], recording=recording, unit=recording and 1, backward=view == "cell_backward").source
+    source = viz.cell(
+        model[0], recording=recording, unit=recording and 1, backward=view == "cell_backward"
+    ).source
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(source, encoding="utf-8")
     assert source == path.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 accepts the new text"
@@ -229,12 +291,28 @@ def test_errors_name_what_was_expected():
     plain = model.record(recording.x)
     both = recurrent.Sequential(recurrent.LSTM(D, H, bidirectional=True))
     cases = [
-        (TypeError, "draws a recurrent layer, got Linear", lambda: viz.cell(recurrent.Linear(3, 4))),
+        (
+            TypeError,
+            "draws a recurrent layer, got Linear",
+            lambda: viz.cell(recurrent.Linear(3, 4)),
+        ),
         (TypeError, "unit must be an int, got str", lambda: viz.cell(model[0], unit="3")),
         (IndexError, r"unit must be in 0\.\.9, .*got 10", lambda: viz.cell(model[0], unit=10)),
-        (IndexError, r"t must be in 0\.\.5, .*got 6", lambda: viz.cell(model[0], recording=recording, t=6)),
-        (ValueError, "layers of one direction", lambda: viz.cell(both[0], recording=both.record(recording.x))),
-        (ValueError, "if it had a loss", lambda: viz.cell(model[0], recording=plain, backward=True)),
+        (
+            IndexError,
+            r"t must be in 0\.\.5, .*got 6",
+            lambda: viz.cell(model[0], recording=recording, t=6),
+        ),
+        (
+            ValueError,
+            "layers of one direction",
+            lambda: viz.cell(both[0], recording=both.record(recording.x)),
+        ),
+        (
+            ValueError,
+            "if it had a loss",
+            lambda: viz.cell(model[0], recording=plain, backward=True),
+        ),
     ]
     for kind, message, call in cases:
         with pytest.raises(kind, match=message) as caught:
@@ -246,7 +324,11 @@ def test_errors_name_what_was_expected():
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True}])
 def test_the_count_in_the_title_adds_up(kind, options):
     layer = kind(D, H, **options)
-    title = next(n for n in read(viz.cell(layer).source)[0].values() if "parameters =" in n.attributes["label"])
+    title = next(
+        n
+        for n in read(viz.cell(layer).source)[0].values()
+        if "parameters =" in n.attributes["label"]
+    )
     total, counted = re.search(r"([\d,]+) parameters = (.*)", title.attributes["label"]).groups()
     assert eval(counted.replace("×", "*")) == int(total.replace(",", "")) == layer.size
 

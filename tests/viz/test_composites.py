@@ -70,12 +70,20 @@ def test_circuits_on_tracks_are_clear_too(name, monkeypatch):
     assert_clear(viz.cell(LAYERS[name]).source)
 
 
-@pytest.mark.parametrize(("name", "boxes"), [("lstm", 3), ("gru", 4), ("reset before", 4), ("means", 0), ("pair", 2)])
+@pytest.mark.parametrize(
+    ("name", "boxes"), [("lstm", 3), ("gru", 4), ("reset before", 4), ("means", 0), ("pair", 2)]
+)
 def test_one_box_for_what_is_normalised_together(name, boxes):
     nodes = read(viz.cell(LAYERS[name]).source)[0]
-    folded = [n for k, n in nodes.items() if n.attributes["label"] in ("LN", "both") and not k.startswith("key:")]
+    folded = [
+        n
+        for k, n in nodes.items()
+        if n.attributes["label"] in ("LN", "both") and not k.startswith("key:")
+    ]
     assert len(folded) == boxes
-    assert sum(n.attributes["label"] == "mean" for n in nodes.values()) == (3 if name == "means" else 0)
+    assert sum(n.attributes["label"] == "mean" for n in nodes.values()) == (
+        3 if name == "means" else 0
+    )
 
 
 @lru_cache
@@ -85,13 +93,15 @@ def recorded(name):
     model, rng = Sequential(layer, dtype="float64", rng=0), np.random.default_rng(0)
     for p in layer.cell.parameters:
         getattr(layer.params, p)[:] += rng.uniform(-0.3, 0.3, H)
-    x, y = rng.standard_normal((4, 1, D)), rng.standard_normal((4, 1, layer.outputs))
+    x, y = rng.standard_normal((4, 1, D)), rng.standard_normal((4, 1, layer.out_features))
     return model, model.record(x, targets=y, loss=loss)
 
 
 def formula(tip, named, own, a):
     """What a box says that it computes of the wire called `a`. `named`: values of wires, `own`: of parameters."""
-    said, members, parameters = re.fullmatch(r"\w+: (.*), over all units of (.*?)(?:; own parameters for (.*))?", tip).groups()
+    said, members, parameters = re.fullmatch(
+        r"\w+: (.*), over all units of (.*?)(?:; own parameters for (.*))?", tip
+    ).groups()
     every = np.concatenate([named(m) for m in members.split(", ")])
     known = {"a": named(a), "mean": every.mean(), "variance": every.var(), "sqrt": np.sqrt}
     mine = dict(p.split(": ") for p in parameters.split("; for "))[a]
@@ -107,7 +117,10 @@ def states_by_the_picture(layer, recording, t):
         if "arrowhead" not in e.attributes:  # of a wire in pieces the last one
             into.setdefault(e.head, []).append(e.tail)
     c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
-    neurons, ids = {a.id: a for a in wiring.of(c).neurons}, {v: k for k, v in evaluate.names(c).items()}
+    neurons, ids = (
+        {a.id: a for a in wiring.of(c).neurons},
+        {v: k for k, v in evaluate.names(c).items()},
+    )
     bars = [n for k, n in nodes.items() if k.startswith("bar:")]
 
     def rows(name, gates, gate):
@@ -115,7 +128,11 @@ def states_by_the_picture(layer, recording, t):
 
     def value(k):
         source, label = into.get(k, []), nodes[k].attributes["label"]
-        inside = [b for b in bars if b.box[0] < nodes[k].box[0] < b.box[2] and b.box[1] < nodes[k].box[1] < b.box[3]]
+        inside = [
+            b
+            for b in bars
+            if b.box[0] < nodes[k].box[0] < b.box[2] and b.box[1] < nodes[k].box[1] < b.box[3]
+        ]
         if k.startswith("previous:"):
             return seen.before[k.removeprefix("previous:")]
         if k.startswith("p:"):
@@ -123,7 +140,9 @@ def states_by_the_picture(layer, recording, t):
         if k in neurons:
             total, a = np.zeros(H), neurons[k]
             for tail in source:
-                name, gates, v = ("W_ih", c.x_gates, seen.x) if tail == "x" else ("W_hh", c.h_gates, value(tail))
+                name, gates, v = (
+                    ("W_ih", c.x_gates, seen.x) if tail == "x" else ("W_hh", c.h_gates, value(tail))
+                )
                 total = total + rows(name, gates, a.gate) @ v
             return ACTIVATIONS.get(a.label.removeprefix("Σ → "), lambda v: v)(total)
         if inside or label == "LN":
@@ -137,7 +156,11 @@ def states_by_the_picture(layer, recording, t):
             return ACTIVATIONS[label](value(source[0]))
         left, sign, right = re.fullmatch(r"(\S+ )?([×+−])( \S+)?", label).groups()
         assert sign != "−" or left, "the order of a difference is not told by its wires alone"
-        return OPERATIONS[sign](*([float(left)] if left else []), *map(value, source), *([float(right)] if right else []))
+        return OPERATIONS[sign](
+            *([float(left)] if left else []),
+            *map(value, source),
+            *([float(right)] if right else []),
+        )
 
     return {s: value(f"state:{s}") for s in c.states}
 

@@ -43,7 +43,9 @@ def lm():
 
 @pytest.fixture(scope="module")
 def seen():
-    kind = type(NAME.replace("\x00", ""), (Recurrent,), {}, abstract=True)  # the class has a name too
+    kind = type(
+        NAME.replace("\x00", ""), (Recurrent,), {}, abstract=True
+    )  # the class has a name too
     model = Sequential(kind(nasty, 3, 4), Linear(4, 2), rng=0)
     rng = np.random.default_rng(0)
     x, targets = (rng.standard_normal((len(TEXT), 1, size)).astype("float32") for size in (3, 2))
@@ -72,14 +74,26 @@ def drawing(request, lm, seen):
 def allowed(text):
     """Whether XML 1.0 has every character, and none can turn the line around or end it."""
     return not re.search(
-        "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]", text
+        "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]",
+        text,
     )
 
 
 def parsed(svg):
     root = ET.fromstring(svg)
     tags = {e.tag.removeprefix(SVG) for e in root.iter()}
-    assert tags <= {"svg", "title", "desc", "style", "g", "path", "polygon", "polyline", "ellipse", "text"}
+    assert tags <= {
+        "svg",
+        "title",
+        "desc",
+        "style",
+        "g",
+        "path",
+        "polygon",
+        "polyline",
+        "ellipse",
+        "text",
+    }
     assert not any(a.startswith("on") or "href" in a for e in root.iter() for a in e.attrib)
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert len(ids) == len(set(ids))
@@ -90,14 +104,18 @@ def parsed(svg):
 def test_the_dot_text_is_one_graph_of_the_things_that_were_drawn(drawing, program):
     if program == "dot" and not shutil.which("dot"):
         pytest.skip("no system Graphviz: the second reader of our DOT text")
-    done = subprocess.run([render.find(program), "-Knop2", "-Tjson"], input=drawing.pipe("gv"), capture_output=True)
+    done = subprocess.run(
+        [render.find(program), "-Knop2", "-Tjson"], input=drawing.pipe("gv"), capture_output=True
+    )
     assert done.returncode == 0
     graph = json.loads(done.stdout)
     statements = [line for line in drawing.source.splitlines() if line.startswith("  ")]
     edges = [line for line in statements if re.match(r'  "(?:[^"\\]|\\.)*" -> ', line)]
     clusters = sum(line.startswith("  subgraph") for line in statements)
     assert len(graph.get("edges", [])) == len(edges)
-    assert len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters  # a point inside each
+    assert (
+        len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters
+    )  # a point inside each
     assert "URL" not in done.stdout.decode()
 
 
@@ -121,7 +139,9 @@ def test_the_png_is_whole(drawing):
     while at < len(data):
         size, kind = struct.unpack(">I4s", data[at : at + 8])
         body = data[at + 8 : at + 8 + size]
-        assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(kind + body)
+        assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(
+            kind + body
+        )
         chunks.append((kind, body))
         at += 12 + size
     width, height = struct.unpack(">II", chunks[0][1][:8])
@@ -145,19 +165,30 @@ def test_a_notebook_gets_the_same(drawing):
     assert "\n" not in bundle["text/plain"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
+)
 def test_the_html_is_text_to_a_browser(drawing, open_any, tmp_path):
     page = open_any(drawing.save(tmp_path / "a.html"))
-    assert page.locator("script").count() == page.locator("b").count() == page.locator("figure").count() == 0
+    assert (
+        page.locator("script").count()
+        == page.locator("b").count()
+        == page.locator("figure").count()
+        == 0
+    )
     assert page.title() == " ".join(drawing.title.split())
     assert allowed(page.content())
     if "over a text" in drawing.title:
-        tips = page.eval_on_selector_all("[title]", "all => all.map(e => e.title.replace(/ = \\S+$/, ''))")
+        tips = page.eval_on_selector_all(
+            "[title]", "all => all.map(e => e.title.replace(/ = \\S+$/, ''))"
+        )
         assert len(tips) == len(TEXT)
         assert all(tip in (f"'{c}'", f"U+{ord(c):04X}") for tip, c in zip(tips, TEXT, strict=True))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
+)
 def test_the_page_of_a_run_is_text_to_a_browser(open_any, seen, tmp_path):
     model, recording = seen
     labels = [NAME, *TEXT[1:]]

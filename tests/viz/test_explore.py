@@ -15,7 +15,23 @@ import recurrent
 import viz
 from viz import notation
 
-NASTY = ["</script>", '"', "'", "\\", "\\N", "\x00", "\x1b", "\u2028", "🙂", "ש", "\u202e", "<!--", "&amp;", "$title", "]]>"]
+NASTY = [
+    "</script>",
+    '"',
+    "'",
+    "\\",
+    "\\N",
+    "\x00",
+    "\x1b",
+    "\u2028",
+    "🙂",
+    "ש",
+    "\u202e",
+    "<!--",
+    "&amp;",
+    "$title",
+    "]]>",
+]
 
 
 def loss(y, targets, lengths=None):
@@ -24,7 +40,12 @@ def loss(y, targets, lengths=None):
 
 
 def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32", embedding=6):
-    layers = recurrent.Embedding(20, embedding), kind(embedding, units), kind(units, 4), recurrent.Linear(4, 20)
+    layers = (
+        recurrent.Embedding(20, embedding),
+        kind(embedding, units),
+        kind(units, 4),
+        recurrent.Linear(4, 20),
+    )
     model = recurrent.Sequential(*layers, rng=0, dtype=dtype)
     rng = np.random.default_rng(0)
     targets = rng.standard_normal((steps, 2, 20)).astype(dtype)
@@ -42,7 +63,9 @@ def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)[1:]]
     mine, cell = recording.layers[1], model[1].cell
-    found = [mine.gates[g] for g in cell.gates if g not in cell.states] + [mine.states[s] for s in cell.states]
+    found = [mine.gates[g] for g in cell.gates if g not in cell.states] + [
+        mine.states[s] for s in cell.states
+    ]
     found += list(mine.dstates.values())
     assert rows == [[notation.exact(a[3, 1, j]) for a in found] for j in range(10)]
 
@@ -72,7 +95,9 @@ def test_any_text_stays_text():
 
 def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
     R = recurrent
-    model = R.Sequential(R.Embedding(65, 128), R.LSTM(128, 128), R.LSTM(128, 128), R.Linear(128, 65), rng=0)
+    model = R.Sequential(
+        R.Embedding(65, 128), R.LSTM(128, 128), R.LSTM(128, 128), R.Linear(128, 65), rng=0
+    )
     rng = np.random.default_rng(0)
     targets = rng.standard_normal((100, 1, 65)).astype("float32")
     recording = model.record(rng.integers(0, 65, (100, 1)), targets=targets, loss=loss)
@@ -87,7 +112,10 @@ def test_units_that_do_not_fit_are_named(monkeypatch):
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
     assert units == [*range(len(units) - 3), 37, 38, 39]
-    assert f"Layer 1: {len(units)} of 40 units are in this page: the first, the last two, and those asked for." in text
+    assert (
+        f"Layer 1: {len(units)} of 40 units are in this page: the first, the last two, and those asked for."
+        in text
+    )
 
 
 def test_the_gradient_of_a_layer_is_that_of_all_its_units():
@@ -100,7 +128,10 @@ def test_the_gradient_of_a_layer_is_that_of_all_its_units():
 
 def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(n).astype(kind) for n, kind in ((1, "f4"), (1000, "f4"), (7, "f8"), (0, "f4"), (300, "f4"))]
+    arrays = [
+        rng.standard_normal(n).astype(kind)
+        for n, kind in ((1, "f4"), (1000, "f4"), (7, "f8"), (0, "f4"), (300, "f4"))
+    ]
     arrays += [np.arange(9), np.array([70_000, 3]), np.array([np.nan, -0.0, np.inf])]
     blob = viz.page.blob.Blob()
     places = [blob.put(a) for a in arrays]
@@ -110,7 +141,9 @@ def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
     raw = zlib.decompress(base64.b85decode(text.replace(",", "<")))
     for a, (offset, length, kind) in zip(arrays, places, strict=True):
         width = int(kind[1])
-        planes = np.frombuffer(raw[offset : offset + width * length], np.uint8).reshape(width, length)
+        planes = np.frombuffer(raw[offset : offset + width * length], np.uint8).reshape(
+            width, length
+        )
         assert planes.T.tobytes() == a.astype("<" + kind).tobytes()
 
 
@@ -118,7 +151,9 @@ def attending():
     """An encoder and a decoder with attention, sequences of different lengths."""
     R = recurrent
     encoder = R.Sequential(R.Embedding(30, 4), R.LSTM(4, 3, bidirectional=True), rng=0)
-    decoder = R.Sequential(R.Embedding(12, 4), R.LSTM(4, 6), R.Attention(6, 6, output_size=6), R.Linear(6, 12), rng=1)
+    decoder = R.Sequential(
+        R.Embedding(12, 4), R.LSTM(4, 6), R.Attention(6, 6, output_size=6), R.Linear(6, 12), rng=1
+    )
     model = R.Seq2Seq(encoder, decoder)
     model.flat *= 4
     rng = np.random.default_rng(0)
@@ -130,12 +165,17 @@ def attending():
 def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
     model, recording = attending()
     text = viz.explore(model, recording, inputs="Lesen!?", outputs="write", t=1).html
-    assert "Of the two stacks this page opens the decoder; part='encoder' opens the encoder." in html.unescape(text)
+    assert (
+        "Of the two stacks this page opens the decoder; part='encoder' opens the encoder."
+        in html.unescape(text)
+    )
     assert '<section data-level="attention"' in text
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     first = re.findall(r"<td>(.*?)</td>", table)[:6]
     mine = recording.layers[3]
-    assert first == [notation.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())]
+    assert first == [
+        notation.exact(a[1, 0, 0]) for a in (*mine.gates.values(), *mine.states.values())
+    ]
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.S)[1])
     assert (facts["labels"], facts["labelled"], facts["T"]) == (list("write"), "output", 5)
     assert facts["attention"]["inputs"] == list("Lesen!?")
@@ -146,7 +186,10 @@ def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
         viz.explore(model, recording, part="both")
     with pytest.raises(ValueError, match="inputs must have one label for each of 7 steps, got 3"):
         viz.explore(model, recording, inputs="abc")
-    with pytest.raises(ValueError, match="part is for models of an encoder and a decoder, got 'decoder' for Sequential"):
+    with pytest.raises(
+        ValueError,
+        match="part is for models of an encoder and a decoder, got 'decoder' for Sequential",
+    ):
         viz.explore(*run(), part="decoder")
 
 
@@ -159,13 +202,37 @@ def test_errors_name_what_was_expected(tmp_path):
     plain = recurrent.Sequential(recurrent.Linear(3, 3))
     page = viz.explore(model, recording)
     cases = [
-        (TypeError, "explore draws a model of layers, got LSTM", lambda: viz.explore(model[1], recording)),
-        (TypeError, "opens recurrent layers", lambda: viz.explore(plain, plain.record(np.ones((2, 3), "float32")))),
-        (ValueError, "the recording has 4 layers, the model 1", lambda: viz.explore(plain, recording)),
-        (ValueError, "one label for each of 15 steps, got 3", lambda: viz.explore(model, recording, inputs="abc")),
-        (IndexError, r"t must be in 0\.\.14, .*got 15", lambda: viz.explore(model, recording, t=15)),
+        (
+            TypeError,
+            "explore draws a model of layers, got LSTM",
+            lambda: viz.explore(model[1], recording),
+        ),
+        (
+            TypeError,
+            "opens recurrent layers",
+            lambda: viz.explore(plain, plain.record(np.ones((2, 3), "float32"))),
+        ),
+        (
+            ValueError,
+            "the recording has 4 layers, the model 1",
+            lambda: viz.explore(plain, recording),
+        ),
+        (
+            ValueError,
+            "one label for each of 15 steps, got 3",
+            lambda: viz.explore(model, recording, inputs="abc"),
+        ),
+        (
+            IndexError,
+            r"t must be in 0\.\.14, .*got 15",
+            lambda: viz.explore(model, recording, t=15),
+        ),
         (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.explore(model, recording, n=2)),
-        (IndexError, r"units must be in 0\.\.9, got 10", lambda: viz.explore(model, recording, units=[10])),
+        (
+            IndexError,
+            r"units must be in 0\.\.9, got 10",
+            lambda: viz.explore(model, recording, units=[10]),
+        ),
         (ValueError, r"must end in \.svg, .*got 'a.jpg'", lambda: page.save(tmp_path / "a.jpg")),
     ]
     for kind, message, call in cases:

@@ -6,7 +6,17 @@ import re
 import numpy as np
 import pytest
 from support.dot_reader import read
-from test_pictures import EVERY, GOLDEN, D, H, assert_clear, exact_model, exact_recording, minimal, recorded
+from test_pictures import (
+    EVERY,
+    GOLDEN,
+    D,
+    H,
+    assert_clear,
+    exact_model,
+    exact_recording,
+    minimal,
+    recorded,
+)
 
 import recurrent
 import viz
@@ -25,7 +35,9 @@ def said(node):
 
 
 def both_ways(kind=recurrent.LSTM, lengths=None):
-    model = recurrent.Sequential(kind(D, H, bidirectional=True), recurrent.Linear(2 * H, 1), rng=0, dtype="float64")
+    model = recurrent.Sequential(
+        kind(D, H, bidirectional=True), recurrent.Linear(2 * H, 1), rng=0, dtype="float64"
+    )
     x = np.random.default_rng(0).standard_normal((T, 2, D))
     return model, model.record(x, lengths=lengths)
 
@@ -49,7 +61,9 @@ def test_the_values_of_all_units_are_those_of_the_recording(name, t):
     before = mine.states[first][t - 1, 1] if t else np.zeros(H)
     assert [said(nodes[f"x{k}"]) for k in range(D)] == [f"{v:.7g}" for v in recording.x[t, 1]]
     assert [said(nodes[f"before{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
-    assert [said(nodes[f"after{k}"]) for k in range(H)] == [f"{v:.7g}" for v in mine.states[first][t, 1]]
+    assert [said(nodes[f"after{k}"]) for k in range(H)] == [
+        f"{v:.7g}" for v in mine.states[first][t, 1]
+    ]
     for j in range(H):
         for g in cell.gates:
             assert said(nodes[f"unit{j}:{g}:gate"]) == f"{mine.gates[g][t, 1, j]:.7g}"
@@ -65,12 +79,20 @@ def test_h_goes_to_every_unit_and_a_memory_to_none_but_its_own(name):
     _, edges, clusters = read(viz.layer(model[0]).source)
     cell = EVERY[name]
     pairs = [(e.tail, e.head) for e in edges]
-    assert {(a, b) for a, b in pairs if a == "bus" and b != "bus:end"} == {("bus", f"unit{j}:") for j in range(H)}
-    assert {a for a, b in pairs if b == "bus"} == {f"x{k}" for k in range(D)} | {f"before{k}" for k in range(H)}
-    assert [(a, b) for a, b in pairs if a.startswith("after")] == [(f"after{H - 1}", f"before{H - 1}")]
+    assert {(a, b) for a, b in pairs if a == "bus" and b != "bus:end"} == {
+        ("bus", f"unit{j}:") for j in range(H)
+    }
+    assert {a for a, b in pairs if b == "bus"} == {f"x{k}" for k in range(D)} | {
+        f"before{k}" for k in range(H)
+    }
+    assert [(a, b) for a, b in pairs if a.startswith("after")] == [
+        (f"after{H - 1}", f"before{H - 1}")
+    ]
     loops = {s for s, _ in wiring.of(cell).loops}
     kept = [e for e in edges if re.fullmatch(r"unit\d+:.+", e.tail)]
-    assert sorted((e.tail, e.head) for e in kept) == sorted([(f"unit{j}:{s}",) * 2 for j in range(H) for s in loops])
+    assert sorted((e.tail, e.head) for e in kept) == sorted(
+        [(f"unit{j}:{s}",) * 2 for j in range(H) for s in loops]
+    )
     for e in kept:
         left, bottom, right, top = clusters[e.tail.partition(":")[0]]
         assert all(left < x < right and bottom < y < top for x, y in e.points())
@@ -90,7 +112,9 @@ def test_own_parameters_with_long_names_are_one_box_that_says_how_many():
     nodes, _, _ = read(source)
     assert nodes["unit1:own"].attributes["label"] == f"{len(layer.cell.parameters)} of its own"
     for p in layer.cell.parameters:
-        assert f"{p} = {getattr(layer.params, p)[1]:.7g}" in nodes["unit1:own"].attributes["tooltip"]
+        assert (
+            f"{p} = {getattr(layer.params, p)[1]:.7g}" in nodes["unit1:own"].attributes["tooltip"]
+        )
     units_apart(source)
 
 
@@ -104,7 +128,15 @@ def test_a_layer_made_of_a_cell_is_called_like_it_over_time():
 def test_many_units_are_elided_and_the_picture_says_so():
     drawing = viz.layer(recurrent.GRU(128, 512), unit=100)
     nodes, _, clusters = read(drawing.source)
-    assert sorted(int(c[4:]) for c in clusters if c.startswith("unit")) == [0, 1, 2, 3, 100, 510, 511]
+    assert sorted(int(c[4:]) for c in clusters if c.startswith("unit")) == [
+        0,
+        1,
+        2,
+        3,
+        100,
+        510,
+        511,
+    ]
     assert "505 of 512 units not drawn" in drawing.source
     assert "122 of 128 inputs not drawn" in drawing.source
     assert "505 of 512 units not drawn" in drawing.description
@@ -116,9 +148,13 @@ def test_many_units_are_elided_and_the_picture_says_so():
 def test_the_count_of_a_layer_adds_up_with_two_biases_and_with_one(name, options):
     layer = Recurrent(EVERY[name], D, H, **options)
     text = next(
-        n.attributes["label"] for n in read(viz.layer(layer).source)[0].values() if "parameters =" in n.attributes["label"]
+        n.attributes["label"]
+        for n in read(viz.layer(layer).source)[0].values()
+        if "parameters =" in n.attributes["label"]
     )
-    total, counted, one = re.search(r"([\d,]+) parameters = (.*) \(two .*Σ: ([\d,]+)\)", text).groups()
+    total, counted, one = re.search(
+        r"([\d,]+) parameters = (.*) \(two .*Σ: ([\d,]+)\)", text
+    ).groups()
     assert eval(counted.replace("×", "*")) == int(total.replace(",", "")) == layer.size
     ways = 1 + bool(options)
     cell = EVERY[name]
@@ -131,35 +167,57 @@ def test_the_count_of_a_layer_adds_up_with_two_biases_and_with_one(name, options
 
 @pytest.mark.parametrize("kind", [recurrent.LSTM, recurrent.GRU])
 @pytest.mark.parametrize(
-    ("lengths", "n", "t", "last"), [(None, 0, 2, 3), (None, 1, 5, None), ([6, 3], 1, 2, None), ([6, 3], 1, 1, 2)]
+    ("lengths", "n", "t", "last"),
+    [(None, 0, 2, 3), (None, 1, 5, None), ([6, 3], 1, 2, None), ([6, 3], 1, 1, 2)],
 )
-def test_the_reverse_direction_has_its_own_weights_and_comes_from_the_step_after(kind, lengths, n, t, last):
+def test_the_reverse_direction_has_its_own_weights_and_comes_from_the_step_after(
+    kind, lengths, n, t, last
+):
     model, recording = both_ways(kind, lengths)
     layer, mine = model[0], recording.layers[0]
-    nodes, edges, _ = read(viz.unit(layer, 3, recording=recording, t=t, n=n, direction="reverse").source)
+    nodes, edges, _ = read(
+        viz.unit(layer, 3, recording=recording, t=t, n=n, direction="reverse").source
+    )
     before = np.zeros(H) if last is None else mine.states["h_reverse"][last, n]
     assert [said(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
     assert said(nodes["state:h"]) == f"{mine.states['h_reverse'][t, n, 3]:.7g}"
     gate = layer.cell.gates[0]
     drawn = [
-        e.attributes["tooltip"].rpartition("= ")[2] for k in range(H) for e in edges if (e.tail, e.head) == (f"in:h{k}", gate)
+        e.attributes["tooltip"].rpartition("= ")[2]
+        for k in range(H)
+        for e in edges
+        if (e.tail, e.head) == (f"in:h{k}", gate)
     ]
     assert drawn == [f"{w:.7g}" for w in model.parameters["0.weight_hh_l0_reverse"][3]]
     assert "hₜ₊₁" in viz.layer(layer, recording, t=t, n=n, direction="reverse").source
     assert nodes["above"].attributes["label"].endswith("(one of its 20 inputs)")
-    assert f"{layer.size // 2 // H} = {layer.size // 2} (one bias" in nodes["facts"].attributes["label"]
-    total = opened(viz.unit(layer, 3, recording=recording, t=t, n=n, gate=gate, direction="reverse"))[0]
+    assert (
+        f"{layer.size // 2 // H} = {layer.size // 2} (one bias"
+        in nodes["facts"].attributes["label"]
+    )
+    total = opened(
+        viz.unit(layer, 3, recording=recording, t=t, n=n, gate=gate, direction="reverse")
+    )[0]
     assert_close(
-        np.float32(total[gate]), np.float32(np.arctanh(2 * mine.gates[f"{gate}_reverse"][t, n, 3] - 1) * 2), D + H, 1.0
+        np.float32(total[gate]),
+        np.float32(np.arctanh(2 * mine.gates[f"{gate}_reverse"][t, n, 3] - 1) * 2),
+        D + H,
+        1.0,
     )
 
 
 def test_a_unit_after_a_blank_takes_the_state_that_passed_by():
     mask = np.array([[1, 0, 1, 1, 0, 1]], bool).T
     model = recurrent.Sequential(recurrent.GRU(D, H), rng=0)
-    recording = model.record(np.random.default_rng(0).standard_normal((T, 1, D)).astype("float32"), lengths=mask)
+    recording = model.record(
+        np.random.default_rng(0).standard_normal((T, 1, D)).astype("float32"), lengths=mask
+    )
     nodes, _, _ = read(viz.unit(model[0], 3, recording=recording, t=2).source)
-    assert said(nodes["in:h3"]) == f"{recording.layers[0].states['h'][0, 0, 3]:.7g}" == said(nodes["in:h3"])
+    assert (
+        said(nodes["in:h3"])
+        == f"{recording.layers[0].states['h'][0, 0, 3]:.7g}"
+        == said(nodes["in:h3"])
+    )
     with pytest.raises(ValueError, match="t = 1 is a blank of sequence 0"):
         viz.unit(model[0], 3, recording=recording, t=1, gate="r")
 
@@ -211,8 +269,16 @@ def test_a_neuron_s_rows_sum_to_the_engine_s_own(name):
             for found in (totals[id], rows[id]):
                 assert_close(np.float32(found), np.float32(expected), D + H, 1.0, f"{gate} {id}")
         assert said(nodes["gate"]) == f"{recording.layers[0].gates[gate][t, n, j]:.7g}"
-        if "plot:point" in nodes:  # what the drawn equations make of the sums is what the engine recorded
-            assert_close(np.float32(said(nodes["plot:point"])), np.float32(said(nodes["gate"])), D + H, 1.0, gate)
+        if (
+            "plot:point" in nodes
+        ):  # what the drawn equations make of the sums is what the engine recorded
+            assert_close(
+                np.float32(said(nodes["plot:point"])),
+                np.float32(said(nodes["gate"])),
+                D + H,
+                1.0,
+                gate,
+            )
 
 
 def test_terms_are_weights_times_values():
@@ -232,7 +298,10 @@ def test_rows_that_are_left_out_are_summed_and_counted():
     assert sum(bool(re.fullmatch(r"term:z:[xh]\d+", k)) for k in nodes) == 24
     assert "616 inputs not drawn one by one" in drawing.source
     assert (
-        sum(bool(re.fullmatch(r"term:z:[xh]\d+", k)) for k in read(viz.unit(model[0], 1, recording, gate="z", k=40).source)[0])
+        sum(
+            bool(re.fullmatch(r"term:z:[xh]\d+", k))
+            for k in read(viz.unit(model[0], 1, recording, gate="z", k=40).source)[0]
+        )
         == 40
     )
     bare = product(direction.of(model[0]), 100, wiring.of(CELLS["gru"]).neurons[0], None)
@@ -244,9 +313,18 @@ def test_rows_that_are_left_out_are_summed_and_counted():
 def test_nothing_of_a_neuron_lies_over_anything_else(name):
     model, recording = recorded(name)
     for gate in EVERY[name].gates:
-        for source in (viz.unit(model[0], 3, recording=recording, gate=gate).source, viz.unit(model[0], 3, gate=gate).source):
+        for source in (
+            viz.unit(model[0], 3, recording=recording, gate=gate).source,
+            viz.unit(model[0], 3, gate=gate).source,
+        ):
             # The point lies on the curve and its axes: that is what it is for.
-            assert_clear("\n".join(line for line in source.splitlines() if '"plot:' not in line and '"axis:' not in line))
+            assert_clear(
+                "\n".join(
+                    line
+                    for line in source.splitlines()
+                    if '"plot:' not in line and '"axis:' not in line
+                )
+            )
 
 
 # Golden text and errors
@@ -260,23 +338,41 @@ def test_golden_text(name, view):
     model = exact_model(lambda d, h: Recurrent(GOLDEN_CELLS[name], d, h), 2, 3)
     recording = exact_recording(model)
     gate = GOLDEN_CELLS[name].gates[-1]
-    drawing = viz.layer(model[0], recording) if view == "layer" else viz.unit(model[0], 1, recording=recording, gate=gate)
+    drawing = (
+        viz.layer(model[0], recording)
+        if view == "layer"
+        else viz.unit(model[0], 1, recording=recording, gate=gate)
+    )
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(drawing.source, encoding="utf-8")
-    assert drawing.source == path.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 accepts the new text"
+    assert drawing.source == path.read_text(encoding="utf-8"), (
+        "UPDATE_GOLDEN=1 accepts the new text"
+    )
 
 
 def test_errors_name_what_was_expected():
     model, recording = recorded("lstm")
     layer = model[0]
     cases = [
-        (TypeError, "layer draws a recurrent layer, got Linear", lambda: viz.layer(recurrent.Linear(3, 4))),
+        (
+            TypeError,
+            "layer draws a recurrent layer, got Linear",
+            lambda: viz.layer(recurrent.Linear(3, 4)),
+        ),
         (TypeError, "unit must be an int, got float", lambda: viz.layer(layer, unit=1.0)),
         (IndexError, r"unit must be in 0\.\.9, .*got 10", lambda: viz.layer(layer, unit=10)),
         (IndexError, r"t must be in 0\.\.5, .*got 6", lambda: viz.layer(layer, recording, t=6)),
         (ValueError, "needs a bidirectional layer", lambda: viz.layer(layer, direction="reverse")),
-        (ValueError, "direction must be 'forward' or 'reverse', got 'back'", lambda: viz.unit(layer, 0, direction="back")),
-        (ValueError, "gate must be one of i, f, g, o, .*got 'q'", lambda: viz.unit(layer, 0, gate="q")),
+        (
+            ValueError,
+            "direction must be 'forward' or 'reverse', got 'back'",
+            lambda: viz.unit(layer, 0, direction="back"),
+        ),
+        (
+            ValueError,
+            "gate must be one of i, f, g, o, .*got 'q'",
+            lambda: viz.unit(layer, 0, gate="q"),
+        ),
         (ValueError, "k must be an int of at least 1, got 0", lambda: viz.unit(layer, 0, k=0)),
         (ValueError, "expected one of", lambda: viz.layer(recorded("gru")[0][0], recording)),
     ]

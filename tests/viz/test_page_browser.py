@@ -11,7 +11,9 @@ from viz import notation
 from viz.layout import circuit
 from viz.reading import direction, evaluate, wiring
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
+)
 TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
 
 
@@ -22,7 +24,12 @@ def loss(y, targets, lengths=None):
 
 @pytest.fixture(scope="module")
 def seen():
-    layers = recurrent.Embedding(20, 5), recurrent.LSTM(5, 10), recurrent.GRU(10, 70), recurrent.Linear(70, 20)
+    layers = (
+        recurrent.Embedding(20, 5),
+        recurrent.LSTM(5, 10),
+        recurrent.GRU(10, 70),
+        recurrent.Linear(70, 20),
+    )
     model = recurrent.Sequential(*layers, rng=0)
     rng = np.random.default_rng(0)
     T = len(TEXT)
@@ -44,7 +51,9 @@ def opened(open_any, path):
 @pytest.fixture(scope="module")
 def both():
     """A bidirectional layer, sequences of different lengths."""
-    model = recurrent.Sequential(recurrent.GRU(3, 4, bidirectional=True), recurrent.Linear(8, 2), rng=0)
+    model = recurrent.Sequential(
+        recurrent.GRU(3, 4, bidirectional=True), recurrent.Linear(8, 2), rng=0
+    )
     rng = np.random.default_rng(0)
     x, targets = (rng.standard_normal((12, 2, size)).astype("float32") for size in (3, 2))
     return model, model.record(x, targets=targets, loss=loss, lengths=[12, 10])
@@ -65,13 +74,20 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
     page.locator("#time").fill("9")
     mine, t = recording.layers[0], 9
     assert numbers(page)["h"] == notation.exact(mine.states[f"h{end}"][t, 1, 0])
-    before = 0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]  # of ten steps the last comes first in reverse
-    assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(before, rel=1e-6)
+    before = (
+        0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]
+    )  # of ten steps the last comes first in reverse
+    assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(
+        before, rel=1e-6
+    )
     page.locator("#time").fill("4")
     before = mine.states[f"h{end}"][4 - way.step, 1, 0]
     assert notation.exact(before) in tip(page, f"c{n}-previous:h")
     page.click('#levels [data-level="unit"]')
-    assert tip(page, f"u{n}-in:h0") == f"h₀ at {way.earlier}, this unit itself = {notation.exact(before)}"
+    assert (
+        tip(page, f"u{n}-in:h0")
+        == f"h₀ at {way.earlier}, this unit itself = {notation.exact(before)}"
+    )
     W = model.parameters[f"0.weight_hh_l0{end}"]
     assert f"= {notation.exact(W[0, 2])}" in tip(page, f"u{n}-in:h2--r")
     page.click('#levels [data-level="neuron"]')
@@ -84,7 +100,9 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
 
 def numbers(page):
     """What the panel says, by quantity."""
-    return dict(page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])"))
+    return dict(
+        page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])")
+    )
 
 
 def engine(recording, k, t, j):
@@ -105,7 +123,9 @@ def test_the_slider_moves_every_number_to_the_engines(opened, seen):
         for j in (0, 9):
             page.hover(f"[id='l0-after{j}']")
             assert numbers(page) == engine(recording, 1, t, j)
-        cells = page.eval_on_selector_all("section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)")
+        cells = page.eval_on_selector_all(
+            "section.shown .numbers tbody tr", "all => all.map(r => r.cells[5].textContent)"
+        )
         assert cells == [notation.exact(v) for v in recording.layers[1].states["h"][t, 0]]
         assert_opened(page, recording, 1, t, {j: j for j in range(10)})
 
@@ -117,16 +137,23 @@ def assert_opened(page, recording, k, t, units):
         assert written(page, f"{p}-name:unit{drawn}") == [f"unit {j}"]
         h, before = (mine.states["h"][s, 0, j] if s >= 0 else 0.0 for s in (t, t - 1))
         assert written(page, f"{p}-after{drawn}") == [notation.sub("h", j), notation.signed(h)]
-        assert written(page, f"{p}-before{drawn}") == [notation.sub("h", j), notation.signed(before)]
+        assert written(page, f"{p}-before{drawn}") == [
+            notation.sub("h", j),
+            notation.signed(before),
+        ]
         assert tip(page, f"{p}-after{drawn}") == f"h{j} = {notation.exact(h)}"
         for g, a in mine.gates.items():
-            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(f"of unit {j}, value {notation.exact(a[t, 0, j])}")
+            assert tip(page, f"{p}-unit{drawn}:{g}:gate").endswith(
+                f"of unit {j}, value {notation.exact(a[t, 0, j])}"
+            )
         for s in set(mine.states) - {"h"}:
             assert (
                 tip(page, f"{p}-unit{drawn}:{s}")
                 == f"private memory {s} of unit {j} = {notation.exact(mine.states[s][t, 0, j])}"
             )
-            assert written(page, f"{p}-value:unit{drawn}:{s}") == [notation.signed(mine.states[s][t, 0, j])]
+            assert written(page, f"{p}-value:unit{drawn}:{s}") == [
+                notation.signed(mine.states[s][t, 0, j])
+            ]
 
 
 def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opened, seen):
@@ -141,7 +168,9 @@ def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opene
         page.locator("section.shown .tile").nth(j).hover()
         assert numbers(page)["h"] == notation.exact(recording.layers[2].states["h"][7, 0, j])
         assert_opened(page, recording, 2, 7, fixed | {free: j})
-        hidden = [page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)]  # no gap, no dots
+        hidden = [
+            page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)
+        ]  # no gap, no dots
         assert hidden == [j == 4, j == 67]
     page.locator("section.shown .tile").nth(1).hover()
     assert_opened(page, recording, 2, 7, fixed | {free: 67})
@@ -165,11 +194,15 @@ def test_states_before_the_first_step_are_those_that_the_run_began_with(open_any
     assert "(left: learned)" in written(page, "u0-key:h:title")[0]
     page.click('#levels [data-level="neuron"]')
     total = float(page.text_content("section.shown .dot.shown .sum"))
-    np.testing.assert_allclose(1 / (1 + np.exp(-total)), recording.layers[0].gates["i"][0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        1 / (1 + np.exp(-total)), recording.layers[0].gates["i"][0, 0, 0], rtol=1e-5
+    )
     page.click('#levels [data-level="cell"]')
     assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == 1.0
     page.keyboard.press("End")
-    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == pytest.approx(recording.layers[0].states["c"][2, 0, 0])
+    assert float(tip(page, "c0-previous:c").rpartition(" ")[2]) == pytest.approx(
+        recording.layers[0].states["c"][2, 0, 0]
+    )
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -183,12 +216,20 @@ def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
     for t in range((5, 3)[n]):
         page.locator("#time").fill(str(t))
         lines = [f"a-state{s}--mean1" for s in range(read)]
-        said = [f"weight of {'Lesen!?'[s]} for {'write'[t]} = {notation.exact(weights[t, s])}" for s in range(read)]
+        said = [
+            f"weight of {'Lesen!?'[s]} for {'write'[t]} = {notation.exact(weights[t, s])}"
+            for s in range(read)
+        ]
         assert [tip(page, i) for i in lines] == said
-        wide = [float(page.locator(f"[id='{i}'] path").evaluate("e => e.style.strokeWidth")) for i in lines]
+        wide = [
+            float(page.locator(f"[id='{i}'] path").evaluate("e => e.style.strokeWidth"))
+            for i in lines
+        ]
         np.testing.assert_allclose(wide, 0.4 + 5.2 * weights[t, :read], atol=1e-4)
         assert written(page, "a-out1") == ["write"[t]]
-        frame, row = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0"))
+        frame, row = (
+            page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0")
+        )
         assert abs(frame - row) < 8  # a row is 27 px high
         assert [float(tip(page, f"a-w{t}-{s}").rpartition(" ")[2]) for s in range(read)] == [
             float(notation.exact(v)) for v in weights[t, :read]
@@ -201,7 +242,9 @@ def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
 
 
 def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
-    model = recurrent.Sequential(recurrent.GRU(2, 3), recurrent.Attention(3), recurrent.Linear(6, 2), rng=0)
+    model = recurrent.Sequential(
+        recurrent.GRU(2, 3), recurrent.Attention(3), recurrent.Linear(6, 2), rng=0
+    )
     model.flat *= 8
     recording = model.record(np.random.default_rng(0).standard_normal((60, 2)).astype("float32"))
     page = open_any(viz.explore(model, recording, t=0).save(tmp_path / "page.html"))
@@ -213,7 +256,9 @@ def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
         found = [float(tip(page, f"a-w{row}-{s}").rpartition(" ")[2]) for s in range(40)]
         assert found == [float(notation.exact(v)) for v in weights[t].reshape(60)[columns]]
         assert written(page, f"a-row{row}") == [notation.sub("y", t)]
-        frame, cell = (page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{row}-0"))
+        frame, cell = (
+            page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{row}-0")
+        )
         assert abs(frame - cell) < 8
 
 
@@ -225,18 +270,27 @@ def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
     page.locator("#time").fill(str(t))
     page.locator("#unit").fill("7")
     page.keyboard.press("Tab")
-    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    titles = page.eval_on_selector_all(
+        "section.shown svg title", "all => all.map(e => e.textContent)"
+    )
     W = model.parameters["1.weight_ih_l0"]
     for g, name in enumerate(("input gate", "forget gate", "candidate", "output gate")):
         for k in range(5):
-            assert f"weight of {notation.sub('x', k)} into {name} = {notation.exact(W[g * 10 + 7, k])}" in titles
-    assert f"private memory c = {notation.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
+            assert (
+                f"weight of {notation.sub('x', k)} into {name} = {notation.exact(W[g * 10 + 7, k])}"
+                in titles
+            )
+    assert (
+        f"private memory c = {notation.exact(recording.layers[1].states['c'][t, 0, 7])}" in titles
+    )
     before = recording.layers[1].states["h"][t - 1, 0, 7]
     assert f"h₇ at t - 1, this unit itself = {notation.exact(before)}" in titles
     page.select_option("#layer", "1")  # 10 + 70 inputs: the strongest are drawn
     page.locator("#unit").fill("69")
     page.keyboard.press("Tab")
-    titles = page.eval_on_selector_all("section.shown svg title", "all => all.map(e => e.textContent)")
+    titles = page.eval_on_selector_all(
+        "section.shown svg title", "all => all.map(e => e.textContent)"
+    )
     W = model.parameters["2.weight_hh_l0"].reshape(3, 70, 70)[:, 69]
     found = [s for s in titles if s.startswith("weight of h")]
     known = {f"{notation.exact(w)}" for w in W.ravel()}
@@ -270,12 +324,18 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
     ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
     tails = {a for a, _, _ in circuit.of(layer.cell).routes}
     for i in ids:
-        assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(numbers[i][j], rel=2e-5, abs=1e-7), i
+        assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(
+            numbers[i][j], rel=2e-5, abs=1e-7
+        ), i
         if i in tails:
             said = written(page, f"c{k - 1}-value:{i}")[1]
             assert said == notation.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
-    assert notation.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{k - 1}-state:h")
-    assert notation.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(page, f"c{k - 1}-previous:h")
+    assert notation.exact(recording.layers[k].states["h"][t, 0, j]) in tip(
+        page, f"c{k - 1}-state:h"
+    )
+    assert notation.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(
+        page, f"c{k - 1}-previous:h"
+    )
     assert written(page, f"c{k - 1}-numbers") == [f"numbers at t = {t}: unit {j}"]
     page.check("#gradient")
     assert not page.locator(f"#c{k - 1}").is_visible()
@@ -283,7 +343,9 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
     for i in ids:
         said = float(tip(page, f"b{k - 1}-{i}").rpartition(" ")[2])
         assert said == pytest.approx(found[i][j], rel=2e-4, abs=1e-9), i
-    assert written(page, f"b{k - 1}-value:state:h")[1] == notation.plain(recording.layers[k].dstates["h"][t, 0, j])
+    assert written(page, f"b{k - 1}-value:state:h")[1] == notation.plain(
+        recording.layers[k].dstates["h"][t, 0, j]
+    )
 
 
 def test_a_gate_neuron_is_its_dot_product(opened, seen):

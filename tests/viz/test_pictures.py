@@ -72,7 +72,13 @@ def recorded(name, inputs=D, units=H, steps=T, dtype="float32", seed=0):
 
 
 def stack(kind=recurrent.LSTM, units=H):
-    layers = recurrent.Embedding(65, 8), kind(8, units), recurrent.Dropout(0.2), kind(units, units), recurrent.Linear(units, 65)
+    layers = (
+        recurrent.Embedding(65, 8),
+        kind(8, units),
+        recurrent.Dropout(0.2),
+        kind(units, units),
+        recurrent.Linear(units, 65),
+    )
     model = recurrent.Sequential(*layers, rng=0)
     rng = np.random.default_rng(0)
     targets = rng.standard_normal((40, N, 65)).astype("float32")
@@ -93,10 +99,17 @@ def test_every_weight_of_the_unit_is_drawn_with_its_value(name, j):
     model, _ = recorded(name)
     cell, params = EVERY[name], model.parameters
     _, edges, _ = read(viz.unit(model[0], j).source)
-    drawn = {(e.tail, e.head): e.attributes["tooltip"].rpartition("= ")[2] for e in edges if e.tail.startswith("in:")}
+    drawn = {
+        (e.tail, e.head): e.attributes["tooltip"].rpartition("= ")[2]
+        for e in edges
+        if e.tail.startswith("in:")
+    }
     expected = {}
     for neuron in wiring.of(cell).neurons:
-        for group, gates, weight in (("x", cell.x_gates, "0.weight_ih_l0"), ("h", cell.h_gates, "0.weight_hh_l0")):
+        for group, gates, weight in (
+            ("x", cell.x_gates, "0.weight_ih_l0"),
+            ("h", cell.h_gates, "0.weight_hh_l0"),
+        ):
             if getattr(neuron, group):
                 row = params[weight][gates.index(neuron.gate) * H + j]
                 expected |= {(f"in:{group}{k}", neuron.id): f"{w:.7g}" for k, w in enumerate(row)}
@@ -126,17 +139,25 @@ def test_values_are_those_of_the_recording(name, t):
     before = mine.states[first][t - 1, 1] if t else np.zeros(H)
     assert [said(nodes[f"in:x{k}"]) for k in range(D)] == [f"{v:.7g}" for v in recording.x[t, 1]]
     assert [said(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
-    assert {s: said(nodes[f"state:{s}"]) for s in cell.states} == {s: f"{mine.states[s][t, 1, 3]:.7g}" for s in cell.states}
+    assert {s: said(nodes[f"state:{s}"]) for s in cell.states} == {
+        s: f"{mine.states[s][t, 1, 3]:.7g}" for s in cell.states
+    }
     w = wiring.of(cell)
     gates = {a.id: a.value for a in w.neurons if a.value and a.value not in cell.states}
     gates |= {o.id: o.gate for o in w.operations if o.gate}
     for k, g in gates.items():
         assert said(nodes[k]) == f"{mine.gates[g][t, 1, 3]:.7g}"
-    assert nodes["in:h3"].attributes["penwidth"] != nodes["in:h4"].attributes["penwidth"]  # the unit among its inputs
+    assert (
+        nodes["in:h3"].attributes["penwidth"] != nodes["in:h4"].attributes["penwidth"]
+    )  # the unit among its inputs
 
 
 OPERATIONS = {"×": np.multiply, "+": np.add, "−": np.subtract}
-ACTIVATIONS = {"tanh": np.tanh, "σ": lambda v: 1 / (1 + np.exp(-v)), "relu": lambda v: np.maximum(v, 0)}
+ACTIVATIONS = {
+    "tanh": np.tanh,
+    "σ": lambda v: 1 / (1 + np.exp(-v)),
+    "relu": lambda v: np.maximum(v, 0),
+}
 
 
 def compute(nodes, edges, biases, before):
@@ -152,7 +173,9 @@ def compute(nodes, edges, biases, before):
         if k.startswith("p:"):
             return float(said(nodes[k]))
         if label.startswith("Σ"):
-            total = sum(value(e.tail) * float(e.attributes["tooltip"].rpartition("= ")[2]) for e in into[k])
+            total = sum(
+                value(e.tail) * float(e.attributes["tooltip"].rpartition("= ")[2]) for e in into[k]
+            )
             activation = label.removeprefix("Σ").removeprefix(" → ")
             return ACTIVATIONS.get(activation, lambda v: v)(total + biases[k])
         arguments = [argument(e) for e in into[k]]
@@ -182,15 +205,25 @@ def test_the_picture_computes_what_the_engine_computes(name):
         biases[a.id] = b_ih + b_hh
     states = recording.layers[0].states
     before = {f"state:{s}": states[s][t - 1, 0, j] for s in cell.states}
-    if name == "three":  # h is a difference: loops come after wires, so the order of arguments is the equations'
+    if (
+        name == "three"
+    ):  # h is a difference: loops come after wires, so the order of arguments is the equations'
         assert [e.tail for e in edges if e.head == "h"][-1] == "state:h"
     found = compute(nodes, edges, biases, before)
     for s in cell.states:
         # Numbers in tooltips have 7 digits: as good as float32.
-        assert_close(np.float32(found[f"state:{s}"]), np.float32(states[s][t, 0, j]), terms=D + H, scale=1.0, what=s)
+        assert_close(
+            np.float32(found[f"state:{s}"]),
+            np.float32(states[s][t, 0, j]),
+            terms=D + H,
+            scale=1.0,
+            what=s,
+        )
 
 
-@pytest.mark.parametrize(("name", "one_unit", "one_bias"), [("lstm", 68, 64), ("gru", 51, 49), ("rnn", 17, 16)])
+@pytest.mark.parametrize(
+    ("name", "one_unit", "one_bias"), [("lstm", 68, 64), ("gru", 51, 49), ("rnn", 17, 16)]
+)
 def test_parameters_are_counted_with_two_biases_and_with_one(name, one_unit, one_bias):
     model, _ = recorded(name)
     text = read(viz.unit(model[0], 0).source)[0]["facts"].attributes["label"]
@@ -206,8 +239,13 @@ def test_counts_add_up_for_every_cell(name):
     model, _ = recorded(name, 3, 4)
     text = read(viz.unit(model[0], 0).source)[0]["facts"].attributes["label"]
     accumulators = len(EVERY[name].accumulators)
-    less = sum(len(g) for g in (EVERY[name].x_gates, EVERY[name].h_gates)) - accumulators  # biases that add up to one
-    for words_before, expected in (("parameters", model[0].size // 4), ("with one bias per Σ", model[0].size // 4 - less)):
+    less = (
+        sum(len(g) for g in (EVERY[name].x_gates, EVERY[name].h_gates)) - accumulators
+    )  # biases that add up to one
+    for words_before, expected in (
+        ("parameters", model[0].size // 4),
+        ("with one bias per Σ", model[0].size // 4 - less),
+    ):
         expression, total = re.search(rf"{words_before}: (.*) = (\d+)", text).groups()
         assert eval(re.sub(r"[a-z]+", "", expression).replace("×", "*")) == int(total) == expected
     assert model[0].size % 4 == 0
@@ -216,20 +254,36 @@ def test_counts_add_up_for_every_cell(name):
 def test_memory_is_private_and_h_goes_to_all():
     model, _ = recorded("lstm")
     nodes, edges, _ = read(viz.unit(model[0], 3).source)
-    inside = {n for n in nodes if not n.startswith(("in:", "key:", "text"))} - {"above", "all", "fork", "facts"}
+    inside = {n for n in nodes if not n.startswith(("in:", "key:", "text"))} - {
+        "above",
+        "all",
+        "fork",
+        "facts",
+    }
     assert {e.head for e in edges if e.tail == "state:c"} <= inside
-    assert [e.attributes["style"] for e in edges if e.tail == "state:c" and "style" in e.attributes] == ["dashed"]
+    assert [
+        e.attributes["style"] for e in edges if e.tail == "state:c" and "style" in e.attributes
+    ] == ["dashed"]
     assert {e.head for e in edges if e.tail == "state:h"} == {"fork"}
     assert {e.head for e in edges if e.tail == "fork"} == {"above", "all"}
-    assert [e.attributes["style"] for e in edges if (e.tail, e.head) == ("all", "group:h:")] == ["dashed"]
+    assert [e.attributes["style"] for e in edges if (e.tail, e.head) == ("all", "group:h:")] == [
+        "dashed"
+    ]
     assert "all 10 units × 4 gates" in nodes["all"].attributes["label"]
 
 
 def test_the_candidate_of_the_gru_has_its_two_sums_apart():
     model, _ = recorded("gru")
     nodes, edges, _ = read(viz.unit(model[0], 3).source)
-    takes = {k: {e.tail[:4] for e in edges if e.head == k} for k in ("r", "z", "sum:n.x", "sum:n.h")}
-    assert takes == {"r": {"in:x", "in:h"}, "z": {"in:x", "in:h"}, "sum:n.x": {"in:x"}, "sum:n.h": {"in:h"}}
+    takes = {
+        k: {e.tail[:4] for e in edges if e.head == k} for k in ("r", "z", "sum:n.x", "sum:n.h")
+    }
+    assert takes == {
+        "r": {"in:x", "in:h"},
+        "z": {"in:x", "in:h"},
+        "sum:n.x": {"in:x"},
+        "sum:n.h": {"in:h"},
+    }
     assert nodes["n"].attributes["fillcolor"] == nodes["sum:n.x"].attributes["fillcolor"]
 
 
@@ -240,9 +294,14 @@ def test_many_inputs_are_reduced_to_the_strongest_and_the_picture_says_so(name):
     nodes, edges, _ = read(source)
     cell, params = EVERY[name], model.parameters
     strength = {}
-    for group, gates, weight in (("x", cell.x_gates, "0.weight_ih_l0"), ("h", cell.h_gates, "0.weight_hh_l0")):
+    for group, gates, weight in (
+        ("x", cell.x_gates, "0.weight_ih_l0"),
+        ("h", cell.h_gates, "0.weight_hh_l0"),
+    ):
         rows = params[weight].reshape(len(gates), 512, -1)[:, 100]
-        strength |= {f"in:{group}{k}": float(np.abs(rows[:, k]).max()) for k in range(rows.shape[1])}
+        strength |= {
+            f"in:{group}{k}": float(np.abs(rows[:, k]).max()) for k in range(rows.shape[1])
+        }
     shown = {k for k in nodes if re.fullmatch(r"in:[xh]\d+", k)}
     assert shown == set(sorted(strength, key=lambda k: -strength[k])[:48])
     assert "48 of 640 inputs drawn" in source
@@ -267,7 +326,12 @@ def test_network_says_shapes_parameters_and_delays():
     assert any(f"{model.size:,} parameters in all" in label for label in labels)
     assert [label for label in labels if label.startswith("(T")] == [
         "(T, N)", "(T, N, 8)", "(T, N, 10)", "(T, N, 10)", "(T, N, 10)", "(T, N, 65)"]  # fmt: skip
-    assert sorted(e.tail for e in edges if e.tail == e.head) == ["layer1", "layer1", "layer3", "layer3"]
+    assert sorted(e.tail for e in edges if e.tail == e.head) == [
+        "layer1",
+        "layer1",
+        "layer3",
+        "layer3",
+    ]
     assert labels.count("h (N, 10), 1 step later") == labels.count("c (N, 10), 1 step later") == 2
 
 
@@ -315,10 +379,17 @@ def test_long_sequences_are_elided_and_the_picture_says_so(steps, window, shown)
 def test_windows_carry_the_state_and_cut_the_gradient():
     model, _ = stack()
     nodes, edges, clusters = read(viz.unrolled(model, 6, window=2).source)
-    assert sorted(n for n in nodes if n.startswith("cut:layer1")) == ["cut:layer1@2", "cut:layer1@4"]
+    assert sorted(n for n in nodes if n.startswith("cut:layer1")) == [
+        "cut:layer1@2",
+        "cut:layer1@4",
+    ]
     assert set(clusters) == {"window0", "window1", "window2"}
     for t in range(5):
-        styles = {e.attributes["style"] for e in edges if (e.tail, e.head) == (f"layer1@{t}", f"layer1@{t + 1}")}
+        styles = {
+            e.attributes["style"]
+            for e in edges
+            if (e.tail, e.head) == (f"layer1@{t}", f"layer1@{t + 1}")
+        }
         assert styles == {"dashed" if t % 2 else "solid"}
     assert "cut:" not in viz.unrolled(model, 6).source
 
@@ -340,12 +411,19 @@ def test_a_single_unit_shows_its_numbers():
     nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
     for t in range(5):
         v = float(recording.y[t, 0])
-        assert nodes[f"layer0@{t}"].attributes["label"] == f"RNN\n{notation.sub('h', t)} = {notation.signed(v)}"
+        assert (
+            nodes[f"layer0@{t}"].attributes["label"]
+            == f"RNN\n{notation.sub('h', t)} = {notation.signed(v)}"
+        )
         assert nodes[f"layer0@{t}"].attributes["tooltip"].endswith(f"h = {v:.7g}")
 
 
 def both_ways(**merge):
-    layers = recurrent.Embedding(7, 3), recurrent.LSTM(3, 4, bidirectional=True, **merge), recurrent.GRU(4 if merge else 8, 5)
+    layers = (
+        recurrent.Embedding(7, 3),
+        recurrent.LSTM(3, 4, bidirectional=True, **merge),
+        recurrent.GRU(4 if merge else 8, 5),
+    )
     return recurrent.Sequential(*layers, recurrent.Linear(5, 2), rng=0)
 
 
@@ -354,7 +432,10 @@ def test_a_bidirectional_layer_has_wires_in_both_directions():
     pairs = [(e.tail, e.head) for e in edges]
     for t in range(4):
         assert {(f"layer0@{t}", f"layer1@{t}"), (f"layer0@{t}", f"layer1_reverse@{t}")} < set(pairs)
-        assert {(f"layer1@{t}", f"layer1_merge@{t}"), (f"layer1_reverse@{t}", f"layer1_merge@{t}")} < set(pairs)
+        assert {
+            (f"layer1@{t}", f"layer1_merge@{t}"),
+            (f"layer1_reverse@{t}", f"layer1_merge@{t}"),
+        } < set(pairs)
         assert (f"layer1_merge@{t}", f"layer2@{t}") in pairs
         assert nodes[f"layer1_merge@{t}"].attributes["label"] == "concat"
     for t in range(3):
@@ -363,46 +444,80 @@ def test_a_bidirectional_layer_has_wires_in_both_directions():
             == pairs.count((f"layer1_reverse@{t + 1}", f"layer1_reverse@{t}"))
             == 2
         )
-    assert not [p for p in pairs if p[0].startswith("layer1@") and p[1].startswith("layer1_reverse@")]
-    starts = {n: nodes[n].attributes["label"] for n in nodes if n.startswith(("initial:layer1", "final:layer1"))}
+    assert not [
+        p for p in pairs if p[0].startswith("layer1@") and p[1].startswith("layer1_reverse@")
+    ]
+    starts = {
+        n: nodes[n].attributes["label"]
+        for n in nodes
+        if n.startswith(("initial:layer1", "final:layer1"))
+    }
     assert starts["initial:layer1_reverse:h"] == starts["initial:layer1:h"] == "h = 0"
-    assert (starts["final:layer1:h"], starts["final:layer1_reverse:h"]) == (notation.sub("h", 3), notation.sub("h", 0))
+    assert (starts["final:layer1:h"], starts["final:layer1_reverse:h"]) == (
+        notation.sub("h", 3),
+        notation.sub("h", 0),
+    )
     place = {n: float(nodes[n].attributes["pos"].split(",")[0]) for n in starts}
-    assert place["initial:layer1:h"] == place["final:layer1_reverse:h"] < place["initial:layer1_reverse:h"]
+    assert (
+        place["initial:layer1:h"]
+        == place["final:layer1_reverse:h"]
+        < place["initial:layer1_reverse:h"]
+    )
     assert nodes["layer1_merge@0"].attributes["tooltip"].endswith("(N, 8)")
-    assert read(viz.unrolled(both_ways(merge="sum"), 2).source)[0]["layer1_merge@1"].attributes["label"] == "sum"
+    assert (
+        read(viz.unrolled(both_ways(merge="sum"), 2).source)[0]["layer1_merge@1"].attributes[
+            "label"
+        ]
+        == "sum"
+    )
 
 
 def test_both_directions_show_their_own_gradients():
     model = both_ways()
-    recording = model.record(np.arange(12).reshape(6, 2) % 7, np.zeros((6, 2), int), recurrent.losses.softmax_cross_entropy)
+    recording = model.record(
+        np.arange(12).reshape(6, 2) % 7,
+        np.zeros((6, 2), int),
+        recurrent.losses.softmax_cross_entropy,
+    )
     nodes, _, _ = read(viz.unrolled(model, 6, recording=recording).source)
     for row, state in (("layer1", "h"), ("layer1_reverse", "h_reverse")):
         for t in range(6):
             norm = np.linalg.norm(recording.layers[1].dstates[state][t].astype(float))
             assert nodes[f"gradient:{row}@{t}"].attributes["tooltip"].endswith(f": {norm:.7g}")
     part, _, _ = read(viz.unrolled(model, 4, recording=recording).source)
-    assert part["initial:layer1_reverse:h"].attributes["label"] == notation.sub("h", 4)  # the run goes on beyond the picture
+    assert part["initial:layer1_reverse:h"].attributes["label"] == notation.sub(
+        "h", 4
+    )  # the run goes on beyond the picture
     with pytest.raises(ValueError, match="need layers of one direction"):
         viz.unrolled(model, 6, window=2)
 
 
 @pytest.mark.parametrize(
     ("lengths", "n", "blank"),
-    [([6, 3], 1, {3, 4, 5}), ([6, 3], 0, set()), ([0], 0, set(range(6))), (np.array([[1, 0, 1, 1, 0, 1]], bool).T, 0, {1, 4})],
+    [
+        ([6, 3], 1, {3, 4, 5}),
+        ([6, 3], 0, set()),
+        ([0], 0, set(range(6))),
+        (np.array([[1, 0, 1, 1, 0, 1]], bool).T, 0, {1, 4}),
+    ],
 )
 def test_padding_is_drawn_as_blanks(lengths, n, blank):
     drawing = viz.unrolled(both_ways(), 6, lengths=lengths, n=n)
     nodes, edges, _ = read(drawing.source)
     for t in range(6):
         cells = [
-            nodes[f"{row}@{t}"].attributes for row in ("x", "layer0", "layer1", "layer1_reverse", "layer1_merge", "layer2", "y")
+            nodes[f"{row}@{t}"].attributes
+            for row in ("x", "layer0", "layer1", "layer1_reverse", "layer1_merge", "layer2", "y")
         ]
         assert {not a["label"] and "dashed" in a["style"] for a in cells} == {t in blank}
         assert [e.head for e in edges].count(f"layer0@{t}") == (t not in blank)  # nothing goes in
-        assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (t in blank)  # h and c pass by
+        assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (
+            t in blank
+        )  # h and c pass by
     last = max(set(range(6)) - blank, default=None)
-    assert nodes["final:layer2:h"].attributes["label"] == ("h = 0" if last is None else notation.sub("h", last))
+    assert nodes["final:layer2:h"].attributes["label"] == (
+        "h = 0" if last is None else notation.sub("h", last)
+    )
     assert ("blank" in drawing.source) == bool(blank)
 
 
@@ -410,7 +525,13 @@ def test_the_blanks_of_a_recording_are_drawn():
     model = both_ways()
     recording = model.record([np.arange(2), np.arange(5)])
     nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
-    assert [bool(nodes[f"y@{t}"].attributes["label"]) for t in range(5)] == [True, True, False, False, False]
+    assert [bool(nodes[f"y@{t}"].attributes["label"]) for t in range(5)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     for bad in (2, -1, "0", True):
         with pytest.raises(IndexError, match=r"n must be in 0\.\.1"):
             viz.unrolled(model, 5, recording=recording, n=bad)
@@ -420,12 +541,18 @@ def test_the_blanks_of_a_recording_are_drawn():
 
 @pytest.mark.parametrize(
     ("pool", "sources"),
-    [(recurrent.Last(bidirectional=True), [0, 2]), (recurrent.MeanPool(), [0, 1, 2]), (recurrent.MaxPool(), [0, 1, 2])],
+    [
+        (recurrent.Last(bidirectional=True), [0, 2]),
+        (recurrent.MeanPool(), [0, 1, 2]),
+        (recurrent.MaxPool(), [0, 1, 2]),
+    ],
     ids=repr,
 )
 def test_what_pools_stands_once_and_says_what_it_looks_at(pool, sources):
     pool = type(pool)(**pool.options)
-    model = recurrent.Sequential(recurrent.LSTM(3, 4, bidirectional=True), pool, recurrent.Linear(8, 2), rng=0)
+    model = recurrent.Sequential(
+        recurrent.LSTM(3, 4, bidirectional=True), pool, recurrent.Linear(8, 2), rng=0
+    )
     nodes, edges, _ = read(viz.unrolled(model, 5, lengths=[3]).source)
     for row in ("layer1", "layer2", "y"):
         assert [n for n in nodes if n.startswith(f"{row}@")] == [f"{row}@4"]
@@ -452,7 +579,10 @@ def drawings():
     for name in EVERY:
         for inputs, units in ((D, H), (1, 1), (40, 30)):
             model, recording = recorded(name, inputs, units)
-            yield f"unit-{name}-{inputs}-{units}", lambda m=model, r=recording: viz.unit(m[0], 0, recording=r)
+            yield (
+                f"unit-{name}-{inputs}-{units}",
+                lambda m=model, r=recording: viz.unit(m[0], 0, recording=r),
+            )
         yield f"unit-{name}-bare", lambda m=model: viz.unit(m[0], 0)
     big, recording = recorded("lstm", 128, 512, steps=2)
     yield "unit-lstm-128-512", lambda: viz.unit(big[0], 511, recording=recording)
@@ -462,7 +592,10 @@ def drawings():
         for steps, window in ((4, None), (40, 20), (3, 1), (1000, 50), ([2, 9], 4)):
             name = f"unrolled-{kind.__name__}-{steps}-{window}"
             r = seen if steps in (4, 40) else None
-            yield name, lambda m=model, s=steps, w=window, r=r: viz.unrolled(m, s, window=w, recording=r)
+            yield (
+                name,
+                lambda m=model, s=steps, w=window, r=r: viz.unrolled(m, s, window=w, recording=r),
+            )
     single = recurrent.Sequential(recurrent.LSTM(1, 1), rng=0)
     run = single.record(np.ones((6, 1), "float32"))
     yield "network-both", lambda: viz.network(both_ways())
@@ -494,11 +627,18 @@ def assert_apart(source):
     nodes, edges, clusters = read(source)
     corners = [nodes.pop(f"corner{k}").box for k in (0, 1)]
     left, bottom, right, top = *corners[0][:2], *corners[1][2:]
-    visible = [n for n in nodes.values() if n.attributes.get("style") != "invis" and not n.name.startswith("gradient:")]
+    visible = [
+        n
+        for n in nodes.values()
+        if n.attributes.get("style") != "invis" and not n.name.startswith("gradient:")
+    ]
     for n in visible:
         assert (left, bottom) == (min(left, n.box[0]), min(bottom, n.box[1])), n
         assert (right, top) == (max(right, n.box[2]), max(top, n.box[3])), n
-        assert notation.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0], n
+        assert (
+            notation.width(n.attributes["label"], float(n.attributes.get("fontsize", 11)))
+            <= n.box[2] - n.box[0]
+        ), n
     for a, b in combinations(visible, 2):
         assert not overlap(a.box, b.box, slack=0.5), f"{a}\n{b}"
     for a, b in combinations(clusters.items(), 2):
@@ -509,10 +649,16 @@ def assert_apart(source):
 
 def assert_wires_pass_beside(source):
     nodes, edges, _ = read(source)
-    solid = [n for n in nodes.values() if n.attributes.get("style") != "invis" and not n.name.startswith(("gradient:", "cut:"))]
+    solid = [
+        n
+        for n in nodes.values()
+        if n.attributes.get("style") != "invis" and not n.name.startswith(("gradient:", "cut:"))
+    ]
     for e in edges:
         others = [n for n in solid if n.name not in (e.tail, e.head)]
-        if e.tail.startswith("in:"):  # weights fan out over the unit's edge; their labels are what must stay free
+        if e.tail.startswith(
+            "in:"
+        ):  # weights fan out over the unit's edge; their labels are what must stay free
             others = [n for n in others if n.name in wiring_ids(nodes)]
         for x, y in e.points():
             hit = [n for n in others if n.box[0] < x < n.box[2] and n.box[1] < y < n.box[3]]
@@ -541,7 +687,10 @@ def exact_recording(model):
     T, H = 12, layer.hidden_size
     states = {s: a(T, 1, H) for s in layer.cell.states}
     mine = LayerRecording(
-        states["h"], {g: a(T, 1, H) for g in layer.cell.gates}, states, dstates={s: a(T, 1, H) for s in states}
+        states["h"],
+        {g: a(T, 1, H) for g in layer.cell.gates},
+        states,
+        dstates={s: a(T, 1, H) for s in states},
     )
     return Recording(a(T, 1, layer.input_size), a(T, 1, 2), [mine, LayerRecording(a(T, 1, 2))])
 
@@ -575,7 +724,10 @@ def test_same_bytes_in_another_process():
     model = recurrent.Sequential(recurrent.LSTM(5, 10), rng=0)
     here = viz.unit(model[0], 3).source + viz.unrolled(model, 20, window=5).source
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": "7"}, capture_output=True, check=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        check=True,
     )
     assert done.stdout.decode() == here
 
@@ -589,23 +741,59 @@ def test_errors_of_views_name_what_was_expected():
     layer = model[0]
     alone = Recurrent(PYTORCH["lstm"], 3, 4)
     cases = [
-        (TypeError, "draws a recurrent layer, got Linear", lambda: viz.unit(recurrent.Linear(3, 4), 0)),
+        (
+            TypeError,
+            "draws a recurrent layer, got Linear",
+            lambda: viz.unit(recurrent.Linear(3, 4), 0),
+        ),
         (TypeError, "j must be an int, got float", lambda: viz.unit(layer, 1.0)),
         (IndexError, r"j must be in 0\.\.9, .*got 10", lambda: viz.unit(layer, 10)),
         (IndexError, r"j must be in 0\.\.9, .*got -1", lambda: viz.unit(layer, -1)),
-        (IndexError, r"t must be in 0\.\.5, .*got 6", lambda: viz.unit(layer, 0, recording=recording, t=6)),
-        (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.unit(layer, 0, recording=recording, n=2)),
+        (
+            IndexError,
+            r"t must be in 0\.\.5, .*got 6",
+            lambda: viz.unit(layer, 0, recording=recording, t=6),
+        ),
+        (
+            IndexError,
+            r"n must be in 0\.\.1, .*got 2",
+            lambda: viz.unit(layer, 0, recording=recording, n=2),
+        ),
         (ValueError, "part of none", lambda: viz.unit(alone, 0, recording=recording)),
-        (ValueError, r"layer 0 of the recording has y \(6, 2, 10\)", lambda: viz.unit(other[0], 0, recording=recording)),
-        (ValueError, "the recording has 1 layers", lambda: viz.unit(stack()[0][1], 0, recording=recording)),
-        (ValueError, "the recording has 1 layers", lambda: viz.unrolled(stack()[0], 4, recording=recording)),
-        (ValueError, "within the 6 steps of the recording, got 7", lambda: viz.unrolled(model, 7, recording=recording)),
+        (
+            ValueError,
+            r"layer 0 of the recording has y \(6, 2, 10\)",
+            lambda: viz.unit(other[0], 0, recording=recording),
+        ),
+        (
+            ValueError,
+            "the recording has 1 layers",
+            lambda: viz.unit(stack()[0][1], 0, recording=recording),
+        ),
+        (
+            ValueError,
+            "the recording has 1 layers",
+            lambda: viz.unrolled(stack()[0], 4, recording=recording),
+        ),
+        (
+            ValueError,
+            "within the 6 steps of the recording, got 7",
+            lambda: viz.unrolled(model, 7, recording=recording),
+        ),
         (ValueError, "steps must be at least 1, got 0", lambda: viz.unrolled(model, 0)),
         (ValueError, "steps must be a count or a list", lambda: viz.unrolled(model, "four")),
         (ValueError, "steps must be a count or a list", lambda: viz.unrolled(model, [])),
         (ValueError, "steps must be a count or a list", lambda: viz.unrolled(model, [2, -1])),
-        (ValueError, "window must be an int of at least 1, got 0", lambda: viz.unrolled(model, 4, window=0)),
-        (TypeError, "draws a model of layers, got LSTM", lambda: viz.unrolled(recurrent.LSTM(3, 4))),
+        (
+            ValueError,
+            "window must be an int of at least 1, got 0",
+            lambda: viz.unrolled(model, 4, window=0),
+        ),
+        (
+            TypeError,
+            "draws a model of layers, got LSTM",
+            lambda: viz.unrolled(recurrent.LSTM(3, 4)),
+        ),
         (TypeError, "draws a model of layers, got LSTM", lambda: viz.network(recurrent.LSTM(3, 4))),
     ]
     for kind, message, call in cases:
@@ -642,8 +830,15 @@ def test_a_network_says_what_goes_in():
 
 def test_encoder_and_decoder_stand_side_by_side():
     """Two stacks, each layer once, and what crosses: the memory of all steps, final states that become initial ones."""
-    encoder = recurrent.Sequential(recurrent.Embedding(5, 3), recurrent.LSTM(3, 2, bidirectional=True))
-    layers = recurrent.Embedding(6, 3), recurrent.LSTM(3, 4), recurrent.Attention(4, 4), recurrent.Linear(8, 6)
+    encoder = recurrent.Sequential(
+        recurrent.Embedding(5, 3), recurrent.LSTM(3, 2, bidirectional=True)
+    )
+    layers = (
+        recurrent.Embedding(6, 3),
+        recurrent.LSTM(3, 4),
+        recurrent.Attention(4, 4),
+        recurrent.Linear(8, 6),
+    )
     net = recurrent.Seq2Seq(encoder, recurrent.Sequential(*layers))
     nodes, _, _ = read(viz.network(net).source)
     boxes = {node.id: nodes[node.id].box for node in net.graph().nodes}

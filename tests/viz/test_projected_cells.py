@@ -15,13 +15,22 @@ D, H, P = 5, 10, 4
 
 @pytest.fixture(scope="module")
 def model():
-    return R.Sequential(R.LSTM(D, H, proj_size=P), R.LSTM(P, 6, proj_size=3, bidirectional=True), R.Linear(6, 2), rng=0)
+    return R.Sequential(
+        R.LSTM(D, H, proj_size=P),
+        R.LSTM(P, 6, proj_size=3, bidirectional=True),
+        R.Linear(6, 2),
+        rng=0,
+    )
 
 
 @pytest.fixture(scope="module")
 def recording(model):
     x = np.random.default_rng(0).standard_normal((6, 2, D)).astype("float32")
-    return model.record(x, targets=np.zeros((6, 2, 2), "float32"), loss=lambda y, t, lengths: (float((y**2).sum() / 2), y))
+    return model.record(
+        x,
+        targets=np.zeros((6, 2, 2), "float32"),
+        loss=lambda y, t, lengths: (float((y**2).sum() / 2), y),
+    )
 
 
 def tip(nodes, name):
@@ -36,13 +45,22 @@ def outputs(model, recording, t):
 
 def test_network_has_both_sizes(model):
     text = viz.network(model).source
-    for said in ("h (N, 4), 1 step later", "c (N, 10), 1 step later", "h (N, 3), 1 step earlier", "(T, N, 4)", "(T, N, 6)"):
+    for said in (
+        "h (N, 4), 1 step later",
+        "c (N, 10), 1 step later",
+        "h (N, 3), 1 step earlier",
+        "(T, N, 4)",
+        "(T, N, 6)",
+    ):
         assert said in text
 
 
 def test_unrolled_says_what_is_handed_on(model, recording):
     nodes = read(viz.unrolled(model, 3, recording=recording).source)[0]
-    assert any("layer 0: LSTM" in n.attributes["label"] and "(N, 4)" in n.attributes["label"] for n in nodes.values())
+    assert any(
+        "layer 0: LSTM" in n.attributes["label"] and "(N, 4)" in n.attributes["label"]
+        for n in nodes.values()
+    )
 
 
 def test_unit_has_inputs_of_both_and_a_number_that_is_projected(model, recording):
@@ -53,7 +71,12 @@ def test_unit_has_inputs_of_both_and_a_number_that_is_projected(model, recording
     assert nodes["state:h"].attributes["tooltip"].startswith("output m")
     assert tip(nodes, "in:h2") == pytest.approx(recording.layers[0].states["h"][2, 0, 2], rel=1e-6)
     ways = {(e.tail, e.head) for e in edges}
-    assert {("state:h", "projection"), ("projection", "fork"), ("fork", "above"), ("fork", "all")} <= ways
+    assert {
+        ("state:h", "projection"),
+        ("projection", "fork"),
+        ("fork", "above"),
+        ("fork", "all"),
+    } <= ways
     facts = nodes["facts"].attributes["label"]
     assert "4 × (5 + 4 + 2) + 4 = 48" in facts
     assert "4 numbers, (N, 4)" in facts
@@ -72,9 +95,13 @@ def test_layer_has_a_matrix_between_its_units_and_h(model, recording):
         f"{end}{k}" for end in ("after", "before") for k in range(P)
     )
     for k in range(P):
-        assert tip(nodes, f"after{k}") == pytest.approx(recording.layers[0].states["h"][3, 0, k], rel=1e-6)
+        assert tip(nodes, f"after{k}") == pytest.approx(
+            recording.layers[0].states["h"][3, 0, k], rel=1e-6
+        )
     ways = {(e.tail.rstrip(":"), e.head) for e in edges}
-    assert {(f"unit{j}", "projection") for j in range(H)} | {("projection", f"after{k}") for k in range(P)} <= ways
+    assert {(f"unit{j}", "projection") for j in range(H)} | {
+        ("projection", f"after{k}") for k in range(P)
+    } <= ways
     assert ("after3", "before3") in ways
 
 
@@ -99,5 +126,7 @@ def test_weights_are_all_there(model):
 
 
 def test_the_page_says_what_it_does_not_draw(model, recording):
-    with pytest.raises(ValueError, match="explore draws layers each of whose units puts out a number of h"):
+    with pytest.raises(
+        ValueError, match="explore draws layers each of whose units puts out a number of h"
+    ):
         viz.explore(model, recording)

@@ -59,7 +59,9 @@ def task():
     return viz.task("encoder-decoder")
 
 
-LOOKS = Path(__file__).parents[1] / "golden" / "backwards.json"  # of a trained model: its weights are other bits elsewhere
+LOOKS = (
+    Path(__file__).parents[1] / "golden" / "backwards.json"
+)  # of a trained model: its weights are other bits elsewhere
 
 
 def attention():
@@ -75,7 +77,11 @@ def test_a_model_trained_in_seconds_looks_where_the_picture_says():
     assert "".join(run.outputs) == backwards.SHOWN[::-1] + "end"
     weights = run.recording.layers[4].weights[:, 0]
     if os.environ.get("UPDATE_GOLDEN"):
-        known = {"read": run.inputs, "written": run.outputs, "weights": weights.astype(float).round(4).tolist()}
+        known = {
+            "read": run.inputs,
+            "written": run.outputs,
+            "weights": weights.astype(float).round(4).tolist(),
+        }
         LOOKS.write_text(json.dumps(known) + "\n")
     known = json.loads(LOOKS.read_text())
     for found in (weights, np.array(known["weights"])):

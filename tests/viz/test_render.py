@@ -33,7 +33,9 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def drawing():
-    model = recurrent.Sequential(recurrent.Embedding(9, 3), recurrent.LSTM(3, 4), recurrent.Linear(4, 9), rng=0)
+    model = recurrent.Sequential(
+        recurrent.Embedding(9, 3), recurrent.LSTM(3, 4), recurrent.Linear(4, 9), rng=0
+    )
     return viz.unit(model[1], 2)
 
 
@@ -73,7 +75,10 @@ def test_any_text_is_shown_as_it_is(text):
 
 def test_line_breaks_and_control_characters():
     source = Drawing.of("x", "", [dot.node("n", (0, 0), (99, 40), "one\ntwo\r\x00")]).svg()
-    assert ["".join(e.itertext()) for e in ET.fromstring(source).iter(SVG + "text")] == ["one", "two"]
+    assert ["".join(e.itertext()) for e in ET.fromstring(source).iter(SVG + "text")] == [
+        "one",
+        "two",
+    ]
 
 
 def test_svg_is_ready_for_a_page(drawing):
@@ -115,8 +120,16 @@ def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
         texts |= {id(e): (e, fills[-1] if fills else None) for e in group if e.tag == SVG + "text"}
     assert len(texts) > 30
     for e, fill in texts.values():
-        assert (e.get("class") == "on") == (fill is not None and not viz.palette.is_frame(fill, fill=True)), e.text
-    colours = {p.get("stroke") for g in root.iter(SVG + "g") if g.get("class") == "edge" for p in g if p.get("stroke")}
+        assert (e.get("class") == "on") == (
+            fill is not None and not viz.palette.is_frame(fill, fill=True)
+        ), e.text
+    colours = {
+        p.get("stroke")
+        for g in root.iter(SVG + "g")
+        if g.get("class") == "edge"
+        for p in g
+        if p.get("stroke")
+    }
     assert all(f'[stroke="{c}"]' in turned for c in colours)
 
 
@@ -132,11 +145,18 @@ def contrast(a, b):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("text", [viz.palette.INK, viz.palette.MUTED, "#000000", *viz.palette.STATES.values()])
+@pytest.mark.parametrize(
+    "text", [viz.palette.INK, viz.palette.MUTED, "#000000", *viz.palette.STATES.values()]
+)
 def test_dark_text_is_readable_on_the_page_and_black_on_every_box(text):
     turn = viz.palette.dark
     assert contrast(turn(text), turn("#FFFFFF")) > 4.5
-    for fill, _ in (*viz.palette.LAYERS.values(), viz.palette.UNIT, viz.palette.FACTS, *viz.palette.WINDOWS):
+    for fill, _ in (
+        *viz.palette.LAYERS.values(),
+        viz.palette.UNIT,
+        viz.palette.FACTS,
+        *viz.palette.WINDOWS,
+    ):
         assert contrast(turn("#000000"), turn(fill)) > 4.5
 
 
@@ -168,7 +188,9 @@ def test_same_bytes_twice(drawing):
 
 
 def test_a_huge_picture_is_capped():
-    wide = Drawing.of("wide", "", [dot.node("a", (0, 0), (20, 20)), dot.node("b", (60_000, 0), (20, 20))])
+    wide = Drawing.of(
+        "wide", "", [dot.node("a", (0, 0), (20, 20)), dot.node("b", (60_000, 0), (20, 20))]
+    )
     width, height = struct.unpack(">II", wide.pipe("png")[16:24])
     assert width <= render.MAX_SIDE + 2
     assert width * height <= render.MAX_PIXELS * 1.01
@@ -188,9 +210,13 @@ def nothing_installed(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda *a, **k: None)
 
 
-def test_without_a_renderer_the_text_is_there_and_the_error_names_two_ways(drawing, monkeypatch, tmp_path):
+def test_without_a_renderer_the_text_is_there_and_the_error_names_two_ways(
+    drawing, monkeypatch, tmp_path
+):
     nothing_installed(monkeypatch)
-    with pytest.raises(viz.RenderError, match=r"pip install graphviz-pure.*`dot` is on PATH") as caught:
+    with pytest.raises(
+        viz.RenderError, match=r"pip install graphviz-pure.*`dot` is on PATH"
+    ) as caught:
         drawing.svg()
     assert "\n" not in str(caught.value)
     drawing.save(tmp_path / "a.gv")
@@ -209,13 +235,19 @@ def test_pdf_names_two_ways_where_there_is_none(drawing, monkeypatch):
 
 
 def test_a_pdf_without_dot_has_its_text(drawing, monkeypatch):
-    svg2pdf = pytest.importorskip("svg2pdf_py", reason="svg2pdf-py makes a PDF of what graphviz-pure draws")
+    svg2pdf = pytest.importorskip(
+        "svg2pdf_py", reason="svg2pdf-py makes a PDF of what graphviz-pure draws"
+    )
     data = drawing.pipe("pdf", engine="graphviz-pure")
     assert data.startswith(b"%PDF-")
     assert b"/Font" in data
     empty = svg2pdf.FontDatabase()
-    monkeypatch.setattr(svg2pdf, "FontDatabase", type("Empty", (), {"system": staticmethod(lambda: empty)}))
-    with pytest.raises(viz.RenderError, match=r"no font for the text of a PDF: install DejaVu Sans"):
+    monkeypatch.setattr(
+        svg2pdf, "FontDatabase", type("Empty", (), {"system": staticmethod(lambda: empty)})
+    )
+    with pytest.raises(
+        viz.RenderError, match=r"no font for the text of a PDF: install DejaVu Sans"
+    ):
         drawing.pipe("pdf", engine="graphviz-pure")
 
 
@@ -225,7 +257,9 @@ def test_the_graphviz_library_draws_the_same_with_or_without_dot(drawing, monkey
     def places(svg):
         return re.findall(r'<ellipse [^>]*cx="([^"]+)" cy="([^"]+)"', svg)
 
-    monkeypatch.setattr(graphviz.backend.dot_command, "DOT_BINARY", graphviz.backend.dot_command.DOT_BINARY)
+    monkeypatch.setattr(
+        graphviz.backend.dot_command, "DOT_BINARY", graphviz.backend.dot_command.DOT_BINARY
+    )
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("RECURRENT_DOT", raising=False)
     found = places(drawing.to_graphviz().pipe(format="svg", encoding="utf-8", quiet=True))
@@ -239,9 +273,14 @@ def test_the_renderer_can_be_chosen(drawing, monkeypatch):
     monkeypatch.setenv("RECURRENT_DOT", pure)
     assert drawing.svg().startswith("<svg")
     monkeypatch.setenv("RECURRENT_DOT", "no-such-program")
-    with pytest.raises(viz.RenderError, match="no renderer 'no-such-program': expected 'graphviz-pure', 'dot' or the path"):
+    with pytest.raises(
+        viz.RenderError,
+        match="no renderer 'no-such-program': expected 'graphviz-pure', 'dot' or the path",
+    ):
         drawing.svg()
-    assert drawing.svg(engine="graphviz-pure").startswith("<svg")  # said in the call, it comes first
+    assert drawing.svg(engine="graphviz-pure").startswith(
+        "<svg"
+    )  # said in the call, it comes first
 
 
 def test_a_program_that_refuses_is_one_line():
@@ -250,7 +289,9 @@ def test_a_program_that_refuses_is_one_line():
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="no system Graphviz: the second opinion on our DOT text")
+@pytest.mark.skipif(
+    shutil.which("dot") is None, reason="no system Graphviz: the second opinion on our DOT text"
+)
 def test_dot_reads_the_same_text(drawing):
     by_dot, by_pure = (ET.fromstring(drawing.svg(engine=e)) for e in ("dot", "graphviz-pure"))
     for shape in ("ellipse", "path", "text"):

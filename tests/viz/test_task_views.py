@@ -42,14 +42,31 @@ def exact_attention():
 def test_every_weight_of_the_engine_is_on_the_picture():
     model = R.Sequential(R.LSTM(3, 4, bidirectional=True), R.Attention(8), R.Linear(16, 2), rng=0)
     model.flat[:] *= 4
-    recording = model.record(np.random.default_rng(0).standard_normal((6, 2, 3)).astype("float32"), lengths=[6, 5])
+    recording = model.record(
+        np.random.default_rng(0).standard_normal((6, 2, 3)).astype("float32"), lengths=[6, 5]
+    )
     weights = recording.layers[1].weights
     for n, T in ((0, 6), (1, 5)):
         nodes, edges, _ = read(viz.attention(model, recording, n=n).source)
-        tiles = {k: said(v.attributes["tooltip"]) for k, v in nodes.items() if re.fullmatch(r"w\d+,\d+", k)}
-        assert tiles == {f"w{t},{s}": float(f"{weights[t, n, s]:.7g}") for t in range(T) for s in range(T)}
-        lines = {(e.tail, e.head): e.attributes for e in edges if e.head.startswith("mean") and e.tail.startswith("state")}
-        assert lines.keys() == {(f"state{s}", f"mean{t}") for t in range(T) for s in range(T) if weights[t, n, s] >= 0.01}
+        tiles = {
+            k: said(v.attributes["tooltip"])
+            for k, v in nodes.items()
+            if re.fullmatch(r"w\d+,\d+", k)
+        }
+        assert tiles == {
+            f"w{t},{s}": float(f"{weights[t, n, s]:.7g}") for t in range(T) for s in range(T)
+        }
+        lines = {
+            (e.tail, e.head): e.attributes
+            for e in edges
+            if e.head.startswith("mean") and e.tail.startswith("state")
+        }
+        assert lines.keys() == {
+            (f"state{s}", f"mean{t}")
+            for t in range(T)
+            for s in range(T)
+            if weights[t, n, s] >= 0.01
+        }
         for (tail, head), a in lines.items():
             assert said(a["tooltip"]) == tiles[f"w{head[4:]},{tail[5:]}"]
         ranked = sorted(lines.values(), key=lambda a: said(a["tooltip"]))
@@ -60,9 +77,17 @@ def test_every_weight_of_the_engine_is_on_the_picture():
 
 def test_weights_alone_are_drawn_with_the_words_they_are_between():
     a = shares(3, 5)
-    drawing = viz.attention(a, inputs=["the", "cat", "that", "ran", "slept"], outputs=["die", "Katze", "schlief"])
+    drawing = viz.attention(
+        a, inputs=["the", "cat", "that", "ran", "slept"], outputs=["die", "Katze", "schlief"]
+    )
     nodes, _, _ = read(drawing.source)
-    assert [nodes[f"in{s}"].attributes["label"] for s in range(5)] == ["the", "cat", "that", "ran", "slept"]
+    assert [nodes[f"in{s}"].attributes["label"] for s in range(5)] == [
+        "the",
+        "cat",
+        "that",
+        "ran",
+        "slept",
+    ]
     assert nodes["w1,2"].attributes["tooltip"] == f"weight of that for Katze = {a[1, 2]:.7g}"
     assert nodes["w1,2"].attributes["label"] == f"{a[1, 2]:.2f}"
     assert "Katze: " in drawing.description
@@ -95,7 +120,9 @@ def test_nothing_of_attention_with_its_encoder_lies_over_anything_else():
 MODELS = {
     "one-to-one": lambda: R.Sequential(R.Linear(5, 4), R.Linear(4, 2)),
     "one-to-many": lambda: R.Sequential(R.LSTM(5, 10), R.GRU(10, 10), R.Linear(10, 5)),
-    "many-to-one": lambda: R.Sequential(R.Embedding(9, 5), R.LSTM(5, 10, bidirectional=True), R.MeanPool(), R.Linear(20, 2)),
+    "many-to-one": lambda: R.Sequential(
+        R.Embedding(9, 5), R.LSTM(5, 10, bidirectional=True), R.MeanPool(), R.Linear(20, 2)
+    ),
     "many-to-many": lambda: R.Sequential(R.RNN(5, 10), R.Linear(10, 3)),
     "encoder-decoder": lambda: both_networks(),
 }
@@ -104,7 +131,9 @@ MODELS = {
 def both_networks():
     encoder = R.Sequential(R.Embedding(9, 5), R.LSTM(5, 10), R.LSTM(10, 10))
     decoder = R.Sequential(R.Embedding(9, 5), R.LSTM(5, 10), R.Linear(10, 9))
-    return SimpleNamespace(encoder=encoder, decoder=decoder, layers=[*encoder.layers, *decoder.layers])
+    return SimpleNamespace(
+        encoder=encoder, decoder=decoder, layers=[*encoder.layers, *decoder.layers]
+    )
 
 
 @pytest.mark.parametrize("kind", STORIES)
@@ -114,10 +143,18 @@ def test_inputs_and_outputs_are_where_the_task_has_them(kind, given):
     nodes, edges, _ = read(viz.task(kind, MODELS[kind]() if given else None).source)
     labels = [nodes[f"in{t}"].attributes["label"] for t in range(len(story.inputs))]
     assert labels == list(story.inputs)
-    written = {t: nodes[f"out{t}"].attributes["label"] for t in range(len(story.inputs)) if f"out{t}" in nodes}
+    written = {
+        t: nodes[f"out{t}"].attributes["label"]
+        for t in range(len(story.inputs))
+        if f"out{t}" in nodes
+    }
     assert written == {t: o for t, o in enumerate(story.outputs) if o is not None}
     fed = {(e.tail, e.head) for e in edges if e.tail.startswith("out")}
-    assert fed == ({(f"out{t}", f"in{t + 1}") for t in range(story.cut or 0, len(labels) - 1)} if story.fed else set())
+    assert fed == (
+        {(f"out{t}", f"in{t + 1}") for t in range(story.cut or 0, len(labels) - 1)}
+        if story.fed
+        else set()
+    )
     for a, b in fed:  # what is read is what was written
         assert nodes[a].attributes["label"] == nodes[b].attributes["label"]
 
@@ -136,7 +173,9 @@ def test_the_layers_are_the_model_s(kind):
         assert [n for n in nodes if n.startswith("row3@")] == ["row3@3"]
         assert ("row1@3", "row1@2") in {(e.tail, e.head) for e in edges}  # the reverse direction
     if kind == "encoder-decoder":
-        assert [(e.tail, e.head) for e in edges if e.attributes.get("penwidth") == "2.6"] == [("row2@2", "row1d@3")]
+        assert [(e.tail, e.head) for e in edges if e.attributes.get("penwidth") == "2.6"] == [
+            ("row2@2", "row1d@3")
+        ]
 
 
 @pytest.mark.parametrize("kind", STORIES)
@@ -153,11 +192,15 @@ def test_golden_text(name):
     """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
     path = GOLDEN / f"{name}.gv"
     drawing = (
-        viz.attention(*exact_attention(), inputs="abcd") if name == "attention" else viz.task(name[5:], MODELS[name[5:]]())
+        viz.attention(*exact_attention(), inputs="abcd")
+        if name == "attention"
+        else viz.task(name[5:], MODELS[name[5:]]())
     )
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(drawing.source, encoding="utf-8")
-    assert drawing.source == path.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 accepts the new text"
+    assert drawing.source == path.read_text(encoding="utf-8"), (
+        "UPDATE_GOLDEN=1 accepts the new text"
+    )
 
 
 def test_errors_name_what_was_expected():
@@ -165,10 +208,22 @@ def test_errors_name_what_was_expected():
     plain = R.Sequential(R.LSTM(2, 2))
     cases = [
         (ValueError, "give recording=", lambda: viz.attention(model)),
-        (TypeError, "without one", lambda: viz.attention(plain, plain.record(np.zeros((3, 1, 2), "float32")))),
-        (ValueError, "the recording has 3 layers, the model 1", lambda: viz.attention(plain, recording)),
+        (
+            TypeError,
+            "without one",
+            lambda: viz.attention(plain, plain.record(np.zeros((3, 1, 2), "float32"))),
+        ),
+        (
+            ValueError,
+            "the recording has 3 layers, the model 1",
+            lambda: viz.attention(plain, recording),
+        ),
         (IndexError, r"n must be in 0\.\.0.*got 1", lambda: viz.attention(model, recording, n=1)),
-        (IndexError, "layer must be one of 1, the Attention layers, got 0", lambda: viz.attention(model, recording, layer=0)),
+        (
+            IndexError,
+            "layer must be one of 1, the Attention layers, got 0",
+            lambda: viz.attention(model, recording, layer=0),
+        ),
         (
             ValueError,
             "inputs must have one label for each of 4 steps, got 2",
@@ -176,14 +231,38 @@ def test_errors_name_what_was_expected():
         ),
         (ValueError, "each row must sum to 1", lambda: viz.attention(np.ones((2, 3)))),
         (ValueError, r"weights must be \(T_out, N, T_in\)", lambda: viz.attention(np.ones(3))),
-        (TypeError, "a recording goes with its model", lambda: viz.attention(np.ones((2, 3)), recording)),
+        (
+            TypeError,
+            "a recording goes with its model",
+            lambda: viz.attention(np.ones((2, 3)), recording),
+        ),
         (ValueError, "nothing to draw", lambda: viz.attention(np.ones((0, 3)))),
         (ValueError, "kind must be one of one-to-one, ", lambda: viz.task("some")),
-        (TypeError, "task draws a model of layers, got LSTM", lambda: viz.task("many-to-one", R.LSTM(2, 3))),
-        (ValueError, "many-to-one needs a model with one output", lambda: viz.task("many-to-one", plain)),
-        (ValueError, "one-to-one needs a model with no recurrent layer", lambda: viz.task("one-to-one", plain)),
-        (ValueError, "needs a model of an encoder and a decoder", lambda: viz.task("encoder-decoder", plain)),
-        (ValueError, "needs a model without an encoder", lambda: viz.task("many-to-many", both_networks())),
+        (
+            TypeError,
+            "task draws a model of layers, got LSTM",
+            lambda: viz.task("many-to-one", R.LSTM(2, 3)),
+        ),
+        (
+            ValueError,
+            "many-to-one needs a model with one output",
+            lambda: viz.task("many-to-one", plain),
+        ),
+        (
+            ValueError,
+            "one-to-one needs a model with no recurrent layer",
+            lambda: viz.task("one-to-one", plain),
+        ),
+        (
+            ValueError,
+            "needs a model of an encoder and a decoder",
+            lambda: viz.task("encoder-decoder", plain),
+        ),
+        (
+            ValueError,
+            "needs a model without an encoder",
+            lambda: viz.task("many-to-many", both_networks()),
+        ),
     ]
     for kind, message, call in cases:
         with pytest.raises(kind, match=message) as caught:
@@ -195,7 +274,11 @@ def test_a_run_stands_beside_the_boxes():
     x = np.random.default_rng(0).standard_normal((3, 2, 5)).astype("f")
     model = R.Sequential(R.LSTM(5, 10), R.Linear(10, 3), rng=0)
     found = re.findall(r"\|y\| ([\d.]+)", viz.task("many-to-many", model, model.record(x)).source)
-    sizes = [notation.plain(np.abs(y[t]).mean()) for t in range(3) for y in (a.y for a in model.record(x).layers)]
+    sizes = [
+        notation.plain(np.abs(y[t]).mean())
+        for t in range(3)
+        for y in (a.y for a in model.record(x).layers)
+    ]
     assert found == sizes
     last = R.Sequential(R.GRU(5, 4), R.Last(), rng=0)
     recording = last.record(x)
@@ -207,7 +290,9 @@ def test_a_run_stands_beside_the_boxes():
             viz.task("many-to-one", given, R.Sequential(R.GRU(5, 4)).record(x))
 
 
-@pytest.mark.parametrize("view", [viz.cell, viz.layer, viz.weights, lambda engine: viz.unit(engine, 0)])
+@pytest.mark.parametrize(
+    "view", [viz.cell, viz.layer, viz.weights, lambda engine: viz.unit(engine, 0)]
+)
 def test_an_engine_has_no_weights_to_draw(view):
     with pytest.raises(TypeError, match=r"draws .*, got Engine"):
         view(R.lstm)

@@ -71,7 +71,9 @@ def test_a_vanishing_network_is_seen_to_vanish_and_an_exploding_one_to_explode()
         return sum(int(colour[p : p + 2], 16) for p in (1, 3, 5))
 
     for scale, fate, end in ((0.1, "vanishes", 0), (8.0, "explodes", 11)):
-        model, recording = recorded(RNN(3, 4, nonlinearity="relu") if fate == "explodes" else RNN(3, 4), scale)
+        model, recording = recorded(
+            RNN(3, 4, nonlinearity="relu") if fate == "explodes" else RNN(3, 4), scale
+        )
         if fate == "explodes":
             model.parameters["0.weight_hh_l0"][:] = 3 * np.eye(4)
             model.parameters["0.bias_ih_l0"][:] = 1.0
@@ -96,7 +98,10 @@ def test_many_steps_share_tiles_and_the_picture_says_so():
     nodes, _, _ = read(source)
     assert "150 steps; each tile is the greatest of 3 steps" in source
     sizes = norms(recording.layers[0].dstates["h"])
-    assert nodes["h:layer0@147"].attributes["tooltip"] == f"|dL/dh| of layer 0 at t = 147 to 149: {sizes[147:].max():.7g}"
+    assert (
+        nodes["h:layer0@147"].attributes["tooltip"]
+        == f"|dL/dh| of layer 0 at t = 147 to 149: {sizes[147:].max():.7g}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +123,9 @@ def test_a_character_of_a_byte_model_is_coloured_once_all_its_bytes_are_read():
     lm = CharLM(Vocabulary.bytes(), layers=1, hidden=5, embedding=3, rng=0)
     h = lm.model.record(lm.ids("aé😀")).layers[1].states["h"][[0, 2, 6], 2]
     nodes, _, _ = read(viz.text(lm, "aé😀", 2).source)
-    assert [nodes[f"char{k}"].attributes["tooltip"].rpartition("= ")[2] for k in range(3)] == [f"{v:.7g}" for v in h]
+    assert [nodes[f"char{k}"].attributes["tooltip"].rpartition("= ")[2] for k in range(3)] == [
+        f"{v:.7g}" for v in h
+    ]
 
 
 class Spans(HTMLParser):
@@ -136,7 +143,16 @@ class Spans(HTMLParser):
 def test_nasty_text_stays_text_in_svg_and_html(lm):
     drawing = viz.text(lm, NASTY, 0)
     root = ET.fromstring(drawing.svg())
-    assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {"svg", "g", "title", "desc", "style", "polygon", "text", "path"}
+    assert {e.tag.removeprefix(SVG) for e in root.iter()} <= {
+        "svg",
+        "g",
+        "title",
+        "desc",
+        "style",
+        "polygon",
+        "text",
+        "path",
+    }
     shown = {"".join(e.itertext()) for e in root.iter(SVG + "text")}
     assert {"<", "&", "\\", '"', "¶", "□"} <= shown
     page = Spans()
@@ -165,7 +181,9 @@ def test_units_are_ranked_by_correlation(lm):
     ranked = viz.units_like(lm, text, lambda t: [c.isupper() for c in t], top=10)
     assert ranked == viz.units_like(lm, text, "upper case", top=10)
     for m in viz.units_like(lm, text, "upper case"):
-        wanted = np.corrcoef([c.isupper() for c in text], lm.model.record(lm.ids(text)).layers[m.layer].y[:, m.unit])[0, 1]
+        wanted = np.corrcoef(
+            [c.isupper() for c in text], lm.model.record(lm.ids(text)).layers[m.layer].y[:, m.unit]
+        )[0, 1]
         assert_close(np.float32(m.correlation), np.float32(wanted), terms=len(text), scale=1.0)
 
 
@@ -201,7 +219,10 @@ def test_the_running_mean_starts_at_the_first_loss():
 
 def pictures():
     for kind, steps in ((LSTM, 12), (RNN, 150), (GRU, 1)):
-        yield f"gradients-{kind.__name__}-{steps}", lambda k=kind, s=steps: viz.gradients(*recorded(k(3, 4), steps=s))
+        yield (
+            f"gradients-{kind.__name__}-{steps}",
+            lambda k=kind, s=steps: viz.gradients(*recorded(k(3, 4), steps=s)),
+        )
     yield "curve", lambda: viz.curve(HISTORY)
     yield "curves", lambda: viz.curve({"LSTM": HISTORY, "GRU": HISTORY})
     yield "curve-one", lambda: viz.curve({"losses": [1.0]})
@@ -217,11 +238,18 @@ def test_nothing_lies_over_anything_else(name):
     nodes, edges, _ = read(PICTURES[name]().source)
     corners = [nodes.pop(f"corner{k}").box for k in (0, 1)]
     left, bottom, right, top = *corners[0][:2], *corners[1][2:]
-    seen = [n for n in nodes.values() if n.attributes.get("style") != "invis" and not n.name.startswith("held:")]
+    seen = [
+        n
+        for n in nodes.values()
+        if n.attributes.get("style") != "invis" and not n.name.startswith("held:")
+    ]
     for n in seen:
         assert left <= n.box[0] <= n.box[2] <= right, n
         assert bottom <= n.box[1] <= n.box[3] <= top, n
-        assert notation.width(n.attributes["label"], float(n.attributes.get("fontsize", 11))) <= n.box[2] - n.box[0] + 0.01, n
+        assert (
+            notation.width(n.attributes["label"], float(n.attributes.get("fontsize", 11)))
+            <= n.box[2] - n.box[0] + 0.01
+        ), n
     for k, a in enumerate(seen):
         assert not any(overlap(a.box, b.box, slack=0.5) for b in seen[k + 1 :]), a
     for e in edges:
@@ -239,17 +267,37 @@ def test_errors_name_what_was_expected(lm):
     model, recording = recorded(LSTM(3, 4))
     plain = model.record(recording.x)
     cases = [
-        (TypeError, "draws a model of layers, got LSTM", lambda: viz.gradients(LSTM(3, 4), recording)),
-        (ValueError, "the recording has 2 layers, the model 4", lambda: viz.gradients(lm.model, recording)),
+        (
+            TypeError,
+            "draws a model of layers, got LSTM",
+            lambda: viz.gradients(LSTM(3, 4), recording),
+        ),
+        (
+            ValueError,
+            "the recording has 2 layers, the model 4",
+            lambda: viz.gradients(lm.model, recording),
+        ),
         (ValueError, "no gradients in the recording", lambda: viz.gradients(model, plain)),
         (TypeError, "needs a character model .*got Sequential", lambda: viz.text(model, "abc")),
         (ValueError, "at least one character", lambda: viz.text(lm, "")),
         (ValueError, "'Z'.* at position 1", lambda: viz.text(lm, "aZ")),
-        (ValueError, "value must be one of c, f, g, h, i, o, got 'z'", lambda: viz.text(lm, "abc", value="z")),
+        (
+            ValueError,
+            "value must be one of c, f, g, h, i, o, got 'z'",
+            lambda: viz.text(lm, "abc", value="z"),
+        ),
         (IndexError, r"unit must be in 0\.\.4, .*got 5", lambda: viz.text(lm, "abc", 5)),
         (IndexError, "layer must be one of 1, 2, .*got 0", lambda: viz.text(lm, "abc", 1, layer=0)),
-        (ValueError, "feature must be one of inside quotes, ", lambda: viz.units_like(lm, "abc", "vowel")),
-        (ValueError, r"feature must be \(3,\), .*got \(2,\)", lambda: viz.units_like(lm, "abc", [1, 2])),
+        (
+            ValueError,
+            "feature must be one of inside quotes, ",
+            lambda: viz.units_like(lm, "abc", "vowel"),
+        ),
+        (
+            ValueError,
+            r"feature must be \(3,\), .*got \(2,\)",
+            lambda: viz.units_like(lm, "abc", [1, 2]),
+        ),
         (ValueError, "the same for every character", lambda: viz.units_like(lm, "abc", "digit")),
         (TypeError, "draws a History .*got list", lambda: viz.curve([1.0])),
         (ValueError, "no finite loss", lambda: viz.curve({"losses": []})),
@@ -265,16 +313,23 @@ def test_the_network_of_a_run_bears_its_values():
     run = model.record(x, np.zeros((5, 2, 2), np.float32), mean_squared_error)
     source = viz.network(model, recording=run).source
     for layer in run.layers:
-        assert f"|y| {notation.plain(np.abs(layer.y).mean())} · |dL/dy| {notation.plain(np.abs(layer.dy).mean())}" in source
+        assert (
+            f"|y| {notation.plain(np.abs(layer.y).mean())} · |dL/dy| {notation.plain(np.abs(layer.dy).mean())}"
+            in source
+        )
     assert "|y|, |dL/dy|: means over a run" in source
     without = viz.network(model, recording=model.record(x)).source
     assert "|y|: means over a run" in without
     assert "|dL/dy|" not in without
-    with pytest.raises(ValueError, match=r"\Athe recording must be of this model of 1, it has 2 layers\Z"):
+    with pytest.raises(
+        ValueError, match=r"\Athe recording must be of this model of 1, it has 2 layers\Z"
+    ):
         viz.network(Sequential(LSTM(3, 4)), recording=run)
 
 
 def test_a_unit_of_a_run_that_was_not_kept():
     model, x = Sequential(LSTM(3, 4), rng=0), np.ones((5, 2, 3), np.float32)
-    with pytest.raises(ValueError, match=r"\Alayer 0 of the recording has no y: its keep left it out\Z"):
+    with pytest.raises(
+        ValueError, match=r"\Alayer 0 of the recording has no y: its keep left it out\Z"
+    ):
         viz.unit(model[0], 1, recording=model.record(x, keep=dict(names=["c"])))

@@ -78,11 +78,18 @@ def test_a_text_has_as_many_steps_as_characters_have_a_next_one(trained, tmp_pat
 
 
 def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
-    assert cli.main(["text", str(trained), TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
+    assert (
+        cli.main(["text", str(trained), TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
+    )
     best = viz.units_like(CharLM.load(trained), TEXT[:30], "inside quotes")[0]
     assert f"unit {best.unit} of layer {best.layer} follows" in capsys.readouterr().out
     assert "<span" in (page := (tmp_path / "a.html").read_text(encoding="utf-8"))
-    assert cli.main(["text", str(trained), "--text", TEXT[:30], "--like", "inside quotes", "-o", "a.html"]) == 0
+    assert (
+        cli.main(
+            ["text", str(trained), "--text", TEXT[:30], "--like", "inside quotes", "-o", "a.html"]
+        )
+        == 0
+    )
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page
 
 
@@ -112,7 +119,11 @@ def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys)
         "task encoder-decoder",
     ):
         view, *options = more.split()
-        arguments = [view, "a.safetensors", *options] if view != "task" else [view, *options, "a.safetensors"]
+        arguments = (
+            [view, "a.safetensors", *options]
+            if view != "task"
+            else [view, *options, "a.safetensors"]
+        )
         assert cli.main([*arguments, "-o", "a.gv"]) == 0
     assert cli.main(["explore", "a.safetensors", "--text", "abc", "--part", "encoder"]) == 0
     capsys.readouterr()
@@ -135,7 +146,9 @@ def test_curve_reads_a_history(trained, tmp_path):
     assert (tmp_path / "a.gv").read_bytes() == (tmp_path / "b.gv").read_bytes()
 
 
-def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_runs(tmp_path, monkeypatch):
+def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_runs(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(gallery, "real_text", lambda: TEXT * 3)
     assert cli.main(["gallery", "-o", "gallery", "--updates", "2"]) == 0
     page = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
@@ -151,7 +164,12 @@ def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_ru
     ):
         assert asked in page
     commands = re.findall(r"<pre>python -m viz (.*?)</pre>", page)
-    assert len(commands) == page.count("<svg") == page.count("</svg>") == len(list((tmp_path / "gallery").glob("*.svg")))
+    assert (
+        len(commands)
+        == page.count("<svg")
+        == page.count("</svg>")
+        == len(list((tmp_path / "gallery").glob("*.svg")))
+    )
     for command in commands:
         if "--like" not in command:  # that one's text is the reader's own
             assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.gv"]) == 0
@@ -180,10 +198,18 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["layer", "LSTM:5:10", "--direction", "reverse"], 1, "needs a bidirectional layer"),
         (["layer", "LSTM:5:10", "--unit", "10"], 1, "unit must be in 0..9"),
         (["task", "many-to-some"], 1, "kind must be one of one-to-one, one-to-many"),
-        (["task", "many-to-one", "LSTM:5:10"], 1, "one output for a sequence: Last, MeanPool or MaxPool"),
+        (
+            ["task", "many-to-one", "LSTM:5:10"],
+            1,
+            "one output for a sequence: Last, MeanPool or MaxPool",
+        ),
         (["attention", "LSTM:5:10"], 1, "a model with an Attention layer"),
         (["unit", "Linear:5:10"], 1, "--layer must be a recurrent layer, and this model has none"),
-        (["network", "LSTM:a:10"], 1, "LSTM:a:10: invalid literal for int() with base 10: 'a'; write a layer as LSTM:5:10"),
+        (
+            ["network", "LSTM:a:10"],
+            1,
+            "LSTM:a:10: invalid literal for int() with base 10: 'a'; write a layer as LSTM:5:10",
+        ),
         (["text", "LSTM:5:10"], 2, "must be given, once: TEXT or --text TEXT"),
         (["text", "LSTM:5:10", "a", "--text", "b"], 2, "must be given, once"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),

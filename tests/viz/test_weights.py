@@ -23,7 +23,10 @@ def tiles(source):
         if m := re.fullmatch(r"(W_ih|W_hh|b_ih|b_hh|own):(\w+):(\d+),(\d+)", name):
             v = float(node.attributes["tooltip"].rpartition("= ")[2])
             found.setdefault((m[1], m[2]), {})[int(m[3]), int(m[4])] = v
-    return {k: np.array([[v[r, c] for c in range(max(v)[1] + 1)] for r in range(max(v)[0] + 1)]) for k, v in found.items()}
+    return {
+        k: np.array([[v[r, c] for c in range(max(v)[1] + 1)] for r in range(max(v)[0] + 1)])
+        for k, v in found.items()
+    }
 
 
 def expected(cell, params, hidden):
@@ -51,10 +54,15 @@ def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
     source = viz.weights(layer).source
     found, wanted = tiles(source), expected(layer.cell, layer.params, 90)
     assert "each tile is the mean of a block of weights" in source
-    assert f"the largest single |w| is {max(np.abs(a).max() for a in wanted.values()):.3g}" in source
+    assert (
+        f"the largest single |w| is {max(np.abs(a).max() for a in wanted.values()):.3g}" in source
+    )
     assert sum(a.size for a in found.values()) < 1400
     for k, a in wanted.items():
-        parts = [np.linspace(0, n, m + 1).round().astype(int) for n, m in zip(a.shape, found[k].shape, strict=True)]
+        parts = [
+            np.linspace(0, n, m + 1).round().astype(int)
+            for n, m in zip(a.shape, found[k].shape, strict=True)
+        ]
         for (r, c), v in np.ndenumerate(found[k]):
             block = a[parts[0][r] : parts[0][r + 1], parts[1][c] : parts[1][c + 1]].astype(float)
             assert_close(np.float32(v), np.float32(block.mean()), block.size, 1.0)
@@ -63,9 +71,15 @@ def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
 def test_the_radius_of_any_matrix_is_that_of_its_eigenvalues(n):
     rng = np.random.default_rng(n)
-    for a in (rng.standard_normal((n, n)), 1e-9 * rng.standard_normal((n, n)), np.linalg.qr(rng.standard_normal((n, n)))[0]):
+    for a in (
+        rng.standard_normal((n, n)),
+        1e-9 * rng.standard_normal((n, n)),
+        np.linalg.qr(rng.standard_normal((n, n)))[0],
+    ):
         assert radius(a) == pytest.approx(np.abs(np.linalg.eigvals(a)).max(), rel=1e-7)
-    assert radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(0.5, rel=1e-6)  # defective: few eigenvectors
+    assert radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(
+        0.5, rel=1e-6
+    )  # defective: few eigenvectors
 
 
 def test_the_spectral_radius_is_the_largest_eigenvalue():
@@ -94,13 +108,17 @@ def test_the_spectral_radius_is_the_largest_eigenvalue():
 def test_saturation_shares_are_counted_from_the_recording_without_its_blanks(lengths):
     model = recurrent.Sequential(recurrent.LSTM(D, H), rng=0)
     model.flat[:] *= 6
-    recording = model.record(np.random.default_rng(0).standard_normal((6, 2, D)).astype("float32"), lengths=lengths)
+    recording = model.record(
+        np.random.default_rng(0).standard_normal((6, 2, D)).astype("float32"), lengths=lengths
+    )
     nodes, _, _ = read(viz.weights(model[0], recording).source)
     valid = np.arange(6)[:, None] < np.array(lengths or [6, 6])
     for g in "ifgo":
         v = recording.layers[0].gates[g][valid]
         low, high = (v < 0.1, v > 0.9) if g != "g" else (v < -0.9, v > 0.9)
-        shown = [float(nodes[f"share:{g}:{k}"].attributes["tooltip"].rpartition("= ")[2]) for k in (0, 1)]
+        shown = [
+            float(nodes[f"share:{g}:{k}"].attributes["tooltip"].rpartition("= ")[2]) for k in (0, 1)
+        ]
         assert shown == [float(f"{a.mean():.6g}") for a in (low, high)]
         assert 0 < shown[0] < 1
 
@@ -109,7 +127,10 @@ def test_each_direction_has_its_own_matrices():
     model, recording = both_ways()
     for way, end in (("forward", ""), ("reverse", "_reverse")):
         found = tiles(viz.weights(model[0], recording, direction=way).source)
-        assert f"{found['W_hh', 'f'][2, 3]:.7g}" == f"{model.parameters['0.weight_hh_l0' + end][H + 2, 3]:.7g}"
+        assert (
+            f"{found['W_hh', 'f'][2, 3]:.7g}"
+            == f"{model.parameters['0.weight_hh_l0' + end][H + 2, 3]:.7g}"
+        )
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -118,7 +139,13 @@ def test_nothing_of_the_matrices_lies_over_anything_else(name, sizes):
     model, recording = recorded(name, *sizes)
     source = viz.weights(model[0], recording).source
     # Parts of a bar lie on the bar: that is what they are for.
-    assert_clear("\n".join(line for line in source.splitlines() if not re.match(r'  "(radius:\w+:bar|share:\w+):\d', line)))
+    assert_clear(
+        "\n".join(
+            line
+            for line in source.splitlines()
+            if not re.match(r'  "(radius:\w+:bar|share:\w+):\d', line)
+        )
+    )
 
 
 @pytest.mark.parametrize("name", GOLDEN_CELLS)
@@ -135,8 +162,16 @@ def test_golden_text(name):
 def test_errors_name_what_was_expected():
     model, recording = recorded("lstm")
     cases = [
-        (TypeError, "weights draws a recurrent layer, got Linear", lambda: viz.weights(recurrent.Linear(3, 4))),
-        (ValueError, "needs a bidirectional layer", lambda: viz.weights(model[0], direction="reverse")),
+        (
+            TypeError,
+            "weights draws a recurrent layer, got Linear",
+            lambda: viz.weights(recurrent.Linear(3, 4)),
+        ),
+        (
+            ValueError,
+            "needs a bidirectional layer",
+            lambda: viz.weights(model[0], direction="reverse"),
+        ),
         (ValueError, "expected one of", lambda: viz.weights(recorded("gru")[0][0], recording)),
     ]
     for kind, message, call in cases:

@@ -49,22 +49,42 @@ Model = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--out", metavar="FILE", help=".svg, .png, .pdf, .gv or .html; VIEW.svg if not given.", show_default=False
+        "-o",
+        "--out",
+        metavar="FILE",
+        help=".svg, .png, .pdf, .gv or .html; VIEW.svg if not given.",
+        show_default=False,
     ),
 ]
 Text = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="What the model reads; its values are drawn.", show_default=False)
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="What the model reads; its values are drawn.", show_default=False
+    ),
 ]
 Layer = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="N", help="Number of the layer in the model; a recurrent one if not given.", show_default=False
+        min=0,
+        metavar="N",
+        help="Number of the layer in the model; a recurrent one if not given.",
+        show_default=False,
     ),
 ]
 
-Direction = Annotated[str, typer.Option(metavar="WAY", help="forward, or reverse of a bidirectional layer.")]
-Unit = Annotated[int | None, typer.Option(min=0, metavar="N", help="Number of a unit, from 0.", show_default=False)]
-Steps = Annotated[int, typer.Option(min=0, metavar="N", help="Steps of random input whose values to show; 0: weights alone.")]
+Direction = Annotated[
+    str, typer.Option(metavar="WAY", help="forward, or reverse of a bidirectional layer.")
+]
+Unit = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Number of a unit, from 0.", show_default=False),
+]
+Steps = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="N", help="Steps of random input whose values to show; 0: weights alone."
+    ),
+]
 
 
 def examples(*lines: str) -> str:
@@ -72,7 +92,9 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  python -m viz {line}" for line in lines)
 
 
-@app.command(epilog=examples("network LSTM:5:10,Linear:10:1", "network model.safetensors -o network.png"))
+@app.command(
+    epilog=examples("network LSTM:5:10,Linear:10:1", "network model.safetensors -o network.png")
+)
 def network(model: Model, out: Out = None) -> int:
     """The stack of layers: shapes on every edge, parameters in every box, recurrence as a loop."""
     return _write(draw_network(models.layers_of(models.model(model))), out, "network")
@@ -91,10 +113,18 @@ def unrolled(
     text: Text = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Time steps; 4, or those of the text, if not given.", show_default=False),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Time steps; 4, or those of the text, if not given.",
+            show_default=False,
+        ),
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Steps of a window of truncated BPTT.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Steps of a window of truncated BPTT.", show_default=False
+        ),
     ] = None,
 ) -> int:
     """The network over time: the same weights at every step."""
@@ -113,9 +143,15 @@ def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
         return _write(command(chosen, recording, direction, **options), out, command.__name__)
 
     def option(name, kind, default=inspect.Parameter.empty):
-        return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+        return inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind
+        )
 
-    after = [option("layer", Layer, None), option("direction", Direction, "forward"), option("text", Text, None)]
+    after = [
+        option("layer", Layer, None),
+        option("direction", Direction, "forward"),
+        option("text", Text, None),
+    ]
     draw.__signature__ = inspect.Signature(
         [option("model", Model), option("out", Out, None), *own, *after, option("steps", Steps, 0)]
     )
@@ -123,14 +159,20 @@ def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
     return draw
 
 
-@app.command(epilog=examples("cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"))
+@app.command(
+    epilog=examples(
+        "cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"
+    )
+)
 @of_a_layer
 def cell(
     chosen: Any,
     recording: Any,
     direction: str,
     unit: Unit = None,
-    backward: Annotated[bool, typer.Option("--backward", help="The way of the gradient, and its factors.")] = False,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="The way of the gradient, and its factors.")
+    ] = False,
 ) -> Drawing:
     """The equations of a layer as a circuit of vectors: gates, operations, states, a shape on every wire.
 
@@ -139,7 +181,11 @@ def cell(
     return draw_cell(chosen, recording, unit=unit, backward=backward, direction=direction)
 
 
-@app.command(epilog=examples("layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"))
+@app.command(
+    epilog=examples(
+        "layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"
+    )
+)
 @of_a_layer
 def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Drawing:
     """The box opened: H units side by side, what goes to all of them and what stays in each; --unit is marked."""
@@ -160,18 +206,31 @@ def unit(
     direction: str,
     unit: Unit = 0,
     gate: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Open this gate as its dot product: i, f, ...", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Open this gate as its dot product: i, f, ...", show_default=False
+        ),
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("--inputs", min=1, metavar="N", help="Draw the N inputs of greatest weight.", show_default=False),
+        typer.Option(
+            "--inputs",
+            min=1,
+            metavar="N",
+            help="Draw the N inputs of greatest weight.",
+            show_default=False,
+        ),
     ] = None,
 ) -> Drawing:
     """One unit: every input and weight of its gate neurons, its own memory, the one number it puts out."""
     return draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
 
 
-@app.command(epilog=examples("weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"))
+@app.command(
+    epilog=examples(
+        "weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"
+    )
+)
 @of_a_layer
 def weights(chosen: Any, recording: Any, direction: str) -> Drawing:
     """The matrices by gate as heat maps; spectral radius; with values, how often each gate is saturated."""
@@ -180,24 +239,36 @@ def weights(chosen: Any, recording: Any, direction: str) -> Drawing:
 
 @app.command(epilog=examples("task many-to-one", "task many-to-one LSTM:5:10,Last,Linear:10:2"))
 def task(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(STORIES)}.", show_default=False)],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help=f"{', '.join(STORIES)}.", show_default=False)
+    ],
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model whose layers to draw.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A model whose layers to draw.", show_default=False),
     ] = None,
     out: Out = None,
 ) -> int:
     """What goes in and comes out at which step, with an example: a caption, a rating, a translation."""
-    return _write(draw_task(kind, None if model is None else models.layers_of(models.model(model))), out, "task")
+    return _write(
+        draw_task(kind, None if model is None else models.layers_of(models.model(model))),
+        out,
+        "task",
+    )
 
 
 @app.command(
-    epilog=examples("attention LSTM:5:8,Attention:8,Linear:16:2 --steps 6", "attention dates.safetensors --text '5 March 2021'")
+    epilog=examples(
+        "attention LSTM:5:8,Attention:8,Linear:16:2 --steps 6",
+        "attention dates.safetensors --text '5 March 2021'",
+    )
 )
 def attention(
     model: Model,
     out: Out = None,
     text: Text = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 6,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+    ] = 6,
 ) -> int:
     """Which saved states each output looks at: weights as line widths and numbers."""
     made = models.model(model)
@@ -205,38 +276,66 @@ def attention(
     return _write(draw_attention(models.layers_of(made), **run._asdict()), out, "attention")
 
 
-@app.command(epilog=examples("gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"))
+@app.command(
+    epilog=examples(
+        "gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"
+    )
+)
 def gradients(
     model: Model,
     out: Out = None,
     text: Text = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 20,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+    ] = 20,
     every: Annotated[
-        bool, typer.Option("--every", help="The loss of every step; otherwise that of the last alone, the whole way back.")
+        bool,
+        typer.Option(
+            "--every",
+            help="The loss of every step; otherwise that of the last alone, the whole way back.",
+        ),
     ] = False,
 ) -> int:
     """Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
     made = models.model(model)
-    return _write(draw_gradients(models.layers_of(made), models.recording(made, text, steps, not every)), out, "gradients")
+    return _write(
+        draw_gradients(models.layers_of(made), models.recording(made, text, steps, not every)),
+        out,
+        "gradients",
+    )
 
 
-@app.command(epilog=examples("text model.safetensors 'She said \"no\".' --like 'inside quotes' -o text.html"))
+@app.command(
+    epilog=examples("text model.safetensors 'She said \"no\".' --like 'inside quotes' -o text.html")
+)
 def text(
     model: Model,
-    words: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What the model reads.", show_default=False)] = None,
+    words: Annotated[
+        str | None,
+        typer.Argument(metavar="[TEXT]", help="What the model reads.", show_default=False),
+    ] = None,
     out: Out = None,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The same, as other views take it.", show_default=False)
+        str | None,
+        typer.Option(metavar="TEXT", help="The same, as other views take it.", show_default=False),
     ] = None,
     unit: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Number of the unit; the liveliest if not given.", show_default=False)
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Number of the unit; the liveliest if not given.",
+            show_default=False,
+        ),
     ] = None,
     layer: Layer = None,
     value: Annotated[str, typer.Option(metavar="NAME", help="h, c or a gate.")] = "h",
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="FEATURE", help=f"The unit that follows it best: {', '.join(probing.FEATURES)}.", show_default=False
+            metavar="FEATURE",
+            help=f"The unit that follows it best: {', '.join(probing.FEATURES)}.",
+            show_default=False,
         ),
     ] = None,
 ) -> int:
@@ -252,14 +351,26 @@ def text(
     return _write(draw_text(made, words, unit, value, layer), out, "text")
 
 
-@app.command(epilog=examples("explore LSTM:5:10,Linear:10:1 --steps 12", "explore model.safetensors --text 'A text to read.'"))
+@app.command(
+    epilog=examples(
+        "explore LSTM:5:10,Linear:10:1 --steps 12",
+        "explore model.safetensors --text 'A text to read.'",
+    )
+)
 def explore(
     model: Model,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page, .html.")] = Path("explore.html"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The page, .html.")
+    ] = Path("explore.html"),
     text: Text = None,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")] = 12,
+    steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+    ] = 12,
     part: Annotated[
-        str | None, typer.Option(metavar="PART", help="encoder, or decoder, of a model of both.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="PART", help="encoder, or decoder, of a model of both.", show_default=False
+        ),
     ] = None,
 ) -> int:
     """A page that needs no network: network, cells, units and their numbers at every step, by a slider."""
@@ -296,9 +407,14 @@ def curve(
 
 @app.command(epilog=examples("gallery -o gallery"))
 def gallery(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")] = Path("gallery"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")
+    ] = Path("gallery"),
     updates: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of each of the two small models that are trained first.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Of each of the two small models that are trained first."
+        ),
     ] = 300,
 ) -> int:
     """A page of the questions people ask, each with its picture: trains two small models, which takes seconds."""
@@ -314,10 +430,16 @@ def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> t
     """The recurrent layer that is asked for, the first if None, and a run of its model where one is."""
     made = models.model(name)
     stack = models.layers_of(made)
-    layers = {k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None}
+    layers = {
+        k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None
+    }
     k = min(layers, default=None) if number is None else number
     if k not in layers:
-        there = f"one of {', '.join(map(str, layers))}, got {number}" if layers else "and this model has none"
+        there = (
+            f"one of {', '.join(map(str, layers))}, got {number}"
+            if layers
+            else "and this model has none"
+        )
         raise ValueError(f"--layer must be a recurrent layer, {there}")
     recording = None if text is None and not steps else models.recording(made, text, steps)
     return layers[k], recording

@@ -54,7 +54,11 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
     """What the page shows, from the smallest question to the largest."""
     five = Sequential(LSTM(5, 10), Linear(10, 1), rng=0)
     x = np.random.default_rng(0).standard_normal((6, 1, 5)).astype(np.float32)
-    values, vanishing, gated = five.record(x), models.model("RNN:5:10,Linear:10:1"), models.model("LSTM:5:10,Linear:10:1")
+    values, vanishing, gated = (
+        five.record(x),
+        models.model("RNN:5:10,Linear:10:1"),
+        models.model("LSTM:5:10,Linear:10:1"),
+    )
     best = units_like(lm, READS, "inside quotes", top=1)[0]
     wide, looking = Sequential(LSTM(128, 512), rng=0), models.run(translator, backwards.SHOWN, 0)
     return [
@@ -225,13 +229,16 @@ def write(folder: Path, lm: CharLM, translator: models.Translator) -> list[Path]
             f"<pre>python -m viz {escape(command)}</pre></section>"
         )
     reads = lm.ids(READS)[:, None]
-    page = explore(lm.model, lm.model.record(reads[:-1], reads[1:], softmax_cross_entropy), READS[:-1])
+    page = explore(
+        lm.model, lm.model.record(reads[:-1], reads[1:], softmax_cross_entropy), READS[:-1]
+    )
     files.append(page.save(folder / "explore.html"))
     run = models.run(translator, backwards.SHOWN, 0)
     files.append(explore(translator.model, **run._asdict(), t=0).save(folder / "backwards.html"))
     files.append(folder / "index.html")
     files[-1].write_text(
-        _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors"))), encoding="utf-8"
+        _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors"))),
+        encoding="utf-8",
     )
     return files
 

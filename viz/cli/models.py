@@ -48,13 +48,17 @@ def model(name: str) -> Any:
 
     Raises OSError and ValueError for a file that is no checkpoint, ValueError for a specification that makes no model.
     """
-    if Path(name).exists() or not all(_LAYER.fullmatch(part) or _known(part) for part in name.split(",")):
+    if Path(name).exists() or not all(
+        _LAYER.fullmatch(part) or _known(part) for part in name.split(",")
+    ):
         loaded = checkpoint.load(name)
         about = loaded.about
         if about.get("kind") == "CharLM":
             return CharLM.load(name)
         if "reads" in about and "writes" in about:
-            return Translator(loaded.model, *(Vocabulary.build(about[part]) for part in ("reads", "writes")))
+            return Translator(
+                loaded.model, *(Vocabulary.build(about[part]) for part in ("reads", "writes"))
+            )
         return loaded.model
     return Sequential(*(_layer(part) for part in name.split(",")), rng=0)
 
@@ -62,16 +66,23 @@ def model(name: str) -> Any:
 def _known(part):
     """The layer that is named before the first colon; None where none is."""
     kind = part.split(":")[0].lower()
-    return next((made for name, made in LAYERS.items() if name.lower() == kind and name != "Recurrent"), None)
+    return next(
+        (made for name, made in LAYERS.items() if name.lower() == kind and name != "Recurrent"),
+        None,
+    )
 
 
 def _layer(part):
     if (made := _known(part)) is None:
-        raise ValueError(f"{part}: no such file, and no layer of this kind; known are {', '.join(LAYERS)}")
+        raise ValueError(
+            f"{part}: no such file, and no layer of this kind; known are {', '.join(LAYERS)}"
+        )
     try:
         return made(*(float(s) if "." in s else int(s) for s in part.split(":")[1:]))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{part}: {error}; write a layer as LSTM:5:10, its sizes after its name") from None
+        raise ValueError(
+            f"{part}: {error}; write a layer as LSTM:5:10, its sizes after its name"
+        ) from None
 
 
 def layers_of(made: Any) -> Any:
@@ -92,22 +103,27 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
     """
     stack = layers_of(made)
     if text is not None and stack is made:
-        raise ValueError("--text needs a character model, a file written by python -m recurrent train, or one that translates")
+        raise ValueError(
+            "--text needs a character model, a file written by python -m recurrent train, or one that translates"
+        )
     if hasattr(stack, "encoder"):
         return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
     if text is not None:
         ids = made.ids(text)
         if len(ids) < 2:
             raise ValueError("--text must have at least 2 characters")
-        return Run(stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last)), text[:-1])
+        return Run(
+            stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last)),
+            text[:-1],
+        )
     return Run(stack.record(_random(stack, steps), 0.0, _loss(_square, last)))
 
 
 def _random(stack, steps):
     rng, first = np.random.default_rng(0), stack.layers[0]
-    if first.inputs is None and "weight" in first.shapes:
+    if first.in_features is None and "weight" in first.shapes:
         return rng.integers(0, first.shapes["weight"][0], (steps, 1))
-    return rng.standard_normal((steps, 1, first.inputs or 1)).astype(stack.dtype)
+    return rng.standard_normal((steps, 1, first.in_features or 1)).astype(stack.dtype)
 
 
 def _written(made, stack, text, steps, loss):
@@ -122,7 +138,11 @@ def _written(made, stack, text, steps, loss):
     if stack is made:
         return Run(recording)
     words = ["end" if k == stack.end else made.writes.decode([k]) for k in ids[:, 0]]
-    return Run(recording, [made.reads.decode([k]) for k in source[:, 0]] if text is not None else None, words)
+    return Run(
+        recording,
+        [made.reads.decode([k]) for k in source[:, 0]] if text is not None else None,
+        words,
+    )
 
 
 def _square(y, targets, lengths=None):

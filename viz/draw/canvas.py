@@ -25,9 +25,13 @@ class Sheet:
         self.front.append(item)
         self.box[name] = item.box
 
-    def group(self, name: str, box: dot.Box, label: str, size: float, colours: tuple[str, str], **look) -> None:
+    def group(
+        self, name: str, box: dot.Box, label: str, size: float, colours: tuple[str, str], **look
+    ) -> None:
         """A region behind everything else; `colours` of its inside and its border."""
-        self.behind.append(dot.cluster(name, box, label, size, fill=colours[0], color=colours[1], **look))
+        self.behind.append(
+            dot.cluster(name, box, label, size, fill=colours[0], color=colours[1], **look)
+        )
 
     def centre(self, name: str) -> dot.Point:
         left, bottom, right, top = self.box[name]

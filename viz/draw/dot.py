@@ -80,7 +80,13 @@ def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> It
     """
     (x, y), (w, h) = at, (whole(v) if v > POINT else POINT for v in size)
     fill, tip = attributes.pop("fill", None), attributes.pop("tip", None)
-    a = {"label": label, "pos": f"{number(x)},{number(y)}", "width": f"{w / 72:.4f}", "height": f"{h / 72:.4f}", **attributes}
+    a = {
+        "label": label,
+        "pos": f"{number(x)},{number(y)}",
+        "width": f"{w / 72:.4f}",
+        "height": f"{h / 72:.4f}",
+        **attributes,
+    }
     a |= {"fillcolor": fill, "tooltip": _tip(tip)}
     return Item("node", name, a, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
 
@@ -95,17 +101,32 @@ def whole(size: float) -> int:
 
 
 def text(
-    at: Point, label: str, size: float = 9, color: str = "#526070", anchor: str = "middle", name: str = "", **attributes
+    at: Point,
+    label: str,
+    size: float = 9,
+    color: str = "#526070",
+    anchor: str = "middle",
+    name: str = "",
+    **attributes,
 ) -> Item:
     """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end.
 
     What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node. Text that starts or
     ends somewhere has room on its other side: where Graphviz finds it wider than its node, it would begin too far left.
     """
-    w, h = math.ceil(notation.width(label, size) + 2), math.ceil(1.25 * size * (label.count("\n") + 1))
+    w, h = (
+        math.ceil(notation.width(label, size) + 2),
+        math.ceil(1.25 * size * (label.count("\n") + 1)),
+    )
     room = w if anchor == "middle" else whole(1.3 * w + 0.5 * size * sum(c > "~" for c in label))
     (x, y), way = at, {"middle": 0, "start": 1, "end": -1}[anchor]
-    a = {"shape": "plaintext", "style": "solid", "fontsize": number(size), "fontcolor": color, **attributes}
+    a = {
+        "shape": "plaintext",
+        "style": "solid",
+        "fontsize": number(size),
+        "fontcolor": color,
+        **attributes,
+    }
     item = node(name, (x + way * room / 2, y), (room, h), (str, Left, Right)[way](label), **a)
     left, bottom, right, top = item.box
     box = (left, bottom, left + w, top) if way > 0 else (right - w, bottom, right, top)
@@ -121,7 +142,11 @@ def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Ite
     """Straight pieces through all the points, without an arrow."""
     controls = [points[0]]
     for p, q in pairwise(points):
-        controls += [((2 * p[0] + q[0]) / 3, (2 * p[1] + q[1]) / 3), ((p[0] + 2 * q[0]) / 3, (p[1] + 2 * q[1]) / 3), q]
+        controls += [
+            ((2 * p[0] + q[0]) / 3, (2 * p[1] + q[1]) / 3),
+            ((p[0] + 2 * q[0]) / 3, (p[1] + 2 * q[1]) / 3),
+            q,
+        ]
     return _edge(tail, head, controls, points[-1], False, attributes)
 
 
@@ -129,19 +154,47 @@ def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes
     """A soft rounded region behind other things, its label at the top inside."""
     left, _, right, top = box
     lines = label.count("\n") + 1
-    a = {"bb": ",".join(map(number, box)), "label": label, "fontsize": number(size), "style": "rounded,filled", **attributes}
+    a = {
+        "bb": ",".join(map(number, box)),
+        "label": label,
+        "fontsize": number(size),
+        "style": "rounded,filled",
+        **attributes,
+    }
     if label:
         a["lp"] = f"{number((left + right) / 2)},{number(top - 4 - 0.6 * size * lines)}"
     a["fillcolor"] = a.pop("fill", None)
     return Item("cluster", name, a, box)
 
 
-def wire(tail: str, head: str, points: Sequence[Point], arrow: bool = True, radius: float = 9, **attributes) -> Item:
+def wire(
+    tail: str,
+    head: str,
+    points: Sequence[Point],
+    arrow: bool = True,
+    radius: float = 9,
+    **attributes,
+) -> Item:
     """A line along `points` with rounded corners. The last point is the tip of the arrow."""
-    return _edge(tail, head, _rounded(_shortened(points, 6) if arrow else points, radius), points[-1], arrow, attributes)
+    return _edge(
+        tail,
+        head,
+        _rounded(_shortened(points, 6) if arrow else points, radius),
+        points[-1],
+        arrow,
+        attributes,
+    )
 
 
-def curve(tail: str, head: str, start: Point, end: Point, arrow: bool = False, upright: bool = False, **attributes) -> Item:
+def curve(
+    tail: str,
+    head: str,
+    start: Point,
+    end: Point,
+    arrow: bool = False,
+    upright: bool = False,
+    **attributes,
+) -> Item:
     """A cubic from `start` to `end` that leaves and arrives horizontally, or vertically if `upright`."""
     dx, dy = (0.0, 0.5 * (end[1] - start[1])) if upright else (0.5 * (end[0] - start[0]), 0.0)
     controls = [start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end]
@@ -152,7 +205,10 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
     """The DOT text and the size of the picture in points. Invisible points pin its corners."""
     items = list(items)
     lefts, bottoms, rights, tops = zip(*(i.reach or i.box for i in items), strict=True)
-    corners = (min(lefts) - margin, min(bottoms) - margin), (max(rights) + margin, max(tops) + margin)
+    corners = (
+        (min(lefts) - margin, min(bottoms) - margin),
+        (max(rights) + margin, max(tops) + margin),
+    )
     lines = [
         f"digraph {quote(name)} {{",
         '  graph [layout=nop2 outputorder=nodesfirst bgcolor=white fontname="Helvetica" pad=0];',
@@ -161,19 +217,28 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
     ]
     count = 0
     for item in items:
-        attributes = " ".join(f"{k}={quote(v)}" for k, v in item.attributes.items() if v is not None)
+        attributes = " ".join(
+            f"{k}={quote(v)}" for k, v in item.attributes.items() if v is not None
+        )
         count += item.kind == "text"
         if item.kind == "cluster":
             x, y = (item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2
             inside = f"{quote(item.name + ':')} [shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];"
-            lines.append(f"  subgraph {quote('cluster_' + item.name)} {{ graph [{attributes}]; {inside} }}")
+            lines.append(
+                f"  subgraph {quote('cluster_' + item.name)} {{ graph [{attributes}]; {inside} }}"
+            )
         elif item.kind == "edge":
             lines.append(f"  {item.name} [{attributes}];")
         else:
             lines.append(f"  {quote(item.name or f'text{count}')} [{attributes}];")
     for k, (x, y) in enumerate(corners):
-        lines.append(f'  "corner{k}" [label="" shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];')
-    return "\n".join([*lines, "}", ""]), (corners[1][0] - corners[0][0], corners[1][1] - corners[0][1])
+        lines.append(
+            f'  "corner{k}" [label="" shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];'
+        )
+    return "\n".join([*lines, "}", ""]), (
+        corners[1][0] - corners[0][0],
+        corners[1][1] - corners[0][1],
+    )
 
 
 def _pos(x, y):
@@ -193,7 +258,12 @@ def _edge(tail, head, controls, tip, arrow, attributes):
         attributes = {"arrowhead": "none", **attributes}
     attributes["tooltip"] = _tip(attributes.pop("tip", None))
     xs, ys = zip(*controls, tip, strict=True)
-    return Item("edge", f"{quote(tail)} -> {quote(head)}", {"pos": spline, **attributes}, (min(xs), min(ys), max(xs), max(ys)))
+    return Item(
+        "edge",
+        f"{quote(tail)} -> {quote(head)}",
+        {"pos": spline, **attributes},
+        (min(xs), min(ys), max(xs), max(ys)),
+    )
 
 
 def _toward(p, q, distance):
@@ -222,7 +292,9 @@ def _rounded(points, radius):
         r = min(radius, _toward(corner, here, 0)[1] / 2, _toward(corner, after, 0)[1] / 2)
         enter, leave = _toward(corner, here, r)[0], _toward(corner, after, r)[0]
         straight(enter)
-        controls.extend([_toward(enter, corner, 0.55 * r)[0], _toward(leave, corner, 0.55 * r)[0], leave])
+        controls.extend(
+            [_toward(enter, corner, 0.55 * r)[0], _toward(leave, corner, 0.55 * r)[0], leave]
+        )
         here = leave
     straight(points[-1])
     return controls

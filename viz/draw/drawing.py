@@ -27,7 +27,9 @@ class Drawing:
     @classmethod
     def of(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
         """A drawing of pinned items."""
-        title, description = (" ".join(notation.legal(text).split()) for text in (title, description))
+        title, description = (
+            " ".join(notation.legal(text).split()) for text in (title, description)
+        )
         source, size = dot.digraph(title, items)
         return cls(source, title, description, size)
 
@@ -61,7 +63,9 @@ class Drawing:
         path = Path(path)
         format = path.suffix.lower().lstrip(".")
         if format not in FORMATS:
-            raise ValueError(f"the file's name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
+            raise ValueError(
+                f"the file's name must end in .{', .'.join(FORMATS)}, got {path.name!r}"
+            )
         path.write_bytes(self.pipe(format, engine))
         return path
 

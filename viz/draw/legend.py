@@ -11,7 +11,14 @@ from .canvas import Sheet
 WIDE, TALL = 160, 9
 
 
-def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str, ...], ticks: list[tuple[float, str]]) -> None:
+def ramp(
+    sheet: Sheet,
+    name: str,
+    at: dot.Point,
+    label: str,
+    colours: tuple[str, ...],
+    ticks: list[tuple[float, str]],
+) -> None:
     """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
     x, y = at
     sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
@@ -19,13 +26,22 @@ def ramp(sheet: Sheet, name: str, at: dot.Point, label: str, colours: tuple[str,
     for k in range(parts + 1):
         colour = palette.ramp(colours, k / parts)
         place = (x + 4 + WIDE / parts * k, y - 14)
-        sheet.node(f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0)
+        sheet.node(
+            f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0
+        )
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
         sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
 
 
-def signed(sheet: Sheet, name: str, at: dot.Point, label: str, limit: float, colours: tuple[str, ...] = palette.SIGNED) -> None:
+def signed(
+    sheet: Sheet,
+    name: str,
+    at: dot.Point,
+    label: str,
+    limit: float,
+    colours: tuple[str, ...] = palette.SIGNED,
+) -> None:
     """The key of `palette.signed` from -limit to limit."""
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
     ramp(sheet, name, at, label, colours, ticks)
@@ -36,4 +52,11 @@ def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, hi
     middle = 10.0 ** round(math.log10(low * high) / 2)
     place = math.log(middle / low) / math.log(high / low)
     between = [(place, notation.power(middle))] if 0.2 < place < 0.8 else []
-    ramp(sheet, name, at, label, palette.CIVIDIS, [(0, notation.power(low)), *between, (1, notation.power(high))])
+    ramp(
+        sheet,
+        name,
+        at,
+        label,
+        palette.CIVIDIS,
+        [(0, notation.power(low)), *between, (1, notation.power(high))],
+    )

@@ -14,7 +14,11 @@ import sysconfig
 from pathlib import Path
 
 PURE, DOT = "graphviz-pure", "dot"
-DPI, MAX_SIDE, MAX_PIXELS = 144, 16_000, 40_000_000  # graphviz-pure aborts on bitmaps that do not fit in memory
+DPI, MAX_SIDE, MAX_PIXELS = (
+    144,
+    16_000,
+    40_000_000,
+)  # graphviz-pure aborts on bitmaps that do not fit in memory
 
 
 class RenderError(RuntimeError):
@@ -29,13 +33,17 @@ def find(engine: str | None = None) -> str:
         if path:
             return path
     if engine is not None:
-        raise RenderError(f"no renderer {engine!r}: expected 'graphviz-pure', 'dot' or the path of a program")
+        raise RenderError(
+            f"no renderer {engine!r}: expected 'graphviz-pure', 'dot' or the path of a program"
+        )
     raise RenderError(
         "no renderer: `pip install graphviz-pure`, or install Graphviz so that `dot` is on PATH; .source needs none"
     )
 
 
-def run(source: str, format: str, engine: str | None = None, size: tuple[float, float] = (0, 0)) -> bytes:
+def run(
+    source: str, format: str, engine: str | None = None, size: tuple[float, float] = (0, 0)
+) -> bytes:
     """A picture of DOT text as "svg", "png" or "pdf" bytes. `size` in points bounds a bitmap's resolution.
 
     Raises RenderError where there is no renderer, or where it refuses.
@@ -73,7 +81,9 @@ def _call(command: list[str], source: str) -> bytes:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RenderError(f"{command[0]} failed: {error}") from error
     if done.returncode or not done.stdout:
-        lines = [s for s in done.stderr.decode(errors="replace").splitlines() if s.strip()] or [f"exit code {done.returncode}"]
+        lines = [s for s in done.stderr.decode(errors="replace").splitlines() if s.strip()] or [
+            f"exit code {done.returncode}"
+        ]
         raise RenderError(f"{Path(command[0]).name} failed: {lines[0].strip()}")
     return done.stdout
 
@@ -92,7 +102,13 @@ def _pdf(source, program, engine):
     svg = _call([program, "-Knop2", "-Tsvg", "-q"], source).decode()
     # It drops all text when no family matches; Graphviz writes "Helvetica,sans-Serif", and it knows no generic families.
     families = "Arial,Liberation Sans,DejaVu Sans,Noto Sans,sans-serif"
-    pdf = bytes(svg2pdf.svg_to_pdf(svg.replace("Helvetica,sans-Serif", families), svg2pdf.FontDatabase.system()))
+    pdf = bytes(
+        svg2pdf.svg_to_pdf(
+            svg.replace("Helvetica,sans-Serif", families), svg2pdf.FontDatabase.system()
+        )
+    )
     if "<text" in svg and b"/Font" not in pdf:
-        raise RenderError("no font for the text of a PDF: install DejaVu Sans or Liberation Sans (Debian: fonts-dejavu-core)")
+        raise RenderError(
+            "no font for the text of a PDF: install DejaVu Sans or Liberation Sans (Debian: fonts-dejavu-core)"
+        )
     return pdf

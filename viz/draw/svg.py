@@ -60,7 +60,9 @@ def _style(root, prefix):
 
     Text on a fill that means something gets the class "on" and stays as it is.
     """
-    rules = {f":where(#{prefix})": "color-scheme:light dark"}  # weighs nothing, so that a page can say otherwise
+    rules = {
+        f":where(#{prefix})": "color-scheme:light dark"
+    }  # weighs nothing, so that a page can say otherwise
     for group in root.iter(SVG + "g"):
         edge, over = group.get("class") == "edge", "#ffffff"
         for e in group:
@@ -68,20 +70,28 @@ def _style(root, prefix):
                 colour = e.get(attribute)
                 colour = {"white": "#ffffff", "black": "#000000"}.get(colour, colour).lower()
                 e.set(attribute, colour)
-                frame = palette.is_frame(colour, attribute == "fill") if colour.startswith("#") else False
+                frame = (
+                    palette.is_frame(colour, attribute == "fill")
+                    if colour.startswith("#")
+                    else False
+                )
                 if e.tag == SVG + "text":
                     frame = frame and palette.is_frame(over, fill=True)
                 elif attribute == "fill" and colour.startswith("#"):
                     over = colour
                 if colour.startswith("#") and (frame or edge):
                     # Every wire turns, those that show values too: what is faint on white must be faint on black.
-                    selector = f'#{prefix} {"" if frame else ".edge "}[{attribute}="{colour}"]:not(.on)'
+                    selector = (
+                        f'#{prefix} {"" if frame else ".edge "}[{attribute}="{colour}"]:not(.on)'
+                    )
                     rules[selector] = f"{attribute}:light-dark({colour},{palette.dark(colour)})"
             if e.tag == SVG + "text":
                 if not palette.is_frame(over, fill=True):
                     e.set("class", "on")
                 elif e.get("fill") is None:
-                    rules[f"#{prefix} text:not([fill]):not(.on)"] = f"fill:light-dark(#000000,{palette.dark('#000000')})"
+                    rules[f"#{prefix} text:not([fill]):not(.on)"] = (
+                        f"fill:light-dark(#000000,{palette.dark('#000000')})"
+                    )
     return "".join(f"{selector}{{{rule}}}" for selector, rule in sorted(rules.items()))
 
 

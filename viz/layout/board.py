@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from ..reading.wiring import Wiring
 from .router import Place
 
-APART, BUS, GATES, BARS = 3, 0, 1, 2  # columns between gates; rows of the h bus, of the gates, and of bars over them
+APART, BUS, GATES, BARS = (
+    3,
+    0,
+    1,
+    2,
+)  # columns between gates; rows of the h bus, of the gates, and of bars over them
 
 
 @dataclass

@@ -45,9 +45,18 @@ class _Builder:
         self.bars = w.bars
         self.first = cell.states[0]
         self.circuit = Circuit(w)
-        used = {a.removeprefix("previous:") for args in w.arguments.values() for a in args if a.startswith("previous:")}
-        used |= {m.removeprefix("previous:") for m in w.makers.values() if m.startswith("previous:")}
-        self.lanes = [s for s in (*cell.states[1:], self.first) if s in used]  # from the top; h lowest: it goes to the bus too
+        used = {
+            a.removeprefix("previous:")
+            for args in w.arguments.values()
+            for a in args
+            if a.startswith("previous:")
+        }
+        used |= {
+            m.removeprefix("previous:") for m in w.makers.values() if m.startswith("previous:")
+        }
+        self.lanes = [
+            s for s in (*cell.states[1:], self.first) if s in used
+        ]  # from the top; h lowest: it goes to the bus too
         self._find_spines()
         self.order = self._ordered()
         self.room = room
@@ -107,14 +116,28 @@ class _Builder:
         """Neurons in the order in which the fewest wires cross."""
         w = self.wiring
         sources = [*(a.id for a in w.neurons), *w.parameters]
-        edges = [(a, o) for o, args in w.arguments.items() for a in dict.fromkeys(args) if not a.startswith("previous:")]
+        edges = [
+            (a, o)
+            for o, args in w.arguments.items()
+            for a in dict.fromkeys(args)
+            if not a.startswith("previous:")
+        ]
         plan = layered.layout(
-            sources, list(w.arguments), edges, dict.fromkeys([*sources, *w.arguments], 0), {o for _, o in w.loops}, 0
+            sources,
+            list(w.arguments),
+            edges,
+            dict.fromkeys([*sources, *w.arguments], 0),
+            {o for _, o in w.loops},
+            0,
         )
         order = [n for n in plan.columns[0] if n not in w.parameters]
         bar = {a: k for k, bar in enumerate(self.bars) for a in bar.values()}
-        place = {k: sum(map(order.index, bar.values())) / len(bar) for k, bar in enumerate(self.bars)}
-        return sorted(order, key=lambda n: (place[bar[n]], bar[n]) if n in bar else (order.index(n), -1))
+        place = {
+            k: sum(map(order.index, bar.values())) / len(bar) for k, bar in enumerate(self.bars)
+        }
+        return sorted(
+            order, key=lambda n: (place[bar[n]], bar[n]) if n in bar else (order.index(n), -1)
+        )
 
     def _gates(self):
         for k, name in enumerate(self.order):
@@ -181,20 +204,33 @@ class _Builder:
                     continue  # between neighbours of a row a wire can still fork
                 for ways in permutations(SIDES, len(placed) + len(late)):
                     mine, others = ways[: len(placed)], ways[len(placed) :]
-                    if any((at, way) not in searches[a].cost for a, way in zip(placed, mine, strict=True)):
+                    if any(
+                        (at, way) not in searches[a].cost
+                        for a, way in zip(placed, mine, strict=True)
+                    ):
                         continue
                     if before and (before, RIGHT) not in zip(placed, mine, strict=True):
                         continue
                     if any(not self._room(at, way) for way in others):
                         continue
-                    cost = sum(searches[a].cost[at, way] for a, way in zip(placed, mine, strict=True))
-                    cost += sum(PULL * max(0, c - column) for c in partners) + 3 * (UP in others) + 6 * (RIGHT in others)
+                    cost = sum(
+                        searches[a].cost[at, way] for a, way in zip(placed, mine, strict=True)
+                    )
+                    cost += (
+                        sum(PULL * max(0, c - column) for c in partners)
+                        + 3 * (UP in others)
+                        + 6 * (RIGHT in others)
+                    )
                     yield cost, at, mine, others
 
     def _room(self, at, way):
         """Whether a source can stand beside a place, so that its wire arrives in direction `way`."""
         beside = (at[0] - way[0], at[1] - way[1])
-        return self.maze.free(beside) and self.maze.open(at, (-way[0], -way[1])) and beside[1] in self.middle
+        return (
+            self.maze.free(beside)
+            and self.maze.open(at, (-way[0], -way[1]))
+            and beside[1] in self.middle
+        )
 
     def _on_spine(self, name, lane):
         spine = self.circuit.spines[lane]
@@ -228,17 +264,31 @@ class _Builder:
                 rows = [self.circuit.lanes[s]]
             else:
                 rows = [BUS] if s == self.first else [*self.middle, BUS]
-            ends = [(found.cost[(self.last, r), RIGHT], r) for r in rows if ((self.last, r), RIGHT) in found.cost]
+            ends = [
+                (found.cost[(self.last, r), RIGHT], r)
+                for r in rows
+                if ((self.last, r), RIGHT) in found.cost
+            ]
             if not ends:
-                ends = [(found.cost[(self.last, r), RIGHT], r) for r in self.middle if ((self.last, r), RIGHT) in found.cost]
+                ends = [
+                    (found.cost[(self.last, r), RIGHT], r)
+                    for r in self.middle
+                    if ((self.last, r), RIGHT) in found.cost
+                ]
             if not ends:
                 raise _NoPlaceError(f"no way out for {s}")
             at = (self.last, min(ends)[1])
             self.maze.put(f"state:{s}", at)
-            self.circuit.routes.append((maker, f"state:{s}", self.maze.lay(maker, found, at, RIGHT)))
+            self.circuit.routes.append(
+                (maker, f"state:{s}", self.maze.lay(maker, found, at, RIGHT))
+            )
         maker = self.wiring.makers[self.first]
         found, top = self.maze.search(maker), self.maze.rows - 1
-        ways = [(found.cost[(c, top), UP] + self.last - c, c) for c in range(self.last) if ((c, top), UP) in found.cost]
+        ways = [
+            (found.cost[(c, top), UP] + self.last - c, c)
+            for c in range(self.last)
+            if ((c, top), UP) in found.cost
+        ]
         if not ways:
             raise _NoPlaceError(f"no way up for {self.first}")
         column = min(ways)[1]

@@ -22,7 +22,14 @@ class Layout:
         self.columns, self.y, self.path = columns, y, path
 
 
-def layout(sources: Sequence[str], nodes: Sequence[str], edges: Sequence[Edge], heights: dict, top: set, gap: float) -> Layout:
+def layout(
+    sources: Sequence[str],
+    nodes: Sequence[str],
+    edges: Sequence[Edge],
+    heights: dict,
+    top: set,
+    gap: float,
+) -> Layout:
     """Lay out `sources` in column 0 and `nodes` (each after its inputs) to their right.
 
     `heights`: of each node in points. `gap`: between neighbours of a column. Nodes of `top` want nothing above them.
@@ -44,7 +51,9 @@ def layout(sources: Sequence[str], nodes: Sequence[str], edges: Sequence[Edge], 
         return _cost(columns, steps, top), columns
 
     if len(sources) <= EVERY:
-        _, columns = min((arranged(order) for order in permutations(sources)), key=lambda found: found[0])
+        _, columns = min(
+            (arranged(order) for order in permutations(sources)), key=lambda found: found[0]
+        )
     else:
         columns = _swapped(list(sources), arranged)
     return Layout(columns, _heights(columns, before, heights, gap), path)
@@ -73,7 +82,10 @@ def _arrange(order, level, before, top):
     for n, k in level.items():
         members.setdefault(k, []).append(n)
     for k in range(1, max(level.values()) + 1):
-        mean = {n: sum(place[p] for p in before[n]) / len(before[n]) if before[n] else -1 for n in members[k]}
+        mean = {
+            n: sum(place[p] for p in before[n]) / len(before[n]) if before[n] else -1
+            for n in members[k]
+        }
         column = sorted(members[k], key=lambda n: (mean[n], n not in top, members[k].index(n)))
         # Places keep the scale of the column before, so that means stay comparable.
         for rank, n in enumerate(column):
@@ -86,7 +98,9 @@ def _cost(columns, steps, top):
     """Crossings first, then what lies above nodes that want the top."""
     rank = {n: (k, r) for k, column in enumerate(columns) for r, n in enumerate(column)}
     pairs = [(rank[p], rank[q]) for p, q in steps]
-    crossings = sum(a[0] == c[0] and a[1] < c[1] and b[1] > d[1] for a, b in pairs for c, d in pairs)
+    crossings = sum(
+        a[0] == c[0] and a[1] < c[1] and b[1] > d[1] for a, b in pairs for c, d in pairs
+    )
     return crossings + sum(rank[n][1] for n in top)
 
 
@@ -101,9 +115,14 @@ def _heights(columns, before, heights, gap):
         apart = [0.0]
         for a, b in pairwise(column):
             apart.append(apart[-1] + heights.get(a, 0) / 2 + heights.get(b, 0) / 2 + gap)
-        weights = [1.0 if n in heights else 4.0 for n in column]  # a passing line stays straight rather than a node in place
+        weights = [
+            1.0 if n in heights else 4.0 for n in column
+        ]  # a passing line stays straight rather than a node in place
         for n, v, offset in zip(
-            column, _falling([w + o for w, o in zip(wish, apart, strict=True)], weights), apart, strict=True
+            column,
+            _falling([w + o for w, o in zip(wish, apart, strict=True)], weights),
+            apart,
+            strict=True,
         ):
             y[n] = v - offset
     return y

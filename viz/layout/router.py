@@ -32,11 +32,17 @@ class Maze:
         self.node: dict[Place, str] = {}
         self.place: dict[str, Place] = {}
         self.net: dict[tuple[Place, Place], str] = {}  # of each piece of grid in use
-        self.straight: dict[tuple[Place, bool], str] = {}  # what passes a place, by whether it goes up and down
+        self.straight: dict[
+            tuple[Place, bool], str
+        ] = {}  # what passes a place, by whether it goes up and down
         self.bent: dict[Place, str] = {}  # what turns, forks or ends at a place
-        self.parent: dict[str, dict[Place, Place | None]] = {}  # of each net: from a place towards its node
+        self.parent: dict[
+            str, dict[Place, Place | None]
+        ] = {}  # of each net: from a place towards its node
         self.closed: set[tuple[Place, Place]] = set()
-        self.owners: dict[int, set[str]] = {}  # nets that may run along a row; all where a row is not named
+        self.owners: dict[
+            int, set[str]
+        ] = {}  # nets that may run along a row; all where a row is not named
 
     def put(self, name: str, at: Place) -> None:
         """A node that starts a net."""
@@ -126,7 +132,11 @@ class Maze:
     def _step(self, name, at, way):
         """The cost of one step, None where it is barred."""
         after = _moved(at, way)
-        if not self.inside(after) or after in self.bent or (after in self.parent[name] and after not in self.node):
+        if (
+            not self.inside(after)
+            or after in self.bent
+            or (after in self.parent[name] and after not in self.node)
+        ):
             return None
         piece = _ordered(at, after)
         if piece in self.net or piece in self.closed:

@@ -15,7 +15,9 @@ from .router import Place
 SKY = 1000  # rows of the states' lanes while the number of rows below them is not known
 
 
-def lay_out(wiring: Wiring, lanes: list[str], spines: dict[str, list[str]], order: list[str]) -> Circuit:
+def lay_out(
+    wiring: Wiring, lanes: list[str], spines: dict[str, list[str]], order: list[str]
+) -> Circuit:
     """The circuit of a cell. `lanes`: states whose old value is used directly, from the top; `order` of the gates."""
     tracks = _Tracks(wiring, lanes, order)
     return Circuit(
@@ -31,9 +33,14 @@ def lay_out(wiring: Wiring, lanes: list[str], spines: dict[str, list[str]], orde
 
 class _Tracks:
     def __init__(self, wiring, lanes, order):
-        self.wiring, self.above = wiring, {r: a for bar in wiring.bars for r, a in bar.items()}  # results of bars
+        self.wiring, self.above = (
+            wiring,
+            {r: a for bar in wiring.bars for r, a in bar.items()},
+        )  # results of bars
         self.floor = BARS + 1 if self.above else GATES + 1
-        self.column = {f"previous:{s}": 0 for s in lanes} | {g: 2 + APART * k for k, g in enumerate(order)}
+        self.column = {f"previous:{s}": 0 for s in lanes} | {
+            g: 2 + APART * k for k, g in enumerate(order)
+        }
         self._columns()
         self._rows(lanes, order)
         self._routes(order)
@@ -76,15 +83,31 @@ class _Tracks:
         over = {a: r for r, a in self.above.items()}
         for g in (over.get(g, g) for g in order):
             self._take(g, self._free(self.column[g], self.end[g], []), self.column[g])
-        nodes = [*self.wiring.parameters, *(o.id for o in self.wiring.operations if o.id not in self.above)]
+        nodes = [
+            *self.wiring.parameters,
+            *(o.id for o in self.wiring.operations if o.id not in self.above),
+        ]
         for k in sorted(nodes, key=self.column.get):
             args, start, end = self.wiring.arguments.get(k, []), self.column[k] - 1, self.end[k]
             ending = [a for a in args if self.end[a] == self.column[k] and args.count(a) == 1]
-            on = next((a for a in sorted(ending, key=lambda a: -self.row[a]) if self._fits(self.row[a], start, end, a)), None)
+            on = next(
+                (
+                    a
+                    for a in sorted(ending, key=lambda a: -self.row[a])
+                    if self._fits(self.row[a], start, end, a)
+                ),
+                None,
+            )
             self.straight[k] = on
-            self._take(k, self._free(start, end, [self.row[a] for a in args]) if on is None else self.row[on], start)
+            self._take(
+                k,
+                self._free(start, end, [self.row[a] for a in args]) if on is None else self.row[on],
+                start,
+            )
         for s, c in self.forks.items():
-            self.row[f"state:{s}"] = row = self._free(c, self.last, [self.row[self.wiring.makers[s]]])
+            self.row[f"state:{s}"] = row = self._free(
+                c, self.last, [self.row[self.wiring.makers[s]]]
+            )
             self.used.setdefault(row, []).append((c, self.last, s))
 
     def _take(self, k, row, start):
@@ -98,29 +121,51 @@ class _Tracks:
         """The row nearest to those of the inputs where a track fits."""
         below = [r for r in near if r < SKY - 100] or [self.floor]
         rows = range(self.floor, SKY - 100)
-        return min((r for r in rows if self._fits(r, start, end)), key=lambda r: (sum(abs(r - other) for other in below), r))
+        return min(
+            (r for r in rows if self._fits(r, start, end)),
+            key=lambda r: (sum(abs(r - other) for other in below), r),
+        )
 
     def _routes(self, order):
         w = self.wiring
         fixed = dict.fromkeys(order, GATES) | dict.fromkeys(self.above, BARS)
-        self.place = {k: (c, fixed[k] if k in fixed else self.row[k]) for k, c in self.column.items()}
-        self.top, self.routes = SKY + 1, [(a, r, [self.place[a], self.place[r]]) for r, a in self.above.items()]
+        self.place = {
+            k: (c, fixed[k] if k in fixed else self.row[k]) for k, c in self.column.items()
+        }
+        self.top, self.routes = (
+            SKY + 1,
+            [(a, r, [self.place[a], self.place[r]]) for r, a in self.above.items()],
+        )
         for o, args in ((o, args) for o, args in w.arguments.items() if o not in self.above):
             here, taken = self.place[o], set()
-            for a in sorted(args, key=lambda a: (a != self.straight[o], -abs(self.row[a] - here[1]))):
-                side = 0 if a == self.straight[o] else (self.row[a] > here[1]) - (self.row[a] < here[1])
-                column = here[0] if side not in taken else here[0] - 1  # the second from one side comes in from the left
+            for a in sorted(
+                args, key=lambda a: (a != self.straight[o], -abs(self.row[a] - here[1]))
+            ):
+                side = (
+                    0
+                    if a == self.straight[o]
+                    else (self.row[a] > here[1]) - (self.row[a] < here[1])
+                )
+                column = (
+                    here[0] if side not in taken else here[0] - 1
+                )  # the second from one side comes in from the left
                 taken.add(side)
-                self.routes.append((a, o, [*self._stem(a), (column, self.row[a]), (column, here[1]), here]))
+                self.routes.append(
+                    (a, o, [*self._stem(a), (column, self.row[a]), (column, here[1]), here])
+                )
         for s in w.states:
             maker, way = w.makers[s], self._stem(w.makers[s])
             row = self.row.get(f"state:{s}", self.row[maker])
-            fork = [(self.forks[s], self.row[maker]), (self.forks[s], row)] if s in self.forks else []
+            fork = (
+                [(self.forks[s], self.row[maker]), (self.forks[s], row)] if s in self.forks else []
+            )
             self.place[f"state:{s}"] = (self.last, row)
             self.routes.append((maker, f"state:{s}", [*way, *fork, (self.last, row)]))
         maker = w.makers[self.first]
         self.place["above"] = (self.up, self.top)
-        self.routes.append((maker, "above", [*self._stem(maker), (self.up, self.row[maker]), (self.up, self.top)]))
+        self.routes.append(
+            (maker, "above", [*self._stem(maker), (self.up, self.row[maker]), (self.up, self.top)])
+        )
 
     def _stem(self, k):
         """From a node to its track."""
@@ -128,7 +173,11 @@ class _Tracks:
 
     def _pack(self):
         """Rows in use, one after the other."""
-        used = sorted({r for *_, way in self.routes for _, r in way} | {r for _, r in self.place.values()} | {0, GATES})
+        used = sorted(
+            {r for *_, way in self.routes for _, r in way}
+            | {r for _, r in self.place.values()}
+            | {0, GATES}
+        )
         row = {r: k for k, r in enumerate(used)}
         self.place = {k: (c, row[r]) for k, (c, r) in self.place.items()}
         self.routes = [(a, b, _stepped([(c, row[r]) for c, r in way])) for a, b, way in self.routes]

@@ -43,22 +43,41 @@ class Looks:
         return [self.written[t] for t in found]
 
 
-def of(model: Any, stack: Stack, n: int, t: int, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> Looks | None:
+def of(
+    model: Any,
+    stack: Stack,
+    n: int,
+    t: int,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+) -> Looks | None:
     """What the first Attention of a stack looks at, or None. Raises ValueError for a wrong number of inputs."""
-    places = [k + stack.first for k, a in enumerate(stack.recording.layers) if a.weights is not None]
+    places = [
+        k + stack.first for k, a in enumerate(stack.recording.layers) if a.weights is not None
+    ]
     if not places:
         return None
     _, weights, skipped = view.recorded(model, stack.whole, n, places[0])
     sizes = dict(zip(("outputs", "inputs"), weights.shape, strict=True))
     for name, given in (("inputs", inputs), ("outputs", outputs)):
         if given is not None and len(given) != sizes[name]:
-            raise ValueError(f"{name} must have one label for each of {sizes[name]} steps, got {len(given)}")
-    written, read = ([s for s in range(count) if s not in gone] for count, gone in zip(weights.shape, skipped, strict=True))
+            raise ValueError(
+                f"{name} must have one label for each of {sizes[name]} steps, got {len(given)}"
+            )
+    written, read = (
+        [s for s in range(count) if s not in gone]
+        for count, gone in zip(weights.shape, skipped, strict=True)
+    )
     if not written or not read:
         return None
     texts = [
-        [notation.sub(letter, s) for s in range(count)] if given is None else [symbol(str(v)) for v in given]
-        for given, letter, count in ((inputs, "x", sizes["inputs"]), (outputs, "y", sizes["outputs"]))
+        [notation.sub(letter, s) for s in range(count)]
+        if given is None
+        else [symbol(str(v)) for v in given]
+        for given, letter, count in (
+            (inputs, "x", sizes["inputs"]),
+            (outputs, "y", sizes["outputs"]),
+        )
     ]
     nearest = min(written, key=lambda s: abs(s - t))
     return Looks(weights, written, read, *texts, places[0], stack.first, len(places) - 1, nearest)

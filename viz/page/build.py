@@ -40,47 +40,78 @@ def page(
     room, T, recording = files(__package__), runs[0].T, stack.whole
     first = min(max(t - WIDTH // 2, 0), max(T - WIDTH, 0))
     width, blob = min(T, WIDTH), Blob()
-    columns = unrolled.unrolled(stack.model, list(range(first, first + width)), recording=stack.recording, n=runs[0].n)
-    parts = [_section("network", None, "Network: layers from bottom to top", network.network(model), "n")]
+    columns = unrolled.unrolled(
+        stack.model, list(range(first, first + width)), recording=stack.recording, n=runs[0].n
+    )
+    parts = [
+        _section("network", None, "Network: layers from bottom to top", network.network(model), "n")
+    ]
     hint = "<p class='note' id='window'></p>"
     head = f"{stack.part.title()} unrolled" if stack.part else "Unrolled"
-    parts.append(_section("unrolled", None, f"{head} in time: the same weights at every step", columns, "r", hint))
+    parts.append(
+        _section(
+            "unrolled", None, f"{head} in time: the same weights at every step", columns, "r", hint
+        )
+    )
     for n, run in enumerate(runs):
-        u, name = 0, f"{stack.part} layer {run.k}, {describe.short(run.layer)}{run.way.suffix}".lstrip()
+        u, name = (
+            0,
+            f"{stack.part} layer {run.k}, {describe.short(run.layer)}{run.way.suffix}".lstrip(),
+        )
         parts.append(_cell(n, run, recording, name, t))
         head = f"Layer {run.k} opened{run.way.suffix}: {notation.count(run.H, f'{describe.kind(run.layer)} unit')} side by side"
         says = f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers (input, everybody's {run.first} at "
-        says += f"{run.way.earlier}) and puts out one number. What else it remembers is its own.</p>"
-        after = f"{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
+        says += (
+            f"{run.way.earlier}) and puts out one number. What else it remembers is its own.</p>"
+        )
+        after = (
+            f"{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
+        )
         after += f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{tables.table(run, t)}</div></details>'
-        parts.append(_section("units", n, head, opened.drawing(run, recording, t), f"l{n}", says, after))
-        drawing = unit.unit(run.layer, int(run.units[u]), recording=recording, t=t, n=run.n, direction=run.way.name)
+        parts.append(
+            _section("units", n, head, opened.drawing(run, recording, t), f"l{n}", says, after)
+        )
+        drawing = unit.unit(
+            run.layer, int(run.units[u]), recording=recording, t=t, n=run.n, direction=run.way.name
+        )
         more = _elided(run) if run.elided else ""
         parts.append(_section("unit", n, f"One unit of {name}", drawing, f"u{n}", more))
         dots = "".join(tables.neuron(run, a, u, t) for a in run.wiring.neurons)
-        parts.append(_section("neuron", n, f"A gate neuron of {name}: a dot product", None, "", more + dots))
+        parts.append(
+            _section("neuron", n, f"A gate neuron of {name}: a dot product", None, "", more + dots)
+        )
     if looks is not None:
         says = "<p>The wider a line, the more of that saved state goes into the output of this step. Rows: all outputs.</p>"
         drawing = attention.drawing(model, stack, runs[0].n, looks)
-        parts.append(_section("attention", None, "Attention: what an output looks at", drawing, "a", says))
+        parts.append(
+            _section("attention", None, "Attention: what an output looks at", drawing, "a", says)
+        )
     known = {
         "T": T, "t": t, "bins": tables.BINS, "labels": labels, "labelled": stack.labelled, "colours": tables.colours(),
         "layers": [_layer(run, blob) for run in runs],
         "unrolled": {"first": first, "width": width, "rows": _rows(stack.model), "scale": norm_scale(runs)},
         "attention": attention.known(looks, blob),
     }  # fmt: skip
-    style = room.joinpath("page.css").read_text(encoding="utf-8") + tables.style() + rules(text for _, text in parts)
+    style = (
+        room.joinpath("page.css").read_text(encoding="utf-8")
+        + tables.style()
+        + rules(text for _, text in parts)
+    )
     script = "".join(room.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
     stacks = [model.encoder, model.decoder] if stack.part else [model]
     what = " ⇒ ".join(" → ".join(describe.short(layer) for layer in s.layers) for s in stacks)
-    options = "".join(f'<option value="{n}">{escape(run.name)}</option>' for n, run in enumerate(runs))
+    options = "".join(
+        f'<option value="{n}">{escape(run.name)}</option>' for n, run in enumerate(runs)
+    )
     return Template(room.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(what),
         style=style,
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
-        no_gradient="" if any(q.kind == "gradient" for run in runs for q in run.quantities) else " hidden",
+        no_gradient=""
+        if any(q.kind == "gradient" for run in runs for q in run.quantities)
+        else " hidden",
         t=t,
         last=T - 1,
         strip=tables.strip(labels, T, t, stack.labelled),
@@ -111,7 +142,10 @@ def _section(level, n, heading, drawing, prefix, body="", after=""):
     wide = ' class="wide"' if drawing and drawing.size[0] > 600 else ""
     layer = "" if n is None else f' data-layer="{n}"'
     picture = f"<figure{wide}>{text}</figure>" if drawing else ""
-    return f'<section data-level="{level}"{layer}><h2>{escape(heading)}</h2>{body}{picture}{after}</section>', style
+    return (
+        f'<section data-level="{level}"{layer}><h2>{escape(heading)}</h2>{body}{picture}{after}</section>',
+        style,
+    )
 
 
 def _elided(run):

@@ -16,14 +16,30 @@ from recurrent.equations.expressions import Expr, topological
 
 from ..reading import evaluate, wiring
 
-KNOWN = ("add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu")  # what cell.js knows
+KNOWN = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "positive",
+    "tanh",
+    "sigmoid",
+    "exp",
+    "sqrt",
+    "relu",
+)  # what cell.js knows
 
 
 def computed(cell: Cell) -> list[str]:
     """Ids of the nodes whose numbers a page must be given beside what a recording has."""
     drawn, recorded = {a.id for a in wiring.of(cell).neurons}, _recorded(cell)
     known = (*KNOWN, "const", "input")
-    return [k for k, e in _expressions(cell).items() if k not in recorded and (k in drawn or e.op not in known)]
+    return [
+        k
+        for k, e in _expressions(cell).items()
+        if k not in recorded and (k in drawn or e.op not in known)
+    ]
 
 
 def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
@@ -56,7 +72,12 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
     back = [[k, [[s, _plain(e)] for s, e in local[k]]] for k in reversed(exprs) if k in local]
     values = cell.graph().values
     starts = {values[s]: f"∂L/∂{s}" for s in cell.states}
-    return {"forward": ahead, "backward": back, "starts": starts, "makers": {s: values[s] for s in cell.states}}
+    return {
+        "forward": ahead,
+        "backward": back,
+        "starts": starts,
+        "makers": {s: values[s] for s in cell.states},
+    }
 
 
 def inner(recording: Any, way: Any, n: int, like: np.ndarray) -> dict[str, np.ndarray]:

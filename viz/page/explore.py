@@ -79,14 +79,18 @@ def explore(
     if layers is None or not hasattr(model, "graph"):
         raise TypeError(f"explore draws a model of layers, got {type(model).__name__}")
     if len(recording.layers) != len(layers):
-        raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(layers)}")
+        raise ValueError(
+            f"the recording has {len(recording.layers)} layers, the model {len(layers)}"
+        )
     shown = stack.of(model, recording, part)
     cells = [layer for layer in shown.model.layers if getattr(layer, "cell", None) is not None]
     if not cells:
         raise TypeError(f"explore opens recurrent layers, got {model!r}")
     for layer in cells:
         if layer.cell.projected:
-            raise ValueError(f"explore draws layers each of whose units puts out a number of h, got {layer!r}")
+            raise ValueError(
+                f"explore draws layers each of whose units puts out a number of h, got {layer!r}"
+            )
     ways = [way for layer in cells for way in direction.every(layer)]
     largest = max(way.hidden_size for way in ways)
     for j in units:
@@ -110,12 +114,19 @@ def _notes(shown, runs, looks, n):
     """What the page leaves out."""
     cut = [r for r in runs if len(r.units) < r.H]
     kept = "are in this page: the first, the last two, and those asked for"
-    notes = [f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {notation.count(r.H, 'unit')} {kept}." for r in cut]
+    notes = [
+        f"Layer {r.k}{r.way.suffix}: {len(r.units):,} of {notation.count(r.H, 'unit')} {kept}."
+        for r in cut
+    ]
     if shown.recording.y.ndim == 3 and shown.recording.y.shape[1] > 1:
-        notes.append(f"Sequence {n} of {shown.recording.y.shape[1]}; |∂L/∂h| is that of this sequence.")
+        notes.append(
+            f"Sequence {n} of {shown.recording.y.shape[1]}; |∂L/∂h| is that of this sequence."
+        )
     if shown.part:
         other = next(p for p in stack.PARTS if p != shown.part)
-        notes.append(f"Of the two stacks this page opens the {shown.part}; part={other!r} opens the {other}.")
+        notes.append(
+            f"Of the two stacks this page opens the {shown.part}; part={other!r} opens the {other}."
+        )
     if looks is not None and looks.others:
         notes.append(f"Of {looks.others + 1} Attention layers the first one is shown.")
     return notes

@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from ..draw import svg
 from ..draw.drawing import Drawing
 
-_SAID_BY_STYLE = (' xml:space="preserve"', ' style="max-width:100%;height:auto"', f' font-family="{svg.FONTS}"')
+_SAID_BY_STYLE = (
+    ' xml:space="preserve"',
+    ' style="max-width:100%;height:auto"',
+    f' font-family="{svg.FONTS}"',
+)
 _SAID_BY_STYLE += (' class="node"', ' text-anchor="middle"')
 _PLACES, _SIZES = r' (?:d|points|[cr]?[xy])="[^"]*"', r' (?:font-size|stroke-width)="[^"]*"'
 
@@ -21,11 +25,17 @@ def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
     """
     text = drawing.svg()
     old = re.search(r'id="(fig-[0-9a-f]+)-title"', text)[1]
-    rules = "".join(re.findall(r"<style>(.*?)</style>", text, re.S)).replace("&gt;", ">").replace("&lt;", "<")
+    rules = (
+        "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+        .replace("&gt;", ">")
+        .replace("&lt;", "<")
+    )
     text = re.sub(r"<style>.*?</style>|(?<=>)\n+(?=<)", "", text.replace(old, prefix), flags=re.S)
     text = re.sub(r"<[a-z][^>]*>", _short, text)
     text = re.sub(r'(class="edge">(?:<title>[^<]*</title>)?<path) fill="none"', r"\1", text)
-    return text.replace('<g id="corner', '<g class="corner" id="corner').strip(), rules.replace(old, prefix)
+    return text.replace('<g id="corner', '<g class="corner" id="corner').strip(), rules.replace(
+        old, prefix
+    )
 
 
 def rules(styles: Iterable[str]) -> str:
@@ -39,7 +49,9 @@ def _short(tag):
     for said in _SAID_BY_STYLE:
         text = text.replace(said, "")
     text = re.sub(_PLACES, lambda a: re.sub(r"-?\d+\.\d+", lambda m: _number(m[0], 1), a[0]), text)
-    return re.sub(_SIZES, lambda a: re.sub(r"\d+\.\d+", lambda m: _number(m[0], 2), a[0]), text).replace(" />", "/>")
+    return re.sub(
+        _SIZES, lambda a: re.sub(r"\d+\.\d+", lambda m: _number(m[0], 2), a[0]), text
+    ).replace(" />", "/>")
 
 
 def _number(text, digits):

@@ -21,7 +21,9 @@ def free(run: LayerRun) -> int | None:
 
 def drawing(run: LayerRun, recording: Any, t: int) -> Drawing:
     """The picture at the step that is shown first."""
-    return view.layer(run.layer, recording, t=t, n=run.n, unit=free(run), direction=run.way.name, folded=False)
+    return view.layer(
+        run.layer, recording, t=t, n=run.n, unit=free(run), direction=run.way.name, folded=False
+    )
 
 
 def known(run: LayerRun, blob: Blob) -> dict:

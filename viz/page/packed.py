@@ -22,7 +22,13 @@ class Blob:
 
     def put(self, a: np.ndarray) -> list:
         a = np.asarray(a)
-        kind = f"f{a.dtype.itemsize}" if a.dtype.kind == "f" else "i4" if a.max(initial=0) > 65535 else "u2"
+        kind = (
+            f"f{a.dtype.itemsize}"
+            if a.dtype.kind == "f"
+            else "i4"
+            if a.max(initial=0) > 65535
+            else "u2"
+        )
         raw = np.ascontiguousarray(a, "<" + kind).tobytes()
         if (kind, raw) not in self.known:
             pad = -self.at % 8

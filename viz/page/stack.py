@@ -34,7 +34,9 @@ def of(model: Any, recording: Recording, part: str | None = None) -> Stack:
     """The stack to show. Raises ValueError for a part that the model has not."""
     if not hasattr(model, "encoder"):
         if part is not None:
-            raise ValueError(f"part is for models of an encoder and a decoder, got {part!r} for {type(model).__name__}")
+            raise ValueError(
+                f"part is for models of an encoder and a decoder, got {part!r} for {type(model).__name__}"
+            )
         return Stack(model, recording, recording)
     part = "decoder" if part is None else part
     if part not in PARTS:

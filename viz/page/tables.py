@@ -33,7 +33,10 @@ def style() -> str:
     """A class for each colour of the scales."""
     c = colours()
     rules = [f".s{k}{{background:{c['signed'][k]};color:{c['ink'][k]}}}" for k in range(BINS)]
-    rules += [f".m{k}{{background:{c['size'][k]};color:{'#fff' if k < BINS / 2 else '#000'}}}" for k in range(BINS)]
+    rules += [
+        f".m{k}{{background:{c['size'][k]};color:{'#fff' if k < BINS / 2 else '#000'}}}"
+        for k in range(BINS)
+    ]
     return "".join(rules)
 
 
@@ -49,8 +52,14 @@ def symbol(text: str) -> str:
         return SPOKEN[text]
     if len(text) == 1 and ord(text) < 32:
         return chr(0x2400 + ord(text))
-    hidden = any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") for c in text)
-    return " ".join(f"U+{ord(c):04X}" for c in text) if hidden and len(text) == 1 else notation.legal(text)
+    hidden = any(
+        unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") for c in text
+    )
+    return (
+        " ".join(f"U+{ord(c):04X}" for c in text)
+        if hidden and len(text) == 1
+        else notation.legal(text)
+    )
 
 
 def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> str:
@@ -61,7 +70,9 @@ def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> 
     for s in range(T):
         text = str(s) if labels is None else labels[s]
         here = ' aria-current="step"' if s == t else ""
-        spoken = escape(f"step {s}" + ("" if labels is None else f", {labelled} {text}"), quote=True)
+        spoken = escape(
+            f"step {s}" + ("" if labels is None else f", {labelled} {text}"), quote=True
+        )
         look = f'type="button" data-t="{s}" tabindex="-1" aria-label="{spoken}"{here}'
         buttons.append(f"<button {look}><bdi>{escape(text)}</bdi></button>")
     return f'<div class="strip{" text" if labels else ""}" role="group" aria-label="steps">{"".join(buttons)}</div>'
@@ -82,9 +93,13 @@ def tiles(run: LayerRun, t: int) -> str:
 
 def table(run: LayerRun, t: int) -> str:
     """Every quantity of every unit at one step."""
-    head = "".join(f'<th scope="col" title="{escape(q.label)}">{escape(q.key)}</th>' for q in run.quantities)
+    head = "".join(
+        f'<th scope="col" title="{escape(q.label)}">{escape(q.key)}</th>' for q in run.quantities
+    )
     rows = "".join(
-        f'<tr><th scope="row">{j}</th>' + "".join(f"<td>{notation.exact(q.a[t, u])}</td>" for q in run.quantities) + "</tr>"
+        f'<tr><th scope="row">{j}</th>'
+        + "".join(f"<td>{notation.exact(q.a[t, u])}</td>" for q in run.quantities)
+        + "</tr>"
         for u, j in enumerate(run.units)
     )
     return (
@@ -106,7 +121,9 @@ def neuron(run: LayerRun, a: wiring.Neuron, u: int, t: int) -> str:
             rows.append(f'<tr data-g="{g}" data-s="{s}"><th scope="row">{name}</th>{cells}</tr>')
     bias = notation.exact(run.biases[a.id][u])
     what = "sum of the inputs drawn" if run.elided else "pre-activation"
-    value = next((notation.exact(q.a[t, u]) for q in run.quantities if q.key == (a.value or None)), "")
+    value = next(
+        (notation.exact(q.a[t, u]) for q in run.quantities if q.key == (a.value or None)), ""
+    )
     how = escape(a.label.partition(" → ")[2] or "out")
     after = f'<tr><th scope="row">{how}</th><td></td><td></td><td class="out">{value}</td></tr>'
     return (

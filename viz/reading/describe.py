@@ -11,7 +11,15 @@ from . import direction
 from .wiring import Neuron
 
 _SIZES = (
-    *("input_size", "hidden_size", "in_features", "out_features", "num_embeddings", "embedding_dim", "num_classes"),
+    *(
+        "input_size",
+        "hidden_size",
+        "in_features",
+        "out_features",
+        "num_embeddings",
+        "embedding_dim",
+        "num_classes",
+    ),
     "normalized_shape",
 )
 BIASES = {2: "2 biases as in PyTorch (b_ih, b_hh)", 1: "1 bias (b_ih)", 0: "no biases"}
@@ -42,7 +50,9 @@ def of_unit(layer: Any) -> list[str]:
     whole = all(a.x and a.h for a in cell.accumulators)
     made = notation.count(A, "neuron")
     if not whole:
-        made = f"{notation.count(len(cell.gates), 'gate')} of {notation.count(A, 'dot product')} (Σ)"
+        made = (
+            f"{notation.count(len(cell.gates), 'gate')} of {notation.count(A, 'dot product')} (Σ)"
+        )
     if memories:
         made += f" + its own memory {' and '.join(memories)}"
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
@@ -50,9 +60,7 @@ def of_unit(layer: Any) -> list[str]:
     more = f" + {P}" if P else ""
     counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
     if X != R:
-        takes = (
-            f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}, {notation.count(R, 'gate')} of {W:,} from all units"
-        )
+        takes = f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}, {notation.count(R, 'gate')} of {W:,} from all units"
         counted = f"{weights:,} weights + {biases} biases{more}"
     whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,} = {H * size:,}"
     if B == 2:
@@ -60,12 +68,17 @@ def of_unit(layer: Any) -> list[str]:
     if way.both:
         whole_layer += ", in each direction"
     ends = [
-        f"out of the unit: ONE number {first}" + (f" (kept inside: {', '.join(memories)})" if memories else ""),
+        f"out of the unit: ONE number {first}"
+        + (f" (kept inside: {', '.join(memories)})" if memories else ""),
         f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
     ]
     if cell.projected:
-        ends[0] = ends[0].replace(first, f"{notation.sub('m', 't')}, weighed {notation.count(W, 'time')} in W_hr")
-        ends[1] = f"out of the layer: {first} = W_hr {notation.sub('m', 't')}, {notation.count(W, 'number')}, (N, {W})"
+        ends[0] = ends[0].replace(
+            first, f"{notation.sub('m', 't')}, weighed {notation.count(W, 'time')} in W_hr"
+        )
+        ends[1] = (
+            f"out of the layer: {first} = W_hr {notation.sub('m', 't')}, {notation.count(W, 'number')}, (N, {W})"
+        )
     return [
         f"One {kind(way.layer)} unit = {made}",
         takes,

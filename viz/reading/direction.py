@@ -101,7 +101,9 @@ class Direction:
 
 def every(layer: Any) -> list[Direction]:
     """The one or two directions of a layer."""
-    return [Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]]
+    return [
+        Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]
+    ]
 
 
 def check(layer: Any, view: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurrent.cells import Cell
-from recurrent.equations.expressions import MEETINGS, OPS, Expr, evaluate, topological
+from recurrent.equations.expressions import CROSS_UNIT, OPS, Expr, evaluate, topological
 
 from .. import notation
 from . import direction, unit_values
@@ -36,8 +36,14 @@ def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
     batched, t = mine.y.ndim == 3, seen.t
     found = {s: (mine.states[s + way.end], mine.dstates.get(s + way.end)) for s in way.cell.states}
     states = {s: unit_values.sequence(a, n, batched) for s, (a, _) in found.items()}
-    gradients = {s: unit_values.sequence(d, n, batched)[t] for s, (_, d) in found.items() if d is not None}
-    before = unit_values.initial(recording, way, n) if seen.last is None else {s: a[seen.last] for s, a in states.items()}
+    gradients = {
+        s: unit_values.sequence(d, n, batched)[t] for s, (_, d) in found.items() if d is not None
+    }
+    before = (
+        unit_values.initial(recording, way, n)
+        if seen.last is None
+        else {s: a[seen.last] for s, a in states.items()}
+    )
     named = ((g, mine.gates.get(g + way.end)) for g in way.cell.gates)
     gates = {g: unit_values.sequence(a, n, batched)[t] for g, a in named if a is not None}
     return Step(t, seen.T, seen.x, before, {s: a[t] for s, a in states.items()}, gradients, gates)
@@ -48,17 +54,33 @@ def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
     cell, H = layer.cell, layer.hidden_size
     p = layer.params._asdict()
     parts = {}
-    for name, gates, v in (("ih", cell.x_gates, seen.x), ("hh", cell.h_gates, seen.before[cell.states[0]])):
-        rows = np.asarray(p[f"W_{name}"], np.float64) @ np.asarray(v, np.float64) + p.get(f"b_{name}", 0)
+    for name, gates, v in (
+        ("ih", cell.x_gates, seen.x),
+        ("hh", cell.h_gates, seen.before[cell.states[0]]),
+    ):
+        rows = np.asarray(p[f"W_{name}"], np.float64) @ np.asarray(v, np.float64) + p.get(
+            f"b_{name}", 0
+        )
         parts |= {(name, g): rows[k * H : (k + 1) * H] for k, g in enumerate(gates)}
-    known = {a.input: sum(parts[m, a.gate] for m, used in (("ih", a.x), ("hh", a.h)) if used) for a in cell.accumulators}
-    known |= {e: np.asarray(seen.before[s], np.float64) for e, s in zip(cell.previous, cell.states, strict=True)}
-    known |= {e: np.asarray(p[q], np.float64) for e, q in zip(cell.parameter_inputs, cell.parameters, strict=True)}
+    known = {
+        a.input: sum(parts[m, a.gate] for m, used in (("ih", a.x), ("hh", a.h)) if used)
+        for a in cell.accumulators
+    }
+    known |= {
+        e: np.asarray(seen.before[s], np.float64)
+        for e, s in zip(cell.previous, cell.states, strict=True)
+    }
+    known |= {
+        e: np.asarray(p[q], np.float64)
+        for e, q in zip(cell.parameter_inputs, cell.parameters, strict=True)
+    }
     nodes = topological(cell.values.values())
     ids = [n.id for n in cell.graph().nodes if n.kind != "vector"]  # in the same order
 
     def product(e, vector):
-        return _matrix(layer, e) @ vector + (p["b_hh"][_rows(layer, e)] if e.name and "b_hh" in p else 0)
+        return _matrix(layer, e) @ vector + (
+            p["b_hh"][_rows(layer, e)] if e.name and "b_hh" in p else 0
+        )
 
     found = evaluate(nodes, known, np.float64, product)
     sizes = (layer.output_size if cell.narrow[e] else H for e in nodes)
@@ -99,7 +121,9 @@ def backward(
     """dL/d node (H,) or (P,) for every node of a step, from dL/d state after it (everything that each state does later, and
     within the step: what a recording with a loss has)."""
     graph = cell.graph()
-    met = dict(zip((n.id for n in graph.nodes if n.kind in MEETINGS), cell.meetings, strict=True))
+    met = dict(
+        zip((n.id for n in graph.nodes if n.kind in CROSS_UNIT), cell.cross_unit_ops, strict=True)
+    )
     out = {graph.values[s]: np.asarray(a, np.float64) for s, a in totals.items()}
     given = set(out)
     local = locals_of(cell)
@@ -133,8 +157,13 @@ def spell(e: Expr, names: dict[str, str]) -> str:
         return f"{names[e.args[0].name]}²"
     parts = [spell(a, names) for a in e.args]
     if e.op in _INFIX:
-        loose = [a.op in ("add", "sub") and (e.op == "mul" or (e.op == "sub" and k == 1)) for k, a in enumerate(e.args)]
-        return _INFIX[e.op].join(f"({p})" if wrap else p for p, wrap in zip(parts, loose, strict=True))
+        loose = [
+            a.op in ("add", "sub") and (e.op == "mul" or (e.op == "sub" and k == 1))
+            for k, a in enumerate(e.args)
+        ]
+        return _INFIX[e.op].join(
+            f"({p})" if wrap else p for p, wrap in zip(parts, loose, strict=True)
+        )
     if e.op == "neg":
         return f"−{parts[0]}"
     if e.op == "positive":
@@ -158,11 +187,15 @@ def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
             out[node.id] = f"{side or 'a'}.{node.label}"
         elif node.id in composite:
             fold = composite[node.id]
-            out[node.id] = f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
+            out[node.id] = (
+                f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
+            )
         elif node.kind in OPS:
             leaves = [Expr("input", name=s) for s in sources]
-            out[node.id] = spell(Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources})
-        elif node.kind in MEETINGS:
+            out[node.id] = spell(
+                Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources}
+            )
+        elif node.kind in CROSS_UNIT:
             out[node.id] = f"{notation.operation(node.kind)}({out[sources[0]]})"
         else:
             out[node.id] = node.label
@@ -181,7 +214,13 @@ def _simple(e):
     """The same without factors of one: gradients start from 1 here."""
     if e.op == "mul":
         a, b = (_simple(x) for x in e.args)
-        return b if a.op == "const" and a.value == 1 else a if b.op == "const" and b.value == 1 else Expr("mul", a, b)
+        return (
+            b
+            if a.op == "const" and a.value == 1
+            else a
+            if b.op == "const" and b.value == 1
+            else Expr("mul", a, b)
+        )
     if e.op == "neg" and e.args[0].op == "const":
         return Expr("const", value=-e.args[0].value)
     return e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from recurrent.equations.expressions import MEETINGS, Composite
+from recurrent.equations.expressions import CROSS_UNIT, Composite
 from recurrent.graph import Edge, Graph, Node
 
 KIND = "composite"
@@ -28,7 +28,11 @@ class Fold:
     def said(self, names: dict[str, str]) -> str:
         """What it computes, in words that name everything it takes."""
         said = f"{self.composite.name}: {self.composite.formula}, over all units of {', '.join(names[a] for a in self.members)}"
-        own = [f"{names[args[0]]}: {', '.join(names[p] for p in self.own[r])}" for r, args in self.taken.items() if self.own[r]]
+        own = [
+            f"{names[args[0]]}: {', '.join(names[p] for p in self.own[r])}"
+            for r, args in self.taken.items()
+            if self.own[r]
+        ]
         return f"{said}; own parameters for {'; for '.join(own)}" if own else said
 
 
@@ -41,7 +45,9 @@ def folds(graph: Graph) -> list[Fold]:
             into.setdefault(e.target, []).append(e.source)
     for composite, nodes in graph.composites.items():
         inside = set(nodes)
-        seen = {a for b, args in into.items() if b not in inside for a in args} | set(graph.values.values())
+        seen = {a for b, args in into.items() if b not in inside for a in args} | set(
+            graph.values.values()
+        )
         taken, own = {}, {}
         for result in (k for k in nodes if k in seen):
             found = _below(result, inside, into, kinds)
@@ -59,7 +65,7 @@ def _below(result, inside, into, kinds):
         k = stack.pop()
         if k not in inside:
             found[k] = None
-        elif kinds[k] not in MEETINGS:
+        elif kinds[k] not in CROSS_UNIT:
             stack += reversed(into[k])
     return [k for k in found if kinds[k] != "const"]
 
@@ -74,7 +80,11 @@ def folded(graph: Graph) -> Graph:
     def node(n: Node) -> Node:
         return replace(n, kind=KIND, label=results[n.id].composite.name) if n.id in results else n
 
-    edges = [e for e in graph.edges if e.target not in gone and e.source not in gone and e.target not in results]
+    edges = [
+        e
+        for e in graph.edges
+        if e.target not in gone and e.source not in gone and e.target not in results
+    ]
     edges += [e for e in graph.edges if e.delay and e.target in results]
     edges += [Edge(a, r) for r, f in results.items() for a in f.taken[r]]
     return Graph([node(n) for n in graph.nodes if n.id not in gone], edges, graph.values)

@@ -51,7 +51,9 @@ def units_like(model: Any, text: str, feature: Any, value: str = "h", top: int =
     """
     wanted = numbers(feature, text)
     if len(wanted) < 2 or not wanted.std() > 0:
-        raise ValueError("the feature is the same for every character of this text, nothing can follow it")
+        raise ValueError(
+            "the feature is the same for every character of this text, nothing can follow it"
+        )
     wanted = (wanted - wanted.mean()) / wanted.std()
     matches = []
     for k, a in read(model, text, value).items():
@@ -70,11 +72,15 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
     """
     if isinstance(feature, str):
         if feature not in FEATURES:
-            raise ValueError(f"feature must be one of {', '.join(FEATURES)}, numbers or a function, got {feature!r}")
+            raise ValueError(
+                f"feature must be one of {', '.join(FEATURES)}, numbers or a function, got {feature!r}"
+            )
         return np.array(_NAMED[feature](text), np.float64)
     found = np.asarray(feature(text) if callable(feature) else feature, np.float64)
     if found.shape != (len(text),):
-        raise ValueError(f"feature must be ({len(text)},), one number for each character, got {found.shape}")
+        raise ValueError(
+            f"feature must be ({len(text)},), one number for each character, got {found.shape}"
+        )
     if not np.isfinite(found).all():
         raise ValueError("feature must be finite for every character")
     return found

@@ -25,7 +25,9 @@ class UnitValues:
     before: dict[str, float] = field(default_factory=dict)
     states: dict[str, float] = field(default_factory=dict)
     gates: dict[str, float] = field(default_factory=dict)
-    last: int | None = None  # the step that the states before come from; None where they are the initial ones
+    last: int | None = (
+        None  # the step that the states before come from; None where they are the initial ones
+    )
     blank: bool = False  # whether the sequence does not have step t
 
     @property
@@ -44,11 +46,17 @@ def _largest(numbers):
 
 def index_in(recording: Any, layer: Any) -> int:
     """The place of a layer in a recording of its model. Raises ValueError where it has none."""
-    k = next((k for k, other in enumerate(getattr(layer.owner, "layers", ())) if other is layer), None)
+    k = next(
+        (k for k, other in enumerate(getattr(layer.owner, "layers", ())) if other is layer), None
+    )
     if k is None:
-        raise ValueError(f"a recording is of a model: {layer!r} is part of none; put it in a Sequential and record that")
+        raise ValueError(
+            f"a recording is of a model: {layer!r} is part of none; put it in a Sequential and record that"
+        )
     if len(recording.layers) != len(layer.owner.layers):
-        raise ValueError(f"the recording has {len(recording.layers)} layers, the layer's model {len(layer.owner.layers)}")
+        raise ValueError(
+            f"the recording has {len(recording.layers)} layers, the layer's model {len(layer.owner.layers)}"
+        )
     return k
 
 
@@ -72,7 +80,11 @@ def input_of(recording: Any, owner: Any, k: int) -> np.ndarray:
 
 
 def _lengths(recording, owner, k):
-    return recording.lengths[int(_writes(owner, k))] if hasattr(owner, "encoder") and recording.lengths else recording.lengths
+    return (
+        recording.lengths[int(_writes(owner, k))]
+        if hasattr(owner, "encoder") and recording.lengths
+        else recording.lengths
+    )
 
 
 def beginning(way: Any) -> str:
@@ -89,12 +101,20 @@ def initial(recording: Any, way: Any, n: int) -> dict[str, np.ndarray]:
     k = index_in(recording, way.layer)
     kept = recording.layers[k].initial
     if all(s + way.end in kept for s in way.cell.states):
-        return {s: a[n] if a.ndim == 2 else a for s, a in ((s, np.asarray(kept[s + way.end])) for s in way.cell.states)}
+        return {
+            s: a[n] if a.ndim == 2 else a
+            for s, a in ((s, np.asarray(kept[s + way.end])) for s in way.cell.states)
+        }
     if _writes(way.owner, k):
-        raise ValueError("a decoder starts from what its encoder leaves, which this recording has not kept")
+        raise ValueError(
+            "a decoder starts from what its encoder leaves, which this recording has not kept"
+        )
     learned = getattr(way.layer, "initial", {})
     names = {s: f"{s}0{way.end}" for s in way.cell.states}
-    return {s: way.layer.parameters[p] if p in learned else np.zeros(way.layer.state_sizes[s]) for s, p in names.items()}
+    return {
+        s: way.layer.parameters[p] if p in learned else np.zeros(way.layer.state_sizes[s])
+        for s, p in names.items()
+    }
 
 
 def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
@@ -107,8 +127,14 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
     mine = recording.layers[k]
     if mine.y is None:
         raise ValueError(f"layer {k} of the recording has no y: its keep left it out")
-    if mine.y.ndim not in (2, 3) or mine.y.shape[-1] != way.layer.outputs or set(mine.states) != set(way.layer.loops):
-        raise ValueError(f"layer {k} of the recording has y {mine.y.shape}; expected one of {way.layer!r}")
+    if (
+        mine.y.ndim not in (2, 3)
+        or mine.y.shape[-1] != way.layer.out_features
+        or set(mine.states) != set(way.layer.state_delays)
+    ):
+        raise ValueError(
+            f"layer {k} of the recording has y {mine.y.shape}; expected one of {way.layer!r}"
+        )
     batched = mine.y.ndim == 3
     T, N = len(mine.y), mine.y.shape[1] if batched else 1
     t = T - 1 if t is None else t
@@ -118,12 +144,20 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
         raise IndexError(f"n must be in 0..{N - 1}, the sequences of the recording, got {n}")
     x = sequence(input_of(recording, way.owner, k), n, batched)[t]
     states = {s: sequence(mine.states[s + way.end], n, batched) for s in way.cell.states}
-    gates = {g: sequence(mine.gates[g + way.end], n, batched) for g in way.cell.gates if g + way.end in mine.gates}
+    gates = {
+        g: sequence(mine.gates[g + way.end], n, batched)
+        for g in way.cell.gates
+        if g + way.end in mine.gates
+    }
     ahead = range(t - 1, -1, -1) if way.step > 0 else range(t + 1, T)
     skipped = blanks(_lengths(recording, way.owner, k), n, T)
     last = next((s for s in ahead if s not in skipped), None)
-    before = {s: a[last] for s, a in states.items()} if last is not None else initial(recording, way, n)
-    own = [s for s, narrow in zip(way.cell.states, way.cell.narrow_states, strict=True) if not narrow]
+    before = (
+        {s: a[last] for s, a in states.items()} if last is not None else initial(recording, way, n)
+    )
+    own = [
+        s for s, narrow in zip(way.cell.states, way.cell.narrow_states, strict=True) if not narrow
+    ]
     return UnitValues(
         t,
         T,

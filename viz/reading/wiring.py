@@ -62,10 +62,15 @@ class Wiring:
     @property
     def bars(self) -> list[dict[str, str]]:
         """Of each composite that takes neurons alone, which nothing else uses: the neuron below each of its results."""
-        neurons, uses = {a.id for a in self.neurons}, Counter(a for args in self.arguments.values() for a in args)
+        neurons, uses = (
+            {a.id for a in self.neurons},
+            Counter(a for args in self.arguments.values() for a in args),
+        )
         uses.update(self.makers.values())
         found = {id(o.fold): o.fold.taken for o in self.operations if o.fold}
-        found = [taken for taken in found.values() if all(len(args) == 1 for args in taken.values())]
+        found = [
+            taken for taken in found.values() if all(len(args) == 1 for args in taken.values())
+        ]
         bars = [{r: args[0] for r, args in taken.items()} for taken in found]
         return [bar for bar in bars if all(a in neurons and uses[a] == 1 for a in bar.values())]
 
@@ -87,7 +92,9 @@ def of(cell: Cell) -> Wiring:
     merged = {}  # activation -> the sum that feeds it alone
     for n in graph.nodes:
         feeds = [a for a, b in now if b == n.id]
-        alone = len(feeds) == 1 and kinds[feeds[0]] == "sum" and sum(a == feeds[0] for a, _ in now) == 1
+        alone = (
+            len(feeds) == 1 and kinds[feeds[0]] == "sum" and sum(a == feeds[0] for a, _ in now) == 1
+        )
         if n.kind in ACTIVATIONS and alone and feeds[0] not in graph.values.values():
             merged[n.id] = feeds[0]
     absorbed = {s: a for a, s in merged.items()}
@@ -107,21 +114,42 @@ def of(cell: Cell) -> Wiring:
         elif n.kind not in ("vector", "previous") and n.id not in merged:
             if n.kind == "const" and n.id not in made_by.values():
                 continue
-            label = n.label if n.kind == "const" else _label(n, [graph.node(a) for a, b in now if b == n.id])
+            label = (
+                n.label
+                if n.kind == "const"
+                else _label(n, [graph.node(a) for a, b in now if b == n.id])
+            )
             gate = next((g for g in gates if graph.values[g] == n.id and g not in cell.states), "")
             name, colour = palette.gate(gate, gates) if gate else ("", palette.OPERATION)
-            operations.append(Operation(n.id, label, gate, name, colour, n.kind in DENSE, fold.get(n.id)))
+            operations.append(
+                Operation(n.id, label, gate, name, colour, n.kind in DENSE, fold.get(n.id))
+            )
     wires = [(made_by[s], f"state:{s}") for s in cell.states]
-    circle = {made_by[s]: f"state:{s}" for s in reversed(cell.states)}  # what uses a new state takes it from its circle
+    circle = {
+        made_by[s]: f"state:{s}" for s in reversed(cell.states)
+    }  # what uses a new state takes it from its circle
     drawn = {n.id for n in neurons} | {o.id for o in operations} | set(parameters)
     for a, b in now:
         if b in drawn and b not in merged and (absorbed.get(a, a) in drawn):
             wires.append((circle.get(a, absorbed.get(a, a)), b))
     loops = [(graph.node(a).label, b) for a, b in now if kinds[a] == "previous"]
-    arguments = {o.id: [absorbed.get(a, a) for a, b in now if b == o.id and kinds[a] != "const"] for o in operations}
+    arguments = {
+        o.id: [absorbed.get(a, a) for a, b in now if b == o.id and kinds[a] != "const"]
+        for o in operations
+    }
     makers = {s: absorbed.get(k, k) for s, k in made_by.items()}
     wires = list(dict.fromkeys(wires))
-    return Wiring(neurons, operations, cell.states, parameters, wires, loops, arguments, makers, cell.states[0])
+    return Wiring(
+        neurons,
+        operations,
+        cell.states,
+        parameters,
+        wires,
+        loops,
+        arguments,
+        makers,
+        cell.states[0],
+    )
 
 
 def of_unit(cell: Cell) -> Wiring:
@@ -134,10 +162,16 @@ def of_unit(cell: Cell) -> Wiring:
     out = next(a for a, b in whole.wires if b == projection)
     wide = [s for s, narrow in zip(cell.states, cell.narrow_states, strict=True) if not narrow]
     kept = {out, *(whole.makers[s] for s in wide)}
-    while more := {a for a, b in whole.wires if b in kept or b in {f"state:{s}" for s in wide}} - kept:
+    while (
+        more := {a for a, b in whole.wires if b in kept or b in {f"state:{s}" for s in wide}} - kept
+    ):
         kept |= more
     first = cell.states[0]
-    wires = [(a, b) for a, b in whole.wires if a in kept and (b in kept or b in {f"state:{s}" for s in wide})]
+    wires = [
+        (a, b)
+        for a, b in whole.wires
+        if a in kept and (b in kept or b in {f"state:{s}" for s in wide})
+    ]
     return Wiring(
         whole.neurons,
         [o for o in whole.operations if o.id in kept],

@@ -18,7 +18,10 @@ from .parts.steps import blanks
 from .text import visible
 
 INPUTS, OUTPUTS = 40, 24  # more are left out, and the picture says so
-NUMBERED, FAINT = 30, 0.01  # width of a column that has room for its number; lines below this share are not drawn
+NUMBERED, FAINT = (
+    30,
+    0.01,
+)  # width of a column that has room for its number; lines below this share are not drawn
 ROW, STATE = 20, 22
 
 
@@ -50,17 +53,26 @@ def attention(
     rows = [t for t in range(weights.shape[0]) if t not in skipped[0]]
     columns = [s for s in range(weights.shape[1]) if s not in skipped[1]]
     if step is not None and step not in rows:
-        raise IndexError(f"step must be one of the {notation.count(len(rows), 'output step')} of this sequence, got {step}")
+        raise IndexError(
+            f"step must be one of the {notation.count(len(rows), 'output step')} of this sequence, got {step}"
+        )
     a = weights[np.ix_(rows, columns)]
     if not a.size:
-        raise ValueError(f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states")
+        raise ValueError(
+            f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states"
+        )
     if not (np.isfinite(a).all() and (a >= 0).all() and np.allclose(a.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("weights must be shares: at least 0, and each row must sum to 1")
     texts = [
         _labels(given, name, len(weights if name == "outputs" else weights[0]), chosen, letter)
-        for given, name, chosen, letter in ((outputs, "outputs", rows, "y"), (inputs, "inputs", columns, "x"))
+        for given, name, chosen, letter in (
+            (outputs, "outputs", rows, "y"),
+            (inputs, "inputs", columns, "x"),
+        )
     ]
-    return _Picture(a, *texts, _encoder(model, k), None if step is None else rows.index(step)).drawing()
+    return _Picture(
+        a, *texts, _encoder(model, k), None if step is None else rows.index(step)
+    ).drawing()
 
 
 def columns_of(weights: np.ndarray) -> list[int]:
@@ -92,20 +104,30 @@ def pitch(inputs: Sequence[str]) -> int:
     return 2 * math.ceil(max(found, 62.0 if len(inputs) <= 8 else 0.0) / 2)
 
 
-def recorded(model: Any, recording: Any, n: int, layer: int | None) -> tuple[int, np.ndarray, tuple]:
+def recorded(
+    model: Any, recording: Any, n: int, layer: int | None
+) -> tuple[int, np.ndarray, tuple]:
     """The place of the attention layer, its weights, and the steps that the sequence does not have: written, read."""
     if recording is None:
         raise ValueError("attention draws a recorded run: give recording=model.record(...)")
     if len(recording.layers) != len(model.layers):
-        raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
+        raise ValueError(
+            f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}"
+        )
     found = [k for k, r in enumerate(recording.layers) if r.weights is not None]
     if not found:
-        raise TypeError(f"attention draws a model with an Attention layer, got {type(model).__name__} without one")
+        raise TypeError(
+            f"attention draws a model with an Attention layer, got {type(model).__name__} without one"
+        )
     if layer is not None and layer not in found:
-        raise IndexError(f"layer must be one of {', '.join(map(str, found))}, the Attention layers, got {layer}")
+        raise IndexError(
+            f"layer must be one of {', '.join(map(str, found))}, the Attention layers, got {layer}"
+        )
     k = found[0] if layer is None else layer
     weights = _of_sequence(recording.layers[k].weights, n)
-    pair = isinstance(recording.lengths, tuple)  # a model that reads one sequence and writes another has both lengths
+    pair = isinstance(
+        recording.lengths, tuple
+    )  # a model that reads one sequence and writes another has both lengths
     read, written = recording.lengths if pair else (recording.lengths, recording.lengths)
     return k, weights, (blanks(written, n, len(weights)), blanks(read, n, len(weights[0])))
 
@@ -114,14 +136,18 @@ def _labels(given, name, count, chosen, letter):
     if given is None:
         return [notation.sub(letter, t) for t in chosen]
     if len(given) != count:
-        raise ValueError(f"{name} must have one label for each of {notation.count(count, 'step')}, got {len(given)}")
+        raise ValueError(
+            f"{name} must have one label for each of {notation.count(count, 'step')}, got {len(given)}"
+        )
     return ["".join(visible(c) or " " for c in str(given[t])) for t in chosen]
 
 
 def _encoder(model, k):
     """The recurrent layer whose states are saved, if any."""
     layers = model.encoder.layers if hasattr(model, "encoder") else getattr(model, "layers", [])[:k]
-    return next((layer for layer in reversed(layers) if getattr(layer, "cell", None) is not None), None)
+    return next(
+        (layer for layer in reversed(layers) if getattr(layer, "cell", None) is not None), None
+    )
 
 
 class _Picture:
@@ -131,10 +157,15 @@ class _Picture:
         self.encoder, self.sheet, self.total = encoder, Sheet(), weights.shape
         self.columns, self.rows = columns_of(weights), rows_of(weights.shape[0], step)
         self.focus = None if step is None else self.rows.index(step)
-        self.means = range(len(self.rows)) if step is None else [self.focus]  # outputs that have lines
+        self.means = (
+            range(len(self.rows)) if step is None else [self.focus]
+        )  # outputs that have lines
         self.a = weights[np.ix_(self.rows, self.columns)]
         self.left_out = 1 - self.a.sum(axis=1)
-        self.inputs, self.outputs = [inputs[s] for s in self.columns], [outputs[t] for t in self.rows]
+        self.inputs, self.outputs = (
+            [inputs[s] for s in self.columns],
+            [outputs[t] for t in self.rows],
+        )
         self.pitch = pitch(self.inputs)
         self.x = [k * self.pitch for k in range(len(self.columns))]
         out = max(notation.width(text, 10) * 1.15 for text in self.outputs) + 14
@@ -150,12 +181,11 @@ class _Picture:
         self._written(top)
         left = min(i.box[0] for i in self.sheet.items)
         self._text(left)
-        title = (
-            f"Attention of {notation.count(self.total[0], 'output step')} over {notation.count(self.total[1], 'saved state')}"
-        )
+        title = f"Attention of {notation.count(self.total[0], 'output step')} over {notation.count(self.total[1], 'saved state')}"
         best = self.a.argmax(axis=1)
         said = "; ".join(
-            f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}" for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
+            f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}"
+            for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
         )
         return Drawing.of(title, f"What each output looks at most: {said}.", self.sheet.items)
 
@@ -168,24 +198,48 @@ class _Picture:
         self.saved = 44 + self.rising
         look = {"style": "rounded,filled", "fontsize": 10, "fill": fill, "color": border}
         for s, (x, text) in enumerate(zip(self.x, self.inputs, strict=True)):
-            self.sheet.node(f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look)
+            self.sheet.node(
+                f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look
+            )
         kind = "" if self.encoder is None else describe.kind(self.encoder)
         small = min(self.pitch - 10, 40)
         arrowed = small >= 22
         for d, arrow in enumerate(directions):
             y, colour = 44 + 46 * d, palette.DIRECTIONS[d]
             for s, x in enumerate(self.x):
-                look = {"style": "rounded,filled", "fill": "#FFFFFF", "color": colour, "fontsize": 10, "penwidth": 1.2}
+                look = {
+                    "style": "rounded,filled",
+                    "fill": "#FFFFFF",
+                    "color": colour,
+                    "fontsize": 10,
+                    "penwidth": 1.2,
+                }
                 label = f"h{arrow}" if arrowed else "h"
                 self.sheet.node(
-                    f"enc{d}:{s}", (x, y), (small, 22), label, tip=f"{kind} {arrow} at input {self.columns[s]}", **look
+                    f"enc{d}:{s}",
+                    (x, y),
+                    (small, 22),
+                    label,
+                    tip=f"{kind} {arrow} at input {self.columns[s]}",
+                    **look,
                 )
             for a, b in zip(range(len(self.x)), range(1, len(self.x)), strict=False):
                 ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]
                 tail, head = (f"enc{d}:{a}", f"enc{d}:{b}")[:: -1 if d else 1]
-                self.sheet.add(dot.wire(tail, head, ends[:: -1 if d else 1], color=colour, penwidth=1.3, arrowsize="0.4"))
+                self.sheet.add(
+                    dot.wire(
+                        tail,
+                        head,
+                        ends[:: -1 if d else 1],
+                        color=colour,
+                        penwidth=1.3,
+                        arrowsize="0.4",
+                    )
+                )
             name = f"{('forward ' if not d else 'reverse ') if both else ''}{kind}"
-            self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, y), name, 9, colour, anchor="end"))
+            self.sheet.add(
+                dot.text((self.x[0] - self.pitch / 2 - 10, y), name, 9, colour, anchor="end")
+            )
         for s, x in enumerate(self.x):
             half = small / 2 if both else small
             for d in range(2 if both else 1):
@@ -202,7 +256,9 @@ class _Picture:
                     tip=f"saved state {self.columns[s]}",
                 )
             self._rise(s, x, small, len(directions))
-        self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, self.saved), "saved states", 9, anchor="end"))
+        self.sheet.add(
+            dot.text((self.x[0] - self.pitch / 2 - 10, self.saved), "saved states", 9, anchor="end")
+        )
         self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, 0), "read", 9, anchor="end"))
 
     def _rise(self, s, x, small, directions):
@@ -212,10 +268,14 @@ class _Picture:
         way = [f"in{s}", *[f"enc0:{s}"] * (directions > 0)]
         if directions < 2:
             for tail, head in pairwise([*way, f"state{s}"]):
-                self.sheet.add(dot.wire(tail, head, [(at, box[tail][3]), (at, box[head][1])], **look))
+                self.sheet.add(
+                    dot.wire(tail, head, [(at, box[tail][3]), (at, box[head][1])], **look)
+                )
             return
         up, out, y = 6, small / 2 + 4, self.sheet.centre(f"enc1:{s}")[1]
-        self.sheet.add(dot.wire(way[0], way[1], [(at, box[way[0]][3]), (at, box[way[1]][1])], **look))
+        self.sheet.add(
+            dot.wire(way[0], way[1], [(at, box[way[0]][3]), (at, box[way[1]][1])], **look)
+        )
         start = box[way[0]][3]
         right = [
             (x + small / 4, start),
@@ -226,7 +286,13 @@ class _Picture:
         ]
         self.sheet.add(dot.wire(way[0], f"enc1:{s}", right, **look))
         top = box[way[1]][3]
-        left = [(at, top), (at, top + up), (x - out, top + up), (x - out, self.saved), (x - small / 2, self.saved)]
+        left = [
+            (at, top),
+            (at, top + up),
+            (x - out, top + up),
+            (x - out, self.saved),
+            (x - small / 2, self.saved),
+        ]
         self.sheet.add(dot.wire(way[1], f"state{s}", left, **look))
         ends = [(x + small / 4, box[f"enc1:{s}"][3]), (x + small / 4, box[f"state{s}:reverse"][1])]
         self.sheet.add(dot.wire(f"enc1:{s}", f"state{s}:reverse", ends, **look))
@@ -239,9 +305,23 @@ class _Picture:
         for (t, s), v in ((at, v) for at, v in np.ndenumerate(self.a) if at[0] in self.at):
             if v >= FAINT or self.focus is not None:
                 tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
-                look = {"color": palette.ramp(palette.ATTENTION, float(v)), "penwidth": dot.number(0.4 + 5.2 * v), "tip": tip}
+                look = {
+                    "color": palette.ramp(palette.ATTENTION, float(v)),
+                    "penwidth": dot.number(0.4 + 5.2 * v),
+                    "tip": tip,
+                }
                 lines.append(
-                    (v, dot.curve(f"state{s}", f"mean{t}", (self.x[s], bottom), (self.at[t], top), upright=True, **look))
+                    (
+                        v,
+                        dot.curve(
+                            f"state{s}",
+                            f"mean{t}",
+                            (self.x[s], bottom),
+                            (self.at[t], top),
+                            upright=True,
+                            **look,
+                        ),
+                    )
                 )
         self.sheet.front += [item for _, item in sorted(lines, key=lambda pair: pair[0])]
         return top
@@ -257,7 +337,15 @@ class _Picture:
             look = {"style": "rounded,filled", "fill": inside, "color": edge, "fontsize": 10}
             look |= {"tip": f"output {self.rows[t]}"}
             self.sheet.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], **look)
-            self.sheet.add(dot.wire(f"mean{t}", f"out{t}", [(x, top + 24), (x, top + 50)], penwidth=1.2, arrowsize="0.5"))
+            self.sheet.add(
+                dot.wire(
+                    f"mean{t}",
+                    f"out{t}",
+                    [(x, top + 24), (x, top + 50)],
+                    penwidth=1.2,
+                    arrowsize="0.5",
+                )
+            )
         left = min(min(self.at.values()) - self.step / 2, self.x[0] - self.pitch / 2) - 10
         self.sheet.add(dot.text((left, top + 60), "written", 9, anchor="end"))
         self.sheet.add(dot.text((left, top + 12), "weighted mean", 9, anchor="end"))
@@ -265,37 +353,76 @@ class _Picture:
 
     def _matrix(self, y):
         """Every weight, below the state that it is of."""
-        self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, y + 4), "written ↓   weights α", 9, anchor="end"))
+        self.sheet.add(
+            dot.text(
+                (self.x[0] - self.pitch / 2 - 10, y + 4), "written ↓   weights α", 9, anchor="end"
+            )
+        )
         y -= 14
         for t, row in enumerate(self.a):
             at = y - t * ROW
             label, place = self.outputs[t], (self.x[0] - self.pitch / 2 - 10, at)
             self.sheet.add(dot.text(place, label, 10, palette.INK, anchor="end", name=f"row{t}"))
             for s, v in enumerate(row):
-                label = f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
+                label = (
+                    f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
+                )
                 ink = "#ffffff" if v > 0.5 else palette.INK
-                look = {"fill": palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v)), "color": "#E5E7EB", "penwidth": 0.5}
+                look = {
+                    "fill": palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v)),
+                    "color": "#E5E7EB",
+                    "penwidth": 0.5,
+                }
                 tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
                 self.sheet.node(
-                    f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, fontsize=8, fontcolor=ink, tip=tip, **look
+                    f"w{t},{s}",
+                    (self.x[s], at),
+                    (self.pitch, ROW),
+                    label,
+                    fontsize=8,
+                    fontcolor=ink,
+                    tip=tip,
+                    **look,
                 )
         if self.focus is not None:
-            at, wide = ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW), self.x[-1] - self.x[0] + self.pitch
-            self.sheet.node("now", at, (wide, ROW), shape="box", style="solid", color=palette.STATES["c"], penwidth=2.4)
+            at, wide = (
+                ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW),
+                self.x[-1] - self.x[0] + self.pitch,
+            )
+            self.sheet.node(
+                "now",
+                at,
+                (wide, ROW),
+                shape="box",
+                style="solid",
+                color=palette.STATES["c"],
+                penwidth=2.4,
+            )
         self.low = y - len(self.a) * ROW
 
     def _text(self, left):
         title = "Attention: each output looks at all saved states at once"
         self.sheet.add(dot.text((left, self.top + 24), title, 12, palette.INK, anchor="start"))
         legend.ramp(
-            self.sheet, "a", (left, self.low - 14), "weight α: line width and colour", palette.ATTENTION, [(0, "0"), (1, "1")]
+            self.sheet,
+            "a",
+            (left, self.low - 14),
+            "weight α: line width and colour",
+            palette.ATTENTION,
+            [(0, "0"), (1, "1")],
         )
         unit = "" if self.pitch >= NUMBERED else ", in hundredths"
-        lines = f"weights below {FAINT} have no line" if self.focus is None else "lines: those of the framed row"
+        lines = (
+            f"weights below {FAINT} have no line"
+            if self.focus is None
+            else "lines: those of the framed row"
+        )
         notes = [f"each row sums to 1{unit}; {lines}"]
         if self.total[1] > len(self.columns):
             rest = f"the others have {self.left_out.max():.2g} of a row at most"
-            notes.append(f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight; {rest}")
+            notes.append(
+                f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight; {rest}"
+            )
         if self.total[0] > len(self.rows):
             which = "the first " if self.focus is None else ""
             notes.append(f"{which}{len(self.rows)} of {self.total[0]} outputs drawn")

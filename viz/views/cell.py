@@ -16,7 +16,14 @@ from ..reading import describe, evaluate
 from ..reading import direction as directions
 from .parts.cell_grid import Grid
 
-SPREADS = (1.0, 1.2, 1.45, 1.8, 2.3, 3.0)  # how far apart rows and columns go until every label has its place
+SPREADS = (
+    1.0,
+    1.2,
+    1.45,
+    1.8,
+    2.3,
+    3.0,
+)  # how far apart rows and columns go until every label has its place
 TEXT = 8.5
 
 
@@ -44,13 +51,19 @@ def cell(
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, (int, np.integer))):
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < layer.hidden_size:
-        raise IndexError(f"unit must be in 0..{layer.hidden_size - 1}, the units of {layer!r}, got {unit}")
+        raise IndexError(
+            f"unit must be in 0..{layer.hidden_size - 1}, the units of {layer!r}, got {unit}"
+        )
     if recording is not None and direction is None and getattr(layer, "bidirectional", False):
-        raise ValueError(f"cell shows numbers of layers of one direction: say direction='forward' or 'reverse' of {layer!r}")
+        raise ValueError(
+            f"cell shows numbers of layers of one direction: say direction='forward' or 'reverse' of {layer!r}"
+        )
     way = directions.of(layer, direction or "forward", "cell")
     seen = None if recording is None else evaluate.step(recording, way, t, n)
     if seen and backward and not seen.gradients:
-        raise ValueError("a recording shows gradients if it had a loss: model.record(x, targets=..., loss=...)")
+        raise ValueError(
+            "a recording shows gradients if it had a loss: model.record(x, targets=..., loss=...)"
+        )
     for spread in SPREADS:
         picture = _Picture(way, way.suffix if direction else "", seen, unit, backward, spread)
         drawing = picture.drawing()
@@ -61,7 +74,13 @@ def cell(
 
 class _Picture:
     def __init__(self, way, suffix, seen, unit, backward, spread):
-        self.layer, self.suffix, self.seen, self.unit, self.backward = way.layer, suffix, seen, unit, backward
+        self.layer, self.suffix, self.seen, self.unit, self.backward = (
+            way.layer,
+            suffix,
+            seen,
+            unit,
+            backward,
+        )
         self.cell, layer = way.cell, way
         self.circuit = circuit.of(layer.cell)
         self.wiring = self.circuit.wiring
@@ -74,7 +93,10 @@ class _Picture:
             self.numbers = evaluate.backward(self.cell, self.numbers, seen.gradients, layer)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
-        self.vector, self.narrow = f"({layer.hidden_size:,},)", notation.shape((f"{layer.output_size:,}",))
+        self.vector, self.narrow = (
+            f"({layer.hidden_size:,},)",
+            notation.shape((f"{layer.output_size:,}",)),
+        )
         narrow = dict(zip(self.cell.states, self.cell.narrow_states, strict=True))
         after = {n.id for n in self.cell.graph().nodes if n.kind == "projection"}
         wires = [(a, b) for a, b, _ in self.circuit.routes]
@@ -92,7 +114,9 @@ class _Picture:
         wires = [*self._wires(), *self._bus()]
         left, bottom, right, top = grid.frame
         border = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
-        self.places = labels.Places([*self.sheet.box.values(), *self._signs()], [border, *(points for *_, points in wires)])
+        self.places = labels.Places(
+            [*self.sheet.box.values(), *self._signs()], [border, *(points for *_, points in wires)]
+        )
         for tail, head, points in wires:
             self._draw(tail, head, points, [p for *_, p in wires])
         self._write(wires)
@@ -105,12 +129,19 @@ class _Picture:
         if self.backward:
             said += " The gradient's way: wires run from the new states back to x and the states of the step before."
         if self.seen:
-            said += f" Values at step {self.seen.t} of steps 0 to {self.seen.T - 1}, {self._whose()}."
+            said += (
+                f" Values at step {self.seen.t} of steps 0 to {self.seen.T - 1}, {self._whose()}."
+            )
         return Drawing.of(f"{title}: {self.layer!r}", said, self.sheet.items)
 
     def _extent(self):
         boxes = [i.box for i in self.sheet.items]
-        return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+        return (
+            min(b[0] for b in boxes),
+            min(b[1] for b in boxes),
+            max(b[2] for b in boxes),
+            max(b[3] for b in boxes),
+        )
 
     # Nodes
 
@@ -120,7 +151,11 @@ class _Picture:
             return None
         a = self.numbers[k]
         if self.unit is not None:
-            return None if k == "x" or len(a) <= self.unit or k in self.projected else float(a[self.unit])
+            return (
+                None
+                if k == "x" or len(a) <= self.unit or k in self.projected
+                else float(a[self.unit])
+            )
         return float(np.sqrt(np.mean(a * a)) if self.backward else np.mean(a))
 
     def _whose(self):
@@ -135,7 +170,13 @@ class _Picture:
     def _gates(self):
         for a in self.wiring.neurons:
             label = a.label.removeprefix("Σ → ")
-            look = {"style": "filled", "fill": a.colour, "color": palette.INK, "penwidth": 1.2, "fontsize": 12}
+            look = {
+                "style": "filled",
+                "fill": a.colour,
+                "color": palette.INK,
+                "penwidth": 1.2,
+                "fontsize": 12,
+            }
             takes = " and ".join(name for name, used in (("x", a.x), ("h", a.h)) if used)
             tip = self._tip(f"{a.name}: dense layer of {takes}", a.id)
             self.sheet.node(a.id, self.grid.at[a.id], self.grid.size[a.id], label, tip=tip, **look)
@@ -144,7 +185,13 @@ class _Picture:
         """Composites over several neurons; the points that their results leave from are not drawn."""
         for bar, (at, size) in zip(self.wiring.bars, self.grid.bars, strict=True):
             fold = next(o.fold for o in self.wiring.operations if o.id in bar)
-            look = {"style": "filled", "fill": "#FFFFFF", "color": palette.INK, "penwidth": 1.2, "fontsize": 12}
+            look = {
+                "style": "filled",
+                "fill": "#FFFFFF",
+                "color": palette.INK,
+                "penwidth": 1.2,
+                "fontsize": 12,
+            }
             first = next(iter(bar))
             name = first if len(bar) == 1 else f"bar:{first}"
             self.sheet.node(name, at, size, fold.composite.name, tip=fold.said(self.names), **look)
@@ -160,9 +207,16 @@ class _Picture:
             if o.dense or (o.fold and not o.gate):
                 look = {**look, "style": "filled", "shape": "box", "fill": "#FFFFFF"}
             tip = self._tip(o.fold.said(self.names) if o.fold else self.names[o.id], o.id)
-            self.sheet.node(o.id, self.grid.at[o.id], self.grid.size[o.id], o.label, tip=tip, **look)
+            self.sheet.node(
+                o.id, self.grid.at[o.id], self.grid.size[o.id], o.label, tip=tip, **look
+            )
         for p in self.wiring.parameters:
-            look = {"fontsize": 9, "color": palette.LINE, "fill": "#FFFFFF", "style": "rounded,filled"}
+            look = {
+                "fontsize": 9,
+                "color": palette.LINE,
+                "fill": "#FFFFFF",
+                "style": "rounded,filled",
+            }
             tip = self._tip(f"{self.names[p]}: own parameter of each unit", p)
             self.sheet.node(p, self.grid.at[p], self.grid.size[p], self.names[p], tip=tip, **look)
 
@@ -176,22 +230,56 @@ class _Picture:
             "fontsize": 12,
         }
         tip = f"output {first}: what the layer above sees"
-        self.sheet.node("above", self.grid.at["above"], self.grid.size["above"], notation.sub(first, "t"), tip=tip, **look)
+        self.sheet.node(
+            "above",
+            self.grid.at["above"],
+            self.grid.size["above"],
+            notation.sub(first, "t"),
+            tip=tip,
+            **look,
+        )
         fill, _ = palette.TERMINAL
         for k, s in enumerate(self.cell.states):
             colour = palette.state(s, k)
             for end, when in (("previous", self.before), ("state", "t")):
                 name = f"{end}:{s}"
                 if name in self.grid.at:
-                    look = {"style": "rounded,filled", "fill": fill, "color": colour, "penwidth": 1.4, "fontsize": 12}
-                    said = f"{s} of the step before" if end == "previous" else f"new {s}, to the next step"
-                    tip = self._tip(said, f"previous:{s}" if end == "previous" else self.wiring.makers[s])
-                    self.sheet.node(name, self.grid.at[name], self.grid.size[name], notation.sub(s, when), tip=tip, **look)
+                    look = {
+                        "style": "rounded,filled",
+                        "fill": fill,
+                        "color": colour,
+                        "penwidth": 1.4,
+                        "fontsize": 12,
+                    }
+                    said = (
+                        f"{s} of the step before"
+                        if end == "previous"
+                        else f"new {s}, to the next step"
+                    )
+                    tip = self._tip(
+                        said, f"previous:{s}" if end == "previous" else self.wiring.makers[s]
+                    )
+                    self.sheet.node(
+                        name,
+                        self.grid.at[name],
+                        self.grid.size[name],
+                        notation.sub(s, when),
+                        tip=tip,
+                        **look,
+                    )
         if self.cell.x_gates:
             fill, border = palette.X_GROUP
-            look = {"shape": "circle", "fill": fill, "color": border, "penwidth": 1.4, "fontsize": 12}
+            look = {
+                "shape": "circle",
+                "fill": fill,
+                "color": border,
+                "penwidth": 1.4,
+                "fontsize": 12,
+            }
             tip = f"input x, {notation.count(self.layer.input_size, 'number')} a step"
-            self.sheet.node("x", self.grid.at["x"], self.grid.size["x"], notation.sub("x", "t"), tip=tip, **look)
+            self.sheet.node(
+                "x", self.grid.at["x"], self.grid.size["x"], notation.sub("x", "t"), tip=tip, **look
+            )
 
     # Wires
 
@@ -203,7 +291,11 @@ class _Picture:
         """x and h of the step before, to every gate that has weights for them."""
         previous, out = f"previous:{self.cell.states[0]}", []
         for a in self.wiring.neurons:
-            out += [(s, a.id, self.grid.tap(s, a.id)) for s, used in ((previous, a.h), ("x", a.x)) if used]
+            out += [
+                (s, a.id, self.grid.tap(s, a.id))
+                for s, used in ((previous, a.h), ("x", a.x))
+                if used
+            ]
         return out
 
     def _colour(self, tail, head):
@@ -211,7 +303,9 @@ class _Picture:
             return palette.GRADIENT
         for k, s in enumerate(self.cell.states):
             lane = {f"previous:{s}", *self.circuit.spines.get(s, ())}
-            if self.wiring.makers[s] == tail or (tail in lane and (head in lane or head == f"state:{s}")):
+            if self.wiring.makers[s] == tail or (
+                tail in lane and (head in lane or head == f"state:{s}")
+            ):
                 return palette.state(s, k)
             if tail == f"previous:{s}" and (self.grid.apart or head not in self.grid.neurons):
                 return palette.state(s, k)
@@ -225,14 +319,21 @@ class _Picture:
     def _draw(self, tail, head, points, every):
         """A wire in pieces, with gaps where others cross it; the gradient's way ends at the tail."""
         name = self.names.get(tail, notation.sub("x", "t") if tail == "x" else tail)
-        look = {"color": self._colour(tail, head), "penwidth": 1.6, "tip": f"{name} {self._shape(tail)}"}
+        look = {
+            "color": self._colour(tail, head),
+            "penwidth": 1.6,
+            "tip": f"{name} {self._shape(tail)}",
+        }
         if self.backward:
             points = points[::-1]
             tail, head = head, tail
             look |= {"tip": f"gradient of {name} {self._shape(head)}"}
             lane = next((s for s in self.circuit.spines if (head, tail) in self._lane(s)), None)
             if lane:
-                look |= {"penwidth": 3.2, "color": palette.state(lane, self.cell.states.index(lane))}
+                look |= {
+                    "penwidth": 3.2,
+                    "color": palette.state(lane, self.cell.states.index(lane)),
+                }
         pieces = self.grid.pieces(points, every)
         for k, piece in enumerate(pieces):
             self.sheet.add(dot.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look))
@@ -251,7 +352,9 @@ class _Picture:
             if o.label == "−" and len(self.wiring.arguments[o.id]) == 2:
                 ends = [(a, places) for a, b, places in self.circuit.routes if b == o.id]
                 for sign, a in zip("+−", self.wiring.arguments[o.id], strict=True):
-                    way = ends.pop([tail for tail, _ in ends].index(a))[1]  # the same value may come twice
+                    way = ends.pop([tail for tail, _ in ends].index(a))[
+                        1
+                    ]  # the same value may come twice
                     item = dot.text(self.grid.beside_end(o.id, way), sign, 10, palette.INK)
                     self.sheet.add(item)
                     boxes.append(item.box)
@@ -259,7 +362,9 @@ class _Picture:
 
     def _write(self, wires):
         """What each wire carries, beside it: once for each value, or for each way back the factor it brings."""
-        for points, label, colour, name in self._factors(wires) if self.backward else self._values(wires):
+        for points, label, colour, name in (
+            self._factors(wires) if self.backward else self._values(wires)
+        ):
             at = self.places.beside(points, label, TEXT)
             if at is None:
                 self.homeless.append(label)
@@ -267,7 +372,10 @@ class _Picture:
                 self.sheet.add(dot.text(at, label, TEXT, colour, name=name and f"value:{name}"))
 
     def _values(self, wires):
-        done, named = set(), {*self.cell.graph().values.values(), *(a.id for a in self.wiring.neurons)}
+        done, named = (
+            set(),
+            {*self.cell.graph().values.values(), *(a.id for a in self.wiring.neurons)},
+        )
         for tail, head, points in sorted(wires, key=lambda w: len(w[2])):
             if tail in done or head == "above":
                 continue
@@ -283,20 +391,38 @@ class _Picture:
             )
             label = f"{name}  {self._shape(tail)}" if said or tail == "x" else self._shape(tail)
             v = self._number(tail)
-            yield points, label if v is None else f"{label}\n{notation.signed(v)}", palette.MUTED, "" if v is None else tail
+            yield (
+                points,
+                label if v is None else f"{label}\n{notation.signed(v)}",
+                palette.MUTED,
+                "" if v is None else tail,
+            )
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
             D, H = self.layer.input_size, self.layer.sizes.P
             first = notation.sub(self.cell.states[0], self.before)
-            yield self.grid.bus_line(), f"[{first} , {notation.sub('x', 't')}]  ({D + H:,},)", palette.MUTED, ""
+            yield (
+                self.grid.bus_line(),
+                f"[{first} , {notation.sub('x', 't')}]  ({D + H:,},)",
+                palette.MUTED,
+                "",
+            )
 
     def _factors(self, wires):
         local = evaluate.locals_of(self.cell)
         sums = {n.id for n in self.cell.graph().nodes if n.kind == "sum"}
-        dense = {o.id: o.label if o.label == "W_hr" else "W_hh" for o in self.wiring.operations if o.dense}
+        dense = {
+            o.id: o.label if o.label == "W_hr" else "W_hh"
+            for o in self.wiring.operations
+            if o.dense
+        }
         folded = {o.id: o.fold.composite.name for o in self.wiring.operations if o.fold}
         for tail, head, points in wires:
             found = [e for a, e in local.get(head, []) if a == tail]
-            inner = [e for a, e in local.get(head, []) if a in sums] if head in self.grid.neurons else []
+            inner = (
+                [e for a, e in local.get(head, []) if a in sums]
+                if head in self.grid.neurons
+                else []
+            )
             if head in dense:
                 yield points[-2:], f"× {dense[head]}, transposed", palette.GRADIENT, ""
             elif head in folded:
@@ -308,7 +434,9 @@ class _Picture:
             elif inner and tail != "x":
                 sum_of = next(a for a, _ in local[head] if a in sums)
                 v = self._number(sum_of)
-                label = f"× {self._spelled(inner[0])}" + ("" if v is None else f"\n{notation.plain(v)}")
+                label = f"× {self._spelled(inner[0])}" + (
+                    "" if v is None else f"\n{notation.plain(v)}"
+                )
                 yield points[-2:], label, palette.GRADIENT, "" if v is None else sum_of
             elif head.startswith("state:") or head == "above":
                 v = self._number(tail) if head != "above" else None
@@ -317,23 +445,45 @@ class _Picture:
                     label = "from the layer above"
                 yield points, label, palette.MUTED, "" if v is None else head
         if self.cell.h_gates:
-            yield self.grid.bus_line(), "W_hh transposed: gradients of all units mix here", palette.MUTED, ""
+            yield (
+                self.grid.bus_line(),
+                "W_hh transposed: gradients of all units mix here",
+                palette.MUTED,
+                "",
+            )
 
     def _spelled(self, e):
         text = evaluate.spell(e, self.names)
         return f"({text})" if " " in text and not text.endswith(")") else text
 
     def _legend(self, left, right):
-        rows = [("dense", (22, 13), {"style": "filled", "fill": "#FFFFFF"}, "", "dense layer + activation")]
+        rows = [
+            (
+                "dense",
+                (22, 13),
+                {"style": "filled", "fill": "#FFFFFF"},
+                "",
+                "dense layer + activation",
+            )
+        ]
         look = {"shape": "ellipse", "fill": palette.OPERATION}
         rows.append(("element", (15, 15), look, "", "element by element"))
         for k, g in enumerate(self.cell.gates):
             name, colour = palette.gate(g, self.cell.gates)
             rows.append(
-                (f"gate{k}", (16, 14), {"style": "filled", "fill": colour, "fontsize": 9}, g, "" if name == g else name)
+                (
+                    f"gate{k}",
+                    (16, 14),
+                    {"style": "filled", "fill": colour, "fontsize": 9},
+                    g,
+                    "" if name == g else name,
+                )
             )
         formulas = {}
-        for composite in sorted((o.fold.composite for o in self.wiring.operations if o.fold), key=lambda c: len(c.formula)):
+        for composite in sorted(
+            (o.fold.composite for o in self.wiring.operations if o.fold),
+            key=lambda c: len(c.formula),
+        ):
             formulas[composite.name] = composite.formula  # the one that has everything
         for name, formula in formulas.items():
             look = {"style": "filled", "fill": "#FFFFFF", "fontsize": 9}
@@ -344,13 +494,23 @@ class _Picture:
             wide = size[0] + 8 + notation.width(meaning, 9) * 1.1 + 20
             if x > left and x + wide > max(right, left + 420):
                 x, y = left, y - 20
-            self.sheet.node(f"key:{name}", (x + size[0] / 2, y), size, label, color=palette.INK, penwidth=1, **look)
+            self.sheet.node(
+                f"key:{name}",
+                (x + size[0] / 2, y),
+                size,
+                label,
+                color=palette.INK,
+                penwidth=1,
+                **look,
+            )
             if meaning:
                 self.sheet.add(dot.text((x + size[0] + 5, y), meaning, 9, anchor="start"))
             x += wide
         notes = []
         if self.backward:
-            notes.append("violet: the gradient's way back, times what is written; where ways meet, gradients add")
+            notes.append(
+                "violet: the gradient's way back, times what is written; where ways meet, gradients add"
+            )
             notes += [
                 f"thick: along {s} only × {' × '.join(self._along(s)) or '1'}, no weights"
                 for s, spine in self.circuit.spines.items()

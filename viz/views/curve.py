@@ -24,7 +24,11 @@ def curve(history: Any) -> Drawing:
 
     Raises TypeError for anything else, ValueError for a history without a finite loss.
     """
-    runs = {str(name): _plain(h) for name, h in history.items()} if _several(history) else {"": _plain(history)}
+    runs = (
+        {str(name): _plain(h) for name, h in history.items()}
+        if _several(history)
+        else {"": _plain(history)}
+    )
     if not 1 <= len(runs) <= len(COLOURS):
         raise ValueError(f"curve draws 1 to {len(COLOURS)} histories, got {len(runs)}")
     for name, run in runs.items():
@@ -43,7 +47,12 @@ def _plain(history):
         raise TypeError(f"curve draws a History or its to_dict(), got {type(history).__name__}")
     losses = np.asarray(values["losses"], np.float64)
     held = np.asarray(values.get("validation") or np.empty((0, 2)), np.float64).reshape(-1, 2)
-    return {"losses": losses, "start": int(values.get("start") or 0), "held": held, "best": values.get("best")}
+    return {
+        "losses": losses,
+        "start": int(values.get("start") or 0),
+        "held": held,
+        "best": values.get("best"),
+    }
 
 
 def running_mean(losses: np.ndarray) -> np.ndarray:
@@ -123,13 +132,28 @@ class _Chart:
         smooth = [self.at(updates[k], mean[k]) for k in chosen if math.isfinite(mean[k])]
         if len(raw) > 1:
             tint = palette.ramp((colour, "#FFFFFF"), 0.62)
-            self._line(f"raw:{name}", raw, color=tint, penwidth=0.6, tip=f"{name} loss of each update".strip())
+            self._line(
+                f"raw:{name}",
+                raw,
+                color=tint,
+                penwidth=0.6,
+                tip=f"{name} loss of each update".strip(),
+            )
         if len(smooth) > 1:
-            self._line(f"mean:{name}", smooth, color=colour, penwidth=2, tip=f"{name} running mean of the loss".strip())
+            self._line(
+                f"mean:{name}",
+                smooth,
+                color=colour,
+                penwidth=2,
+                tip=f"{name} running mean of the loss".strip(),
+            )
         for u, v in run["held"]:
             if math.isfinite(v):
                 self._dot(
-                    f"held:{name}@{u:g}", self.at(u, v), colour, f"{name} validation after update {u:g}: {notation.exact(v)}"
+                    f"held:{name}@{u:g}",
+                    self.at(u, v),
+                    colour,
+                    f"{name} validation after update {u:g}: {notation.exact(v)}",
                 )
         text = f"{name}: " if name else ""
         text += f"loss {losses[finite][0]:.4g} at first, {mean[-1]:.4g} at last"
@@ -139,14 +163,26 @@ class _Chart:
         return text
 
     def _dot(self, id, at, colour, tip):
-        self.sheet.node(id, at, (7, 7), shape="circle", fill=colour, color="#FFFFFF", penwidth=1, tip=tip.strip())
+        self.sheet.node(
+            id,
+            at,
+            (7, 7),
+            shape="circle",
+            fill=colour,
+            color="#FFFFFF",
+            penwidth=1,
+            tip=tip.strip(),
+        )
 
     def _legend(self, name, run, colour, row):
         x, y = WIDTH + 24, HEIGHT - 10 - 16 * row
         if name:
             self.sheet.add(dot.text((x, y), name, 10, colour, anchor="start"))
             row += 1
-        kinds = [("running mean of the loss", 2.0, colour), ("each update", 0.6, palette.ramp((colour, "#FFFFFF"), 0.62))]
+        kinds = [
+            ("running mean of the loss", 2.0, colour),
+            ("each update", 0.6, palette.ramp((colour, "#FFFFFF"), 0.62)),
+        ]
         for label, width, tone in kinds:
             y = HEIGHT - 10 - 16 * row
             self._line(f"key:{name}:{label}", [(x, y), (x + 22, y)], color=tone, penwidth=width)

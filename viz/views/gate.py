@@ -43,11 +43,20 @@ class Product(NamedTuple):
     total: float | None
 
 
-def product(way: Direction, j: int, neuron: Neuron, inputs: dict[str, np.ndarray] | None, k: int | None = None) -> Product:
+def product(
+    way: Direction,
+    j: int,
+    neuron: Neuron,
+    inputs: dict[str, np.ndarray] | None,
+    k: int | None = None,
+) -> Product:
     """The dot product of a neuron of unit j in float64; `inputs` "x" (D,) and "h" (H,). `k` rows, those that count most."""
     cell, H, params = way.cell, way.hidden_size, way.params
     weights = {g: np.asarray(w, np.float64) for g, w in describe.weights(way, neuron, j).items()}
-    terms = {g: w if inputs is None else w * np.asarray(inputs[g], np.float64) for g, w in weights.items()}
+    terms = {
+        g: w if inputs is None else w * np.asarray(inputs[g], np.float64)
+        for g, w in weights.items()
+    }
     ranked = sorted((-abs(v), g, i) for g, a in terms.items() for i, v in enumerate(a))
     most = (ALL if len(ranked) <= ALL else KEPT) if k is None else k
     chosen, rows = {(g, i) for _, g, i in ranked[:most]}, []
@@ -65,14 +74,22 @@ def product(way: Direction, j: int, neuron: Neuron, inputs: dict[str, np.ndarray
         for b, g, gates in sides
         if g in weights and hasattr(params, b)
     }
-    total = None if inputs is None else float(sum(a.sum() for a in terms.values()) + sum(biases.values()))
+    total = (
+        None
+        if inputs is None
+        else float(sum(a.sum() for a in terms.values()) + sum(biases.values()))
+    )
     return Product(neuron, rows, biases, total)
 
 
-def neuron(way: Direction, j: int, gate: str, recording: Any, t: int | None, n: int, k: int | None) -> Drawing:
+def neuron(
+    way: Direction, j: int, gate: str, recording: Any, t: int | None, n: int, k: int | None
+) -> Drawing:
     """The picture of `viz.unit(..., gate=)`. Raises ValueError for a gate that the cell has not, or a blank step."""
     if gate not in way.cell.gates:
-        raise ValueError(f"gate must be one of {', '.join(way.cell.gates)}, the gates of {way.layer!r}, got {gate!r}")
+        raise ValueError(
+            f"gate must be one of {', '.join(way.cell.gates)}, the gates of {way.layer!r}, got {gate!r}"
+        )
     seen = None if recording is None else unit_values.of_unit(recording, way, j, t, n)
     if seen and seen.blank:
         raise ValueError(f"t = {seen.t} is a blank of sequence {n}: nothing is computed there")
@@ -93,10 +110,21 @@ class _Picture:
         sizes = [abs(r.weight) for p in self.products for r in p.terms if r.index is not None]
         self.limit = palette.nice(max((v for v in sizes if np.isfinite(v)), default=0))
         numbers = [b for p in self.products for b in p.biases.values()]
-        numbers += [r.weight if r.term is None else r.term for p in self.products for r in p.terms if r.index is not None]
-        numbers += [r.term for p in self.products for r in p.terms if r.index is None and r.term is not None]
+        numbers += [
+            r.weight if r.term is None else r.term
+            for p in self.products
+            for r in p.terms
+            if r.index is not None
+        ]
+        numbers += [
+            r.term for p in self.products for r in p.terms if r.index is None and r.term is not None
+        ]
         self.longest = max((abs(v) for v in numbers if np.isfinite(v)), default=1.0) or 1.0
-        self.limits = {"x": palette.nice(seen.largest_input), "h": palette.nice(seen.largest_state)} if seen else {}
+        self.limits = (
+            {"x": palette.nice(seen.largest_input), "h": palette.nice(seen.largest_state)}
+            if seen
+            else {}
+        )
         self.sheet = Sheet()
 
     def drawing(self):
@@ -106,11 +134,19 @@ class _Picture:
             said.append(self._sentence(p))
         right = len(self.products) * (WIDE + 26) + 20
         self._equations(right)
-        left, bottom, top = -12, min(i.box[1] for i in self.sheet.items), max(i.box[3] for i in self.sheet.items)
-        opened = "opened: a dot product, then an activation" if len(self.products) == 1 else "opened"
+        left, bottom, top = (
+            -12,
+            min(i.box[1] for i in self.sheet.items),
+            max(i.box[3] for i in self.sheet.items),
+        )
+        opened = (
+            "opened: a dot product, then an activation" if len(self.products) == 1 else "opened"
+        )
         title = f"{self.title} ({self.gate}) of {kind} unit {self.j}{self.way.suffix}"
         when = "" if self.seen is None else f", t = {self.seen.t}"
-        self.sheet.add(dot.text((left, top + 16), f"{title}, {opened}{when}", 12, palette.INK, anchor="start"))
+        self.sheet.add(
+            dot.text((left, top + 16), f"{title}, {opened}{when}", 12, palette.INK, anchor="start")
+        )
         self._keys(left, bottom - 20)
         said += [f"{a} = {b}" for a, b in self._steps()]
         return Drawing.of(f"{title} of {self.way!r}{when}", f"{'; '.join(said)}.", self.sheet.items)
@@ -140,18 +176,30 @@ class _Picture:
         for at, label in heads:
             self.sheet.add(dot.text((x + at, y + 20), label, 8))
         axis = x + WIDE - BAR - 4
-        for draw, row in [(self._row, term) for term in p.terms] + [(self._bias, bias) for bias in p.biases.items()]:
+        for draw, row in [(self._row, term) for term in p.terms] + [
+            (self._bias, bias) for bias in p.biases.items()
+        ]:
             draw(p, row, x, y, axis)
             y -= ROW
         ends = [(axis, ROW / 2 - 2), (axis, y + ROW / 2 + 2)]
         for k, at in enumerate(ends):
             self.sheet.add(dot.anchor(f"axis:{p.neuron.id}{k}", at))
         self.sheet.front.insert(
-            0, dot.wire(f"axis:{p.neuron.id}0", f"axis:{p.neuron.id}1", ends, arrow=False, color=palette.LINE, penwidth=0.6)
+            0,
+            dot.wire(
+                f"axis:{p.neuron.id}0",
+                f"axis:{p.neuron.id}1",
+                ends,
+                arrow=False,
+                color=palette.LINE,
+                penwidth=0.6,
+            ),
         )
         name = self._sum(p)
         label = f"Σ   {name}" if p.total is None else f"Σ   {name} = {notation.signed(p.total)}"
-        tip = f"sum of the rows above, {name}" + ("" if p.total is None else f" = {notation.exact(p.total)}")
+        tip = f"sum of the rows above, {name}" + (
+            "" if p.total is None else f" = {notation.exact(p.total)}"
+        )
         look = {
             "style": "rounded,filled",
             "fill": self.colour,
@@ -167,13 +215,27 @@ class _Picture:
         self.sheet.group(f"product:{p.neuron.id}", box, title, 10, (fill, border))
 
     def _row(self, p, row, x, y, axis):
-        name, key = ("", f"{row.group}more") if row.index is None else (self._name(row), f"{row.group}{row.index}")
+        name, key = (
+            ("", f"{row.group}more")
+            if row.index is None
+            else (self._name(row), f"{row.group}{row.index}")
+        )
         id = f"{p.neuron.id}:{key}"
         if row.index is None:
-            group = notation.sub("x", "t") if row.group == "x" else notation.sub(self.first, self.way.before)
+            group = (
+                notation.sub("x", "t")
+                if row.group == "x"
+                else notation.sub(self.first, self.way.before)
+            )
             label = f"{row.count:,} more inputs of {group}"
             tip = f"{row.count} inputs not drawn one by one, norm of their weights = {notation.exact(row.weight)}"
-            look = {"style": "rounded,filled", "fontsize": 8, "fill": palette.REST[0], "color": palette.LINE, "penwidth": 0.8}
+            look = {
+                "style": "rounded,filled",
+                "fontsize": 8,
+                "fill": palette.REST[0],
+                "color": palette.LINE,
+                "penwidth": 0.8,
+            }
             label += f", ‖w‖ = {notation.plain(row.weight)}" if self.seen is None else ""
             self.sheet.node(f"in:{id}", (x + 95, y), (176, 16), label, tip=tip, **look)
         else:
@@ -182,11 +244,15 @@ class _Picture:
             wide = max(30, notation.width(name, 9) + 12)
             tip = name + ("" if row.value is None else f" = {notation.exact(row.value)}")
             look = {"shape": "ellipse", "fontsize": 9, "color": group[1], "tip": tip}
-            self.sheet.node(f"in:{id}", (x + 30, y), (wide, 17), name, fill=fill, fontcolor=ink, **look)
+            self.sheet.node(
+                f"in:{id}", (x + 30, y), (wide, 17), name, fill=fill, fontcolor=ink, **look
+            )
             if row.value is not None:
                 self.sheet.add(dot.text((x + 92, y), notation.signed(row.value), 9))
                 self.sheet.add(dot.text((x + 124, y), "×", 9))
-            self._weight(f"w:{id}", (x + 160, y), row.weight, f"weight of {name} into {p.neuron.name}")
+            self._weight(
+                f"w:{id}", (x + 160, y), row.weight, f"weight of {name} into {p.neuron.name}"
+            )
         if row.term is not None:
             self.sheet.add(dot.text((x + 196, y), "=", 9))
             self._term(f"term:{id}", x, y, axis, row.term, f"{name or 'their'} × weight")
@@ -196,8 +262,15 @@ class _Picture:
     def _bias(self, p, row, x, y, axis):
         name, b = row
         id = f"{p.neuron.id}:{name}"
-        look = {"style": "rounded,filled", "fontsize": 9, "fill": palette.TERMINAL[0], "color": palette.TERMINAL[1]}
-        self.sheet.node(f"in:{id}", (x + 38, y), (46, 17), name, tip=f"bias {name}, added as it is", **look)
+        look = {
+            "style": "rounded,filled",
+            "fontsize": 9,
+            "fill": palette.TERMINAL[0],
+            "color": palette.TERMINAL[1],
+        }
+        self.sheet.node(
+            f"in:{id}", (x + 38, y), (46, 17), name, tip=f"bias {name}, added as it is", **look
+        )
         self._weight(f"w:{id}", (x + 160, y), b, f"bias {name} of {p.neuron.name}")
         if self.seen:
             self.sheet.add(dot.text((x + 196, y), "=", 9))
@@ -206,7 +279,12 @@ class _Picture:
             self._drawn_bar(f"bar:{id}", axis, y, b)
 
     def _weight(self, id, at, v, what):
-        look = {"fill": palette.signed(v, self.limit), "color": palette.LINE, "penwidth": 0.6, "fontsize": 9}
+        look = {
+            "fill": palette.signed(v, self.limit),
+            "color": palette.LINE,
+            "penwidth": 0.6,
+            "fontsize": 9,
+        }
         self.sheet.node(
             id,
             at,
@@ -228,7 +306,13 @@ class _Picture:
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
         self.sheet.node(
-            id, (axis + side * long / 2, y), (long, 9), fill=colour, color=colour, penwidth=0, tip=tip or notation.exact(v)
+            id,
+            (axis + side * long / 2, y),
+            (long, 9),
+            fill=colour,
+            color=colour,
+            penwidth=0,
+            tip=tip or notation.exact(v),
         )
 
     def _fill(self, v, group):
@@ -250,15 +334,28 @@ class _Picture:
                 stack += [e.source for e in self.graph.inputs(k) if not e.delay]
         for node in (n for n in self.graph.nodes if n.id in wanted):
             if node.kind == KIND:
-                out += [(names[node.id], notation.signed(self.numbers[node.id]))] if self.numbers else []
+                out += (
+                    [(names[node.id], notation.signed(self.numbers[node.id]))]
+                    if self.numbers
+                    else []
+                )
                 continue
             sources = [e.source for e in self.graph.inputs(node.id) if not e.delay]
             made = Expr(node.kind, *(Expr("input", name=s) for s in sources))
-            constant = {s: self.graph.node(s).label for s in sources if self.graph.node(s).kind == "const"}
+            constant = {
+                s: self.graph.node(s).label for s in sources if self.graph.node(s).kind == "const"
+            }
             name = notation.sub(self.gate, "t") if node.id == self.node else names[node.id]
-            said = evaluate.spell(made, {s: constant.get(s, names[s]) for s in sources}) if node.id == self.node else ""
+            said = (
+                evaluate.spell(made, {s: constant.get(s, names[s]) for s in sources})
+                if node.id == self.node
+                else ""
+            )
             if self.numbers:
-                shown = {s: constant.get(s) or _number(self.numbers[s], len(sources) > 1) for s in sources}
+                shown = {
+                    s: constant.get(s) or _number(self.numbers[s], len(sources) > 1)
+                    for s in sources
+                }
                 said += f"{' = ' if said else ''}{evaluate.spell(made, shown)} = {notation.signed(self.numbers[node.id])}"
             if said:
                 out.append((name, said))
@@ -269,12 +366,28 @@ class _Picture:
         top, steps = 30.0, self._steps()
         lines = [f"{name} = {said}" for name, said in steps]
         # Graphviz takes every byte that is not ASCII for a space when it looks for the left end of a line.
-        wide = max([PLOT[0] + 64, *(notation.width(line, 10) * 1.12 + 5 * sum(c > "~" for c in line) for line in lines)]) + 24
+        wide = (
+            max(
+                [
+                    PLOT[0] + 64,
+                    *(
+                        notation.width(line, 10) * 1.12 + 5 * sum(c > "~" for c in line)
+                        for line in lines
+                    ),
+                ]
+            )
+            + 24
+        )
         box_top, y = top + 22, top - 14
         source = next((e.source for e in self.graph.inputs(self.node)), None)
         kind = self.graph.node(self.node).kind
         if kind in ACTIVATIONS:
-            self._plot(kind, (x + 34, y - PLOT[1] - 6), self.numbers.get(source), self.numbers.get(self.node))
+            self._plot(
+                kind,
+                (x + 34, y - PLOT[1] - 6),
+                self.numbers.get(source),
+                self.numbers.get(self.node),
+            )
             y -= PLOT[1] + 40
         look = {"shape": "plaintext", "style": "solid", "fontsize": 10, "fontcolor": palette.INK}
         for k, line in enumerate(lines):
@@ -282,37 +395,76 @@ class _Picture:
             y -= 19
         if self.seen:
             v = self.seen.gates.get(self.gate, self.seen.states.get(self.gate))
-            look = {"style": "rounded,filled", "fill": self.colour, "color": palette.INK, "penwidth": 1.2, "fontsize": 11}
-            label = f"{notation.sub(self.gate, 't')} = {notation.plain(v)}, as the engine recorded it"
+            look = {
+                "style": "rounded,filled",
+                "fill": self.colour,
+                "color": palette.INK,
+                "penwidth": 1.2,
+                "fontsize": 11,
+            }
+            label = (
+                f"{notation.sub(self.gate, 't')} = {notation.plain(v)}, as the engine recorded it"
+            )
             self.sheet.node(
-                "gate", (x + wide / 2, y - 12), (wide - 24, 26), label, tip=f"{self.title}, value {notation.exact(v)}", **look
+                "gate",
+                (x + wide / 2, y - 12),
+                (wide - 24, 26),
+                label,
+                tip=f"{self.title}, value {notation.exact(v)}",
+                **look,
             )
             y -= 36
-        self.sheet.group("after", (x, y - 4, x + wide, box_top), "what the equations make of it", 10, palette.OTHER_LAYER)
+        self.sheet.group(
+            "after",
+            (x, y - 4, x + wide, box_top),
+            "what the equations make of it",
+            10,
+            palette.OTHER_LAYER,
+        )
 
     def _plot(self, kind, corner, at, value):
-        f = {"sigmoid": lambda v: 1 / (1 + np.exp(-v)), "tanh": np.tanh, "relu": lambda v: np.maximum(v, 0)}[kind]
+        f = {
+            "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+            "tanh": np.tanh,
+            "relu": lambda v: np.maximum(v, 0),
+        }[kind]
         reach = max(4.0, 1.15 * abs(at)) if at is not None and np.isfinite(at) else 4.0
         low, high = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, reach)}[kind]
         x0, y0 = corner
-        place = lambda a, v: (x0 + (a + reach) / (2 * reach) * PLOT[0], y0 + (v - low) / (high - low) * PLOT[1])  # noqa: E731
+
+        def place(a, v):
+            x = x0 + (a + reach) / (2 * reach) * PLOT[0]
+            return x, y0 + (v - low) / (high - low) * PLOT[1]
+
         lines = [
             ("low", [place(-reach, low), place(reach, low)], "#CBD5E1"),
             ("high", [place(-reach, high), place(reach, high)], "#CBD5E1"),
         ]
         lines += [("zero", [place(0, low), place(0, high)], "#CBD5E1")]
-        lines += [("curve", [place(a, float(f(a))) for a in np.linspace(-reach, reach, 41)], palette.INK)]
+        lines += [
+            ("curve", [place(a, float(f(a))) for a in np.linspace(-reach, reach, 41)], palette.INK)
+        ]
         for name, points, colour in lines:
             for k, p in enumerate((points[0], points[-1])):
                 self.sheet.add(dot.anchor(f"plot:{name}{k}", p))
             wide = 1.6 if name == "curve" else 0.7
-            self.sheet.add(dot.polyline(f"plot:{name}0", f"plot:{name}1", points, color=colour, penwidth=wide))
+            self.sheet.add(
+                dot.polyline(f"plot:{name}0", f"plot:{name}1", points, color=colour, penwidth=wide)
+            )
         for v in (low, high):
-            self.sheet.add(dot.text((x0 - 6, place(0, v)[1]), f"{v:.3g}".replace("-", "−"), 8, anchor="end"))
+            self.sheet.add(
+                dot.text((x0 - 6, place(0, v)[1]), f"{v:.3g}".replace("-", "−"), 8, anchor="end")
+            )
         for a in (-reach, 0, reach):
             self.sheet.add(dot.text((place(a, low)[0], y0 - 10), f"{a:.3g}".replace("-", "−"), 8))
         self.sheet.add(
-            dot.text((x0 + PLOT[0] + 14, y0 + PLOT[1] - 4), notation.operation(kind), 10, palette.INK, anchor="start")
+            dot.text(
+                (x0 + PLOT[0] + 14, y0 + PLOT[1] - 4),
+                notation.operation(kind),
+                10,
+                palette.INK,
+                anchor="start",
+            )
         )
         if at is not None and np.isfinite(at) and np.isfinite(value):
             look = {"shape": "circle", "fill": self.colour, "color": palette.INK, "penwidth": 1.2}
@@ -322,7 +474,11 @@ class _Picture:
     def _keys(self, x, y):
         shown = [("w", "weights", self.limit)]
         shown += [
-            (g, f"fill of {notation.sub(g if g == 'x' else self.first, 't' if g == 'x' else self.way.before)}", v)
+            (
+                g,
+                f"fill of {notation.sub(g if g == 'x' else self.first, 't' if g == 'x' else self.way.before)}",
+                v,
+            )
             for g, v in self.limits.items()
         ]
         for k, (name, label, limit) in enumerate(shown):
@@ -331,7 +487,11 @@ class _Picture:
         if rest:
             by = "weight × value" if self.seen else "weight"
             note = f"{notation.count(rest, 'input')} not drawn one by one: those of least |{by}|; their sum is in their row"
-            self.sheet.add(dot.text((x, y - 44), note if self.seen else note.partition(";")[0], 9, anchor="start"))
+            self.sheet.add(
+                dot.text(
+                    (x, y - 44), note if self.seen else note.partition(";")[0], 9, anchor="start"
+                )
+            )
 
 
 def _number(v, bracketed):

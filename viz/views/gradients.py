@@ -12,10 +12,16 @@ from ..draw import dot, legend
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 
-NUMBERS, MOST = 14, 60  # up to NUMBERS steps each tile bears its number; beyond MOST a tile is several steps
+NUMBERS, MOST = (
+    14,
+    60,
+)  # up to NUMBERS steps each tile bears its number; beyond MOST a tile is several steps
 WIDTH, TILE, ROW_GAP = 900, 30, 46
 NAMES, VERDICT = 86, 178  # room left of the tiles and right of them
-FADES, GROWS = 1e-3, 1e3  # from the last step to the first, what people call vanishing and exploding
+FADES, GROWS = (
+    1e-3,
+    1e3,
+)  # from the last step to the first, what people call vanishing and exploding
 
 
 def gradients(model: Any, recording: Any) -> Drawing:
@@ -30,14 +36,25 @@ def gradients(model: Any, recording: Any) -> Drawing:
     if not hasattr(model, "layers"):
         raise TypeError(f"gradients draws a model of layers, got {type(model).__name__}")
     if len(recording.layers) != len(model.layers):
-        raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
-    found = [(k, s, norms(a)) for k, layer in enumerate(recording.layers) for s, a in layer.dstates.items()]
+        raise ValueError(
+            f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}"
+        )
+    found = [
+        (k, s, norms(a))
+        for k, layer in enumerate(recording.layers)
+        for s, a in layer.dstates.items()
+    ]
     if not found:
-        raise ValueError("no gradients in the recording: record(x, targets, loss) of a model with a recurrent layer has them")
+        raise ValueError(
+            "no gradients in the recording: record(x, targets, loss) of a model with a recurrent layer has them"
+        )
     first = len(model.encoder.layers) if hasattr(model, "encoder") else None
     if first is None:
         return _Picture(model, [("", found)]).drawing()
-    parts = ("encoder", [f for f in found if f[0] < first]), ("decoder", [f for f in found if f[0] >= first])
+    parts = (
+        ("encoder", [f for f in found if f[0] < first]),
+        ("decoder", [f for f in found if f[0] >= first]),
+    )
     return _Picture(model, [(name, rows) for name, rows in parts if rows]).drawing()
 
 
@@ -87,25 +104,42 @@ class _Picture:
         for p in self.parts:
             p.left, p.pitch = left, pitch
             left = p.right + VERDICT + NAMES + 30
-        self.low, self.high = palette.decades(np.concatenate([v for p in self.parts for *_, v in p.found]))
+        self.low, self.high = palette.decades(
+            np.concatenate([v for p in self.parts for *_, v in p.found])
+        )
         self.sheet = Sheet()
 
     def drawing(self):
         for part in self.parts:
             self._part(part)
         legend.magnitude(
-            self.sheet, "g", (0, -86), "norm of the gradient over batch and units (log scale)", self.low, self.high
+            self.sheet,
+            "g",
+            (0, -86),
+            "norm of the gradient over batch and units (log scale)",
+            self.low,
+            self.high,
         )
         notes = []
         for p in self.parts:
             if p.per > 1:
-                notes.append(f"{f'{p.name}: ' * bool(p.name)}{p.T} steps; each tile is the greatest of {p.per} steps")
-        if any(float(v[v > 0].min(initial=math.inf)) < self.low for p in self.parts for *_, v in p.found):
+                notes.append(
+                    f"{f'{p.name}: ' * bool(p.name)}{p.T} steps; each tile is the greatest of {p.per} steps"
+                )
+        if any(
+            float(v[v > 0].min(initial=math.inf)) < self.low
+            for p in self.parts
+            for *_, v in p.found
+        ):
             notes.append(f"below {notation.power(self.low)} all tiles are alike")
         for i, note in enumerate(notes):
             self.sheet.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
-        said = "; ".join(f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found)
-        steps = " and ".join(notation.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts)
+        said = "; ".join(
+            f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found
+        )
+        steps = " and ".join(
+            notation.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts
+        )
         return Drawing.of(f"Gradient through {steps}", f"{said}.", self.sheet.items)
 
     def _part(self, part):
@@ -121,12 +155,21 @@ class _Picture:
         back = "back-propagation: from the last step to the first"
         back = f"{part.name}: from its last step to its first" if part.name else back
         self.sheet.add(dot.text((right, top + 8), back, 9, anchor="end"))
-        self._anchored(f"back{part.name}", [(right, top - 4), (part.left, top - 4)], color=palette.CUT, penwidth=1.6)
+        self._anchored(
+            f"back{part.name}",
+            [(right, top - 4), (part.left, top - 4)],
+            color=palette.CUT,
+            penwidth=1.6,
+        )
         self._steps(part)
 
     def _row(self, part, y, k, s, v):
         state = f"∂L/∂{s}"
-        self.sheet.add(dot.text((part.left - 14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"))
+        self.sheet.add(
+            dot.text(
+                (part.left - 14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"
+            )
+        )
         for i, (a, b) in enumerate(part.tiles):
             values = v[a:b]
             size = float(values.max()) if np.isfinite(values).all() else math.inf
@@ -135,8 +178,13 @@ class _Picture:
             when = f"t = {a}" if b == a + 1 else f"t = {a} to {b - 1}"
             dark = size > 0 and math.log(size / self.low) > 0.6 * math.log(self.high / self.low)
             look = {"fill": colour, "color": "#FFFFFF", "penwidth": 0.6, "fontsize": 9}
-            look |= {"fontcolor": palette.ON_DATA[dark], "tip": f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}"}
-            self.sheet.node(f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look)
+            look |= {
+                "fontcolor": palette.ON_DATA[dark],
+                "tip": f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}",
+            }
+            self.sheet.node(
+                f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look
+            )
         text = verdict(v)
         bad = palette.CUT if text.endswith("es") else palette.MUTED
         self.sheet.add(dot.text((part.right + 12, y), text, 9, bad, anchor="start"))
@@ -145,8 +193,15 @@ class _Picture:
         fill, border = palette.LAYERS["recurrent"]
         for k in dict.fromkeys(row[1] for row in rows):
             ys = [row[0] for row in rows if row[1] == k]
-            box = (part.left - NAMES, min(ys) - TILE / 2 - 6, part.right + VERDICT, max(ys) + TILE / 2 + 22)
-            self.sheet.group(f"layer{k}", box, f"layer {k}: {self.model.layers[k]!r}", 10, (fill, border))
+            box = (
+                part.left - NAMES,
+                min(ys) - TILE / 2 - 6,
+                part.right + VERDICT,
+                max(ys) + TILE / 2 + 22,
+            )
+            self.sheet.group(
+                f"layer{k}", box, f"layer {k}: {self.model.layers[k]!r}", 10, (fill, border)
+            )
 
     def _steps(self, part):
         every = max(1, round(40 / part.pitch))

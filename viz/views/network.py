@@ -26,7 +26,9 @@ def network(model: Any, recording: Any = None) -> Drawing:
         raise TypeError(f"network draws a model of layers, got {type(model).__name__}")
     if recording is not None and len(recording.layers) != len(model.layers):
         layers = notation.count(len(recording.layers), "layer")
-        raise ValueError(f"the recording must be of this model of {len(model.layers)}, it has {layers}")
+        raise ValueError(
+            f"the recording must be of this model of {len(model.layers)}, it has {layers}"
+        )
     graph, carried = model.graph(), _carried(recording)
     stacks = _stacks(graph)
     items, place = _stack(graph, stacks[0], 0.0)
@@ -43,7 +45,9 @@ def network(model: Any, recording: Any = None) -> Drawing:
             items.append(dot.wire(e.source, e.target, [(x, below), (x, above)]))
             said = " · ".join([notation.shape(e.shape), *carried.get(e.source, [])])
             items.append(dot.text((x + 10, (below + above) / 2), said, 10, anchor="start"))
-    items += _crossing(crossing, boxes, max((i.box[2] for i in _stack(graph, stacks[0], 0.0)[0]), default=0.0))
+    items += _crossing(
+        crossing, boxes, max((i.box[2] for i in _stack(graph, stacks[0], 0.0)[0]), default=0.0)
+    )
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
     if carried:
@@ -59,7 +63,11 @@ def _carried(recording):
     found = {}
     for k, mine in enumerate(recording.layers if recording is not None else ()):
         values = {"|y|": mine.y, "|dL/dy|": mine.dy}
-        sizes = [f"{name} {notation.plain(np.abs(a).mean())}" for name, a in values.items() if a is not None and a.size]
+        sizes = [
+            f"{name} {notation.plain(np.abs(a).mean())}"
+            for name, a in values.items()
+            if a is not None and a.size
+        ]
         found |= {f"layer{k}": sizes} if sizes else {}
     return found
 
@@ -84,7 +92,9 @@ def _stack(graph, nodes, x):
         if end:
             label, size, tip = node.label, END, f"{node.kind} {notation.shape(node.shape)}"
         else:
-            count = notation.count(node.parameters, "parameter") if node.parameters else "no parameters"
+            count = (
+                notation.count(node.parameters, "parameter") if node.parameters else "no parameters"
+            )
             tip = f"{node.label}: {count}"
             label = f"{describe.short(node.label)}\n{count}"
             size = (max(WIDE, notation.width(label, 11) * 1.15 + 24), TALL)
@@ -92,12 +102,31 @@ def _stack(graph, nodes, x):
         style = "filled" if end else "rounded,filled"
         shape = "ellipse" if end else "box"
         items.append(
-            dot.node(node.id, at, size, label, shape=shape, style=style, fill=fill, color=border, penwidth=1.2, tip=tip)
+            dot.node(
+                node.id,
+                at,
+                size,
+                label,
+                shape=shape,
+                style=style,
+                fill=fill,
+                color=border,
+                penwidth=1.2,
+                tip=tip,
+            )
         )
-        drawn = [item for d in (1, -1) for item in _loops(node.id, at, size, [e for e in loops if e.delay == d], d)]
+        drawn = [
+            item
+            for d in (1, -1)
+            for item in _loops(node.id, at, size, [e for e in loops if e.delay == d], d)
+        ]
         if not end:
             left = min([x - size[0] / 2, *(item.box[0] for item in drawn)])
-            items.append(dot.text((left - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"))
+            items.append(
+                dot.text(
+                    (left - 12, at[1]), f"layer {node.id.removeprefix('layer')}", 9, anchor="end"
+                )
+            )
         items += drawn
     return items, place
 
@@ -116,7 +145,9 @@ def _crossing(edges, boxes, right):
         items.append(dot.wire(e.source, e.target, points, color=colour, penwidth=1.8, tip=tip))
         said = "all steps: memory" if memory else f"final {e.label}: initial {e.label}"
         beside = (way + 8, high + (10 if memory else -10))
-        items.append(dot.text(beside, f"{said} {notation.shape(e.shape)}", 9, colour, anchor="start"))
+        items.append(
+            dot.text(beside, f"{said} {notation.shape(e.shape)}", 9, colour, anchor="start")
+        )
         way += 12
     return items
 
@@ -137,7 +168,9 @@ def _loops(name, at, size, loops, side):
             dy = 6.5 * (len(loops) - 1) - 13 * k
             note = f"{_plain(e)} {notation.shape(e.shape)}, 1 step {'later' if side > 0 else 'earlier'}"
             colour = palette.state(_plain(e), k)
-            items.append(dot.text((out, y + dy), note, 9, colour, anchor="start" if side > 0 else "end"))
+            items.append(
+                dot.text((out, y + dy), note, 9, colour, anchor="start" if side > 0 else "end")
+            )
     return items
 
 

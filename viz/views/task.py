@@ -32,7 +32,12 @@ class Story(NamedTuple):
 
 _CAT = ("the", "cat", "sleeps")
 STORIES = {
-    "one-to-one": Story("photo → what it shows", "one input, one output, no steps to go through", ("photo",), ("cat",)),
+    "one-to-one": Story(
+        "photo → what it shows",
+        "one input, one output, no steps to go through",
+        ("photo",),
+        ("cat",),
+    ),
     "one-to-many": Story(
         "photo → caption",
         "one input; every output is read at the step after it, until the end is written",
@@ -47,7 +52,10 @@ STORIES = {
         (None, None, None, "5 stars"),
     ),
     "many-to-many": Story(
-        "words → parts of speech", "an output at each step, as many as inputs", _CAT, ("article", "noun", "verb")
+        "words → parts of speech",
+        "an output at each step, as many as inputs",
+        _CAT,
+        ("article", "noun", "verb"),
     ),
     "encoder-decoder": Story(
         "translation",
@@ -87,12 +95,15 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
     if model is None:
         states = () if kind == "one-to-one" else ("h",)
         parts = [
-            [Row(f"row0{part}", "hidden layer", "recurrent", states, False, "")] for part in ("", "d")[: 1 + bool(story.cut)]
+            [Row(f"row0{part}", "hidden layer", "recurrent", states, False, "")]
+            for part in ("", "d")[: 1 + bool(story.cut)]
         ]
     else:
         parts = _parts(kind, model, story)
     if recording is not None and (model is None or len(recording.layers) != len(model.layers)):
-        raise ValueError("task lays a recording over its model: give both, the recording of this model")
+        raise ValueError(
+            "task lays a recording over its model: give both, the recording of this model"
+        )
     return _Picture(kind, story, parts, model, recording).drawing()
 
 
@@ -107,7 +118,8 @@ def _parts(kind, model, story):
         )
     networks = [model.encoder.layers, model.decoder.layers] if two else [model.layers]
     parts = [
-        [_row(layer, k, part) for k, layer in enumerate(layers)] for part, layers in zip(("", "d"), networks, strict=False)
+        [_row(layer, k, part) for k, layer in enumerate(layers)]
+        for part, layers in zip(("", "d"), networks, strict=False)
     ]
     recurs = any(r.states for r in parts[0])
     pools = any(r.pools for r in parts[0])
@@ -124,18 +136,32 @@ def _parts(kind, model, story):
 
 
 def _row(layer, k, part):
-    kind, count = describe.kind(layer), notation.count(layer.size, "parameter") if layer.size else "no parameters"
+    kind, count = (
+        describe.kind(layer),
+        notation.count(layer.size, "parameter") if layer.size else "no parameters",
+    )
     states = tuple(layer.cell.states) if getattr(layer, "cell", None) is not None else ()
     both = bool(states) and bool(getattr(layer, "bidirectional", False))
-    pools = "" if layer.leaves_time else kind
-    return Row(f"row{k}{part}", kind, kind, states, both, f"{describe.short(layer)}\n{count}", pools)
+    pools = "" if layer.returns_sequence else kind
+    return Row(
+        f"row{k}{part}", kind, kind, states, both, f"{describe.short(layer)}\n{count}", pools
+    )
 
 
 class _Picture:
     def __init__(self, kind, story, parts, model, recording):
-        self.kind, self.story, self.parts, self.model, self.recording = kind, story, parts, model, recording
+        self.kind, self.story, self.parts, self.model, self.recording = (
+            kind,
+            story,
+            parts,
+            model,
+            recording,
+        )
         self.T, self.sheet = len(story.inputs), Sheet()
-        self.x = [t * PITCH + (58 if story.cut is not None and t >= story.cut else 0) for t in range(self.T)]
+        self.x = [
+            t * PITCH + (58 if story.cut is not None and t >= story.cut else 0)
+            for t in range(self.T)
+        ]
         self.height = max(map(len, parts))
         self.top = (self.height + 1) * RISE
 
@@ -165,18 +191,27 @@ class _Picture:
         if self.story.fed:
             self._fed()
         self._text()
-        return Drawing.of(self._title(), f"{self.story.said}. Example: {self.story.example}.", self.sheet.items)
+        return Drawing.of(
+            self._title(), f"{self.story.said}. Example: {self.story.example}.", self.sheet.items
+        )
 
     def _title(self):
         name = "many-to-many, aligned" if self.kind == "many-to-many" else self.kind
-        return f"{name}: {self.story.example}" + ("" if self.model is None else f", by {type(self.model).__name__}")
+        return f"{name}: {self.story.example}" + (
+            "" if self.model is None else f", by {type(self.model).__name__}"
+        )
 
     def _column(self, t):
         x, part = self.x[t], self._part(t)
         story, below = self.story, f"in{t}"
         fill, border = palette.LAYERS["input"]
         fed = story.fed and t > (story.cut or 0)
-        look = {"style": f"rounded,filled{',dashed' * fed}", "fill": fill, "color": border, "fontsize": 11}
+        look = {
+            "style": f"rounded,filled{',dashed' * fed}",
+            "fill": fill,
+            "color": border,
+            "fontsize": 11,
+        }
         self.sheet.node(below, (x, 0), TOKEN, story.inputs[t], tip=f"input of step {t}", **look)
         for k, row in enumerate(self.parts[part]):
             if not self._here(part, k, t):
@@ -191,19 +226,37 @@ class _Picture:
                 "fontsize": 10,
             }
             wide = max(BOX[0], notation.width(row.label, 10) * 1.12 + 8)
-            self.sheet.node(name, (x, y), (wide, BOX[1]), row.label, tip=f"{row.label} at step {t}", **look)
+            self.sheet.node(
+                name, (x, y), (wide, BOX[1]), row.label, tip=f"{row.label} at step {t}", **look
+            )
             size = self._size(part, k, t)
             if size is not None:
-                self.sheet.add(dot.text((x + 4, y + BOX[1] / 2 + 6), f"|y| {notation.plain(size)}", 8, anchor="start"))
+                self.sheet.add(
+                    dot.text(
+                        (x + 4, y + BOX[1] / 2 + 6),
+                        f"|y| {notation.plain(size)}",
+                        8,
+                        anchor="start",
+                    )
+                )
             if row.pools:
                 self._pooled(part, k, t, name)
             else:
-                self.sheet.add(dot.wire(below, name, [(x, self.sheet.box[below][3]), (x, y - BOX[1] / 2)], penwidth=1.3))
+                self.sheet.add(
+                    dot.wire(
+                        below,
+                        name,
+                        [(x, self.sheet.box[below][3]), (x, y - BOX[1] / 2)],
+                        penwidth=1.3,
+                    )
+                )
             below = name
         if story.outputs[t] is not None:
             fill, border = palette.LAYERS["output"]
             look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 11}
-            self.sheet.node(f"out{t}", (x, self.top), TOKEN, story.outputs[t], tip=f"output of step {t}", **look)
+            self.sheet.node(
+                f"out{t}", (x, self.top), TOKEN, story.outputs[t], tip=f"output of step {t}", **look
+            )
             points = [(x, self.sheet.box[below][3]), (x, self.top - TOKEN[1] / 2)]
             self.sheet.add(dot.wire(below, f"out{t}", points, penwidth=1.3))
 
@@ -227,7 +280,12 @@ class _Picture:
         for s in sources:
             below = f"{self.parts[part][k - 1].name}@{s}" if k else f"in{s}"
             top = self.sheet.box[below][3]
-            points = [(self.x[s], top), (self.x[s], top + 14), (self.x[t], top + 14), (self.x[t], bottom)]
+            points = [
+                (self.x[s], top),
+                (self.x[s], top + 14),
+                (self.x[t], top + 14),
+                (self.x[t], bottom),
+            ]
             self.sheet.add(dot.wire(below, name, points, penwidth=1.3))
 
     def _along(self, part, k, row):
@@ -237,12 +295,19 @@ class _Picture:
         y, columns = (k + 1) * RISE, self._columns(part)
         for a, b in pairwise(columns):
             tail, head = f"{row.name}@{a}", f"{row.name}@{b}"
-            ways = [(1, s, i) for i, s in enumerate(row.states)] + [(-1, s, i) for i, s in enumerate(row.states) if row.both]
+            ways = [(1, s, i) for i, s in enumerate(row.states)] + [
+                (-1, s, i) for i, s in enumerate(row.states) if row.both
+            ]
             for place, (way, s, i) in enumerate(ways):
                 at = y + 5 * (len(ways) - 1) / 2 - 5 * place if len(ways) > 1 else y
                 ends = [(self.sheet.box[tail][2], at), (self.sheet.box[head][0], at)]
                 tip = f"{s} of step {a if way > 0 else b} to step {b if way > 0 else a}"
-                look = {"color": palette.state(s, i), "penwidth": 1.5, "arrowsize": "0.5", "tip": tip}
+                look = {
+                    "color": palette.state(s, i),
+                    "penwidth": 1.5,
+                    "arrowsize": "0.5",
+                    "tip": tip,
+                }
                 self.sheet.add(dot.wire(*(tail, head)[::way], ends[::way], **look))
 
     def _handed(self):
@@ -253,7 +318,12 @@ class _Picture:
             tail, head = f"{one.name}@{a}", f"{other.name}@{b}"
             y0, y1 = (i + 1) * RISE, (k + 1) * RISE
             middle = (self.sheet.box[tail][2] + self.sheet.box[head][0]) / 2
-            points = [(self.sheet.box[tail][2], y0), (middle, y0), (middle, y1), (self.sheet.box[head][0], y1)]
+            points = [
+                (self.sheet.box[tail][2], y0),
+                (middle, y0),
+                (middle, y1),
+                (self.sheet.box[head][0], y1),
+            ]
             self.sheet.add(
                 dot.wire(
                     tail,
@@ -267,14 +337,24 @@ class _Picture:
         names = ("encoder", "decoder")
         for part, name in enumerate(names):
             columns = self._columns(part)
-            box = (self.x[columns[0]] - 50, RISE - 24, self.x[columns[-1]] + 50, len(self.parts[part]) * RISE + 42)
+            box = (
+                self.x[columns[0]] - 50,
+                RISE - 24,
+                self.x[columns[-1]] + 50,
+                len(self.parts[part]) * RISE + 42,
+            )
             self.sheet.group(name, box, "", 10, palette.WINDOWS[part])
             self.sheet.add(dot.text((box[0] + 4, box[3] - 9), name, 9, palette.INK, anchor="start"))
 
     def _fed(self):
         for t in range((self.story.cut or 0), self.T - 1):
             right, x = self.sheet.box[f"out{t}"][2], self.x[t] + PITCH / 2
-            points = [(right, self.top), (x, self.top), (x, 0), (self.sheet.box[f"in{t + 1}"][0], 0)]
+            points = [
+                (right, self.top),
+                (x, self.top),
+                (x, 0),
+                (self.sheet.box[f"in{t + 1}"][0], 0),
+            ]
             look = {
                 "style": "dashed",
                 "color": palette.MUTED,
@@ -285,18 +365,30 @@ class _Picture:
 
     def _text(self):
         left = min(i.box[0] for i in self.sheet.items)
-        self.sheet.add(dot.text((left, self.top + 42), self._title(), 12, palette.INK, anchor="start"))
+        self.sheet.add(
+            dot.text((left, self.top + 42), self._title(), 12, palette.INK, anchor="start")
+        )
         for part, rows in enumerate(self.parts):
-            at, side = (left - 14, "end") if not part else (max(i.box[2] for i in self.sheet.items) + 14, "start")
+            at, side = (
+                (left - 14, "end")
+                if not part
+                else (max(i.box[2] for i in self.sheet.items) + 14, "start")
+            )
             for k, row in enumerate(rows):
                 if row.said:
-                    self.sheet.add(dot.text((at, (k + 1) * RISE), row.said, 9, palette.INK, anchor=side))
+                    self.sheet.add(
+                        dot.text((at, (k + 1) * RISE), row.said, 9, palette.INK, anchor=side)
+                    )
         for t, x in enumerate(self.x):
-            self.sheet.add(dot.text((x, -24), f"t = {t - (self.story.cut if self._part(t) else 0)}", 9))
+            self.sheet.add(
+                dot.text((x, -24), f"t = {t - (self.story.cut if self._part(t) else 0)}", 9)
+            )
         notes = [self.story.said]
         if self.T > 1:
             two = self.story.cut is not None
-            notes.append(f"the same weights at every step{', two networks with weights of their own' * two}")
+            notes.append(
+                f"the same weights at every step{', two networks with weights of their own' * two}"
+            )
         if self.recording is not None:
             notes.append("|y|: mean absolute output at this step of a run")
         if self.story.fed:

@@ -18,7 +18,12 @@ COLUMNS, WIDE, TALL = 72, 11, 19
 
 
 def text(
-    model: Any, text: str, unit: int | None = None, value: str = "h", layer: int | None = None, max_nodes: int | None = 1200
+    model: Any,
+    text: str,
+    unit: int | None = None,
+    value: str = "h",
+    layer: int | None = None,
+    max_nodes: int | None = 1200,
 ) -> Drawing:
     """Characters of a text coloured by one unit's h, c or gate, after each was read: blue below zero, orange above.
 
@@ -32,14 +37,18 @@ def text(
     found = probing.read(model, text, value)
     layer = max(found) if layer is None else layer
     if layer not in found:
-        raise IndexError(f"layer must be one of {', '.join(map(str, found))}, which have {value}, got {layer}")
+        raise IndexError(
+            f"layer must be one of {', '.join(map(str, found))}, which have {value}, got {layer}"
+        )
     values = found[layer]
     if unit is None:
         unit = int(np.nan_to_num(values.std(axis=0)).argmax())
     if isinstance(unit, bool) or not isinstance(unit, (int, np.integer)):
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if not 0 <= unit < values.shape[1]:
-        raise IndexError(f"unit must be in 0..{values.shape[1] - 1}, the units of layer {layer}, got {unit}")
+        raise IndexError(
+            f"unit must be in 0..{values.shape[1] - 1}, the units of layer {layer}, got {unit}"
+        )
     mine = values[:, unit].astype(np.float64)
     finite = np.abs(mine[np.isfinite(mine)])
     limit = palette.nice(float(finite.max(initial=0)))
@@ -48,7 +57,9 @@ def text(
     left = len(text) - len(shown)
     said = f"Each character has the colour of {who}, after it was read; from −{limit:g} (blue) to +{limit:g} (orange)"
     said += f"; the first {len(shown):,} of {len(text):,} characters" if left else ""
-    drawing = Drawing.of(f"{who[0].upper()}{who[1:]}, over a text", said + ".", _items(shown, mine, limit, who, left))
+    drawing = Drawing.of(
+        f"{who[0].upper()}{who[1:]}, over a text", said + ".", _items(shown, mine, limit, who, left)
+    )
     return drawing.with_page(_page(shown, mine, limit, f"{said}."))
 
 
@@ -79,13 +90,22 @@ def _items(shown, values, limit, who, left):
         if column == COLUMNS:
             row, column = row + 1, 0
         v = float(values[k])
-        look = {"fill": palette.signed(v, limit), "penwidth": 0, "fontsize": 11, "fontname": "Courier"}
+        look = {
+            "fill": palette.signed(v, limit),
+            "penwidth": 0,
+            "fontsize": 11,
+            "fontname": "Courier",
+        }
         look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {notation.exact(v)}"}
         sheet.node(f"char{k}", (column * WIDE, -row * TALL), (WIDE, TALL - 3), visible(c), **look)
         column += 1
         if c == "\n":
             row, column = row + 1, 0
-    sheet.add(dot.text((-WIDE / 2, TALL + 6), f"{who}, after each character", 11, palette.INK, anchor="start"))
+    sheet.add(
+        dot.text(
+            (-WIDE / 2, TALL + 6), f"{who}, after each character", 11, palette.INK, anchor="start"
+        )
+    )
     at = (-WIDE / 2, -(row + 1) * TALL - 16)
     legend.signed(sheet, "v", at, "value of the unit", limit)
     if left:
@@ -101,6 +121,8 @@ def _page(shown, values, limit, said):
         colours = f"background:{palette.signed(v, limit)};color:{palette.on(v, limit)}"
         sign = visible(c) if c != " " else " "
         seen = "¶\n" if c == "\n" else "→\t" if c == "\t" else sign or " "
-        spans.append(f'<span style="{colours}" title="{escape(named(c))} = {notation.exact(v)}">{escape(seen)}</span>')
+        spans.append(
+            f'<span style="{colours}" title="{escape(named(c))} = {notation.exact(v)}">{escape(seen)}</span>'
+        )
     style = "font:16px/1.6 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
     return f'<p>{escape(said)}</p><div dir="auto" style="{style}">{"".join(spans)}</div>'

@@ -63,7 +63,9 @@ def unit(
         return neuron(way, int(j), gate, recording, t, n, k)
     seen = None if recording is None else unit_values.of_unit(recording, way, j, t, n)
     if seen and way.cell.projected:
-        out = evaluate.forward(way, evaluate.step(recording, way, t, n))[wiring.of_unit(way.cell).makers[way.cell.states[0]]]
+        out = evaluate.forward(way, evaluate.step(recording, way, t, n))[
+            wiring.of_unit(way.cell).makers[way.cell.states[0]]
+        ]
         seen.states[way.cell.states[0]] = float(out[j])
     return _Picture(way, int(j), seen, k).drawing()
 
@@ -82,7 +84,11 @@ class _Picture:
         self.weights = {a.id: describe.weights(layer, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]
         self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
-        self.limits = {"x": palette.nice(seen.largest_input), "h": palette.nice(seen.largest_state)} if seen else {}
+        self.limits = (
+            {"x": palette.nice(seen.largest_input), "h": palette.nice(seen.largest_state)}
+            if seen
+            else {}
+        )
         self.sheet = Sheet()
 
     def drawing(self):
@@ -107,7 +113,9 @@ class _Picture:
     def _inputs(self):
         """The column of inputs, x above h, centred on the unit; more of them stand further away."""
         self.shown = self._strongest()
-        rows = {g: [*ks, *([None] if len(ks) < self.sizes[g] else [])] for g, ks in self.shown.items()}
+        rows = {
+            g: [*ks, *([None] if len(ks) < self.sizes[g] else [])] for g, ks in self.shown.items()
+        }
         count = sum(map(len, rows.values()))
         self.pitch = PITCH if count <= 24 else max(16, PITCH * 24 / count)
         head, between, H = {"x": 28, "h": 38}, 14, self.layer.hidden_size
@@ -125,7 +133,9 @@ class _Picture:
         for g, ks in rows.items():
             height = head[g] + len(ks) * self.pitch + 4
             box = self.sheet.box[f"group:{g}"] = (self.edge - GROUP, y - height, self.edge, y)
-            self.sheet.group(f"group:{g}", box, name[g], 10, palette.X_GROUP if g == "x" else palette.H_GROUP)
+            self.sheet.group(
+                f"group:{g}", box, name[g], 10, palette.X_GROUP if g == "x" else palette.H_GROUP
+            )
             places += [Input(g, k, y - head[g] - (i + 0.5) * self.pitch) for i, k in enumerate(ks)]
             y -= height + between
         for p in places:
@@ -148,24 +158,57 @@ class _Picture:
         size = min(10, 0.62 * tall)
         label = notation.sub(p.group if p.group == "x" else self.first, p.index)
         mine = p.group == "h" and p.index == self.j and not self.projected
-        v = None if self.seen is None else float((self.seen.x if p.group == "x" else self.seen.h)[p.index])
+        v = (
+            None
+            if self.seen is None
+            else float((self.seen.x if p.group == "x" else self.seen.h)[p.index])
+        )
         tip = f"{label}{f' at {self.layer.earlier}' if p.group == 'h' else ''}{', this unit itself' if mine else ''}"
         tip += "" if v is None else f" = {notation.exact(v)}"
         fill, ink = self._fill(v, p.group)
-        look = {"shape": "ellipse", "fontsize": dot.number(size), "fontcolor": ink, "fill": fill, "tip": tip}
-        look |= {"color": palette.state(self.first, 0), "penwidth": 2.2} if mine else {"color": palette.LINE, "penwidth": 0.8}
-        self.sheet.node(p.id, (x, p.y), (max(24, notation.width(label, size) + 10), tall), label, **look)
+        look = {
+            "shape": "ellipse",
+            "fontsize": dot.number(size),
+            "fontcolor": ink,
+            "fill": fill,
+            "tip": tip,
+        }
+        look |= (
+            {"color": palette.state(self.first, 0), "penwidth": 2.2}
+            if mine
+            else {"color": palette.LINE, "penwidth": 0.8}
+        )
+        self.sheet.node(
+            p.id, (x, p.y), (max(24, notation.width(label, size) + 10), tall), label, **look
+        )
         if v is not None:
-            self.sheet.add(dot.text((x - 44, p.y), notation.signed(v), min(8, size), name=f"value:{p.id}"))
+            self.sheet.add(
+                dot.text((x - 44, p.y), notation.signed(v), min(8, size), name=f"value:{p.id}")
+            )
 
     def _rest(self, p):
         """The inputs of a group that are not drawn one by one, as one grey box with the norm of their weights."""
         hidden = np.setdiff1d(np.arange(self.sizes[p.group]), self.shown[p.group])
-        rows = [ws[p.group][hidden].astype(np.float64) for ws in self.weights.values() if p.group in ws]
+        rows = [
+            ws[p.group][hidden].astype(np.float64) for ws in self.weights.values() if p.group in ws
+        ]
         label = f"{len(hidden):,} more, ‖w‖ = {notation.plain(np.linalg.norm(rows))}"
-        look = {"style": "rounded,filled", "fontsize": 8, "fill": palette.REST[0], "color": palette.LINE, "penwidth": 0.8}
+        look = {
+            "style": "rounded,filled",
+            "fontsize": 8,
+            "fill": palette.REST[0],
+            "color": palette.LINE,
+            "penwidth": 0.8,
+        }
         tip = f"{len(hidden)} inputs not drawn one by one, norm of their weights = {notation.exact(np.linalg.norm(rows))}"
-        self.sheet.node(p.id, (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3)), label, tip=tip, **look)
+        self.sheet.node(
+            p.id,
+            (self.edge - GROUP / 2, p.y),
+            (GROUP - 10, min(20, self.pitch - 3)),
+            label,
+            tip=tip,
+            **look,
+        )
 
     def _lines(self, places):
         """One line from each input to each neuron that has a weight for it; thin ones first, strong ones on top."""
@@ -176,7 +219,14 @@ class _Picture:
             for k, p in enumerate(takes):
                 start = (self.sheet.box[p.id][2], p.y)
                 end = (left, top - 5 - (k + 0.5) / len(takes) * (top - bottom - 10))
-                wide, look = 1.2, {"color": "#9CA3AF", "style": "dashed", "tip": f"weights not drawn, into {a.name}"}
+                wide, look = (
+                    1.2,
+                    {
+                        "color": "#9CA3AF",
+                        "style": "dashed",
+                        "tip": f"weights not drawn, into {a.name}",
+                    },
+                )
                 if p.index is not None:
                     w = float(self.weights[a.id][p.group][p.index])
                     strong = min(abs(w) / self.limit, 1.0) if np.isfinite(w) else 1.0
@@ -184,18 +234,27 @@ class _Picture:
                     label = notation.sub(p.group if p.group == "x" else self.first, p.index)
                     look = {"color": palette.line(w, self.limit)}
                     look["tip"] = f"weight of {label} into {a.name} = {notation.exact(w)}"
-                lines.append((wide, dot.curve(p.id, a.id, start, end, penwidth=dot.number(wide), **look)))
+                lines.append(
+                    (wide, dot.curve(p.id, a.id, start, end, penwidth=dot.number(wide), **look))
+                )
         self.sheet.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
     def _outside(self):
         """Where h goes: to the layer above at this step, and to every gate of every unit at the next."""
-        H, colour, state = self.layer.hidden_size, palette.state(self.first, 0), f"state:{self.first}"
+        H, colour, state = (
+            self.layer.hidden_size,
+            palette.state(self.first, 0),
+            f"state:{self.first}",
+        )
         y, edge, source = self.sheet.centre(state)[1], self.box[2], state
         if self.projected:
             edge, source = self._projection(state, y, colour), "projection"
         left, fork = edge + 62, (edge + 26, y)
         gates = notation.count(len(self.layer.cell.h_gates), "gate")
-        one_of, every = self._taken(), f"all {H:,} units × {gates} at {self.layer.ahead}\n(this unit is one of them)"
+        one_of, every = (
+            self._taken(),
+            f"all {H:,} units × {gates} at {self.layer.ahead}\n(this unit is one of them)",
+        )
         if H == 1 and not self.projected:
             one_of, every = (
                 one_of.replace("one of its 1 inputs", "its only input"),
@@ -203,7 +262,9 @@ class _Picture:
             )
         self.sheet.node("fork", fork, (5, 5), shape="circle", fill=colour, color=colour)
         line = {"color": colour, "penwidth": 1.8}
-        self.sheet.add(dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line))
+        self.sheet.add(
+            dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line)
+        )
         above = ("above", y + 30, f"{self._above()} at step t\n({one_of})", palette.OTHER_LAYER)
         wide = max(BOX[0], notation.width(above[2], 9) * 1.1 + 16)
         for name, at, label, (fill, border) in (above, ("all", y - 30, every, palette.H_GROUP)):
@@ -221,7 +282,10 @@ class _Picture:
         wide, column = notation.width(label, 9) * 1.1 + 22, self.layer.params.W_hr[:, self.j]
         x = self.box[2] + 44
         fill, border = palette.LAYERS["Linear"]
-        tip = f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(notation.exact, column[:8]))}" + ", …" * (P > 8)
+        tip = (
+            f"W_hr ({P}, {H}): of unit {self.j} the weights {', '.join(map(notation.exact, column[:8]))}"
+            + ", …" * (P > 8)
+        )
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border, "tip": tip}
         self.sheet.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)
         points = [(self.sheet.box[state][2], y), (x, y)]
@@ -232,16 +296,17 @@ class _Picture:
         """How the layer above takes this unit's h."""
         layer = self.layer.layer
         if self.projected:
-            return f"all of its {layer.outputs:,} inputs depend on it"
+            return f"all of its {layer.out_features:,} inputs depend on it"
         if not self.layer.both or layer.merge == "concat":
-            return f"one of its {layer.outputs:,} inputs"
-        return f"{layer.merge} of both directions, one of its {layer.outputs:,} inputs"
+            return f"one of its {layer.out_features:,} inputs"
+        return f"{layer.merge} of both directions, one of its {layer.out_features:,} inputs"
 
     def _above(self):
         layers = getattr(self.layer.owner, "layers", [])
         k = next((k for k, other in enumerate(layers) if other is self.layer.layer), len(layers))
         return next(
-            (describe.short(other) for other in layers[k + 1 :] if other.outputs is not None), "what comes after the layer"
+            (describe.short(other) for other in layers[k + 1 :] if other.out_features is not None),
+            "what comes after the layer",
         )
 
     def _facts(self, corner):
@@ -250,7 +315,9 @@ class _Picture:
         fill, border = palette.FACTS
         at = (corner[0] + w / 2, max(corner[1], self.box[3] - h) + h / 2)
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
-        self.sheet.node("facts", at, (w, h), dot.Left("\n".join(f"   {line}" for line in lines)), **look)
+        self.sheet.node(
+            "facts", at, (w, h), dot.Left("\n".join(f"   {line}" for line in lines)), **look
+        )
 
     def _keys(self, at):
         """Colour keys with their limits, and what was left out; returns the height below them."""
@@ -259,12 +326,18 @@ class _Picture:
         if self.seen:
             t, names, last = self.seen.t, ", ".join(self.wiring.states), self.seen.last
             start = str(t - self.layer.step).replace("-", "−")
-            when = f"{start} (left: {unit_values.beginning(self.layer)})" if last is None else f"{last} (left)"
+            when = (
+                f"{start} (left: {unit_values.beginning(self.layer)})"
+                if last is None
+                else f"{last} (left)"
+            )
             when += f" and {t} (right)"
             rows.append((f"fill of x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
             rows.append((f"fill of {names} at t = {when}", self.limits["h"], palette.SIGNED, "h"))
         if sum(self.sizes.values()) > self.drawn:
-            notes.append(f"{self.drawn} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|")
+            notes.append(
+                f"{self.drawn} of {sum(self.sizes.values()):,} inputs drawn: those of greatest |w|"
+            )
         x, y = at
         for label, limit, colours, name in rows:
             legend.signed(self.sheet, name, (x, y), label, limit, colours)
@@ -281,8 +354,12 @@ class _Picture:
         floor, x = min(bottom, self.box[1], keys_end + 10) - 22, (left + edge) / 2
         colour, H = palette.state(self.first, 0), self.layer.hidden_size
         points = [(right, y), (right + 18, y), (right + 18, floor), (x, floor), (x, bottom)]
-        self.sheet.add(dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6))
-        now = notation.sub(self.first, "t") + (f" of all {H:,} units" if H > 1 and not self.projected else "")
+        self.sheet.add(
+            dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6)
+        )
+        now = notation.sub(self.first, "t") + (
+            f" of all {H:,} units" if H > 1 and not self.projected else ""
+        )
         after = "next" if self.layer.step > 0 else "earlier"
         label = f"{now} becomes {notation.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
         self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))

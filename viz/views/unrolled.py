@@ -13,7 +13,12 @@ from ..draw.drawing import Drawing
 from .parts.steps import asked, blanks
 from .parts.time_grid import BOX, CELL, rows
 
-STEP, GAP, CUT, WIDER = 100, 62, 50, 24  # WIDER: wires of a bidirectional layer pass its boxes on either side
+STEP, GAP, CUT, WIDER = (
+    100,
+    62,
+    50,
+    24,
+)  # WIDER: wires of a bidirectional layer pass its boxes on either side
 
 
 def unrolled(
@@ -42,10 +47,14 @@ def unrolled(
     T, shown = asked(steps, window)
     if recording is not None:
         if len(recording.layers) != len(model.layers):
-            raise ValueError(f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}")
+            raise ValueError(
+                f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}"
+            )
         if len(recording.y) < T:
-            raise ValueError(f"steps must be within the {len(recording.y)} steps of the recording, got {T}")
-    if window is not None and any(-1 in layer.loops.values() for layer in model.layers):
+            raise ValueError(
+                f"steps must be within the {len(recording.y)} steps of the recording, got {T}"
+            )
+    if window is not None and any(-1 in layer.state_delays.values() for layer in model.layers):
         raise ValueError(
             "windows of truncated back-propagation need layers of one direction: the reverse one starts at the end"
         )
@@ -71,7 +80,13 @@ def beginning(name: str, begins: str) -> str:
 
 class _Grid:
     def __init__(self, model, T, shown, window, recording, blanks):
-        self.model, self.T, self.shown, self.window, self.recording = model, T, shown, window, recording
+        self.model, self.T, self.shown, self.window, self.recording = (
+            model,
+            T,
+            shown,
+            window,
+            recording,
+        )
         self.blanks = blanks
         self.rows = rows(model)
         self.named = {r.name: r for r in self.rows}
@@ -95,13 +110,25 @@ class _Grid:
         self._windows()
         self._labels()
         self._legend()
-        what = notation.count(len(self.model.layers), "layer") if len(self.model.layers) > 1 else self.rows[1].kind
+        what = (
+            notation.count(len(self.model.layers), "layer")
+            if len(self.model.layers) > 1
+            else self.rows[1].kind
+        )
         title = f"{what} unrolled over {notation.count(self.T, 'step')}"
         hidden = self.T - len(self.shown)
         said = "Time from left to right, depth from bottom to top, the same weights at every step"
-        said += "; a bidirectional layer reads in both directions and merges what it found" if self.both else ""
+        said += (
+            "; a bidirectional layer reads in both directions and merges what it found"
+            if self.both
+            else ""
+        )
         said += f"; {hidden} of {self.T} steps left out" if hidden else ""
-        said += f"; {notation.count(len(self.blanks), 'blank')} that the state passes by" if self.blanks else ""
+        said += (
+            f"; {notation.count(len(self.blanks), 'blank')} that the state passes by"
+            if self.blanks
+            else ""
+        )
         said += f"; back-propagation in windows of {self.window} steps" if self.window else ""
         return Drawing.of(title, said + ".", [*self.behind, *self.items])
 
@@ -112,7 +139,11 @@ class _Grid:
         """|dL/dh| of every shown step for each row of recurrent units, norm over batch and units."""
         out = {}
         for r in self.rows:
-            totals = self.recording.layers[r.layer].dstates if self.recording is not None and r.states else None
+            totals = (
+                self.recording.layers[r.layer].dstates
+                if self.recording is not None and r.states
+                else None
+            )
             if totals:
                 first = np.asarray(totals[r.states[0]], np.float64)
                 out[r.name] = {t: float(np.linalg.norm(first[t])) for t in self.shown}
@@ -132,7 +163,11 @@ class _Grid:
             if r.kind in ("input", "output"):
                 look = {"shape": "ellipse"}
                 label = notation.sub(r.label, t) if r.steps else r.label
-                tip = f"{r.kind} at {where}, {notation.shape(r.shape)}" if r.steps else f"{r.kind}, {notation.shape(r.shape)}"
+                tip = (
+                    f"{r.kind} at {where}, {notation.shape(r.shape)}"
+                    if r.steps
+                    else f"{r.kind}, {notation.shape(r.shape)}"
+                )
             elif r.states:
                 look = {"style": "rounded,filled", "penwidth": 1.2}
                 label, tip = r.label, f"layer {r.layer}, {r.words}, {where}"
@@ -140,11 +175,30 @@ class _Grid:
                     label, fill, look, tip = self._valued(r, t, label, fill, look, tip)
             else:
                 look = {"style": "filled", "fontsize": 10}
-                label, tip = r.label, f"layer {r.layer}, {r.words}, {where}: {notation.shape(r.shape)}"
+                label, tip = (
+                    r.label,
+                    f"layer {r.layer}, {r.words}, {where}: {notation.shape(r.shape)}",
+                )
             if blank:
                 look = {**look, "style": look.get("style", "filled") + ",dashed", "penwidth": 0.8}
-                label, fill, border, tip = "", "#FFFFFF", palette.REST[1], f"blank at {where}: nothing is computed here"
-            self.items.append(dot.node(f"{r.name}@{t}", (x, r.y), r.size, label, fill=fill, color=border, tip=tip, **look))
+                label, fill, border, tip = (
+                    "",
+                    "#FFFFFF",
+                    palette.REST[1],
+                    f"blank at {where}: nothing is computed here",
+                )
+            self.items.append(
+                dot.node(
+                    f"{r.name}@{t}",
+                    (x, r.y),
+                    r.size,
+                    label,
+                    fill=fill,
+                    color=border,
+                    tip=tip,
+                    **look,
+                )
+            )
             if not blank:
                 self._bar(r, t, x)
                 self._inputs(r, t)
@@ -153,7 +207,11 @@ class _Grid:
                     points = [(x - CELL[0] / 2, y), (x + CELL[0] / 2, y)]
                     same = f"{r.plain(s)} stays as it is at t = {t}"
                     name = f"{r.name}@{t}"
-                    self.items.append(dot.wire(name, name, points, arrow=False, color=colour, penwidth=1.5, tip=same))
+                    self.items.append(
+                        dot.wire(
+                            name, name, points, arrow=False, color=colour, penwidth=1.5, tip=same
+                        )
+                    )
         self.items.append(dot.text((x, -24), f"t = {t}", 9, name=f"step:{t}"))
 
     def _inputs(self, r, t):
@@ -166,7 +224,12 @@ class _Grid:
                 x = self.x[t]
                 points = [(x, top), (x, bottom)]
                 if r.around:  # past the units of the other direction, at their right
-                    points = [(x + 10, top), (x + 10, top + 14), (x + half + 14, top + 14), (x + half + 14, r.y - 14)]
+                    points = [
+                        (x + 10, top),
+                        (x + 10, top + 14),
+                        (x + half + 14, top + 14),
+                        (x + half + 14, r.y - 14),
+                    ]
                     points.append((x + half, r.y - 14))
                 elif k:  # out of the forward direction, past the reverse one, at its left
                     points = [
@@ -179,7 +242,12 @@ class _Grid:
                 self.items.append(dot.wire(f"{name}@{t}", f"{r.name}@{t}", points))
                 continue
             for source in self._pooled(r):
-                points = [(self.x[source], top), (self.x[source], top + 16), (self.x[t], top + 16), (self.x[t], bottom)]
+                points = [
+                    (self.x[source], top),
+                    (self.x[source], top + 16),
+                    (self.x[t], top + 16),
+                    (self.x[t], bottom),
+                ]
                 self.items.append(dot.wire(f"{name}@{source}", f"{r.name}@{t}", points))
 
     def _pooled(self, r):
@@ -187,7 +255,11 @@ class _Grid:
         valid = [t for t in self.shown if t not in self.blanks]
         if r.kind != "Last":
             return valid
-        return sorted({valid[0], valid[-1]} if self.model[r.layer].bidirectional else {valid[-1]}) if valid else []
+        return (
+            sorted({valid[0], valid[-1]} if self.model[r.layer].bidirectional else {valid[-1]})
+            if valid
+            else []
+        )
 
     def _valued(self, r, t, label, fill, look, tip):
         """States of a recording: in the tooltip, and in the cell where it is one number."""
@@ -197,12 +269,19 @@ class _Grid:
         for s in r.states:
             a, name = np.asarray(states[s])[t], r.plain(s)
             size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) if a.size else 0.0
-            tip += f", {name} = {notation.exact(a.reshape(-1)[0])}" if a.size == 1 else f", rms of {name} = {size:.3g}"
+            tip += (
+                f", {name} = {notation.exact(a.reshape(-1)[0])}"
+                if a.size == 1
+                else f", rms of {name} = {size:.3g}"
+            )
         h = np.asarray(states[r.states[0]])
         if h.shape[-1] == 1 and h[t].size:
             v, limit = float(h[t].reshape(-1)[0]), palette.nice(np.nanmax(np.abs(h)))
             label = f"{label}\n{notation.sub('h', t)} = {notation.signed(v)}"
-            fill, look = palette.signed(v, limit), {**look, "fontsize": 9, "fontcolor": palette.on(v, limit)}
+            fill, look = (
+                palette.signed(v, limit),
+                {**look, "fontsize": 9, "fontcolor": palette.on(v, limit)},
+            )
         return label, fill, look, tip
 
     def _bar(self, r, t, x):
@@ -211,13 +290,16 @@ class _Grid:
             colour = palette.magnitude(v, *self._scale())
             tip = f"|dL/dh| at t = {t}: {notation.exact(v)}"
             at, name = (x, r.y - CELL[1] / 2 + 6), f"gradient:{r.name}@{t}"
-            self.items.append(dot.node(name, at, (54, 5), fill=colour, color=colour, penwidth=0.5, tip=tip))
+            self.items.append(
+                dot.node(name, at, (54, 5), fill=colour, color=colour, penwidth=0.5, tip=tip)
+            )
 
     def _heights(self, r):
         """Each state's wire has its own height, h lowest."""
         count = len(r.states)
         return [
-            (s, palette.state(r.plain(s), k), r.y + 8 * (2 * k - count + 1) + 2 * (count > 1)) for k, s in enumerate(r.states)
+            (s, palette.state(r.plain(s), k), r.y + 8 * (2 * k - count + 1) + 2 * (count > 1))
+            for k, s in enumerate(r.states)
         ]
 
     def _between(self, before, t):
@@ -229,46 +311,92 @@ class _Grid:
                 self.items.append(dot.text((middle, r.y), "…", 14))
             for s, colour, y in self._heights(r):
                 name, ahead = r.plain(s), r.direction > 0
-                pieces = [((left, y), (middle - 12, y)), ((middle + 12, y), (right, y))] if gap else [((left, y), (right, y))]
+                pieces = (
+                    [((left, y), (middle - 12, y)), ((middle + 12, y), (right, y))]
+                    if gap
+                    else [((left, y), (right, y))]
+                )
                 ends = [(before, before + 1), (t - 1, t)] if gap else [(before, t)]
                 style = "dashed" if cut and not gap else "solid"
                 for points, (a, b) in zip(pieces, ends, strict=True):
                     tail, head = (f"{r.name}@{before}", f"{r.name}@{t}")[:: r.direction]
                     start, end = (a, b)[:: r.direction]
                     look = {} if gap else {"style": style}
-                    look |= {"color": colour, "penwidth": 1.5, "tip": f"{name} of t = {start} to t = {end}"}
-                    self.items.append(dot.wire(tail, head, points if ahead else points[::-1], **look))
+                    look |= {
+                        "color": colour,
+                        "penwidth": 1.5,
+                        "tip": f"{name} of t = {start} to t = {end}",
+                    }
+                    self.items.append(
+                        dot.wire(tail, head, points if ahead else points[::-1], **look)
+                    )
             if cut and not gap and r.states:
                 at = (middle, r.y)
                 tip = f"no gradient flows back from t = {t} to t = {before}"
-                self.items.append(dot.node(f"cut:{r.name}@{t}", at, (5, 40), fill=palette.CUT, color=palette.CUT, tip=tip))
+                self.items.append(
+                    dot.node(
+                        f"cut:{r.name}@{t}",
+                        at,
+                        (5, 40),
+                        fill=palette.CUT,
+                        color=palette.CUT,
+                        tip=tip,
+                    )
+                )
         if cut and not gap:
             first = next((r for r in self.rows if r.states), None)
             if first is not None:
-                self.items.append(dot.text((middle, first.y + 36), "state carried,\ngradient cut", 8, palette.CUT))
+                self.items.append(
+                    dot.text((middle, first.y + 36), "state carried,\ngradient cut", 8, palette.CUT)
+                )
 
     def _ends(self):
         first, last = self.shown[0], self.shown[-1]
         for r in self.rows:
             for s, colour, y in self._heights(r):
                 name = r.plain(s)
-                look = {"style": "rounded,filled", "fontsize": 8.5, "color": colour, "fontcolor": colour, "fill": "#FFFFFF"}
+                look = {
+                    "style": "rounded,filled",
+                    "fontsize": 8.5,
+                    "color": colour,
+                    "fontcolor": colour,
+                    "fill": "#FFFFFF",
+                }
                 sides = (first, -1), (last, 1)
                 (begin, left), (end, right) = sides if r.direction > 0 else sides[::-1]
                 at = (self.x[begin] + left * (CELL[0] / 2 + 62), y)
                 first_of_all = begin == (0 if r.direction > 0 else self._run() - 1)
-                start = beginning(name, r.begins) if first_of_all else notation.sub(name, begin - r.direction)
+                start = (
+                    beginning(name, r.begins)
+                    if first_of_all
+                    else notation.sub(name, begin - r.direction)
+                )
                 node = f"initial:{r.name}:{name}"
-                self.items.append(dot.node(node, at, (34, 14), start, tip=f"initial {name}; {_BEGINS[r.begins]}", **look))
+                self.items.append(
+                    dot.node(
+                        node,
+                        at,
+                        (34, 14),
+                        start,
+                        tip=f"initial {name}; {_BEGINS[r.begins]}",
+                        **look,
+                    )
+                )
                 points = [(at[0] - left * 17, y), (self.x[begin] + left * CELL[0] / 2, y)]
-                self.items.append(dot.wire(node, f"{r.name}@{begin}", points, color=colour, penwidth=1.5))
+                self.items.append(
+                    dot.wire(node, f"{r.name}@{begin}", points, color=colour, penwidth=1.5)
+                )
                 at = (self.x[end] + right * (CELL[0] / 2 + 62), y)
                 node = f"final:{r.name}:{name}"
                 valid = [t for t in range(first, last + 1) if t not in self.blanks][:: -r.direction]
                 stop = notation.sub(name, valid[0]) if valid else start
-                self.items.append(dot.node(node, at, (34, 14), stop, tip=f"final {name}, returned", **look))
+                self.items.append(
+                    dot.node(node, at, (34, 14), stop, tip=f"final {name}, returned", **look)
+                )
                 points = [(self.x[end] + right * CELL[0] / 2, y), (at[0] - right * 17, y)]
-                self.items.append(dot.wire(f"{r.name}@{end}", node, points, color=colour, penwidth=1.5))
+                self.items.append(
+                    dot.wire(f"{r.name}@{end}", node, points, color=colour, penwidth=1.5)
+                )
 
     def _run(self):
         """Steps of the whole run."""
@@ -286,14 +414,30 @@ class _Grid:
             label = f"window {w} · {steps}" if len(mine) > 1 else f"window {w}\n{steps}"
             box = (min(mine) - 46, bottom, max(mine) + 46, top + 14 * (len(mine) == 1))
             self.behind.append(
-                dot.cluster(f"window{w}", box, label, 10, fill=fill, color=border, style="rounded,filled,dashed")
+                dot.cluster(
+                    f"window{w}",
+                    box,
+                    label,
+                    10,
+                    fill=fill,
+                    color=border,
+                    style="rounded,filled,dashed",
+                )
             )
 
     def _labels(self):
-        x = self.x[self.shown[0]] - CELL[0] / 2 - (62 + 17 + 14 if any(r.states for r in self.rows) else 40)
+        x = (
+            self.x[self.shown[0]]
+            - CELL[0] / 2
+            - (62 + 17 + 14 if any(r.states for r in self.rows) else 40)
+        )
         for r in self.rows:
-            line = {"input": "input x", "output": "output y"}.get(r.kind, f"layer {r.layer}: {r.label}")
-            self.items.append(dot.text((x, r.y), f"{line}\n{notation.shape(r.shape)}", 9, anchor="end"))
+            line = {"input": "input x", "output": "output y"}.get(
+                r.kind, f"layer {r.layer}: {r.label}"
+            )
+            self.items.append(
+                dot.text((x, r.y), f"{line}\n{notation.shape(r.shape)}", 9, anchor="end")
+            )
 
     def _legend(self):
         x, y = self.x[self.shown[0]] - CELL[0] / 2, -74
@@ -314,14 +458,29 @@ class _Grid:
             x = self._note(x, y, f"|∂L/∂h|  {notation.power(low)}", 6, "key:gradient:low")
             for k in range(24):
                 colour = palette.ramp(palette.CIVIDIS, k / 23)
-                self.items.append(dot.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), fill=colour, color=colour, penwidth=0))
+                self.items.append(
+                    dot.node(
+                        f"key:g{k}",
+                        (x + 3 + 6 * k, y),
+                        (6, 9),
+                        fill=colour,
+                        color=colour,
+                        penwidth=0,
+                    )
+                )
             x = self._note(x + 150, y, notation.power(high), name="key:gradient:high")
             if self.window is not None and self.window < self.T:
-                self._note(self.x[self.shown[0]] - CELL[0] / 2, y - 18, "bars: gradient of the whole recording, before any cut")
+                self._note(
+                    self.x[self.shown[0]] - CELL[0] / 2,
+                    y - 18,
+                    "bars: gradient of the whole recording, before any cut",
+                )
         weights = "same weights at every step"
         x = self._note(x, y, weights) if any(r.states for r in self.rows) else x
         if len(self.shown) < self.T:
-            self._note(x, y, f"{self.T - len(self.shown)} of {self.T} steps left out", name="left-out")
+            self._note(
+                x, y, f"{self.T - len(self.shown)} of {self.T} steps left out", name="left-out"
+            )
 
     def _note(self, x, y, label, space=24, name=""):
         item = dot.text((x, y), label, 9, anchor="start", name=name)

@@ -18,9 +18,17 @@ from ..reading import direction as directions
 from .parts.steps import blanks
 
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
-DOUBLED, LEAST, SETTLED = 40, 16, 1e-8  # squarings at most and at least, and the change of log |λ| that ends them
+DOUBLED, LEAST, SETTLED = (
+    40,
+    16,
+    1e-8,
+)  # squarings at most and at least, and the change of log |λ| that ends them
 BLOCK, BAR, GAP = 168, (150, 10), 40
-CLOSED, OPEN, FLAT = 0.1, 0.9, 0.9  # a sigmoid below or above these, a tanh beyond ± FLAT, hardly moves any more
+CLOSED, OPEN, FLAT = (
+    0.1,
+    0.9,
+    0.9,
+)  # a sigmoid below or above these, a tanh beyond ± FLAT, hardly moves any more
 
 
 class Share(NamedTuple):
@@ -63,7 +71,9 @@ def radius(block: np.ndarray) -> float:
         return math.nan
     for k in range(DOUBLED):
         norm = float(np.linalg.norm(power))
-        if norm == 0:  # nilpotent, or so far from normal that its eigenvalues were lost among what is larger
+        if (
+            norm == 0
+        ):  # nilpotent, or so far from normal that its eigenvalues were lost among what is larger
             return float(np.abs(np.linalg.eigvals(np.asarray(block, np.float64))).max())
         moved = math.log(norm) / 2**k
         log, power = log + moved, power / norm
@@ -116,7 +126,12 @@ class _Picture:
 
     def __init__(self, way, shares):
         self.way, self.shares, self.cell = way, shares, way.cell
-        self.D, self.H, self.P, self.sheet = way.input_size, way.hidden_size, way.output_size, Sheet()
+        self.D, self.H, self.P, self.sheet = (
+            way.input_size,
+            way.hidden_size,
+            way.output_size,
+            Sheet(),
+        )
         p = way.params
         sides = (("ih", self.cell.x_gates, "x"), ("hh", self.cell.h_gates, "h"))
         self.blocks = {}  # (side, gate) -> weights (H, D or H) and biases (H, 1)
@@ -127,23 +142,41 @@ class _Picture:
                 self.blocks[side, g] = getattr(p, f"W_{side}")[rows], bias[rows, None]
         self.own = {q: getattr(p, q)[:, None] for q in self.cell.parameters}
         learned = getattr(way.layer, "initial", {})
-        self.own |= {n: way.layer.parameters[n][:, None] for n, s in learned.items() if s.endswith(REVERSE) == bool(way.end)}
+        self.own |= {
+            n: way.layer.parameters[n][:, None]
+            for n, s in learned.items()
+            if s.endswith(REVERSE) == bool(way.end)
+        }
         count = sum(min(a.size, TILES) for a, _ in self.blocks.values())
-        self.most = max(self.D, self.H) if count <= TILES else max(4, math.isqrt(TILES // len(self.blocks)))
-        self.tiles = {k: (means(a, self.most), means(b, self.most)) for k, (a, b) in self.blocks.items()}
+        self.most = (
+            max(self.D, self.H) if count <= TILES else max(4, math.isqrt(TILES // len(self.blocks)))
+        )
+        self.tiles = {
+            k: (means(a, self.most), means(b, self.most)) for k, (a, b) in self.blocks.items()
+        }
         self.own_tiles = {q: means(a, self.most) for q, a in self.own.items()}
-        self.projection = [means(p.W_hr.T, self.most)] if self.cell.projected else []  # a row for each unit, too
+        self.projection = (
+            [means(p.W_hr.T, self.most)] if self.cell.projected else []
+        )  # a row for each unit, too
         every = [m for pair in self.tiles.values() for m, *_ in pair] + [
             m for m, *_ in [*self.own_tiles.values(), *self.projection]
         ]
-        self.limit = palette.nice(max(float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in every))
-        self.side = max(4, min(16, BLOCK // max(m.shape[1] for pair in self.tiles.values() for m, *_ in pair[:1])))
+        self.limit = palette.nice(
+            max(float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in every)
+        )
+        self.side = max(
+            4,
+            min(16, BLOCK // max(m.shape[1] for pair in self.tiles.values() for m, *_ in pair[:1])),
+        )
         self.beyond = False  # whether any radius is greater than 1
         self.elided = any(a.size != self.tiles[k][0][0].size for k, (a, _) in self.blocks.items())
 
     def drawing(self):
         rows = min(self.H, self.most)
-        columns = {s: max((self.tiles[k][0][0].shape[1] for k in self.tiles if k[0] == s), default=0) for s in ("ih", "hh")}
+        columns = {
+            s: max((self.tiles[k][0][0].shape[1] for k in self.tiles if k[0] == s), default=0)
+            for s in ("ih", "hh")
+        }
         pitch = max(max(columns.values()) * self.side + self.side + 6, BAR[0]) + GAP
         tall, y = rows * self.side, {}
         y["ih"], y["hh"] = 0.0, -(tall + 52)
@@ -151,22 +184,39 @@ class _Picture:
         for g, x in at.items():
             title, colour = palette.gate(g, self.cell.gates)
             label = g if title == g else f"{title} ({g})"
-            look = {"style": "rounded,filled", "fill": colour, "color": palette.INK, "penwidth": 0.8, "fontsize": 10}
+            look = {
+                "style": "rounded,filled",
+                "fill": colour,
+                "color": palette.INK,
+                "penwidth": 0.8,
+                "fontsize": 10,
+            }
             self.sheet.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
         heading = f"{describe.short(self.way.layer)}: weights by gate{self.way.suffix}"
         self.sheet.add(dot.text((0, 72), heading, 12, palette.INK, anchor="start"))
-        names = {"ih": ("W_ih", "x", "b_ih"), "hh": ("W_hh", notation.sub(self.cell.states[0], self.way.before), "b_hh")}
+        names = {
+            "ih": ("W_ih", "x", "b_ih"),
+            "hh": ("W_hh", notation.sub(self.cell.states[0], self.way.before), "b_hh"),
+        }
         for (s, g), (matrix, bias) in self.tiles.items():
             name, inputs, b = names[s]
             x = at[g]
             self._matrix(f"{name}:{g}", (x, y[s]), matrix, f"{name} of gate {g}", inputs)
             if bias[0].size:
-                self._matrix(f"{b}:{g}", (x + matrix[0].shape[1] * self.side + 6, y[s]), bias, f"{b} of gate {g}", "")
+                self._matrix(
+                    f"{b}:{g}",
+                    (x + matrix[0].shape[1] * self.side + 6, y[s]),
+                    bias,
+                    f"{b} of gate {g}",
+                    "",
+                )
         for s, (name, inputs, b) in names.items():
             if columns[s]:
                 size = self.D if s == "ih" else self.P
                 which = f"{name}, {b}\nfrom {inputs if s == 'hh' else notation.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
-                self.sheet.add(dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end"))
+                self.sheet.add(
+                    dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end")
+                )
                 self.sheet.add(
                     dot.text(
                         (at[next(g for t, g in self.tiles if t == s)], y[s] + 9),
@@ -199,23 +249,52 @@ class _Picture:
         for r, k in np.ndindex(m.shape):
             v = float(m[r, k])
             units = _range("unit", rows[r], rows[r + 1])
-            where = f"{what}, {units}" + (f", {_range('input', columns[k], columns[k + 1])}" if inputs else "")
+            where = f"{what}, {units}" + (
+                f", {_range('input', columns[k], columns[k + 1])}" if inputs else ""
+            )
             single = rows[r + 1] - rows[r] == columns[k + 1] - columns[k] == 1
-            tip = f"{where} = {notation.exact(v)}" if single else f"{where}: mean = {notation.exact(v)}"
+            tip = (
+                f"{where} = {notation.exact(v)}"
+                if single
+                else f"{where}: mean = {notation.exact(v)}"
+            )
             at = (x0 + (k + 0.5) * self.side, y0 - (r + 0.5) * self.side)
             colour = palette.signed(v, self.limit)
-            self.sheet.node(f"{id}:{r},{k}", at, (self.side, self.side), fill=colour, color=colour, penwidth=0, tip=tip)
+            self.sheet.node(
+                f"{id}:{r},{k}",
+                at,
+                (self.side, self.side),
+                fill=colour,
+                color=colour,
+                penwidth=0,
+                tip=tip,
+            )
         left, bottom = x0, y0 - m.shape[0] * self.side
         box = (left - 1, bottom - 1, left + m.shape[1] * self.side + 1, y0 + 1)
         self.sheet.group(id, box, "", 8, ("#FFFFFF", palette.REST[1]), style="filled", penwidth=0.6)
 
     def _bar(self, id, x, y, parts):
         """A bar of coloured parts: (from, to, colour, tooltip), places from 0 to 1."""
-        self.sheet.node(f"{id}:all", (x + BAR[0] / 2, y), BAR, fill=palette.REST[0], color=palette.REST[1], penwidth=0.5)
+        self.sheet.node(
+            f"{id}:all",
+            (x + BAR[0] / 2, y),
+            BAR,
+            fill=palette.REST[0],
+            color=palette.REST[1],
+            penwidth=0.5,
+        )
         for k, (a, b, colour, tip) in enumerate(parts):
             wide = dot.whole((b - a) * BAR[0])
             middle = min(max(x + (a + b) / 2 * BAR[0], x + wide / 2), x + BAR[0] - wide / 2)
-            self.sheet.node(f"{id}:{k}", (middle, y), (wide, BAR[1]), fill=colour, color=colour, penwidth=0, tip=tip)
+            self.sheet.node(
+                f"{id}:{k}",
+                (middle, y),
+                (wide, BAR[1]),
+                fill=colour,
+                color=colour,
+                penwidth=0,
+                tip=tip,
+            )
 
     def _radii(self, at, y):
         """Spectral radius of each gate's recurrent block; 1 is where a linear recurrence neither fades nor grows."""
@@ -227,10 +306,20 @@ class _Picture:
             return []
         self.beyond = any(v > 1 for v in found.values())
         most = palette.nice(max([1.0, *(v for v in found.values() if math.isfinite(v))]))
-        self.sheet.add(dot.text((-14, y), f"spectral radius\nof {name}, bar to {most:g}", 9, palette.INK, anchor="end"))
+        self.sheet.add(
+            dot.text(
+                (-14, y),
+                f"spectral radius\nof {name}, bar to {most:g}",
+                9,
+                palette.INK,
+                anchor="end",
+            )
+        )
         for g, v in found.items():
             text = "not finite" if math.isnan(v) else f"{v:.3g}"
-            self.sheet.add(dot.text((at[g], y + 13), text, 10, palette.INK, anchor="start", name=f"radius:{g}"))
+            self.sheet.add(
+                dot.text((at[g], y + 13), text, 10, palette.INK, anchor="start", name=f"radius:{g}")
+            )
             if math.isfinite(v):
                 tip = f"spectral radius of {name} of gate {g} = {v:.6g}"
                 self._bar(f"radius:{g}:bar", at[g], y - 2, [(0.0, v / most, palette.MUTED, tip)])
@@ -239,19 +328,34 @@ class _Picture:
                     points = [(one, y - 10), (one, y + 6)]
                     for k, p in enumerate(points):
                         self.sheet.add(dot.anchor(f"one:{g}{k}", p))
-                    self.sheet.add(dot.wire(f"one:{g}0", f"one:{g}1", points, arrow=False, color=palette.CUT, penwidth=1.2))
+                    self.sheet.add(
+                        dot.wire(
+                            f"one:{g}0",
+                            f"one:{g}1",
+                            points,
+                            arrow=False,
+                            color=palette.CUT,
+                            penwidth=1.2,
+                        )
+                    )
         return [f"spectral radius of {name}, gate {g}: {v:.3g}" for g, v in found.items()]
 
     def _shares(self, at, y):
         if not self.shares:
             return []
-        self.sheet.add(dot.text((-14, y), "saturated: share of\nall recorded values", 9, palette.INK, anchor="end"))
+        self.sheet.add(
+            dot.text(
+                (-14, y), "saturated: share of\nall recorded values", 9, palette.INK, anchor="end"
+            )
+        )
         said = []
         for g, shares in self.shares.items():
             label = ", ".join(f"{100 * s.share:.3g} % {s.name}" for s in shares)
             self.sheet.add(dot.text((at[g], y + 13), label, 9, palette.INK, anchor="start"))
             parts, ends = [], ((0.0, 1), (1.0, -1))
-            for s, (start, step), colour in zip(shares, ends, (palette.SIGNED[0], palette.SIGNED[-1]), strict=False):
+            for s, (start, step), colour in zip(
+                shares, ends, (palette.SIGNED[0], palette.SIGNED[-1]), strict=False
+            ):
                 a, b = sorted((start, start + step * s.share))
                 parts.append((a, b, colour, f"share of gate {g} {s.name} = {s.share:.6g}"))
             self._bar(f"share:{g}", at[g], y - 2, parts)
@@ -264,7 +368,9 @@ class _Picture:
         notes = [f"{describe.of_layer(self.way.layer)} ({describe.convention(self.cell)})"]
         if self.elided:
             largest = max(float(np.nanmax(np.abs(a))) for a, _ in self.blocks.values())
-            notes.append(f"each tile is the mean of a block of weights; the largest single |w| is {largest:.3g}")
+            notes.append(
+                f"each tile is the mean of a block of weights; the largest single |w| is {largest:.3g}"
+            )
         if self.beyond:
             notes.append("red: a radius of 1")
         for k, note in enumerate(notes):

@@ -12,7 +12,7 @@ PATIENCE = 4096  # rounds of looking before others get the processor
 
 
 @intrinsic
-def meet(typingctx, barrier, parts, times):
+def barrier_wait(typingctx, barrier, parts, times):
     """Arrive, then wait until all `parts` have for the `times`-th time. False if one of them never will.
 
     barrier: int64, how many have arrived in all, and whether somebody gave up.
@@ -20,18 +20,24 @@ def meet(typingctx, barrier, parts, times):
 
     def codegen(context, b, signature, args):
         array, parts, times = args
-        return emit_meet(b, context.make_array(signature.args[0])(context, b, array).data, parts, times)
+        return emit_barrier_wait(
+            b, context.make_array(signature.args[0])(context, b, array).data, parts, times
+        )
 
     return types.boolean(barrier, types.int64, types.int64), codegen
 
 
-def emit_meet(b: ir.IRBuilder, arrived: ir.Value, parts: ir.Value, times: ir.Value) -> ir.Value:
-    """Code of `meet`, from a pointer to the barrier."""
+def emit_barrier_wait(
+    b: ir.IRBuilder, arrived: ir.Value, parts: ir.Value, times: ir.Value
+) -> ir.Value:
+    """Code of `barrier_wait`, from a pointer to the barrier."""
     gone = b.gep(arrived, [I64(1)])
     b.atomic_rmw("add", arrived, I64(1), "seq_cst")
     all_of_them = b.mul(parts, times)
     entry = b.block
-    look, wait, rest, again, done = (b.append_basic_block(n) for n in ("look", "wait", "rest", "again", "done"))
+    look, wait, rest, again, done = (
+        b.append_basic_block(n) for n in ("look", "wait", "rest", "again", "done")
+    )
     b.branch(look)
     b.position_at_end(look)
     rounds = b.phi(I64)
@@ -43,7 +49,9 @@ def emit_meet(b: ir.IRBuilder, arrived: ir.Value, parts: ir.Value, times: ir.Val
     triple = b.module.triple
     if triple.startswith("x86_64"):
         _call(b, "llvm.x86.sse2.pause", ir.VoidType())
-    b.cbranch(b.icmp_signed("==", b.and_(rounds, I64(PATIENCE - 1)), I64(PATIENCE - 1)), rest, again)
+    b.cbranch(
+        b.icmp_signed("==", b.and_(rounds, I64(PATIENCE - 1)), I64(PATIENCE - 1)), rest, again
+    )
     b.position_at_end(rest)
     if "windows" not in triple:
         _call(b, "sched_yield", ir.IntType(32))
@@ -56,4 +64,6 @@ def emit_meet(b: ir.IRBuilder, arrived: ir.Value, parts: ir.Value, times: ir.Val
 
 
 def _call(b, name, result):
-    b.call(b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, []), name), [])
+    b.call(
+        b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(result, []), name), []
+    )

@@ -13,7 +13,9 @@ from .tile import emit_while, pointer_to
 from .vector import I64, Vectors
 
 
-def emit_vectors(v: Vectors, first: ir.Value, last: ir.Value, body: Callable[[ir.Value, ir.Value | None], None]) -> None:
+def emit_vectors(
+    v: Vectors, first: ir.Value, last: ir.Value, body: Callable[[ir.Value, ir.Value | None], None]
+) -> None:
     """Cover entries first to last by vectors: `body(n, None)` for whole ones, `body(n, mask)` for what is left."""
     n = emit_while(v, first, v.lanes, last, lambda n: body(n, None))
     with v.b.if_then(v.b.icmp_signed("<", n, last)):
@@ -61,7 +63,9 @@ def transpose(typingctx, target, source, stride, rows, columns, out, out_stride)
         last = b.sub(rows, I64(1))
         lines = []
         for r in range(v.lanes):
-            row = b.select(b.icmp_signed("<", I64(r), rows), I64(r), last)  # a row that is there, in place of one that is not
+            row = b.select(
+                b.icmp_signed("<", I64(r), rows), I64(r), last
+            )  # a row that is there, in place of one that is not
             lines.append(v.at(source, b.mul(stride, row)))
 
         def square(c, mask):
@@ -69,7 +73,10 @@ def transpose(typingctx, target, source, stride, rows, columns, out, out_stride)
             whole = b.icmp_signed(">=", rows, I64(v.lanes))
             for k, value in enumerate(values):
                 to = v.at(out, b.mul(out_stride, b.add(c, I64(k))))
-                with b.if_then(b.icmp_signed("<", b.add(c, I64(k)), columns)), b.if_else(whole) as (then, otherwise):
+                with (
+                    b.if_then(b.icmp_signed("<", b.add(c, I64(k)), columns)),
+                    b.if_else(whole) as (then, otherwise),
+                ):
                     with then:
                         v.store(value, to)
                     with otherwise:

@@ -49,4 +49,6 @@ def restore_denormals(typingctx, before):
 def _control(b, instruction, place):
     address = b.bitcast(place, ir.IntType(8).as_pointer())
     function = ir.FunctionType(ir.VoidType(), [address.type])
-    b.call(b.module.globals.get(instruction) or ir.Function(b.module, function, instruction), [address])
+    b.call(
+        b.module.globals.get(instruction) or ir.Function(b.module, function, instruction), [address]
+    )

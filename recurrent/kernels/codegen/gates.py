@@ -16,7 +16,7 @@ from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_u
 from .vector import I64, Vectors
 
 
-class Given(NamedTuple):
+class GateInputs(NamedTuple):
     """What accumulators are computed from: see `unit.forward_step`."""
 
     init: ir.Value
@@ -63,7 +63,9 @@ def panels_of_gates(v: Vectors, cell: Cell, before: int, H, D, W) -> ir.Value:
     return start
 
 
-def emit_gates(v: Vectors, cell: Cell, number: int, count, j0, j1, g: Given, finish: Callable) -> None:
+def emit_gates(
+    v: Vectors, cell: Cell, number: int, count, j0, j1, g: GateInputs, finish: Callable
+) -> None:
     """The accumulators of the cell's tile of this number, for `count` sequences and the units j0 to j1.
 
     `finish(row, first unit, block, accumulators)` gets those of a row and a block of units, in registers.
@@ -72,12 +74,20 @@ def emit_gates(v: Vectors, cell: Cell, number: int, count, j0, j1, g: Given, fin
     A = len(tile)
     before = sum(len(other) for other in tiles(cell)[:number])
     init = v.at(g.init, b.mul(up(v, g.H), I64(before)))
-    panels, numbers = v.at(g.panels, panels_of_gates(v, cell, number, g.H, g.D, g.W)), per_unit(v, cell, tile, g.D, g.W)
+    panels, numbers = (
+        v.at(g.panels, panels_of_gates(v, cell, number, g.H, g.D, g.W)),
+        per_unit(v, cell, tile, g.D, g.W),
+    )
     X = sum(cell.accumulators[k].x for k in tile)
 
     def units(j, blocks):
         touched = {
-            part: [u * A + k for u in range(blocks) for k, a in enumerate(tile) if getattr(cell.accumulators[a], part)]
+            part: [
+                u * A + k
+                for u in range(blocks)
+                for k, a in enumerate(tile)
+                if getattr(cell.accumulators[a], part)
+            ]
             for part in "xh"
         }
         panel = v.at(panels, b.mul(j, numbers))
@@ -87,10 +97,14 @@ def emit_gates(v: Vectors, cell: Cell, number: int, count, j0, j1, g: Given, fin
             places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
             starts = [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
             acc = [[v.load(v.at(s, k * v.lanes)) for k in range(blocks * A)] for s in starts]
-            from_x = Segment(v.at(g.x, b.mul(g.D, n)), g.D, I64(1), b.mul(g.adds_x, g.D), panel, touched["x"])
+            from_x = Segment(
+                v.at(g.x, b.mul(g.D, n)), g.D, I64(1), b.mul(g.adds_x, g.D), panel, touched["x"]
+            )
             segments = [from_x]
             if g.h is not None:
-                segments.append(Segment(v.at(g.h, b.mul(g.W, n)), g.W, I64(1), g.W, recurrent, touched["h"]))
+                segments.append(
+                    Segment(v.at(g.h, b.mul(g.W, n)), g.W, I64(1), g.W, recurrent, touched["h"])
+                )
             for segment in segments:
                 acc = accumulate(v, acc, segment) if segment.touched else acc
             for u in range(blocks):
@@ -113,7 +127,7 @@ def project_tiles(typingctx, target, count, bias, x, D, W, H, panels, out):
         v = Vectors(b, t)
         out_stride = b.mul(up(v, H), I64(len(cell.accumulators)))
         nowhere = ir.Constant(I64.as_pointer(), None)
-        given = Given(bias, I64(0), nowhere, x, D, I64(1), None, W, H, panels)
+        given = GateInputs(bias, I64(0), nowhere, x, D, I64(1), None, W, H, panels)
         start = out
         for number, tile in enumerate(tiles(cell)):
 
@@ -150,10 +164,14 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, W, H):
             for run in cell.h_runs:
                 a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
                 weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
-                yield Segment(a, row, I64(1), b.mul(H, I64(run.count)), weights, list(range(blocks)))
+                yield Segment(
+                    a, row, I64(1), b.mul(H, I64(run.count)), weights, list(range(blocks))
+                )
 
         first, last = narrow_range(v, cell, j0, j1, H, W)
-        emit_product(v, count, up(v, W), carry, up(v, H), carry, segments, (first, up(v, last)), up(v, H))
+        emit_product(
+            v, count, up(v, W), carry, up(v, H), carry, segments, (first, up(v, last)), up(v, H)
+        )
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)

@@ -28,11 +28,15 @@ class Expressions:
             if e.op == "const":
                 self.known[e] = self.v.constant(e.value)
             else:
-                self.known[e] = self._fused(e) or self.v.operation(e.op)(*[self.value(a) for a in e.args])
+                self.known[e] = self._fused(e) or self.v.operation(e.op)(
+                    *[self.value(a) for a in e.args]
+                )
         return self.known[e]
 
     def _fused(self, e):
-        product = next((a for a in e.args if a.op == "mul" and self.uses[a] == 1 and a not in self.known), None)
+        product = next(
+            (a for a in e.args if a.op == "mul" and self.uses[a] == 1 and a not in self.known), None
+        )
         if product is None or e.op not in ("add", "sub"):
             return None
         first, second = (self.value(a) for a in product.args)

@@ -17,9 +17,9 @@ from numba.core import cgutils
 from ...equations.cell import Cell
 from ...equations.expressions import Expr
 from .. import schedule
-from .barrier import emit_meet
+from .barrier import emit_barrier_wait
 from .copy import emit_vectors
-from .gates import Given, emit_gates, narrow_range, panels_of_gates, up
+from .gates import GateInputs, emit_gates, narrow_range, panels_of_gates, up
 from .lower import Expressions, leaves, of_units
 from .tile import Segment, emit_product, emit_while, units_left
 from .vector import I64, Vectors
@@ -42,7 +42,7 @@ class Planes(NamedTuple):
     apart: ir.Value
 
 
-class Back(NamedTuple):
+class StepBackArgs(NamedTuple):
     """Arguments of `unit.backward_step`."""
 
     count: ir.Value
@@ -88,8 +88,18 @@ ADDED = object()  # to what is there
 class Step:
     """What both directions of a step have in common."""
 
-    def __init__(self, v: Vectors, cell: Cell, count, team: Team, W, H, planes: Planes, sums, direction):
-        self.v, self.b, self.cell, self.count, self.team, self.W, self.H = v, v.b, cell, count, team, W, H
+    def __init__(
+        self, v: Vectors, cell: Cell, count, team: Team, W, H, planes: Planes, sums, direction
+    ):
+        self.v, self.b, self.cell, self.count, self.team, self.W, self.H = (
+            v,
+            v.b,
+            cell,
+            count,
+            team,
+            W,
+            H,
+        )
         self.planes, self.sums, (self.outputs, self.found) = planes, sums, direction(cell)
 
     def width(self, narrow: bool):
@@ -98,10 +108,14 @@ class Step:
     def columns(self, narrow: bool):
         """The part of this thread."""
         t = self.team
-        return narrow_range(self.v, self.cell, t.j0, t.j1, self.H, self.W) if narrow else (t.j0, t.j1)
+        return (
+            narrow_range(self.v, self.cell, t.j0, t.j1, self.H, self.W) if narrow else (t.j0, t.j1)
+        )
 
     def plane(self, e: Expr):
-        return self.v.at(self.planes.first, self.b.mul(self.planes.apart, I64(self.found.planes[e])))
+        return self.v.at(
+            self.planes.first, self.b.mul(self.planes.apart, I64(self.found.planes[e]))
+        )
 
     def emit(self, loaded: dict, put: Callable) -> ir.Value:
         """Every stage; returns how often this thread has met, -1 for in vain.
@@ -137,12 +151,14 @@ class Step:
 
     def _meet(self, met, done):
         b, t = self.b, self.team
-        meeting, following, apart = (b.append_basic_block(n) for n in ("meeting", "following", "apart"))
+        meeting, following, apart = (
+            b.append_basic_block(n) for n in ("meeting", "following", "apart")
+        )
         b.cbranch(b.icmp_signed(">", t.parts, I64(1)), meeting, following)
         b.position_at_end(meeting)
         times = b.add(b.load(met), I64(1))
         b.store(times, met)
-        b.cbranch(emit_meet(b, t.barrier, t.parts, times), following, apart)
+        b.cbranch(emit_barrier_wait(b, t.barrier, t.parts, times), following, apart)
         b.position_at_end(apart)
         b.store(I64(-1), met)
         b.branch(done)
@@ -160,7 +176,9 @@ class Step:
 
             def segments(n, j, blocks, source=source, K=K, panels=panels):
                 row = v.at(source, b.mul(self.H, n))
-                return [Segment(row, self.H, I64(1), K, v.at(panels, b.mul(j, K)), list(range(blocks)))]
+                return [
+                    Segment(row, self.H, I64(1), K, v.at(panels, b.mul(j, K)), list(range(blocks)))
+                ]
 
             bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
             emit_product(
@@ -187,7 +205,9 @@ class Step:
             return
         there = [e for e in self.found.planes if self._is_there(e, stage)]
         inputs = leaves(results, dict.fromkeys((*loaded, *row.means, *there)))
-        means = {e: self._mean_of_before(e, row) for e in inputs if e.op == "mean" and e not in loaded}
+        means = {
+            e: self._mean_of_before(e, row) for e in inputs if e.op == "mean" and e not in loaded
+        }
         inputs = [e for e in inputs if e not in means]
         totals = [cgutils.alloca_once(b, v.type) for _ in averaged]
         for total in totals:
@@ -196,19 +216,28 @@ class Step:
         def units(unit, mask):
             known = dict(means)
             for e in inputs:
-                pointers = loaded[e](row.number, unit) if e in loaded else [self.place(e, row, unit)]
+                pointers = (
+                    loaded[e](row.number, unit) if e in loaded else [self.place(e, row, unit)]
+                )
                 known[e] = reduce(b.fadd, [v.load(pointer, mask) for pointer in pointers])
             code = Expressions(v, results, known)
             for e in results:
                 code.value(e)
             for e, total in zip(averaged, totals, strict=True):
-                value = code.value(e) if mask is None else b.select(mask, code.value(e), v.constant(0.0))
+                value = (
+                    code.value(e)
+                    if mask is None
+                    else b.select(mask, code.value(e), v.constant(0.0))
+                )
                 b.store(b.fadd(b.load(total), value), total)
             for e in stage.kept:
                 v.store(code.value(e), self.place(e, row, unit), mask)
             conditional: dict = {}
             for k in stage.outputs:
-                value, (pointer, condition) = code.value(self.outputs[k].value), put(k, row.number, unit)
+                value, (pointer, condition) = (
+                    code.value(self.outputs[k].value),
+                    put(k, row.number, unit),
+                )
                 if condition is None:
                     v.store(value, pointer, mask)
                 elif condition is PADDED:
@@ -250,7 +279,20 @@ class Step:
         return row.means[e]
 
 
-def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, new, plane, h_new, saved, planes: Planes):
+def emit_forward(
+    v: Vectors,
+    cell: Cell,
+    count,
+    team: Team,
+    g: GateInputs,
+    p,
+    old,
+    new,
+    plane,
+    h_new,
+    saved,
+    planes: Planes,
+):
     """`unit.forward_step` of a cell whose units meet within a step."""
     b, H, W = v.b, g.H, g.W
     products = v.at(g.panels, panels_of_gates(v, cell, len(schedule.tiles(cell)), H, g.D, W))
@@ -268,8 +310,14 @@ def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, ne
             return state(h_new, new, k, row, unit), None
         return v.at(saved, b.mul(H, b.add(b.mul(row, I64(K)), I64(k - S))), unit), recording
 
-    loaded = {e: lambda row, unit, k=k: [state(g.h, old, k, row, unit)] for k, e in enumerate(cell.previous)}
-    loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, p, row, unit, H)[e]] for e in cell.parameter_inputs}
+    loaded = {
+        e: lambda row, unit, k=k: [state(g.h, old, k, row, unit)]
+        for k, e in enumerate(cell.previous)
+    }
+    loaded |= {
+        e: lambda row, unit, e=e: [of_units(v, cell, p, row, unit, H)[e]]
+        for e in cell.parameter_inputs
+    }
 
     for number, tile in enumerate(schedule.tiles(cell)):
 
@@ -283,12 +331,22 @@ def emit_forward(v: Vectors, cell: Cell, count, team: Team, g: Given, p, old, ne
     return step.emit(loaded, put)
 
 
-def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
+def emit_backward(v: Vectors, cell: Cell, a: StepBackArgs) -> ir.Value:
     """`unit.backward_step`, in as many stages as the cell has: one, where its units do not meet within a step."""
     b, back, count, W, H = v.b, cell.backward, a.count, a.W, a.H
     team, planes = Team(a.j0, a.j1, a.barrier, a.parts, a.met), Planes(a.work, a.apart)
     rows_of_W_hh = b.mul(H, I64(len(cell.h_gates)))
-    step = Step(v, cell, count, team, W, H, planes, v.at(a.panels, b.mul(up(v, W), rows_of_W_hh)), schedule.backward)
+    step = Step(
+        v,
+        cell,
+        count,
+        team,
+        W,
+        H,
+        planes,
+        v.at(a.panels, b.mul(up(v, W), rows_of_W_hh)),
+        schedule.backward,
+    )
     S, K = len(cell.states), len(back.saved)
     totals = b.icmp_unsigned("!=", b.ptrtoint(a.total, I64), I64(0))
 
@@ -319,10 +377,22 @@ def emit_backward(v: Vectors, cell: Cell, a: Back) -> ir.Value:
         y = [v.at(a.dy, b.mul(W, row), unit)] if k == cell.output else []
         return [carried(k, row, unit), *y]
 
-    loaded = {e: lambda row, unit, k=k: [inside(a.saved, K, k, row, unit)] for k, (_, e) in enumerate(back.saved)}
-    loaded |= {e: lambda row, unit, k=k: [state(a.h_new, a.new, k, row, unit)] for k, e in enumerate(cell.new)}
-    loaded |= {e: lambda row, unit, k=k: [state(a.h_old, a.old, k, row, unit)] for k, e in enumerate(cell.previous)}
-    loaded |= {e: lambda row, unit, e=e: [of_units(v, cell, a.p, row, unit, H)[e]] for e in cell.parameter_inputs}
+    loaded = {
+        e: lambda row, unit, k=k: [inside(a.saved, K, k, row, unit)]
+        for k, (_, e) in enumerate(back.saved)
+    }
+    loaded |= {
+        e: lambda row, unit, k=k: [state(a.h_new, a.new, k, row, unit)]
+        for k, e in enumerate(cell.new)
+    }
+    loaded |= {
+        e: lambda row, unit, k=k: [state(a.h_old, a.old, k, row, unit)]
+        for k, e in enumerate(cell.previous)
+    }
+    loaded |= {
+        e: lambda row, unit, e=e: [of_units(v, cell, a.p, row, unit, H)[e]]
+        for e in cell.parameter_inputs
+    }
     loaded |= {e: lambda row, unit, k=k: arriving(k, row, unit) for k, e in enumerate(back.d_new)}
 
     return step.emit(loaded, put)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from numba import types
 from numba.extending import intrinsic
 
-from .gates import Given, emit_gates
+from .gates import GateInputs, emit_gates
 from .lower import Expressions, leaves, of_units
-from .staged import Back, Planes, Team, emit_backward, emit_forward
+from .staged import Planes, StepBackArgs, Team, emit_backward, emit_forward
 from .target import TARGETS
 from .tile import pointer_to, units_left
 from .vector import I64, Vectors
@@ -38,10 +38,15 @@ def forward_step(
     def codegen(context, b, _, args):
         (_, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, W, H, panels, p, old, new, plane, h_new, saved,
          work, apart, barrier, parts, met) = args  # fmt: skip
-        v, given = Vectors(b, t), Given(init, init_stride, init_rows, x, D, adds_x, h, W, H, panels)
-        if cell.meetings:
+        v, given = (
+            Vectors(b, t),
+            GateInputs(init, init_stride, init_rows, x, D, adds_x, h, W, H, panels),
+        )
+        if cell.cross_unit_ops:
             team = Team(j0, j1, barrier, parts, met)
-            return emit_forward(v, cell, count, team, given, p, old, new, plane, h_new, saved, Planes(work, apart))
+            return emit_forward(
+                v, cell, count, team, given, p, old, new, plane, h_new, saved, Planes(work, apart)
+            )
         recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
 
         def finish(row, j, block, acc):
@@ -50,7 +55,9 @@ def forward_step(
         def apply(row, unit, left, acc):
             place = b.add(b.mul(H, row), unit)
             planes = [b.add(place, b.mul(plane, I64(k))) for k in range(len(cell.states) - 1)]
-            where = dict(zip(cell.previous, [v.at(h, place), *(v.at(old, q) for q in planes)], strict=True))
+            where = dict(
+                zip(cell.previous, [v.at(h, place), *(v.at(old, q) for q in planes)], strict=True)
+            )
             where |= of_units(v, cell, p, row, unit, H)
             known = dict(zip(inputs, v.load_units([where[e] for e in inputs], left), strict=True))
             known |= {a.input: value for a, value in zip(cell.accumulators, acc, strict=True)}
@@ -62,14 +69,18 @@ def forward_step(
                 first = b.add(b.mul(H, b.mul(row, I64(K))), unit)
                 with b.if_then(recording):
                     kept = enumerate(values[len(cell.new) :])
-                    v.store_units([(e, v.at(saved, first, b.mul(H, I64(k)))) for k, e in kept], left)
+                    v.store_units(
+                        [(e, v.at(saved, first, b.mul(H, I64(k)))) for k, e in kept], left
+                    )
 
         emit_gates(v, cell, 0, count, j0, j1, given, finish)
         return met
 
     i, q = types.int64, pointer_to(t)
     n = types.CPointer(i)
-    return i(target, i, i, i, q, i, n, q, i, i, q, i, i, q, q, q, q, i, q, q, q, i, n, i, i), codegen
+    return i(
+        target, i, i, i, q, i, n, q, i, i, q, i, i, q, q, q, q, i, q, q, q, i, n, i, i
+    ), codegen
 
 
 @intrinsic
@@ -91,8 +102,10 @@ def backward_step(
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
-        return emit_backward(Vectors(b, t), t.cell, Back(*args[1:]))
+        return emit_backward(Vectors(b, t), t.cell, StepBackArgs(*args[1:]))
 
     i, q = types.int64, pointer_to(t)
     n = types.CPointer(i)
-    return i(target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, q, i, q, i, n, i, i), codegen
+    return i(
+        target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, q, i, q, i, n, i, i
+    ), codegen

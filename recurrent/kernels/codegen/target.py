@@ -42,7 +42,9 @@ def host() -> VectorUnit:
     name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
     if name is None and features is None:
         features = llvm.get_host_cpu_features().flatten()
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=name or "", features=features or "", opt=2)
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=name or "", features=features or "", opt=2
+    )
     if machine.triple.startswith(("aarch64", "arm64")):
         return NEON
     probe = """
@@ -76,9 +78,7 @@ class Target:
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
-        name = (
-            f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {source_digest()})"
-        )
+        name = f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {source_digest()})"
         self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
@@ -89,7 +89,11 @@ class Target:
 
     def rows(self, vectors: int) -> list[int]:
         """Rows of tiles with `vectors` vectors a row: the tallest that the registers hold, then powers of two."""
-        tallest = max(r for r in range(1, 9) if r == 1 or r * vectors + min(r, vectors) + 1 <= self.unit.registers)
+        tallest = max(
+            r
+            for r in range(1, 9)
+            if r == 1 or r * vectors + min(r, vectors) + 1 <= self.unit.registers
+        )
         sizes, size = [tallest], 1 << (tallest.bit_length() - 1)
         while size:
             if size < tallest:

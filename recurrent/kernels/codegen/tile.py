@@ -28,7 +28,9 @@ class Segment(NamedTuple):
     touched: list[int]
 
 
-def emit_rows(v: Vectors, vectors: int, count: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+def emit_rows(
+    v: Vectors, vectors: int, count: ir.Value, body: Callable[[ir.Value, int], None]
+) -> None:
     """Cover `count` rows by tiles: `body(first row, rows)` for the tallest as often as it fits, then smaller ones."""
     b = v.b
     tallest, *smaller = v.target.rows(vectors)
@@ -45,7 +47,9 @@ def emit_rows(v: Vectors, vectors: int, count: ir.Value, body: Callable[[ir.Valu
         n = merged
 
 
-def emit_while(v: Vectors, start: ir.Value, step: int, stop: ir.Value, body: Callable[[ir.Value], None]) -> ir.Value:
+def emit_while(
+    v: Vectors, start: ir.Value, step: int, stop: ir.Value, body: Callable[[ir.Value], None]
+) -> ir.Value:
     """`body(n)` for n = start, start + step, ... while n + step <= stop; returns the n where it ended."""
     b = v.b
     entry = b.block
@@ -77,7 +81,9 @@ def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
     return row
 
 
-def emit_units(v: Vectors, accumulators: int, j0: ir.Value, j1: ir.Value, body: Callable[[ir.Value, int], None]) -> None:
+def emit_units(
+    v: Vectors, accumulators: int, j0: ir.Value, j1: ir.Value, body: Callable[[ir.Value, int], None]
+) -> None:
     """Cover the units j0 to j1 by tiles: `body(first unit, blocks)`, several blocks of lanes while they fit, then one."""
     blocks = v.target.blocks(accumulators)
     padded = v.b.mul(v.b.sdiv(v.b.add(j1, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
@@ -120,7 +126,11 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
             for j in columns:
                 new[r][j] = v.fma(x, w[j], phis[r][j])
     following = b.add(k, I64(1))
-    for phi, value in ((k, following), (offset, b.add(offset, segment.k_stride)), (place, b.add(place, I64(step)))):
+    for phi, value in (
+        (k, following),
+        (offset, b.add(offset, segment.k_stride)),
+        (place, b.add(place, I64(step))),
+    ):
         phi.add_incoming(I64(0), entry)
         phi.add_incoming(value, loop)
     for r, row in enumerate(phis):
@@ -161,7 +171,9 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_st
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
                 return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
 
-            below = places(v.at(out, b.mul(out_stride, I64(rows))), out_stride)  # of the next tile, which may begin with them
+            below = places(
+                v.at(out, b.mul(out_stride, I64(rows))), out_stride
+            )  # of the next tile, which may begin with them
             for u in v.lines(blocks):
                 for pointer in below[u]:
                     v.prefetch(pointer)
@@ -205,7 +217,9 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
 @intrinsic
 def lanes(typingctx, target):
     """Units in a vector."""
-    return types.int64(target), lambda context, builder, signature, args: I64(TARGETS[target.name].lanes)
+    return types.int64(target), lambda context, builder, signature, args: I64(
+        TARGETS[target.name].lanes
+    )
 
 
 @intrinsic
@@ -225,7 +239,9 @@ def at(typingctx, array, offset):
     """Pointer to array.flat[offset]."""
 
     def codegen(context, builder, signature, args):
-        return builder.gep(context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]])
+        return builder.gep(
+            context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]]
+        )
 
     return types.CPointer(array.dtype)(array, types.int64), codegen
 
@@ -241,4 +257,6 @@ def in_order(typingctx):
 def nowhere(typingctx, array):
     """The null pointer to an array's numbers."""
     pointer = types.CPointer(array.dtype)
-    return pointer(array), lambda context, builder, signature, args: context.get_constant_null(pointer)
+    return pointer(array), lambda context, builder, signature, args: context.get_constant_null(
+        pointer
+    )

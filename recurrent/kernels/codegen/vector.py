@@ -54,7 +54,14 @@ class Vectors:
         vector = self.b.bitcast(pointer, self.type.as_pointer())
         if mask is not None:
             zero = ir.Constant(self.type, None)
-            return self.call(f"llvm.masked.load.{self.suffix}.p0", self.type, vector, I32(self.real_bytes), mask, zero)
+            return self.call(
+                f"llvm.masked.load.{self.suffix}.p0",
+                self.type,
+                vector,
+                I32(self.real_bytes),
+                mask,
+                zero,
+            )
         v = self.b.load(vector)
         v.align = self.real_bytes
         return v
@@ -62,7 +69,14 @@ class Vectors:
     def store(self, value, pointer, mask=None):
         vector = self.b.bitcast(pointer, self.type.as_pointer())
         if mask is not None:
-            self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value, vector, I32(self.real_bytes), mask)
+            self.call(
+                f"llvm.masked.store.{self.suffix}.p0",
+                ir.VoidType(),
+                value,
+                vector,
+                I32(self.real_bytes),
+                mask,
+            )
         else:
             self.b.store(value, vector).align = self.real_bytes
 
@@ -157,7 +171,11 @@ class Vectors:
             return self.b.fdiv(e, self.b.fadd(e, self.constant(2.0)))
         x = self.clamp(x, -9.0, 9.0)
         s = self.b.fmul(x, x)
-        return self.clamp(self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q)), -1.0, 1.0)
+        return self.clamp(
+            self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q)),
+            -1.0,
+            1.0,
+        )
 
     def expm1(self, x):
         """exp(x) - 1 in float64 for |x| <= 700."""
@@ -170,7 +188,9 @@ class Vectors:
 
         Two factors for one power: a single one would leave the range of exponents before the result does.
         """
-        k, q = self._reduced_exp(self.clamp(x, *((-746.0, 710.0) if self.double else (-104.0, 89.0))))
+        k, q = self._reduced_exp(
+            self.clamp(x, *((-746.0, 710.0) if self.double else (-104.0, 89.0)))
+        )
         half = self.b.ashr(k, ir.Constant(k.type, [1] * self.lanes))
         y = self.b.fadd(q, self.constant(1.0))
         for part in (half, self.b.sub(k, half)):
@@ -179,10 +199,14 @@ class Vectors:
 
     def _reduced_exp(self, x):
         """(k, q) with exp(x) = 2^k (q + 1), k an integer and |x - k ln(2)| <= ln(2) / 2; q by its series."""
-        magic = self.constant(1.5 * 2.0 ** (52 if self.double else 23))  # adding it rounds to an integer in the lowest bits
+        magic = self.constant(
+            1.5 * 2.0 ** (52 if self.double else 23)
+        )  # adding it rounds to an integer in the lowest bits
         shifted = self.fma(x, self.constant(1 / math.log(2)), magic)
         k = self.b.fsub(shifted, magic)
-        high, low, terms = (LN2_HIGH, LN2_LOW, 14) if self.double else (LN2_HIGH_32, math.log(2) - LN2_HIGH_32, 7)
+        high, low, terms = (
+            (LN2_HIGH, LN2_LOW, 14) if self.double else (LN2_HIGH_32, math.log(2) - LN2_HIGH_32, 7)
+        )
         r = self.fma(k, self.constant(-high), x)
         r = self.fma(k, self.constant(-low), r)
         series = [1 / math.factorial(n) for n in range(terms, 1, -1)]
@@ -197,7 +221,9 @@ class Vectors:
         """2^k for integers that are exponents of normal numbers."""
         bias, place = (1023, 52) if self.double else (127, 23)
         biased = self.b.add(k, ir.Constant(k.type, [bias] * self.lanes))
-        return self.b.bitcast(self.b.shl(biased, ir.Constant(k.type, [place] * self.lanes)), self.type)
+        return self.b.bitcast(
+            self.b.shl(biased, ir.Constant(k.type, [place] * self.lanes)), self.type
+        )
 
     def sqrt(self, x):
         return self.call(f"llvm.sqrt.{self.suffix}", self.type, x)
@@ -223,15 +249,27 @@ class Vectors:
         lanes = self.lanes
         while lanes > 1:
             lanes //= 2
-            halves = (ir.Constant(ir.VectorType(I32, lanes), list(range(k, k + lanes))) for k in (0, lanes))
-            x = combine(*(self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), half) for half in halves))
+            halves = (
+                ir.Constant(ir.VectorType(I32, lanes), list(range(k, k + lanes)))
+                for k in (0, lanes)
+            )
+            x = combine(
+                *(
+                    self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), half)
+                    for half in halves
+                )
+            )
         return self.b.extract_element(x, I32(0))
 
     def positive(self, x):
-        return self.b.select(self.b.fcmp_ordered(">", x, self.constant(0.0)), self.constant(1.0), self.constant(0.0))
+        return self.b.select(
+            self.b.fcmp_ordered(">", x, self.constant(0.0)), self.constant(1.0), self.constant(0.0)
+        )
 
     def relu(self, x):
-        return self.b.select(self.b.fcmp_ordered("<=", x, self.constant(0.0)), self.constant(0.0), x)
+        return self.b.select(
+            self.b.fcmp_ordered("<=", x, self.constant(0.0)), self.constant(0.0), x
+        )
 
     def sigmoid(self, x):
         half = self.constant(0.5)
@@ -270,4 +308,9 @@ TANH_P = [
     0.0006410953938029706,
     0.004900000058114529,
 ]
-TANH_Q = [1.2472663684093277e-06, 0.00012001698632957414, 0.0022744284942746162, 0.004900000058114529]
+TANH_Q = [
+    1.2472663684093277e-06,
+    0.00012001698632957414,
+    0.0022744284942746162,
+    0.004900000058114529,
+]

@@ -10,8 +10,20 @@ from ... import notation
 from ...draw.dot import Point
 from ...layout.board import BUS, GATES, Circuit
 
-GATE, ACTIVATION, OPERATION, TERMINAL, ROUND, PARAMETER = (64, 34), (50, 28), 25, (46, 27), (38, 38), 20
-BESIDE, BETWEEN, STEM, BORDER = 30, 28, 58, 14  # room beside and between nodes, left of the first gate, around the border
+GATE, ACTIVATION, OPERATION, TERMINAL, ROUND, PARAMETER = (
+    (64, 34),
+    (50, 28),
+    25,
+    (46, 27),
+    (38, 38),
+    20,
+)
+BESIDE, BETWEEN, STEM, BORDER = (
+    30,
+    28,
+    58,
+    14,
+)  # room beside and between nodes, left of the first gate, around the border
 
 
 class Grid:
@@ -26,7 +38,9 @@ class Grid:
         self.size = {a.id: GATE for a in w.neurons}
         for o in w.operations:
             wide = max(OPERATION, notation.width(o.label, 12) * 1.1 + 14)
-            self.size[o.id] = ACTIVATION if o.gate else (wide, ACTIVATION[1] if o.dense else OPERATION)
+            self.size[o.id] = (
+                ACTIVATION if o.gate else (wide, ACTIVATION[1] if o.dense else OPERATION)
+            )
         self.size |= {r: (GATE[0], OPERATION) for bar in w.bars for r in bar}
         self.size |= {p: (notation.width(p, 9) * 1.1 + 6, PARAMETER) for p in w.parameters}
         self.size |= {f"{end}:{s}": TERMINAL for s in cell.states for end in ("previous", "state")}
@@ -90,12 +104,19 @@ class Grid:
         self.frame = (left, self.x_bus - 30, right, top)
         gate = min(self.at[k][0] for k in inside)
         self.stem = left + 16
-        self.at["x"] = (min(gate, *(self.at[k][0] for k in self.neurons)) - GATE[0] / 2 - 8, self.frame[1] - 30 - ROUND[1] / 2)
+        self.at["x"] = (
+            min(gate, *(self.at[k][0] for k in self.neurons)) - GATE[0] / 2 - 8,
+            self.frame[1] - 30 - ROUND[1] / 2,
+        )
 
     def wire(self, a: str, b: str, places: list) -> list[Point]:
         """Points of a wire from the border of a to the border of b."""
         points = [(self.x[c], self.y[r]) for c, r in _corners(places)]
-        return [self._border(a, points[0], points[1]), *points[1:-1], self._border(b, points[-1], points[-2])]
+        return [
+            self._border(a, points[0], points[1]),
+            *points[1:-1],
+            self._border(b, points[-1], points[-2]),
+        ]
 
     def tap(self, source: str, gate: str) -> list[Point]:
         """Points of the way of x or h along its bus into the bottom of a gate."""
@@ -104,7 +125,12 @@ class Grid:
         if source == "x":
             shift = 12 if self.apart else 0
             sx, sy = self.at["x"]
-            return [(sx, sy + ROUND[1] / 2), (sx, self.x_bus), (x + shift, self.x_bus), (x + shift, bottom)]
+            return [
+                (sx, sy + ROUND[1] / 2),
+                (sx, self.x_bus),
+                (x + shift, self.x_bus),
+                (x + shift, bottom),
+            ]
         sx, sy = self.at[source]
         shift = -12 if self.apart else 0
         start = [(sx + self.size[source][0] / 2, sy)]
@@ -134,7 +160,9 @@ class Grid:
             return x + side * (w / 2 + 7), y + 8
         return x + 9, y + (-1 if pr < r else 1) * (h / 2 + 8)
 
-    def pieces(self, points: list[Point], every: list[list[Point]], gap: float = 4.5) -> list[list[Point]]:
+    def pieces(
+        self, points: list[Point], every: list[list[Point]], gap: float = 4.5
+    ) -> list[list[Point]]:
         """A wire cut where an upright stretch of another wire crosses a level one of it."""
         upright = [s for other in every for s in pairwise(other) if s[0][0] == s[1][0]]
         mine = set(points)
@@ -145,7 +173,9 @@ class Grid:
                 cuts = {
                     x
                     for (x, p), (_, q) in upright
-                    if low + 1 < x < high - 1 and min(p, q) + 1 < ay < max(p, q) - 1 and (x, ay) not in mine
+                    if low + 1 < x < high - 1
+                    and min(p, q) + 1 < ay < max(p, q) - 1
+                    and (x, ay) not in mine
                 }
                 for x in sorted(cuts, reverse=bx < ax):
                     side = gap if bx > ax else -gap

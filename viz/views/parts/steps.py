@@ -7,19 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 
 MOST = 24  # columns, however many are asked for
-ALL, FIRST, LAST = 8, 3, 2  # up to ALL steps each has a column; beyond that the first, the last, and those asked for
+ALL, FIRST, LAST = (
+    8,
+    3,
+    2,
+)  # up to ALL steps each has a column; beyond that the first, the last, and those asked for
 
 
 def asked(steps, window):
     """The number of steps and which of them to show."""
-    if window is not None and (isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1):
+    if window is not None and (
+        isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1
+    ):
         raise ValueError(f"window must be an int of at least 1, got {window!r}")
     if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool):
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         return int(steps), visible(int(steps), window)
-    asked = list(steps) if isinstance(steps, (Sequence, range, np.ndarray)) and not isinstance(steps, str) else None
-    if not asked or any(isinstance(t, bool) or not isinstance(t, (int, np.integer)) or t < 0 for t in asked):
+    asked = (
+        list(steps)
+        if isinstance(steps, (Sequence, range, np.ndarray)) and not isinstance(steps, str)
+        else None
+    )
+    if not asked or any(
+        isinstance(t, bool) or not isinstance(t, (int, np.integer)) or t < 0 for t in asked
+    ):
         raise ValueError(f"steps must be a count or a list of steps from 0, got {steps!r}")
     chosen = sorted({int(t) for t in asked})
     if len(chosen) > MOST:  # the picture says how many it leaves out
@@ -54,5 +66,7 @@ def blanks(lengths, n, T):
     if a.ndim == 2 and a.dtype == bool:
         return frozenset(int(t) for t in np.flatnonzero(~a[:T, n])) | frozenset(range(len(a), T))
     if a.ndim != 1 or not np.issubdtype(a.dtype, np.integer):
-        raise ValueError(f"lengths must be (N,) ints or a mask (T, N) of bools, got {a.shape} {a.dtype.name}")
+        raise ValueError(
+            f"lengths must be (N,) ints or a mask (T, N) of bools, got {a.shape} {a.dtype.name}"
+        )
     return frozenset(range(max(int(a[n]), 0), T))

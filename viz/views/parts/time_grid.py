@@ -55,14 +55,44 @@ def rows(model: Any) -> list[Row]:
             fixed["begins"] = unit_values.beginning(direction.of(model[k]))
         if not loops[-1]:
             names = tuple(e.label for e in loops[1])
-            out.append(Row(n.id, label=called, shape=shape, size=CELL if names else BOX, states=names, below=below, **fixed))
+            out.append(
+                Row(
+                    n.id,
+                    label=called,
+                    shape=shape,
+                    size=CELL if names else BOX,
+                    states=names,
+                    below=below,
+                    **fixed,
+                )
+            )
             continue
         for d, name, arrow in ((1, n.id, "→"), (-1, f"{n.id}_reverse", "←")):
-            mine = dict(states=tuple(e.label for e in loops[d]), direction=d, below=below, around=d < 0)
-            out.append(Row(name, label=f"{called} {arrow}", shape=loops[d][0].shape, size=CELL, **mine, **fixed))
+            mine = dict(
+                states=tuple(e.label for e in loops[d]), direction=d, below=below, around=d < 0
+            )
+            out.append(
+                Row(
+                    name,
+                    label=f"{called} {arrow}",
+                    shape=loops[d][0].shape,
+                    size=CELL,
+                    **mine,
+                    **fixed,
+                )
+            )
         merge = model[k].merge
         both = (f"{n.id}_reverse", n.id)
-        out.append(Row(f"{n.id}_merge", label=merge, shape=shape, size=BOX, below=both, **{**fixed, "kind": "merge"}))
+        out.append(
+            Row(
+                f"{n.id}_merge",
+                label=merge,
+                shape=shape,
+                size=BOX,
+                below=both,
+                **{**fixed, "kind": "merge"},
+            )
+        )
     at = 0.0
     for before, row in zip([None, *out[:-1]], out, strict=True):
         if before is not None:

@@ -21,16 +21,24 @@ class Units:
     `kept`: states that stay in their unit; `looping`: those that the equations take from the step before.
     """
 
-    def __init__(self, sheet: Sheet, way: Direction, seen: evaluate.Step | None, limits: dict[str, float]):
+    def __init__(
+        self, sheet: Sheet, way: Direction, seen: evaluate.Step | None, limits: dict[str, float]
+    ):
         self.sheet, self.way, self.seen, self.limits = sheet, way, seen, limits
         self.cell, self.H, self.first = way.cell, way.hidden_size, way.cell.states[0]
         self.wiring = wirings.of_unit(way.cell)
         self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters
-        self.named = all(notation.width(q, 8) <= OWN[0] for q in own)  # else there is room for their number alone
+        self.named = all(
+            notation.width(q, 8) <= OWN[0] for q in own
+        )  # else there is room for their number alone
         self.own = [own[k : k + 3] for k in range(0, len(own), 3)] if self.named else [own]
-        side = max(max(map(len, self.rows), default=1) * (CHIP + 1), len(self.kept) * SLOT, 3 * (OWN[0] + 1) * bool(own))
+        side = max(
+            max(map(len, self.rows), default=1) * (CHIP + 1),
+            len(self.kept) * SLOT,
+            3 * (OWN[0] + 1) * bool(own),
+        )
         self.wide = max(side + 16, notation.width(f"unit {self.H - 1}", 9) + 14, VECTOR[0])
         self.tall = 26 + len(self.rows) * (CHIP + 5) + 16 * len(self.own) + (60 if self.kept else 0)
 
@@ -38,14 +46,19 @@ class Units:
         """Fill and ink of a value."""
         if v is None:
             return {"fill": "#FFFFFF", "fontcolor": palette.INK}
-        return {"fill": palette.signed(v, self.limits[group]), "fontcolor": palette.on(v, self.limits[group])}
+        return {
+            "fill": palette.signed(v, self.limits[group]),
+            "fontcolor": palette.on(v, self.limits[group]),
+        }
 
     def draw(self, j: int, x: float, mine: bool) -> None:
         """Unit j above x; `mine`: the one that was asked for."""
         name = f"unit{j}"
         box = (x - self.wide / 2, 0, x + self.wide / 2, self.tall)
         border = palette.LAYERS["recurrent"][1] if mine else palette.UNIT[1]
-        self.sheet.group(name, box, "", 9, ("#FFFFFF", border), penwidth=3 if mine else 1.2, tooltip=name)
+        self.sheet.group(
+            name, box, "", 9, ("#FFFFFF", border), penwidth=3 if mine else 1.2, tooltip=name
+        )
         y = self.tall - 13
         self.sheet.add(dot.text((x, y), f"unit {j}", 9, palette.INK, name=f"name:{name}"))
         y -= 12
@@ -66,11 +79,25 @@ class Units:
         value = {q: notation.exact(float(getattr(self.way.params, q)[j])) for q in row}
         if not self.named:
             tip = f"own parameters of unit {j}: {', '.join(f'{q} = {v}' for q, v in value.items())}"
-            self.sheet.node(f"unit{j}:own", (x, y), (3 * OWN[0], OWN[1]), f"{len(row)} of its own", tip=tip, **look)
+            self.sheet.node(
+                f"unit{j}:own",
+                (x, y),
+                (3 * OWN[0], OWN[1]),
+                f"{len(row)} of its own",
+                tip=tip,
+                **look,
+            )
             return
         for i, q in enumerate(row):
             at = (x + (i - (len(row) - 1) / 2) * (OWN[0] + 1), y)
-            self.sheet.node(f"unit{j}:{q}", at, OWN, q, tip=f"own parameter {q} of unit {j} = {value[q]}", **look)
+            self.sheet.node(
+                f"unit{j}:{q}",
+                at,
+                OWN,
+                q,
+                tip=f"own parameter {q} of unit {j} = {value[q]}",
+                **look,
+            )
 
     def _chip(self, j, g, x, y):
         """A gate: the colour is the fuller, the larger its value."""
@@ -79,15 +106,27 @@ class Units:
         fill = (
             colour
             if v is None
-            else palette.ramp(("#FFFFFF", colour), 0.08 + 0.92 * min(abs(v), 1.0) if np.isfinite(v) else 1.0)
+            else palette.ramp(
+                ("#FFFFFF", colour), 0.08 + 0.92 * min(abs(v), 1.0) if np.isfinite(v) else 1.0
+            )
         )
         label = g
         if g in self.cell.states:
-            label = next((a.label.removeprefix("Σ → ") for a in self.wiring.neurons if a.gate == g), g)
+            label = next(
+                (a.label.removeprefix("Σ → ") for a in self.wiring.neurons if a.gate == g), g
+            )
         wide = max(CHIP, notation.width(label, 9) + 5)
         tip = f"{title} of unit {j}" + ("" if v is None else f", value {notation.exact(v)}")
         self.sheet.node(
-            f"unit{j}:{g}:gate", (x, y), (wide, CHIP), label, fill=fill, color=palette.INK, penwidth=0.7, fontsize=9, tip=tip
+            f"unit{j}:{g}:gate",
+            (x, y),
+            (wide, CHIP),
+            label,
+            fill=fill,
+            color=palette.INK,
+            penwidth=0.7,
+            fontsize=9,
+            tip=tip,
         )
 
     def _gate_value(self, g, j):
@@ -100,7 +139,10 @@ class Units:
         """What a unit keeps for itself: each a circle with its loop, inside the unit."""
         for k, s in enumerate(self.kept):
             at = x + (k - (len(self.kept) - 1) / 2) * SLOT - 5
-            colour, v = palette.state(s, self.cell.states.index(s)), None if self.seen is None else float(self.seen.after[s][j])
+            colour, v = (
+                palette.state(s, self.cell.states.index(s)),
+                None if self.seen is None else float(self.seen.after[s][j]),
+            )
             label, id = notation.sub(s, j if self.H <= 100 else "t"), f"unit{j}:{s}"
             tip = f"{'output' if s == self.first else 'private memory'} {s} of unit {j}" + (
                 "" if v is None else f" = {notation.exact(v)}"
@@ -128,7 +170,19 @@ class Units:
                 ]
                 said = f"{s} of unit {j} at {self.way.earlier}: to unit {j} alone"
                 self.sheet.add(
-                    dot.wire(id, id, points, radius=5, color=colour, penwidth=1.3, arrowsize="0.45", style="dashed", tip=said)
+                    dot.wire(
+                        id,
+                        id,
+                        points,
+                        radius=5,
+                        color=colour,
+                        penwidth=1.3,
+                        arrowsize="0.45",
+                        style="dashed",
+                        tip=said,
+                    )
                 )
             if v is not None:
-                self.sheet.add(dot.text((at, y - CIRCLE / 2 - 7), notation.signed(v), 8, name=f"value:{id}"))
+                self.sheet.add(
+                    dot.text((at, y - CIRCLE / 2 - 7), notation.signed(v), 8, name=f"value:{id}")
+                )

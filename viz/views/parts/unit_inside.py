@@ -15,7 +15,11 @@ from ...reading.wiring import Wiring
 
 NEURON, OPERATION, STATE, GATE, PARAMETER = (66, 42), 22, 36, (52, 34), (58, 18)
 COLUMN_GAP, LABEL = 40, 15
-NEURON_SLOT, SLOT, SLOT_GAP = NEURON[1] + LABEL + 18, 50, 14  # heights with what is written above and below
+NEURON_SLOT, SLOT, SLOT_GAP = (
+    NEURON[1] + LABEL + 18,
+    50,
+    14,
+)  # heights with what is written above and below
 
 
 class Inside:
@@ -26,12 +30,19 @@ class Inside:
         self.gates = {o.id for o in wiring.operations if o.gate}
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
-            size[o.id] = GATE if o.gate else (max(OPERATION, notation.width(o.label, 11) + 14), OPERATION)
+            size[o.id] = (
+                GATE if o.gate else (max(OPERATION, notation.width(o.label, 11) + 14), OPERATION)
+            )
         size |= {f"state:{s}": (STATE, STATE) for s in wiring.states}
         self._arrange(size)
         boxes = [sheet.box[k] for k in size]
         self.top = max(b[3] for b in boxes) + LABEL
-        self.box = (-24, min(b[1] for b in boxes) - 30, max(b[2] for b in boxes) + 26, self.top + 34 + 22 * loop_rows)
+        self.box = (
+            -24,
+            min(b[1] for b in boxes) - 30,
+            max(b[2] for b in boxes) + 26,
+            self.top + 34 + 22 * loop_rows,
+        )
 
     def _arrange(self, size):
         w = self.wiring
@@ -47,32 +58,70 @@ class Inside:
             self.columns.append((left, left + wide))
             for k in set(column) & set(size):
                 x, y = left + wide / 2, self.plan.y[k]
-                self.sheet.box[k] = (x - size[k][0] / 2, y - size[k][1] / 2, x + size[k][0] / 2, y + size[k][1] / 2)
+                self.sheet.box[k] = (
+                    x - size[k][0] / 2,
+                    y - size[k][1] / 2,
+                    x + size[k][0] / 2,
+                    y + size[k][1] / 2,
+                )
             left += wide + COLUMN_GAP
 
-    def draw(self, seen: UnitValues | None, own: dict[str, float], counts: dict[str, int], fill: Any) -> None:
+    def draw(
+        self, seen: UnitValues | None, own: dict[str, float], counts: dict[str, int], fill: Any
+    ) -> None:
         """`own`: values of the unit's own parameters; `counts`: weights of each neuron; `fill(v)`: colours of a state."""
         w = self.wiring
         for a in w.neurons:
             v = seen.gates[a.value] if seen and a.value and a.value not in w.states else None
             name = a.name if len(w.neurons) > 1 else ""
-            self._gate(a.id, NEURON, a.label, name, a.colour, v, f"{a.name}: {notation.count(counts[a.id], 'weight')}")
+            self._gate(
+                a.id,
+                NEURON,
+                a.label,
+                name,
+                a.colour,
+                v,
+                f"{a.name}: {notation.count(counts[a.id], 'weight')}",
+            )
         for p in w.parameters:
             name = p.partition(":")[2]
-            look = {"fontsize": 8, "color": palette.LINE, "tip": f"own parameter {name} = {notation.exact(own[name])}"}
-            self.sheet.node(p, self.sheet.centre(p), PARAMETER, f"{name} {notation.signed(own[name])}", **look)
+            look = {
+                "fontsize": 8,
+                "color": palette.LINE,
+                "tip": f"own parameter {name} = {notation.exact(own[name])}",
+            }
+            self.sheet.node(
+                p, self.sheet.centre(p), PARAMETER, f"{name} {notation.signed(own[name])}", **look
+            )
         for o in w.operations:
             if o.gate:
-                self._gate(o.id, GATE, o.label, o.name, o.colour, seen.gates[o.gate] if seen else None, o.name)
+                self._gate(
+                    o.id,
+                    GATE,
+                    o.label,
+                    o.name,
+                    o.colour,
+                    seen.gates[o.gate] if seen else None,
+                    o.name,
+                )
             else:
                 left, _, right, _ = self.sheet.box[o.id]
                 look = {"fill": o.colour, "color": palette.INK} | (
                     {"style": "rounded,filled"} if o.dense else {"shape": "ellipse"}
                 )
-                look["tip"] = "dense layer within the step: a weight for each unit" if o.dense else None
+                look["tip"] = (
+                    "dense layer within the step: a weight for each unit" if o.dense else None
+                )
                 if o.fold:
-                    look |= {"tip": o.fold.said(names(self.way.cell)), "style": "filled", "shape": "box", "fill": "#FFFFFF"}
-                self.sheet.node(o.id, self.sheet.centre(o.id), (right - left, OPERATION), o.label, **look)
+                    look |= {
+                        "tip": o.fold.said(names(self.way.cell)),
+                        "style": "filled",
+                        "shape": "box",
+                        "fill": "#FFFFFF",
+                    }
+                self.sheet.node(
+                    o.id, self.sheet.centre(o.id), (right - left, OPERATION), o.label, **look
+                )
         for k, s in enumerate(w.states):
             v = seen.states[s] if seen else None
             self._state(k, s, v, *fill(v))
@@ -91,13 +140,19 @@ class Inside:
 
     def _state(self, k, s, v, fill, ink):
         name, (x, y) = f"state:{s}", self.sheet.centre(f"state:{s}")
-        look = {"shape": "doublecircle", "penwidth": 1.4} if k else {"shape": "circle", "penwidth": 2}
+        look = (
+            {"shape": "doublecircle", "penwidth": 1.4} if k else {"shape": "circle", "penwidth": 2}
+        )
         look |= {"fontsize": 12, "fontcolor": ink, "fill": fill, "color": palette.state(s, k)}
         letter = s if k else self.wiring.output
-        tip = f"{'private memory' if k else 'output'} {letter}" + ("" if v is None else f" = {notation.exact(v)}")
+        tip = f"{'private memory' if k else 'output'} {letter}" + (
+            "" if v is None else f" = {notation.exact(v)}"
+        )
         self.sheet.node(name, (x, y), (STATE, STATE), notation.sub(letter, "t"), tip=tip, **look)
         if v is not None:
-            self.sheet.add(dot.text((x, y - STATE / 2 - 10), notation.signed(v), 9, name=f"value:{name}"))
+            self.sheet.add(
+                dot.text((x, y - STATE / 2 - 10), notation.signed(v), 9, name=f"value:{name}")
+            )
 
     def _channel(self, k, part=2):
         """A place for vertical lines, left of a node's column."""
@@ -120,7 +175,9 @@ class Inside:
         near = abs(y - target) < (top - bottom) / 2 + 14  # no room for an arrow into top or bottom
         between = (y_of[k] for k in self.plan.columns[self.level[b]] if k != b and k in box)
         blocked = any(min(y, target) - 12 < other < max(y, target) + 12 for other in between)
-        above = [p for (p, q), way in self.plan.path.items() if q == b and y_of[way[-2]] > target + 2]
+        above = [
+            p for (p, q), way in self.plan.path.items() if q == b and y_of[way[-2]] > target + 2
+        ]
         taken = y > target and (any(q == b for _, q in self.wiring.loops) or above.index(a) > 0)
         if near or blocked or taken or b in self.gates:
             return [*points, (self._channel(b), y), (self._channel(b), target), (left, target)]
@@ -142,14 +199,29 @@ class Inside:
             if self._covered(consumer) or consumer in self.gates:
                 channel = self._channel(consumer, 3)
                 end = [(channel, y), (channel, cy), (self.sheet.box[consumer][0], cy)]
-            self.sheet.add(dot.wire(state, consumer, [*start, *end], style="dashed", color=colour, penwidth=1.6))
+            self.sheet.add(
+                dot.wire(
+                    state, consumer, [*start, *end], style="dashed", color=colour, penwidth=1.6
+                )
+            )
             if first:
                 v = "" if seen is None else f" = {notation.signed(seen.before[s])}"
                 label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
-                self.sheet.add(dot.text(((start[-1][0] + end[0][0]) / 2, y + 8), label, 9, colour, name=f"value:before:{s}"))
+                self.sheet.add(
+                    dot.text(
+                        ((start[-1][0] + end[0][0]) / 2, y + 8),
+                        label,
+                        9,
+                        colour,
+                        name=f"value:before:{s}",
+                    )
+                )
 
     def _covered(self, k):
-        return any(o in self.sheet.box and self.plan.y[o] > self.plan.y[k] for o in self.plan.columns[self.level[k]])
+        return any(
+            o in self.sheet.box and self.plan.y[o] > self.plan.y[k]
+            for o in self.plan.columns[self.level[k]]
+        )
 
 
 def _after_inputs(ids, wires):
