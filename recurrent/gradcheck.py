@@ -16,8 +16,9 @@ from .engine.engine import Engine
 from .equations.cell import Cell
 from .layers.base import Layer
 from .layers.recurrent import Recurrent, layer_of
+from .models.base import Model
 from .models.seq2seq import Seq2Seq
-from .models.sequential import Model, Sequential
+from .models.sequential import Sequential
 
 Arrays = dict[str, np.ndarray]
 

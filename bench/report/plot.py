@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from html import escape
 
+from viz.draw.palette import INK, LINE, MUTED, STATES
 from viz.draw.svg import FONTS
-from viz.palette import INK, LINE, MUTED, STATES
 
 # name: (light, dark); blue and vermilion are the palette's, lighter where the page is dark
 COLOURS = {

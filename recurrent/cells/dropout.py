@@ -40,7 +40,7 @@ def with_masks(cell: Cell, zoneout: tuple[str, ...], recurrent: bool) -> Cell:
     return replace(
         trained,
         name=f"{cell.name} with {' '.join(names)}",
-        inputs=tuple(names),
+        masks=tuple(names),
         parameter_inputs=(*cell.parameter_inputs, *inputs),
     )
 

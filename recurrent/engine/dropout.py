@@ -143,11 +143,11 @@ class DropoutRunner:
             params = params._replace(W_hh=params.W_hh * masks["weight_hh"])
         sizes, (steps, *rows) = self.plain.sizes(params), x.shape[:-1]
         inputs = None
-        if self.engine.cell.inputs:
+        if self.engine.cell.masks:
             inputs = np.zeros(
-                (steps, *rows, len(self.engine.cell.inputs), sizes.H), params.W_hh.real.dtype
+                (steps, *rows, len(self.engine.cell.masks), sizes.H), params.W_hh.real.dtype
             )
-            for k, name in enumerate(self.engine.cell.inputs):
+            for k, name in enumerate(self.engine.cell.masks):
                 inputs[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
             state = self.plain.check_state(state, "state", tuple(rows), sizes, params.W_hh.dtype)

@@ -457,18 +457,18 @@ class Engine:
 
     def _input_shapes(self, S, H):
         """Of the inputs that units get, and of those beside each unit's parameters at every step."""
-        M = len(self.cell.inputs)
+        M = len(self.cell.masks)
         return ((S, M, H), (S, len(self.cell.parameters) + M, H)) if M else ((0,), (0,))
 
     def _inputs(self, inputs, x, batched, H, layout) -> np.ndarray | None:
         """`inputs` in packed order, (S, M, H)."""
-        M = len(self.cell.inputs)
+        M = len(self.cell.masks)
         if not M:
             if inputs is not None:
                 raise ValueError(f"{self.name} has no inputs besides x, got inputs")
             return None
         if inputs is None:
-            raise ValueError(f"{self.name} needs inputs: {', '.join(self.cell.inputs)}")
+            raise ValueError(f"{self.name} needs inputs: {', '.join(self.cell.masks)}")
         inputs = checks.array(inputs, "inputs")
         words = "(T, N, M, H)" if batched else "(T, M, H)"
         checks.shape(inputs, "inputs", (*x.shape[:-1], M, H), words)

@@ -69,7 +69,7 @@ class Cell:
     initial: dict[str, float] = field(
         default_factory=dict
     )  # of per-unit parameters that do not begin at random
-    inputs: tuple[
+    masks: tuple[
         str, ...
     ] = ()  # names of what a unit gets at each step besides, the last of `parameter_inputs`: masks
     output: int = 0  # which state the layer puts out
@@ -161,7 +161,7 @@ class Cell:
             roots,
             self.states,
             self.parameters,
-            self.inputs,
+            self.masks,
             self.output,
             [a[:3] for a in self.accumulators],
         )

@@ -36,6 +36,8 @@ class Layer:
     shapes: dict[str, tuple[int, ...]]
     needs_sequence = False  # whether it needs the steps of a sequence in order
     returns_sequence = True  # whether what it puts out still has steps
+    cell: Any = None  # the equations of a recurrent layer
+    bidirectional = False
     takes_lookup = False  # whether its input may be a Lookup
     state_delays: ClassVar[
         dict[str, int]

@@ -15,16 +15,17 @@ from .. import checks
 from ..data import Pair
 from ..engine import ragged
 from ..engine.bidirectional import MERGES, REVERSE
-from ..engine.footprint import Plan, plan
 from ..graph import Edge, Graph
 from ..layers.attention import Attention, Memory
 from ..layers.base import Gradients
 from ..layers.parameters import views
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
-from ..optim import Optimizer
+from ..optim import Adam, Optimizer
+from .base import Model
 from .decoding import Generated, beam_search
-from .sequential import Model, Sequential
+from .memory_plan import Plan, plan
+from .sequential import Sequential
 
 BRIDGES = ("concat", "sum", "average")
 
@@ -79,6 +80,11 @@ class Seq2Seq(Model):
         }
         self._own(np.empty(encoder.size + decoder.size, self.dtype))
         self.generator = encoder.generator
+
+    @property
+    def parts(self) -> dict[str, Model]:
+        """The encoder and the decoder by name."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
 
     def _own(self, flat):
         cut = self.encoder.size
@@ -332,7 +338,8 @@ class Seq2Seq(Model):
         if not isinstance(T, (tuple, list)) or len(T) != 2:
             raise ValueError(f"T must be (the source's steps, the target's), got {T!r}")
         parts = [(self.encoder, T[0]), (self.decoder, T[1])]
-        return plan(parts, N, training, ragged, optimizer, self.memories)
+        slots = len((optimizer or Adam()).slots)
+        return plan(parts, N, training, ragged, slots, self.memories)
 
     def describe(self) -> dict:
         """What builds an equal model again, as plain data."""

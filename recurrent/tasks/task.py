@@ -16,7 +16,7 @@ from ..charlm.text import Vocabulary
 from ..data import Source
 from ..layers.attention import Attention
 from ..losses import softmax_cross_entropy
-from ..models.sequential import Model
+from ..models.base import Model
 from ..optim import Adam
 from ..schedules import Cosine
 from ..training import checkpoint

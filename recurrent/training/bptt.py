@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..losses import Loss
-from ..models.sequential import Model
+from ..models.base import Model
 
 
 class TruncatedBPTT:

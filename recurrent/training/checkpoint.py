@@ -20,8 +20,8 @@ from safetensors.numpy import save as to_bytes
 
 from .. import optim
 from ..layers.recurrent import Recurrent
+from ..models.base import Model
 from ..models.seq2seq import build
-from ..models.sequential import Model
 
 VERSION = 1
 

@@ -15,7 +15,7 @@ import numpy as np
 from .. import checks
 from ..data import Batch
 from ..losses import Loss
-from ..models.sequential import Model
+from ..models.base import Model
 from ..optim import Optimizer, clip_norm, clip_value
 from ..progress import Progress, Silent
 from .bptt import TruncatedBPTT

@@ -18,6 +18,7 @@ from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.kernels import threads
+from recurrent.kernels.codegen.barrier import barrier_wait
 
 compiled = pytest.mark.skipif(
     bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits"
@@ -186,6 +187,7 @@ def test_numba_starts_no_threads_of_its_own():
     code = """
 import numba, numpy as np, recurrent
 from numba.np.ufunc import parallel
+from recurrent.kernels.codegen.barrier import barrier_wait
 from recurrent.kernels import threads
 x, params = np.ones((50, 64, 128), "f"), recurrent.lstm.init(128, 256)
 y, _, tape = recurrent.lstm.forward(x, params, record=True)
@@ -221,6 +223,7 @@ from recurrent import Embedding, GRU, LSTM, Linear, Sequential
 from recurrent.cells import CELLS
 from recurrent.data import Batch
 from recurrent.engine import Engine
+from recurrent.kernels.codegen.barrier import barrier_wait
 from recurrent.kernels import threads
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from viz.notation import width
+from viz.draw.notation import width
 
 _ATTRIBUTE = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _STATEMENT = re.compile(r'^  ("(?:[^"\\]|\\.)*")(?: -> ("(?:[^"\\]|\\.)*"))? \[(.*)\];$')

@@ -13,7 +13,7 @@ import pytest
 
 import recurrent
 import viz
-from viz import notation
+from viz.draw import notation
 
 NASTY = [
     "</script>",

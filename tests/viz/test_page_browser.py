@@ -7,7 +7,7 @@ from test_explore import attending
 
 import recurrent
 import viz
-from viz import notation
+from viz.draw import notation
 from viz.layout import circuit
 from viz.reading import direction, evaluate, wiring
 

@@ -18,7 +18,7 @@ from recurrent.conformance.tolerance import assert_close
 from recurrent.equations.expressions import relu, sigmoid, tanh
 from recurrent.layers.recording import LayerRecording, Recording
 from recurrent.layers.recurrent import Recurrent
-from viz import notation
+from viz.draw import notation
 from viz.reading import wiring
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -45,12 +45,12 @@ def drawing():
         "draw.dot",
         "draw.drawing",
         "layout.layered",
-        "palette",
+        "draw.palette",
         "draw.render",
         "draw.svg",
         "layout.tracks",
         "views.parts.steps",
-        "notation",
+        "draw.notation",
     ],
 )
 def test_doctests(module):

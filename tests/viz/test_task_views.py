@@ -12,7 +12,7 @@ from test_pictures import GOLDEN, assert_clear
 import recurrent as R
 import viz
 from recurrent.layers.recording import LayerRecording, Recording
-from viz import notation
+from viz.draw import notation
 from viz.views.task import STORIES
 
 # Attention

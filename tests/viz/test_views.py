@@ -14,7 +14,7 @@ from recurrent import GRU, LSTM, RNN, CharLM, Linear, Seq2Seq, Sequential
 from recurrent.charlm.text import Vocabulary
 from recurrent.conformance.tolerance import assert_close
 from recurrent.losses import mean_squared_error
-from viz import notation
+from viz.draw import notation
 from viz.views.curve import running_mean
 from viz.views.gradients import norms, verdict
 

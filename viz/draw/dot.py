@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .. import notation
+from . import notation
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top

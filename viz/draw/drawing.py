@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
-from .. import notation
-from . import dot, render, svg
+from . import dot, notation, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from .. import notation
+from . import notation
 from .dot import Box, Point
 
 GAP = 3  # between a wire and what is written beside it

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .. import notation, palette
-from . import dot
+from . import dot, notation, palette
 from .canvas import Sheet
 
 WIDE, TALL = 160, 9

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation, palette
+from ..draw import notation, palette
 from ..draw.drawing import Drawing
 from ..views import attention as view
 from .packed import Blob

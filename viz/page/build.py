@@ -10,8 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from .. import notation
-from ..draw import svg
+from ..draw import notation, svg
 from ..reading import describe
 from ..reading.unit_values import beginning
 from ..views import cell, network, unit, unrolled

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .. import notation
+from ..draw import notation
 from ..draw.drawing import Drawing
 from ..reading import direction
 from ..views.network import network

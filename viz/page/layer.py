@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import palette
+from ..draw import palette
 from ..draw.drawing import Drawing
 from ..views import layer as view
 from .packed import Blob

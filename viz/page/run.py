@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import palette
+from ..draw import palette
 from ..reading import describe, direction, unit_values, wiring
 from ..views.layer import LAST
 from ..views.unit import KEPT, SHOWN

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from .. import notation, palette
+from ..draw import notation, palette
 from ..reading import wiring
 from ..views.layer import shown
 from .run import LayerRun

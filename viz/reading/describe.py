@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation
+from ..draw import notation
 from . import direction
 from .wiring import Neuron
 

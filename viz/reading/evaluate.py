@@ -9,7 +9,7 @@ import numpy as np
 from recurrent.cells import Cell
 from recurrent.equations.expressions import CROSS_UNIT, OPS, Expr, evaluate, topological
 
-from .. import notation
+from ..draw import notation
 from . import direction, unit_values
 from .folding import folds
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from recurrent.cells import Cell
 
-from .. import notation, palette
+from ..draw import notation, palette
 from .folding import KIND, Fold, folded, folds
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")

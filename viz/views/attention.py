@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation, palette
-from ..draw import dot, legend
+from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 from ..reading import describe

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation, palette
-from ..draw import dot, labels
+from ..draw import dot, labels, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 from ..layout import circuit

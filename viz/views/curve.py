@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation, palette
-from ..draw import dot
+from ..draw import dot, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from recurrent.equations.expressions import OPS, Expr
 
-from .. import notation, palette
-from ..draw import dot, legend
+from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, unit_values

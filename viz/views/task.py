@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import notation, palette
-from ..draw import dot
+from ..draw import dot, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 from ..reading import describe

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import notation, palette
-from ..draw import dot
+from ..draw import dot, notation, palette
 from ..draw.drawing import Drawing
 from .parts.steps import asked, blanks
 from .parts.time_grid import BOX, CELL, rows

@@ -9,8 +9,7 @@ import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
 
-from .. import notation, palette
-from ..draw import dot, legend
+from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Sheet
 from ..draw.drawing import Drawing
 from ..reading import describe, unit_values

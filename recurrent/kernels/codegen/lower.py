@@ -74,7 +74,7 @@ def of_units(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
 
 def numbers_of_units(b: ir.IRBuilder, cell, H) -> ir.Value:
     """How far the rows of p lie apart: 0 where all rows have the same."""
-    return b.mul(H, I64(len(cell.parameter_inputs) if cell.inputs else 0))
+    return b.mul(H, I64(len(cell.parameter_inputs) if cell.masks else 0))
 
 
 @intrinsic

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from recurrent.cells import Cell
 
-from ... import notation
+from ...draw import notation
 from ...draw.dot import Point
 from ...layout.board import BUS, GATES, Circuit
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ... import notation, palette
-from ...draw import dot
+from ...draw import dot, notation, palette
 from ...draw.canvas import Sheet
 from ...reading import evaluate
 from ...reading import wiring as wirings

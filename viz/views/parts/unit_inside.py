@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import notation, palette
-from ...draw import dot
+from ...draw import dot, notation, palette
 from ...draw.canvas import Sheet
 from ...layout.layered import layout
 from ...reading.direction import Direction
