@@ -42,7 +42,7 @@ class Engine:
         self.dtypes = ("float32", "float64") if backend is None else backend.DTYPES
 
     def __reduce__(self):
-        return _engine, (self.cell, self.dtypes is kernels.plain.DTYPES)
+        return _engine, (self.cell, self.dtypes is kernels.reference.DTYPES)
 
     def __repr__(self):
         return f"<recurrent engine: {self.name}, gates {' '.join(self.cell.gates)}, states {' '.join(self.cell.states)}>"
@@ -50,7 +50,7 @@ class Engine:
     @property
     def reference(self) -> Engine:
         """The same functions interpreted by NumPy from the same equations; takes complex128 too."""
-        return Engine(self.cell, kernels.plain)
+        return Engine(self.cell, kernels.reference)
 
     @lru_cache  # noqa: B019 a few engines, for as long as the process lives
     def shapes(self, D: int, H: int, P: int | None = None) -> Any:

@@ -144,7 +144,7 @@ class Recurrent(Layer):
     def reference_runner(self, training: bool = False) -> Any:
         """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
         if training and self.dropouts:
-            return self._directions(self.dropouts.trained(self.generator, kernels.plain))
+            return self._directions(self.dropouts.trained(self.generator, kernels.reference))
         return self._directions(self.engine.reference)
 
     def _directions(self, engine):

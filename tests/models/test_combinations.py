@@ -20,7 +20,7 @@ pytestmark = pytest.mark.reference
 @pytest.fixture(scope="module")
 def interpreted():
     """Engines made from now on are NumPy's."""
-    before, kernels.backend = kernels.backend, kernels.plain
+    before, kernels.backend = kernels.backend, kernels.reference
     yield
     kernels.backend = before
 
@@ -130,7 +130,7 @@ def against_the_interpreter(data, **options):
         same(everything(model, x, lengths, dy), found)
     finally:
         numba.set_num_threads(threads)
-    compiled, kernels.backend = kernels.backend, kernels.plain
+    compiled, kernels.backend = kernels.backend, kernels.reference
     try:
         theirs = Sequential.build(model.describe())
         theirs.flat[:] = model.flat

@@ -30,7 +30,7 @@ def test_parameters_are_counted_as_the_layer_has_them(layer):
         == layer.size // ways // 4
     )
     counted, all_of_them = re.search(
-        r"(\d+) parameters = ([^a-z]*[\d)])", viz.facts.of_layer(layer)
+        r"(\d+) parameters = ([^a-z]*[\d)])", viz.reading.describe.of_layer(layer)
     ).groups()
     assert eval(all_of_them.replace("×", "*")) == int(counted) == layer.size
     assert ("PyTorch" in viz.layer(layer).source) == (layer.cell.biases == 2)
@@ -47,7 +47,7 @@ def test_parameters_are_counted_as_the_layer_has_them(layer):
 
 def test_gates_of_one_cell_have_colours_of_their_own():
     for gates in ("fx", "xyz", "ifgoab", "rznab", "abcdef"):
-        colours = [viz.palette.gate(g, gates)[1] for g in gates]
+        colours = [viz.draw.palette.gate(g, gates)[1] for g in gates]
         assert len(set(colours)) == len(colours), gates
 
 
@@ -129,4 +129,4 @@ def test_a_decoder_s_units_are_drawn_with_what_they_read():
         ValueError,
         match="a decoder starts from what its encoder leaves, which this recording has not kept",
     ):
-        viz.values.initial(part, viz.direction.of(decoder[1]), 0)
+        viz.reading.unit_values.initial(part, viz.reading.direction.of(decoder[1]), 0)

@@ -100,7 +100,7 @@ def test_svg_is_ready_for_a_page(drawing):
     titles = [e.text for e in root.iter(SVG + "title")]
     assert "input gate: 7 weights" in titles
     assert not any("text1" in t or "corner" in t for t in titles)
-    assert {e.get("font-family") for e in root.iter(SVG + "text")} == {viz.svg.FONTS}
+    assert {e.get("font-family") for e in root.iter(SVG + "text")} == {viz.draw.svg.FONTS}
 
 
 def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
@@ -112,7 +112,7 @@ def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
     assert rules[f":where(#{prefix})"] == "color-scheme:light dark"
     assert rules[f'#{prefix} [fill="#ffffff"]:not(.on)'] == "fill:light-dark(#ffffff,#0f172a)"
     turned = "".join(rules)
-    for _, colour in (viz.palette.GATES[g] for g in "ifgo"):
+    for _, colour in (viz.draw.palette.GATES[g] for g in "ifgo"):
         assert f'[fill="{colour.lower()}"]' not in turned
     texts = {}
     for group in root.iter(SVG + "g"):
@@ -121,7 +121,7 @@ def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
     assert len(texts) > 30
     for e, fill in texts.values():
         assert (e.get("class") == "on") == (
-            fill is not None and not viz.palette.is_frame(fill, fill=True)
+            fill is not None and not viz.draw.palette.is_frame(fill, fill=True)
         ), e.text
     colours = {
         p.get("stroke")
@@ -146,16 +146,17 @@ def contrast(a, b):
 
 
 @pytest.mark.parametrize(
-    "text", [viz.palette.INK, viz.palette.MUTED, "#000000", *viz.palette.STATES.values()]
+    "text",
+    [viz.draw.palette.INK, viz.draw.palette.MUTED, "#000000", *viz.draw.palette.STATES.values()],
 )
 def test_dark_text_is_readable_on_the_page_and_black_on_every_box(text):
-    turn = viz.palette.dark
+    turn = viz.draw.palette.dark
     assert contrast(turn(text), turn("#FFFFFF")) > 4.5
     for fill, _ in (
-        *viz.palette.LAYERS.values(),
-        viz.palette.UNIT,
-        viz.palette.FACTS,
-        *viz.palette.WINDOWS,
+        *viz.draw.palette.LAYERS.values(),
+        viz.draw.palette.UNIT,
+        viz.draw.palette.FACTS,
+        *viz.draw.palette.WINDOWS,
     ):
         assert contrast(turn("#000000"), turn(fill)) > 4.5
 

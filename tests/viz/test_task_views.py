@@ -165,7 +165,7 @@ def test_the_layers_are_the_model_s(kind):
     nodes, edges, _ = read(viz.task(kind, model).source)
     texts = "\n".join(n.attributes["label"] for n in nodes.values())
     for layer in model.layers:
-        assert viz.facts.short(layer) in texts
+        assert viz.reading.describe.short(layer) in texts
         if layer.size:
             assert f"{layer.size:,} parameters" in texts
     if kind == "many-to-one":

@@ -15,7 +15,7 @@ FORMATS = ("svg", "png", "pdf", "gv", "html")
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the views return. `source` is always there; the other forms need a Graphviz (`viz.render`)."""
+    """What the views return. `source` is always there; the other forms need a Graphviz (`viz.draw.render`)."""
 
     source: str
     title: str = ""
