@@ -148,7 +148,7 @@ class Model:
         says which part of it is to stay, as `recording.Keep` has it: of a long run what is of interest, and no more memory
         than that once it is over. Raises ValueError for targets without loss, or the reverse, and for what is not in `Keep`.
 
-        >>> from recurrent import LSTM
+        >>> from recurrent import LSTM, Sequential
         >>> recording = Sequential(LSTM(2, 9)).record(np.zeros((500, 1, 2), np.float32), keep=dict(names=["c"], units=[3]))
         >>> {name: a.shape for name, a in recording.layers[0].states.items()}
         {'c': (500, 1, 1)}
