@@ -2,16 +2,14 @@
 
 import numpy as np
 
-from recurrent import gradcheck
 from recurrent.conformance.promises import assert_gradients as assert_gradients
 from recurrent.conformance.tolerance import tolerance
+from recurrent.gradcheck import complex_step as complex_step_of
 
 
 def complex_step(problem):
     """d loss / d argument for every entry, on the interpreter of the cell's expression graph; needs float64."""
-    return gradcheck.complex_step(
-        lambda a: problem.loss(a, problem.engine.reference), problem.arguments()
-    )
+    return complex_step_of(lambda a: problem.loss(a, problem.engine.reference), problem.arguments())
 
 
 def complex_projection(problem, direction):
