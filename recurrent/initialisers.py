@@ -9,25 +9,44 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from .equations.cell import Cell
 from .equations.expressions import topological
 
-if TYPE_CHECKING:
-    from .layers.base import Layer
 
-Initialiser = Callable[["Layer", np.random.Generator], None]
+class AnyLayer(Protocol):
+    """The members of a layer that initialisers use."""
+
+    cell: Any  # the Cell of a recurrent layer, else None
+    in_features: int | None
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]: ...
+
+    def reset_parameters(self, rng: np.random.Generator) -> None: ...
 
 
-def pytorch(layer: Layer, rng: np.random.Generator) -> None:
+class RecurrentLayer(AnyLayer, Protocol):
+    """The same of a recurrent layer."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+
+
+Initialiser = Callable[[AnyLayer, np.random.Generator], None]
+
+
+def pytorch(layer: AnyLayer, rng: np.random.Generator) -> None:
     """U(-1/sqrt(H), 1/sqrt(H)) for all of a recurrent layer; Linear U(-1/sqrt(inputs), 1/sqrt(inputs)), Embedding N(0, 1)."""
     layer.reset_parameters(rng)
 
 
-def keras(layer: Layer, rng: np.random.Generator) -> None:
+def keras(layer: AnyLayer, rng: np.random.Generator) -> None:
     """Glorot uniform; W_hh with orthonormal columns across all gates; biases 0, 1 for the forget gate of an LSTM.
 
     The limit of W_ih is sqrt(6 / (D + G H)), of all gates together. Linear likewise; Embedding U(-0.05, 0.05).
@@ -40,7 +59,7 @@ def keras(layer: Layer, rng: np.random.Generator) -> None:
     set_biases(layer, forget=1.0)
 
 
-def orthogonal(layer: Layer, rng: np.random.Generator) -> None:
+def orthogonal(layer: AnyLayer, rng: np.random.Generator) -> None:
     """Every gate by itself, as in Haste: its W_hh orthogonal, its W_ih Glorot uniform; biases 0, the forget gate's 1.
 
     Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
@@ -57,7 +76,7 @@ def orthogonal(layer: Layer, rng: np.random.Generator) -> None:
     set_biases(layer, forget=1.0)
 
 
-def char_rnn(layer: Layer, rng: np.random.Generator) -> None:
+def char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     """karpathy/char-rnn: U(-0.08, 0.08) for everything, biases too; then 1 for the forget gate's b_ih."""
     for a in layer.parameters.values():
         a[:] = rng.uniform(-0.08, 0.08, a.shape)
@@ -65,7 +84,7 @@ def char_rnn(layer: Layer, rng: np.random.Generator) -> None:
         a[:] = 1
 
 
-def torch_rnn(layer: Layer, rng: np.random.Generator) -> None:
+def torch_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     """jcjohnson/torch-rnn: W_ih and W_hh N(0, 1 / (D + H)), biases 0, the forget gate's 1; the rest as PyTorch."""
     layer.reset_parameters(rng)
     if is_recurrent(layer):
@@ -74,7 +93,7 @@ def torch_rnn(layer: Layer, rng: np.random.Generator) -> None:
         set_biases(layer, forget=1.0)
 
 
-def min_char_rnn(layer: Layer, rng: np.random.Generator) -> None:
+def min_char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     """karpathy/min-char-rnn: weights N(0, 0.01^2), biases 0."""
     for name, a in layer.parameters.items():
         a[:] = 0 if name.startswith("bias") else 0.01 * rng.standard_normal(a.shape)
@@ -99,7 +118,7 @@ class Chrono:
         if not self.T_max >= 3:
             raise ValueError(f"T_max must be at least 3 steps, got {self.T_max}")
 
-    def __call__(self, layer: Layer, rng: np.random.Generator) -> None:
+    def __call__(self, layer: AnyLayer, rng: np.random.Generator) -> None:
         layer.reset_parameters(rng)
         if not is_recurrent(layer):
             return
@@ -138,27 +157,27 @@ def named(init: str | Initialiser) -> Initialiser:
     return INITIALISERS[init]
 
 
-def is_recurrent(layer: Layer) -> bool:
+def is_recurrent(layer: AnyLayer) -> TypeGuard[RecurrentLayer]:
     """Whether it has a cell."""
     return getattr(layer, "cell", None) is not None
 
 
-def is_embedding(layer: Layer) -> bool:
+def is_embedding(layer: AnyLayer) -> bool:
     """Whether its weights are rows to choose from."""
     return layer.in_features is None and list(layer.shapes) == ["weight"]
 
 
-def matrices(layer: Layer) -> dict[str, np.ndarray]:
+def matrices(layer: AnyLayer) -> dict[str, np.ndarray]:
     """The weights that multiply something, by name."""
     return {n: a for n, a in layer.parameters.items() if a.ndim == 2 and not is_embedding(layer)}
 
 
-def biases(layer: Layer, kind: str) -> list[np.ndarray]:
+def biases(layer: AnyLayer, kind: str) -> list[np.ndarray]:
     """Biases whose names begin so, of every direction."""
     return [a for n, a in layer.parameters.items() if n.startswith(kind)]
 
 
-def gate_blocks(layer: Layer, name: str) -> int:
+def gate_blocks(layer: AnyLayer, name: str) -> int:
     """How many gates the rows of a matrix belong to."""
     if not is_recurrent(layer):
         return 1
@@ -179,7 +198,7 @@ def keeping_gates(cell: Cell, hidden: bool = True) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def forget_biases(layer: Layer) -> list[np.ndarray]:
+def forget_biases(layer: AnyLayer) -> list[np.ndarray]:
     """The part of every b_ih that belongs to a gate which keeps a memory that is not put out: views."""
     if not is_recurrent(layer):
         return []
@@ -188,7 +207,7 @@ def forget_biases(layer: Layer) -> list[np.ndarray]:
     return [np.split(a, len(gates))[gates.index(g)] for a in biases(layer, "bias_ih") for g in keep]
 
 
-def set_biases(layer: Layer, forget: float) -> None:
+def set_biases(layer: AnyLayer, forget: float) -> None:
     """All biases to zero but those of forget gates."""
     for a in biases(layer, "bias"):
         a[:] = 0

@@ -1,6 +1,6 @@
 """One file, one cell: its equations and where they come from."""
 
-from ..equations.cell import CELLS, Cell, cell, enlist, find
+from ..equations.cell import CELLS, Cell, enlist, find
 from ..equations.expressions import (
     clip,
     exp,
@@ -15,6 +15,7 @@ from ..equations.expressions import (
     sqrt,
     tanh,
 )
+from ..equations.tracer import cell
 from .activations import ACTIVATIONS, activation
 from .elementwise import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 from .gru import gru, gru_cell

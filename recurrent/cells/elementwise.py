@@ -3,8 +3,9 @@
 All products are with x, over all steps at once where that is faster; what is left of a step is a unit's own arithmetic.
 """
 
-from ..equations.cell import cell, enlist
+from ..equations.cell import enlist
 from ..equations.expressions import relu, sigmoid, softplus, tanh
+from ..equations.tracer import cell
 from .options import family
 
 

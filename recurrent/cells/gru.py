@@ -11,9 +11,10 @@ Layer normalisation: see normal.py.
 
 from types import SimpleNamespace
 
-from ..equations.cell import cell, enlist
+from ..equations.cell import enlist
 from ..equations.expressions import clip as clipped
 from ..equations.expressions import product
+from ..equations.tracer import cell
 from .activations import activation
 from .layer_norm import gains, normalised
 from .options import family

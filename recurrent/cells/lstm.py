@@ -14,9 +14,10 @@ Layer normalisation: see normal.py; (6) is then h_t = o_t tanh(LN(c_t)), with a 
 Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, which has no weights of its own.
 """
 
-from ..equations.cell import cell, enlist
+from ..equations.cell import enlist
 from ..equations.expressions import clip as clipped
 from ..equations.expressions import projection as projected
+from ..equations.tracer import cell
 from .activations import activation
 from .layer_norm import gains, normal, normalised
 from .options import family

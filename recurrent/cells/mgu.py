@@ -5,8 +5,8 @@
 (3)  h_t = (1 - f_t) h_{t-1} + f_t n_t
 """
 
-from ..equations.cell import cell
 from ..equations.expressions import sigmoid, tanh
+from ..equations.tracer import cell
 
 
 @cell("mgu", gates="f n", states="h")

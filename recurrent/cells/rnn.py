@@ -3,8 +3,9 @@
 (1)  h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh),  f = tanh, relu or any other activation
 """
 
-from ..equations.cell import cell, enlist
+from ..equations.cell import enlist
 from ..equations.expressions import clip as clipped
+from ..equations.tracer import cell
 from .activations import activation
 from .options import family
 
