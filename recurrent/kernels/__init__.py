@@ -9,4 +9,4 @@ if config.DISABLE_JIT:
 else:
     from . import compiled as backend
 
-__all__ = ["backend", "plain"]
+__all__ = ["backend", "reference"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..charlm.text import Vocabulary
 from ..data import Batches
-from ..engine.ragged import given
+from ..engine.ragged import pad_sequences
 from ..layers.recurrent import LSTM, Embedding, Linear
 from ..models.sequential import Sequential
 from .dates import EXAMPLE, READS
@@ -20,8 +20,8 @@ def task(seed: int = 0, learn: int = 4_000, validate: int = 1_000, hold: int = 1
     """What a number is depends on what stands before it and on what comes after it: both directions read."""
     split = Parts.of(learn, validate, hold)
     found = draw(split.held_out.stop, np.random.default_rng(seed))
-    x, lengths, _ = given([READS.encode(text) for text, _, _ in found], None)
-    y = given([TAGS.encode(tags) for _, _, tags in found], None)[0]
+    x, lengths, _ = pad_sequences([READS.encode(text) for text, _, _ in found], None)
+    y = pad_sequences([TAGS.encode(tags) for _, _, tags in found], None)[0]
     parts = [
         Batches(x[:, which], y[:, which], batch, rng, lengths=lengths[which])
         for which, batch, rng in zip(split, (64, validate, hold), (seed, None, None), strict=True)
