@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import os
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -118,45 +115,6 @@ class Vocabulary:
 
 def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def read(path: str, raw: bool = False) -> tuple[str | bytes, list[str]]:
-    """The text of a file, or of all text files below a folder, sorted by path, one after the other; "-" is standard input.
-
-    `raw`: as bytes, whatever they are. Returns the text and the files of a folder that were left out because they are not
-    UTF-8 text. Raises OSError for what cannot be read, ValueError for a file that is not UTF-8 or a folder without text.
-    """
-    if path == "-":
-        return _decoded(sys.stdin.buffer.read(), "standard input", raw), []
-    if not os.path.isdir(path):
-        return _decoded(Path(path).read_bytes(), path, raw), []
-    parts, skipped = [], []
-    for file in sorted(p for p in Path(path).rglob("*") if p.is_file()):
-        if any(part.startswith(".") for part in file.relative_to(path).parts):
-            continue
-        data = file.read_bytes()
-        if b"\0" in data:
-            skipped.append(str(file))
-            continue
-        try:
-            parts.append(_decoded(data, str(file), raw))
-        except ValueError:
-            skipped.append(str(file))
-    if not parts:
-        raise ValueError(f"{path}: no text files in this folder")
-    return (b"" if raw else "").join(parts), skipped
-
-
-def _decoded(data: bytes, name: str, raw: bool) -> str | bytes:
-    if raw:
-        return data
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        wrong = f"byte 0x{data[error.start]:02x} at position {error.start}"
-        raise ValueError(
-            f"{name}: not UTF-8 text ({wrong}); a model of bytes can read it"
-        ) from None
 
 
 def require(

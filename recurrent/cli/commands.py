@@ -16,10 +16,10 @@ from rich.text import Text
 
 from ..cells import CELLS as CELL_EQUATIONS
 from ..charlm.model import CharLM
-from ..charlm.text import read
 from . import describe
 from .options import Source, examples, mention, naming, number
 from .runner import UsageError, run
+from .source import read_text
 from .train import EXAMPLES, train
 
 app = typer.Typer(
@@ -152,7 +152,7 @@ def evaluate(
 ) -> int:
     """Bits per character of a text: how well the model predicts each one from all before it."""
     lm = CharLM.load(model)
-    text, skipped = read(source, raw=lm.settings["bytes"])
+    text, skipped = read_text(source, raw=lm.settings["bytes"])
     mention(skipped)
     unit = lm.vocabulary.unit
     with naming(source):

@@ -11,19 +11,13 @@ from rich.console import Console
 from ..charlm.model import CharLM
 from ..charlm.splits import split
 from ..losses import softmax_cross_entropy
-
-
-def text() -> str:
-    """The topics of Python's own help(): about 465,000 characters, 103 different ones."""
-    from pydoc_data.topics import topics
-
-    return "".join(topics.values())
+from .source import demo_text
 
 
 def run(out: Path, updates: int, seed: int, console: Console) -> int:
     """Train, measure, sample, draw; everything is written to the folder `out`. Returns the exit code."""
     out.mkdir(parents=True, exist_ok=True)
-    path, words = out / "model.safetensors", text()
+    path, words = out / "model.safetensors", demo_text()
     lm = CharLM(words, layers=2, hidden=128, embedding=128, rng=seed)
     ids = lm.ids(words)
     _, held_out = split(ids, 0.05)

@@ -14,12 +14,13 @@ from ..charlm import presets, recipe
 from ..charlm.model import CELLS, CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.splits import LOADERS
-from ..charlm.text import Vocabulary, read
+from ..charlm.text import Vocabulary
 from ..data import CARRIES
 from ..initialisers import INITIALISERS
 from ..training.history import History
 from .options import Source, examples, mention, naming, number
 from .runner import UsageError, complain
+from .source import read_text
 
 
 def _choice(name: str, known) -> type[StrEnum]:
@@ -182,7 +183,7 @@ def train(
     lm = _resumed(out, asked, given) if resume else None
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out: there is no folder {out.absolute().parent}")
-    text, skipped = read(source, raw=bytes_ or (resume and lm.settings["bytes"]))
+    text, skipped = read_text(source, raw=bytes_ or (resume and lm.settings["bytes"]))
     mention(skipped)
     if lm is None:
         with naming(source):

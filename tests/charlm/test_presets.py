@@ -403,9 +403,9 @@ def test_each_learns_real_text(name, updates, bits):
     units may stay where they start. After 6,000 updates with seeds 0, 1, 2: 3.39, 3.65, 3.70 bits from that state, but
     14.71, 3.65, 3.70 from zero; the published program in plain NumPy had 17.6 from zero.
     """
-    from recurrent.cli.demo import text
+    from recurrent.cli.source import demo_text
 
-    words = text()
+    words = demo_text()
     cut = len(words) * 95 // 100
     lm = CharLM.preset(name, words, rng=0)
     history = lm.train(words[:cut], updates=updates, progress=False)

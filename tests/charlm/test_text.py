@@ -8,7 +8,7 @@ import pytest
 from recurrent.charlm import sampling
 from recurrent.charlm.model import CharLM
 from recurrent.charlm.splits import split
-from recurrent.charlm.text import Vocabulary, read, streams
+from recurrent.charlm.text import Vocabulary, streams
 from recurrent.conformance.tolerance import assert_same_bits, tolerance
 from recurrent.losses import softmax_cross_entropy
 from recurrent.training.fit import evaluate
@@ -116,26 +116,6 @@ def test_split_holds_out_the_end():
     assert last.tolist() == list(range(95, 100))
     with pytest.raises(ValueError, match="less than the 2"):
         split(np.arange(30), 0.05)
-
-
-def test_reading_files_and_folders(tmp_path):
-    (tmp_path / "b").mkdir()
-    (tmp_path / "a.txt").write_text("eins ", encoding="utf-8")
-    (tmp_path / "b" / "c.txt").write_text("zwei", encoding="utf-8")
-    (tmp_path / ".hidden").write_text("never")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xff")
-    (tmp_path / "zero").write_bytes(b"a\0b")
-    text, skipped = read(str(tmp_path))
-    assert text == "eins zwei"
-    assert [s.rsplit("/")[-1] for s in skipped] == ["picture.png", "zero"]
-    assert read(str(tmp_path / "zero"), raw=True)[0] == b"a\0b"
-    with pytest.raises(
-        ValueError, match=r"picture.png: not UTF-8 text \(byte 0x89 at position 0\)"
-    ):
-        read(str(tmp_path / "picture.png"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no text files"):
-        read(str(tmp_path / "empty"))
 
 
 LOGITS = np.log([0.5, 0.05, 0.25, 0.2])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
-from recurrent.cli.demo import text as real_text
+from recurrent.cli.source import demo_text
 from recurrent.losses import softmax_cross_entropy
 
 from ..draw.drawing import Drawing
@@ -44,7 +44,7 @@ class Exhibit(NamedTuple):
 
 def train(updates: int = 300) -> CharLM:
     """The model of the gallery: one LSTM layer of 64 units on Python's own documentation."""
-    words = real_text()[:100_000]
+    words = demo_text()[:100_000]
     lm = CharLM(words + READS, layers=1, hidden=64, embedding=16, rng=0)
     lm.train(words, updates=updates, seq=32, batch=16, validate_every=max(1, updates // 5))
     return lm
