@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
+from .codegen.passes import exponentials, largest, scale
 from .codegen.tile import at
-from .elementwise import exponentials, largest, scale
 from .jit import jit
 from .matmul import outer, pack_columns, pack_rows, padded, product
 
