@@ -1,14 +1,19 @@
-"""What is written is true: README's examples run, doctests hold, documented parameters are the signature's."""
+"""README's examples run, doctests pass, and docstrings document the parameters of the signature."""
 
 import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
 
 import pytest
+from support.public_names import documented
 
+from recurrent import Engine
+
+DOCUMENTED = documented()
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 SOURCES = [p for package in ("recurrent", "viz") for p in sorted((ROOT / package).rglob("*.py"))]
@@ -59,7 +64,10 @@ def test_doctests(name, tmp_path, monkeypatch):
 
 
 def public(path):
-    """Public functions and methods of a module, with the names a docstring may explain: parameters, fields, attributes."""
+    """Yield the public functions, classes and methods of a module.
+
+    With each comes the set of names that its docstring may explain: parameters, fields, attributes.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
@@ -102,24 +110,101 @@ def test_modules_say_what_they_are(path):
     assert ast.get_docstring(tree), f"{path.name} has no docstring"
 
 
-def test_engine_functions_are_documented_and_typed():
-    """The fixed interface: each argument of an engine function is named in its docstring and has a type."""
-    tree = ast.parse((ROOT / "recurrent" / "engine" / "engine.py").read_text(encoding="utf-8"))
-    engine = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Engine")
-    for f in engine.body:
-        if isinstance(f, ast.FunctionDef) and f.name in ("init", "forward", "backward", "step"):
-            doc = ast.get_docstring(f) or ""
-            common = {
-                "self",
-                "params",
-                "tape",
-                "dtype",
-                "record",
-            }  # said once for the class, or the word itself
-            for a in f.args.args:
-                assert a.arg in common or re.search(rf"\b{a.arg}\b", doc), (
-                    f"Engine.{f.name} does not document {a.arg}"
-                )
-                assert a.arg == "self" or a.annotation is not None, (
-                    f"Engine.{f.name}: {a.arg} has no type"
-                )
+HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
+
+
+def entries(doc):
+    """Yield (name without stars, type and description) of each parameter in a docstring."""
+    _, *rest = HEADING.split(doc)
+    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    text = sections.get("Parameters", sections.get("Attributes", ""))
+    for names, meaning in re.findall(r"^(\S.*?) *(?:: (.*(?:\n(?: .*|$))*))?$", text, re.M):
+        yield from ((name.strip("* "), meaning) for name in names.split(","))
+
+
+def arguments(value):
+    """Names in the signature of a function or of a class's constructor, without self and cls."""
+    try:
+        names = list(inspect.signature(value).parameters)
+    except ValueError:  # an exception with the constructor of its base class
+        return []
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def flaw(value):
+    """What is wrong with a public docstring, or None."""
+    doc = inspect.getdoc(value) or ""
+    summary, *rest = doc.splitlines() or [""]
+    if not summary.endswith((".", "?", "!")) or (rest and rest[0]):
+        return "needs a summary of one line, which ends with a full stop"
+    found = list(entries(doc))
+    if [name for name, _ in found] != arguments(value):
+        return f"documents {[name for name, _ in found]}, the signature has {arguments(value)}"
+    for name, meaning in found:
+        if not meaning:
+            return f"gives no type of {name}"
+        if re.search(r"\b(?:nd)?array\b", meaning.splitlines()[0]) and "shape" not in meaning:
+            return f"gives no shape of the array {name}"
+    return None
+
+
+# Not numpydoc yet; a name goes as soon as its docstring passes.
+PENDING = """
+    recurrent.Adagrad recurrent.Adagrad.equations recurrent.Adagrad.numbers recurrent.Adam
+    recurrent.Adam.equations recurrent.Adam.numbers recurrent.AdamW recurrent.Attention
+    recurrent.Batch recurrent.Batch.of recurrent.Batches recurrent.Batches.batch
+    recurrent.CharLM recurrent.CharLM.bits_per_character recurrent.CharLM.ids
+    recurrent.CharLM.load recurrent.CharLM.preset recurrent.CharLM.sample recurrent.CharLM.save
+    recurrent.CharLM.train recurrent.Chrono recurrent.Constant recurrent.Cosine
+    recurrent.Directions recurrent.Dropout recurrent.Embedding recurrent.Engine
+    recurrent.Engine.backward recurrent.Engine.check_params recurrent.Engine.check_state
+    recurrent.Engine.checked_proj_size recurrent.Engine.footprint recurrent.Engine.forward
+    recurrent.Engine.init recurrent.Engine.pack recurrent.Engine.shapes recurrent.Engine.sizes
+    recurrent.Engine.state_sizes recurrent.Engine.step recurrent.Engine.stepper
+    recurrent.Engine.with_biases recurrent.Exponential recurrent.GRU recurrent.Gradients
+    recurrent.Hold recurrent.LSTM recurrent.Last recurrent.Layer recurrent.Layer.bind
+    recurrent.Layer.check_below recurrent.Layer.footprint recurrent.Layer.initialise
+    recurrent.Layer.keeps_input recurrent.Layer.reset_parameters recurrent.LayerNorm
+    recurrent.Linear recurrent.MaxPool recurrent.MeanPool recurrent.Memory
+    recurrent.Model.backward recurrent.Model.forward recurrent.Model.initialise
+    recurrent.Model.output_lengths recurrent.Model.record recurrent.Model.where recurrent.OneHot
+    recurrent.Optimizer recurrent.Optimizer.equations recurrent.Optimizer.numbers
+    recurrent.Optimizer.update recurrent.Pair recurrent.Pairs recurrent.Pairs.batch
+    recurrent.QRNN recurrent.RMSprop recurrent.RMSprop.equations recurrent.RMSprop.numbers
+    recurrent.RNN recurrent.Recurrent recurrent.SGD recurrent.SGD.equations
+    recurrent.SGD.numbers recurrent.Seq2Seq recurrent.Seq2Seq.backward recurrent.Seq2Seq.build
+    recurrent.Seq2Seq.generate recurrent.Seq2Seq.output_lengths recurrent.Seq2Seq.plan
+    recurrent.Seq2Seq.where recurrent.Sequential recurrent.Sequential.backward
+    recurrent.Sequential.bind recurrent.Sequential.build recurrent.Sequential.forward
+    recurrent.Sequential.output_lengths recurrent.Sequential.plan
+    recurrent.Sequential.writes_nothing recurrent.Shuffled recurrent.Shuffled.chosen
+    recurrent.Shuffled.order recurrent.Source.batch recurrent.StepDecay
+    recurrent.StepDecay.since recurrent.TruncatedBPTT recurrent.Windows recurrent.Windows.batch
+    recurrent.at_last_step recurrent.binary_cross_entropy recurrent.cell recurrent.char_rnn
+    recurrent.clip_norm recurrent.clip_value recurrent.evaluate recurrent.fit
+    recurrent.gradcheck recurrent.keras recurrent.mean_squared_error recurrent.min_char_rnn
+    recurrent.orthogonal recurrent.pytorch recurrent.softmax_cross_entropy
+    recurrent.summed_over_steps recurrent.torch_rnn recurrent.warmup viz.Drawing viz.attention
+    viz.cell viz.curve viz.explore viz.gradients viz.layer viz.network viz.task viz.text
+    viz.unit viz.units_like viz.unrolled viz.weights
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_public_docstrings_are_numpydoc(name):
+    wrong = flaw(DOCUMENTED[name])
+    if name in PENDING:
+        assert wrong, f"{name} passes: take it out of PENDING"
+    else:
+        assert not wrong, f"{name} {wrong}"
+
+
+@pytest.mark.parametrize("name", ["init", "forward", "backward", "step"])
+def test_engine_functions_are_typed(name):
+    """The fixed interface: each argument of an engine function has a type."""
+    signature = inspect.signature(getattr(Engine, name))
+    for argument in [*signature.parameters.values()][1:]:
+        assert argument.annotation is not argument.empty, (
+            f"Engine.{name}: {argument.name} has no type"
+        )
+    assert signature.return_annotation is not signature.empty

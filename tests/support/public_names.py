@@ -1,0 +1,77 @@
+"""The names that users import: removing or moving one of them breaks their code."""
+
+from importlib import import_module
+from inspect import isclass, isroutine
+from operator import attrgetter
+
+import recurrent
+
+# `__all__` of each package.
+PACKAGES = {
+    "recurrent": """
+        Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold LSTM Last
+        LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN Recurrent Seq2Seq Sequential
+        TruncatedBPTT cell data evaluate fit gradcheck gru indrnn initialisers losses lstm mgu
+        mingru minlstm optim presets qrnn release_memory rnn rnn_relu schedules sru warmup
+        """,
+    "viz": """
+        Drawing RenderError attention cell curve explore gradients layer network task text unit
+        units_like unrolled weights
+        """,
+}
+# Names that each module has among others.
+MODULES = {
+    "recurrent.cells": """
+        CELLS PYTORCH Cell activation cell clip exp find gru lstm maximum mean mgu indrnn mingru
+        minimum minlstm product projection qrnn relu rnn rnn_relu sigmoid softplus sqrt sru tanh
+        """,
+    "recurrent.charlm.presets": "PRESETS",
+    "recurrent.conformance.selftest": "run",
+    "recurrent.data": "Batch Batches Pair Pairs Shuffled Windows",
+    "recurrent.engine": "Engine",
+    "recurrent.initialisers": """
+        Chrono char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
+        """,
+    "recurrent.layers": """
+        Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear MaxPool
+        MeanPool Memory OneHot QRNN RNN Recurrent
+        """,
+    "recurrent.losses": """
+        at_last_step binary_cross_entropy mean_squared_error softmax_cross_entropy
+        summed_over_steps
+        """,
+    "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
+    "recurrent.schedules": "Constant Cosine Exponential StepDecay",
+}
+# Modules and classes whose public names, methods included, have numpydoc docstrings.
+DOCUMENTED = ("data", "initialisers", "losses", "optim", "schedules")
+CLASSES = ("Engine", "layers.base.Layer", "models.base.Model", "Sequential", "Seq2Seq", "CharLM")
+
+
+def members(module):
+    """The listed names of a module."""
+    return {
+        name: getattr(import_module(module), name) for name in (PACKAGES | MODULES)[module].split()
+    }
+
+
+def documented():
+    """Everything whose docstring has to be numpydoc, by its qualified name."""
+    values = [
+        v
+        for module in (*PACKAGES, *map("recurrent.{}".format, DOCUMENTED))
+        for v in members(module).values()
+    ]
+    classes = [
+        v for module in DOCUMENTED for v in members(f"recurrent.{module}").values() if isclass(v)
+    ]
+    classes += [attrgetter(path)(recurrent) for path in CLASSES]
+    methods = [
+        getattr(cls, name) for cls in classes for name in dir(cls) if not name.startswith("_")
+    ]
+    found = [*filter(isclass, values), *classes, *filter(isroutine, values + methods)]
+    return {
+        f"{value.__module__.split('.')[0]}.{value.__qualname__}": value
+        for value in found
+        if getattr(value, "__module__", "").split(".")[0] in PACKAGES
+    }
