@@ -382,7 +382,7 @@ class Seq2Seq(Model):
         top = f"layer{n - 1}"
         memory = both.node(top).shape
         both.edges += [Edge(top, f"layer{n + k}", "memory", memory) for k in self.memories]
-        states = [(i, j, list(self.decoder[j].loops)) for i, j in self.pairs]
+        states = [(i, j, list(self.decoder[j].state_delays)) for i, j in self.pairs]
         states += [(n - 1, self.first, ["h"])] if self.ends_in_vector else []
         for i, j, names in states:
             sizes = self.decoder[j].state_sizes

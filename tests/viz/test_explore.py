@@ -133,7 +133,7 @@ def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
         for n, kind in ((1, "f4"), (1000, "f4"), (7, "f8"), (0, "f4"), (300, "f4"))
     ]
     arrays += [np.arange(9), np.array([70_000, 3]), np.array([np.nan, -0.0, np.inf])]
-    blob = viz.page.blob.Blob()
+    blob = viz.page.packed.Blob()
     places = [blob.put(a) for a in arrays]
     assert blob.put(arrays[1]) == places[1]
     text = blob.text()
