@@ -7,13 +7,25 @@ from .engine.bidirectional import Directions
 from .engine.buffers import release as release_memory
 from .engine.engine import Engine
 from .gradcheck import gradcheck
-from .layers.attention import Attention, Memory
-from .layers.base import Gradients
-from .layers.hold import Hold
-from .layers.layer_norm import LayerNorm
-from .layers.onehot import OneHot
-from .layers.pooling import Last, MaxPool, MeanPool
-from .layers.recurrent import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Linear, Recurrent
+from .layers import (
+    GRU,
+    LSTM,
+    QRNN,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Gradients,
+    Hold,
+    Last,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Memory,
+    OneHot,
+    Recurrent,
+)
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
 from .training.bptt import TruncatedBPTT

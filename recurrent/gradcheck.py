@@ -14,8 +14,7 @@ from .data import Pair
 from .engine import ragged
 from .engine.engine import Engine
 from .equations.cell import Cell
-from .layers.base import Layer
-from .layers.recurrent import Recurrent, layer_of
+from .layers import Layer, Recurrent, layer_from_cell
 from .models.base import Model
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
@@ -177,7 +176,7 @@ def gradcheck(
     (True, True)
     """
     model = _twin(subject, x, hidden_size)
-    x, lengths, _ = model._given(x, lengths)
+    x, lengths, _ = model.prepare_input(x, lengths)
     x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
     problem = _Problem(model, x, lengths, state, loss, targets, seed)
     rng, findings = np.random.default_rng(seed), []
@@ -258,7 +257,7 @@ class _Problem:
     def reaching(self, k):
         """What goes into layer k, and its lengths."""
         self.same_masks()
-        outputs = self.model._forward(
+        outputs = self.model.run_layers(
             self.x, self.state(), self.lengths, record=False, training=True
         )[0]
         if not isinstance(self.model, Seq2Seq):
@@ -326,7 +325,7 @@ def _twin(subject, x, hidden_size) -> Model:
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
         width = np.shape(ragged.pad_sequences(x, None)[0])[-1]
-        subject = layer_of(cell, width, hidden_size).initialise(0, "float64")
+        subject = layer_from_cell(cell, width, hidden_size).initialise(0, "float64")
     if not isinstance(subject, (Sequential, Layer)):
         raise TypeError(
             f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}"

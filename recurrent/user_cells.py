@@ -8,7 +8,7 @@ import numpy as np
 
 from . import cells
 from .gradcheck import GradientError, gradcheck
-from .layers.recurrent import layer_of
+from .layers import layer_from_cell
 
 
 def cell(
@@ -44,7 +44,7 @@ def cell(
 
 
 def _check(traced: cells.Cell) -> None:
-    layer = layer_of(traced, 2, 3).initialise(0, "float64")
+    layer = layer_from_cell(traced, 2, 3).initialise(0, "float64")
     layer.engine = layer.runner = layer.engine.reference
     x = np.random.default_rng(0).standard_normal((3, 2, 2))
     with np.errstate(all="ignore"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import checks
 from .cells import PYTORCH, Cell, find
-from .layers.recurrent import Embedding, Linear, layer_of
+from .layers import Embedding, Linear, layer_from_cell
 from .losses import softmax_cross_entropy
 from .models.sequential import Sequential
 from .optim import Adam, clip_norm
@@ -32,7 +32,7 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     for part, c, d in patiently(
         work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"
     ):
-        layer = layer_of(c, 2, 2)
+        layer = layer_from_cell(c, 2, 2)
         part(
             Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d),
             np.zeros((2, 1), np.int64),

@@ -11,8 +11,7 @@ import numpy as np
 
 from .. import checks, optim
 from ..data import Windows
-from ..layers.onehot import OneHot
-from ..layers.recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Recurrent
+from ..layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
 from ..models.sequential import Sequential
 from ..training import checkpoint

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from ..layers.base import Layer
-from ..layers.layer_norm import LayerNorm
-from ..layers.onehot import OneHot
-from ..layers.recurrent import Dropout, Embedding, Linear, Recurrent
+from ..layers import Dropout, Embedding, Layer, LayerNorm, Linear, OneHot, Recurrent
 from ..models.sequential import Sequential
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..equations.cell import Cell
-from ..layers.recurrent import LSTM, RNN, Linear, Recurrent
+from ..layers import LSTM, RNN, Linear, Recurrent
 from ..models.sequential import Sequential
 from .tolerance import assert_close, assert_same_bits
 

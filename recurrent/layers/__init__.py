@@ -2,12 +2,11 @@
 
 from .attention import Attention, Memory
 from .base import Gradients, Layer
-from .feedforward import Dropout, Embedding, Linear
+from .feedforward import Dropout, Embedding, Linear, OneHot
 from .hold import Hold
 from .layer_norm import LayerNorm
-from .onehot import OneHot
 from .pooling import Last, MaxPool, MeanPool
-from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_of
+from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_from_cell
 
 __all__ = [
     "GRU",
@@ -28,5 +27,5 @@ __all__ = [
     "Memory",
     "OneHot",
     "Recurrent",
-    "layer_of",
+    "layer_from_cell",
 ]

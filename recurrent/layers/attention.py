@@ -20,6 +20,7 @@ from ..engine.footprint import Footprint
 from ..equations.expressions import tanh
 from ..equations.rules import trace
 from .base import Gradients, Layer
+from .recording import LayerRecording
 
 SCORES = ("dot", "general", "additive")
 
@@ -164,6 +165,9 @@ class Attention(Layer):
             return self._unrecorded(x, found.memory.shape[1], known, weights), state
 
         return run
+
+    def recorded(self, y, tape):
+        return LayerRecording(y, weights=tape.weights)
 
     def _checked(self, x) -> np.ndarray:
         x = checks.array(x, "x")

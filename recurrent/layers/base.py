@@ -11,7 +11,8 @@ import numpy as np
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
 from ..graph import Graph
-from .parameters import views
+from .parameters import parameter_views
+from .recording import LayerRecording
 from .stream import Stream
 
 LAYERS: dict[str, type[Layer]] = {}
@@ -39,13 +40,23 @@ class Layer:
     cell: Any = None  # the equations of a recurrent layer
     bidirectional = False
     takes_lookup = False  # whether its input may be a Lookup
+    gives_lookup = False  # whether it has `look_up`, which returns a Lookup in place of y
     state_delays: ClassVar[
         dict[str, int]
     ] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
 
     def __init_subclass__(cls, abstract: bool = False):
-        if not abstract:
-            LAYERS[cls.__name__] = cls
+        if abstract:
+            return
+        name, place = cls.__name__, (cls.__module__, cls.__qualname__)
+        taken = LAYERS.get(name)
+        # A class that is defined again, by a reload or in a notebook, replaces itself.
+        if taken is not None and (taken.__module__, taken.__qualname__) != place:
+            raise TypeError(
+                f"cannot define layer class {'.'.join(place)}: the name {name!r} is taken by "
+                f"{taken.__module__}.{taken.__qualname__}, and saved models refer to layers by name"
+            )
+        LAYERS[name] = cls
 
     def __init__(self, **options: Any):
         self.options = options  # what builds an equal layer again
@@ -104,7 +115,7 @@ class Layer:
         before = self.dtype if self.initialised else np.dtype(np.float32)
         dtype = before if dtype is None else checks.dtype(dtype)
         if self.owner is None:
-            self.bind(views(np.empty(self.size, dtype), self.shapes))
+            self.bind(parameter_views(np.empty(self.size, dtype), self.shapes))
         elif dtype != self.owner.dtype and self.size:
             raise ValueError(
                 f"the model that this layer is part of is {self.owner.dtype.name}, got dtype {dtype.name}"
@@ -125,6 +136,10 @@ class Layer:
         `ragged`: with lengths, at worst all T. `table`: rows of the table where x is a Lookup.
         """
         raise ValueError(f"nobody has told yet what memory {type(self).__name__} takes")
+
+    def recorded(self, y: np.ndarray, tape: Any) -> LayerRecording:
+        """Return what a recording shows of a run with output y and this tape."""
+        return LayerRecording(y)
 
     def keeps_input(self, ragged: bool) -> bool:
         """Whether the tape holds x itself."""

@@ -18,7 +18,7 @@ class ParameterViews(dict):
     `state_dict()` included. No name comes or goes.
 
     >>> flat = np.zeros(3, np.float32)
-    >>> arrays = views(flat, {"w": (1, 2), "b": (1,)})
+    >>> arrays = parameter_views(flat, {"w": (1, 2), "b": (1,)})
     >>> arrays["w"] = np.ones((1, 2), np.float32)
     >>> flat
     array([1., 1., 0.], dtype=float32)
@@ -56,7 +56,7 @@ def _restored(arrays: dict[str, np.ndarray]) -> ParameterViews:
     return ParameterViews(arrays)
 
 
-def views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> ParameterViews:
+def parameter_views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> ParameterViews:
     """Arrays by name that lie one after the other in a flat vector."""
     out, start = {}, 0
     for name, shape in shapes.items():

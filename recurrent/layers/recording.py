@@ -10,9 +10,7 @@ import numpy as np
 
 from .. import checks
 from ..engine import preactivations
-from ..engine.bidirectional import REVERSE, DirectionTapes
-from ..engine.tape import Tape
-from .attention import AttentionTape
+from ..engine.bidirectional import REVERSE
 
 
 @dataclass(frozen=True)
@@ -88,16 +86,6 @@ class LayerRecording:
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
     initial: dict[str, np.ndarray] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, y: np.ndarray, tape: Any) -> LayerRecording:
-        """A layer's output; gates, states and pre-activations of an engine's tape, weights of attention's."""
-        if isinstance(tape, AttentionTape):
-            return cls(y, weights=tape.weights)
-        if not isinstance(tape, (Tape, DirectionTapes)):
-            return cls(y)
-        sums = preactivations.preactivations(tape)
-        return cls(y, tape.gates, tape.states, preactivations=sums, initial=tape.initial)
-
     def finish(self, tape: Any) -> None:
         """Add what follows from the gradients of the states, once they are there."""
         if self.dstates:
@@ -109,7 +97,7 @@ class LayerRecording:
         values = [getattr(self, f.name) for f in fields(self)]
         return [name for value in values if isinstance(value, dict) for name in value]
 
-    def kept(self, keep: Keep, has_steps: bool) -> LayerRecording:
+    def keep_only(self, keep: Keep, has_steps: bool) -> LayerRecording:
         """The part of it that is to stay, as copies."""
         inner = bool(self.states)
         wanted = None if keep.names is None else set(keep.names)
@@ -143,14 +131,14 @@ class Recording:
     loss: float | None = None
     gradients: Any = None
 
-    def kept(self, keep: Keep, has_steps: Sequence[bool]) -> Recording:
+    def keep_only(self, keep: Keep, has_steps: Sequence[bool]) -> Recording:
         """The part of it that is to stay: layers as `Keep` says, empty ones in place of others; the rest as it is.
 
         `has_steps`: of each layer, whether its output still has. Raises ValueError or IndexError for what is not there.
         """
         keep.check(self.layers)
         layers = [
-            layer.kept(keep, steps)
+            layer.keep_only(keep, steps)
             if keep.layers is None or k in keep.layers
             else LayerRecording(None)
             for k, (layer, steps) in enumerate(zip(self.layers, has_steps, strict=True))

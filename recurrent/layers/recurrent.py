@@ -2,7 +2,6 @@
 
 Every layer has `forward(x, state, lengths, record) -> (y, state, tape)` and
 `backward(dy, tape, dstate) -> Gradients(dx, params, state)`. Parameter names and initialisation are PyTorch's.
-Layers that see no past are in feedforward.py, and to be had from here too.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import cells, checks, kernels
-from ..engine import dropout, ragged
+from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import REVERSE, Bidirectional, Directions
 from ..engine.engine import Engine
 from ..engine.params import Sizes
 from .base import Gradients, Layer
-from .feedforward import Dropout, Embedding, Linear
-
-__all__ = ["GRU", "LSTM", "RNN", "Dropout", "Embedding", "Linear", "Recurrent"]
+from .recording import LayerRecording
 
 # PyTorch's, of fields of Params.
 NAMES = {
@@ -74,7 +71,7 @@ class Recurrent(Layer):
                 f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge"
             )
         cell = cells.find(cell)
-        for name in _of_cell(options) if type(self) is Recurrent else ():
+        for name in _cell_options(options) if type(self) is Recurrent else ():
             raise TypeError(
                 f"a layer of {cell.name} has no option {name!r}; it has {', '.join(dropout.NAMES)}"
             )
@@ -222,6 +219,10 @@ class Recurrent(Layer):
                 )
         return Gradients(ragged.unpad_sequences(dx, lengths) if listed else dx, grads, d_initial)
 
+    def recorded(self, y, tape):
+        sums = preactivations.preactivations(tape)
+        return LayerRecording(y, tape.gates, tape.states, preactivations=sums, initial=tape.initial)
+
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         return (self.training_runner() if training else self.runner).footprint(
             T, N, self.sizes, dtype, ragged, training, table=table
@@ -253,7 +254,7 @@ class Recurrent(Layer):
         return self.cell.graph()
 
 
-def layer_of(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
+def layer_from_cell(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
     """A layer of any cell; one that projects hands on half as many numbers as it has units."""
     projected = cells.find(cell).projected
     return Recurrent(
@@ -272,7 +273,7 @@ ELSEWHERE = {
 }
 
 
-def _of_cell(options):
+def _cell_options(options):
     """Options besides those of dropout. Raises TypeError for one of another library."""
     for name in options:
         if name in ELSEWHERE:
@@ -294,7 +295,7 @@ class WithOptions(Recurrent, abstract=True):
         learn_state: bool = False,
         **options: Any,
     ):
-        cell = type(self).family(**_of_cell(options))
+        cell = type(self).family(**_cell_options(options))
         super().__init__(
             cell, input_size, hidden_size, bidirectional, merge, learn_state, **options
         )
@@ -345,7 +346,7 @@ class LSTM(WithOptions):
     ):
         if "projection" in options:
             raise TypeError("the projection of an LSTM layer is given by its size: proj_size")
-        cell = self.family(**_of_cell(options), projection=proj_size != 0)
+        cell = self.family(**_cell_options(options), projection=proj_size != 0)
         Recurrent.__init__(
             self,
             cell,

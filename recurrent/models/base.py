@@ -10,7 +10,7 @@ from .. import checks, initialisers
 from ..engine import buffers, ragged
 from ..layers.base import Gradients, Layer
 from ..layers.parameters import ParameterViews
-from ..layers.recording import Keep, LayerRecording, Recording
+from ..layers.recording import Keep, Recording
 
 
 class Model:
@@ -60,9 +60,9 @@ class Model:
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        self._own(self._flat)
+        self._bind_parameters(self._flat)
 
-    def _own(self, flat: np.ndarray) -> None:
+    def _bind_parameters(self, flat: np.ndarray) -> None:
         """Have all parameters in this vector, which holds their values, and the layers use them."""
         raise NotImplementedError
 
@@ -88,7 +88,7 @@ class Model:
             layer.initialise(rng, init=init)
         return self
 
-    def _has_steps(self, k: int) -> bool:
+    def has_steps(self, k: int) -> bool:
         """Whether what layer k puts out still has steps."""
         return all(layer.returns_sequence for layer in self.layers[: k + 1])
 
@@ -107,11 +107,11 @@ class Model:
         """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass."""
         raise NotImplementedError
 
-    def _given(self, x, lengths) -> tuple[Any, Any, bool]:
+    def prepare_input(self, x, lengths) -> tuple[Any, Any, bool]:
         """x and lengths as arrays, and whether what is put out was given as a list of sequences."""
         raise NotImplementedError
 
-    def _forward(self, x, state, lengths, record, training) -> tuple[list, tuple, tuple]:
+    def run_layers(self, x, state, lengths, record, training) -> tuple[list, tuple, tuple]:
         """x and the output of every layer; the new state; the tape of every layer."""
         raise NotImplementedError
 
@@ -127,8 +127,8 @@ class Model:
 
         Dropout acts where `training`, by default if `record`. Raises TypeError, ValueError or IndexError that name the layer.
         """
-        x, lengths, listed = self._given(x, lengths)
-        outputs, new, tapes = self._forward(x, state, lengths, record, training)
+        x, lengths, listed = self.prepare_input(x, lengths)
+        outputs, new, tapes = self.run_layers(x, state, lengths, record, training)
         found = self.output_lengths(lengths)
         y = (
             ragged.unpad_sequences(outputs[-1], found)
@@ -158,11 +158,12 @@ class Model:
             raise ValueError("record needs both targets and loss, or neither")
         if loss is not None:
             checks.function(loss, "loss", "losses.softmax_cross_entropy")
-        x, lengths, listed = self._given(x, lengths)
-        outputs, _, tape = self._forward(x, None, lengths, record=True, training=False)
+        x, lengths, listed = self.prepare_input(x, lengths)
+        outputs, _, tape = self.run_layers(x, None, lengths, record=True, training=False)
         y = outputs[-1]
         layers = [
-            LayerRecording.of(np.asarray(a), t) for a, t in zip(outputs[1:], tape, strict=True)
+            layer.recorded(np.asarray(a), t)
+            for layer, a, t in zip(self.layers, outputs[1:], tape, strict=True)
         ]
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
@@ -176,4 +177,4 @@ class Model:
         if keep is None:
             return recording
         buffers.release()  # its tapes, when they go: a long run leaves what is kept of it, and no more
-        return recording.kept(keep, [self._has_steps(k) for k in range(len(self))])
+        return recording.keep_only(keep, [self.has_steps(k) for k in range(len(self))])

@@ -57,11 +57,11 @@ def plan(
                 f = layer.footprint(T, N, width, model.dtype, ragged, training, table, **more)
             if attends:
                 memory = more["memory"] * N * layer.memory_size * size
-            if model.writes_nothing(k):
+            if model.passes_lookup(k):
                 f = f._replace(output=0, dx=0)
             found.append((f, attends))
             width, T = layer.out_features or width, T if layer.returns_sequence else 1
-            table = layer.rows if model.writes_nothing(k) else None
+            table = layer.rows if model.passes_lookup(k) else None
             stays.append(
                 model[k + 1].keeps_input(ragged)
                 if k + 1 < len(model)

@@ -18,7 +18,7 @@ from ..engine.bidirectional import MERGES, REVERSE
 from ..graph import Edge, Graph
 from ..layers.attention import Attention, Memory
 from ..layers.base import Gradients
-from ..layers.parameters import views
+from ..layers.parameters import parameter_views
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
 from ..optim import Adam, Optimizer
@@ -78,7 +78,7 @@ class Seq2Seq(Model):
         self.shapes = {
             f"{part}.{n}": a.shape for part, m in names.items() for n, a in m.parameters.items()
         }
-        self._own(np.empty(encoder.size + decoder.size, self.dtype))
+        self._bind_parameters(np.empty(encoder.size + decoder.size, self.dtype))
         self.generator = encoder.generator
 
     @property
@@ -86,11 +86,11 @@ class Seq2Seq(Model):
         """The encoder and the decoder by name."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
-    def _own(self, flat):
+    def _bind_parameters(self, flat):
         cut = self.encoder.size
         self.encoder.bind(flat[:cut])
         self.decoder.bind(flat[cut:])
-        self._flat, self.parameters = flat, views(flat, self.shapes)
+        self._flat, self.parameters = flat, parameter_views(flat, self.shapes)
         for layer in self.layers:
             layer.owner = self
 
@@ -155,14 +155,14 @@ class Seq2Seq(Model):
             else f"decoder: {self.decoder.where(k - n)}"
         )
 
-    def _has_steps(self, k):
-        return k >= len(self.encoder) or self.encoder._has_steps(k)
+    def has_steps(self, k):
+        return k >= len(self.encoder) or self.encoder.has_steps(k)
 
     def output_lengths(self, lengths):
         """The target's."""
         return None if lengths is None else lengths[1]
 
-    def _given(self, x, lengths):
+    def prepare_input(self, x, lengths):
         if not isinstance(x, (tuple, list)) or len(x) != 2:
             raise ValueError(
                 "x must be (source, target): what the encoder reads, and what the decoder does"
@@ -175,20 +175,20 @@ class Seq2Seq(Model):
         )
         return Pair(source, target), Pair(inside, outside), listed
 
-    def _forward(self, x, state, lengths, record, training):
+    def run_layers(self, x, state, lengths, record, training):
         if state is not None:
             raise ValueError("state must be None: a decoder starts from what the encoder leaves")
         read, left, tapes = self._encode(x.source, lengths.source, record, training)
         with checks.naming("decoder"):
             start = self._start(read[-1], left, lengths.source)
-            written, new, more = self.decoder._forward(
+            written, new, more = self.decoder.run_layers(
                 x.target, start, lengths.target, record, training
             )
         return [Pair(read[0], written[0]), *read[1:], *written[1:]], (*left, *new), (*tapes, *more)
 
     def _encode(self, source, lengths, record=False, training=None):
         with checks.naming("encoder"):
-            return self.encoder._forward(source, None, lengths, record, training)
+            return self.encoder.run_layers(source, None, lengths, record, training)
 
     def _start(self, y, states, lengths) -> tuple:
         """The decoder's initial state from the encoder's output and final state."""
@@ -255,7 +255,7 @@ class Seq2Seq(Model):
             )
         with checks.naming("encoder"):
             read = self.encoder.backward(d, tape[:n], dstates, flat[:cut], parts[0])
-        return Gradients(Pair(read.dx, written.dx), views(flat, self.shapes), read.state)
+        return Gradients(Pair(read.dx, written.dx), parameter_views(flat, self.shapes), read.state)
 
     def _split(self, layer, arrays):
         """The gradient of an encoder layer's final state from that of the state it became, by name."""

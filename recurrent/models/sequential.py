@@ -12,9 +12,8 @@ from .. import checks, initialisers
 from ..engine import ragged
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
-from ..layers.parameters import ParameterViews, views
+from ..layers.parameters import ParameterViews, parameter_views
 from ..layers.recording import Recording
-from ..layers.recurrent import Embedding
 from ..layers.stream import Stream
 from ..optim import Adam, Optimizer
 from .base import Model
@@ -52,15 +51,14 @@ class Sequential(Model):
                 outputs, giver = layer.out_features, self.where(k)
         self.out_features = outputs
         # An Embedding right below a layer that takes a Lookup writes nothing out.
-        self._looked_up = [
-            isinstance(a, Embedding) and b.takes_lookup for a, b in pairwise(layers)
-        ] + [False]
+        lookups = [a.gives_lookup and b.takes_lookup for a, b in pairwise(layers)]
+        self._passes_lookup = [*lookups, False]
         self.returns_sequence = all(layer.returns_sequence for layer in layers)
         before = [layer.parameters if layer.initialised else None for layer in layers]
         for k, arrays in enumerate(before):
             for name, a in (arrays or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
-        self._own(np.empty(sum(layer.size for layer in layers), self.dtype))
+        self._bind_parameters(np.empty(sum(layer.size for layer in layers), self.dtype))
         for layer, arrays in zip(layers, before, strict=True):
             if arrays is None:
                 draw(layer, rng)
@@ -68,9 +66,9 @@ class Sequential(Model):
                 layer.parameters.update(arrays)
         self.generator = rng
 
-    def _own(self, flat):
+    def _bind_parameters(self, flat):
         self._flat = flat
-        self.parameters = views(
+        self.parameters = parameter_views(
             flat,
             {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()},
         )
@@ -84,7 +82,7 @@ class Sequential(Model):
         """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
         checks.writeable(flat, "flat", self.flat)
         flat[:] = self.flat
-        self._own(flat)
+        self._bind_parameters(flat)
 
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"
@@ -112,10 +110,10 @@ class Sequential(Model):
         """The lengths themselves, as losses take them; None where no steps are left."""
         return lengths if self.returns_sequence else None
 
-    def _given(self, x, lengths):
+    def prepare_input(self, x, lengths):
         return ragged.pad_sequences(x, lengths)
 
-    def _forward(self, x, state, lengths, record, training):
+    def run_layers(self, x, state, lengths, record, training):
         state = (None,) * len(self) if state is None else state
         if len(state) != len(self):
             raise ValueError(
@@ -124,7 +122,7 @@ class Sequential(Model):
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
             with checks.naming(self.where(k)):
-                if self._looked_up[k]:
+                if self._passes_lookup[k]:
                     y, after, tape = self.layers[k].look_up(outputs[-1], record)
                 else:
                     y, after, tape = self.layers[k].forward(
@@ -153,7 +151,7 @@ class Sequential(Model):
         dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
-        grads = views(flat, {name: a.shape for name, a in self.parameters.items()})
+        grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})
         dstate = (None,) * len(self) if dstate is None else dstate
         if len(dstate) != len(self):
             raise ValueError(
@@ -175,9 +173,9 @@ class Sequential(Model):
         dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
         return Gradients(dx, grads, tuple(d_initial))
 
-    def writes_nothing(self, k: int) -> bool:
+    def passes_lookup(self, k: int) -> bool:
         """Whether layer k is an Embedding right below a layer that takes a Lookup."""
-        return self._looked_up[k]
+        return self._passes_lookup[k]
 
     def plan(
         self,

@@ -8,8 +8,7 @@ import numpy as np
 
 from ..charlm.text import Vocabulary
 from ..data import Pairs
-from ..layers.attention import Attention
-from ..layers.recurrent import GRU, Embedding, Linear
+from ..layers import GRU, Attention, Embedding, Linear
 from ..models.seq2seq import Seq2Seq
 from ..models.sequential import Sequential
 from .task import Answer, Parts, Task

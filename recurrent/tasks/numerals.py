@@ -9,7 +9,7 @@ import numpy as np
 from ..charlm.text import Vocabulary
 from ..data import Pairs
 from ..initialisers import Chrono
-from ..layers.recurrent import LSTM, Embedding, Linear
+from ..layers import LSTM, Embedding, Linear
 from ..models.seq2seq import Seq2Seq
 from ..models.sequential import Sequential
 from .task import Answer, Parts, Task

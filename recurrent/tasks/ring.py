@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Batches
-from ..layers.pooling import Last
-from ..layers.recurrent import LSTM, Linear
+from ..layers import LSTM, Last, Linear
 from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..charlm.text import Vocabulary
 from ..data import Batches
 from ..engine.ragged import pad_sequences
-from ..layers.recurrent import LSTM, Embedding, Linear
+from ..layers import LSTM, Embedding, Linear
 from ..models.sequential import Sequential
 from .dates import EXAMPLE, READS
 from .datestrings import draw

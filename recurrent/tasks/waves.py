@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data import Batches
-from ..layers.pooling import MeanPool
-from ..layers.recurrent import GRU, Linear
+from ..layers import GRU, Linear, MeanPool
 from ..models.sequential import Sequential
 from .task import Answer, Parts, Task
 

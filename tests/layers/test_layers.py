@@ -25,7 +25,7 @@ from recurrent import (
     Recurrent,
 )
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
-from recurrent.layers.base import LAYERS
+from recurrent.layers.base import LAYERS, Layer
 
 pytestmark = pytest.mark.reference
 
@@ -162,6 +162,22 @@ def test_every_layer_says_what_it_is(layer, dtype):
 def test_every_registered_layer_has_an_example():
     missing = set(LAYERS) - {type(e).__name__ for e in EXAMPLES} - {"Recurrent"}
     assert not missing, f"add {missing} to EXAMPLES"
+
+
+def test_the_name_of_another_layer_class_is_refused():
+    before = LAYERS["LSTM"]
+    with pytest.raises(TypeError, match=r"the name 'LSTM' is taken by recurrent.layers.recurrent"):
+        type("LSTM", (Layer,), {"__module__": "elsewhere"})
+    assert LAYERS["LSTM"] is before
+
+
+def test_a_layer_class_that_is_defined_again_replaces_itself():
+    try:
+        first, second = (type("DefinedTwice", (Layer,), {"__module__": "a"}) for _ in range(2))
+        assert first is not second
+        assert LAYERS["DefinedTwice"] is second
+    finally:
+        del LAYERS["DefinedTwice"]
 
 
 def test_a_layer_alone_is_the_engine_with_its_parameters(engine):
