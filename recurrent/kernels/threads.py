@@ -1,7 +1,14 @@
-"""Work split between threads: whole rows or units each, so that no result depends on how many there are.
+"""A pool of Python threads that share a kernel call: by rows of the batch or by hidden units.
 
-Kernels release the GIL, so plain Python threads run them side by side, from any number of callers at once and with
-nothing to set up. How many is Numba's business: `numba.set_num_threads` and NUMBA_NUM_THREADS.
+`compiled` asks `split` or `split_steps` to run a kernel. Kernels release the GIL, so plain Python
+threads run them in parallel, for any number of callers at once. Every thread computes whole rows or
+units, so the number of threads changes no bit of a result. Numba sets that number:
+`numba.set_num_threads` and NUMBA_NUM_THREADS.
+
+On Linux the calling thread sets the CPU affinity of the pool's workers so that none is woken on the
+caller's CPU (see `_keep_workers_off_callers_cpu`). Set the environment variable
+RECURRENT_PIN_WORKERS=0 before the import to leave the placement of threads to the system. The
+affinity of the caller's own threads is never changed.
 """
 
 from __future__ import annotations
@@ -10,51 +17,61 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 import numba
 import numpy as np
 from numba.np.ufunc import parallel
 
-MIN_FLOPS_PER_THREAD = (
-    1.2e7  # floating-point operations; handing work to a thread costs tens of microseconds
-)
-MIN_FLOPS_PER_BARRIER = 1.5e5  # the same for a thread's part of a step after which all meet
-NO_BARRIER = np.zeros(2, np.int64)  # the barrier of one who is alone
+PIN_WORKERS = os.environ.get("RECURRENT_PIN_WORKERS", "1") != "0"
+
+# Floating-point operations worth a thread of their own: a handover costs tens of microseconds.
+MIN_FLOPS_PER_THREAD = 1.2e7
+# The same for one thread's part of a time step when all threads wait at a barrier after each step.
+MIN_FLOPS_PER_BARRIER = 1.5e5
+
+# The barrier of a thread that runs alone: [arrivals, whether a thread gave up], see
+# `codegen.barrier`.
+NO_BARRIER = np.zeros(2, np.int64)
 
 _submitting = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-_avoided_cpu: dict[
-    int, int
-] = {}  # the processor that each worker, by its native id, keeps away from
+# By native id of a worker: the CPU that its affinity leaves out, -1 if none.
+_avoided_cpu: dict[int, int] = {}
 
 
-def _forget() -> None:
+def _discard_pool() -> None:
+    """Start again without a pool: a forked child inherits the object, but not its threads."""
     global _pool
     _pool = None
     _avoided_cpu.clear()
 
 
-def _leave_my_processor() -> None:
-    """Keep the workers off the caller's processor: Linux may wake them there, and lets them wait until the caller is done.
+def _keep_workers_off_callers_cpu() -> None:
+    """Exclude the CPU that the calling thread runs on from the affinity of every worker.
 
-    Seen on a machine of two: many calls of 2 to 12 ms ran their halves one after the other.
+    Linux may wake a worker on the caller's CPU, where it waits until the caller is done. Seen on a
+    machine with two CPUs: many calls of 2 to 12 ms ran their two halves one after the other.
     """
-    here, workers = _processor(), list(_avoided_cpu.items())
-    if here is None or all(away == here for _, away in workers):
+    if not PIN_WORKERS:
+        return
+    here, workers = _current_cpu(), list(_avoided_cpu.items())
+    if here is None or all(avoided == here for _, avoided in workers):
         return
     try:
-        others = os.sched_getaffinity(0) - {here}
-        for worker, _ in workers if others else ():
-            os.sched_setaffinity(worker, others)
+        allowed = os.sched_getaffinity(0) - {here}
+        if not allowed:
+            return
+        for worker, _ in workers:
+            os.sched_setaffinity(worker, allowed)
             _avoided_cpu[worker] = here
-    except OSError:  # a sandbox may forbid it: then the system places them as it likes
+    except OSError:  # a sandbox may forbid the call
         return
 
 
-def _processor() -> int | None:
-    """The processor that this thread runs on, where the system tells."""
+def _current_cpu() -> int | None:
+    """Return the CPU that this thread runs on, None where the system does not tell."""
     return _sched_getcpu() if _sched_getcpu is not None else None
 
 
@@ -64,15 +81,15 @@ _sched_getcpu = (
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # a child has the pool, but not its threads
+    os.register_at_fork(after_in_child=_discard_pool)
 
 
 def split(
     flops: float, items: int, work: Callable[[int, int], None], weights: Callable | None = None
 ) -> None:
-    """Call `work(first, last)` for ranges that cover `items`, side by side if `flops` are worth it; then return.
+    """Call `work(first, last)` for ranges that cover `items`, in parallel if `flops` are enough.
 
-    `weights()`: work of each item, or None where all are equal.
+    `weights()` returns the work of each item as an array (items,), or None if all are equal.
     """
     parts = parts_of(flops, items)
     if parts < 2:
@@ -84,23 +101,24 @@ def split(
     else:
         done = sizes.cumsum()
         cuts = [0, *(int((done * parts < done[-1] * k).sum()) for k in range(1, parts)), items]
-    _side_by_side([(work, a, b) for a, b in pairwise(cuts)])
+    _run_in_parallel([(work, a, b) for a, b in pairwise(cuts)])
 
 
 def split_steps(
     flops: float,
     steps: int,
     rows: int,
-    few: int,
+    min_rows: int,
     units: int,
     grain: int,
     work: Callable,
     weights: Callable,
 ) -> None:
-    """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over `steps` on `rows` sequences.
+    """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over time `steps`.
 
-    Rows are split, as by `split`; where there are `few` for a thread, the units of every step, by multiples of `grain`:
-    then all `parts` must run at once and meet at the barrier after each step.
+    The `rows` of the batch are split as by `split`. If that leaves a thread fewer than `min_rows`,
+    the `units` are split instead, by multiples of `grain`: then all `parts` run at once and wait at
+    the barrier after each time step.
     """
     if not worth_a_thread(flops):
         work(0, rows, 0, units, 1, NO_BARRIER)
@@ -110,32 +128,33 @@ def split_steps(
         int(flops / max(steps, 1) / MIN_FLOPS_PER_BARRIER),
         numba.config.NUMBA_NUM_THREADS,
     )
-    if parts < 2 or rows >= parts * few:
+    if parts < 2 or rows >= parts * min_rows:
         split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NO_BARRIER), weights)
         return
     cuts = [grain * k for k in _cuts(units // grain, parts)]
     cuts[-1] = units
     barrier = np.zeros(2, np.int64)
-    _side_by_side([(work, 0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)], barrier)
+    _run_in_parallel([(work, 0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)], barrier)
 
 
 def available() -> int:
-    """How many threads Numba may use.
+    """Return how many threads Numba may use.
 
-    To ask Numba would make it start threads of its own, and beside its OpenMP team PyTorch's, of two, became fifty times
-    slower: so it is asked only where somebody else has.
+    `numba.get_num_threads` would start Numba's own thread pool. Beside its OpenMP team PyTorch's,
+    with two threads, became fifty times slower, so Numba is asked only if something else has
+    started that pool.
     """
-    asked = getattr(parallel, "_is_initialized", True)
-    return numba.get_num_threads() if asked else numba.config.NUMBA_NUM_THREADS
+    started = getattr(parallel, "_is_initialized", True)
+    return numba.get_num_threads() if started else numba.config.NUMBA_NUM_THREADS
 
 
 def worth_a_thread(flops: float) -> bool:
-    """Whether there is enough to do for a thread to be asked."""
+    """Return whether the work can be worth more than one thread."""
     return flops >= MIN_FLOPS_PER_THREAD
 
 
 def parts_of(flops: float, items: int) -> int:
-    """Into how many parts `split` splits; 0 or 1 for none."""
+    """Return into how many parts `split` divides the items; 0 or 1 means that it does not."""
     parts = min(items, int(flops / MIN_FLOPS_PER_THREAD))
     return min(parts, available()) if parts > 1 else parts
 
@@ -144,8 +163,8 @@ def _cuts(items: int, parts: int) -> list[int]:
     return [items * k // parts for k in range(parts + 1)]
 
 
-def _side_by_side(calls: list[tuple], barrier: np.ndarray | None = None) -> None:
-    """Run all calls, the first one here. With a barrier: those who wait are told if this thread gives up."""
+def _run_in_parallel(calls: list[tuple], barrier: np.ndarray | None = None) -> None:
+    """Run all calls, the first one here; if that fails, release those that wait at the barrier."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(
@@ -153,15 +172,19 @@ def _side_by_side(calls: list[tuple], barrier: np.ndarray | None = None) -> None
             "recurrent",
             lambda: _avoided_cpu.setdefault(threading.get_native_id(), -1),
         )
-    _leave_my_processor()
+    _keep_workers_off_callers_cpu()
+    submitted: list[Future] = []
     try:
-        with _submitting:  # all or none: workers take the calls in this order, so nobody waits for one behind another's
-            others = [_pool.submit(*call) for call in calls[1:]]
+        # The lock keeps the calls of one caller together in the queue. Workers take them in that
+        # order, so no call waits at a barrier for one that is queued behind another caller's.
+        with _submitting:
+            for call in calls[1:]:
+                submitted.append(_pool.submit(*call))
         calls[0][0](*calls[0][1:])
     except BaseException:
         if barrier is not None:
             barrier[1] = 1
         raise
     finally:
-        for other in others:
-            other.result()
+        for future in submitted:
+            future.result()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
@@ -123,6 +124,52 @@ def test_an_error_in_a_thread_is_raised(several):
 
     with pytest.raises(ValueError, match="in a thread"):
         threads.split(1e9, 4, work)
+
+
+def test_the_error_of_a_failed_submit_is_raised(several, monkeypatch):
+    """The calls submitted before it are finished, and the error is not hidden by another one."""
+    several(4)
+    done = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *call):
+            if len(self.submitted) == 2:
+                raise RuntimeError("cannot schedule new futures")
+            self.submitted.append(super().submit(*call))
+            return self.submitted[-1]
+
+    with Pool(1) as pool:
+        pool.submitted = []
+        monkeypatch.setattr(threads, "_pool", pool)
+        with pytest.raises(RuntimeError, match="cannot schedule new futures"):
+            threads.split(1e9, 4, lambda first, last: done.append(first))
+        assert all(future.done() for future in pool.submitted)
+    assert sorted(done) == [1, 2]
+
+
+AFFINITY = """
+import os
+from recurrent.kernels import threads
+calls = []
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity = lambda *args: calls.append(args)
+threads._current_cpu = lambda: min(os.sched_getaffinity(0))
+threads.MIN_FLOPS_PER_THREAD = 1.0
+for _ in range(3):
+    threads.split(1e9, 2, lambda first, last: None)
+assert threads._pool is not None
+assert bool(calls) is {expected}, calls
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="the affinity of workers is set on Linux, with two processors or more",
+)
+@pytest.mark.parametrize(("setting", "expected"), [("1", True), ("0", False)])
+def test_the_affinity_of_workers_is_set_unless_switched_off(setting, expected, monkeypatch):
+    monkeypatch.setenv("RECURRENT_PIN_WORKERS", setting)
+    run_with_threads(2, AFFINITY.format(expected=expected))
 
 
 @njit(nogil=True)
