@@ -134,6 +134,93 @@ def test_two_processes_fill_an_empty_cache_at_once(tmp_path):
     assert_all_from_cache(json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path))))
 
 
+COPY = """
+    import numba
+    import numpy as np
+    from recurrent.kernels.elementwise import block_squares
+    from recurrent.kernels.codegen.target import target
+    sums = np.empty(1)
+    block_squares(target(np.dtype("float32")), np.full(3, 2, "f"), 3, 0, 1, sums)
+    stats = block_squares.stats
+    print(sums[0], sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+    """
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the package: its folder, and a function that runs a kernel of it in a new process."""
+    shutil.copytree(
+        Path(recurrent.__file__).parent,
+        tmp_path / "recurrent",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+
+    def run():
+        """The sum of three squares of 2 by a kernel, and how many cache hits and misses it took."""
+        environment = dict(PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+        return [float(word) for word in python(COPY, "-P", **environment).split()]
+
+    return tmp_path / "recurrent", run
+
+
+def edit(path, old, new):
+    """Replace text in a file that keeps its date, which Numba looks at; its byte code is compiled again."""
+    before = path.stat()
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.rmtree(path.parent / "__pycache__", ignore_errors=True)
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+def test_an_edited_or_renamed_helper_never_serves_stale_code(copied):
+    """Helpers of a kernel in the file of another module, in both folders that compiled code depends on."""
+    package, run = copied
+    codegen, equations = package / "kernels" / "codegen", package / "equations"
+    assert run() == [12, 0, 1]
+    assert run() == [12, 1, 0]
+    edit(codegen / "passes.py", "b.fadd(total, b.fmul(wide, wide))", "b.fadd(total, wide)")
+    assert run() == [6, 0, 1]
+    # The same edit undone in a file of another name.
+    edit(codegen / "passes.py", "b.fadd(total, wide)", "b.fadd(total, b.fmul(wide, wide))")
+    (codegen / "passes.py").rename(codegen / "renamed.py")
+    for user in (package / "kernels" / "elementwise.py", package / "kernels" / "attention.py"):
+        edit(user, "codegen.passes", "codegen.renamed")
+    assert run() == [12, 0, 1]
+    (equations / "helper.py").write_text("")
+    assert run() == [12, 0, 1]
+    assert run() == [12, 1, 0]
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+def test_an_index_whose_types_are_gone_is_not_read(copied):
+    """Numba pickles the types of arguments into its index: a class that has moved since cannot be imported.
+
+    This was a ModuleNotFoundError before the digest of the sources was part of the index's name.
+    """
+    package, run = copied
+    assert run() == [12, 0, 1]
+    old, new = (
+        package / "kernels" / "codegen" / "target.py",
+        package / "kernels" / "codegen" / "moved.py",
+    )
+    old.rename(new)
+    for user in package.rglob("*.py"):
+        text = user.read_text(encoding="utf-8")
+        user.write_text(
+            text.replace("codegen.target import", "codegen.moved import").replace(
+                "from .target import", "from .moved import"
+            ),
+            encoding="utf-8",
+        )
+    moved = COPY.replace("codegen.target", "codegen.moved")
+    environment = dict(
+        PYTHONPATH=str(package.parent), NUMBA_CACHE_DIR=str(package.parent / "cache")
+    )
+    assert python(moved, "-P", **environment).split() == ["12.0", "0", "1"]
+
+
 def doubled(a):
     return a + a
 
