@@ -16,7 +16,7 @@ def cell(
 ) -> Callable[[Callable], cells.Cell]:
     """Declare a cell by a function of one unit's scalars; from then on it is used like a built-in one, by its name too.
 
-    Arguments and function are those of `recurrent.cells.cell`. A small layer of it is run once on the interpreter, to
+    Arguments and function are those of `recurrent.cells.trace_cell`. A small layer of it is run once on the interpreter, to
     see whether its values are finite and its gradients are its derivatives; `GradientError` says where they are not:
     equations that jump or have infinite slopes cannot be trained.
     Raises ValueError for a name that is taken by other equations, and for names that are missing; TypeError for
@@ -31,14 +31,14 @@ def cell(
     >>> Recurrent("janet", 5, 10).cell is janet
     True
     """
-    trace = cells.cell(name, gates, states, parameters, biases, register=False)
+    trace = cells.trace_cell(name, gates, states, parameters, biases, register=False)
 
     def declare(function: Callable) -> cells.Cell:
         traced, known = trace(function), cells.CELLS.get(name)
         if known is not None and (known.digest, known.gates) != (traced.digest, traced.gates):
             raise ValueError(f"cell {name}: the name is taken by other equations")
         _check(traced)
-        return cells.enlist(traced)
+        return cells.register(traced)
 
     return declare
 

@@ -110,7 +110,7 @@ class Workload(Work):
     @property
     def P(self) -> int:
         """Numbers of h: a quarter of H where the cell projects."""
-        return self.H // 4 if EQUATIONS[self.cell].projected else self.H
+        return self.H // 4 if EQUATIONS[self.cell].has_projection else self.H
 
     @property
     def recurrent_weights(self) -> int:

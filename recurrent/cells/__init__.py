@@ -1,6 +1,6 @@
 """One file, one cell: its equations and where they come from."""
 
-from ..equations.cell import CELLS, Cell, enlist, find
+from ..equations.cell import CELLS, Cell, find, register
 from ..equations.expressions import (
     clip,
     exp,
@@ -15,7 +15,7 @@ from ..equations.expressions import (
     sqrt,
     tanh,
 )
-from ..equations.tracer import cell
+from ..equations.tracer import trace_cell
 from .activations import ACTIVATIONS, activation
 from .elementwise import indrnn, mingru, minlstm, qrnn, qrnn_cell, sru
 from .gru import gru, gru_cell
@@ -31,9 +31,7 @@ __all__ = [
     "PYTORCH",
     "Cell",
     "activation",
-    "cell",
     "clip",
-    "enlist",
     "exp",
     "find",
     "gru",
@@ -51,6 +49,7 @@ __all__ = [
     "projection",
     "qrnn",
     "qrnn_cell",
+    "register",
     "relu",
     "rnn",
     "rnn_cell",
@@ -60,4 +59,5 @@ __all__ = [
     "sqrt",
     "sru",
     "tanh",
+    "trace_cell",
 ]

@@ -3,33 +3,33 @@
 All products are with x, over all steps at once where that is faster; what is left of a step is a unit's own arithmetic.
 """
 
-from ..equations.cell import enlist
+from ..equations.cell import register
 from ..equations.expressions import relu, sigmoid, softplus, tanh
-from ..equations.tracer import cell
-from .options import family
+from ..equations.tracer import trace_cell
+from .options import cell_family
 
 
-@cell("indrnn", gates="h", states="h", parameters="u", biases=1)
+@trace_cell("indrnn", gates="h", states="h", parameters="u", biases=1)
 def indrnn(x, h, previous, p):
     """IndRNN (Li et al., 2018, "Independently recurrent neural network"): h_t = relu(W x_t + b + u h_{t-1}), u per unit."""
     return dict(h=relu(x.h + p.u * previous.h))
 
 
-@cell("mingru", gates="z n", states="h", biases=1)
+@trace_cell("mingru", gates="z n", states="h", biases=1)
 def mingru(x, h, previous):
     """minGRU (Feng et al., 2024, "Were RNNs all we needed?"): z_t = sigmoid(W_z x_t), n_t = W_n x_t, no tanh."""
     z = sigmoid(x.z)
     return dict(z=z, n=x.n, h=(1 - z) * previous.h + z * x.n)
 
 
-@cell("minlstm", gates="f i n", states="h", biases=1)
+@trace_cell("minlstm", gates="f i n", states="h", biases=1)
 def minlstm(x, h, previous):
     """minLSTM (the same paper): sigmoid(W_f x_t) and sigmoid(W_i x_t), scaled to a sum of 1, by way of their logarithms."""
     f = sigmoid(softplus(-x.i) - softplus(-x.f))
     return dict(f=f, i=1 - f, n=x.n, h=f * previous.h + (1 - f) * x.n)
 
 
-@family("qrnn", window=1)
+@cell_family("qrnn", window=1)
 def qrnn_cell(name, window):
     """QRNN with fo-pooling (Bradbury et al., 2017, "Quasi-recurrent neural networks").
 
@@ -41,7 +41,7 @@ def qrnn_cell(name, window):
     waiting = [f"{g}{k}" for k in later for g in "zfo"]
     own = "bias_z bias_f bias_o" if window > 1 else ""
 
-    @cell(
+    @trace_cell(
         name, gates=" ".join(["z f o", *waiting]), states=" ".join(["h c", *waiting]), parameters=own,
         biases=0 if own else 1, register=False,
     )  # fmt: skip
@@ -66,10 +66,10 @@ def qrnn_cell(name, window):
     return equations
 
 
-qrnn = enlist(qrnn_cell())
+qrnn = register(qrnn_cell())
 
 
-@cell("sru", gates="n f r s", states="h c", parameters="v_f v_r", biases=1)
+@trace_cell("sru", gates="n f r s", states="h c", parameters="v_f v_r", biases=1)
 def sru(x, h, previous, p):
     """SRU (Lei et al., 2018, "Simple recurrent units for highly parallelizable recurrence").
 

@@ -11,16 +11,16 @@ Layer normalisation: see normal.py.
 
 from types import SimpleNamespace
 
-from ..equations.cell import enlist
+from ..equations.cell import register
 from ..equations.expressions import clip as clipped
 from ..equations.expressions import product
-from ..equations.tracer import cell
+from ..equations.tracer import trace_cell
 from .activations import activation
 from .layer_norm import gains, normalised
-from .options import family
+from .options import cell_family
 
 
-@family(
+@cell_family(
     "gru", reset_after=True, z_keeps=True, layer_norm=False, clip=None, activations=("sigmoid", "tanh"), biases=2
 )  # fmt: skip
 def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
@@ -34,7 +34,7 @@ def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
     def within(a):
         return clipped(a, clip) if clip else a
 
-    @cell(
+    @trace_cell(
         name, gates="r z n", states="h", parameters=" ".join(parameters), initial=parameters,
         biases=0 if layer_norm else biases, register=False,
     )  # fmt: skip
@@ -55,4 +55,4 @@ def gru_cell(name, reset_after, z_keeps, layer_norm, clip, activations, biases):
     return equations
 
 
-gru = enlist(gru_cell())
+gru = register(gru_cell())

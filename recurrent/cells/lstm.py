@@ -14,16 +14,16 @@ Layer normalisation: see normal.py; (6) is then h_t = o_t tanh(LN(c_t)), with a 
 Coupled gates (Greff et al., 2017, "LSTM: a search space odyssey"): f = 1 - i, which has no weights of its own.
 """
 
-from ..equations.cell import enlist
+from ..equations.cell import register
 from ..equations.expressions import clip as clipped
 from ..equations.expressions import projection as projected
-from ..equations.tracer import cell
+from ..equations.tracer import trace_cell
 from .activations import activation
 from .layer_norm import gains, normal, normalised
-from .options import family
+from .options import cell_family
 
 
-@family(
+@cell_family(
     "lstm", peephole=False, coupled=False, layer_norm=False, projection=False, clip=None, cell_clip=None,
     activations=("sigmoid", "tanh", "tanh"), biases=2,
 )  # fmt: skip
@@ -43,7 +43,7 @@ def lstm_cell(
     def within(a):
         return clipped(a, clip) if clip else a
 
-    @cell(
+    @trace_cell(
         name, gates="i f g o", states="h c", parameters=" ".join([*peepholes, *initial]), initial=initial,
         biases=0 if layer_norm else biases, register=False,
     )  # fmt: skip
@@ -67,4 +67,4 @@ def lstm_cell(
     return equations
 
 
-lstm = enlist(lstm_cell())
+lstm = register(lstm_cell())

@@ -6,10 +6,10 @@
 """
 
 from ..equations.expressions import sigmoid, tanh
-from ..equations.tracer import cell
+from ..equations.tracer import trace_cell
 
 
-@cell("mgu", gates="f n", states="h")
+@trace_cell("mgu", gates="f n", states="h")
 def mgu(x, h, previous):
     f = sigmoid(x.f + h.f)
     n = tanh(x.n + f * h.n)

@@ -10,8 +10,8 @@ from ..equations.cell import Cell
 from .activations import canonical
 
 
-def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> Callable:
-    """Makes of `make(name, **options) -> Cell` a function of options alone, which returns the same cell for the same options.
+def cell_family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> Callable:
+    """Makes of `build(name, **options) -> Cell` a function of options alone, which returns the same cell for the same options.
 
     `defaults`: each option and its value where it is not given, of the kind that it must have: True or False, a positive
     number (None: without), an activation, a tuple of activations, a whole number from 1 to 9 (a default of 1), or `biases`,
@@ -20,10 +20,10 @@ def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> 
     a value of another kind, ValueError for a value that is not allowed.
     """
 
-    def decorate(make: Callable[..., Cell]) -> Callable[..., Cell]:
+    def decorate(build: Callable[..., Cell]) -> Callable[..., Cell]:
         made: dict[str, Cell] = {}
 
-        def member(**options):
+        def make(**options):
             for option in options:
                 if option not in defaults:
                     raise TypeError(
@@ -37,11 +37,11 @@ def family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> 
             own = f"{name}({text})" if text else name
             own = (called or {}).get(own, own)
             if own not in made:
-                made[own] = make(own, **chosen)
+                made[own] = build(own, **chosen)
             return made[own]
 
-        member.__doc__ = make.__doc__
-        return member
+        make.__doc__ = build.__doc__
+        return make
 
     return decorate
 

@@ -58,7 +58,7 @@ def _recurrent(layer: Recurrent, to: str) -> str:
     count = len(cell.gates)
     neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
     inputs = []
-    whole = f"the {P:,} numbers of {h}" if cell.projected else f"{h} of all {H:,} units"
+    whole = f"the {P:,} numbers of {h}" if cell.has_projection else f"{h} of all {H:,} units"
     for x, y, total in (
         (True, True, f"{D:,} + {P:,} = {D + P:,}"),
         (True, False, f"{D:,}"),
@@ -85,14 +85,14 @@ def _recurrent(layer: Recurrent, to: str) -> str:
     if split:
         text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
     products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, P))]
-    products += [f"{P:,}"] * cell.projected
+    products += [f"{P:,}"] * cell.has_projection
     of_them = biases_of_unit(layer)
     biases = "no biases" if of_them == 0 else f"{of_them} bias{'es' * (of_them > 1)}"
     own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
     text += f" It has {' + '.join(products)} weights + {biases}{own} = {size:,} parameters"
     text += f" ({one:,} with one bias for each sum)." if one < size else "."
     comes = f" Out of it comes one number a step, its {h}"
-    if cell.projected:
+    if cell.has_projection:
         comes = f" Out of it comes one number a step; of those of all {H:,} units W_hr makes {P:,}, which are {h}"
     text += f"{comes}: to {to} and, one step later, to every unit of {fellows}."
     if private:

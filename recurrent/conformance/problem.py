@@ -52,10 +52,10 @@ class Problem:
                 *[normal(N, size) * np.dtype(case.dtype).type(scale) for size in self.state_sizes]
             )
 
-        P = (H + 1) // 2 if engine.cell.projected else H
+        P = (H + 1) // 2 if engine.cell.has_projection else H
         self.state_sizes = engine.state_sizes(Sizes(D, H, P))
         self.params = each(
-            lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.projected else 0)
+            lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.has_projection else 0)
         )
         self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
         self.dy = normal(T, N, 2 * P if case.merge == "concat" else P)

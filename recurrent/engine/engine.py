@@ -35,7 +35,7 @@ class Engine:
     def __init__(self, cell: Cell | str, backend: ModuleType | None = None):
         self.cell = cell = find(cell)
         self.name = cell.name
-        self.Params = params_type(cell.parameters, cell.biases, cell.projected)
+        self.Params = params_type(cell.parameters, cell.biases, cell.has_projection)
         self.State = state_type(cell.states)
         self.kernels = backend or kernels.backend
         # Complex numbers are for those who ask for the interpreter by name: without the JIT it must refuse them like kernels.
@@ -57,7 +57,7 @@ class Engine:
         """Params of shapes instead of arrays."""
         x_rows, h_rows = len(self.cell.x_gates) * H, len(self.cell.h_gates) * H
         biases = ((x_rows,), (h_rows,))[: self.cell.biases]
-        projection = [(P, H)] if self.cell.projected else []
+        projection = [(P, H)] if self.cell.has_projection else []
         return self.Params(
             (x_rows, D), (h_rows, P or H), *biases, *projection, *[(H,)] * len(self.cell.parameters)
         )
@@ -65,15 +65,17 @@ class Engine:
     def sizes(self, params: Any) -> Sizes:
         """Those of params whose matrices have two axes."""
         P = params.W_hh.shape[1]
-        return Sizes(params.W_ih.shape[1], params.W_hr.shape[1] if self.cell.projected else P, P)
+        return Sizes(
+            params.W_ih.shape[1], params.W_hr.shape[1] if self.cell.has_projection else P, P
+        )
 
     def state_sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """How many numbers a sequence has of each state."""
-        return tuple(sizes.P if narrow else sizes.H for narrow in self.cell.narrow_states)
+        return tuple(sizes.P if projected else sizes.H for projected in self.cell.projected_states)
 
     def checked_proj_size(self, value: Any, hidden_size: int) -> int:
         """How many numbers a layer of so many units hands on. Raises ValueError or TypeError for a size that cannot be."""
-        if not self.cell.projected:
+        if not self.cell.has_projection:
             if value:
                 raise ValueError(
                     f"{self.name} projects nothing: proj_size must be 0, got {value!r}"
@@ -90,7 +92,7 @@ class Engine:
             return params
         W_ih, W_hh, *rest = params
         missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
-        return params_type(self.cell.parameters, 2, self.cell.projected)(
+        return params_type(self.cell.parameters, 2, self.cell.has_projection)(
             W_ih, W_hh, *rest[:n], *missing, *rest[n:]
         )
 
@@ -140,7 +142,7 @@ class Engine:
             raise ValueError(
                 f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}"
             )
-        if self.cell.projected and params.W_hr.ndim != 2:
+        if self.cell.has_projection and params.W_hr.ndim != 2:
             raise ValueError(f"W_hr must be (P, H), got {params.W_hr.shape}")
         D, H, P = sizes = self.sizes(params)
         dtype, shapes = params.W_ih.dtype, self.shapes(*sizes)
@@ -150,7 +152,8 @@ class Engine:
                     a,
                     n,
                     s,
-                    f"of {self.name} with D = {D}, H = {H}" + f", P = {P}" * self.cell.projected,
+                    f"of {self.name} with D = {D}, H = {H}"
+                    + f", P = {P}" * self.cell.has_projection,
                 )
                 checks.same_dtype(a, n, dtype, "W_ih")
         return params
@@ -169,9 +172,9 @@ class Engine:
                 f"{name} of {self.name} must be ({', '.join(self.State._fields)},), a tuple of arrays, got {got}"
             )
         arrays = []
-        widths = zip(self.state_sizes(sizes), self.cell.narrow_states, strict=True)
-        for s, a, (width, narrow) in zip(self.State._fields, state, widths, strict=True):
-            letter = "P" if narrow else "H"
+        widths = zip(self.state_sizes(sizes), self.cell.projected_states, strict=True)
+        for s, a, (width, projected) in zip(self.State._fields, state, widths, strict=True):
+            letter = "P" if projected else "H"
             a = checks.array(a, f"{name}.{s}", self.dtypes)
             checks.same_dtype(a, f"{name}.{s}", dtype, "x")
             checks.shape(
@@ -333,7 +336,7 @@ class Engine:
             dy = np.zeros(shape, dtype)
         dy = checks.array(dy, "dy", self.dtypes)
         checks.same_dtype(dy, "dy", dtype, "x")
-        letter = "P" if cell.projected else "H"
+        letter = "P" if cell.has_projection else "H"
         checks.shape(dy, "dy", shape, f"(T, N, {letter})" if tape.batched else f"(T, {letter})")
         full = self.with_biases(params)
         if out is None:

@@ -75,5 +75,6 @@ class Tape:
 def as_wide(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.ndarray]:
     """Arrays of states (..., H), each as wide as it is: of those with P numbers the first P columns."""
     return [
-        a[..., :P] if narrow else a for a, narrow in zip(states, cell.narrow_states, strict=True)
+        a[..., :P] if projected else a
+        for a, projected in zip(states, cell.projected_states, strict=True)
     ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..graph import Edge, Graph, Node
 from .expressions import CROSS_UNIT, Expr, fingerprint, operation, topological
-from .widths import narrow_nodes
+from .widths import projected_nodes
 
 
 class Accumulator(NamedTuple):
@@ -105,27 +105,27 @@ class Cell:
         )
 
     @cached_property
-    def projected(self) -> bool:
+    def has_projection(self) -> bool:
         """Whether what it hands on is W_hr times its units' output: P numbers from H units, or H from H."""
         return any(e.op == "projection" for e in self.cross_unit_ops)
 
     @cached_property
-    def narrow(self) -> dict[Expr, bool]:
+    def projected_nodes(self) -> dict[Expr, bool]:
         """Of every node, those of the backward pass too, whether it has P numbers instead of H."""
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = [*self.new, *(e for _, e in b.saved), *back]
-        return narrow_nodes(roots, *self._widths, b.d_new)
+        return projected_nodes(roots, *self._widths, b.d_new)
 
     @cached_property
-    def narrow_states(self) -> tuple[bool, ...]:
+    def projected_states(self) -> tuple[bool, ...]:
         """Which states have P numbers."""
-        found = narrow_nodes(self.new, *self._widths)
+        found = projected_nodes(self.new, *self._widths)
         return tuple(found[e] for e in self.new)
 
     @property
     def _widths(self):
-        return self.new, self.previous, [a.input for a in self.accumulators], self.projected
+        return self.new, self.previous, [a.input for a in self.accumulators], self.has_projection
 
     @property
     def columns(self) -> int:
@@ -223,7 +223,7 @@ def _again(name: str, digest: str, gates: tuple[str, ...], values: dict) -> Cell
     return known if known and (known.digest, known.gates) == (digest, gates) else Cell(**values)
 
 
-def enlist(cell: Cell) -> Cell:
+def register(cell: Cell) -> Cell:
     """Put a cell where it is found by its name."""
     CELLS[cell.name] = cell
     return cell

@@ -11,7 +11,8 @@ import inspect
 from collections import Counter
 from collections.abc import Callable
 
-from .cell import Accumulator, Cell, enlist
+from .cell import Accumulator, Cell
+from .cell import register as register_cell
 from .expressions import Expr, as_expr, shared, topological
 
 
@@ -27,7 +28,7 @@ class _Names:
         raise AttributeError(f"cell {self._cell}: there is no {name!r}: {self._words}")
 
 
-def cell(
+def trace_cell(
     name: str,
     gates: str,
     states: str,
@@ -100,7 +101,7 @@ def cell(
                     f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}"
                 )
         check_widths(result)
-        return enlist(result) if register else result
+        return register_cell(result) if register else result
 
     return trace
 
@@ -108,16 +109,16 @@ def cell(
 def check_widths(cell: Cell) -> None:
     """Raise ValueError unless a projection, if there is one, gives the first state, and the only one of its kind."""
     try:
-        narrow = cell.narrow_states
+        projected = cell.projected_states
     except ValueError as error:
         raise ValueError(f"cell {cell.name}: {error}") from None
     for name, e in zip(cell.parameters, cell.parameter_inputs, strict=False):
-        if cell.narrow.get(e):
+        if cell.projected_nodes.get(e):
             raise ValueError(
                 f"cell {cell.name}: {name} is a number of each unit, of which a projection hands on fewer"
             )
     count = sum(e.op == "projection" for e in cell.cross_unit_ops)
-    if count > 1 or narrow[0] != bool(count):
+    if count > 1 or projected[0] != bool(count):
         raise ValueError(
             f"cell {cell.name}: one projection may give the first state, {cell.states[0]}; got {count} elsewhere"
         )

@@ -7,18 +7,18 @@ from collections.abc import Collection, Iterable, Sequence
 from .expressions import CROSS_UNIT, Expr, topological
 
 
-def narrow_nodes(
+def projected_nodes(
     roots: Sequence[Expr],
     new: Sequence[Expr],
     previous: Sequence[Expr],
     pre_activations: Collection[Expr],
-    projected: bool,
+    has_projection: bool,
     d_new: Iterable[Expr] = (),
 ) -> dict[Expr, bool]:
     """Infer for every node below `roots` whether it has P values.
 
     `new` and `previous` are a cell's states after and before a step, `pre_activations` the inputs that are dot products,
-    `projected` says whether the cell has a projection; the inputs `d_new` are as wide as the new states.
+    `has_projection` says whether the cell has a projection; the inputs `d_new` are as wide as the new states.
 
     Raises ValueError where an operation combines H values with P.
     """
@@ -26,7 +26,9 @@ def narrow_nodes(
 
     def visit(nodes):
         for e in topological(nodes):
-            known.setdefault(e, _width(e, [known[a] for a in e.args], pre_activations, projected))
+            known.setdefault(
+                e, _width(e, [known[a] for a in e.args], pre_activations, has_projection)
+            )
 
     # Old states are as wide as new ones, which may be computed from them.
     known.update(dict.fromkeys(previous))
@@ -43,14 +45,14 @@ def narrow_nodes(
     return {e: bool(width) for e, width in known.items()}
 
 
-def _width(e, args, pre_activations, projected):
+def _width(e, args, pre_activations, has_projection):
     if e.op == "projection":
         if args[0]:
             raise ValueError("what is projected must have a number for each unit")
         return True
     if e.op == "product_t":
-        return projected
-    if e.op == "product" and bool(args[0]) != projected:
+        return has_projection
+    if e.op == "product" and bool(args[0]) != has_projection:
         raise ValueError(f"W_hh of gate {e.name!r} multiplies what is as long as the first state")
     if e.op in ("product", "projection_t"):
         return False

@@ -67,7 +67,7 @@ def product_sizes(cell, t, H, W, direction) -> int:
 
 def _shape(cell, e, H, W) -> tuple[int, int]:
     """How many sums a product makes of how many numbers."""
-    return (W if cell.narrow[e] else H), (W if cell.narrow[e.args[0]] else H)
+    return (W if cell.projected_nodes[e] else H), (W if cell.projected_nodes[e.args[0]] else H)
 
 
 def pack_products(cell, t, params, H, W, direction, panels) -> None:

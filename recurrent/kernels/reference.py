@@ -81,8 +81,8 @@ pack_forward = pack_backward = Weights
 def split_params(cell: Cell, params) -> tuple[np.ndarray, list[np.ndarray]]:
     """W_hr (P, H), or a matrix of no rows where the cell projects nothing; and the per-unit parameters."""
     W_hh = params[1]
-    own = params[5:] if cell.projected else params[4:]
-    return params[4] if cell.projected else W_hh[:0], list(own)
+    own = params[5:] if cell.has_projection else params[4:]
+    return params[4] if cell.has_projection else W_hh[:0], list(own)
 
 
 def _steps(offsets, N):
@@ -124,7 +124,7 @@ def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -
 def fitting(cell, nodes, arrays, h):
     """Values of nodes: of those with P numbers, where h has P of them, the first P columns."""
     return {
-        e: a[..., : h.shape[1]] if cell.narrow.get(e) else a
+        e: a[..., : h.shape[1]] if cell.projected_nodes.get(e) else a
         for e, a in zip(nodes, arrays, strict=True)
     }
 
@@ -169,8 +169,8 @@ def backward(
         later = count
         # A copy: one state may be handed on as another.
         d = [
-            a[:, :W] if narrow else a
-            for a, narrow in zip(carry[:, :count].copy(), cell.narrow_states, strict=True)
+            a[:, :W] if projected else a
+            for a, projected in zip(carry[:, :count].copy(), cell.projected_states, strict=True)
         ]
         d[cell.output] = d[cell.output] + dy[now]
         known = fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)

@@ -25,13 +25,13 @@ class Output(NamedTuple):
     """A value that leaves the step."""
 
     value: Expr
-    narrow: bool  # as wide as what a projection hands on
+    projected: bool  # as wide as what a projection hands on
     over: Expr | None = None  # what it may overwrite
 
 
 class Stage(NamedTuple):
     level: int  # how many sums over units one after the other come before
-    narrow: bool
+    projected: bool
     products: tuple[Expr, ...]
     means: tuple[Expr, ...]  # of what its equations compute: there for later stages
     kept: tuple[Expr, ...]  # for later stages, by its equations
@@ -80,10 +80,12 @@ def forward(cell: Cell) -> tuple[list[Output], Stages]:
     """A step's outputs, new states and then what the tape keeps besides, and the stages that compute them."""
     saved = [e for _, e in cell.backward.saved]
     over = (None, *cell.previous[1:])  # the first state has a place of its own
-    outputs = [Output(*o) for o in zip(cell.new, cell.narrow_states, over, strict=True)]
-    outputs += [Output(e, cell.narrow[e]) for e in saved]
+    outputs = [Output(*o) for o in zip(cell.new, cell.projected_states, over, strict=True)]
+    outputs += [Output(e, cell.projected_nodes[e]) for e in saved]
     begun = tuple(a.input for a in cell.accumulators)
-    return outputs, split(outputs, (*cell.previous, *cell.parameter_inputs), begun, cell.narrow)
+    return outputs, split(
+        outputs, (*cell.previous, *cell.parameter_inputs), begun, cell.projected_nodes
+    )
 
 
 @lru_cache
@@ -91,15 +93,20 @@ def backward(cell: Cell) -> tuple[list[Output], Stages]:
     """The same of a step back: gradients of accumulators, parameters and products, of states before and after the step."""
     b = cell.backward
     outputs = [Output(e, False) for e in (*b.d_accumulators, *b.d_parameters)]
-    outputs += [Output(d, cell.narrow[e]) for d, e in zip(b.d_products, cell.products, strict=True)]
-    outputs += [Output(*o) for o in zip(b.d_previous, cell.narrow_states, b.d_new, strict=True)]
-    outputs += [Output(*o) for o in zip(b.d_states, cell.narrow_states, strict=True)]
+    outputs += [
+        Output(d, cell.projected_nodes[e]) for d, e in zip(b.d_products, cell.products, strict=True)
+    ]
+    outputs += [Output(*o) for o in zip(b.d_previous, cell.projected_states, b.d_new, strict=True)]
+    outputs += [Output(*o) for o in zip(b.d_states, cell.projected_states, strict=True)]
     loaded = (*(e for _, e in b.saved), *cell.new, *cell.previous, *cell.parameter_inputs, *b.d_new)
-    return outputs, split(outputs, loaded, (), cell.narrow)
+    return outputs, split(outputs, loaded, (), cell.projected_nodes)
 
 
 def split(
-    outputs: list[Output], loaded: Iterable[Expr], begun: tuple[Expr, ...], narrow: dict[Expr, bool]
+    outputs: list[Output],
+    loaded: Iterable[Expr],
+    begun: tuple[Expr, ...],
+    projected: dict[Expr, bool],
 ) -> Stages:
     """Stages that compute the outputs from `loaded`, which is in memory all the time, and `begun`, which products with
     weights leave in planes at first.
@@ -118,18 +125,18 @@ def split(
     kept |= dict.fromkeys(_dear(nodes, level, free, {*loaded, *begun, *products, *kept}))
 
     def key(e):
-        return level.get(e, 0), narrow[e]
+        return level.get(e, 0), projected[e]
 
     def stretch(n):
         return len({level[e] for e in products if level[e] <= n})
 
     keys = {key(e) for e in (*begun, *products, *kept, *(m.args[0] for m in means))}
-    keys |= {(level[o.value], o.narrow) for o in outputs if not free.get(o.value, True)}
+    keys |= {(level[o.value], o.projected) for o in outputs if not free.get(o.value, True)}
     placed = []
     for o in outputs:
-        at_end = max([n for n, width in keys if width == o.narrow], default=0)
+        at_end = max([n for n, width in keys if width == o.projected], default=0)
         placed.append(at_end if free.get(o.value, True) else level[o.value])
-        keys.add((placed[-1], o.narrow))
+        keys.add((placed[-1], o.projected))
 
     def read():
         """What the equations of every level read, by level: what is loaded, planes and means."""
@@ -161,7 +168,7 @@ def split(
         late = [(k, last[o.over]) for k, o in enumerate(outputs) if last.get(o.over, 0) > placed[k]]
         for k, n in late:
             placed[k] = n
-            keys.add((n, outputs[k].narrow))
+            keys.add((n, outputs[k].projected))
             if not free.get(outputs[k].value, True):
                 kept[outputs[k].value] = None
     written = {
@@ -176,7 +183,7 @@ def split(
         Stage(
             *here, tuple(e for e in products if key(e) == here), tuple(e for e in means if key(e.args[0]) == here),
             tuple(e for e in kept if key(e) == here),
-            tuple(k for k, o in enumerate(outputs) if (placed[k], o.narrow) == here),
+            tuple(k for k, o in enumerate(outputs) if (placed[k], o.projected) == here),
         )
         for here in sorted(keys)
     ]  # fmt: skip

@@ -256,7 +256,7 @@ class Recurrent(Layer):
 
 def layer_from_cell(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
     """A layer of any cell; one that projects hands on half as many numbers as it has units."""
-    projected = cells.find(cell).projected
+    projected = cells.find(cell).has_projection
     return Recurrent(
         cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0
     )
@@ -282,9 +282,9 @@ def _cell_options(options):
 
 
 class WithOptions(Recurrent, abstract=True):
-    """A layer whose options besides dropout make its cell: a subclass names the `family` of cells that takes them."""
+    """A layer whose options besides dropout make its cell: a subclass names the `make_cell` function that takes them."""
 
-    family: Callable[..., cells.Cell]
+    make_cell: Callable[..., cells.Cell]
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ class WithOptions(Recurrent, abstract=True):
         learn_state: bool = False,
         **options: Any,
     ):
-        cell = type(self).family(**_cell_options(options))
+        cell = type(self).make_cell(**_cell_options(options))
         super().__init__(
             cell, input_size, hidden_size, bidirectional, merge, learn_state, **options
         )
@@ -308,7 +308,7 @@ class RNN(WithOptions):
     dropout as in `Recurrent`.
     """
 
-    family = staticmethod(cells.rnn_cell)
+    make_cell = staticmethod(cells.rnn_cell)
 
     def __init__(
         self,
@@ -332,7 +332,7 @@ class LSTM(WithOptions):
     `cells.lstm_cell`, and dropout as in `Recurrent`.
     """
 
-    family = staticmethod(cells.lstm_cell)
+    make_cell = staticmethod(cells.lstm_cell)
 
     def __init__(
         self,
@@ -346,7 +346,7 @@ class LSTM(WithOptions):
     ):
         if "projection" in options:
             raise TypeError("the projection of an LSTM layer is given by its size: proj_size")
-        cell = self.family(**_cell_options(options), projection=proj_size != 0)
+        cell = self.make_cell(**_cell_options(options), projection=proj_size != 0)
         Recurrent.__init__(
             self,
             cell,
@@ -367,7 +367,7 @@ class GRU(WithOptions):
     and dropout as in `Recurrent`.
     """
 
-    family = staticmethod(cells.gru_cell)
+    make_cell = staticmethod(cells.gru_cell)
 
 
 class QRNN(WithOptions):
@@ -376,4 +376,4 @@ class QRNN(WithOptions):
     Options: `window`, how many steps of x a gate sees, as in `cells.qrnn_cell`, and dropout as in `Recurrent`.
     """
 
-    family = staticmethod(cells.qrnn_cell)
+    make_cell = staticmethod(cells.qrnn_cell)

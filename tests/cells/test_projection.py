@@ -9,7 +9,7 @@ from support.strategies import Case, cases
 
 import recurrent
 from recurrent import LSTM, Embedding, Engine, Linear, Seq2Seq, Sequential
-from recurrent.cells import cell, lstm_cell, projection, sigmoid, tanh
+from recurrent.cells import lstm_cell, projection, sigmoid, tanh, trace_cell
 from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.kernels import threads
@@ -26,7 +26,7 @@ FIELDS = {
 }
 
 
-@cell("projected_test", gates="z n", states="h s m", parameters="w", register=False)
+@trace_cell("projected_test", gates="z n", states="h s m", parameters="w", register=False)
 def projected(x, h, previous, p):
     """What is handed on is used again by equations, and by a state as short as itself; m comes late in its step."""
     z = sigmoid(x.z + h.z)
@@ -245,13 +245,13 @@ def test_a_cell_of_one_s_own_may_project():
             ValueError, r"state.h must be \(N, P\).*\(1, 2\).*\(1, 3\)",
         ),
         (
-            lambda: cell("w_test", gates="n", states="h m", register=False)(
+            lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=tanh(x.n + previous.h), h=projection(x.n))
             ),
             ValueError, "combines a number of each unit with one of the fewer",
         ),
         (
-            lambda: cell("w_test", gates="n", states="h m", register=False)(
+            lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=projection(x.n), h=x.n)
             ),
             ValueError, "one projection may give the first state, h; got 1 elsewhere",

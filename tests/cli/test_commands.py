@@ -471,7 +471,7 @@ def test_words_count_the_biases_that_there_are(biases, words_for_them):
 
 
 def test_words_for_a_cell_that_nobody_has_written_about():
-    @cells.cell("odd", gates="u w", states="s m", parameters="q", register=False)
+    @cells.trace_cell("odd", gates="u w", states="s m", parameters="q", register=False)
     def odd(x, h, previous, p):
         u, w = cells.sigmoid(x.u), cells.tanh(x.w + h.w)
         m = u * previous.m + p.q * w

@@ -6,7 +6,7 @@ from support.cells import OWN, peephole, split
 from support.gradients import assert_gradients, complex_step
 from support.strategies import Case
 
-from recurrent.cells import CELLS, cell
+from recurrent.cells import CELLS, trace_cell
 from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close
 from recurrent.engine.engine import Engine
@@ -78,7 +78,7 @@ def test_shared_sums_take_one_accumulator():
 
 def test_equal_equations_have_equal_digests():
     def make(slope):
-        @cell("digest_test", gates="n", states="h", register=False)
+        @trace_cell("digest_test", gates="n", states="h", register=False)
         def c(x, h, previous):
             return dict(n=tanh(x.n + h.n), h=slope * previous.h + tanh(x.n + h.n))
 
@@ -92,11 +92,11 @@ def test_equal_equations_have_equal_digests():
 def test_what_is_written_twice_is_computed_once():
     """exp, then a pre-activation: written out again or given a name, the equations are the same."""
 
-    @cell("again", gates="f", states="h m", register=False)
+    @trace_cell("again", gates="f", states="h m", register=False)
     def again(x, h, previous):
         return dict(f=x.f + h.f, h=exp(-(x.f + h.f)) * previous.h, m=exp(-(x.f + h.f)) + previous.m)
 
-    @cell("named", gates="f", states="h m", register=False)
+    @trace_cell("named", gates="f", states="h m", register=False)
     def named(x, h, previous):
         f = x.f + h.f
         e = exp(-f)
@@ -110,19 +110,19 @@ def test_what_is_written_twice_is_computed_once():
 def test_equations_that_cannot_be_traced_say_why():
     with pytest.raises(TypeError, match="cannot branch on a value"):
 
-        @cell("branch_test", gates="n", states="h", register=False)
+        @trace_cell("branch_test", gates="n", states="h", register=False)
         def branch(x, h, previous):
             return dict(n=x.n, h=x.n if x.n else h.n)
 
     with pytest.raises(ValueError, match="must return a value for h"):
 
-        @cell("missing_test", gates="n", states="h", register=False)
+        @trace_cell("missing_test", gates="n", states="h", register=False)
         def missing(x, h, previous):
             return dict(n=x.n + h.n)
 
     with pytest.raises(TypeError, match="units' scalars and numbers, got str"):
 
-        @cell("type_test", gates="n", states="h", register=False)
+        @trace_cell("type_test", gates="n", states="h", register=False)
         def wrong(x, h, previous):
             return dict(n=x.n + h.n, h=x.n * "2")
 
@@ -144,7 +144,7 @@ def test_the_graph_of_a_unit_is_connected(engine):
 @pytest.mark.parametrize("use", [lambda a: a[0], lambda a: a @ a, lambda a: [*a], len])
 def test_units_have_no_axes(use):
     with pytest.raises(TypeError, match=r"of one unit, .* neither indices nor @ apply"):
-        cell("axes_test", gates="n", states="h", register=False)(
+        trace_cell("axes_test", gates="n", states="h", register=False)(
             lambda x, h, previous: dict(n=x.n, h=use(x.n))
         )
 
@@ -154,12 +154,14 @@ def test_declarations_that_are_none():
         TypeError,
         match=r"cell f: the equations must be a function of \(x, h, previous\), got \(x, h\)",
     ):
-        cell("f", gates="n", states="h", register=False)(lambda x, h: {})
+        trace_cell("f", gates="n", states="h", register=False)(lambda x, h: {})
     with pytest.raises(TypeError, match=r"of \(x, h, previous, p\), got \(x, h, previous\)"):
-        cell("f", gates="n", states="h", parameters="b", register=False)(lambda x, h, previous: {})
+        trace_cell("f", gates="n", states="h", parameters="b", register=False)(
+            lambda x, h, previous: {}
+        )
     with pytest.raises(
         TypeError, match=r"cell f: gates must be names with blanks between, such as 'i f', got list"
     ):
-        cell("f", gates=["n"], states="h", register=False)
+        trace_cell("f", gates=["n"], states="h", register=False)
     with pytest.raises(ValueError, match=r"cell f: it needs a state"):
-        cell("f", gates="n", states="", register=False)
+        trace_cell("f", gates="n", states="", register=False)

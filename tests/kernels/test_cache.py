@@ -70,7 +70,7 @@ WORK = """
     from numba.core.dispatcher import Dispatcher
     import recurrent
     from recurrent import GRU, Embedding, Linear, Sequential, cells
-    from recurrent.cells import cell
+    from recurrent.cells import trace_cell
     from recurrent.cells.expressions import tanh
     from recurrent.engine import Engine
     from recurrent.losses import softmax_cross_entropy
@@ -87,7 +87,7 @@ WORK = """
     SGD().update(model.flat, gradient)
     model.stream().step(ids[0])
 
-    @cell("of_my_own", gates="n", states="h", register=False)
+    @trace_cell("of_my_own", gates="n", states="h", register=False)
     def mine(x, h, previous):
         return dict(n=tanh(x.n + h.n), h=0.25 * tanh(x.n + h.n) + 0.75 * previous.h)
 

@@ -8,7 +8,7 @@ from support.gradients import assert_gradients, complex_step
 from support.strategies import Case, cases, replace
 
 from recurrent import GRU, LSTM, Engine, Linear, Sequential
-from recurrent.cells import cell, gru_cell, lstm_cell, mean, product, sigmoid, tanh
+from recurrent.cells import gru_cell, lstm_cell, mean, product, sigmoid, tanh, trace_cell
 from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.kernels import schedule, threads
@@ -16,7 +16,7 @@ from recurrent.kernels import schedule, threads
 pytestmark = pytest.mark.reference
 
 
-@cell("deep_test", gates="a b n", states="h m", parameters="w", register=False)
+@trace_cell("deep_test", gates="a b n", states="h m", parameters="w", register=False)
 def deep(x, h, previous, p):
     """Products of products, means of them, and a second state."""
     a = tanh(x.a + h.a)
@@ -188,6 +188,6 @@ def test_a_product_needs_rows_of_its_own(gate):
         ValueError, match="a product needs a gate whose rows of W_hh nothing else uses"
     ):
 
-        @cell("rows_test", gates="n", states="h", register=False)
+        @trace_cell("rows_test", gates="n", states="h", register=False)
         def wrong(x, h, previous):
             return dict(n=x.n, h=tanh(x.n + h.n + product(gate, x.n)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from recurrent.cells import cell, exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh
+from recurrent.cells import exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, trace_cell
 from recurrent.engine.engine import Engine
 from recurrent.equations.expressions import OPS
 from recurrent.kernels.codegen.target import AVX2, AVX512, PORTABLE, Target, host
@@ -15,7 +15,7 @@ from recurrent.kernels.codegen.vector import Vectors
 
 def elementwise(function, x):
     """function(x) by the kernel: a cell of one unit whose weight is 1 and whose biases are 0."""
-    engine = Engine(cell("elementwise_" + function.__name__, gates="h", states="h", register=False)(
+    engine = Engine(trace_cell("elementwise_" + function.__name__, gates="h", states="h", register=False)(
         lambda a, h, previous: dict(h=function(a.h + h.h))
     ))  # fmt: skip
     one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)

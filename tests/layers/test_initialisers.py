@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurrent import GRU, LSTM, RNN, CharLM, Embedding, Linear, Sequential, initialisers
-from recurrent.cells import cell, sigmoid, tanh
+from recurrent.cells import sigmoid, tanh, trace_cell
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 from recurrent.initialisers import INITIALISERS, Chrono
 from recurrent.layers.recurrent import Recurrent
@@ -127,7 +127,7 @@ def test_chrono_of_an_lstm_and_a_gru():
 
 
 def test_the_forget_gate_is_found_in_the_equations_not_by_its_name():
-    @cell("renamed_test", gates="in keep new out", states="h memory", register=False)
+    @trace_cell("renamed_test", gates="in keep new out", states="h memory", register=False)
     def renamed(x, h, previous):
         inward, keep, out = (sigmoid(getattr(x, g) + getattr(h, g)) for g in ("in", "keep", "out"))
         new = tanh(x.new + h.new)

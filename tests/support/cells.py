@@ -1,10 +1,12 @@
 """Cells that only the tests know."""
 
-from recurrent.cells import cell
+from recurrent.cells import trace_cell
 from recurrent.equations.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
 
 
-@cell("peephole_test", gates="i f g o", states="h c", parameters="p_i p_f p_o", register=False)
+@trace_cell(
+    "peephole_test", gates="i f g o", states="h c", parameters="p_i p_f p_o", register=False
+)
 def peephole(x, h, previous, p):
     """Gers and Schmidhuber, 2000: i and f look at the old c, o at the new one."""
     i = sigmoid(x.i + h.i + p.p_i * previous.c)
@@ -15,7 +17,7 @@ def peephole(x, h, previous, p):
     return dict(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))
 
 
-@cell("split_test", gates="a b", states="h", register=False)
+@trace_cell("split_test", gates="a b", states="h", register=False)
 def split(x, h, previous):
     """Every gate's x part and h part are used apart, as in a multiplicative cell."""
     a = tanh(x.a * h.a)
@@ -23,14 +25,14 @@ def split(x, h, previous):
     return dict(a=a, b=b, h=a - relu(b) + 0.5 * previous.h)
 
 
-@cell("input_gates_test", gates="z n", states="h", register=False)
+@trace_cell("input_gates_test", gates="z n", states="h", register=False)
 def input_gates(x, h, previous):
     """minGRU: gates see x only, so that W_hh has no rows."""
     z, n = sigmoid(x.z), tanh(x.n)
     return dict(z=z, n=n, h=(1 - z) * previous.h + z * n)
 
 
-@cell("three_states_test", gates="i f", states="h c m", parameters="w", register=False)
+@trace_cell("three_states_test", gates="i f", states="h c m", parameters="w", register=False)
 def three_states(x, h, previous, p):
     """Three states and a gate of which only one part is shared; a gate equal to a state."""
     i = tanh(x.i + h.i)
@@ -40,14 +42,14 @@ def three_states(x, h, previous, p):
     return dict(i=i, f=f, c=c, m=m, h=tanh(c) * m)
 
 
-@cell("gate_is_state_test", gates="n", states="h", register=False)
+@trace_cell("gate_is_state_test", gates="n", states="h", register=False)
 def gate_is_state(x, h, previous):
     """The gate is the new state under another name."""
     n = tanh(x.n + h.n)
     return dict(n=n, h=n)
 
 
-@cell("exponential_test", gates="i f z", states="h c n m", register=False)
+@trace_cell("exponential_test", gates="i f z", states="h c n m", register=False)
 def exponential(x, h, previous):
     """sLSTM's exponential gates under their stabiliser (Beck et al., 2024), with a denominator that is never near 0."""
     i, f, z = x.i + h.i, x.f + h.f, tanh(x.z + h.z)

@@ -22,7 +22,7 @@ from test_pictures import (
 
 import recurrent
 import viz
-from recurrent.cells import CELLS, cell
+from recurrent.cells import CELLS, trace_cell
 from recurrent.conformance.tolerance import assert_close
 from recurrent.equations.expressions import Expr, exp, maximum, relu, sigmoid, sqrt, tanh
 from recurrent.layers.recurrent import Recurrent
@@ -207,9 +207,9 @@ def equations(draw):
         values |= {s: pool[k] for s, k in zip(states.split(), picked, strict=True)}
         return values
 
-    return cell(f"random{seed}", gates=gates, states=states, parameters=parameters, register=False)(
-        function
-    )
+    return trace_cell(
+        f"random{seed}", gates=gates, states=states, parameters=parameters, register=False
+    )(function)
 
 
 @settings(max_examples=10)

@@ -11,7 +11,7 @@ from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear, loss
 
 import viz
 from recurrent import GRU, LSTM, Sequential
-from recurrent.cells import cell, mean, tanh
+from recurrent.cells import mean, tanh, trace_cell
 from recurrent.conformance.tolerance import assert_close
 from recurrent.equations.expressions import Composite, composed
 from recurrent.layers.recurrent import Recurrent
@@ -22,7 +22,7 @@ D, H = 5, 10
 WIDEST = 2000  # points
 
 
-@cell("own_mean_test", gates="a b", states="h c", register=False)
+@trace_cell("own_mean_test", gates="a b", states="h c", register=False)
 def own_mean(x, h, previous):
     """Means in ways of its own: nothing of it is a composite."""
     a = tanh(x.a + h.a - mean(previous.c))
@@ -30,7 +30,7 @@ def own_mean(x, h, previous):
     return dict(a=a, b=tanh(x.b + h.b), c=c, h=tanh(c - mean(c)))
 
 
-@cell("pair_test", gates="a b", states="h c", register=False)
+@trace_cell("pair_test", gates="a b", states="h c", register=False)
 def pair(x, h, previous):
     """A composite of values that are no dot products, and one with a result that takes three: drawn as it is written."""
     a, b = tanh(x.a + h.a), tanh(x.b + h.b)

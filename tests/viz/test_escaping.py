@@ -18,7 +18,7 @@ from test_page_browser import loss
 
 import viz
 from recurrent import CharLM, Linear, Sequential
-from recurrent.cells import cell, sigmoid, tanh
+from recurrent.cells import sigmoid, tanh, trace_cell
 from recurrent.layers.recurrent import Recurrent
 from viz.draw import render
 
@@ -30,7 +30,7 @@ NAME = '</script>]]><!--"\'\\N\\"&amp;<b>x</b>\x00\x1b\u2028\u202eש🙂\ufffe'
 GATE = "</g>\"'\\N&lt;"
 
 
-@cell(NAME, gates=f"f {GATE}", states="h", register=False)
+@trace_cell(NAME, gates=f"f {GATE}", states="h", register=False)
 def nasty(x, h, previous):
     f, n = sigmoid(x.f + h.f), tanh(getattr(x, GATE) + getattr(h, GATE))
     return {"f": f, GATE: n, "h": (1 - f) * previous.h + f * n}

@@ -13,7 +13,7 @@ from support.dot_reader import overlap, read
 
 import recurrent
 import viz
-from recurrent.cells import PYTORCH, cell
+from recurrent.cells import PYTORCH, trace_cell
 from recurrent.conformance.tolerance import assert_close
 from recurrent.equations.expressions import relu, sigmoid, tanh
 from recurrent.layers.recording import LayerRecording, Recording
@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 D, H, T, N = 5, 10, 6, 2
 
 
-@cell("peephole", gates="i f g o", states="h c", parameters="pi pf po", register=False)
+@trace_cell("peephole", gates="i f g o", states="h c", parameters="pi pf po", register=False)
 def peephole(x, h, previous, p):
     i, f = sigmoid(x.i + h.i + p.pi * previous.c), sigmoid(x.f + h.f + p.pf * previous.c)
     g = tanh(x.g + h.g)
@@ -34,19 +34,19 @@ def peephole(x, h, previous, p):
     return dict(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))
 
 
-@cell("linear", gates="a", states="s", register=False)
+@trace_cell("linear", gates="a", states="s", register=False)
 def linear(x, h, previous):
     return dict(a=x.a + h.a, s=x.a + h.a)
 
 
-@cell("three", gates="u w", states="h c m", register=False)
+@trace_cell("three", gates="u w", states="h c m", register=False)
 def three(x, h, previous):
     u, w = sigmoid(x.u + h.u), relu(x.w)
     m, c = 0.5 * previous.m + u, previous.c * u + w
     return dict(u=u, w=w, m=m, c=c, h=tanh(c + m) - previous.h)
 
 
-@cell("minimal", gates="f n", states="h", register=False)
+@trace_cell("minimal", gates="f n", states="h", register=False)
 def minimal(x, h, previous):
     f = sigmoid(x.f + h.f)
     n = tanh(x.n + f * h.n)

@@ -87,7 +87,7 @@ def explore(
     if not cells:
         raise TypeError(f"explore opens recurrent layers, got {model!r}")
     for layer in cells:
-        if layer.cell.projected:
+        if layer.cell.has_projection:
             raise ValueError(
                 f"explore draws layers each of whose units puts out a number of h, got {layer!r}"
             )

@@ -72,7 +72,7 @@ def of_unit(layer: Any) -> list[str]:
         + (f" (kept inside: {', '.join(memories)})" if memories else ""),
         f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
     ]
-    if cell.projected:
+    if cell.has_projection:
         ends[0] = ends[0].replace(
             first, f"{notation.sub('m', 't')}, weighed {notation.count(W, 'time')} in W_hr"
         )
@@ -121,7 +121,7 @@ def _biases(cell):
 def _own(layer):
     """Parameters that each unit has for itself: those of the equations, its column of W_hr, initial states that are learned."""
     way = direction.of(layer)
-    own = len(way.cell.parameters) + (way.output_size if way.cell.projected else 0)
+    own = len(way.cell.parameters) + (way.output_size if way.cell.has_projection else 0)
     return own + len(getattr(way.layer, "initial", ())) // (1 + way.both)
 
 

@@ -83,7 +83,7 @@ def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
         )
 
     found = evaluate(nodes, known, np.float64, product)
-    sizes = (layer.output_size if cell.narrow[e] else H for e in nodes)
+    sizes = (layer.output_size if cell.projected_nodes[e] else H for e in nodes)
     return {k: np.broadcast_to(v, size) for k, v, size in zip(ids, found, sizes, strict=True)}
 
 

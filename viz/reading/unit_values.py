@@ -156,7 +156,9 @@ def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitVa
         {s: a[last] for s, a in states.items()} if last is not None else initial(recording, way, n)
     )
     own = [
-        s for s, narrow in zip(way.cell.states, way.cell.narrow_states, strict=True) if not narrow
+        s
+        for s, projected in zip(way.cell.states, way.cell.projected_states, strict=True)
+        if not projected
     ]
     return UnitValues(
         t,

@@ -155,12 +155,14 @@ def of(cell: Cell) -> Wiring:
 def of_unit(cell: Cell) -> Wiring:
     """The wiring of one unit up to the number that it puts out: what a projection makes of those is no part of it."""
     whole = of(cell)
-    if not cell.projected:
+    if not cell.has_projection:
         return whole
     graph = cell.graph()
     projection = next(n.id for n in graph.nodes if n.kind == "projection")
     out = next(a for a, b in whole.wires if b == projection)
-    wide = [s for s, narrow in zip(cell.states, cell.narrow_states, strict=True) if not narrow]
+    wide = [
+        s for s, projected in zip(cell.states, cell.projected_states, strict=True) if not projected
+    ]
     kept = {out, *(whole.makers[s] for s in wide)}
     while (
         more := {a for a, b in whole.wires if b in kept or b in {f"state:{s}" for s in wide}} - kept

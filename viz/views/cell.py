@@ -92,16 +92,16 @@ class _Picture:
             self.numbers = evaluate.backward(self.cell, self.numbers, seen.gradients, layer)
         elif seen:
             self.numbers |= {"x": seen.x} | {f"previous:{s}": a for s, a in seen.before.items()}
-        self.vector, self.narrow = (
+        self.vector, self.projected_shape = (
             f"({layer.hidden_size:,},)",
             notation.shape((f"{layer.output_size:,}",)),
         )
-        narrow = dict(zip(self.cell.states, self.cell.narrow_states, strict=True))
+        projected = dict(zip(self.cell.states, self.cell.projected_states, strict=True))
         after = {n.id for n in self.cell.graph().nodes if n.kind == "projection"}
         wires = [(a, b) for a, b, _ in self.circuit.routes]
         while more := {b for a, b in wires if a in after} - after:
             after |= more
-        self.projected = after | {f"previous:{s}" for s, yes in narrow.items() if yes}
+        self.projected = after | {f"previous:{s}" for s, yes in projected.items() if yes}
 
     def drawing(self):
         grid, kind = self.grid, describe.kind(self.layer)
@@ -340,7 +340,7 @@ class _Picture:
     def _shape(self, tail):
         if tail == "x":
             return notation.shape((f"{self.layer.input_size:,}",))
-        return self.narrow if tail in self.projected else self.vector
+        return self.projected_shape if tail in self.projected else self.vector
 
     # Text
 

@@ -82,7 +82,7 @@ class _Picture:
             way.input_size,
             way.hidden_size,
             way.output_size,
-            way.cell.projected,
+            way.cell.has_projection,
         )
         self.limits = self._limits()
         self.sheet = Sheet()

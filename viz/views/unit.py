@@ -61,7 +61,7 @@ def unit(
     if gate is not None:
         return neuron(way, int(j), gate, recording, t, n, k)
     seen = None if recording is None else unit_values.of_unit(recording, way, j, t, n)
-    if seen and way.cell.projected:
+    if seen and way.cell.has_projection:
         out = evaluate.forward(way, evaluate.step(recording, way, t, n))[
             wiring.of_unit(way.cell).makers[way.cell.states[0]]
         ]
@@ -78,7 +78,7 @@ class _Picture:
         self.drawn = min(inputs, (inputs if inputs <= SHOWN else KEPT) if k is None else k)
         self.first = layer.cell.states[0]
         self.sizes = {"x": layer.input_size, "h": layer.output_size}
-        self.projected = layer.cell.projected
+        self.projected = layer.cell.has_projection
         self.wiring = wiring.of_unit(layer.cell)
         self.weights = {a.id: describe.weights(layer, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]

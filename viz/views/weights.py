@@ -155,7 +155,7 @@ class _Picture:
         }
         self.own_tiles = {q: means(a, self.most) for q, a in self.own.items()}
         self.projection = (
-            [means(p.W_hr.T, self.most)] if self.cell.projected else []
+            [means(p.W_hr.T, self.most)] if self.cell.has_projection else []
         )  # a row for each unit, too
         every = [m for pair in self.tiles.values() for m, *_ in pair] + [
             m for m, *_ in [*self.own_tiles.values(), *self.projection]
@@ -298,7 +298,7 @@ class _Picture:
     def _radii(self, at, y):
         """Spectral radius of each gate's recurrent block; 1 is where a linear recurrence neither fades nor grows."""
         found, name = {g: self.blocks["hh", g][0] for g in self.cell.h_gates}, "W_hh"
-        if self.cell.projected:  # what a unit puts out comes back through both
+        if self.cell.has_projection:  # what a unit puts out comes back through both
             found, name = {g: a @ self.way.params.W_hr for g, a in found.items()}, "W_hh W_hr"
         found = {g: radius(a) for g, a in found.items()}
         if not found:

@@ -36,9 +36,9 @@ def up(v: Vectors, units: ir.Value) -> ir.Value:
     return v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
 
 
-def narrow_range(v: Vectors, cell: Cell, j0, j1, H, W) -> tuple[ir.Value, ir.Value]:
+def projected_range(v: Vectors, cell: Cell, j0, j1, H, W) -> tuple[ir.Value, ir.Value]:
     """Of what is handed on, the part of a thread that has the units j0 to j1: whole tiles but for the end of W."""
-    if not cell.projected:
+    if not cell.has_projection:
         return j0, j1
     b, grain = v.b, I64(4 * v.lanes)
 
@@ -168,7 +168,7 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, W, H):
                     a, row, I64(1), b.mul(H, I64(run.count)), weights, list(range(blocks))
                 )
 
-        first, last = narrow_range(v, cell, j0, j1, H, W)
+        first, last = projected_range(v, cell, j0, j1, H, W)
         emit_product(
             v, count, up(v, W), carry, up(v, H), carry, segments, (first, up(v, last)), up(v, H)
         )

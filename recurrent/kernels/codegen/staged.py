@@ -19,7 +19,7 @@ from ...equations.expressions import Expr
 from .. import schedule
 from .barrier import emit_barrier_wait
 from .copy import emit_vectors
-from .gates import GateInputs, emit_gates, narrow_range, panels_of_gates, up
+from .gates import GateInputs, emit_gates, panels_of_gates, projected_range, up
 from .lower import Expressions, leaves, of_units
 from .tile import Segment, emit_product, emit_while, units_left
 from .vector import I64, Vectors
@@ -102,14 +102,16 @@ class Step:
         )
         self.planes, self.sums, (self.outputs, self.found) = planes, sums, direction(cell)
 
-    def width(self, narrow: bool):
-        return self.W if narrow else self.H
+    def width(self, projected: bool):
+        return self.W if projected else self.H
 
-    def columns(self, narrow: bool):
+    def columns(self, projected: bool):
         """The part of this thread."""
         t = self.team
         return (
-            narrow_range(self.v, self.cell, t.j0, t.j1, self.H, self.W) if narrow else (t.j0, t.j1)
+            projected_range(self.v, self.cell, t.j0, t.j1, self.H, self.W)
+            if projected
+            else (t.j0, t.j1)
         )
 
     def plane(self, e: Expr):
@@ -169,9 +171,9 @@ class Step:
         v, b = self.v, self.b
         place, every = self.sums, [e for s in self.found.stages for e in s.products]
         biases = v.at(place, self._before(len(every)))
-        M = self.width(stage.narrow)
+        M = self.width(stage.projected)
         for e in stage.products:
-            source, K = self.plane(e.args[0]), self.width(self.cell.narrow[e.args[0]])
+            source, K = self.plane(e.args[0]), self.width(self.cell.projected_nodes[e.args[0]])
             panels = v.at(self.sums, self._before(every.index(e)))
 
             def segments(n, j, blocks, source=source, K=K, panels=panels):
@@ -182,7 +184,7 @@ class Step:
 
             bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
             emit_product(
-                v, self.count, M, bias, I64(0), self.plane(e), segments, self.columns(stage.narrow), self.H
+                v, self.count, M, bias, I64(0), self.plane(e), segments, self.columns(stage.projected), self.H
             )  # fmt: skip
 
     def _before(self, number: int):
@@ -191,14 +193,14 @@ class Step:
         for s in self.found.stages:
             for e in s.products:
                 if number > 0:
-                    K = self.width(self.cell.narrow[e.args[0]])
-                    total = self.b.add(total, self.b.mul(up(self.v, self.width(s.narrow)), K))
+                    K = self.width(self.cell.projected_nodes[e.args[0]])
+                    total = self.b.add(total, self.b.mul(up(self.v, self.width(s.projected)), K))
                 number -= 1
         return total
 
     def equations(self, stage: schedule.Stage, row: Row, loaded: dict, put: Callable) -> None:
         """The equations of a stage for a row, and the means of what they compute."""
-        v, b, width = self.v, self.b, self.width(stage.narrow)
+        v, b, width = self.v, self.b, self.width(stage.projected)
         averaged = [e.args[0] for e in stage.means]
         results = [*stage.kept, *averaged, *(self.outputs[k].value for k in stage.outputs)]
         if not results:
@@ -251,7 +253,7 @@ class Step:
                     for value, pointer in some:
                         v.store(value, pointer, mask)
 
-        emit_vectors(v, *((I64(0), width) if row.whole else self.columns(stage.narrow)), units)
+        emit_vectors(v, *((I64(0), width) if row.whole else self.columns(stage.projected)), units)
         for e, total in zip(stage.means, totals, strict=True):
             share = b.fdiv(v.across(b.load(total), b.fadd), b.sitofp(width, v.real))
             row.means[e] = v.broadcast(share)
