@@ -53,7 +53,7 @@ def test_nothing_overlaps_with_numbers(name):
 @pytest.mark.parametrize("name", ANY)
 def test_every_wire_of_the_equations_is_drawn_once(name):
     c = ANY[name]
-    w = wiring.of(c)
+    w = wiring.cell_wiring(c)
     nodes, edges, _ = read(viz.cell(Recurrent(c, D, H)).source)
     drawn = sorted(
         (e.tail, e.head) for e in edges if "arrowhead" not in e.attributes
@@ -74,7 +74,7 @@ def test_every_wire_of_the_equations_is_drawn_once(name):
 def test_numbers_are_those_of_the_recording(name, t):
     model, recording = recorded(name)
     mine, c = recording.layers[0], EVERY[name]
-    w = wiring.of(c)
+    w = wiring.cell_wiring(c)
     values = c.graph().values
     for unit in (None, 4):
         nodes, _, _ = read(viz.cell(model[0], recording=recording, t=t, n=1, unit=unit).source)
@@ -124,7 +124,7 @@ def test_gradients_are_the_engines(name):
 
 
 def test_derivatives_are_written_as_people_write_them():
-    lstm = evaluate.locals_of(CELLS["lstm"])
+    lstm = evaluate.local_derivatives(CELLS["lstm"])
     names = evaluate.names(CELLS["lstm"])
     assert {
         (k, a): evaluate.spell(e, names)
@@ -255,20 +255,20 @@ def test_where_there_is_no_short_way_there_are_tracks(c):
 
 @pytest.mark.parametrize("name", ANY)
 def test_wires_of_the_short_ways_are_apart_too(name):
-    assert_wires_apart(circuit.of(ANY[name]))
+    assert_wires_apart(circuit.cell_circuit(ANY[name]))
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "exponential_test"])
 def test_nothing_overlaps_on_tracks(name, monkeypatch):
     builder = circuit._Builder(ANY[name], 1)
     found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
-    monkeypatch.setattr(circuit, "of", lambda cell: found)
+    monkeypatch.setattr("viz.views.cell.cell_circuit", lambda cell: found)
     for backward in (False, True):
         assert_clear(viz.cell(Recurrent(ANY[name], D, H), backward=backward).source)
 
 
 def test_a_layout_is_made_once_for_a_cell():
-    assert circuit.of(CELLS["gru"]) is circuit.of(recurrent.GRU(3, 4).cell)
+    assert circuit.cell_circuit(CELLS["gru"]) is circuit.cell_circuit(recurrent.GRU(3, 4).cell)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "minimal"])

@@ -58,7 +58,7 @@ def test_circuits_are_clear_and_not_wide(name, backward):
     drawing = viz.cell(LAYERS[name], backward=backward)
     assert_clear(drawing.source)
     assert drawing.size[0] < WIDEST
-    assert_wires_apart(circuit.of(LAYERS[name].cell))
+    assert_wires_apart(circuit.cell_circuit(LAYERS[name].cell))
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
@@ -66,7 +66,7 @@ def test_circuits_on_tracks_are_clear_too(name, monkeypatch):
     builder = circuit._Builder(LAYERS[name].cell, 1)
     found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
     assert_wires_apart(found)
-    monkeypatch.setattr(circuit, "of", lambda cell: found)
+    monkeypatch.setattr("viz.views.cell.cell_circuit", lambda cell: found)
     assert_clear(viz.cell(LAYERS[name]).source)
 
 
@@ -118,7 +118,7 @@ def states_by_the_picture(layer, recording, t):
             into.setdefault(e.head, []).append(e.tail)
     c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
     neurons, ids = (
-        {a.id: a for a in wiring.of(c).neurons},
+        {a.id: a for a in wiring.cell_wiring(c).neurons},
         {v: k for k, v in evaluate.names(c).items()},
     )
     bars = [n for k, n in nodes.items() if k.startswith("bar:")]
@@ -181,9 +181,9 @@ def test_what_is_folded_changes_no_equation():
     plain = own_mean.graph()
     assert folding.folded(plain).nodes == plain.nodes
     assert folding.folded(plain).edges == plain.edges
-    three = next(o for o in wiring.of(pair).operations if o.id == "c")
+    three = next(o for o in wiring.cell_wiring(pair).operations if o.id == "c")
     assert three.label == "+"
-    assert [o.label for o in wiring.of(pair).operations if o.fold] == ["both", "both"]
+    assert [o.label for o in wiring.cell_wiring(pair).operations if o.fold] == ["both", "both"]
 
 
 def test_a_gates_way_names_the_box():

@@ -88,7 +88,7 @@ def test_h_goes_to_every_unit_and_a_memory_to_none_but_its_own(name):
     assert [(a, b) for a, b in pairs if a.startswith("after")] == [
         (f"after{H - 1}", f"before{H - 1}")
     ]
-    loops = {s for s, _ in wiring.of(cell).loops}
+    loops = {s for s, _ in wiring.cell_wiring(cell).loops}
     kept = [e for e in edges if re.fullmatch(r"unit\d+:.+", e.tail)]
     assert sorted((e.tail, e.head) for e in kept) == sorted(
         [(f"unit{j}:{s}",) * 2 for j in range(H) for s in loops]
@@ -255,7 +255,7 @@ def test_a_neuron_s_rows_sum_to_the_engine_s_own(name):
         drawing = viz.unit(model[0], j, recording=recording, t=t, n=n, gate=gate)
         totals, rows = opened(drawing)
         nodes, _, _ = read(drawing.source)
-        neurons = {a.id: a for a in wiring.of(cell).neurons if a.gate == gate}
+        neurons = {a.id: a for a in wiring.cell_wiring(cell).neurons if a.gate == gate}
         assert set(totals) == set(rows) == set(neurons)
         for id, a in neurons.items():
             expected = 0.0
@@ -304,7 +304,9 @@ def test_rows_that_are_left_out_are_summed_and_counted():
         )
         == 40
     )
-    bare = product(direction.of(model[0]), 100, wiring.of(CELLS["gru"]).neurons[0], None)
+    bare = product(
+        direction.direction_of(model[0]), 100, wiring.cell_wiring(CELLS["gru"]).neurons[0], None
+    )
     assert bare.total is None
     assert sum(r.count for r in bare.terms) == 640
 

@@ -30,7 +30,7 @@ def test_parameters_are_counted_as_the_layer_has_them(layer):
         == layer.size // ways // 4
     )
     counted, all_of_them = re.search(
-        r"(\d+) parameters = ([^a-z]*[\d)])", viz.reading.describe.of_layer(layer)
+        r"(\d+) parameters = ([^a-z]*[\d)])", viz.reading.describe.layer_summary(layer)
     ).groups()
     assert eval(all_of_them.replace("×", "*")) == int(counted) == layer.size
     assert ("PyTorch" in viz.layer(layer).source) == (layer.cell.biases == 2)
@@ -129,4 +129,4 @@ def test_a_decoder_s_units_are_drawn_with_what_they_read():
         ValueError,
         match="a decoder starts from what its encoder leaves, which this recording has not kept",
     ):
-        viz.reading.unit_values.initial(part, viz.reading.direction.of(decoder[1]), 0)
+        viz.reading.unit_values.initial(part, viz.reading.direction.direction_of(decoder[1]), 0)

@@ -64,7 +64,7 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
     model, recording = both
     page = open_any(viz.explore(model, recording, t=6, n=1).save(tmp_path / "page.html"))
     page.click("#n-layer0")
-    way, n = direction.of(model[0], name), int(name == "reverse")
+    way, n = direction.direction_of(model[0], name), int(name == "reverse")
     end, t = way.end, 9
     page.locator("#time").fill(str(t))
     page.click(f"[id='r-layer0{end}-6']")
@@ -320,9 +320,9 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
     page.keyboard.press("Tab")
     step = evaluate.step(recording, layer, t, 0)
     numbers = evaluate.forward(layer, step)
-    drawn = wiring.of(layer.cell)
+    drawn = wiring.cell_wiring(layer.cell)
     ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
-    tails = {a for a, _, _ in circuit.of(layer.cell).routes}
+    tails = {a for a, _, _ in circuit.cell_circuit(layer.cell).routes}
     for i in ids:
         assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(
             numbers[i][j], rel=2e-5, abs=1e-7

@@ -105,7 +105,7 @@ def test_every_weight_of_the_unit_is_drawn_with_its_value(name, j):
         if e.tail.startswith("in:")
     }
     expected = {}
-    for neuron in wiring.of(cell).neurons:
+    for neuron in wiring.cell_wiring(cell).neurons:
         for group, gates, weight in (
             ("x", cell.x_gates, "0.weight_ih_l0"),
             ("h", cell.h_gates, "0.weight_hh_l0"),
@@ -142,7 +142,7 @@ def test_values_are_those_of_the_recording(name, t):
     assert {s: said(nodes[f"state:{s}"]) for s in cell.states} == {
         s: f"{mine.states[s][t, 1, 3]:.7g}" for s in cell.states
     }
-    w = wiring.of(cell)
+    w = wiring.cell_wiring(cell)
     gates = {a.id: a.value for a in w.neurons if a.value and a.value not in cell.states}
     gates |= {o.id: o.gate for o in w.operations if o.gate}
     for k, g in gates.items():
@@ -199,7 +199,7 @@ def test_the_picture_computes_what_the_engine_computes(name):
     cell, params, j, t = EVERY[name], model.parameters, 3, 4
     nodes, edges, _ = read(viz.unit(model[0], j, recording=recording, t=t).source)
     biases = {}
-    for a in wiring.of(cell).neurons:
+    for a in wiring.cell_wiring(cell).neurons:
         b_ih = params["0.bias_ih_l0"][cell.x_gates.index(a.gate) * H + j] if a.x else 0
         b_hh = params["0.bias_hh_l0"][cell.h_gates.index(a.gate) * H + j] if a.h else 0
         biases[a.id] = b_ih + b_hh

@@ -65,7 +65,7 @@ def test_any_text_is_shown_as_it_is(text):
         dot.text((100, 80), text, anchor="start"),
         dot.wire(text, text, [(100, 40), (150, 40)], tip=text),
     ]
-    root = ET.fromstring(Drawing.of(text, text, items).svg())
+    root = ET.fromstring(Drawing.from_items(text, text, items).svg())
     shown = ["".join(e.itertext()).replace("\xa0", " ") for e in root.iter(SVG + "text")]
     assert shown == [text] * 3
     titles = [e.text for e in root.iter(SVG + "title")]
@@ -74,7 +74,7 @@ def test_any_text_is_shown_as_it_is(text):
 
 
 def test_line_breaks_and_control_characters():
-    source = Drawing.of("x", "", [dot.node("n", (0, 0), (99, 40), "one\ntwo\r\x00")]).svg()
+    source = Drawing.from_items("x", "", [dot.node("n", (0, 0), (99, 40), "one\ntwo\r\x00")]).svg()
     assert ["".join(e.itertext()) for e in ET.fromstring(source).iter(SVG + "text")] == [
         "one",
         "two",
@@ -189,7 +189,7 @@ def test_same_bytes_twice(drawing):
 
 
 def test_a_huge_picture_is_capped():
-    wide = Drawing.of(
+    wide = Drawing.from_items(
         "wide", "", [dot.node("a", (0, 0), (20, 20)), dot.node("b", (60_000, 0), (20, 20))]
     )
     width, height = struct.unpack(">II", wide.pipe("png")[16:24])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import dot
 
 
-class Sheet:
+class Canvas:
     """`box[name]`: (left, bottom, right, top) of what wires lead to."""
 
     def __init__(self):

@@ -24,7 +24,7 @@ class Drawing:
     body: str = ""  # HTML in place of the SVG, for what a page shows better
 
     @classmethod
-    def of(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
+    def from_items(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
         """A drawing of pinned items."""
         title, description = (
             " ".join(notation.legal(text).split()) for text in (title, description)

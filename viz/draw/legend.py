@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from . import dot, notation, palette
-from .canvas import Sheet
+from .canvas import Canvas
 
 WIDE, TALL = 160, 9
 
 
 def ramp(
-    sheet: Sheet,
+    canvas: Canvas,
     name: str,
     at: dot.Point,
     label: str,
@@ -20,21 +20,21 @@ def ramp(
 ) -> None:
     """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
     x, y = at
-    sheet.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
+    canvas.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
     parts = 20
     for k in range(parts + 1):
         colour = palette.ramp(colours, k / parts)
         place = (x + 4 + WIDE / parts * k, y - 14)
-        sheet.node(
+        canvas.node(
             f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0
         )
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
-        sheet.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
+        canvas.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
 
 
 def signed(
-    sheet: Sheet,
+    canvas: Canvas,
     name: str,
     at: dot.Point,
     label: str,
@@ -43,16 +43,18 @@ def signed(
 ) -> None:
     """The key of `palette.signed` from -limit to limit."""
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
-    ramp(sheet, name, at, label, colours, ticks)
+    ramp(canvas, name, at, label, colours, ticks)
 
 
-def magnitude(sheet: Sheet, name: str, at: dot.Point, label: str, low: float, high: float) -> None:
+def magnitude(
+    canvas: Canvas, name: str, at: dot.Point, label: str, low: float, high: float
+) -> None:
     """The key of `palette.magnitude` from low to high, powers of ten, on a log axis."""
     middle = 10.0 ** round(math.log10(low * high) / 2)
     place = math.log(middle / low) / math.log(high / low)
     between = [(place, notation.power(middle))] if 0.2 < place < 0.8 else []
     ramp(
-        sheet,
+        canvas,
         name,
         at,
         label,

@@ -49,9 +49,9 @@ def polish(raw: str, prefix: str, title: str, description: str) -> str:
         e = ET.Element(SVG + tag, {"id": f"{prefix}-{tag}"})
         e.text = words
         root.insert(position, e)
-    sheet = ET.Element(SVG + "style")
-    sheet.text = style
-    root.insert(2, sheet)
+    css = ET.Element(SVG + "style")
+    css.text = style
+    root.insert(2, css)
     return ET.tostring(root, encoding="unicode") + "\n"
 
 

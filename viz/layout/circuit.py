@@ -13,7 +13,7 @@ from itertools import permutations
 
 from recurrent.cells import Cell
 
-from ..reading import wiring
+from ..reading.wiring import cell_wiring
 from . import layered, tracks
 from .board import APART, BARS, BUS, GATES, Circuit
 from .router import DOWN, RIGHT, UP, Maze
@@ -24,7 +24,7 @@ SIDES = (RIGHT, UP, DOWN)  # the directions in which an operation's inputs arriv
 
 
 @lru_cache(maxsize=64)
-def of(cell: Cell) -> Circuit:
+def cell_circuit(cell: Cell) -> Circuit:
     """The circuit of a cell."""
     for room in (1, 2):
         builder = _Builder(cell, room)
@@ -41,7 +41,7 @@ class _NoPlaceError(Exception):
 
 class _Builder:
     def __init__(self, cell, room):
-        self.wiring = w = wiring.of(cell)
+        self.wiring = w = cell_wiring(cell)
         self.bars = w.bars
         self.first = cell.states[0]
         self.circuit = Circuit(w)

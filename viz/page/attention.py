@@ -43,7 +43,7 @@ class Looks:
         return [self.written[t] for t in found]
 
 
-def of(
+def attention_of(
     model: Any,
     stack: Stack,
     n: int,

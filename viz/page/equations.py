@@ -14,7 +14,8 @@ import numpy as np
 from recurrent.cells import Cell
 from recurrent.equations.expressions import Expr, topological
 
-from ..reading import evaluate, wiring
+from ..reading import evaluate
+from ..reading.wiring import cell_wiring
 
 KNOWN = (
     "add",
@@ -33,7 +34,7 @@ KNOWN = (
 
 def computed(cell: Cell) -> list[str]:
     """Ids of the nodes whose numbers a page must be given beside what a recording has."""
-    drawn, recorded = {a.id for a in wiring.of(cell).neurons}, _recorded(cell)
+    drawn, recorded = {a.id for a in cell_wiring(cell).neurons}, _recorded(cell)
     known = (*KNOWN, "const", "input")
     return [
         k
@@ -68,7 +69,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
         else:
             source = {"is": [e.op, *(ids[id(a)] for a in e.args)]}
         ahead.append([k, source])
-    local = evaluate.locals_of(cell)
+    local = evaluate.local_derivatives(cell)
     back = [[k, [[s, _plain(e)] for s, e in local[k]]] for k in reversed(exprs) if k in local]
     values = cell.graph().values
     starts = {values[s]: f"∂L/∂{s}" for s in cell.states}

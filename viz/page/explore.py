@@ -10,7 +10,7 @@ from typing import Any
 
 from ..draw import notation
 from ..draw.drawing import Drawing
-from ..reading import direction
+from ..reading.direction import directions_of
 from ..views.network import network
 from . import attention, stack, tables
 from .build import page
@@ -82,7 +82,7 @@ def explore(
         raise ValueError(
             f"the recording has {len(recording.layers)} layers, the model {len(layers)}"
         )
-    shown = stack.of(model, recording, part)
+    shown = stack.stack_of(model, recording, part)
     cells = [layer for layer in shown.model.layers if getattr(layer, "cell", None) is not None]
     if not cells:
         raise TypeError(f"explore opens recurrent layers, got {model!r}")
@@ -91,7 +91,7 @@ def explore(
             raise ValueError(
                 f"explore draws layers each of whose units puts out a number of h, got {layer!r}"
             )
-    ways = [way for layer in cells for way in direction.every(layer)]
+    ways = [way for layer in cells for way in directions_of(layer)]
     largest = max(way.hidden_size for way in ways)
     for j in units:
         if not 0 <= j < largest:
@@ -105,7 +105,7 @@ def explore(
     if named is not None and len(named) != T:
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
     labels = None if named is None else [tables.symbol(str(s)) for s in named]
-    looks = attention.of(model, shown, n, t, inputs, outputs)
+    looks = attention.attention_of(model, shown, n, t, inputs, outputs)
     html = page(model, shown, runs, labels, t, _notes(shown, runs, looks, n), looks)
     return Page(notation.legal(html), network(model, recording))
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..draw import palette
-from ..reading import describe, direction, unit_values, wiring
+from ..reading import describe, unit_values
+from ..reading.direction import direction_of
+from ..reading.wiring import cell_wiring
 from ..views.layer import LAST
 from ..views.unit import KEPT, SHOWN
 from . import equations
@@ -45,11 +47,11 @@ class LayerRun:
         budget: float,
         first_layer: int = 0,
     ):
-        way = direction.of(layer)
+        way = direction_of(layer)
         layer, end = way.layer, way.end
         place = unit_values.index_in(recording, layer)
         self.n, self.way, self.layer, self.place, self.k = n, way, layer, place, place - first_layer
-        unit_values.of_unit(recording, way, 0, None, n)  # says what does not fit
+        unit_values.read_unit(recording, way, 0, None, n)  # says what does not fit
         mine, batched = recording.layers[place], recording.layers[place].y.ndim == 3
         self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
         self.x = unit_values.sequence(
@@ -91,9 +93,9 @@ class LayerRun:
         self.inner = {
             k: a[:, self.units] for k, a in equations.inner(recording, way, n, self.h).items()
         }
-        last = (unit_values.of_unit(recording, way, 0, t, n).last for t in range(self.T))
+        last = (unit_values.read_unit(recording, way, 0, t, n).last for t in range(self.T))
         self.earlier = np.array([-1 if s is None else s for s in last])
-        self.wiring = wiring.of(layer.cell)
+        self.wiring = cell_wiring(layer.cell)
         self._weigh()
 
     def _weigh(self):

@@ -30,7 +30,7 @@ class Stack:
         return "output" if self.part == "decoder" else "input"
 
 
-def of(model: Any, recording: Recording, part: str | None = None) -> Stack:
+def stack_of(model: Any, recording: Recording, part: str | None = None) -> Stack:
     """The stack to show. Raises ValueError for a part that the model has not."""
     if not hasattr(model, "encoder"):
         if part is not None:

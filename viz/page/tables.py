@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from ..draw import notation, palette
-from ..reading import wiring
+from ..reading.wiring import Neuron
 from ..views.layer import shown
 from .run import LayerRun
 
@@ -109,7 +109,7 @@ def table(run: LayerRun, t: int) -> str:
     )
 
 
-def neuron(run: LayerRun, a: wiring.Neuron, u: int, t: int) -> str:
+def neuron(run: LayerRun, a: Neuron, u: int, t: int) -> str:
     """One gate neuron as its dot product: a row for each input that the picture of the unit draws."""
     rows, total = [], float(run.biases[a.id][u])
     for g, source in (("x", run.x[t]), ("h", run.before(t))):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import notation
-from . import direction
+from .direction import direction_of
 from .wiring import Neuron
 
 _SIZES = (
@@ -39,9 +39,9 @@ def short(layer: Any) -> str:
     return text
 
 
-def of_unit(layer: Any) -> list[str]:
+def unit_facts(layer: Any) -> list[str]:
     """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
-    way = direction.of(layer)
+    way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(layer), len(cell.accumulators)
     B, biases = cell.biases, _biases(cell)
@@ -89,9 +89,9 @@ def of_unit(layer: Any) -> list[str]:
     ]
 
 
-def of_layer(layer: Any) -> str:
+def layer_summary(layer: Any) -> str:
     """Units and parameters of a layer, counted from its weights and as many biases as its cell has."""
-    way = direction.of(layer)
+    way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(layer), cell.biases
     each = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
@@ -120,7 +120,7 @@ def _biases(cell):
 
 def _own(layer):
     """Parameters that each unit has for itself: those of the equations, its column of W_hr, initial states that are learned."""
-    way = direction.of(layer)
+    way = direction_of(layer)
     own = len(way.cell.parameters) + (way.output_size if way.cell.has_projection else 0)
     return own + len(getattr(way.layer, "initial", ())) // (1 + way.both)
 
@@ -129,7 +129,7 @@ def one_bias(layer: Any) -> int:
     """Parameters of the layer where each dot product has one bias: b_ih + b_hh as one number."""
     cell = layer.cell
     doubled = _biases(cell) - len(cell.accumulators)
-    way = direction.of(layer)
+    way = direction_of(layer)
     return way.layer.size - way.hidden_size * doubled * (1 + way.both)
 
 

@@ -99,22 +99,22 @@ class Direction:
         return f"{self.layer!r}{self.suffix}"
 
 
-def every(layer: Any) -> list[Direction]:
+def directions_of(layer: Any) -> list[Direction]:
     """The one or two directions of a layer."""
     return [
         Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]
     ]
 
 
-def check(layer: Any, view: str) -> None:
+def check_recurrent(layer: Any, view: str) -> None:
     """Raise TypeError for what is no recurrent layer: an engine has a cell, but no weights."""
     if getattr(layer, "cell", None) is None or not hasattr(layer, "hidden_size"):
         raise TypeError(f"{view} draws a recurrent layer, got {type(layer).__name__}")
 
 
-def of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:
+def direction_of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:
     """A direction of a layer. Raises TypeError for a layer without a cell, ValueError for a direction it does not have."""
-    check(layer, view)
+    check_recurrent(layer, view)
     if isinstance(layer, Direction):
         return layer
     if name not in NAMES:

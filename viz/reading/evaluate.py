@@ -10,7 +10,8 @@ from recurrent.cells import Cell
 from recurrent.equations.expressions import CROSS_UNIT, OPS, Expr, evaluate, topological
 
 from ..draw import notation
-from . import direction, unit_values
+from . import unit_values
+from .direction import direction_of
 from .folding import folds
 
 _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
@@ -29,9 +30,9 @@ class Step(NamedTuple):
 
 
 def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
-    """Step t (the last one if None) of sequence n of a recording, as this layer saw it. Errors are `values.of_unit`'s."""
-    way = direction.of(layer)
-    seen = unit_values.of_unit(recording, way, 0, t, n)
+    """Step t (the last one if None) of sequence n of a recording, as this layer saw it. Errors are those of `unit_values.read_unit`."""
+    way = direction_of(layer)
+    seen = unit_values.read_unit(recording, way, 0, t, n)
     mine = recording.layers[unit_values.index_in(recording, way.layer)]
     batched, t = mine.y.ndim == 3, seen.t
     found = {s: (mine.states[s + way.end], mine.dstates.get(s + way.end)) for s in way.cell.states}
@@ -99,7 +100,7 @@ def _matrix(layer, e):
     return np.asarray(params.W_hh[_rows(layer, e)] if e.name else params.W_hr, np.float64)
 
 
-def locals_of(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
+def local_derivatives(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
     """Of each operation: its arguments in order, and the derivative of its result with respect to each.
 
     The derivative is the engine's own (`OPS`), in inputs named like the nodes whose values it needs.
@@ -126,7 +127,7 @@ def backward(
     )
     out = {graph.values[s]: np.asarray(a, np.float64) for s, a in totals.items()}
     given = set(out)
-    local = locals_of(cell)
+    local = local_derivatives(cell)
     for node in reversed(graph.nodes):
         if node.id in out and node.id in met:
             (source,), d, e = (a.source for a in graph.inputs(node.id)), out[node.id], met[node.id]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..views.parts.steps import blanks
-from . import direction
+from .direction import direction_of
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ def initial(recording: Any, way: Any, n: int) -> dict[str, np.ndarray]:
     }
 
 
-def of_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
+def read_unit(recording: Any, layer: Any, j: int, t: int | None, n: int) -> UnitValues:
     """Values of unit j of a layer, or of one `Direction` of it, at step t (the last one if None) of sequence n.
 
     Raises ValueError for a recording of another model, IndexError for a step or sequence that it does not have.
     """
-    way = direction.of(layer)
+    way = direction_of(layer)
     k = index_in(recording, way.layer)
     mine = recording.layers[k]
     if mine.y is None:

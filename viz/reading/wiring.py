@@ -81,7 +81,7 @@ class Wiring:
         return [s for s in self.states if s in looping or s != self.states[0]]
 
 
-def of(cell: Cell) -> Wiring:
+def cell_wiring(cell: Cell) -> Wiring:
     """The wiring of one unit of a cell."""
     whole = cell.graph()
     graph, fold = folded(whole), {r: f for f in folds(whole) for r in f.taken}
@@ -152,9 +152,9 @@ def of(cell: Cell) -> Wiring:
     )
 
 
-def of_unit(cell: Cell) -> Wiring:
+def unit_wiring(cell: Cell) -> Wiring:
     """The wiring of one unit up to the number that it puts out: what a projection makes of those is no part of it."""
-    whole = of(cell)
+    whole = cell_wiring(cell)
     if not cell.has_projection:
         return whole
     graph = cell.graph()

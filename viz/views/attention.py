@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
 from .parts.steps import blanks
@@ -153,7 +153,7 @@ class _Picture:
     """From the bottom up: every weight as a number, what is read, the saved states, the lines, the means, what is written."""
 
     def __init__(self, weights, outputs, inputs, encoder, step):
-        self.encoder, self.sheet, self.total = encoder, Sheet(), weights.shape
+        self.encoder, self.canvas, self.total = encoder, Canvas(), weights.shape
         self.columns, self.rows = columns_of(weights), rows_of(weights.shape[0], step)
         self.focus = None if step is None else self.rows.index(step)
         self.means = (
@@ -178,7 +178,7 @@ class _Picture:
         self._matrix(-30)
         top = self._lines()
         self._written(top)
-        left = min(i.box[0] for i in self.sheet.items)
+        left = min(i.box[0] for i in self.canvas.items)
         self._text(left)
         title = f"Attention of {notation.count(self.total[0], 'output step')} over {notation.count(self.total[1], 'saved state')}"
         best = self.a.argmax(axis=1)
@@ -186,7 +186,9 @@ class _Picture:
             f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}"
             for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
         )
-        return Drawing.of(title, f"What each output looks at most: {said}.", self.sheet.items)
+        return Drawing.from_items(
+            title, f"What each output looks at most: {said}.", self.canvas.items
+        )
 
     def _read(self):
         """Inputs, the layer that reads them, and its saved states."""
@@ -197,7 +199,7 @@ class _Picture:
         self.saved = 44 + self.rising
         look = {"style": "rounded,filled", "fontsize": 10, "fill": fill, "color": border}
         for s, (x, text) in enumerate(zip(self.x, self.inputs, strict=True)):
-            self.sheet.node(
+            self.canvas.node(
                 f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look
             )
         kind = "" if self.encoder is None else describe.kind(self.encoder)
@@ -214,7 +216,7 @@ class _Picture:
                     "penwidth": 1.2,
                 }
                 label = f"h{arrow}" if arrowed else "h"
-                self.sheet.node(
+                self.canvas.node(
                     f"enc{d}:{s}",
                     (x, y),
                     (small, 22),
@@ -225,7 +227,7 @@ class _Picture:
             for a, b in zip(range(len(self.x)), range(1, len(self.x)), strict=False):
                 ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]
                 tail, head = (f"enc{d}:{a}", f"enc{d}:{b}")[:: -1 if d else 1]
-                self.sheet.add(
+                self.canvas.add(
                     dot.wire(
                         tail,
                         head,
@@ -236,7 +238,7 @@ class _Picture:
                     )
                 )
             name = f"{('forward ' if not d else 'reverse ') if both else ''}{kind}"
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((self.x[0] - self.pitch / 2 - 10, y), name, 9, colour, anchor="end")
             )
         for s, x in enumerate(self.x):
@@ -245,7 +247,7 @@ class _Picture:
                 at = x - small / 4 + d * small / 2 if both else x
                 tint = palette.ramp((palette.DIRECTIONS[d], "#FFFFFF"), 0.72)
                 name = f"state{s}" if not d else f"state{s}:reverse"
-                self.sheet.node(
+                self.canvas.node(
                     name,
                     (at, self.saved),
                     (half, STATE - 6),
@@ -255,24 +257,24 @@ class _Picture:
                     tip=f"saved state {self.columns[s]}",
                 )
             self._rise(s, x, small, len(directions))
-        self.sheet.add(
+        self.canvas.add(
             dot.text((self.x[0] - self.pitch / 2 - 10, self.saved), "saved states", 9, anchor="end")
         )
-        self.sheet.add(dot.text((self.x[0] - self.pitch / 2 - 10, 0), "read", 9, anchor="end"))
+        self.canvas.add(dot.text((self.x[0] - self.pitch / 2 - 10, 0), "read", 9, anchor="end"))
 
     def _rise(self, s, x, small, directions):
         """Wires of a column: into each direction that reads, and from each into its part of the saved state."""
-        box, look = self.sheet.box, {"penwidth": 1, "arrowsize": "0.4", "radius": 4}
+        box, look = self.canvas.box, {"penwidth": 1, "arrowsize": "0.4", "radius": 4}
         at = x - small / 4 if directions == 2 else x
         way = [f"in{s}", *[f"enc0:{s}"] * (directions > 0)]
         if directions < 2:
             for tail, head in pairwise([*way, f"state{s}"]):
-                self.sheet.add(
+                self.canvas.add(
                     dot.wire(tail, head, [(at, box[tail][3]), (at, box[head][1])], **look)
                 )
             return
-        up, out, y = 6, small / 2 + 4, self.sheet.centre(f"enc1:{s}")[1]
-        self.sheet.add(
+        up, out, y = 6, small / 2 + 4, self.canvas.centre(f"enc1:{s}")[1]
+        self.canvas.add(
             dot.wire(way[0], way[1], [(at, box[way[0]][3]), (at, box[way[1]][1])], **look)
         )
         start = box[way[0]][3]
@@ -283,7 +285,7 @@ class _Picture:
             (x + out, y - 6),
             (x + small / 2, y - 6),
         ]
-        self.sheet.add(dot.wire(way[0], f"enc1:{s}", right, **look))
+        self.canvas.add(dot.wire(way[0], f"enc1:{s}", right, **look))
         top = box[way[1]][3]
         left = [
             (at, top),
@@ -292,9 +294,9 @@ class _Picture:
             (x - out, self.saved),
             (x - small / 2, self.saved),
         ]
-        self.sheet.add(dot.wire(way[1], f"state{s}", left, **look))
+        self.canvas.add(dot.wire(way[1], f"state{s}", left, **look))
         ends = [(x + small / 4, box[f"enc1:{s}"][3]), (x + small / 4, box[f"state{s}:reverse"][1])]
-        self.sheet.add(dot.wire(f"enc1:{s}", f"state{s}:reverse", ends, **look))
+        self.canvas.add(dot.wire(f"enc1:{s}", f"state{s}:reverse", ends, **look))
 
     def _lines(self):
         """From every state to every mean, thin ones first; returns the height of the means."""
@@ -322,7 +324,7 @@ class _Picture:
                         ),
                     )
                 )
-        self.sheet.front += [item for _, item in sorted(lines, key=lambda pair: pair[0])]
+        self.canvas.front += [item for _, item in sorted(lines, key=lambda pair: pair[0])]
         return top
 
     def _written(self, top):
@@ -331,12 +333,12 @@ class _Picture:
         for t, x in self.at.items():
             tip = f"output {self.rows[t]}: the mean of all saved states, each times its weight"
             look = {"shape": "ellipse", "fill": fill, "color": border, "fontsize": 10, "tip": tip}
-            self.sheet.node(f"mean{t}", (x, top + 12), (min(self.step - 4, 48), 24), label, **look)
+            self.canvas.node(f"mean{t}", (x, top + 12), (min(self.step - 4, 48), 24), label, **look)
             inside, edge = palette.LAYERS["output"]
             look = {"style": "rounded,filled", "fill": inside, "color": edge, "fontsize": 10}
             look |= {"tip": f"output {self.rows[t]}"}
-            self.sheet.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], **look)
-            self.sheet.add(
+            self.canvas.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], **look)
+            self.canvas.add(
                 dot.wire(
                     f"mean{t}",
                     f"out{t}",
@@ -346,13 +348,13 @@ class _Picture:
                 )
             )
         left = min(min(self.at.values()) - self.step / 2, self.x[0] - self.pitch / 2) - 10
-        self.sheet.add(dot.text((left, top + 60), "written", 9, anchor="end"))
-        self.sheet.add(dot.text((left, top + 12), "weighted mean", 9, anchor="end"))
+        self.canvas.add(dot.text((left, top + 60), "written", 9, anchor="end"))
+        self.canvas.add(dot.text((left, top + 12), "weighted mean", 9, anchor="end"))
         self.top = top + 70
 
     def _matrix(self, y):
         """Every weight, below the state that it is of."""
-        self.sheet.add(
+        self.canvas.add(
             dot.text(
                 (self.x[0] - self.pitch / 2 - 10, y + 4), "written ↓   weights α", 9, anchor="end"
             )
@@ -361,7 +363,7 @@ class _Picture:
         for t, row in enumerate(self.a):
             at = y - t * ROW
             label, place = self.outputs[t], (self.x[0] - self.pitch / 2 - 10, at)
-            self.sheet.add(dot.text(place, label, 10, palette.INK, anchor="end", name=f"row{t}"))
+            self.canvas.add(dot.text(place, label, 10, palette.INK, anchor="end", name=f"row{t}"))
             for s, v in enumerate(row):
                 label = (
                     f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
@@ -373,7 +375,7 @@ class _Picture:
                     "penwidth": 0.5,
                 }
                 tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
-                self.sheet.node(
+                self.canvas.node(
                     f"w{t},{s}",
                     (self.x[s], at),
                     (self.pitch, ROW),
@@ -388,7 +390,7 @@ class _Picture:
                 ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW),
                 self.x[-1] - self.x[0] + self.pitch,
             )
-            self.sheet.node(
+            self.canvas.node(
                 "now",
                 at,
                 (wide, ROW),
@@ -401,9 +403,9 @@ class _Picture:
 
     def _text(self, left):
         title = "Attention: each output looks at all saved states at once"
-        self.sheet.add(dot.text((left, self.top + 24), title, 12, palette.INK, anchor="start"))
+        self.canvas.add(dot.text((left, self.top + 24), title, 12, palette.INK, anchor="start"))
         legend.ramp(
-            self.sheet,
+            self.canvas,
             "a",
             (left, self.low - 14),
             "weight α: line width and colour",
@@ -426,4 +428,4 @@ class _Picture:
             which = "the first " if self.focus is None else ""
             notes.append(f"{which}{len(self.rows)} of {self.total[0]} outputs drawn")
         for k, note in enumerate(notes):
-            self.sheet.add(dot.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start"))
+            self.canvas.add(dot.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start"))

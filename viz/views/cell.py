@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..draw import dot, labels, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..layout import circuit
+from ..layout.circuit import cell_circuit
 from ..reading import describe, evaluate
-from ..reading import direction as directions
+from ..reading.direction import check_recurrent, direction_of
 from .parts.cell_grid import Grid
 
 SPREADS = (
@@ -46,7 +46,7 @@ def cell(
     recording of another model or one without gradients where they are asked for, and for a direction that is not there or
     that a recording of both leaves open.
     """
-    directions.check(layer, "cell")
+    check_recurrent(layer, "cell")
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, (int, np.integer))):
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < layer.hidden_size:
@@ -57,7 +57,7 @@ def cell(
         raise ValueError(
             f"cell shows numbers of layers of one direction: say direction='forward' or 'reverse' of {layer!r}"
         )
-    way = directions.of(layer, direction or "forward", "cell")
+    way = direction_of(layer, direction or "forward", "cell")
     seen = None if recording is None else evaluate.step(recording, way, t, n)
     if seen and backward and not seen.gradients:
         raise ValueError(
@@ -81,12 +81,12 @@ class _Picture:
             backward,
         )
         self.cell, layer = way.cell, way
-        self.circuit = circuit.of(layer.cell)
+        self.circuit = cell_circuit(layer.cell)
         self.wiring = self.circuit.wiring
         self.grid = Grid(self.circuit, layer.cell, spread)
         self.before = way.before
         self.names = evaluate.names(self.cell, self.before)
-        self.sheet, self.homeless = Sheet(), []
+        self.canvas, self.homeless = Canvas(), []
         self.numbers = evaluate.forward(layer, seen) if seen else {}
         if seen and backward:
             self.numbers = evaluate.backward(self.cell, self.numbers, seen.gradients, layer)
@@ -105,7 +105,7 @@ class _Picture:
 
     def drawing(self):
         grid, kind = self.grid, describe.kind(self.layer)
-        self.sheet.group("cell", grid.frame, "", 11, palette.UNIT, penwidth=1.6)
+        self.canvas.group("cell", grid.frame, "", 11, palette.UNIT, penwidth=1.6)
         self._gates()
         self._bars()
         self._operations()
@@ -114,27 +114,27 @@ class _Picture:
         left, bottom, right, top = grid.frame
         border = [(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)]
         self.places = labels.Places(
-            [*self.sheet.box.values(), *self._signs()], [border, *(points for *_, points in wires)]
+            [*self.canvas.box.values(), *self._signs()], [border, *(points for *_, points in wires)]
         )
         for tail, head, points in wires:
             self._draw(tail, head, points, [p for *_, p in wires])
         self._write(wires)
         left, _, right, top = self._extent()
         title = f"{kind} layer{self.suffix}{', backward' if self.backward else ''}"
-        lines = f"{title} · {describe.of_layer(self.layer)}"
-        self.sheet.add(dot.text(((left + right) / 2, top + 20), lines, 11, palette.HEADING))
+        lines = f"{title} · {describe.layer_summary(self.layer)}"
+        self.canvas.add(dot.text(((left + right) / 2, top + 20), lines, 11, palette.HEADING))
         self._legend(left, right)
-        said = f"{describe.of_layer(self.layer)}; gates {', '.join(self.cell.gates)}; states {', '.join(self.cell.states)}."
+        said = f"{describe.layer_summary(self.layer)}; gates {', '.join(self.cell.gates)}; states {', '.join(self.cell.states)}."
         if self.backward:
             said += " The gradient's way: wires run from the new states back to x and the states of the step before."
         if self.seen:
             said += (
                 f" Values at step {self.seen.t} of steps 0 to {self.seen.T - 1}, {self._whose()}."
             )
-        return Drawing.of(f"{title}: {self.layer!r}", said, self.sheet.items)
+        return Drawing.from_items(f"{title}: {self.layer!r}", said, self.canvas.items)
 
     def _extent(self):
-        boxes = [i.box for i in self.sheet.items]
+        boxes = [i.box for i in self.canvas.items]
         return (
             min(b[0] for b in boxes),
             min(b[1] for b in boxes),
@@ -178,7 +178,7 @@ class _Picture:
             }
             takes = " and ".join(name for name, used in (("x", a.x), ("h", a.h)) if used)
             tip = self._tip(f"{a.name}: dense layer of {takes}", a.id)
-            self.sheet.node(a.id, self.grid.at[a.id], self.grid.size[a.id], label, tip=tip, **look)
+            self.canvas.node(a.id, self.grid.at[a.id], self.grid.size[a.id], label, tip=tip, **look)
 
     def _bars(self):
         """Composites over several neurons; the points that their results leave from are not drawn."""
@@ -193,9 +193,9 @@ class _Picture:
             }
             first = next(iter(bar))
             name = first if len(bar) == 1 else f"bar:{first}"
-            self.sheet.node(name, at, size, fold.composite.name, tip=fold.said(self.names), **look)
+            self.canvas.node(name, at, size, fold.composite.name, tip=fold.said(self.names), **look)
             for r in bar if len(bar) > 1 else ():
-                self.sheet.add(dot.anchor(r, self.grid.at[r]))
+                self.canvas.add(dot.anchor(r, self.grid.at[r]))
 
     def _operations(self):
         for o in self.wiring.operations:
@@ -206,7 +206,7 @@ class _Picture:
             if o.dense or (o.fold and not o.gate):
                 look = {**look, "style": "filled", "shape": "box", "fill": "#FFFFFF"}
             tip = self._tip(o.fold.said(self.names) if o.fold else self.names[o.id], o.id)
-            self.sheet.node(
+            self.canvas.node(
                 o.id, self.grid.at[o.id], self.grid.size[o.id], o.label, tip=tip, **look
             )
         for p in self.wiring.parameters:
@@ -217,7 +217,7 @@ class _Picture:
                 "style": "rounded,filled",
             }
             tip = self._tip(f"{self.names[p]}: own parameter of each unit", p)
-            self.sheet.node(p, self.grid.at[p], self.grid.size[p], self.names[p], tip=tip, **look)
+            self.canvas.node(p, self.grid.at[p], self.grid.size[p], self.names[p], tip=tip, **look)
 
     def _terminals(self):
         first = self.cell.states[0]
@@ -229,7 +229,7 @@ class _Picture:
             "fontsize": 12,
         }
         tip = f"output {first}: what the layer above sees"
-        self.sheet.node(
+        self.canvas.node(
             "above",
             self.grid.at["above"],
             self.grid.size["above"],
@@ -258,7 +258,7 @@ class _Picture:
                     tip = self._tip(
                         said, f"previous:{s}" if end == "previous" else self.wiring.makers[s]
                     )
-                    self.sheet.node(
+                    self.canvas.node(
                         name,
                         self.grid.at[name],
                         self.grid.size[name],
@@ -276,7 +276,7 @@ class _Picture:
                 "fontsize": 12,
             }
             tip = f"input x, {notation.count(self.layer.input_size, 'number')} a step"
-            self.sheet.node(
+            self.canvas.node(
                 "x", self.grid.at["x"], self.grid.size["x"], notation.sub("x", "t"), tip=tip, **look
             )
 
@@ -335,7 +335,7 @@ class _Picture:
                 }
         pieces = self.grid.pieces(points, every)
         for k, piece in enumerate(pieces):
-            self.sheet.add(dot.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look))
+            self.canvas.add(dot.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look))
 
     def _shape(self, tail):
         if tail == "x":
@@ -355,7 +355,7 @@ class _Picture:
                         1
                     ]  # the same value may come twice
                     item = dot.text(self.grid.beside_end(o.id, way), sign, 10, palette.INK)
-                    self.sheet.add(item)
+                    self.canvas.add(item)
                     boxes.append(item.box)
         return boxes
 
@@ -368,7 +368,7 @@ class _Picture:
             if at is None:
                 self.homeless.append(label)
             else:
-                self.sheet.add(dot.text(at, label, TEXT, colour, name=name and f"value:{name}"))
+                self.canvas.add(dot.text(at, label, TEXT, colour, name=name and f"value:{name}"))
 
     def _values(self, wires):
         done, named = (
@@ -407,7 +407,7 @@ class _Picture:
             )
 
     def _factors(self, wires):
-        local = evaluate.locals_of(self.cell)
+        local = evaluate.local_derivatives(self.cell)
         sums = {n.id for n in self.cell.graph().nodes if n.kind == "sum"}
         dense = {
             o.id: o.label if o.label == "W_hr" else "W_hh"
@@ -493,7 +493,7 @@ class _Picture:
             wide = size[0] + 8 + notation.width(meaning, 9) * 1.1 + 20
             if x > left and x + wide > max(right, left + 420):
                 x, y = left, y - 20
-            self.sheet.node(
+            self.canvas.node(
                 f"key:{name}",
                 (x + size[0] / 2, y),
                 size,
@@ -503,7 +503,7 @@ class _Picture:
                 **look,
             )
             if meaning:
-                self.sheet.add(dot.text((x + size[0] + 5, y), meaning, 9, anchor="start"))
+                self.canvas.add(dot.text((x + size[0] + 5, y), meaning, 9, anchor="start"))
             x += wide
         notes = []
         if self.backward:
@@ -520,10 +520,10 @@ class _Picture:
             named.append((f"numbers at t = {self.seen.t}: {self._whose()}", "numbers"))
         for note, name in named:
             y -= 17
-            self.sheet.add(dot.text((left, y), note, 9, anchor="start", name=name))
+            self.canvas.add(dot.text((left, y), note, 9, anchor="start", name=name))
 
     def _along(self, s):
-        local = evaluate.locals_of(self.cell)
+        local = evaluate.local_derivatives(self.cell)
         chain = [f"previous:{s}", *self.circuit.spines[s]]
         found = [next(e for k, e in local[b] if k == a) for a, b in pairwise(chain)]
         return [self._spelled(e) for e in found if not (e.op == "const" and e.value == 1)]

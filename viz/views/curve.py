@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import dot, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 
 WIDTH, HEIGHT, POINTS = 620, 300, 300
@@ -80,7 +80,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 class _Chart:
     def __init__(self, runs):
-        self.runs, self.sheet = runs, Sheet()
+        self.runs, self.canvas = runs, Canvas()
         self.last = max(max(r["start"] + len(r["losses"]) for r in runs.values()), 1)
         self.first = min(r["start"] for r in runs.values())
         values = np.concatenate([np.r_[r["losses"], r["held"][:, 1]] for r in runs.values()])
@@ -100,26 +100,28 @@ class _Chart:
             said.append(self._run(name, run, colour))
             entry = self._legend(name, run, colour, entry)
         what = notation.count(self.last, "update")
-        return Drawing.of(f"Training curve of {what}", "; ".join(said) + ".", self.sheet.items)
+        return Drawing.from_items(
+            f"Training curve of {what}", "; ".join(said) + ".", self.canvas.items
+        )
 
     def _line(self, name, points, **look):
         for k, p in enumerate((points[0], points[-1])):
-            self.sheet.add(dot.anchor(f"{name}:{k}", p))
-        self.sheet.add(dot.polyline(f"{name}:0", f"{name}:1", points, **look))
+            self.canvas.add(dot.anchor(f"{name}:{k}", p))
+        self.canvas.add(dot.polyline(f"{name}:0", f"{name}:1", points, **look))
 
     def _axes(self):
         for v in ticks(self.low, self.high):
             y = self.at(self.first, v)[1]
             self._line(f"y:{v:g}", [(0, y), (WIDTH, y)], color="#E5E7EB", penwidth=0.7)
-            self.sheet.add(dot.text((-8, y), f"{v:g}", 9, anchor="end"))
+            self.canvas.add(dot.text((-8, y), f"{v:g}", 9, anchor="end"))
         for v in ticks(self.first, max(self.last, self.first + 1)):
             if v == int(v):
                 x = self.at(v, self.low)[0]
                 self._line(f"x:{v:g}", [(x, 0), (x, -4)], color=palette.LINE, penwidth=0.8)
-                self.sheet.add(dot.text((x, -14), f"{int(v):,}", 9))
+                self.canvas.add(dot.text((x, -14), f"{int(v):,}", 9))
         self._line("axis", [(0, 0), (WIDTH, 0)], color=palette.LINE, penwidth=1)
-        self.sheet.add(dot.text((WIDTH / 2, -32), "updates", 10))
-        self.sheet.add(dot.text((-8, HEIGHT + 16), "loss, nats", 10))
+        self.canvas.add(dot.text((WIDTH / 2, -32), "updates", 10))
+        self.canvas.add(dot.text((-8, HEIGHT + 16), "loss, nats", 10))
 
     def _run(self, name, run, colour):
         losses, start = run["losses"], run["start"]
@@ -162,7 +164,7 @@ class _Chart:
         return text
 
     def _dot(self, id, at, colour, tip):
-        self.sheet.node(
+        self.canvas.node(
             id,
             at,
             (7, 7),
@@ -176,7 +178,7 @@ class _Chart:
     def _legend(self, name, run, colour, row):
         x, y = WIDTH + 24, HEIGHT - 10 - 16 * row
         if name:
-            self.sheet.add(dot.text((x, y), name, 10, colour, anchor="start"))
+            self.canvas.add(dot.text((x, y), name, 10, colour, anchor="start"))
             row += 1
         kinds = [
             ("running mean of the loss", 2.0, colour),
@@ -185,14 +187,14 @@ class _Chart:
         for label, width, tone in kinds:
             y = HEIGHT - 10 - 16 * row
             self._line(f"key:{name}:{label}", [(x, y), (x + 22, y)], color=tone, penwidth=width)
-            self.sheet.add(dot.text((x + 28, y), label, 9, anchor="start"))
+            self.canvas.add(dot.text((x + 28, y), label, 9, anchor="start"))
             row += 1
         if len(run["held"]):
             y = HEIGHT - 10 - 16 * row
             self._dot(f"key:{name}:held", (x + 11, y), colour, "validation")
             best = run["best"]
             label = f"validation; best {best[1]:.4g} after {best[0]:,}" if best else "validation"
-            self.sheet.add(dot.text((x + 28, y), label, 9, anchor="start"))
+            self.canvas.add(dot.text((x + 28, y), label, 9, anchor="start"))
             row += 1
         return row + 0.5
 

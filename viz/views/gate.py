@@ -9,13 +9,12 @@ import numpy as np
 from recurrent.equations.expressions import OPS, Expr
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, unit_values
 from ..reading.direction import Direction
 from ..reading.folding import KIND, folded
-from ..reading.wiring import ACTIVATIONS, Neuron
-from ..reading.wiring import of as wiring_of
+from ..reading.wiring import ACTIVATIONS, Neuron, cell_wiring
 
 ALL, KEPT = 32, 24  # up to ALL inputs each has a row, beyond that the KEPT that count most
 ROW, WIDE, BAR = 21, 384, 60
@@ -89,7 +88,7 @@ def neuron(
         raise ValueError(
             f"gate must be one of {', '.join(way.cell.gates)}, the gates of {way.layer!r}, got {gate!r}"
         )
-    seen = None if recording is None else unit_values.of_unit(recording, way, j, t, n)
+    seen = None if recording is None else unit_values.read_unit(recording, way, j, t, n)
     if seen and seen.blank:
         raise ValueError(f"t = {seen.t} is a blank of sequence {n}: nothing is computed there")
     numbers = {} if seen is None else evaluate.forward(way, evaluate.step(recording, way, t, n))
@@ -104,7 +103,7 @@ class _Picture:
         self.node, self.first = self.graph.values[gate], way.cell.states[0]
         self.title, self.colour = palette.gate(gate, way.cell.gates)
         inputs = {"x": seen.x, "h": seen.h} if seen else None
-        neurons = [a for a in wiring_of(way.cell).neurons if a.gate == gate]
+        neurons = [a for a in cell_wiring(way.cell).neurons if a.gate == gate]
         self.products = [product(way, j, a, inputs, k) for a in neurons]
         sizes = [abs(r.weight) for p in self.products for r in p.terms if r.index is not None]
         self.limit = palette.nice(max((v for v in sizes if np.isfinite(v)), default=0))
@@ -124,7 +123,7 @@ class _Picture:
             if seen
             else {}
         )
-        self.sheet = Sheet()
+        self.canvas = Canvas()
 
     def drawing(self):
         kind, said = describe.kind(self.way.layer), []
@@ -135,20 +134,22 @@ class _Picture:
         self._equations(right)
         left, bottom, top = (
             -12,
-            min(i.box[1] for i in self.sheet.items),
-            max(i.box[3] for i in self.sheet.items),
+            min(i.box[1] for i in self.canvas.items),
+            max(i.box[3] for i in self.canvas.items),
         )
         opened = (
             "opened: a dot product, then an activation" if len(self.products) == 1 else "opened"
         )
         title = f"{self.title} ({self.gate}) of {kind} unit {self.j}{self.way.suffix}"
         when = "" if self.seen is None else f", t = {self.seen.t}"
-        self.sheet.add(
+        self.canvas.add(
             dot.text((left, top + 16), f"{title}, {opened}{when}", 12, palette.INK, anchor="start")
         )
         self._keys(left, bottom - 20)
         said += [f"{a} = {b}" for a, b in self._steps()]
-        return Drawing.of(f"{title} of {self.way!r}{when}", f"{'; '.join(said)}.", self.sheet.items)
+        return Drawing.from_items(
+            f"{title} of {self.way!r}{when}", f"{'; '.join(said)}.", self.canvas.items
+        )
 
     def _name(self, row):
         return notation.sub(row.group if row.group == "x" else self.first, row.index)
@@ -173,7 +174,7 @@ class _Picture:
             else [(30, "input"), (160, "weight")]
         )
         for at, label in heads:
-            self.sheet.add(dot.text((x + at, y + 20), label, 8))
+            self.canvas.add(dot.text((x + at, y + 20), label, 8))
         axis = x + WIDE - BAR - 4
         for draw, row in [(self._row, term) for term in p.terms] + [
             (self._bias, bias) for bias in p.biases.items()
@@ -182,8 +183,8 @@ class _Picture:
             y -= ROW
         ends = [(axis, ROW / 2 - 2), (axis, y + ROW / 2 + 2)]
         for k, at in enumerate(ends):
-            self.sheet.add(dot.anchor(f"axis:{p.neuron.id}{k}", at))
-        self.sheet.front.insert(
+            self.canvas.add(dot.anchor(f"axis:{p.neuron.id}{k}", at))
+        self.canvas.front.insert(
             0,
             dot.wire(
                 f"axis:{p.neuron.id}0",
@@ -207,11 +208,13 @@ class _Picture:
             "fontsize": 11,
             "tip": tip,
         }
-        self.sheet.node(f"sum:{p.neuron.id}", (x + WIDE / 2, y - 12), (WIDE - 8, 26), label, **look)
+        self.canvas.node(
+            f"sum:{p.neuron.id}", (x + WIDE / 2, y - 12), (WIDE - 8, 26), label, **look
+        )
         fill, border = palette.UNIT
         box = (x - 12, y - 34, x + WIDE + 10, 52)
         title = f"{p.neuron.name}: Σ w x{' + b' if p.biases else ''}"
-        self.sheet.group(f"product:{p.neuron.id}", box, title, 10, (fill, border))
+        self.canvas.group(f"product:{p.neuron.id}", box, title, 10, (fill, border))
 
     def _row(self, p, row, x, y, axis):
         name, key = (
@@ -236,24 +239,24 @@ class _Picture:
                 "penwidth": 0.8,
             }
             label += f", ‖w‖ = {notation.plain(row.weight)}" if self.seen is None else ""
-            self.sheet.node(f"in:{id}", (x + 95, y), (176, 16), label, tip=tip, **look)
+            self.canvas.node(f"in:{id}", (x + 95, y), (176, 16), label, tip=tip, **look)
         else:
             fill, ink = self._fill(row.value, row.group)
             group = palette.X_GROUP if row.group == "x" else palette.H_GROUP
             wide = max(30, notation.width(name, 9) + 12)
             tip = name + ("" if row.value is None else f" = {notation.exact(row.value)}")
             look = {"shape": "ellipse", "fontsize": 9, "color": group[1], "tip": tip}
-            self.sheet.node(
+            self.canvas.node(
                 f"in:{id}", (x + 30, y), (wide, 17), name, fill=fill, fontcolor=ink, **look
             )
             if row.value is not None:
-                self.sheet.add(dot.text((x + 92, y), notation.signed(row.value), 9))
-                self.sheet.add(dot.text((x + 124, y), "×", 9))
+                self.canvas.add(dot.text((x + 92, y), notation.signed(row.value), 9))
+                self.canvas.add(dot.text((x + 124, y), "×", 9))
             self._weight(
                 f"w:{id}", (x + 160, y), row.weight, f"weight of {name} into {p.neuron.name}"
             )
         if row.term is not None:
-            self.sheet.add(dot.text((x + 196, y), "=", 9))
+            self.canvas.add(dot.text((x + 196, y), "=", 9))
             self._term(f"term:{id}", x, y, axis, row.term, f"{name or 'their'} × weight")
         elif row.index is not None:
             self._drawn_bar(f"bar:{id}", axis, y, row.weight)
@@ -267,12 +270,12 @@ class _Picture:
             "fill": palette.TERMINAL[0],
             "color": palette.TERMINAL[1],
         }
-        self.sheet.node(
+        self.canvas.node(
             f"in:{id}", (x + 38, y), (46, 17), name, tip=f"bias {name}, added as it is", **look
         )
         self._weight(f"w:{id}", (x + 160, y), b, f"bias {name} of {p.neuron.name}")
         if self.seen:
-            self.sheet.add(dot.text((x + 196, y), "=", 9))
+            self.canvas.add(dot.text((x + 196, y), "=", 9))
             self._term(f"term:{id}", x, y, axis, b, name)
         else:
             self._drawn_bar(f"bar:{id}", axis, y, b)
@@ -284,7 +287,7 @@ class _Picture:
             "penwidth": 0.6,
             "fontsize": 9,
         }
-        self.sheet.node(
+        self.canvas.node(
             id,
             at,
             (46, 17),
@@ -295,7 +298,7 @@ class _Picture:
         )
 
     def _term(self, id, x, y, axis, v, what):
-        self.sheet.add(dot.text((x + 226, y), notation.signed(v), 9, palette.INK))
+        self.canvas.add(dot.text((x + 226, y), notation.signed(v), 9, palette.INK))
         self._drawn_bar(id, axis, y, v, f"{what} = {notation.exact(v)}")
 
     def _drawn_bar(self, id, axis, y, v, tip=None):
@@ -304,7 +307,7 @@ class _Picture:
         long = dot.whole(long)
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
-        self.sheet.node(
+        self.canvas.node(
             id,
             (axis + side * long / 2, y),
             (long, 9),
@@ -390,7 +393,7 @@ class _Picture:
             y -= PLOT[1] + 40
         look = {"shape": "plaintext", "style": "solid", "fontsize": 10, "fontcolor": palette.INK}
         for k, line in enumerate(lines):
-            self.sheet.node(f"step{k}", (x + wide / 2, y), (wide - 24, 16), dot.Left(line), **look)
+            self.canvas.node(f"step{k}", (x + wide / 2, y), (wide - 24, 16), dot.Left(line), **look)
             y -= 19
         if self.seen:
             v = self.seen.gates.get(self.gate, self.seen.states.get(self.gate))
@@ -404,7 +407,7 @@ class _Picture:
             label = (
                 f"{notation.sub(self.gate, 't')} = {notation.plain(v)}, as the engine recorded it"
             )
-            self.sheet.node(
+            self.canvas.node(
                 "gate",
                 (x + wide / 2, y - 12),
                 (wide - 24, 26),
@@ -413,7 +416,7 @@ class _Picture:
                 **look,
             )
             y -= 36
-        self.sheet.group(
+        self.canvas.group(
             "after",
             (x, y - 4, x + wide, box_top),
             "what the equations make of it",
@@ -445,18 +448,18 @@ class _Picture:
         ]
         for name, points, colour in lines:
             for k, p in enumerate((points[0], points[-1])):
-                self.sheet.add(dot.anchor(f"plot:{name}{k}", p))
+                self.canvas.add(dot.anchor(f"plot:{name}{k}", p))
             wide = 1.6 if name == "curve" else 0.7
-            self.sheet.add(
+            self.canvas.add(
                 dot.polyline(f"plot:{name}0", f"plot:{name}1", points, color=colour, penwidth=wide)
             )
         for v in (low, high):
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((x0 - 6, place(0, v)[1]), f"{v:.3g}".replace("-", "−"), 8, anchor="end")
             )
         for a in (-reach, 0, reach):
-            self.sheet.add(dot.text((place(a, low)[0], y0 - 10), f"{a:.3g}".replace("-", "−"), 8))
-        self.sheet.add(
+            self.canvas.add(dot.text((place(a, low)[0], y0 - 10), f"{a:.3g}".replace("-", "−"), 8))
+        self.canvas.add(
             dot.text(
                 (x0 + PLOT[0] + 14, y0 + PLOT[1] - 4),
                 notation.operation(kind),
@@ -468,7 +471,7 @@ class _Picture:
         if at is not None and np.isfinite(at) and np.isfinite(value):
             look = {"shape": "circle", "fill": self.colour, "color": palette.INK, "penwidth": 1.2}
             tip = f"{notation.operation(kind)} of {notation.exact(at)} = {notation.exact(value)}"
-            self.sheet.node("plot:point", place(at, value), (9, 9), tip=tip, **look)
+            self.canvas.node("plot:point", place(at, value), (9, 9), tip=tip, **look)
 
     def _keys(self, x, y):
         shown = [("w", "weights", self.limit)]
@@ -481,12 +484,12 @@ class _Picture:
             for g, v in self.limits.items()
         ]
         for k, (name, label, limit) in enumerate(shown):
-            legend.signed(self.sheet, name, (x + 200 * k, y), label, limit)
+            legend.signed(self.canvas, name, (x + 200 * k, y), label, limit)
         rest = sum(r.count for p in self.products for r in p.terms if r.index is None)
         if rest:
             by = "weight × value" if self.seen else "weight"
             note = f"{notation.count(rest, 'input')} not drawn one by one: those of least |{by}|; their sum is in their row"
-            self.sheet.add(
+            self.canvas.add(
                 dot.text(
                     (x, y - 44), note if self.seen else note.partition(";")[0], 9, anchor="start"
                 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 
 NUMBERS, MOST = (
@@ -106,13 +106,13 @@ class _Picture:
         self.low, self.high = palette.decades(
             np.concatenate([v for p in self.parts for *_, v in p.found])
         )
-        self.sheet = Sheet()
+        self.canvas = Canvas()
 
     def drawing(self):
         for part in self.parts:
             self._part(part)
         legend.magnitude(
-            self.sheet,
+            self.canvas,
             "g",
             (0, -86),
             "norm of the gradient over batch and units (log scale)",
@@ -132,14 +132,14 @@ class _Picture:
         ):
             notes.append(f"below {notation.power(self.low)} all tiles are alike")
         for i, note in enumerate(notes):
-            self.sheet.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
+            self.canvas.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
         said = "; ".join(
             f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found
         )
         steps = " and ".join(
             notation.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts
         )
-        return Drawing.of(f"Gradient through {steps}", f"{said}.", self.sheet.items)
+        return Drawing.from_items(f"Gradient through {steps}", f"{said}.", self.canvas.items)
 
     def _part(self, part):
         y, rows = 0.0, []
@@ -153,7 +153,7 @@ class _Picture:
         right, top = part.right, rows[-1][0] + TILE / 2 + 30
         back = "back-propagation: from the last step to the first"
         back = f"{part.name}: from its last step to its first" if part.name else back
-        self.sheet.add(dot.text((right, top + 8), back, 9, anchor="end"))
+        self.canvas.add(dot.text((right, top + 8), back, 9, anchor="end"))
         self._anchored(
             f"back{part.name}",
             [(right, top - 4), (part.left, top - 4)],
@@ -164,7 +164,7 @@ class _Picture:
 
     def _row(self, part, y, k, s, v):
         state = f"∂L/∂{s}"
-        self.sheet.add(
+        self.canvas.add(
             dot.text(
                 (part.left - 14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"
             )
@@ -181,12 +181,12 @@ class _Picture:
                 "fontcolor": palette.ON_DATA[dark],
                 "tip": f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}",
             }
-            self.sheet.node(
+            self.canvas.node(
                 f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look
             )
         text = verdict(v)
         bad = palette.CUT if text.endswith("es") else palette.MUTED
-        self.sheet.add(dot.text((part.right + 12, y), text, 9, bad, anchor="start"))
+        self.canvas.add(dot.text((part.right + 12, y), text, 9, bad, anchor="start"))
 
     def _clusters(self, part, rows):
         fill, border = palette.LAYERS["recurrent"]
@@ -198,7 +198,7 @@ class _Picture:
                 part.right + VERDICT,
                 max(ys) + TILE / 2 + 22,
             )
-            self.sheet.group(
+            self.canvas.group(
                 f"layer{k}", box, f"layer {k}: {self.model.layers[k]!r}", 10, (fill, border)
             )
 
@@ -208,14 +208,14 @@ class _Picture:
             if i % every == 0 or i == len(part.tiles) - 1:
                 if i == len(part.tiles) - 1 and 0 < i % every < every * 0.7:
                     continue
-                self.sheet.add(dot.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9))
+                self.canvas.add(dot.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9))
         middle = (part.left + part.right) / 2
-        self.sheet.add(dot.text((middle, -TILE / 2 - 36), "the same weights at every step", 9))
+        self.canvas.add(dot.text((middle, -TILE / 2 - 36), "the same weights at every step", 9))
 
     def _anchored(self, name, points, **look):
         for k, p in enumerate((points[0], points[-1])):
-            self.sheet.add(dot.anchor(f"{name}{k}", p))
-        self.sheet.add(dot.wire(f"{name}0", f"{name}1", points, **look))
+            self.canvas.add(dot.anchor(f"{name}{k}", p))
+        self.canvas.add(dot.wire(f"{name}0", f"{name}1", points, **look))
 
 
 def short(v: float) -> str:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate
-from ..reading import direction as directions
+from ..reading.direction import direction_of
 from .parts.unit_boxes import VECTOR, Units
 
 ALL, FIRST, LAST = (
@@ -48,7 +48,7 @@ def layer(
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError for
     a direction that is not there or a recording of another model.
     """
-    way = directions.of(layer, direction, "layer")
+    way = direction_of(layer, direction, "layer")
     if unit is not None and (isinstance(unit, bool) or not isinstance(unit, (int, np.integer))):
         raise TypeError(f"unit must be an int, got {type(unit).__name__}")
     if unit is not None and not 0 <= unit < way.hidden_size:
@@ -85,8 +85,8 @@ class _Picture:
             way.cell.has_projection,
         )
         self.limits = self._limits()
-        self.sheet = Sheet()
-        self.units = Units(self.sheet, way, seen, self.limits)
+        self.canvas = Canvas()
+        self.units = Units(self.canvas, way, seen, self.limits)
         self.wide, self.tall, self.kept = self.units.wide, self.units.tall, self.units.kept
 
     def _limits(self):
@@ -107,7 +107,7 @@ class _Picture:
         bottom = 0.0
         self.box = (left - 18, bottom - 16, right + 18, bottom + self.tall + 18)
         self.bus, self.top = self.box[1] - 44, self.box[3] + 56 + MIXED * self.projected
-        self.sheet.group("layer", self.box, "", 10, palette.UNIT, penwidth=1.8)
+        self.canvas.group("layer", self.box, "", 10, palette.UNIT, penwidth=1.8)
         self._vectors(left, right)
         for k, p in enumerate(self.places):
             self._unit(p) if p.index is not None else self._dots(
@@ -120,13 +120,15 @@ class _Picture:
         title = f"{describe.kind(self.way.layer)} layer opened: {notation.count(self.H, 'unit')} side by side{self.way.suffix}"
         hidden = self.H - sum(p.index is not None for p in self.places)
         said = [
-            describe.of_layer(self.way.layer),
+            describe.layer_summary(self.way.layer),
             f"every unit reads {self._all()} numbers; {self._stays()}",
         ]
         said += [f"{hidden:,} of {self.H:,} units not drawn, wired in the same way"] * bool(hidden)
         if self.seen:
             said.append(f"values at step {self.seen.t} of steps 0 to {self.seen.T - 1}")
-        return Drawing.of(f"{title}: {self.way!r}", f"{'; '.join(said)}.", self.sheet.items)
+        return Drawing.from_items(
+            f"{title}: {self.way!r}", f"{'; '.join(said)}.", self.canvas.items
+        )
 
     def _stays(self):
         names = [s for s in self.kept if s != self.first]
@@ -179,7 +181,7 @@ class _Picture:
             shift = at + long / 2 - row[-1].x / 2
             row = [p._replace(x=p.x + shift) for p in row]
             self._vector(name, row, letter, v, border, self.low)
-            self.sheet.add(
+            self.canvas.add(
                 dot.text(
                     (at + long / 2, self.low - 26),
                     text,
@@ -192,14 +194,14 @@ class _Picture:
         ends = [p.x for p in self.places] + [x for _, x, _ in taps]
         points = [(min(ends), self.bus), (max(ends), self.bus)]
         for name, point in zip(("bus", "bus:end"), points, strict=True):
-            self.sheet.add(dot.anchor(name, point))
-        self.sheet.add(
+            self.canvas.add(dot.anchor(name, point))
+        self.canvas.add(
             dot.wire("bus", "bus:end", points, arrow=False, color=palette.INK, penwidth=2.8)
         )
         for name, x, border in taps:
             up = [(x, self.low + VECTOR[1] / 2), (x, self.bus)]
-            self.sheet.add(dot.wire(name, "bus", up, arrow=False, color=border, penwidth=1.1))
-        self.sheet.add(
+            self.canvas.add(dot.wire(name, "bus", up, arrow=False, color=border, penwidth=1.1))
+        self.canvas.add(
             dot.text((points[0][0] - 8, self.bus), self._all(), 9, palette.INK, anchor="end")
         )
         row, wide = self.places, self.wide
@@ -210,7 +212,7 @@ class _Picture:
         )
         whose = "from all units" if self.projected else "one from each unit"
         text = f"{notation.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
-        self.sheet.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
+        self.canvas.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
 
     def _all(self):
         sizes = [
@@ -238,17 +240,17 @@ class _Picture:
             }
             label = notation.sub(letter, p.index) + ("" if v is None else f"\n{notation.signed(v)}")
             look |= self.units.colours(v, "x" if name == "x" else "h")
-            self.sheet.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
+            self.canvas.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
 
     def _dots(self, name, k, at, size):
         """What stands for those that are left out, after the k-th place of a row."""
-        self.sheet.add(dot.text(at, "…", size, name=f"dots:{name}:{k}"))
+        self.canvas.add(dot.text(at, "…", size, name=f"dots:{name}:{k}"))
 
     def _unit(self, p):
         j, x, name = p.index, p.x, f"unit{p.index}:"
         self.units.draw(j, x, j == self.marked)
         colour = palette.state(self.first, 0)
-        self.sheet.add(
+        self.canvas.add(
             dot.wire("bus", name, [(x, self.bus), (x, 0)], color=palette.INK, penwidth=1.3)
         )
         end, top = (
@@ -256,7 +258,7 @@ class _Picture:
             if self.projected
             else (f"after{j}", self.top - VECTOR[1] / 2)
         )
-        self.sheet.add(dot.wire(name, end, [(x, self.tall), (x, top)], color=colour, penwidth=1.5))
+        self.canvas.add(dot.wire(name, end, [(x, self.tall), (x, top)], color=colour, penwidth=1.5))
 
     def _projection(self, left, right, colour):
         """The matrix that makes h of what all units put out, as a bar above them; returns the places of h."""
@@ -279,15 +281,15 @@ class _Picture:
             "penwidth": 1.2,
         }
         tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
-        self.sheet.node(
+        self.canvas.node(
             "projection", ((left + right) / 2, self.mixed), (wide, 30), label, tip=tip, **look
         )
         note = (self.places[0].x - 8, self.box[3] + 16)
-        self.sheet.add(dot.text(note, f"{m}: one number from each unit", 9, colour, anchor="end"))
+        self.canvas.add(dot.text(note, f"{m}: one number from each unit", 9, colour, anchor="end"))
         for p in row:
             if p.index is not None:
                 up = [(p.x, self.mixed + 15), (p.x, self.top - VECTOR[1] / 2)]
-                self.sheet.add(
+                self.canvas.add(
                     dot.wire("projection", f"after{p.index}", up, color=colour, penwidth=1.5)
                 )
         return row
@@ -299,27 +301,27 @@ class _Picture:
         right = (
             max(
                 self.box[2],
-                self.sheet.box[f"after{self.P - 1}"][2],
-                self.sheet.box[f"before{self.P - 1}"][2],
+                self.canvas.box[f"after{self.P - 1}"][2],
+                self.canvas.box[f"before{self.P - 1}"][2],
             )
             + 26
         )
         last, first = f"after{self.P - 1}", f"before{self.P - 1}"
         points = [
-            (self.sheet.box[last][2], self.top),
+            (self.canvas.box[last][2], self.top),
             (right, self.top),
             (right, self.low),
-            (self.sheet.box[first][2], self.low),
+            (self.canvas.box[first][2], self.low),
         ]
         colour = palette.state(self.first, 0)
-        self.sheet.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
+        self.canvas.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
         now, before = notation.sub(self.first, "t"), notation.sub(self.first, self.way.before)
         whose, when = (
             "" if self.projected else " of all units",
             "next" if self.way.step > 0 else "earlier",
         )
         note = f"{now}{whose}\nis {before} of the\n{when} step"
-        self.sheet.add(
+        self.canvas.add(
             dot.text((right + 10, (self.top + self.low) / 2), note, 9, colour, anchor="start")
         )
 
@@ -338,7 +340,7 @@ class _Picture:
             "penwidth": 1.8,
             "fontsize": 14,
         }
-        self.sheet.node(
+        self.canvas.node(
             "folded", (x, y), (wide, 60), name, tip=f"all {notation.count(self.H, 'unit')}", **look
         )
         first = palette.state(self.first, 0)
@@ -354,10 +356,10 @@ class _Picture:
                 "penwidth": 1.4,
                 "fontsize": 12,
             }
-            self.sheet.node(id, (x, at), (34, 34), notation.sub(letter, "t"), **look)
+            self.canvas.node(id, (x, at), (34, 34), notation.sub(letter, "t"), **look)
             up = letter == self.first and id.endswith("h")
             points = [(x, y + 30), (x, at - 17)] if up else [(x, at + 17), (x, y - 30)]
-            self.sheet.add(
+            self.canvas.add(
                 dot.wire(
                     "folded" if up else id,
                     id if up else "folded",
@@ -366,7 +368,7 @@ class _Picture:
                     color=first if up else palette.INK,
                 )
             )
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((x + 8, (points[0][1] + points[1][1]) / 2), shape, 9, anchor="start")
             )
         for k, s in enumerate(self.cell.states):
@@ -374,7 +376,7 @@ class _Picture:
             edge = x + self.way.step * wide / 2
             points = [(edge, y + half), (out, y + half), (out, y - half), (edge, y - half)]
             tip = f"{s} of step t goes to step {self.way.ahead}"
-            self.sheet.add(
+            self.canvas.add(
                 dot.wire(
                     "folded",
                     "folded",
@@ -387,25 +389,29 @@ class _Picture:
             )
         out = x + self.way.step * (wide / 2 + 20 + 13 * (len(self.cell.states) - 1) + 8)
         note = f"{', '.join(notation.sub(s, 't') for s in self.cell.states)}"
-        self.sheet.add(dot.text((out, y), note, 9, anchor="start" if self.way.step > 0 else "end"))
-        self.sheet.add(dot.text((self.box[0] - 46, y), "=", 26, palette.MUTED))
+        self.canvas.add(dot.text((out, y), note, 9, anchor="start" if self.way.step > 0 else "end"))
+        self.canvas.add(dot.text((self.box[0] - 46, y), "=", 26, palette.MUTED))
 
     def _text(self):
         top = self.top + 62
         if self.folded:
-            self.sheet.add(
-                dot.text((self.sheet.centre("folded")[0], top), "Drawn as one box", 12, palette.INK)
+            self.canvas.add(
+                dot.text(
+                    (self.canvas.centre("folded")[0], top), "Drawn as one box", 12, palette.INK
+                )
             )
             many = f"{self.H:,} units side by side" if self.H > 1 else "its only unit"
             title = f"The same box opened: {many}{self.way.suffix}"
-            self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK))
-        bottom = min(i.box[1] for i in self.sheet.items) - 22
+            self.canvas.add(
+                dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK)
+            )
+        bottom = min(i.box[1] for i in self.canvas.items) - 22
         said = describe.convention(self.cell)
         if self.cell.biases == 2:
             said = (
                 f"two biases, as in PyTorch; with one bias per Σ: {describe.one_bias(self.way):,}"
             )
-        lines = [f"{describe.of_layer(self.way.layer)} ({said})"]
+        lines = [f"{describe.layer_summary(self.way.layer)} ({said})"]
         for s in self.kept:
             if s in self.units.looping:
                 straight = f"besides, each unit's own {s} goes straight to itself"
@@ -420,17 +426,19 @@ class _Picture:
         colours = {f"{s}:": palette.state(s, k) for k, s in enumerate(self.cell.states)}
         for k, line in enumerate(lines):
             colour = colours.get(line.partition(" ")[0], palette.MUTED)
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((self.box[0], bottom - 15 * k), line, 10, colour, anchor="start")
             )
         bottom -= 15 * len(lines) + 12
         if self.seen:
             t = self.seen.t
-            legend.signed(self.sheet, "x", (self.box[0], bottom), f"x at t = {t}", self.limits["x"])
+            legend.signed(
+                self.canvas, "x", (self.box[0], bottom), f"x at t = {t}", self.limits["x"]
+            )
             label = f"{', '.join(self.cell.states)} at t = {t} and one step {'before' if self.way.step > 0 else 'after'}"
-            legend.signed(self.sheet, "h", (self.box[0] + 200, bottom), label, self.limits["h"])
+            legend.signed(self.canvas, "h", (self.box[0] + 200, bottom), label, self.limits["h"])
             note = "gates: the fuller the colour, the larger the value"
-            self.sheet.add(dot.text((self.box[0] + 400, bottom - 14), note, 9, anchor="start"))
+            self.canvas.add(dot.text((self.box[0] + 400, bottom - 14), note, 9, anchor="start"))
 
 
 def _row(indices, pitch, start):

@@ -54,7 +54,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
         items.append(dot.text((0, -60), f"{', '.join(shown)}: means over a run", 10))
     title = f"Network of {notation.count(len(model.layers), 'layer')}"
     said = ", ".join(f"{n.label} {notation.shape(n.shape)}" for n in graph.nodes)
-    return Drawing.of(title, f"{total}; from input to output: {said}.", items)
+    return Drawing.from_items(title, f"{total}; from input to output: {said}.", items)
 
 
 def _carried(recording):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..draw import dot, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
 
@@ -156,7 +156,7 @@ class _Picture:
             model,
             recording,
         )
-        self.T, self.sheet = len(story.inputs), Sheet()
+        self.T, self.canvas = len(story.inputs), Canvas()
         self.x = [
             t * PITCH + (58 if story.cut is not None and t >= story.cut else 0)
             for t in range(self.T)
@@ -190,8 +190,8 @@ class _Picture:
         if self.story.fed:
             self._fed()
         self._text()
-        return Drawing.of(
-            self._title(), f"{self.story.said}. Example: {self.story.example}.", self.sheet.items
+        return Drawing.from_items(
+            self._title(), f"{self.story.said}. Example: {self.story.example}.", self.canvas.items
         )
 
     def _title(self):
@@ -211,7 +211,7 @@ class _Picture:
             "color": border,
             "fontsize": 11,
         }
-        self.sheet.node(below, (x, 0), TOKEN, story.inputs[t], tip=f"input of step {t}", **look)
+        self.canvas.node(below, (x, 0), TOKEN, story.inputs[t], tip=f"input of step {t}", **look)
         for k, row in enumerate(self.parts[part]):
             if not self._here(part, k, t):
                 continue
@@ -225,12 +225,12 @@ class _Picture:
                 "fontsize": 10,
             }
             wide = max(BOX[0], notation.width(row.label, 10) * 1.12 + 8)
-            self.sheet.node(
+            self.canvas.node(
                 name, (x, y), (wide, BOX[1]), row.label, tip=f"{row.label} at step {t}", **look
             )
             size = self._size(part, k, t)
             if size is not None:
-                self.sheet.add(
+                self.canvas.add(
                     dot.text(
                         (x + 4, y + BOX[1] / 2 + 6),
                         f"|y| {notation.plain(size)}",
@@ -241,11 +241,11 @@ class _Picture:
             if row.pools:
                 self._pooled(part, k, t, name)
             else:
-                self.sheet.add(
+                self.canvas.add(
                     dot.wire(
                         below,
                         name,
-                        [(x, self.sheet.box[below][3]), (x, y - BOX[1] / 2)],
+                        [(x, self.canvas.box[below][3]), (x, y - BOX[1] / 2)],
                         penwidth=1.3,
                     )
                 )
@@ -253,11 +253,11 @@ class _Picture:
         if story.outputs[t] is not None:
             fill, border = palette.LAYERS["output"]
             look = {"style": "rounded,filled", "fill": fill, "color": border, "fontsize": 11}
-            self.sheet.node(
+            self.canvas.node(
                 f"out{t}", (x, self.top), TOKEN, story.outputs[t], tip=f"output of step {t}", **look
             )
-            points = [(x, self.sheet.box[below][3]), (x, self.top - TOKEN[1] / 2)]
-            self.sheet.add(dot.wire(below, f"out{t}", points, penwidth=1.3))
+            points = [(x, self.canvas.box[below][3]), (x, self.top - TOKEN[1] / 2)]
+            self.canvas.add(dot.wire(below, f"out{t}", points, penwidth=1.3))
 
     def _size(self, part, k, t):
         """The mean absolute output of a layer at a step of the run, None where the run has none."""
@@ -278,14 +278,14 @@ class _Picture:
         bottom = (k + 1) * RISE - BOX[1] / 2
         for s in sources:
             below = f"{self.parts[part][k - 1].name}@{s}" if k else f"in{s}"
-            top = self.sheet.box[below][3]
+            top = self.canvas.box[below][3]
             points = [
                 (self.x[s], top),
                 (self.x[s], top + 14),
                 (self.x[t], top + 14),
                 (self.x[t], bottom),
             ]
-            self.sheet.add(dot.wire(below, name, points, penwidth=1.3))
+            self.canvas.add(dot.wire(below, name, points, penwidth=1.3))
 
     def _along(self, part, k, row):
         """The states that a row hands from step to step."""
@@ -299,7 +299,7 @@ class _Picture:
             ]
             for place, (way, s, i) in enumerate(ways):
                 at = y + 5 * (len(ways) - 1) / 2 - 5 * place if len(ways) > 1 else y
-                ends = [(self.sheet.box[tail][2], at), (self.sheet.box[head][0], at)]
+                ends = [(self.canvas.box[tail][2], at), (self.canvas.box[head][0], at)]
                 tip = f"{s} of step {a if way > 0 else b} to step {b if way > 0 else a}"
                 look = {
                     "color": palette.state(s, i),
@@ -307,7 +307,7 @@ class _Picture:
                     "arrowsize": "0.5",
                     "tip": tip,
                 }
-                self.sheet.add(dot.wire(*(tail, head)[::way], ends[::way], **look))
+                self.canvas.add(dot.wire(*(tail, head)[::way], ends[::way], **look))
 
     def _handed(self):
         """The final state of the network that reads is the initial one of the network that writes, from the top layer down."""
@@ -316,14 +316,14 @@ class _Picture:
         for (i, one), (k, other) in zip(found[0][::-1], found[1][::-1], strict=False):
             tail, head = f"{one.name}@{a}", f"{other.name}@{b}"
             y0, y1 = (i + 1) * RISE, (k + 1) * RISE
-            middle = (self.sheet.box[tail][2] + self.sheet.box[head][0]) / 2
+            middle = (self.canvas.box[tail][2] + self.canvas.box[head][0]) / 2
             points = [
-                (self.sheet.box[tail][2], y0),
+                (self.canvas.box[tail][2], y0),
                 (middle, y0),
                 (middle, y1),
-                (self.sheet.box[head][0], y1),
+                (self.canvas.box[head][0], y1),
             ]
-            self.sheet.add(
+            self.canvas.add(
                 dot.wire(
                     tail,
                     head,
@@ -342,17 +342,19 @@ class _Picture:
                 self.x[columns[-1]] + 50,
                 len(self.parts[part]) * RISE + 42,
             )
-            self.sheet.group(name, box, "", 10, palette.WINDOWS[part])
-            self.sheet.add(dot.text((box[0] + 4, box[3] - 9), name, 9, palette.INK, anchor="start"))
+            self.canvas.group(name, box, "", 10, palette.WINDOWS[part])
+            self.canvas.add(
+                dot.text((box[0] + 4, box[3] - 9), name, 9, palette.INK, anchor="start")
+            )
 
     def _fed(self):
         for t in range((self.story.cut or 0), self.T - 1):
-            right, x = self.sheet.box[f"out{t}"][2], self.x[t] + PITCH / 2
+            right, x = self.canvas.box[f"out{t}"][2], self.x[t] + PITCH / 2
             points = [
                 (right, self.top),
                 (x, self.top),
                 (x, 0),
-                (self.sheet.box[f"in{t + 1}"][0], 0),
+                (self.canvas.box[f"in{t + 1}"][0], 0),
             ]
             look = {
                 "style": "dashed",
@@ -360,26 +362,26 @@ class _Picture:
                 "penwidth": 1.1,
                 "tip": f"what step {t} has written is read at step {t + 1}",
             }
-            self.sheet.add(dot.wire(f"out{t}", f"in{t + 1}", points, **look))
+            self.canvas.add(dot.wire(f"out{t}", f"in{t + 1}", points, **look))
 
     def _text(self):
-        left = min(i.box[0] for i in self.sheet.items)
-        self.sheet.add(
+        left = min(i.box[0] for i in self.canvas.items)
+        self.canvas.add(
             dot.text((left, self.top + 42), self._title(), 12, palette.INK, anchor="start")
         )
         for part, rows in enumerate(self.parts):
             at, side = (
                 (left - 14, "end")
                 if not part
-                else (max(i.box[2] for i in self.sheet.items) + 14, "start")
+                else (max(i.box[2] for i in self.canvas.items) + 14, "start")
             )
             for k, row in enumerate(rows):
                 if row.said:
-                    self.sheet.add(
+                    self.canvas.add(
                         dot.text((at, (k + 1) * RISE), row.said, 9, palette.INK, anchor=side)
                     )
         for t, x in enumerate(self.x):
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((x, -24), f"t = {t - (self.story.cut if self._part(t) else 0)}", 9)
             )
         notes = [self.story.said]
@@ -393,4 +395,4 @@ class _Picture:
         if self.story.fed:
             notes.append("dashed: what was written is read at the next step")
         for k, note in enumerate(notes):
-            self.sheet.add(dot.text((left, -46 - 15 * k), note, 9, anchor="start"))
+            self.canvas.add(dot.text((left, -46 - 15 * k), note, 9, anchor="start"))

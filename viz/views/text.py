@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, probing
 
@@ -56,7 +56,7 @@ def text(
     left = len(text) - len(shown)
     said = f"Each character has the colour of {who}, after it was read; from −{limit:g} (blue) to +{limit:g} (orange)"
     said += f"; the first {len(shown):,} of {len(text):,} characters" if left else ""
-    drawing = Drawing.of(
+    drawing = Drawing.from_items(
         f"{who[0].upper()}{who[1:]}, over a text", said + ".", _items(shown, mine, limit, who, left)
     )
     return drawing.with_page(_page(shown, mine, limit, f"{said}."))
@@ -83,7 +83,7 @@ def named(c: str) -> str:
 
 
 def _items(shown, values, limit, who, left):
-    sheet = Sheet()
+    canvas = Canvas()
     row = column = 0
     for k, c in enumerate(shown):
         if column == COLUMNS:
@@ -96,21 +96,21 @@ def _items(shown, values, limit, who, left):
             "fontname": "Courier",
         }
         look |= {"fontcolor": palette.on(v, limit), "tip": f"{k}: {named(c)} = {notation.exact(v)}"}
-        sheet.node(f"char{k}", (column * WIDE, -row * TALL), (WIDE, TALL - 3), visible(c), **look)
+        canvas.node(f"char{k}", (column * WIDE, -row * TALL), (WIDE, TALL - 3), visible(c), **look)
         column += 1
         if c == "\n":
             row, column = row + 1, 0
-    sheet.add(
+    canvas.add(
         dot.text(
             (-WIDE / 2, TALL + 6), f"{who}, after each character", 11, palette.INK, anchor="start"
         )
     )
     at = (-WIDE / 2, -(row + 1) * TALL - 16)
-    legend.signed(sheet, "v", at, "value of the unit", limit)
+    legend.signed(canvas, "v", at, "value of the unit", limit)
     if left:
         note = f"the first {len(shown):,} characters; {left:,} more are not drawn"
-        sheet.add(dot.text((at[0] + 220, at[1]), note, 9, anchor="start"))
-    return sheet.items
+        canvas.add(dot.text((at[0] + 220, at[1]), note, 9, anchor="start"))
+    return canvas.items
 
 
 def _page(shown, values, limit, said):

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading import describe, evaluate, unit_values, wiring
-from ..reading.direction import of as one_way
+from ..reading import describe, evaluate, unit_values
+from ..reading.direction import direction_of
+from ..reading.wiring import unit_wiring
 from .gate import neuron
 from .parts.unit_inside import Inside
 
@@ -51,7 +52,7 @@ def unit(
     Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError
     for a gate or direction that is not there or a recording of another model.
     """
-    way = one_way(layer, direction, "unit")
+    way = direction_of(layer, direction, "unit")
     if isinstance(j, bool) or not isinstance(j, (int, np.integer)):
         raise TypeError(f"j must be an int, got {type(j).__name__}")
     if not 0 <= j < way.hidden_size:
@@ -60,10 +61,10 @@ def unit(
         raise ValueError(f"k must be an int of at least 1, got {k!r}")
     if gate is not None:
         return neuron(way, int(j), gate, recording, t, n, k)
-    seen = None if recording is None else unit_values.of_unit(recording, way, j, t, n)
+    seen = None if recording is None else unit_values.read_unit(recording, way, j, t, n)
     if seen and way.cell.has_projection:
         out = evaluate.forward(way, evaluate.step(recording, way, t, n))[
-            wiring.of_unit(way.cell).makers[way.cell.states[0]]
+            unit_wiring(way.cell).makers[way.cell.states[0]]
         ]
         seen.states[way.cell.states[0]] = float(out[j])
     return _Picture(way, int(j), seen, k).drawing()
@@ -79,7 +80,7 @@ class _Picture:
         self.first = layer.cell.states[0]
         self.sizes = {"x": layer.input_size, "h": layer.output_size}
         self.projected = layer.cell.has_projection
-        self.wiring = wiring.of_unit(layer.cell)
+        self.wiring = unit_wiring(layer.cell)
         self.weights = {a.id: describe.weights(layer, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]
         self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
@@ -88,26 +89,26 @@ class _Picture:
             if seen
             else {}
         )
-        self.sheet = Sheet()
+        self.canvas = Canvas()
 
     def drawing(self):
         layer, H = self.layer, self.layer.hidden_size
-        inside = Inside(self.sheet, self.wiring, len({s for s, _ in self.wiring.loops}), layer)
+        inside = Inside(self.canvas, self.wiring, len({s for s, _ in self.wiring.loops}), layer)
         name = f"{describe.kind(layer.layer)} unit {self.j}   "
         name += (f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)") + layer.suffix
         left, bottom, right, top = inside.box
         self.box = (left, bottom, max(right, left + notation.width(name, 12) * 1.12 + 12), top)
-        self.sheet.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
+        self.canvas.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
         self._inputs()
         own = {p: float(getattr(layer.params, p)[self.j]) for p in layer.cell.parameters}
         counts = {k: sum(map(len, ws.values())) for k, ws in self.weights.items()}
         inside.draw(self.seen, own, counts, lambda v: self._fill(v, "h"))
         self._outside()
         title = f"{describe.kind(layer.layer)} unit {self.j} of {layer!r}"
-        said = f"{'; '.join(describe.of_unit(layer))}."
+        said = f"{'; '.join(describe.unit_facts(layer))}."
         if self.seen:
             said += f" Values at step {self.seen.t} of steps 0 to {self.seen.T - 1}."
-        return Drawing.of(title, said, self.sheet.items)
+        return Drawing.from_items(title, said, self.canvas.items)
 
     def _inputs(self):
         """The column of inputs, x above h, centred on the unit; more of them stand further away."""
@@ -131,8 +132,8 @@ class _Picture:
         places = []
         for g, ks in rows.items():
             height = head[g] + len(ks) * self.pitch + 4
-            box = self.sheet.box[f"group:{g}"] = (self.edge - GROUP, y - height, self.edge, y)
-            self.sheet.group(
+            box = self.canvas.box[f"group:{g}"] = (self.edge - GROUP, y - height, self.edge, y)
+            self.canvas.group(
                 f"group:{g}", box, name[g], 10, palette.X_GROUP if g == "x" else palette.H_GROUP
             )
             places += [Input(g, k, y - head[g] - (i + 0.5) * self.pitch) for i, k in enumerate(ks)]
@@ -177,11 +178,11 @@ class _Picture:
             if mine
             else {"color": palette.LINE, "penwidth": 0.8}
         )
-        self.sheet.node(
+        self.canvas.node(
             p.id, (x, p.y), (max(24, notation.width(label, size) + 10), tall), label, **look
         )
         if v is not None:
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((x - 44, p.y), notation.signed(v), min(8, size), name=f"value:{p.id}")
             )
 
@@ -200,7 +201,7 @@ class _Picture:
             "penwidth": 0.8,
         }
         tip = f"{len(hidden)} inputs not drawn one by one, norm of their weights = {notation.exact(np.linalg.norm(rows))}"
-        self.sheet.node(
+        self.canvas.node(
             p.id,
             (self.edge - GROUP / 2, p.y),
             (GROUP - 10, min(20, self.pitch - 3)),
@@ -213,10 +214,10 @@ class _Picture:
         """One line from each input to each neuron that has a weight for it; thin ones first, strong ones on top."""
         lines = []
         for a in self.wiring.neurons:
-            left, bottom, _, top = self.sheet.box[a.id]
+            left, bottom, _, top = self.canvas.box[a.id]
             takes = [p for p in places if p.group in self.weights[a.id]]
             for k, p in enumerate(takes):
-                start = (self.sheet.box[p.id][2], p.y)
+                start = (self.canvas.box[p.id][2], p.y)
                 end = (left, top - 5 - (k + 0.5) / len(takes) * (top - bottom - 10))
                 wide, look = (
                     1.2,
@@ -236,7 +237,7 @@ class _Picture:
                 lines.append(
                     (wide, dot.curve(p.id, a.id, start, end, penwidth=dot.number(wide), **look))
                 )
-        self.sheet.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]
+        self.canvas.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
     def _outside(self):
         """Where h goes: to the layer above at this step, and to every gate of every unit at the next."""
@@ -245,7 +246,7 @@ class _Picture:
             palette.state(self.first, 0),
             f"state:{self.first}",
         )
-        y, edge, source = self.sheet.centre(state)[1], self.box[2], state
+        y, edge, source = self.canvas.centre(state)[1], self.box[2], state
         if self.projected:
             edge, source = self._projection(state, y, colour), "projection"
         left, fork = edge + 62, (edge + 26, y)
@@ -259,17 +260,17 @@ class _Picture:
                 one_of.replace("one of its 1 inputs", "its only input"),
                 f"its own {gates} at {self.layer.ahead}\n(there is no other unit)",
             )
-        self.sheet.node("fork", fork, (5, 5), shape="circle", fill=colour, color=colour)
+        self.canvas.node("fork", fork, (5, 5), shape="circle", fill=colour, color=colour)
         line = {"color": colour, "penwidth": 1.8}
-        self.sheet.add(
-            dot.wire(source, "fork", [(self.sheet.box[source][2], y), fork], arrow=False, **line)
+        self.canvas.add(
+            dot.wire(source, "fork", [(self.canvas.box[source][2], y), fork], arrow=False, **line)
         )
         above = ("above", y + 30, f"{self._above()} at step t\n({one_of})", palette.OTHER_LAYER)
         wide = max(BOX[0], notation.width(above[2], 9) * 1.1 + 16)
         for name, at, label, (fill, border) in (above, ("all", y - 30, every, palette.H_GROUP)):
             look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
-            self.sheet.node(name, (left + wide / 2, at), (wide, BOX[1]), label, **look)
-            self.sheet.add(dot.wire("fork", name, [fork, (fork[0], at), (left, at)], **line))
+            self.canvas.node(name, (left + wide / 2, at), (wide, BOX[1]), label, **look)
+            self.canvas.add(dot.wire("fork", name, [fork, (fork[0], at), (left, at)], **line))
         self._facts((left - 36, y + 30 + BOX[1] / 2 + 24))
         self._feedback(self._keys((left - 36, y - 30 - BOX[1] / 2 - 34)))
 
@@ -286,9 +287,9 @@ class _Picture:
             + ", …" * (P > 8)
         )
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border, "tip": tip}
-        self.sheet.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)
-        points = [(self.sheet.box[state][2], y), (x, y)]
-        self.sheet.add(dot.wire(state, "projection", points, color=colour, penwidth=1.8))
+        self.canvas.node("projection", (x + wide / 2, y), (wide, BOX[1]), label, **look)
+        points = [(self.canvas.box[state][2], y), (x, y)]
+        self.canvas.add(dot.wire(state, "projection", points, color=colour, penwidth=1.8))
         return x + wide
 
     def _taken(self):
@@ -309,12 +310,12 @@ class _Picture:
         )
 
     def _facts(self, corner):
-        lines = describe.of_unit(self.layer)
+        lines = describe.unit_facts(self.layer)
         w, h = max(notation.width(line, 9) for line in lines) * 1.12 + 20, 13.5 * len(lines) + 16
         fill, border = palette.FACTS
         at = (corner[0] + w / 2, max(corner[1], self.box[3] - h) + h / 2)
         look = {"style": "rounded,filled", "fontsize": 9, "fill": fill, "color": border}
-        self.sheet.node(
+        self.canvas.node(
             "facts", at, (w, h), dot.Left("\n".join(f"   {line}" for line in lines)), **look
         )
 
@@ -339,21 +340,21 @@ class _Picture:
             )
         x, y = at
         for label, limit, colours, name in rows:
-            legend.signed(self.sheet, name, (x, y), label, limit, colours)
+            legend.signed(self.canvas, name, (x, y), label, limit, colours)
             y -= 50
         for note in notes:
-            self.sheet.add(dot.text((x, y), note, 9, anchor="start"))
+            self.canvas.add(dot.text((x, y), note, 9, anchor="start"))
             y -= 16
         return y
 
     def _feedback(self, keys_end):
         """h of all units comes back as input of the next step: the one wire that leaves the unit and returns."""
-        left, bottom, edge, _ = self.sheet.box["group:h"]
-        right, y = self.sheet.box["all"][2], self.sheet.centre("all")[1]
+        left, bottom, edge, _ = self.canvas.box["group:h"]
+        right, y = self.canvas.box["all"][2], self.canvas.centre("all")[1]
         floor, x = min(bottom, self.box[1], keys_end + 10) - 22, (left + edge) / 2
         colour, H = palette.state(self.first, 0), self.layer.hidden_size
         points = [(right, y), (right + 18, y), (right + 18, floor), (x, floor), (x, bottom)]
-        self.sheet.add(
+        self.canvas.add(
             dot.wire("all", "group:h:", points, color=colour, style="dashed", penwidth=1.6)
         )
         now = notation.sub(self.first, "t") + (
@@ -361,7 +362,7 @@ class _Picture:
         )
         after = "next" if self.layer.step > 0 else "earlier"
         label = f"{now} becomes {notation.sub(self.first, self.layer.before)} of the {after} step (1 step delay)"
-        self.sheet.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))
+        self.canvas.add(dot.text(((self.box[0] + self.box[2]) / 2, floor + 9), label, 9, colour))
 
     def _fill(self, v, group):
         if v is None:

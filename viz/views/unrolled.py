@@ -129,7 +129,7 @@ class _Grid:
             else ""
         )
         said += f"; back-propagation in windows of {self.window} steps" if self.window else ""
-        return Drawing.of(title, said + ".", [*self.behind, *self.items])
+        return Drawing.from_items(title, said + ".", [*self.behind, *self.items])
 
     def _cut(self, before, t):
         return self.window is not None and before // self.window != t // self.window

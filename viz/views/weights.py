@@ -10,10 +10,10 @@ import numpy as np
 from recurrent.engine.bidirectional import REVERSE
 
 from ..draw import dot, legend, notation, palette
-from ..draw.canvas import Sheet
+from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, unit_values
-from ..reading import direction as directions
+from ..reading.direction import direction_of
 from .parts.steps import blanks
 
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
@@ -48,10 +48,10 @@ def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Dr
     Raises TypeError for a layer without a cell, ValueError for a direction that is not there or a recording of another
     model.
     """
-    way = directions.of(layer, direction, "weights")
+    way = direction_of(layer, direction, "weights")
     shares = None
     if recording is not None:
-        unit_values.of_unit(recording, way, 0, None, 0)  # says what does not fit
+        unit_values.read_unit(recording, way, 0, None, 0)  # says what does not fit
         shares = saturation(way, recording)
     return _Picture(way, shares).drawing()
 
@@ -125,11 +125,11 @@ class _Picture:
 
     def __init__(self, way, shares):
         self.way, self.shares, self.cell = way, shares, way.cell
-        self.D, self.H, self.P, self.sheet = (
+        self.D, self.H, self.P, self.canvas = (
             way.input_size,
             way.hidden_size,
             way.output_size,
-            Sheet(),
+            Canvas(),
         )
         p = way.params
         sides = (("ih", self.cell.x_gates, "x"), ("hh", self.cell.h_gates, "h"))
@@ -190,9 +190,9 @@ class _Picture:
                 "penwidth": 0.8,
                 "fontsize": 10,
             }
-            self.sheet.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
+            self.canvas.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
         heading = f"{describe.short(self.way.layer)}: weights by gate{self.way.suffix}"
-        self.sheet.add(dot.text((0, 72), heading, 12, palette.INK, anchor="start"))
+        self.canvas.add(dot.text((0, 72), heading, 12, palette.INK, anchor="start"))
         names = {
             "ih": ("W_ih", "x", "b_ih"),
             "hh": ("W_hh", notation.sub(self.cell.states[0], self.way.before), "b_hh"),
@@ -213,10 +213,10 @@ class _Picture:
             if columns[s]:
                 size = self.D if s == "ih" else self.P
                 which = f"{name}, {b}\nfrom {inputs if s == 'hh' else notation.sub('x', 't')}\n{self.H:,} × {size:,} a gate"
-                self.sheet.add(
+                self.canvas.add(
                     dot.text((-14, y[s] - tall / 2), which, 9, palette.INK, anchor="end")
                 )
-                self.sheet.add(
+                self.canvas.add(
                     dot.text(
                         (at[next(g for t, g in self.tiles if t == s)], y[s] + 9),
                         "columns: inputs, bias; rows: units",
@@ -228,19 +228,21 @@ class _Picture:
         for tiles in self.projection:
             self._matrix("own:W_hr", (right, y["ih"]), tiles, "W_hr", "h")
             note = f"W_hr: to {self.P:,} numbers of h\ncolumns: h; rows: units"
-            self.sheet.add(dot.text((right, y["ih"] + 15), note, 8, anchor="start"))
+            self.canvas.add(dot.text((right, y["ih"] + 15), note, 8, anchor="start"))
         for k, (q, tiles) in enumerate(self.own_tiles.items()):
             x = right + k * (self.side + 26)
             self._matrix(f"own:{q}", (x, y["hh"]), tiles, f"own parameter {q}", "")
-            self.sheet.add(dot.text((x + self.side / 2, y["hh"] + 9), q, 8))
+            self.canvas.add(dot.text((x + self.side / 2, y["hh"] + 9), q, 8))
         low = y["hh"] - tall - 30
         said = self._radii(at, low)
         said += self._shares(at, low - 56)
-        self._ends(-14, min(i.box[1] for i in self.sheet.items) - 26)
+        self._ends(-14, min(i.box[1] for i in self.canvas.items) - 26)
         kind = describe.kind(self.way.layer)
         title = f"Weights of {kind}{self.way.suffix}"
-        said.insert(0, describe.of_layer(self.way.layer))
-        return Drawing.of(f"{title}: {self.way.layer!r}", f"{'; '.join(said)}.", self.sheet.items)
+        said.insert(0, describe.layer_summary(self.way.layer))
+        return Drawing.from_items(
+            f"{title}: {self.way.layer!r}", f"{'; '.join(said)}.", self.canvas.items
+        )
 
     def _matrix(self, id, corner, tiles, what, inputs):
         """Tiles from the upper left corner; a tooltip says which weights a tile is."""
@@ -259,7 +261,7 @@ class _Picture:
             )
             at = (x0 + (k + 0.5) * self.side, y0 - (r + 0.5) * self.side)
             colour = palette.signed(v, self.limit)
-            self.sheet.node(
+            self.canvas.node(
                 f"{id}:{r},{k}",
                 at,
                 (self.side, self.side),
@@ -270,11 +272,13 @@ class _Picture:
             )
         left, bottom = x0, y0 - m.shape[0] * self.side
         box = (left - 1, bottom - 1, left + m.shape[1] * self.side + 1, y0 + 1)
-        self.sheet.group(id, box, "", 8, ("#FFFFFF", palette.REST[1]), style="filled", penwidth=0.6)
+        self.canvas.group(
+            id, box, "", 8, ("#FFFFFF", palette.REST[1]), style="filled", penwidth=0.6
+        )
 
     def _bar(self, id, x, y, parts):
         """A bar of coloured parts: (from, to, colour, tooltip), places from 0 to 1."""
-        self.sheet.node(
+        self.canvas.node(
             f"{id}:all",
             (x + BAR[0] / 2, y),
             BAR,
@@ -285,7 +289,7 @@ class _Picture:
         for k, (a, b, colour, tip) in enumerate(parts):
             wide = dot.whole((b - a) * BAR[0])
             middle = min(max(x + (a + b) / 2 * BAR[0], x + wide / 2), x + BAR[0] - wide / 2)
-            self.sheet.node(
+            self.canvas.node(
                 f"{id}:{k}",
                 (middle, y),
                 (wide, BAR[1]),
@@ -305,7 +309,7 @@ class _Picture:
             return []
         self.beyond = any(v > 1 for v in found.values())
         most = palette.nice(max([1.0, *(v for v in found.values() if math.isfinite(v))]))
-        self.sheet.add(
+        self.canvas.add(
             dot.text(
                 (-14, y),
                 f"spectral radius\nof {name}, bar to {most:g}",
@@ -316,7 +320,7 @@ class _Picture:
         )
         for g, v in found.items():
             text = "not finite" if math.isnan(v) else f"{v:.3g}"
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((at[g], y + 13), text, 10, palette.INK, anchor="start", name=f"radius:{g}")
             )
             if math.isfinite(v):
@@ -326,8 +330,8 @@ class _Picture:
                 if most > 1:
                     points = [(one, y - 10), (one, y + 6)]
                     for k, p in enumerate(points):
-                        self.sheet.add(dot.anchor(f"one:{g}{k}", p))
-                    self.sheet.add(
+                        self.canvas.add(dot.anchor(f"one:{g}{k}", p))
+                    self.canvas.add(
                         dot.wire(
                             f"one:{g}0",
                             f"one:{g}1",
@@ -342,7 +346,7 @@ class _Picture:
     def _shares(self, at, y):
         if not self.shares:
             return []
-        self.sheet.add(
+        self.canvas.add(
             dot.text(
                 (-14, y), "saturated: share of\nall recorded values", 9, palette.INK, anchor="end"
             )
@@ -350,7 +354,7 @@ class _Picture:
         said = []
         for g, shares in self.shares.items():
             label = ", ".join(f"{100 * s.share:.3g} % {s.name}" for s in shares)
-            self.sheet.add(dot.text((at[g], y + 13), label, 9, palette.INK, anchor="start"))
+            self.canvas.add(dot.text((at[g], y + 13), label, 9, palette.INK, anchor="start"))
             parts, ends = [], ((0.0, 1), (1.0, -1))
             for s, (start, step), colour in zip(
                 shares, ends, (palette.SIGNED[0], palette.SIGNED[-1]), strict=False
@@ -363,8 +367,8 @@ class _Picture:
 
     def _ends(self, x, y):
         """The key, and what was left out."""
-        legend.signed(self.sheet, "w", (x, y), "weights and biases, all on one scale", self.limit)
-        notes = [f"{describe.of_layer(self.way.layer)} ({describe.convention(self.cell)})"]
+        legend.signed(self.canvas, "w", (x, y), "weights and biases, all on one scale", self.limit)
+        notes = [f"{describe.layer_summary(self.way.layer)} ({describe.convention(self.cell)})"]
         if self.elided:
             largest = max(float(np.nanmax(np.abs(a))) for a, _ in self.blocks.values())
             notes.append(
@@ -373,7 +377,7 @@ class _Picture:
         if self.beyond:
             notes.append("red: a radius of 1")
         for k, note in enumerate(notes):
-            self.sheet.add(dot.text((x + 220, y - 15 * k), note, 9, anchor="start"))
+            self.canvas.add(dot.text((x + 220, y - 15 * k), note, 9, anchor="start"))
 
 
 def _range(thing, start, stop):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...reading import describe, direction, unit_values
+from ...reading import describe, unit_values
+from ...reading.direction import direction_of
 
 CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
 
@@ -52,7 +53,7 @@ def rows(model: Any) -> list[Row]:
         called = describe.kind(model[k])
         fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
         if any(loops.values()):
-            fixed["begins"] = unit_values.beginning(direction.of(model[k]))
+            fixed["begins"] = unit_values.beginning(direction_of(model[k]))
         if not loops[-1]:
             names = tuple(e.label for e in loops[1])
             out.append(

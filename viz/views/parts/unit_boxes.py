@@ -5,27 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from ...draw import dot, notation, palette
-from ...draw.canvas import Sheet
+from ...draw.canvas import Canvas
 from ...reading import evaluate
-from ...reading import wiring as wirings
 from ...reading.direction import Direction
+from ...reading.wiring import unit_wiring
 
 CHIP, CIRCLE, SLOT, OWN = 17, 26, 42, (21, 13)
 VECTOR = (42, 30)  # a place of a vector: its name, and its value below
 
 
 class Units:
-    """Draws units of a layer on a sheet, their boxes `wide` and `tall` from y = 0 up.
+    """Draws units of a layer on a canvas, their boxes `wide` and `tall` from y = 0 up.
 
     `kept`: states that stay in their unit; `looping`: those that the equations take from the step before.
     """
 
     def __init__(
-        self, sheet: Sheet, way: Direction, seen: evaluate.Step | None, limits: dict[str, float]
+        self, canvas: Canvas, way: Direction, seen: evaluate.Step | None, limits: dict[str, float]
     ):
-        self.sheet, self.way, self.seen, self.limits = sheet, way, seen, limits
+        self.canvas, self.way, self.seen, self.limits = canvas, way, seen, limits
         self.cell, self.H, self.first = way.cell, way.hidden_size, way.cell.states[0]
-        self.wiring = wirings.of_unit(way.cell)
+        self.wiring = unit_wiring(way.cell)
         self.kept, self.looping = self.wiring.kept, {s for s, _ in self.wiring.loops}
         self.rows = [self.cell.gates[k : k + 4] for k in range(0, len(self.cell.gates), 4)]
         own = self.cell.parameters
@@ -55,11 +55,11 @@ class Units:
         name = f"unit{j}"
         box = (x - self.wide / 2, 0, x + self.wide / 2, self.tall)
         border = palette.LAYERS["recurrent"][1] if mine else palette.UNIT[1]
-        self.sheet.group(
+        self.canvas.group(
             name, box, "", 9, ("#FFFFFF", border), penwidth=3 if mine else 1.2, tooltip=name
         )
         y = self.tall - 13
-        self.sheet.add(dot.text((x, y), f"unit {j}", 9, palette.INK, name=f"name:{name}"))
+        self.canvas.add(dot.text((x, y), f"unit {j}", 9, palette.INK, name=f"name:{name}"))
         y -= 12
         if self.kept:
             self._memories(j, x, y - 28)
@@ -78,7 +78,7 @@ class Units:
         value = {q: notation.exact(float(getattr(self.way.params, q)[j])) for q in row}
         if not self.named:
             tip = f"own parameters of unit {j}: {', '.join(f'{q} = {v}' for q, v in value.items())}"
-            self.sheet.node(
+            self.canvas.node(
                 f"unit{j}:own",
                 (x, y),
                 (3 * OWN[0], OWN[1]),
@@ -89,7 +89,7 @@ class Units:
             return
         for i, q in enumerate(row):
             at = (x + (i - (len(row) - 1) / 2) * (OWN[0] + 1), y)
-            self.sheet.node(
+            self.canvas.node(
                 f"unit{j}:{q}",
                 at,
                 OWN,
@@ -116,7 +116,7 @@ class Units:
             )
         wide = max(CHIP, notation.width(label, 9) + 5)
         tip = f"{title} of unit {j}" + ("" if v is None else f", value {notation.exact(v)}")
-        self.sheet.node(
+        self.canvas.node(
             f"unit{j}:{g}:gate",
             (x, y),
             (wide, CHIP),
@@ -146,7 +146,7 @@ class Units:
             tip = f"{'output' if s == self.first else 'private memory'} {s} of unit {j}" + (
                 "" if v is None else f" = {notation.exact(v)}"
             )
-            self.sheet.node(
+            self.canvas.node(
                 id,
                 (at, y),
                 (CIRCLE, CIRCLE),
@@ -168,7 +168,7 @@ class Units:
                     (at + r, y),
                 ]
                 said = f"{s} of unit {j} at {self.way.earlier}: to unit {j} alone"
-                self.sheet.add(
+                self.canvas.add(
                     dot.wire(
                         id,
                         id,
@@ -182,6 +182,6 @@ class Units:
                     )
                 )
             if v is not None:
-                self.sheet.add(
+                self.canvas.add(
                     dot.text((at, y - CIRCLE / 2 - 7), notation.signed(v), 8, name=f"value:{id}")
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...draw import dot, notation, palette
-from ...draw.canvas import Sheet
+from ...draw.canvas import Canvas
 from ...layout.layered import layout
 from ...reading.direction import Direction
 from ...reading.evaluate import names
@@ -22,10 +22,10 @@ NEURON_SLOT, SLOT, SLOT_GAP = (
 
 
 class Inside:
-    """Puts the nodes of a unit on a sheet; `box` is the region they take, `top` where loops begin."""
+    """Puts the nodes of a unit on a canvas; `box` is the region they take, `top` where loops begin."""
 
-    def __init__(self, sheet: Sheet, wiring: Wiring, loop_rows: int, way: Direction):
-        self.sheet, self.wiring, self.way = sheet, wiring, way
+    def __init__(self, canvas: Canvas, wiring: Wiring, loop_rows: int, way: Direction):
+        self.canvas, self.wiring, self.way = canvas, wiring, way
         self.gates = {o.id for o in wiring.operations if o.gate}
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
@@ -34,7 +34,7 @@ class Inside:
             )
         size |= {f"state:{s}": (STATE, STATE) for s in wiring.states}
         self._arrange(size)
-        boxes = [sheet.box[k] for k in size]
+        boxes = [canvas.box[k] for k in size]
         self.top = max(b[3] for b in boxes) + LABEL
         self.box = (
             -24,
@@ -57,7 +57,7 @@ class Inside:
             self.columns.append((left, left + wide))
             for k in set(column) & set(size):
                 x, y = left + wide / 2, self.plan.y[k]
-                self.sheet.box[k] = (
+                self.canvas.box[k] = (
                     x - size[k][0] / 2,
                     y - size[k][1] / 2,
                     x + size[k][0] / 2,
@@ -89,8 +89,8 @@ class Inside:
                 "color": palette.LINE,
                 "tip": f"own parameter {name} = {notation.exact(own[name])}",
             }
-            self.sheet.node(
-                p, self.sheet.centre(p), PARAMETER, f"{name} {notation.signed(own[name])}", **look
+            self.canvas.node(
+                p, self.canvas.centre(p), PARAMETER, f"{name} {notation.signed(own[name])}", **look
             )
         for o in w.operations:
             if o.gate:
@@ -104,7 +104,7 @@ class Inside:
                     o.name,
                 )
             else:
-                left, _, right, _ = self.sheet.box[o.id]
+                left, _, right, _ = self.canvas.box[o.id]
                 look = {"fill": o.colour, "color": palette.INK} | (
                     {"style": "rounded,filled"} if o.dense else {"shape": "ellipse"}
                 )
@@ -118,27 +118,27 @@ class Inside:
                         "shape": "box",
                         "fill": "#FFFFFF",
                     }
-                self.sheet.node(
-                    o.id, self.sheet.centre(o.id), (right - left, OPERATION), o.label, **look
+                self.canvas.node(
+                    o.id, self.canvas.centre(o.id), (right - left, OPERATION), o.label, **look
                 )
         for k, s in enumerate(w.states):
             v = seen.states[s] if seen else None
             self._state(k, s, v, *fill(v))
         for (a, b), path in self.plan.path.items():
-            self.sheet.add(dot.wire(a, b, self._route(a, b, path), radius=8))
+            self.canvas.add(dot.wire(a, b, self._route(a, b, path), radius=8))
         self._loops(seen)
 
     def _gate(self, name, size, label, title, colour, v, tip):
         look = {"style": "rounded,filled", "fill": colour, "color": palette.INK, "penwidth": 1.2}
         if v is not None:
             label, tip = f"{label}\n{notation.plain(v)}", f"{tip}, value {notation.exact(v)}"
-        self.sheet.node(name, self.sheet.centre(name), size, label, tip=tip, **look)
-        left, _, _, top = self.sheet.box[name]
+        self.canvas.node(name, self.canvas.centre(name), size, label, tip=tip, **look)
+        left, _, _, top = self.canvas.box[name]
         if title:
-            self.sheet.add(dot.text((left, top + 8), title, 9, anchor="start"))
+            self.canvas.add(dot.text((left, top + 8), title, 9, anchor="start"))
 
     def _state(self, k, s, v, fill, ink):
-        name, (x, y) = f"state:{s}", self.sheet.centre(f"state:{s}")
+        name, (x, y) = f"state:{s}", self.canvas.centre(f"state:{s}")
         look = (
             {"shape": "doublecircle", "penwidth": 1.4} if k else {"shape": "circle", "penwidth": 2}
         )
@@ -147,9 +147,9 @@ class Inside:
         tip = f"{'private memory' if k else 'output'} {letter}" + (
             "" if v is None else f" = {notation.exact(v)}"
         )
-        self.sheet.node(name, (x, y), (STATE, STATE), notation.sub(letter, "t"), tip=tip, **look)
+        self.canvas.node(name, (x, y), (STATE, STATE), notation.sub(letter, "t"), tip=tip, **look)
         if v is not None:
-            self.sheet.add(
+            self.canvas.add(
                 dot.text((x, y - STATE / 2 - 10), notation.signed(v), 9, name=f"value:{name}")
             )
 
@@ -159,7 +159,7 @@ class Inside:
 
     def _route(self, a, b, path):
         """Level along the heights of the path; up and down left of a column, or straight into the target's top or bottom."""
-        y_of, box = self.plan.y, self.sheet.box
+        y_of, box = self.plan.y, self.canvas.box
         y = y_of[a]
         points = [(box[a][2], y)]
         for d in path[1:-1]:
@@ -168,7 +168,7 @@ class Inside:
                 y = y_of[d]
             points.append((self.columns[self.level[d]][1], y))
         left, bottom, _, top = box[b]
-        x, target = self.sheet.centre(b)
+        x, target = self.canvas.centre(b)
         if abs(y - target) < 0.5:
             return [*points, (left, target)]
         near = abs(y - target) < (top - bottom) / 2 + 14  # no room for an arrow into top or bottom
@@ -189,16 +189,16 @@ class Inside:
             first, state = s not in heights, f"state:{s}"
             colour = palette.state(s, self.wiring.states.index(s))
             y = heights.setdefault(s, self.top + 4 + 22 * len(heights))
-            (sx, sy), (cx, cy) = self.sheet.centre(state), self.sheet.centre(consumer)
-            start = [(sx, self.sheet.box[state][3]), (sx, y)]
+            (sx, sy), (cx, cy) = self.canvas.centre(state), self.canvas.centre(consumer)
+            start = [(sx, self.canvas.box[state][3]), (sx, y)]
             if self._covered(state):
                 out, rim = self.columns[self.level[state]][1] + COLUMN_GAP / 3, 0.7 * STATE / 2
                 start = [(sx + rim, sy + rim), (out, sy + rim), (out, y)]
-            end = [(cx, y), (cx, self.sheet.box[consumer][3])]
+            end = [(cx, y), (cx, self.canvas.box[consumer][3])]
             if self._covered(consumer) or consumer in self.gates:
                 channel = self._channel(consumer, 3)
-                end = [(channel, y), (channel, cy), (self.sheet.box[consumer][0], cy)]
-            self.sheet.add(
+                end = [(channel, y), (channel, cy), (self.canvas.box[consumer][0], cy)]
+            self.canvas.add(
                 dot.wire(
                     state, consumer, [*start, *end], style="dashed", color=colour, penwidth=1.6
                 )
@@ -206,7 +206,7 @@ class Inside:
             if first:
                 v = "" if seen is None else f" = {notation.signed(seen.before[s])}"
                 label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
-                self.sheet.add(
+                self.canvas.add(
                     dot.text(
                         ((start[-1][0] + end[0][0]) / 2, y + 8),
                         label,
@@ -218,7 +218,7 @@ class Inside:
 
     def _covered(self, k):
         return any(
-            o in self.sheet.box and self.plan.y[o] > self.plan.y[k]
+            o in self.canvas.box and self.plan.y[o] > self.plan.y[k]
             for o in self.plan.columns[self.level[k]]
         )
 
