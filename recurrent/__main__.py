@@ -1,4 +1,4 @@
-"""python -m recurrent"""
+"""Runs `python -m recurrent`."""
 
 import sys
 

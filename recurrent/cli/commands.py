@@ -1,6 +1,6 @@
-"""The commands: demo, task, train, sample, eval, info, selftest.
+"""The commands demo, task, train, sample, eval, info and selftest.
 
-Exit code 0; 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..cells import CELLS as CELL_EQUATIONS
+from ..cells import CELLS
 from ..charlm.model import CharLM
 from . import describe
-from .options import Source, examples, mention, naming, number
+from .options import Source, examples, name_source, number, warn_skipped
 from .runner import UsageError, run
 from .source import read_text
 from .train import EXAMPLES, train
 
 app = typer.Typer(
-    help="Character models that run on CPUs: train one, let it write, measure it, look inside.",
+    help="Character-level language models on CPUs: train, sample, evaluate, inspect.",
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -32,29 +32,34 @@ app = typer.Typer(
 
 Model = Annotated[
     Path,
-    typer.Argument(metavar="MODEL", help="A file written by train or demo.", show_default=False),
+    typer.Argument(
+        metavar="MODEL", help="A checkpoint written by train or demo.", show_default=False
+    ),
 ]
 
 
 class _Console(Console):
     def on_broken_pipe(self):
-        raise BrokenPipeError  # rich would end the program with exit code 1
+        raise BrokenPipeError  # rich would exit with code 1
 
 
 def console() -> Console:
-    """Standard output: colours on a terminal, plain text of 80 columns elsewhere."""
+    """Return standard output: colours on a terminal, plain text of 80 columns elsewhere."""
     return _Console(highlight=False, markup=False, soft_wrap=False)
 
 
 @app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
 def demo(
     out: Annotated[
-        Path, typer.Option(help="Folder for the model, its history and the pictures.")
+        Path, typer.Option(help="Folder for the model, its training history and the pictures.")
     ] = Path("demo"),
-    updates: Annotated[int, number("Updates of the parameters; fewer are faster.", 1)] = 1000,
-    seed: Annotated[int, number("Of the initial parameters and the sample.")] = 0,
+    updates: Annotated[int, number("Number of updates; fewer take less time.", 1)] = 1000,
+    seed: Annotated[int, number("Seed of the initial parameters and of the sample.")] = 0,
 ) -> int:
-    """Train a 2-layer LSTM on Python's own documentation in about a minute; sample from it; draw it."""
+    """Train a 2-layer LSTM on Python's own documentation, sample from it and draw it.
+
+    Takes about a minute.
+    """
     from .demo import run
 
     return run(out, updates, seed, console())
@@ -63,29 +68,32 @@ def demo(
 @app.command(epilog=examples("task", "task dates", "task waves --updates 200 --out /tmp/waves"))
 def task(
     name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="Which one; all are listed if none is named."),
+        str | None, typer.Argument(metavar="NAME", help="Task to run; if omitted, list all.")
     ] = None,
     updates: Annotated[
-        int | None, number("Of the parameters; as many as the task needs if not given.", 1)
+        int | None, number("Number of updates.", 1, show_default="depends on the task")
     ] = None,
-    seed: Annotated[int, number("Of the data and the initial parameters.")] = 0,
+    seed: Annotated[int, number("Seed of the data and the initial parameters.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the model and the pictures: demo/NAME if not given."),
+        typer.Option(help="Folder for the model and the pictures.", show_default="demo/NAME"),
     ] = None,
 ) -> int:
-    """Learn one of six tasks, of all five kinds, from data made for it; answer what was held out; draw it. Up to minutes."""
-    from ..tasks import TASKS, about
-    from ..tasks import task as made
+    """Train one of six example tasks on generated data, evaluate it on held-out data, draw it.
+
+    Takes seconds to minutes.
+    """
+    from ..tasks import TASKS, summary
+    from ..tasks import task as make_task
+    from .task import run
 
     if name is None:
         for known in TASKS:
-            print(f"{known:10} {about(known)}")
+            print(f"{known:10} {summary(known)}")
         return 0
     if name not in TASKS:
         raise UsageError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
-    return made(name, seed).run(out or Path("demo") / name, updates, console())
+    return run(make_task(name, seed), out or Path("demo") / name, updates, console())
 
 
 app.command(epilog=EXAMPLES)(train)
@@ -98,24 +106,30 @@ app.command(epilog=EXAMPLES)(train)
 )
 def sample(
     model: Model,
-    length: Annotated[int, number("Characters (bytes of a model of bytes).")] = 2000,
-    prime: Annotated[str, typer.Option(help="Text to go on from; printed too.")] = "",
+    length: Annotated[int, number("Characters to generate (bytes for a byte model).")] = 2000,
+    prime: Annotated[str, typer.Option(help="Prompt to continue; printed first.")] = "",
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
+        float,
+        typer.Option(metavar="X", help="Softmax temperature; higher values are more random."),
     ] = 1.0,
     top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="Draw from the k likeliest only.")
+        int | None, typer.Option(metavar="N", help="Sample from the N most likely symbols only.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Draw from the likeliest that reach p together."),
+        typer.Option(
+            metavar="X",
+            help="Sample from the most likely symbols whose probabilities sum to X.",
+        ),
     ] = None,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest.")] = False,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Always choose the most likely symbol.")
+    ] = False,
     seed: Annotated[
-        int | None, number("The same seed, the same text.", show_default="a new one")
+        int | None, number("Random seed, to repeat a sample.", show_default="random")
     ] = None,
 ) -> int:
-    """Let a model write; text appears as it comes."""
+    """Generate text with a trained model; characters are printed as they are sampled."""
     lm = CharLM.load(model)
     try:
         pieces = lm.sample(
@@ -147,39 +161,40 @@ def evaluate(
     model: Model,
     source: Source,
     batch: Annotated[
-        int, number("Pieces read side by side: faster, each begins without context.", 1)
+        int, number("Parallel streams: faster, but each starts without context.", 1)
     ] = 1,
 ) -> int:
-    """Bits per character of a text: how well the model predicts each one from all before it."""
+    """Evaluate a model on a text: cross-entropy in bits per character, and perplexity."""
     lm = CharLM.load(model)
     text, skipped = read_text(source, raw=lm.settings["bytes"])
-    mention(skipped)
+    warn_skipped(skipped)
     unit = lm.vocabulary.unit
-    with naming(source):
+    with name_source(source):
         bits = lm.bits_per_character(text, batch)
     print(
-        f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
+        f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, "
+        f"over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
     )
     return 0
 
 
 @app.command(epilog=examples("info model.safetensors"))
 def info(model: Model) -> int:
-    """Layers, shapes and parameter counts, and in words what one unit of each layer is."""
+    """Show layers, shapes and parameter counts, and describe one unit of each layer."""
     lm = CharLM.load(model)
-    show, net, V = console(), lm.model, len(lm.vocabulary)
+    show, net = console(), lm.model
     table = Table(
-        title=f"{model}: {net.size:,} parameters, {net.dtype.name}, {V} {lm.vocabulary.unit}s",
+        "",
+        "layer",
+        "output",
+        "arrays",
+        "parameters",
+        title=f"{model}: {net.size:,} parameters, {net.dtype.name}, "
+        f"vocabulary of {len(lm.vocabulary)} {lm.vocabulary.unit}s",
         title_justify="left",
     )
-    for name, justify in (
-        ("", "right"),
-        ("layer", "left"),
-        ("output", "left"),
-        ("arrays", "left"),
-        ("parameters", "right"),
-    ):
-        table.add_column(name, justify=justify)
+    for column in (table.columns[0], table.columns[-1]):
+        column.justify = "right"
     width = ""
     for k, layer in enumerate(net.layers):
         width = width if layer.out_features is None else str(layer.out_features)
@@ -189,7 +204,7 @@ def info(model: Model) -> int:
     for k, layer in enumerate(net.layers):
         show.print(Text.assemble((f"{k} {type(layer).__name__}. ", "bold"), describe.unit(net, k)))
     if lm.history.updates:
-        best = f", best validation {lm.history.best[1]:.4f} nats" if lm.history.best else ""
+        best = f"; best validation loss {lm.history.best[1]:.4f} nats" if lm.history.best else ""
         show.print(f"Trained for {lm.history.updates:,} updates with {lm.optimizer!r}{best}.")
     return 0
 
@@ -198,27 +213,23 @@ def info(model: Model) -> int:
 def selftest(
     cells: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[CELL]...", help="Cells to check: rnn, lstm and gru if none is named."
-        ),
+        typer.Argument(metavar="CELL", help="Cells to check; if omitted, rnn, lstm and gru."),
     ] = None,
 ) -> int:
-    """Check on this machine what the engine promises: right numbers, exact gradients, the same bits however it is called.
+    """Check the engine on this machine: correct results, exact gradients, reproducible bits.
 
-    Compiled kernels against the interpreted equations; under a minute. Exit code 1 if a promise is broken.
+    Compares the compiled kernels with the interpreted equations. Takes under a minute; the exit
+    code is 1 if a check fails.
     """
     from ..conformance.selftest import run as check
 
-    for name in cells or ():
-        if name not in CELL_EQUATIONS:
-            raise UsageError(f"unknown cell {name!r}; known are {', '.join(CELL_EQUATIONS)}")
-    return (
-        1
-        if check([CELL_EQUATIONS[name] for name in cells or ("rnn", "lstm", "gru")], console())
-        else 0
-    )
+    names = cells or ("rnn", "lstm", "gru")
+    for name in names:
+        if name not in CELLS:
+            raise UsageError(f"unknown cell {name!r}; known are {', '.join(CELLS)}")
+    return 0 if check([CELLS[name] for name in names], console()) else 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code. A user's mistake is one line on standard error."""
+    """Run a command and return its exit code; a user's mistake is reported in one line."""
     return run(app, "recurrent", arguments)

@@ -1,4 +1,4 @@
-"""The demo: real text that every CPython carries, a small LSTM, about a minute, and pictures of what was learned."""
+"""`python -m recurrent demo`: train a small LSTM on Python's help texts, sample it, draw it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from .source import demo_text
 
 
 def run(out: Path, updates: int, seed: int, console: Console) -> int:
-    """Train, measure, sample, draw; everything is written to the folder `out`. Returns the exit code."""
+    """Train, evaluate, sample and draw a model, write to the folder `out`; return the exit code."""
     out.mkdir(parents=True, exist_ok=True)
-    path, words = out / "model.safetensors", demo_text()
-    lm = CharLM(words, layers=2, hidden=128, embedding=128, rng=seed)
-    ids = lm.ids(words)
+    path, text = out / "model.safetensors", demo_text()
+    lm = CharLM(text, layers=2, hidden=128, embedding=128, rng=seed)
+    ids = lm.ids(text)
     _, held_out = split(ids, 0.05)
     console.print(
-        f"Text: the topics of Python's help(), {len(ids):,} characters, {len(lm.vocabulary)} different ones."
+        f"Text: the topics of Python's help(), {len(ids):,} characters, "
+        f"{len(lm.vocabulary)} distinct."
     )
-    console.print(f"Model: 2 layers of 128 LSTM units, {lm.model.size:,} parameters.")
+    console.print(f"Model: 2 LSTM layers of 128 units, {lm.model.size:,} parameters.")
     console.file.flush()  # the progress bar goes to standard error
     before = lm.bits_per_character(held_out)
     history = lm.train(ids, updates=updates, validate_every=max(1, updates // 4), save_to=path)
     after = lm.bits_per_character(held_out)
     (out / "history.json").write_text(json.dumps(history.to_dict()))
-    console.print(f"\nLoss of an update, in nats: {_falling(history.losses)}")
+    console.print(f"\nTraining loss in nats, averaged: {_averages(history.losses)}")
     console.print(
-        f"Bits per character of the last 5 %, held out: {before:.3f} before, {after:.3f} after"
+        f"Held-out text (last 5 %), bits per character: {before:.3f} before training, "
+        f"{after:.3f} after"
     )
-    console.print("\nA sample, temperature 0.7:\n\nThe ", end="")
+    console.print('\nSample for the prompt "The ", temperature 0.7:\n\nThe ', end="")
     for piece in lm.sample(400, "The ", temperature=0.7, seed=seed):
         console.file.write(piece)
         console.file.flush()
     console.print("\n")
-    written = [path, out / "history.json", *draw(lm, held_out[:200], out)]
-    for file in written:
+    for file in [path, out / "history.json", *draw(lm, held_out[:200], out)]:
         console.print(f"wrote {file}")
     if history.stopped == "interrupted":
         console.print(f"Interrupted after update {history.updates}.")
@@ -49,20 +50,19 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     return 0
 
 
-def _falling(losses: list[float]) -> str:
-    """Means over a few equal parts, first to last."""
+def _averages(losses: list[float]) -> str:
+    """Average the losses over up to six equal parts of the training, first to last."""
     parts = min(6, len(losses))
     cuts = [k * len(losses) // parts for k in range(parts + 1)] if parts else []
     return " -> ".join(f"{sum(losses[a:b]) / (b - a):.2f}" for a, b in pairwise(cuts))
 
 
 def draw(lm: CharLM, ids, out: Path) -> list[Path]:
-    """The network, unrolled in time, and its liveliest unit while it reads `ids` (n,): three .svg files."""
+    """Draw the network, the network unrolled, and its most active unit while reading `ids` (n,)."""
     import viz
 
     recording = lm.model.record(ids[:-1, None], ids[1:, None], softmax_cross_entropy)
-    first = recording.layers[1]
-    unit = int(first.y.std(axis=(0, 1)).argmax())
+    unit = int(recording.layers[1].y.std(axis=(0, 1)).argmax())
     pictures = {
         "network.svg": viz.network(lm.model),
         "unrolled.svg": viz.unrolled(lm.model, steps=4),

@@ -1,4 +1,4 @@
-"""Layers in words: what one unit of a layer takes, has and gives. Recurrent cells are read from their own description."""
+"""Describes one unit of a layer in English: its inputs, parameters and output."""
 
 from __future__ import annotations
 
@@ -6,40 +6,57 @@ from ..layers import Dropout, Embedding, Layer, LayerNorm, Linear, OneHot, Recur
 from ..models.sequential import Sequential
 
 
+def _units(layer: Recurrent) -> int:
+    """Return the number of units in all directions."""
+    return layer.hidden_size * (2 if layer.bidirectional else 1)
+
+
 def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
-    """Parameters of one unit: with the biases that it has, and with one bias for each sum."""
-    all_of_it = layer.size // (layer.hidden_size * (2 if layer.bidirectional else 1))
-    return all_of_it, all_of_it - biases_of_unit(layer) + len(layer.cell.accumulators)
+    """Count the parameters of one unit: with all its biases, and with one bias per sum."""
+    count = layer.size // _units(layer)
+    return count, count - biases_of_unit(layer) + len(layer.cell.accumulators)
 
 
 def biases_of_unit(layer: Recurrent) -> int:
-    """Two for each gate that has both sums, as in PyTorch, unless the layer has fewer."""
-    found = sum(shape[0] for name, shape in layer.shapes.items() if name.startswith("bias_"))
-    return found // (layer.hidden_size * (2 if layer.bidirectional else 1))
+    """Count the biases of one unit: as in PyTorch two per gate, unless the layer has fewer."""
+    rows = sum(shape[0] for name, shape in layer.shapes.items() if name.startswith("bias_"))
+    return rows // _units(layer)
 
 
 def unit(model: Sequential, k: int) -> str:
-    """What a unit of layer k is, in sentences."""
-    layer, to = (
-        model[k],
-        f"layer {k + 1} ({type(model[k + 1]).__name__})"
-        if k + 1 < len(model)
-        else "the model's output",
-    )
+    """Describe one unit of layer k in a few sentences."""
+    layer, target = model[k], "the model's output"
+    if k + 1 < len(model):
+        target = f"layer {k + 1} ({type(model[k + 1]).__name__})"
     if isinstance(layer, Recurrent):
-        return _recurrent(layer, to)
+        return _recurrent(layer, target)
     if isinstance(layer, OneHot):
-        return f"A vector of {layer.rows:,} zeros but for a one at the id's place; no parameters. It goes to {to}."
+        return (
+            f"Turns an id into {layer.rows:,} values: 1 at the position of the id, 0 elsewhere. "
+            f"No parameters. The vector goes to {target}."
+        )
     if isinstance(layer, Embedding):
         V, E = layer.shapes["weight"]
-        return f"A row of {E:,} numbers for each of {V:,} ids: a one-hot vector times the matrix. The row goes to {to}."
+        return (
+            f"Turns each of {V:,} ids into a row of {E:,} values, like a one-hot vector times the "
+            f"weight matrix. The row goes to {target}."
+        )
     if isinstance(layer, Linear):
         M, K = layer.shapes["weight"]
-        return f"A unit is 1 neuron with {K:,} inputs and a bias, {K + 1:,} parameters. Its number, one of {M:,}, goes to {to}."
+        return (
+            f"Each unit is one neuron with {K:,} inputs and a bias: {K + 1:,} parameters. "
+            f"Its output, one of {M:,}, goes to {target}."
+        )
     if isinstance(layer, Dropout):
-        return f"Sets each number to 0 with probability {layer.p:g} in training, never otherwise. No parameters."
+        return (
+            f"Sets each value to 0 with probability {layer.p:g} during training, and does nothing "
+            "otherwise. No parameters."
+        )
     if isinstance(layer, LayerNorm):
-        return f"A step's {layer.in_features:,} numbers less their mean, over their deviation; each has its own gain and bias."
+        return (
+            f"Normalises the {layer.in_features:,} values of each time step to zero mean and unit "
+            "variance; each value has its own gain and bias."
+        )
     return _other(layer)
 
 
@@ -47,54 +64,65 @@ def _other(layer: Layer) -> str:
     return f"{layer.size:,} parameters."
 
 
-def _recurrent(layer: Recurrent, to: str) -> str:
+def _recurrent(layer: Recurrent, target: str) -> str:
     cell, (D, H, P) = layer.cell, layer.sizes
-    h, *private = cell.states
-    fellows, before = (
-        ("its set", "of its set one step before")
-        if layer.bidirectional
-        else ("this layer", "one step before")
-    )
-    count = len(cell.gates)
-    neurons = "1 neuron" if count == 1 else f"{count} gate neurons ({', '.join(cell.gates)})"
+    h, *internal = cell.states
+    sentences = []
+    if layer.bidirectional:
+        sentences.append(
+            f"The layer has two directions of {H:,} units: one runs forward from the first time "
+            "step, the other backward from the last valid one."
+        )
+    sentences.append(f"{_gates(layer)}.")
+    separate = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
+    if separate:
+        sentences.append(
+            f"For {' and '.join(separate)} the sum over x_t and the sum over {h} are kept "
+            "separate; the cell's equations combine them."
+        )
+    products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, P))]
+    products += [f"{P:,}"] * cell.has_projection
+    biases, (size, with_one_bias) = biases_of_unit(layer), parameters_of_unit(layer)
+    counts = f"{' + '.join(products)} weights + {biases} bias{'es' * (biases != 1)}"
+    counts += f" + {len(cell.parameters)} other" if cell.parameters else ""
+    fewer = f" ({with_one_bias:,} with one bias per sum)" if with_one_bias < size else ""
+    sentences.append(f"A unit has {counts} = {size:,} parameters{fewer}.")
+    output = f"Its output {h} is one value per time step, which goes"
+    if cell.has_projection:
+        output = (
+            f"Its output is one value per time step; W_hr projects the outputs of all {H:,} units "
+            f"to the {P:,} values of {h}, which go"
+        )
+    peers = "its direction" if layer.bidirectional else "this layer"
+    sentences.append(f"{output} to {target} and, one time step later, to every unit of {peers}.")
+    if internal:
+        sentences.append(
+            f"Its {' and '.join(internal)} {'are' if len(internal) > 1 else 'is'} internal: only "
+            "the unit itself reads it, one time step later."
+        )
+    return " ".join(sentences)
+
+
+def _gates(layer: Recurrent) -> str:
+    """Say how many gates a unit has, and what the inputs of each are."""
+    cell, (D, H, P) = layer.cell, layer.sizes
+    h, count = cell.states[0], len(cell.gates)
+    previous = f"the {P:,} values" if cell.has_projection else f"{h} of all {H:,} units"
+    previous += f" of {h}" * cell.has_projection + " of its direction" * layer.bidirectional
+    previous += " one time step before"
     inputs = []
-    whole = f"the {P:,} numbers of {h}" if cell.has_projection else f"{h} of all {H:,} units"
-    for x, y, total in (
+    for from_x, from_h, total in (
         (True, True, f"{D:,} + {P:,} = {D + P:,}"),
         (True, False, f"{D:,}"),
         (False, True, f"{P:,}"),
     ):
-        gates = [g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (x, y)]
+        gates = [
+            g for g in cell.gates if (g in cell.x_gates, g in cell.h_gates) == (from_x, from_h)
+        ]
         if gates:
-            who = (
-                "each"
-                if count > 1 and len(gates) == count
-                else "it"
-                if count == 1
-                else " and ".join(gates)
-            )
-            sources = [s for s, yes in (("x_t", x), (f"{whole} {before}", y)) if yes]
-            inputs.append(f"{who} with {total} inputs ({' and '.join(sources)})")
-    size, one = parameters_of_unit(layer)
-    split = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
-    text = f"A unit is {neurons}, {'; '.join(inputs)}.".replace(
-        "1 neuron, it with", "1 neuron with"
-    )
-    if layer.bidirectional:
-        text = f"Two sets of {H:,} units: one reads from the first step on, the other from the last valid one back. {text}"
-    if split:
-        text += f" Of {' and '.join(split)} the sum over x_t and the sum over {h} are kept apart until the equations join them."
-    products = [f"{len(g)} x {n:,}" for g, n in ((cell.x_gates, D), (cell.h_gates, P))]
-    products += [f"{P:,}"] * cell.has_projection
-    of_them = biases_of_unit(layer)
-    biases = "no biases" if of_them == 0 else f"{of_them} bias{'es' * (of_them > 1)}"
-    own = f" + {len(cell.parameters)} of its own" if cell.parameters else ""
-    text += f" It has {' + '.join(products)} weights + {biases}{own} = {size:,} parameters"
-    text += f" ({one:,} with one bias for each sum)." if one < size else "."
-    comes = f" Out of it comes one number a step, its {h}"
-    if cell.has_projection:
-        comes = f" Out of it comes one number a step; of those of all {H:,} units W_hr makes {P:,}, which are {h}"
-    text += f"{comes}: to {to} and, one step later, to every unit of {fellows}."
-    if private:
-        text += f" Its {' and '.join(private)} is seen by nobody else: it only returns to the unit itself one step later."
-    return text
+            subject = "" if count == 1 else "each" if len(gates) == count else " and ".join(gates)
+            sources = ["x_t"] * from_x + [previous] * from_h
+            inputs.append(f"{subject} with {total} inputs ({' and '.join(sources)})")
+    if count == 1:
+        return f"A unit is one neuron{inputs[0]}"
+    return f"A unit is {count} neurons, one per gate ({', '.join(cell.gates)}): {'; '.join(inputs)}"

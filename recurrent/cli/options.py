@@ -1,4 +1,4 @@
-"""What the commands have in common: how options and examples look, where a text comes from."""
+"""Options and messages that several commands share."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ Source = Annotated[
 ]
 
 
-def number(help: str, least: int = 0, mark: str = "N", **more) -> typer.models.OptionInfo:
-    """A whole number; with mark "X" any number."""
-    return typer.Option(min=least, metavar=mark, help=help, **more)
+def number(help: str, minimum: int = 0, metavar: str = "N", **settings) -> typer.models.OptionInfo:
+    """Return a numeric option; the convention is metavar "N" for integers and "X" for floats."""
+    return typer.Option(min=minimum, metavar=metavar, help=help, **settings)
 
 
 def examples(*lines: str) -> str:
-    """The last paragraph of a --help."""
+    """Return the examples at the end of a command's --help."""
     return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
 
 
-def mention(skipped: list[str]) -> None:
-    """Say which files of a folder are no text."""
-    if skipped:
-        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-        print(f"left out, as it is not text: {skipped[0]}{more}", file=sys.stderr)
+def warn_skipped(files: list[str]) -> None:
+    """Report the files of a folder that are not text."""
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        print(f"skipped, not a text file: {files[0]}{more}", file=sys.stderr)
 
 
 @contextmanager
-def naming(source: str):
-    """Put the text's file before what is wrong with it."""
+def name_source(source: str):
+    """Prefix a ValueError with the name of the text's source."""
     try:
         yield
     except ValueError as error:

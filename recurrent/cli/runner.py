@@ -1,4 +1,4 @@
-"""Running a typer app as a command should run: mistakes in one line, exit codes, closed pipes, Ctrl-C."""
+"""Runs a typer app: one-line errors, exit codes, closed pipes and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 
 import typer
 
-# typer has its own copy of click or uses click itself, depending on its version: this finds the right class in both.
+# Some versions of typer use click, others a copy of it; both provide these base classes.
 UsageError = typer.BadParameter.__mro__[1]
 _ClickError = typer.BadParameter.__mro__[2]
 
 
-def complain(program: str, message: str) -> None:
-    """One line on standard error."""
+def print_error(program: str, message: str) -> None:
+    """Print a message to standard error as one line."""
     print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
@@ -21,17 +21,18 @@ def run(
     app: typer.Typer,
     program: str,
     arguments: list[str] | None = None,
-    mistakes: tuple[type[Exception], ...] = (),
+    user_errors: tuple[type[Exception], ...] = (),
 ) -> int:
-    """Run a command of `python -m program`; returns the exit code. A user's mistake is one line on standard error.
+    """Run a command of `python -m program` and return its exit code.
 
-    `mistakes`: errors that are a user's beside those of files, values and memory.
+    Errors of usage, files, values and memory, and those of the types in `user_errors`, are
+    printed as one line.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    sys.stdout.reconfigure(errors="replace")  # a sampled character that the terminal cannot show
+    sys.stdout.reconfigure(errors="replace")  # for characters the terminal's encoding lacks
     try:
         command = typer.main.get_command(app)
-        # Not command.main(): it answers Ctrl-C and closed pipes in its own way.
+        # command.main() has its own handling of Ctrl-C and closed pipes.
         with command.make_context(f"python -m {program}", arguments or ["--help"]) as context:
             code = command.invoke(context)
         sys.stdout.flush()
@@ -39,19 +40,18 @@ def run(
     except typer.Exit as end:
         return end.exit_code
     except _ClickError as error:
-        complain(
-            program, error.format_message().replace("Value error, ", "")
-        )  # words of pydantic, which some versions use
+        # Versions of typer that use pydantic start messages with "Value error, ".
+        print_error(program, error.format_message().replace("Value error, ", ""))
         return error.exit_code
     except BrokenPipeError:
-        # The reader has gone. The interpreter flushes once more at exit: give it something to flush to.
+        # The interpreter flushes standard output once more at exit: redirect it to /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        complain(program, "interrupted")
+        print_error(program, "interrupted")
         return 130
-    except (OSError, ValueError, FloatingPointError, MemoryError, *mistakes) as error:
-        complain(program, _describe(error))
+    except (OSError, ValueError, FloatingPointError, MemoryError, *user_errors) as error:
+        print_error(program, _describe(error))
         return 1
 
 

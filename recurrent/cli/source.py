@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def read_text(path: str, raw: bool = False) -> tuple[str | bytes, list[str]]:
-    """Read a text file, standard input ("-"), or all text files below a folder, sorted by path and joined.
+    """Read a text file, standard input ("-") or all text files below a folder, joined.
 
-    With `raw`, the contents are returned as bytes without decoding.
+    The files of a folder are sorted by path. With `raw`, the contents are returned as bytes.
 
     Returns the text, and the files of a folder that were skipped because they are not UTF-8 text.
     Raises OSError if a file cannot be read, and ValueError if a single file is not UTF-8 or a

@@ -1,4 +1,4 @@
-"""`python -m recurrent train`: options to a model and a recipe, what is said on the way, how to go on."""
+"""`python -m recurrent train`: turns the options into a model and a recipe, trains, reports."""
 
 from __future__ import annotations
 
@@ -18,27 +18,24 @@ from ..charlm.text import Vocabulary
 from ..data import CARRIES
 from ..initialisers import INITIALISERS
 from ..training.history import History
-from .options import Source, examples, mention, naming, number
-from .runner import UsageError, complain
+from .options import Source, examples, name_source, number, warn_skipped
+from .runner import UsageError, print_error
 from .source import read_text
 
 
-def _choice(name: str, known) -> type[StrEnum]:
-    return StrEnum(name, {one: one for one in known})
+def _choices(name: str, values) -> type[StrEnum]:
+    return StrEnum(name, {value: value for value in values})
 
 
-Cell, Init, Preset = (
-    _choice("Cell", CELLS),
-    _choice("Init", INITIALISERS),
-    _choice("Preset", presets.PRESETS),
-)
-Loader, Carry = _choice("Loader", LOADERS), _choice("Carry", CARRIES)
+Cell = _choices("Cell", CELLS)
+Init = _choices("Init", INITIALISERS)
+Preset = _choices("Preset", presets.PRESETS)
+Loader = _choices("Loader", LOADERS)
+Carry = _choices("Carry", CARRIES)
 
-MODEL, TEXT, FILES = (
-    "Model (--resume keeps what it has)",
-    "Reading the text (--resume keeps it too)",
-    "Files",
-)
+MODEL = "Model (fixed by the first run; --resume keeps it)"
+TEXT = "Text and batches (fixed by the first run; --resume keeps them)"
+FILES = "Files"
 MODEL_OPTIONS = ("cell", "layers", "hidden", "embedding", "biases", "dropout", "init")
 
 EXAMPLES = examples(
@@ -51,8 +48,12 @@ EXAMPLES = examples(
 )
 
 
-def _model(help: str, **more) -> typer.models.OptionInfo:
-    return typer.Option(help=help, rich_help_panel=MODEL, **more)
+def _option(help: str, panel: str | None = None, **settings) -> typer.models.OptionInfo:
+    return typer.Option(help=help, rich_help_panel=panel, **settings)
+
+
+def _number(help: str, panel: str | None = None, minimum: int = 0, **settings):
+    return number(help, minimum, rich_help_panel=panel, **settings)
 
 
 def train(
@@ -60,118 +61,120 @@ def train(
     source: Source,
     preset: Annotated[
         Preset | None,
-        typer.Option(
-            metavar="NAME", help=f"A published model's settings for defaults: {', '.join(Preset)}."
-        ),
+        _option(f"Defaults from a published program: {', '.join(Preset)}.", metavar="NAME"),
     ] = None,
-    cell: Annotated[Cell, _model("Recurrent cell.")] = Cell.lstm,
-    layers: Annotated[int, number("Recurrent layers.", 1, rich_help_panel=MODEL)] = 2,
-    hidden: Annotated[int, number("Units in each.", 1, rich_help_panel=MODEL)] = 512,
-    embedding: Annotated[
-        int, number("Numbers for each character; 0 for one-hot vectors.", rich_help_panel=MODEL)
-    ] = 128,
+    cell: Annotated[Cell, _option("Recurrent cell.", MODEL)] = Cell.lstm,
+    layers: Annotated[int, _number("Number of recurrent layers.", MODEL, 1)] = 2,
+    hidden: Annotated[int, _number("Hidden size: units per recurrent layer.", MODEL, 1)] = 512,
+    embedding: Annotated[int, _number("Embedding size; 0 for one-hot vectors.", MODEL)] = 128,
     biases: Annotated[
-        int, number("Vectors of them a gate has: 0, 1 or 2.", max=2, rich_help_panel=MODEL)
+        int, _number("Number of bias vectors per gate: 0, 1 or 2.", MODEL, max=2)
     ] = 2,
     dropout: Annotated[
-        float, number("Between recurrent layers; below 1.", mark="X", rich_help_panel=MODEL)
+        float, _number("Dropout probability between recurrent layers, below 1.", MODEL, metavar="X")
     ] = 0.0,
     init: Annotated[
-        Init, _model(f"How parameters begin: {', '.join(Init)}.", metavar="NAME")
+        Init, _option(f"Parameter initialisation: {', '.join(Init)}.", MODEL, metavar="NAME")
     ] = Init.pytorch,
     bytes_: Annotated[
         bool,
-        typer.Option("--bytes", help="Model bytes instead of characters.", rich_help_panel=MODEL),
+        typer.Option("--bytes", help="Model bytes, not characters.", rich_help_panel=MODEL),
     ] = False,
-    seq: Annotated[int, number("Steps of a window.", 1, rich_help_panel=TEXT)] = 50,
-    batch: Annotated[int, number("Streams side by side.", 1, rich_help_panel=TEXT)] = 50,
+    seq: Annotated[int, _number("Window length of truncated BPTT, in time steps.", TEXT, 1)] = 50,
+    batch: Annotated[int, _number("Batch size: number of parallel text streams.", TEXT, 1)] = 50,
     validation: Annotated[
-        float, number("Fraction held out, from the end; below 1.", mark="X", rich_help_panel=TEXT)
+        float,
+        _number("Fraction held out for validation, at the end of the text.", TEXT, metavar="X"),
     ] = Recipe.validation,
     test: Annotated[
-        float, number("Fraction after it that is not read at all.", mark="X", rich_help_panel=TEXT)
+        float, _number("Fraction reserved after it for a test of your own.", TEXT, metavar="X")
     ] = Recipe.test,
     loader: Annotated[
         Loader,
-        typer.Option(
-            metavar="NAME", help=f"Whose way to cut it: {', '.join(Loader)}.", rich_help_panel=TEXT
-        ),
+        _option(f"How the text is split into streams: {', '.join(Loader)}.", TEXT, metavar="NAME"),
     ] = Loader.even,
     carry: Annotated[
         Carry,
-        typer.Option(
+        _option(
+            f"How long the state is carried from window to window: {', '.join(Carry)}.",
+            TEXT,
             metavar="NAME",
-            help=f"How long the state is kept: {', '.join(Carry)}.",
-            rich_help_panel=TEXT,
         ),
     ] = Carry.epoch,
     look_back: Annotated[
         int | None,
-        number(
-            "Steps that gradients go back, at least --seq; --seq if not given.",
-            1,
-            rich_help_panel=TEXT,
-        ),
+        _number("Time steps that gradients flow back.", TEXT, 1, show_default="--seq"),
     ] = None,
     optimizer: Annotated[
         str,
-        typer.Option(
+        _option(
+            f"{', '.join(optim.OPTIMIZERS).lower()}; with options as in rmsprop:alpha=0.95.",
             metavar="NAME",
-            help=f"{', '.join(optim.OPTIMIZERS).lower()}; with options as in rmsprop:alpha=0.95.",
         ),
     ] = Recipe.optimizer,
-    lr: Annotated[float, number("Learning rate.", mark="X")] = Recipe.lr,
+    lr: Annotated[float, number("Learning rate.", metavar="X")] = Recipe.lr,
     schedule: Annotated[
         str | None,
-        typer.Option(
+        _option(
+            "Learning-rate schedule: cosine:warmup=100, exponential:factor=0.999 or "
+            "stepdecay:every=5epochs,factor=0.5.",
             metavar="NAME",
-            help="Of the learning rate: cosine:warmup=100, exponential:factor=0.999, stepdecay:every=5epochs,factor=0.5.",
         ),
     ] = None,
     sum_steps: Annotated[
         bool,
         typer.Option(
             "--sum-steps/--no-sum-steps",
-            help="Gradients of the sum of losses over a window's steps, or of their mean.",
+            help="Sum the loss over the time steps of a window instead of averaging it.",
         ),
     ] = False,
     clip: Annotated[
-        float, number("Limit of the gradient's norm; 0 for none.", mark="X")
+        float, number("Gradient clipping by norm: the largest norm; 0 for none.", metavar="X")
     ] = Recipe.clip,
     clip_value: Annotated[
-        float, number("Limit of each of its entries; 0 for none.", mark="X")
+        float, number("Gradient clipping by value: the largest entry; 0 for none.", metavar="X")
     ] = 0.0,
-    epochs: Annotated[int, number("Passes over the text, those before --resume counted.", 1)] = 10,
-    updates: Annotated[int | None, number("Updates instead of passes.", 1)] = None,
-    validate_every: Annotated[int | None, number("Updates; an epoch if not given.", 1)] = None,
+    epochs: Annotated[
+        int, number("Passes over the training text, including those before --resume.", 1)
+    ] = 10,
+    updates: Annotated[int | None, number("Number of updates, instead of --epochs.", 1)] = None,
+    validate_every: Annotated[
+        int | None, number("Updates between validations.", 1, show_default="one epoch")
+    ] = None,
     patience: Annotated[
-        int | None, number("Stop after so many validations without a best.", 1)
+        int | None, number("Stop after this many validations without improvement.", 1)
     ] = None,
     smooth: Annotated[
         float | None,
-        number("Of the loss that is shown, how much stays at each update; below 1.", mark="X"),
+        number(
+            "Smoothing factor of the displayed loss (exponential moving average), below 1.",
+            metavar="X",
+        ),
     ] = None,
-    seed: Annotated[int, number("Of parameters and dropout.")] = 0,
-    out: Annotated[
-        Path, typer.Option(metavar="MODEL", help="File to write.", rich_help_panel=FILES)
-    ] = Path("model.safetensors"),
+    seed: Annotated[int, number("Seed of the initial parameters and of dropout.")] = 0,
+    out: Annotated[Path, _option("Checkpoint to write.", FILES, metavar="MODEL")] = Path(
+        "model.safetensors"
+    ),
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the training of --out.", rich_help_panel=FILES),
+        typer.Option(
+            "--resume", help="Continue the training saved in --out.", rich_help_panel=FILES
+        ),
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite --out.", rich_help_panel=FILES)
     ] = False,
 ) -> int:
-    """Train a character model on text; the best one by validation is in --out whenever training ends, and can go on.
+    """Train a character model on text.
 
-    Ctrl-C ends the update that is under way, saves, and says how to go on.
+    When training ends, --out holds the best model by validation loss, and --resume can continue.
+    Ctrl-C finishes the current update, saves the model and prints the command that resumes.
     """
-    asked = {
+    options = {
         name.strip("_"): getattr(value, "value", value) for name, value in context.params.items()
     }
-    asked |= {"clip": clip or None, "clip_value": clip_value or None}
-    given = {
+    options |= {"clip": clip or None, "clip_value": clip_value or None}
+    explicit = {
         name.strip("_")
         for name in context.params
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
@@ -179,90 +182,94 @@ def train(
     if validation >= 1:
         raise UsageError(f"--validation must be below 1, got {validation:g}")
     if not resume and out.exists() and not force:
-        raise UsageError(f"{out} exists: go on with it by --resume, or overwrite it by --force")
-    lm = _resumed(out, asked, given) if resume else None
+        raise UsageError(f"{out} exists: continue it with --resume or overwrite it with --force")
+    lm = _load(out, options, explicit) if resume else None
     if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {out.absolute().parent}")
+        raise UsageError(f"--out: no such folder: {out.absolute().parent}")
     text, skipped = read_text(source, raw=bytes_ or (resume and lm.settings["bytes"]))
-    mention(skipped)
+    warn_skipped(skipped)
     if lm is None:
-        with naming(source):
+        with name_source(source):
             vocabulary = Vocabulary.bytes() if bytes_ else Vocabulary.of(text)
-        lm = _new(vocabulary, asked, given)
-    changed = {name: asked[name] for name in recipe.OPTIONS if name in given} if resume else {}
+        lm = _new(vocabulary, options, explicit)
+    overrides = {name: options[name] for name in recipe.OPTIONS if name in explicit}
     unit, done = lm.vocabulary.unit, lm.history.updates
     if lm.recipe.preset is not None:
         print(presets.PRESETS[lm.recipe.preset].source)
     counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
     try:
-        with naming(source):
-            history = lm.train(text, **changed, save_to=out, resume=resume)
+        with name_source(source):
+            history = lm.train(text, **(overrides if resume else {}), save_to=out, resume=resume)
     except FloatingPointError as error:
-        kept = (
-            f"; {out} is as after update {lm.history.updates:,}"
-            if lm.history.updates > done
-            else ""
-        )
-        raise FloatingPointError(f"{error}{kept}") from error
-    return _told(lm, history, done, source, out)
+        saved = lm.history.updates
+        state = f"; {out} holds the model after update {saved:,}" if saved > done else ""
+        raise FloatingPointError(f"{error}{state}") from error
+    return _report(lm, history, done, source, out)
 
 
-def _new(vocabulary: Vocabulary, asked: dict, given: set[str]) -> CharLM:
-    """A model and its recipe, by what was asked for; what a preset says counts where nothing was given."""
-    found = presets.PRESETS[asked["preset"]] if asked["preset"] else presets.Preset("", {}, {})
+def _new(vocabulary: Vocabulary, options: dict, explicit: set[str]) -> CharLM:
+    """Build a model and its recipe; explicit options override the preset."""
+    preset = presets.PRESETS[options["preset"]] if options["preset"] else presets.Preset("", {}, {})
     model = {
-        name: asked[name] for name in MODEL_OPTIONS if name in given or name not in found.model
+        name: options[name]
+        for name in MODEL_OPTIONS
+        if name in explicit or name not in preset.model
     }
     training = {
-        name: asked[name] for name in recipe.OPTIONS if name in given or name not in found.training
+        name: options[name]
+        for name in recipe.OPTIONS
+        if name in explicit or name not in preset.training
     }
     try:
-        lm = CharLM(vocabulary, **(found.model | model), rng=asked["seed"])
-        lm.recipe = Recipe(**(found.training | training))
+        lm = CharLM(vocabulary, **(preset.model | model), rng=options["seed"])
+        lm.recipe = Recipe(**(preset.training | training))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return lm
 
 
-def _resumed(path: Path, asked: dict, given: set[str]) -> CharLM:
+def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
+    """Load the model to resume; raise UsageError if an explicit option contradicts it."""
     lm = CharLM.load(path)
     for name, value in lm.settings.items():
-        if name in given and asked[name] != value:
-            option = name.replace("_", "-")
+        if name in explicit and options[name] != value:
+            option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"--{option} {asked[name]} is not what {path} began with ({value}); leave it out with --resume"
+                f"{option} {options[name]} contradicts {path}, which was trained with {value}; "
+                f"omit {option} with --resume"
             )
     if lm.optimizer is None:
-        raise ValueError(f"{path}: saved without its training, nothing to resume")
+        raise ValueError(f"{path}: saved without its training state, cannot resume")
     return lm
 
 
-def _told(lm: CharLM, history: History, done: int, source: str, out: Path) -> int:
-    """Say how training ended and what to do next; the exit code."""
+def _report(lm: CharLM, history: History, done: int, source: str, out: Path) -> int:
+    """Print how the training ended and what to do next; return the exit code."""
     unit, now = lm.vocabulary.unit, Recipe.of(lm.options)
     if history.metrics:
         best = min(value for _, value in history.metrics)
         print(
-            f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} (after update {history.best[0]:,})"
+            f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} "
+            f"(after update {history.best[0]:,})"
         )
     if history.stopped == "interrupted":
-        again = f"python -m recurrent train {shlex.quote(source)} --resume --out {shlex.quote(str(out))}"
-        again += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
-        complain(
+        command = f"python -m recurrent train {shlex.quote(source)} --resume"
+        command += f" --out {shlex.quote(str(out))}"
+        command += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
+        print_error(
             "recurrent",
-            f"interrupted after update {history.updates:,}; the model is in {out}; go on with: {again}",
+            f"interrupted after update {history.updates:,}; the model is saved in {out}; "
+            f"resume with: {command}",
         )
         return 130
     if history.updates == done:
+        reason = "nothing left to do: raise --epochs or --updates"
         if history.stopped == "patience":
-            spent = f"--patience {now.patience} is used up"
-            print(f"no better validation for a while, {spent}: raise it to train {out} further")
-            return 0
-        print(f"nothing left to do: raise --epochs or --updates to train {out} further")
+            reason = f"no improvement in {now.patience} validations: raise --patience"
+        print(f"{reason} to train {out} further")
         return 0
-    why = " (no better validation for a while)" if history.stopped == "patience" else ""
-    print(
-        f"{history.updates:,} updates done{why}; the model is in {out}\nNext: python -m recurrent sample {out}"
-    )
+    early = ", stopped early (no improvement)" if history.stopped == "patience" else ""
+    print(f"{history.updates:,} updates done{early}; the model is saved in {out}")
+    print(f"Next: python -m recurrent sample {out}")
     return 0

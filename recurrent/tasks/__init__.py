@@ -1,13 +1,13 @@
-"""The tasks of recurrent networks by name, each a small example that learns something real: `python -m recurrent task`."""
+"""Six example tasks for recurrent networks, by name: `python -m recurrent task NAME`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
 
-from .task import Task
+from .base import Task
 
-# By name: the module that has it, and which of the five kinds it is of.
+# Name (also the name of the task's module) -> kind of sequence task.
 TASKS = {
     "ring": "one-to-one",
     "numerals": "one-to-many",
@@ -18,14 +18,17 @@ TASKS = {
 }
 
 
-def about(name: str) -> str:
-    """What the task of this name is, in one line. Raises ValueError for an unknown name."""
+def summary(name: str) -> str:
+    """Return a one-line description of a task. Raises ValueError for an unknown name."""
     return _module(name).__doc__.splitlines()[0]
 
 
 def task(name: str, seed: int = 0) -> Task:
-    """The task of this name, with its data and a new model, both from `seed`. Raises ValueError for an unknown name."""
-    return replace(_module(name).task(seed), name=name, kind=TASKS[name], about=about(name))
+    """Return a task with its data and a new model, both generated from `seed`.
+
+    Raises ValueError for an unknown name.
+    """
+    return replace(_module(name).task(seed), name=name, kind=TASKS[name], summary=summary(name))
 
 
 def _module(name):

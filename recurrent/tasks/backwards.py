@@ -1,4 +1,4 @@
-"""Encoder-decoder: words written backwards, by one bidirectional layer and attention over all of its states."""
+"""Encoder-decoder: spell a word backwards, with a bidirectional encoder and attention."""
 
 from __future__ import annotations
 
@@ -11,63 +11,66 @@ from ..data import Pairs
 from ..layers import GRU, Attention, Embedding, Linear
 from ..models.seq2seq import Seq2Seq
 from ..models.sequential import Sequential
-from .task import Answer, Parts, Task
+from .base import Prediction, Split, Task
 
-READS = Vocabulary(string.ascii_lowercase)
-WRITES = Vocabulary(string.ascii_lowercase + ":.")  # the last two are the start and the end
-START, END = (int(k) for k in WRITES.encode(":."))
-SHORTEST, LONGEST, EXAMPLE = 3, 10, "stressed"
+SOURCE = Vocabulary(string.ascii_lowercase)
+TARGET = Vocabulary(string.ascii_lowercase + ":.")  # ":" is the start symbol, "." the end
+START, END = (int(k) for k in TARGET.encode(":."))
+SHORTEST, LONGEST = 3, 10
+EXAMPLE = "stressed"
 
 
 def model(seed: int = 0, hidden: int = 24) -> Seq2Seq:
-    """A GRU reads in both directions, one of twice the width writes."""
+    """Build a bidirectional GRU encoder, and a GRU decoder with twice the hidden size."""
     wide = 2 * hidden
-    encoder = Sequential(Embedding(len(READS), 16), GRU(16, hidden, bidirectional=True), rng=seed)
+    encoder = Sequential(Embedding(len(SOURCE), 16), GRU(16, hidden, bidirectional=True), rng=seed)
     decoder = Sequential(
-        Embedding(len(WRITES), 16),
+        Embedding(len(TARGET), 16),
         GRU(16, wide),
         Attention(wide, wide, "general", output_size=wide),
-        Linear(wide, len(WRITES)),
+        Linear(wide, len(TARGET)),
         rng=seed + 1,
     )
     return Seq2Seq(encoder, decoder, start=START, end=END)
 
 
-def draw(count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Random letters as ids: `count` different words."""
-    found: dict[bytes, np.ndarray] = {}
-    while len(found) < count:
-        ids = rng.integers(0, len(READS), rng.integers(SHORTEST, LONGEST + 1)).astype(np.int32)
-        found.setdefault(ids.tobytes(), ids)
-    return list(found.values())
+def random_words(count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return `count` distinct random words as arrays of ids."""
+    words: dict[bytes, np.ndarray] = {}
+    while len(words) < count:
+        ids = rng.integers(0, len(SOURCE), rng.integers(SHORTEST, LONGEST + 1)).astype(np.int32)
+        words.setdefault(ids.tobytes(), ids)
+    return list(words.values())
 
 
-def task(seed: int = 0, learn: int = 6_400, validate: int = 640, hold: int = 1_000) -> Task:
-    """Random letters; no word of the held-out ones is among those that are learned from."""
-    split = Parts.of(learn, validate, hold)
-    sources = draw(split.held_out.stop, np.random.default_rng(seed))
+def task(
+    seed: int = 0, training: int = 6_400, validation: int = 640, held_out: int = 1_000
+) -> Task:
+    """Random words; no held-out word is used for training."""
+    split = Split.of(training, validation, held_out)
+    sources = random_words(split.held_out.stop, np.random.default_rng(seed))
     targets = [np.append(ids[::-1], np.int32(END)) for ids in sources]
-    parts = [
-        Pairs(sources[which], targets[which], batch, rng, start=START)
-        for which, batch, rng in zip(split, (64, 320, 500), (seed, None, None), strict=True)
+    data = [
+        Pairs(sources[part], targets[part], batch, rng, start=START)
+        for part, batch, rng in zip(split, (64, 320, 500), (seed, None, None), strict=True)
     ]
 
-    def answers(net: Seq2Seq, beam: int = 1) -> list[Answer]:
-        words = [READS.decode(ids) for ids in sources[split.held_out]]
-        said = net.generate(sources[split.held_out], LONGEST + 2, beam).best
+    def predict(net: Seq2Seq, beam: int = 1) -> list[Prediction]:
+        words = [SOURCE.decode(ids) for ids in sources[split.held_out]]
+        outputs = net.generate(sources[split.held_out], LONGEST + 2, beam).best
         return [
-            Answer(word, word[::-1], WRITES.decode(ids))
-            for word, ids in zip(words, said, strict=True)
+            Prediction(word, word[::-1], TARGET.decode(ids))
+            for word, ids in zip(words, outputs, strict=True)
         ]
 
-    written = np.insert(WRITES.encode(EXAMPLE[::-1]), 0, START)
+    decoder_input = np.insert(TARGET.encode(EXAMPLE[::-1]), 0, START)
     return Task(
         model(seed),
-        *parts,
-        answers,
-        ((READS.encode(EXAMPLE)[:, None], written[:, None]), None),
-        words=(EXAMPLE, EXAMPLE[::-1] + "."),
-        alphabets=(READS, WRITES),
+        *data,
+        predict,
+        ((SOURCE.encode(EXAMPLE)[:, None], decoder_input[:, None]), None),
+        example_text=(EXAMPLE, EXAMPLE[::-1] + "."),
+        vocabularies=(SOURCE, TARGET),
         updates=1000,
         lr=1e-2,
     )

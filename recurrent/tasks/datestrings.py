@@ -1,4 +1,4 @@
-"""Dates as people write them, from a seed: the string, the date, and which characters of it are day, month and year."""
+"""Random dates in about 50 written formats, with the characters of day, month and year tagged."""
 
 from __future__ import annotations
 
@@ -7,26 +7,15 @@ import datetime
 import numpy as np
 
 MONTHS = [
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-]
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 UNITS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
 TEENS = [
-    f"{word}th"
-    for word in (
-        "ten",
-        "eleven",
-        "twelf",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    )
-]
+    "tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth",
+    "seventeenth", "eighteenth", "nineteenth",
+]  # fmt: skip
 ORDINALS = [
     *UNITS,
     *TEENS,
@@ -35,22 +24,23 @@ ORDINALS = [
     "thirtieth",
     "thirty-first",
 ]
-FIRST, LAST = (
-    datetime.date(1950, 1, 1),
-    datetime.date(2049, 12, 31),
-)  # so that two digits of a year say which
+# 100 years, so that a two-digit year is unambiguous.
+FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 
-# d 5, dd 05, o 5th, O fifth; m 3, mm 03, M March, b Mar; y 2021, yy 21; W Friday, w Fri. Dots: day first; slashes: month first.
+# Fields: d 5, dd 05, o 5th, O fifth; m 3, mm 03, M March, b Mar; y 2021, yy 21; W Friday, w Fri.
+# Numeric dates with dots put the day first, those with slashes the month.
 FORMATS = (
     """
-{y}-{mm}-{dd}|{y}-{m}-{d}|{y}/{mm}/{dd}|{y}{mm}{dd}|{d}.{m}.{y}|{dd}.{mm}.{y}|{dd}.{mm}.{yy}|{d}.{m}.{yy}|{m}/{d}/{y}
-{mm}/{dd}/{y}|{m}/{d}/{yy}|{M} {d}, {y}|{M} {d} {y}|{b} {d}, {y}|{b}. {d}, {y}|{M} {o}, {y}|{M} {o} {y}|{M} the {o}, {y}
-{d} {M} {y}|{d} {M}, {y}|{dd} {b} {y}|{d}-{b}-{y}|{dd}-{b}-{yy}|{d}. {M} {y}|{o} {M} {y}|{o} of {M} {y}|{o} of {M}, {y}
-the {o} of {M} {y}|the {o} of {M}, {y}|the {O} of {M} {y}|{M} the {O}, {y}|{O} of {b} {y}|{d} {b} '{yy}|{b} {d} '{yy}
-{W}, {d} {M} {y}|{W}, {M} {d}, {y}|{W}, {M} {o}, {y}|{w}, {d} {b} {y}|{w} {d} {b} {y}|{w} {b} {d} {y}|{W} the {o} of {M} {y}
-{y} {M} {d}|{y} {b} {dd}|{b}-{dd}-{y}|{W} {o} {M} {y}|{M} {y}, the {o}|on {d} {M} {y}|on {W}, {M} {d}, {y}
-""".replace("\n", "|")
-    .strip("|")
+{y}-{mm}-{dd}|{y}-{m}-{d}|{y}/{mm}/{dd}|{y}{mm}{dd}|{d}.{m}.{y}|{dd}.{mm}.{y}|{dd}.{mm}.{yy}
+{d}.{m}.{yy}|{m}/{d}/{y}|{mm}/{dd}/{y}|{m}/{d}/{yy}|{M} {d}, {y}|{M} {d} {y}|{b} {d}, {y}
+{b}. {d}, {y}|{M} {o}, {y}|{M} {o} {y}|{M} the {o}, {y}|{d} {M} {y}|{d} {M}, {y}|{dd} {b} {y}
+{d}-{b}-{y}|{dd}-{b}-{yy}|{d}. {M} {y}|{o} {M} {y}|{o} of {M} {y}|{o} of {M}, {y}
+the {o} of {M} {y}|the {o} of {M}, {y}|the {O} of {M} {y}|{M} the {O}, {y}|{O} of {b} {y}
+{d} {b} '{yy}|{b} {d} '{yy}|{W}, {d} {M} {y}|{W}, {M} {d}, {y}|{W}, {M} {o}, {y}|{w}, {d} {b} {y}
+{w} {d} {b} {y}|{w} {b} {d} {y}|{W} the {o} of {M} {y}|{y} {M} {d}|{y} {b} {dd}|{b}-{dd}-{y}
+{W} {o} {M} {y}|{M} {y}, the {o}|on {d} {M} {y}|on {W}, {M} {d}, {y}
+""".strip()
+    .replace("\n", "|")
     .split("|")
 )
 
@@ -63,35 +53,39 @@ TAGS = {
 
 
 def ordinal(day: int) -> str:
-    """5th of 5."""
-    ending = "th" if 10 <= day % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
-    return f"{day}{ending}"
+    """Return the day with its ordinal suffix, such as "5th"."""
+    suffix = "th" if 10 <= day % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
+    return f"{day}{suffix}"
 
 
-def write(date: datetime.date, form: str) -> tuple[str, str]:
-    """A date in one of the formats, and as long a string of tags: D, M, Y, or - for what is none of them."""
+def write(date: datetime.date, pattern: str) -> tuple[str, str]:
+    """Format a date; return the text and one tag for each character: D, M, Y or - (none)."""
     month, weekday = MONTHS[date.month - 1], DAYS[date.weekday()]
-    words = {
-        "d": f"{date.day}", "dd": f"{date.day:02}", "o": ordinal(date.day), "O": ORDINALS[date.day - 1],
+    fields = {
+        "d": f"{date.day}", "dd": f"{date.day:02}",
+        "o": ordinal(date.day), "O": ORDINALS[date.day - 1],
         "m": f"{date.month}", "mm": f"{date.month:02}", "M": month, "b": month[:3],
         "y": f"{date.year}", "yy": f"{date.year % 100:02}", "W": weekday, "w": weekday[:3],
     }  # fmt: skip
     text, tags = "", ""
-    for piece in form.replace("{", "}{").split("}"):
+    for piece in pattern.replace("{", "}{").split("}"):
         name = piece[1:] if piece.startswith("{") else ""
-        text += words.get(name, piece)
-        tags += TAGS.get(name, "-") * len(words.get(name, piece))
+        text += fields.get(name, piece)
+        tags += TAGS.get(name, "-") * len(fields.get(name, piece))
     return text, tags
 
 
-def draw(count: int, rng: np.random.Generator) -> list[tuple[str, str, str]]:
-    """`count` different strings with their dates in ISO form and their tags; a fifth in lower case, a tenth in capitals."""
-    found: dict[str, tuple[str, str]] = {}
-    span = (LAST - FIRST).days + 1
-    while len(found) < count:
-        date = FIRST + datetime.timedelta(int(rng.integers(span)))
+def random_dates(count: int, rng: np.random.Generator) -> list[tuple[str, str, str]]:
+    """Return `count` distinct strings, each with its date in ISO form and its tags.
+
+    A fifth are in lower case, a tenth in upper case.
+    """
+    dates: dict[str, tuple[str, str]] = {}
+    days = (LAST - FIRST).days + 1
+    while len(dates) < count:
+        date = FIRST + datetime.timedelta(int(rng.integers(days)))
         text, tags = write(date, FORMATS[rng.integers(len(FORMATS))])
         case = rng.random()
         text = text.lower() if case < 0.2 else text.upper() if case < 0.3 else text
-        found[text] = date.isoformat(), tags
-    return [(text, *rest) for text, rest in found.items()]
+        dates[text] = date.isoformat(), tags
+    return [(text, *labels) for text, labels in dates.items()]

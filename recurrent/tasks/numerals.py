@@ -1,4 +1,4 @@
-"""One-to-many: from a vector, the digits of a number, its English name letter by letter."""
+"""One-to-many: spell the English name of a number, given its digits as one vector."""
 
 from __future__ import annotations
 
@@ -12,35 +12,20 @@ from ..initialisers import Chrono
 from ..layers import LSTM, Embedding, Linear
 from ..models.seq2seq import Seq2Seq
 from ..models.sequential import Sequential
-from .task import Answer, Parts, Task
+from .base import Prediction, Split, Task
 
 SMALL = [
-    *(
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-    ),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-]
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
+]  # fmt: skip
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-WRITES = Vocabulary.of(
-    string.ascii_lowercase + " -:;"
-)  # colon and semicolon are the start and the end
-START, END = (int(k) for k in WRITES.encode(":;"))
+TARGET = Vocabulary.of(string.ascii_lowercase + " -:;")  # ":" is the start symbol, ";" the end
+START, END = (int(k) for k in TARGET.encode(":;"))
 
 
 def name(number: int) -> str:
-    """A number below 1,000 in words.
+    """Return the English name of a number below 1,000.
 
     >>> name(742)
     'seven hundred and forty-two'
@@ -55,43 +40,43 @@ def name(number: int) -> str:
 
 
 def digits(numbers: np.ndarray) -> np.ndarray:
-    """(N, 30): for each of three digits one number of ten is 1."""
+    """Return (N, 30): three one-hot digits for each number of `numbers` (N,)."""
     places = numbers[:, None] // np.array([100, 10, 1]) % 10
     return np.eye(10, dtype=np.float32)[places].reshape(len(numbers), 30)
 
 
-def task(seed: int = 0, learn: int = 750, validate: int = 100, hold: int = 150) -> Task:
-    """The vector becomes the first state of the layer that writes; numbers that are held out are never learned from."""
-    split = Parts.of(learn, validate, hold)
+def task(seed: int = 0, training: int = 750, validation: int = 100, held_out: int = 150) -> Task:
+    """The vector becomes the decoder's initial state; held-out numbers are not trained on."""
+    split = Split.of(training, validation, held_out)
     numbers = np.random.default_rng(seed).permutation(1_000)[: split.held_out.stop]
-    names, hidden = [name(int(n)) for n in numbers], 128
-    targets = [np.append(WRITES.encode(words), np.int32(END)) for words in names]
+    names = [name(int(n)) for n in numbers]
+    targets = [np.append(TARGET.encode(text), np.int32(END)) for text in names]
     vectors = digits(numbers)
-    parts = [
-        Pairs(vectors[which], targets[which], batch, rng, start=START)
-        for which, batch, rng in zip(split, (64, validate, hold), (seed, None, None), strict=True)
+    sizes, seeds = (64, validation, held_out), (seed, None, None)
+    data = [
+        Pairs(vectors[part], targets[part], batch, rng, start=START)
+        for part, batch, rng in zip(split, sizes, seeds, strict=True)
     ]
-    # Without dropout most errors were in names without a hundred, which are few and irregular.
-    layers = (
-        Embedding(len(WRITES), 32),
-        LSTM(32, hidden, recurrent_dropout=0.2),
-        Linear(hidden, len(WRITES)),
-    )
+    hidden = 128
+    # Without dropout most errors were in the names of numbers below 100: few and irregular.
+    # Chrono initialisation lets the initial state persist for a whole name.
     decoder = Sequential(
-        *layers, rng=seed + 1, init=Chrono(T_max=30)
-    )  # what it was told must last for a whole name
+        Embedding(len(TARGET), 32),
+        LSTM(32, hidden, recurrent_dropout=0.2),
+        Linear(hidden, len(TARGET)),
+        rng=seed + 1,
+        init=Chrono(T_max=30),
+    )
     net = Seq2Seq(Sequential(Linear(30, hidden), rng=seed), decoder, start=START, end=END)
 
-    def answers(net: Seq2Seq) -> list[Answer]:
-        mine = split.held_out
-        said = net.generate(vectors[mine], 50).best
+    def predict(net: Seq2Seq) -> list[Prediction]:
+        part = split.held_out
+        outputs = net.generate(vectors[part], 50).best
         return [
-            Answer(f"{n}", w, WRITES.decode(s))
-            for n, w, s in zip(numbers[mine], names[mine], said, strict=True)
+            Prediction(f"{number}", text, TARGET.decode(ids))
+            for number, text, ids in zip(numbers[part], names[part], outputs, strict=True)
         ]
 
-    example = (
-        (digits(np.array([742])), np.insert(WRITES.encode(name(742)), 0, START)[:, None]),
-        None,
-    )
-    return Task(net, *parts, answers, example, updates=2000, lr=1e-2, goal=0.95)
+    decoder_input = np.insert(TARGET.encode(name(742)), 0, START)[:, None]
+    example = (digits(np.array([742])), decoder_input), None
+    return Task(net, *data, predict, example, updates=2000, lr=1e-2, goal=0.95)

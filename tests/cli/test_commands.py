@@ -1,4 +1,4 @@
-"""The commands as a person uses them: exit codes, one-line errors, pipes, Ctrl-C, the demo."""
+"""The commands from the command line: exit codes, one-line errors, pipes, Ctrl-C, the demo."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TEXT = "sphinx of black quartz, judge my vow! " * 20
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Run a command in an empty folder that holds text.txt; gives exit code, output, errors."""
+    """Run a command in a folder that holds text.txt; returns exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "text.txt").write_text(TEXT)
@@ -46,7 +46,7 @@ def model(run):
     return "model.safetensors"
 
 
-def started(*arguments, **options):
+def start(*arguments, **options):
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return subprocess.Popen(
         [sys.executable, "-m", "recurrent", *map(str, arguments)], **{**pipes, **options}
@@ -54,7 +54,7 @@ def started(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]]
+    "command", [[], ["demo"], ["task"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]]
 )
 def test_help_fits_80_columns_and_has_examples(run, command):
     code, out, err = run(*command, *(["--help"] if command else []))
@@ -121,8 +121,8 @@ TINY = ["--hidden", "8", "--seq", "6", "--batch", "4"]
 
 
 @pytest.mark.parametrize("name", ["min-char-rnn", "char-rnn", "torch-rnn"])
-def test_a_preset_and_what_is_given_beside_it(run, name):
-    """The same command with --resume goes on; options that are given take the place of the preset's, and are kept."""
+def test_options_override_a_preset(run, name):
+    """Explicit options override the preset and are kept; --resume continues the training."""
     options = ["text.txt", "--preset", name, *TINY, "--lr", "0.01"]
     code, out, _ = run("train", *options, "--updates", 7)
     assert code == 0
@@ -144,10 +144,10 @@ def test_a_preset_and_what_is_given_beside_it(run, name):
         "--resume",
     )
     assert (code, err.count("\n")) == (2, 1)
-    assert f"is not what model.safetensors began with ({name})" in err
+    assert f"contradicts model.safetensors, which was trained with {name}" in err
 
 
-def test_every_option_of_a_recipe_is_one_of_the_command(run):
+def test_every_option_of_a_recipe_is_an_option_of_train(run):
     options = {
         "loader": "torch-rnn",
         "validation": 0.1,
@@ -168,8 +168,8 @@ def test_every_option_of_a_recipe_is_one_of_the_command(run):
         "smooth": 0.9,
     }
     model = {"cell": "gru", "layers": 1, "hidden": 8, "embedding": 0, "biases": 1, "init": "keras"}
-    told = [f"--{name.replace('_', '-')}={value}" for name, value in (options | model).items()]
-    assert run("train", "text.txt", *told, "--sum-steps")[0] == 0
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in (options | model).items()]
+    assert run("train", "text.txt", *arguments, "--sum-steps")[0] == 0
     lm = CharLM.load("model.safetensors")
     assert {k: v for k, v in lm.options.items() if k not in ("symbols", "text")} == options | {
         "preset": None,
@@ -178,17 +178,15 @@ def test_every_option_of_a_recipe_is_one_of_the_command(run):
     assert {k: lm.settings[k] for k in model if k != "init"} == {
         k: v for k, v in model.items() if k != "init"
     }
-    assert run("train", "text.txt", *told[:-6], "--sum-steps", "--resume")[0] == 0, (
-        "the same command goes on"
+    assert run("train", "text.txt", *arguments[:-6], "--sum-steps", "--resume")[0] == 0, (
+        "the same command continues"
     )
     code, _, err = run("train", "text.txt", "--no-sum-steps", "--resume")
-    assert (code, "--sum-steps False is not what model.safetensors began with (True)" in err) == (
-        2,
-        True,
-    )
+    assert code == 2
+    assert "--sum-steps False contradicts model.safetensors, which was trained with True" in err
 
 
-def test_what_a_preset_sums_can_be_a_mean(run):
+def test_no_sum_steps_overrides_a_preset(run):
     assert (
         run(
             "train",
@@ -216,7 +214,7 @@ def test_a_folder_and_bytes(run, tmp_path):
     )
     assert code == 0
     assert out.startswith("680 bytes, 256 symbols")
-    assert "left out, as it is not text: notes/c.bin\n" in err
+    assert "skipped, not a text file: notes/c.bin\n" in err
     lm = CharLM.load("model.safetensors")
     assert (lm.settings["bytes"], lm.settings["cell"], lm.settings["dropout"]) == (True, "gru", 0.1)
     assert run("sample", "model.safetensors", "--length", 5)[0] == 0
@@ -270,7 +268,7 @@ BAD = {
         "dropout must be at least 0 and below 1, got 1.0",
     ),
     "validation of 1": (["train", "text.txt", "--validation", 1], 2, "below 1"),
-    "no folder": (["train", "text.txt", "--out", "no/model"], 2, "there is no folder"),
+    "no folder": (["train", "text.txt", "--out", "no/model"], 2, "no such folder"),
     "no file": (["train", "nothing.txt"], 1, "nothing.txt: No such file or directory"),
     "no UTF-8": (["train", "latin.txt"], 1, "latin.txt: not UTF-8 text (byte 0xe9 at position 3)"),
     "empty text": (
@@ -294,11 +292,9 @@ BAD = {
 }
 
 
-@pytest.mark.filterwarnings(
-    "ignore::RuntimeWarning"
-)  # the plain NumPy kernels warn of the overflow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy kernels warn of the overflow
 @pytest.mark.parametrize("case", BAD)
-def test_a_mistake_is_one_line(run, tmp_path, case):
+def test_a_user_error_is_one_line(run, tmp_path, case):
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     (tmp_path / "empty.txt").touch()
     (tmp_path / "short.txt").write_text("a b " * 50)
@@ -316,12 +312,12 @@ BAD_LATER = {
     "overwriting": (
         ["train", "text.txt"],
         2,
-        "go on with it by --resume, or overwrite it by --force",
+        "continue it with --resume or overwrite it with --force",
     ),
     "another model": (
         ["train", "text.txt", "--resume", "--hidden", 9],
         2,
-        "--hidden 9 is not what model.safetensors began with (8)",
+        "--hidden 9 contradicts model.safetensors, which was trained with 8",
     ),
     "another text": (["train", "other.txt", "--resume"], 1, "it had 760 characters, now 800"),
     "unknown prime": (
@@ -348,7 +344,7 @@ BAD_LATER = {
 }
 
 
-def test_mistakes_with_a_model_are_one_line_and_lose_nothing(run, model, tmp_path):
+def test_user_errors_leave_the_model_unchanged(run, model, tmp_path):
     for name, text in (("other", "a b " * 200), ("capital", "sphinx Sphinx"), ("one", "s")):
         (tmp_path / f"{name}.txt").write_text(text)
     before = (tmp_path / model).read_bytes()
@@ -362,7 +358,7 @@ def test_mistakes_with_a_model_are_one_line_and_lose_nothing(run, model, tmp_pat
 
 
 def test_text_from_standard_input_and_output_without_control_codes(tmp_path):
-    with started("train", "-", *SMALL, "--updates", 3, cwd=tmp_path) as process:
+    with start("train", "-", *SMALL, "--updates", 3, cwd=tmp_path) as process:
         out, err = process.communicate(TEXT)
     assert process.returncode == 0
     assert "\x1b" not in out + err
@@ -371,7 +367,7 @@ def test_text_from_standard_input_and_output_without_control_codes(tmp_path):
 
 
 def test_a_closed_pipe_ends_quietly(run, model, tmp_path):
-    with started("sample", model, "--length", 10**7, cwd=tmp_path) as process:
+    with start("sample", model, "--length", 10**7, cwd=tmp_path) as process:
         assert process.stdout.read(20)
         process.stdout.close()
         err = process.stderr.read()
@@ -380,15 +376,15 @@ def test_a_closed_pipe_ends_quietly(run, model, tmp_path):
 
 
 def test_a_table_into_a_closed_pipe_ends_quietly(run, model, tmp_path):
-    with started("info", model, cwd=tmp_path) as process:
+    with start("info", model, cwd=tmp_path) as process:
         process.stdout.close()
         err = process.stderr.read()
         assert process.wait(60) == 0
     assert err == ""
 
 
-def test_sampled_text_appears_as_it_comes(run, model, tmp_path):
-    with started("sample", model, "--length", 10**7, cwd=tmp_path) as process:
+def test_sample_prints_as_it_samples(run, model, tmp_path):
+    with start("sample", model, "--length", 10**7, cwd=tmp_path) as process:
         assert len(process.stdout.read(5)) == 5
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -397,9 +393,9 @@ def test_sampled_text_appears_as_it_comes(run, model, tmp_path):
         assert process.stderr.read() == "recurrent: interrupted\n"
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+def test_ctrl_c_saves_and_prints_how_to_resume(tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
-    with started("train", "text.txt", *SMALL, "--updates", 10**6, cwd=tmp_path) as process:
+    with start("train", "text.txt", *SMALL, "--updates", 10**6, cwd=tmp_path) as process:
         deadline = time.monotonic() + 120
         while not (tmp_path / "model.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -409,7 +405,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     last = err.splitlines()[-1]
     again = "python -m recurrent train text.txt --resume --out model.safetensors --updates 1000000"
     found = re.fullmatch(
-        rf"recurrent: interrupted after update ([\d,]+); the model is in model.safetensors; go on with: {again}",
+        rf"recurrent: interrupted after update ([\d,]+); the model is saved in model.safetensors; "
+        rf"resume with: {again}",
         last,
     )
     assert CharLM.load(tmp_path / "model.safetensors").history.updates == int(
@@ -429,7 +426,7 @@ def test_the_demo(run, tmp_path):
         assert f"wrote demo/{name}" in out
     assert len(json.loads((tmp_path / "demo" / "history.json").read_text())["losses"]) == 4
     before, after = map(
-        float, re.search(r"held out: ([\d.]+) before, ([\d.]+) after", out).groups()
+        float, re.search(r"character: ([\d.]+) before training, ([\d.]+) after", out).groups()
     )
     assert after < before < 7
     assert run("info", "demo/model.safetensors")[0] == 0
@@ -439,38 +436,38 @@ def layers():
     return Embedding(7, 5), LSTM(5, 10), Dropout(0.1), GRU(10, 4), RNN(4, 3), Linear(3, 7)
 
 
-def test_words_tell_the_numbers_of_the_description():
+def test_describe_names_inputs_parameters_and_outputs():
     net = Sequential(*layers())
-    told = [describe.unit(net, k) for k in range(len(net))]
-    assert "4 gate neurons (i, f, g, o), each with 5 + 10 = 15 inputs" in told[1]
-    assert "68 parameters (64 with one bias for each sum)" in told[1]
-    assert "one number a step, its h: to layer 2 (Dropout)" in told[1]
-    assert "Its c is seen by nobody else" in told[1]
-    assert "3 gate neurons (r, z, n), each with 10 + 4 = 14 inputs" in told[3]
-    assert "Of n the sum over x_t and the sum over h are kept apart" in told[3]
-    assert "48 parameters (46 with" in told[3]
-    assert "A unit is 1 neuron with 4 + 3 = 7 inputs" in told[4]
-    assert "9 parameters (8 with" in told[4]
-    assert "seen by nobody" not in told[3] + told[4]
-    assert "3 inputs and a bias, 4 parameters" in told[5]
-    assert told[5].endswith("goes to the model's output.")
+    texts = [describe.unit(net, k) for k in range(len(net))]
+    assert "4 neurons, one per gate (i, f, g, o): each with 5 + 10 = 15 inputs" in texts[1]
+    assert "68 parameters (64 with one bias per sum)" in texts[1]
+    assert "Its output h is one value per time step, which goes to layer 2 (Dropout)" in texts[1]
+    assert "Its c is internal" in texts[1]
+    assert "3 neurons, one per gate (r, z, n): each with 10 + 4 = 14 inputs" in texts[3]
+    assert "For n the sum over x_t and the sum over h are kept separate" in texts[3]
+    assert "48 parameters (46 with" in texts[3]
+    assert "A unit is one neuron with 4 + 3 = 7 inputs" in texts[4]
+    assert "9 parameters (8 with" in texts[4]
+    assert "internal" not in texts[3] + texts[4]
+    assert "3 inputs and a bias: 4 parameters" in texts[5]
+    assert texts[5].endswith("goes to the model's output.")
 
 
 @pytest.mark.parametrize(
-    ("biases", "words_for_them"),
-    [(0, "no biases = 60"), (1, "4 biases = 64"), (2, "8 biases = 68")],
+    ("biases", "counts"),
+    [(0, "0 biases = 60"), (1, "4 biases = 64"), (2, "8 biases = 68")],
 )
-def test_words_count_the_biases_that_there_are(biases, words_for_them):
-    """With one bias a gate the unit had been said to have eight, in a sum that was wrong."""
+def test_describe_counts_the_biases_of_the_layer(biases, counts):
+    """A unit with one bias per gate was once said to have eight, in a sum that was wrong."""
     net = Sequential(LSTM(5, 10, biases=biases))
-    told = describe.unit(net, 0)
-    assert f"4 x 5 + 4 x 10 weights + {words_for_them} parameters" in told
-    assert ("(64 with one bias for each sum)" in told) == (biases == 2)
-    assert f"= {net.size // 10} parameters" in told
+    text = describe.unit(net, 0)
+    assert f"4 x 5 + 4 x 10 weights + {counts} parameters" in text
+    assert ("(64 with one bias per sum)" in text) == (biases == 2)
+    assert f"= {net.size // 10} parameters" in text
     assert "+ 1 bias = 8 parameters." in describe.unit(Sequential(RNN(3, 4, biases=1)), 0)
 
 
-def test_words_for_a_cell_that_nobody_has_written_about():
+def test_describe_handles_a_custom_cell():
     @cells.trace_cell("odd", gates="u w", states="s m", parameters="q", register=False)
     def odd(x, h, previous, p):
         u, w = cells.sigmoid(x.u), cells.tanh(x.w + h.w)
@@ -478,13 +475,12 @@ def test_words_for_a_cell_that_nobody_has_written_about():
         return dict(u=u, w=w, m=m, s=m)
 
     layer = Recurrent(odd, 3, 4)
-    net = Sequential(layer)
-    text = describe.unit(net, 0)
+    text = describe.unit(Sequential(layer), 0)
     assert (
-        "2 gate neurons (u, w), w with 3 + 4 = 7 inputs (x_t and s of all 4 units one step before); u with 3 inputs (x_t)"
-        in text
+        "2 neurons, one per gate (u, w): w with 3 + 4 = 7 inputs (x_t and s of all 4 units one "
+        "time step before); u with 3 inputs (x_t)" in text
     )
-    assert "2 x 3 + 1 x 4 weights + 3 biases + 1 of its own = 14 parameters (13 with" in text
+    assert "2 x 3 + 1 x 4 weights + 3 biases + 1 other = 14 parameters (13 with" in text
     assert np.isclose(14 * 4, layer.size)
 
 
@@ -496,5 +492,6 @@ def test_a_schedule_of_the_learning_rate(run):
     code, _, err = run("train", "text.txt", *SMALL, "--force", "--schedule", "linear")
     assert (code, err) == (
         2,
-        "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'\n",
+        "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, "
+        "got 'linear'\n",
     )

@@ -73,7 +73,7 @@ def test_it_can_be_stored_checked_and_told(tmp_path):
     ids = np.arange(6).reshape(3, 2) % 5
     assert_same_bits(again.forward(ids)[0], hot.forward(ids)[0])
     assert gradcheck(hot, ids, lambda y, lengths=None: softmax_cross_entropy(y, ids, lengths)).ok
-    assert "5 zeros but for a one" in describe.unit(hot, 0)
+    assert "into 5 values: 1 at the position of the id" in describe.unit(hot, 0)
     assert hot.plan(T=3, N=2).total > 0
 
 

@@ -1,4 +1,4 @@
-"""The tasks by name: what their data are, a short training of each, and that each is learned (slow)."""
+"""The example tasks: their data, a short training of each, and full training (slow)."""
 
 import datetime
 import io
@@ -8,17 +8,18 @@ import pytest
 from rich.console import Console
 
 from recurrent.cli.commands import main
+from recurrent.cli.task import predictions_table
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.tasks import TASKS, task
-from recurrent.tasks.datestrings import FIRST, FORMATS, LAST, draw, ordinal, write
+from recurrent.tasks.base import Prediction, accuracy
+from recurrent.tasks.datestrings import FIRST, FORMATS, LAST, ordinal, random_dates, write
 from recurrent.tasks.numerals import name
-from recurrent.tasks.task import Answer, exact, table
 from recurrent.training import checkpoint
 
 NAMES = list(TASKS)
 
 
-def test_every_format_says_the_date_and_where():
+def test_every_format_tags_day_month_and_year():
     date = datetime.date(2003, 2, 1)
     for form in FORMATS:
         text, tags = write(date, form)
@@ -34,7 +35,7 @@ def test_every_format_says_the_date_and_where():
 
 
 def test_no_string_has_two_dates():
-    """Two digits are of one century, dots say day first, slashes month first."""
+    """Two-digit years span one century; dots put the day first, slashes the month."""
     seen: dict[str, str] = {}
     day = FIRST
     while day <= LAST:
@@ -43,9 +44,9 @@ def test_no_string_has_two_dates():
                 seen.setdefault(write(day, form)[0].lower(), day.isoformat()) == day.isoformat()
             ), form
         day += datetime.timedelta(41)
-    found = draw(3000, np.random.default_rng(0))
+    found = random_dates(3000, np.random.default_rng(0))
     assert len({text for text, _, _ in found}) == len(found)
-    assert draw(50, np.random.default_rng(0)) == found[:50]
+    assert random_dates(50, np.random.default_rng(0)) == found[:50]
 
 
 def test_ordinals_and_names():
@@ -75,16 +76,16 @@ def test_ordinals_and_names():
 
 
 @pytest.mark.parametrize("which", NAMES)
-def test_a_short_training_of_each(which, tmp_path):
-    """The loss falls, the answers are there to be read, a held-out example is drawn; the saved model is the same."""
+def test_a_short_training_of_each_task(which, tmp_path):
+    """The loss falls, every held-out example has a prediction, and the saved model is the same."""
     t = task(which)
     assert t.kind == TASKS[which]
     history = t.train(6, progress=False)
     assert history.validation[-1][1] < history.validation[0][1]
-    answers = t.answers(t.model)
-    assert len(answers) == t.held_out.N
-    assert all(isinstance(part, str) and part for a in answers[:20] for part in (a.given, a.right))
-    assert not {a.given for a in answers} & {""}
+    predictions = t.predict(t.model)
+    assert len(predictions) == t.held_out.N
+    assert all(isinstance(part, str) and part for p in predictions[:20] for part in p[:2])
+    assert all(p.input for p in predictions)
     x, lengths = t.example
     recording = t.model.record(x, lengths=lengths)
     assert len(recording.layers) == len(t.model)
@@ -95,7 +96,7 @@ def test_a_short_training_of_each(which, tmp_path):
     )
 
 
-def test_nothing_held_out_is_learned_from_or_chosen_by():
+def test_training_validation_and_held_out_examples_differ():
     for which in ("dates", "numerals", "backwards"):
         t = task(which)
         parts = (t.training, t.validation, t.held_out)
@@ -104,14 +105,15 @@ def test_nothing_held_out_is_learned_from_or_chosen_by():
         assert len(set().union(*found)) == sum(part.N for part in parts)
 
 
-def test_answers_as_a_table():
-    answers = [
-        Answer("5.3.21", "2021-03-05", said) for said in ("2021-03-05", "2021-05-03", "2021-03-05")
+def test_a_table_of_predictions():
+    predictions = [
+        Prediction("5.3.21", "2021-03-05", predicted)
+        for predicted in ("2021-03-05", "2021-05-03", "2021-03-05")
     ]
-    assert exact(answers) == 2 / 3
+    assert accuracy(predictions) == 2 / 3
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table(answers))
-    assert "no: 2021-03-05" in console.export_text()
+    console.print(predictions_table(predictions))
+    assert "no, expected 2021-03-05" in console.export_text()
 
 
 def test_the_command(tmp_path, capsys):
@@ -119,8 +121,8 @@ def test_the_command(tmp_path, capsys):
     listed = capsys.readouterr().out
     assert all(which in listed and kind in listed.lower() for which, kind in TASKS.items())
     assert main(["task", "ring", "--updates", "5", "--out", str(tmp_path / "ring")]) == 0
-    said = capsys.readouterr().out
-    assert "held out are exactly right, after 5 updates" in said
+    output = capsys.readouterr().out
+    assert "held-out examples are exactly right after 5 updates" in output
     assert {f.name for f in (tmp_path / "ring").iterdir()} == {
         "model.safetensors",
         "history.json",
@@ -136,10 +138,10 @@ def test_the_command(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", NAMES)
-def test_each_is_learned(which):
+def test_each_task_reaches_its_goal(which):
     t = task(which)
     history = t.train(progress=False)
-    share = exact(t.answers(t.model))
-    assert share >= t.goal, (
-        f"{which}: {share:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"
+    fraction = accuracy(t.predict(t.model))
+    assert fraction >= t.goal, (
+        f"{which}: {fraction:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"
     )

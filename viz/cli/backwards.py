@@ -15,4 +15,4 @@ def train(updates: int = UPDATES, progress: Any = True) -> Translator:
     """A model that has seen `updates` batches of random letters and what they are backwards."""
     learned = task("backwards")
     learned.train(updates, progress)
-    return Translator(learned.model, backwards.READS, backwards.WRITES)
+    return Translator(learned.model, backwards.SOURCE, backwards.TARGET)
