@@ -1,4 +1,4 @@
-"""The functions of one cell: `init`, `forward`, `backward`, `step`, and what they keep."""
+"""The engine: `init`, `forward`, `backward` and `step` of one cell."""
 
 from .engine import Engine
 

@@ -1,4 +1,4 @@
-"""Random masks: entries that are 1 with a probability, and masks of dropout."""
+"""Random masks: Bernoulli samples and dropout masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def probability(value: Any, name: str) -> float:
-    """A probability to drop: at least 0 and below 1."""
+    """Return a dropout probability; raise TypeError or ValueError unless 0 <= value < 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     if not 0 <= value < 1:
@@ -20,7 +20,10 @@ def probability(value: Any, name: str) -> float:
 def bernoulli(
     generator: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
-    """1 with probability p, to within 2^-32, else 0: whole words of the generator's bits, two entries in each."""
+    """Return an array of samples that are 1 with probability p, to within 2^-32, and 0 otherwise.
+
+    Each 64-bit word of the generator gives two samples.
+    """
     size = math.prod(shape)
     words = generator.integers(0, 2**64, -(-size // 2), np.uint64).view(np.uint32)[:size]
     return (words < np.uint32(min(round(p * 2**32), 2**32 - 1))).astype(dtype).reshape(shape)
@@ -29,7 +32,7 @@ def bernoulli(
 def dropout_mask(
     generator: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Any
 ) -> np.ndarray:
-    """A mask: 0 with probability p, else 1 / (1 - p)."""
+    """Return a dropout mask: entries are 0 with probability p, else 1 / (1 - p)."""
     mask = bernoulli(generator, 1 - p, shape, dtype)
-    mask *= mask.dtype.type(1 / (1 - p))  # in place: no third array
+    mask *= mask.dtype.type(1 / (1 - p))  # in place, to allocate no third array
     return mask

@@ -1,7 +1,7 @@
-"""Both directions of a sequence: two calls of one engine, forward and reverse, and the ways to merge their outputs.
+"""Bidirectional runs: one engine run forward and in reverse, and the ways to merge both outputs.
 
-Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997). Names end in `_reverse` for the second
-direction, as PyTorch's do; what comes in pairs (parameters, state, tape) is a `Directions`.
+Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997). Names of the second
+direction end in `_reverse`, as in PyTorch. Params, states and tapes come as `Directions`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks
-from .engine import Engine
 from .footprint import Footprint
+from .runner import DirectedRunner
 from .tape import Tape
 
-REVERSE = "_reverse"  # what the names of the second direction end in
+REVERSE = "_reverse"  # the suffix of names of the second direction
 
-# y of both directions -> y; dy and y of both directions -> dy of each. All are (..., H), but y of concat is (..., 2H).
+# Two functions per merge: from y of both directions to y; and from dy and y of both directions to
+# dy of each. Arrays are (..., H), but y of "concat" is (..., 2H).
 MERGES: dict[str, tuple[Callable, Callable]] = {
     "concat": (
         lambda f, r: np.concatenate([f, r], axis=-1),
@@ -34,22 +35,39 @@ MERGES: dict[str, tuple[Callable, Callable]] = {
 
 
 class Directions(NamedTuple):
-    """The same thing of either direction."""
+    """A pair of values, one for each direction of a bidirectional layer.
+
+    Parameters
+    ----------
+    forward : Params, State, Tape or other
+        The value of the forward direction.
+    reverse : Params, State, Tape or other
+        The value of the reverse direction.
+
+    Examples
+    --------
+    >>> Directions("ahead", "back").reverse
+    'back'
+    """
 
     forward: Any
     reverse: Any
 
     @property
     def summary(self) -> np.ndarray:
-        """Of a final state: h after the last valid step of each direction side by side, (N, 2H) or (2H,).
+        """The final h of both directions of a state, concatenated: shape (N, 2H) or (2H,).
 
-        It has seen the whole sequence from both sides. y[-1] has not: its reverse half has seen one step only.
+        Each half depends on the whole sequence. y[-1] does not: its reverse half has read one
+        step only.
         """
         return np.concatenate([self.forward[0], self.reverse[0]], axis=-1)
 
 
 class DirectionTapes(NamedTuple):
-    """DirectionTapes of both directions; `gates` and `states` by name, in the input's time, those of the second end in `_reverse`."""
+    """The tapes of both directions; values of the reverse one have names that end in `_reverse`.
+
+    All values are aligned with the time steps of the input.
+    """
 
     forward: Tape
     reverse: Tape
@@ -71,22 +89,23 @@ class DirectionTapes(NamedTuple):
 
     @property
     def masks(self) -> dict[str, np.ndarray]:
-        """Masks of dropout inside the layer, by name."""
+        """The masks of dropout inside the layer, by name."""
         return named(self.forward.masks, self.reverse.masks)
 
 
 def named(forward: dict, reverse: dict) -> dict:
-    """One dict of both directions."""
+    """Return one dict of both directions, with `_reverse` added to the names of the second."""
     return {**forward, **{f"{name}{REVERSE}": a for name, a in reverse.items()}}
 
 
 class Bidirectional:
-    """An engine's `forward` and `backward` with a `Directions` where that has one: of Params, of State, of tapes.
+    """Runs a cell in both directions: `forward` and `backward` of an engine on `Directions`.
 
-    The reverse direction starts at each sequence's last valid step; its output is aligned with the input's time.
+    The reverse direction starts at each sequence's last valid step. Its output is aligned with the
+    time steps of the input.
     """
 
-    def __init__(self, engine: Engine, merge: str):
+    def __init__(self, engine: DirectedRunner, merge: str):
         if merge not in MERGES:
             raise ValueError(f"merge must be one of {', '.join(MERGES)}, got {merge!r}")
         self.engine, self.merge = engine, merge
@@ -94,72 +113,71 @@ class Bidirectional:
     def forward(
         self, x, params, state=None, lengths=None, record=False
     ) -> tuple[np.ndarray, Directions, DirectionTapes | None]:
-        """y (T, N, 2H), or (T, N, H) where merged otherwise than by concat; state Directions(forward, reverse); tapes if `record`."""
-        before = self._pair(state, "state")
-        y, after, tape = self.engine.forward(
-            x, params.forward, before.forward, lengths, record=record
+        """Return y, (T, N, 2H) for "concat" or (T, N, H), the final state and the tapes."""
+        initial = self._pair(state, "state")
+        y, final, tape = self.engine.forward(
+            x, params.forward, initial.forward, lengths, record=record
         )
         with checks.naming("reverse direction"):
-            back = self.engine.forward(
-                x, params.reverse, before.reverse, lengths, reverse=True, record=record
+            y_reverse, final_reverse, tape_reverse = self.engine.forward(
+                x, params.reverse, initial.reverse, lengths, reverse=True, record=record
             )
-        merged = MERGES[self.merge][0](y, back[0])
-        return merged, Directions(after, back[1]), DirectionTapes(tape, back[2]) if record else None
+        y = MERGES[self.merge][0](y, y_reverse)
+        tapes = DirectionTapes(tape, tape_reverse) if record else None
+        return y, Directions(final, final_reverse), tapes
 
     def backward(
         self, dy, tape, dstate=None, out=None, state_gradients=None
     ) -> tuple[np.ndarray, Directions, Directions]:
-        """dx and, as `Directions`, dparams and the gradient of the initial state; arguments as `Engine.backward` has them."""
+        """Return dx and, as `Directions`, dparams and the gradient of the initial state."""
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
-        after, outs = self._pair(dstate, "dstate"), self._pair(out, "out")
-        halves = Directions(None, None) if dy is None else Directions(*self._split(dy, tape))
-        found = [{} if state_gradients is not None else None for _ in tape]
+        dfinal, outs = self._pair(dstate, "dstate"), self._pair(out, "out")
+        dys = Directions(None, None) if dy is None else Directions(*self._split(dy, tape))
+        totals = [{} if state_gradients is not None else None for _ in tape]
         dx, *ahead = self.engine.backward(
-            halves.forward, tape.forward, after.forward, outs.forward, found[0]
+            dys.forward, tape.forward, dfinal.forward, outs.forward, totals[0]
         )
         with checks.naming("reverse direction"):
-            dx_back, *back = self.engine.backward(
-                halves.reverse, tape.reverse, after.reverse, outs.reverse, found[1]
+            dx_reverse, *back = self.engine.backward(
+                dys.reverse, tape.reverse, dfinal.reverse, outs.reverse, totals[1]
             )
         if state_gradients is not None:
-            state_gradients.update(named(*found))
-        return dx + dx_back, *(Directions(*pair) for pair in zip(ahead, back, strict=True))
+            state_gradients.update(named(*totals))
+        return dx + dx_reverse, *(Directions(*pair) for pair in zip(ahead, back, strict=True))
 
     def footprint(self, T, N, sizes, dtype, ragged, training, table=None) -> Footprint:
-        """Bytes, as `Engine.footprint` has them: of two runs, one after the other, and of what their results are merged in."""
+        """Estimate the memory of two runs, one after the other, and of merging their results."""
         ahead, back = (
             self.engine.footprint(T, N, sizes, dtype, ragged, training, reverse, table)
             for reverse in (False, True)
         )
         one = T * N * sizes.P * dtype.itemsize
         output = (2 if self.merge == "concat" else 1) * one
-        kept = ahead.kept + back.kept
-        second = ahead.output + back.output  # what of either direction goes when the two are merged
-        forward = max(back.forward - output + second, second)
-        halves = (
-            one if self.merge in ("concat", "average") else 2 * one if self.merge == "mul" else 0
-        )
-        return Footprint(
-            kept, output, forward, halves + max(back.backward + ahead.dx, 2 * ahead.dx), ahead.dx
-        )
+        parts = ahead.output + back.output  # y of each direction, freed when they are merged
+        forward = max(back.forward - output + parts, parts)
+        dys = {"concat": one, "average": one, "mul": 2 * one, "sum": 0}[self.merge]
+        backward = dys + max(back.backward + ahead.dx, 2 * ahead.dx)
+        return Footprint(ahead.kept + back.kept, output, forward, backward, ahead.dx)
 
     def _split(self, dy, tape):
-        """dy of each direction."""
-        ys = tape.forward.h, tape.reverse.h
+        """Return dy of each direction."""
+        y, y_reverse = tape.forward.h, tape.reverse.h
         dy = checks.array(dy, "dy", self.engine.dtypes)
-        checks.same_dtype(dy, "dy", ys[0].dtype, "x")
-        *rows, H = ys[0].shape
-        words = "(T, N, {})" if len(rows) == 2 else "(T, {})"
-        width = ("2H", 2 * H) if self.merge == "concat" else ("H", H)
-        checks.shape(dy, "dy", (*rows, width[1]), words.format(width[0]))
-        return MERGES[self.merge][1](dy, *ys)
+        checks.same_dtype(dy, "dy", y.dtype, "x")
+        *rows, H = y.shape
+        letters, size = ("2H", 2 * H) if self.merge == "concat" else ("H", H)
+        words = f"(T, N, {letters})" if len(rows) == 2 else f"(T, {letters})"
+        checks.shape(dy, "dy", (*rows, size), words)
+        return MERGES[self.merge][1](dy, y, y_reverse)
 
     def _pair(self, value, name):
         if value is None:
             return Directions(None, None)
-        if not isinstance(value, (tuple, list)) or len(value) != 2:
+        sequence = isinstance(value, (tuple, list))
+        if not sequence or len(value) != 2:
+            got = f"{len(value)} values" if sequence else type(value).__name__
             raise ValueError(
-                f"{name} of a bidirectional layer must be (forward, reverse), one for each direction"
+                f"{name} of a bidirectional layer must be (forward, reverse), got {got}"
             )
         return Directions(*value)

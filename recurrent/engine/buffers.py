@@ -1,10 +1,12 @@
-"""Memory of tapes, used again.
+"""A pool of memory for tapes.
 
-A training step needs the same large arrays as the one before. The system hands them out as new pages: it has to clear
-them, and the host of a virtual machine, which takes back what lies free for seconds, has to find them first: together up to
-a quarter of a step. So what the last array in a block leaves stays here for the next recorded pass: as much as was
-once in use at the same time, in blocks at most twice as large as what is in them. DirectionTapes only, and attention's arrays: all
-tapes are in use when training takes most memory, so what is idle at other times adds nothing to the peak.
+Each training step needs the same large arrays as the step before. From the system they come as new
+pages, which it has to clear, and which the host of a virtual machine has to find first if it takes
+back memory that is free for seconds: together up to a quarter of a step. So when the last array in
+a block of memory goes, the block stays in the pool for the next recorded pass. The pool keeps as
+much memory as was once in use at the same time, and hands out blocks of at most twice the size
+needed. It serves tapes and attention alone: all tapes are in use when training needs most memory,
+so what is idle at other times does not add to the peak.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-LARGE = 1 << 20  # bytes; below, the C library keeps its memory itself
+LARGE = 1 << 20  # bytes; the C library reuses smaller blocks itself
 LINE = 64  # bytes: a cache line, and the widest vector
 
 _choosing = threading.Lock()
 _blocks: list[_Block] = []
-_most = 0  # bytes once in use at the same time
+_most = 0  # peak of the bytes in use
 
 
 def _unlock() -> None:
@@ -30,11 +32,11 @@ def _unlock() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)  # another thread may have been choosing
+    os.register_at_fork(after_in_child=_unlock)  # another thread may hold the lock at the fork
 
 
 class _Block:
-    """Memory, and how many bytes of it are in use."""
+    """A block of memory, and how many of its bytes are in use."""
 
     def __init__(self, size: int):
         self.memory = np.empty(size + LINE, np.uint8)
@@ -43,7 +45,7 @@ class _Block:
 
 
 class _Lease:
-    """What all arrays in a block have as their base: with the last of them it goes, and the block is free."""
+    """The base of all arrays in a block; it is deleted with the last of them, freeing the block."""
 
     def __init__(self, block: _Block, shape: tuple[int, ...], dtype: np.dtype):
         self.block = block
@@ -55,11 +57,11 @@ class _Lease:
         }
 
     def __del__(self):
-        self.block.used = 0  # no lock: this may come in the middle of anything
+        self.block.used = 0  # without the lock: this may run at any point of any thread
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """As `np.empty`."""
+    """Return an uninitialised array like `np.empty`; a large one comes from the pool."""
     dtype = np.dtype(dtype)
     size = prod(shape) * dtype.itemsize
     if size < LARGE:
@@ -68,9 +70,21 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def release() -> int:
-    """Give memory that no array is in back to the system (`recurrent.release_memory`); returns how many bytes that was.
+    """Return pooled memory that is not in use to the system.
 
-    What is in use now follows with its last array.
+    Recorded passes keep the memory of past tapes for the next ones. Memory in use now is returned
+    to the system with the last array in it.
+
+    Returns
+    -------
+    int
+        The number of bytes released.
+
+    Examples
+    --------
+    >>> freed = release()
+    >>> release()
+    0
     """
     global _most
     with _choosing:
@@ -81,7 +95,7 @@ def release() -> int:
 
 
 def _block(size: int) -> _Block:
-    """The smallest free one that is large enough and no waste, or a new one; small ones that are then too many are dropped."""
+    """Return the smallest free block that fits, or a new one; drop free ones beyond the peak."""
     global _most
     with _choosing:
         free = sorted((b for b in _blocks if not b.used), key=lambda b: b.size)
@@ -90,10 +104,10 @@ def _block(size: int) -> _Block:
             if size <= b.size <= 2 * size:
                 b.used = size
                 return b
-        over = size + sum(b.size for b in _blocks) - _most
+        excess = size + sum(b.size for b in _blocks) - _most
         dropped: list[_Block] = []
         for b in free:
-            if sum(d.size for d in dropped) < over:
+            if sum(d.size for d in dropped) < excess:
                 dropped.append(b)
         _blocks[:] = [b for b in _blocks if b not in dropped]
         _blocks.append(_Block(size))

@@ -1,4 +1,10 @@
-"""Dropout inside a recurrent layer, by its exact names: which masks there are, how they are drawn and applied."""
+"""Dropout inside a recurrent layer: recurrent dropout, DropConnect on W_hh and zoneout.
+
+Recurrent dropout drops entries of the h that goes back into W_hh, with one mask per sequence: the
+variational dropout of Gal and Ghahramani (2016). Weight drop is DropConnect on W_hh with one mask
+per call (Merity et al., 2018). Zoneout keeps random entries of a state unchanged at a step (Krueger
+et al., 2017).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +19,7 @@ from ..equations.cell import Cell
 from .bernoulli import bernoulli, dropout_mask, probability
 from .engine import Engine
 from .footprint import Footprint
+from .params import check_params, check_state, sizes_of
 from .tape import Tape
 
 NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
@@ -20,7 +27,7 @@ NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
 
 @dataclass(frozen=True)
 class DropoutOptions:
-    """The options of a layer of `cell`. `zoneout`: a probability for each state by name."""
+    """The dropout options of a layer; `zoneout` has pairs of a state and its probability."""
 
     cell: Cell
     recurrent_dropout: float
@@ -28,52 +35,57 @@ class DropoutOptions:
     zoneout: tuple[tuple[str, float], ...]
 
     @classmethod
-    def of(
+    def checked(
         cls, cell: Cell, recurrent_dropout: Any = 0.0, weight_drop: Any = 0.0, zoneout: Any = 0.0
     ) -> DropoutOptions:
-        """Checked options. `zoneout`: one probability for all states, or a dict of them by state."""
-        given = zoneout if isinstance(zoneout, dict) else dict.fromkeys(cell.states, zoneout)
-        for s in given:
+        """Return checked options; `zoneout` is a probability for all states or a dict by state."""
+        if not isinstance(zoneout, dict):
+            zoneout = dict.fromkeys(cell.states, zoneout)
+        for s in zoneout:
             if s not in cell.states:
                 raise ValueError(
                     f"zoneout: {cell.name} has the states {', '.join(cell.states)}, got {s!r}"
                 )
-        rates = [(s, probability(given[s], f"zoneout of {s}")) for s in cell.states if s in given]
+        zoneout = {
+            s: probability(zoneout[s], f"zoneout of {s}") for s in cell.states if s in zoneout
+        }
         if (recurrent_dropout or weight_drop) and not cell.h_gates:
             raise ValueError(
-                f"{cell.name} has no W_hh: nothing for recurrent_dropout or weight_drop to act on"
+                f"{cell.name} has no W_hh, which recurrent_dropout and weight_drop act on"
             )
         if recurrent_dropout and any(e.op == "product" for e in cell.products):
             raise ValueError(
-                f"recurrent_dropout: {cell.name} multiplies more than the state of before, which no mask reaches"
+                f"recurrent_dropout: {cell.name} multiplies W_hh by more than the previous state, "
+                "and a mask acts on that state alone"
             )
         return cls(
             cell,
             probability(recurrent_dropout, "recurrent_dropout"),
             probability(weight_drop, "weight_drop"),
-            tuple(pair for pair in rates if pair[1]),
+            tuple((s, p) for s, p in zoneout.items() if p),
         )
 
     def __bool__(self):
         return bool(self.recurrent_dropout or self.weight_drop or self.zoneout)
 
     @property
-    def evaluated(self) -> Cell:
-        """The cell of evaluation and streaming: the one given, but for zoneout, which has its expected value."""
+    def inference_cell(self) -> Cell:
+        """The cell for evaluation and streaming, where zoneout takes its expected value."""
         return with_expected_zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
 
-    def trained(
+    def training_runner(
         self, generator: np.random.Generator, backend: ModuleType | None = None
     ) -> DropoutRunner:
-        """What runs in training, with masks from this generator."""
+        """Return the runner for training, which samples masks from `generator`."""
         return DropoutRunner(self, generator, backend)
 
 
 class DropoutRunner:
-    """An engine's `forward` and `backward` under masks, drawn anew at each call of `forward` and kept as `tape.masks`.
+    """The `forward` and `backward` of an engine with dropout masks, sampled at each `forward`.
 
-    By name: "zoneout_h" (T, N, H), 1 where the state of before is kept; "dropout" (N, H), of the state that goes back, the
-    same at all steps; "weight_hh" (G*H, H). The last two are scaled by 1 / (1 - p). Equal generators draw equal masks.
+    The masks are in `tape.masks`: "zoneout_h" (T, N, H) is 1 where h keeps its previous value;
+    "dropout" (N, H) is for the h that goes back, the same at all steps; "weight_hh" is (G*H, H).
+    The last two are scaled by 1 / (1 - p). Equal generators give equal masks.
     """
 
     def __init__(
@@ -83,48 +95,43 @@ class DropoutRunner:
         backend: ModuleType | None = None,
     ):
         self.options, self.generator = options, generator
-        cell, states = options.cell, tuple(s for s, _ in options.zoneout)
-        steps = bool(states or options.recurrent_dropout)
-        self.plain = Engine(cell, backend)
-        self.engine = (
-            Engine(with_masks(cell, states, bool(options.recurrent_dropout)), backend)
-            if steps
-            else self.plain
-        )
+        cell, zoned = options.cell, tuple(s for s, _ in options.zoneout)
+        self.unmasked = Engine(cell, backend)
+        self.engine = self.unmasked  # weight drop alone needs no masks in the equations
+        if zoned or options.recurrent_dropout:
+            masked = with_masks(cell, zoned, bool(options.recurrent_dropout))
+            self.engine = Engine(masked, backend)
         self.dtypes = self.engine.dtypes
 
-    def draw(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
-        """Masks for one call."""
-        o, sizes, dtype = self.options, self.plain.sizes(params), params.W_hh.real.dtype
-        steps, *rows = x_shape[:-1]
-        width = dict(zip(o.cell.states, self.plain.state_sizes(sizes), strict=True))
+    def sample_masks(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
+        """Sample the masks of one call, by name."""
+        o, sizes = self.options, sizes_of(self.options.cell, params)
+        generator, dtype = self.generator, params.W_hh.real.dtype
+        T, *rows = x_shape[:-1]
+        width = dict(zip(o.cell.states, self.unmasked.state_sizes(sizes), strict=True))
         masks = {
-            f"zoneout_{s}": bernoulli(self.generator, p, (steps, *rows, width[s]), dtype)
+            f"zoneout_{s}": bernoulli(generator, p, (T, *rows, width[s]), dtype)
             for s, p in o.zoneout
         }
         if o.recurrent_dropout:
-            masks["dropout"] = dropout_mask(
-                self.generator, o.recurrent_dropout, (*rows, sizes.P), dtype
-            )
+            shape = (*rows, sizes.P)
+            masks["dropout"] = dropout_mask(generator, o.recurrent_dropout, shape, dtype)
         if o.weight_drop:
-            masks["weight_hh"] = dropout_mask(
-                self.generator, o.weight_drop, params.W_hh.shape, dtype
-            )
+            shape = params.W_hh.shape
+            masks["weight_hh"] = dropout_mask(generator, o.weight_drop, shape, dtype)
         return masks
 
     def footprint(
         self, T, N, sizes, dtype, ragged, training=True, reverse=False, table=None
     ) -> Footprint:
-        """Bytes, as `Engine.footprint` has them: of the run that the masks are in, and of masks."""
+        """Estimate the memory of a run, as `Engine.footprint` does, with the masks."""
         o, size = self.options, dtype.itemsize
         f = self.engine.footprint(T, N, sizes, dtype, ragged, True, reverse, table)
-        width = dict(zip(o.cell.states, self.plain.state_sizes(sizes), strict=True))
+        width = dict(zip(o.cell.states, self.unmasked.state_sizes(sizes), strict=True))
         masks = size * T * N * sum(width[s] for s, _ in o.zoneout)
         masks += size * N * sizes.P if o.recurrent_dropout else 0
-        if o.weight_drop:
-            masks += (
-                2 * size * len(o.cell.h_gates) * sizes.H * sizes.P
-            )  # and the weights that are left
+        if o.weight_drop:  # the mask and the masked weights
+            masks += 2 * size * len(o.cell.h_gates) * sizes.H * sizes.P
         return f._replace(kept=f.kept + masks)
 
     def forward(
@@ -136,25 +143,27 @@ class DropoutRunner:
         reverse: bool = False,
         record: bool = False,
     ) -> tuple[np.ndarray, Any, Tape | None]:
-        """`Engine.forward` under new masks."""
-        params = self.plain.check_params(params)
-        masks = self.draw(x.shape, params)
+        """Run `Engine.forward` with new masks."""
+        cell = self.options.cell
+        params = check_params(cell, params, self.dtypes)
+        masks = self.sample_masks(x.shape, params)
         if "weight_hh" in masks:
             params = params._replace(W_hh=params.W_hh * masks["weight_hh"])
-        sizes, (steps, *rows) = self.plain.sizes(params), x.shape[:-1]
-        inputs = None
-        if self.engine.cell.masks:
-            inputs = np.zeros(
-                (steps, *rows, len(self.engine.cell.masks), sizes.H), params.W_hh.real.dtype
-            )
-            for k, name in enumerate(self.engine.cell.masks):
-                inputs[..., k, : masks[name].shape[-1]] = masks[name]
+        sizes, (T, *rows) = sizes_of(cell, params), x.shape[:-1]
+        unit_masks, names = None, self.engine.cell.masks
+        if names:
+            shape = (T, *rows, len(names), sizes.H)
+            unit_masks = np.zeros(shape, params.W_hh.real.dtype)
+            for k, name in enumerate(names):
+                unit_masks[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
-            state = self.plain.check_state(state, "state", tuple(rows), sizes, params.W_hh.dtype)
+            dtype = params.W_hh.dtype
+            state = check_state(cell, state, "state", tuple(rows), sizes, dtype, self.dtypes)
             state = (masks["dropout"] * state[0], *state)
-        y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, inputs)
+        y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, unit_masks)
         tape.masks = masks
-        return y, self.plain.State(*final[self.engine.cell.output :]), tape if record else None
+        final = self.unmasked.State(*final[self.engine.cell.output :])
+        return y, final, tape if record else None
 
     def backward(
         self,
@@ -164,16 +173,16 @@ class DropoutRunner:
         out: Any = None,
         state_gradients: dict | None = None,
     ) -> tuple[Any, Any, Any]:
-        """`Engine.backward` under the masks of the tape."""
-        dropped = "dropout" in tape.masks
-        if dstate is not None and dropped:
+        """Run `Engine.backward` with the masks of the tape."""
+        masked_h = "dropout" in tape.masks
+        if dstate is not None and masked_h:
             dstate = (np.zeros_like(dstate[0]), *dstate)
         dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, state_gradients)
         if "weight_hh" in tape.masks:
             dparams.W_hh[...] *= tape.masks["weight_hh"]
-        if dropped:
-            through, h, *rest = d_initial
-            d_initial = self.plain.State(h + tape.masks["dropout"] * through, *rest)
+        if masked_h:
+            d_dropped, h, *others = d_initial
+            d_initial = self.unmasked.State(h + tape.masks["dropout"] * d_dropped, *others)
             if state_gradients is not None:
                 del state_gradients[self.engine.cell.states[0]]
         return dx, dparams, d_initial

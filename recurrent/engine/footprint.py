@@ -1,4 +1,4 @@
-"""The memory that a layer takes in a training step."""
+"""The type of memory estimates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ WIDE = 8  # bytes of an id, an index and a loss
 
 
 class Footprint(NamedTuple):
-    """What a layer takes in a training step, in bytes."""
+    """The memory that one layer takes in a training step, in bytes."""
 
-    kept: int  # by its tape, besides its input
-    output: int  # y, where the tape does not hold it anyway
-    forward: int  # at most, besides, while `forward` runs
-    backward: int  # at most, besides dy and dx, while `backward` runs
+    kept: int  # by the tape, without the layer's input
+    output: int  # by y, unless it is part of the tape
+    forward: int  # peak of everything else while `forward` runs
+    backward: int  # peak of everything except dy and dx while `backward` runs
     dx: int

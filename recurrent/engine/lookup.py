@@ -1,7 +1,7 @@
-"""Rows of a table that nobody writes out: what an Embedding hands to a recurrent layer, and the gradient it gets back.
+"""Table lookups that stay symbolic: what an Embedding hands to a recurrent layer, and its gradient.
 
-What is the same for every step with one id, such as the input's part of the pre-activations, is then computed once for each id
-that occurs, not once for each step.
+What is equal for all steps with the same id, such as the input part of the pre-activations, is
+computed once per id that occurs, not once per step.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import numpy as np
 
 
 class Lookup:
-    """The array table[ids]: shape (*ids.shape, D) from a table (V, D) and integer ids in 0..V-1; NumPy can write it out."""
+    """The array `table[ids]`, which is not computed until NumPy asks for it.
+
+    Parameters
+    ----------
+    table : ndarray, shape (V, D), float32 or float64
+        The rows to choose from.
+    ids : ndarray, shape (T, N) or (T,), int
+        The row of each step, from 0 to V - 1.
+    """
 
     def __init__(self, table: np.ndarray, ids: np.ndarray):
         self.table, self.ids = table, ids
@@ -21,6 +29,7 @@ class Lookup:
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     def __array__(self, dtype=None, copy=None):
@@ -29,9 +38,19 @@ class Lookup:
 
 @dataclass(frozen=True)
 class RowGradients:
-    """The gradient with respect to a Lookup, summed by id: `rows` (U, D) of the ids that occur (U,), ascending.
+    """The gradient with respect to a Lookup, summed per id.
 
-    Of a recording NumPy can write it out, (*ids.shape, D), which costs a product: `each` does.
+    The gradient of a recording can be converted to an array of shape (T, N, D) or (T, D), which
+    costs a matrix product.
+
+    Parameters
+    ----------
+    ids : ndarray, shape (U,), int
+        The ids that occur, in ascending order.
+    rows : ndarray, shape (U, D), float32 or float64
+        The gradient of the table's row of each id.
+    each : callable, optional
+        Returns the gradient of every step, shape (T, N, D) or (T, D).
     """
 
     ids: np.ndarray
@@ -42,18 +61,18 @@ class RowGradients:
         return self.each()
 
     def __add__(self, other: RowGradients) -> RowGradients:
-        """The sum of two with respect to the same Lookup."""
+        """Return the sum of two gradients with respect to the same Lookup."""
         return RowGradients(self.ids, self.rows + other.rows, lambda: self.each() + other.each())
 
 
 def distinct(ids: np.ndarray, V: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ids in 0..V-1 that occur in `ids` (S,), ascending, and the place of each of `ids` among them; int64.
+    """Return the ids that occur in `ids` (S,), ascending, and each id's place among them; int64.
 
     >>> [a.tolist() for a in distinct(np.array([7, 2, 7]), 9)]
     [[2, 7], [1, 0, 1]]
     """
     place = np.zeros(V, np.int64)
     place[ids] = 1
-    found = np.flatnonzero(place)
-    place[found] = np.arange(found.size)
-    return found, place[ids]
+    occurring = np.flatnonzero(place)
+    place[occurring] = np.arange(occurring.size)
+    return occurring, place[ids]

@@ -1,23 +1,29 @@
-"""Named tuples of arrays whose fields depend on the cell: Params and State; and the sizes that they come in."""
+"""Params and State of a cell: their types and shapes, and the checks of both."""
 
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import checks
+from ..equations.cell import Cell
 
 
 class Sizes(NamedTuple):
-    """Of a cell's input, of its units, and of what it hands on."""
+    """Input size, hidden size and output size of a cell."""
 
     D: int
     H: int
-    P: int  # rows of W_hr in a cell that projects, else H
+    P: int  # size of h: the rows of W_hr if the cell has a projection, else H
 
 
 @lru_cache
 def namedtuple_type(name: str, fields: tuple[str, ...]) -> type:
-    """A namedtuple that pickles by the names of its fields: its type is made when asked for, and found by no import."""
+    """Return a namedtuple type that pickles by its fields, since no module holds the type."""
     kind = namedtuple(name, fields)
     kind.__reduce__ = lambda self: (_record, (name, fields, *self))
     return kind
@@ -28,12 +34,125 @@ def _record(name, fields, *values):
 
 
 def params_type(parameters: tuple[str, ...] = (), biases: int = 2, projected: bool = False) -> type:
-    """The Params of cells with these per-unit parameters and so many bias vectors; one type for all cells alike."""
+    """Return the Params type of cells with these per-unit parameters and this many bias vectors."""
     return namedtuple_type(
         "Params", ("W_ih", "W_hh", *("b_ih", "b_hh")[:biases], *["W_hr"] * projected, *parameters)
     )
 
 
 def state_type(states: tuple[str, ...]) -> type:
-    """The State of cells with these states: `(h,)` or `(h, c)`."""
+    """Return the State type of cells with these states: `(h,)` or `(h, c)`."""
     return namedtuple_type("State", states)
+
+
+@lru_cache
+def cell_params_type(cell: Cell) -> type:
+    """Return the Params type of a cell."""
+    return params_type(cell.parameters, cell.biases, cell.has_projection)
+
+
+@lru_cache
+def param_shapes(cell: Cell, D: int, H: int, P: int | None = None) -> Any:
+    """Return Params that hold shapes instead of arrays."""
+    x_rows, h_rows = len(cell.x_gates) * H, len(cell.h_gates) * H
+    biases = ((x_rows,), (h_rows,))[: cell.biases]
+    projection = [(P, H)] if cell.has_projection else []
+    per_unit = [(H,)] * len(cell.parameters)
+    return cell_params_type(cell)((x_rows, D), (h_rows, P or H), *biases, *projection, *per_unit)
+
+
+def sizes_of(cell: Cell, params: Any) -> Sizes:
+    """Return the sizes of params whose matrices have two axes."""
+    P = params.W_hh.shape[1]
+    return Sizes(params.W_ih.shape[1], params.W_hr.shape[1] if cell.has_projection else P, P)
+
+
+def state_sizes(cell: Cell, sizes: Sizes) -> tuple[int, ...]:
+    """Return the size of each state, H or P, for one sequence."""
+    return tuple(sizes.P if projected else sizes.H for projected in cell.projected_states)
+
+
+def trim_states(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.ndarray]:
+    """Cut states that are stored with H columns, (..., H), to their own sizes, P or H."""
+    return [
+        a[..., :P] if projected else a
+        for a, projected in zip(states, cell.projected_states, strict=True)
+    ]
+
+
+def with_biases(cell: Cell, params: Any, fill: Callable = np.zeros) -> Any:
+    """Return params with b_ih and b_hh, as the kernels take them; `fill` makes missing ones."""
+    n = cell.biases
+    if n == 2:
+        return params
+    W_ih, W_hh, *others = params
+    missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
+    full_type = params_type(cell.parameters, 2, cell.has_projection)
+    return full_type(W_ih, W_hh, *others[:n], *missing, *others[n:])
+
+
+def check_proj_size(cell: Cell, proj_size: Any, hidden_size: int) -> int:
+    """Return P, the size of h; raise ValueError or TypeError if `proj_size` does not fit."""
+    if not cell.has_projection:
+        if proj_size:
+            raise ValueError(
+                f"{cell.name} has no projection: proj_size must be 0, got {proj_size!r}"
+            )
+        return hidden_size
+    if checks.size(proj_size, "proj_size") > hidden_size:
+        raise ValueError(f"proj_size must be at most hidden_size={hidden_size}, got {proj_size}")
+    return proj_size
+
+
+def check_params(cell: Cell, params: Any, dtypes: tuple[str, ...]) -> Any:
+    """Return Params of arrays that fit together; raise an error that names one that does not."""
+    kind = cell_params_type(cell)
+    fields = ", ".join(kind._fields)
+    if not isinstance(params, (tuple, list)):
+        raise TypeError(f"params of {cell.name} must be {fields}, got {type(params).__name__}")
+    if len(params) != len(kind._fields):
+        raise ValueError(f"params of {cell.name} must be {fields}, got {len(params)} arrays")
+    params = kind(*[checks.array(a, n, dtypes) for a, n in zip(params, kind._fields, strict=True)])
+    if params.W_ih.ndim != 2 or params.W_hh.ndim != 2:
+        raise ValueError(
+            f"W_ih and W_hh must have 2 axes, got {params.W_ih.shape} and {params.W_hh.shape}"
+        )
+    if cell.has_projection and params.W_hr.ndim != 2:
+        raise ValueError(f"W_hr must be (P, H), got {params.W_hr.shape}")
+    D, H, P = sizes = sizes_of(cell, params)
+    dtype, shapes = params.W_ih.dtype, param_shapes(cell, *sizes)
+    for a, name, shape in zip(params, kind._fields, shapes, strict=True):
+        if a.shape != shape or a.dtype != dtype:  # the message is built only if needed
+            projection = f", P = {P}" if cell.has_projection else ""
+            checks.shape(a, name, shape, f"of {cell.name} with D = {D}, H = {H}{projection}")
+            checks.same_dtype(a, name, dtype, "W_ih")
+    return params
+
+
+def check_state(
+    cell: Cell,
+    state: Any,
+    name: str,
+    rows: tuple[int, ...],
+    sizes: Sizes,
+    dtype: np.dtype,
+    dtypes: tuple[str, ...],
+) -> Any:
+    """Return State of arrays (*rows, H) or (*rows, P); raise an error that names a wrong one."""
+    kind = state_type(cell.states)
+    sequence = isinstance(state, (tuple, list))
+    if not sequence or len(state) != len(kind._fields):
+        got = f"a tuple of {len(state)}" if sequence else type(state).__name__
+        raise ValueError(
+            f"{name} of {cell.name} must be ({', '.join(kind._fields)},), a tuple of arrays, "
+            f"got {got}"
+        )
+    arrays = []
+    widths = zip(state_sizes(cell, sizes), cell.projected_states, strict=True)
+    for field, a, (width, projected) in zip(kind._fields, state, widths, strict=True):
+        letter, label = "P" if projected else "H", f"{name}.{field}"
+        a = checks.array(a, label, dtypes)
+        checks.same_dtype(a, label, dtype, "x")
+        checks.shape(a, label, (*rows, width), f"(N, {letter})" if rows else f"({letter},)")
+        arrays.append(a)
+    return kind(*arrays)

@@ -1,7 +1,8 @@
-"""Packed order: a ragged batch as rows without blanks, the longest sequence first, step after step.
+"""Packed order: a batch of sequences of different lengths, stored without padding.
 
-Step t of a packed batch is the rows `offsets[t]:offsets[t + 1]`; they are the first sequences of the batch sorted by
-length, so the rows of a step are a prefix of the rows of the step before. A batch without `lengths` is packed already.
+The sequences are sorted by length, the longest first. Step t of the packed batch is the rows
+`offsets[t]:offsets[t + 1]`: one for each sequence that is longer than t, so the sequences of a step
+are the first ones of the step before. A batch without `lengths` is in packed order already.
 """
 
 from __future__ import annotations
@@ -15,24 +16,26 @@ from .. import checks
 
 
 class Layout(NamedTuple):
-    """How a batch of N sequences of at most T steps lies in memory while it is computed."""
+    """The packed order of N sequences of at most T steps, with S valid steps in all."""
 
     T: int
     N: int
-    S: int  # rows in all
+    S: int
     offsets: np.ndarray  # (T + 1,) int64
-    order: np.ndarray | None  # (N,) sequence at each place of the packed batch; None: as given
-    rows: np.ndarray | None  # (S,) row t * N + n of the caller's (T, N, ...) array; None: as given
-    previous: np.ndarray  # (S,) row of the state before, in a buffer of N initial states and S new ones; empty: row s itself
+    order: np.ndarray | None  # (N,) the sequence at each packed place; None: unchanged
+    rows: np.ndarray | None  # (S,) row t * N + n of an array (T, N, ...); None: unchanged
+    # (S,) row of the state before each step, in a buffer of N initial states and S new ones;
+    # empty: row s itself
+    previous: np.ndarray
     lengths: np.ndarray | None  # (N,)
 
     def pack(self, a: np.ndarray) -> np.ndarray:
-        """Rows of a (T, N, ...) array in packed order, (S, ...)."""
+        """Return the valid steps of (T, N, ...) in packed order, (S, ...)."""
         flat = a.reshape(self.T * self.N, *a.shape[2:])
         return flat if self.rows is None else flat[self.rows]
 
     def unpack(self, a: np.ndarray) -> np.ndarray:
-        """(T, N, ...) from packed rows (S, ...); zeros where a step is not valid."""
+        """Return packed rows (S, ...) as (T, N, ...), with zeros at padded steps."""
         if self.rows is None:
             return a.reshape(self.T, self.N, *a.shape[1:])
         out = np.zeros((self.T * self.N, *a.shape[1:]), a.dtype)
@@ -40,11 +43,11 @@ class Layout(NamedTuple):
         return out.reshape(self.T, self.N, *a.shape[1:])
 
     def to_packed_order(self, a: np.ndarray) -> np.ndarray:
-        """Sequences (..., N, H) into packed order."""
+        """Return the sequences of (..., N, H) in packed order."""
         return a if self.order is None else a[..., self.order, :]
 
     def from_packed_order(self, a: np.ndarray) -> np.ndarray:
-        """The inverse of `sort`."""
+        """Invert `to_packed_order`."""
         if self.order is None:
             return a
         out = np.empty_like(a)
@@ -52,7 +55,7 @@ class Layout(NamedTuple):
         return out
 
     def final(self, states: np.ndarray) -> np.ndarray:
-        """State after the last valid step, (..., N, H) in the caller's order, from a buffer (..., N + S, H)."""
+        """Return the state after the last valid step, (..., N, H), from a buffer (..., N + S, H)."""
         if self.lengths is None:
             return states[..., self.S : self.S + self.N, :]
         place = np.arange(self.N)
@@ -65,9 +68,10 @@ NO_ROWS = np.zeros(0, np.int64)
 
 
 def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = False) -> Layout:
-    """Packed order of N sequences; `reverse` runs each from its last valid step to its first.
+    """Return the packed order of N sequences.
 
-    `lengths` may be a mask (T, N) too: a step that is not valid then has no row at all, so the state skips it.
+    With `reverse` each one runs from its last valid step to its first. `lengths` may also be a mask
+    (T, N). Steps that are not valid have no row, so the state skips them.
     """
     if lengths is None:
         return _reversed(T, N) if reverse else _full(T, N)
@@ -75,14 +79,13 @@ def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = Fa
 
 
 def _ordered(T, N, lengths, reverse) -> Layout:
-    mask = lengths if lengths is not None and lengths.ndim == 2 else None
-    valid = (
-        np.full(N, T, np.int64)
-        if lengths is None
-        else lengths
-        if mask is None
-        else mask.sum(axis=0)
-    )
+    mask = None
+    if lengths is None:
+        valid = np.full(N, T, np.int64)
+    elif lengths.ndim == 2:
+        mask, valid = lengths, lengths.sum(axis=0)
+    else:
+        valid = lengths
     order = np.argsort(-valid, kind="stable")
     sorted_lengths = valid[order]
     counts = np.searchsorted(-sorted_lengths, -np.arange(T), side="left")  # sequences longer than t
@@ -90,24 +93,22 @@ def _ordered(T, N, lengths, reverse) -> Layout:
     step = np.repeat(np.arange(T), counts)
     place = np.arange(offsets[-1]) - offsets[step]
     time = sorted_lengths[place] - 1 - step if reverse else step
-    if mask is not None:
-        time = np.argsort(~mask, axis=0, kind="stable")[
-            time, order[place]
-        ]  # of the k-th valid step
-    starts = np.concatenate([[0], N + offsets[:-1]])  # where the state before each step begins
+    if mask is not None:  # from the k-th valid step to its time
+        time = np.argsort(~mask, axis=0, kind="stable")[time, order[place]]
+    starts = np.concatenate([[0], N + offsets[:-1]])  # of the states before each step
     return Layout(
         T,
         N,
-        int(offsets[-1]),
-        offsets,
-        order,
-        time * N + order[place],
-        starts[step] + place,
-        lengths if lengths is None else valid,
+        S=int(offsets[-1]),
+        offsets=offsets,
+        order=order,
+        rows=time * N + order[place],
+        previous=starts[step] + place,
+        lengths=None if lengths is None else valid,
     )
 
 
-@lru_cache(maxsize=8)  # each holds two numbers a row
+@lru_cache(maxsize=8)  # each holds two numbers per row
 def _reversed(T: int, N: int) -> Layout:
     return _ordered(T, N, None, True)
 
@@ -118,10 +119,10 @@ def _full(T: int, N: int) -> Layout:
 
 
 def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
-    """A list of arrays (T_i, ...), one a sequence, as one array (T, N, ...) with zeros in its blanks, and their lengths.
+    """Pad a list of arrays (T_i, ...) with zeros to (T, N, ...); return it, the lengths and True.
 
-    Anything else comes back as it is. The bool says which it was. Raises ValueError or TypeError, which name the array,
-    where they cannot lie side by side.
+    Anything but a list of arrays is returned as it is, with `lengths` and False. Raises ValueError
+    or TypeError if the arrays of the list do not fit each other.
     """
     if (
         not isinstance(x, (list, tuple))
@@ -130,9 +131,7 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
     ):
         return x, lengths, False
     if lengths is not None:
-        raise ValueError(
-            f"{name} is a list of arrays, which have their lengths; lengths must be None"
-        )
+        raise ValueError(f"lengths must be None if {name} is a list of arrays: it has the lengths")
     first = x[0]
     for n, a in enumerate(x):
         if a.shape[1:] != first.shape[1:]:
@@ -147,5 +146,5 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
 
 
 def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-    """The sequences of (T, N, ...), each (T_i, ...): the inverse of `given`."""
+    """Return the sequences of (T, N, ...) as a list of copies (T_i, ...)."""
     return [a[:length, n].copy() for n, length in enumerate(lengths)]

@@ -1,53 +1,76 @@
-"""Weights laid out once for many calls, and a cell that is stepped with them."""
+"""Packed weights for repeated calls, and a cell that runs one time step per call."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from .tape import as_wide
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from ..equations.cell import Cell
+from .params import Sizes, state_type, trim_states, with_biases
 
 
 class PackedParams:
-    """Weights of one moment, checked and laid out for the forward kernel: what `Engine.pack` returns."""
+    """A snapshot of checked params, packed for the forward kernel: the result of `Engine.pack`."""
 
-    def __init__(self, engine: Engine, params: Any):
-        self.cell, self.kernels, self.dtype = engine.cell, engine.kernels, params.W_ih.dtype
-        self.sizes = engine.sizes(params)
-        self.weights = engine.kernels.pack_forward(engine.cell, engine.with_biases(params))
+    def __init__(self, cell: Cell, kernels: Any, sizes: Sizes, params: Any):
+        self.cell, self.kernels, self.sizes = cell, kernels, sizes
+        self.dtype = params.W_ih.dtype
+        self.weights = kernels.pack_forward(cell, with_biases(cell, params))
 
 
 class Stepper:
-    """One cell, one time step a call; the state stays here. Bitwise equal to `forward` over the sequence."""
+    """A cell that runs one time step per call and holds its state: the result of `Engine.stepper`.
 
-    def __init__(self, engine: Engine, params: Any, initial: Any = None):
-        self.engine, packed, self._initial = engine, engine.pack(params), initial
-        self.dtype, self.sizes, self._weights = packed.dtype, packed.sizes, packed.weights
+    The outputs equal those of `Engine.forward` over the sequence, bit for bit.
+
+    Parameters
+    ----------
+    packed : PackedParams
+        The weights.
+    dtypes : tuple of str
+        Names of the dtypes that x_t may have.
+    initial : State, optional
+        The state that every sequence starts from, each array of shape (H,); zeros by default.
+    """
+
+    def __init__(self, packed: PackedParams, dtypes: tuple[str, ...], initial: Any = None):
+        self.cell, self.sizes, self.dtype = packed.cell, packed.sizes, packed.dtype
+        self.dtypes, self._weights, self._initial = dtypes, packed.weights, initial
+        self._step = packed.kernels.step  # a function can be pickled, its module cannot
         self.reset()
 
     def reset(self) -> None:
-        """Start again from the beginning; the next call may bring another batch size."""
-        self.shape: tuple[int, ...] | None = None  # of x_t, from the first call on
+        """Return to the initial state; the batch size may change afterwards."""
+        self.shape: tuple[int, ...] | None = None  # of x_t, known from the first call on
 
     def __call__(self, x_t: np.ndarray) -> np.ndarray:
-        """y_t (N, H) from x_t (N, D), or (H,) from (D,). Raises ValueError for another shape than before, TypeError."""
-        x_t = checks.array(x_t, "x_t", self.engine.dtypes)
+        """Run one time step.
+
+        Parameters
+        ----------
+        x_t : ndarray, shape (N, D) or (D,), float32 or float64
+            The input.
+
+        Returns
+        -------
+        ndarray, shape (N, H) or (H,)
+            The output.
+
+        Raises
+        ------
+        ValueError
+            If x_t has another shape than in the steps before.
+        TypeError
+            If x_t does not have the dtype of the params.
+        """
+        x_t = checks.array(x_t, "x_t", self.dtypes)
         if x_t.shape != self.shape or x_t.dtype != self.dtype:
             self._begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
-        self.engine.kernels.step(
-            self.engine.cell,
-            self._weights,
-            x_t.reshape(self._N, self.sizes.D),
-            self._h,
-            self._rest,
-            y,
-        )
+        x = x_t.reshape(self._N, self.sizes.D)
+        self._step(self.cell, self._weights, x, self._h, self._states, y)
         return y if len(self.shape) == 2 else y[0]
 
     def _begin(self, x_t):
@@ -57,23 +80,23 @@ class Stepper:
             raise ValueError(f"x_t must be (N, D={D}) or (D={D},), got {x_t.shape}")
         if self.shape is not None:
             raise ValueError(
-                f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; reset to change it"
+                f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; "
+                "call reset to change it"
             )
         self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
         self._y_shape = self._N, P
         self._h = np.zeros((2 * self._N, P), self.dtype)
-        self._rest = np.zeros((len(self.engine.cell.states) - 1, self._N, H), self.dtype)
+        self._states = np.zeros((len(self.cell.states) - 1, self._N, H), self.dtype)
         if self._initial is not None:
             self._h[: self._N] = self._initial[0]
             for k, a in enumerate(self._initial[1:]):
-                self._rest[k, :, : a.shape[-1]] = a
+                self._states[k, :, : a.shape[-1]] = a
 
     @property
     def state(self) -> Any:
-        """The state after the last step, as `forward` returns it; None before the first."""
+        """The state after the last step, as `Engine.forward` returns it; None before the first."""
         if self.shape is None:
             return None
-        arrays = as_wide(
-            self.engine.cell, (self._h[: self._N].copy(), *self._rest.copy()), self.sizes.P
-        )
-        return self.engine.State(*(arrays if len(self.shape) == 2 else (a[0] for a in arrays)))
+        copies = self._h[: self._N].copy(), *self._states.copy()
+        arrays = trim_states(self.cell, copies, self.sizes.P)
+        return state_type(self.cell.states)(*(a if len(self.shape) == 2 else a[0] for a in arrays))

@@ -15,7 +15,7 @@ from .. import cells, checks, kernels
 from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import REVERSE, Bidirectional, Directions
 from ..engine.engine import Engine
-from ..engine.params import Sizes
+from ..engine.params import Sizes, check_proj_size
 from .base import Gradients, Layer
 from .recording import LayerRecording
 
@@ -90,15 +90,13 @@ class Recurrent(Layer):
             **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both
         )
         self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
-        self.dropouts = dropout.DropoutOptions.of(
+        self.dropouts = dropout.DropoutOptions.checked(
             cell, **{k: v for k, v in options.items() if k in dropout.NAMES}
         )
-        self.engine = Engine(self.dropouts.evaluated)
+        self.engine = Engine(self.dropouts.inference_cell)
         self.runner = self._directions(self.engine)
         self.in_features, self.input_size, self.hidden_size = input_size, input_size, hidden_size
-        self.sizes = Sizes(
-            input_size, hidden_size, self.engine.checked_proj_size(proj_size, hidden_size)
-        )
+        self.sizes = Sizes(input_size, hidden_size, check_proj_size(cell, proj_size, hidden_size))
         self.out_features = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
         self.state_delays = {
@@ -141,7 +139,9 @@ class Recurrent(Layer):
     def reference_runner(self, training: bool = False) -> Any:
         """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
         if training and self.dropouts:
-            return self._directions(self.dropouts.trained(self.generator, kernels.reference))
+            return self._directions(
+                self.dropouts.training_runner(self.generator, kernels.reference)
+            )
         return self._directions(self.engine.reference)
 
     def _directions(self, engine):
@@ -149,7 +149,7 @@ class Recurrent(Layer):
 
     def training_runner(self):
         return (
-            self._directions(self.dropouts.trained(self.generator))
+            self._directions(self.dropouts.training_runner(self.generator))
             if self.dropouts
             else self.runner
         )

@@ -237,7 +237,7 @@ def test_a_cell_of_one_s_own_may_project():
         (lambda: LSTM(2, 3, proj_size=-1), ValueError, "proj_size must be at least 1, got -1"),
         (lambda: LSTM(2, 3, proj_size=1.5), TypeError, "proj_size must be an int, got float"),
         (lambda: recurrent.GRU(2, 3, proj_size=2), TypeError, "gru has no option 'proj_size'"),
-        (lambda: recurrent.Recurrent("gru", 2, 3, proj_size=2), ValueError, "gru projects nothing: proj_size must be 0, got 2"),
+        (lambda: recurrent.Recurrent("gru", 2, 3, proj_size=2), ValueError, "gru has no projection: proj_size must be 0, got 2"),
         (lambda: LSTM(2, 3, projection=True), TypeError, "given by its size: proj_size"),
         (lambda: Engine(CELLS["lstm"]).init(2, 3), ValueError, "proj_size must be at least 1, got 0"),
         (

@@ -49,5 +49,5 @@ def test_packed_params_are_those_of_their_moment(engine, dtype):
     assert_same_bits(engine.step(x[0], None, packed).h, y[0])
     with pytest.raises(ValueError, match="recorded"):
         engine.forward(x, packed, record=True)
-    with pytest.raises(ValueError, match="packed params are of"):
+    with pytest.raises(ValueError, match="the params were packed for"):
         Engine(next(c for c in CELLS.values() if c is not engine.cell)).forward(x, packed)
