@@ -55,7 +55,7 @@ class Layout(NamedTuple):
         return out
 
     def final(self, states: np.ndarray) -> np.ndarray:
-        """Return the state after the last valid step, (..., N, H), from a buffer (..., N + S, H)."""
+        """Return the state after the last valid step, (..., N, H), from all, (..., N + S, H)."""
         if self.lengths is None:
             return states[..., self.S : self.S + self.N, :]
         place = np.arange(self.N)
