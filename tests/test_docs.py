@@ -156,12 +156,8 @@ PENDING = """
     recurrent.CharLM recurrent.CharLM.bits_per_character recurrent.CharLM.ids
     recurrent.CharLM.load recurrent.CharLM.preset recurrent.CharLM.sample recurrent.CharLM.save
     recurrent.CharLM.train recurrent.Chrono recurrent.Constant recurrent.Cosine
-    recurrent.Directions recurrent.Dropout recurrent.Embedding recurrent.Engine
-    recurrent.Engine.backward recurrent.Engine.check_params recurrent.Engine.check_state
-    recurrent.Engine.checked_proj_size recurrent.Engine.footprint recurrent.Engine.forward
-    recurrent.Engine.init recurrent.Engine.pack recurrent.Engine.shapes recurrent.Engine.sizes
-    recurrent.Engine.state_sizes recurrent.Engine.step recurrent.Engine.stepper
-    recurrent.Engine.with_biases recurrent.Exponential recurrent.GRU recurrent.Gradients
+    recurrent.Dropout recurrent.Embedding
+    recurrent.Exponential recurrent.GRU recurrent.Gradients
     recurrent.Hold recurrent.LSTM recurrent.Last recurrent.Layer recurrent.Layer.bind
     recurrent.Layer.check_below recurrent.Layer.footprint recurrent.Layer.initialise
     recurrent.Layer.keeps_input recurrent.Layer.reset_parameters recurrent.LayerNorm
