@@ -1,11 +1,10 @@
-"""Losses: the value and the gradient with respect to y in one pass, as a mean over *valid* entries.
+"""Losses: value and gradient with respect to y in one pass, as a mean over *valid* entries.
 
-Every loss is called `loss(y, targets, lengths=None, mask=None)` and returns `(value, dy)`: value a Python float, dy like y,
-zero where an entry is not valid. What y and targets hold there does not matter, NaN included. Without any valid entry
-the value is 0.0. NaN elsewhere propagates. Sums over entries are taken in float64 in the order of rows.
-
-Valid are the first `lengths[n]` steps of sequence n, `lengths` (N,) for time-major arrays (T, N, ...) or a mask (T, N) as a
-model takes it, and the entries where `mask`, bool, is true; both if both are given.
+Every loss is called `loss(y, targets, lengths=None, mask=None)` and returns `(value, dy)`: value a
+Python float, dy like y. Valid are the first `lengths[n]` steps of sequence n, and the entries where
+`mask` is true; both if both are given. At other entries dy is zero, and y and targets have no
+effect, even if they are NaN; at valid entries NaN propagates. Without any valid entry the value is
+0.0. Entries are summed in float64, in row order.
 """
 
 from __future__ import annotations
@@ -26,11 +25,37 @@ def softmax_cross_entropy(
     lengths: np.ndarray | None = None,
     mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """-log softmax(y)[target] in nats.
+    """Softmax cross-entropy in nats: -log softmax(y)[target].
 
-    y (T, N, V), (T, V) or (N, V): logits. targets: integer ids of y's shape without V. `mask`: broadcastable to targets.
-    Raises IndexError for a valid target outside 0..V-1, ValueError for shapes, TypeError for dtypes.
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, V), (T, V) or (N, V), float32 or float64
+        Logits.
+    targets : ndarray, shape (T, N), (T,) or (N,), int
+        Ids of the right classes, from 0 to V - 1.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences; y must be (T, N, V).
+    mask : ndarray, broadcastable to the shape of targets, bool, optional
+        Entries that count.
 
+    Returns
+    -------
+    value : float
+        Mean over the valid entries.
+    dy : ndarray, shape and dtype of y
+        Gradient with respect to y.
+
+    Raises
+    ------
+    IndexError
+        If a valid target is not in 0..V-1.
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If dtypes do not fit.
+
+    Examples
+    --------
     >>> value, dy = softmax_cross_entropy(np.zeros((1, 4)), [2])
     >>> round(value, 6), dy.tolist()
     (1.386294, [[0.25, 0.25, -0.75, 0.25]])
@@ -64,11 +89,35 @@ def mean_squared_error(
     lengths: np.ndarray | None = None,
     mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """(y - target)^2, a mean over valid entries and their features.
+    """Mean squared error: (y - target)^2.
 
-    y and targets of one shape and dtype, any shape; time-major (T, N, ...) with `lengths`. `mask`: broadcastable to
-    targets, so (T, N, 1) for whole steps. Raises ValueError for shapes, TypeError for dtypes.
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, M) or any other, float32 or float64
+        Outputs.
+    targets : ndarray, shape and dtype of y
+        Targets.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences; y must be time-major, (T, N, ...).
+    mask : ndarray, broadcastable to the shape of y, bool, optional
+        Entries that count: (T, N, 1) for whole steps.
 
+    Returns
+    -------
+    value : float
+        Mean over the valid entries and their features.
+    dy : ndarray, shape and dtype of y
+        Gradient with respect to y.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If dtypes do not fit.
+
+    Examples
+    --------
     >>> value, dy = mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     >>> value, dy.tolist()
     (2.0, [0.0, -2.0])
@@ -91,11 +140,37 @@ def binary_cross_entropy(
     lengths: np.ndarray | None = None,
     mask: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """-t log(p) - (1 - t) log(1 - p) in nats, p = sigmoid(y), computed from the logits y without overflow.
+    """Binary cross-entropy in nats: -t log(p) - (1 - t) log(1 - p), where p = sigmoid(y).
 
-    y and targets of one shape and dtype, targets in [0, 1]; `lengths` and `mask` as for `mean_squared_error`.
-    Raises ValueError for shapes, TypeError for dtypes.
+    It is computed from the logits y without overflow.
 
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, M) or any other, float32 or float64
+        Logits.
+    targets : ndarray, shape and dtype of y
+        Targets, from 0 to 1.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences; y must be time-major, (T, N, ...).
+    mask : ndarray, broadcastable to the shape of y, bool, optional
+        Entries that count: (T, N, 1) for whole steps.
+
+    Returns
+    -------
+    value : float
+        Mean over the valid entries and their features.
+    dy : ndarray, shape and dtype of y
+        Gradient with respect to y.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    TypeError
+        If dtypes do not fit.
+
+    Examples
+    --------
     >>> value, dy = binary_cross_entropy(np.array([0.0, 1000.0]), np.array([1.0, 1.0]))
     >>> round(value, 6), dy.tolist()
     (0.346574, [-0.25, 0.0])
@@ -107,7 +182,7 @@ def binary_cross_entropy(
         small = np.exp(-np.abs(y))
         losses = np.maximum(y, 0) - y * targets
         losses += np.log1p(small)
-        dy = np.where(y < 0, small, y.dtype.type(1))  # sigmoid(y) (1 + small)
+        dy = np.where(y < 0, small, y.dtype.type(1))  # = sigmoid(y) (1 + small)
         dy /= 1 + small
         dy -= targets
         dy /= count
@@ -118,11 +193,24 @@ def binary_cross_entropy(
 
 
 def at_last_step(loss: Loss) -> Loss:
-    """`loss` of the last valid step only: for models that read a sequence and answer once (many to one).
+    """Make a loss of the last valid step only, for models that answer once per sequence.
 
-    The new loss takes y (T, N, M) with targets (N, ...), or y (T, M) with the target of one sequence. Where `lengths` are
-    given, step lengths[n] - 1 counts for sequence n, and a sequence of length 0 is not valid.
+    The new loss takes y (T, N, M) with targets (N, ...), or y (T, M) with the target of a single
+    sequence. With `lengths` the last step of sequence n is lengths[n] - 1; a sequence of length 0
+    is not valid.
 
+    Parameters
+    ----------
+    loss : callable
+        A loss of this module, or one that is called like them.
+
+    Returns
+    -------
+    callable
+        `loss(y, targets, lengths=None)`.
+
+    Examples
+    --------
     >>> value, dy = at_last_step(mean_squared_error)(np.ones((3, 1, 1)), np.zeros((1, 1)))
     >>> value, dy.ravel().tolist()
     (1.0, [0.0, 0.0, 2.0])
@@ -141,11 +229,11 @@ def at_last_step(loss: Loss) -> Loss:
         if y.ndim != 3:
             raise ValueError(f"lengths need a batch: y must be (T, N, M), got {y.shape}")
         lengths = checks.sequence_lengths(lengths, *y.shape[:2])
-        some = np.flatnonzero(lengths)
-        if not some.size:
+        valid = np.flatnonzero(lengths)
+        if not valid.size:
             return 0.0, dy
-        end = lengths[some] - 1
-        value, dy[end, some] = loss(y[end, some], np.asarray(targets)[some])
+        end = lengths[valid] - 1
+        value, dy[end, valid] = loss(y[end, valid], np.asarray(targets)[valid])
         return value, dy
 
     last.__name__ = f"{getattr(loss, '__name__', 'loss')} at the last step"
@@ -153,11 +241,23 @@ def at_last_step(loss: Loss) -> Loss:
 
 
 def summed_over_steps(loss: Loss) -> Loss:
-    """`loss`, its gradient T times as large: that of the sum over the steps of a window, not of their mean.
+    """Make a loss whose gradient is that of the sum over the time steps instead of their mean.
 
-    What char-rnn and min-char-rnn hand to clipping and optimiser. The value stays the mean, so that losses of windows
-    of any length, and of other models, can be compared.
+    The gradient is T times as large; the value stays the mean, so that losses of windows of any
+    length can be compared. char-rnn and min-char-rnn clip and apply this gradient.
 
+    Parameters
+    ----------
+    loss : callable
+        A loss of this module, or one that is called like them.
+
+    Returns
+    -------
+    callable
+        `loss(y, targets, lengths=None)`.
+
+    Examples
+    --------
     >>> value, dy = summed_over_steps(mean_squared_error)(np.ones((4, 1, 1)), np.zeros((4, 1, 1)))
     >>> value, dy.ravel().tolist()
     (1.0, [2.0, 2.0, 2.0, 2.0])
@@ -175,6 +275,7 @@ def summed_over_steps(loss: Loss) -> Loss:
 
 
 def _regression(y: Any, targets: Any, lengths: Any, mask: Any):
+    """Check y and targets; return them with the valid entries and how many there are."""
     y, targets = checks.array(y, "y"), checks.array(targets, "targets")
     checks.same_dtype(targets, "targets", y.dtype, "y")
     checks.shape(targets, "targets", y.shape, "the shape of y")
@@ -183,17 +284,21 @@ def _regression(y: Any, targets: Any, lengths: Any, mask: Any):
 
 
 def _in_order(losses: np.ndarray) -> float:
-    """The sum of losses one after the other: zeros between them change no bit, as they do where NumPy sums pairwise."""
+    """Sum the losses one after the other.
+
+    Zeros between them change no bit, as they would in NumPy's pairwise summation.
+    """
     with np.errstate(invalid="ignore", over="ignore"):
         return float(np.cumsum(losses)[-1])
 
 
 def _count(entries: np.ndarray, valid: np.ndarray | None) -> int:
+    """Count the valid entries."""
     return entries.size if valid is None else int(np.count_nonzero(valid))
 
 
 def _valid(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray | None:
-    """Which entries count, bool of `shape`; None for all of them."""
+    """Return a mask of the valid entries, of this shape; None if all are valid."""
     valid = None
     if lengths is not None:
         if len(shape) < 2:

@@ -1,4 +1,4 @@
-"""What `fit` and `warmup` show while they run. rich is imported only when there is something to show."""
+"""Progress displays. rich is imported only when there is something to show."""
 
 from __future__ import annotations
 
@@ -9,18 +9,33 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-PATIENCE = 2.0  # seconds without a sign of life that nobody minds
+PATIENCE = 2.0  # seconds before `track` shows a bar
 
 
-def patiently(
-    items: Sequence[Item], words: Callable[[Item], str], console: Any = None
+def track(
+    items: Sequence[Item], describe: Callable[[Item], str], console: Any = None
 ) -> Iterator[Item]:
-    """The items one after the other; on a terminal with a bar that says `words(item)`, once PATIENCE is over."""
+    """Yield the items; a terminal shows a progress bar if this takes longer than PATIENCE.
+
+    Parameters
+    ----------
+    items : sequence
+        The items.
+    describe : callable
+        Returns the text that is shown while an item is at work.
+    console : rich.console.Console, optional
+        Where to show the bar; standard error by default.
+
+    Yields
+    ------
+    object
+        Each item.
+    """
     bar, began = None, time.perf_counter()
-    shows = sys.stderr.isatty() if console is None else console.is_terminal
+    visible = sys.stderr.isatty() if console is None else console.is_terminal
     try:
         for done, item in enumerate(items):
-            if bar is None and shows and time.perf_counter() - began > PATIENCE:
+            if bar is None and visible and time.perf_counter() - began > PATIENCE:
                 from rich.console import Console
                 from rich.progress import Progress as Bar
 
@@ -28,7 +43,7 @@ def patiently(
                 task = bar.add_task("", total=len(items))
                 bar.start()
             if bar is not None:
-                bar.update(task, completed=done, description=words(item), refresh=True)
+                bar.update(task, completed=done, description=describe(item), refresh=True)
             yield item
     finally:
         if bar is not None:
@@ -36,7 +51,7 @@ def patiently(
 
 
 class Silent:
-    """Shows nothing."""
+    """A progress display that shows nothing."""
 
     def __enter__(self):
         return self
@@ -45,13 +60,35 @@ class Silent:
         pass
 
     def __call__(self, history: Any, steps: int) -> None:
-        """After each update: the history so far, and the steps of all sequences that the update read."""
+        """Report an update.
+
+        Parameters
+        ----------
+        history : History
+            The history so far.
+        steps : int
+            Number of time steps, over all sequences, that the update has read.
+        """
 
 
 class Progress(Silent):
-    """Updates done, loss, last validation, steps a second, time left: a bar on a terminal, else a line now and then."""
+    """Shows updates, loss, last validation, time steps per second and time left.
 
-    REFRESH = 0.1, 10.0  # seconds between two looks: terminal, file
+    A terminal shows a bar; anything else gets a line every ten seconds.
+
+    Parameters
+    ----------
+    total : int
+        Number of updates at the end of training.
+    start : int
+        Number of updates made before.
+    metric : str
+        Name of the metric.
+    console : rich.console.Console, optional
+        Where to show it; standard error by default.
+    """
+
+    REFRESH = 0.1, 10.0  # seconds between two displays: on a terminal, in a file
 
     def __init__(self, total: int, start: int, metric: str, console: Any = None):
         from rich.console import Console
@@ -60,15 +97,15 @@ class Progress(Silent):
         from rich.table import Column
 
         self.console = console or Console(stderr=True)
-        self.total, self.metric, self.history = total, metric, None
+        self.total, self.start, self.metric, self.history = total, start, metric, None
         self.bar = None
         if self.console.is_terminal:
             whole = Column(no_wrap=True)
+            # On a narrow terminal the bar gives way to the numbers.
+            flexible = Column(ratio=1)
             self.bar = Bar(
                 MofNCompleteColumn(table_column=whole),
-                BarColumn(
-                    bar_width=None, table_column=Column(ratio=1)
-                ),  # gives way on a narrow terminal
+                BarColumn(bar_width=None, table_column=flexible),
                 TextColumn("{task.fields[words]}", table_column=whole),
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole),
                 console=self.console,
@@ -77,7 +114,7 @@ class Progress(Silent):
             )
             self.task = self.bar.add_task("", total=total, completed=start, words="")
         self.wait = self.REFRESH[self.bar is None]
-        self.steps = 0  # since the last look
+        self.steps = 0  # since the last display
         self.began = self.shown = time.perf_counter()
         self.rate = 0.0
 
@@ -87,8 +124,8 @@ class Progress(Silent):
         return self
 
     def __exit__(self, *error):
-        if self.steps:
-            self.show()  # stopped between two looks
+        if self.steps:  # training stopped between two displays
+            self.show()
         if self.bar:
             self.bar.stop()
 
@@ -99,7 +136,7 @@ class Progress(Silent):
             self.show()
 
     def show(self) -> None:
-        """Bring the line up to date."""
+        """Show the current numbers."""
         now, done = time.perf_counter(), self.history.updates
         rate = self.steps / max(now - self.shown, 1e-9)
         self.rate = rate if self.rate == 0 or self.bar is None else 0.8 * self.rate + 0.2 * rate
@@ -108,25 +145,34 @@ class Progress(Silent):
         if self.bar:
             self.bar.update(self.task, completed=done, words=words, refresh=True)
         else:
-            left = (now - self.began) / len(self.history.losses) * (self.total - done)
+            left = (now - self.began) / (done - self.start) * (self.total - done)
             self.console.print(
                 f"update {done}/{self.total}  {words}  {left:.0f} s left",
                 highlight=False,
                 soft_wrap=True,
             )
 
-    def words(self, history) -> str:
-        """The numbers of the moment."""
-        parts = [f"loss {history.smoothed:.4g}"]  # a single batch's loss jumps about
+    def words(self, history: Any) -> str:
+        """Return the text beside the bar.
+
+        Parameters
+        ----------
+        history : History
+            The history so far.
+
+        Returns
+        -------
+        str
+        """
+        parts = [f"loss {history.smoothed:.4g}"]
         if history.validation:
             parts.append(f"held out {history.validation[-1][1]:.4g}")
         if history.metrics:
             parts.append(f"{self.metric} {history.metrics[-1][1]:.4g}")
         unit = next((u for u in ((1e6, "M"), (1e3, "k")) if self.rate >= u[0]), (1, ""))
         parts.append(f"{self.rate / unit[0]:.3g}{unit[1]} steps/s")
-        room = (
-            self.console.width - 2 * len(str(self.total)) - 20
-        )  # less the count, the time and the least of a bar
+        # Room for the count, the time and a short bar.
+        room = self.console.width - 2 * len(str(self.total)) - 20
         while self.bar and len(parts) > 2 and len("  ".join(parts)) > room:
             del parts[1]
         return "  ".join(parts)

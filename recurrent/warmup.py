@@ -12,7 +12,7 @@ from .layers import Embedding, Linear, layer_from_cell
 from .losses import softmax_cross_entropy
 from .models.sequential import Sequential
 from .optim import Adam, clip_norm
-from .progress import patiently
+from .progress import track
 
 
 def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: bool = True) -> None:
@@ -29,7 +29,7 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     dtypes = [checks.dtype(d) for d in ([dtypes] if isinstance(dtypes, str) else dtypes)]
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
-    for part, c, d in patiently(
+    for part, c, d in track(
         work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"
     ):
         layer = layer_from_cell(c, 2, 2)

@@ -13,7 +13,7 @@ from rich.table import Table
 from ..cells import Cell
 from ..engine.engine import Engine
 from ..gradcheck import gradcheck
-from ..progress import patiently
+from ..progress import track
 from . import promises, textbook
 from .problem import Case
 
@@ -91,7 +91,7 @@ def run(cells: Iterable[Cell], console: Console) -> list[Failure]:
     cells, failures, began = list(cells), [], time.perf_counter()
     work = [(check, cell) for check in CHECKS for cell in cells if check.only in ("", cell.name)]
     good: dict[tuple[str, str], bool] = {}
-    for check, cell in patiently(work, lambda w: f"{w[1].name}: {w[0].words}"):
+    for check, cell in track(work, lambda w: f"{w[1].name}: {w[0].words}"):
         for dtype in DTYPES:
             try:
                 check.run(cell, dtype)

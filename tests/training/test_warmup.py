@@ -85,7 +85,7 @@ def test_bad_arguments():
 def test_a_bar_appears_once_patience_is_over(patience, monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE", patience)
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    assert list(progress.patiently(["lstm", "gru"], "compiling {}".format, console)) == [
+    assert list(progress.track(["lstm", "gru"], "compiling {}".format, console)) == [
         "lstm",
         "gru",
     ]
@@ -95,5 +95,5 @@ def test_a_bar_appears_once_patience_is_over(patience, monkeypatch):
 def test_no_bar_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setattr(progress, "PATIENCE", 0.0)
     console = Console(file=io.StringIO(), width=80)
-    assert list(progress.patiently("ab", str, console)) == ["a", "b"]
+    assert list(progress.track("ab", str, console)) == ["a", "b"]
     assert console.file.getvalue() == ""
