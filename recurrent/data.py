@@ -1,8 +1,8 @@
-"""What training reads: windows of truncated BPTT, batches of independent sequences, or pairs of them.
+"""Training data: windows of truncated BPTT, batches of independent sequences, or pairs of them.
 
-Both can be iterated again and again, one pass each time, and have a length. `cursor` counts the batches given since the
-start, over all passes. It alone decides what comes next, so setting it resumes anywhere; iterating in the middle
-of a pass gives the rest of that pass.
+A `BatchSource` has a length and can be iterated again and again, one epoch each time. Its `cursor`
+counts the batches read over all epochs and alone decides what comes next: setting it resumes
+anywhere, and iterating in the middle of an epoch gives the rest of that epoch.
 """
 
 from __future__ import annotations
@@ -17,47 +17,96 @@ from .engine import ragged
 
 
 class Pair(NamedTuple):
-    """What belongs to an encoder, and what belongs to its decoder: of x, of lengths, of dx."""
+    """The parts of x, of lengths or of dx that belong to an encoder and to its decoder.
+
+    Parameters
+    ----------
+    source : ndarray, shape (S, N) or (S, N, D) for x, (N,) for lengths
+        The part of the encoder.
+    target : ndarray, shape (T, N) for x, (N,) for lengths
+        The part of the decoder.
+    """
 
     source: Any
     target: Any
 
 
 class Batch(NamedTuple):
-    """One update's data. `carry`: the state after the batch before continues into this one; its gradient does not."""
+    """The data of one update.
 
-    x: Any  # (T, N, ...), or a Pair
+    Parameters
+    ----------
+    x : ndarray, shape (T, N) or (T, N, D), or Pair
+        Inputs, as the model takes them.
+    targets : ndarray, shape (T, N) or (T, N, M), or (N, ...) for one answer per sequence
+        Targets, as the loss takes them.
+    lengths : ndarray, shape (N,), int, or Pair, optional
+        Lengths of the sequences.
+    carry : bool
+        Whether the state after the batch before continues into this one; gradients do not.
+    weight : int, optional
+        Number of entries that the loss is a mean over; the size of `targets` by default.
+    """
+
+    x: Any
     targets: np.ndarray
-    lengths: Any = None  # (N,), or a Pair
+    lengths: Any = None
     carry: bool = False
-    weight: int | None = None  # entries that the loss is a mean over; None: as many as targets has
-
-    @classmethod
-    def of(cls, batch: Any) -> Batch:
-        """From (x, targets), (x, targets, lengths) and so on; a Batch passes through. Raises TypeError for anything else."""
-        if isinstance(batch, cls):
-            return batch
-        if not isinstance(batch, (tuple, list)) or not 2 <= len(batch) <= len(cls._fields):
-            got = (
-                f"{len(batch)} of them"
-                if isinstance(batch, (tuple, list))
-                else type(batch).__name__
-            )
-            raise TypeError(
-                f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
-            )
-        return cls(*batch)
+    weight: int | None = None
 
 
-class Source:
-    """Batches by number: a subclass has `__len__` and `batch(k)`, the k-th since the start."""
+def as_batch(batch: Any) -> Batch:
+    """Convert a tuple to a `Batch`.
+
+    Parameters
+    ----------
+    batch : Batch, tuple or list
+        (x, targets), (x, targets, lengths) and so on, in the order of the fields of `Batch`.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if isinstance(batch, Batch):
+        return batch
+    is_sequence = isinstance(batch, (tuple, list))
+    if not is_sequence or not 2 <= len(batch) <= len(Batch._fields):
+        got = f"{len(batch)} of them" if is_sequence else type(batch).__name__
+        raise TypeError(
+            f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
+        )
+    return Batch(*batch)
+
+
+class BatchSource:
+    """Base class of training data. A subclass implements `__len__` and `batch(k)`.
+
+    `cursor` is the number of batches read, over all epochs; setting it resumes there.
+    """
 
     cursor: int = 0
 
     def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
         raise NotImplementedError
 
     def batch(self, k: int) -> Batch:
+        """Return a batch by its number.
+
+        Parameters
+        ----------
+        k : int
+            Number of the batch, counted from 0 over all epochs.
+
+        Returns
+        -------
+        Batch
+        """
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Batch]:
@@ -69,25 +118,41 @@ class Source:
                 return
 
 
-CARRIES: dict[
-    str, Callable[[int, int], bool]
-] = {  # whether window k, of passes of n windows, starts from a zero state
+# Whether window k, counted over all epochs of n windows, starts from a zero state.
+CARRIES: dict[str, Callable[[int, int], bool]] = {
     "epoch": lambda k, n: k % n == 0,
     "always": lambda k, n: k == 0,
     "never": lambda k, n: True,
-    "torch-rnn": lambda k, n: k == 0 or k % n == n - 1,
 }
 
 
-class Windows(Source):
-    """Truncated BPTT: consecutive windows of `window` steps. The state crosses their boundaries, the gradient is cut there.
+class Windows(BatchSource):
+    """Consecutive windows of long sequences, for truncated back-propagation through time.
 
-    x (L, N, ...), y (L, N, ...): N streams of L steps; or (L, ...) for a single one. Windows are views, (T, N, ...). A last
-    shorter window is dropped unless `keep_last`. `carry`: the state goes on from window to window of an "epoch" and is zero at
-    the first of each pass; or "always", zero at the very first only; or "never", zero at each; or as in "torch-rnn", which
-    sets it to zero one window early, before the last of each pass. Raises ValueError for x and y of different length or
-    shorter than a window, and for another carry.
+    The hidden state is carried from window to window; gradients are cut there. Windows are views.
 
+    Parameters
+    ----------
+    x : ndarray, shape (L, N) or (L, N, D), or (L,) for a single stream of ids
+        N streams of L inputs.
+    y : ndarray, shape (L, N) or (L, N, M), or (L,)
+        Their targets.
+    window : int
+        Number of steps T of a window.
+    carry : {"epoch", "always", "never"} or callable
+        Where the state is zero: at the first window of each epoch, at the very first window only,
+        or at each window. A function of k and n returns whether window k, counted over all epochs
+        of n windows, starts from a zero state.
+    keep_last : bool
+        Whether to keep a last, shorter window.
+
+    Raises
+    ------
+    ValueError
+        If x and y differ in length or are shorter than a window, or `carry` is unknown.
+
+    Examples
+    --------
     >>> windows = Windows(np.arange(7), np.arange(1, 8), 3)
     >>> len(windows), windows.cuts
     (2, (3,))
@@ -101,45 +166,55 @@ class Windows(Source):
         y: np.ndarray,
         window: int,
         *,
-        carry: str = "epoch",
+        carry: str | Callable[[int, int], bool] = "epoch",
         keep_last: bool = False,
     ):
-        self.x, self.y, self.window, self.carry = (
-            np.asarray(x),
-            np.asarray(y),
-            checks.size(window, "window"),
-            carry,
-        )
-        if carry not in CARRIES:
+        self.x, self.y = np.asarray(x), np.asarray(y)
+        self.window = checks.size(window, "window")
+        self.carry = carry
+        if not callable(carry) and carry not in CARRIES:
             raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {carry!r}")
         if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
             raise ValueError(
-                f"x and y must have the same number of steps, got shapes {self.x.shape} and {self.y.shape}"
+                "x and y must have the same number of steps,"
+                f" got shapes {self.x.shape} and {self.y.shape}"
             )
-        L = len(self.x)
-        least = 1 if keep_last else window
-        if len(self.x) < least:
+        L, least = len(self.x), 1 if keep_last else window
+        if least > L:
             raise ValueError(f"x must have at least {least} steps for windows of {window}, got {L}")
-        self.steps = L if keep_last else L - L % window  # steps of a pass
+        self.steps = L if keep_last else L - L % window  # of an epoch
 
     def __len__(self) -> int:
         return -(-self.steps // self.window)
 
     @property
     def cuts(self) -> tuple[int, ...]:
-        """The steps of x before which the gradient is cut and the state carried."""
+        """The steps of x before which gradients are cut and the state is carried."""
         return tuple(range(self.window, self.steps, self.window))
 
     def batch(self, k: int) -> Batch:
-        """Window `k`, counted over all passes."""
         start = k % len(self) * self.window
         part = slice(start, min(start + self.window, self.steps))
         x, y = self.x[part], self.y[part]
-        return Batch(x, y, None, not CARRIES[self.carry](k, len(self)), y.size)
+        starts_from_zero = self.carry if callable(self.carry) else CARRIES[self.carry]
+        return Batch(x, y, None, not starts_from_zero(k, len(self)), y.size)
 
 
-class Shuffled(Source):
-    """Batches of `N` things, `batch` at a time, in a new order each pass that follows from the seed and the pass's number."""
+class Shuffled(BatchSource):
+    """Base class of data whose N sequences come in a new random order each epoch.
+
+    Parameters
+    ----------
+    N : int
+        Number of sequences.
+    batch : int
+        Number of sequences of a batch.
+    rng : int or numpy.random.Generator, optional
+        One number is taken from it; the order of an epoch follows from that and the number of the
+        epoch. None keeps the order.
+    keep_last : bool
+        Whether to keep a last, smaller batch.
+    """
 
     def __init__(self, N: int, batch: int, rng: Any, keep_last: bool):
         self.N, self.size, self.keep_last = N, checks.size(batch, "batch"), keep_last
@@ -149,33 +224,74 @@ class Shuffled(Source):
                 f"x must have at least {least} sequences for batches of {batch}, got {N}"
             )
         self.seed = None if rng is None else int(checks.generator(rng).integers(2**63))
-        self._order: tuple[int, np.ndarray] = (
-            -1,
-            np.arange(N),
-        )  # of which pass, and the order itself
+        self._epoch, self._order = -1, np.arange(N)
 
     def __len__(self) -> int:
         return -(-self.N // self.size) if self.keep_last else self.N // self.size
 
-    def order(self, number: int) -> np.ndarray:
-        """The sequences (N,) in the order of pass `number`."""
-        if self.seed is not None and self._order[0] != number:
-            self._order = number, np.random.default_rng([self.seed, number]).permutation(self.N)
-        return self._order[1]
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the order of the sequences in an epoch.
 
-    def chosen(self, k: int) -> np.ndarray:
-        """The sequences of batch `k`, counted over all passes."""
-        number, place = divmod(k, len(self))
-        return self.order(number)[place * self.size : (place + 1) * self.size]
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, from 0.
+
+        Returns
+        -------
+        ndarray, shape (N,), int
+        """
+        if self.seed is not None and self._epoch != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(self.N)
+        return self._order
+
+    def indices(self, k: int) -> np.ndarray:
+        """Return the indices of the sequences of a batch.
+
+        Parameters
+        ----------
+        k : int
+            Number of the batch, counted from 0 over all epochs.
+
+        Returns
+        -------
+        ndarray, shape (batch,), int
+        """
+        epoch, place = divmod(k, len(self))
+        return self.order(epoch)[place * self.size : (place + 1) * self.size]
 
 
 class Batches(Shuffled):
-    """Independent sequences, `batch` at a time, in a new random order each pass; the state starts from zero each time.
+    """Batches of independent sequences, in a new random order each epoch.
 
-    x (T, N, ...), y (T, N, ...); y (N, ...) with `per_sequence`, one answer for each sequence. `lengths` (N,). `rng`: a
-    seed or numpy Generator, from which one number is drawn: the order of each pass follows from that and the number of the
-    pass. None keeps the order. A last smaller batch is dropped unless `keep_last`. Raises ValueError for shapes.
+    The state starts from zero in each batch.
 
+    Parameters
+    ----------
+    x : ndarray, shape (T, N) or (T, N, D)
+        N sequences of T inputs, time-major.
+    y : ndarray, shape (T, N) or (T, N, M); with `per_sequence` (N,) or (N, M)
+        Their targets.
+    batch : int
+        Number of sequences of a batch.
+    rng : int or numpy.random.Generator, optional
+        Seed of the random order. One number is taken from it; the order of an epoch follows from
+        that and the number of the epoch. None keeps the order.
+    lengths : ndarray, shape (N,), int, optional
+        Lengths of the sequences; what lies behind them is padding.
+    per_sequence : bool
+        Whether y has one target for each sequence instead of one for each step.
+    keep_last : bool
+        Whether to keep a last, smaller batch.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit together.
+
+    Examples
+    --------
     >>> batches = Batches(np.zeros((5, 10, 2)), np.zeros((5, 10, 1)), 4, rng=0)
     >>> [b.x.shape for b in batches]
     [(5, 4, 2), (5, 4, 2), (5, 2, 2)]
@@ -196,41 +312,61 @@ class Batches(Shuffled):
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
         T, N = self.x.shape[:2]
-        found = self.y.shape[:1] if per_sequence else self.y.shape[:2]
-        if found != ((N,) if per_sequence else (T, N)):
-            words = (
-                f"(N, ...) with N = {N}" if per_sequence else f"(T, N, ...) with T, N = {T}, {N}"
-            )
-            raise ValueError(f"y must be {words}, got {self.y.shape}")
+        if per_sequence and self.y.shape[:1] != (N,):
+            raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
+        if not per_sequence and self.y.shape[:2] != (T, N):
+            raise ValueError(f"y must be (T, N, ...) with T, N = {T}, {N}, got {self.y.shape}")
         super().__init__(N, batch, rng, keep_last)
         self.lengths = checks.sequence_lengths(lengths, T, N)
 
     def batch(self, k: int) -> Batch:
-        """Batch `k`, counted over all passes."""
-        chosen = self.chosen(k)
-        x, y = self.x.take(chosen, axis=1), self.y.take(chosen, axis=0 if self.per_sequence else 1)
-        lengths = None if self.lengths is None else self.lengths[chosen]
-        if lengths is None:
-            weight = y.size
+        indices = self.indices(k)
+        x = self.x.take(indices, axis=1)
+        y = self.y.take(indices, axis=0 if self.per_sequence else 1)
+        if self.lengths is None:
+            return Batch(x, y, None, False, y.size)
+        lengths = self.lengths[indices]
+        if self.per_sequence:
+            weight = int(np.count_nonzero(lengths)) * y[:1].size
         else:
-            per_entry = y[:1].size if self.per_sequence else y[:1, :1].size
-            weight = (
-                int(np.count_nonzero(lengths) if self.per_sequence else lengths.sum()) * per_entry
-            )
+            weight = int(lengths.sum()) * y[:1, :1].size
         return Batch(x, y, lengths, False, weight)
 
 
 class Pairs(Shuffled):
-    """Sources and the sequences to be made of them, for `Seq2Seq`: `batch` at a time, in a new random order each pass.
+    """Pairs of source and target sequences for `Seq2Seq`, in a new random order each epoch.
 
-    `sources`: a list of arrays (S_i, ...), or vectors (N, K). `targets`: a list of ids (T_i,), with the end token where there
-    is one. The decoder reads `start` and then all but the last of them: teacher forcing. `rng`, `keep_last` as for `Batches`.
-    Raises ValueError for lists that differ in length and for empty targets.
+    The decoder is trained with teacher forcing: it reads `start` and then the target without its
+    last id.
 
-    >>> pairs = Pairs([np.arange(3), np.arange(5)], [np.array([4, 1]), np.array([2, 3, 1])], 2, None, start=0)
+    Parameters
+    ----------
+    sources : list of ndarray, each of shape (S,) or (S, D), or ndarray, shape (N, K)
+        Source sequences, or one vector for each pair.
+    targets : list of ndarray, each of shape (T,), int
+        Target ids, including the end token where there is one.
+    batch : int
+        Number of pairs of a batch.
+    rng : int or numpy.random.Generator, optional
+        Seed of the random order; None keeps the order.
+    start : int
+        Start token of the decoder.
+    keep_last : bool
+        Whether to keep a last, smaller batch.
+
+    Raises
+    ------
+    ValueError
+        If the lists differ in length, or a target is empty.
+
+    Examples
+    --------
+    >>> sources, targets = [np.arange(3), np.arange(5)], [np.array([4, 1]), np.array([2, 3, 1])]
+    >>> pairs = Pairs(sources, targets, 2, None, start=0)
     >>> batch = pairs.batch(0)
     >>> batch.x.target.T.tolist(), batch.targets.T.tolist(), batch.lengths
-    ([[0, 4, 0], [0, 2, 3]], [[4, 1, 0], [2, 3, 1]], Pair(source=array([3, 5]), target=array([2, 3])))
+    ([[0, 4, 0], [0, 2, 3]], [[4, 1, 0], [2, 3, 1]],
+     Pair(source=array([3, 5]), target=array([2, 3])))
     """
 
     def __init__(
@@ -254,17 +390,15 @@ class Pairs(Shuffled):
         self.sources, self.targets, self.start = sources, targets, start
 
     def batch(self, k: int) -> Batch:
-        """Batch `k`, counted over all passes."""
-        chosen = self.chosen(k)
+        indices = self.indices(k)
         if isinstance(self.sources, np.ndarray):
-            source, inside = self.sources[chosen], None
+            source, source_lengths = self.sources[indices], None
         else:
-            source, inside, _ = ragged.pad_sequences(
-                [self.sources[n] for n in chosen], None, "sources"
-            )
-        targets, outside, _ = ragged.pad_sequences(
-            [self.targets[n] for n in chosen], None, "targets"
-        )
-        read = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
-        read[np.arange(len(read))[:, None] >= outside] = 0
-        return Batch(Pair(source, read), targets, Pair(inside, outside), False, int(outside.sum()))
+            chosen = [self.sources[n] for n in indices]
+            source, source_lengths, _ = ragged.pad_sequences(chosen, None, "sources")
+        chosen = [self.targets[n] for n in indices]
+        targets, lengths, _ = ragged.pad_sequences(chosen, None, "targets")
+        inputs = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
+        inputs[np.arange(len(inputs))[:, None] >= lengths] = 0
+        weight = int(lengths.sum())
+        return Batch(Pair(source, inputs), targets, Pair(source_lengths, lengths), False, weight)

@@ -1,13 +1,13 @@
-"""Optimisers on one flat vector, with PyTorch's defaults and arithmetic, and clipping of gradients.
+"""Optimisers on one flat vector of parameters, and gradient clipping.
 
-An optimiser says what becomes of one entry, as a cell says what one unit does; from that come one compiled pass over all
-vectors, which reads and writes each once, and its NumPy form.
+Defaults and arithmetic are PyTorch's. An optimiser declares the update of a single entry, as a cell
+declares the equations of a single unit. Its compiled form reads and writes each vector once per
+update; its NumPy form serves as the reference.
 """
 
 from __future__ import annotations
 
 import math
-from inspect import signature
 from numbers import Real
 from types import SimpleNamespace
 from typing import Any
@@ -17,18 +17,41 @@ import numpy as np
 from . import checks, kernels, schedules
 from .equations.expressions import Expr, maximum, sqrt
 from .equations.rules import Rule, trace
-from .training import spec
 
-BLOCK = 16384  # entries of a block: of the work of a thread, and of one sum of a norm
+BLOCK = 16384  # entries that a thread updates at a time, and entries of one partial sum of a norm
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 
 
 class Optimizer:
-    """What all have. `lr`: a number or a schedule; `steps`: updates done; `arrays`: state by name, made at the first update.
+    """Base class of the optimisers.
 
-    A subclass names its state in `slots` and writes its `equations`. Raises ValueError for options below zero.
+    A subclass names its state in `slots` and declares the update in `equations`. It is registered
+    under its name, by which checkpoints build it again.
 
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule: a function of the number of updates made.
+    **options : float, bool or tuple of float
+        Options of the subclass, at least 0.
+
+    Attributes
+    ----------
+    steps : int
+        Number of updates made.
+    arrays : dict of str to ndarray, each of shape (size,)
+        State by name, created at the first update.
+
+    Raises
+    ------
+    ValueError
+        If an option is negative.
+    TypeError
+        If an option is not made of numbers, or if the name of a subclass is taken.
+
+    Examples
+    --------
     >>> class Sign(Optimizer):
     ...     def equations(self, a, k):
     ...         return dict(p=a.p - k.lr * a.g / maximum(a.g, -a.g))
@@ -54,47 +77,90 @@ class Optimizer:
         self._traced: tuple[dict, Rule] | None = None
 
     def __init_subclass__(cls):
-        OPTIMIZERS[cls.__name__] = cls
+        name, place = cls.__name__, (cls.__module__, cls.__qualname__)
+        taken = OPTIMIZERS.get(name)
+        # A class that is defined again, by a reload or in a notebook, replaces itself.
+        if taken is not None and (taken.__module__, taken.__qualname__) != place:
+            raise TypeError(
+                f"cannot define optimizer class {'.'.join(place)}: the name {name!r} is taken by"
+                f" {taken.__module__}.{taken.__qualname__}, and checkpoints refer to it by name"
+            )
+        OPTIMIZERS[name] = cls
 
     def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in {'lr': self.lr, **self.options}.items())})"
+        options = {"lr": self.lr, **self.options}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next update."""
+        """Learning rate of the next update."""
         return float(self.lr(self.steps) if callable(self.lr) else self.lr)
 
     @property
     def age(self) -> int:
-        """Updates since the state began: all `steps`, or with the option `restart` those at the rate of now."""
-        since = getattr(self.lr, "since", None) if self.options.get("restart") else None
-        return self.steps - since(self.steps) if since else self.steps
+        """Number of updates since the state was initialised; at 0 the next update initialises it.
+
+        A subclass overrides this to start its state anew in the course of training.
+        """
+        return self.steps
 
     @property
     def slots(self) -> dict[str, float]:
-        """State by name and the number it starts from."""
+        """State by name, and the number that each array is filled with at first."""
         return {}
 
     def numbers(self, lr: float) -> dict[str, float]:
-        """What the equations may use as `k.lr` and so on: numbers of the next update that are the same for all entries."""
-        return {
-            "lr": lr,
-            **{name: v for name, v in self.options.items() if isinstance(v, (int, float))},
-        }
+        """Return the scalars of the next update, which the equations use as `k.lr` and so on.
+
+        Parameters
+        ----------
+        lr : float
+            Learning rate of the next update.
+
+        Returns
+        -------
+        dict of str to float
+            The learning rate, the options that are numbers, and what a subclass adds.
+        """
+        options = {k: v for k, v in self.options.items() if isinstance(v, (int, float))}
+        return {"lr": lr, **options}
 
     def equations(self, a: SimpleNamespace, k: SimpleNamespace) -> dict[str, Expr]:
-        """What becomes of one entry: the new `p`, and new state by name.
+        """Declare the update of one entry.
 
-        `a.p` is the parameter, `a.g` its gradient, `a.m` the state m; `k.lr` one of `numbers`. Called with symbols, and again
-        only where `options` have changed: what differs from update to update belongs into `numbers`.
+        The method is called with symbols, once and again whenever `options` have changed. Numbers
+        that differ between updates belong in `numbers`.
+
+        Parameters
+        ----------
+        a : SimpleNamespace
+            `a.p` is the parameter, `a.g` its gradient, and `a.m` the state m.
+        k : SimpleNamespace
+            The scalars of `numbers`, such as `k.lr`.
+
+        Returns
+        -------
+        dict of str to Expr
+            The new parameter "p", and the new state by name.
         """
         raise NotImplementedError
 
     def update(self, flat: np.ndarray, gradient: np.ndarray) -> None:
-        """One step: change the parameters `flat` (P,), modified, by the `gradient` (P,), left as it is.
+        """Make one update.
 
-        Raises ValueError or TypeError where shapes or dtypes of the two, or of the state, differ, or where flat or the state
-        are not C-contiguous and writeable.
+        Parameters
+        ----------
+        flat : ndarray, shape (size,), float32 or float64
+            Parameters; modified.
+        gradient : ndarray, shape (size,), dtype of `flat`
+            Their gradient.
+
+        Raises
+        ------
+        ValueError
+            If shapes differ, or if `flat` or the state is not C-contiguous and writeable.
+        TypeError
+            If dtypes differ.
         """
         if flat.ndim != 1:
             raise ValueError(f"flat must be (P,), got {flat.shape}")
@@ -111,15 +177,20 @@ class Optimizer:
         self.steps += 1
 
     def _rule(self, arrays, numbers) -> Rule:
+        """Return the traced equations, for the options as they are now."""
         if self._traced is None or self._traced[0] != self.options:
-            self._traced = (
-                dict(self.options),
-                trace(type(self).__name__, self.equations, arrays, numbers),
-            )
+            rule = trace(type(self).__name__, self.equations, arrays, numbers)
+            self._traced = dict(self.options), rule
         return self._traced[1]
 
     def describe(self) -> dict:
-        """Type, options and steps done as plain data; the state is in `arrays`."""
+        """Describe the optimiser as plain data, without its `arrays`.
+
+        Returns
+        -------
+        dict
+            Type, options and number of updates; `build` makes an equal optimiser of it.
+        """
         options = {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}
         return {
             "type": type(self).__name__,
@@ -128,12 +199,31 @@ class Optimizer:
         }
 
     def _gradient(self, a, k) -> Expr:
-        """The gradient, that of the L2 penalty `weight_decay` included."""
+        """Return the gradient, including that of the L2 penalty `weight_decay`."""
         return a.g + k.weight_decay * a.p if self.options["weight_decay"] else a.g
 
 
 class SGD(Optimizer):
-    """p -= lr b, with b the gradient or its running sum (`momentum`), seen one step ahead (`nesterov`)."""
+    """Stochastic gradient descent: p -= lr b, where b is the gradient or its momentum.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    momentum : float
+        Factor of the previous b.
+    dampening : float
+        How much less of each gradient but the first is added to b.
+    nesterov : bool
+        Use Nesterov momentum: g + momentum b in place of b.
+    weight_decay : float
+        L2 penalty.
+
+    Raises
+    ------
+    ValueError
+        If an option is negative, or `nesterov` is used without momentum or with dampening.
+    """
 
     def __init__(
         self,
@@ -155,19 +245,40 @@ class SGD(Optimizer):
 
     def numbers(self, lr):
         first = self.steps == 0
-        return {**super().numbers(lr), "taken": 1.0 if first else 1 - self.options["dampening"]}
+        return {**super().numbers(lr), "share": 1.0 if first else 1 - self.options["dampening"]}
 
     def equations(self, a, k):
         g = self._gradient(a, k)
         if not self.options["momentum"]:
             return dict(p=a.p - k.lr * g)
-        b = k.momentum * a.momentum + k.taken * g
-        ahead = g + k.momentum * b if self.options["nesterov"] else b
-        return dict(p=a.p - k.lr * ahead, momentum=b)
+        b = k.momentum * a.momentum + k.share * g
+        direction = g + k.momentum * b if self.options["nesterov"] else b
+        return dict(p=a.p - k.lr * direction, momentum=b)
 
 
 class RMSprop(Optimizer):
-    """p -= lr g / (sqrt(v) + eps), v the running mean of g^2, less the square of that of g if `centered`."""
+    """p -= lr g / (sqrt(v) + eps), where v is the running mean of g^2.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    alpha : float
+        Decay rate of the running mean.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        L2 penalty.
+    momentum : float
+        Momentum of the step.
+    centered : bool
+        Subtract the square of the running mean of g from v: the variance of g.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, "Lecture 6.5: RMSprop", COURSERA: Neural Networks for Machine
+    Learning (2012).
+    """
 
     def __init__(
         self,
@@ -193,23 +304,42 @@ class RMSprop(Optimizer):
         return {"v": 0.0, **momentum, **({"mean": 0.0} if self.options["centered"] else {})}
 
     def numbers(self, lr):
-        return {**super().numbers(lr), "taken": 1 - self.options["alpha"]}
+        return {**super().numbers(lr), "share": 1 - self.options["alpha"]}
 
     def equations(self, a, k):
         g = self._gradient(a, k)
-        new = dict(v=k.alpha * a.v + k.taken * (g * g))
-        spread = new["v"]
+        new = dict(v=k.alpha * a.v + k.share * (g * g))
+        variance = new["v"]
         if self.options["centered"]:
-            new["mean"] = a.mean + k.taken * (g - a.mean)
-            spread = spread - new["mean"] * new["mean"]
-        step = g / (sqrt(spread) + k.eps)
+            new["mean"] = a.mean + k.share * (g - a.mean)
+            variance = variance - new["mean"] * new["mean"]
+        step = g / (sqrt(variance) + k.eps)
         if self.options["momentum"]:
             step = new["momentum"] = k.momentum * a.momentum + step
         return dict(p=a.p - k.lr * step, **new)
 
 
 class Adagrad(Optimizer):
-    """p -= lr g / (sqrt(v) + eps), v the sum of all g^2 (Duchi et al., 2011)."""
+    """p -= lr g / (sqrt(v) + eps), where v is the sum of all g^2.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    lr_decay : float
+        After n updates the rate is divided by 1 + n lr_decay.
+    weight_decay : float
+        L2 penalty.
+    initial_accumulator_value : float
+        Initial value of v.
+    eps : float
+        Added to the denominator.
+
+    References
+    ----------
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization", JMLR 12 (2011).
+    """
 
     def __init__(
         self,
@@ -241,14 +371,32 @@ class Adagrad(Optimizer):
 
 
 class Adam(Optimizer):
-    """p -= lr m' / (sqrt(v') + eps), m' and v' the running means of g and g^2 freed of their start at 0 (Kingma, Ba, 2015).
+    """p -= lr m' / (sqrt(v') + eps), where m' and v' are bias-corrected running means of g and g^2.
 
-    `amsgrad`: v never falls. `weight_decay`: an L2 penalty in the gradient. `eps_hat`: eps is added to sqrt(v) before that is
-    freed of its start, as at the end of the paper's section 2 and in Torch 7. `restart`: m and v begin anew at every step of
-    a StepDecay, as they do in torch-rnn.
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    betas : tuple of two floats
+        Decay rates of the running means m and v, below 1.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        L2 penalty.
+    amsgrad : bool
+        Use the maximum of all v so far in place of v.
+
+    Raises
+    ------
+    ValueError
+        If an option is negative, or a decay rate is not below 1.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
-    decoupled = False
+    decoupled = False  # whether weight decay shrinks the parameters instead of changing g
 
     def __init__(
         self,
@@ -257,12 +405,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
-        eps_hat: bool = False,
-        restart: bool = False,
     ):
-        rare = {name: True for name, given in (("eps_hat", eps_hat), ("restart", restart)) if given}
         super().__init__(
-            lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **rare
+            lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad
         )
         if len(betas) != 2 or not all(b < 1 for b in betas):
             raise ValueError(
@@ -275,23 +420,19 @@ class Adam(Optimizer):
 
     def numbers(self, lr):
         (beta1, beta2), step = self.options["betas"], self.age + 1
-        root = math.sqrt(1 - beta2**step)
         return {
             **super().numbers(lr),
-            "eps": self.options["eps"] / root
-            if self.options.get("eps_hat")
-            else self.options["eps"],
-            "taken": 1 - beta1,
+            "share1": 1 - beta1,
             "beta2": beta2,
-            "taken2": 1 - beta2,
+            "share2": 1 - beta2,
             "rate": lr / (1 - beta1**step),
-            "root": root,
-            "shrunk": 1 - lr * self.options["weight_decay"],
+            "root": math.sqrt(1 - beta2**step),
+            "decay": 1 - lr * self.options["weight_decay"],
         }
 
     def equations(self, a, k):
-        g, p = (a.g, a.p * k.shrunk) if self.decoupled else (self._gradient(a, k), a.p)
-        new = dict(m=a.m + k.taken * (g - a.m), v=k.beta2 * a.v + k.taken2 * (g * g))
+        g, p = (a.g, a.p * k.decay) if self.decoupled else (self._gradient(a, k), a.p)
+        new = dict(m=a.m + k.share1 * (g - a.m), v=k.beta2 * a.v + k.share2 * (g * g))
         v = new["v"]
         if self.options["amsgrad"]:
             v = new["v_max"] = maximum(a.v_max, v)
@@ -299,7 +440,25 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose `weight_decay` shrinks the parameters and stays out of the means (Loshchilov, Hutter, 2019)."""
+    """Adam with decoupled weight decay, which shrinks the parameters and leaves the means alone.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    betas : tuple of two floats
+        Decay rates of the running means, below 1.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        Each update multiplies the parameters by 1 - lr weight_decay.
+    amsgrad : bool
+        Use the maximum of all v so far in place of v.
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
 
     decoupled = True
 
@@ -314,27 +473,25 @@ class AdamW(Adam):
         super().__init__(lr, betas, eps, weight_decay, amsgrad)
 
 
-def parse(text: str, lr: float | schedules.Schedule) -> Optimizer:
-    """An optimiser from "name" or "name:option=value,...", in any case. Raises ValueError that names what is unknown.
-
-    >>> parse("rmsprop:alpha=0.95", 2e-3)
-    RMSprop(lr=0.002, alpha=0.95, eps=1e-08, weight_decay=0.0, momentum=0.0, centered=False)
-    """
-    found, options = spec.read(text, "optimizer", OPTIMIZERS, _numbers_of)
-    return found(lr, **options)
-
-
-def _numbers_of(kind: type[Optimizer]) -> dict[str, str]:
-    """Options that are single numbers or yes and no, and their types."""
-    given = {
-        p.name: getattr(p.annotation, "__name__", p.annotation)
-        for p in signature(kind).parameters.values()
-    }
-    return {name: a for name, a in given.items() if name != "lr" and a in ("float", "bool")}
-
-
 def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Optimizer:
-    """The optimiser that `describe` described, with its state. Raises ValueError for a type or state that does not fit."""
+    """Build an optimiser from its description and state.
+
+    Parameters
+    ----------
+    description : dict
+        What `Optimizer.describe` returned.
+    arrays : dict of str to ndarray, each of shape (size,), optional
+        Its `arrays`, which are copied.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If the type is unknown, or the arrays are not those of its state.
+    """
     if description["type"] not in OPTIMIZERS:
         raise ValueError(
             f"unknown optimizer {description['type']!r}; known are {', '.join(OPTIMIZERS)}"
@@ -351,11 +508,30 @@ def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Opt
 
 
 def clip_norm(gradient: np.ndarray, limit: float) -> float:
-    """Scale the gradient, modified, so that its norm is at most `limit`; returns the norm it had.
+    """Clip the norm of a gradient, as PyTorch's `clip_grad_norm_`.
 
-    torch's clip_grad_norm_: factor limit / (norm + 1e-6) where that is below 1. A norm that is not finite changes nothing.
-    Squares are summed in float64, in blocks, so that no number of threads changes a bit. Raises ValueError for a limit that
-    is not above 0, TypeError for other dtypes than float32 and float64.
+    Where limit / (norm + 1e-6) is below 1, the gradient is multiplied by it. A norm that is not
+    finite changes nothing. Squares are summed in float64, in blocks of fixed size, so that the
+    result does not depend on the number of threads.
+
+    Parameters
+    ----------
+    gradient : ndarray, any shape, float32 or float64
+        Modified.
+    limit : float
+        Largest norm.
+
+    Returns
+    -------
+    float
+        The norm before clipping.
+
+    Raises
+    ------
+    ValueError
+        If the limit is not above 0.
+    TypeError
+        If the gradient has another dtype.
     """
     if not limit > 0:
         raise ValueError(f"limit must be above 0, got {limit}")
@@ -363,7 +539,7 @@ def clip_norm(gradient: np.ndarray, limit: float) -> float:
     sums = np.empty(-(-flat.size // BLOCK))
     kernels.backend.sums_of_squares(flat, BLOCK, sums)
     total = 0.0
-    for square in sums.tolist():  # in their order
+    for square in sums.tolist():
         total += square
     norm = math.sqrt(total)
     factor = limit / (norm + 1e-6)
@@ -373,7 +549,20 @@ def clip_norm(gradient: np.ndarray, limit: float) -> float:
 
 
 def clip_value(gradient: np.ndarray, limit: float) -> None:
-    """Bring every entry of the gradient, modified, into -limit..limit. NaN stays."""
+    """Clip each entry of a gradient to the range from -limit to limit; NaN stays.
+
+    Parameters
+    ----------
+    gradient : ndarray, any shape, float32 or float64
+        Modified.
+    limit : float
+        Largest absolute value.
+
+    Raises
+    ------
+    ValueError
+        If the limit is not above 0.
+    """
     if not limit > 0:
         raise ValueError(f"limit must be above 0, got {limit}")
     np.clip(gradient, -limit, limit, out=gradient)

@@ -1,19 +1,26 @@
-"""Learning rates as functions of the step, counted from 0. Frozen data: equal schedules are equal, and can be described."""
+"""Learning-rate schedules: functions of the update, counted from 0.
+
+Schedules are frozen dataclasses: they compare equal by value and can be stored in a checkpoint.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, fields
-
-from .training import spec
+from dataclasses import asdict, dataclass
 
 Schedule = Callable[[int], float]
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Always `lr`."""
+    """A constant learning rate.
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate.
+    """
 
     lr: float
 
@@ -23,10 +30,26 @@ class Constant:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """`lr`, multiplied by `factor` at step `first` and after every `every` steps from there: torch's StepLR, and char-rnn's.
+    """Multiply the learning rate by a factor at regular intervals, as PyTorch's StepLR.
 
-    `first`: `every` if None.
+    Parameters
+    ----------
+    lr : float
+        Initial learning rate.
+    every : int
+        Number of updates between two decays.
+    factor : float
+        What the rate is multiplied by.
+    first : int, optional
+        Update of the first decay; `every` by default.
 
+    Raises
+    ------
+    ValueError
+        If `every` is below 1 or `first` is negative.
+
+    Examples
+    --------
     >>> [StepDecay(1.0, every=2, factor=0.5)(step) for step in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     >>> [StepDecay(1.0, every=2, factor=0.5, first=1)(step) for step in range(5)]
@@ -45,24 +68,35 @@ class StepDecay:
             raise ValueError(f"first must be at least 0, got {self.first}")
 
     def __call__(self, step: int) -> float:
-        return self.lr * self.factor ** self._decays(step)
+        return self.lr * self.factor ** self.decays(step)
 
-    def since(self, step: int) -> int:
-        """The step from which on the rate has been that of `step`."""
-        decays = self._decays(step)
-        return self._first + (decays - 1) * self.every if decays else 0
+    def decays(self, step: int) -> int:
+        """Count the decays up to and including an update.
 
-    @property
-    def _first(self) -> int:
-        return self.every if self.first is None else self.first
+        Parameters
+        ----------
+        step : int
+            Index of the update, from 0.
 
-    def _decays(self, step) -> int:
-        return max(0, (step - self._first) // self.every + 1)
+        Returns
+        -------
+        int
+        """
+        first = self.every if self.first is None else self.first
+        return max(0, (step - first) // self.every + 1)
 
 
 @dataclass(frozen=True)
 class Exponential:
-    """`lr`, multiplied by `factor` after each step: torch's ExponentialLR."""
+    """Multiply the learning rate by a factor after each update, as PyTorch's ExponentialLR.
+
+    Parameters
+    ----------
+    lr : float
+        Initial learning rate.
+    factor : float
+        What the rate is multiplied by.
+    """
 
     lr: float
     factor: float
@@ -73,11 +107,29 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from `lr` down to `final` at step `steps`, where it stays; before it `warmup` steps up in a line.
+    """Linear warm-up, then half a cosine down to a final rate, where it stays.
 
-    Without warm-up this is torch's CosineAnnealingLR. Step `warmup` is the first at the full rate but one:
-    the line is lr (step + 1) / warmup, so that no step is lost to a rate of zero.
+    Without warm-up this is PyTorch's CosineAnnealingLR. During warm-up the rate of update `step` is
+    lr (step + 1) / warmup, so that no update has a rate of zero.
 
+    Parameters
+    ----------
+    lr : float
+        Highest learning rate.
+    steps : int
+        Update at which the final rate is reached.
+    warmup : int
+        Number of updates of the warm-up.
+    final : float
+        Final learning rate.
+
+    Raises
+    ------
+    ValueError
+        If `warmup` is negative or not below `steps`.
+
+    Examples
+    --------
     >>> [round(Cosine(1.0, steps=6, warmup=2)(step), 3) for step in range(8)]
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
@@ -90,7 +142,8 @@ class Cosine:
     def __post_init__(self):
         if not 0 <= self.warmup < self.steps:
             raise ValueError(
-                f"steps must be above warmup, and warmup at least 0, got {self.steps} and {self.warmup}"
+                "steps must be above warmup, and warmup at least 0,"
+                f" got {self.steps} and {self.warmup}"
             )
 
     def __call__(self, step: int) -> float:
@@ -103,32 +156,24 @@ class Cosine:
 SCHEDULES = {s.__name__: s for s in (Constant, StepDecay, Exponential, Cosine)}
 
 
-def parse(text: str, lr: float, steps: int, epoch: int | None = None) -> Schedule:
-    """A schedule from "name" or "name:option=number,...", in any case.
-
-    `lr` and `steps` are what it begins with and how long it lasts, where the text does not say so. Steps may be said in passes
-    over the data where it is known how many steps an `epoch` has: "4epochs-1". Raises ValueError that names what is unknown,
-    missing or no number.
-
-    >>> parse("cosine:warmup=10", 0.1, 500)
-    Cosine(lr=0.1, steps=500, warmup=10, final=0.0)
-    >>> parse("stepdecay:every=2epochs,factor=0.5", 0.1, 500, epoch=50)
-    StepDecay(lr=0.1, every=100, factor=0.5, first=None)
-    """
-    found, options = spec.read(
-        text, "schedule", SCHEDULES, lambda made: {f.name: f.type for f in fields(made)}, epoch
-    )
-    names = {f.name for f in fields(found)}
-    options = {k: v for k, v in {"lr": lr, "steps": steps}.items() if k in names} | options
-    missing = [f.name for f in fields(found) if f.default is MISSING and f.name not in options]
-    if missing:
-        name = text.partition(":")[0]
-        raise ValueError(f"schedule {name} needs {', '.join(missing)}: {name}:{missing[0]}=...")
-    return found(**options)
-
-
 def describe(lr: float | Schedule) -> float | dict:
-    """A learning rate as plain data. Raises TypeError for a function that is none of the schedules here."""
+    """Describe a learning rate or schedule as plain data.
+
+    Parameters
+    ----------
+    lr : float or callable
+        A number or one of the schedules of this module.
+
+    Returns
+    -------
+    float or dict
+        What `build` turns back into an equal learning rate.
+
+    Raises
+    ------
+    TypeError
+        If `lr` is any other function.
+    """
     if type(lr) in SCHEDULES.values():
         return {"type": type(lr).__name__, "options": asdict(lr)}
     if callable(lr):
@@ -139,7 +184,22 @@ def describe(lr: float | Schedule) -> float | dict:
 
 
 def build(description: float | dict) -> float | Schedule:
-    """The learning rate that `describe` described. Raises ValueError for a schedule that is not known."""
+    """Build a learning rate or schedule from its description.
+
+    Parameters
+    ----------
+    description : float or dict
+        What `describe` returned.
+
+    Returns
+    -------
+    float or callable
+
+    Raises
+    ------
+    ValueError
+        If the type of schedule is unknown.
+    """
     if not isinstance(description, dict):
         return float(description)
     if description["type"] not in SCHEDULES:

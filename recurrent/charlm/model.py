@@ -1,4 +1,4 @@
-"""The character model: ids in, recurrent layers, Linear; trained on streams of text, sampled one symbol at a time."""
+"""The character model: ids in, recurrent layers, logits out."""
 
 from __future__ import annotations
 
@@ -9,30 +9,67 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, optim
-from ..data import Windows
+from .. import checks
 from ..layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
 from ..models.sequential import Sequential
+from ..optim import Optimizer
 from ..training import checkpoint
 from ..training.fit import evaluate
 from ..training.history import History
+from ..training.state import TrainingState
 from . import presets, recipe, sampling
 from .recipe import Recipe
-from .text import Vocabulary, streams
-from .training import learn
+from .text import Vocabulary
+from .training import check_resumable, evaluation_windows, fingerprint, learn, training_windows
 
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 class CharLM:
-    """A language model over the symbols of a vocabulary.
+    """A character-level language model: Embedding or OneHot, recurrent layers, Linear.
 
-    Embedding(V, embedding), `layers` recurrent layers of `hidden` units of a `cell` ("lstm", "gru", "rnn"), Linear(hidden, V).
-    An `embedding` of 0: one-hot vectors. `biases`: how many vectors of them a gate has. `dropout` acts between the recurrent
-    layers, in training. `vocabulary`: a Vocabulary, or a text to take it from. `rng`: seed or numpy Generator; `init`: a name
-    of `recurrent.initialisers`. Raises ValueError or TypeError for options that make no model.
+    Parameters
+    ----------
+    vocabulary : Vocabulary or str
+        The symbols, or a text to take them from.
+    cell : {"lstm", "gru", "rnn"}
+        Recurrent cell.
+    layers : int
+        Number of recurrent layers.
+    hidden : int
+        Hidden size of each.
+    embedding : int
+        Size of the embedding; 0 for one-hot vectors.
+    biases : {0, 1, 2}
+        Number of bias vectors per gate.
+    dropout : float
+        Dropout probability between recurrent layers, below 1.
+    rng : int or numpy.random.Generator
+        Seed of the initial parameters and of dropout.
+    dtype : {"float32", "float64"}
+        Type of the parameters.
+    init : str or callable
+        Initialisation: a name of `recurrent.initialisers`, or one of its functions.
 
+    Attributes
+    ----------
+    model : Sequential
+        The stack of layers.
+    recipe : Recipe
+        Defaults of `train`.
+    training : TrainingState
+        Where training stopped.
+    options : dict
+        Options of the last `train`, and the length and digest of its text.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the options make no model.
+
+    Examples
+    --------
     >>> lm = CharLM("to be or not to be", layers=1, hidden=8, embedding=4)
     >>> lm.model[1], len(lm.vocabulary)
     (LSTM(input_size=4, hidden_size=8), 7)
@@ -73,63 +110,99 @@ class CharLM:
         self.forget()
 
     @classmethod
-    def preset(cls, name: str, vocabulary: Vocabulary | str, **options: Any) -> CharLM:
-        """A model as published, "min-char-rnn", "char-rnn" or "torch-rnn": see `recurrent.presets`.
+    def preset(cls, name: str, vocabulary: Vocabulary | str, **overrides: Any) -> CharLM:
+        """Build a published model, whose `train` has the published options as defaults.
 
-        It is built from the preset's options, and `train` has the preset's for its defaults; `options` of either kind take
-        their place. Raises ValueError for an unknown name, and as the constructor and `train` do.
+        Parameters
+        ----------
+        name : {"min-char-rnn", "char-rnn", "torch-rnn"}
+            The preset: see `recurrent.presets`.
+        vocabulary : Vocabulary or str
+            The symbols, or a text to take them from.
+        **overrides : object
+            Options of `CharLM` and of `train` that override the preset.
 
+        Returns
+        -------
+        CharLM
+
+        Raises
+        ------
+        ValueError
+            If the preset is unknown, or an option is out of range.
+        TypeError
+            If there is no such option.
+
+        Examples
+        --------
         >>> lm = CharLM.preset("char-rnn", "to be or not to be", hidden=64)
         >>> lm.model[0], lm.recipe.optimizer
         (OneHot(num_classes=7), 'rmsprop:alpha=0.95')
         """
-        found = presets.named(name)
-        training = {k: v for k, v in options.items() if k in recipe.OPTIONS}
-        lm = cls(
-            vocabulary, **(found.model | {k: v for k, v in options.items() if k not in training})
-        )
-        lm.recipe = Recipe(name, **found.training).but(**training)
+        preset = presets.find(name)
+        training = {k: v for k, v in overrides.items() if k in recipe.OPTIONS}
+        model = {k: v for k, v in overrides.items() if k not in recipe.OPTIONS}
+        lm = cls(vocabulary, **(preset.model | model))
+        lm.recipe = Recipe(name, **preset.training).override(**training)
         return lm
 
     def forget(self) -> None:
-        """Training starts from the beginning, with the parameters of now."""
-        self.optimizer: optim.Optimizer | None = None
-        self.state: tuple | None = None  # what the next window of the training text starts from
-        self.past: np.ndarray | None = None  # with a look-back, the ids from there on
-        self.latest: np.ndarray | None = (
-            None  # parameters to go on from, where the model holds the best ones
-        )
-        self.history = History()
-        self.options: dict = {}  # of the last `train`, and which text it was
-        self.cursor = 0
+        """Forget the training so far; the parameters stay."""
+        self.training = TrainingState()
+        self.options: dict = {}
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimiser of the training, with its state."""
+        return self.training.optimizer
+
+    @property
+    def history(self) -> History:
+        """Losses and validations of the training so far."""
+        return self.training.history
 
     def __repr__(self):
         return f"CharLM({self.vocabulary!r}, {self.model!r})"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options that built this model and its recipe as far as training has begun, by the names of the commands'."""
+        """The options that cannot change when training is resumed, as the command line names them.
+
+        Those of the recipe are there once training has begun.
+        """
         layers = self.model.layers
-        found = [layer for layer in layers if isinstance(layer, Recurrent)]
+        recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
         optimizer = type(self.optimizer).__name__.lower() if self.optimizer else None
+        fixed = ("preset", *recipe.FIXED)
         return {
-            "cell": type(found[0]).__name__.lower(),
-            "layers": len(found),
-            "hidden": found[0].hidden_size,
+            "cell": type(recurrent[0]).__name__.lower(),
+            "layers": len(recurrent),
+            "hidden": recurrent[0].hidden_size,
             "embedding": 0 if isinstance(layers[0], OneHot) else layers[0].out_features,
-            "biases": found[0].cell.biases,
+            "biases": recurrent[0].cell.biases,
             "dropout": next((layer.p for layer in layers if isinstance(layer, Dropout)), 0.0),
             "bytes": self.vocabulary.symbols is None,
             "optimizer": self.options.get("optimizer", optimizer),
-            **{
-                name: self.options[name]
-                for name in ("preset", *recipe.FIXED)
-                if name in self.options
-            },
+            **{name: self.options[name] for name in fixed if name in self.options},
         }
 
     def ids(self, text: str | bytes | np.ndarray) -> np.ndarray:
-        """Ids (n,) of a text; ids pass through."""
+        """Convert a text to ids.
+
+        Parameters
+        ----------
+        text : str, bytes or ndarray of shape (n,), int
+            The text; ids are returned as they are.
+
+        Returns
+        -------
+        ndarray, shape (n,), int32
+
+        Raises
+        ------
+        ValueError
+            If a character is not in the vocabulary.
+        """
         return text if isinstance(text, np.ndarray) else self.vocabulary.encode(text)
 
     def train(
@@ -140,45 +213,92 @@ class CharLM:
         resume: bool = False,
         progress: Any = True,
         callback: Callable[[int, History], None] | None = None,
-        **options: Any,
+        **overrides: Any,
     ) -> History:
-        """Learn to predict the next symbol of a text: truncated BPTT over streams of it, in windows.
+        """Train the model to predict the next symbol, by truncated BPTT over streams of a text.
 
-        `options`: those of `recipe.Recipe`, which says what they mean, in place of the defaults there, or of the preset.
-        Where a part of the text is held out the best parameters by it are kept. With `resume` training goes on, by the options
-        of before but for those given; updates of before are counted, so that stopping, saving, loading and resuming gives the
-        same bits as going on. How the text is read cannot change then, nor the optimiser, only its `lr` or `schedule`.
-        `save_to`: a file written at every validation (each epoch without one) and at the end. `progress`, `callback` as for
-        `fit`.
+        If part of the text is held out, the model ends with the parameters that were best on it.
+        Stopping, saving, loading and resuming gives the same bits as training without a break.
 
-        Returns the history, in nats; `history.stopped` is "interrupted" after Ctrl-C. Raises ValueError for a text that is
-        too short or, with `resume`, not the one of before; FloatingPointError for a loss that is not finite.
+        Parameters
+        ----------
+        text : str, bytes or ndarray of shape (n,), int
+            The text, or its ids.
+        save_to : str or os.PathLike, optional
+            Checkpoint to write after each validation (without one, each epoch) and at the end.
+        resume : bool
+            Continue the training with its options, except for those in `overrides`. The optimiser
+            and how the text is read cannot change; `lr`, `schedule` and the length can.
+        progress : bool or rich.console.Console
+            Whether, or where, to show progress.
+        callback : callable, optional
+            `callback(update, history)` runs after each update and its validation.
+        **overrides : object
+            Options of `Recipe`, which override those of `recipe`.
+
+        Returns
+        -------
+        History
+            Losses in nats. `stopped` is "interrupted" after Ctrl-C.
+
+        Raises
+        ------
+        ValueError
+            If the text is too short, or is not the one of the training to resume.
+        TypeError
+            If there is no such option.
+        FloatingPointError
+            If a loss or gradient is not finite. The model has the best parameters, but its training
+            cannot be resumed.
         """
-        before = Recipe.of(self.options) if resume else self.recipe
+        before = Recipe.from_dict(self.options) if resume else self.recipe
+        now, ids = before.override(**overrides), self.ids(text)
+        source = fingerprint(ids)
+        if resume:
+            if self.optimizer is None:
+                raise ValueError("nothing to resume: this model was saved without its training")
+            check_resumable(self.options, now, source, self.vocabulary.unit)
+        windows, held_out = training_windows(self.vocabulary, ids, now)
+        training = self.training if resume else TrainingState(now.new_optimizer())
+        if {"lr", "schedule"} & overrides.keys() if resume else now.schedule is not None:
+            training.optimizer.lr = now.learning_rate(len(windows))
+        self.training, self.options = training, now.to_dict() | source
         return learn(
-            self,
-            self.ids(text),
-            before.but(**options),
-            resume=resume,
-            new_rate=not resume or bool({"lr", "schedule"} & options.keys()),
-            save_to=save_to,
+            self.model,
+            windows,
+            held_out,
+            now,
+            training,
+            save=None if save_to is None else lambda: self.save(save_to),
             progress=progress,
             callback=callback,
         )
 
-    def _windows(self, ids: np.ndarray, N: int) -> Windows:
-        x, y = streams(ids, N, unit=self.vocabulary.unit)
-        longest = max(1, 2**20 // (N * len(self.vocabulary)))  # 4 MB of logits in float32
-        return Windows(x, y, min(len(x), longest), keep_last=True)
-
     def bits_per_character(self, text: str | bytes | np.ndarray, streams: int = 1) -> float:
-        """How well the model predicts each symbol of a text from those before: mean of -log2 p, without dropout.
+        """Compute the mean of -log2 p(symbol | symbols before it), without dropout.
 
-        One stream reads the text from a zero state to its end: every symbol but the first counts. With more `streams` the text
-        is cut in as many equal pieces that run side by side, each from a zero state, which is faster and a little
-        pessimistic; up to streams - 1 symbols at the end are left out. Raises ValueError for a text of fewer than streams + 1.
+        Parameters
+        ----------
+        text : str, bytes or ndarray of shape (n,), int
+            The text, or its ids. Every symbol but the first counts.
+        streams : int
+            Cut the text into so many equal pieces that run side by side, each from a zero state.
+            This is faster and a little pessimistic; up to streams - 1 symbols at the end are left
+            out.
+
+        Returns
+        -------
+        float
+            Bits per character, or per byte; the perplexity is 2 to this power.
+
+        Raises
+        ------
+        ValueError
+            If the text has fewer than streams + 1 symbols.
         """
-        windows = self._windows(self.ids(text), checks.size(streams, "streams"))
+        windows = evaluation_windows(
+            self.vocabulary, self.ids(text), checks.size(streams, "streams")
+        )
         return evaluate(self.model, windows, softmax_cross_entropy) / math.log(2)
 
     def sample(
@@ -192,57 +312,99 @@ class CharLM:
         greedy: bool = False,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Text that goes on after `prime`, in pieces as they come: `length` symbols.
+        """Generate text that continues a prime.
 
-        Without a prime the first symbol is drawn uniformly from the vocabulary, as char-rnn does. Equal seeds give equal
-        texts. Raises ValueError for a prime with unknown characters and for options out of range, at the call.
+        Parameters
+        ----------
+        length : int
+            Number of symbols to generate.
+        prime : str
+            Text that the model reads first (the prompt). Without it the first symbol is sampled
+            uniformly from the vocabulary, as char-rnn does.
+        temperature : float
+            Divides the logits: below 1 favours likely symbols.
+        top_k : int, optional
+            Sample from the k likeliest symbols only.
+        top_p : float, optional
+            Nucleus sampling: from the fewest likeliest symbols whose probabilities reach this.
+        greedy : bool
+            Always take the likeliest symbol.
+        seed : int, optional
+            Equal seeds give equal texts.
+
+        Yields
+        ------
+        str
+            A piece of text, as soon as its characters are complete.
+
+        Raises
+        ------
+        ValueError
+            At the call, if an option is out of range or the prime has unknown characters.
         """
-        prime_ids = self.ids(prime)
+        prime_ids, V = self.ids(prime), len(self.vocabulary)
         if length < 0:
             raise ValueError(f"length must be at least 0, got {length}")
         rng = np.random.default_rng(seed)
         options = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
-        sampling.choose(
-            np.zeros(1), np.random.default_rng(0), **options
-        )  # checks the options before the first piece
-        return self.vocabulary.pieces(
-            sampling.draw(
-                self.model.stream(), len(self.vocabulary), length, prime_ids, rng, options
-            )
-        )
+        # Check the options now, not at the first piece.
+        sampling.sample_id(np.zeros(1), np.random.default_rng(0), **options)
+        stream = self.model.stream()
+        return self.vocabulary.pieces(sampling.generate(stream, V, length, prime_ids, rng, options))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write everything to one file, training included: see `recurrent.training.checkpoint`."""
+        """Write model, vocabulary and training to a checkpoint.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to write; see `recurrent.training.checkpoint`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
         about = {"kind": "CharLM", "vocabulary": self.vocabulary.describe()}
-        training = {
-            "options": self.options,
-            "cursor": self.cursor,
-            "history": self.history.to_dict(),
-        }
-        saved = checkpoint.Checkpoint(
-            self.model, about, training, self.optimizer, self.state, self.latest, self.past
-        )
-        checkpoint.save(path, saved)
+        checkpoint.save(path, checkpoint.Checkpoint(self.model, about, self.options, self.training))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CharLM:
-        """Read what `save` wrote. Raises OSError and ValueError as `checkpoint.load`, and for other kinds of models."""
-        loaded = checkpoint.load(path)
+        """Read a checkpoint that `save` has written.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file to read.
+
+        Returns
+        -------
+        CharLM
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is not the whole checkpoint of a character model.
+        """
+        loaded = checkpoint.load(path, presets.upgrade)
         if loaded.about.get("kind") != "CharLM":
             raise ValueError(
-                f"{path}: not a character model: expected kind CharLM, found {loaded.about.get('kind')}"
+                f"{path}: not a character model: expected kind CharLM,"
+                f" found {loaded.about.get('kind')}"
             )
         lm = cls.__new__(cls)
-        lm.model, lm.optimizer, lm.recipe = loaded.model, loaded.optimizer, Recipe()
-        lm.state, lm.latest, lm.past = loaded.state, loaded.latest, loaded.past
+        lm.model, lm.recipe = loaded.model, Recipe()
+        lm.options, lm.training = loaded.options, loaded.training or TrainingState()
         try:
             lm.vocabulary = Vocabulary.build(loaded.about["vocabulary"])
-            lm.options, lm.cursor = loaded.training["options"], loaded.training["cursor"]
-            lm.history = History.of(loaded.training["history"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a whole character model: {error}") from error
         V = getattr(lm.model.layers[0], "rows", None)
         if not len(lm.vocabulary) == V == lm.model.out_features:
-            sizes = f"{len(lm.vocabulary)} symbols, the model takes {V} and puts out {lm.model.out_features}"
-            raise ValueError(f"{path}: vocabulary and model differ: {sizes}")
+            raise ValueError(
+                f"{path}: vocabulary and model differ: {len(lm.vocabulary)} symbols, the model"
+                f" takes {V} and puts out {lm.model.out_features}"
+            )
         return lm

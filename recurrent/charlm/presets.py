@@ -1,12 +1,13 @@
-"""The character models of the literature as settings of this one: what is built, how its text is read, how it learns.
+"""Published character models as presets: model, way of cutting the text, and training.
 
-What their programs do is matched to the last detail that changes a number, oddities included; random numbers are NumPy's. A
-program's validation has no part in it: torch-rnn's, which also sets the state to zero, leaves the state alone here. Ids are
-numbered by code point, dropout acts between layers.
+Each preset reproduces its program in every detail that changes a number, oddities included. Random
+numbers are NumPy's. Two things differ: validation of torch-rnn, which also sets the state to zero,
+does not touch the state here, and characters are numbered by code point. Dropout acts between
+layers.
 
-A model trained by min-char-rnn sees a zero state once a pass, and its units saturate: some seeds give one that predicts well
-from the state of training (`CharLM.state`), from which that program samples, and badly from zero, where `sample` and
-`bits_per_character` start.
+min-char-rnn sees a zero state once per epoch, and its units saturate. Some seeds give a model that
+predicts well from the state carried in training (`CharLM.training.carried`), from which the program
+itself samples, and badly from zero, where `sample` and `bits_per_character` start.
 """
 
 from __future__ import annotations
@@ -14,10 +15,107 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .. import data
+from ..optim import Adam
+from ..schedules import Schedule, StepDecay
+
+# torch-rnn resets the state one window early: before the last window of each epoch.
+CARRIES = {**data.CARRIES, "torch-rnn": lambda k, n: k == 0 or k % n == n - 1}
+
+
+class TorchRnnAdam(Adam):
+    """Adam as torch-rnn uses it: Torch 7's `optim.adam`, made anew whenever the rate decays.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, or a schedule.
+    betas : tuple of two floats
+        Decay rates of the running means, below 1.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        L2 penalty.
+    amsgrad : bool
+        Use the maximum of all v so far in place of v.
+    eps_hat : bool
+        Add eps to sqrt(v) before the bias correction, as at the end of section 2 of the paper and
+        in Torch 7.
+    restart : bool
+        Start m and v anew at each decay of a `StepDecay`.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        eps_hat: bool = True,
+        restart: bool = True,
+    ):
+        super().__init__(lr, betas, eps, weight_decay, amsgrad)
+        self.options |= {"eps_hat": eps_hat, "restart": restart}
+
+    @property
+    def age(self):
+        return self.steps - (last_decay(self.lr, self.steps) if self.options["restart"] else 0)
+
+    def numbers(self, lr):
+        numbers = super().numbers(lr)
+        if self.options["eps_hat"]:
+            numbers["eps"] = self.options["eps"] / numbers["root"]
+        return numbers
+
+
+def last_decay(lr: float | Schedule, step: int) -> int:
+    """Return the update since which the learning rate has been that of update `step`."""
+    decays = lr.decays(step) if isinstance(lr, StepDecay) else 0
+    if decays == 0:
+        return 0
+    return (lr.every if lr.first is None else lr.first) + (decays - 1) * lr.every
+
+
+def upgrade(metadata: dict[str, Any]) -> None:
+    """Rename what earlier checkpoints call Adam with the options of `TorchRnnAdam`.
+
+    Parameters
+    ----------
+    metadata : dict
+        The decoded metadata of a checkpoint; modified.
+    """
+    rare = {"eps_hat", "restart"}
+    optimizer = metadata["optimizer"] or {"type": ""}
+    if optimizer["type"] == "Adam" and rare & optimizer["options"].keys():
+        optimizer["type"] = TorchRnnAdam.__name__
+        optimizer["options"] = dict.fromkeys(sorted(rare), False) | optimizer["options"]
+    options = metadata["training"].get("options", {})
+    name, _, rest = (options.get("optimizer") or "").partition(":")
+    given = dict(part.replace(" ", "").split("=") for part in rest.split(",") if "=" in part)
+    if name.strip().lower() == "adam" and rare & given.keys():
+        given = dict.fromkeys(sorted(rare), "false") | given
+        text = ",".join(f"{key}={value}" for key, value in given.items())
+        options["optimizer"] = f"{TorchRnnAdam.__name__.lower()}:{text}"
+
 
 @dataclass(frozen=True)
 class Preset:
-    """Options of `CharLM` and of `CharLM.train`, and where they are from."""
+    """A published model: options of `CharLM` and of `CharLM.train`, and where they come from.
+
+    Parameters
+    ----------
+    source : str
+        Author, program and year.
+    model : dict
+        Options of `CharLM`.
+    training : dict
+        Options of `CharLM.train`.
+    """
 
     source: str
     model: dict[str, Any]
@@ -33,7 +131,8 @@ PRESETS = {
             validation=0.0,
             seq=25,
             batch=1,
-            optimizer="adagrad:initial_accumulator_value=1e-8,eps=0",  # the same as memory from 0 and 1e-8 added in the root
+            # The program adds 1e-8 under the root to a sum that starts at 0, which is the same.
+            optimizer="adagrad:initial_accumulator_value=1e-8,eps=0",
             lr=1e-1,
             sum_steps=True,
             clip=None,
@@ -53,7 +152,8 @@ PRESETS = {
             optimizer="rmsprop:alpha=0.95",
             lr=2e-3,
             schedule="stepdecay:factor=0.97,every=1epoch,first=10epochs",
-            sum_steps=True,  # its division by the steps is left out, as of no effect on RMSprop; the clipping notices
+            # The program does not divide by the number of steps, which matters to the clipping.
+            sum_steps=True,
             clip=None,
             clip_value=5.0,
             epochs=50,
@@ -70,9 +170,10 @@ PRESETS = {
             seq=50,
             batch=50,
             carry="torch-rnn",
-            optimizer="adam:eps_hat=true,restart=true",  # optim.adam; a new rate comes with a new, empty optimiser
+            optimizer="torchrnnadam",
             lr=2e-3,
-            schedule="stepdecay:factor=0.5,every=5epochs,first=4epochs-1",  # before the last update of the 4th, 9th, ... epoch
+            # The rate decays before the last update of the 4th, 9th, ... epoch.
+            schedule="stepdecay:factor=0.5,every=5epochs,first=4epochs-1",
             clip=None,
             clip_value=5.0,
             epochs=50,
@@ -82,8 +183,23 @@ PRESETS = {
 }
 
 
-def named(name: str) -> Preset:
-    """A preset by its name. Raises ValueError for another."""
+def find(name: str) -> Preset:
+    """Return a preset by its name.
+
+    Parameters
+    ----------
+    name : str
+        "min-char-rnn", "char-rnn" or "torch-rnn".
+
+    Returns
+    -------
+    Preset
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
     return PRESETS[name]

@@ -1,15 +1,20 @@
-"""How a character model is trained, as data: every option of `CharLM.train` that decides what is learned."""
+"""The recipe of a training: every option of `CharLM.train` that decides what is learned."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from .. import checks, optim, schedules
-from ..data import CARRIES
+from .. import checks
+from ..optim import Optimizer
+from ..schedules import Schedule
+from ..training import spec
 from . import splits
+from .presets import CARRIES
 
-# What cannot change in the course of a training.
+# Options that cannot change when a training is resumed.
 FIXED = (
     "loader",
     "validation",
@@ -22,26 +27,60 @@ FIXED = (
     "optimizer",
 )
 
-LONG = 10**9  # updates: for a schedule that is only read, before it is known how many there are
+LONG = 10**9  # updates, to check a schedule before it is known how many there are
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is learned from a text, and how.
+    """How a character model is trained.
 
-    The text: `loader` (a name of `loading.LOADERS`) makes `batch` streams of it, read in windows of `seq` steps; the fraction
-    `validation` is held out, and so is `test`, which is left to others. `carry`: where the state is zero, a name of
-    `data.CARRIES`. `look_back`: how many steps gradients go back, those of the window counted; no further than the window if
-    None.
+    Parameters
+    ----------
+    preset : str, optional
+        Name of the preset that the recipe comes from.
+    loader : str
+        How the text is cut into streams and held-out text: a name of `splits.SPLITS`.
+    validation : float
+        Fraction of the text that is held out for validation; below 1.
+    test : float
+        Fraction of the text that is left unread for a test; below 1.
+    seq : int
+        Number of time steps of a window.
+    batch : int
+        Number of streams side by side.
+    carry : str
+        Where the hidden state is zero: a name of `presets.CARRIES`.
+    look_back : int, optional
+        How many steps gradients go back, including those of the window; by default only those.
+    optimizer : str or Optimizer
+        Name and options, such as "rmsprop:alpha=0.95", or an optimiser.
+    lr : float or callable
+        Learning rate, or a schedule.
+    schedule : str, optional
+        Learning-rate schedule over all updates of the training, such as "cosine:warmup=100" or
+        "stepdecay:every=5epochs,factor=0.5".
+    sum_steps : bool
+        Use the gradient of the sum of the losses over the steps of a window, not of their mean.
+    clip : float, optional
+        Clip the norm of the gradient to this limit.
+    clip_value : float, optional
+        Then clip each entry of the gradient to this limit.
+    epochs : int
+        Number of epochs, including those before a training was resumed.
+    updates : int, optional
+        Number of updates; overrides `epochs`.
+    validate_every : int, optional
+        Validate every so many updates instead of after each epoch.
+    patience : int, optional
+        Early stopping: stop after so many validations in a row without a new best loss.
+    smooth : float, optional
+        Smoothing factor of the displayed loss, which then starts at ln V. By default the factor is
+        0.98 and the displayed loss starts at the first loss.
 
-    The update: `optimizer`, a name with options ("rmsprop:alpha=0.95") or one itself, its rate `lr`, and a `schedule` of that
-    in words, such as "cosine:warmup=100" or "stepdecay:every=5epochs,factor=0.5", over all updates of the training.
-    Gradients are those of the mean over the steps and streams of a window; of the sum over its steps with `sum_steps`. Their
-    norm is clipped to `clip`, then each entry to `clip_value`; None for neither.
-
-    The end: after `epochs` passes or, if given, `updates`, or after `patience` validations without a best one. Validations are
-    made after each epoch, or every `validate_every` updates. `smooth`: the loss shown is `smooth` times itself plus
-    (1 - smooth) times the last loss, from ln V on; if None with 0.98, from the first loss on. `preset`: where this is from.
+    Raises
+    ------
+    ValueError
+        If an option is out of range or unknown, or two options exclude each other.
     """
 
     preset: str | None = None
@@ -52,7 +91,7 @@ class Recipe:
     batch: int = 50
     carry: str = "epoch"
     look_back: int | None = None
-    optimizer: str | optim.Optimizer = "adam"
+    optimizer: str | Optimizer = "adam"
     lr: Any = 2e-3
     schedule: str | None = None
     sum_steps: bool = False
@@ -74,7 +113,8 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if self.validation + self.test >= 1:
             raise ValueError(
-                f"validation and test must leave something to learn from, got {self.validation} and {self.test}"
+                "validation and test must leave some text to train on,"
+                f" got {self.validation} and {self.test}"
             )
         if self.look_back is not None and self.look_back < self.seq:
             raise ValueError(
@@ -83,44 +123,148 @@ class Recipe:
         if self.carry not in CARRIES:
             raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {self.carry!r}")
         if self.look_back is not None and self.carry == "never":
-            raise ValueError("a look-back needs a state that is carried, got carry 'never'")
-        splits.named(self.loader)
+            raise ValueError("look_back needs a hidden state that is carried, got carry 'never'")
+        splits.find(self.loader)
         if isinstance(self.optimizer, str):
-            optim.parse(self.optimizer, 0.0)
+            spec.parse_optimizer(self.optimizer, 0.0)
         if self.schedule is not None:
-            schedules.parse(self.schedule, 0.0, LONG, LONG)
+            spec.parse_schedule(self.schedule, 0.0, LONG, in_updates(LONG))
 
-    def but(self, **options: Any) -> Recipe:
-        """The same with other options; `epochs` alone takes the place of `updates`. Raises TypeError for unknown ones."""
-        unknown = [name for name in options if name not in OPTIONS]
+    def override(self, **overrides: Any) -> Recipe:
+        """Return this recipe with other options.
+
+        Parameters
+        ----------
+        **overrides : object
+            Options of `Recipe`; `epochs` without `updates` sets `updates` to None.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        TypeError
+            If there is no such option.
+        ValueError
+            If the options make no recipe.
+        """
+        unknown = [name for name in overrides if name not in OPTIONS]
         if unknown:
             raise TypeError(f"train has no option {unknown[0]!r}; it has {', '.join(OPTIONS)}")
-        if "epochs" in options:
-            options = {"updates": None} | options
-        return replace(self, **options)
+        if "epochs" in overrides:
+            overrides = {"updates": None} | overrides
+        return replace(self, **overrides)
 
-    @property
-    def plain(self) -> dict[str, Any]:
-        """What can be stored of it: an optimiser by its name, a rate if it is a number."""
-        told = {f.name: getattr(self, f.name) for f in fields(self)}
-        if isinstance(self.optimizer, optim.Optimizer):
-            told["optimizer"] = type(self.optimizer).__name__.lower()
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as plain data.
+
+        Returns
+        -------
+        dict
+            An optimiser is given by its name; a learning rate that is a function is left out.
+        """
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        if isinstance(self.optimizer, Optimizer):
+            options["optimizer"] = type(self.optimizer).__name__.lower()
         if not isinstance(self.lr, (int, float)):
-            del told["lr"]
-        return told
+            del options["lr"]
+        return options
 
     @classmethod
-    def of(cls, plain: dict) -> Recipe:
-        """The recipe that `plain` told of; options that were not there yet have their defaults."""
-        return cls(**{k: v for k, v in plain.items() if k in OPTIONS})
+    def from_dict(cls, options: dict) -> Recipe:
+        """Build a recipe from what `to_dict` returned.
 
-    def new_optimizer(self) -> optim.Optimizer:
-        """The optimiser before its first update. Raises ValueError for an unknown name or option."""
-        return (
-            self.optimizer
-            if isinstance(self.optimizer, optim.Optimizer)
-            else optim.parse(self.optimizer, self.lr)
-        )
+        Parameters
+        ----------
+        options : dict
+            Missing options have their defaults; unknown names are ignored.
+
+        Returns
+        -------
+        Recipe
+        """
+        return cls(**{k: v for k, v in options.items() if k in OPTIONS})
+
+    def new_optimizer(self) -> Optimizer:
+        """Return the optimiser before its first update.
+
+        Returns
+        -------
+        Optimizer
+        """
+        if isinstance(self.optimizer, Optimizer):
+            return self.optimizer
+        return spec.parse_optimizer(self.optimizer, self.lr)
+
+    def total_updates(self, epoch: int) -> int:
+        """Return the number of updates of the training.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of updates of an epoch.
+
+        Returns
+        -------
+        int
+        """
+        return self.epochs * epoch if self.updates is None else self.updates
+
+    def learning_rate(self, epoch: int) -> float | Schedule:
+        """Return the learning rate or its schedule.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of updates of an epoch.
+
+        Returns
+        -------
+        float or callable
+
+        Raises
+        ------
+        ValueError
+            If the schedule is unknown or its options do not fit.
+
+        Examples
+        --------
+        >>> Recipe(schedule="stepdecay:every=2epochs,factor=0.5", lr=0.1).learning_rate(epoch=50)
+        StepDecay(lr=0.1, every=100, factor=0.5, first=None)
+        """
+        if self.schedule is None:
+            return self.lr
+        updates = self.total_updates(epoch)
+        return spec.parse_schedule(self.schedule, self.lr, updates, in_updates(epoch))
 
 
 OPTIONS = tuple(f.name for f in fields(Recipe))
+
+
+def in_updates(epoch: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers that may be given in epochs: "10epochs", "4epochs-1".
+
+    Parameters
+    ----------
+    epoch : int
+        Number of updates of an epoch.
+
+    Returns
+    -------
+    callable
+        Converts text to a number of updates; raises ValueError for anything else.
+
+    Examples
+    --------
+    >>> in_updates(50)("4epochs-1")
+    199
+    """
+
+    def read(text: str) -> int:
+        epochs = re.fullmatch(r"(\d+) ?epochs? ?([+-] ?\d+)?", text)
+        if not epochs:
+            return int(text)
+        return int(epochs[1]) * epoch + int((epochs[2] or "0").replace(" ", ""))
+
+    return read

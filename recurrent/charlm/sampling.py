@@ -1,4 +1,4 @@
-"""From logits to a symbol: pure filters on one vector of logits (V,), and the draw; from symbol to symbol."""
+"""Sampling from logits: temperature, top-k and nucleus (top-p) sampling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,24 @@ from ..layers.stream import Stream
 
 
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
-    """Logits (V,) / value: below 1 the likely grow likelier, above 1 all grow alike. Raises ValueError unless positive."""
+    """Divide logits by a temperature: below 1 favours likely symbols, above 1 evens out.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (V,), float
+        Logits.
+    value : float
+        The temperature, above 0.
+
+    Returns
+    -------
+    ndarray, shape (V,), float64
+
+    Raises
+    ------
+    ValueError
+        If the temperature is not positive and finite.
+    """
     if not 0 < value < np.inf:
         raise ValueError(
             f"temperature must be above 0, got {value}; greedy takes the likeliest symbol always"
@@ -19,16 +36,52 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
-    """Keep the k likeliest symbols (of equal ones the first), the others get -inf. Raises ValueError for k below 1."""
+    """Keep the k likeliest symbols; the others get -inf.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (V,), float
+        Logits.
+    k : int
+        How many to keep; of equal ones the first.
+
+    Returns
+    -------
+    ndarray, shape (V,), float64
+
+    Raises
+    ------
+    ValueError
+        If k is below 1.
+    """
     if k < 1:
         raise ValueError(f"top_k must be at least 1, got {k}")
     return _keep(logits, np.argsort(-logits, kind="stable")[:k])
 
 
 def top_p(logits: np.ndarray, p: float) -> np.ndarray:
-    """Keep the fewest likeliest symbols whose probabilities reach p (nucleus sampling; Holtzman et al., 2020).
+    """Nucleus sampling: keep the fewest likeliest symbols whose probabilities reach p.
 
-    The others get -inf. At least one stays. Raises ValueError for p outside 0 < p <= 1.
+    Parameters
+    ----------
+    logits : ndarray, shape (V,), float
+        Logits.
+    p : float
+        The probability to reach, above 0 and at most 1.
+
+    Returns
+    -------
+    ndarray, shape (V,), float64
+        The other symbols get -inf; at least one symbol is kept.
+
+    Raises
+    ------
+    ValueError
+        If p is out of range.
+
+    References
+    ----------
+    A. Holtzman et al., "The curious case of neural text degeneration", ICLR 2020.
     """
     if not 0 < p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {p}")
@@ -38,13 +91,29 @@ def top_p(logits: np.ndarray, p: float) -> np.ndarray:
 
 
 def _keep(logits, ids):
+    """Set all logits but those of `ids` to -inf."""
     out = np.full(len(logits), -np.inf)
     out[ids] = logits[ids]
     return out
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of logits (V,), in float64. Raises FloatingPointError for logits that have no softmax."""
+    """Compute the softmax of logits.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (V,), float
+        Logits; -inf is allowed.
+
+    Returns
+    -------
+    ndarray, shape (V,), float64
+
+    Raises
+    ------
+    FloatingPointError
+        If the largest logit is not finite.
+    """
     a = np.asarray(logits, np.float64)
     if not np.isfinite(a.max()):
         raise FloatingPointError(
@@ -54,7 +123,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
-def choose(
+def sample_id(
     logits: np.ndarray,
     rng: np.random.Generator,
     value: float = 1.0,
@@ -62,7 +131,27 @@ def choose(
     p: float | None = None,
     greedy: bool = False,
 ) -> int:
-    """Draw an id: temperature first, then top-k, then top-p; `greedy` takes the first of the likeliest."""
+    """Sample an id: temperature first, then top-k, then top-p.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (V,), float
+        Logits.
+    rng : numpy.random.Generator
+        One random number is taken from it, unless `greedy`.
+    value : float
+        The temperature.
+    k : int, optional
+        Top-k sampling.
+    p : float, optional
+        Nucleus sampling.
+    greedy : bool
+        Return the likeliest id, of equal ones the first.
+
+    Returns
+    -------
+    int
+    """
     if greedy:
         return int(np.argmax(probabilities(logits)))
     a = temperature(logits, value)
@@ -72,7 +161,7 @@ def choose(
     return int(np.searchsorted(reached / reached[-1], rng.random(), side="right"))
 
 
-def draw(
+def generate(
     stream: Stream,
     V: int,
     length: int,
@@ -80,14 +169,32 @@ def draw(
     rng: np.random.Generator,
     options: dict,
 ) -> Iterator[int]:
-    """`length` ids, each drawn by `choose` with these options from what the stream of a model says after all before it.
+    """Generate ids one by one, each sampled from the outputs of a model after all ids before it.
 
-    Without a prime the first is drawn uniformly from the V ids.
+    Parameters
+    ----------
+    stream : Stream
+        A stream of the model.
+    V : int
+        Size of the vocabulary.
+    length : int
+        How many ids to generate.
+    prime : iterable of int
+        Ids that the model reads first. Without any, the first id is sampled uniformly.
+    rng : numpy.random.Generator
+        Source of random numbers.
+    options : dict
+        Options of `sample_id`.
+
+    Yields
+    ------
+    int
+        Each id.
     """
     logits = None
     for k in prime:
         logits = stream.step(k)
     for _ in range(length):
-        k = int(rng.integers(V)) if logits is None else choose(logits, rng, **options)
+        k = int(rng.integers(V)) if logits is None else sample_id(logits, rng, **options)
         yield k
         logits = stream.step(np.int32(k))

@@ -1,4 +1,4 @@
-"""Text as numbers: vocabularies of code points or bytes, and the parallel streams that character models learn from."""
+"""Text as ids: vocabularies of code points or bytes, and parallel streams of a text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ import numpy as np
 
 
 class Vocabulary:
-    """The symbols a model knows, numbered 0 to V - 1: code points in sorted order, or the 256 bytes of UTF-8 text.
+    """The symbols of a model, numbered from 0 to V - 1: code points, or the 256 bytes of UTF-8.
 
+    Parameters
+    ----------
+    symbols : str or None
+        The characters, each once; None for bytes.
+
+    Raises
+    ------
+    ValueError
+        If there is no character, or one occurs twice.
+
+    Examples
+    --------
     >>> v = Vocabulary.of("hello")
     >>> v.encode("hole")
     array([1, 3, 2, 0], dtype=int32)
@@ -19,7 +31,6 @@ class Vocabulary:
     """
 
     def __init__(self, symbols: str | None):
-        """`symbols`: the characters, each once; None for bytes. Raises ValueError for none at all or one twice."""
         self.symbols = symbols
         if symbols is not None:
             if not symbols:
@@ -32,12 +43,32 @@ class Vocabulary:
 
     @classmethod
     def of(cls, text: str) -> Vocabulary:
-        """The characters of a text. Raises ValueError for an empty one."""
+        """Build the vocabulary of a text: its characters in sorted order.
+
+        Parameters
+        ----------
+        text : str
+            The text.
+
+        Returns
+        -------
+        Vocabulary
+
+        Raises
+        ------
+        ValueError
+            If the text is empty.
+        """
         return cls("".join(sorted(set(text))))
 
     @classmethod
     def bytes(cls) -> Vocabulary:
-        """All 256 bytes: any text can be encoded, whatever its characters."""
+        """Build the vocabulary of all 256 bytes, which can encode any text.
+
+        Returns
+        -------
+        Vocabulary
+        """
         return cls(None)
 
     @property
@@ -57,10 +88,24 @@ class Vocabulary:
         return f"Vocabulary({len(self)} {self.unit}s)"
 
     def encode(self, text: str | bytes) -> np.ndarray:
-        """Ids, int32: (number of characters,) or (number of UTF-8 bytes,).
+        """Convert a text to ids.
 
-        Raises ValueError that names the first character that is not in the vocabulary and its position, TypeError for
-        bytes where the symbols are characters.
+        Parameters
+        ----------
+        text : str or bytes
+            The text; bytes only for a vocabulary of bytes.
+
+        Returns
+        -------
+        ndarray, shape (n,), int32
+            One id per character, or per byte of its UTF-8 form.
+
+        Raises
+        ------
+        ValueError
+            If a character is not in the vocabulary; the message names it and its position.
+        TypeError
+            If the text is bytes but the symbols are characters.
         """
         if self.symbols is None:
             raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -77,11 +122,43 @@ class Vocabulary:
         return self._order[place]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids (n,); bytes that are not UTF-8 become U+FFFD. Raises IndexError for ids out of range."""
+        """Convert ids to text.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            The ids.
+
+        Returns
+        -------
+        str
+            Bytes that are not UTF-8 become U+FFFD.
+
+        Raises
+        ------
+        IndexError
+            If an id is out of range.
+        """
         return "".join(self.pieces(ids))
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text of ids as they come: a piece for each id, as soon as its character is complete."""
+        """Convert ids to text as they come.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            The ids.
+
+        Yields
+        ------
+        str
+            A character, as soon as it is complete.
+
+        Raises
+        ------
+        IndexError
+            If an id is out of range.
+        """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for k in ids:
             if not 0 <= k < len(self):
@@ -93,16 +170,35 @@ class Vocabulary:
             yield rest
 
     def describe(self) -> dict:
-        """What builds an equal vocabulary again, as plain data."""
-        return (
-            {"kind": "bytes"}
-            if self.symbols is None
-            else {"kind": "characters", "symbols": self.symbols}
-        )
+        """Describe the vocabulary as plain data.
+
+        Returns
+        -------
+        dict
+            What `build` makes an equal vocabulary of.
+        """
+        if self.symbols is None:
+            return {"kind": "bytes"}
+        return {"kind": "characters", "symbols": self.symbols}
 
     @classmethod
     def build(cls, description: dict) -> Vocabulary:
-        """A vocabulary from what `describe` returned. Raises ValueError for anything else."""
+        """Build a vocabulary from its description.
+
+        Parameters
+        ----------
+        description : dict
+            What `describe` returned.
+
+        Returns
+        -------
+        Vocabulary
+
+        Raises
+        ------
+        ValueError
+            If it is anything else.
+        """
         match description:
             case {"kind": "bytes"}:
                 return cls.bytes()
@@ -114,15 +210,29 @@ class Vocabulary:
 
 
 def _codes(text: str) -> np.ndarray:
+    """Return the code points of a text, uint32."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def require(
     n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1
 ) -> None:
-    """Raise ValueError, with both numbers, unless n symbols, the last `held_out` aside, fill a window in each of N streams.
+    """Raise ValueError, with both numbers, if a text of n symbols is too short.
 
-    `after`: symbols that are needed behind them, the last target among them.
+    Parameters
+    ----------
+    n : int
+        Number of symbols of the text.
+    N : int
+        Number of streams, each of which needs one window.
+    window : int
+        Number of steps of a window.
+    unit : str
+        What a symbol is, for the message.
+    held_out : float
+        Fraction of the text that is held out.
+    after : int
+        Number of symbols needed after the windows, including the last target.
     """
     need = N * window + after
     while need - int(need * held_out) < N * window + after:
@@ -141,14 +251,35 @@ def require(
 def streams(
     ids: np.ndarray, N: int, window: int = 1, unit: str = "character", whole: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a text into N streams that run side by side.
+    """Cut a text into N streams of L = (n - 1) // N steps that run side by side.
 
-    ids (n,). Returns x and y, both (L, N) with L = (n - 1) // N: column n is the n-th contiguous piece of the text, and
-    y is what comes one later, x shifted by one. The last target of a stream is the first character of the next stream:
-    every target is the true successor. The up to N characters beyond N L + 1 are left out; with `whole` as many more as make
-    L a multiple of `window`.
+    The last target of a stream is the first symbol of the next one, so that every target is the
+    true successor. The up to N symbols after the first N L + 1 are left out.
 
-    Raises ValueError, with both numbers, for a text that does not fill one `window` of steps in every stream.
+    Parameters
+    ----------
+    ids : ndarray, shape (n,), int
+        The text.
+    N : int
+        Number of streams.
+    window : int
+        Number of steps that each stream needs at least.
+    unit : str
+        What an id stands for, in error messages.
+    whole : bool
+        Make L a multiple of `window`.
+
+    Returns
+    -------
+    x : ndarray, shape (L, N), int
+        Column n is the n-th contiguous piece of the text.
+    y : ndarray, shape (L, N), int
+        Targets: x one step later.
+
+    Raises
+    ------
+    ValueError
+        If the text does not fill one window in every stream.
     """
     require(len(ids), N, window, unit)
     L = (len(ids) - 1) // N

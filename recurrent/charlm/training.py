@@ -1,114 +1,142 @@
-"""A training of a character model from its text and recipe to its history; what it saves is what it can go on from."""
+"""Training of a character model on the windows of a text."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .. import schedules
 from ..data import Windows
 from ..losses import softmax_cross_entropy, summed_over_steps
+from ..models.base import Model
 from ..training.fit import fit
 from ..training.history import History
+from ..training.state import TrainingState
 from . import splits
+from .presets import CARRIES
 from .recipe import FIXED, Recipe
+from .text import Vocabulary, streams
 
-if TYPE_CHECKING:
-    from .model import CharLM
-
-SMOOTH = 0.98  # of the loss that is shown, where the recipe does not say so
+SMOOTH = 0.98  # smoothing factor of the displayed loss, unless the recipe has one
 
 
 def bits_per_character(y: np.ndarray, targets: np.ndarray, lengths: Any = None) -> float:
-    """Softmax cross-entropy in bits: nats / ln 2."""
+    """Compute the softmax cross-entropy in bits.
+
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, V), float32 or float64
+        Logits.
+    targets : ndarray, shape (T, N), int
+        Ids of the next symbols.
+    lengths : ndarray, shape (N,), int, optional
+        Lengths of the sequences.
+
+    Returns
+    -------
+    float
+    """
     return softmax_cross_entropy(y, targets, lengths=lengths)[0] / math.log(2)
 
 
-def windows_of(lm: CharLM, ids: np.ndarray, recipe: Recipe) -> tuple[Windows, Windows | None]:
-    """What is learned from and what is held out."""
-    load = splits.named(recipe.loader)
-    x, y, held_out = load(
-        ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, lm.vocabulary.unit
+def evaluation_windows(vocabulary: Vocabulary, ids: np.ndarray, N: int) -> Windows:
+    """Cut a text of ids (n,) into windows of N streams, as long as 4 MB of logits allow."""
+    x, y = streams(ids, N, unit=vocabulary.unit)
+    longest = max(1, 2**20 // (N * len(vocabulary)))
+    return Windows(x, y, min(len(x), longest), keep_last=True)
+
+
+def training_windows(
+    vocabulary: Vocabulary, ids: np.ndarray, recipe: Recipe
+) -> tuple[Windows, Windows | None]:
+    """Cut a text of ids (n,) into windows for training and for validation."""
+    cut = splits.find(recipe.loader)
+    x, y, held_out = cut(
+        ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, vocabulary.unit
     )
     if isinstance(held_out, tuple):
         held_out = Windows(*held_out, recipe.seq)
     elif held_out is not None:
-        held_out = lm._windows(held_out, min(recipe.batch, max(1, len(held_out) // 1000)))
-    return Windows(x, y, recipe.seq, carry=recipe.carry), held_out
+        N = min(recipe.batch, max(1, len(held_out) // 1000))
+        held_out = evaluation_windows(vocabulary, held_out, N)
+    return Windows(x, y, recipe.seq, carry=CARRIES[recipe.carry]), held_out
+
+
+def fingerprint(ids: np.ndarray) -> dict[str, Any]:
+    """Return the length and a digest of a text of ids (n,), by which resuming recognises it."""
+    digest = hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()
+    return {"symbols": len(ids), "text": digest}
+
+
+def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None:
+    """Raise ValueError unless a training with the options `before` can go on with these.
+
+    `text` is the fingerprint of the text, `unit` what its ids stand for.
+    """
+    old, new = Recipe.from_dict(before).to_dict(), recipe.to_dict()
+    for name in FIXED:
+        if new[name] != old[name]:
+            raise ValueError(
+                f"resume needs the {name} that the training began with: {old[name]},"
+                f" got {new[name]}"
+            )
+    if any(text[name] != before[name] for name in text):
+        raise ValueError(
+            "resume needs the text that the training began with:"
+            f" it had {before['symbols']:,} {unit}s, now {text['symbols']:,}, or others"
+        )
 
 
 def learn(
-    lm: CharLM,
-    ids: np.ndarray,
+    model: Model,
+    windows: Windows,
+    held_out: Windows | None,
     recipe: Recipe,
+    training: TrainingState,
     *,
-    resume: bool = False,
-    new_rate: bool = True,
-    save_to: str | os.PathLike | None = None,
+    save: Callable[[], None] | None = None,
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
 ) -> History:
-    """Train the model by a recipe, from the beginning or, with `resume`, from where it stopped: see `CharLM.train`.
+    """Train a model by a recipe and save it after each validation, and at the end.
 
-    `new_rate`: whether the optimiser's rate is that of the recipe, or its schedule, from now on.
+    Without validation it is saved after each epoch. When `save` is called the model holds the best
+    parameters. If training fails, the model keeps the best parameters and the history of the last
+    save, but its training cannot be resumed, as it may have stopped within an update.
     """
-    text = {"symbols": len(ids), "text": hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()}
-    if resume:
-        _check_resumable(lm, recipe, text)
-    windows, held_out = windows_of(lm, ids, recipe)
-    last = recipe.epochs * len(windows) if recipe.updates is None else recipe.updates
-    optimizer = lm.optimizer if resume else recipe.new_optimizer()
-    if recipe.schedule is not None and new_rate:
-        optimizer.lr = schedules.parse(recipe.schedule, recipe.lr, last, len(windows))
-    elif resume and new_rate:
-        optimizer.lr = recipe.lr
-    if not resume:
-        lm.forget()
-    lm.optimizer, lm.options, windows.cursor = optimizer, recipe.plain | text, lm.cursor
-    before, every = lm.history, recipe.validate_every or len(windows)
-    began = math.log(len(lm.vocabulary)) if recipe.smooth is not None else None
-    best = lm.model.flat.copy() if held_out and before.best else None
-    if lm.latest is not None:
-        lm.model.flat[:] = lm.latest
+    updates = recipe.total_updates(len(windows))
+    every = recipe.validate_every or len(windows)
+    if recipe.smooth is not None and training.history.smoothed is None:
+        training.history.smoothed = math.log(model.out_features)
+    saved = training.history
 
-    def keep(now: History) -> None:
-        lm.history, lm.cursor, lm.state, lm.past = (
-            before.then(now),
-            windows.cursor,
-            now.state,
-            now.past,
-        )
-        if lm.history.best and lm.history.best[0] == lm.history.updates:
-            nonlocal best
-            best = lm.model.flat.copy()
-
-    def after_update(update: int, now: History) -> None:
-        due = update % every == 0 or update == last
-        if due or (now.validation and now.validation[-1][0] == update):
-            keep(now)
-            if save_to is not None:
-                with _holding(lm, best):
-                    lm.save(save_to)
+    def after_update(update: int, history: History) -> None:
+        nonlocal saved
+        validated = history.validation and history.validation[-1][0] == update
+        if update % every == 0 or update == updates or validated:
+            saved = history.copy()
+            if save is not None:
+                training.restore_best(model)
+                try:
+                    save()
+                finally:
+                    training.restore_latest(model)
         if callback is not None:
-            callback(update, now)
+            callback(update, history)
 
+    loss = summed_over_steps(softmax_cross_entropy) if recipe.sum_steps else softmax_cross_entropy
     try:
-        now = fit(
-            lm.model,
+        fit(
+            model,
             windows,
-            summed_over_steps(softmax_cross_entropy) if recipe.sum_steps else softmax_cross_entropy,
-            optimizer,
-            updates=last,
+            loss,
+            updates=updates,
             validation=held_out,
             validate_every=recipe.validate_every,
             patience=recipe.patience,
-            keep_best=False,
             clip_norm=recipe.clip,
             clip_value=recipe.clip_value,
             metric=bits_per_character if held_out else None,
@@ -116,54 +144,14 @@ def learn(
             callback=after_update,
             look_back=recipe.look_back,
             smooth=SMOOTH if recipe.smooth is None else recipe.smooth,
-            smoothed=began if before.smoothed is None else before.smoothed,
-            start=before.updates,
-            state=lm.state,
-            past=lm.past,
-            validated=before.validation,
+            resume=training,
         )
     except BaseException:
-        if best is not None:
-            lm.model.flat[:] = best
-        lm.latest = lm.optimizer = (
-            None  # in the middle of an update: what was saved can be resumed, this cannot
-        )
+        if training.best is not None:
+            model.flat[:] = training.best
+        training.history, training.optimizer = saved, None
+        training.latest = training.best = None
         raise
-    keep(now)
-    lm.latest = None
-    if best is not None and not np.array_equal(best, lm.model.flat):
-        lm.latest = lm.model.flat.copy()
-        lm.model.flat[:] = best
-    if save_to is not None:
-        lm.save(save_to)
-    return lm.history
-
-
-@contextmanager
-def _holding(lm: CharLM, best: np.ndarray | None):
-    """In the middle of training: the model holds the best parameters, `latest` those of now."""
-    lm.latest = None if best is None else lm.model.flat.copy()
-    try:
-        if best is not None:
-            lm.model.flat[:] = best
-        yield
-    finally:
-        if best is not None:
-            lm.model.flat[:] = lm.latest
-
-
-def _check_resumable(lm: CharLM, recipe: Recipe, text: dict) -> None:
-    if lm.optimizer is None:
-        raise ValueError("nothing to resume: this model was saved without its training")
-    before, now = Recipe.of(lm.options).plain, recipe.plain
-    for name in FIXED:
-        if now[name] != before[name]:
-            raise ValueError(
-                f"resume needs the {name} that the training began with: {before[name]}, got {now[name]}"
-            )
-    if any(text[name] != lm.options[name] for name in text):
-        unit = lm.vocabulary.unit
-        counts = f"{lm.options['symbols']:,} {unit}s, now {text['symbols']:,}"
-        raise ValueError(
-            f"resume needs the text that the training began with: it had {counts}, or others"
-        )
+    if save is not None:
+        save()
+    return training.history

@@ -13,9 +13,8 @@ from .. import optim
 from ..charlm import presets, recipe
 from ..charlm.model import CELLS, CharLM
 from ..charlm.recipe import Recipe
-from ..charlm.splits import LOADERS
+from ..charlm.splits import SPLITS
 from ..charlm.text import Vocabulary
-from ..data import CARRIES
 from ..initialisers import INITIALISERS
 from ..training.history import History
 from .options import Source, examples, name_source, number, warn_skipped
@@ -30,8 +29,8 @@ def _choices(name: str, values) -> type[StrEnum]:
 Cell = _choices("Cell", CELLS)
 Init = _choices("Init", INITIALISERS)
 Preset = _choices("Preset", presets.PRESETS)
-Loader = _choices("Loader", LOADERS)
-Carry = _choices("Carry", CARRIES)
+Loader = _choices("Loader", SPLITS)
+Carry = _choices("Carry", presets.CARRIES)
 
 MODEL = "Model (fixed by the first run; --resume keeps it)"
 TEXT = "Text and batches (fixed by the first run; --resume keeps them)"
@@ -246,7 +245,7 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
 
 def _report(lm: CharLM, history: History, done: int, source: str, out: Path) -> int:
     """Print how the training ended and what to do next; return the exit code."""
-    unit, now = lm.vocabulary.unit, Recipe.of(lm.options)
+    unit, now = lm.vocabulary.unit, Recipe.from_dict(lm.options)
     if history.metrics:
         best = min(value for _, value in history.metrics)
         print(

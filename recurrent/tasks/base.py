@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..charlm.text import Vocabulary
-from ..data import Source
+from ..data import BatchSource
 from ..losses import softmax_cross_entropy
 from ..models.base import Model
 from ..optim import Adam
@@ -29,9 +29,9 @@ class Task:
     """A model, and the data to train and evaluate it; `updates` updates suffice to reach `goal`."""
 
     model: Model
-    training: Source
-    validation: Source  # selects the best parameters; the task was tuned on it as well
-    held_out: Source  # evaluated once, after training
+    training: BatchSource
+    validation: BatchSource  # selects the best parameters; the task was tuned on it as well
+    held_out: BatchSource  # evaluated once, after training
     predict: Callable[[Model], list[Prediction]]  # for all held-out examples
     example: tuple[Any, Any]  # x and lengths of the example to draw, as Model.record takes them
     example_text: tuple[str, str] = ("", "")  # its input and output, for the axes of attention

@@ -1,7 +1,7 @@
-"""Truncated back-propagation through time as an object: what state is carried, how far gradients go, where they were cut.
+"""Truncated back-propagation through time.
 
-BPTT(h; h') of Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
-trajectories" (1990): after every h' = k1 new steps their loss is propagated back through the last h = k2 steps.
+BPTT(h; h') of Williams and Peng (1990): after every h' = k1 new time steps, the loss of these steps
+is propagated back through the last h = k2 steps.
 """
 
 from __future__ import annotations
@@ -17,16 +17,41 @@ from ..models.base import Model
 
 
 class TruncatedBPTT:
-    """One run of a model over a long sequence that comes in pieces of k1 steps.
+    """Runs a model over a long sequence, piece by piece, and carries the state between pieces.
 
-    `look_back` k2: how many steps a gradient goes back, the new ones counted; by default no further than the piece itself.
-    Steps before the new ones are computed again from the state that was carried to them, with the weights of now and new
-    masks of dropout; that costs k2 / k1 times the work. `state`: after the last step, for the next; give one to go on from.
-    `past`: steps that the next gradient goes back through, which start at the `state` that is given; `resumption` has both of
-    a run, to be given to another one that goes on to the same bits. `steps`: how many have been read since the state was
-    zero, or since `state` and `past`. `cuts`: of each call the step before which its gradient was cut, where that is not the
-    beginning.
+    The steps before a piece are computed again with the current weights and new dropout masks,
+    starting from the state that was carried to them. This costs k2 / k1 times the work.
 
+    Parameters
+    ----------
+    model : Model
+        The model to run.
+    look_back : int, optional
+        k2: how many steps a gradient goes back, including those of the piece. By default it goes
+        back no further than the beginning of the piece.
+    state : tuple, optional
+        Model state to start from, one entry per layer, arrays of shape (N, H); zero by default.
+    past : ndarray, shape (P, N) or (P, N, D), optional
+        Inputs that follow `state` and through which the next gradient goes back.
+
+    Attributes
+    ----------
+    state : tuple or None
+        Model state after the last step.
+    carried, past : tuple or None, ndarray or None
+        `state` and `past` for a run that continues from here with the same bits.
+    steps : int
+        Number of steps read since the state was zero, or since `carried`.
+    cuts : list of int
+        For each call, the step before which its gradient was cut, unless that is the beginning.
+
+    References
+    ----------
+    R. J. Williams and J. Peng, "An efficient gradient-based algorithm for on-line training of
+    recurrent network trajectories", Neural Computation 2 (1990).
+
+    Examples
+    --------
     >>> from recurrent import RNN, Sequential
     >>> from recurrent.losses import mean_squared_error
     >>> model, x = Sequential(RNN(1, 1)), np.ones((2, 1, 1), np.float32)
@@ -46,49 +71,64 @@ class TruncatedBPTT:
     ):
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
-        self.reset()
-        self.state = self._begin = state
-        self._past, self.steps = past, 0 if past is None else len(past)
-
-    @property
-    def resumption(self) -> tuple[Any, np.ndarray | None]:
-        """`state` and `past` of a run that goes on from here."""
-        return self._begin, self._past
+        self.state = self.carried = state
+        self.past = past
+        self.steps = 0 if past is None else len(past)
+        self.cuts: list[int] = []
 
     def reset(self) -> None:
-        """Forget what was read: the next piece starts from zero."""
-        self.state = self._begin = None
-        self._past: np.ndarray | None = (
-            None  # the steps that the next gradient goes back through, which start at `_begin`
-        )
+        """Start the next piece from a zero state."""
+        self.state = self.carried = self.past = None
         self.steps, self.cuts = 0, []
 
     def gradient(
         self, x: Any, targets: Any, loss: Loss, lengths: Any = None, out: np.ndarray | None = None
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Read a piece: its loss, the gradient in a vector like `model.flat`, in `out` if given, and y of the piece.
+        """Read one piece and compute the gradient of its loss.
 
-        Where the loss is not finite the gradient is NaN.
+        Parameters
+        ----------
+        x : ndarray, shape (k1, N) or (k1, N, D)
+            Inputs of the piece, as the model takes them.
+        targets : ndarray, shape (k1, N) or (k1, N, M)
+            Targets of the piece, as the loss takes them.
+        loss : callable
+            `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
+        lengths : ndarray, shape (N,), int, optional
+            Lengths of the sequences; only without a look-back.
+        out : ndarray, shape (size,), optional
+            Where to write the gradient: a vector like `model.flat`.
 
-        x (k1, N, ...) and targets as the model and the loss take them. Raises ValueError where a look-back has less room than
-        the piece, or goes over sequences with lengths, besides what model and loss raise.
+        Returns
+        -------
+        value : float
+            Loss of the piece.
+        gradient : ndarray, shape (size,)
+            Gradient with respect to `model.flat`; NaN if the loss is not finite.
+        y : ndarray, shape (k1, N, M)
+            Outputs of the piece.
+
+        Raises
+        ------
+        ValueError
+            If the look-back is shorter than the piece, or combined with lengths.
         """
         if self.look_back is not None:
             x = np.asarray(x)
             if lengths is not None:
                 raise ValueError(
-                    "a look-back needs sequences without lengths: each piece goes on from the one before"
+                    "look_back needs sequences without lengths: each piece continues the one before"
                 )
             if len(x) > self.look_back:
                 raise ValueError(
-                    f"look_back must be at least the {len(x)} steps of a piece, got {self.look_back}"
+                    f"look_back must be at least the {len(x)} steps of a piece,"
+                    f" got {self.look_back}"
                 )
-        window = x if self._past is None else np.concatenate([self._past, x])
-        before = 0 if self._past is None else len(self._past)
-        y, after, tape = self.model.forward(window, self._begin, lengths, record=True)
-        value, dy = loss(
-            y[before:] if before else y, targets, lengths=self.model.output_lengths(lengths)
-        )
+        window = x if self.past is None else np.concatenate([self.past, x])
+        before = 0 if self.past is None else len(self.past)
+        y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
+        y_new = y[before:] if before else y
+        value, dy = loss(y_new, targets, lengths=self.model.output_lengths(lengths))
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
         out = np.empty_like(self.model.flat) if out is None else out
@@ -96,22 +136,22 @@ class TruncatedBPTT:
             self.model.backward(dy, tape, out=out)
         else:
             out[:] = np.nan
-        del tape, dy
-        self._go_on(window, before, after)
-        return value, out, y[before:] if before else y
+        del tape, dy  # free the memory before the next forward pass
+        self._advance(window, before, after)
+        return value, out, y_new
 
-    def _go_on(self, window, before, after):
+    def _advance(self, window, before, after):
+        """Drop the steps through which the next gradient does not go back."""
         new = len(window) - before
         if self.steps > before:
             self.cuts.append(self.steps - before)
         self.steps += new
         kept = 0 if self.look_back is None else min(self.look_back - new, len(window))
-        passed = len(window) - kept
+        dropped = len(window) - kept
         if kept == 0:
-            self._begin, self._past = after, None
+            self.carried, self.past = after, None
         else:
-            self._begin = (
-                self.model.forward(window[:passed], self._begin)[1] if passed else self._begin
-            )
-            self._past = window[passed:]
+            if dropped:
+                self.carried = self.model.forward(window[:dropped], self.carried)[1]
+            self.past = window[dropped:]
         self.state = after

@@ -1,15 +1,16 @@
-"""Checkpoints: one `.safetensors` file with arrays by name and, in its metadata, everything else as JSON.
+"""Checkpoints: one `.safetensors` file with named arrays and, as JSON in its metadata, all else.
 
-Parameters bear the model's own names ("1.weight_ih_l0"); beside them lie "optimizer.<name>", "state.<layer>.<name>" (the
-state that the next window starts from), "past" (the inputs from there on that its gradients go back through) and "latest"
-(the parameters that training goes on from, where the model holds the best ones). Nothing is ever pickled, so loading a file
-runs no code of it.
+Parameters keep the names of the model ("1.weight_ih_l0"). The state of a training is stored beside
+them: "optimizer.<name>", "state.<layer>.<name>" (the carried state), "past" (with a look-back, the
+inputs that follow it) and "latest" (the parameters after the last update, if the model holds the
+best ones). Nothing is pickled: loading a file never runs code from it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,59 +23,84 @@ from .. import optim
 from ..layers.recurrent import Recurrent
 from ..models.base import Model
 from ..models.seq2seq import build
+from .history import History
+from .state import TrainingState
 
 VERSION = 1
+KEYS = ("version", "model", "generator", "optimizer", "about", "training")
 
 
 @dataclass
 class Checkpoint:
-    """What a file holds. `about` and `training` are plain data of whoever saves: vocabulary and options; cursor, history."""
+    """The contents of a checkpoint file.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+    about : dict
+        Anything else about the model that JSON can hold, such as its kind and vocabulary.
+    options : dict
+        The options of its training, if JSON can hold them.
+    training : TrainingState, optional
+        Where training stopped.
+    """
 
     model: Model
     about: dict = field(default_factory=dict)
-    training: dict = field(default_factory=dict)
-    optimizer: optim.Optimizer | None = None
-    state: tuple | None = None  # one entry a layer, as `Sequential.forward` takes it
-    latest: np.ndarray | None = None  # like model.flat
-    past: np.ndarray | None = (
-        None  # (P, N), (P, N, D): the steps from `state` on that the next gradient goes back through
-    )
+    options: dict = field(default_factory=dict)
+    training: TrainingState | None = None
 
 
 def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint. The file appears whole or not at all: one that was there before stays until then.
+    """Write a checkpoint.
 
-    Raises OSError where the folder cannot be written.
+    The file is written as a whole: if writing fails, an earlier file of that name stays as it was.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write.
+    checkpoint : Checkpoint
+        What to write.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written.
+    TypeError
+        If the learning rate of the optimiser is a function that cannot be described.
     """
-    model, optimizer = checkpoint.model, checkpoint.optimizer
-    tensors = dict(model.parameters)
+    model, training = checkpoint.model, checkpoint.training
+    tensors, facts = dict(model.parameters), {}
+    optimizer = None if training is None else training.optimizer
     if optimizer is not None:
         tensors |= {f"optimizer.{name}": a for name, a in optimizer.arrays.items()}
-    for k, state in enumerate(checkpoint.state or ()):
-        if state is not None:
-            tensors |= {f"state.{k}.{name}": a for name, a in model[k].state_arrays(state).items()}
-    for name in ("latest", "past"):
-        if getattr(checkpoint, name) is not None:
-            tensors[name] = getattr(checkpoint, name)
-    facts = {
+    if checkpoint.options or training is not None:
+        facts["options"] = checkpoint.options
+    if training is not None:
+        facts |= {"cursor": training.cursor, "history": training.history.to_dict()}
+        for k, state in enumerate(training.carried or ()):
+            if state is not None:
+                arrays = model[k].state_arrays(state)
+                tensors |= {f"state.{k}.{name}": a for name, a in arrays.items()}
+        arrays = {"latest": training.latest, "past": training.past}
+        tensors |= {name: a for name, a in arrays.items() if a is not None}
+    values = {
         "version": VERSION,
         "model": model.describe(),
         "generator": model.generator.bit_generator.state,
         "optimizer": None if optimizer is None else optimizer.describe(),
         "about": checkpoint.about,
-        "training": checkpoint.training,
+        "training": facts,
     }
-    metadata = {
-        "format": "recurrent",
-        **{k: json.dumps(v, default=np.ndarray.tolist) for k, v in facts.items()},
-    }
-    _replace(
-        path, to_bytes({name: np.ascontiguousarray(a) for name, a in tensors.items()}, metadata)
-    )
+    metadata = {k: json.dumps(v, default=np.ndarray.tolist) for k, v in values.items()}
+    contiguous = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+    _replace(path, to_bytes(contiguous, {"format": "recurrent", **metadata}))
 
 
 def _replace(path, data: bytes) -> None:
-    """Write a temporary file in the same folder, then rename it: `path` never holds half of anything."""
+    """Write a temporary file in the same folder, then rename it to `path`."""
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
@@ -90,29 +116,42 @@ def _replace(path, data: bytes) -> None:
         raise
 
 
-def load(path: str | os.PathLike) -> Checkpoint:
+def load(
+    path: str | os.PathLike, upgrade: Callable[[dict[str, Any]], None] | None = None
+) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises OSError for a file that cannot be read, and ValueError, which names the file, what was expected and what was
-    found, for one that is cut off, is no checkpoint, or whose arrays do not fit its model.
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to read.
+    upgrade : callable, optional
+        `upgrade(metadata)` modifies the decoded metadata in place before anything is built, to read
+        files in which an optimiser or option has an earlier name.
+
+    Returns
+    -------
+    Checkpoint
+        `training` is None for a model that was saved alone.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is cut off or no checkpoint, or if its arrays do not fit its model. The message
+        names the file, what was expected and what was found.
     """
-    tensors, facts = _read(path)
+    tensors, metadata = _read(path)
     try:
-        model = build(facts["model"])
+        if upgrade is not None:
+            upgrade(metadata)
+        model = build(metadata["model"])
         for name, a in model.parameters.items():
             a[:] = _take(tensors, name, a.shape, a.dtype)
-        model.generator = _generator(facts["generator"])
-        latest = (
-            _take(tensors, "latest", model.flat.shape, model.dtype) if "latest" in tensors else None
-        )
-        optimizer = None
-        if facts["optimizer"] is not None:
-            names = [n for n in tensors if n.startswith("optimizer.")]
-            arrays = {
-                n.partition(".")[2]: _take(tensors, n, model.flat.shape, model.dtype) for n in names
-            }
-            optimizer = optim.build(facts["optimizer"], arrays)
-        state, past = _state(model, tensors), tensors.pop("past", None)
+        model.generator = _generator(metadata["generator"])
+        options = metadata["training"].get("options", {})
+        training = _training(model, metadata, tensors)
     except (AttributeError, KeyError, TypeError, ValueError, MemoryError) as error:
         what = f"nothing called {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: the checkpoint does not fit together: {what}") from error
@@ -120,13 +159,13 @@ def load(path: str | os.PathLike) -> Checkpoint:
         raise ValueError(
             f"{path}: arrays that the model does not have: {', '.join(sorted(tensors)[:3])}"
         )
-    return Checkpoint(model, facts["about"], facts["training"], optimizer, state, latest, past)
+    return Checkpoint(model, metadata["about"], options, training)
 
 
 def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with open(
-        path, "rb"
-    ) as file:  # says in an OSError why a file cannot be read; the library below may not
+    """Read the arrays and the decoded metadata of a file."""
+    # Opened here first: an OSError of Python's says why a file cannot be read.
+    with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
     try:
         with safe_open(path, framework="numpy") as file:
@@ -139,25 +178,27 @@ def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if metadata.get("format") != "recurrent":
         found = ", ".join(sorted(metadata)[:5]) or "none"
         raise ValueError(
-            f"{path}: not a checkpoint of this package: expected metadata format = recurrent, found {found}"
+            f"{path}: not a checkpoint of this package: expected metadata format = recurrent,"
+            f" found {found}"
         )
-    facts = {}
-    for key in ("version", "model", "generator", "optimizer", "about", "training"):
+    values = {}
+    for key in KEYS:
         try:
-            facts[key] = json.loads(metadata[key])
+            values[key] = json.loads(metadata[key])
         except KeyError:
             raise ValueError(f"{path}: the checkpoint has no metadata called {key}") from None
         except ValueError as error:
             raise ValueError(f"{path}: the metadata {key} is not JSON: {error}") from error
-        if key == "version" and facts[key] != VERSION:
+        if key == "version" and values[key] != VERSION:
             raise ValueError(
-                f"{path}: the checkpoint has version {facts[key]}; this program reads version {VERSION}"
+                f"{path}: the checkpoint has version {values[key]};"
+                f" this program reads version {VERSION}"
             )
-    return tensors, facts
+    return tensors, values
 
 
 def _take(tensors, name, shape, dtype) -> np.ndarray:
-    """Remove an array of this shape and dtype from `tensors`; ValueError if it is not there."""
+    """Remove an array from `tensors` and check its shape and dtype."""
     if name not in tensors:
         raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
     a = tensors.pop(name)
@@ -168,25 +209,52 @@ def _take(tensors, name, shape, dtype) -> np.ndarray:
     return a
 
 
-def _state(model, tensors) -> tuple | None:
+def _training(model, metadata, tensors) -> TrainingState | None:
+    """Build the state of the training; None if the file holds nothing of it."""
+
+    def vector(name):
+        return _take(tensors, name, model.flat.shape, model.dtype)
+
+    optimizer, facts = None, metadata["training"]
+    if metadata["optimizer"] is not None:
+        names = [name for name in tensors if name.startswith("optimizer.")]
+        arrays = {name.partition(".")[2]: vector(name) for name in names}
+        optimizer = optim.build(metadata["optimizer"], arrays)
+    training = TrainingState(
+        optimizer,
+        History.from_dict(facts.get("history", {})),
+        facts.get("cursor"),
+        _carried(model, tensors),
+        tensors.pop("past", None),
+        vector("latest") if "latest" in tensors else None,
+    )
+    parts = (optimizer, training.carried, training.past, training.latest)
+    empty = "history" not in facts and all(part is None for part in parts)
+    return None if empty else training
+
+
+def _carried(model, tensors) -> tuple | None:
+    """Take the carried state of the layers from `tensors`."""
     if not any(name.startswith("state.") for name in tensors):
         return None
-    state, N = [], None
+    carried, N = [], None
     for k, layer in enumerate(model.layers):
         if not isinstance(layer, Recurrent):
-            state.append(None)
+            carried.append(None)
             continue
         names = {s: f"state.{k}.{s}" for s in layer.state_delays}
         if N is None:
             N = tensors[next(iter(names.values()))].shape[0]
         arrays = {
-            s: _take(tensors, n, (N, layer.state_sizes[s]), model.dtype) for s, n in names.items()
+            s: _take(tensors, name, (N, layer.state_sizes[s]), model.dtype)
+            for s, name in names.items()
         }
-        state.append(layer.state_from(arrays))
-    return tuple(state)
+        carried.append(layer.state_from(arrays))
+    return tuple(carried)
 
 
 def _generator(state: dict) -> np.random.Generator:
+    """Build a random generator of NumPy from its state."""
     name = state["bit_generator"]
     if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
         raise ValueError(f"unknown random generator {name!r}")

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..data import Batch
+from ..data import Batch, as_batch
 from ..losses import Loss
 from ..models.base import Model
 from ..optim import Optimizer, clip_norm, clip_value
 from ..progress import Progress, Silent
 from .bptt import TruncatedBPTT
 from .history import History
+from .interrupt import deferred_interrupt
+from .state import TrainingState
 
 Metric = Callable[..., float]
 
@@ -28,7 +27,7 @@ def fit(
     model: Model,
     batches: Iterable[Batch],
     loss: Loss,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None = None,
     *,
     epochs: int = 1,
     updates: int | None = None,
@@ -43,36 +42,72 @@ def fit(
     callback: Callable[[int, History], None] | None = None,
     look_back: int | None = None,
     smooth: float = 0.98,
-    smoothed: float | None = None,
-    start: int = 0,
-    state: Any = None,
-    past: Any = None,
-    validated: Sequence[tuple[int, float]] = (),
+    resume: TrainingState | None = None,
 ) -> History:
-    """Train a model: for each batch forward, loss, backward, clip, update.
+    """Train a model: for each batch forward, loss, backward, gradient clipping, update.
 
-    `batches`: a collection of `Batch` that can be iterated once an epoch, such as `Windows` or `Batches`; from its `cursor` on
-    if it has one. `loss(y, targets, lengths=...)` gives value and gradient. Training ends after `epochs` passes or, if given,
-    when `updates` are done, the `start` ones of earlier calls counted. `state` and `past` of an earlier call's history are
-    what a first batch that carries goes on from.
+    Ctrl-C ends training as if it had finished: after the current update, or at once during
+    validation. A second Ctrl-C raises KeyboardInterrupt immediately, even within an update.
 
-    `validation`: batches for `evaluate`, after each epoch or every `validate_every` updates, and at the end. With it, training
-    also ends after `patience` validations in a row without a new best, and the best parameters are put back at the end,
-    unless `keep_best` is false. `validated`: the validations of earlier calls, from which best and patience go on.
-    `metric(y, targets, lengths=...)` is evaluated with the validation.
+    Parameters
+    ----------
+    model : Model
+        Its parameters are modified.
+    batches : sized iterable of Batch
+        One epoch per iteration, such as `Windows`, `Batches` or a list of `Batch`. It starts at its
+        `cursor`, if it has one.
+    loss : callable
+        `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
+    optimizer : Optimizer, optional
+        That of `resume` by default.
+    epochs : int
+        Number of epochs.
+    updates : int, optional
+        Total number of updates, including those made before `resume`; overrides `epochs`.
+    validation : sized iterable of Batch, optional
+        Held-out batches, evaluated after each epoch and at the end.
+    validate_every : int, optional
+        Validate every so many updates instead of after each epoch.
+    patience : int, optional
+        Early stopping: stop after so many validations in a row without a new best loss.
+    keep_best : bool
+        With `validation`, leave the model with the best parameters rather than the latest.
+    clip_norm : float, optional
+        Clip the norm of the gradient to this limit.
+    clip_value : float, optional
+        Then clip each entry of the gradient to this limit.
+    metric : callable, optional
+        `metric(y, targets, lengths=...)` returns a number that is evaluated in each validation.
+    progress : bool or rich.console.Console
+        Whether, or where, to show progress.
+    callback : callable, optional
+        `callback(update, history)` runs after each update and its validation.
+    look_back : int, optional
+        How many steps a gradient goes back where batches carry the state, including those of the
+        batch; by default only those. See `TruncatedBPTT`.
+    smooth : float
+        Smoothing factor of `history.smoothed`, an exponential moving average of the losses.
+    resume : TrainingState, optional
+        Continue this training: its optimiser, history, cursor and carried state. The state is
+        updated after each update. The model must be as the earlier call left it.
 
-    `clip_norm`, `clip_value`: limits of the whole gradient's norm and of each entry; the norm first. `progress`: True, False
-    or a rich Console; the loss it shows is `history.smoothed`, which starts at `smoothed`, or the first loss, and becomes
-    `smooth` times itself plus (1 - smooth) times the loss. `callback(update, history)` runs after each update and what
-    belongs to it.
+    Returns
+    -------
+    History
+        Losses and validations, including those of `resume`.
 
-    `look_back`: how many steps a gradient goes back where batches carry the state, those of the batch counted, by default
-    only those: see `TruncatedBPTT`.
+    Raises
+    ------
+    FloatingPointError
+        Before an update whose loss or gradient is not finite. The parameters are those after the
+        update before; the attribute `history` of the error holds the history so far.
+    ValueError
+        If `batches` is empty, or `patience` is used without `validation`.
+    TypeError
+        If `batches` has no length, or `loss` or `optimizer` is not one.
 
-    Ctrl-C ends training as if it had finished, after the update that is under way; in a validation at once. A second one
-    does not wait: KeyboardInterrupt, in the middle of an update. Raises FloatingPointError before an update whose loss or
-    gradient is not finite, with the `history` so far as attribute; the parameters are those of the update before.
-
+    Examples
+    --------
     >>> from recurrent import LSTM, Linear, Sequential
     >>> from recurrent.data import Windows
     >>> from recurrent.losses import mean_squared_error
@@ -85,31 +120,43 @@ def fit(
     (400, True, True)
     """
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
+    state = TrainingState() if resume is None else resume
+    optimizer = state.optimizer if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"optimizer must be one such as optim.Adam(), got {type(optimizer).__name__}"
         )
     if epochs < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
-    count = _length(batches)
-    done_of_pass = getattr(batches, "cursor", 0) % count
-    last = start + epochs * count - done_of_pass if updates is None else updates
     if patience is not None and validation is None:
         raise ValueError("patience counts validations: give validation=batches too")
-    finite = [v for v in validated if not math.isnan(v[1])]
-    best = min(finite, key=lambda v: v[1], default=None)
-    history = History(start=start, state=state, past=past, smoothed=smoothed, best=best)
-    run = TruncatedBPTT(model, look_back, state, past)
-    gradient = np.empty_like(model.flat)
-    best, began = None, time.perf_counter()
-    worse = sum(history.best is None or update > history.best[0] for update, _ in validated)
+    count = _length(batches)
+    if state.cursor is not None and hasattr(batches, "cursor"):
+        batches.cursor = state.cursor
+    position = getattr(batches, "cursor", 0) % count  # in the epoch
+
+    history = state.history.copy()
+    history.stopped = ""
+    finite = [v for v in history.validation if not math.isnan(v[1])]
+    history.best = min(finite, key=lambda v: v[1], default=None)
+    best_update = 0 if history.best is None else history.best[0]
+    worse = sum(update > best_update for update, _ in history.validation)
+    state.optimizer, state.history = optimizer, history
     if patience is not None and worse >= patience:
         history.stopped = "patience"
         return history
-    report = _reporter(progress, last, start, metric)
-    with _deferred_interrupt() as interrupt, report:
+
+    start = history.updates
+    last = start + epochs * count - position if updates is None else updates
+    run = TruncatedBPTT(model, look_back, state.carried, state.past)
+    state.restore_latest(model)
+    if validation is None or not keep_best:
+        state.best = None
+    gradient = np.empty_like(model.flat)
+    began = time.perf_counter() - history.seconds
+    with deferred_interrupt() as interrupt, _progress(progress, last, start, metric) as report:
         try:
-            for update, batch in zip(range(start + 1, last + 1), _passes(batches), strict=False):
+            for update, batch in zip(range(start + 1, last + 1), _repeat(batches), strict=False):
                 if not batch.carry:
                     run.reset()
                 value, _, y = run.gradient(batch.x, batch.targets, loss, batch.lengths, gradient)
@@ -118,101 +165,119 @@ def fit(
                 if not _clip(gradient, clip_norm, clip_value):
                     raise _not_finite("the gradient is not finite", update, history)
                 optimizer.update(model.flat, gradient)
-                symbols = math.prod(y.shape[:-1])
-                del y  # or it lives on beside that of the next update
-                history.state, history.past = run.resumption
+                steps = math.prod(y.shape[:-1])
+                del y  # free the memory before the next forward pass
+                state.carried, state.past = run.carried, run.past
+                state.cursor = getattr(batches, "cursor", None)
                 history.losses.append(value)
+                average = history.smoothed
                 history.smoothed = (
-                    value
-                    if history.smoothed is None
-                    else smooth * history.smoothed + (1 - smooth) * value
+                    value if average is None else smooth * average + (1 - smooth) * value
                 )
                 history.seconds = time.perf_counter() - began
 
-                end_of_pass = (update - start + done_of_pass) % count == 0
-                due = end_of_pass if validate_every is None else update % validate_every == 0
+                end_of_epoch = (update - start + position) % count == 0
+                due = end_of_epoch if validate_every is None else update % validate_every == 0
                 if validation is not None and (due or update == last):
                     with interrupt.at_once():
                         _validate(model, validation, loss, metric, update, history)
                     worse += 1
                     if history.best is not None and history.best[0] == update:
                         worse = 0
-                        best = model.flat.copy() if keep_best else None
-                report(history, symbols)
+                        state.best = model.flat.copy() if keep_best else None
+                report(history, steps)
                 if callback is not None:
                     callback(update, history)
                 if patience is not None and worse >= patience:
                     history.stopped = "patience"
                     break
-                interrupt.now()
+                interrupt.check()
             history.stopped = history.stopped or "finished"
         except KeyboardInterrupt:
-            if interrupt.torn:
+            if interrupt.forced:
                 raise
             history.stopped = "interrupted"
         finally:
             history.seconds = time.perf_counter() - began
-    if best is not None:
-        model.flat[:] = best
+    state.restore_best(model)
     return history
 
 
 def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
-    """Mean loss over all valid entries of one pass from its beginning; state carried where batches say so, no dropout.
+    """Compute the mean loss over all valid entries of one epoch, without dropout.
 
-    A `cursor` of the batches is left where it was. Raises ValueError if there is no valid entry.
+    The state is carried where the batches say so. The cursor of the batches does not change.
+
+    Parameters
+    ----------
+    model : Model
+        The model to evaluate.
+    batches : iterable of Batch
+        Read once, from the beginning.
+    loss : callable
+        `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
+
+    Returns
+    -------
+    float
+        Mean over the entries, each batch weighted by its number of valid entries.
+
+    Raises
+    ------
+    ValueError
+        If there is no valid entry.
     """
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
-    return _means(model, batches, lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0])[
-        0
-    ]
+    return _mean_over_batches(model, batches, _value_of(loss))[0]
 
 
-def _means(model, batches, *functions) -> list[float]:
-    """The mean of functions of (y, targets, lengths) over a pass, batches weighted by their valid entries."""
-    cursor, state, total, weights = (
-        getattr(batches, "cursor", None),
-        None,
-        [0.0] * len(functions),
-        0,
-    )
+def _value_of(loss):
+    """Drop the gradient of a loss."""
+    return lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0]
+
+
+def _mean_over_batches(model, batches, *functions) -> list[float]:
+    """Return the mean of each function over one epoch, batches weighted by their valid entries."""
+    state, weights = None, 0
+    totals = [0.0] * len(functions)
+    cursor = getattr(batches, "cursor", None)
     try:
         if cursor is not None:
             batches.cursor = 0
-        for batch in map(Batch.of, batches):
+        for batch in map(as_batch, batches):
             y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
             lengths = model.output_lengths(batch.lengths)
-            pooled = (
-                batch.lengths is not None and lengths is None
-            )  # one answer each, those of no steps too
+            # A model that pools answers once for each sequence, including those without steps.
+            pooled = batch.lengths is not None and lengths is None
             weight = np.size(batch.targets) if pooled or batch.weight is None else batch.weight
             weights += weight
             if weight:
-                total = [
-                    s + weight * f(y, batch.targets, model.output_lengths(batch.lengths))
-                    for s, f in zip(total, functions, strict=True)
+                totals = [
+                    total + weight * function(y, batch.targets, lengths)
+                    for total, function in zip(totals, functions, strict=True)
                 ]
     finally:
         if cursor is not None:
             batches.cursor = cursor
     if weights == 0:
         raise ValueError("nothing to evaluate: no batch has a valid entry")
-    return [float(s / weights) for s in total]
+    return [float(total / weights) for total in totals]
 
 
 def _validate(model, batches, loss, metric, update, history) -> None:
-    functions = [lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0]]
+    """Add a validation to the history."""
+    functions = [_value_of(loss)]
     if metric is not None:
         functions.append(lambda y, targets, lengths: metric(y, targets, lengths=lengths))
-    value, *others = _means(model, batches, *functions)
+    value, *metrics = _mean_over_batches(model, batches, *functions)
     history.validation.append((update, value))
-    history.metrics += [(update, v) for v in others]
+    history.metrics += [(update, v) for v in metrics]
     if not math.isnan(value) and (history.best is None or value < history.best[1]):
         history.best = update, value
 
 
 def _clip(gradient, norm_limit, value_limit) -> bool:
-    """Clip the gradient in place; whether it was finite."""
+    """Clip the gradient in place and return whether it was finite."""
     if norm_limit is not None:
         finite = math.isfinite(clip_norm(gradient, norm_limit))
     else:
@@ -224,6 +289,7 @@ def _clip(gradient, norm_limit, value_limit) -> bool:
 
 
 def _not_finite(what, update, history) -> FloatingPointError:
+    """Return an error that holds the history before the failing update."""
     error = FloatingPointError(
         f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm"
     )
@@ -232,6 +298,7 @@ def _not_finite(what, update, history) -> FloatingPointError:
 
 
 def _length(batches) -> int:
+    """Return the number of batches of an epoch; raise an error if there is none."""
     try:
         count = len(batches)
     except TypeError:
@@ -244,58 +311,15 @@ def _length(batches) -> int:
     return count
 
 
-def _passes(batches) -> Iterator[Batch]:
+def _repeat(batches) -> Iterator[Batch]:
+    """Yield the batches of one epoch after the other, without end."""
     while True:
-        yield from map(Batch.of, batches)
+        yield from map(as_batch, batches)
 
 
-def _reporter(progress, last, start, metric) -> Silent:
+def _progress(progress, last, start, metric) -> Silent:
+    """Return the progress display of `fit`."""
     if progress is False or last <= start:
         return Silent()
     name = getattr(metric, "__name__", "metric").replace("_", " ").strip("<>")
     return Progress(last, start, name, None if progress is True else progress)
-
-
-class _Interrupt:
-    """Ctrl-C, kept until it is convenient: an update is never torn in two."""
-
-    def __init__(self):
-        self.asked, self.immediate, self.torn = False, False, False
-
-    def handle(self, signum, frame):
-        self.torn = self.asked  # a second time: whoever asks does not want to wait
-        self.asked = True
-        if self.immediate or self.torn:
-            raise KeyboardInterrupt
-
-    def now(self) -> None:
-        """Raise the interrupt that was asked for, if any."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def at_once(self):
-        """Where Ctrl-C need not wait."""
-        self.now()
-        self.immediate = True
-        try:
-            yield
-        finally:
-            self.immediate = False
-
-
-@contextmanager
-def _deferred_interrupt():
-    interrupt = _Interrupt()
-    # Signals reach the main thread only; a handler that someone else has set stays.
-    mine = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if mine:
-        signal.signal(signal.SIGINT, interrupt.handle)
-    try:
-        yield interrupt
-    finally:
-        if mine:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

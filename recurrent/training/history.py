@@ -1,68 +1,91 @@
-"""What a training leaves behind: losses, validations, and what the next one goes on from."""
+"""The history of a training: the loss of every update, validations and metrics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
 
 
 @dataclass
 class History:
-    """What happened: all numbers are plain, `to_dict()` goes into JSON."""
+    """The losses, validations and metrics of a training, all plain numbers.
 
-    start: int = 0  # updates done before this call
-    losses: list[float] = field(default_factory=list)  # of each update, before it
-    validation: list[tuple[int, float]] = field(
-        default_factory=list
-    )  # after which update, mean loss
+    Parameters
+    ----------
+    start : int
+        Number of updates made before the first of `losses`.
+    losses : list of float
+        Loss of each update, computed before the parameters change.
+    validation : list of (int, float)
+        Number of updates made and mean validation loss, for each validation.
+    metrics : list of (int, float)
+        Number of updates made and mean of the metric, for each validation.
+    best : (int, float), optional
+        The entry of `validation` with the lowest loss; a loss of NaN is never the best.
+    seconds : float
+        Wall-clock time spent in `fit`.
+    stopped : str
+        Why training ended: "finished", "patience" or "interrupted"; empty while it runs.
+    smoothed : float, optional
+        Exponential moving average of the losses.
+    """
+
+    start: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
     metrics: list[tuple[int, float]] = field(default_factory=list)
-    best: tuple[int, float] | None = None  # the lowest of `validation`
+    best: tuple[int, float] | None = None
     seconds: float = 0.0
-    stopped: str = ""  # why: "finished", "patience" or "interrupted"
-    smoothed: float | None = None  # the losses' running mean, after the last update
-    state: Any = field(
-        default=None, repr=False
-    )  # the model's after the last update; what a carrying batch goes on from
-    past: Any = field(
-        default=None, repr=False
-    )  # with a look-back: the steps from `state` on that gradients go back through
+    stopped: str = ""
+    smoothed: float | None = None
 
     @property
     def updates(self) -> int:
-        """Updates done, those before `start` counted."""
+        """Number of updates made, including those before `start`."""
         return self.start + len(self.losses)
 
+    def copy(self) -> History:
+        """Return a history with lists of its own.
+
+        Returns
+        -------
+        History
+        """
+        return replace(
+            self,
+            losses=list(self.losses),
+            validation=list(self.validation),
+            metrics=list(self.metrics),
+        )
+
     def to_dict(self) -> dict:
-        """All but what the next batch goes on from."""
-        values = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("state", "past")
-        }
+        """Return the history as a dictionary that can be written as JSON.
+
+        Returns
+        -------
+        dict
+            One entry for each field, and "updates".
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {
             "updates": self.updates
         }
 
     @classmethod
-    def of(cls, plain: dict) -> History:
-        """The history that `to_dict` told, JSON's lists in place of tuples or not."""
-        known = {f.name for f in fields(cls)}
-        made = cls(**{k: v for k, v in plain.items() if k in known})
-        made.validation, made.metrics = (
-            [tuple(v) for v in made.validation],
-            [tuple(v) for v in made.metrics],
-        )
-        made.best = None if made.best is None else tuple(made.best)
-        return made
+    def from_dict(cls, values: dict) -> History:
+        """Build a history from what `to_dict` returned, before or after a round trip through JSON.
 
-    def then(self, now: History) -> History:
-        """One history of two trainings, `now` a continuation of this one; without what the next batch goes on from."""
-        validation = self.validation + now.validation
-        return History(
-            start=self.start,
-            losses=self.losses + now.losses,
-            validation=validation,
-            metrics=self.metrics + now.metrics,
-            best=min(validation, key=lambda v: v[1], default=None),
-            seconds=self.seconds + now.seconds,
-            stopped=now.stopped,
-            smoothed=now.smoothed,
-        )
+        Parameters
+        ----------
+        values : dict
+            Unknown names are ignored.
+
+        Returns
+        -------
+        History
+        """
+        known = {f.name for f in fields(cls)}
+        history = cls(**{k: v for k, v in values.items() if k in known})
+        history.validation = [tuple(v) for v in history.validation]
+        history.metrics = [tuple(v) for v in history.metrics]
+        history.best = None if history.best is None else tuple(history.best)
+        return history

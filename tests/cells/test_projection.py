@@ -14,6 +14,7 @@ from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.kernels import threads
 from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
 
 pytestmark = pytest.mark.reference
 
@@ -187,10 +188,10 @@ def test_it_is_used_like_any_layer(tmp_path):
     assert {a.shape for a in (*one.gates.values(), *one.preactivations.values())} == {(5, 3, 8)}
     y, state, _ = model.forward(x)
     path = tmp_path / "model.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint(model, state=state))
+    checkpoint.save(path, checkpoint.Checkpoint(model, training=TrainingState(carried=state)))
     again = checkpoint.load(path)
     assert_same_bits(again.model.forward(x)[0], y)
-    assert_same_bits(again.state[0].c, state[0].c)
+    assert_same_bits(again.training.carried[0].c, state[0].c)
     stream = Sequential(model[0].__class__(**model[0].options), rng=0, dtype="float64").stream()
     assert stream.step(x[0]).shape == (3, 4)
     assert [s.shape for s in stream.state[0]] == [(3, 4), (3, 8)]

@@ -11,6 +11,7 @@ from recurrent.cells import CELLS, qrnn_cell
 from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
 
 pytestmark = pytest.mark.reference
 
@@ -81,7 +82,7 @@ def test_it_is_a_layer(tmp_path):
     between = model.forward(x[:0])[1][1]._fields
     assert between == ("h", "c", "z1", "f1", "o1")
     path = tmp_path / "model.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint(model, state=state))
+    checkpoint.save(path, checkpoint.Checkpoint(model, training=TrainingState(carried=state)))
     assert_same_bits(checkpoint.load(path).model.forward(x)[0], y)
     top, below = model[1].stream(), model[0].forward(x)[0]
     assert_same_bits(np.stack([top.step(x_t) for x_t in below]), model[1].forward(below)[0])

@@ -1,4 +1,4 @@
-"""The presets are what was published: losses, rates, every parameter, update by update; batches; initial weights; resuming."""
+"""Presets equal the published programs: each loss, rate and parameter, update by update."""
 
 import itertools
 
@@ -11,22 +11,21 @@ from oracles import published
 from recurrent import CharLM
 from recurrent.charlm.presets import PRESETS
 from recurrent.charlm.recipe import Recipe
-from recurrent.charlm.training import bits_per_character, windows_of
+from recurrent.charlm.training import bits_per_character, training_windows
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 
 pytestmark = pytest.mark.reference
 
 TEXT = (
-    "That all the world is but a stage, and men and women merely players: they have their exits and their entrances. "
-    * 3
-)
-WITHIN = (
-    1e-9  # of any loss or parameter, after any update: float64 on both sides, sums in other orders
-)
+    "That all the world is but a stage, and men and women merely players: "
+    "they have their exits and their entrances. "
+) * 3
+# Of any loss or parameter, after any update: float64 on both sides, sums in other orders.
+WITHIN = 1e-9
 
 
 def blocks(a, order):
-    """The four gates of an LSTM in another order: i f g o is the engine's, i f o g that of both Lua programs."""
+    """Reorder the four gates of an LSTM: i f g o is the engine's order, i f o g the Lua programs'."""
     return np.concatenate([np.split(a, 4)[k] for k in order])
 
 
@@ -82,11 +81,8 @@ SMALL = {
     "char-rnn": dict(hidden=9, seq=6, batch=4),
     "torch-rnn": dict(hidden=9, embedding=5, seq=6, batch=4),
 }
-UPDATES = {
-    "min-char-rnn": 60,
-    "char-rnn": 160,
-    "torch-rnn": 110,
-}  # over two decays each, where there are any
+# Past two decays of the learning rate, where there are any.
+UPDATES = {"min-char-rnn": 60, "char-rnn": 160, "torch-rnn": 110}
 
 
 def small(name, **options):
@@ -94,11 +90,12 @@ def small(name, **options):
 
 
 def compare(lm, ids, updates, rejoin=False, **limits):
-    """Train the model, and the program from the same weights; everything agrees after each update.
+    """Train the model and the program from the same weights; compare them after each update.
 
-    `rejoin`: the program goes on from the model's weights each time, so that no difference can grow.
+    With `rejoin` the program continues from the model's weights each time, so that no difference
+    can grow.
     """
-    name, recipe, seen = lm.recipe.preset, lm.recipe, []
+    name, recipe, steps = lm.recipe.preset, lm.recipe, []
     weights = WEIGHTS[name](lm.model.parameters)
     sizes = dict(T=recipe.seq) if name == "min-char-rnn" else dict(N=recipe.batch, T=recipe.seq)
 
@@ -106,19 +103,17 @@ def compare(lm, ids, updates, rejoin=False, **limits):
         lr = lm.optimizer.lr
         rate = lr(update - 1) if callable(lr) else lr
         parameters = {n: a.copy() for n, a in WEIGHTS[name](lm.model.parameters).items()}
-        seen.append((history.losses[-1], rate, history.smoothed, parameters))
+        steps.append((history.losses[-1], rate, history.smoothed, parameters))
 
     history = lm.train(ids, updates=updates, progress=False, callback=look, **limits)
     theirs = TRAININGS[name](
         ids, weights, **sizes, **({"clip": limits["clip_value"]} if limits else {})
     )
-    for update, (loss, rate, smooth, parameters) in enumerate(seen, 1):
+    for update, (loss, rate, smooth, parameters) in enumerate(steps, 1):
         expected, *more = next(theirs)
         if name == "min-char-rnn":
-            expected, more[0] = (
-                expected / recipe.seq,
-                more[0] / recipe.seq,
-            )  # the program sums over the steps
+            # The program sums over the steps.
+            expected, more[0] = expected / recipe.seq, more[0] / recipe.seq
             assert abs(smooth - more[0]) < WITHIN, update
         assert abs(loss - expected) < WITHIN, update
         assert abs(rate - more[-1]) <= tolerance(float, update, rate), update
@@ -135,7 +130,8 @@ def compare(lm, ids, updates, rejoin=False, **limits):
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_update_is_the_published_one(name, limit):
     lm = small(name)
-    ids, count = lm.ids(TEXT), len(windows_of(lm, lm.ids(TEXT), lm.recipe)[0])
+    ids = lm.ids(TEXT)
+    count = len(training_windows(lm.vocabulary, ids, lm.recipe)[0])
     assert UPDATES[name] > {"min-char-rnn": 1, "char-rnn": 11, "torch-rnn": 9}[name] * count, (
         "more epochs than decays need"
     )
@@ -166,8 +162,8 @@ WRONG = {
     "torch-rnn": [
         dict(carry="epoch"),
         dict(sum_steps=True),
-        dict(optimizer="adam:eps_hat=true"),
-        dict(optimizer="adam:restart=true"),
+        dict(optimizer="torchrnnadam:restart=false"),
+        dict(optimizer="torchrnnadam:eps_hat=false"),
         dict(schedule="stepdecay:factor=0.5,every=5epochs,first=5epochs-1"),
         dict(loader="char-rnn"),
     ],
@@ -178,14 +174,14 @@ WRONG = {
     ("name", "wrong"),
     [pytest.param(n, w, id=f"{n}-{w}") for n, cases in WRONG.items() for w in cases],
 )
-def test_a_setting_that_is_not_the_published_one_is_noticed(name, wrong):
+def test_an_option_that_is_not_the_published_one_is_noticed(name, wrong):
     lm = small(name, **wrong)
     with pytest.raises(AssertionError):
         compare(lm, lm.ids(TEXT), UPDATES[name])
 
 
 def test_min_char_rnn_at_its_own_size():
-    """With steps of 0.1 on 100 units it is chaotic: one ulp in its first weights has become 4e-6 after 30 of its updates."""
+    """It is chaotic: one ulp in the initial weights has become 4e-6 after 30 updates."""
     lm = CharLM.preset("min-char-rnn", TEXT, dtype="float64")
     compare(lm, lm.ids(TEXT), 30, rejoin=True)
 
@@ -199,7 +195,7 @@ def test_the_others_at_their_own_sizes(name):
 
 
 def transposed(windows):
-    """All batches of one pass as the programs have them: x and y (N, T)."""
+    """The batches of one epoch as the programs have them: x and y (N, T)."""
     return [(b.x.T, b.targets.T) for b in windows]
 
 
@@ -213,34 +209,31 @@ def assert_batches(actual, expected):
 @given(
     N=st.integers(1, 5), T=st.integers(1, 7), windows=st.integers(2, 40), more=st.integers(0, 34)
 )
-def test_the_loader_of_char_rnn(N, T, windows, more):
+def test_the_batches_of_char_rnn(N, T, windows, more):
     ids, lm = np.arange(N * T * windows + more % (N * T)), CharLM("ab", layers=1, hidden=1)
-    parts = windows_of(lm, ids, Recipe(loader="char-rnn", batch=N, seq=T))
+    parts = training_windows(lm.vocabulary, ids, Recipe(loader="char-rnn", batch=N, seq=T))
     for mine, theirs in zip(parts, published.char_rnn_batches(ids, N, T), strict=True):
         assert_batches(transposed(mine), theirs)
-    parts = windows_of(
-        lm, ids, Recipe(loader="char-rnn", batch=N, seq=T, validation=0.25, test=0.125)
-    )
+    recipe = Recipe(loader="char-rnn", batch=N, seq=T, validation=0.25, test=0.125)
+    parts = training_windows(lm.vocabulary, ids, recipe)
     for mine, theirs in zip(parts, published.char_rnn_batches(ids, N, T, 0.625, 0.25), strict=True):
         assert_batches(transposed(mine or []), theirs)
 
 
 @given(N=st.integers(1, 5), T=st.integers(2, 7), n=st.integers(100, 600))
-def test_the_loader_of_torch_rnn(N, T, n):
+def test_the_batches_of_torch_rnn(N, T, n):
     ids, lm = np.arange(n), CharLM("ab", layers=1, hidden=1)
-    parts = windows_of(
-        lm, ids, Recipe(loader="torch-rnn", batch=N, seq=T, validation=0.1, test=0.1)
-    )
+    recipe = Recipe(loader="torch-rnn", batch=N, seq=T, validation=0.1, test=0.1)
+    parts = training_windows(lm.vocabulary, ids, recipe)
     for mine, theirs in zip(parts, published.torch_rnn_batches(ids, N, T), strict=True):
         assert_batches(transposed(mine), theirs)
 
 
 @given(T=st.integers(1, 30), n=st.integers(62, 200))
-def test_the_pieces_of_min_char_rnn(T, n):
+def test_the_windows_of_min_char_rnn(T, n):
     ids, lm = np.arange(n), CharLM("ab", layers=1, hidden=1)
-    windows, held_out = windows_of(
-        lm, ids, Recipe(loader="min-char-rnn", batch=1, seq=T, validation=0.0)
-    )
+    recipe = Recipe(loader="min-char-rnn", batch=1, seq=T, validation=0.0)
+    windows, held_out = training_windows(lm.vocabulary, ids, recipe)
     assert held_out is None
     for k, (p, zero) in enumerate(
         itertools.islice(published.min_char_rnn_pieces(ids, T), 3 * len(windows))
@@ -275,7 +268,7 @@ def test_initial_weights_are_distributed_as_published():
 @pytest.mark.parametrize("stop", [7, 38, 39, 40])
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_stopped_stored_and_resumed_has_the_same_bits(tmp_path, name, stop):
-    """In an epoch, and around torch-rnn's first new rate: state, schedule, an optimiser that begins anew, the shown loss."""
+    """Within an epoch, and around torch-rnn's first decay, where its optimiser restarts."""
     options = dict(dtype="float32", **({"dropout": 0.2} if name != "min-char-rnn" else {}))
     whole, part = small(name, **options), small(name, **options)
     history = whole.train(TEXT, updates=60, progress=False)
@@ -294,7 +287,7 @@ def test_a_preset_stopped_stored_and_resumed_has_the_same_bits(tmp_path, name, s
 @pytest.mark.parametrize("carry", ["epoch", "always", "torch-rnn"])
 @pytest.mark.parametrize("stop", [1, 2, 9, 10, 11, 23])
 def test_a_look_back_stopped_stored_and_resumed_has_the_same_bits(tmp_path, carry, stop):
-    """Where gradients go back through earlier windows, those steps are stored too."""
+    """Where gradients go back through earlier windows, their inputs are stored too."""
     options = dict(
         seq=7, batch=4, look_back=17, carry=carry, progress=False, validate_every=5, lr=1e-2
     )
@@ -312,13 +305,13 @@ def test_a_look_back_stopped_stored_and_resumed_has_the_same_bits(tmp_path, carr
     )
 
 
-def test_options_take_the_place_of_a_presets():
+def test_options_override_the_preset():
     lm = CharLM.preset(
         "torch-rnn", TEXT, cell="gru", hidden=7, lr=1e-3, carry="epoch", seq=5, batch=2
     )
     assert (lm.settings["cell"], lm.settings["hidden"], lm.settings["embedding"]) == ("gru", 7, 64)
     lm.train(TEXT, updates=2, clip_value=None, progress=False)
-    recipe = Recipe.of(lm.options)
+    recipe = Recipe.from_dict(lm.options)
     assert (recipe.preset, recipe.carry, recipe.clip_value, recipe.epochs) == (
         "torch-rnn",
         "epoch",
@@ -326,7 +319,7 @@ def test_options_take_the_place_of_a_presets():
         50,
     )
     assert lm.optimizer.rate == 1e-3
-    assert_close(lm.optimizer.lr(10**5), 1e-3 * 0.5 ** lm.optimizer.lr._decays(10**5), 1)
+    assert_close(lm.optimizer.lr(10**5), 1e-3 * 0.5 ** lm.optimizer.lr.decays(10**5), 1)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +364,7 @@ def test_options_take_the_place_of_a_presets():
         (
             lambda: Recipe(validation=0.6, test=0.4),
             ValueError,
-            "must leave something to learn from, got 0.6 and 0.4",
+            "must leave some text to train on, got 0.6 and 0.4",
         ),
         (
             lambda: Recipe(seq=10, look_back=9),
@@ -381,7 +374,7 @@ def test_options_take_the_place_of_a_presets():
         (
             lambda: Recipe(look_back=99, carry="never"),
             ValueError,
-            "a look-back needs a state that is carried",
+            "look_back needs a hidden state that is carried",
         ),
     ],
 )
@@ -397,11 +390,12 @@ def test_bad_input_is_one_clear_line(call, error, message):
     [("min-char-rnn", 6000, 3.9), ("char-rnn", 500, 3.2), ("torch-rnn", 500, 3.2)],
 )
 def test_each_learns_real_text(name, updates, bits):
-    """The demo's text; held out are its last 5 %, of which a uniform guess costs 6.7 bits a character.
+    """The last 5 % of the demo's text are held out; a uniform guess costs 6.7 bits per character.
 
-    min-char-rnn goes on from the state of training, as its own samples do: it sees a zero state once a pass, and its saturated
-    units may stay where they start. After 6,000 updates with seeds 0, 1, 2: 3.39, 3.65, 3.70 bits from that state, but
-    14.71, 3.65, 3.70 from zero; the published program in plain NumPy had 17.6 from zero.
+    min-char-rnn continues from the state carried in training, as its own samples do: it sees a zero
+    state once per epoch, and its saturated units may stay where they start. After 6,000 updates
+    with seeds 0, 1, 2: 3.39, 3.65, 3.70 bits from that state, but 14.71, 3.65, 3.70 from zero; the
+    published program in plain NumPy had 17.6 from zero.
     """
     from recurrent.cli.source import demo_text
 
@@ -410,7 +404,9 @@ def test_each_learns_real_text(name, updates, bits):
     lm = CharLM.preset(name, words, rng=0)
     history = lm.train(words[:cut], updates=updates, progress=False)
     ids = lm.ids(words[cut:])
-    y, _, _ = lm.model.forward(ids[:-1, None], lm.state if name == "min-char-rnn" else None)
+    y, _, _ = lm.model.forward(
+        ids[:-1, None], lm.training.carried if name == "min-char-rnn" else None
+    )
     found = bits_per_character(y, ids[1:, None])
     print(
         f"{name}: {found:.3f} bits per character after {updates} updates, loss {history.smoothed:.3f} nats"

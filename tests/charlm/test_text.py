@@ -1,4 +1,4 @@
-"""Vocabularies, streams, sampling filters with their exact distributions, and the character model on small texts."""
+"""Vocabularies, streams, sampling filters and their distributions, and small character models."""
 
 import math
 
@@ -9,6 +9,7 @@ from recurrent.charlm import sampling
 from recurrent.charlm.model import CharLM
 from recurrent.charlm.splits import split
 from recurrent.charlm.text import Vocabulary, streams
+from recurrent.charlm.training import evaluation_windows
 from recurrent.conformance.tolerance import assert_same_bits, tolerance
 from recurrent.losses import softmax_cross_entropy
 from recurrent.training.fit import evaluate
@@ -156,21 +157,22 @@ def test_filters_reject_what_is_out_of_range(f, bad):
             getattr(sampling, f)(LOGITS, value)
 
 
-def test_draws_follow_the_filtered_distribution():
-    rng, draws = np.random.default_rng(0), 4000
+def test_samples_follow_the_filtered_distribution():
+    rng, samples = np.random.default_rng(0), 4000
     counts = np.bincount(
-        [sampling.choose(LOGITS, rng, value=2.0, k=3, p=0.9) for _ in range(draws)], minlength=4
+        [sampling.sample_id(LOGITS, rng, value=2.0, k=3, p=0.9) for _ in range(samples)],
+        minlength=4,
     )
     p = np.sqrt([0.5, 0, 0.25, 0.2]) / np.sqrt([0.5, 0, 0.25, 0.2]).sum()
     assert counts[1] == 0
     # Binomial: 5 standard deviations are exceeded with probability 6e-7.
-    assert np.all(np.abs(counts - draws * p) <= 5 * np.sqrt(draws * p * (1 - p)))
-    assert {sampling.choose(LOGITS, rng, greedy=True) for _ in range(9)} == {0}
+    assert np.all(np.abs(counts - samples * p) <= 5 * np.sqrt(samples * p * (1 - p)))
+    assert {sampling.sample_id(LOGITS, rng, greedy=True) for _ in range(9)} == {0}
 
 
 def test_logits_that_are_not_finite_are_an_error():
     with pytest.raises(FloatingPointError, match="not finite"):
-        sampling.choose(np.array([0.0, np.nan]), np.random.default_rng(0))
+        sampling.sample_id(np.array([0.0, np.nan]), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -198,7 +200,7 @@ def test_bits_per_character_is_the_mean_over_the_text_however_it_is_cut():
     y, _, _ = lm.model.forward(ids[:-1, None])
     nats, _ = softmax_cross_entropy(y, ids[1:, None])
     close(lm.bits_per_character(TEXT), nats / math.log(2))
-    whole, cut = lm._windows(ids, 1), lm._windows(ids, 1)
+    whole, cut = (evaluation_windows(lm.vocabulary, ids, 1) for _ in range(2))
     cut.window = 13
     a, b = (evaluate(lm.model, w, softmax_cross_entropy) for w in (whole, cut))
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(np.float32, 1, a))
@@ -244,7 +246,7 @@ def test_the_best_parameters_are_kept_when_training_gets_worse():
     only_ten = small()
     train(only_ten, updates=10, lr=1e-2, validate_every=10)
     assert_same_bits(lm.model.flat, only_ten.model.flat)
-    assert lm.latest is not None
+    assert lm.training.latest is not None
 
 
 def test_samples_of_a_seed_are_equal_and_others_differ():
@@ -270,10 +272,12 @@ def test_a_sample_goes_on_from_its_prime():
 
 def test_the_first_character_without_a_prime_is_uniform():
     lm = small()
-    V, draws = len(lm.vocabulary), 1500
+    V, samples = len(lm.vocabulary), 1500
     lm.model.parameters["3.bias"][0] = 50.0  # the model itself would always say symbol 0
-    counts = np.bincount([lm.ids(next(lm.sample(1, seed=s)))[0] for s in range(draws)], minlength=V)
-    assert np.all(np.abs(counts - draws / V) <= 5 * np.sqrt(draws / V))
+    counts = np.bincount(
+        [lm.ids(next(lm.sample(1, seed=s)))[0] for s in range(samples)], minlength=V
+    )
+    assert np.all(np.abs(counts - samples / V) <= 5 * np.sqrt(samples / V))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from recurrent.conformance.promises import results, same_results
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.engine.bidirectional import MERGES
 from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
 
 pytestmark = pytest.mark.reference
 
@@ -287,11 +288,15 @@ def test_a_checkpoint_keeps_both_states(tmp_path, dtype):
     model = stack(dtype)
     x = np.random.default_rng(0).standard_normal((3, 2, 3)).astype(dtype)
     state = model.forward(x)[1]
-    checkpoint.save(tmp_path / "m", checkpoint.Checkpoint(model, state=state))
+    checkpoint.save(
+        tmp_path / "m", checkpoint.Checkpoint(model, training=TrainingState(carried=state))
+    )
     loaded = checkpoint.load(tmp_path / "m")
     assert_same_bits(loaded.model.flat, model.flat)
-    assert_same_bits(loaded.model.forward(x, loaded.state)[0], model.forward(x, state)[0])
-    for a, b in zip(loaded.state, state, strict=True):
+    assert_same_bits(
+        loaded.model.forward(x, loaded.training.carried)[0], model.forward(x, state)[0]
+    )
+    for a, b in zip(loaded.training.carried, state, strict=True):
         assert type(a) is type(b)
         same_results(flat(a), flat(b))
 

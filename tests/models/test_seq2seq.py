@@ -28,6 +28,7 @@ from recurrent.data import Batch
 from recurrent.losses import softmax_cross_entropy
 from recurrent.models.decoding import beam_search, log_softmax
 from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
 
 pytestmark = pytest.mark.reference
 
@@ -233,7 +234,7 @@ def test_fit_trains_it_and_a_checkpoint_holds_it(tmp_path):
     )
     assert history.losses[-1] < history.losses[0] / 2
     path = tmp_path / "model.safetensors"
-    checkpoint.save(path, checkpoint.Checkpoint(net, optimizer=optimizer))
+    checkpoint.save(path, checkpoint.Checkpoint(net, training=TrainingState(optimizer)))
     again = checkpoint.load(path).model
     assert isinstance(again, Seq2Seq)
     assert repr(again) == repr(net)

@@ -1,4 +1,4 @@
-"""Truncated BPTT: against full BPTT to the bit, against windows written out, where it is cut, and in training."""
+"""Truncated BPTT equals full BPTT and hand-written windows bit for bit, alone and in training."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def problem(steps, dtype="float64", seed=0):
 
 
 def full(model, x, y, state=None, counted=slice(None)):
-    """Value and gradient of the mean over the `counted` steps, by one forward and one backward pass."""
+    """Return loss and gradient, over the `counted` steps, of one forward and one backward pass."""
     out, _, tape = model.forward(x, state, record=True)
     value, d = mean_squared_error(out[counted], y[counted])
     dy = np.zeros_like(out)
@@ -51,7 +51,7 @@ def test_one_piece_is_full_bptt(dtype, steps, seed):
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
 def test_a_look_back_over_everything_adds_up_to_full_bptt(stride, count, seed):
-    """Each piece's gradient is that of its own loss through all steps, to the bit; their mean is that of the whole."""
+    """Each gradient goes through all earlier steps, bit for bit; their mean is full BPTT."""
     model, x, y = problem(stride * count, seed=seed)
     run, total = TruncatedBPTT(model, look_back=stride * count), 0
     for k, piece in enumerate(pieces(x, y, stride)):
@@ -67,8 +67,8 @@ def test_a_look_back_over_everything_adds_up_to_full_bptt(stride, count, seed):
 
 
 @given(st.integers(1, 4), st.integers(0, 5), st.integers(1, 5), st.integers(0, 99))
-def test_a_shorter_one_is_a_window_written_out(dtype, stride, more, count, seed):
-    """The state at the cut comes from all steps before it; nothing flows back through it."""
+def test_a_shorter_look_back_equals_a_window_by_hand(dtype, stride, more, count, seed):
+    """The state at the cut comes from all steps before it; no gradient flows back through it."""
     model, x, y = problem(stride * count, dtype, seed)
     run, cuts = TruncatedBPTT(model, look_back=stride + more), []
     for k, piece in enumerate(pieces(x, y, stride)):
@@ -87,7 +87,7 @@ def test_a_shorter_one_is_a_window_written_out(dtype, stride, more, count, seed)
 
 
 @pytest.mark.parametrize("look_back", [None, 3, 7])
-def test_training_is_the_same_loop_by_hand(look_back):
+def test_fit_equals_the_loop_by_hand(look_back):
     model, x, y = problem(18)
     other, _, _ = problem(18)
     history = fit(
@@ -129,5 +129,5 @@ def test_mistakes_are_named():
         ValueError, match="look_back must be at least the 4 steps of a piece, got 3"
     ):
         TruncatedBPTT(model, 3).gradient(x, y, mean_squared_error)
-    with pytest.raises(ValueError, match="a look-back needs sequences without lengths"):
+    with pytest.raises(ValueError, match="look_back needs sequences without lengths"):
         TruncatedBPTT(model, 4).gradient(x, y, mean_squared_error, lengths=[4, 2])

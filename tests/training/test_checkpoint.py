@@ -1,7 +1,8 @@
-"""Checkpoints: what goes in comes out, a resumed training has the same bits, and no bad file gets in or good one lost."""
+"""Checkpoints: a round trip, resuming bit for bit, bad files, and files of earlier versions."""
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from recurrent.charlm.model import CharLM
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.training import checkpoint
 from recurrent.training.checkpoint import Checkpoint
+from recurrent.training.history import History
+from recurrent.training.state import TrainingState
 
 TEXT = "pack my box with five dozen liquor jugs; " * 20
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
 
 
 def model(dtype="float32"):
@@ -29,45 +33,50 @@ def model(dtype="float32"):
     return Sequential(*layers, rng=7, dtype=dtype)
 
 
-def trained(dtype="float32", **more):
+def trained(dtype="float32"):
     """A model after two updates, with everything that a checkpoint can hold."""
     net, adam, ids = model(dtype), optim.Adam(0.1), np.arange(6).reshape(3, 2) % 5
     for _ in range(2):
         y, state, tape = net.forward(ids, record=True)
         net.backward(np.ones_like(y), tape, out=(gradient := np.empty_like(net.flat)))
         adam.update(net.flat, gradient)
-    return Checkpoint(net, {"a": [1, "ü"]}, {"cursor": 3}, adam, state, net.flat * 2)
+    history = History(losses=[2.0, 1.0], validation=[(2, 1.5)], best=(2, 1.5), smoothed=1.9)
+    training = TrainingState(adam, history, 3, state, ids, net.flat * 2)
+    return Checkpoint(net, {"a": [1, "ü"]}, {"lr": 0.1}, training)
 
 
 def same(a, b):
     assert a.model.describe() == b.model.describe()
     assert_same_bits(a.model.flat, b.model.flat)
     assert a.model.generator.bit_generator.state == b.model.generator.bit_generator.state
-    assert (a.about, a.training) == (b.about, b.training)
+    assert (a.about, a.options) == (b.about, b.options)
+    a, b = a.training, b.training
+    assert (a.history, a.cursor) == (b.history, b.cursor)
     assert_same_bits(a.latest, b.latest)
+    assert_same_bits(a.past, b.past)
     assert a.optimizer.describe() == b.optimizer.describe()
     assert a.optimizer.arrays.keys() == b.optimizer.arrays.keys() == {"m", "v"}
     for name in a.optimizer.arrays:
         assert_same_bits(a.optimizer.arrays[name], b.optimizer.arrays[name])
-    for before, after in zip(a.state, b.state, strict=True):
+    for before, after in zip(a.carried, b.carried, strict=True):
         assert type(before) is type(after)
         for p, q in zip(before or (), after or (), strict=True):
             assert_same_bits(p, q)
 
 
-def test_what_goes_in_comes_out(tmp_path, dtype):
+def test_a_round_trip_keeps_everything(tmp_path, dtype):
     saved = trained(dtype)
     checkpoint.save(tmp_path / "m", saved)
     loaded = checkpoint.load(tmp_path / "m")
     same(saved, loaded)
-    draws = [c.model.forward(np.zeros((4, 1), int), record=True)[0] for c in (saved, loaded)]
-    assert_same_bits(*draws, "dropout goes on from the generator's state")
+    outputs = [c.model.forward(np.zeros((4, 1), int), record=True)[0] for c in (saved, loaded)]
+    assert_same_bits(*outputs, "dropout continues from the state of the generator")
 
 
 def test_a_model_alone(tmp_path):
     checkpoint.save(tmp_path / "m", Checkpoint(model()))
     loaded = checkpoint.load(tmp_path / "m")
-    assert (loaded.optimizer, loaded.state, loaded.latest) == (None, None, None)
+    assert (loaded.about, loaded.options, loaded.training) == ({}, {}, None)
 
 
 @pytest.mark.parametrize("bits", ["PCG64", "MT19937", "Philox", "SFC64"])
@@ -98,7 +107,7 @@ def cut(path):
 
 
 def rewrite(change):
-    """A damage: the file written again after `change(tensors, metadata)`."""
+    """Return a damage that rewrites the file after `change(tensors, metadata)`."""
 
     def damage(path):
         with safe_open(path, framework="numpy") as file:
@@ -170,7 +179,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_bad_file_is_one_line_that_names_it(tmp_path, damage):
+def test_a_bad_file_is_named_in_one_line(tmp_path, damage):
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, trained())
     harm, words = DAMAGES[damage]
@@ -230,11 +239,13 @@ def test_a_resumed_training_has_the_same_bits(tmp_path, optimizer, first):
     resumed = learn(again, 44, resume=True, save_to=path)
     assert resumed.losses == history.losses
     assert_same_bits(again.optimizer.arrays.get("m", 0), whole.optimizer.arrays.get("m", 0))
-    for a, b in zip(again.state, whole.state, strict=True):
+    for a, b in zip(again.training.carried, whole.training.carried, strict=True):
         for p, q in zip(a or (), b or (), strict=True):
             assert_same_bits(p, q)
-    last = [lm.model.flat if lm.latest is None else lm.latest for lm in (again, whole)]
-    assert_same_bits(*last, "the parameters after the last update")
+    latest = [
+        lm.model.flat if lm.training.latest is None else lm.training.latest for lm in (again, whole)
+    ]
+    assert_same_bits(*latest, "the parameters after the last update")
     assert CharLM.load(path).history == again.history
 
 
@@ -253,7 +264,7 @@ def test_a_checkpoint_in_the_middle_can_be_resumed_too(tmp_path):
     assert again.history.validation == whole.history.validation
 
 
-def test_a_file_holds_the_best_parameters_and_goes_on_from_the_last(tmp_path):
+def test_a_file_holds_the_best_parameters_and_resumes_from_the_latest(tmp_path):
     lm = character_model()
     history = learn(
         lm,
@@ -266,8 +277,8 @@ def test_a_file_holds_the_best_parameters_and_goes_on_from_the_last(tmp_path):
     lm.save(tmp_path / "m")
     loaded = CharLM.load(tmp_path / "m")
     assert_same_bits(loaded.model.flat, lm.model.flat)
-    assert_same_bits(loaded.latest, lm.latest)
-    assert not np.array_equal(loaded.latest, loaded.model.flat)
+    assert_same_bits(loaded.training.latest, lm.training.latest)
+    assert not np.array_equal(loaded.training.latest, loaded.model.flat)
     learn(loaded, 13, resume=True)
     assert loaded.history.best[0] == 4
     assert_same_bits(loaded.model.flat, lm.model.flat, "the best is still the best")
@@ -313,3 +324,32 @@ def test_other_models_are_not_character_models(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write m to"):
         checkpoint.save(tmp_path / "nowhere" / "m", trained())
+
+
+@pytest.mark.parametrize(("name", "updates"), [("torch-rnn", 120), ("look-back", 40)])
+def test_a_file_of_the_version_before_resumes_to_the_same_losses(tmp_path, name, updates):
+    """Two files and the losses to which their own program resumed them.
+
+    `optim.Adam` still had the options of torch-rnn when it wrote the first, which stops two updates
+    after Adam's restart; the second has a look-back and stops after the best validation.
+    """
+    text = "to be or not to be, that is the question. " * 12
+    expected = json.loads((GOLDEN / "resumed.json").read_text())[name]
+    lm = CharLM.load(GOLDEN / f"{name}.safetensors")
+    begun = lm.history.updates
+    assert lm.history.losses == expected["losses"][:begun]
+    lm.save(tmp_path / "again")
+    again = CharLM.load(tmp_path / "again")
+    histories = [m.train(text, updates=updates, resume=True, progress=False) for m in (lm, again)]
+    assert histories[0].losses == histories[1].losses
+    for loss, other in zip(histories[0].losses, expected["losses"], strict=True):
+        assert loss == pytest.approx(other, rel=1e-9)
+    assert histories[0].best == pytest.approx(expected["best"], rel=1e-9)
+    assert histories[0].smoothed == pytest.approx(expected["smoothed"], rel=1e-9)
+    assert np.ravel(histories[0].validation) == pytest.approx(
+        np.ravel(expected["validation"]), rel=1e-9
+    )
+    assert_same_bits(lm.model.flat, again.model.flat)
+    if name == "torch-rnn":
+        assert lm.optimizer.options["restart"]
+        assert lm.settings["optimizer"] == "torchrnnadam:eps_hat=true,restart=true"

@@ -1,8 +1,9 @@
-"""Windows and batches: nothing lost, nothing twice, and a cursor that says everything."""
+"""Windows and batches: nothing is lost or read twice, and the cursor alone decides what follows."""
 
 import numpy as np
 import pytest
 
+from recurrent.charlm.presets import CARRIES
 from recurrent.data import Batches, Windows
 
 pytestmark = pytest.mark.reference
@@ -28,23 +29,23 @@ def test_windows_tile_the_data(window, keep_last):
     assert [b.weight for b in parts] == [b.targets.size for b in parts]
 
 
-def test_carry_over_resets_only_at_the_very_first_window():
+def test_carry_always_resets_only_at_the_very_first_window():
     windows = Windows(X, Y, 10, carry="always")
     assert [[b.carry for b in windows] for _ in range(2)] == [[False, True], [True, True]]
 
 
 def test_windows_that_start_from_a_zero_state():
-    """Three windows a pass, two passes: where a state is carried into each."""
+    """Two epochs of three windows each: which windows the state is carried into."""
     carried = {
         "epoch": [False, True, True, False, True, True],
         "always": [False, True, True, True, True, True],
         "never": [False] * 6,
-        "torch-rnn": [False, True, False, True, True, False],
+        CARRIES["torch-rnn"]: [False, True, False, True, True, False],
     }
     for carry, expected in carried.items():
         windows = Windows(X, Y, 7, carry=carry)
         assert [windows.batch(k).carry for k in range(6)] == expected
-    single = Windows(X, Y, 20, carry="torch-rnn")
+    single = Windows(X, Y, 20, carry=CARRIES["torch-rnn"])
     assert [single.batch(k).carry for k in range(3)] == [False] * 3
 
 
@@ -73,16 +74,16 @@ def test_the_cursor_resumes_anywhere(name):
         again = make()
         again.cursor = k
         rest = list(again)
-        assert len(rest) == len(again) - k % len(again), "the rest of a pass"
+        assert len(rest) == len(again) - k % len(again), "the rest of an epoch"
         assert all(same(a, b) for a, b in zip(rest, expected[k:], strict=False))
 
 
-def test_the_cursor_points_behind_the_batch_that_is_out():
+def test_the_cursor_counts_the_current_batch():
     windows = Windows(X, Y, 5)
     assert [windows.cursor for _ in windows] == [1, 2, 3, 4]
 
 
-def test_each_sequence_once_a_pass_in_another_order():
+def test_each_epoch_has_each_sequence_once_in_another_order():
     n = 20
     ids = np.arange(n)
     lengths = ids % 5
@@ -130,7 +131,7 @@ def test_weights_count_valid_entries():
         (
             lambda: Windows(X, Y, 5, carry="often"),
             ValueError,
-            "carry must be one of epoch, always, never, torch-rnn, got 'often'",
+            "carry must be one of epoch, always, never, got 'often'",
         ),
         (lambda: Windows(X, Y, 0), ValueError, "window must be at least 1, got 0"),
         (lambda: Windows(X, Y, 2.5), TypeError, "window must be an int, got float"),

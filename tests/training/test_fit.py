@@ -1,4 +1,4 @@
-"""The training loop: what it computes, when it stops, and what it leaves behind."""
+"""The training loop: updates, validation, early stopping, Ctrl-C, resuming."""
 
 import io
 import json
@@ -15,12 +15,14 @@ from recurrent.conformance.tolerance import assert_close, assert_same_bits, tole
 from recurrent.data import Batch, Batches, Windows
 from recurrent.losses import at_last_step, mean_squared_error, softmax_cross_entropy
 from recurrent.training.fit import evaluate, fit
+from recurrent.training.history import History
+from recurrent.training.state import TrainingState
 
 V = 5
 
 
 def text(steps=60, N=3):
-    """Ids that run 0 1 2 3 4 0 1 ... and what comes next."""
+    """Ids 0 1 2 3 4 0 1 ... and their successors."""
     ids = np.arange(steps)[:, None] + np.arange(N)
     return ids % V, (ids + 1) % V
 
@@ -32,19 +34,19 @@ def character_model(dropout=0.0, dtype="float32", rng=0):
 
 
 class Spy(optim.SGD):
-    """Keeps the gradients it is given."""
+    """Records the gradients."""
 
     def __init__(self, lr=0.1):
         super().__init__(lr)
-        self.seen = []
+        self.gradients = []
 
     def update(self, flat, gradient):
-        self.seen.append(gradient.copy())
+        self.gradients.append(gradient.copy())
         super().update(flat, gradient)
 
 
 class Walk(optim.SGD):
-    """Sets the one weight to given values, one after the other, whatever the gradient says."""
+    """Sets the single weight to the values of a path, whatever the gradient."""
 
     def __init__(self, path):
         super().__init__(1.0)
@@ -56,7 +58,7 @@ class Walk(optim.SGD):
 
 
 def one_weight():
-    """y = w x + b with w = b = 0, and a batch that asks for 0: the loss is w^2."""
+    """A model y = w x + b with w = b = 0, and a batch whose loss is w^2."""
     model = Sequential(Linear(1, 1), dtype="float64")
     model.flat[:] = 0
     return model, [Batch(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))]
@@ -79,7 +81,7 @@ def test_the_loss_falls(make):
 
 
 def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
-    """Two windows with carried state; the gradient is cut between them. The whole sequence's gradient is another one."""
+    """Two windows: the state is carried, the gradient cut. One long window has another gradient."""
     torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
     torch.set_num_threads(1)
     model = Sequential(GRU(3, 4), LSTM(4, 5), Linear(5, 2), rng=1, dtype="float64")
@@ -105,20 +107,20 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
     copy.flat[:] = model.flat
     fit(copy, Windows(x, y, 14), mean_squared_error, whole, progress=False)
     fit(model, Windows(x, y, 7), mean_squared_error, spy, progress=False)
-    assert len(spy.seen) == 2
-    for mine, other in zip(spy.seen, expected, strict=True):
+    assert len(spy.gradients) == 2
+    for mine, other in zip(spy.gradients, expected, strict=True):
         assert_close(mine, other, 14 * 2 * 5)
     assert_close(
         model.flat,
         np.concatenate([p.detach().numpy().ravel() for p in theirs.parameters()]),
         14 * 2 * 5,
     )
-    assert np.abs(whole.seen[0] - spy.seen[0]).max() > 1000 * tolerance(float, 140)
+    assert np.abs(whole.gradients[0] - spy.gradients[0]).max() > 1000 * tolerance(float, 140)
 
 
 @pytest.mark.parametrize("carry", ["epoch", "always"])
-def test_state_between_passes(carry):
-    """With a rate of zero nothing but the state can tell one pass from the next."""
+def test_state_between_epochs(carry):
+    """With a learning rate of zero only the state can differ between epochs."""
     windows = Windows(*text(20), 10, carry=carry)
     losses = fit(
         character_model(), windows, softmax_cross_entropy, optim.SGD(0.0), epochs=2, progress=False
@@ -161,7 +163,7 @@ def test_evaluate_weighs_batches_by_their_valid_entries():
         evaluate(model, Batches(x, y, 3, lengths=0 * lengths), mean_squared_error)
 
 
-def test_clipping_comes_before_the_update():
+def test_gradients_are_clipped_before_the_update():
     x, y = text(20)
     for limits, largest in (
         ({"clip_norm": 1e-3}, np.linalg.norm),
@@ -176,7 +178,7 @@ def test_clipping_comes_before_the_update():
             progress=False,
             **limits,
         )
-        assert all(0.9e-3 < largest(g) <= 1.0001e-3 for g in spy.seen)
+        assert all(0.9e-3 < largest(g) <= 1.0001e-3 for g in spy.gradients)
 
 
 def test_when_validation_and_callback_run():
@@ -195,7 +197,7 @@ def test_when_validation_and_callback_run():
         ),
         progress=False,
     )
-    assert history.validation == [(3, 49.0), (6, 16.0), (7, 9.0)], "after each pass and at the end"
+    assert history.validation == [(3, 49.0), (6, 16.0), (7, 9.0)], "after each epoch and at the end"
     assert history.metrics == [(3, 7.0), (6, 4.0), (7, 3.0)]
     assert seen == [(1, 0, 1), (2, 0, 2), (3, 1, 3), (4, 1, 4), (5, 1, 5), (6, 2, 6), (7, 3, 7)]
     assert history.losses == [0, 81, 64, 49, 36, 25, 16]
@@ -215,7 +217,7 @@ def test_when_validation_and_callback_run():
 
 
 @pytest.mark.parametrize("keep_best", [True, False])
-def test_early_stopping_puts_the_best_back(keep_best):
+def test_early_stopping_restores_the_best_parameters(keep_best):
     model, batches = one_weight()
     walk = Walk([5, 2, 3, 1, 4, 2, 2, 0])
     options = dict(validation=batches, patience=3, keep_best=keep_best, progress=False)
@@ -224,23 +226,32 @@ def test_early_stopping_puts_the_best_back(keep_best):
     assert model.flat[0] == (1 if keep_best else 2)
 
 
-def test_patience_and_best_go_on_where_an_earlier_call_stopped():
-    """In two calls as in one: the same end, and nothing to do once patience is used up."""
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_patience_and_best_go_on_where_an_earlier_call_stopped(keep_best):
+    """Two calls end as one does, and a third has nothing left to do."""
     values = [5, 2, 3, 1, 4, 2, 2, 0]
     model, batches = one_weight()
-    options = dict(validation=batches, patience=3, keep_best=False, progress=False)
+    options = dict(validation=batches, patience=3, keep_best=keep_best, progress=False)
     whole = fit(model, batches, mean_squared_error, Walk(values), updates=8, **options)
     for cut in range(1, 8):
         model, batches = one_weight()
-        walk = Walk(values)
-        first = fit(model, batches, mean_squared_error, walk, updates=cut, **options)
-        again = dict(options, start=first.updates, validated=first.validation)
-        rest = fit(model, batches, mean_squared_error, walk, updates=8, **again)
-        assert first.validation + rest.validation == whole.validation
+        state = TrainingState(Walk(values))
+        options |= dict(resume=state)
+        first = fit(model, batches, mean_squared_error, updates=cut, **options)
+        validated = list(first.validation)
+        rest = fit(model, batches, mean_squared_error, updates=8, **options)
+        assert first.validation == validated, "an earlier history does not change"
+        assert rest.validation == whole.validation
+        assert rest.losses == whole.losses
         assert (rest.stopped, rest.updates, rest.best) == ("patience", 7, (4, 1.0))
+        assert model.flat[0] == (1 if keep_best else 2)
+        third = fit(model, batches, mean_squared_error, updates=8, **options)
+        assert (third.stopped, third.validation) == ("patience", whole.validation)
+        assert model.flat[0] == (1 if keep_best else 2)
+        assert (state.latest is None) != keep_best
 
 
-def test_a_validation_of_nan_is_never_the_best():
+def test_a_validation_loss_of_nan_is_never_the_best():
     model, batches = one_weight()
     validation = [Batch(np.ones((1, 1, 1)), np.full((1, 1, 1), np.nan))]
     options = dict(epochs=9, validation=validation, patience=2, progress=False)
@@ -260,7 +271,7 @@ def stop_at(last):
     return stop
 
 
-def test_ctrl_c_keeps_the_best():
+def test_ctrl_c_keeps_the_best_parameters():
     model, batches = one_weight()
     walk = Walk([2, 1, 3, 0])
     history = fit(
@@ -279,10 +290,10 @@ def test_ctrl_c_keeps_the_best():
 
 
 def test_ctrl_c_waits_for_the_end_of_an_update():
-    """The real signal, in the middle of an update: that update is finished, and the cursor stands behind it."""
+    """A real signal within an update: the update is finished and counted by the cursor."""
 
     def loss(y, targets, lengths=None):
-        if len(spy.seen) == 2:
+        if len(spy.gradients) == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return softmax_cross_entropy(y, targets, lengths)
 
@@ -292,7 +303,7 @@ def test_ctrl_c_waits_for_the_end_of_an_update():
         model, windows, loss, spy, callback=lambda update, _: called.append(update), progress=False
     )
     assert history.stopped == "interrupted"
-    assert len(spy.seen) == windows.cursor == history.updates == 3
+    assert len(spy.gradients) == windows.cursor == history.updates == 3
     assert called == [1, 2, 3]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -306,7 +317,7 @@ def test_a_second_ctrl_c_does_not_wait():
     spy = Spy()
     with pytest.raises(KeyboardInterrupt):
         fit(character_model(), Windows(*text(), 10), loss, spy, progress=False)
-    assert not spy.seen
+    assert not spy.gradients
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -331,10 +342,10 @@ def test_ctrl_c_ends_a_validation_at_once():
 
 
 @pytest.mark.parametrize("kind", ["loss", "gradient", "gradient, clipped"])
-def test_what_is_not_finite_stops_before_it_spoils_the_parameters(kind):
+def test_a_loss_or_gradient_that_is_not_finite_stops_before_the_update(kind):
     def loss(y, targets, lengths=None):
         value, dy = softmax_cross_entropy(y, targets, lengths)
-        if len(spy.seen) == 2:
+        if len(spy.gradients) == 2:
             value, dy = (np.nan, dy) if kind == "loss" else (value, dy * np.inf)
         return value, dy
 
@@ -375,50 +386,42 @@ def test_a_rate_that_is_too_high_ends_in_one_clear_line():
 
 @pytest.mark.parametrize("at", [4, 9])
 def test_resumed_training_is_the_same_bit_for_bit(at):
-    """Parameters, optimiser, generator, cursor and state are all there is; dropout included, in the middle of a pass or not."""
+    """Model and TrainingState are all there is, with dropout, within an epoch or not."""
 
-    def go(model, windows, optimizer, **options):
-        return fit(
-            model,
-            windows,
-            softmax_cross_entropy,
-            optimizer,
-            clip_norm=1.0,
-            progress=False,
-            **options,
-        )
+    def train(model, state, **options):
+        windows = Windows(*text(), 10, carry="always")
+        options |= dict(clip_norm=1.0, progress=False, resume=state)
+        return fit(model, windows, softmax_cross_entropy, **options)
 
-    model, windows, adam = (
-        character_model(0.3),
-        Windows(*text(), 10, carry="always"),
-        optim.Adam(1e-2),
-    )
-    whole = go(model, windows, adam, updates=15)
+    model = character_model(0.3)
+    whole = train(model, TrainingState(optim.Adam(1e-2)), updates=15)
 
-    first, windows, adam = (
-        character_model(0.3),
-        Windows(*text(), 10, carry="always"),
-        optim.Adam(1e-2),
-    )
-    half = go(first, windows, adam, updates=at)
-    second, later = character_model(0.3, rng=9), Windows(*text(), 10, carry="always")
+    first, state = character_model(0.3), TrainingState(optim.Adam(1e-2))
+    half = train(first, state, updates=at)
+    assert (state.cursor, half.updates, state.history) == (at, at, half)
+    second = character_model(0.3, rng=9)
     second.flat[:] = first.flat
     second.generator.bit_generator.state = first.generator.bit_generator.state
-    later.cursor = windows.cursor
-    rest = go(
-        second,
-        later,
-        optim.build(adam.describe(), adam.arrays),
-        updates=15,
-        start=at,
-        state=half.state,
-    )
-    assert half.losses + rest.losses == whole.losses
+    adam = optim.build(state.optimizer.describe(), state.optimizer.arrays)
+    history = History.from_dict(json.loads(json.dumps(half.to_dict())))
+    again = TrainingState(adam, history, state.cursor, state.carried)
+    rest = train(second, again, updates=15)
+    assert rest.losses == whole.losses
     assert_same_bits(second.flat, model.flat)
     assert rest.updates == whole.updates == 15
 
 
-def test_epochs_from_the_middle_of_a_pass_end_with_a_pass():
+def test_an_optimizer_beside_a_state_replaces_its_own():
+    state, batches = TrainingState(optim.Adam()), [Batch(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))]
+    model, spy = Sequential(Linear(1, 1), dtype="float64"), Spy()
+    fit(model, batches, mean_squared_error, spy, resume=state, progress=False)
+    assert state.optimizer is spy
+    assert len(spy.gradients) == 1
+    with pytest.raises(TypeError, match="optimizer must be one such as"):
+        fit(model, batches, mean_squared_error, resume=TrainingState(), progress=False)
+
+
+def test_epochs_from_the_middle_of_an_epoch_end_with_an_epoch():
     windows = Windows(*text(), 10)
     windows.cursor = 4
     validation = Windows(*text(), 60)
@@ -449,7 +452,7 @@ def test_a_single_sequence_without_a_batch_axis():
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_says_what_matters(terminal):
+def test_progress_shows_loss_validation_metric_and_speed(terminal):
     from rich.console import Console
 
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
@@ -529,9 +532,10 @@ def test_bad_input_is_one_clear_line(options, error, message):
         )
 
 
-# The adding problem (Hochreiter and Schmidhuber, 1997): the sum of two marked numbers among T. Uniform numbers in 0..1 have
-# a variance of 1/12, so that the best constant answer, 1, is off by 1/6 in the mean square. The first mark is in the first
-# tenth, the second in the first half: at least T / 2 steps lie between the last of them and the answer.
+# The adding problem (Hochreiter and Schmidhuber, 1997): the sum of two marked numbers among T.
+# Uniform numbers in 0..1 have a variance of 1/12, so that the best constant answer, 1, has a mean
+# squared error of 1/6. The first mark is in the first tenth, the second in the first half: at least
+# T / 2 steps lie between the last mark and the answer.
 
 
 def adding_problem(T, N, rng):
@@ -546,10 +550,11 @@ def adding_problem(T, N, rng):
 
 
 def learn_to_add(T, updates, rate, H=32):
-    """Mean squared error on sequences that were not seen, and that of the best constant answer.
+    """Return the mean squared error on unseen sequences, and that of the best constant answer.
 
-    Biases as by Tallec and Ollivier ("Can recurrent neural networks warp time?", 2018): units whose memory lasts from 1 to
-    T steps. With PyTorch's initial biases memory fades as 0.5^t and the loss stays on its first plateau for long.
+    Biases follow Tallec and Ollivier ("Can recurrent neural networks warp time?", 2018): the memory
+    of the units lasts from 1 to T steps. With PyTorch's initial biases it fades as 0.5^t and the
+    loss stays on its first plateau for long.
     """
     rng = np.random.default_rng(0)
     model = Sequential(LSTM(2, H), Linear(H, 1), rng=0)
@@ -564,7 +569,7 @@ def learn_to_add(T, updates, rate, H=32):
 
 
 def test_a_model_that_pools_is_trained_and_evaluated_on_ragged_sequences():
-    """Its output has no steps: lengths are the model's business, not the loss's, and empty sequences are answered too."""
+    """Its output has no time steps: the loss gets no lengths, and empty sequences count too."""
     model = Sequential(GRU(2, 3), MeanPool(), Linear(3, 1), rng=0, dtype="float64")
     rng = np.random.default_rng(0)
     x, y, lengths = (
@@ -579,7 +584,9 @@ def test_a_model_that_pools_is_trained_and_evaluated_on_ragged_sequences():
     gradient = model.backward(dy, model.forward(x, lengths=lengths, record=True)[2])
     history = fit(model, whole, mean_squared_error, spy, validation=batches, progress=False)
     assert history.losses == [expected]
-    assert_same_bits(spy.seen[0], np.concatenate([g.ravel() for g in gradient.params.values()]))
+    assert_same_bits(
+        spy.gradients[0], np.concatenate([g.ravel() for g in gradient.params.values()])
+    )
 
 
 def test_an_lstm_learns_to_add_across_a_hundred_steps():
@@ -614,7 +621,7 @@ def test_batches_may_be_plain_tuples():
     assert found[0] == found[1]
 
 
-def test_what_cannot_be_trained_with():
+def test_bad_batches_losses_and_optimizers_are_named():
     model, batch = (
         Sequential(GRU(3, 4)),
         (np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32)),

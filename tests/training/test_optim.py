@@ -1,4 +1,4 @@
-"""Optimisers and schedules against PyTorch, step by step; state that can be stored; clipping."""
+"""Optimisers and schedules against PyTorch, update by update; stored state; gradient clipping."""
 
 import json
 import re
@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from recurrent import optim, schedules
+from recurrent.charlm.presets import TorchRnnAdam, last_decay
+from recurrent.charlm.recipe import in_updates
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 from recurrent.kernels import threads
 from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_norm, clip_value
 from recurrent.schedules import Constant, Cosine, Exponential, StepDecay
+from recurrent.training import spec
 
 P, STEPS = 37, 25
 CASES = [
@@ -41,7 +44,7 @@ NAMED = [
 
 
 def gradients(dtype, size=P, steps=STEPS, seed=0):
-    """Of changing size, so that AMSGrad's maximum and running means differ from the last gradient."""
+    """Gradients of changing size: AMSGrad's maximum and running means differ from the last one."""
     rng = np.random.default_rng(seed)
     scale = np.linspace(2, 0.1, steps)[:, None]
     return (scale * rng.standard_normal((steps, size))).astype(dtype)
@@ -68,7 +71,7 @@ def test_equals_torch(kind, options, dtype):
         theirs.grad = torch.tensor(g)
         optimizer.step()
         expected.append(theirs.detach().numpy().copy())
-    # A centred RMSprop takes the root of a difference that starts as 1 - (1 - alpha) of its terms, so nothing cancels.
+    # Centred RMSprop: the variance starts as alpha of its first term, so nothing cancels.
     assert_close(
         run(kind(**options), start, grads),
         np.array(expected),
@@ -89,7 +92,7 @@ def test_defaults_are_torchs(kind, options):
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
 def test_description_and_arrays_are_the_whole_optimizer(kind, options):
-    """Described through JSON and built again in the middle, it goes on bit for bit."""
+    """Described as JSON and built again in the middle, it continues bit for bit."""
     grads = gradients("float32")
     flat, again = np.ones((2, P), np.float32)
     first = kind(**options)
@@ -103,7 +106,7 @@ def test_description_and_arrays_are_the_whole_optimizer(kind, options):
 
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
-def test_blocks_do_not_show(kind, options, monkeypatch):
+def test_results_do_not_depend_on_the_size_of_blocks(kind, options, monkeypatch):
     grads = gradients("float32", 100, 3)
     whole = run(kind(**options), np.ones(100, np.float32), grads)
     monkeypatch.setattr(optim, "BLOCK", 7)
@@ -112,7 +115,7 @@ def test_blocks_do_not_show(kind, options, monkeypatch):
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
 @pytest.mark.parametrize("count", [2, 4])
-def test_threads_do_not_show(kind, options, count, monkeypatch):
+def test_results_do_not_depend_on_threads(kind, options, count, monkeypatch):
     grads = 100 * gradients("float32", 100, 3)
     whole, norms = run(kind(**options), np.ones(100, np.float32), grads), []
     monkeypatch.setattr(optim, "BLOCK", 7)
@@ -135,7 +138,7 @@ def test_what_is_not_finite_stays_in_its_entry(kind, options):
 
 
 def test_options_may_change_between_updates():
-    """The equations are traced again where their form changes; a rate or a mean's weight is a number of the same ones."""
+    """The equations are traced again when options change, and only then."""
     a, b = np.ones((2, P))
     changed, constant = SGD(0.1, momentum=0.9), SGD(0.1, momentum=0.9, weight_decay=0.5)
     g = gradients("float64")
@@ -156,7 +159,7 @@ def test_the_gradient_is_left_as_it_is():
 
 
 def torch7_adam(lr, path, grads, eps, began=()):
-    """optim.adam of Torch 7 written out; m, v and the count begin anew before the updates in `began`."""
+    """optim.adam of Torch 7 by hand; m, v and the count start anew before the updates in `began`."""
     p = path.copy()
     for update, g in enumerate(grads):
         if update == 0 or update in began:
@@ -170,33 +173,35 @@ def torch7_adam(lr, path, grads, eps, began=()):
 def test_adam_of_torch_7(eps):
     g, start = gradients("float64"), np.linspace(-1, 1, P)
     expected = np.array(list(torch7_adam(lambda _: 0.01, start, g, eps)))
-    assert_close(run(Adam(0.01, eps=eps, eps_hat=True), start.copy(), g), expected, 2 * STEPS)
+    assert_close(run(TorchRnnAdam(0.01, eps=eps), start.copy(), g), expected, 2 * STEPS)
     ours_otherwise = run(Adam(0.01, eps=eps), start.copy(), g)
     assert (np.abs(ours_otherwise - expected).max() > 1e-4) == (eps == 1e-2), (
-        "a test that tells the two apart"
+        "the test tells the two apart"
     )
 
 
 @pytest.mark.parametrize("stop", [5, 6, 7, 9, 10])
-def test_adam_that_begins_anew_where_the_rate_falls(stop):
-    """Stored and built again before, at and after such a step it goes on to the same bits."""
+def test_adam_that_restarts_where_the_rate_decays(stop):
+    """Stored and built again before, at and after a restart, it continues bit for bit."""
     rate = StepDecay(0.01, every=4, factor=0.5, first=6)
     g, start = gradients("float64"), np.linspace(-1, 1, P)
-    whole = run(Adam(rate, eps_hat=True, restart=True), start.copy(), g)
+    whole = run(TorchRnnAdam(rate), start.copy(), g)
     assert_close(
         whole, np.array(list(torch7_adam(rate, start, g, 1e-8, range(6, STEPS, 4)))), 2 * STEPS
     )
-    first, flat = Adam(rate, eps_hat=True, restart=True), start.copy()
+    first, flat = TorchRnnAdam(rate), start.copy()
     run(first, flat, g[:stop])
     again = optim.build(json.loads(json.dumps(first.describe())), first.arrays)
     assert_same_bits(run(again, flat, g[stop:]), whole[stop:])
     assert_same_bits(
-        run(Adam(0.01, restart=True), start.copy(), g), run(Adam(0.01), start.copy(), g)
+        run(TorchRnnAdam(0.01, eps_hat=False), start.copy(), g),
+        run(Adam(0.01), start.copy(), g),
+        "without decays and eps_hat it is Adam",
     )
 
 
 def test_adagrad_with_eps_inside_the_root():
-    """A memory that starts at eps is the same as one from 0 and eps added under the root: min-char-rnn's."""
+    """A sum that starts at eps equals one from 0 with eps added under the root: min-char-rnn's."""
     g, p, memory = gradients("float64"), np.linspace(-1, 1, P), np.zeros(P)
     mine, expected = run(Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0), p.copy(), g), []
     for step in g:
@@ -220,7 +225,7 @@ def test_clip_norm_equals_torch(dtype, limit):
     assert_close(g, np.concatenate([p.grad.numpy() for p in theirs]), P)
 
 
-def test_clip_norm_in_blocks_and_without_end(monkeypatch):
+def test_clip_norm_in_blocks_and_of_extreme_numbers(monkeypatch):
     g = gradients("float32", 100)[0]
     expected = float(np.sqrt(np.sum(g.astype(float) ** 2)))
     monkeypatch.setattr(optim, "BLOCK", 7)
@@ -261,7 +266,7 @@ def test_schedules_equal_torch(schedule, theirs):
         scheduler.step()
 
 
-def test_warmup_rises_to_the_full_rate_and_the_end_stays():
+def test_warmup_rises_to_the_full_rate_and_the_final_rate_stays():
     rates = [Cosine(0.1, steps=30, warmup=10, final=0.02)(step) for step in range(50)]
     np.testing.assert_allclose(rates[:10], 0.01 * np.arange(1, 11))
     assert rates[10] == 0.1
@@ -270,13 +275,13 @@ def test_warmup_rises_to_the_full_rate_and_the_end_stays():
 
 
 @pytest.mark.parametrize(("every", "first"), [(3, None), (3, 1), (2, 5), (4, 0), (1, 2)])
-def test_a_rate_that_falls_at_a_first_step_and_then_regularly(every, first):
+def test_a_rate_that_decays_at_a_first_step_and_then_regularly(every, first):
     schedule, rate, since = StepDecay(1.0, every, 0.5, first), 1.0, 0
     begin = every if first is None else first
     for step in range(15):
         if step >= begin and (step - begin) % every == 0:
             rate, since = rate / 2, step
-        assert (schedule(step), schedule.since(step)) == (rate, since)
+        assert (schedule(step), last_decay(schedule, step)) == (rate, since)
 
 
 def test_a_schedule_sets_the_rate_of_each_update():
@@ -381,8 +386,8 @@ def test_bad_input_is_one_clear_line(call, error, message):
         ("stepdecay:every=2epochs,factor=0.5,first=1 epoch - 1", StepDecay(0.1, 14, 0.5, 6)),
     ],
 )
-def test_a_schedule_in_words(text, expected):
-    assert schedules.parse(text, 0.1, 50, epoch=7) == expected
+def test_a_schedule_from_text(text, expected):
+    assert spec.parse_schedule(text, 0.1, 50, in_updates(7)) == expected
 
 
 @pytest.mark.parametrize(
@@ -397,7 +402,7 @@ def test_a_schedule_in_words(text, expected):
         ("exponential", "schedule exponential needs factor: exponential:factor=..."),
         (
             "stepdecay:every=2epochs,factor=0.5",
-            "schedule stepdecay: every cannot count epochs here, got '2epochs'",
+            "schedule stepdecay: every must be a number, got '2epochs'",
         ),
         (
             "stepdecay:every=epochs,factor=0.5",
@@ -405,9 +410,9 @@ def test_a_schedule_in_words(text, expected):
         ),
     ],
 )
-def test_words_that_are_no_schedule(text, message):
+def test_text_that_is_no_schedule(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        schedules.parse(text, 0.1, 50)
+        spec.parse_schedule(text, 0.1, 50)
 
 
 @pytest.mark.parametrize(
@@ -415,24 +420,24 @@ def test_words_that_are_no_schedule(text, message):
     [
         ("sgd", SGD(0.1)),
         ("RMSprop:alpha=0.95", RMSprop(0.1, alpha=0.95)),
-        ("adam:eps=1e-6,eps_hat=true", Adam(0.1, eps=1e-6, eps_hat=True)),
+        ("torchrnnadam:eps=1e-6,restart=false", TorchRnnAdam(0.1, eps=1e-6, restart=False)),
         (
             "adagrad: initial_accumulator_value=1e-8, eps=0",
             Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0),
         ),
     ],
 )
-def test_an_optimizer_in_words(text, expected):
-    assert optim.parse(text, 0.1).describe() == expected.describe()
+def test_an_optimizer_from_text(text, expected):
+    assert spec.parse_optimizer(text, 0.1).describe() == expected.describe()
 
 
 def test_a_name_that_no_optimizer_has():
-    # Optimisers of one's own are known by name too: other test files have some.
+    # Optimisers of other test files are registered too.
     with pytest.raises(
         ValueError,
         match=r"^optimizer must be one of sgd, rmsprop, adagrad, adam, adamw(, \w+)*, got 'adamm'$",
     ):
-        optim.parse("adamm", 0.1)
+        spec.parse_optimizer("adamm", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -446,9 +451,9 @@ def test_a_name_that_no_optimizer_has():
         ("sgd:momentum=", "optimizer sgd: momentum must be a number, got ''"),
     ],
 )
-def test_words_that_are_no_optimizer(text, message):
+def test_text_that_is_no_optimizer(text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        optim.parse(text, 0.1)
+        spec.parse_optimizer(text, 0.1)
 
 
 def test_options_that_are_no_numbers():
@@ -456,3 +461,24 @@ def test_options_that_are_no_numbers():
         Adam([1.0])
     with pytest.raises(TypeError, match=r"\AAdam: betas must be made of numbers, got tuple\Z"):
         Adam(betas=("0.9", "0.99"))
+
+
+def test_the_name_of_an_optimizer_belongs_to_one_class():
+    message = (
+        r"\Acannot define optimizer class \S+\.Adam: the name 'Adam' is taken by "
+        r"recurrent\.optim\.Adam, and checkpoints refer to it by name\Z"
+    )
+    with pytest.raises(TypeError, match=message):
+        type("Adam", (SGD,), {})
+    assert optim.OPTIMIZERS["Adam"] is Adam
+
+    def define():
+        class Twice(SGD):
+            pass
+
+        return Twice
+
+    define()
+    again = define()
+    assert optim.OPTIMIZERS["Twice"] is again, "the same class, defined again, replaces itself"
+    del optim.OPTIMIZERS["Twice"]

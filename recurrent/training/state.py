@@ -1,0 +1,85 @@
+"""The state of a training: everything `fit` needs, besides model and data, to go on from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..models.base import Model
+from ..optim import Optimizer
+from .history import History
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """Everything `fit` needs, besides the model and the data, to resume a training bit for bit.
+
+    `fit(..., resume=state)` continues from a state and updates it after each update, so that a
+    callback can write it to a checkpoint. An empty state starts a new training.
+
+    Parameters
+    ----------
+    optimizer : Optimizer, optional
+        The optimiser, with its own state.
+    history : History
+        Losses and validations so far.
+    cursor : int, optional
+        `cursor` of the batches: how many have been read. None leaves that of the batches alone.
+    carried : tuple, optional
+        Model state from which the next batch continues, if it carries the state: one entry per
+        layer, arrays of shape (N, H).
+    past : ndarray, shape (P, N) or (P, N, D), optional
+        With a look-back: the inputs after `carried` through which the next gradient goes back.
+    latest : ndarray, shape (size,), float32 or float64, optional
+        Parameters after the last update, like `model.flat`, if the model holds the best ones
+        instead.
+
+    Examples
+    --------
+    >>> from recurrent import LSTM, Linear, Sequential, fit
+    >>> from recurrent.data import Windows
+    >>> from recurrent.losses import mean_squared_error
+    >>> from recurrent.optim import Adam
+    >>> x = np.sin(0.3 * np.arange(101, dtype=np.float32)).reshape(-1, 1, 1)
+    >>> model = Sequential(LSTM(1, 8), Linear(8, 1), rng=0)
+    >>> windows, state = Windows(x[:-1], x[1:], 20), TrainingState(Adam(1e-2))
+    >>> fit(model, windows, mean_squared_error, updates=3, resume=state, progress=False).updates
+    3
+    >>> fit(model, windows, mean_squared_error, updates=9, resume=state, progress=False).updates
+    9
+    """
+
+    optimizer: Optimizer | None = None
+    history: History = field(default_factory=History)
+    cursor: int | None = None
+    carried: Any = field(default=None, repr=False)
+    past: np.ndarray | None = field(default=None, repr=False)
+    latest: np.ndarray | None = field(default=None, repr=False)
+    # While training runs the model holds the latest parameters, and the best ones are here.
+    best: np.ndarray | None = field(default=None, init=False, repr=False)
+
+    def restore_latest(self, model: Model) -> None:
+        """Put the latest parameters back into the model, and keep the best ones in `best`.
+
+        Parameters
+        ----------
+        model : Model
+        """
+        self.best = None if self.history.best is None else model.flat.copy()
+        if self.latest is not None:
+            model.flat[:] = self.latest
+            self.latest = None
+
+    def restore_best(self, model: Model) -> None:
+        """Put the best parameters into the model, and keep the latest ones in `latest`.
+
+        Parameters
+        ----------
+        model : Model
+        """
+        if self.best is not None and not np.array_equal(self.best, model.flat):
+            self.latest = model.flat.copy()
+            model.flat[:] = self.best
+        self.best = None
