@@ -260,7 +260,8 @@ def test_options_of_layers():
     with fails(TypeError, "p must be a number, got str"):
         Dropout("0.5")
     with fails(
-        ValueError, "nonlinearity: unknown activation 'tan'; known are relu, tanh, sigmoid,"
+        ValueError,
+        "nonlinearity: unknown activation 'tan'; known activations are relu, tanh, sigmoid,",
     ):
         RNN(2, 3, nonlinearity="tan")
     for make in (
@@ -510,7 +511,7 @@ def test_dtypes_that_no_parameters_can_have(engine):
 
 def test_an_engine_by_name():
     assert recurrent.Engine("mgu").cell is recurrent.mgu.cell
-    with fails(ValueError, "unknown cell 'lstmm'; known are"):
+    with fails(ValueError, "unknown cell 'lstmm'; known cells are"):
         recurrent.Engine("lstmm")
 
 

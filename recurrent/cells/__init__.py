@@ -1,4 +1,4 @@
-"""One file, one cell: its equations and where they come from."""
+"""The built-in cells, one family per file, and the functions that equations are written with."""
 
 from ..equations.cell import CELLS, Cell, find, register
 from ..equations.expressions import (
@@ -23,7 +23,7 @@ from .lstm import lstm, lstm_cell
 from .mgu import mgu
 from .rnn import rnn, rnn_cell, rnn_relu
 
-PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # those that PyTorch has too
+PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # cells that PyTorch has too
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,7 +1,7 @@
-"""Activation functions by name: the list of the ONNX operators, https://onnx.ai/onnx/operators/onnx__LSTM.html.
+"""The activation functions of ONNX's LSTM by name.
 
-A name is ONNX's in any case, "_" allowed ("leaky_relu"); its numbers, alpha and beta, come in parentheses:
-"HardSigmoid(0.2, 0.5)".
+Names are those of https://onnx.ai/onnx/operators/onnx__LSTM.html; case and underscores do not
+matter ("leaky_relu"). The numbers alpha and beta follow in parentheses: "HardSigmoid(0.2, 0.5)".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..equations.expressions import (
     tanh,
 )
 
-# Name -> function of x and its numbers, and the numbers' values where none are given; None where they must be.
+# Name -> function of x, alpha and beta, and the default values of alpha and beta (None: required).
 ACTIVATIONS: dict[str, tuple[Callable[..., Expr], tuple[float | None, ...]]] = {
     "relu": (relu, ()),
     "tanh": (tanh, ()),
@@ -38,19 +38,20 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Expr], tuple[float | None, ...]]] = {
 
 
 def canonical(text: str) -> str:
-    """The one spelling of an activation: lower case, all numbers given.
+    """Return the canonical spelling of an activation: lower case, with all its numbers.
 
     >>> canonical("Leaky_Relu"), canonical("HardSigmoid(0.25,0.5)")
     ('leakyrelu(0.01)', 'hardsigmoid(0.25, 0.5)')
 
-    Raises TypeError for what is no text, ValueError for an unknown name and for numbers that are missing or too many.
+    Raises TypeError if `text` is not a str, ValueError for an unknown name and for too many or too
+    few numbers.
     """
     name, numbers = _parse(text)
     return f"{name}({', '.join(map(repr, numbers))})" if numbers else name
 
 
 def activation(text: str) -> Callable[[Expr], Expr]:
-    """The function of a name. Raises as `canonical` does."""
+    """Return the activation function with this name; raises the errors of `canonical`."""
     name, numbers = _parse(text)
     function = ACTIVATIONS[name][0]
     return lambda x: function(x, *numbers)
@@ -58,23 +59,26 @@ def activation(text: str) -> Callable[[Expr], Expr]:
 
 def _parse(text):
     if not isinstance(text, str):
-        raise TypeError(f"an activation is a name like 'tanh' or 'leakyrelu(0.01)', got {text!r}")
-    found = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
-    name = found[1].lower().replace("_", "") if found else text
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {text!r}; known are {', '.join(ACTIVATIONS)}")
-    defaults = ACTIVATIONS[name][1]
-    try:
-        given = (
-            tuple(float(v) for v in found[2].split(",")) if found[2] and found[2].strip() else ()
+        raise TypeError(
+            "an activation must be given by name, such as 'tanh' or 'leakyrelu(0.01)', "
+            f"got {text!r}"
         )
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
+    name, inside = match.groups() if match else (text, None)
+    name, inside = name.lower().replace("_", ""), (inside or "").strip()
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"unknown activation {text!r}; known activations are {', '.join(ACTIVATIONS)}"
+        )
+    try:
+        numbers = tuple(float(v) for v in inside.split(",")) if inside else ()
     except ValueError:
         raise ValueError(
-            f"the numbers of activation {text!r} must be numbers with commas between"
+            f"the parentheses of activation {text!r} must contain numbers separated by commas"
         ) from None
-    numbers = given + defaults[len(given) :]
-    if len(given) > len(defaults) or None in numbers:
-        raise ValueError(
-            f"activation {name} takes {len(defaults)} numbers, got {len(given)} in {text!r}"
-        )
-    return name, numbers
+    defaults = ACTIVATIONS[name][1]
+    values = numbers + defaults[len(numbers) :]
+    if len(numbers) > len(defaults) or None in values:
+        count = f"{len(defaults)} number{'s' * (len(defaults) != 1)}"
+        raise ValueError(f"activation {name} takes {count}, got {len(numbers)} in {text!r}")
+    return name, values

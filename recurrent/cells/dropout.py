@@ -1,11 +1,13 @@
-"""Cells with masks in their equations: zoneout, and dropout of the state that goes back.
+"""Cells with masks in their equations: zoneout and recurrent (variational) dropout.
 
-A mask is an input of a unit at every step, like a per-unit parameter that changes from step to step and row to row.
+A mask is an input of a unit, like a per-unit parameter whose value depends on the step and the
+sequence.
 
-zoneout (Krueger et al., 2017): s_t = m_t s_{t-1} + (1 - m_t) new, m_t 1 with probability p, afresh for each step and unit;
-    in evaluation the expected value, s_t = p s_{t-1} + (1 - p) new.
-recurrent dropout (Gal and Ghahramani, 2016): W_hh multiplies m h_{t-1} where it would multiply h_{t-1}. The product is then
-    a state of its own, "dropped", which comes first; h is put out as it is.
+zoneout (Krueger et al., 2017): s_t = m_t s_{t-1} + (1 - m_t) new, where m_t is 1 with probability
+    p, drawn anew for each step and unit. Evaluation uses the expected value,
+    s_t = p s_{t-1} + (1 - p) new.
+recurrent dropout (Gal and Ghahramani, 2016): W_hh multiplies m h_{t-1} instead of h_{t-1}. The
+    masked state is a state of its own, "dropped", which comes first; the layer still outputs h.
 """
 
 from __future__ import annotations
@@ -21,11 +23,14 @@ DROPPED = "dropped"
 
 @lru_cache
 def with_masks(cell: Cell, zoneout: tuple[str, ...], recurrent: bool) -> Cell:
-    """The cell as it is trained: inputs "zoneout_<state>" for these states and, if `recurrent`, "dropout"."""
+    """Return the cell for training, with a mask `zoneout_s` for each state s in `zoneout`.
+
+    If `recurrent` is true, the mask `dropout` comes last.
+    """
     masks = {s: Expr("input", name=f"p.zoneout_{s}") for s in zoneout}
     names = [f"zoneout_{s}" for s in zoneout]
-    trained = _zoned(cell, masks)
     inputs = list(masks.values())
+    trained = _with_zoneout(cell, masks)
     if recurrent:
         mask, h = Expr("input", name="p.dropout"), trained.states[0]
         names.append("dropout")
@@ -46,13 +51,14 @@ def with_masks(cell: Cell, zoneout: tuple[str, ...], recurrent: bool) -> Cell:
 
 
 @lru_cache
-def with_expected_zoneout(cell: Cell, rates: tuple[tuple[str, float], ...]) -> Cell:
-    """The cell as it is evaluated: each state between what it was and what it would become, by its probability."""
-    named = ", ".join(f"{s}={p:g}" for s, p in rates)
-    return replace(_zoned(cell, dict(rates)), name=f"{cell.name} zoneout({named})")
+def with_expected_zoneout(cell: Cell, probabilities: tuple[tuple[str, float], ...]) -> Cell:
+    """Return the cell for evaluation, with the expected value of each state under zoneout."""
+    text = ", ".join(f"{s}={p:g}" for s, p in probabilities)
+    return replace(_with_zoneout(cell, dict(probabilities)), name=f"{cell.name} zoneout({text})")
 
 
-def _zoned(cell, masks):
+def _with_zoneout(cell, masks):
+    """Return the cell with each state in `masks` interpolated between its old and new value."""
     previous = dict(zip(cell.states, cell.previous, strict=True))
-    zoned = {s: m * previous[s] + (1 - m) * cell.values[s] for s, m in masks.items()}
-    return replace(cell, values={**cell.values, **zoned})
+    states = {s: m * previous[s] + (1 - m) * cell.values[s] for s, m in masks.items()}
+    return replace(cell, values={**cell.values, **states})

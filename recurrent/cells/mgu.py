@@ -1,7 +1,7 @@
-"""The minimal gated unit (Zhou et al., 2016, "Minimal gated unit for recurrent neural networks"), reset after the product.
+"""Minimal gated unit (Zhou et al., 2016, "Minimal gated unit for recurrent neural networks").
 
-(1)  f_t = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)          one gate for what the GRU's r and z do
-(2)  n_t = tanh(W_in x_t + b_in + f_t (W_hn h_{t-1} + b_hn))
+(1)  f_t = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)         reset and update gate in one
+(2)  n_t = tanh(W_in x_t + b_in + f_t (W_hn h_{t-1} + b_hn))      candidate, reset after product
 (3)  h_t = (1 - f_t) h_{t-1} + f_t n_t
 """
 

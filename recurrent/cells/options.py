@@ -1,4 +1,4 @@
-"""Cells with options: one cell for each combination, made when it is first asked for, named by its options."""
+"""Families of cells: one cell for each combination of options, created when it is first used."""
 
 from __future__ import annotations
 
@@ -10,35 +10,38 @@ from ..equations.cell import Cell
 from .activations import canonical
 
 
-def cell_family(name: str, called: dict[str, str] | None = None, **defaults: Any) -> Callable:
-    """Makes of `build(name, **options) -> Cell` a function of options alone, which returns the same cell for the same options.
+def cell_family(
+    name: str, aliases: dict[str, str] | None = None, **defaults: Any
+) -> Callable[[Callable[..., Cell]], Callable[..., Cell]]:
+    """Turn `build(name, **options) -> Cell` into a function of keyword options alone.
 
-    `defaults`: each option and its value where it is not given, of the kind that it must have: True or False, a positive
-    number (None: without), an activation, a tuple of activations, a whole number from 1 to 9 (a default of 1), or `biases`,
-    how many vectors of them a gate has. The
-    cell with all defaults bears the family's name; `called` renames others. Raises TypeError for an unknown option and
-    a value of another kind, ValueError for a value that is not allowed.
+    The function returns the same cell for equal options. The cell with all defaults has the name of
+    the family; other names list the options that differ, and `aliases` replaces such names.
+    `defaults` holds each option's default, whose type decides which values are allowed: a bool; a
+    positive number (default None: no limit); the name of an activation; a tuple of such names; an
+    integer from 1 to 9; or, for `biases`, 0, 1 or 2. The function raises TypeError for an unknown
+    option and for a value of the wrong type, ValueError for a value that is not allowed.
     """
 
     def decorate(build: Callable[..., Cell]) -> Callable[..., Cell]:
-        made: dict[str, Cell] = {}
+        cells: dict[str, Cell] = {}
 
         def make(**options):
             for option in options:
                 if option not in defaults:
                     raise TypeError(
-                        f"{name} has no option {option!r}; it has {', '.join(defaults)}"
+                        f"{name} has no option {option!r}; its options are {', '.join(defaults)}"
                     )
-            chosen = {}
-            for k, default in defaults.items():
-                with naming(k):
-                    chosen[k] = _checked(k, options.get(k, default), default)
-            text = ", ".join(f"{k}={v!r}" for k, v in chosen.items() if v != defaults[k])
-            own = f"{name}({text})" if text else name
-            own = (called or {}).get(own, own)
-            if own not in made:
-                made[own] = build(own, **chosen)
-            return made[own]
+            values = {}
+            for option, default in defaults.items():
+                with naming(option):
+                    values[option] = _checked(option, options.get(option, default), default)
+            text = ", ".join(f"{k}={v!r}" for k, v in values.items() if v != defaults[k])
+            full_name = f"{name}({text})" if text else name
+            full_name = (aliases or {}).get(full_name, full_name)
+            if full_name not in cells:
+                cells[full_name] = build(full_name, **values)
+            return cells[full_name]
 
         make.__doc__ = build.__doc__
         return make
@@ -47,7 +50,7 @@ def cell_family(name: str, called: dict[str, str] | None = None, **defaults: Any
 
 
 def _checked(option, value, default):
-    """The value of an option in its one form."""
+    """Return the canonical form of an option's value."""
     if option == "biases":
         if isinstance(value, bool) or value not in (0, 1, 2):
             raise ValueError(f"must be 0, 1 or 2, got {value!r}")
@@ -56,17 +59,19 @@ def _checked(option, value, default):
         if not isinstance(value, bool):
             raise TypeError(f"must be True or False, got {value!r}")
         return value
-    if isinstance(default, int) and not isinstance(default, bool):
+    if isinstance(default, int):
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"must be an int, got {value!r}")
         if not 1 <= value <= 9:
-            raise ValueError(f"must be in 1..9, got {value}")
+            raise ValueError(f"must be from 1 to 9, got {value}")
         return value
     if isinstance(default, str):
         return canonical(value)
     if isinstance(default, tuple):
         if not isinstance(value, (tuple, list)) or len(value) != len(default):
-            raise ValueError(f"must be {len(default)} names like {default}, got {value!r}")
+            raise ValueError(
+                f"must be a tuple of {len(default)} names such as {default}, got {value!r}"
+            )
         return tuple(canonical(v) for v in value)
     if value is None:
         return None

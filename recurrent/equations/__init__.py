@@ -1,1 +1,1 @@
-"""The small language that cells are written in: expressions, their derivatives, and the cell as a graph of them."""
+"""The language of cells: expressions, their derivatives, and cells as graphs of expressions."""

@@ -1,4 +1,4 @@
-"""A cell as the graph of its equations for one unit, the gradients derived from it, and the registry of cells."""
+"""Cells: the equations of one unit as a graph, their derivatives, and a registry by name."""
 
 from __future__ import annotations
 
@@ -12,106 +12,97 @@ from .widths import projected_nodes
 
 
 class Accumulator(NamedTuple):
-    """One dot product of a unit: the pre-activation of a gate, or its x part or h part where a cell keeps them apart."""
+    """One dot product of a unit: the pre-activation of a gate.
+
+    A cell that uses W_ih x + b_ih and W_hh h + b_hh of a gate apart has one accumulator for each.
+    """
 
     gate: str
-    x: bool  # takes W_ih x + b_ih
-    h: bool  # takes W_hh h + b_hh
-    input: Expr
+    x: bool  # includes W_ih x + b_ih
+    h: bool  # includes W_hh h + b_hh
+    input: Expr  # stands for its value in the equations
 
 
 class Run(NamedTuple):
-    """Neighbouring accumulators that are neighbouring gates in a weight matrix too: one block of rows."""
+    """Consecutive accumulators whose gates are consecutive in a weight matrix."""
 
     accumulator: int
     gate: int
-    count: int
+    count: int  # type: ignore[assignment]  # shadows tuple.count
 
 
 class Backward(NamedTuple):
-    """Gradients as expressions of what a forward pass leaves behind."""
+    """Gradients of one step, as expressions of the values that its forward pass saves."""
 
     d_new: tuple[Expr, ...]  # inputs: gradient of the loss with respect to each new state
     d_accumulators: tuple[Expr, ...]
     d_parameters: tuple[Expr, ...]
     d_products: tuple[Expr, ...]  # with respect to products within the step, a projection last
-    d_previous: tuple[Expr, ...]  # the direct part; what flows through W_hh is a matrix product
-    d_states: tuple[
-        Expr, ...
-    ]  # with respect to each new state, what it does within the step included
-    saved: tuple[
-        tuple[str, Expr], ...
-    ]  # name and node of everything the tape keeps besides the states
-    vectors: tuple[int, ...]  # where in `saved` the vectors of products within the step are
+    d_previous: tuple[Expr, ...]  # without the part through W_hh, which is a matrix product
+    d_states: tuple[Expr, ...]  # with respect to each new state, its uses within the step included
+    saved: tuple[tuple[str, Expr], ...]  # name and node of all that the tape holds besides states
+    vectors: tuple[int, ...]  # indices into `saved` of the vectors that products multiply
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A traced cell. Made by the decorator `cell`."""
+    """A traced cell: the equations of one unit. `trace_cell` creates it."""
 
     name: str
     gates: tuple[str, ...]
     states: tuple[str, ...]
-    parameters: tuple[str, ...]  # names of per-unit parameters, one number a unit each
+    parameters: tuple[str, ...]  # names of the parameters that have one value per unit
     accumulators: tuple[Accumulator, ...]
-    previous: tuple[Expr, ...]
-    parameter_inputs: tuple[Expr, ...]
-    values: dict[str, Expr]  # every named value: gates and new states
-    biases: int = 2  # vectors of them: b_ih and b_hh, b_ih alone, none
-    initial: dict[str, float] = field(
-        default_factory=dict
-    )  # of per-unit parameters that do not begin at random
-    masks: tuple[
-        str, ...
-    ] = ()  # names of what a unit gets at each step besides, the last of `parameter_inputs`: masks
-    output: int = 0  # which state the layer puts out
+    previous: tuple[Expr, ...]  # inputs: the states of the previous step
+    parameter_inputs: tuple[Expr, ...]  # inputs: parameters, then masks
+    values: dict[str, Expr]  # gates and new states by name
+    biases: int = 2  # bias vectors per gate: 2 (b_ih and b_hh), 1 (b_ih) or 0
+    # Initial values of per-unit parameters that do not start as random numbers.
+    initial: dict[str, float] = field(default_factory=dict)
+    masks: tuple[str, ...] = ()  # names of the masks that a unit is given at each step
+    output: int = 0  # index of the state that the layer outputs
 
     def __reduce__(self):
-        return _again, (
-            self.name,
-            self.digest,
-            self.gates,
-            {f.name: getattr(self, f.name) for f in fields(self)},
-        )
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _unpickled, (self.name, self.digest, self.gates, values)
 
     @property
     def new(self) -> tuple[Expr, ...]:
-        """New states, in the order of `states`."""
+        """Expressions of the new states, in the order of `states`."""
         return tuple(self.values[s] for s in self.states)
 
     @cached_property
     def x_gates(self) -> tuple[str, ...]:
-        """Gates that have rows in W_ih, in order."""
+        """Gates that have rows in W_ih, in their order."""
         return tuple(g for g in self.gates if any(a.gate == g and a.x for a in self.accumulators))
 
     @cached_property
     def h_gates(self) -> tuple[str, ...]:
-        """Gates that have rows in W_hh, in order."""
-        used = {a.gate for a in self.accumulators if a.h} | {
-            e.name for e in self.products if e.op == "product"
-        }
+        """Gates that have rows in W_hh, in their order."""
+        used = {a.gate for a in self.accumulators if a.h}
+        used |= {e.name for e in self.products if e.op == "product"}
         return tuple(g for g in self.gates if g in used)
 
     @cached_property
     def cross_unit_ops(self) -> tuple[Expr, ...]:
-        """Nodes in which units meet within a step, each after those that it needs; none in most cells."""
+        """Operations that combine units within a step, in topological order."""
         return tuple(e for e in topological(self.values.values()) if e.op in CROSS_UNIT)
 
     @cached_property
     def products(self) -> tuple[Expr, ...]:
-        """Those of them that multiply by rows of W_hh, and a projection, by W_hr, as the last one."""
+        """Products with rows of W_hh within a step; a projection by W_hr comes last."""
         return tuple(
             e for op in ("product", "projection") for e in self.cross_unit_ops if e.op == op
         )
 
     @cached_property
     def has_projection(self) -> bool:
-        """Whether what it hands on is W_hr times its units' output: P numbers from H units, or H from H."""
+        """Whether W_hr projects the output of the H units to P values."""
         return any(e.op == "projection" for e in self.cross_unit_ops)
 
     @cached_property
     def projected_nodes(self) -> dict[Expr, bool]:
-        """Of every node, those of the backward pass too, whether it has P numbers instead of H."""
+        """Whether each node, of the backward pass too, has P values instead of H."""
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = [*self.new, *(e for _, e in b.saved), *back]
@@ -119,9 +110,9 @@ class Cell:
 
     @cached_property
     def projected_states(self) -> tuple[bool, ...]:
-        """Which states have P numbers."""
-        found = projected_nodes(self.new, *self._widths)
-        return tuple(found[e] for e in self.new)
+        """Whether each state has P values instead of H."""
+        nodes = projected_nodes(self.new, *self._widths)
+        return tuple(nodes[e] for e in self.new)
 
     @property
     def _widths(self):
@@ -129,47 +120,46 @@ class Cell:
 
     @property
     def columns(self) -> int:
-        """Gradients of a unit and step: of accumulators and products within the step."""
+        """Number of gradients per unit and step: of accumulators, then products within the step."""
         return len(self.accumulators) + len(self.products)
 
     @cached_property
     def x_runs(self) -> tuple[Run, ...]:
-        return _runs(
-            [(k, self.x_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.x]
-        )
+        """Blocks of rows of W_ih."""
+        rows = self.x_gates.index
+        return _runs([(k, rows(a.gate)) for k, a in enumerate(self.accumulators) if a.x])
 
     @cached_property
     def h_runs(self) -> tuple[Run, ...]:
-        return _runs(
-            [(k, self.h_gates.index(a.gate)) for k, a in enumerate(self.accumulators) if a.h]
-        )
+        """Blocks of rows of W_hh."""
+        rows = self.h_gates.index
+        return _runs([(k, rows(a.gate)) for k, a in enumerate(self.accumulators) if a.h])
 
     @cached_property
     def backward(self) -> Backward:
+        """The derivatives of one step."""
         return _differentiate(self)
 
     @cached_property
     def digest(self) -> str:
-        """Identifies the equations, whatever the cell is called: the key of compiled code."""
+        """Digest of the equations, independent of the cell's name: the key of compiled code."""
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = (*self.new, *(e for _, e in b.saved), *back)
+        accumulators = [a[:3] for a in self.accumulators]
         return fingerprint(
-            roots,
-            self.states,
-            self.parameters,
-            self.masks,
-            self.output,
-            [a[:3] for a in self.accumulators],
+            roots, self.states, self.parameters, self.masks, self.output, accumulators
         )
 
     def graph(self) -> Graph:
-        """One unit as a graph: `vector:x` and `vector:h`, a `sum` for each dot product, scalar operations, states.
+        """Return the equations of one unit as a graph.
 
-        An operation that is a gate or a new state bears its name as id (`i`, `c`), others a number (`op3`), accumulators
-        `sum:i`, states of the step before `previous:c`; `values` leads from every name to its node, edges of delay 1
-        from a state to where it is used one step later. `vector:h` is the one state that reaches the dot products of all
-        units, where a cell has such. Nodes that the declaration says are one thing are among the graph's `composites`.
+        Its nodes are `vector:x` and `vector:h` (if dot products use h), a `sum` for each dot
+        product, scalar operations, inputs and states. The id of an operation is the name of its
+        gate or new state (`i`, `c`), otherwise a number (`op3`); accumulators are `sum:i`, states
+        of the previous step `previous:c`. `values` maps each name to its node. Edges of delay 1
+        lead from a state to where it is used one step later. `composites` lists the nodes of each
+        composite.
         """
         g = Graph([Node("vector:x", "vector", "x")])
         if self.h_gates:
@@ -179,9 +169,9 @@ class Cell:
         for k, e in enumerate(topological(self.values.values())):
             accumulator = next((a for a in self.accumulators if a.input is e), None)
             if accumulator:
-                # Split in two, the parts of a gate's pre-activation are told apart by their source.
-                both = sum(a.gate == accumulator.gate for a in self.accumulators) == 1
-                part = "" if both else ".x" if accumulator.x else ".h"
+                # A gate with two accumulators has one from x and one from h.
+                single = sum(a.gate == accumulator.gate for a in self.accumulators) == 1
+                part = "" if single else ".x" if accumulator.x else ".h"
                 ids[e] = f"sum:{accumulator.gate}{part}"
                 g.nodes.append(Node(ids[e], "sum", accumulator.gate))
                 used = (("x", accumulator.x), ("h", accumulator.h))
@@ -189,9 +179,8 @@ class Cell:
             elif e.op == "input":
                 kind, name = e.name.split(".")
                 ids[e] = f"{kind}:{name}"
-                g.nodes.append(
-                    Node(ids[e], "previous" if kind == "previous" else "parameter", name)
-                )
+                kind = "previous" if kind == "previous" else "parameter"
+                g.nodes.append(Node(ids[e], kind, name))
             elif e.op == "const":
                 ids[e] = f"const{k}"
                 g.nodes.append(Node(ids[e], "const", f"{e.value:g}"))
@@ -217,31 +206,35 @@ class Cell:
 CELLS: dict[str, Cell] = {}
 
 
-def _again(name: str, digest: str, gates: tuple[str, ...], values: dict) -> Cell:
-    """The cell of a pickle: that of this process, where one is known by the name and has the same equations."""
+def _unpickled(name: str, digest: str, gates: tuple[str, ...], values: dict) -> Cell:
+    """Return the registered cell with this name and these equations, or else a new one."""
     known = CELLS.get(name)
     return known if known and (known.digest, known.gates) == (digest, gates) else Cell(**values)
 
 
 def register(cell: Cell) -> Cell:
-    """Put a cell where it is found by its name."""
+    """Register a cell under its name; return the cell."""
     CELLS[cell.name] = cell
     return cell
 
 
 def find(cell: str | Cell) -> Cell:
-    """A cell by its name, or the cell itself. Raises ValueError for an unknown name, TypeError for what is no cell."""
+    """Return the cell with this name, or the cell itself.
+
+    Raises ValueError for an unknown name, TypeError for anything but a name or a cell.
+    """
     if isinstance(cell, Cell):
         return cell
     if not isinstance(cell, str):
-        raise TypeError(f"cells must be names or cells, got {type(cell).__name__}")
+        raise TypeError(f"a cell must be given by name or as a Cell, got {type(cell).__name__}")
     if cell not in CELLS:
-        raise ValueError(f"unknown cell {cell!r}; known are {', '.join(CELLS)}")
+        raise ValueError(f"unknown cell {cell!r}; known cells are {', '.join(CELLS)}")
     return CELLS[cell]
 
 
-def _runs(pairs) -> tuple[Run, ...]:
-    runs = []
+def _runs(pairs: list[tuple[int, int]]) -> tuple[Run, ...]:
+    """Group pairs of an accumulator's and its gate's index into runs."""
+    runs: list[Run] = []
     for accumulator, gate in sorted(pairs, key=lambda p: p[1]):
         last = runs[-1] if runs else None
         if last and last.accumulator + last.count == accumulator and last.gate + last.count == gate:
@@ -252,7 +245,7 @@ def _runs(pairs) -> tuple[Run, ...]:
 
 
 def _differentiate(cell: Cell) -> Backward:
-    """Reverse mode over the graph of one step, as a graph."""
+    """Differentiate the graph of one step in reverse mode."""
     d_new = tuple(Expr("input", name=f"d.{s}") for s in cell.states)
     adjoint: dict[Expr, Expr] = {}
 
@@ -266,27 +259,29 @@ def _differentiate(cell: Cell) -> Backward:
         if e in adjoint and e.args:
             for a, d in zip(e.args, operation(e.op).gradients(e, e.args, adjoint[e]), strict=True):
                 add(a, d)
+
+    def adjoints(nodes):
+        return tuple(adjoint.get(e, zero) for e in nodes)
+
     zero = Expr("const", value=0.0)
-    d_accumulators = tuple(adjoint.get(a.input, zero) for a in cell.accumulators)
-    d_parameters = tuple(
-        adjoint.get(p, zero) for p in cell.parameter_inputs[: len(cell.parameters)]
-    )
-    d_previous = tuple(adjoint.get(p, zero) for p in cell.previous)
-    # The tape keeps the states and the gates. What else the gradients need is computed again from those;
-    # a pre-activation that cannot be is kept as well (the h part of the GRU's candidate).
+    d_accumulators = adjoints(a.input for a in cell.accumulators)
+    d_parameters = adjoints(cell.parameter_inputs[: len(cell.parameters)])
+    d_products = adjoints(cell.products)
+    d_previous = adjoints(cell.previous)
     d_states = tuple(adjoint[e] for e in cell.new)
+
+    # The tape holds the states, the gates and the vectors that products multiply. Everything else
+    # that the gradients use is computed again from those, except for pre-activations and products
+    # that cannot be (such as the h part of the GRU's candidate): the tape holds them too.
     saved = [(g, cell.values[g]) for g in cell.gates if cell.values[g] not in cell.new]
-    known = {e for _, e in saved} | set(cell.new)
     inputs = {a.input: f"{'x' if a.x else 'h'}.{a.gate}" for a in cell.accumulators}
-    inputs |= {
-        e: f"{e.op}{k}" for k, e in enumerate(cell.cross_unit_ops) if e.op != "mean"
-    }  # a mean is quickly computed again
-    d_products = tuple(adjoint.get(e, zero) for e in cell.products)
+    # A mean is cheap to compute again.
+    inputs |= {e: f"{e.op}{k}" for k, e in enumerate(cell.cross_unit_ops) if e.op != "mean"}
     vectors = tuple(range(len(saved), len(saved) + len(cell.products)))
     saved += [(f"vector.{e.name or e.op}", e.args[0]) for e in cell.products]
-    known |= {e for _, e in saved}
+    known = {e for _, e in saved} | set(cell.new)
 
-    def need(e):
+    def save_inputs(e):
         if e in known:
             return
         known.add(e)
@@ -294,10 +289,10 @@ def _differentiate(cell: Cell) -> Backward:
             saved.append((inputs[e], e))
             return
         for a in e.args:
-            need(a)
+            save_inputs(a)
 
     for d in (*d_accumulators, *d_parameters, *d_products, *d_previous, *d_states):
-        need(d)
+        save_inputs(d)
     return Backward(
         d_new, d_accumulators, d_parameters, d_products, d_previous, d_states, tuple(saved), vectors
     )

@@ -1,4 +1,4 @@
-"""Expression graphs: scalars that remember how they were computed, their meaning in NumPy, their derivatives."""
+"""Expression graphs of scalars: their operations, derivatives, evaluation with NumPy and digest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    """What several nodes of a graph are together, for people: its name, and its formula for each `a` that goes into it."""
+    """A named group of nodes that pictures show as one; `formula` is in terms of its input `a`."""
 
     name: str
     formula: str
@@ -21,7 +21,7 @@ class Composite:
 class Expr:
     """A node of an expression graph: an operation on other nodes, a named input or a constant.
 
-    `part_of` says which composite it belongs to; it changes nothing that is computed.
+    `part_of` is the composite that the node belongs to; it does not affect any value.
     """
 
     __slots__ = ("args", "name", "op", "part_of", "value")
@@ -36,13 +36,11 @@ class Expr:
     ):
         self.op, self.args, self.name, self.value, self.part_of = op, args, name, value, part_of
 
-    def on(self, *args: Expr) -> Expr:
-        """The same operation on other arguments."""
-        return (
-            self
-            if args == self.args
-            else Expr(self.op, *args, name=self.name, value=self.value, part_of=self.part_of)
-        )
+    def with_args(self, *args: Expr) -> Expr:
+        """Return the same operation on other arguments."""
+        if args == self.args:
+            return self
+        return Expr(self.op, *args, name=self.name, value=self.value, part_of=self.part_of)
 
     def __add__(self, other):
         return Expr("add", self, as_expr(other))
@@ -73,12 +71,14 @@ class Expr:
 
     def __bool__(self):
         raise TypeError(
-            "a cell's equations cannot branch on a value: the kernel computes all units at once; use relu or maximum"
+            "a cell's equations cannot branch on a value, because kernels compute many units at "
+            "once; use relu, maximum or minimum instead"
         )
 
     def _compare(self, other):
         raise TypeError(
-            "a cell's equations cannot compare values: there is no branch in a kernel; use relu, maximum or minimum"
+            "a cell's equations cannot compare values, because kernels compute many units at "
+            "once; use relu, maximum or minimum instead"
         )
 
     __lt__ = __le__ = __gt__ = __ge__ = _compare
@@ -89,7 +89,8 @@ class Expr:
     def __pow__(self, power):
         if not isinstance(power, int) or not 1 <= power <= 8:
             raise TypeError(
-                f"a cell's equations can be raised to whole powers from 1 to 8, got {power!r}; there is exp and sqrt"
+                "an exponent in a cell's equations must be an integer from 1 to 8, "
+                f"got {power!r}; exp and sqrt are available too"
             )
         result = self
         for _ in range(power - 1):
@@ -98,24 +99,26 @@ class Expr:
 
     def _vector(self, *_):
         raise TypeError(
-            "a cell's equations are of one unit, whose values are numbers without axes: neither indices nor @ apply; "
-            "all units meet in product, projection and mean"
+            "a cell's equations describe one unit, whose values are scalars: len, indices and @ do "
+            "not apply; use product, projection or mean to combine units"
         )
 
     __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _vector
 
     def __float__(self):
         raise TypeError(
-            "a cell's equations have no values yet: functions of math do not apply; use those of recurrent.cells"
+            "values in a cell's equations are symbolic and cannot become floats: functions of the "
+            "math module do not apply; use those of recurrent.cells"
         )
 
     def __array_ufunc__(self, ufunc, method, *inputs, **_):
         name = ufunc.__name__
         arithmetic = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
-        if name in arithmetic and method == "__call__":  # of a NumPy number and an expression
+        if name in arithmetic and method == "__call__":  # a NumPy scalar with an expression
             return Expr(arithmetic[name], *map(as_expr, inputs))
         raise TypeError(
-            f"a cell's equations have no values yet: np.{name} does not apply; use the functions of recurrent.cells"
+            f"values in a cell's equations are symbolic, so np.{name} does not apply; "
+            "use the functions of recurrent.cells"
         )
 
     def __repr__(self):
@@ -127,86 +130,95 @@ class Expr:
 
 
 def as_expr(x) -> Expr:
-    """A number as a constant; an expression as it is. Raises TypeError for anything else."""
+    """Return an expression unchanged, or a number as a constant; raise TypeError otherwise."""
     if isinstance(x, Expr):
         return x
     if isinstance(x, (int, float, np.integer, np.floating)):
         return Expr("const", value=float(x))
     raise TypeError(
-        f"a cell's equations are made of units' scalars and numbers, got {type(x).__name__}"
+        "operands in a cell's equations must be the arguments' scalars, expressions of them or "
+        f"numbers, got {type(x).__name__}"
     )
 
 
 def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + exp(-x)), computed as 0.5 tanh(0.5 x) + 0.5."""
+    """Return 1 / (1 + exp(-x)), computed as 0.5 tanh(0.5 x) + 0.5."""
     return Expr("sigmoid", as_expr(x))
 
 
 def tanh(x: Expr) -> Expr:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     return Expr("tanh", as_expr(x))
 
 
 def relu(x: Expr) -> Expr:
-    """max(x, 0); NaN stays NaN."""
+    """Return max(x, 0); NaN stays NaN."""
     return Expr("relu", as_expr(x))
 
 
 def positive(x: Expr) -> Expr:
-    """1 where x > 0, else 0: the derivative of relu."""
+    """Return 1 where x > 0, else 0: the derivative of relu."""
     return Expr("positive", as_expr(x))
 
 
 def exp(x: Expr) -> Expr:
-    """e to the power of x; infinite above the dtype's range, 0 below (kernels: already below full precision)."""
+    """Return e to the power of x.
+
+    The result is infinite above the dtype's range and 0 below it; kernels also flush results
+    below the smallest normal number to 0.
+    """
     return Expr("exp", as_expr(x))
 
 
 def sqrt(x: Expr) -> Expr:
-    """Square root; NaN below 0. Its derivative is infinite at 0."""
+    """Return the square root: NaN below 0, with an infinite derivative at 0."""
     return Expr("sqrt", as_expr(x))
 
 
-def maximum(a: Expr, b: Expr) -> Expr:
-    """The larger of two; NaN where either is. Where they are equal, the gradient goes to b."""
+def maximum(a: Expr | float, b: Expr | float) -> Expr:
+    """Return the larger of two; NaN if either is NaN. The gradient goes to b if they are equal."""
     return Expr("max", as_expr(a), as_expr(b))
 
 
-def minimum(a: Expr, b: Expr) -> Expr:
-    """The smaller of two; NaN where either is. Where they are equal, the gradient goes to b."""
+def minimum(a: Expr | float, b: Expr | float) -> Expr:
+    """Return the smaller of two; NaN if either is NaN. The gradient goes to b if they are equal."""
     return Expr("min", as_expr(a), as_expr(b))
 
 
 def clip(x: Expr, limit: float) -> Expr:
-    """x within -limit and limit; beyond them its derivative is 0."""
+    """Return x clipped to [-limit, limit]; the derivative is 0 outside."""
     return minimum(maximum(x, -limit), limit)
 
 
 def softplus(x: Expr) -> Expr:
-    """log(1 + exp(x)); x itself where that is large."""
+    """Return log(1 + exp(x)), without overflow for large x."""
     return Expr("softplus", as_expr(x))
 
 
 def product(gate: str, vector: Expr) -> Expr:
-    """This unit's row `gate` of W_hh times a vector of all units, plus b_hh: as `h.gate`, of something else than h."""
+    """Return W_hh v + b_hh for one gate of this unit: `h.gate` with another vector v in place of h.
+
+    `vector` is this unit's entry of v.
+    """
     return Expr("product", as_expr(vector), name=gate)
 
 
 def projection(vector: Expr) -> Expr:
-    """W_hr times a vector of all units: what a cell hands on in its place, P numbers from H units."""
+    """Return W_hr v: v of H units projected to P values. `vector` is this unit's entry of v."""
     return Expr("projection", as_expr(vector))
 
 
 def mean(x: Expr) -> Expr:
-    """The mean over all units: the same number for each of them."""
+    """Return the mean of x over all units, the same for each unit."""
     return Expr("mean", as_expr(x))
 
 
 class Op(NamedTuple):
-    """What an operation computes in NumPy (complex numbers included) and how a gradient passes through it."""
+    """How an operation is computed with NumPy, for complex numbers too, and differentiated."""
 
-    numpy: Callable
-    gradients: Callable  # (result, arguments, gradient of the result) -> gradient of each argument
+    numpy: Callable | None
+    # (result, arguments, gradient of the result) -> gradient of each argument
+    gradients: Callable | None
 
 
 OPS = {
@@ -239,8 +251,8 @@ OPS = {
     ),
 }
 
-
-# Operations in which units meet: one needs the values of all. A product needs the weights besides: `evaluate` is told how.
+# Operations that combine the values of all units. Products also need weights: `evaluate` takes a
+# function for them.
 CROSS_UNIT = {
     "mean": Op(lambda x: _mean_of_rows(x), lambda y, a, d: (mean(d),)),
     "product": Op(None, lambda y, a, d: (Expr("product_t", d, name=y.name),)),
@@ -251,14 +263,17 @@ CROSS_UNIT = {
 
 
 def _mean_of_rows(x):
-    """In the order of the units, whatever the number of rows: `np.sum` pairs them differently for a single one."""
+    """Return the mean of each row, summed in the order of the units as kernels do.
+
+    `np.sum` would use a different order for a single row than for several.
+    """
     return np.broadcast_to(
         np.add.accumulate(x, axis=-1)[..., -1:] / x.dtype.type(x.shape[-1]), x.shape
     )
 
 
 def operation(op: str) -> Op:
-    """The operation of a name."""
+    """Return the operation with this name."""
     return CROSS_UNIT.get(op) or OPS[op]
 
 
@@ -268,7 +283,7 @@ def _to_the_larger(a, b, d):
 
 
 def topological(roots: Iterable[Expr]) -> list[Expr]:
-    """Every node below `roots` once, arguments before the nodes that use them."""
+    """Return every node reachable from `roots` once, arguments before the nodes that use them."""
     order, seen = [], set()
 
     def visit(e):
@@ -283,58 +298,60 @@ def topological(roots: Iterable[Expr]) -> list[Expr]:
     return order
 
 
-def composed(composite: Composite, taken: Sequence[Expr], results: Sequence[Expr]) -> list[Expr]:
-    """The results, with every operation between them and what is taken marked as part of the composite."""
-    known = set(taken)
+def composed(composite: Composite, inputs: Sequence[Expr], results: Sequence[Expr]) -> list[Expr]:
+    """Mark every operation between the inputs and the results as part of the composite."""
+    inside = set(inputs)
     for e in topological(results):
-        if e.args and e not in known and any(a in known for a in e.args):
-            known.add(e)
+        if e.args and e not in inside and any(a in inside for a in e.args):
+            inside.add(e)
             e.part_of = composite
     return list(results)
 
 
-def shared(roots: Iterable[Expr]) -> dict[Expr, Expr]:
-    """Of every node below `roots` the one that stands for all equal ones: what is written twice is computed once."""
-    kept, first = {}, {}
+def deduplicate(roots: Iterable[Expr]) -> dict[Expr, Expr]:
+    """Map every node reachable from `roots` to the first equal one, so that it is computed once."""
+    representative, first = {}, {}
     for e in topological(roots):
-        args = tuple(kept[a] for a in e.args)
-        kept[e] = first.setdefault((e.op, e.name, e.value, args), e.on(*args))
-    return kept
+        args = tuple(representative[a] for a in e.args)
+        key = (e.op, e.name, e.value, args)
+        representative[e] = first.setdefault(key, e.with_args(*args))
+    return representative
 
 
 def evaluate(
     roots: Iterable[Expr], known: dict[Expr, np.ndarray], dtype, products: Callable | None = None
 ) -> list[np.ndarray]:
-    """Interpret expressions with NumPy. `known` gives the inputs, and any other node whose value is at hand.
+    """Evaluate expressions with NumPy.
 
-    `products(e, vector)`: the value of a product.
+    `known` holds the values of the inputs and of any other nodes; `products(e, vector)` computes
+    a product of weights with a vector. Raises KeyError if an input has no value.
     """
     values = dict(known)
 
     def value(e):
         if e not in values:
             if e.op == "input":
-                raise KeyError(f"no value for the input {e.name!r}")
+                raise KeyError(f"the input {e.name!r} has no value")
             if e.op == "const":
                 values[e] = np.asarray(e.value, dtype)
-            elif operation(e.op).numpy is None:
-                values[e] = products(e, value(e.args[0]))
+            elif (compute := operation(e.op).numpy) is not None:
+                values[e] = compute(*[value(a) for a in e.args])
             else:
-                values[e] = operation(e.op).numpy(*[value(a) for a in e.args])
+                values[e] = products(e, value(e.args[0]))
         return values[e]
 
     return [value(e) for e in roots]
 
 
-def fingerprint(roots: Iterable[Expr], *about) -> str:
-    """Identifies what is computed, whatever it is called: the same for equal graphs with equal names of inputs.
+def fingerprint(roots: Iterable[Expr], *metadata) -> str:
+    """Return a digest of expressions: equal for equal graphs of equally named inputs.
 
-    `about`: plain values that belong to it.
+    `metadata` are plain values that are digested too.
     """
     roots = list(roots)
     number, lines = {}, []
     for e in topological(roots):
         number[e] = len(number)
         lines.append((e.op, e.name, e.value, tuple(number[a] for a in e.args)))
-    text = repr((*about, lines, [number[e] for e in roots]))
+    text = repr((*metadata, lines, [number[e] for e in roots]))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
-"""The tracer for elementwise rules: what happens to one entry of some arrays, written once as its equations.
+"""The tracer for elementwise rules: equations that update one entry of some arrays.
 
-A rule is a Python function of scalars, as a cell is; the compiled pass over the arrays and its NumPy form are read from
-the graph that it returns. The optimisers are such rules.
+As with a cell, the equations are a Python function of scalars, and the compiled kernel and its
+NumPy form are derived from the graph that it returns. The optimisers are such rules.
 """
 
 from __future__ import annotations
@@ -15,43 +15,32 @@ from .expressions import Expr, as_expr, fingerprint, topological
 
 @dataclass(frozen=True)
 class Rule:
-    """A traced rule. Rules of one name with equal equations are equal."""
+    """A traced rule. Rules of one name are equal if their equations are."""
 
     name: str
     digest: str  # of the equations: the key of compiled code
-    numbers: dict[str, Expr] = field(
-        compare=False
-    )  # inputs that are the same for all entries, by name
-    arrays: dict[str, Expr] = field(
-        compare=False
-    )  # inputs that every entry has its own of; all arrays that are touched
-    results: dict[str, Expr] = field(compare=False)  # new values of arrays, by name
+    numbers: dict[str, Expr] = field(compare=False)  # inputs that are the same for all entries
+    arrays: dict[str, Expr] = field(compare=False)  # inputs with a value per entry, and outputs
+    results: dict[str, Expr] = field(compare=False)  # new entries by the name of the array
 
 
 def trace(name: str, equations: Callable, arrays: Iterable[str], numbers: Iterable[str]) -> Rule:
-    """The rule that `equations(a, k)` says: from `a.p`, an entry of the array p, and the number `k.lr`, new entries by name.
+    """Return the rule with these equations.
 
-    Raises ValueError for a result that is none of the arrays.
+    `equations(a, k)` receives an entry of each array (`a.p`) and the numbers (`k.lr`), and returns
+    a dict of new entries by the name of the array. Raises ValueError for any other name.
     """
-    a, k = (
-        {n: Expr("input", name=f"{space}.{n}") for n in names}
-        for space, names in (("a", arrays), ("k", numbers))
-    )
-    results = {
-        n: as_expr(e) for n, e in equations(SimpleNamespace(**a), SimpleNamespace(**k)).items()
-    }
+    entries = {n: Expr("input", name=f"a.{n}") for n in arrays}
+    scalars = {n: Expr("input", name=f"k.{n}") for n in numbers}
+    values = equations(SimpleNamespace(**entries), SimpleNamespace(**scalars))
+    results = {n: as_expr(e) for n, e in values.items()}
     for n in results:
-        if n not in a:
+        if n not in entries:
             raise ValueError(
-                f"rule {name}: the equations return {n}, but the arrays are {', '.join(a)}"
+                f"rule {name}: the equations return {n!r}, but the arrays are {', '.join(entries)}"
             )
     used = set(topological(results.values()))
-    numbers = {n: e for n, e in k.items() if e in used}
-    arrays = {n: e for n, e in a.items() if e in used or n in results}
-    return Rule(
-        name,
-        fingerprint(results.values(), list(results), list(arrays), list(numbers)),
-        numbers,
-        arrays,
-        results,
-    )
+    scalars = {n: e for n, e in scalars.items() if e in used}
+    entries = {n: e for n, e in entries.items() if e in used or n in results}
+    digest = fingerprint(results.values(), list(results), list(entries), list(scalars))
+    return Rule(name, digest, scalars, entries, results)

@@ -1,8 +1,8 @@
-"""The tracer: a cell written once, as its equations per unit, kept as an expression graph.
+"""The tracer: turns a Python function of one unit's scalars into a cell.
 
-A cell is a Python function of scalars of *one* unit. It is called once, with symbols for numbers, and what it returns
-is the graph of its equations. The compiled kernel, its backward pass, the NumPy reference and the pictures are all
-read from that graph.
+The function is called once, with symbols in place of numbers, and returns the graph of its
+equations. The compiled kernels, the NumPy reference, the backward pass and the pictures are all
+derived from that graph.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from collections.abc import Callable
 
 from .cell import Accumulator, Cell
 from .cell import register as register_cell
-from .expressions import Expr, as_expr, shared, topological
+from .expressions import Expr, as_expr, deduplicate, topological
 
 
 class _Names:
-    """A unit's scalars by name; says which there are where another is asked for."""
+    """The scalars of one argument by name; the error for an unknown name lists the known ones."""
 
-    def __init__(self, cell: str, space: str, values: dict[str, Expr]):
+    def __init__(self, cell: str, argument: str, values: dict[str, Expr]):
         self.__dict__.update(values)
-        self._words = f"{space} has {', '.join(values) or 'nothing'}"
-        self._cell = cell
+        self._cell, self._argument, self._known = cell, argument, ", ".join(values) or "nothing"
 
     def __getattr__(self, name):
-        raise AttributeError(f"cell {self._cell}: there is no {name!r}: {self._words}")
+        raise AttributeError(
+            f"cell {self._cell}: {self._argument} has no {name!r}; it has {self._known}"
+        )
 
 
 def trace_cell(
@@ -39,75 +40,123 @@ def trace_cell(
 ) -> Callable[[Callable], Cell]:
     """Declare a cell by a function of one unit's scalars.
 
-    The function receives `x` (`x.i` is row i of W_ih x + b_ih for this unit), `h` (`h.i` is W_hh h + b_hh), `previous`
-    (`previous.c` is this unit's own state of the step before) and, where `parameters` names any, `p` (one number per
-    unit each). It returns a dict with every gate and every new state by name. The first state is the one that W_hh
-    multiplies and the layer puts out. `biases`: 2 as in PyTorch, b_ih alone with 1, none with 0.
-    `initial`: values of parameters that do not begin as random numbers.
+    `recurrent.cell` does the same and checks the gradients of the cell too.
+
+    Parameters
+    ----------
+    name : str
+        Name of the cell.
+    gates, states, parameters : str
+        Names, separated by spaces. A gate has rows in W_ih and W_hh, a parameter one value per
+        unit. The first state is the hidden state: W_hh multiplies it, and the layer outputs it.
+    biases : int
+        Bias vectors per gate: 2 (b_ih and b_hh, as in PyTorch), 1 (b_ih) or 0.
+    initial : dict of str to float, optional
+        Initial values of parameters that do not start as random numbers.
+    register : bool
+        Whether the cell can be found by its name.
+
+    Returns
+    -------
+    callable
+        A decorator for the equations: a function of `x` (`x.i` is row i of W_ih x + b_ih for this
+        unit), `h` (`h.i` is the same of W_hh h + b_hh), `previous` (`previous.c` is this unit's
+        state c of the previous step) and, if there are any parameters, `p` (`p.w`). It returns a
+        dict of all gates and new states by name. The decorator returns the cell.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a str, or the equations cannot be traced.
+    ValueError
+        If the equations do not return exactly the gates and states, or use a product or a
+        projection in a way that kernels do not support.
     """
-    for what, names in {"gates": gates, "states": states, "parameters": parameters}.items():
+    for argument, names in {"gates": gates, "states": states, "parameters": parameters}.items():
         if not isinstance(names, str):
             raise TypeError(
-                f"cell {name}: {what} must be names with blanks between, such as 'i f', got {type(names).__name__}"
+                f"cell {name}: {argument} must be a str of names separated by spaces, such as "
+                f"'i f', got {type(names).__name__}"
             )
-    gate_names, state_names, parameter_names = (
-        tuple(gates.split()),
-        tuple(states.split()),
-        tuple(parameters.split()),
-    )
+    gate_names = tuple(gates.split())
+    state_names = tuple(states.split())
+    parameter_names = tuple(parameters.split())
     if not state_names:
-        raise ValueError(f"cell {name}: it needs a state, the first of which the layer puts out")
+        raise ValueError(
+            f"cell {name}: states must name at least one state, which the layer outputs"
+        )
 
-    def trace(function: Callable) -> Cell:
+    def trace(equations: Callable) -> Cell:
         x = {g: Expr("input", name=f"x.{g}") for g in gate_names}
         h = {g: Expr("input", name=f"h.{g}") for g in gate_names}
         previous = {s: Expr("input", name=f"previous.{s}") for s in state_names}
         p = {q: Expr("input", name=f"p.{q}") for q in parameter_names}
-        spaces = {"x": x, "h": h, "previous": previous, **({"p": p} if p else {})}
-        try:
-            inspect.signature(function).bind(*spaces)
-        except TypeError:
-            expected, got = ", ".join(spaces), inspect.signature(function)
-            raise TypeError(
-                f"cell {name}: the equations must be a function of ({expected}), got {got}"
-            ) from None
-        values = function(*(_Names(name, space, values) for space, values in spaces.items()))
-        if not isinstance(values, dict):
-            raise TypeError(
-                f"cell {name}: the equations must return a dict of gates and new states, got {type(values).__name__}"
-            )
-        unknown = [n for n in values if n not in (*gate_names, *state_names)]
-        if unknown:
-            raise ValueError(
-                f"cell {name}: the equations return {unknown[0]!r}, which is neither a gate nor a state"
-            )
-        missing = [n for n in (*gate_names, *state_names) if n not in values]
-        if missing:
-            raise ValueError(
-                f"cell {name}: the equations must return a value for {', '.join(missing)}"
-            )
+        arguments = {"x": x, "h": h, "previous": previous, **({"p": p} if p else {})}
+        values = _call(name, equations, arguments)
+        _check_names(name, values, (*gate_names, *state_names))
+
         values = {n: as_expr(values[n]) for n in (*gate_names, *state_names)}
-        one = shared(values.values())
-        values = {n: one[e] for n, e in values.items()}
+        unique = deduplicate(values.values())
+        values = {n: unique[e] for n, e in values.items()}
         accumulators, values = _merge(gate_names, x, h, values)
-        result = Cell(
-            name, gate_names, state_names, parameter_names, accumulators, tuple(previous.values()), tuple(p.values()), values,
-            biases, initial or {},
+        cell = Cell(
+            name, gate_names, state_names, parameter_names, accumulators,
+            tuple(previous.values()), tuple(p.values()), values, biases, initial or {},
         )  # fmt: skip
-        for e in result.products:
-            rows = [q.name for q in result.products] + [a.gate for a in accumulators if a.h]
-            if e.op == "product" and (e.name not in gate_names or rows.count(e.name) > 1):
-                raise ValueError(
-                    f"cell {name}: a product needs a gate whose rows of W_hh nothing else uses, got {e.name!r}"
-                )
-        check_widths(result)
-        return register_cell(result) if register else result
+        _check_products(cell)
+        check_widths(cell)
+        return register_cell(cell) if register else cell
 
     return trace
 
 
+def _call(name, equations, arguments):
+    """Call the equations with symbols; raise TypeError for a wrong signature or result."""
+    try:
+        inspect.signature(equations).bind(*arguments)
+    except TypeError:
+        expected, got = ", ".join(arguments), inspect.signature(equations)
+        raise TypeError(
+            f"cell {name}: the equations must be a function of ({expected}), got {got}"
+        ) from None
+    values = equations(*(_Names(name, a, scalars) for a, scalars in arguments.items()))
+    if not isinstance(values, dict):
+        raise TypeError(
+            f"cell {name}: the equations must return a dict of gates and new states, "
+            f"got {type(values).__name__}"
+        )
+    return values
+
+
+def _check_names(name, values, expected):
+    for n in values:
+        if n not in expected:
+            raise ValueError(
+                f"cell {name}: the equations return {n!r}, which is neither a gate nor a state"
+            )
+    missing = [n for n in expected if n not in values]
+    if missing:
+        raise ValueError(f"cell {name}: the equations return no value for {', '.join(missing)}")
+
+
+def _check_products(cell):
+    """Raise ValueError unless each product within the step has rows of W_hh of its own."""
+    rows = [q.name for q in cell.products] + [a.gate for a in cell.accumulators if a.h]
+    for e in cell.products:
+        if e.op == "product" and e.name not in cell.gates:
+            raise ValueError(
+                f"cell {cell.name}: product({e.name!r}, ...) must name one of the gates "
+                f"{', '.join(cell.gates)}"
+            )
+        if e.op == "product" and rows.count(e.name) > 1:
+            raise ValueError(
+                f"cell {cell.name}: product({e.name!r}, ...) must be the only use of the rows of "
+                f"gate {e.name} in W_hh"
+            )
+
+
 def check_widths(cell: Cell) -> None:
-    """Raise ValueError unless a projection, if there is one, gives the first state, and the only one of its kind."""
+    """Raise ValueError unless the only projection, if there is one, gives the first state."""
     try:
         projected = cell.projected_states
     except ValueError as error:
@@ -115,36 +164,33 @@ def check_widths(cell: Cell) -> None:
     for name, e in zip(cell.parameters, cell.parameter_inputs, strict=False):
         if cell.projected_nodes.get(e):
             raise ValueError(
-                f"cell {cell.name}: {name} is a number of each unit, of which a projection hands on fewer"
+                f"cell {cell.name}: the parameter {name} has a value for each unit (H) and cannot "
+                "be combined with projected values (P)"
             )
     count = sum(e.op == "projection" for e in cell.cross_unit_ops)
     if count > 1 or projected[0] != bool(count):
         raise ValueError(
-            f"cell {cell.name}: one projection may give the first state, {cell.states[0]}; got {count} elsewhere"
+            f"cell {cell.name}: a cell may have one projection, which must give its first state "
+            f"{cell.states[0]}; got {count}" + " elsewhere" * (not projected[0])
         )
 
 
 def _merge(gates, x, h, values):
-    """Replace x.g + h.g by one accumulator wherever a cell uses them in that sum only."""
+    """Replace x.g + h.g by one accumulator if the cell uses them in that sum only."""
     nodes = topological(values.values())
     uses = Counter(a for e in nodes for a in e.args) + Counter(values.values())
-    merged = {}
+    sums = {}  # the merged accumulator of a gate
+    new = {}
     for e in nodes:
-        if e.op == "add" and all(a.op == "input" and a.name[1] == "." for a in e.args):
-            first, second = (a.name.split(".") for a in e.args)
-            if (
-                {first[0], second[0]} == {"x", "h"}
-                and first[1] == second[1]
-                and all(uses[a] == 1 for a in e.args)
-            ):
-                merged[e] = Expr("input", name=f"a.{first[1]}")
-    new = dict(merged)
+        for g in gates:
+            if e.op == "add" and set(e.args) == {x[g], h[g]} and uses[x[g]] == uses[h[g]] == 1:
+                new[e] = sums[g] = Expr("input", name=f"a.{g}")
     for e in nodes:
         if e not in new:
-            new[e] = e.on(*(new[a] for a in e.args))
-    sums = {m.name[2:]: m for m in merged.values()}
-    first = [
+            new[e] = e.with_args(*(new[a] for a in e.args))
+    # Accumulators that use x come first, in the order of the gates: W_ih is then one run of rows.
+    merged = [
         Accumulator(g, True, g in sums, sums.get(g, x[g])) for g in gates if g in sums or uses[x[g]]
-    ]  # in the order of the gates, so that W_ih is one run of rows
-    rest = [Accumulator(g, False, True, h[g]) for g in gates if g not in sums and uses[h[g]]]
-    return tuple(first + rest), {n: new[e] for n, e in values.items()}
+    ]
+    separate = [Accumulator(g, False, True, h[g]) for g in gates if g not in sums and uses[h[g]]]
+    return tuple(merged + separate), {n: new[e] for n, e in values.items()}

@@ -1,4 +1,4 @@
-"""Which numbers of a cell there is one of for each unit, H, and which for each that a projection hands on, P."""
+"""Infer, for each expression in a cell, whether it has H values (one per unit) or P (projected)."""
 
 from __future__ import annotations
 
@@ -15,52 +15,55 @@ def projected_nodes(
     has_projection: bool,
     d_new: Iterable[Expr] = (),
 ) -> dict[Expr, bool]:
-    """Infer for every node below `roots` whether it has P values.
+    """Infer for every node reachable from `roots` whether it has P values instead of H.
 
-    `new` and `previous` are a cell's states after and before a step, `pre_activations` the inputs that are dot products,
-    `has_projection` says whether the cell has a projection; the inputs `d_new` are as wide as the new states.
-
-    Raises ValueError where an operation combines H values with P.
+    `new` and `previous` are the states after and before a step; `pre_activations` are the inputs
+    that stand for dot products; the inputs `d_new` are as wide as the new states. Raises ValueError
+    if an operation combines H values with P.
     """
-    known: dict[Expr, bool | None] = {}  # None: whatever it is combined with
+    known: dict[Expr, bool | None] = {}  # None: as wide as whatever it is combined with
 
-    def visit(nodes):
+    def infer(nodes):
         for e in topological(nodes):
-            known.setdefault(
-                e, _width(e, [known[a] for a in e.args], pre_activations, has_projection)
-            )
+            args = [known[a] for a in e.args]
+            known.setdefault(e, _is_projected(e, args, pre_activations, has_projection))
 
-    # Old states are as wide as new ones, which may be computed from them.
+    # The first pass finds the widths of the new states, which are those of the previous ones too.
     known.update(dict.fromkeys(previous))
-    visit(new)
-    of_states = [bool(known[e]) for e in new]
+    infer(new)
+    states = [bool(known[e]) for e in new]
     known.clear()
-    known.update(zip(previous, of_states, strict=True))
-    known.update(zip(d_new, of_states, strict=False))
-    visit([*new, *roots])
+    known.update(zip(previous, states, strict=True))
+    known.update(zip(d_new, states, strict=False))
+    infer([*new, *roots])
+    # Masks are as wide as what they multiply.
     for e in reversed(topological([*new, *roots])):
         if known[e] is not None and e.op not in CROSS_UNIT:
-            for a in e.args:  # masks are as wide as what they are multiplied by
-                known[a] = known[e] if known[a] is None and a.op != "const" else known[a]
+            for a in e.args:
+                if known[a] is None and a.op != "const":
+                    known[a] = known[e]
     return {e: bool(width) for e, width in known.items()}
 
 
-def _width(e, args, pre_activations, has_projection):
+def _is_projected(e, args, pre_activations, has_projection):
+    """Return whether a node has P values, given whether its arguments do; None if unknown."""
     if e.op == "projection":
         if args[0]:
-            raise ValueError("what is projected must have a number for each unit")
+            raise ValueError("projection needs a vector of H values (one per unit), got P values")
         return True
     if e.op == "product_t":
         return has_projection
     if e.op == "product" and bool(args[0]) != has_projection:
-        raise ValueError(f"W_hh of gate {e.name!r} multiplies what is as long as the first state")
+        needed, got = ("P", "H") if has_projection else ("H", "P")
+        raise ValueError(
+            f"product({e.name!r}, ...) needs a vector of {needed} values, as the first state has, "
+            f"got {got} values"
+        )
     if e.op in ("product", "projection_t"):
         return False
     if e.op == "input":
         return False if e in pre_activations else None
-    known = {a for a in args if a is not None}
-    if len(known) > 1:
-        raise ValueError(
-            f"{e.op} combines a number of each unit with one of the fewer that a projection hands on"
-        )
-    return known.pop() if known else None
+    widths = {a for a in args if a is not None}
+    if len(widths) > 1:
+        raise ValueError(f"{e.op} combines H values (one per unit) with P projected values")
+    return widths.pop() if widths else None

@@ -256,7 +256,7 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: LSTM(2, 3, peepholes=True), TypeError, "lstm has no option 'peepholes'; it has peephole, coupled"),
+        (lambda: LSTM(2, 3, peepholes=True), TypeError, "lstm has no option 'peepholes'; its options are peephole, coupled"),
         (lambda: LSTM(2, 3, num_layers=2), TypeError, "num_layers is not an option here: a layer is one: Sequential("),
         (lambda: GRU(2, 3, batch_first=True), TypeError, "batch_first is not an option here: time comes first"),
         (lambda: Recurrent("mgu", 2, 3, dropout=0.1), TypeError, "dropout is not an option here: Dropout(p) goes between"),
@@ -264,11 +264,11 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         (lambda: GRU(2, 3, clip=-1), ValueError, "clip: must be above 0, got -1"),
         (lambda: GRU(2, 3, clip="1"), TypeError, "clip: must be a number or None, got '1'"),
         (lambda: GRU(2, 3, biases=3), ValueError, "biases: must be 0, 1 or 2, got 3"),
-        (lambda: GRU(2, 3, activations="tanh"), ValueError, "activations: must be 2 names like"),
-        (lambda: RNN(2, 3, nonlinearity="elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 numbers, got 2"),
+        (lambda: GRU(2, 3, activations="tanh"), ValueError, "activations: must be a tuple of 2 names such as"),
+        (lambda: RNN(2, 3, nonlinearity="elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 number, got 2"),
         (lambda: RNN(2, 3, nonlinearity="affine"), ValueError, "nonlinearity: activation affine takes 2 numbers, got 0"),
-        (lambda: RNN(2, 3, nonlinearity="elu(a)"), ValueError, "must be numbers with commas between"),
-        (lambda: RNN(2, 3, nonlinearity=max), TypeError, "an activation is a name like 'tanh'"),
+        (lambda: RNN(2, 3, nonlinearity="elu(a)"), ValueError, "must contain numbers separated by commas"),
+        (lambda: RNN(2, 3, nonlinearity=max), TypeError, "an activation must be given by name, such as 'tanh'"),
     ],
 )  # fmt: skip
 def test_wrong_options_say_so(make, error, text):

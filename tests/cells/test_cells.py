@@ -150,16 +150,16 @@ def branch(x, h, previous):
 @pytest.mark.parametrize(
     ("function", "error", "text"),
     [
-        (branch, TypeError, "cannot compare values: there is no branch in a kernel; use relu, maximum or minimum"),
+        (branch, TypeError, "cannot compare values, because kernels compute many units at once; use relu, maximum or minimum"),
         (lambda x, h, previous: dict(n=x.n, h=np.tanh(x.n)), TypeError, "np.tanh does not apply; use the functions"),
-        (lambda x, h, previous: dict(n=x.n, h=np.ones(3) * x.n), TypeError, "units' scalars and numbers, got ndarray"),
-        (lambda x, h, previous: dict(n=x.n, h=float(x.n)), TypeError, "functions of math do not apply"),
+        (lambda x, h, previous: dict(n=x.n, h=np.ones(3) * x.n), TypeError, "expressions of them or numbers, got ndarray"),
+        (lambda x, h, previous: dict(n=x.n, h=float(x.n)), TypeError, "functions of the math module do not apply"),
         (lambda x, h, previous: dict(n=x.n, h=max(x.n, 0)), TypeError, "cannot compare values"),
-        (lambda x, h, previous: dict(n=x.n, h=x.n**0.5), TypeError, "whole powers from 1 to 8, got 0.5"),
-        (lambda x, h, previous: dict(n=x.n, h=x.m), AttributeError, "cell own: there is no 'm': x has n"),
-        (lambda x, h, previous: dict(n=x.n, h=previous.c), AttributeError, "cell own: there is no 'c': previous has h"),
-        (lambda x, h, previous: dict(n=x.n), ValueError, "cell own: the equations must return a value for h"),
-        (lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n), ValueError, "returns 'm', which is neither a gate nor a state"),
+        (lambda x, h, previous: dict(n=x.n, h=x.n**0.5), TypeError, "must be an integer from 1 to 8, got 0.5"),
+        (lambda x, h, previous: dict(n=x.n, h=x.m), AttributeError, "cell own: x has no 'm'; it has n"),
+        (lambda x, h, previous: dict(n=x.n, h=previous.c), AttributeError, "cell own: previous has no 'c'; it has h"),
+        (lambda x, h, previous: dict(n=x.n), ValueError, "cell own: the equations return no value for h"),
+        (lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n), ValueError, "the equations return 'm', which is neither a gate nor a state"),
         (lambda x, h, previous: x.n, TypeError, "must return a dict of gates and new states, got Expr"),
         (lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)), ValueError, "its output is not finite"),
         (lambda x, h, previous: dict(n=x.n, h=sqrt(maximum(x.n, 0)) * x.n), GradientError, "gradients are wrong"),
@@ -168,7 +168,7 @@ def branch(x, h, previous):
 def test_what_cannot_be_a_cell_says_why(registry, function, error, text):
     with pytest.raises(error) as caught:
         declare(function)
-    assert text.replace("returns", "return") in str(caught.value)
+    assert text in str(caught.value)
     assert "own" not in registry
 
 
@@ -185,7 +185,7 @@ def test_python_numbers_powers_and_absolute_values_are_traced(registry):
 
 
 def test_a_cell_that_is_not_known():
-    with pytest.raises(ValueError, match=r"unknown cell 'gruu'; known are .*lstm.*sru"):
+    with pytest.raises(ValueError, match=r"unknown cell 'gruu'; known cells are .*lstm.*sru"):
         Recurrent("gruu", 2, 3)
-    with pytest.raises(TypeError, match="cells must be names or cells, got int"):
+    with pytest.raises(TypeError, match="a cell must be given by name or as a Cell, got int"):
         Recurrent(3, 2, 3)

@@ -249,13 +249,13 @@ def test_a_cell_of_one_s_own_may_project():
             lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=tanh(x.n + previous.h), h=projection(x.n))
             ),
-            ValueError, "combines a number of each unit with one of the fewer",
+            ValueError, "combines H values",
         ),
         (
             lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=projection(x.n), h=x.n)
             ),
-            ValueError, "one projection may give the first state, h; got 1 elsewhere",
+            ValueError, "one projection, which must give its first state h; got 1 elsewhere",
         ),
     ],
 )  # fmt: skip

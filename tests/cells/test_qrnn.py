@@ -92,7 +92,7 @@ def test_it_is_a_layer(tmp_path):
 @pytest.mark.parametrize(
     ("window", "error", "text"),
     [
-        (0, ValueError, r"window: must be in 1\.\.9, got 0"),
+        (0, ValueError, r"window: must be from 1 to 9, got 0"),
         (1.5, TypeError, "window: must be an int, got 1.5"),
     ],
 )

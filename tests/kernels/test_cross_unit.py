@@ -182,11 +182,15 @@ def test_layers_with_meetings_are_used_like_others():
     assert {n.kind for n in model[1].graph().nodes} >= {"mean"}
 
 
-@pytest.mark.parametrize("gate", ["q", "n"])
-def test_a_product_needs_rows_of_its_own(gate):
-    with pytest.raises(
-        ValueError, match="a product needs a gate whose rows of W_hh nothing else uses"
-    ):
+@pytest.mark.parametrize(
+    ("gate", "text"),
+    [
+        ("q", r"product\('q', ...\) must name one of the gates n"),
+        ("n", r"product\('n', ...\) must be the only use of the rows of gate n in W_hh"),
+    ],
+)
+def test_a_product_needs_rows_of_its_own(gate, text):
+    with pytest.raises(ValueError, match=text):
 
         @trace_cell("rows_test", gates="n", states="h", register=False)
         def wrong(x, h, previous):

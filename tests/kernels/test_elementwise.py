@@ -48,7 +48,7 @@ def test_a_rule_knows_what_it_touches():
     assert list(RULE.arrays) == ["p", "g", "v", "last"]
     assert list(RULE.numbers) == ["eps", "rate"]
     with pytest.raises(
-        ValueError, match="rule wrong: the equations return q, but the arrays are p"
+        ValueError, match="rule wrong: the equations return 'q', but the arrays are p"
     ):
         trace("wrong", lambda a, k: dict(q=a.p), ("p",), ())
 

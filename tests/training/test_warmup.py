@@ -73,9 +73,9 @@ def test_nothing_is_compiled_after_it(training):
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"unknown cell .lstn.; known are .*lstm"):
+    with pytest.raises(ValueError, match=r"unknown cell .lstn.; known cells are .*lstm"):
         recurrent.warmup("lstn")
-    with pytest.raises(TypeError, match="cells must be names or cells, got int"):
+    with pytest.raises(TypeError, match="a cell must be given by name or as a Cell, got int"):
         recurrent.warmup(3)
     with pytest.raises(TypeError, match="float16"):
         recurrent.warmup("lstm", dtypes="float16")
