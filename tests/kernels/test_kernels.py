@@ -12,16 +12,34 @@ from recurrent.equations.expressions import OPS
 from recurrent.kernels.codegen.target import AVX2, AVX512, PORTABLE, Target, host
 from recurrent.kernels.codegen.vector import Vectors
 
+FUNCTIONS = {
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "exp": exp,
+    "softplus": softplus,
+    "sqrt": sqrt,
+    "relu": relu,
+    "inverse": lambda a: 1 / a,
+    "at_least_1": lambda a: maximum(a, 1.0),
+    "at_least_1_swapped": lambda a: maximum(1.0, a),
+    "at_most_1": lambda a: minimum(a, 1.0),
+    "at_most_1_swapped": lambda a: minimum(1.0, a),
+}
 
-def elementwise(function, x):
-    """function(x) by the kernel: a cell of one unit whose weight is 1 and whose biases are 0."""
-    engine = Engine(trace_cell("elementwise_" + function.__name__, gates="h", states="h", register=False)(
-        lambda a, h, previous: dict(h=function(a.h + h.h))
-    ))  # fmt: skip
+
+@trace_cell("elementwise_test", gates="a", states=" ".join(FUNCTIONS), register=False)
+def functions_cell(x, h, previous):
+    """One kernel for all functions: each state is one function of the pre-activation."""
+    a = x.a + h.a
+    return dict(a=a, **{name: function(a) for name, function in FUNCTIONS.items()})
+
+
+def elementwise(name, x):
+    """FUNCTIONS[name](x) by the kernel, for a unit whose weight is 1 and whose biases are 0."""
+    engine = Engine(functions_cell)
     one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)
-    return engine.forward(x.reshape(1, -1, 1), engine.Params(one, zero, zero[0], zero[0]))[
-        0
-    ].ravel()
+    params = engine.Params(one, zero, zero[0], zero[0])
+    return getattr(engine.forward(x.reshape(1, -1, 1), params)[1], name).ravel()
 
 
 def ulps(actual, exact):
@@ -44,11 +62,11 @@ def test_tanh_and_sigmoid_are_within_their_stated_bounds(dtype):
     )
     x = np.concatenate([x, -x]).astype(dtype)
     wide = x.astype(np.longdouble)
-    y = elementwise(tanh, x)
+    y = elementwise("tanh", x)
     assert ulps(y, np.tanh(wide)).max() <= (6 if dtype == np.float32 else 4)
     assert np.abs(y).max() == 1
     # Below 1/2 the sum 0.5 tanh + 0.5 cancels: the error is absolute there, of the size of eps.
-    error = np.abs(elementwise(sigmoid, x).astype(np.longdouble) - 1 / (1 + np.exp(-wide)))
+    error = np.abs(elementwise("sigmoid", x).astype(np.longdouble) - 1 / (1 + np.exp(-wide)))
     assert error.max() <= 2 * np.finfo(dtype).eps
 
 
@@ -69,7 +87,7 @@ def test_exp_is_within_its_stated_bound(dtype):
         [x, -(10.0 ** rng.uniform(-40, 0, 50_000)), [high], np.arange(-10, 10) * np.log(2) / 2]
     ).astype(dtype)
     x = x[x <= high]
-    y, exact = elementwise(exp, x), np.exp(x.astype(np.longdouble))
+    y, exact = elementwise("exp", x), np.exp(x.astype(np.longdouble))
     normal = exact >= info.smallest_normal
     assert ulps(y[normal], exact[normal]).max() <= 1.5
     below, step = y[~normal], info.smallest_subnormal
@@ -82,28 +100,28 @@ def test_exp_is_within_its_stated_bound(dtype):
 def test_softplus_is_within_its_stated_bound(dtype):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(-60, 60, 100_000), rng.standard_normal(100_000)]).astype(dtype)
-    assert ulps(elementwise(softplus, x), np.logaddexp(0, x.astype(np.longdouble))).max() <= 4
+    assert ulps(elementwise("softplus", x), np.logaddexp(0, x.astype(np.longdouble))).max() <= 4
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_exp_square_root_and_quotient_at_the_ends(dtype):
     x = np.array([0.0, np.inf, -np.inf, np.nan, 1e30, -1e30, 4.0], dtype)
     inverse = np.array([1e30], dtype)[0] ** -1
-    for function, expected in (
-        (exp, [1, np.inf, 0, np.nan, np.inf, 0, None]),
-        (sqrt, [0, np.inf, np.nan, np.nan, None, np.nan, 2]),
-        (lambda x: 1 / x, [np.inf, 0, 0, np.nan, inverse, -inverse, 0.25]),
-        (lambda x: maximum(x, 1.0), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
-        (lambda x: maximum(1.0, x), [1, np.inf, 1, np.nan, 1e30, 1, 4]),
-        (lambda x: minimum(1.0, x), [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
-        (lambda x: minimum(x, 1.0), [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
-        (softplus, [None, np.inf, 0, np.nan, 1e30, 0, None]),
+    for name, expected in (
+        ("exp", [1, np.inf, 0, np.nan, np.inf, 0, None]),
+        ("sqrt", [0, np.inf, np.nan, np.nan, None, np.nan, 2]),
+        ("inverse", [np.inf, 0, 0, np.nan, inverse, -inverse, 0.25]),
+        ("at_least_1", [1, np.inf, 1, np.nan, 1e30, 1, 4]),
+        ("at_least_1_swapped", [1, np.inf, 1, np.nan, 1e30, 1, 4]),
+        ("at_most_1_swapped", [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
+        ("at_most_1", [0, 1, -np.inf, np.nan, 1, -1e30, 1]),
+        ("softplus", [None, np.inf, 0, np.nan, 1e30, 0, None]),
     ):
-        y = elementwise(function, x)
+        y = elementwise(name, x)
         for actual, value in zip(y, expected, strict=True):
             if value is not None:
                 np.testing.assert_array_equal(actual, dtype(value))
-    assert ulps(elementwise(exp, x[-1:]), np.exp(x[-1:].astype(np.longdouble))).max() <= 1.5
+    assert ulps(elementwise("exp", x[-1:]), np.exp(x[-1:].astype(np.longdouble))).max() <= 1.5
 
 
 def test_every_operation_of_equations_has_vector_code():
@@ -114,12 +132,12 @@ def test_every_operation_of_equations_has_vector_code():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_at_the_ends(dtype):
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e30, -1e30], dtype)
-    for function, expected in (
-        (tanh, [0, 0, 1, -1, np.nan, 1, -1]),
-        (sigmoid, [0.5, 0.5, 1, 0, np.nan, 1, 0]),
-        (relu, [0, 0, np.inf, 0, np.nan, 1e30, 0]),
+    for name, expected in (
+        ("tanh", [0, 0, 1, -1, np.nan, 1, -1]),
+        ("sigmoid", [0.5, 0.5, 1, 0, np.nan, 1, 0]),
+        ("relu", [0, 0, np.inf, 0, np.nan, 1e30, 0]),
     ):
-        np.testing.assert_array_equal(elementwise(function, x), np.array(expected, dtype))
+        np.testing.assert_array_equal(elementwise(name, x), np.array(expected, dtype))
 
 
 def test_the_host_is_one_of_the_known_units():
