@@ -1,7 +1,14 @@
-"""Every cell of the registry and both dtypes, and how many examples Hypothesis draws."""
+"""Fixtures for every cell of the registry and both dtypes; Hypothesis profiles; parallel runs.
+
+`pytest` runs the short profile in one process per processor. Two markers keep tests out of it:
+
+    ci    what takes long and seldom finds what shorter tests miss; `.ci/run` runs it: `pytest -m ci`
+    slow  trains to convergence, or draws many examples: `pytest -m slow`
+"""
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,7 +25,7 @@ settings.register_profile("dev", max_examples=few or 15, **common)
 settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and commands under test would inherit that.
+# A shell starts background jobs with Ctrl-C ignored, and the commands under test would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -31,7 +38,7 @@ PARAMS = [pytest.param(name, marks=() if name in PYTORCH else pytest.mark.slow) 
 
 @pytest.fixture(scope="session", params=PARAMS)
 def engine(request):
-    """The engine of each registered cell; test_cells.py is for the other cells what does not take minutes."""
+    """The engine of each registered cell; only PyTorch's cells are in the short profile."""
     return ENGINES[request.param]
 
 
@@ -40,12 +47,25 @@ def dtype(request):
     return request.param
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Workers of `-n auto`: one per processor; none for a single file, whose tests share kernels."""
+    files = {argument.split("::")[0] for argument in config.args}
+    if len(files) == 1 and Path(*files).suffix == ".py":
+        return 0
+    return min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 8
+    )
+
+
 def pytest_sessionfinish(session):
-    """Where every peer is installed, as in CI, a skipped test is a failure."""
+    """Fail the run if tests were skipped where RECURRENT_NO_SKIPS is set, as in CI.
+
+    With several workers only the controlling process has a terminal reporter, which counts for all.
+    """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("RECURRENT_NO_SKIPS") and reporter.stats.get("skipped"):
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("RECURRENT_NO_SKIPS") and skipped:
         reporter.write_line(
-            f"{len(reporter.stats['skipped'])} tests were skipped; RECURRENT_NO_SKIPS allows none",
-            red=True,
+            f"{len(skipped)} tests were skipped; RECURRENT_NO_SKIPS allows none", red=True
         )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
