@@ -23,7 +23,8 @@ PACKAGES = {
 MODULES = {
     "recurrent.cells": """
         CELLS PYTORCH Cell activation clip exp find gru lstm maximum mean mgu indrnn mingru
-        minimum minlstm product projection qrnn relu rnn rnn_relu sigmoid softplus sqrt sru tanh trace_cell
+        minimum minlstm product projection qrnn relu rnn rnn_relu sigmoid softplus sqrt sru tanh
+        trace_cell
         """,
     "recurrent.charlm.presets": "PRESETS",
     "recurrent.conformance.selftest": "run",
