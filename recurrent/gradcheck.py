@@ -1,11 +1,11 @@
-"""Derivatives of a program by two other ways than reverse mode, and `gradcheck`, which compares the three."""
+"""Gradient checks: `backward` against central differences and complex-step derivatives."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,33 +21,60 @@ from .models.sequential import Sequential
 
 Arrays = dict[str, np.ndarray]
 
-STEP = float(
-    np.finfo(np.float64).eps ** (1 / 3)
-)  # where truncation and rounding of a central difference balance
-CENTRAL, COMPLEX = (
-    1e-6,
-    1e-10,
-)  # how far gradients may be from each witness, in parts of the array's largest
+# The step at which truncation and rounding errors of a central difference balance.
+STEP = float(np.finfo(np.float64).eps ** (1 / 3))
+
+# The limit of the relative error of each method.
+CENTRAL, COMPLEX = 1e-6, 1e-10
+
+
+class _Method(NamedTuple):
+    """A way to differentiate: its name, the limit of its relative error, and its rounding error."""
+
+    name: str
+    limit: float
+    noise: float = 0.0
 
 
 class GradientError(ArithmeticError):
-    """A gradient is not the derivative of what was computed."""
+    """Raised by `gradcheck` if a gradient differs from the derivative of the loss."""
 
 
 def complex_step(
     loss: Callable[[Arrays], complex], arguments: Arrays, chosen: dict[str, Iterable] | None = None
 ) -> Arrays:
-    """d loss / d argument for every entry: Im f(x + ih) / h, exact to rounding because nothing is subtracted.
+    """Return d loss / d argument by the complex step, Im f(x + ih) / h, exact up to rounding.
 
-    `loss` takes complex arrays by name. `chosen`: which indices of which arguments, others are NaN; all if None.
+    Parameters
+    ----------
+    loss : callable
+        Takes a dict of complex arrays by name and returns the loss.
+    arguments : dict of str to ndarray, any shape, float64
+        The point at which the loss is differentiated.
+    chosen : dict of str to iterable of tuple of int, optional
+        The indices to differentiate by, per argument; every entry of every argument by default.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The derivatives, with the shapes of the arguments; NaN at indices that were not chosen.
+
+    References
+    ----------
+    Squire and Trapp, "Using complex variables to estimate derivatives of real functions" (1998).
+
+    Examples
+    --------
+    >>> complex_step(lambda a: np.sum(a["x"] ** 2), {"x": np.array([1.0, 3.0])})
+    {'x': array([2., 6.])}
     """
     step, values = 1e-30, {n: a.astype(complex) for n, a in arguments.items()}
 
     def derivative(a, k):
         a[k] += 1j * step
-        found = loss(values).imag / step
+        slope = loss(values).imag / step
         a[k] = a[k].real
-        return found
+        return slope
 
     return _each(values, chosen, derivative)
 
@@ -58,9 +85,26 @@ def central_differences(
     chosen: dict[str, Iterable] | None = None,
     step: float = STEP,
 ) -> Arrays:
-    """d loss / d argument for every entry: (f(x + h) - f(x - h)) / 2h with h = `step`; as `complex_step`, in float64.
+    """Return d loss / d argument by central differences, (f(x + h) - f(x - h)) / 2h.
 
-    The arguments are changed in place while it runs, so that they may be the parameters of what `loss` runs.
+    The arguments are changed in place and restored, so they may be the parameters of a model that
+    `loss` runs.
+
+    Parameters
+    ----------
+    loss : callable
+        Takes the arguments and returns the loss.
+    arguments : dict of str to ndarray, any shape, float64
+        The point at which the loss is differentiated.
+    chosen : dict of str to iterable of tuple of int, optional
+        The indices to differentiate by, per argument; every entry of every argument by default.
+    step : float, default eps^(1/3)
+        h.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The derivatives, with the shapes of the arguments; NaN at indices that were not chosen.
     """
 
     def derivative(a, k):
@@ -86,20 +130,38 @@ def _each(arguments, chosen, derivative) -> Arrays:
 
 @dataclass(frozen=True)
 class Finding:
-    """The worst of what one witness says of one array."""
+    """The largest error of one array's gradient, measured by one method.
+
+    Parameters
+    ----------
+    name : str
+        The array.
+    index : tuple of int or None
+        The entry; None for the derivative along a direction through all entries.
+    gradient : float
+        The gradient from `backward`.
+    derivative : float
+        The derivative by the other method.
+    error : float
+        Their difference, relative to the largest derivative of the array.
+    limit : float
+        The largest error allowed.
+    witness : str
+        The other method: "central difference" or "complex step".
+    """
 
     name: str
-    index: tuple[int, ...] | None  # None: along a direction through all entries
-    gradient: float  # what backward says
-    derivative: float  # what the witness says
-    error: float  # their difference, in parts of the largest gradient of the array
+    index: tuple[int, ...] | None
+    gradient: float
+    derivative: float
+    error: float
     limit: float
     witness: str
 
     @property
     def ok(self) -> bool:
-        """Whether the two agree."""
-        return self.error <= self.limit  # NaN does not
+        """Whether the error is within the limit."""
+        return self.error <= self.limit  # false for NaN
 
     def __str__(self):
         where = (
@@ -107,18 +169,25 @@ class Finding:
         )
         sign = "within" if self.ok else "above"
         values = f"backward {self.gradient:.10g}, {self.witness} {self.derivative:.10g}"
-        return f"{self.name} {where}: {values}; relative error {self.error:.1e}, {sign} {self.limit:.1e}"
+        error = f"relative error {self.error:.1e}, {sign} {self.limit:.1e}"
+        return f"{self.name} {where}: {values}; {error}"
 
 
 @dataclass(frozen=True)
 class GradCheck:
-    """What `gradcheck` found: the worst entry of every array and witness."""
+    """The result of `gradcheck`; true if every gradient is right.
+
+    Parameters
+    ----------
+    findings : tuple of Finding
+        The largest error of every array and method.
+    """
 
     findings: tuple[Finding, ...]
 
     @property
     def worst(self) -> Finding:
-        """The one farthest beyond its limit, or nearest to it."""
+        """The finding with the largest error relative to its limit."""
         return max(
             self.findings, key=lambda f: f.error / f.limit if np.isfinite(f.error) else np.inf
         )
@@ -133,11 +202,9 @@ class GradCheck:
 
     def __str__(self):
         wrong = sum(not f.ok for f in self.findings)
-        verdict = (
-            "gradients are right"
-            if self.ok
-            else f"{wrong} of {len(self.findings)} gradients are wrong"
-        )
+        verdict = "gradients are right"
+        if wrong:
+            verdict = f"{wrong} of {len(self.findings)} gradients are wrong"
         return f"{verdict}; the worst: {self.worst}"
 
 
@@ -155,21 +222,55 @@ def gradcheck(
     seed: int = 0,
     strict: bool = True,
 ) -> GradCheck:
-    """Compare `backward` with derivatives that use none of it, for every parameter, x and the initial state.
+    """Compare `backward` with derivatives by other methods, for parameters, x and initial state.
 
-    `subject`: a model, a layer, an engine, or a cell, which is given `hidden_size` units and PyTorch's initial weights. It is
-    not changed: a float64 copy with its values is checked. Witnesses: central differences of step `eps` on the compiled
-    kernels through the whole model, and for recurrent layers a complex step on the interpreter of the cell's equations.
+    Central differences on the compiled kernels check the whole model. For each recurrent layer a
+    complex step on the interpreter of the cell's equations is a second, more exact check. A float64
+    copy of the subject is checked, with the same dropout masks in every run; the subject does not
+    change. A central difference across the kink of relu or of a maximum is not a derivative: move x
+    if one is reported there.
 
-    x: as `forward` takes it, and so are `lengths`: pairs for a Seq2Seq, which takes no `state`. `loss(y)`, or
-    `loss(y, targets, lengths=...)` if there are targets, gives the value and dL/dy; without one the loss is a random sum over
-    y and the final state. `state`: the initial one; random numbers if None.
-    Dropout acts with the same masks in every run, those of `seed`.
+    Parameters
+    ----------
+    subject : Model, Layer, Engine or Cell
+        What to check. An engine or a cell gets `hidden_size` units with PyTorch's initialisation.
+    x : ndarray, shape (T, N, D), float or (T, N), int; or list of ndarray; or Pair
+        The input as `forward` takes it; a Pair for a Seq2Seq.
+    loss : callable, optional
+        `loss(y)`, or `loss(y, targets, lengths=...)` if there are targets, returns the loss and
+        dL/dy. By default a random weighted sum of y and the final state.
+    targets : ndarray, shape as `loss` takes it, optional
+        The targets.
+    lengths : ndarray, shape (N,), int, optional
+        The number of valid steps of each sequence; a pair of them for a Seq2Seq.
+    state : tuple, optional
+        The initial state; random by default. Not for a Seq2Seq.
+    hidden_size : int, default 3
+        The hidden size if `subject` is an engine or a cell.
+    entries : int, default 40
+        Arrays with more entries are checked at this many random entries, and along one random
+        direction through all of them.
+    eps : float, default eps^(1/3)
+        The step of the central differences.
+    seed : int, default 0
+        The seed of entries, directions, states and dropout masks.
+    strict : bool, default True
+        Raise GradientError if a gradient is wrong.
 
-    Arrays of more than `entries` entries are checked in so many of them, drawn from `seed`, and along one direction through
-    all. Returns a GradCheck, true if all is right. Raises GradientError, which names the worst entry, unless `strict` is false.
-    A central difference across the kink of relu or of a maximum is no derivative: move x if one is reported there.
+    Returns
+    -------
+    GradCheck
+        The largest error of each array; true if all are within their limits.
 
+    Raises
+    ------
+    GradientError
+        If a gradient is wrong and `strict` is true; the message names the worst entry.
+    TypeError
+        If the subject is none of the above, or the loss does not return a pair.
+
+    Examples
+    --------
     >>> from recurrent import LSTM, Linear
     >>> result = gradcheck(Sequential(LSTM(2, 3), Linear(3, 1)), np.ones((4, 2)))
     >>> result.ok, result.worst.name in {f.name for f in result.findings}
@@ -183,15 +284,14 @@ def gradcheck(
     gradients = problem.gradients()
     chosen = {name: _chosen(a.shape, entries, rng) for name, a in problem.arguments.items()}
     numeric = central_differences(lambda _: problem.value(), problem.arguments, chosen, eps)
-    # What rounding alone can do: the loss is a sum of many terms.
+    # The loss is a sum of many rounded terms.
     noise = 50 * np.finfo(np.float64).eps * problem.size / eps
+    method = _Method("central difference", CENTRAL, noise)
     for name, a in problem.arguments.items():
         g = gradients[name]
-        findings.append(
-            _worst(name, g, numeric[name], chosen[name], CENTRAL, noise, "central difference")
-        )
+        findings.append(_worst(name, g, numeric[name], chosen[name], method))
         if len(chosen[name]) < a.size:
-            findings.append(_along(problem, name, a, g, rng, eps, noise))
+            findings.append(_along(problem, name, a, g, rng, eps, method))
     for k, layer in enumerate(problem.model.layers):
         if isinstance(layer, Recurrent):
             findings += _by_complex_step(problem, k, entries, rng)
@@ -202,27 +302,21 @@ def gradcheck(
 
 
 class _Problem:
-    """One loss of a float64 model, as a function of arrays that may be changed in place."""
+    """A loss of a float64 model, as a function of arrays that may be changed in place."""
 
     def __init__(self, model, x, lengths, state, loss, targets, seed):
-        self.model, self.x, self.lengths, self.loss, self.targets, self.seed = (
-            model,
-            x,
-            lengths,
-            loss,
-            targets,
-            seed,
-        )
+        self.model, self.x, self.lengths = model, x, lengths
+        self.loss, self.targets, self.seed = loss, targets, seed
         rng = np.random.default_rng([seed, 1])
         y, final, _ = self.forward(None)
         self.states: dict[int, Arrays] = {}
         for k, layer in enumerate(model.layers if isinstance(model, Sequential) else []):
             if isinstance(layer, Recurrent):
-                given = None if state is None else state[k]
-                arrays = layer.state_arrays(final[k] if given is None else given)
-                scale = 0.5 if given is None else 0.0
+                initial = None if state is None else state[k]
+                arrays = layer.state_arrays(final[k] if initial is None else initial)
+                scale = 0.5 if initial is None else 0.0
                 self.states[k] = {
-                    n: (0 if given is None else a) + scale * rng.standard_normal(a.shape)
+                    n: (0 if initial is None else a) + scale * rng.standard_normal(a.shape)
                     for n, a in arrays.items()
                 }
         self.dy = rng.standard_normal(y.shape)
@@ -237,25 +331,28 @@ class _Problem:
         }
         self.size = max(1.0, abs(self.value()), float(np.abs(y).sum()) if loss is None else 0.0)
 
-    def state(self):
-        if not self.states:
+    def by_layer(self, states):
+        """Return states, given by a layer's number and a name, as the model takes them."""
+        if not states:
             return None
-        layers = self.model.layers
         return tuple(
-            layer.state_from(self.states[k]) if k in self.states else None
-            for k, layer in enumerate(layers)
+            layer.state_from(states[k]) if k in states else None
+            for k, layer in enumerate(self.model.layers)
         )
 
+    def state(self):
+        return self.by_layer(self.states)
+
     def same_masks(self):
-        """Start dropout's generator again."""
+        """Restart the generator of dropout masks."""
         self.model.generator = np.random.default_rng([self.seed, 2])
 
     def forward(self, state, record=True):
         self.same_masks()
         return self.model.forward(self.x, state, self.lengths, record=record, training=True)
 
-    def reaching(self, k):
-        """What goes into layer k, and its lengths."""
+    def input_of(self, k):
+        """Return the input of layer k and its lengths."""
         self.same_masks()
         outputs = self.model.run_layers(
             self.x, self.state(), self.lengths, record=False, training=True
@@ -267,13 +364,16 @@ class _Problem:
         return np.array(outputs[0][part] if k in (0, first) else outputs[k]), self.lengths[part]
 
     def loss_of(self, y):
-        given = {} if self.targets is None else {"lengths": self.model.output_lengths(self.lengths)}
-        found = self.loss(y, *([] if self.targets is None else [self.targets]), **given)
-        if not isinstance(found, tuple) or len(found) != 2:
+        if self.targets is None:
+            result = self.loss(y)
+        else:
+            result = self.loss(y, self.targets, lengths=self.model.output_lengths(self.lengths))
+        if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(
-                f"the loss must return its value and its gradient with respect to y, got {type(found).__name__}"
+                "the loss must return its value and its gradient with respect to y, "
+                f"got {type(result).__name__}"
             )
-        return found
+        return result
 
     def value(self):
         y, final, _ = self.forward(self.state(), record=False)
@@ -289,36 +389,31 @@ class _Problem:
         y, _, tape = self.forward(self.state())
         dy, dstate = self.dy, None
         if self.loss is None:
-            layers = self.model.layers
-            ends = [
-                layer.state_from(self.dstates[k]) if k in self.dstates else None
-                for k, layer in enumerate(layers)
-            ]
-            dstate = tuple(ends) if self.dstates else None
+            dstate = self.by_layer(self.dstates)
         else:
             dy = self.loss_of(y)[1]
-        found = self.model.backward(dy, tape, dstate)
+        gradients = self.model.backward(dy, tape, dstate)
         initial = {
             f"state.{k}.{n}": a
             for k in self.states
-            for n, a in self.model[k].state_arrays(found.state[k]).items()
+            for n, a in self.model[k].state_arrays(gradients.state[k]).items()
         }
-        return {**found.params, **_named(found.dx), **initial}
+        return {**gradients.params, **_named(gradients.dx), **initial}
 
 
 def _own(x) -> np.ndarray:
-    """A copy that may be changed: ids, or numbers in float64."""
+    """Return a copy that may be changed: ids as they are, numbers in float64."""
     x = np.array(x)
     return x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float64)
 
 
 def _named(x) -> Arrays:
-    """An input or its gradient by name."""
+    """Return an input, or its gradient, by name."""
     return {"x.source": x.source, "x.target": x.target} if isinstance(x, Pair) else {"x": x}
 
 
 def _twin(subject, x, hidden_size) -> Model:
-    """A float64 model with the subject's values, that shares nothing that is written."""
+    """Return a float64 model with the subject's values, which shares no array with it."""
     if isinstance(subject, Seq2Seq):
         parts = (_twin(part, x, hidden_size) for part in (subject.encoder, subject.decoder))
         return Seq2Seq(*parts, subject.bridge, subject.start, subject.end)
@@ -340,40 +435,34 @@ def _twin(subject, x, hidden_size) -> Model:
 
 
 def _chosen(shape, entries, rng) -> list[tuple[int, ...]]:
+    """Return all indices of a shape, or so many of them at random."""
     every = list(np.ndindex(shape))
-    return (
-        every
-        if len(every) <= entries
-        else [every[k] for k in rng.choice(len(every), entries, replace=False)]
-    )
+    if len(every) <= entries:
+        return every
+    return [every[k] for k in rng.choice(len(every), entries, replace=False)]
 
 
 def _dot(a, b):
     return float(np.sum(a * b))
 
 
-def _finding(name, index, gradient, derivative, scale, limit, noise, witness) -> Finding:
+def _finding(name, index, gradient, derivative, scale, method) -> Finding:
     scale = scale or 1.0
-    return Finding(
-        name,
-        index,
-        float(gradient),
-        float(derivative),
-        abs(gradient - derivative) / scale,
-        limit + noise / scale,
-        witness,
-    )
+    error, limit = abs(gradient - derivative) / scale, method.limit + method.noise / scale
+    return Finding(name, index, float(gradient), float(derivative), error, limit, method.name)
 
 
-def _worst(name, gradient, derivative, chosen, limit, noise, witness) -> Finding:
+def _worst(name, gradient, derivative, chosen, method) -> Finding:
+    """Return the finding of the chosen entry with the largest error."""
     checks.shape(gradient, f"the gradient of {name}", derivative.shape, "the shape of its argument")
     scale = max(np.abs(derivative[k]) for k in chosen)
-    off = [np.abs(gradient[k] - derivative[k]) for k in chosen]
-    k = chosen[int(np.argmax(np.where(np.isnan(off), np.inf, off)))]
-    return _finding(name, k, gradient[k], derivative[k], scale, limit, noise, witness)
+    errors = [np.abs(gradient[k] - derivative[k]) for k in chosen]
+    k = chosen[int(np.argmax(np.where(np.isnan(errors), np.inf, errors)))]
+    return _finding(name, k, gradient[k], derivative[k], scale, method)
 
 
-def _along(problem, name, a, gradient, rng, eps, noise) -> Finding:
+def _along(problem, name, a, gradient, rng, eps, method) -> Finding:
+    """Return the finding of the derivative along a random direction through all entries."""
     direction = rng.choice([-1.0, 1.0], a.shape) / np.sqrt(a.size)
     before, ends = a.copy(), []
     for side in (eps, -eps):
@@ -382,22 +471,13 @@ def _along(problem, name, a, gradient, rng, eps, noise) -> Finding:
     a[...] = before
     derivative = (ends[0] - ends[1]) / (2 * eps)
     scale = float(np.sqrt(np.mean(np.square(gradient))))
-    return _finding(
-        name,
-        None,
-        _dot(gradient, direction),
-        derivative,
-        scale,
-        CENTRAL,
-        noise,
-        "central difference",
-    )
+    return _finding(name, None, _dot(gradient, direction), derivative, scale, method)
 
 
 def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
-    """A recurrent layer on what reaches it, against a complex step on the interpreter of its cell's equations."""
+    """Check a recurrent layer on its input against a complex step on the interpreter."""
     layer = problem.model[k]
-    x, lengths = problem.reaching(k)
+    x, lengths = problem.input_of(k)
     state = (layer.state_from(problem.states[k]),) if k in problem.states else None
     alone = _Problem(_twin(layer, x, 0), x, lengths, state, None, None, problem.seed)
 
@@ -407,26 +487,14 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
         )
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
         alone.same_masks()
-        y, final, _ = (
-            alone.model[0]
-            .reference_runner(training=True)
-            .forward(a["x"], params, before, alone.lengths)
-        )
+        runner = alone.model[0].reference_runner(training=True)
+        y, final, _ = runner.forward(a["x"], params, before, alone.lengths)
         ends = layer.state_arrays(final)
         return np.sum(alone.dy * y) + sum(np.sum(d * ends[n]) for n, d in alone.dstates[0].items())
 
     gradients = alone.gradients()
     chosen = {n: _chosen(a.shape, entries, rng) for n, a in alone.arguments.items()}
     exact = complex_step(loss, alone.arguments, chosen)
-    return [
-        _worst(
-            f"layer {k}: {n.removeprefix('0.')}",
-            gradients[n],
-            exact[n],
-            chosen[n],
-            COMPLEX,
-            0.0,
-            "complex step",
-        )
-        for n in exact
-    ]
+    method = _Method("complex step", COMPLEX)
+    names = {n: f"layer {k}: {n.removeprefix('0.')}" for n in exact}
+    return [_worst(names[n], gradients[n], exact[n], chosen[n], method) for n in exact]

@@ -1,4 +1,4 @@
-"""Compiling beforehand what first calls would have to compile."""
+"""Compilation ahead of time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,45 @@ from .progress import track
 
 
 def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: bool = True) -> None:
-    """Compile the kernels of these cells, or load them from the cache, so that first calls of any size take milliseconds.
+    """Compile kernels ahead of time, or load them from the cache.
 
-    `cells`: names or cells; those that PyTorch has too if none is given. The layers around them, Embedding and Linear, are
-    included. `training`: recorded forward passes, softmax cross-entropy, backward, clipping and Adam too.
-    From the third second on a terminal shows how far it is.
-    Raises ValueError for an unknown name, TypeError for what is no cell and for dtypes.
+    Afterwards the first calls take milliseconds, for sizes of any kind. Embedding and Linear are
+    included. On a terminal a progress bar appears from the third second on.
 
+    Parameters
+    ----------
+    *cells : str or Cell
+        The cells, or their names; by default those that PyTorch also has.
+    dtypes : iterable of str, default ("float32",)
+        "float32", "float64" or both.
+    training : bool, default True
+        Include recorded forward passes, softmax cross-entropy, backward, gradient clipping and
+        Adam.
+
+    Raises
+    ------
+    ValueError
+        If no cell has a given name.
+    TypeError
+        If a cell is neither a Cell nor a name, or a dtype is not supported.
+
+    Examples
+    --------
     >>> warmup("lstm", training=False)
     """
     chosen = [find(c) for c in cells or PYTORCH]
     dtypes = [checks.dtype(d) for d in ([dtypes] if isinstance(dtypes, str) else dtypes)]
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
-    for part, c, d in track(
-        work, lambda w: f"compiling {w[1].name}, {w[2].name}:{w[0].__name__.replace('_', ' ')}"
-    ):
+    for part, c, d in track(work, _label):
         layer = layer_from_cell(c, 2, 2)
-        part(
-            Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d),
-            np.zeros((2, 1), np.int64),
-        )
+        model = Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d)
+        part(model, np.zeros((2, 1), np.int64))
+
+
+def _label(item) -> str:
+    part, cell, dtype = item
+    return f"compiling {cell.name}, {dtype.name}: {part.__name__.strip('_')}"
 
 
 def _forward(model, ids):
@@ -49,7 +67,8 @@ def _step(model, ids):
 
 def _backward(model, ids):
     y, _, tape = model.forward(ids, record=True)
-    gradient, (_, dy) = np.empty_like(model.flat), softmax_cross_entropy(y, ids)
+    gradient = np.empty_like(model.flat)
+    _, dy = softmax_cross_entropy(y, ids)
     model.backward(dy, tape, out=gradient)
     clip_norm(gradient, 1.0)
     Adam().update(model.flat, gradient)

@@ -163,8 +163,8 @@ PENDING = """
     recurrent.Sequential recurrent.Sequential.backward recurrent.Sequential.bind
     recurrent.Sequential.build recurrent.Sequential.forward recurrent.Sequential.output_lengths
     recurrent.Sequential.plan recurrent.Sequential.writes_nothing recurrent.cell
-    recurrent.char_rnn recurrent.gradcheck recurrent.keras recurrent.min_char_rnn
-    recurrent.orthogonal recurrent.pytorch recurrent.torch_rnn recurrent.warmup viz.Drawing
+    recurrent.char_rnn recurrent.keras recurrent.min_char_rnn
+    recurrent.orthogonal recurrent.pytorch recurrent.torch_rnn viz.Drawing
     viz.attention viz.cell viz.curve viz.explore viz.gradients viz.layer viz.network viz.task
     viz.text viz.unit viz.units_like viz.unrolled viz.weights
 """.split()  # noqa: SIM905

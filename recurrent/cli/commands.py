@@ -227,7 +227,7 @@ def selftest(
     for name in names:
         if name not in CELLS:
             raise UsageError(f"unknown cell {name!r}; known are {', '.join(CELLS)}")
-    return 0 if check([CELLS[name] for name in names], console()) else 1
+    return 1 if check([CELLS[name] for name in names], console()) else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

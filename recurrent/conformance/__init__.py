@@ -1,1 +1,4 @@
-"""What must be true of the engine on every machine: checked by the tests, and by `python -m recurrent selftest`."""
+"""Promises that the engine keeps on every machine.
+
+The tests check them, and so does `python -m recurrent selftest`.
+"""

@@ -1,4 +1,4 @@
-"""A small problem for an engine: sizes, a scale and a seed, from which all arrays follow."""
+"""Small problems for an engine: sizes, a scale and a seed determine all arrays."""
 
 from __future__ import annotations
 
@@ -7,14 +7,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions
-from ..engine.bidirectional import named as of_both
+from ..engine.bidirectional import named as named_directions
 from ..engine.engine import Engine
 from ..engine.params import Sizes
 
 
 @dataclass(frozen=True)
 class Case:
-    """A problem for an engine, all of it determined by what the repr shows."""
+    """The description of a problem for an engine; its repr reproduces the problem.
+
+    Parameters
+    ----------
+    T, N, D, H : int
+        Time steps, sequences, input size and hidden size.
+    dtype : str, default "float64"
+        float32 or float64.
+    seed : int, default 0
+        The seed of all arrays.
+    scale : float, default 1.0
+        The scale of x and of the initial state.
+    initial : bool, default True
+        Whether there are an initial state and gradients of the final state.
+    ragged : bool, default False
+        Whether the sequences have different lengths.
+    reverse : bool, default False
+        Whether the sequences run in reverse.
+    merge : str, optional
+        Run both directions and merge their outputs by "concat", "sum", "mul" or "average".
+    """
 
     T: int
     N: int
@@ -22,19 +42,30 @@ class Case:
     H: int
     dtype: str = "float64"
     seed: int = 0
-    scale: float = 1.0  # of x and the states
-    initial: bool = True  # with initial states and gradients of final states
+    scale: float = 1.0
+    initial: bool = True
     ragged: bool = False
     reverse: bool = False
-    merge: str | None = None  # both directions, merged so
+    merge: str | None = None
 
     def build(self, engine: Engine) -> Problem:
-        """The arrays."""
+        """Return the problem with its arrays.
+
+        Parameters
+        ----------
+        engine : Engine
+            The engine to run.
+
+        Returns
+        -------
+        Problem
+            The arrays of this case for that engine.
+        """
         return Problem(self, engine)
 
 
 class Problem:
-    """Arrays of a case for one engine. The loss is sum(dy * y) + sum(dstate * final state)."""
+    """The arrays of a case for one engine; the loss is sum(dy * y) + sum(dstate * final state)."""
 
     def __init__(self, case, engine):
         self.case, self.engine = case, engine
@@ -63,27 +94,29 @@ class Problem:
         self.state = each(lambda: states(case.scale)) if case.initial else None
         self.dstate = each(lambda: states(1)) if case.initial else None
 
-    def runs(self, engine=None):
-        """What has the `forward` and `backward` of this problem."""
+    def runner(self, engine=None):
+        """Return the engine, or its bidirectional runner if the case merges directions."""
         engine = engine or self.engine
         return Bidirectional(engine, self.case.merge) if self.case.merge else engine
 
     def forward(self, engine=None, record=False, **changes):
-        """`engine.forward` on this problem, with some arguments changed."""
-        given = dict(
+        """Run `forward` on this problem, with some arguments changed."""
+        arguments = dict(
             x=self.x, params=self.params, state=self.state, lengths=self.lengths, record=record
         )
         if not self.case.merge:
-            given["reverse"] = self.case.reverse
-        return self.runs(engine).forward(**{**given, **changes})
+            arguments["reverse"] = self.case.reverse
+        return self.runner(engine).forward(**{**arguments, **changes})
 
     def gradients(self, engine=None, dy=None, **changes):
-        """Every gradient of the loss by name, from `engine.backward`."""
+        """Return every gradient of the loss by name, from `backward`."""
         tape = self.forward(engine, record=True, **changes)[2]
-        return named(*self.runs(engine).backward(self.dy if dy is None else dy, tape, self.dstate))
+        return named(
+            *self.runner(engine).backward(self.dy if dy is None else dy, tape, self.dstate)
+        )
 
     def arguments(self):
-        """What the loss can be differentiated by: arrays by name, in the names of `gradients`."""
+        """Return the arrays that the loss depends on, by the names of `gradients`."""
         zeros = self.engine.State(
             *[np.zeros((self.case.N, size), self.case.dtype) for size in self.state_sizes]
         )
@@ -91,26 +124,26 @@ class Problem:
         return named(self.x, self.params, state)
 
     def loss(self, arguments, engine=None):
-        """The loss at other values of the arguments."""
+        """Return the loss at other values of the arguments."""
         engine = engine or self.engine
         a = dict(arguments)
 
         def take(kind):
             ends = ("", REVERSE) if self.case.merge else ("",)
-            found = [kind(*[a[f"{n}{end}"] for n in kind._fields]) for end in ends]
-            return Directions(*found) if self.case.merge else found[0]
+            values = [kind(*[a[f"{n}{end}"] for n in kind._fields]) for end in ends]
+            return Directions(*values) if self.case.merge else values[0]
 
         y, final, _ = self.forward(
             engine, x=a["x"], params=take(engine.Params), state=take(engine.State)
         )
         total = np.sum(self.dy * y)
-        for w, s in zip(flat(self.dstate), flat(final), strict=False):
-            total = total + np.sum(w * s)
+        for d, s in zip(flat(self.dstate), flat(final), strict=False):
+            total = total + np.sum(d * s)
         return total
 
     @property
-    def arriving(self):
-        """Gradients that reach an engine from outside: those of its y and of its final state."""
+    def outer_gradients(self):
+        """The gradients with respect to the engine's own outputs, y and the final state."""
         if not self.case.merge:
             return [self.dy, *flat(self.dstate)]
         tape = self.forward(record=True)[2]
@@ -121,29 +154,27 @@ class Problem:
 
     @property
     def terms(self):
-        """Rounded additions on the longest way to an entry of y or of a gradient of a state."""
+        """The number of rounded additions on the longest path to an entry of y or dstate."""
         c = self.case
         return c.T * (c.D + len(self.engine.cell.gates) * c.H) * (2 if c.merge else 1)
 
     def terms_of(self, name):
-        """The same for the gradient of an argument: weights sum over all rows besides."""
-        return self.terms + (
-            0
-            if name.removesuffix(REVERSE) in ("x", *self.engine.State._fields)
-            else self.case.T * self.case.N
-        )
+        """Return the number of rounded additions of a gradient; weights also sum over all rows."""
+        per_row = name.removesuffix(REVERSE) in ("x", *self.engine.State._fields)
+        return self.terms + (0 if per_row else self.case.T * self.case.N)
 
 
 def named(x, params, state):
+    """Return x, params and state as one dict of arrays by name."""
     if isinstance(params, Directions):
         return {
             "x": x,
-            **of_both(*(p._asdict() for p in params)),
-            **of_both(*(s._asdict() for s in state)),
+            **named_directions(*(p._asdict() for p in params)),
+            **named_directions(*(s._asdict() for s in state)),
         }
     return {"x": x, **params._asdict(), **state._asdict()}
 
 
 def flat(state):
-    """The arrays of a state, of one direction or both; none of None."""
+    """Return the arrays of a state, of one direction or both, as a list; empty for None."""
     return [a for s in state for a in s] if isinstance(state, Directions) else list(state or ())

@@ -1,4 +1,4 @@
-"""What the engine promises, as functions of a problem that raise AssertionError where a promise is broken."""
+"""The engine's promises: functions of a problem that raise AssertionError if one is broken."""
 
 from __future__ import annotations
 
@@ -12,40 +12,44 @@ from .tolerance import assert_close, assert_same_bits, require
 
 
 def row(state: Any, n: int) -> Any:
-    """Row n of a state or gradient of a state."""
+    """Return row n of a state, or of the gradient of one."""
     return None if state is None else type(state)(*[s[n : n + 1] for s in state])
 
 
 def same_states(actual: Any, expected: Any, what: str = "") -> None:
-    """Two states, or params, bit for bit."""
+    """Check that two states, or two Params, are equal bit for bit."""
     for name, a, b in zip(actual._fields, actual, expected, strict=True):
         assert_same_bits(a, b, f"{what} {name}")
 
 
 def equals_the_interpreter(p: Problem) -> None:
-    """Outputs, states, gates and gradients of the kernels are those of the cell's equations, interpreted by NumPy."""
+    """Check outputs, states, gates and gradients against the interpreter of the equations."""
     reference = p.engine.reference
     y, final, tape = p.forward(record=True)
+    gates = p.engine.cell.gates
     require(
-        set(tape.gates) == set(p.engine.cell.gates),
-        f"the tape has the gates {', '.join(tape.gates)}",
+        set(tape.gates) == set(gates),
+        f"expected a tape with the gates {', '.join(gates)}, got {', '.join(tape.gates)}",
     )
-    their_y, their_final, their_tape = p.forward(reference, record=True)
-    assert_close(y, their_y, p.terms, max(1.0, largest(their_y)), "y")
-    for name, a, b in zip(final._fields, final, their_final, strict=True):
+    expected_y, expected_final, expected_tape = p.forward(reference, record=True)
+    assert_close(y, expected_y, p.terms, max(1.0, largest(expected_y)), "y")
+    for name, a, b in zip(final._fields, final, expected_final, strict=True):
         assert_close(a, b, p.terms, max(1.0, largest(b)), f"final {name}")
-    for mine, theirs in ((tape.gates, their_tape.gates), (tape.states, their_tape.states)):
+    for actual, expected in (
+        (tape.gates, expected_tape.gates),
+        (tape.states, expected_tape.states),
+    ):
         require(
-            set(mine) == set(theirs),
-            f"the tape has {', '.join(mine)} where {', '.join(theirs)} are expected",
+            set(actual) == set(expected),
+            f"expected a tape with {', '.join(expected)}, got {', '.join(actual)}",
         )
-        for name, b in theirs.items():
-            assert_close(mine[name], b, p.terms, max(1.0, largest(b)), name)
+        for name, b in expected.items():
+            assert_close(actual[name], b, p.terms, max(1.0, largest(b)), name)
     assert_gradients(p.gradients(), p.gradients(reference), p)
 
 
 def a_row_equals_the_sequence_alone(p: Problem, n: int = 0) -> None:
-    """Sequence n of the batch gives the same bits by itself, forward and backward."""
+    """Check that sequence n of the batch gives the same bits on its own, forward and backward."""
     y, final, tape = p.forward(record=True)
     lengths = None if p.lengths is None else p.lengths[n : n + 1]
     y1, final1, tape1 = p.forward(
@@ -62,17 +66,17 @@ def a_row_equals_the_sequence_alone(p: Problem, n: int = 0) -> None:
 
 
 def longer_padding_changes_nothing(p: Problem) -> None:
-    """Of a ragged batch: more blanks at the end, whatever they hold."""
+    """Check that more padding, whatever its values, changes no bit of a ragged batch."""
     T = p.case.T
     y, final, _ = p.forward()
     y2, final2, _ = p.forward(x=np.concatenate([p.x, np.full((3, *p.x.shape[1:]), 7, p.x.dtype)]))
     assert_same_bits(y2[:T], y, "y")
-    require(not y2[T:].any(), "y past a length must be 0")
+    require(not y2[T:].any(), "y at a padded step must be 0")
     same_states(final2, final)
 
 
 def steps_equal_forward(p: Problem) -> None:
-    """One step at a time, as a function and as a stream: of a full batch, forward."""
+    """Check that `step` and a stepper give the bits of the sequence call; not for padding."""
     y, final, _ = p.forward()
     state = p.state
     for t in range(p.case.T):
@@ -81,11 +85,11 @@ def steps_equal_forward(p: Problem) -> None:
     same_states(state, final)
     stepper, whole = p.engine.stepper(p.params), p.forward(state=None)[0]
     for t in range(p.case.T):
-        assert_same_bits(stepper(p.x[t]), whole[t], f"y of step {t} of a stream")
+        assert_same_bits(stepper(p.x[t]), whole[t], f"y of step {t} of a stepper")
 
 
 def two_chunks_equal_one_call(p: Problem, cut: int = 1) -> None:
-    """The state carried over a cut: of a full batch, forward."""
+    """Check that two calls that carry the state give the bits of one; not for padding."""
     y, final, _ = p.forward()
     y1, between, _ = p.forward(x=p.x[:cut])
     y2, final2, _ = p.forward(x=p.x[cut:], state=between)
@@ -94,19 +98,19 @@ def two_chunks_equal_one_call(p: Problem, cut: int = 1) -> None:
 
 
 def results(p: Problem, **changes: Any) -> list[np.ndarray]:
-    """Everything that a problem computes, with some arguments of `forward` changed."""
+    """Return all outputs and gradients of a problem, with some arguments of `forward` changed."""
     y, final, _ = p.forward(**changes)
     return [y, *flat(final), *p.gradients(**changes).values()]
 
 
 def same_results(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    """Two of `results`, bit for bit."""
+    """Check that two lists from `results` are equal bit for bit."""
     for k, (a, b) in enumerate(zip(actual, expected, strict=True)):
         assert_same_bits(a, b, f"result {k}")
 
 
 def threads_change_no_bit(p: Problem) -> None:
-    """One thread, and as many as Numba may use: of a problem large enough to be split."""
+    """Check that one thread and all of Numba's threads give the same bits."""
     before = numba.get_num_threads()
     try:
         numba.set_num_threads(1)
@@ -118,16 +122,17 @@ def threads_change_no_bit(p: Problem) -> None:
 
 
 def assert_gradients(actual: dict, expected: dict, problem: Problem) -> None:
-    """Every gradient by name within the tolerance of its number of terms.
+    """Check every gradient, by name, within the tolerance of its number of terms.
 
-    The size of the sums is that of the largest entry, but not less than that of a single product: where a gate is
-    saturated its derivative is the difference of two numbers near 1, and the gradient small by cancellation.
+    The scale of a gradient is its largest entry, but at least the size of a single product: the
+    derivative of a saturated gate is the difference of two numbers near 1, so its gradient is
+    small by cancellation.
     """
     require(
         set(actual) == set(expected),
-        f"gradients of {sorted(actual)} where {sorted(expected)} are expected",
+        f"expected gradients of {sorted(expected)}, got {sorted(actual)}",
     )
-    dy, arguments = largest(*problem.arriving), problem.arguments()
+    dy, arguments = largest(*problem.outer_gradients), problem.arguments()
     factor = {
         "x": "W_ih",
         "W_ih": "x",
@@ -137,14 +142,12 @@ def assert_gradients(actual: dict, expected: dict, problem: Problem) -> None:
     }
     for name, e in expected.items():
         by = arguments[factor[name]] if name in factor else np.ones(0)
-        size = max(
-            largest(e), dy * (largest(by) if by.size else 1.0)
-        )  # a scan has no W_hh: h meets gates alone, as c does
-        assert_close(
-            actual[name], e, problem.terms_of(name), size, f"gradient of {name} in {problem.case}"
-        )
+        # W_hh of an element-wise cell is empty: its h is multiplied by gates alone, like c.
+        size = max(largest(e), dy * (largest(by) if by.size else 1.0))
+        what = f"gradient of {name} in {problem.case}"
+        assert_close(actual[name], e, problem.terms_of(name), size, what)
 
 
 def largest(*arrays: np.ndarray) -> float:
-    """The largest magnitude in any of the arrays; 0 where they are empty."""
+    """Return the largest magnitude in any of the arrays; 0 if all are empty."""
     return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)

@@ -1,4 +1,4 @@
-"""What a reader of a textbook checks first, as functions that raise AssertionError where it is not so."""
+"""Textbook examples written out in NumPy, as functions that raise AssertionError on a mismatch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tolerance import assert_close, assert_same_bits
 
 
 def a_single_unit_unrolled(dtype: Any) -> None:
-    """One LSTM unit on one feature over T steps, with nothing but scalars."""
+    """Compare an LSTM of one unit and one feature with its equations written in scalars."""
     layer, T = LSTM(1, 1).initialise(4, dtype), 12
     x = np.random.default_rng(0).standard_normal((T, 1)).astype(dtype)
     y, state, tape = layer.forward(x, record=True)
@@ -33,15 +33,14 @@ def a_single_unit_unrolled(dtype: Any) -> None:
 
 
 def the_vanilla_network(dtype: Any) -> None:
-    """h = tanh(W_hh h + W_xh x), y = W_hy h, written as NumPy, equals RNN + Linear without biases."""
+    """Compare RNN + Linear with h = tanh(W_hh h + W_xh x), y = W_hy h in NumPy, without biases."""
     T, D, H, V = 9, 4, 6, 3
     model = Sequential(RNN(D, H), Linear(H, V), rng=2, dtype=dtype)
     for name, a in model.parameters.items():
         if "bias" in name:
             a[:] = 0
-    W_xh, W_hh, W_hy = (
-        model.parameters[n] for n in ("0.weight_ih_l0", "0.weight_hh_l0", "1.weight")
-    )
+    names = "0.weight_ih_l0", "0.weight_hh_l0", "1.weight"
+    W_xh, W_hh, W_hy = (model.parameters[n] for n in names)
     x = np.random.default_rng(0).standard_normal((T, D)).astype(dtype)
     h, outputs = np.zeros(H), []
     for t in range(T):
@@ -51,7 +50,7 @@ def the_vanilla_network(dtype: Any) -> None:
 
 
 def two_layers_stepped_by_hand(cell: Cell, dtype: Any) -> None:
-    """y1 = rnn1.step(x); y = rnn2.step(y1), equal to the model's sequence call bit for bit."""
+    """Compare y1 = rnn1.step(x), y = rnn2.step(y1) with the model's sequence call, bit for bit."""
     model = Sequential(Recurrent(cell, 5, 17), Recurrent(cell, 17, 6), rng=3, dtype=dtype)
     for shape in ((8, 5), (8, 1, 5), (8, 7, 5)):
         x = np.random.default_rng(0).standard_normal(shape).astype(dtype)

@@ -1,4 +1,4 @@
-"""How far two correct programs may differ: one function of dtype and of the number of terms that are summed."""
+"""The tolerance between two correct programs, from the dtype and the number of summed terms."""
 
 from __future__ import annotations
 
@@ -8,20 +8,40 @@ import numpy as np
 
 
 def require(true: bool, message: str) -> None:
-    """Raise AssertionError unless `true`: what an assert statement does, under `python -O` too."""
+    """Raise AssertionError unless `true`, like an assert statement but under `python -O` too."""
     if not true:
         raise AssertionError(message)
 
 
 def tolerance(dtype: Any, terms: float, scale: float = 1.0) -> float:
-    """Largest difference allowed between two values that were each computed in `dtype` with `terms` rounded additions.
+    """Return the largest difference allowed between two values that should be equal.
 
-    A sum of n rounded terms is off by at most n u times the size of its partial sums; the roundings are as good as
-    independent, so that lambda sqrt(n) u is exceeded with probability 2 exp(-lambda^2 / 2) only (Higham and Mary, "A new
-    approach to probabilistic rounding error analysis", 2019). With u = eps / 2, two programs that err each, and
-    lambda = 4, the sums may differ by 4 eps sqrt(n); 4 eps more are for what is not a sum: an activation function of a
-    few ulp on either side. `scale`: the size of the partial sums, in the unit of the values that are compared.
+    Each value was computed in `dtype` with `terms` rounded additions. The error of a sum of n
+    rounded terms is at most n u times the size of its partial sums, where u = eps / 2. Since the
+    rounding errors are nearly independent, it exceeds lambda sqrt(n) u only with probability
+    2 exp(-lambda^2 / 2) [1]_. Two programs and lambda = 4 give 4 eps sqrt(n). A further 4 eps are
+    for activation functions, which are off by a few ulp on either side.
 
+    Parameters
+    ----------
+    dtype : dtype
+        The dtype of both computations.
+    terms : float
+        The number of rounded additions.
+    scale : float, default 1.0
+        The size of the partial sums, in the unit of the compared values.
+
+    Returns
+    -------
+    float
+        The tolerance, absolute.
+
+    References
+    ----------
+    .. [1] Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019.
+
+    Examples
+    --------
     >>> tolerance(np.float64, 1) == 8 * 2.0**-52
     True
     >>> round(tolerance(np.float32, 100) / tolerance(np.float32, 1), 6)
@@ -33,14 +53,15 @@ def tolerance(dtype: Any, terms: float, scale: float = 1.0) -> float:
 def assert_close(
     actual: Any, expected: Any, terms: float, scale: float | None = None, what: str = ""
 ) -> None:
-    """Equal shapes, NaN in the same places, and everywhere within `tolerance` of the coarser dtype of the two.
+    """Raise AssertionError unless two arrays are equal within `tolerance` of the coarser dtype.
 
-    `scale` is by default the largest magnitude in `expected`.
+    Shapes and the places of NaN must be equal. `scale` defaults to the largest magnitude in
+    `expected`.
     """
     actual, expected = np.asarray(actual), np.asarray(expected)
     require(
         actual.shape == expected.shape,
-        f"{what}: shape {actual.shape} where {expected.shape} is expected",
+        f"{what}: expected shape {expected.shape}, got {actual.shape}",
     )
     dtype = max(actual.dtype, expected.dtype, key=lambda d: np.finfo(d).eps)
     if scale is None:
@@ -52,9 +73,9 @@ def assert_close(
 
 
 def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:
-    """Equal shapes, dtypes and bits; a NaN equals a NaN, and 0 equals -0."""
+    """Raise AssertionError unless shapes, dtypes and values are equal; NaN is NaN and 0 is -0."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     require(
-        actual.dtype == expected.dtype, f"{what}: {actual.dtype} where {expected.dtype} is expected"
+        actual.dtype == expected.dtype, f"{what}: expected {expected.dtype}, got {actual.dtype}"
     )
     np.testing.assert_array_equal(actual, expected, err_msg=what, strict=True)

@@ -1,4 +1,4 @@
-"""What a reader of a textbook checks first."""
+"""Textbook examples that a reader would check first."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.reference
 
 
 def test_a_thousand_samples_of_ten_steps_of_five_features():
-    """Into an LSTM of 10 units: each gate neuron has 5 + 10 = 15 inputs, y is (10, 1000, 10)."""
+    """In an LSTM of 10 units each gate neuron has 5 + 10 = 15 inputs, and y is (10, 1000, 10)."""
     layer = LSTM(5, 10)
     x = np.random.default_rng(0).standard_normal((10, 1000, 5)).astype(np.float32)
     y, state, _ = layer.forward(x)
@@ -35,7 +35,7 @@ def test_two_stacked_layers_stepped_by_hand(engine, dtype):
 
 
 def test_an_embedding_in_a_model_is_a_one_hot_input(dtype):
-    """The same network fed with one-hot vectors: the embedding's rows take part in the first product."""
+    """Compare with the same network fed with one-hot vectors, the table multiplied into W_ih."""
     V, E, H = 7, 5, 9
     model = Sequential(Embedding(V, E), LSTM(E, H), rng=0, dtype=dtype)
     other = LSTM(V, H).initialise(0, dtype)
@@ -50,7 +50,7 @@ def test_an_embedding_in_a_model_is_a_one_hot_input(dtype):
 
 
 def test_a_state_remembers_what_the_input_no_longer_says():
-    """A latch by hand: a unit that is set by a pulse and holds it for a hundred steps of silence."""
+    """Build a latch by hand: a pulse sets a unit, which holds it for a hundred steps of zeros."""
     layer = LSTM(1, 1).initialise(0, "float64")
     W_ih, W_hh, b_ih, b_hh = layer.params
     for a in (W_ih, W_hh, b_ih, b_hh):

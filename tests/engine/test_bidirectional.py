@@ -130,7 +130,7 @@ def test_a_row_of_a_batch_equals_the_sequence_alone(engine, dtype, data):
         record=True,
     )
     same_results([y1, *flat(final1)], [y[:, own], *(a[own] for a in flat(final))])
-    dx, dx1 = (p.runs().backward(dy, t)[0] for dy, t in ((p.dy, tape), (p.dy[:, own], tape1)))
+    dx, dx1 = (p.runner().backward(dy, t)[0] for dy, t in ((p.dy, tape), (p.dy[:, own], tape1)))
     assert_same_bits(dx1, dx[:, own])
 
 
@@ -169,14 +169,14 @@ def test_nothing_to_read(engine, dtype, merge):
         y, final, tape = p.forward(**changes, record=True)
         assert not y.any()
         same_results(flat(final), flat(p.state))
-        dx, dparams, d_initial = p.runs().backward(p.dy[: len(y)], tape, p.dstate)
+        dx, dparams, d_initial = p.runner().backward(p.dy[: len(y)], tape, p.dstate)
         assert not dx.any()
         assert not any(g.any() for g in flat(dparams))
         same_results(flat(d_initial), flat(p.dstate))
     y, final, tape = p.forward(x=p.x[:, :0], state=None, record=True)
     assert y.shape == (3, 0, p.dy.shape[-1])
     assert final.summary.shape == (0, 10)
-    assert p.runs().backward(p.dy[:, :0], tape)[0].shape == (3, 0, 2)
+    assert p.runner().backward(p.dy[:, :0], tape)[0].shape == (3, 0, 2)
 
 
 @given(st.data())
@@ -192,8 +192,8 @@ def test_unbatched_is_a_batch_of_one(engine, dtype, data):
         [y1, *flat(final1), final1.summary],
         [y[:, 0], *(a[0] for a in flat(final)), final.summary[0]],
     )
-    dx, _, d_initial = p.runs().backward(p.dy, tape, p.dstate)
-    dx1, _, d_initial1 = p.runs().backward(p.dy[:, 0], tape1, single(p.dstate))
+    dx, _, d_initial = p.runner().backward(p.dy, tape, p.dstate)
+    dx1, _, d_initial1 = p.runner().backward(p.dy[:, 0], tape1, single(p.dstate))
     same_results([dx1, *flat(d_initial1)], [dx[:, 0], *(a[0] for a in flat(d_initial))])
 
 

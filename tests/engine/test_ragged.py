@@ -50,10 +50,10 @@ def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
     for n, length in enumerate(lengths):
         x[:length, n], dy[:length, n] = p.x[mask[:, n], n], p.dy[mask[:, n], n]
     y, final, tape = p.forward(x=x, lengths=lengths, record=True)
-    dx, *others = p.runs().backward(dy, tape, p.dstate)
+    dx, *others = p.runner().backward(dy, tape, p.dstate)
     p.x[~mask], p.dy[~mask] = np.nan, np.nan  # what stands in blanks is never read
     y2, final2, tape2 = p.forward(lengths=mask, record=True)
-    dx2, *others2 = p.runs().backward(p.dy, tape2, p.dstate)
+    dx2, *others2 = p.runner().backward(p.dy, tape2, p.dstate)
     same_results(flat(final2), flat(final))
     for a, b in zip(others2, others, strict=True):
         same_results(flat(a), flat(b))

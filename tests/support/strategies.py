@@ -1,4 +1,4 @@
-"""What Hypothesis draws: sizes, a scale and a seed. The arrays follow from the seed."""
+"""Hypothesis strategies: they draw sizes, a scale and a seed, which determines the arrays."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from recurrent.conformance.problem import Case, Problem, flat, named
 
 SLOW = bool(config.DISABLE_JIT)
 
-# Around the widths of vector registers and of the tiles; 1 and the odd ones are where tails are wrong.
+# Sizes around those of vector registers and tiles; 1 and odd sizes leave partial vectors.
 WIDTHS = (
     [1, 2, 3, 5, 8, 15, 16, 17, 33]
     if SLOW
@@ -18,7 +18,7 @@ WIDTHS = (
 
 
 def cases(dtype="float64", *, small=False, **fixed):
-    """Cases of any layout; `small` where every entry of the gradients is looked at."""
+    """Return a strategy for cases; `small` ones where every entry of a gradient is checked."""
     width = st.sampled_from([1, 2, 3, 5] if small else WIDTHS)
     return st.builds(
         Case,
