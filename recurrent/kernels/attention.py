@@ -1,7 +1,9 @@
-"""Products and softmax of attention, sequence by sequence: arrays (N, ...), flat, and a range of sequences to do.
+"""Attention for a range of sequences: batched products, and softmax over the valid entries.
 
-Each element of a product is one chain in the order of what is summed over, as in `dense`; so a sequence's numbers are the
-same alone and in any batch, and zeros at its end change no bit.
+`compiled` calls these loops for a thread's share of the N sequences. All arrays are flat; the
+shapes are those before flattening. Each element of a product is one chain of additions in the order
+of the summed axis, as in `matmul`, so a sequence has the same bits alone and in any batch, and
+zeros at its end change none.
 """
 
 from __future__ import annotations
@@ -13,14 +15,12 @@ import numpy as np
 from .codegen.passes import exponentials, largest, scale
 from .codegen.tile import at
 from .jit import jit
-from .matmul import outer, pack_columns, pack_rows, padded, product
-
-NO_ROWS = np.zeros(0, np.int64)
+from .matmul import NO_ROWS, outer, pack_columns, pack_rows, padded, product
 
 
 @jit
 def rows_by_rows(target, first, last, a, S, K, b, M, out):
-    """out (N, S, M) = a (N, S, K) b', b (N, M, K)."""
+    """Compute out (N, S, M) = a b', a (N, S, K), b (N, M, K)."""
     panels, zeros = np.zeros(padded(target, M) * K, a.dtype), np.zeros(M, a.dtype)
     for n in range(first, last):
         pack_columns(target, b[n * M * K : (n + 1) * M * K], K, M, panels)
@@ -30,7 +30,7 @@ def rows_by_rows(target, first, last, a, S, K, b, M, out):
 
 @jit
 def rows_by_columns(target, first, last, a, S, K, b, M, out):
-    """out (N, S, M) = a (N, S, K) b, b (N, K, M)."""
+    """Compute out (N, S, M) = a b, a (N, S, K), b (N, K, M)."""
     panels, zeros = np.zeros(padded(target, M) * K, a.dtype), np.zeros(M, a.dtype)
     for n in range(first, last):
         pack_rows(target, b[n * K * M : (n + 1) * K * M], M, NO_ROWS, 0, K, panels, K)
@@ -40,21 +40,24 @@ def rows_by_columns(target, first, last, a, S, K, b, M, out):
 
 @jit
 def columns_by_columns(target, first, last, a, S, K, b, M, out):
-    """out (N, K, M) = a' b, a (N, S, K), b (N, S, M)."""
+    """Compute out (N, K, M) = a' b, a (N, S, K), b (N, S, M)."""
     for n in range(first, last):
-        rows, others = a[n * S * K : (n + 1) * S * K], b[n * S * M : (n + 1) * S * M]
-        outer(target, rows, 0, K, K, S, others, M, NO_ROWS, out[n * K * M : (n + 1) * K * M])
+        left, right = a[n * S * K : (n + 1) * S * K], b[n * S * M : (n + 1) * S * M]
+        outer(target, left, 0, K, K, S, right, M, NO_ROWS, out[n * K * M : (n + 1) * K * M])
 
 
 @jit
 def softmax(target, first, last, scores, S, M, valid):
-    """scores (N, S, M) become softmax over the valid entries (N, M), zeros elsewhere; all zeros where none is valid."""
+    """Replace scores (N, S, M) by their softmax over the entries that are valid (N, M).
+
+    The other entries become zeros, and so do all of a sequence without a valid entry.
+    """
     for n in range(first, last):
-        some = False
+        any_valid = False
         for m in range(M):
-            some |= valid[n * M + m]
+            any_valid |= valid[n * M + m]
         for row in range(n * S * M, (n + 1) * S * M, M):
-            if not some:
+            if not any_valid:
                 for m in range(M):
                     scores[row + m] = 0
                 continue
@@ -68,7 +71,10 @@ def softmax(target, first, last, scores, S, M, valid):
 
 @jit
 def softmax_backward(target, first, last, weights, M, d):
-    """d, rows of M, becomes the gradient of the scores from that of the weights; rows first to last."""
+    """Replace d, the gradient with respect to the weights, by that with respect to the scores.
+
+    Both have rows of M numbers; rows first to last.
+    """
     for row in range(first * M, last * M, M):
         mean = 0.0
         for m in range(row, row + M):

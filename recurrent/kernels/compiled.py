@@ -1,10 +1,15 @@
-"""The compiled kernels behind the functions of `plain`: the same names, arguments and results."""
+"""The backend of compiled kernels: from the functions of `kernels.Backend` to jitted loops.
+
+A function here packs the weights, flattens the arrays, chooses how many threads share the work, and
+calls a jitted function of `sequence`, `matmul`, `attention` or `elementwise` for each thread's
+part. Those are loops around intrinsics of `codegen`, which write the machine code. See
+`kernels.Backend` for the arguments of the public functions.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from math import prod
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -14,6 +19,7 @@ from ..equations.cell import Cell
 from ..equations.rules import Rule
 from . import attention, elementwise, matmul, reference, schedule, sequence
 from .codegen.target import target
+from .matmul import NO_ROWS
 from .packing import (
     Packed,
     flat,
@@ -24,181 +30,172 @@ from .packing import (
     planes,
     product_sizes,
     units,
-    with_inputs,
+    with_masks,
 )
+from .reference import Scratch
 from .threads import parts_of, split, split_steps, worth_a_thread
 
 DTYPES = ("float32", "float64")
 
-NO_ROWS = np.zeros(0, np.int64)
-
-# What an entry of a pass costs, counted in the operations of a product that take as long.
+# Cost of an entry of an elementwise pass, in floating-point operations of a product.
 RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY, ADDED_ENTRY = 40.0, 40.0, 8.0, 16.0
 
 
-class Scratch(NamedTuple):
-    """Bytes that the kernels of a cell take besides what they are given, at the same time at most."""
-
-    forward: int  # packed weights, and the x part of pre-activations where it is made beforehand
-    backward: int  # packed weights
-    gradients: int  # afterwards: what the gradients of input and weights take
-
-
 def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
-    """For S rows of N sequences, `known` of them different where they are looked up. `sizes`: (D, H, P)."""
-    (D, H, W), t = sizes, target(dtype, cell)
+    """Return the memory that the functions of a cell allocate at the same time."""
+    (D, H, P), t = sizes, target(dtype, cell)
     panels, width = packed_sizes(cell, t, *sizes)
     init = known * width if _projects(t, S, N, looked_up) else 0
     x_rows = sum(a.x for a in cell.accumulators) * H
     h_rows = len(cell.h_gates) * H
     gradients = max(
-        padded(t, D) * x_rows + D, _outer_size(t, x_rows, D, known), _outer_size(t, h_rows, W, S)
+        padded(t, D) * x_rows + D,
+        _outer_size(t, x_rows, D, known),
+        _outer_size(t, h_rows, P, S),
     )
-    for e in cell.products:  # with a copy of the vector that was multiplied
-        M, K = (W, H) if e.op == "projection" else (H, W)
+    for e in cell.products:  # besides the panels, a copy of the vector that was multiplied
+        M, K = (P, H) if e.op == "projection" else (H, P)
         gradients = max(gradients, S * K + _outer_size(t, M, K, S))
-    ahead, back = (
-        planes(cell, direction) * N * H for direction in (schedule.forward, schedule.backward)
-    )
-    back += padded(t, W) * h_rows + product_sizes(cell, t, H, W, schedule.backward)
-    return Scratch(*(dtype.itemsize * n for n in (panels + width + init + ahead, back, gradients)))
+    workspace = planes(cell, schedule.forward) * N * H
+    back = planes(cell, schedule.backward) * N * H
+    back += padded(t, P) * h_rows + product_sizes(cell, t, H, P, schedule.backward)
+    numbers = (panels + width + init + workspace, back, gradients)
+    return Scratch(*(dtype.itemsize * n for n in numbers))
 
 
 def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
-    """Bytes that `linear` and its weights, and `linear_backward`, take besides what they are given."""
+    """Return the memory of packed weights, and what `linear_backward` allocates."""
     t = target(dtype)
-    return dtype.itemsize * (padded(t, M) * K + M), dtype.itemsize * max(
-        padded(t, K) * M + K, _outer_size(t, M, K, S)
-    )
+    weights, backward = padded(t, M) * K + M, max(padded(t, K) * M + K, _outer_size(t, M, K, S))
+    return dtype.itemsize * weights, dtype.itemsize * backward
 
 
 def _projects(t, S, N, looked_up) -> bool:
-    """Whether the x part is made for all steps beforehand."""
+    """Return whether the x part of all time steps is computed before the first one."""
     return looked_up or min(t.tall, S) > N
 
 
 def _outer_size(t, M, D, S) -> int:
-    """Numbers that `dense.outer` takes in all threads for a sum (M, D) over S rows."""
+    """Return how many numbers `matmul.outer` allocates in all threads for (M, D)."""
     parts = max(parts_of(2.0 * S * M * D, M), 1)
-    return (
-        parts
-        * min(S, matmul.ROWS_AT_ONCE)
-        * (padded(t, D) + min(-(-M // parts), matmul.COLUMNS_AT_ONCE))
-    )
+    columns = min(-(-M // parts), matmul.COLUMNS_AT_ONCE)
+    return parts * min(S, matmul.ROWS_AT_ONCE) * (padded(t, D) + columns)
 
 
 pack_forward = Packed
 
 
-def forward(cell: Cell, x, ids, offsets, weights: Packed, h, rest, saved, inputs=None) -> None:
-    V, D, W, H, t = len(x), weights.D, weights.W, weights.H, weights.target
-    init, stride = weights.bias, 0
+def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, masks=None) -> None:
+    """Run all time steps."""
+    V, D, P, H, t = len(x), weights.D, weights.P, weights.H, weights.target
+    init, init_stride = weights.bias, 0
     S = int(offsets[-1])
     N = len(h) - S
-    p = with_inputs(weights.parameters, inputs)
-    x, h, plane, saved_width = flat(x), flat(h), rest.shape[1] * H, saved.shape[1] * H
-    rest, saved = flat(rest), flat(saved)
+    p = with_masks(weights.parameters, masks)
+    x, h, states_stride, saved_width = flat(x), flat(h), states.shape[1] * H, saved.shape[1] * H
+    states, saved = flat(states), flat(saved)
     if _projects(t, S, N, ids.size > 0):
-        init, stride = np.empty(V * weights.width, x.dtype), weights.width
+        init, init_stride = np.empty(V * weights.width, x.dtype), weights.width
 
         def project(first, last):
-            sequence.project(t, x, first, last, D, W, H, weights.panels, weights.bias, init, stride)
+            panels, bias = weights.panels, weights.bias
+            sequence.project(t, x, first, last, D, P, H, panels, bias, init, init_stride)
 
-        split(2.0 * V * D * stride, V, project)
+        split(2.0 * V * D * init_stride, V, project)
 
     work = weights.work(N)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.forward(
-            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init, stride, ids, p, h,
-            W, H, rest, plane, saved, saved_width, work,
+            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init,
+            init_stride, ids, p, h, P, H, states, states_stride, saved, saved_width, work,
         )  # fmt: skip
 
-    flops, grain = (
-        2.0 * S * weights.width * (W if stride else D + W),
-        _grain(cell, t, len(cell.accumulators)),
-    )
+    flops = 2.0 * S * weights.width * (P if init_stride else D + P)
+    grain = _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
-def _grain(cell, t, accumulators) -> int:
-    """Units that are not parted between threads: tiles of products within a step are as wide as any."""
-    return t.lanes * t.blocks(1 if cell.cross_unit_ops else accumulators)
+def _grain(t, accumulators: int) -> int:
+    """Return how many neighbouring units stay in one thread: those of a register tile."""
+    return t.lanes * t.blocks(accumulators)
 
 
-def step(cell: Cell, weights: Packed, x, h, rest, y) -> None:
+def step(cell: Cell, weights: Packed, x, h, states, y) -> None:
+    """Run one time step in place."""
     w, N = weights, len(y)
-    if not worth_a_thread(2.0 * N * w.width * (w.D + w.W)):
-        run = _step(w.target)
-        return run(
-            w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.W, w.H, rest, y, w.work(N)
-        )
-    forward(cell, x, NO_ROWS, np.array([0, N]), w, h, rest, np.empty((0, 0), x.dtype))
+    if not worth_a_thread(2.0 * N * w.width * (w.D + w.P)):
+        run, work = _step(w.target), w.work(N)
+        run(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.P, w.H, states, y, work)
+        return
+    forward(cell, x, NO_ROWS, np.array([0, N]), w, h, states, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
 
 
 @cache
 def _step(t):
-    """`sequence.step` for arrays of the target's numbers: choosing it by its arguments takes as long as running it."""
-    number, one, two, three = (
-        types.int64,
-        *(types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3)),
-    )
+    """Return `sequence.step` for arrays of the target's dtype.
+
+    Numba's dispatch by the types of the arguments would take as long as the step itself.
+    """
+    number = types.int64
+    one, two, three = (types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
     return sequence.step.compile(
         (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
     )  # fmt: skip
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:
-    """Steps of each sequence of a packed batch, the longest first; None where all are equal."""
+    """Return the length (N,) of each sequence, the longest first; None if all are equal."""
     if offsets[-1] == (len(offsets) - 1) * N:
         return None
     return np.searchsorted(-np.diff(offsets), -np.arange(N), side="left")
 
 
 def pack_backward(cell: Cell, params):
+    """Return the target, panels of W_hh and of products, and the per-unit parameters."""
     W_hh, H = params.W_hh, units(cell, params)
-    t, (rows, W) = target(W_hh.dtype, cell), W_hh.shape
-    size = padded(t, W) * rows
-    panels = np.zeros(size + product_sizes(cell, t, H, W, schedule.backward), W_hh.dtype)
-    matmul.pack_rows(target(W_hh.dtype), flat(W_hh), W, NO_ROWS, 0, rows, panels[:size], rows)
+    t, (rows, P) = target(W_hh.dtype, cell), W_hh.shape
+    size = padded(t, P) * rows
+    panels = np.zeros(size + product_sizes(cell, t, H, P, schedule.backward), W_hh.dtype)
+    matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, rows, panels[:size], rows)
     if cell.cross_unit_ops:
-        pack_products(cell, t, params, H, W, schedule.backward, panels[size:])
+        pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
     return t, panels, per_unit_parameters(cell, params)
 
 
 def backward(
-    cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None
+    cell: Cell, dy, offsets, weights, h, states, saved, carry, da, dp, state_gradients, masks=None
 ) -> None:
+    """Run back-propagation through time."""
     t, panels, parameters = weights
-    p = with_inputs(parameters, inputs)
-    (S, W), H = dy.shape, da.shape[2]
-    N, plane, saved_width, width, dp_width = (
-        len(h) - S,
-        rest.shape[1] * H,
-        *(a.shape[1] * H for a in (saved, da, dp)),
-    )
-    wide = carry
-    if H % t.lanes:  # whole vectors throughout: a part of one is slow to store
-        wide = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
-        wide[..., :H] = carry
-    dy, h, rest, saved, da, dp, total = (flat(a) for a in (dy, h, rest, saved, da, dp, total))
+    p = with_masks(parameters, masks)
+    (S, P), H = dy.shape, da.shape[2]
+    N, states_stride = len(h) - S, states.shape[1] * H
+    saved_width, da_width, dp_width = (a.shape[1] * H for a in (saved, da, dp))
+    padded_carry = carry
+    if H % t.lanes:  # whole vectors throughout: storing a part of one is slow
+        padded_carry = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
+        padded_carry[..., :H] = carry
+    dy, h, states, saved = flat(dy), flat(h), flat(states), flat(saved)
+    da, dp, state_gradients = flat(da), flat(dp), flat(state_gradients)
     work = np.empty(planes(cell, schedule.backward) * N * H, dy.dtype)
 
     def run(first, last, j0, j1, parts, barrier):
         sequence.backward(
-            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width,
-            flat(wide), da, width, dp, dp_width, total, work,
+            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, P, H, states,
+            states_stride, saved, saved_width, flat(padded_carry), da, da_width, dp, dp_width,
+            state_gradients, work,
         )  # fmt: skip
 
-    flops, grain = 2.0 * S * W * len(cell.h_gates) * H, t.lanes * t.blocks(1)
+    flops, grain = 2.0 * S * P * len(cell.h_gates) * H, _grain(t, 1)
     split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
-    if wide is not carry:
-        carry[...] = wide[..., :H]
+    if padded_carry is not carry:
+        carry[...] = padded_carry[..., :H]
 
 
 def _panels(W) -> np.ndarray:
-    """W (M, K) as the right side of a product over M."""
+    """Return W (M, K) packed as the right factor of a product over M."""
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(padded(t, K) * M, W.dtype)
@@ -207,7 +204,7 @@ def _panels(W) -> np.ndarray:
 
 
 def _product(a, column, K, panels, M, bias, out) -> None:
-    """out (S, M) = bias + a (S, ...)[:, column:column + K] w."""
+    """Compute out (S, M) = bias + a (S, ...)[:, column:column + K] w, w (K, M) in panels."""
     S, stride, t = len(a), prod(a.shape[1:]), target(a.dtype)
     a, out = flat(a), flat(out)
 
@@ -218,7 +215,7 @@ def _product(a, column, K, panels, M, bias, out) -> None:
 
 
 def _outer(a, column, M, b, rows, out, sums) -> None:
-    """out (M, D) = sum over rows of a (S, ...)[:, column:column + M]' b (S, D), and the sums (M,) of those columns of a."""
+    """Compute out (M, D) = a' b and the column sums (M,) of a, for M columns of a from `column`."""
     S, stride, D, t = len(a), prod(a.shape[1:]), b.shape[1], target(a.dtype)
     a, b, out = flat(a), flat(b), flat(out)
 
@@ -231,19 +228,20 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
     split(2.0 * S * M * D, M, run)
 
 
-def _through(dy, W, out) -> None:
-    """out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
+def _times(dy, W, out) -> None:
+    """Compute out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
     M, K = W.shape
     _product(dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
-    _through(
-        da, params[0], dx
-    )  # accumulators with an x part come first, in the order of W_ih's rows
+    """Compute the gradient with respect to x."""
+    # Accumulators with an x part come first, in the order of W_ih's rows.
+    _times(da, params[0], dx)
 
 
 def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
+    """Compute the gradients of all parameters."""
     t = target(x.dtype)
     H = da.shape[2]
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
@@ -251,12 +249,8 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
     rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
     for runs, a, b, index, dW, db in rows:
         for run in runs:
-            block, column, M = (
-                slice(run.gate * H, (run.gate + run.count) * H),
-                run.accumulator * H,
-                run.count * H,
-            )
-            _outer(a, column, M, b, index, dW[block], db[block])
+            block = slice(run.gate * H, (run.gate + run.count) * H)
+            _outer(a, run.accumulator * H, run.count * H, b, index, dW[block], db[block])
     for k, (e, vector) in enumerate(
         zip(cell.products, vectors, strict=True), len(cell.accumulators)
     ):
@@ -266,12 +260,13 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
             block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
             dW, db = W_hh[block], b_hh[block]
         _outer(da, k * H, len(dW), np.ascontiguousarray(vector[:, : dW.shape[1]]), NO_ROWS, dW, db)
-    N, P, _ = dp.shape
-    for k, total in enumerate(own):
-        matmul.column_sums(t, flat(dp), k * H, H, P * H, N, total)
+    N, width, flat_dp = len(dp), dp.shape[1] * H, flat(dp)
+    for k, out in enumerate(own):
+        matmul.column_sums(t, flat_dp, k * H, H, width, N, out)
 
 
 def pack_linear(W, b):
+    """Return a copy of the weights: panels of W and the biases."""
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(padded(t, M) * K, W.dtype)
@@ -280,17 +275,20 @@ def pack_linear(W, b):
 
 
 def linear(x, weights, y) -> None:
+    """Compute y = x W' + b."""
     panels, b = weights
     _product(x, 0, x.shape[1], panels, b.size, b, y)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
+    """Compute the gradients of `linear`."""
     _outer(dy, 0, dy.shape[1], x, NO_ROWS, dW, db)
     if dx.size:
-        _through(dy, W, dx)
+        _times(dy, W, dx)
 
 
 def scatter_add(dW, ids, dy) -> None:
+    """Add dy[s] to dW[ids[s]]; threads share the columns."""
     t, E = target(dW.dtype), dW.shape[1]
     dW, ids, dy = flat(dW), np.require(ids, np.int64, "CAW"), flat(dy)
 
@@ -301,49 +299,54 @@ def scatter_add(dW, ids, dy) -> None:
 
 
 def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
-    """A product of `batched` for every sequence: a (N, S, K), b (N, ..., ...), M columns of the result."""
+    """Run a product of `attention` for each sequence: a (N, S, K), M columns of the result."""
     (N, S, K), t = a.shape, target(a.dtype)
     a, b, out = flat(a), flat(b), flat(out)
     split(flops, N, lambda first, last: kernel(t, first, last, a, S, K, b, M, out))
 
 
 def rows_by_rows(a, b, out) -> None:
-    if (
-        a.shape[1] == 1
-    ):  # a column, made of the rows of b as they lie: nothing of them is to be packed
+    """Compute out = a b' for each sequence."""
+    if a.shape[1] == 1:
+        # A result of one row has the layout of one column, b a': then a is packed instead of b.
         a, b = b, a
     _by_sequence(attention.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
 
 
 def rows_by_columns(a, b, out) -> None:
+    """Compute out = a b for each sequence."""
     _by_sequence(attention.rows_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
 
 
 def columns_by_columns(a, b, out) -> None:
+    """Compute out = a' b for each sequence."""
     _by_sequence(attention.columns_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
 
 
 def softmax(scores, valid) -> None:
+    """Replace each row by its softmax over the valid entries."""
     (N, S, M), t = scores.shape, target(scores.dtype)
     rows, valid = flat(scores), flat(valid)
-    split(
-        SOFTMAX_ENTRY * rows.size,
-        N,
-        lambda first, last: attention.softmax(t, first, last, rows, S, M, valid),
-    )
+
+    def run(first, last):
+        attention.softmax(t, first, last, rows, S, M, valid)
+
+    split(SOFTMAX_ENTRY * rows.size, N, run)
 
 
 def softmax_backward(weights, d) -> None:
+    """Replace the gradient with respect to the softmax by that with respect to the scores."""
     t, M = target(d.dtype), d.shape[-1]
     weights, d = flat(weights), flat(d)
-    split(
-        SQUARE_ENTRY * d.size,
-        d.size // max(M, 1),
-        lambda first, last: attention.softmax_backward(t, first, last, weights, M, d),
-    )
+
+    def run(first, last):
+        attention.softmax_backward(t, first, last, weights, M, d)
+
+    split(SQUARE_ENTRY * d.size, d.size // max(M, 1), run)
 
 
 def apply_rule(rule: Rule, numbers, arrays, block: int) -> None:
+    """Apply a rule to every entry of its arrays."""
     used = tuple(arrays[name] for name in rule.arrays)
     size, dtype = used[0].size, used[0].dtype
     scalars, t = np.array([numbers[name] for name in rule.numbers], dtype), target(dtype, rule)
@@ -355,6 +358,7 @@ def apply_rule(rule: Rule, numbers, arrays, block: int) -> None:
 
 
 def sums_of_squares(x, block: int, sums) -> None:
+    """Compute the sum of squares of each block of x."""
     t = target(x.dtype)
 
     def run(first, last):
@@ -364,6 +368,7 @@ def sums_of_squares(x, block: int, sums) -> None:
 
 
 def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
+    """Compute the loss of every row, and the gradient of the sum of losses over `count`."""
     t, (S, V) = target(logits.dtype), logits.shape
     logits, dy = flat(logits), flat(dy)
 

@@ -1,4 +1,9 @@
-"""Passes over entries: rules applied to flat arrays, sums of squares, softmax cross-entropy. No product in sight."""
+"""Elementwise passes and reductions: optimiser rules, sums of squares, softmax cross-entropy.
+
+`compiled` calls these loops for one thread's range of entries, blocks or rows; the vector code of a
+pass comes from the intrinsics of `codegen.passes`. All arrays are flat; the shapes given are those
+before flattening.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +18,22 @@ from .jit import jit
 
 @jit
 def apply_rule(target, numbers, arrays, first, last):
-    """The target's rule on entries first to last of its arrays."""
+    """Apply the target's rule to entries first to last of its arrays."""
     rule_entries(target, numbers, arrays, first, last)
 
 
 @jit
 def block_squares(target, x, block, first, last, sums):
-    """sums[k] = the sum of squares of block k of x, for blocks first to last."""
+    """Compute sums[k] = the sum of squares of block k of x, for blocks first to last."""
     for k in range(first, last):
         sums[k] = sum_of_squares(target, at(x, k * block), min(block, x.size - k * block))
 
 
 @jit
 def softmax_rows(target, logits, V, ids, valid, count, first, last, dy, losses):
-    """Rows first to last of the softmax cross-entropy: dy (S, V), the gradient of the mean over `count`, losses (S,).
+    """Compute losses (S,) and the gradient dy (S, V) of their sum / count, for rows first to last.
 
-    An empty `valid` stands for true.
+    An empty `valid` means that all rows are.
     """
     for s in range(first, last):
         row = at(dy, s * V)

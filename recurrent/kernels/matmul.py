@@ -1,4 +1,10 @@
-"""Products without a cell: packed panels, out = a w, and the sum over rows a' b of weight gradients. All arrays flat."""
+"""Matrix products that belong to no cell: packing, out = a w, and the weight gradient a' b.
+
+`compiled` calls these loops for linear layers and for the gradients of a recurrent layer's input
+and weights, `attention` for the products of each sequence. The right factor is packed into panels:
+for each k the columns of one register tile (see `codegen.tile`), so that the inner loop reads
+memory in order. All arrays are flat; the shapes given are those before flattening.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +15,44 @@ from .codegen.denormals import flush_denormals, restore_denormals
 from .codegen.tile import at, lanes, product_tiles, wide
 from .jit import jit
 
-# Rows of a product that go past all panels before the next do: they stay in the second-level cache meanwhile.
+# Rows of a product that pass all panels before the next rows do: they stay in the L2 cache
+# meanwhile.
 PRODUCT_ROWS = 96
 
-# What a sum over rows takes at a time: long chains, because each begins and ends in memory, and whole tiles of columns.
+# Rows and columns that a sum over rows takes at a time. Many rows, because each chain is loaded and
+# stored once for each batch of rows; as many columns as fill whole tiles.
 ROWS_AT_ONCE, COLUMNS_AT_ONCE = 576, 96
+
+# An empty list of row numbers: row s is row s.
+NO_ROWS = np.zeros(0, np.int64)
 
 
 @jit
 def padded(target, units):
-    """Units rounded up to whole vectors."""
+    """Return the units rounded up to whole vectors."""
     return -(-units // lanes(target)) * lanes(target)
 
 
 @jit
 def pack_rows(target, w, D, rows, first, K, panels, panel_rows):
-    """Rows first ... first + K of w (S, D), or those that `rows` lists, in panels (D / width, panel_rows, width).
+    """Pack K rows of w (S, D), from `first` on or those that `rows` lists from there, into panels.
 
-    The width is that of a wide tile as long as whole ones fit, then one vector. Columns past D are left as they are.
+    panels: (D / width, panel_rows, width). The width is that of the widest tile while a whole one
+    fits, then one vector. The padding past column D is not written.
     """
     d = 0
     while d < D:
         width = wide(target, 1) if padded(target, D) - d >= wide(target, 1) else lanes(target)
         for k in range(K):
             source = rows[first + k] if rows.size else first + k
-            copy(
-                target,
-                at(w, source * D + d),
-                at(panels, d * panel_rows + k * width),
-                min(width, D - d),
-            )
+            panel = at(panels, d * panel_rows + k * width)
+            copy(target, at(w, source * D + d), panel, min(width, D - d))
         d += width
 
 
 @jit
 def pack_columns(target, w, K, M, panels):
-    """The transpose of w (M, K) in panels (M / width, K, width). Columns past M are left as they are."""
+    """Pack the transpose of w (M, K) into panels (M / width, K, width), as `pack_rows` does."""
     m = 0
     while m < M:
         width = wide(target, 1) if padded(target, M) - m >= wide(target, 1) else lanes(target)
@@ -56,7 +64,10 @@ def pack_columns(target, w, K, M, panels):
 
 @jit
 def product(target, first, last, a, column, stride, K, panels, M, bias, out):
-    """Rows first to last of out (S, M) = bias (M) + a[:, column:column + K] w, a in rows of `stride`."""
+    """Compute rows first to last of out (S, M) = bias (M,) + a[:, column:column + K] w.
+
+    a: rows of `stride` numbers. w (K, M): packed in panels.
+    """
     setting = flush_denormals()
     for row in range(first, last, PRODUCT_ROWS):
         count, start = min(PRODUCT_ROWS, last - row), at(a, row * stride + column)
@@ -68,7 +79,7 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
 
 @jit
 def column_sums(target, a, column, count, stride, S, out):
-    """out[c] = sum over rows s of a[s * stride + column + c], in the order of s."""
+    """Compute out[c] = the sum of a[s * stride + column + c] over S rows s, in their order."""
     for c in range(count):
         out[c] = 0
     for s in range(S):
@@ -76,22 +87,23 @@ def column_sums(target, a, column, count, stride, S, out):
 
 
 @jit
-def turn_columns(target, a, column, count, stride, first, K, turned):
-    """turned (count, K) = the transpose of a[first:first + K, column:column + count], a in rows of `stride`."""
+def transpose_columns(target, a, column, count, stride, first, K, out):
+    """Compute out (count, K) = the transpose of a[first:first + K, column:column + count]."""
     for k in range(0, K, lanes(target)):
         source = at(a, (first + k) * stride + column)
-        transpose(target, source, stride, min(lanes(target), K - k), count, at(turned, k), K)
+        transpose(target, source, stride, min(lanes(target), K - k), count, at(out, k), K)
 
 
 @jit
 def outer(target, a, column, M, stride, S, b, D, rows, out):
-    """out (M, D) = sum over s of a[s, column:column + M]' b[rows[s]], each element one chain in the order of s.
+    """Compute out (M, D) = the sum over S rows s of a[s, column:column + M]' b[rows[s]].
 
-    a: S rows of `stride` numbers. b: rows of D numbers; an empty `rows` stands for s itself.
+    Each element is one chain of additions in the order of s. a: rows of `stride` numbers. b: rows
+    of D numbers; an empty `rows` means b[s].
     """
     setting = flush_denormals()
     most = min(S, ROWS_AT_ONCE)
-    turned = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
+    transposed = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
     for c in range(M * D):
         out[c] = 0
@@ -99,32 +111,21 @@ def outer(target, a, column, M, stride, S, b, D, rows, out):
         K = min(ROWS_AT_ONCE, S - first)
         pack_rows(target, b, D, rows, first, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
-            count = min(COLUMNS_AT_ONCE, M - m)
-            turn_columns(target, a, column + m, count, stride, first, K, turned)
-            product_tiles(
-                target,
-                count,
-                D,
-                K,
-                at(out, m * D),
-                D,
-                at(turned, 0),
-                K,
-                at(panels, 0),
-                at(out, m * D),
-            )
+            count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, m * D)
+            transpose_columns(target, a, column + m, count, stride, first, K, transposed)
+            product_tiles(target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), sums)
     restore_denormals(setting)
 
 
 @jit
 def weight_gradient(target, a, column, M, stride, S, b, D, rows, out, sums):
-    """`outer`, and in sums (M,) those of the columns of a: the gradient of the bias."""
+    """Compute `outer`, and in sums (M,) the column sums of a: the gradient of the bias."""
     outer(target, a, column, M, stride, S, b, D, rows, out)
     column_sums(target, a, column, M, stride, S, sums)
 
 
 @jit
 def add_rows(target, dW, E, ids, dy, first, last):
-    """dW (V, E)[ids[s]] += dy (S, E)[s], in the order of rows; columns first to last of it."""
+    """Add dy (S, E)[s] to dW (V, E)[ids[s]] in the order of s; columns first to last."""
     for s in range(ids.size):
         add(target, at(dy, s * E + first), at(dW, ids[s] * E + first), last - first)

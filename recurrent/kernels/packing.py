@@ -1,4 +1,10 @@
-"""A cell's weights as the kernels read them, and how much memory that and a step in stages take."""
+"""Packed weights: a cell's parameters copied into the order in which the kernels read them.
+
+A panel holds the weights of the units of one register tile: for each k, a whole vector of every
+gate, so the inner loop of a product reads memory in order. `compiled` packs for one call or, for a
+stream, once. The bias of every accumulator follows the same order. The sizes of all of this, and of
+the workspace of a step in stages, are computed here too: the memory plan reads them.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +16,30 @@ import numpy as np
 from ..equations.cell import Cell
 from . import matmul, reference, schedule, sequence
 from .codegen.target import target
-
-NO_ROWS = np.zeros(0, np.int64)
+from .matmul import NO_ROWS
 
 
 def padded(t, units: int) -> int:
+    """Return the units rounded up to whole vectors."""
     return -(-units // t.lanes) * t.lanes
 
 
-flat = np.ndarray.ravel  # a view of what is contiguous, in a third of the time that reshape takes
+# A view of a contiguous array, in a third of the time that reshape takes.
+flat = np.ndarray.ravel
 
 
 class Gates(NamedTuple):
-    """Which block of rows of W_ih and W_hh each accumulator of a tile has, -1 for none; and those of the ones that have any."""
+    """The gates whose rows of W_ih and W_hh the accumulators of a tile sum up; int64."""
 
-    x: np.ndarray
-    h: np.ndarray
-    x_used: np.ndarray
-    h_used: np.ndarray
+    x: np.ndarray  # (accumulators,): gate in W_ih, -1 if an accumulator has no x part
+    h: np.ndarray  # (accumulators,): gate in W_hh, -1 if it has no h part
+    x_used: np.ndarray  # x without the -1
+    h_used: np.ndarray  # h without the -1
 
 
 @lru_cache
 def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
-    """Of every tile of accumulators."""
+    """Return the gates of each tile of accumulators, see `schedule.tiles`."""
     found = []
     for tile in schedule.tiles(cell):
         some = [cell.accumulators[k] for k in tile]
@@ -43,40 +50,41 @@ def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
 
 
 def planes(cell, direction) -> int:
-    """How many the stages of a step need."""
+    """Return how many workspace arrays (N, H) a step in stages needs; 0 for a step in one stage."""
     return len(direction(cell)[1].planes) if cell.cross_unit_ops else 0
 
 
 @lru_cache
-def packed_sizes(cell, t, D, H, W) -> tuple[int, int]:
-    """Numbers of the forward kernel's panels and of its bias."""
+def packed_sizes(cell, t, D, H, P) -> tuple[int, int]:
+    """Return how many numbers the panels and the bias of the forward kernel have."""
     X, R = (sum(getattr(a, part) for a in cell.accumulators) for part in "xh")
-    panels = padded(t, H) * (X * D + R * W) + product_sizes(cell, t, H, W, schedule.forward)
+    panels = padded(t, H) * (X * D + R * P) + product_sizes(cell, t, H, P, schedule.forward)
     return panels, padded(t, H) * len(cell.accumulators)
 
 
-def product_sizes(cell, t, H, W, direction) -> int:
-    """Numbers of the panels of products within a step, and of their biases."""
+def product_sizes(cell, t, H, P, direction) -> int:
+    """Return how many numbers the panels and biases of the products within a step have."""
     if not cell.cross_unit_ops:
         return 0
     return sum(
         padded(t, M) * K + H
-        for M, K in (_shape(cell, e, H, W) for e in direction(cell)[1].products)
+        for M, K in (_shape(cell, e, H, P) for e in direction(cell)[1].products)
     )
 
 
-def _shape(cell, e, H, W) -> tuple[int, int]:
-    """How many sums a product makes of how many numbers."""
-    return (W if cell.projected_nodes[e] else H), (W if cell.projected_nodes[e.args[0]] else H)
+def _shape(cell, e, H, P) -> tuple[int, int]:
+    """Return the shape (M, K) of the matrix of a product."""
+    return (P if cell.projected_nodes[e] else H), (P if cell.projected_nodes[e.args[0]] else H)
 
 
-def pack_products(cell, t, params, H, W, direction, panels) -> None:
-    """Weights of the products within a step one after the other in `panels`, at last a bias (H,) for each."""
-    found, dense_target = direction(cell)[1].products, target(panels.dtype)
-    start, (_, W_hh, _, b_hh), W_hr = 0, params[:4], reference.split_params(cell, params)[0]
-    for k, e in enumerate(found):
-        (M, K), matrix = _shape(cell, e, H, W), W_hr
-        bias = panels[panels.size - H * (len(found) - k) :][:H]
+def pack_products(cell, t, params, H, P, direction, panels) -> None:
+    """Pack the weights of the products within a step, one after the other, then their biases."""
+    products, plain_target = direction(cell)[1].products, target(panels.dtype)
+    (_, W_hh, _, b_hh), W_hr = params[:4], reference.split_params(cell, params)[0]
+    start = 0
+    for k, e in enumerate(products):
+        (M, K), matrix = _shape(cell, e, H, P), W_hr
+        bias = panels[panels.size - H * (len(products) - k) :][:H]
         if e.name:
             block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
             matrix = W_hh[block]
@@ -84,53 +92,54 @@ def pack_products(cell, t, params, H, W, direction, panels) -> None:
                 bias[:] = b_hh[block]
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
-            matmul.pack_rows(dense_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
+            matmul.pack_rows(plain_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
         else:
-            matmul.pack_columns(dense_target, flat(matrix), K, M, here)
+            matmul.pack_columns(plain_target, flat(matrix), K, M, here)
         start += here.size
 
 
 class Packed:
-    """A cell's weights as the forward kernel reads them."""
+    """A copy of a cell's weights, packed for the forward kernel."""
 
     def __init__(self, cell: Cell, params):
         W_ih, W_hh, b_ih, b_hh = params[:4]
-        self.D, self.W, self.H = D, W, H = W_ih.shape[1], W_hh.shape[1], units(cell, params)
+        self.D, self.P, self.H = D, P, H = W_ih.shape[1], W_hh.shape[1], units(cell, params)
         self.target = t = target(W_ih.dtype, cell)
-        size, self.width = packed_sizes(cell, t, D, H, W)
+        size, self.width = packed_sizes(cell, t, D, H, P)
         self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
             panels, bias = self.panels[place:], self.bias[begin:]
             sequence.pack(
-                t, of_x.size, H, flat(W_ih), D, x_used, flat(W_hh), W, h_used, b_ih, of_x, b_hh, of_h, panels, bias
+                t, of_x.size, H, flat(W_ih), D, x_used, flat(W_hh), P, h_used, b_ih, of_x, b_hh,
+                of_h, panels, bias,
             )  # fmt: skip
-            place += padded(t, H) * (x_used.size * D + h_used.size * W)
+            place += padded(t, H) * (x_used.size * D + h_used.size * P)
             begin += padded(t, H) * of_x.size
         if cell.cross_unit_ops:
-            pack_products(cell, t, params, H, W, schedule.forward, self.panels[place:])
+            pack_products(cell, t, params, H, P, schedule.forward, self.panels[place:])
         self.parameters = per_unit_parameters(cell, params)
 
     def work(self, N: int) -> np.ndarray:
-        """Scratch for a step of N sequences in stages."""
+        """Return the workspace of a step of N sequences; any array if a step needs none."""
         return np.empty(self.planes * N * self.H, self.bias.dtype) if self.planes else self.bias
 
 
 def units(cell, params) -> int:
+    """Return the hidden size H."""
     return reference.split_params(cell, params)[0].shape[1]
 
 
 def per_unit_parameters(cell, params) -> np.ndarray:
-    """One after the other, H numbers each."""
+    """Return the per-unit parameters one after the other, H numbers each."""
     own = reference.split_params(cell, params)[1]
     return np.concatenate(own) if own else np.zeros(0, params[0].dtype)
 
 
-def with_inputs(parameters, inputs) -> np.ndarray:
-    """Per-unit parameters (P, H), flat; in each row followed by what the units get at that step, (S, P + M, H), if anything."""
-    if inputs is None:
+def with_masks(parameters, masks) -> np.ndarray:
+    """Return flat per-unit parameters; with masks (S, M, H) a copy for each row, then its masks."""
+    if masks is None:
         return parameters
-    S, M, H = inputs.shape
-    return np.concatenate(
-        [np.broadcast_to(parameters, (S, parameters.size)), inputs.reshape(S, M * H)], axis=1
-    ).reshape(-1)
+    S, M, H = masks.shape
+    rows = np.broadcast_to(parameters, (S, parameters.size)), masks.reshape(S, M * H)
+    return np.concatenate(rows, axis=1).reshape(-1)

@@ -1,12 +1,14 @@
-"""The engine in plain NumPy: the reference in the tests, and what runs when Numba's JIT is switched off.
+"""The backend in plain NumPy: runs with NUMBA_DISABLE_JIT=1, and is the reference of the tests.
 
-Slow and obvious, with the same promise as the compiled kernels: every element of a product is one chain of additions
-in the order of k, so a row's bits do not depend on the rows beside it. Takes complex numbers (complex-step gradients).
+It evaluates a cell's expressions node by node instead of compiling them. Every element of a product
+is one chain of additions in the order of k, as in the compiled kernels, so a row's bits do not
+depend on the other rows of the batch. It also takes complex numbers, for gradients by complex step.
+See `kernels.Backend` for the arguments of the public functions.
 """
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,14 +19,22 @@ from ..equations.rules import Rule
 DTYPES = ("float32", "float64", "complex128")
 
 
+class Scratch(NamedTuple):
+    """Memory that the functions of a cell allocate at the same time, in bytes."""
+
+    forward: int  # packed weights, workspace of a step, and the x part of pre-activations
+    backward: int  # packed weights and workspace of a step
+    gradients: int  # the gradients of input and weights, computed after `backward`
+
+
 def product(a: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
-    """out (S, M) += a (S, K) @ w (K, M), in the order of k."""
+    """Add a (S, K) @ w (K, M) to out (S, M), in the order of k."""
     for k in range(w.shape[0]):
         out += a[:, k, None] * w[k]
 
 
 class Weights:
-    """Weights of one moment, and the products of a step with them."""
+    """A copy of a cell's weights, and the products of a step with them."""
 
     def __init__(self, cell: Cell, params):
         self.cell, self.params = cell, type(params)(*[p.copy() for p in params])
@@ -35,12 +45,12 @@ class Weights:
     def add(
         self, a: np.ndarray, W: np.ndarray, gate: int, out: np.ndarray, back: bool = False
     ) -> None:
-        """out (S, H) += a (S, K) times the transposed rows of a gate; `back`: out (S, K) += a (S, H) times the rows."""
+        """Add a W' to out (S, H), W (H, K) the rows of a gate; `back`: a W to out (S, K)."""
         W = W[gate * self.H : (gate + 1) * self.H]
         product(a, W if back else W.T, out)
 
     def accumulate(self, x, h) -> np.ndarray:
-        """Pre-activations of every accumulator, (A, S, H)."""
+        """Return the accumulators (A, S, H) of x (S, D) and h (S, P): biases, then products."""
         H = self.H
         out = np.zeros((len(self.cell.accumulators), len(x), H), np.result_type(x, self.W_ih))
         for total, accumulator in zip(out, self.cell.accumulators, strict=True):
@@ -57,7 +67,7 @@ class Weights:
         return out
 
     def products(self, e, vector) -> np.ndarray:
-        """The value of a product within the step, for `evaluate`, or of its gradient's way back."""
+        """Return the value of a node that multiplies a vector by weights within a step."""
         W, i, back = self.W_hr, 0, e.op.endswith("_t")
         if e.name:
             W, i = self.W_hh, self.cell.h_gates.index(e.name)
@@ -69,7 +79,7 @@ class Weights:
         return out
 
     def flow(self, da, out) -> None:
-        """out (S, H) += what gradients of accumulators, da (S, columns, H), send through W_hh."""
+        """Add to out (S, P) the gradient of h: da (S, C, H) times W_hh."""
         for run in self.cell.h_runs:
             for i in range(run.count):
                 self.add(da[:, run.accumulator + i], self.W_hh, run.gate + i, out, back=True)
@@ -79,50 +89,44 @@ pack_forward = pack_backward = Weights
 
 
 def split_params(cell: Cell, params) -> tuple[np.ndarray, list[np.ndarray]]:
-    """W_hr (P, H), or a matrix of no rows where the cell projects nothing; and the per-unit parameters."""
+    """Return W_hr (P, H), no rows if the cell does not project, and the per-unit parameters."""
     W_hh = params[1]
     own = params[5:] if cell.has_projection else params[4:]
     return params[4] if cell.has_projection else W_hh[:0], list(own)
 
 
 def _steps(offsets, N):
-    """(rows of a step, rows of the states before it, rows of the states after it), step by step."""
+    """Yield slices for every time step: its packed rows, the states before it, the states after."""
     for t in range(len(offsets) - 1):
         first, last = int(offsets[t]), int(offsets[t + 1])
         before = N + int(offsets[t - 1]) if t else 0
         yield slice(first, last), slice(before, before + last - first), slice(N + first, N + last)
 
 
-def forward(cell: Cell, x, ids, offsets, weights, h, rest, saved, inputs=None) -> None:
-    """Run all steps. Writes `h` (N + S, H), `rest` (states - 1, N + S or N, H) and `saved` (S, K, H), or not if it is empty.
-
-    x (S, D), or a table of which `ids` (S,) names the row of each step; empty `ids` stand for the rows as they are.
-    `inputs` (S, M, H): what the units of a cell with inputs get at each step.
-    The first N rows of `h` and `rest` hold the initial states; a `rest` of N rows is updated in place.
-    h of a cell that projects is (N + S, P). Elsewhere what has P numbers is in the first P of H columns.
-    """
+def forward(cell: Cell, x, ids, offsets, weights, h, states, saved, masks=None) -> None:
+    """Run all time steps."""
     x = x[ids] if ids.size else x
     N = len(h) - len(x)
-    in_place = rest.shape[1] == N
+    in_place = states.shape[1] == N
     for now, before, after in _steps(offsets, N):
         count = after.stop - after.start
         old, new = (slice(0, count), slice(0, count)) if in_place and N else (before, after)
         a = weights.accumulate(x[now], h[before])
         known = {acc.input: a[k] for k, acc in enumerate(cell.accumulators)}
-        known |= fitting(cell, cell.previous, [h[before], *rest[:, old].copy()], h)
-        of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= fitting(cell, cell.parameter_inputs, of_units, h)
+        known |= node_values(cell, cell.previous, [h[before], *states[:, old].copy()], h)
+        per_unit = [*weights.parameters, *(() if masks is None else masks[now].swapaxes(0, 1))]
+        known |= node_values(cell, cell.parameter_inputs, per_unit, h)
         saved_nodes = [e for _, e in cell.backward.saved] if saved.size else []
         values = evaluate([*cell.new, *saved_nodes], known, h.dtype, weights.products)
         h[after] = values[0]
-        for k in range(len(rest)):
-            _put(rest[k, new], values[1 + k])
+        for k in range(len(states)):
+            _put(states[k, new], values[1 + k])
         for k in range(len(saved_nodes)):
             _put(saved[now, k], values[len(cell.new) + k])
 
 
-def fitting(cell, nodes, arrays, h):
-    """Values of nodes: of those with P numbers, where h has P of them, the first P columns."""
+def node_values(cell, nodes, arrays, h):
+    """Return arrays by node: the first P columns of one that is projected, else all H columns."""
     return {
         e: a[..., : h.shape[1]] if cell.projected_nodes.get(e) else a
         for e, a in zip(nodes, arrays, strict=True)
@@ -130,54 +134,41 @@ def fitting(cell, nodes, arrays, h):
 
 
 def _put(rows, value):
+    """Write a value to the columns that it has."""
     rows[:, : np.shape(value)[-1] if np.ndim(value) else None] = value
 
 
-def step(cell: Cell, weights, x, h, rest, y) -> None:
-    """One step: h (2 N, H), the state in its first half, and rest (states - 1, N, H) go on; y (N, H) = h."""
-    N = len(y)
-    forward(
-        cell,
-        x,
-        np.zeros(0, np.int64),
-        np.array([0, N]),
-        weights,
-        h,
-        rest,
-        np.empty((0, 0, weights.H), y.dtype),
-    )
+def step(cell: Cell, weights, x, h, states, y) -> None:
+    """Run one time step in place."""
+    N, no_rows = len(y), np.zeros(0, np.int64)
+    saved = np.empty((0, 0, weights.H), y.dtype)
+    forward(cell, x, no_rows, np.array([0, N]), weights, h, states, saved)
     h[:N] = y[:] = h[N:]
 
 
 def backward(
-    cell: Cell, dy, offsets, weights, h, rest, saved, carry, da, dp, total, inputs=None
+    cell: Cell, dy, offsets, weights, h, states, saved, carry, da, dp, state_gradients, masks=None
 ) -> None:
-    """Back-propagation through time.
-
-    `carry` (states, N, H) comes in as the gradient of the final states and goes out as that of the initial ones.
-    Writes `da` (S, cell.columns, H), gradients of accumulators and products row by row, and `total` (states, S, H), gradients
-    of the loss with respect to every state, or not if it is empty. Adds to `dp` (N, P, H), gradients of per-unit parameters
-    by sequence. Widths as in `forward`.
-    """
+    """Run back-propagation through time."""
     b = cell.backward
-    N, W = len(h) - len(dy), h.shape[1]
+    N, P = len(h) - len(dy), h.shape[1]
     later = 0
     for now, before, after in reversed(list(_steps(offsets, N))):
         count = now.stop - now.start
         if later:
-            weights.flow(da[now.stop : now.stop + later], carry[0, :later, :W])
+            weights.flow(da[now.stop : now.stop + later], carry[0, :later, :P])
         later = count
-        # A copy: one state may be handed on as another.
+        # A copy: the gradient of one state may be written where another's is still read.
         d = [
-            a[:, :W] if projected else a
+            a[:, :P] if projected else a
             for a, projected in zip(carry[:, :count].copy(), cell.projected_states, strict=True)
         ]
         d[cell.output] = d[cell.output] + dy[now]
-        known = fitting(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
-        known |= fitting(cell, cell.new, [h[after], *rest[:, after]], h)
-        known |= fitting(cell, cell.previous, [h[before], *rest[:, before]], h)
-        of_units = [*weights.parameters, *(() if inputs is None else inputs[now].swapaxes(0, 1))]
-        known |= fitting(cell, cell.parameter_inputs, of_units, h)
+        known = node_values(cell, [e for _, e in b.saved], saved[now].swapaxes(0, 1), h)
+        known |= node_values(cell, cell.new, [h[after], *states[:, after]], h)
+        known |= node_values(cell, cell.previous, [h[before], *states[:, before]], h)
+        per_unit = [*weights.parameters, *(() if masks is None else masks[now].swapaxes(0, 1))]
+        known |= node_values(cell, cell.parameter_inputs, per_unit, h)
         known |= dict(zip(b.d_new, d, strict=True))
         roots = [*b.d_accumulators, *b.d_products, *b.d_previous, *b.d_states, *b.d_parameters]
         values = evaluate(roots, known, h.dtype, weights.products)
@@ -187,26 +178,21 @@ def backward(
             _put(da[now, k], values[k])
         for k in range(len(cell.states)):
             _put(carry[k, :count], values[da.shape[1] + k])
-            if total.size:
-                _put(total[k, now], values[da.shape[1] + len(cell.states) + k])
+            if state_gradients.size:
+                _put(state_gradients[k, now], values[da.shape[1] + len(cell.states) + k])
     if later:
-        weights.flow(da[:later], carry[0, :later, :W])
+        weights.flow(da[:later], carry[0, :later, :P])
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
-    """dx (S, D) = gradients of the x accumulators times W_ih."""
+    """Compute dx from the gradients with respect to the accumulators that have an x part."""
     dx[:] = 0
     x_accumulators = sum(a.x for a in cell.accumulators)
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
 def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
-    """Gradients of W_ih, W_hh, b_ih, b_hh, W_hr and per-unit parameters: sums over all rows, in order; of `dp`,
-    over sequences.
-
-    `da_x` is `da`, or its sums over the steps with one row of x, where x is a table. `vectors` (S, H): those of products
-    within the step.
-    """
+    """Compute the gradients of all parameters."""
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     W_hr, own = split_params(cell, dparams)
     H = W_hr.shape[1]
@@ -235,7 +221,7 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
 
 
 def gradient_of_matrix(dy, x, dW, db) -> None:
-    """dW (M, K) = dy (S, M)' x (S, K), db (M,) = sum of dy; in the order of rows."""
+    """Compute dW (M, K) = dy (S, M)' x (S, K) and db (M,), sums over rows in their order."""
     dW[:] = 0
     db[:] = 0
     for d, row in zip(dy, x, strict=True):
@@ -243,30 +229,30 @@ def gradient_of_matrix(dy, x, dW, db) -> None:
         db += d
 
 
-def scratch(*sizes):
-    """Bytes besides those of the arguments: of compiled kernels; nobody counts what NumPy takes here."""
-    return SimpleNamespace(forward=0, backward=0, gradients=0)
+def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
+    """Return zeros: the memory plan does not count what NumPy allocates here."""
+    return Scratch(0, 0, 0)
 
 
-def linear_scratch(*sizes):
-    """The same of `linear` and its weights, and of `linear_backward`."""
+def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
+    """Return zeros, as `scratch` does."""
     return 0, 0
 
 
 def pack_linear(W, b):
-    """Weights (M, K) and biases (M,) of this moment, for `linear`."""
+    """Return a copy of the weights."""
     return W.copy(), b.copy()
 
 
 def linear(x, weights, y) -> None:
-    """y (S, M) = x (S, K) W' + b."""
+    """Compute y = x W' + b."""
     W, b = weights
     y[:] = b
     product(x, W.T, y)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
-    """Gradients of `linear`. A `dx` of no rows is not computed."""
+    """Compute the gradients of `linear`."""
     gradient_of_matrix(dy, x, dW, db)
     if dx.size:
         dx[:] = 0
@@ -274,41 +260,40 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
 
 
 def scatter_add(dW, ids, dy) -> None:
-    """dW[ids[s]] += dy[s], in the order of rows."""
+    """Add dy[s] to dW[ids[s]]."""
     for i, d in zip(ids, dy, strict=True):
         dW[i] += d
 
 
 def rows_by_rows(a, b, out) -> None:
-    """out (N, S, M) = a (N, S, K) b', b (N, M, K): sequence by sequence."""
+    """Compute out = a b' for each sequence."""
     rows_by_columns(a, b.swapaxes(1, 2), out)
 
 
 def rows_by_columns(a, b, out) -> None:
-    """out (N, S, M) = a (N, S, K) b (N, K, M)."""
+    """Compute out = a b for each sequence."""
     out[:] = 0
     for each in zip(a, b, out, strict=True):
         product(*each)
 
 
 def columns_by_columns(a, b, out) -> None:
-    """out (N, K, M) = a' b, a (N, S, K), b (N, S, M)."""
+    """Compute out = a' b for each sequence."""
     rows_by_columns(a.swapaxes(1, 2), b, out)
 
 
 def softmax(scores, valid) -> None:
-    """scores (N, S, M) become softmax over the valid entries, bool (N, M), zeros elsewhere; all zeros where none is valid."""
+    """Replace each row by its softmax over the valid entries."""
     for rows, mask in zip(scores, valid, strict=True):
         rows[:, ~mask] = 0
         if mask.any():
             e = np.exp(rows[:, mask] - rows[:, mask].max(axis=1, keepdims=True))
-            rows[:, mask] = (
-                e / np.cumsum(e, axis=1)[:, -1:]
-            )  # in order: a sum by pairs depends on where blanks are
+            # Summed in order: NumPy's pairwise sum would depend on where the padding is.
+            rows[:, mask] = e / np.cumsum(e, axis=1)[:, -1:]
 
 
 def softmax_backward(weights, d) -> None:
-    """d (N, S, M), the gradient with respect to the weights, becomes that with respect to the scores."""
+    """Replace the gradient with respect to the softmax by that with respect to the scores."""
     d -= np.cumsum(weights * d, axis=-1)[..., -1:]
     d *= weights
 
@@ -316,35 +301,31 @@ def softmax_backward(weights, d) -> None:
 def apply_rule(
     rule: Rule, numbers: dict[str, float], arrays: dict[str, np.ndarray], block: int
 ) -> None:
-    """The rule on every entry of its flat arrays, modified: `block` entries at a time, so that they stay in cache."""
+    """Apply a rule to every entry of its arrays."""
     first = arrays[next(iter(rule.arrays))]
     size, dtype = first.size, first.dtype
     scalars = {e: dtype.type(numbers[name]) for name, e in rule.numbers.items()}
     for start in range(0, size, block):
         part = {name: arrays[name][start : start + block] for name in rule.arrays}
         known = scalars | {e: part[name].copy() for name, e in rule.arrays.items()}
-        with np.errstate(all="ignore"):  # what is not finite shows in the result
+        with np.errstate(all="ignore"):  # a value that is not finite shows in the result
             values = evaluate(rule.results.values(), known, dtype)
         for name, value in zip(rule.results, values, strict=True):
             part[name][:] = value
 
 
 def sums_of_squares(x, block: int, sums) -> None:
-    """sums[k] = the sum of squares of block k of x, in float64."""
+    """Compute the sum of squares of each block of x."""
     for k in range(len(sums)):
         with np.errstate(over="ignore"):
             sums[k] = np.square(x[k * block : (k + 1) * block], dtype=np.float64).sum()
 
 
 def softmax_cross_entropy(logits, ids, valid, count: int, dy, losses) -> None:
-    """losses (S,) = -log softmax(logits (S, V))[ids], dy (S, V) = the gradient of their sum / count; 0 for rows not `valid`.
-
-    An empty `valid` stands for true. ids (S,) int64, within 0..V-1 in every row.
-    """
+    """Compute the loss of every row, and the gradient of the sum of losses over `count`."""
     rows = np.arange(len(ids))
-    with np.errstate(
-        invalid="ignore", over="ignore", divide="ignore"
-    ):  # infinite logits: the result says so
+    # Infinite logits show in the result.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         np.subtract(logits, logits.max(axis=1, keepdims=True), out=dy)
         chosen = dy[rows, ids].astype(np.float64)
         np.exp(dy, out=dy)

@@ -1,4 +1,4 @@
-"""Kernels stay within their arrays, and what lies beside them has no influence: every array between NaN sentinels."""
+"""Kernels neither write nor use memory outside their arrays: each lies between NaN sentinels."""
 
 import ast
 import inspect
@@ -53,7 +53,7 @@ def everything(p):
 
 
 def assert_guards_change_nothing(work):
-    """work() gives the same bits between sentinels, and touches none of them."""
+    """Assert that work() returns the same bits between sentinels, and changes none of them."""
     expected = work()
     with pytest.MonkeyPatch.context() as patch:
         seen = watch(patch, compiled)
@@ -102,7 +102,7 @@ def test_layers_around_a_cell(dtype, data):
 
 
 def training(V, S, P, dtype):
-    """What a training step does besides the model: the loss of some rows, clipping, an update."""
+    """Do the rest of a training step: the loss of some rows, gradient clipping, an update."""
     rng = np.random.default_rng(V + S)
     y, mask = rng.standard_normal((S, V)).astype(dtype), rng.random(S) < 0.7
     flat, gradient, optimizer = *rng.standard_normal((2, P)).astype(dtype), Adam(amsgrad=True)
@@ -118,7 +118,7 @@ def test_elementwise_passes(dtype, V, S, P):
 
 
 def attending(T, S, N, Q, M, dtype):
-    """An attention layer forward and backward, with blanks in its memory."""
+    """Run an attention layer forward and backward, with padding in its memory."""
     rng = np.random.default_rng(T + S)
     layer = Attention(Q, M, output_size=3).initialise(0, dtype)
     x, values = (
@@ -173,24 +173,24 @@ def test_every_kernel_that_is_called_from_python_was_watched():
 
 
 @njit
-def add_outer(target, M, D, K, turned, panels, out):
-    product_tiles(target, M, D, K, at(out, 0), D, at(turned, 0), K, at(panels, 0), at(out, 0))
+def add_outer(target, M, D, K, transposed, panels, out):
+    product_tiles(target, M, D, K, at(out, 0), D, at(transposed, 0), K, at(panels, 0), at(out, 0))
 
 
 @given(st.data())
 def test_scratch_of_a_sum_over_rows(dtype, data):
-    """The arrays that `outer` makes for itself, with no number to spare."""
+    """The workspace of `outer`, with no number to spare."""
     M, D, K, S = (data.draw(st.integers(1, 50), label=name) for name in "MDKS")
     rng, t = np.random.default_rng(data.draw(st.integers(0, 99))), target(np.dtype(dtype))
     K = min(K, S)
     first, column, L = S - K, 3, t.lanes
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((S, M + 5), (S, D)))
     rows = rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS
-    turned, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
+    transposed, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
     out, kernels = np.zeros(M * D, dtype), GuardedModule(matmul)
-    kernels.turn_columns(t, a.ravel(), column, M, M + 5, first, K, turned)
+    kernels.transpose_columns(t, a.ravel(), column, M, M + 5, first, K, transposed)
     kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
-    guarded(add_outer)(t, M, D, K, turned, panels, out)
+    guarded(add_outer)(t, M, D, K, transposed, panels, out)
     expected, everywhere = np.zeros(M * D, dtype), rows[first:] if rows.size else slice(first, None)
     kernels.outer(
         t,
@@ -207,7 +207,7 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     assert_same_bits(out, expected)
 
 
-# The checker is checked: each of these does what the sentinels are there for.
+# The sentinels are tested: each of these kernels makes a mistake that they must detect.
 
 
 @njit
