@@ -1,4 +1,10 @@
-"""The one decorator: compile options are stated here and nowhere else, and where compiled code is kept."""
+"""The decorator of all kernels: compile options and the on-disk cache of compiled code.
+
+Numba decides from the date of one file whether cached code is current. A kernel also depends on the
+files that it calls and on those that generate its code, so the cache is keyed by a digest of two
+whole folders: `codegen.target` puts it in the type of a kernel's first argument, and `jit` in the
+names of the cache's index files.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +20,24 @@ from numba import config, njit
 
 @cache
 def source_digest() -> str:
-    """Digest of everything besides a cell's equations that compiled code depends on: Numba and two whole folders."""
+    """Return a digest of what compiled code depends on besides a cell's equations.
+
+    That is Numba's version and all sources in `kernels` and `equations`.
+    """
     digest = hashlib.sha256(numba.__version__.encode())
     package = Path(__file__).parents[1]
-    for path in sorted(
-        p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")
-    ):
+    sources = [p for folder in ("kernels", "equations") for p in (package / folder).rglob("*.py")]
+    for path in sorted(sources):
         digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-class _OwnName(str):
-    """Numba's pattern for the names of its data files, with a number that no other process chooses.
+class _UniqueName(str):
+    """Numba's pattern for names of data files; its numbers are unique across processes.
 
-    Numba counts from 1. Two processes that fill an empty cache at once, one in float32 and one in float64, may so write
-    to one file; the index then leads to code for arguments of the other type, and every later call is a TypeError.
+    Numba counts from 1. Two processes that fill an empty cache at once, one in float32 and one in
+    float64, could write to the same file. The index would then lead to code for arguments of the
+    other type, and every later call would raise a TypeError.
     """
 
     def format(self, number: int) -> str:
@@ -36,10 +45,11 @@ class _OwnName(str):
 
 
 def jit(function):
-    """Compile on first call, keep the result on disk, release the GIL.
+    """Compile a function on its first call, cache the result on disk, release the GIL.
 
-    NumPy's error model: Python's checks each division, and that check alone stops vectorisation (10 times slower).
-    No fast-math: contraction or reassociation chosen by the compiler would break the bitwise promises.
+    NumPy's error model: Python's checks each division, and that check alone stops vectorisation (10
+    times slower). No fast-math: contraction or reassociation chosen by the compiler would break the
+    bitwise promises.
     """
     compiled = njit(nogil=True, error_model="numpy")(function)
     if config.DISABLE_JIT:
@@ -47,19 +57,19 @@ def jit(function):
     try:
         compiled.enable_caching()
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        # Not a temporary folder: code that anyone could have put there would be run.
+        # No temporary folder instead: anyone could have put code there, and it would be run.
         warnings.warn(
-            "recurrent: no folder for compiled kernels can be written, so every process compiles them again; "
-            "set NUMBA_CACHE_DIR to one that can",
+            "recurrent: cannot write to any folder for compiled kernels, so every process compiles "
+            "them again; set NUMBA_CACHE_DIR to a writable folder",
             RuntimeWarning,
-            stacklevel=1,  # one place, so that it is said once
+            stacklevel=1,  # always the same place, so that Python shows the warning once
         )
         return compiled
     files = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if files is not None:
-        # An index of its own for each version of the sources: Numba looks at one file's date alone, not at those that it
-        # calls, and cannot read an index whose types have moved to another module since.
+        # A separate index for each version of the sources. Numba looks at the date of one file
+        # only, and it cannot read an index whose pickled types have moved to another module.
         files._index_name = f"{source_digest()}-{files._index_name}"
         files._index_path = str(Path(files._cache_path) / files._index_name)
-        files._data_name_pattern = _OwnName(files._data_name_pattern)
+        files._data_name_pattern = _UniqueName(files._data_name_pattern)
     return compiled

@@ -1,7 +1,11 @@
-"""A step in stages: where units meet, a product or a mean needs numbers of all of them, so equations before it come first.
+"""The schedule of a time step: in which order products, means and equations of a cell are computed.
 
-Each stage is a few sums (products with weights, means over units), then equations that need nothing of later sums. What
-one stage leaves for another lies in planes, a number for each unit and sequence of a step.
+Most cells need no schedule: their equations are the epilogue of one product. If units interact
+within a step, a product or a mean needs values of all units, so the equations that these values
+come from must be computed first. The step then has stages: products and means, then the equations
+that can be computed from them. Values that one stage leaves for another are stored in planes,
+workspace arrays (N, H). `codegen.staged` writes the code of a schedule, `packing` and the memory
+plan read its sizes.
 """
 
 from __future__ import annotations
@@ -14,54 +18,63 @@ from typing import NamedTuple
 from ..equations.cell import Cell
 from ..equations.expressions import CROSS_UNIT, Expr, topological
 
+# Operations that take about as long as ten quick ones.
 SLOW = {"div", "exp", "sigmoid", "softplus", "sqrt", "tanh"}
-TO_KEEP = 4  # what is computed again, where it is needed again, in so many loads and quick operations at most; a slow one is 10
-SIDE_BY_SIDE = (
-    4  # accumulators of a unit in one tile, of cells that do not apply their equations there
-)
+# Loads and quick operations up to which a value is computed again instead of stored for a later
+# stage.
+MAX_RECOMPUTED = 4
+# Accumulators of a unit in one register tile, for cells that do not apply their equations there.
+SIDE_BY_SIDE = 4
 
 
 class Output(NamedTuple):
-    """A value that leaves the step."""
+    """A value that the step computes for its caller."""
 
     value: Expr
-    projected: bool  # as wide as what a projection hands on
-    over: Expr | None = None  # what it may overwrite
+    projected: bool  # whether it has P values instead of H
+    overwrites: Expr | None = None  # the node whose memory it is written to
 
 
 class Stage(NamedTuple):
-    level: int  # how many sums over units one after the other come before
-    projected: bool
+    """Products and means, and the equations that can be computed from them."""
+
+    level: int  # how many products and means, one after the other, come before
+    projected: bool  # whether its values are P instead of H
     products: tuple[Expr, ...]
-    means: tuple[Expr, ...]  # of what its equations compute: there for later stages
-    kept: tuple[Expr, ...]  # for later stages, by its equations
-    outputs: tuple[int, ...]  # which of the step's outputs it computes
+    means: tuple[Expr, ...]  # means of results of its equations, for later stages
+    stored: tuple[Expr, ...]  # results of its equations, stored for later stages
+    outputs: tuple[int, ...]  # numbers of the step's outputs that it computes
 
 
 class Stages(NamedTuple):
-    """Stages in order, in stretches of which only the first level has products: the rest can be done row by row.
+    """The stages of a step in order, in groups.
 
-    `planes`: where what is not in registers lies; of a mean a row's first number alone. `lasting`: those of them that are
-    read in another stretch than they are written in.
+    Only the first level of a group has products, so after them a row of the batch can pass through
+    the whole group while it is in cache; threads have to wait for each other only between groups.
     """
 
-    stretches: tuple[tuple[Stage, ...], ...]
-    planes: dict[Expr, int]
-    lasting: frozenset[Expr]
+    groups: tuple[tuple[Stage, ...], ...]
+    planes: dict[Expr, int]  # number of the plane of a node; of a mean, its first entry in each row
+    lasting: frozenset[Expr]  # nodes in planes that another group, or another row's product, reads
 
     @property
     def stages(self) -> list[Stage]:
-        return [s for stretch in self.stretches for s in stretch]
+        """All stages."""
+        return [s for group in self.groups for s in group]
 
     @property
     def products(self) -> list[Expr]:
-        """All of them, in the order in which their weights lie."""
+        """All products, in the order of their packed weights."""
         return [e for s in self.stages for e in s.products]
 
 
 @lru_cache
 def tiles(cell: Cell) -> tuple[tuple[int, ...], ...]:
-    """Which accumulators are computed side by side: all, but where a step has stages no more than the registers take."""
+    """Return which accumulators share a register tile.
+
+    All do in a step without stages, so that its equations have them in registers; otherwise only as
+    many as fit.
+    """
     every = range(len(cell.accumulators))
     if not cell.cross_unit_ops or len(every) <= SIDE_BY_SIDE:
         return (tuple(every),)
@@ -77,125 +90,130 @@ def tiles(cell: Cell) -> tuple[tuple[int, ...], ...]:
 
 @lru_cache
 def forward(cell: Cell) -> tuple[list[Output], Stages]:
-    """A step's outputs, new states and then what the tape keeps besides, and the stages that compute them."""
+    """Return the outputs of a forward step, new states then saved values, and its stages."""
     saved = [e for _, e in cell.backward.saved]
-    over = (None, *cell.previous[1:])  # the first state has a place of its own
-    outputs = [Output(*o) for o in zip(cell.new, cell.projected_states, over, strict=True)]
+    # The first state is written to the next row of its history, never over the previous one.
+    overwrites = (None, *cell.previous[1:])
+    outputs = [Output(*o) for o in zip(cell.new, cell.projected_states, overwrites, strict=True)]
     outputs += [Output(e, cell.projected_nodes[e]) for e in saved]
-    begun = tuple(a.input for a in cell.accumulators)
-    return outputs, split(
-        outputs, (*cell.previous, *cell.parameter_inputs), begun, cell.projected_nodes
-    )
+    sums = tuple(a.input for a in cell.accumulators)
+    loaded = (*cell.previous, *cell.parameter_inputs)
+    return outputs, build_stages(outputs, loaded, sums, cell.projected_nodes)
 
 
 @lru_cache
 def backward(cell: Cell) -> tuple[list[Output], Stages]:
-    """The same of a step back: gradients of accumulators, parameters and products, of states before and after the step."""
-    b = cell.backward
+    """Return the outputs of a backward step and its stages.
+
+    The outputs are gradients with respect to accumulators, per-unit parameters, products, previous
+    states and new states, in this order.
+    """
+    b, projected = cell.backward, cell.projected_nodes
     outputs = [Output(e, False) for e in (*b.d_accumulators, *b.d_parameters)]
-    outputs += [
-        Output(d, cell.projected_nodes[e]) for d, e in zip(b.d_products, cell.products, strict=True)
-    ]
+    outputs += [Output(d, projected[e]) for d, e in zip(b.d_products, cell.products, strict=True)]
     outputs += [Output(*o) for o in zip(b.d_previous, cell.projected_states, b.d_new, strict=True)]
     outputs += [Output(*o) for o in zip(b.d_states, cell.projected_states, strict=True)]
     loaded = (*(e for _, e in b.saved), *cell.new, *cell.previous, *cell.parameter_inputs, *b.d_new)
-    return outputs, split(outputs, loaded, (), cell.projected_nodes)
+    return outputs, build_stages(outputs, loaded, (), projected)
 
 
-def split(
+def build_stages(
     outputs: list[Output],
     loaded: Iterable[Expr],
-    begun: tuple[Expr, ...],
+    sums: tuple[Expr, ...],
     projected: dict[Expr, bool],
 ) -> Stages:
-    """Stages that compute the outputs from `loaded`, which is in memory all the time, and `begun`, which products with
-    weights leave in planes at first.
+    """Return stages that compute the outputs.
 
-    What needs `loaded` alone is computed wherever it is needed, and so is what is quickly computed again.
+    loaded: nodes that are in memory during the whole step. sums: nodes that the large products have
+    left in planes before the first stage. Values that need only `loaded`, or that are quick to
+    compute, are computed again wherever they are used.
     """
     loaded = set(loaded)
-    nodes = _nodes([o.value for o in outputs], {*loaded, *begun})
-    level, free = dict.fromkeys(begun, 0), dict.fromkeys(begun, False)
+    nodes = _nodes([o.value for o in outputs], {*loaded, *sums})
+    level, free = dict.fromkeys(sums, 0), dict.fromkeys(sums, False)
     for e in nodes:
         level[e] = max((level[a] for a in e.args if a in level), default=0) + (e.op in CROSS_UNIT)
         free[e] = e.op not in CROSS_UNIT and all(free.get(a, True) for a in e.args)
     products = [e for e in nodes if e.op in CROSS_UNIT and e.op != "mean"]
     means = [e for e in nodes if e.op == "mean"]
-    kept = dict.fromkeys(e.args[0] for e in products if e.args[0] not in (*begun, *products))
-    kept |= dict.fromkeys(_dear(nodes, level, free, {*loaded, *begun, *products, *kept}))
+    stored = dict.fromkeys(e.args[0] for e in products if e.args[0] not in (*sums, *products))
+    stored |= dict.fromkeys(_expensive(nodes, level, free, {*loaded, *sums, *products, *stored}))
 
     def key(e):
         return level.get(e, 0), projected[e]
 
-    def stretch(n):
+    def group_of(n):
+        """Return the number of the group of level n: a level with products begins a new one."""
         return len({level[e] for e in products if level[e] <= n})
 
-    keys = {key(e) for e in (*begun, *products, *kept, *(m.args[0] for m in means))}
+    keys = {key(e) for e in (*sums, *products, *stored, *(m.args[0] for m in means))}
     keys |= {(level[o.value], o.projected) for o in outputs if not free.get(o.value, True)}
-    placed = []
+    placed = []  # the level that computes each output
     for o in outputs:
         at_end = max([n for n, width in keys if width == o.projected], default=0)
         placed.append(at_end if free.get(o.value, True) else level[o.value])
         keys.add((placed[-1], o.projected))
 
-    def read():
-        """What the equations of every level read, by level: what is loaded, planes and means."""
+    def reads():
+        """Return the nodes in memory, in planes or means that the equations of each level read."""
         found: dict[int, set[Expr]] = {}
-        seen = set()
+        visited = set()
 
         def visit(e, n):
-            if (
-                e in loaded
-                or e in begun
-                or e.op in CROSS_UNIT
-                or (e in kept and level.get(e, 0) < n)
-            ):
+            in_plane = e in sums or (e in stored and level.get(e, 0) < n)
+            if e in loaded or in_plane or e.op in CROSS_UNIT:
                 found.setdefault(n, set()).add(e)
-            elif (e, n) not in seen:
-                seen.add((e, n))
+            elif (e, n) not in visited:
+                visited.add((e, n))
                 for a in e.args:
                     visit(a, n)
 
-        for e in (*kept, *(m.args[0] for m in means)):
+        for e in (*stored, *(m.args[0] for m in means)):
             visit(e, level.get(e, 0))
         for o, n in zip(outputs, placed, strict=True):
             visit(o.value, n)
         return found
 
+    # An output that overwrites a node waits for the last level that reads the node.
     late = True
-    while late:  # what overwrites something waits until that has been read
-        last = {e: n for n, some in sorted(read().items()) for e in some}
-        late = [(k, last[o.over]) for k, o in enumerate(outputs) if last.get(o.over, 0) > placed[k]]
+    while late:
+        last = {e: n for n, some in sorted(reads().items()) for e in some}
+        late = [
+            (k, last[o.overwrites])
+            for k, o in enumerate(outputs)
+            if last.get(o.overwrites, 0) > placed[k]
+        ]
         for k, n in late:
             placed[k] = n
             keys.add((n, outputs[k].projected))
             if not free.get(outputs[k].value, True):
-                kept[outputs[k].value] = None
+                stored[outputs[k].value] = None
     written = {
-        e: stretch(key(e.args[0] if e.op == "mean" else e)[0])
-        for e in (*begun, *kept, *products, *means)
+        e: group_of(key(e.args[0] if e.op == "mean" else e)[0])
+        for e in (*sums, *stored, *products, *means)
     }
     lasting = {
-        e for n, some in read().items() for e in some if e in written and written[e] < stretch(n)
+        e for n, some in reads().items() for e in some if e in written and written[e] < group_of(n)
     }
-    lasting |= {*begun, *products, *(e.args[0] for e in products)}
+    lasting |= {*sums, *products, *(e.args[0] for e in products)}
     stages = [
         Stage(
-            *here, tuple(e for e in products if key(e) == here), tuple(e for e in means if key(e.args[0]) == here),
-            tuple(e for e in kept if key(e) == here),
-            tuple(k for k, o in enumerate(outputs) if (placed[k], o.projected) == here),
+            *here,
+            products=tuple(e for e in products if key(e) == here),
+            means=tuple(e for e in means if key(e.args[0]) == here),
+            stored=tuple(e for e in stored if key(e) == here),
+            outputs=tuple(k for k, o in enumerate(outputs) if (placed[k], o.projected) == here),
         )
         for here in sorted(keys)
-    ]  # fmt: skip
-    planes = dict.fromkeys([*begun, *products, *kept, *(e for e in means if e in lasting)])
-    return Stages(
-        tuple(tuple(some) for _, some in groupby(stages, lambda s: stretch(s.level))),
-        {e: k for k, e in enumerate(planes)}, frozenset(lasting),
-    )  # fmt: skip
+    ]
+    groups = tuple(tuple(some) for _, some in groupby(stages, lambda s: group_of(s.level)))
+    in_planes = dict.fromkeys([*sums, *products, *stored, *(e for e in means if e in lasting)])
+    return Stages(groups, {e: k for k, e in enumerate(in_planes)}, frozenset(lasting))
 
 
-def _dear(nodes, level, free, at_hand) -> list[Expr]:
-    """Of what later levels need, that which takes longer to compute again than to store and to load."""
+def _expensive(nodes, level, free, at_hand) -> list[Expr]:
+    """Return nodes that later levels read and that take longer to compute again than to store."""
     later = {
         a for e in nodes if e.op not in CROSS_UNIT for a in e.args if level.get(a, 0) < level[e]
     }
@@ -204,16 +222,16 @@ def _dear(nodes, level, free, at_hand) -> list[Expr]:
         if e in at_hand or e.op == "mean":
             continue
         spent = [0 if a.op in ("const", "mean") else cost.get(a, 1) for a in e.args]
-        # What is the same for a whole row is computed once for it.
+        # A value that is the same for a whole row is computed once for it.
         cost[e] = sum(spent) + (10 if e.op in SLOW else 1) if any(spent) else 0
-        if e in later and not free[e] and cost[e] > TO_KEEP:
+        if e in later and not free[e] and cost[e] > MAX_RECOMPUTED:
             found.append(e)
             cost[e] = 1
     return found
 
 
 def _nodes(roots, at_hand) -> list[Expr]:
-    """All below the roots down to those at hand, which are left out; arguments first."""
+    """Return the nodes below the roots down to those at hand, without these; arguments first."""
     needed = set()
 
     def need(e):

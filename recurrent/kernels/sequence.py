@@ -1,47 +1,50 @@
-"""The loops over time, forward and back, and the packing of a cell's weights. All arrays flat."""
+"""Loops over time: forward, one step, backward; and packing a cell's weights. All arrays are flat.
+
+`compiled` calls these loops for one thread's share: sequences `first` to `last` and hidden units
+`j0` to `j1`. Each time step is an intrinsic of `codegen.step`, which writes the machine code of the
+cell's products and equations; the backward loop adds W_hh' da by `codegen.gates`. Packed order, and
+the shapes before flattening, are those of `kernels.Backend`. `*_stride`: distance between the
+arrays of a stack; `*_width`: length of a row.
+"""
 
 from __future__ import annotations
 
 from .codegen.barrier import barrier_wait
 from .codegen.copy import copy, transpose
 from .codegen.denormals import flush_denormals, restore_denormals
-from .codegen.gates import flow_tiles, project_tiles
-from .codegen.lower import row_of_units
+from .codegen.gates import GateInputs, flow_tiles, project_tiles
+from .codegen.lower import per_unit_offset
+from .codegen.staged import BackwardGradients, BackwardStates, ForwardStates, Team, Workspace
 from .codegen.step import backward_step, forward_step
-from .codegen.tile import at, in_order, lanes, nowhere, wide
+from .codegen.tile import at, in_order, lanes, null, wide
 from .jit import jit
 from .matmul import padded
 
 
 @jit
 def pack_gates(target, A, W, K, gates, start, H, per_unit, panels):
-    """Rows of W (G * H, K) into the panels of the forward step: for each k, unit block and gate of `gates`, its units.
+    """Pack rows of W (G * H, K) into the panels of the forward step.
 
-    `start`: numbers a unit takes before these; `per_unit`: all numbers of a unit. Units past H are left as they are.
+    A panel holds the units of one register tile: for each k and each gate of `gates`, its units. A
+    unit has `per_unit` numbers in all, `start` of them before these. The padding past unit H is not
+    written.
     """
     L, G = lanes(target), gates.size
     j = 0
     while j < H:
         width = wide(target, A) if padded(target, H) - j >= wide(target, A) else L
-        place = j * per_unit + width * start
+        panel = j * per_unit + width * start
         for c in range(0, min(width, H - j), L):
+            rows = min(L, H - j - c)
             for g in range(G):
-                to = at(panels, place + c * G + g * L)
-                transpose(
-                    target,
-                    at(W, (gates[g] * H + j + c) * K),
-                    K,
-                    min(L, H - j - c),
-                    K,
-                    to,
-                    width * G,
-                )
+                source = at(W, (gates[g] * H + j + c) * K)
+                transpose(target, source, K, rows, K, at(panels, panel + c * G + g * L), width * G)
         j += width
 
 
 @jit
 def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
-    """b_ih + b_hh of every accumulator, unit block by unit block; -1 in the gates for the part that one does not have."""
+    """Pack b_ih + b_hh of A accumulators by blocks of units; a gate of -1 means no such part."""
     L = lanes(target)
     for j in range(H):
         for k in range(A):
@@ -55,140 +58,134 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 
 @jit
 def pack(
-    target, A, H, W_ih, D, x_used, W_hh, W, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias
+    target, A, H, W_ih, D, x_used, W_hh, P, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias
 ):
-    """Weights of the accumulators of H units for the forward step, in one call: many calls are short."""
+    """Pack weights and biases of A accumulators, in one call: dispatching several takes longer."""
     start = x_used.size * D
-    per_unit = start + h_used.size * W
+    per_unit = start + h_used.size * P
     pack_gates(target, A, W_ih, D, x_used, 0, H, per_unit, panels)
-    pack_gates(target, A, W_hh, W, h_used, start, H, per_unit, panels)
+    pack_gates(target, A, W_hh, P, h_used, start, H, per_unit, panels)
     pack_bias(target, A, b_ih, x_gates, b_hh, h_gates, H, bias)
 
 
 @jit
-def project(target, x, first, last, D, W, H, panels, bias, out, width):
-    """Bias plus x part for rows first to last of all steps: faster than step by step for less than a tile's rows."""
+def project(target, x, first, last, D, P, H, panels, bias, out, width):
+    """Compute bias plus x part of the accumulators for rows first to last of all time steps.
+
+    Faster than step by step if a step has fewer rows than a register tile.
+    """
     setting = flush_denormals()
-    project_tiles(
-        target,
-        last - first,
-        at(bias, 0),
-        at(x, first * D),
-        D,
-        W,
-        H,
-        at(panels, 0),
-        at(out, first * width),
-    )
+    source, start = at(x, first * D), at(out, first * width)
+    project_tiles(target, last - first, at(bias, 0), source, D, P, H, at(panels, 0), start)
     restore_denormals(setting)
 
 
 @jit
 def forward(
-    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p, h, W, H, rest,
-    plane, saved, saved_width, work,
+    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p,
+    h, P, H, states, states_stride, saved, saved_width, work,
 ):  # fmt: skip
-    """All steps forward for the sequences first to last of the packed batch and the units j0 to j1.
+    """Run all time steps for the sequences first to last and the units j0 to j1.
 
-    Where `parts` threads share the units, they meet at the `barrier` after each step.
-    h (N + S, H), rest (states - 1, plane): initial states first; a `plane` of N * H updates rest in place.
-    init: the bias, with an init_stride of 0, or what `project` made; row s, or row ids[s] unless `ids` is empty.
-    saved (S, saved_width) or empty. h (N + S, W). work: planes (N, H) of a cell that computes a step in stages.
+    If `parts` threads share the units, they wait at the `barrier` after each step. init: what the
+    accumulators start from, the bias (init_stride 0) or what `project` computed (row s, or ids[s]
+    unless `ids` is empty). A states_stride of N * H updates `states` in place. work: workspace
+    (planes, N, H) of a step in stages.
     """
     setting = flush_denormals()
     S = offsets[offsets.size - 1]
-    N, met = h.size // W - S, 0
+    N, rounds = h.size // P - S, 0
     for t in range(offsets.size - 1):
         count = min(last, offsets[t + 1] - offsets[t]) - first
         if count <= 0:
             break
         s = offsets[t] + first
         before, after = (N + offsets[t - 1] if t else 0) + first, N + s
-        old, new = (first * H, first * H) if plane == N * H else (before * H, after * H)
-        keep = at(saved, s * saved_width) if saved.size else nowhere(saved)
+        old, new = (first * H, first * H) if states_stride == N * H else (before * H, after * H)
+        saved_row = at(saved, s * saved_width) if saved.size else null(saved)
         row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
-        met = forward_step(
-            target, count, j0, j1, at(init, row * init_stride), init_stride, rows, at(x, row * D), D, 0 if init_stride else 1,
-            at(h, before * W), W, H, at(panels, 0), at(p, row_of_units(target, s, H)), at(rest, old), at(rest, new), plane,
-            at(h, after * W), keep, at(work, first * H), N * H, at(barrier, 0), parts, met,
+        inputs = GateInputs(
+            at(init, row * init_stride), init_stride, rows, at(x, row * D), D,
+            0 if init_stride else 1, at(h, before * P), P, H, at(panels, 0),
         )  # fmt: skip
+        steps = ForwardStates(
+            at(h, after * P), at(states, old), at(states, new), states_stride, saved_row,
+            at(p, per_unit_offset(target, s, H)),
+        )  # fmt: skip
+        team = Team(j0, j1, at(barrier, 0), parts, rounds)
+        workspace = Workspace(at(work, first * H), N * H)
+        rounds = forward_step(target, count, team, inputs, steps, workspace)
         if parts > 1:
-            met += 1
-            if met == 0 or not barrier_wait(barrier, parts, met):
+            rounds += 1
+            if rounds == 0 or not barrier_wait(barrier, parts, rounds):
                 break
     restore_denormals(setting)
 
 
 @jit
-def step(target, N, x, D, panels, bias, p, h, W, H, rest, y, work):
-    """One step for N sequences: h (2 N, W), the state in its first half, and rest (states - 1, N, H) go on; y = h."""
+def step(target, N, x, D, panels, bias, p, h, P, H, states, y, work):
+    """Run one time step in place for N sequences; the arrays are those of `Backend.step`."""
     setting = flush_denormals()
-    forward_step(
-        target, N, 0, H, at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), W, H, at(panels, 0), at(p, 0), at(rest, 0),
-        at(rest, 0), N * H, at(h, N * W), nowhere(h), at(work, 0), N * H, in_order(), 1, 0,
-    )  # fmt: skip
-    copy(target, at(h, N * W), at(h, 0), N * W)
-    copy(target, at(h, N * W), at(y, 0), N * W)
+    inputs = GateInputs(at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), P, H, at(panels, 0))
+    new = at(states, 0)
+    steps = ForwardStates(at(h, N * P), new, new, N * H, null(h), at(p, 0))
+    team, workspace = Team(0, H, in_order(), 1, 0), Workspace(at(work, 0), N * H)
+    forward_step(target, N, team, inputs, steps, workspace)
+    copy(target, at(h, N * P), at(h, 0), N * P)
+    copy(target, at(h, N * P), at(y, 0), N * P)
     restore_denormals(setting)
 
 
 @jit
 def backward(
-    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, W, H, rest, plane, saved, saved_width, carry,
-    da, width, dp, dp_width, total, work,
+    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, P, H, states,
+    states_stride, saved, saved_width, carry, da, da_width, dp, dp_width, state_gradients, work,
 ):  # fmt: skip
-    """All steps back for the sequences first to last of the packed batch and the units j0 to j1, threads as in `forward`.
+    """Run all time steps backward for the sequences first to last and the units j0 to j1.
 
-    carry (states, N, H padded to whole vectors) comes in as the gradient of the final states, goes out as the initial ones'.
-    da (S, width), dp (N, dp_width), to which each step adds, total (states, S, H) or empty. dy (S, W); work as in `forward`.
+    carry (states, N, H padded to whole vectors): the gradient with respect to the final states,
+    replaced by that with respect to the initial ones. Threads and `work` are as in `forward`.
     """
     setting = flush_denormals()
     T = offsets.size - 1
     S = offsets[T]
-    N, met, wide_H = h.size // W - S, 0, padded(target, H)
-    later = first  # sequences from `first` to here go on after the step
+    N, rounds, carry_width = h.size // P - S, 0, padded(target, H)
+    carry_rows = at(carry, first * carry_width)
+    # Sequences from `first` to `later` have a time step after the present one.
+    later = first
     for t in range(T - 1, -1, -1):
         s, after = offsets[t], offsets[t + 1]
         old, new = N + offsets[t - 1] if t else 0, N + s
         end = max(first, min(last, after - s))
         if later > first:
-            flow_tiles(
-                target,
-                later - first,
-                j0,
-                j1,
-                at(da, (after + first) * width),
-                at(panels, 0),
-                at(carry, first * wide_H),
-                W,
-                H,
-            )
+            rows = at(da, (after + first) * da_width)
+            flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H)
         if end > first:
             r = s + first
-            met = backward_step(
-                target, end - first, j0, j1, at(panels, 0), at(dy, r * W), at(carry, first * wide_H), N * wide_H,
-                at(saved, r * saved_width), at(h, (old + first) * W), at(h, (new + first) * W), at(rest, (old + first) * H),
-                at(rest, (new + first) * H), plane, W, H, at(p, row_of_units(target, r, H)), at(da, r * width),
-                at(dp, first * dp_width), at(total, r * H) if total.size else nowhere(total), S * H, at(work, first * H), N * H,
-                at(barrier, 0), parts, met,
+            old_row, new_row = old + first, new + first
+            steps = BackwardStates(
+                at(h, old_row * P), at(h, new_row * P), at(states, old_row * H),
+                at(states, new_row * H), states_stride, at(saved, r * saved_width),
+                at(p, per_unit_offset(target, r, H)),
             )  # fmt: skip
-            if met < 0:
+            d_states = at(state_gradients, r * H) if state_gradients.size else null(state_gradients)
+            gradients = BackwardGradients(
+                at(dy, r * P), carry_rows, N * carry_width, at(da, r * da_width),
+                at(dp, first * dp_width), d_states, S * H,
+            )  # fmt: skip
+            team = Team(j0, j1, at(barrier, 0), parts, rounds)
+            workspace = Workspace(at(work, first * H), N * H)
+            rounds = backward_step(
+                target, end - first, team, P, H, at(panels, 0), steps, gradients, workspace
+            )
+            if rounds < 0:
                 break
         later = end
         if parts > 1:
-            met += 1
-            if met == 0 or not barrier_wait(barrier, parts, met):
+            rounds += 1
+            if rounds == 0 or not barrier_wait(barrier, parts, rounds):
                 break
     if later > first:
-        flow_tiles(
-            target,
-            later - first,
-            j0,
-            j1,
-            at(da, first * width),
-            at(panels, 0),
-            at(carry, first * wide_H),
-            W,
-            H,
-        )
+        rows = at(da, first * da_width)
+        flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H)
     restore_denormals(setting)

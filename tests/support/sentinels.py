@@ -1,7 +1,8 @@
-"""Kernels whose arrays lie between sentinels: a write outside is seen, a read outside finds NaN.
+"""Run kernels on arrays between sentinels: a write outside is detected, a read outside finds NaN.
 
-`watch(monkeypatch)` puts them around every array that a compiled kernel gets, however it was allocated, at addresses that no
-vector instruction likes. So the public functions can be called as ever; their results must keep every bit.
+`watch(monkeypatch, backend)` copies every array that a compiled kernel gets between sentinels,
+however it was allocated, to an address that is not aligned for vectors. Tests call the public
+functions as usual; their results must keep every bit.
 """
 
 from types import ModuleType
@@ -9,9 +10,12 @@ from types import ModuleType
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 
-GUARD = 80  # numbers on either side: more than the widest tile, 4 vectors of 16
-LINE = 64  # bytes: a cache line, and the widest vector
-PATTERN = {1: 0xA5, 4: 0x7FC05EED, 8: 0x7FF800005EED5EED}  # as floats: NaN with a payload
+# Numbers on either side: more than the widest tile, 4 vectors of 16.
+GUARD = 80
+# Bytes of a cache line, and of the widest vector.
+LINE = 64
+# By size of a number: as floats NaN with a payload.
+PATTERN = {1: 0xA5, 4: 0x7FC05EED, 8: 0x7FF800005EED5EED}
 
 
 class Guarded:
@@ -29,7 +33,7 @@ class Guarded:
         assert not a.size or self.array.ctypes.data % LINE == size % LINE
 
     def check(self, name: str) -> None:
-        """Raise AssertionError if a sentinel has changed; then bring the contents home."""
+        """Raise AssertionError if a sentinel has changed; copy the contents back if they have."""
         for side, words in (("before", self.before[::-1]), ("after", self.after)):
             touched = np.flatnonzero(words != PATTERN[words.itemsize]) + 1
             assert not touched.size, (
@@ -40,7 +44,7 @@ class Guarded:
 
 
 def guarded(kernel: Dispatcher, seen: set | None = None):
-    """The kernel, called on guarded copies of its arrays, those in tuples too."""
+    """Return a function that calls the kernel on guarded copies of its arrays, in tuples too."""
 
     def call(*args):
         (seen if seen is not None else set()).add(kernel.__name__)
@@ -48,7 +52,8 @@ def guarded(kernel: Dispatcher, seen: set | None = None):
 
         def guard(a, name):
             if isinstance(a, tuple):
-                return tuple(guard(b, f"{name}[{k}]") for k, b in enumerate(a))
+                items = [guard(b, f"{name}[{k}]") for k, b in enumerate(a)]
+                return type(a)(*items) if hasattr(a, "_fields") else tuple(items)
             if not isinstance(a, np.ndarray):
                 return a
             copies.append((name, Guarded(a)))
@@ -58,12 +63,12 @@ def guarded(kernel: Dispatcher, seen: set | None = None):
         for name, copy in copies:
             copy.check(f"{kernel.__name__}, argument {name},")
 
-    call.compile = lambda signature: call  # what is called by its signature is watched too
+    call.compile = lambda signature: call  # a kernel called by its signature is guarded too
     return call
 
 
 class GuardedModule:
-    """A module of kernels, each of them guarded; `seen` collects the names of those that were called."""
+    """A module of kernels, all guarded; `seen` collects the names of those that were called."""
 
     def __init__(self, module: ModuleType, seen: set | None = None):
         self.module, self.seen = module, seen
@@ -74,7 +79,7 @@ class GuardedModule:
 
 
 def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
-    """Modules with kernels among a module's names."""
+    """Return the modules with kernels that a module has imported, by name."""
     modules = {k: v for k, v in vars(module).items() if isinstance(v, ModuleType)}
     return {
         k: v for k, v in modules.items() if any(isinstance(f, Dispatcher) for f in vars(v).values())
@@ -82,13 +87,15 @@ def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
 
 
 def watch(monkeypatch, backend: ModuleType) -> set:
-    """Guard every kernel that `backend` calls until the patch is undone; returns the names of those called, as it fills."""
+    """Guard every kernel that `backend` calls until the patch is undone.
+
+    Returns the set of names of the kernels called, which fills as they are.
+    """
     seen = set()
     for name, module in kernel_modules(backend).items():
         monkeypatch.setattr(backend, name, GuardedModule(module, seen))
     for name, f in list(vars(backend).items()):
-        if (
-            hasattr(f, "cache_clear") and f.__module__ == backend.__name__
-        ):  # may hold kernels that nobody watches
+        # A cached function may hold kernels that are not guarded.
+        if hasattr(f, "cache_clear") and f.__module__ == backend.__name__:
             monkeypatch.setattr(backend, name, f.__wrapped__)
     return seen

@@ -1,4 +1,8 @@
-"""Moving rows of numbers: Numba's checks for negative indices keep such loops from being vectorised."""
+"""Copying, adding and transposing rows as vector code.
+
+Packing weights and sums over rows are made of these intrinsics. Numba's own loops over arrays check
+for negative indices, which keeps LLVM from vectorising them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from .vector import I64, Vectors
 def emit_vectors(
     v: Vectors, first: ir.Value, last: ir.Value, body: Callable[[ir.Value, ir.Value | None], None]
 ) -> None:
-    """Cover entries first to last by vectors: `body(n, None)` for whole ones, `body(n, mask)` for what is left."""
+    """Cover entries first to last: `body(n, None)` for each vector, `body(n, mask)` at the end."""
     n = emit_while(v, first, v.lanes, last, lambda n: body(n, None))
     with v.b.if_then(v.b.icmp_signed("<", n, last)):
         body(n, v.first(v.b.sub(last, n)))
@@ -24,17 +28,18 @@ def emit_vectors(
 
 @intrinsic
 def copy(typingctx, target, source, out, count):
-    """out[:count] = source[:count]."""
+    """Assign out[:count] = source[:count]."""
     return _by_vectors(target, lambda v, old, new: new)
 
 
 @intrinsic
 def add(typingctx, target, source, out, count):
-    """out[:count] += source[:count]."""
+    """Add source[:count] to out[:count]."""
     return _by_vectors(target, lambda v, old, new: v.b.fadd(old, new))
 
 
 def _by_vectors(target, combine):
+    """Return the intrinsic that stores `combine(v, old, new)` in `out`."""
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
@@ -54,7 +59,7 @@ def _by_vectors(target, combine):
 
 @intrinsic
 def transpose(typingctx, target, source, stride, rows, columns, out, out_stride):
-    """out[c * out_stride + r] = source[r * stride + c] for r < rows <= lanes and c < columns."""
+    """Assign out[c * out_stride + r] = source[r * stride + c], r < rows <= lanes, c < columns."""
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
@@ -63,9 +68,8 @@ def transpose(typingctx, target, source, stride, rows, columns, out, out_stride)
         last = b.sub(rows, I64(1))
         lines = []
         for r in range(v.lanes):
-            row = b.select(
-                b.icmp_signed("<", I64(r), rows), I64(r), last
-            )  # a row that is there, in place of one that is not
+            # The last row stands in for rows that do not exist.
+            row = b.select(b.icmp_signed("<", I64(r), rows), I64(r), last)
             lines.append(v.at(source, b.mul(stride, row)))
 
         def square(c, mask):

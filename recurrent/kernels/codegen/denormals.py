@@ -1,7 +1,7 @@
-"""Numbers too small for full precision count as zero inside kernels: some processors compute with them many times slower.
+"""Denormal numbers count as zero inside kernels: with them some processors are many times slower.
 
-They come up where states or gradients fade away (oneDNN #561 is a 20-fold cliff). A kernel puts the caller's setting
-back before it returns. On processors other than x86 nothing is changed.
+They occur where states or gradients fade away (oneDNN #561 is a 20-fold cliff). A kernel restores
+the caller's setting before it returns. On processors other than x86 nothing is changed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from numba.extending import intrinsic
 
 from .vector import I32
 
-FLUSH = 0x8040  # bits of MXCSR: results to zero, inputs as zero
+FLUSH = 0x8040  # bits of MXCSR: flush denormal results to zero, read denormal inputs as zero
 
 
 @intrinsic
 def flush_denormals(typingctx):
-    """Flush from here on; the setting before, for `restore_denormals`."""
+    """Flush denormals from here on; return the previous setting for `restore_denormals`."""
 
     def codegen(context, b, signature, args):
         if not b.module.triple.startswith("x86_64"):
@@ -34,7 +34,7 @@ def flush_denormals(typingctx):
 
 @intrinsic
 def restore_denormals(typingctx, before):
-    """Put back what `flush_denormals` found."""
+    """Restore the setting that `flush_denormals` returned."""
 
     def codegen(context, b, signature, args):
         if b.module.triple.startswith("x86_64"):
@@ -47,8 +47,10 @@ def restore_denormals(typingctx, before):
 
 
 def _control(b, instruction, place):
+    """Call an instruction that stores or loads MXCSR."""
     address = b.bitcast(place, ir.IntType(8).as_pointer())
-    function = ir.FunctionType(ir.VoidType(), [address.type])
-    b.call(
-        b.module.globals.get(instruction) or ir.Function(b.module, function, instruction), [address]
-    )
+    function = b.module.globals.get(instruction)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [address.type])
+        function = ir.Function(b.module, kind, instruction)
+    b.call(function, [address])

@@ -1,4 +1,10 @@
-"""The large products of a cell: accumulators of its gates from x and h, and what flows back through W_hh."""
+"""The large products of a cell: the accumulators of its gates, and the gradient W_hh' da of h.
+
+An accumulator is a pre-activation of one unit, or its x part or h part if the cell needs them
+apart. A tile computes the accumulators of some units side by side, so the epilogue has all
+pre-activations of a unit in registers. Cells without interaction between units apply their
+equations there (`step`); others store the sums first (`staged`).
+"""
 
 from __future__ import annotations
 
@@ -17,67 +23,68 @@ from .vector import I64, Vectors
 
 
 class GateInputs(NamedTuple):
-    """What accumulators are computed from: see `unit.forward_step`."""
+    """The operands of the accumulators of one time step."""
 
-    init: ir.Value
-    init_stride: ir.Value
-    init_rows: ir.Value
-    x: ir.Value
+    init: ir.Value  # what they start from: the bias, or rows of bias plus x part
+    init_stride: ir.Value  # 0 if it is the bias
+    init_rows: ir.Value  # (count,): the row of init of each sequence; null for row n
+    x: ir.Value  # (count, D)
     D: ir.Value
-    adds_x: ir.Value
-    h: ir.Value | None  # None: only the x part
-    W: ir.Value
+    adds_x: ir.Value  # 1, or 0 if init has the x part
+    h: ir.Value | None  # (count, P); None: the x part alone
+    P: ir.Value
     H: ir.Value
-    panels: ir.Value
+    panels: ir.Value  # packed weights: for each tile those of x, then those of h
 
 
 def up(v: Vectors, units: ir.Value) -> ir.Value:
-    """Units rounded up to whole vectors."""
+    """Return the units rounded up to whole vectors."""
     return v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
 
 
-def projected_range(v: Vectors, cell: Cell, j0, j1, H, W) -> tuple[ir.Value, ir.Value]:
-    """Of what is handed on, the part of a thread that has the units j0 to j1: whole tiles but for the end of W."""
+def projected_range(v: Vectors, cell: Cell, j0, j1, H, P) -> tuple[ir.Value, ir.Value]:
+    """Return the part of the P projected values that belongs to the thread with units j0 to j1.
+
+    Whole tiles but for the end of P.
+    """
     if not cell.has_projection:
         return j0, j1
     b, grain = v.b, I64(4 * v.lanes)
 
     def share(j):
-        whole = b.mul(b.sdiv(b.sdiv(b.mul(j, W), H), grain), grain)
-        return b.select(b.icmp_signed(">=", j, H), W, whole)
+        whole = b.mul(b.sdiv(b.sdiv(b.mul(j, P), H), grain), grain)
+        return b.select(b.icmp_signed(">=", j, H), P, whole)
 
     return share(j0), share(j1)
 
 
-def per_unit(v: Vectors, cell: Cell, tile: tuple[int, ...], D, W) -> ir.Value:
-    """Weights that a unit takes in the panels of a tile."""
+def weights_per_unit(v: Vectors, cell: Cell, tile: tuple[int, ...], D, P) -> ir.Value:
+    """Return how many weights a unit has in the panels of a tile."""
     X, R = (sum(getattr(cell.accumulators[k], part) for k in tile) for part in "xh")
-    return v.b.add(v.b.mul(D, I64(X)), v.b.mul(W, I64(R)))
+    return v.b.add(v.b.mul(D, I64(X)), v.b.mul(P, I64(R)))
 
 
-def panels_of_gates(v: Vectors, cell: Cell, before: int, H, D, W) -> ir.Value:
-    """Where in the forward panels those of the tile number `before` begin; of the one after the last: where they end."""
+def panels_of_tile(v: Vectors, cell: Cell, number: int, H, D, P) -> ir.Value:
+    """Return where the panels of a tile begin; for the number after the last, where they end."""
     start = I64(0)
-    for tile in tiles(cell)[:before]:
-        start = v.b.add(start, v.b.mul(up(v, H), per_unit(v, cell, tile, D, W)))
+    for tile in tiles(cell)[:number]:
+        start = v.b.add(start, v.b.mul(up(v, H), weights_per_unit(v, cell, tile, D, P)))
     return start
 
 
 def emit_gates(
     v: Vectors, cell: Cell, number: int, count, j0, j1, g: GateInputs, finish: Callable
 ) -> None:
-    """The accumulators of the cell's tile of this number, for `count` sequences and the units j0 to j1.
+    """Compute a tile of accumulators (`schedule.tiles`) for `count` sequences, units j0 to j1.
 
-    `finish(row, first unit, block, accumulators)` gets those of a row and a block of units, in registers.
+    `finish(row, first unit, block, accumulators)` is the epilogue of a row and a block of units.
     """
     b, tile = v.b, tiles(cell)[number]
     A = len(tile)
     before = sum(len(other) for other in tiles(cell)[:number])
     init = v.at(g.init, b.mul(up(v, g.H), I64(before)))
-    panels, numbers = (
-        v.at(g.panels, panels_of_gates(v, cell, number, g.H, g.D, g.W)),
-        per_unit(v, cell, tile, g.D, g.W),
-    )
+    panels = v.at(g.panels, panels_of_tile(v, cell, number, g.H, g.D, g.P))
+    numbers = weights_per_unit(v, cell, tile, g.D, g.P)
     X = sum(cell.accumulators[k].x for k in tile)
 
     def units(j, blocks):
@@ -97,14 +104,12 @@ def emit_gates(
             places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
             starts = [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
             acc = [[v.load(v.at(s, k * v.lanes)) for k in range(blocks * A)] for s in starts]
-            from_x = Segment(
-                v.at(g.x, b.mul(g.D, n)), g.D, I64(1), b.mul(g.adds_x, g.D), panel, touched["x"]
-            )
-            segments = [from_x]
+            x, h = touched["x"], touched["h"]
+            x_row, x_size = v.at(g.x, b.mul(g.D, n)), b.mul(g.adds_x, g.D)
+            segments = [Segment(x_row, g.D, I64(1), x_size, panel, x)]
             if g.h is not None:
-                segments.append(
-                    Segment(v.at(g.h, b.mul(g.W, n)), g.W, I64(1), g.W, recurrent, touched["h"])
-                )
+                h_row = v.at(g.h, b.mul(g.P, n))
+                segments.append(Segment(h_row, g.P, I64(1), g.P, recurrent, h))
             for segment in segments:
                 acc = accumulate(v, acc, segment) if segment.touched else acc
             for u in range(blocks):
@@ -117,17 +122,20 @@ def emit_gates(
 
 
 @intrinsic
-def project_tiles(typingctx, target, count, bias, x, D, W, H, panels, out):
-    """out (count, vectors) = bias plus the x part of every accumulator: an init for `forward_step`, with its panels."""
+def project_tiles(typingctx, target, count, bias, x, D, P, H, panels, out):
+    """Compute out (count, vectors) = bias plus the x part of every accumulator.
+
+    This is an init for `forward_step`, from the same panels.
+    """
     t = TARGETS[target.name]
     cell = t.cell
 
     def codegen(context, b, _, args):
-        _, count, bias, x, D, W, H, panels, out = args
+        _, count, bias, x, D, P, H, panels, out = args
         v = Vectors(b, t)
         out_stride = b.mul(up(v, H), I64(len(cell.accumulators)))
-        nowhere = ir.Constant(I64.as_pointer(), None)
-        given = GateInputs(bias, I64(0), nowhere, x, D, I64(1), None, W, H, panels)
+        in_order = ir.Constant(I64.as_pointer(), None)
+        inputs = GateInputs(bias, I64(0), in_order, x, D, I64(1), None, P, H, panels)
         start = out
         for number, tile in enumerate(tiles(cell)):
 
@@ -136,7 +144,7 @@ def project_tiles(typingctx, target, count, bias, x, D, W, H, panels, out):
                 for k, value in enumerate(acc):
                     v.store(value, v.at(line, (u * len(acc) + k) * v.lanes))
 
-            emit_gates(v, cell, number, count, I64(0), H, given, finish)
+            emit_gates(v, cell, number, count, I64(0), H, inputs, finish)
             start = v.at(start, b.mul(up(v, H), I64(len(tile))))
         return context.get_dummy_value()
 
@@ -145,18 +153,18 @@ def project_tiles(typingctx, target, count, bias, x, D, W, H, panels, out):
 
 
 @intrinsic
-def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, W, H):
-    """carry (count, H padded to whole vectors) += da (count, columns, H) times W_hh: the gradient of h from the step after.
+def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H):
+    """Add da (count, columns, H) times W_hh to carry (count, H padded to whole vectors).
 
-    Of W columns, padded too, those that belong to the units j0 to j1.
+    This is the gradient of h that flows from the time step after. Only the columns that belong to
+    the units j0 to j1, of P, are computed.
     """
     t = TARGETS[target.name]
     cell = t.cell
 
     def codegen(context, b, _, args):
-        _, count, j0, j1, da, panels, carry, W, H = args
+        _, count, j0, j1, da, panels, carry, P, H = args
         v = Vectors(b, t)
-
         row = b.mul(H, I64(cell.columns))
 
         def segments(n, j, blocks):
@@ -164,14 +172,12 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, W, H):
             for run in cell.h_runs:
                 a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
                 weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
-                yield Segment(
-                    a, row, I64(1), b.mul(H, I64(run.count)), weights, list(range(blocks))
-                )
+                K = b.mul(H, I64(run.count))
+                yield Segment(a, row, I64(1), K, weights, list(range(blocks)))
 
-        first, last = projected_range(v, cell, j0, j1, H, W)
-        emit_product(
-            v, count, up(v, W), carry, up(v, H), carry, segments, (first, up(v, last)), up(v, H)
-        )
+        first, last = projected_range(v, cell, j0, j1, H, P)
+        columns, stride = (first, up(v, last)), up(v, H)
+        emit_product(v, count, up(v, P), carry, stride, carry, segments, columns, stride)
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)

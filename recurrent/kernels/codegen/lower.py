@@ -1,4 +1,4 @@
-"""Expressions as vector code, and where a unit's own numbers lie."""
+"""Lowering: a cell's expressions as vector code, and where the per-unit numbers of a row lie."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .vector import I64, Vectors
 
 
 class Expressions:
-    """Vector code for expressions, each node once. Products that are used in one sum only are fused into it."""
+    """Vector code for expressions, each node once.
+
+    A multiplication whose only use is one addition becomes a fused multiply-add with it.
+    """
 
     def __init__(self, v: Vectors, roots: Iterable[Expr], known: dict[Expr, ir.Value]):
         self.v, self.known = v, dict(known)
@@ -23,7 +26,7 @@ class Expressions:
         self.uses.update(roots)
 
     def value(self, e: Expr) -> ir.Value:
-        """The vector that holds an expression."""
+        """Return the vector that holds an expression."""
         if e not in self.known:
             if e.op == "const":
                 self.known[e] = self.v.constant(e.value)
@@ -34,6 +37,7 @@ class Expressions:
         return self.known[e]
 
     def _fused(self, e):
+        """Return a sum or difference with such a product as one fused multiply-add, else None."""
         product = next(
             (a for a in e.args if a.op == "mul" and self.uses[a] == 1 and a not in self.known), None
         )
@@ -50,7 +54,7 @@ class Expressions:
 
 
 def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
-    """Which of the available nodes are reached from `roots` before any other available one hides them."""
+    """Return the available nodes that computing `roots` reads, in their order."""
     available, found, seen = list(available), set(), set()
 
     def visit(e):
@@ -66,22 +70,25 @@ def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
     return [e for e in available if e in found]
 
 
-def of_units(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
-    """Where a row's per-unit parameters and inputs lie: p (P, H), or (count, P + M, H) of a cell with M inputs."""
-    place = v.b.add(v.b.mul(row, numbers_of_units(v.b, cell, H)), unit)
+def per_unit_pointers(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
+    """Return pointers to a row's per-unit parameters and masks.
+
+    p: (parameters, H), the same for all rows; (rows, parameters + masks, H) of a cell with masks.
+    """
+    place = v.b.add(v.b.mul(row, per_unit_stride(v.b, cell, H)), unit)
     return {e: v.at(p, place, v.b.mul(H, I64(k))) for k, e in enumerate(cell.parameter_inputs)}
 
 
-def numbers_of_units(b: ir.IRBuilder, cell, H) -> ir.Value:
-    """How far the rows of p lie apart: 0 where all rows have the same."""
+def per_unit_stride(b: ir.IRBuilder, cell, H) -> ir.Value:
+    """Return the distance between two rows of p: 0 if all rows have the same numbers."""
     return b.mul(H, I64(len(cell.parameter_inputs) if cell.masks else 0))
 
 
 @intrinsic
-def row_of_units(typingctx, target, row, H):
-    """Where the numbers of this row begin in p."""
+def per_unit_offset(typingctx, target, row, H):
+    """Return where the numbers of a row begin in p."""
 
     def codegen(context, b, _, args):
-        return b.mul(args[1], numbers_of_units(b, TARGETS[target.name].cell, args[2]))
+        return b.mul(args[1], per_unit_stride(b, TARGETS[target.name].cell, args[2]))
 
     return types.int64(target, types.int64, types.int64), codegen

@@ -1,6 +1,7 @@
-"""Passes over flat arrays as vector code: the entries of a rule, sums of squares, maxima, exponentials, scaling.
+"""Elementwise passes and reductions over flat arrays as vector code.
 
-The kernels of `elementwise` and `attention` are loops around these intrinsics. A reduction runs over LANES partial results
+The loops of `elementwise` and `attention` call these intrinsics: the entries of an optimiser's
+rule, sums of squares, maxima, sums of exponentials, scaling. A reduction has LANES partial results
 whatever the width of a register, so the processor's vector unit changes no bit.
 """
 
@@ -24,7 +25,10 @@ LANES = 16
 
 @intrinsic
 def rule_entries(typingctx, target, numbers, arrays, first, last):
-    """The target's rule on entries first to last. numbers: flat, arrays: a tuple of flat arrays, both in the rule's order."""
+    """Apply the target's rule to entries first to last.
+
+    numbers: flat array. arrays: tuple of flat arrays. Both in the rule's order.
+    """
     t = TARGETS[target.name]
     rule = t.cell
 
@@ -59,14 +63,14 @@ def rule_entries(typingctx, target, numbers, arrays, first, last):
 
 
 def _fold(v: Vectors, count, initial: ir.Constant, step) -> ir.Value:
-    """The vector that `step(total, n, mask)` makes of `initial`, group by group of `count` entries."""
+    """Return the partial results that `step(total, n, mask)` accumulates, vector by vector."""
     total = cgutils.alloca_once_value(v.b, initial)
     emit_vectors(v, I64(0), count, lambda n, mask: v.b.store(step(v.b.load(total), n, mask), total))
     return v.b.load(total)
 
 
 def _wide(v: Vectors, x, mask=None):
-    """A vector in float64; lanes outside the mask as zeros."""
+    """Return a vector converted to float64, zeros in lanes outside the mask."""
     if mask is not None:
         x = v.b.select(mask, x, v.constant(0.0))
     return x if v.double else v.b.fpext(x, _doubles(v))
@@ -78,7 +82,7 @@ def _doubles(v: Vectors) -> ir.Type:
 
 @intrinsic
 def sum_of_squares(typingctx, target, x, count):
-    """The sum of squares of x[:count] in float64."""
+    """Return the sum of squares of x[:count], in float64."""
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
@@ -96,7 +100,7 @@ def sum_of_squares(typingctx, target, x, count):
 
 @intrinsic
 def largest(typingctx, target, x, count):
-    """max(x[:count]), -inf without entries; NaN where an entry is."""
+    """Return max(x[:count]): -inf without entries, NaN if an entry is NaN."""
     t = TARGETS[target.name]
     pointer = pointer_to(t)
 
@@ -116,7 +120,7 @@ def largest(typingctx, target, x, count):
 
 @intrinsic
 def exponentials(typingctx, target, x, high, out, count):
-    """out[:count] = exp(x[:count] - high); returns their sum in float64."""
+    """Assign out[:count] = exp(x[:count] - high) and return the sum in float64."""
     t = TARGETS[target.name]
     pointer = pointer_to(t)
 
@@ -137,7 +141,7 @@ def exponentials(typingctx, target, x, high, out, count):
 
 @intrinsic
 def scale(typingctx, target, factor, x, count):
-    """x[:count] *= factor."""
+    """Multiply x[:count] by factor."""
     t = TARGETS[target.name]
     pointer = pointer_to(t)
 

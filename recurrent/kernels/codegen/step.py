@@ -1,111 +1,115 @@
-"""A cell's equations as vector code: applied to a tile of pre-activations while it is still in registers."""
+"""One time step of a cell as vector code, forward and backward: what the loops over time call.
+
+A cell whose units do not interact within a step applies its equations as the epilogue of the
+register tiles: the pre-activations are still in registers, and only new states and saved values are
+stored. Other cells compute a step in stages (`staged`), and so do all cells backward.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .gates import GateInputs, emit_gates
-from .lower import Expressions, leaves, of_units
-from .staged import Planes, StepBackArgs, Team, emit_backward, emit_forward
+from .lower import Expressions, leaves, per_unit_pointers
+from .staged import (
+    BackwardGradients,
+    BackwardStates,
+    ForwardStates,
+    Team,
+    Workspace,
+    emit_backward,
+    emit_forward,
+)
 from .target import TARGETS
-from .tile import pointer_to, units_left
+from .tile import units_left
 from .vector import I64, Vectors
 
 
+def _unpack(b: ir.IRBuilder, kind: type[NamedTuple], value: ir.Value):
+    """Return the fields of a NamedTuple that jitted code passed to an intrinsic."""
+    return kind(*cgutils.unpack_tuple(b, value, len(kind._fields)))
+
+
 @intrinsic
-def forward_step(
-    typingctx, target, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, W, H, panels, p, old, new, plane, h_new,
-    saved, work, apart, barrier, parts, met,
-):  # fmt: skip
-    """One time step for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
+def forward_step(typingctx, target, count, team, inputs, states, workspace):
+    """Run one time step for `count` sequences and the units of `team`.
 
-    init: bias, with an init_stride of 0, or rows of bias plus the x part, and then adds_x is 0, else 1. init_rows (count,):
-    which of those rows each sequence starts from, or null. x (count, D), h (count, W): W = H but where a cell projects.
-    panels: for each tile the weights of x, then of h. p: see `of_units`. h_new (count, W), and old and new
-    for the other states, `plane` numbers apart. saved (count, K, H): what the tape keeps, or null.
-
-    A cell whose units meet within a step needs `work`, planes (count, H) that lie `apart`; `parts` threads that share the
-    units meet at the `barrier`. Returns how often they have met, `met` times before; -1 where one of them gave up.
+    team: Team. inputs: GateInputs. states: ForwardStates. workspace: Workspace. Returns how often
+    the threads have waited at the barrier in this call of the kernel, -1 if one of them gave up.
     """
     t = TARGETS[target.name]
     cell = t.cell
     K = len(cell.backward.saved)
-    # All that a step computes, with a tape or without: so that the same bits come out.
+    # All that a recorded step computes, recorded or not: so the same bits come out.
     results = [*cell.new, *(e for _, e in cell.backward.saved)]
-    inputs = leaves(results, (*cell.previous, *cell.parameter_inputs))
+    loaded = leaves(results, (*cell.previous, *cell.parameter_inputs))
 
     def codegen(context, b, _, args):
-        (_, count, j0, j1, init, init_stride, init_rows, x, D, adds_x, h, W, H, panels, p, old, new, plane, h_new, saved,
-         work, apart, barrier, parts, met) = args  # fmt: skip
-        v, given = (
-            Vectors(b, t),
-            GateInputs(init, init_stride, init_rows, x, D, adds_x, h, W, H, panels),
-        )
+        v, count = Vectors(b, t), args[1]
+        team, g = _unpack(b, Team, args[2]), _unpack(b, GateInputs, args[3])
+        states, workspace = _unpack(b, ForwardStates, args[4]), _unpack(b, Workspace, args[5])
         if cell.cross_unit_ops:
-            team = Team(j0, j1, barrier, parts, met)
-            return emit_forward(
-                v, cell, count, team, given, p, old, new, plane, h_new, saved, Planes(work, apart)
-            )
-        recording = b.icmp_unsigned("!=", b.ptrtoint(saved, I64), I64(0))
+            return emit_forward(v, cell, count, team, g, states, workspace)
+        H = g.H
+        recording = b.icmp_unsigned("!=", b.ptrtoint(states.saved, I64), I64(0))
 
         def finish(row, j, block, acc):
             apply(row, b.add(j, I64(block * v.lanes)), units_left(v, b.sub(H, j), block), acc)
 
         def apply(row, unit, left, acc):
             place = b.add(b.mul(H, row), unit)
-            planes = [b.add(place, b.mul(plane, I64(k))) for k in range(len(cell.states) - 1)]
-            where = dict(
-                zip(cell.previous, [v.at(h, place), *(v.at(old, q) for q in planes)], strict=True)
-            )
-            where |= of_units(v, cell, p, row, unit, H)
-            known = dict(zip(inputs, v.load_units([where[e] for e in inputs], left), strict=True))
+            others = [
+                b.add(place, b.mul(states.stride, I64(k))) for k in range(len(cell.states) - 1)
+            ]
+            previous = [v.at(g.h, place), *(v.at(states.old, o) for o in others)]
+            where = dict(zip(cell.previous, previous, strict=True))
+            where |= per_unit_pointers(v, cell, states.p, row, unit, H)
+            known = dict(zip(loaded, v.load_units([where[e] for e in loaded], left), strict=True))
             known |= {a.input: value for a, value in zip(cell.accumulators, acc, strict=True)}
             code = Expressions(v, results, known)
             values = [code.value(e) for e in results]
-            targets = [v.at(h_new, place), *(v.at(new, q) for q in planes)]
-            v.store_units(list(zip(values, targets, strict=False)), left)
+            new = [v.at(states.h_new, place), *(v.at(states.new, o) for o in others)]
+            v.store_units(list(zip(values, new, strict=False)), left)
             if K:
                 first = b.add(b.mul(H, b.mul(row, I64(K))), unit)
                 with b.if_then(recording):
-                    kept = enumerate(values[len(cell.new) :])
-                    v.store_units(
-                        [(e, v.at(saved, first, b.mul(H, I64(k)))) for k, e in kept], left
-                    )
+                    saved = [
+                        (value, v.at(states.saved, first, b.mul(H, I64(k))))
+                        for k, value in enumerate(values[len(cell.new) :])
+                    ]
+                    v.store_units(saved, left)
 
-        emit_gates(v, cell, 0, count, j0, j1, given, finish)
-        return met
+        emit_gates(v, cell, 0, count, team.j0, team.j1, g, finish)
+        return team.rounds
 
-    i, q = types.int64, pointer_to(t)
-    n = types.CPointer(i)
-    return i(
-        target, i, i, i, q, i, n, q, i, i, q, i, i, q, q, q, q, i, q, q, q, i, n, i, i
-    ), codegen
+    i = types.int64
+    return i(target, i, team, inputs, states, workspace), codegen
 
 
 @intrinsic
-def backward_step(
-    typingctx, target, count, j0, j1, panels, dy, carry, carry_plane, saved, h_old, h_new, old, new, plane, W, H, p, da,
-    dp, total, total_plane, work, apart, barrier, parts, met,
-):  # fmt: skip
-    """The equations of one time step back for `count` sequences and the units j0 to j1, whole tiles but for the end of H.
+def backward_step(typingctx, target, count, team, P, H, panels, states, gradients, workspace):
+    """Run the equations of one time step backward; arguments and result are as in `forward_step`.
 
-    carry (states, count, H padded to whole vectors): gradients of the states after this step, without dy. It becomes the
-    gradients of the states before this step, without what comes through W_hh: `flow_tiles` adds that. da (count, columns,
-    H) is written; total (states, count, H) too unless null; dp (count, P, H), gradients of per-unit parameters, is added to.
-    States lie `carry_plane`, `plane`, `total_plane` apart. dy, h_old and h_new have rows of W. What else comes, and what is
-    returned, is as in `forward_step`.
+    panels: packed W_hh, then the products within a step. states: BackwardStates. gradients:
+    BackwardGradients. What flows through W_hh to the step before is left to `flow_tiles`.
 
-    Row after row, in the order of memory: applied to each tile of the product, the same equations waited for memory
-    several times as long as they took, whatever was asked for ahead.
+    The equations run row by row, in the order of memory. As the epilogue of the tiles of W_hh' da
+    they waited for memory several times as long as they computed, whatever was prefetched.
     """
     t = TARGETS[target.name]
 
     def codegen(context, b, _, args):
-        return emit_backward(Vectors(b, t), t.cell, StepBackArgs(*args[1:]))
+        _, count, team, P, H, panels, states, gradients, workspace = args
+        return emit_backward(
+            Vectors(b, t), t.cell, count, _unpack(b, Team, team), P, H, panels,
+            _unpack(b, BackwardStates, states), _unpack(b, BackwardGradients, gradients),
+            _unpack(b, Workspace, workspace),
+        )  # fmt: skip
 
-    i, q = types.int64, pointer_to(t)
-    n = types.CPointer(i)
-    return i(
-        target, i, i, i, q, q, q, i, q, q, q, q, q, i, i, i, q, q, q, q, i, q, i, n, i, i
-    ), codegen
+    i = types.int64
+    return i(target, i, team, i, i, panels, states, gradients, workspace), codegen

@@ -1,7 +1,9 @@
-"""What kernels are compiled for: a cell or a rule, a dtype and this machine's vector unit, as one argument with a Numba type.
+"""The target of a kernel: a cell or a rule, a dtype and the host's vector unit, as one argument.
 
-The type's name holds digests of the equations and of the kernel sources: Numba's on-disk cache is keyed by it,
-so it serves user-defined cells like built-in ones and can never be stale.
+A Target is a kernel's first argument. It carries no data: its Numba type says what to compile, and
+the intrinsics look the Target up by the type's name. The name holds digests of the equations and of
+the kernel sources. Numba's on-disk cache is keyed by types, so it serves user-defined cells like
+built-in ones, and never stale code.
 """
 
 from __future__ import annotations
@@ -21,24 +23,25 @@ from ..jit import source_digest
 
 
 class VectorUnit(NamedTuple):
-    """Vector registers of a processor: their width, their number, and whether it has a fused multiply-add."""
+    """The vector unit of a processor."""
 
-    bytes: int
+    bytes: int  # width of a register
     registers: int
-    fma: bool
+    fma: bool  # whether it has a fused multiply-add
 
 
-AVX512, AVX2, NEON, PORTABLE = (
-    VectorUnit(64, 32, True),
-    VectorUnit(32, 16, True),
-    VectorUnit(16, 32, True),
-    VectorUnit(16, 16, False),
-)
+AVX512 = VectorUnit(64, 32, True)
+AVX2 = VectorUnit(32, 16, True)
+NEON = VectorUnit(16, 32, True)
+PORTABLE = VectorUnit(16, 16, False)
 
 
 @lru_cache
 def host() -> VectorUnit:
-    """The vector unit that Numba compiles for: the host's, or that of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES."""
+    """Return the vector unit that Numba compiles for.
+
+    The host's, or that of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES.
+    """
     name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
     if name is None and features is None:
         features = llvm.get_host_cpu_features().flatten()
@@ -53,7 +56,7 @@ def host() -> VectorUnit:
         %c = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %a, <16 x float> %b)
         ret <16 x float> %c
     }"""
-    # Ask the code generator: it knows what a processor's name implies.
+    # The code generator knows what a processor's name implies, so compile a probe and look.
     code = machine.emit_assembly(llvm.parse_assembly(probe))
     if "vfmadd" not in code:
         return PORTABLE
@@ -61,7 +64,7 @@ def host() -> VectorUnit:
 
 
 class TargetType(types.Type):
-    """Numba's type of a Target; `key` finds it again when code is generated."""
+    """Numba's type of a Target; its name is the key of TARGETS."""
 
     def __init__(self, name: str):
         super().__init__(name=name)
@@ -72,28 +75,32 @@ TARGETS: dict[str, Target] = {}
 
 
 class Target:
-    """A kernel's first argument. Carries no data: its type says everything."""
+    """What a kernel is compiled for."""
 
     def __init__(self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None):
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
-        name = f"Target({equations}, {self.dtype.name}, {unit.bytes}x{unit.registers}{'f' if unit.fma else ''}, {source_digest()})"
+        registers = f"{unit.bytes}x{unit.registers}{'f' if unit.fma else ''}"
+        name = f"Target({equations}, {self.dtype.name}, {registers}, {source_digest()})"
         self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
 
     def blocks(self, accumulators: int) -> int:
-        """Blocks of `lanes` units side by side in a tile, so that it has about four vectors a row."""
+        """Return how many blocks of `lanes` units a tile has: about four vectors a row in all."""
         return max(1, 4 // accumulators)
 
     def rows(self, vectors: int) -> list[int]:
-        """Rows of tiles with `vectors` vectors a row: the tallest that the registers hold, then powers of two."""
-        tallest = max(
-            r
-            for r in range(1, 9)
-            if r == 1 or r * vectors + min(r, vectors) + 1 <= self.unit.registers
-        )
+        """Return the heights of tiles with so many vectors a row, descending.
+
+        The tallest that fits, then the powers of two below it.
+        """
+
+        def fits(rows):
+            return rows * vectors + min(rows, vectors) + 1 <= self.unit.registers
+
+        tallest = max(rows for rows in range(1, 9) if rows == 1 or fits(rows))
         sizes, size = [tallest], 1 << (tallest.bit_length() - 1)
         while size:
             if size < tallest:
@@ -104,7 +111,7 @@ class Target:
 
 @cache
 def target(dtype: np.dtype, cell: Cell | Rule | None = None) -> Target:
-    """The target for this machine."""
+    """Return the target for this machine."""
     return Target(dtype, host(), cell)
 
 

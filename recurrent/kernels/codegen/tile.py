@@ -1,7 +1,11 @@
-"""The register tile: a few rows times a few vectors, each element one chain of fused multiply-adds in the order of k.
+"""The register tile: the inner loop of every matrix product.
 
-A tile never leaves its registers until its last k is done; what is then applied to it (a cell's equations, a store) is
-the caller's. All products of the engine are made of tiles, so the order promise holds for all of them.
+A tile is a block of the result, a few rows (of the batch) times a few vectors (of units), that
+stays in registers while k runs over the summed axis: for each k, one number of each row is
+broadcast and multiplied by the vectors of a packed panel. Each element is one chain of fused
+multiply-adds in the order of k, whatever the size of the tile, so results do not depend on how a
+matrix is cut into tiles. The caller applies the epilogue to the finished registers: a cell's
+equations, or just a store.
 """
 
 from __future__ import annotations
@@ -18,20 +22,23 @@ from .vector import I64, Vectors
 
 
 class Segment(NamedTuple):
-    """A range of k: rows of numbers times a panel of weights, added to some of a tile's vectors."""
+    """A part of the summed axis with operands of its own, such as x or h: rows times a panel.
 
-    a: ir.Value  # first number of the first row
+    A tile may add up several segments; each adds to some of the tile's vectors.
+    """
+
+    a: ir.Value  # pointer to the first number of the first row
     row_stride: ir.Value
     k_stride: ir.Value
     K: ir.Value
     panel: ir.Value  # (K, touched vectors, lanes)
-    touched: list[int]
+    touched: list[int]  # vectors of the tile that it adds to
 
 
 def emit_rows(
     v: Vectors, vectors: int, count: ir.Value, body: Callable[[ir.Value, int], None]
 ) -> None:
-    """Cover `count` rows by tiles: `body(first row, rows)` for the tallest as often as it fits, then smaller ones."""
+    """Cover `count` rows by tiles, tallest first: `body(first row, rows)`."""
     b = v.b
     tallest, *smaller = v.target.rows(vectors)
     n = emit_while(v, I64(0), tallest, count, lambda n: body(n, tallest))
@@ -50,7 +57,7 @@ def emit_rows(
 def emit_while(
     v: Vectors, start: ir.Value, step: int, stop: ir.Value, body: Callable[[ir.Value], None]
 ) -> ir.Value:
-    """`body(n)` for n = start, start + step, ... while n + step <= stop; returns the n where it ended."""
+    """Loop `body(n)` for n = start, start + step, ... while n + step <= stop; return the next n."""
     b = v.b
     entry = b.block
     head, inside, done = (b.append_basic_block(name) for name in ("while", "do", "done"))
@@ -69,7 +76,7 @@ def emit_while(
 
 
 def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
-    """rows[n], or n itself where `rows` is null."""
+    """Return rows[n], or n itself if `rows` is null."""
     b = v.b
     before = b.block
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(rows, I64), I64(0))):
@@ -84,7 +91,10 @@ def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
 def emit_units(
     v: Vectors, accumulators: int, j0: ir.Value, j1: ir.Value, body: Callable[[ir.Value, int], None]
 ) -> None:
-    """Cover the units j0 to j1 by tiles: `body(first unit, blocks)`, several blocks of lanes while they fit, then one."""
+    """Cover the units j0 to j1 by tiles of `blocks` vectors: `body(first unit, blocks)`.
+
+    Tiles of several blocks as long as they fit, then of one.
+    """
     blocks = v.target.blocks(accumulators)
     padded = v.b.mul(v.b.sdiv(v.b.add(j1, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
     j = emit_while(v, j0, blocks * v.lanes, padded, lambda j: body(j, blocks))
@@ -93,7 +103,7 @@ def emit_units(
 
 
 def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[list[ir.Value]]:
-    """acc[row][vector] += segment, k after k."""
+    """Add a segment to the accumulators acc[row][vector], k after k."""
     b = v.b
     lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
     entry = b.block
@@ -111,7 +121,8 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
     def weights(j):
         return v.load(v.at(segment.panel, place, j * v.lanes))
 
-    # The shorter side stays in registers while the other passes by: one register too many is spilled, and halves the speed.
+    # The shorter side stays in registers while the longer one is read: a single register too many
+    # would be spilled, which halves the speed.
     new = [[None for _ in columns] for _ in rows]
     if len(rows) <= len(columns):
         x = [number(r) for r in rows]
@@ -150,16 +161,17 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
 
 
 def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
-    """Units that remain from a block of a tile on, at least 0."""
+    """Return how many units are left from a block of a tile on, at least 0."""
     left = v.b.sub(units, I64(block * v.lanes))
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
 
 def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None):
-    """out (S, M) = init + products; `segments(first row, first column, blocks)` lists those of a tile.
+    """Compute out (S, M) = init + products, tile by tile.
 
-    `columns`: the first and the last of those to do, if not all; whole tiles but for the end of M. Rows of `out` are M
-    numbers apart if no `out_stride` is given.
+    `segments(first row, first column, blocks)` returns those of a tile. `columns`: the first and
+    the last to compute, if not all; whole tiles but for the end of M. `out_stride`: distance
+    between rows of `out`, M by default.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
@@ -171,9 +183,8 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_st
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
                 return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
 
-            below = places(
-                v.at(out, b.mul(out_stride, I64(rows))), out_stride
-            )  # of the next tile, which may begin with them
+            # Prefetch the rows below, where the next tile may start.
+            below = places(v.at(out, b.mul(out_stride, I64(rows))), out_stride)
             for u in v.lines(blocks):
                 for pointer in below[u]:
                     v.prefetch(pointer)
@@ -190,13 +201,16 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_st
 
 
 def pointer_to(target: Target) -> types.Type:
-    """Numba's type of a pointer to the target's numbers."""
+    """Return Numba's type of a pointer to numbers of the target's dtype."""
     return types.CPointer(types.float64 if target.dtype.itemsize == 8 else types.float32)
 
 
 @intrinsic
 def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, out):
-    """out (S, M) = init + a (S, K) w, w in panels. An init_stride of 0 adds one row to all; init may be out itself."""
+    """Compute out (S, M) = init + a (S, K) w, w in panels.
+
+    An init_stride of 0 adds one row of `init` to all rows; init may be out itself.
+    """
     t = TARGETS[target.name]
 
     def codegen(context, builder, _, args):
@@ -216,15 +230,17 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
 
 @intrinsic
 def lanes(typingctx, target):
-    """Units in a vector."""
-    return types.int64(target), lambda context, builder, signature, args: I64(
-        TARGETS[target.name].lanes
-    )
+    """Return how many units a vector holds."""
+
+    def codegen(context, builder, signature, args):
+        return I64(TARGETS[target.name].lanes)
+
+    return types.int64(target), codegen
 
 
 @intrinsic
 def wide(typingctx, target, accumulators):
-    """Units side by side in the wide tile of units that have `accumulators` accumulators (at most 4 matter)."""
+    """Return the units of the widest tile if each unit has so many accumulators."""
 
     def codegen(context, builder, signature, args):
         v = I64(TARGETS[target.name].lanes)
@@ -236,27 +252,32 @@ def wide(typingctx, target, accumulators):
 
 @intrinsic
 def at(typingctx, array, offset):
-    """Pointer to array.flat[offset]."""
+    """Return a pointer to entry `offset` of a flat array."""
 
     def codegen(context, builder, signature, args):
-        return builder.gep(
-            context.make_array(signature.args[0])(context, builder, args[0]).data, [args[1]]
-        )
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.gep(data, [args[1]])
 
     return types.CPointer(array.dtype)(array, types.int64), codegen
 
 
 @intrinsic
 def in_order(typingctx):
-    """The null pointer to row numbers: each row is its own."""
+    """Return a null pointer to row numbers, which stands for: row n is row n."""
     pointer = types.CPointer(types.int64)
-    return pointer(), lambda context, builder, signature, args: context.get_constant_null(pointer)
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant_null(pointer)
+
+    return pointer(), codegen
 
 
 @intrinsic
-def nowhere(typingctx, array):
-    """The null pointer to an array's numbers."""
+def null(typingctx, array):
+    """Return a null pointer of an array's dtype, which stands for an array that is not written."""
     pointer = types.CPointer(array.dtype)
-    return pointer(array), lambda context, builder, signature, args: context.get_constant_null(
-        pointer
-    )
+
+    def codegen(context, builder, signature, args):
+        return context.get_constant_null(pointer)
+
+    return pointer(array), codegen

@@ -1,4 +1,8 @@
-"""Vector instructions: what the code generator of the kernels writes LLVM with. One vector holds `lanes` units."""
+"""Vector instructions: a small assembler over llvmlite, and the approximations of the activations.
+
+`Vectors` writes loads, stores, arithmetic and functions for vectors of `lanes` numbers of one
+dtype. Every rounding is written out: LLVM is given nothing that it may contract or reorder.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
 class Vectors:
-    """Writes vector code for one dtype and width. Nothing is left for the compiler to contract or reorder."""
+    """A writer of vector code for one dtype and one number of lanes."""
 
     def __init__(self, builder: ir.IRBuilder, target: Target, lanes: int | None = None):
         self.b, self.target, self.lanes = builder, target, lanes or target.lanes
@@ -31,61 +35,53 @@ class Vectors:
         return self.b.call(cgutils.get_or_insert_function(self.b.module, function, name), args)
 
     def constant(self, x: float) -> ir.Value:
+        """Return a vector with one number in every lane."""
         return ir.Constant(self.type, [x] * self.lanes)
 
     def fma(self, a, b, c):
-        """a b + c in one rounding where the processor can, in two where it can't: then everywhere in two."""
+        """Return a b + c, rounded once if the processor has fused multiply-adds, else twice."""
         if self.target.unit.fma:
             return self.call(f"llvm.fma.{self.suffix}", self.type, a, b, c)
         return self.b.fadd(self.b.fmul(a, b), c)
 
     def broadcast(self, scalar):
+        """Return a vector with a scalar in every lane."""
         v = self.b.insert_element(ir.Constant(self.type, ir.Undefined), scalar, I32(0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.b.shuffle_vector(v, ir.Constant(self.type, ir.Undefined), zeros)
 
     def at(self, pointer, *offsets):
-        """Pointer moved by a sum of i64 offsets, counted in numbers."""
+        """Return a pointer moved by the sum of the offsets, counted in numbers."""
         for o in offsets:
             pointer = self.b.gep(pointer, [I64(o) if isinstance(o, int) else o])
         return pointer
 
     def load(self, pointer, mask=None):
+        """Load a vector from any address; lanes outside the mask are not read and become zero."""
         vector = self.b.bitcast(pointer, self.type.as_pointer())
         if mask is not None:
-            zero = ir.Constant(self.type, None)
-            return self.call(
-                f"llvm.masked.load.{self.suffix}.p0",
-                self.type,
-                vector,
-                I32(self.real_bytes),
-                mask,
-                zero,
-            )
+            name, zero = f"llvm.masked.load.{self.suffix}.p0", ir.Constant(self.type, None)
+            return self.call(name, self.type, vector, I32(self.real_bytes), mask, zero)
         v = self.b.load(vector)
         v.align = self.real_bytes
         return v
 
     def store(self, value, pointer, mask=None):
+        """Store a vector at any address; with a mask only those lanes."""
         vector = self.b.bitcast(pointer, self.type.as_pointer())
         if mask is not None:
-            self.call(
-                f"llvm.masked.store.{self.suffix}.p0",
-                ir.VoidType(),
-                value,
-                vector,
-                I32(self.real_bytes),
-                mask,
-            )
+            name = f"llvm.masked.store.{self.suffix}.p0"
+            self.call(name, ir.VoidType(), value, vector, I32(self.real_bytes), mask)
         else:
             self.b.store(value, vector).align = self.real_bytes
 
     @property
     def real_bytes(self) -> int:
+        """Bytes of a number."""
         return self.target.dtype.itemsize
 
     def first(self, count) -> ir.Value:
-        """Mask of the first `count` (i64) lanes."""
+        """Return the mask of the first `count` (i64) lanes."""
         lane = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
         many = self.b.insert_element(ir.Constant(lane.type, ir.Undefined), count, I32(0))
         zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
@@ -93,16 +89,16 @@ class Vectors:
         return self.b.icmp_signed("<", lane, many)
 
     def lines(self, blocks: int) -> range:
-        """Those of so many neighbouring vectors with which a cache line begins, as if the first did."""
+        """Return which of so many adjacent vectors begin a cache line if the first one does."""
         return range(0, blocks, max(1, LINE // (self.lanes * self.real_bytes)))
 
     def prefetch(self, pointer) -> None:
-        """Ask for the cache line of a pointer before it is needed; any address will do."""
+        """Prefetch the cache line of a pointer; any address is allowed."""
         place = self.b.bitcast(pointer, ir.IntType(8).as_pointer())
         self.call("llvm.prefetch.p0", ir.VoidType(), place, I32(0), I32(3), I32(1))
 
     def load_units(self, pointers: list, count) -> list:
-        """Vectors of which only the first `count` lanes may be touched; the others are zero."""
+        """Load vectors of which only the first `count` lanes exist; the others are zero."""
         if not pointers:
             return []
         whole = self.b.icmp_signed(">=", count, I64(self.lanes))
@@ -133,7 +129,7 @@ class Vectors:
                     self.store(value, pointer, mask)
 
     def transposed(self, rows: list) -> list:
-        """As many vectors as a vector has lanes, with rows and columns exchanged."""
+        """Transpose a square of as many vectors as a vector has lanes."""
         distance = 1
         while distance < self.lanes:
             low = [e if not e & distance else e - distance + self.lanes for e in range(self.lanes)]
@@ -148,49 +144,47 @@ class Vectors:
         return rows
 
     def clamp(self, x, low: float, high: float):
-        """x within low and high; NaN stays NaN."""
+        """Limit x to low..high; NaN stays NaN."""
         low, high = self.constant(low), self.constant(high)
         x = self.b.select(self.b.fcmp_ordered("<", x, low), low, x)
         return self.b.select(self.b.fcmp_ordered(">", x, high), high, x)
 
     def polynomial(self, s, coefficients: list[float]):
-        """Horner's rule, highest power first."""
+        """Evaluate a polynomial by Horner's rule, highest power first."""
         p = self.constant(coefficients[0])
         for a in coefficients[1:]:
             p = self.fma(p, s, self.constant(a))
         return p
 
     def tanh(self, x):
-        """Hyperbolic tangent; the one place where its approximation is chosen.
+        """Return tanh(x), approximated; sigmoid is computed from it.
 
-        float32: a rational function of degree 13 over 6, within 6 ulp. float64: expm1(2x) / (expm1(2x) + 2) with expm1 by
-        range reduction and its series, within 4 ulp. Both end in exactly +-1. All of this is tested.
+        float32: a rational function of degree 13 over 6, within 6 ulp. float64: expm1(2x) /
+        (expm1(2x) + 2), with expm1 by range reduction and its series, within 4 ulp. Both saturate
+        at exactly +-1. Tests check these bounds.
         """
         if self.double:
             e = self.expm1(self.b.fmul(self.clamp(x, -20.0, 20.0), self.constant(2.0)))
             return self.b.fdiv(e, self.b.fadd(e, self.constant(2.0)))
         x = self.clamp(x, -9.0, 9.0)
         s = self.b.fmul(x, x)
-        return self.clamp(
-            self.b.fdiv(self.b.fmul(x, self.polynomial(s, TANH_P)), self.polynomial(s, TANH_Q)),
-            -1.0,
-            1.0,
-        )
+        p = self.b.fmul(x, self.polynomial(s, TANH_P))
+        return self.clamp(self.b.fdiv(p, self.polynomial(s, TANH_Q)), -1.0, 1.0)
 
     def expm1(self, x):
-        """exp(x) - 1 in float64 for |x| <= 700."""
+        """Return exp(x) - 1 in float64, for |x| <= 700."""
         k, q = self._reduced_exp(x)
         power = self._power_of_two(k)
         return self.fma(power, q, self.b.fsub(power, self.constant(1.0)))
 
     def exp(self, x):
-        """Exponential within 1.5 ulp in both dtypes; infinite or 0 where the exact value rounds to that. All of this is tested.
+        """Return exp(x) within 1.5 ulp in both dtypes; 0 or infinite where exp(x) rounds to that.
 
-        Two factors for one power: a single one would leave the range of exponents before the result does.
+        The power of two is applied in two factors, because its exponent leaves the range of normal
+        numbers before the result does. Tests check the bound.
         """
-        k, q = self._reduced_exp(
-            self.clamp(x, *((-746.0, 710.0) if self.double else (-104.0, 89.0)))
-        )
+        low, high = (-746.0, 710.0) if self.double else (-104.0, 89.0)
+        k, q = self._reduced_exp(self.clamp(x, low, high))
         half = self.b.ashr(k, ir.Constant(k.type, [1] * self.lanes))
         y = self.b.fadd(q, self.constant(1.0))
         for part in (half, self.b.sub(k, half)):
@@ -198,15 +192,15 @@ class Vectors:
         return y
 
     def _reduced_exp(self, x):
-        """(k, q) with exp(x) = 2^k (q + 1), k an integer and |x - k ln(2)| <= ln(2) / 2; q by its series."""
-        magic = self.constant(
-            1.5 * 2.0 ** (52 if self.double else 23)
-        )  # adding it rounds to an integer in the lowest bits
+        """Return (k, q) with exp(x) = 2^k (q + 1): k an integer, |x - k ln(2)| <= ln(2) / 2."""
+        # Adding this number rounds to an integer, which is then in the lowest bits.
+        magic = self.constant(1.5 * 2.0 ** (52 if self.double else 23))
         shifted = self.fma(x, self.constant(1 / math.log(2)), magic)
         k = self.b.fsub(shifted, magic)
-        high, low, terms = (
-            (LN2_HIGH, LN2_LOW, 14) if self.double else (LN2_HIGH_32, math.log(2) - LN2_HIGH_32, 7)
-        )
+        if self.double:
+            high, low, terms = LN2_HIGH, LN2_LOW, 14
+        else:
+            high, low, terms = LN2_HIGH_32, math.log(2) - LN2_HIGH_32, 7
         r = self.fma(k, self.constant(-high), x)
         r = self.fma(k, self.constant(-low), r)
         series = [1 / math.factorial(n) for n in range(terms, 1, -1)]
@@ -214,11 +208,11 @@ class Vectors:
         return self.b.sub(self._bits(shifted), self._bits(magic)), q
 
     def _bits(self, x):
-        """The bits of numbers as integers."""
+        """Return the bits of numbers as integers."""
         return self.b.bitcast(x, ir.VectorType(I64 if self.double else I32, self.lanes))
 
     def _power_of_two(self, k):
-        """2^k for integers that are exponents of normal numbers."""
+        """Return 2^k for integers that are exponents of normal numbers."""
         bias, place = (1023, 52) if self.double else (127, 23)
         biased = self.b.add(k, ir.Constant(k.type, [bias] * self.lanes))
         return self.b.bitcast(
@@ -226,57 +220,66 @@ class Vectors:
         )
 
     def sqrt(self, x):
+        """Return the square root."""
         return self.call(f"llvm.sqrt.{self.suffix}", self.type, x)
 
     def maximum(self, x, y):
-        """The larger of two; NaN where either is."""
+        """Return the larger of two; NaN if either is NaN."""
         first = self.b.or_(self.b.fcmp_ordered(">", x, y), self.b.fcmp_unordered("uno", x, x))
         return self.b.select(first, x, y)
 
     def minimum(self, x, y):
-        """The smaller of two; NaN where either is."""
+        """Return the smaller of two; NaN if either is NaN."""
         return self.b.fneg(self.maximum(self.b.fneg(x), self.b.fneg(y)))
 
     def softplus(self, x):
-        """max(x, 0) + log(1 + e) with e = exp(-|x|): log(1 + e) = 2 artanh(e / (2 + e)) by its series; within 4 ulp. Tested."""
+        """Return log(1 + exp(x)) within 4 ulp, which tests check.
+
+        Computed as max(x, 0) + log(1 + e) with e = exp(-|x|), where log(1 + e) = 2 artanh(e / (2 +
+        e)) by its series.
+        """
         e = self.exp(self.minimum(x, self.b.fneg(x)))
         s = self.b.fdiv(e, self.b.fadd(e, self.constant(2.0)))
         series = [2 / (2 * n + 1) for n in range(17 if self.double else 8, -1, -1)]
         return self.fma(s, self.polynomial(self.b.fmul(s, s), series), self.relu(x))
 
     def across(self, x, combine: Callable) -> ir.Value:
-        """One number from all lanes: the upper half combined with the lower, and so on: only `lanes` decides the order."""
-        lanes = self.lanes
+        """Reduce all lanes to one number, the upper half combined with the lower, and so on.
+
+        The order depends on the number of lanes alone.
+        """
+        lanes, undefined = self.lanes, ir.Undefined
         while lanes > 1:
             lanes //= 2
-            halves = (
-                ir.Constant(ir.VectorType(I32, lanes), list(range(k, k + lanes)))
+            indices = ir.VectorType(I32, lanes)
+            low, high = (
+                self.b.shuffle_vector(
+                    x,
+                    ir.Constant(x.type, undefined),
+                    ir.Constant(indices, list(range(k, k + lanes))),
+                )
                 for k in (0, lanes)
             )
-            x = combine(
-                *(
-                    self.b.shuffle_vector(x, ir.Constant(x.type, ir.Undefined), half)
-                    for half in halves
-                )
-            )
+            x = combine(low, high)
         return self.b.extract_element(x, I32(0))
 
     def positive(self, x):
-        return self.b.select(
-            self.b.fcmp_ordered(">", x, self.constant(0.0)), self.constant(1.0), self.constant(0.0)
-        )
+        """Return 1 where x > 0, else 0: the derivative of relu."""
+        one, zero = self.constant(1.0), self.constant(0.0)
+        return self.b.select(self.b.fcmp_ordered(">", x, zero), one, zero)
 
     def relu(self, x):
-        return self.b.select(
-            self.b.fcmp_ordered("<=", x, self.constant(0.0)), self.constant(0.0), x
-        )
+        """Return max(x, 0); NaN stays NaN."""
+        zero = self.constant(0.0)
+        return self.b.select(self.b.fcmp_ordered("<=", x, zero), zero, x)
 
     def sigmoid(self, x):
+        """Return 1 / (1 + exp(-x)), computed as tanh(x / 2) / 2 + 1 / 2."""
         half = self.constant(0.5)
         return self.fma(self.tanh(self.b.fmul(x, half)), half, half)
 
     def operation(self, op: str) -> Callable:
-        """The instruction for an operation of the equations."""
+        """Return the function that writes an operation of the equations."""
         return {
             "add": self.b.fadd,
             "sub": self.b.fsub,
@@ -295,10 +298,11 @@ class Vectors:
         }[op]
 
 
-# ln(2) in two parts, the first with so few bits that its products with the k of any exponent are exact.
+# ln(2) in two parts; the first has so few bits that its product with any exponent k is exact.
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 LN2_HIGH_32 = 355 / 512
-# tanh(x) = x P(x^2) / Q(x^2) on +-9: a least-squares fit reweighted until its relative error was level, 7e-9.
+# tanh(x) = x P(x^2) / Q(x^2) on +-9: a least-squares fit, reweighted until the relative error was
+# level at 7e-9.
 TANH_P = [
     -4.146445975980494e-16,
     2.58120781693183e-13,
