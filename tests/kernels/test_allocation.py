@@ -1,4 +1,4 @@
-"""Kernels allocate nothing per step: counted by Numba's own runtime."""
+"""Kernels allocate nothing per time step, counted by Numba's runtime; training leaks no memory."""
 
 import sys
 import tracemalloc
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def counted():
-    """Numba's allocation counters, on."""
+    """Switch Numba's allocation counters on; return a function that counts."""
     _nrt_python.memsys_enable_stats()
     yield lambda work: allocations(work)
     _nrt_python.memsys_disable_stats()
 
 
 def allocations(work):
-    """How many blocks compiled code allocates in work()."""
+    """Return how many blocks compiled code allocates in work()."""
     work()  # compiles
     before = rtsys.get_allocation_stats()
     work()
@@ -59,13 +59,13 @@ def test_kernels_allocate_nothing_per_step(engine, dtype, record, counted):
 
 
 def traced():
-    """Bytes of Python's heap without its cache of attributes, which keeps thousands of names of those looked up last."""
+    """Return the bytes of Python's heap, without its cache of attribute names that grows."""
     sys._clear_type_cache()
     return tracemalloc.get_traced_memory()[0]
 
 
-def test_nothing_is_kept_after_a_call(engine):
-    """No leak: after many calls Python's heap is as it was, give or take a cache that fills once."""
+def test_no_memory_is_kept_after_a_call(engine):
+    """After many calls Python's heap has not grown, but for a cache that fills once."""
     p = Case(T=20, N=8, D=16, H=32).build(engine)
     for _ in range(3):
         p.gradients()
@@ -81,9 +81,9 @@ def test_nothing_is_kept_after_a_call(engine):
 
 
 def live(work):
-    """Bytes of Python's heap that live on after each of many calls of work().
+    """Return the bytes of Python's heap after each of many calls of work().
 
-    Not counted are the first ones: they fill NumPy's cache of freed blocks, at 3 kB a call in a new process.
+    The first calls are left out: in a new process each adds 3 kB to NumPy's cache of freed blocks.
     """
     tracemalloc.start()
     try:
@@ -97,7 +97,7 @@ def live(work):
 
 
 def test_a_step_of_a_stream_allocates_its_result_only(engine, dtype, counted):
-    """Numba wraps each array that a kernel gets, whatever its size; the kernel itself takes nothing."""
+    """Numba wraps each array that a kernel gets; the kernel itself allocates nothing."""
     p, tiny = (Case(T=3, N=N, D=9, H=H, dtype=dtype).build(engine) for N, H in ((4, 65), (1, 1)))
     step, x_t = engine.stepper(p.params), p.x[0].copy()
     small, x_small = engine.stepper(tiny.params), tiny.x[0].copy()
@@ -114,14 +114,14 @@ def test_a_step_of_a_stream_allocates_its_result_only(engine, dtype, counted):
 
 
 def training(T):
-    """A model and its batches: one update a batch."""
+    """Return a model and its batches, one for each update."""
     ids = np.random.default_rng(0).integers(0, 11, (8 * T + 1, 6))
     model = Sequential(Embedding(11, 8), LSTM(8, 17), GRU(17, 9), Linear(9, 11), rng=0)
     return model, Windows(ids[:-1], ids[1:], T)
 
 
 def test_updates_allocate_alike(counted):
-    """No update takes more blocks of compiled code than the one before, nor one of a longer window than one of a shorter."""
+    """Every update allocates the same number of blocks in compiled code, whatever the window."""
 
     def blocks(T):
         (model, windows), optimizer, counts = training(T), Adam(), []
@@ -144,8 +144,8 @@ def test_updates_allocate_alike(counted):
     assert blocks(4) == blocks(40)
 
 
-def test_training_keeps_nothing_from_update_to_update():
-    """NumPy keeps freed shapes for reuse, some kB that fill up; the smallest array of an update is larger here."""
+def test_training_keeps_no_memory_from_update_to_update():
+    """The heap grows by less than an update's smallest array: NumPy keeps some kB for reuse."""
     model, windows = training(400)
     optimizer, (batch, *_) = Adam(), windows
     gradient = np.empty_like(model.flat)

@@ -1,4 +1,4 @@
-"""What starting costs: imports stay light and compile nothing, compiled kernels come from disk in the next process."""
+"""Start-up: imports are light and compile nothing; the next process loads kernels from disk."""
 
 import json
 import os
@@ -35,7 +35,8 @@ def test_import_loads_nothing_heavy():
         import numba
         before = set(sys.modules)
         import recurrent
-        heavy = {"torch", "jax", "viz", "rich", "typer", "graphviz", "scipy", "onnx", "onnxruntime", "matplotlib"}
+        heavy = {"torch", "jax", "viz", "rich", "typer", "graphviz", "scipy", "onnx", "onnxruntime"}
+        heavy.add("matplotlib")
         print(*heavy & (set(sys.modules) - before))
         """
     assert python(code).split() == []
@@ -105,14 +106,15 @@ WORK = """
             for key, value in vars(module).items():
                 if isinstance(value, Dispatcher) and value.signatures:
                     hits, misses = value.stats.cache_hits, value.stats.cache_misses
-                    found[f"{value.__module__}.{value.__name__}"] = [sum(hits.values()), sum(misses.values())]
+                    counts = [sum(hits.values()), sum(misses.values())]
+                    found[f"{value.__module__}.{value.__name__}"] = counts
     print(json.dumps(found))
     """
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_two_processes_fill_an_empty_cache_and_a_third_compiles_nothing(tmp_path):
-    """Built-in cells and a cell of one's own, forward, backward and a stream: all from the cache on disk."""
+    """Built-in cells and a user-defined one, forward, backward and a stream, come from disk."""
 
     def work(_=None):
         return json.loads(python(WORK, NUMBA_CACHE_DIR=str(tmp_path)))
@@ -141,7 +143,7 @@ COPY = """
 
 @pytest.fixture
 def copied(tmp_path):
-    """A copy of the package: its folder, and a function that runs a kernel of it in a new process."""
+    """Copy the package; return its folder and a function that runs a kernel in a new process."""
     shutil.copytree(
         Path(recurrent.__file__).parent,
         tmp_path / "recurrent",
@@ -149,7 +151,7 @@ def copied(tmp_path):
     )
 
     def run():
-        """The sum of three squares of 2 by a kernel, and how many cache hits and misses it took."""
+        """Return a kernel's sum of three squares of 2, and the number of cache hits and misses."""
         environment = dict(PYTHONPATH=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "cache"))
         return [float(word) for word in python(COPY, "-P", **environment).split()]
 
@@ -157,7 +159,7 @@ def copied(tmp_path):
 
 
 def edit(path, old, new):
-    """Replace text in a file that keeps its date, which Numba looks at; its byte code is compiled again."""
+    """Replace text in a file, but keep its date, which Numba looks at; drop its byte code."""
     before = path.stat()
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -168,7 +170,7 @@ def edit(path, old, new):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_an_edited_or_renamed_helper_never_serves_stale_code(copied):
-    """Helpers of a kernel in the file of another module, in both folders that compiled code depends on."""
+    """The helper is in another file than the kernel: Numba itself would not notice."""
     package, run = copied
     codegen, equations = package / "kernels" / "codegen", package / "equations"
     assert run() == [12, 0, 1]
@@ -188,7 +190,7 @@ def test_an_edited_or_renamed_helper_never_serves_stale_code(copied):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_an_index_whose_types_are_gone_is_not_read(copied):
-    """Numba pickles the types of arguments into its index: a class that has moved since cannot be imported.
+    """Numba pickles types of arguments into its index; a class that has moved cannot be imported.
 
     This was a ModuleNotFoundError before the digest of the sources was part of the index's name.
     """
@@ -220,7 +222,7 @@ def doubled(a):
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_two_processes_never_write_compiled_code_to_one_file(tmp_path, monkeypatch):
-    """The worst order: both read the empty index, the second's index is written last and its code first."""
+    """The worst order: both read the empty index, then the second writes its code first."""
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     first, second, third = jit(doubled), jit(doubled), jit(doubled)
     single, double = np.array([1.5, 2.5], np.float32), np.array([1.5, 2.5, 3.5])
@@ -252,7 +254,7 @@ READ_ONLY = """
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_without_a_folder_for_compiled_code_there_is_one_warning(tmp_path):
-    """A file stands where each folder would have to be: not even root can write there."""
+    """A file blocks the place of each cache folder: not even root can write there."""
     package = tmp_path / "package"
     shutil.copytree(
         Path(recurrent.__file__).parent,
@@ -282,7 +284,8 @@ TWO_THREADS = """
     from recurrent.conformance.tolerance import assert_same_bits
     from recurrent import gru, lstm
 
-    problems = [Case(T=4, N=3, D=5, H=17 + k, dtype="float32", seed=k).build((lstm, gru)[k // 2]) for k in range(4)]
+    cases = [Case(T=4, N=3, D=5, H=17 + k, dtype="float32", seed=k) for k in range(4)]
+    problems = [case.build((lstm, gru)[k // 2]) for k, case in enumerate(cases)]
     start, results = threading.Barrier(4), [None] * 4
 
     def work(k):
@@ -301,5 +304,5 @@ TWO_THREADS = """
 
 
 def test_first_calls_from_several_threads_at_once(tmp_path):
-    """Nothing is compiled yet and no cache is filled; two of the threads want the same kernels."""
+    """No kernel is compiled or cached yet, and two threads each need the same ones."""
     python(TWO_THREADS.format(tests=str(Path(__file__).parents[1])), NUMBA_CACHE_DIR=str(tmp_path))

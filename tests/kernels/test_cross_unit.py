@@ -1,4 +1,4 @@
-"""Cells in which units meet within a step: products with something else than h, and means over units."""
+"""Cells whose units interact within a step: products with vectors other than h, and means."""
 
 import numpy as np
 import pytest
@@ -40,14 +40,14 @@ LAYOUTS = [
 
 
 @pytest.fixture(scope="module", params=CELLS)
-def meeting(request):
+def interacting(request):
     return Engine(CELLS[request.param])
 
 
 @pytest.mark.parametrize("case", LAYOUTS, ids=["plain", "ragged", "reverse"])
-def test_every_entry_by_complex_step(meeting, case):
-    p = case.build(meeting)
-    assert_gradients(p.gradients(meeting.reference), complex_step(p), p)
+def test_every_entry_by_complex_step(interacting, case):
+    p = case.build(interacting)
+    assert_gradients(p.gradients(interacting.reference), complex_step(p), p)
 
 
 SINGLE = pytest.param("float32", marks=pytest.mark.slow)  # each cell compiles for seconds
@@ -57,23 +57,23 @@ SINGLE = pytest.param("float32", marks=pytest.mark.slow)  # each cell compiles f
 @pytest.mark.parametrize(
     "case", [Case(3, 7, 5, 17), Case(4, 5, 3, 33, ragged=True), Case(3, 1, 2, 8)]
 )
-def test_the_engine_equals_the_interpreter(meeting, case, dtype):
-    p = replace(case, dtype=dtype).build(meeting)
+def test_the_engine_equals_the_interpreter(interacting, case, dtype):
+    p = replace(case, dtype=dtype).build(interacting)
     y, final, tape = p.forward(record=True)
-    their_y, their_final, their_tape = p.forward(meeting.reference, record=True)
+    their_y, their_final, their_tape = p.forward(interacting.reference, record=True)
     for a, b in zip((y, *final), (their_y, *their_final), strict=True):
         assert_close(a, b, 4 * p.terms, max(1.0, np.abs(b).max()))
     for name, a in tape.gates.items():
         assert_close(a, their_tape.gates[name], 4 * p.terms, max(1.0, np.abs(a).max()), name)
     assert_same_bits(p.forward()[0], y)
-    assert_gradients(p.gradients(), p.gradients(meeting.reference), p)
+    assert_gradients(p.gradients(), p.gradients(interacting.reference), p)
 
 
 @pytest.mark.parametrize("dtype", ["float64", SINGLE])
-def test_steps_rows_and_padding_change_no_bit(meeting, dtype):
-    p = Case(T=5, N=7, D=3, H=17, dtype=dtype, initial=False).build(meeting)
+def test_steps_rows_and_padding_change_no_bit(interacting, dtype):
+    p = Case(T=5, N=7, D=3, H=17, dtype=dtype, initial=False).build(interacting)
     y = p.forward()[0]
-    stepper = meeting.stepper(p.params)
+    stepper = interacting.stepper(p.params)
     assert_same_bits(np.stack([stepper(x_t) for x_t in p.x]), y)
     assert_same_bits(p.forward(x=p.x[:, 2:3])[0][:, 0], y[:, 2])
     lengths = np.array([5, 3, 0, 5, 1, 2, 4])
@@ -84,9 +84,9 @@ def test_steps_rows_and_padding_change_no_bit(meeting, dtype):
 
 
 @given(st.data())
-def test_threads_change_no_bit(meeting, data):
-    """Rows, or units that meet between the stages of a step."""
-    p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(meeting)
+def test_threads_change_no_bit(interacting, data):
+    """Threads share rows, or units with barriers between the stages of a step."""
+    p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(interacting)
     alone = promises.results(p)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
@@ -98,24 +98,24 @@ def test_threads_change_no_bit(meeting, data):
 
 
 @given(st.data())
-def test_a_row_equals_the_sequence_alone(meeting, data):
-    p = data.draw(cases("float64")).build(meeting)
+def test_a_row_equals_the_sequence_alone(interacting, data):
+    p = data.draw(cases("float64")).build(interacting)
     promises.a_row_equals_the_sequence_alone(p, p.case.N - 1)
 
 
-def test_what_a_mean_is_of_goes_on_the_tape_not_the_mean():
+def test_the_tape_saves_the_argument_of_a_mean_not_the_mean():
     saved = lstm_cell(layer_norm=True).backward.saved
     assert [n for n, _ in saved] == [*"ifgo", *(f"{part}.{g}" for part in "xh" for g in "ifgo")]
 
 
 @pytest.mark.parametrize("name", ["normalised lstm", "normalised gru"])
 def test_equations_after_the_products_go_row_by_row(name):
-    """In one stretch, whose planes need not outlive a row; but a product needs the rows of all sequences."""
+    """They form one group, whose planes hold one row; a product needs the rows of all sequences."""
     for direction in (schedule.forward, schedule.backward):
         found = direction(CELLS[name])[1]
-        assert len(found.stretches) == 1
+        assert len(found.groups) == 1
         assert found.lasting == {a.input for a in CELLS[name].accumulators} & found.planes.keys()
-    assert len(schedule.forward(CELLS["deep"])[1].stretches) == 3
+    assert len(schedule.forward(CELLS["deep"])[1].groups) == 3
 
 
 def naive_normalised(name, torch, x, h, c, p):
@@ -164,7 +164,7 @@ def test_layer_normalisation_equals_torch(name):
     assert_gradients(p.gradients(), {n: a.grad.numpy() for n, a in arguments.items()}, p)
 
 
-def test_layers_with_meetings_are_used_like_others():
+def test_layers_with_cross_unit_operations_are_used_like_others():
     model = Sequential(
         GRU(3, 5, reset_after=False, bidirectional=True),
         LSTM(10, 4, layer_norm=True),

@@ -1,4 +1,4 @@
-"""Denormal numbers: zero inside the kernels, untouched outside them."""
+"""Denormal numbers count as zero inside kernels, and as usual outside."""
 
 import platform
 
@@ -11,23 +11,23 @@ from recurrent import kernels, rnn_relu
 TINY = {"float32": 1e-40, "float64": 1e-310}
 
 
-def setting_is_ours(dtype) -> bool:
-    """Whether this thread computes with denormals, as NumPy expects."""
+def denormals_are_kept(dtype) -> bool:
+    """Return whether this thread computes with denormals, as NumPy expects."""
     return np.array([TINY[dtype]], dtype)[0] * np.array([0.5], dtype)[0] != 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_the_callers_setting_is_back_after_every_call(cell, dtype):
+def test_the_callers_setting_is_restored_after_every_call(cell, dtype):
     engine = getattr(recurrent, cell)
     params = engine.init(3, 5, dtype=dtype)
     x = np.full((4, 2, 3), TINY[dtype], dtype)
     y, _, tape = engine.forward(x, params, record=True)
-    assert setting_is_ours(dtype)
+    assert denormals_are_kept(dtype)
     engine.backward(np.full_like(y, TINY[dtype]), tape)
-    assert setting_is_ours(dtype)
+    assert denormals_are_kept(dtype)
     engine.stepper(params)(x[0])
-    assert setting_is_ours(dtype)
+    assert denormals_are_kept(dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,4 +1,7 @@
-"""Elementwise passes: rules, sums of squares and softmax cross-entropy, against NumPy and bit for bit however work is cut."""
+"""Elementwise passes: rules, sums of squares and softmax cross-entropy.
+
+They equal NumPy, and keep every bit however the work is split.
+"""
 
 import numpy as np
 import pytest
@@ -38,13 +41,13 @@ def arrays(size, dtype, seed):
 
 
 def apply(rule, values, block=16384, kernels=backend):
-    """The arrays after the rule."""
+    """Return the arrays after the rule."""
     after = {name: a.copy() for name, a in values.items()}
     kernels.apply_rule(rule, NUMBERS, after, block)
     return after
 
 
-def test_a_rule_knows_what_it_touches():
+def test_a_rule_lists_the_arrays_and_numbers_that_it_uses():
     assert list(RULE.arrays) == ["p", "g", "v", "last"]
     assert list(RULE.numbers) == ["eps", "rate"]
     with pytest.raises(
@@ -80,8 +83,8 @@ def test_a_rule_is_its_equations(dtype, size, seed):
         assert_close(a, expected[name], 1, max(1.0, np.abs(a).max(initial=0)), name)
 
 
-@pytest.mark.parametrize("kernels", [backend, reference], ids=["backend", "plain"])
-def test_results_are_of_the_values_before(kernels):
+@pytest.mark.parametrize("kernels", [backend, reference], ids=["backend", "reference"])
+def test_results_are_computed_from_the_old_values(kernels):
     swap = trace("swap", lambda a, k: dict(p=a.g, g=a.p, v=1.0), ("p", "g", "v"), ())
     p, g, v = np.arange(20.0), -np.arange(20.0), np.zeros(20)
     kernels.apply_rule(swap, {}, {"p": p, "g": g, "v": v}, 7)
@@ -93,7 +96,7 @@ def test_results_are_of_the_values_before(kernels):
 
 
 @given(st.integers(1, 300), st.integers(1, 70), st.sampled_from([2, 4]), st.integers(0, 2**16))
-def test_no_cut_changes_a_bit_of_a_rule(dtype, size, block, count, seed):
+def test_no_split_changes_a_bit_of_a_rule(dtype, size, block, count, seed):
     before = arrays(size, dtype, seed)
     alone = apply(RULE, before)
     with pytest.MonkeyPatch.context() as patch:
@@ -186,7 +189,7 @@ def test_rows_of_the_loss_are_independent(dtype, S, V, count, seed):
 
 @pytest.mark.parametrize("place", [0, 15, 16, 20])
 def test_logits_that_are_not_finite(dtype, place):
-    """NaN and +inf: the row has no softmax. -inf: the class is ruled out. Rows beside it and its neighbours do not notice."""
+    """A row with NaN or +inf has no softmax; -inf rules a class out. Other rows do not change."""
     clean = np.random.default_rng(0).standard_normal((3, 21)).astype(dtype)
     ids = np.full(3, 5)
     for bad in (np.nan, np.inf):

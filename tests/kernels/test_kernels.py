@@ -1,4 +1,4 @@
-"""The compiled kernels' own: the approximations of the activations, and tiles that fit the registers."""
+"""Compiled kernels: accuracy of the activation functions, and tiles that fit the registers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def functions_cell(x, h, previous):
 
 
 def elementwise(name, x):
-    """FUNCTIONS[name](x) by the kernel, for a unit whose weight is 1 and whose biases are 0."""
+    """Return FUNCTIONS[name](x) by a kernel: a cell of one unit, weight 1, biases 0."""
     engine = Engine(functions_cell)
     one, zero = np.ones((1, 1), x.dtype), np.zeros((1, 1), x.dtype)
     params = engine.Params(one, zero, zero[0], zero[0])
@@ -43,7 +43,7 @@ def elementwise(name, x):
 
 
 def ulps(actual, exact):
-    """Error in units in the last place of the exact value, which comes in a wider format."""
+    """Return the error in units in the last place of the exact value, given in a wider format."""
     return np.abs(
         (actual.astype(exact.dtype) - exact)
         / np.spacing(np.abs(exact).astype(actual.dtype)).astype(exact.dtype)
@@ -72,8 +72,10 @@ def test_tanh_and_sigmoid_are_within_their_stated_bounds(dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_exp_is_within_its_stated_bound(dtype):
-    """Where the result is a normal number; below, it is 0 as in every kernel, or within a step of the subnormal numbers
-    on processors that do not flush them."""
+    """The bound holds for normal results.
+
+    Subnormal ones are 0, or within one step on processors that do not flush them.
+    """
     rng, info = np.random.default_rng(0), np.finfo(dtype)
     low, high = np.log(float(info.smallest_subnormal)) - 1, np.log(float(info.max))
     x = np.concatenate(
@@ -156,7 +158,7 @@ def test_tiles_fit_the_registers():
 
 
 def _subsets(sizes):
-    """Every choice of sizes, each at most once: what the tiles can cover after the tallest."""
+    """Return every choice of sizes, each at most once: what tiles can cover after the tallest."""
     out = [[]]
     for s in sizes:
         out += [[*c, s] for c in out]

@@ -22,7 +22,7 @@ from recurrent.kernels import threads
 from recurrent.kernels.codegen.barrier import barrier_wait
 
 compiled = pytest.mark.skipif(
-    bool(numba.config.DISABLE_JIT), reason="without the JIT there is nothing that waits"
+    bool(numba.config.DISABLE_JIT), reason="without the JIT no thread waits"
 )
 
 
@@ -40,7 +40,7 @@ def run_with_threads(count: int, code: str) -> None:
 
 @pytest.fixture
 def several(monkeypatch):
-    """Split everything that can be split, however small, into this many parts."""
+    """Return a function that has all work split into so many parts, however small."""
 
     def use(count):
         monkeypatch.setattr(threads, "MIN_FLOPS_PER_THREAD", 1.0)
@@ -174,7 +174,7 @@ def test_the_affinity_of_workers_is_set_unless_switched_off(setting, expected, m
 
 @njit(nogil=True)
 def wait_often(first, parts, barrier, times, seen):
-    """Each part counts, then sees after every barrier that all have counted."""
+    """Count in each thread, and check after every barrier that all threads have."""
     for k in range(1, times + 1):
         seen[first] = k
         if not barrier_wait(barrier, parts, 2 * k - 1):
@@ -188,7 +188,7 @@ def wait_often(first, parts, barrier, times, seen):
 
 
 @compiled
-def test_nobody_goes_on_before_all_have_met(several):
+def test_no_thread_passes_the_barrier_before_all_have_arrived(several):
     several(2)
     seen = np.zeros(2, np.int64)
 
@@ -200,7 +200,7 @@ def test_nobody_goes_on_before_all_have_met(several):
 
 
 @compiled
-def test_who_waits_is_told_when_the_caller_gives_up(several):
+def test_waiting_threads_return_when_the_caller_gives_up(several):
     several(2)
 
     def work(first, last, j0, j1, parts, barrier):
@@ -230,7 +230,7 @@ def test_units_are_split_where_rows_are_few(several):
 
 @compiled
 def test_numba_starts_no_threads_of_its_own():
-    """Beside them PyTorch's, of two, were found to run fifty times slower. Who sets Numba's number is heard all the same."""
+    """Beside them PyTorch's two threads were fifty times slower; `set_num_threads` still works."""
     code = """
 import numba, numpy as np, recurrent
 from numba.np.ufunc import parallel
@@ -283,13 +283,14 @@ def engines():
     for name in {cells!r}:
         p = longest.build(Engine(CELLS[name]))
         for N in (1, 4, 13):
-            part = dict(x=p.x[:, :N], state=p.engine.State(*[s[:N] for s in p.state]), lengths=p.lengths[:N])
+            state = p.engine.State(*[s[:N] for s in p.state])
+            part = dict(x=p.x[:, :N], state=state, lengths=p.lengths[:N])
             for padding in (0, 5):
                 part["x"] = np.concatenate([part["x"], np.full((padding, N, 9), 7, "f")])
                 y, final, tape = p.forward(**part, record=True)
                 dy = np.concatenate([p.dy[:, :N], np.full((len(y) - 6, N, 260), 7, "f")])
                 dx, dparams, initial = p.engine.backward(dy, tape)
-                # What belongs to the rows must be that of the largest batch; weights' gradients sum over the rows.
+                # Results of a row must be those in the largest batch; dparams are sums over rows.
                 yield name, N, (y[:6], *final, dx[:6], *initial), dparams
 
 def trained():
