@@ -9,6 +9,7 @@ import pytest
 from numba import config
 
 import recurrent
+from recurrent import kernels
 from recurrent.kernels import Backend, reference
 
 FUNCTIONS = {n: f for n, f in vars(Backend).items() if inspect.isfunction(f) and n[0] != "_"}
@@ -18,35 +19,29 @@ if not config.DISABLE_JIT:
     BACKENDS.append("compiled")
 
 
-def backend(name):
-    from recurrent import kernels
-
-    return getattr(kernels, name)
-
-
 def parameters(function):
-    """Names and defaults, in order, without self."""
+    """Return names and defaults of parameters, in order, without self."""
     found = inspect.signature(function).parameters.values()
     return [(p.name, p.default) for p in found if p.name != "self"]
 
 
 def called():
-    """Names that the package reads from `kernels.backend`, or from an engine's `kernels`."""
+    """Return the names that the package reads from a backend, outside of recurrent/kernels."""
     root, found = Path(recurrent.__file__).parent, set()
     for path in root.rglob("*.py"):
-        if path.parent.name in ("kernels", "codegen"):
+        if "kernels" in path.relative_to(root).parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith(
-                ("kernels.backend", "self.kernels", "engine.kernels")
-            ):
-                found.add(node.attr)
-    return found
+            if isinstance(node, ast.Attribute):
+                owner = ast.unparse(node.value)
+                if owner == "kernels" or owner.endswith((".kernels", "kernels.backend")):
+                    found.add(node.attr)
+    return found - {"backend", "reference", "Backend"}
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_backend_implements_the_protocol(name):
-    module = backend(name)
+    module = getattr(kernels, name)
     assert isinstance(module.DTYPES, tuple)
     for function, declared in FUNCTIONS.items():
         assert parameters(getattr(module, function)) == parameters(declared), function
