@@ -76,7 +76,8 @@ def as_batch(batch: Any) -> Batch:
         return batch
     is_sequence = isinstance(batch, (tuple, list))
     if not is_sequence or not 2 <= len(batch) <= len(Batch._fields):
-        got = f"{len(batch)} of them" if is_sequence else type(batch).__name__
+        got = type(batch).__name__
+        got = f"a {got} of length {len(batch)}" if is_sequence else got
         raise TypeError(
             f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
         )
@@ -381,11 +382,12 @@ class Pairs(Shuffled):
     ):
         if len(sources) != len(targets):
             raise ValueError(
-                f"sources and targets must be as many, got {len(sources)} and {len(targets)}"
+                "sources and targets must have the same length,"
+                f" got {len(sources)} and {len(targets)}"
             )
         for n, target in enumerate(targets):
             if len(target) == 0:
-                raise ValueError(f"targets must have at least one step each, got none in {n}")
+                raise ValueError(f"each target must have at least one step, got none in target {n}")
         super().__init__(len(sources), batch, rng, keep_last)
         self.sources, self.targets, self.start = sources, targets, start
 

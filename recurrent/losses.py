@@ -228,7 +228,7 @@ def at_last_step(loss: Loss) -> Loss:
             return value, dy
         if y.ndim != 3:
             raise ValueError(f"lengths need a batch: y must be (T, N, M), got {y.shape}")
-        lengths = checks.sequence_lengths(lengths, *y.shape[:2])
+        lengths = np.asarray(checks.sequence_lengths(lengths, *y.shape[:2]))
         valid = np.flatnonzero(lengths)
         if not valid.size:
             return 0.0, dy
@@ -303,7 +303,8 @@ def _valid(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray | None
     if lengths is not None:
         if len(shape) < 2:
             raise ValueError(f"lengths need time-major targets (T, N, ...), got {shape}")
-        inside = checks.inside(checks.valid_steps(lengths, *shape[:2]), shape[0])
+        steps = np.asarray(checks.valid_steps(lengths, *shape[:2]))
+        inside = checks.inside(steps, shape[0])
         valid = np.broadcast_to(inside.reshape(*shape[:2], *[1] * (len(shape) - 2)), shape)
     if mask is not None:
         mask = np.asarray(mask)

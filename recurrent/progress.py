@@ -31,7 +31,9 @@ def track(
     object
         Each item.
     """
-    bar, began = None, time.perf_counter()
+    bar: Any = None
+    task: Any = None
+    began = time.perf_counter()
     visible = sys.stderr.isatty() if console is None else console.is_terminal
     try:
         for done, item in enumerate(items):
@@ -97,7 +99,8 @@ class Progress(Silent):
         from rich.table import Column
 
         self.console = console or Console(stderr=True)
-        self.total, self.start, self.metric, self.history = total, start, metric, None
+        self.total, self.start, self.metric = total, start, metric
+        self.history: Any = None
         self.bar = None
         if self.console.is_terminal:
             whole = Column(no_wrap=True)

@@ -100,7 +100,7 @@ class CharLM:
                 f"dropout acts between recurrent layers: it needs at least 2 of them, got {layers}"
             )
         V, options = len(self.vocabulary), {} if biases == 2 else {"biases": biases}
-        stack = [OneHot(V) if embedding == 0 else Embedding(V, embedding)]
+        stack: list[Any] = [OneHot(V) if embedding == 0 else Embedding(V, embedding)]
         for k in range(layers):
             if k and dropout:
                 stack.append(Dropout(dropout))
@@ -259,9 +259,10 @@ class CharLM:
                 raise ValueError("nothing to resume: this model was saved without its training")
             check_resumable(self.options, now, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
-        training = self.training if resume else TrainingState(now.new_optimizer())
+        optimizer: Any = self.optimizer if resume else now.new_optimizer()
         if {"lr", "schedule"} & overrides.keys() if resume else now.schedule is not None:
-            training.optimizer.lr = now.learning_rate(len(windows))
+            optimizer.lr = now.learning_rate(len(windows))
+        training = self.training if resume else TrainingState(optimizer)
         self.training, self.options = training, now.to_dict() | source
         return learn(
             self.model,
@@ -346,7 +347,7 @@ class CharLM:
         if length < 0:
             raise ValueError(f"length must be at least 0, got {length}")
         rng = np.random.default_rng(seed)
-        options = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
+        options: dict[str, Any] = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
         # Check the options now, not at the first piece.
         sampling.sample_id(np.zeros(1), np.random.default_rng(0), **options)
         stream = self.model.stream()
@@ -386,7 +387,7 @@ class CharLM:
         OSError
             If the file cannot be read.
         ValueError
-            If it is not the whole checkpoint of a character model.
+            If it is not a complete checkpoint of a character model.
         """
         loaded = checkpoint.load(path, presets.upgrade)
         if loaded.about.get("kind") != "CharLM":
@@ -400,11 +401,13 @@ class CharLM:
         try:
             lm.vocabulary = Vocabulary.build(loaded.about["vocabulary"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: not a whole character model: {error}") from error
-        V = getattr(lm.model.layers[0], "rows", None)
-        if not len(lm.vocabulary) == V == lm.model.out_features:
+            raise ValueError(
+                f"{path}: the checkpoint of the character model is incomplete: {error}"
+            ) from error
+        V, returned = getattr(lm.model.layers[0], "rows", None), lm.model.out_features
+        if not len(lm.vocabulary) == V == returned:
             raise ValueError(
                 f"{path}: vocabulary and model differ: {len(lm.vocabulary)} symbols, the model"
-                f" takes {V} and puts out {lm.model.out_features}"
+                f" takes {V} and returns {returned}"
             )
         return lm

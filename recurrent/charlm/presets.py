@@ -12,6 +12,7 @@ itself samples, and badly from zero, where `sample` and `bits_per_character` sta
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +76,9 @@ class TorchRnnAdam(Adam):
 
 def last_decay(lr: float | Schedule, step: int) -> int:
     """Return the update since which the learning rate has been that of update `step`."""
-    decays = lr.decays(step) if isinstance(lr, StepDecay) else 0
-    if decays == 0:
+    if not isinstance(lr, StepDecay) or lr.decays(step) == 0:
         return 0
-    return (lr.every if lr.first is None else lr.first) + (decays - 1) * lr.every
+    return (lr.every if lr.first is None else lr.first) + (lr.decays(step) - 1) * lr.every
 
 
 def upgrade(metadata: dict[str, Any]) -> None:
@@ -90,16 +90,16 @@ def upgrade(metadata: dict[str, Any]) -> None:
         The decoded metadata of a checkpoint; modified.
     """
     rare = {"eps_hat", "restart"}
-    optimizer = metadata["optimizer"] or {"type": ""}
-    if optimizer["type"] == "Adam" and rare & optimizer["options"].keys():
+    optimizer = metadata["optimizer"]
+    if optimizer and optimizer["type"] == "Adam" and rare & optimizer["options"].keys():
         optimizer["type"] = TorchRnnAdam.__name__
         optimizer["options"] = dict.fromkeys(sorted(rare), False) | optimizer["options"]
     options = metadata["training"].get("options", {})
     name, _, rest = (options.get("optimizer") or "").partition(":")
-    given = dict(part.replace(" ", "").split("=") for part in rest.split(",") if "=" in part)
-    if name.strip().lower() == "adam" and rare & given.keys():
-        given = dict.fromkeys(sorted(rare), "false") | given
-        text = ",".join(f"{key}={value}" for key, value in given.items())
+    pairs: dict[str, str] = dict(re.findall(r"(\w+) *= *([^, ]+)", rest))
+    if name.strip().lower() == "adam" and rare & pairs.keys():
+        pairs = dict.fromkeys(sorted(rare), "false") | pairs
+        text = ",".join(f"{key}={value}" for key, value in pairs.items())
         options["optimizer"] = f"{TorchRnnAdam.__name__.lower()}:{text}"
 
 

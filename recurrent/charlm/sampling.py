@@ -30,7 +30,7 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     """
     if not 0 < value < np.inf:
         raise ValueError(
-            f"temperature must be above 0, got {value}; greedy takes the likeliest symbol always"
+            f"temperature must be above 0, got {value}; greedy always takes the likeliest symbol"
         )
     return np.asarray(logits, np.float64) / value
 

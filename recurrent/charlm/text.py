@@ -82,7 +82,7 @@ class Vocabulary:
     def __eq__(self, other):
         return isinstance(other, Vocabulary) and self.symbols == other.symbols
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self):
         return f"Vocabulary({len(self)} {self.unit}s)"
@@ -118,7 +118,7 @@ class Vocabulary:
         place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
         for at in np.flatnonzero(self._sorted[place] != codes)[:1]:
             unknown = f"{text[at]!r} (U+{codes[at]:04X}) at position {at}"
-            raise ValueError(f"character {unknown} is not among the {len(self)} of the vocabulary")
+            raise ValueError(f"character {unknown} is not among the {len(self)} in the vocabulary")
         return self._order[place]
 
     def decode(self, ids: Iterable[int]) -> str:

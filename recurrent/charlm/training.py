@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data import Windows
 from ..losses import softmax_cross_entropy, summed_over_steps
-from ..models.base import Model
+from ..models.sequential import Sequential
 from ..training.fit import fit
 from ..training.history import History
 from ..training.state import TrainingState
@@ -67,7 +67,7 @@ def training_windows(
 
 def fingerprint(ids: np.ndarray) -> dict[str, Any]:
     """Return the length and a digest of a text of ids (n,), by which resuming recognises it."""
-    digest = hashlib.sha256(np.ascontiguousarray(ids)).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(ids).data).hexdigest()
     return {"symbols": len(ids), "text": digest}
 
 
@@ -86,12 +86,13 @@ def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None
     if any(text[name] != before[name] for name in text):
         raise ValueError(
             "resume needs the text that the training began with:"
-            f" it had {before['symbols']:,} {unit}s, now {text['symbols']:,}, or others"
+            f" {before['symbols']:,} {unit}s, got {text['symbols']:,}"
+            f"{' different ones' * (before['symbols'] == text['symbols'])}"
         )
 
 
 def learn(
-    model: Model,
+    model: Sequential,
     windows: Windows,
     held_out: Windows | None,
     recipe: Recipe,

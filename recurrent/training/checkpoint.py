@@ -139,8 +139,8 @@ def load(
     OSError
         If the file cannot be read.
     ValueError
-        If the file is cut off or no checkpoint, or if its arrays do not fit its model. The message
-        names the file, what was expected and what was found.
+        If the file is cut off or not a checkpoint, or if its arrays do not fit its model. The
+        message names the file, what was expected and what it holds.
     """
     tensors, metadata = _read(path)
     try:
@@ -153,12 +153,12 @@ def load(
         options = metadata["training"].get("options", {})
         training = _training(model, metadata, tensors)
     except (AttributeError, KeyError, TypeError, ValueError, MemoryError) as error:
-        what = f"nothing called {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: the checkpoint does not fit together: {what}") from error
-    if tensors:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{path}: arrays that the model does not have: {', '.join(sorted(tensors)[:3])}"
-        )
+            f"{path}: the contents of the checkpoint do not fit together: {what}"
+        ) from error
+    if tensors:
+        raise ValueError(f"{path}: the model has no arrays called {', '.join(sorted(tensors)[:3])}")
     return Checkpoint(model, metadata["about"], options, training)
 
 
@@ -173,7 +173,7 @@ def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError) as error:
         raise ValueError(
-            f"{path}: not a whole .safetensors file ({size:,} bytes): {error}"
+            f"{path}: not a complete .safetensors file ({size:,} bytes): {error}"
         ) from error
     if metadata.get("format") != "recurrent":
         found = ", ".join(sorted(metadata)[:5]) or "none"

@@ -124,16 +124,14 @@ def fit(
     optimizer = state.optimizer if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"optimizer must be one such as optim.Adam(), got {type(optimizer).__name__}"
+            f"optimizer must be an Optimizer such as optim.Adam(), got {type(optimizer).__name__}"
         )
     if epochs < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
     if patience is not None and validation is None:
-        raise ValueError("patience counts validations: give validation=batches too")
+        raise ValueError("patience counts validations, so it needs validation=batches")
     count = _length(batches)
-    if state.cursor is not None and hasattr(batches, "cursor"):
-        batches.cursor = state.cursor
-    position = getattr(batches, "cursor", 0) % count  # in the epoch
+    position = _seek(batches, state.cursor) % count  # in the epoch
 
     history = state.history.copy()
     history.stopped = ""
@@ -290,7 +288,7 @@ def _clip(gradient, norm_limit, value_limit) -> bool:
 
 def _not_finite(what, update, history) -> FloatingPointError:
     """Return an error that holds the history before the failing update."""
-    error = FloatingPointError(
+    error: Any = FloatingPointError(
         f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm"
     )
     error.history = history
@@ -304,11 +302,18 @@ def _length(batches) -> int:
     except TypeError:
         name = type(batches).__name__
         raise TypeError(
-            f"batches must have a length, got {name}; make a list of it, or Windows, or Batches"
+            f"batches must have a length, got {name}; use a list, Windows or Batches"
         ) from None
     if count == 0:
         raise ValueError("batches must have at least one batch, got none")
     return count
+
+
+def _seek(batches: Any, cursor: int | None) -> int:
+    """Move the batches to a cursor, if they have one, and return it."""
+    if cursor is not None and hasattr(batches, "cursor"):
+        batches.cursor = cursor
+    return getattr(batches, "cursor", 0)
 
 
 def _repeat(batches) -> Iterator[Batch]:

@@ -85,7 +85,8 @@ class History:
         """
         known = {f.name for f in fields(cls)}
         history = cls(**{k: v for k, v in values.items() if k in known})
-        history.validation = [tuple(v) for v in history.validation]
-        history.metrics = [tuple(v) for v in history.metrics]
-        history.best = None if history.best is None else tuple(history.best)
+        history.validation = [(update, loss) for update, loss in history.validation]
+        history.metrics = [(update, value) for update, value in history.metrics]
+        if history.best is not None:
+            history.best = history.best[0], history.best[1]
         return history

@@ -52,23 +52,23 @@ def test_bytes_encode_any_text_and_raw_data():
 
 
 def test_bytes_become_text_as_soon_as_a_character_is_complete():
-    given = []
+    consumed = []
 
     def ids():
         for k in "é!".encode():
-            given.append(k)
+            consumed.append(k)
             yield k
 
     pieces = Vocabulary.bytes().pieces(ids())
     assert next(pieces) == "é"
-    assert len(given) == 2
+    assert len(consumed) == 2
     assert list(pieces) == ["!"]
 
 
 def test_an_unknown_character_is_named_with_its_position():
     with pytest.raises(
         ValueError,
-        match=r"^character '€' \(U\+20AC\) at position 2 is not among the 2 of the vocabulary$",
+        match=r"^character '€' \(U\+20AC\) at position 2 is not among the 2 in the vocabulary$",
     ):
         Vocabulary.of("ab").encode("ab€")
     for text in ("\x00", "b", "\U0010ffff"):  # before, between and after all that are known

@@ -287,7 +287,7 @@ BAD = {
         "model.safetensors: No such file or directory",
     ),
     "infinite loss": (["train", "text.txt", *SMALL, "--lr", "inf"], 1, "update 2: the loss is nan"),
-    "no checkpoint": (["sample", "text.txt"], 1, "text.txt: not a whole .safetensors file"),
+    "no checkpoint": (["sample", "text.txt"], 1, "text.txt: not a complete .safetensors file"),
     "no model": (["info", "nothing"], 1, "nothing: No such file or directory"),
 }
 
@@ -319,7 +319,7 @@ BAD_LATER = {
         2,
         "--hidden 9 contradicts model.safetensors, which was trained with 8",
     ),
-    "another text": (["train", "other.txt", "--resume"], 1, "it had 760 characters, now 800"),
+    "another text": (["train", "other.txt", "--resume"], 1, "began with: 760 characters, got 800"),
     "unknown prime": (
         ["sample", "model.safetensors", "--prime", "Q"],
         2,

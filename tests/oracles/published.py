@@ -1,8 +1,9 @@
-"""The published character models in plain NumPy, float64, from their algorithms; imports nothing from the engine.
+"""The published character models in plain NumPy, float64; imports nothing from the engine.
 
-Each training is a generator that makes one update of `weights` (arrays by name, in the layout of its program, modified) and
-yields the loss as its program reports it and the learning rate of the update. Gates are in the order i f o g, as both Lua
-programs have them. Text is ids (n,), batches are x, y (N, T).
+Each training is a generator. It makes one update of `weights` (arrays by name, in the layout of its
+program, modified) and yields the loss as its program reports it and the learning rate of the
+update. The gate order is i f o g, as in both Lua programs. Text is ids (n,), batches are x and y
+(N, T).
 """
 
 import itertools
@@ -12,7 +13,7 @@ import numpy as np
 
 
 def softmax_loss(scores, targets):
-    """Sum of -log p[target] over the rows of scores (M, V), and the gradient of that."""
+    """Return the sum of -log p[target] over the rows of scores (M, V), and its gradient."""
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     rows = np.arange(len(targets))
@@ -22,7 +23,7 @@ def softmax_loss(scores, targets):
 
 
 def clamp(gradients, limit):
-    """Every entry into -limit..limit."""
+    """Clip every entry to -limit..limit."""
     return {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
 
 
@@ -30,7 +31,7 @@ def clamp(gradients, limit):
 
 
 def min_char_rnn_pieces(ids, T):
-    """Where each update's window starts, and whether the hidden state is zero: for ever."""
+    """Yield the start of the window of each update, and whether the hidden state is zero."""
     p, first = 0, True
     while True:
         zero = first or p + T + 1 >= len(ids)
@@ -40,7 +41,7 @@ def min_char_rnn_pieces(ids, T):
 
 
 def min_char_rnn_gradients(inputs, targets, h, w):
-    """One sequence: sum of losses over its steps, gradients, the last hidden state."""
+    """Return the loss of one sequence, summed over its steps, gradients and last hidden state."""
     hs, scores = [h], []
     for k in inputs:
         hs.append(np.tanh(w["Wxh"][:, k] + w["Whh"] @ hs[-1] + w["bh"]))
@@ -59,7 +60,7 @@ def min_char_rnn_gradients(inputs, targets, h, w):
 
 
 def min_char_rnn(ids, weights, T=25, lr=1e-1, clip=5.0):
-    """Yields the loss of the window, the smooth loss and the rate."""
+    """Yield the loss of the window, the smoothed loss and the learning rate."""
     memory = {name: np.zeros_like(a) for name, a in weights.items()}
     smooth, h = -math.log(1 / len(weights["by"])) * T, None
     for p, zero in min_char_rnn_pieces(ids, T):
@@ -74,7 +75,7 @@ def min_char_rnn(ids, weights, T=25, lr=1e-1, clip=5.0):
         yield loss, smooth, lr
 
 
-# What the two Lua programs have in common: LSTM layers on a window, and softmax over the symbols.
+# Common to the two Lua programs: LSTM layers on a window, and softmax over the symbols.
 
 
 def sigmoid(a):
@@ -82,24 +83,27 @@ def sigmoid(a):
 
 
 def lstm(x, h, c, Wx, Wh, b):
-    """x (T, N, D), states (N, H), weights (D, 4H), (H, 4H), (4H,): h (T, N, H), the last states, and what backward needs."""
-    H, ys, kept = h.shape[1], [], []
+    """Run an LSTM layer: x (T, N, D), states (N, H), weights (D, 4H), (H, 4H), (4H,).
+
+    Returns h (T, N, H), the last states, and a tape for the backward pass.
+    """
+    H, ys, tape = h.shape[1], [], []
     for x_t in x:
         a = x_t @ Wx + h @ Wh + b
         i, f, o = (sigmoid(a[:, k * H : (k + 1) * H]) for k in range(3))
         g = np.tanh(a[:, 3 * H :])
         new = f * c + i * g
-        kept.append((x_t, h, c, i, f, o, g, np.tanh(new)))
+        tape.append((x_t, h, c, i, f, o, g, np.tanh(new)))
         h, c = o * np.tanh(new), new
         ys.append(h)
-    return np.array(ys), h, c, kept
+    return np.array(ys), h, c, tape
 
 
-def lstm_backward(dy, kept, Wx, Wh):
-    """Gradients of x, Wx, Wh, b; none flows in from after the window."""
+def lstm_backward(dy, tape, Wx, Wh):
+    """Return the gradients of x, Wx, Wh, b; none flows in from after the window."""
     dWx, dWh, db, dx = np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wx.shape[1]), []
     dh = dc = np.zeros_like(dy[0])
-    for dy_t, (x_t, h, c, i, f, o, g, squashed) in zip(dy[::-1], kept[::-1], strict=True):
+    for dy_t, (x_t, h, c, i, f, o, g, squashed) in zip(dy[::-1], tape[::-1], strict=True):
         dh = dh + dy_t
         dc = dc + dh * o * (1 - squashed**2)
         da = np.hstack(
@@ -117,28 +121,29 @@ def lstm_backward(dy, kept, Wx, Wh):
 
 
 def window(x, y, states, layers, decoder):
-    """x (T, N, D), y (T, N) ids. `layers`: (Wx, Wh, b) of each, `decoder`: W (V, H), b.
+    """Run the model on a window: x (T, N, D), y (T, N) ids.
 
-    The sum of losses, states after the window, and a function that turns that sum into gradients of x, layers, decoder.
+    `layers` holds (Wx, Wh, b) of each layer, `decoder` W (V, H) and b. Returns the sum of the
+    losses, the states after the window, and a function of a scale that returns the gradients of
+    the scaled sum with respect to x, layers and decoder.
     """
     T, N = y.shape
-    inside, after, kept = x, [], []
+    h_below, after, tapes = x, [], []
     for (h, c), weights in zip(states, layers, strict=True):
-        inside, h, c, mine = lstm(inside, h, c, *weights)
+        h_below, h, c, tape = lstm(h_below, h, c, *weights)
         after.append((h, c))
-        kept.append(mine)
-    loss, dscores = softmax_loss(
-        inside.reshape(T * N, -1) @ decoder[0].T + decoder[1], y.reshape(-1)
-    )
+        tapes.append(tape)
+    rows = h_below.reshape(T * N, -1)
+    loss, dscores = softmax_loss(rows @ decoder[0].T + decoder[1], y.reshape(-1))
 
     def gradients(scale):
         d = dscores * scale
-        ends = d.T @ inside.reshape(T * N, -1), d.sum(axis=0)
-        dy, found = (d @ decoder[0]).reshape(T, N, -1), []
-        for (Wx, Wh, _), mine in zip(reversed(layers), reversed(kept), strict=True):
-            dy, *rest = lstm_backward(dy, mine, Wx, Wh)
-            found.append(rest)
-        return dy, found[::-1], ends
+        d_decoder = d.T @ rows, d.sum(axis=0)
+        dy, d_layers = (d @ decoder[0]).reshape(T, N, -1), []
+        for (Wx, Wh, _), tape in zip(reversed(layers), reversed(tapes), strict=True):
+            dy, *d_layer = lstm_backward(dy, tape, Wx, Wh)
+            d_layers.append(d_layer)
+        return dy, d_layers[::-1], d_decoder
 
     return loss, after, gradients
 
@@ -151,7 +156,10 @@ def zero_states(N, layers):
 
 
 def char_rnn_batches(ids, N, T, train=0.95, validation=0.05):
-    """Training and validation batches: the text cut to full ones, its successor of the last symbol the first."""
+    """Return training and validation batches of a text that is cut to full windows.
+
+    The successor of the last symbol is the first.
+    """
     data = ids[: N * T * (len(ids) // (N * T))]
     shifted = np.append(data[1:], data[0])
     xs, ys = (np.split(a.reshape(N, -1), len(data) // (N * T), axis=1) for a in (data, shifted))
@@ -176,21 +184,19 @@ def one_hot(x, V):
 def char_rnn(
     ids, weights, N=50, T=50, lr=2e-3, decay=0.97, after=10, alpha=0.95, clip=5.0, eps=1e-8
 ):
-    """Yields the mean loss of a batch and the rate."""
+    """Yield the mean loss of a batch and the learning rate."""
     batches, _ = char_rnn_batches(ids, N, T)
     means = {name: np.zeros_like(a) for name, a in weights.items()}
     V, states = len(weights["decoder.b"]), zero_states(N, char_rnn_layers(weights))
     for i in itertools.count(1):
         x, y = batches[(i - 1) % len(batches)]
         layers, decoder = char_rnn_layers(weights), (weights["decoder.W"], weights["decoder.b"])
-        loss, states, gradients = window(
-            one_hot(x, V), y.T, states, layers, decoder
-        )  # never set to zero again
-        _, found, ends = gradients(
-            1 / N
-        )  # a criterion at each step means over the batch; their sum is not divided by T
-        d = {"decoder.W": ends[0], "decoder.b": ends[1]}
-        for k, (dWx, dWh, db) in enumerate(found):
+        # The states are never set to zero again.
+        loss, states, gradients = window(one_hot(x, V), y.T, states, layers, decoder)
+        # The criterion of each step is a mean over the batch; their sum is not divided by T.
+        _, d_layers, d_decoder = gradients(1 / N)
+        d = {"decoder.W": d_decoder[0], "decoder.b": d_decoder[1]}
+        for k, (dWx, dWh, db) in enumerate(d_layers):
             d |= {f"i2h{k}.W": dWx.T, f"h2h{k}.W": dWh.T, f"i2h{k}.b": db, f"h2h{k}.b": db}
         for name, g in clamp(d, clip).items():
             means[name] = alpha * means[name] + (1 - alpha) * g * g
@@ -201,7 +207,7 @@ def char_rnn(
 
 
 def char_rnn_validation(ids, weights, N=50, T=50):
-    """Mean loss over the validation batches, from a zero state that is carried through."""
+    """Return the mean loss over the validation batches; the state starts at zero and is carried."""
     _, batches = char_rnn_batches(ids, N, T)
     layers, decoder = char_rnn_layers(weights), (weights["decoder.W"], weights["decoder.b"])
     states, total = zero_states(N, layers), 0.0
@@ -215,7 +221,10 @@ def char_rnn_validation(ids, weights, N=50, T=50):
 
 
 def torch_rnn_batches(ids, N, T, validation=0.1, test=0.1):
-    """Training and validation batches of the parts that preprocess.py makes; smaller ones where a part is short."""
+    """Return training and validation batches of the parts that preprocess.py makes.
+
+    Where a part is short its batches are smaller.
+    """
     held, left = int(validation * len(ids)), int(test * len(ids))
     start = len(ids) - held - left
     return tuple(_torch_rnn_split(part, N, T) for part in (ids[:start], ids[start : start + held]))
@@ -231,7 +240,7 @@ def _torch_rnn_split(v, N, T):
 
 
 def torch_rnn(ids, weights, N=50, T=50, lr=2e-3, every=5, factor=0.5, clip=5.0):
-    """Yields the mean loss of a batch and the rate."""
+    """Yield the mean loss of a batch and the learning rate."""
     batches, _ = torch_rnn_batches(ids, N, T)
     count = sum(name.startswith("W") for name in weights)
     D = weights["table"].shape[1]
@@ -243,7 +252,7 @@ def torch_rnn(ids, weights, N=50, T=50, lr=2e-3, every=5, factor=0.5, clip=5.0):
             for k, D_k in enumerate(widths[:-1])
         ]
         epoch = i // len(batches) + 1
-        if i % len(batches) == 0:  # before the last batch of an epoch, not after it
+        if i % len(batches) == 0:  # before the last batch of an epoch, not after
             states = None
             if epoch % every == 0:
                 lr, adam = lr * factor, None
@@ -251,10 +260,11 @@ def torch_rnn(ids, weights, N=50, T=50, lr=2e-3, every=5, factor=0.5, clip=5.0):
         states = zero_states(N, layers) if states is None else states
         decoder = weights["decoder.W"], weights["decoder.b"]
         loss, states, gradients = window(weights["table"][x.T], y.T, states, layers, decoder)
-        dx, found, ends = gradients(1 / (N * T))
-        d = {"decoder.W": ends[0], "decoder.b": ends[1], "table": np.zeros_like(weights["table"])}
+        dx, d_layers, d_decoder = gradients(1 / (N * T))
+        d = {"decoder.W": d_decoder[0], "decoder.b": d_decoder[1]}
+        d["table"] = np.zeros_like(weights["table"])
         np.add.at(d["table"], x.T, dx)
-        for k, (dWx, dWh, db) in enumerate(found):
+        for k, (dWx, dWh, db) in enumerate(d_layers):
             d |= {f"W{k}": np.vstack([dWx, dWh]), f"b{k}": db}
         adam = adam or {"t": 0, "m": dict.fromkeys(d, 0.0), "v": dict.fromkeys(d, 0.0)}
         adam["t"] += 1

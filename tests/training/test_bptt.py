@@ -16,11 +16,9 @@ pytestmark = pytest.mark.reference
 def problem(steps, dtype="float64", seed=0):
     model = Sequential(LSTM(2, 3), Linear(3, 1), rng=seed, dtype=dtype)
     rng = np.random.default_rng(seed)
-    return (
-        model,
-        rng.standard_normal((steps, 2, 2)).astype(dtype),
-        rng.standard_normal((steps, 2, 1)).astype(dtype),
-    )
+    x = rng.standard_normal((steps, 2, 2)).astype(dtype)
+    y = rng.standard_normal((steps, 2, 1)).astype(dtype)
+    return model, x, y
 
 
 def full(model, x, y, state=None, counted=slice(None)):

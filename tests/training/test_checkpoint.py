@@ -125,9 +125,12 @@ def set_model(key, value):
 LINEAR = {"type": "Linear", "options": {"in_features": 1, "out_features": 1}}
 
 DAMAGES = {
-    "cut off": (cut, r"not a whole .safetensors file \([\d,]+ bytes\)"),
-    "empty": (lambda p: p.write_bytes(b""), r"not a whole .safetensors file \(0 bytes\)"),
-    "text": (lambda p: p.write_text("Once upon a time there was"), "not a whole .safetensors file"),
+    "cut off": (cut, r"not a complete .safetensors file \([\d,]+ bytes\)"),
+    "empty": (lambda p: p.write_bytes(b""), r"not a complete .safetensors file \(0 bytes\)"),
+    "text": (
+        lambda p: p.write_text("Once upon a time there was"),
+        "not a complete .safetensors file",
+    ),
     "another's": (
         lambda p: save_file({"a": np.zeros(1)}, p),
         "expected metadata format = recurrent, found none",
@@ -152,7 +155,7 @@ DAMAGES = {
     ),
     "array too many": (
         rewrite(lambda t, m: t.update({"9.bias": np.zeros(5)})),
-        "the model does not have: 9.bias",
+        "the model has no arrays called 9.bias",
     ),
     "optimiser's array gone": (
         rewrite(lambda t, m: t.pop("optimizer.m")),
@@ -167,10 +170,10 @@ DAMAGES = {
     "other layers": (set_model("layers", [LINEAR]), "array 0.weight must be"),
     "huge": (
         set_model("layers", [LINEAR | {"options": {"in_features": 10**9, "out_features": 10**9}}]),
-        "does not fit",
+        "do not fit together",
     ),
     "dtype": (set_model("dtype", "int8"), "float32 or float64"),
-    "no model": (rewrite(lambda t, m: m.update(model="[]")), "does not fit together"),
+    "no model": (rewrite(lambda t, m: m.update(model="[]")), "do not fit together"),
     "generator": (
         rewrite(lambda t, m: m.update(generator='{"bit_generator": "os"}')),
         "unknown random generator 'os'",
@@ -291,7 +294,7 @@ def test_resuming_something_else_is_refused(tmp_path):
     learn(lm, 4)
     with pytest.raises(ValueError, match="the seq that the training began with: 6, got 7"):
         learn(lm, 8, resume=True, seq=7)
-    with pytest.raises(ValueError, match=r"it had 820 characters, now 819"):
+    with pytest.raises(ValueError, match=r"began with: 820 characters, got 819"):
         lm.train(TEXT[:-1], resume=True, seq=6, batch=4, updates=8, progress=False)
 
 

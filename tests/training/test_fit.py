@@ -108,8 +108,8 @@ def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
     fit(copy, Windows(x, y, 14), mean_squared_error, whole, progress=False)
     fit(model, Windows(x, y, 7), mean_squared_error, spy, progress=False)
     assert len(spy.gradients) == 2
-    for mine, other in zip(spy.gradients, expected, strict=True):
-        assert_close(mine, other, 14 * 2 * 5)
+    for ours, other in zip(spy.gradients, expected, strict=True):
+        assert_close(ours, other, 14 * 2 * 5)
     assert_close(
         model.flat,
         np.concatenate([p.detach().numpy().ravel() for p in theirs.parameters()]),
@@ -142,21 +142,16 @@ def test_evaluate_does_not_depend_on_the_cuts(window):
 
 def test_evaluate_weighs_batches_by_their_valid_entries():
     model, rng = Sequential(LSTM(2, 3), Linear(3, 1), dtype="float64"), np.random.default_rng(0)
-    x, y, lengths = (
-        rng.standard_normal((6, 7, 2)),
-        rng.standard_normal((6, 7, 1)),
-        np.array([6, 0, 1, 5, 2, 0, 0]),
-    )
+    x, y = rng.standard_normal((6, 7, 2)), rng.standard_normal((6, 7, 1))
+    lengths = np.array([6, 0, 1, 5, 2, 0, 0])
     out = model.forward(x, lengths=lengths)[0]
     expected = mean_squared_error(out, y, lengths)[0]
     batches = Batches(x, y, 3, lengths=lengths)
     assert abs(evaluate(model, batches, mean_squared_error) - expected) <= tolerance(
         float, 14, expected
     )
-    once, loss = (
-        Batches(x, y[0], 3, lengths=lengths, per_sequence=True),
-        at_last_step(mean_squared_error),
-    )
+    once = Batches(x, y[0], 3, lengths=lengths, per_sequence=True)
+    loss = at_last_step(mean_squared_error)
     expected = loss(out, y[0], lengths)[0]
     assert abs(evaluate(model, once, loss) - expected) <= tolerance(float, 4, expected)
     with pytest.raises(ValueError, match="nothing to evaluate"):
@@ -183,7 +178,7 @@ def test_gradients_are_clipped_before_the_update():
 
 def test_when_validation_and_callback_run():
     model, batches = one_weight()
-    seen = []
+    calls = []
     history = fit(
         model,
         batches * 3,
@@ -192,14 +187,14 @@ def test_when_validation_and_callback_run():
         updates=7,
         validation=batches,
         metric=lambda y, targets, lengths: y[0, 0, 0],
-        callback=lambda update, history: seen.append(
+        callback=lambda update, history: calls.append(
             (update, len(history.validation), history.updates)
         ),
         progress=False,
     )
     assert history.validation == [(3, 49.0), (6, 16.0), (7, 9.0)], "after each epoch and at the end"
     assert history.metrics == [(3, 7.0), (6, 4.0), (7, 3.0)]
-    assert seen == [(1, 0, 1), (2, 0, 2), (3, 1, 3), (4, 1, 4), (5, 1, 5), (6, 2, 6), (7, 3, 7)]
+    assert calls == [(1, 0, 1), (2, 0, 2), (3, 1, 3), (4, 1, 4), (5, 1, 5), (6, 2, 6), (7, 3, 7)]
     assert history.losses == [0, 81, 64, 49, 36, 25, 16]
     assert json.loads(json.dumps(history.to_dict()))["validation"][0] == [3, 49.0]
     walk = Walk([9, 8, 7, 6, 5])
@@ -417,7 +412,7 @@ def test_an_optimizer_beside_a_state_replaces_its_own():
     fit(model, batches, mean_squared_error, spy, resume=state, progress=False)
     assert state.optimizer is spy
     assert len(spy.gradients) == 1
-    with pytest.raises(TypeError, match="optimizer must be one such as"):
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer such as"):
         fit(model, batches, mean_squared_error, resume=TrainingState(), progress=False)
 
 
@@ -513,9 +508,13 @@ def test_import_is_quick_and_silent_training_needs_no_rich():
         (
             dict(batches=iter([1])),
             TypeError,
-            "batches must have a length, got list_iterator; make a list of it",
+            "batches must have a length, got list_iterator; use a list, Windows",
         ),
-        (dict(patience=3), ValueError, "patience counts validations: give validation=batches too"),
+        (
+            dict(patience=3),
+            ValueError,
+            "patience counts validations, so it needs validation=batches",
+        ),
         (dict(clip_norm=0), ValueError, "limit must be above 0, got 0"),
     ],
 )
@@ -572,11 +571,8 @@ def test_a_model_that_pools_is_trained_and_evaluated_on_ragged_sequences():
     """Its output has no time steps: the loss gets no lengths, and empty sequences count too."""
     model = Sequential(GRU(2, 3), MeanPool(), Linear(3, 1), rng=0, dtype="float64")
     rng = np.random.default_rng(0)
-    x, y, lengths = (
-        rng.standard_normal((6, 7, 2)),
-        rng.standard_normal((7, 1)),
-        np.array([6, 0, 1, 5, 2, 0, 3]),
-    )
+    x, y = rng.standard_normal((6, 7, 2)), rng.standard_normal((7, 1))
+    lengths = np.array([6, 0, 1, 5, 2, 0, 3])
     batches = Batches(x, y, 3, None, lengths=lengths, per_sequence=True)
     expected, dy = mean_squared_error(model.forward(x, lengths=lengths)[0], y)
     assert_close(evaluate(model, batches, mean_squared_error), expected, 10)
@@ -605,31 +601,25 @@ def test_an_lstm_learns_to_add_across_five_hundred_steps():
 
 def test_batches_may_be_plain_tuples():
     x, targets = np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 1), np.float32)
-    given = (
-        [(x, targets), [x, targets, np.array([3, 5])]],
-        [Batch(x, targets), Batch(x, targets, np.array([3, 5]))],
-    )
-    found = []
-    for batches in given:
+    lengths, results = np.array([3, 5]), []
+    plain = [(x, targets), [x, targets, lengths]]
+    for batches in (plain, [Batch(x, targets), Batch(x, targets, lengths)]):
         model = Sequential(GRU(3, 4), Linear(4, 1), rng=0)
         history = fit(
             model, batches, mean_squared_error, optim.Adam(), validation=batches, progress=False
         )
-        found.append(
-            (history.losses, history.validation, evaluate(model, batches, mean_squared_error))
-        )
-    assert found[0] == found[1]
+        loss = evaluate(model, batches, mean_squared_error)
+        results.append((history.losses, history.validation, loss))
+    assert results[0] == results[1]
 
 
 def test_bad_batches_losses_and_optimizers_are_named():
-    model, batch = (
-        Sequential(GRU(3, 4)),
-        (np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32)),
-    )
+    model = Sequential(GRU(3, 4))
+    batch = np.ones((5, 2, 3), np.float32), np.zeros((5, 2, 4), np.float32)
     words = r"a batch must be \(x, targets\) or \(x, targets, lengths\), or a data.Batch, got"
     with pytest.raises(TypeError, match=rf"\A{words} ndarray\Z"):
         fit(model, [batch[0]], mean_squared_error, optim.Adam(), progress=False)
-    with pytest.raises(TypeError, match=rf"\A{words} 1 of them\Z"):
+    with pytest.raises(TypeError, match=rf"\A{words} a tuple of length 1\Z"):
         evaluate(model, [batch[:1]], mean_squared_error)
     with pytest.raises(
         TypeError,
@@ -637,7 +627,7 @@ def test_bad_batches_losses_and_optimizers_are_named():
     ):
         fit(model, [batch], "mse", optim.Adam(), progress=False)
     with pytest.raises(
-        TypeError, match=r"\Aoptimizer must be one such as optim\.Adam\(\), got str\Z"
+        TypeError, match=r"\Aoptimizer must be an Optimizer such as optim\.Adam\(\), got str\Z"
     ):
         fit(model, [batch], mean_squared_error, "adam", progress=False)
     with pytest.raises(ValueError, match=r"\Aepochs must be at least 0, got -1\Z"):

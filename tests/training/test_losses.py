@@ -1,4 +1,4 @@
-"""Losses: values and gradients against central differences and PyTorch; what is not valid does not count."""
+"""Losses and their gradients against central differences and PyTorch; padding and masks."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def example(name, dtype="float64", shape=(T, N, V), scale=3.0, seed=0):
 
 
 def validity(name, kind, seed=1):
-    """Arguments that limit what is valid, and the same as one mask of the targets' shape."""
+    """Return `lengths` and `mask` of a kind, and one mask of the targets that says the same."""
     shape = (T, N) if name == "softmax_cross_entropy" else (T, N, V)
     lengths = np.arange(T)[:, None] < LENGTHS
     mask = np.random.default_rng(seed).random(shape) < 0.6
@@ -93,7 +93,7 @@ def test_equals_torch(name, dtype, kind):
 
 @pytest.mark.parametrize("shape", [(T, V), (1, V), (T, N, 1), (V,)])
 def test_shapes_without_a_batch_or_time(name, shape):
-    """A mean over entries does not care what the axes are called."""
+    """Losses are means over entries, whatever the axes."""
     y, targets = example(name, shape=shape)
     value, dy = LOSSES[name](y, targets)
     more, dmore = LOSSES[name](y[None], targets[None])
@@ -102,7 +102,7 @@ def test_shapes_without_a_batch_or_time(name, shape):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_padding_counts_for_nothing(name, dtype):
+def test_padding_has_no_effect(name, dtype):
     y, targets = example(name, dtype)
     value, dy = LOSSES[name](y, targets, lengths=LENGTHS)
     past = np.arange(T)[:, None] >= LENGTHS
@@ -115,7 +115,7 @@ def test_padding_counts_for_nothing(name, dtype):
     assert LOSSES[name](*longer, lengths=LENGTHS)[0] == value
 
 
-def test_nothing_valid(name):
+def test_without_valid_entries_the_loss_is_zero(name):
     y, targets = example(name)
     for options in ({"lengths": np.zeros(N, int)}, {"mask": np.array(False)}):
         value, dy = LOSSES[name](y, targets, **options)
@@ -125,7 +125,7 @@ def test_nothing_valid(name):
     assert (empty[0], empty[1].shape) == (0.0, (0, N, V))
 
 
-def test_nan_propagates_and_stays_in_its_place(name):
+def test_nan_propagates_to_the_loss_and_stays_in_its_row(name):
     y, targets = example(name)
     y[1, 2, 3] = np.nan
     value, dy = LOSSES[name](y, targets)
@@ -145,7 +145,7 @@ def test_large_logits_do_not_overflow():
     np.testing.assert_array_equal(dy, np.array([1, 0, -1], np.float32) / np.float32(3))
 
 
-def test_a_class_that_is_ruled_out():
+def test_a_class_with_a_logit_of_minus_infinity():
     value, dy = softmax_cross_entropy(np.array([[0.0, -np.inf]]), [0])
     assert (value, dy.tolist()) == (0.0, [[0.0, 0.0]])
     assert softmax_cross_entropy(np.array([[0.0, -np.inf]]), [1])[0] == np.inf
@@ -160,9 +160,9 @@ def test_the_last_valid_step():
     np.testing.assert_array_equal(dy[-1], d_last)
     assert not dy[:-1].any()
     value, dy = loss(y, targets[0], lengths=LENGTHS)
-    some = LENGTHS > 0
-    ends = y[LENGTHS[some] - 1, np.flatnonzero(some)]
-    assert value == mean_squared_error(ends, targets[0][some])[0]
+    valid = LENGTHS > 0
+    ends = y[LENGTHS[valid] - 1, np.flatnonzero(valid)]
+    assert value == mean_squared_error(ends, targets[0][valid])[0]
     assert {tuple(k) for k in np.argwhere(dy.any(axis=2))} == {(4, 0), (2, 2), (0, 3)}
     assert loss(y, targets[0], lengths=0 * LENGTHS)[0] == 0.0
     ids = np.arange(N)

@@ -159,7 +159,7 @@ def test_the_gradient_is_left_as_it_is():
 
 
 def torch7_adam(lr, path, grads, eps, began=()):
-    """optim.adam of Torch 7 by hand; m, v and the count start anew before the updates in `began`."""
+    """optim.adam of Torch 7 by hand; it restarts before the updates in `began`."""
     p = path.copy()
     for update, g in enumerate(grads):
         if update == 0 or update in began:
@@ -201,7 +201,7 @@ def test_adam_that_restarts_where_the_rate_decays(stop):
 
 
 def test_adagrad_with_eps_inside_the_root():
-    """A sum that starts at eps equals one from 0 with eps added under the root: min-char-rnn's."""
+    """A sum that starts at eps equals one with eps added under the root, as in min-char-rnn."""
     g, p, memory = gradients("float64"), np.linspace(-1, 1, P), np.zeros(P)
     mine, expected = run(Adagrad(0.1, initial_accumulator_value=1e-8, eps=0.0), p.copy(), g), []
     for step in g:
@@ -445,7 +445,8 @@ def test_a_name_that_no_optimizer_has():
     [
         (
             "adagrad:alpha=1",
-            "optimizer adagrad has the options lr_decay, weight_decay, initial_accumulator_value, eps, got 'alpha'",
+            "optimizer adagrad has the options lr_decay, weight_decay, initial_accumulator_value,"
+            " eps, got 'alpha'",
         ),
         ("sgd:nesterov=yes", "optimizer sgd: nesterov must be true or false, got 'yes'"),
         ("sgd:momentum=", "optimizer sgd: momentum must be a number, got ''"),

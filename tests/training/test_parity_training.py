@@ -1,4 +1,4 @@
-"""The character model trained beside PyTorch: the same losses update by update, and as good in the end."""
+"""A character model trained beside PyTorch: equal losses, and an equally good model."""
 
 import math
 from pydoc_data import topics
@@ -17,7 +17,7 @@ LR, CLIP = 2e-3, 5.0
 
 
 def demo_ids():
-    """The demo's text as ids, and how many different ones there are."""
+    """Return the text of the demo as ids, and the size of its vocabulary."""
     text = "".join(topics.topics[k] for k in sorted(topics.topics))
     symbols = sorted(set(text))
     number = {c: k for k, c in enumerate(symbols)}
@@ -25,13 +25,13 @@ def demo_ids():
 
 
 def streams(ids, N):
-    """N parallel streams (L, N), and the same shifted by one."""
+    """Return N parallel streams (L, N) and their targets, one step later."""
     L = (len(ids) - 1) // N
     return ids[: L * N].reshape(N, L).T.copy(), ids[1 : L * N + 1].reshape(N, L).T.copy()
 
 
 class Peer(torch.nn.Module):
-    """Embedding, stacked LSTM layers, Linear: the weights of one of our models."""
+    """Embedding, stacked LSTM layers and Linear in PyTorch, with the weights of our model."""
 
     def __init__(self, model):
         super().__init__()
@@ -57,7 +57,7 @@ class Peer(torch.nn.Module):
 
 
 def torch_losses(model, x, targets, T, updates):
-    """Train the peer; its losses, and the peer."""
+    """Train the PyTorch model; return its losses and the model."""
     peer = Peer(model)
     optimizer, losses, states = torch.optim.Adam(peer.parameters(), lr=LR), [], None
     windows = len(x) // T
@@ -80,9 +80,8 @@ def torch_losses(model, x, targets, T, updates):
 
 def compare(H, E, N, T, layers=2, updates=100):
     ids, V = demo_ids()
-    x, targets = streams(
-        ids[: N * T * 40 + 1], N
-    )  # fewer windows than updates: the state starts again once or twice
+    # Fewer windows than updates: the state starts from zero again once or twice.
+    x, targets = streams(ids[: N * T * 40 + 1], N)
     stack = [LSTM(E if k == 0 else H, H) for k in range(layers)]
     model = Sequential(Embedding(V, E), *stack, Linear(H, V), rng=0)
     theirs, _ = torch_losses(model, x, targets, T, updates)
@@ -90,7 +89,7 @@ def compare(H, E, N, T, layers=2, updates=100):
     history = fit(model, Windows(x, targets, T), softmax_cross_entropy, Adam(lr=LR), **options)
     assert len(history.losses) == updates
     assert history.losses[-1] < 0.9 * history.losses[0]
-    np.testing.assert_allclose(history.losses, theirs, rtol=1e-4)  # what issue 2 asks for
+    np.testing.assert_allclose(history.losses, theirs, rtol=1e-4)  # the bound of issue 2
 
 
 @pytest.mark.parametrize("H", [32, 48])
@@ -105,7 +104,7 @@ def test_the_first_hundred_losses_at_full_size():
 
 @pytest.mark.slow
 def test_learns_as_well_as_torch():
-    """2 x 128 LSTM, embedding 128, N = T = 50, Adam 2e-3, norm clip 5, 1,000 updates: held-out bits per character."""
+    """Held-out bits per character after 1,000 updates of a model with two LSTM layers of 128."""
     ids, V = demo_ids()
     N = T = 50
     cut = len(ids) - len(ids) // 20
