@@ -1,4 +1,4 @@
-"""The boundary: every argument is checked once, here, before a kernel sees it. Kernels never raise."""
+"""Checks of arguments: each is checked once, before a kernel uses it. Kernels never raise."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 
 @lru_cache
-def _known(names: tuple[str, ...]) -> tuple[np.dtype, ...]:
-    return tuple(np.dtype(n) for n in names)  # identity finds one faster than a set its hash
+def _dtypes(names: tuple[str, ...]) -> tuple[np.dtype, ...]:
+    # A tuple: its search by identity is faster than the hash of a dtype.
+    return tuple(np.dtype(n) for n in names)
 
 
 class naming:
-    """`with naming(where)`: errors from inside say where they come from."""
+    """Context manager that prefixes the errors raised inside with where they come from."""
 
-    # Not contextlib's generator: that takes a few microseconds for each layer and call.
+    # A class, because contextlib's generator costs a few microseconds per layer and call.
 
     def __init__(self, where: str):
         self.where = where
@@ -26,7 +27,7 @@ class naming:
     def __exit__(self, kind, error, traceback):
         base = next((b for b in (IndexError, TypeError, ValueError) if isinstance(error, b)), None)
         if base is not None:
-            # A kind with arguments of its own, as UnicodeEncodeError has them, cannot be made of a message.
+            # A subclass with its own constructor, such as UnicodeEncodeError, takes no message.
             named = kind if kind.__init__ is base.__init__ else base
             raise named(f"{self.where}: {error}") from error
 
@@ -34,24 +35,25 @@ class naming:
 def array(
     value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = ""
 ) -> np.ndarray:
-    """`value` as a C-contiguous array of one of `dtypes`, to read only; never cast.
+    """Return `value` as a C-contiguous array of one of `dtypes`, for reading only; never casts.
 
-    Raises TypeError with the argument's name for another dtype, ValueError for what is no array at all.
+    Raises TypeError for another dtype, and NumPy's ValueError for what cannot become an array.
     """
     a = np.asarray(value)
-    if a.dtype not in _known(dtypes):
-        got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of the other byte order"
+    if a.dtype not in _dtypes(dtypes):
+        got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of non-native byte order"
         raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {got}")
     if a.flags.carray:
         return a
-    # A strided, unaligned or read-only array would make Numba compile every kernel once more; a copy or a view is cheaper.
-    return (
-        np.asarray(_Unlocked(a)) if a.flags.c_contiguous and a.flags.aligned else a.copy(order="C")
-    )
+    # Numba would compile every kernel again for a strided, unaligned or read-only array; a copy or
+    # a view is cheaper.
+    if a.flags.c_contiguous and a.flags.aligned:
+        return np.asarray(_Writeable(a))
+    return a.copy(order="C")
 
 
-class _Unlocked:
-    """The memory of a read-only array, to be had as one that is not: for kernels that only read it."""
+class _Writeable:
+    """The memory of a read-only array as a writeable one, for kernels that only read it."""
 
     def __init__(self, a: np.ndarray):
         interface = a.__array_interface__
@@ -63,28 +65,33 @@ def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str
     """Raise TypeError unless `a` has the dtype of the argument called `other`."""
     if a.dtype != dtype:
         raise TypeError(
-            f"{where}{name} is {a.dtype.name} but {other} is {dtype.name}; convert one of them"
+            f"{where}{name} must have the dtype of {other}, {dtype.name}, got {a.dtype.name}"
         )
 
 
 def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where: str = "") -> None:
-    """Raise ValueError unless `a` has the shape `expected`, described by `words`."""
+    """Raise ValueError unless `a` has the shape `expected`.
+
+    `words` describes that shape: either its axes, "(T, N, H)", or "the shape of y".
+    """
     if a.shape != expected:
-        raise ValueError(f"{where}{name} must be {words} = {expected}, got {a.shape}")
+        verb = "be" if words.startswith("(") else "have"
+        raise ValueError(f"{where}{name} must {verb} {words} = {expected}, got {a.shape}")
 
 
 def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> None:
-    """Raise unless a kernel can write results like `like` to `a` in place: kernels trust their arguments."""
+    """Raise TypeError or ValueError unless a kernel can write a result like `like` into `a`."""
     same_dtype(a, name, like.dtype, "the result", where)
     shape(a, name, like.shape, "the shape of the result", where)
     if not (a.flags.c_contiguous and a.flags.writeable):
         raise ValueError(
-            f"{where}{name} must be C-contiguous and writeable: results are written in place"
+            f"{where}{name} must be C-contiguous and writeable, because the result is written "
+            "into it"
         )
 
 
 def size(value, name: str, where: str = "") -> int:
-    """A positive whole number."""
+    """Return `value` as an int; raise unless it is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{where}{name} must be an int, got {type(value).__name__}")
     if value < 1:
@@ -93,15 +100,15 @@ def size(value, name: str, where: str = "") -> int:
 
 
 def function(value, name: str, example: str) -> None:
-    """Raise TypeError unless `value` can be called."""
+    """Raise TypeError unless `value` is callable."""
     if not callable(value):
         raise TypeError(f"{name} must be a function such as {example}, got {type(value).__name__}")
 
 
 def dtype(value, where: str = "") -> np.dtype:
-    """float32 or float64 as a NumPy dtype."""
+    """Return float32 or float64 as a NumPy dtype; raise TypeError for anything else."""
     try:
-        found = None if value is None else np.dtype(value)  # NumPy's None is float64
+        found = None if value is None else np.dtype(value)  # np.dtype(None) would be float64
     except TypeError:
         found = None
     if found is None or found.name not in ("float32", "float64") or not found.isnative:
@@ -110,7 +117,7 @@ def dtype(value, where: str = "") -> np.dtype:
 
 
 def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
-    """`lengths` as (N,) int64 with 0 <= length <= T; or None."""
+    """Return `lengths` as int64 (N,) with 0 <= length <= T, or None; raise if they are not that."""
     if lengths is None:
         return None
     a = np.asarray(lengths)
@@ -126,7 +133,11 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
 
 
 def valid_steps(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
-    """`lengths` (N,) as int64; or the mask (T, N) of bools, where its valid steps are not simply the first ones; or None."""
+    """Return which time steps are valid, from lengths (N,), a bool mask (T, N) or None.
+
+    The result is int64 lengths (N,) if the valid steps of every sequence come first, otherwise the
+    mask; None if all steps are valid.
+    """
     if lengths is None:
         return None
     mask = np.asarray(lengths)
@@ -138,10 +149,10 @@ def valid_steps(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
 
 
 def inside(valid: np.ndarray, T: int) -> np.ndarray:
-    """The mask (T, N) of what `valid_steps` returned."""
+    """Return the bool mask (T, N) of the valid steps, given a result of `valid_steps`."""
     return valid if valid.ndim == 2 else np.arange(T)[:, None] < valid
 
 
 def generator(rng) -> np.random.Generator:
-    """A generator from a seed, or the generator itself."""
+    """Return a generator seeded by `rng`, or `rng` itself if it is a generator."""
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)

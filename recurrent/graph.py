@@ -1,4 +1,4 @@
-"""Graphs as data: what the engine tells about itself, for whoever draws it."""
+"""Graphs of networks and cells as plain data, which `viz` draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Node:
-    """A vertex: `kind` says what it is, `label` what people call it."""
+    """A vertex: `kind` is its type, `label` the name that people see."""
 
     id: str
     kind: str
@@ -19,7 +19,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """What flows from one node to another, `delay` time steps later; -1 where a layer reads from the end."""
+    """A value that goes from one node to another.
+
+    It arrives `delay` time steps later, or -1 in a layer that reads the sequence in reverse.
+    """
 
     source: str
     target: str
@@ -30,22 +33,24 @@ class Edge:
 
 @dataclass
 class Graph:
-    """Nodes in an order where each comes after its inputs (delayed edges aside), and edges."""
+    """A graph whose nodes come after their inputs, apart from edges with a delay.
+
+    `values` maps the name of a value to the id of the node that computes it; `composites` maps a
+    composite to the ids of its nodes.
+    """
 
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)  # the node that computes each named value
-    composites: dict[Any, list[str]] = field(
-        default_factory=dict
-    )  # what has a name and a formula: nodes that it is made of
+    values: dict[str, str] = field(default_factory=dict)
+    composites: dict[Any, list[str]] = field(default_factory=dict)
 
     def node(self, id: str) -> Node:
-        """The node called `id`; KeyError if there is none."""
+        """Return the node with this id; raise KeyError if there is none."""
         for n in self.nodes:
             if n.id == id:
                 return n
         raise KeyError(id)
 
     def inputs(self, id: str) -> list[Edge]:
-        """Edges into a node, in the order of its arguments."""
+        """Return the edges into a node, in the order of its arguments."""
         return [e for e in self.edges if e.target == id]

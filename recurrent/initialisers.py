@@ -1,7 +1,11 @@
-"""Initial parameters by name: what other libraries and papers start from. Each is a function of a layer and a generator.
+"""Initialisers: where the parameters of a layer start, as in other libraries and papers.
 
-W_ih has a block of H rows for each gate, and so has W_hh. A bias of a gate goes into b_ih; b_hh is zero then, for the two
-are added. What a scheme says nothing of (the per-unit parameters of a cell, layers without weights) is as in "pytorch".
+An initialiser is a function of a layer and a random generator. Layers and models take one by name
+("keras") or as a function: `LSTM(2, 3).initialise(0, init="keras")`.
+
+W_ih and W_hh have a block of H rows for each gate. The bias of a gate is set in b_ih; b_hh is then
+zero, because the two are added. Parameters that a scheme does not cover, such as the per-unit
+parameters of a cell, start as in `pytorch`.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ class AnyLayer(Protocol):
 
 
 class RecurrentLayer(AnyLayer, Protocol):
-    """The same of a recurrent layer."""
+    """The members of a recurrent layer that initialisers use."""
 
     cell: Cell
     input_size: int
@@ -42,42 +46,87 @@ Initialiser = Callable[[AnyLayer, np.random.Generator], None]
 
 
 def pytorch(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """U(-1/sqrt(H), 1/sqrt(H)) for all of a recurrent layer; Linear U(-1/sqrt(inputs), 1/sqrt(inputs)), Embedding N(0, 1)."""
+    """Initialise a layer as PyTorch does.
+
+    Recurrent layers: all parameters U(-1/sqrt(H), 1/sqrt(H)). Linear: U(-1/sqrt(in_features),
+    1/sqrt(in_features)). Embedding: N(0, 1).
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    """
     layer.reset_parameters(rng)
 
 
 def keras(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """Glorot uniform; W_hh with orthonormal columns across all gates; biases 0, 1 for the forget gate of an LSTM.
+    """Initialise a layer as Keras does.
 
-    The limit of W_ih is sqrt(6 / (D + G H)), of all gates together. Linear likewise; Embedding U(-0.05, 0.05).
+    Recurrent layers: W_ih Glorot uniform, with the limit sqrt(6 / (D + G H)) for all G gates
+    together; W_hh with orthonormal columns across all gates; biases 0, but 1 for the forget gate of
+    an LSTM. Linear: Glorot uniform, biases 0. Embedding: U(-0.05, 0.05).
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+
+    References
+    ----------
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks"
+    (2010).
     """
     layer.reset_parameters(rng)
-    for _, a in layer.parameters.items() if is_embedding(layer) else ():
-        a[:] = rng.uniform(-0.05, 0.05, a.shape)
+    if is_embedding(layer):
+        for a in layer.parameters.values():
+            a[:] = rng.uniform(-0.05, 0.05, a.shape)
     for name, a in matrices(layer).items():
         a[:] = orthonormal(rng, a.shape) if name.startswith("weight_hh") else glorot(rng, a.shape)
     set_biases(layer, forget=1.0)
 
 
 def orthogonal(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """Every gate by itself, as in Haste: its W_hh orthogonal, its W_ih Glorot uniform; biases 0, the forget gate's 1.
+    """Initialise each gate by itself, as Haste does.
 
-    Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning" (2014).
+    W_hh of each gate is orthogonal and W_ih of each gate Glorot uniform; biases are 0, but 1 for
+    the forget gate of an LSTM.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+
+    References
+    ----------
+    Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
+    linear neural networks" (2014).
     """
     layer.reset_parameters(rng)
     for name, a in matrices(layer).items():
-        count = gate_blocks(layer, name)
-        for block in np.split(a, count):
-            block[:] = (
-                orthonormal(rng, block.shape)
-                if name.startswith("weight_hh")
-                else glorot(rng, block.shape)
-            )
+        random_matrix = orthonormal if name.startswith("weight_hh") else glorot
+        for block in np.split(a, gate_blocks(layer, name)):
+            block[:] = random_matrix(rng, block.shape)
     set_biases(layer, forget=1.0)
 
 
 def char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """karpathy/char-rnn: U(-0.08, 0.08) for everything, biases too; then 1 for the forget gate's b_ih."""
+    """Initialise a layer as karpathy/char-rnn does.
+
+    All parameters, biases too, are U(-0.08, 0.08); then b_ih of an LSTM's forget gate is 1.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    """
     for a in layer.parameters.values():
         a[:] = rng.uniform(-0.08, 0.08, a.shape)
     for a in forget_biases(layer):
@@ -85,7 +134,18 @@ def char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
 
 
 def torch_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """jcjohnson/torch-rnn: W_ih and W_hh N(0, 1 / (D + H)), biases 0, the forget gate's 1; the rest as PyTorch."""
+    """Initialise a layer as jcjohnson/torch-rnn does.
+
+    Recurrent layers: W_ih and W_hh N(0, 1 / (D + H)), biases 0, but 1 for the forget gate of an
+    LSTM. Other layers start as in `pytorch`.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    """
     layer.reset_parameters(rng)
     if is_recurrent(layer):
         for a in matrices(layer).values():
@@ -94,18 +154,43 @@ def torch_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
 
 
 def min_char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
-    """karpathy/min-char-rnn: weights N(0, 0.01^2), biases 0."""
+    """Initialise a layer as karpathy/min-char-rnn does: weights N(0, 0.01^2), biases 0.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its parameters are modified.
+    rng : numpy.random.Generator
+        Source of the random numbers.
+    """
     for name, a in layer.parameters.items():
         a[:] = 0 if name.startswith("bias") else 0.01 * rng.standard_normal(a.shape)
 
 
 @dataclass(frozen=True)
 class Chrono:
-    """Gates that forget after 1 to `T_max` steps: b_f = ln U(1, T_max - 1), b_i = -b_f, other biases 0; weights as PyTorch.
+    """Chrono initialisation: gates that forget after 1 to `T_max` time steps.
 
-    Tallec and Ollivier, "Can recurrent neural networks warp time?" (2018). Of a GRU it is z that keeps. Raises ValueError for
-    a `T_max` below 3.
+    Biases are b_f = ln U(1, T_max - 1) for the forget gate, b_i = -b_f for the input gate and 0 for
+    the others. In a GRU, the update gate z takes the role of the forget gate. Weights start as in
+    `pytorch`.
 
+    Parameters
+    ----------
+    T_max : float
+        Longest dependency in time steps, at least 3.
+
+    Raises
+    ------
+    ValueError
+        If `T_max` is below 3.
+
+    References
+    ----------
+    Tallec and Ollivier, "Can recurrent neural networks warp time?" (2018).
+
+    Examples
+    --------
     >>> from recurrent import LSTM
     >>> b = LSTM(1, 4).initialise(0, init=Chrono(T_max=50)).params.b_ih
     >>> bool(np.all(b[:4] == -b[4:8]) and np.all(b[4:8] >= 0) and np.all(b[4:8] <= np.log(49)))
@@ -116,7 +201,7 @@ class Chrono:
 
     def __post_init__(self):
         if not self.T_max >= 3:
-            raise ValueError(f"T_max must be at least 3 steps, got {self.T_max}")
+            raise ValueError(f"T_max must be at least 3 time steps, got {self.T_max}")
 
     def __call__(self, layer: AnyLayer, rng: np.random.Generator) -> None:
         layer.reset_parameters(rng)
@@ -143,13 +228,16 @@ INITIALISERS: dict[str, Initialiser] = {
 
 
 def named(init: str | Initialiser) -> Initialiser:
-    """An initialiser by its name; a function passes through. Raises ValueError for other names, TypeError for neither."""
+    """Return the initialiser with this name, or `init` itself if it is a function.
+
+    Raises ValueError for an unknown name, TypeError for anything but a name or a function.
+    """
     if callable(init):
         return init
     if not isinstance(init, str):
         raise TypeError(f"init must be a name or an initialiser, got {type(init).__name__}")
     if init == "chrono":
-        raise ValueError("init 'chrono' needs to know how long: initialisers.Chrono(T_max=...)")
+        raise ValueError("init 'chrono' needs a time scale: use initialisers.Chrono(T_max=...)")
     if init not in INITIALISERS:
         raise ValueError(
             f"init must be one of {', '.join(INITIALISERS)} or Chrono(T_max=...), got {init!r}"
@@ -158,48 +246,49 @@ def named(init: str | Initialiser) -> Initialiser:
 
 
 def is_recurrent(layer: AnyLayer) -> TypeGuard[RecurrentLayer]:
-    """Whether it has a cell."""
+    """Return whether the layer has a cell."""
     return getattr(layer, "cell", None) is not None
 
 
 def is_embedding(layer: AnyLayer) -> bool:
-    """Whether its weights are rows to choose from."""
+    """Return whether the layer is an embedding: its weight is a table of rows."""
     return layer.in_features is None and list(layer.shapes) == ["weight"]
 
 
 def matrices(layer: AnyLayer) -> dict[str, np.ndarray]:
-    """The weights that multiply something, by name."""
+    """Return the weight matrices by name, without the table of an embedding."""
     return {n: a for n, a in layer.parameters.items() if a.ndim == 2 and not is_embedding(layer)}
 
 
-def biases(layer: AnyLayer, kind: str) -> list[np.ndarray]:
-    """Biases whose names begin so, of every direction."""
-    return [a for n, a in layer.parameters.items() if n.startswith(kind)]
+def biases(layer: AnyLayer, prefix: str) -> list[np.ndarray]:
+    """Return the biases, of every direction, whose names start with `prefix`."""
+    return [a for n, a in layer.parameters.items() if n.startswith(prefix)]
 
 
 def gate_blocks(layer: AnyLayer, name: str) -> int:
-    """How many gates the rows of a matrix belong to."""
+    """Return the number of gates that the rows of a matrix belong to."""
     if not is_recurrent(layer):
         return 1
-    return {"weight_ih": len(layer.cell.x_gates), "weight_hh": len(layer.cell.h_gates)}.get(
-        name[:9], 1
-    )
+    cell = layer.cell
+    return {"weight_ih": len(cell.x_gates), "weight_hh": len(cell.h_gates)}.get(name[:9], 1)
 
 
 def keeping_gates(cell: Cell, hidden: bool = True) -> tuple[str, ...]:
-    """Gates that multiply a state of the step before within what it becomes: f of an LSTM, and z of a GRU if `hidden`."""
+    """Return the gates that multiply the old value of a state in the equation of its new value.
+
+    These are f of an LSTM and, if the hidden state counts too (`hidden`), z of a GRU.
+    """
     found = []
     for state, previous in zip(cell.states, cell.previous, strict=True):
         if hidden or state != cell.states[0]:
-            products = [
-                e for e in topological([cell.values[state]]) if e.op == "mul" and previous in e.args
-            ]
+            nodes = topological([cell.values[state]])
+            products = [e for e in nodes if e.op == "mul" and previous in e.args]
             found += [g for g in cell.x_gates if any(cell.values[g] in e.args for e in products)]
     return tuple(dict.fromkeys(found))
 
 
 def forget_biases(layer: AnyLayer) -> list[np.ndarray]:
-    """The part of every b_ih that belongs to a gate which keeps a memory that is not put out: views."""
+    """Return views of every b_ih on the biases of forget gates: those that keep a memory cell."""
     if not is_recurrent(layer):
         return []
     gates = layer.cell.x_gates
@@ -208,7 +297,7 @@ def forget_biases(layer: AnyLayer) -> list[np.ndarray]:
 
 
 def set_biases(layer: AnyLayer, forget: float) -> None:
-    """All biases to zero but those of forget gates."""
+    """Set the biases of forget gates to `forget`, all others to zero."""
     for a in biases(layer, "bias"):
         a[:] = 0
     for a in forget_biases(layer):
@@ -216,13 +305,17 @@ def set_biases(layer: AnyLayer, forget: float) -> None:
 
 
 def glorot(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """U(-limit, limit) with limit = sqrt(6 / (rows + columns)) (Glorot and Bengio, 2010)."""
+    """Return a matrix of U(-limit, limit) with limit = sqrt(6 / (rows + columns))."""
     limit = math.sqrt(6 / sum(shape))
     return rng.uniform(-limit, limit, shape)
 
 
 def orthonormal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Orthonormal columns, or rows where there are fewer of them: Q of a normal matrix, its signs fixed by R's diagonal."""
+    """Return a random matrix with orthonormal columns, or rows if there are fewer of them.
+
+    It is Q of the QR decomposition of a normal matrix, with signs such that R has a positive
+    diagonal.
+    """
     tall = max(shape), min(shape)
     q, r = np.linalg.qr(rng.standard_normal(tall))
     q = q * np.sign(np.diag(r))

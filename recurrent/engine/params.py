@@ -122,10 +122,13 @@ def check_params(cell: Cell, params: Any, dtypes: tuple[str, ...]) -> Any:
     D, H, P = sizes = sizes_of(cell, params)
     dtype, shapes = params.W_ih.dtype, param_shapes(cell, *sizes)
     for a, name, shape in zip(params, kind._fields, shapes, strict=True):
-        if a.shape != shape or a.dtype != dtype:  # the message is built only if needed
+        if a.shape != shape:
             projection = f", P = {P}" if cell.has_projection else ""
-            checks.shape(a, name, shape, f"of {cell.name} with D = {D}, H = {H}{projection}")
-            checks.same_dtype(a, name, dtype, "W_ih")
+            raise ValueError(
+                f"{name} must be {shape} for {cell.name} with D = {D}, H = {H}{projection}, "
+                f"got {a.shape}"
+            )
+        checks.same_dtype(a, name, dtype, "W_ih")
     return params
 
 

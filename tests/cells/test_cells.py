@@ -137,9 +137,11 @@ def test_a_cell_is_declared_again_only_with_the_same_equations(registry):
     assert registry["own"] is first
     second = declare(lambda x, h, previous: dict(n=x.n + h.n, h=tanh(x.n + h.n)))
     assert registry["own"] is second
-    with pytest.raises(ValueError, match="cell own: the name is taken by other equations"):
+    with pytest.raises(
+        ValueError, match="cell own: a cell with this name and other equations exists"
+    ):
         declare(lambda x, h, previous: dict(n=x.n + h.n, h=sigmoid(x.n + h.n)))
-    with pytest.raises(ValueError, match="cell lstm: the name is taken"):
+    with pytest.raises(ValueError, match="cell lstm: a cell with this name"):
         declare(lambda x, h, previous: dict(n=x.n, h=x.n), name="lstm")
 
 
@@ -161,7 +163,7 @@ def branch(x, h, previous):
         (lambda x, h, previous: dict(n=x.n), ValueError, "cell own: the equations return no value for h"),
         (lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n), ValueError, "the equations return 'm', which is neither a gate nor a state"),
         (lambda x, h, previous: x.n, TypeError, "must return a dict of gates and new states, got Expr"),
-        (lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)), ValueError, "its output is not finite"),
+        (lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)), ValueError, "the output is not finite"),
         (lambda x, h, previous: dict(n=x.n, h=sqrt(maximum(x.n, 0)) * x.n), GradientError, "gradients are wrong"),
     ],
 )  # fmt: skip

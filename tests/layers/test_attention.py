@@ -335,7 +335,7 @@ def test_a_model_records_the_weights():
                 np.zeros((2, 1, 3), np.float32), Memory(np.zeros((2, 1, 4)))
             ),
             TypeError,
-            "the memory is float64 but x is float32",
+            "the memory must have the dtype of x, float32, got float64",
         ),
         (
             lambda: Attention(3, 4).forward(

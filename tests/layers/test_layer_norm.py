@@ -85,7 +85,7 @@ def test_bad_input():
         LayerNorm(3, eps=-1)
     with pytest.raises(ValueError, match=r"x must be \(..., 3\), got \(2, 4\)"):
         LayerNorm(3).forward(np.zeros((2, 4), np.float32))
-    with pytest.raises(TypeError, match="x is float64 but weight is float32"):
+    with pytest.raises(TypeError, match="x must have the dtype of weight, float32, got float64"):
         LayerNorm(3).forward(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="layer 1"):
         Sequential(LSTM(2, 4), LayerNorm(5))

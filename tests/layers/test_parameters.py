@@ -54,12 +54,12 @@ def test_what_does_not_fit_changes_nothing(model):
     before = model.flat.copy()
     with pytest.raises(
         ValueError,
-        match=r"\A1.weight must be the shape of the model's 1.weight = \(2, 4\), got \(4, 2\)\Z",
+        match=r"\A1.weight must have the shape of the model's 1.weight = \(2, 4\), got \(4, 2\)\Z",
     ):
         model.parameters["1.weight"] = np.zeros((4, 2), np.float32)
     with pytest.raises(
         TypeError,
-        match=r"\A1.bias is float64 but the model's 1.bias is float32; convert one of them\Z",
+        match=r"\A1.bias must have the dtype of the model's 1.bias, float32, got float64\Z",
     ):
         model.parameters["1.bias"] = np.zeros(2)
     with pytest.raises(KeyError, match=r"'1\.wait' is none of 0\.weight_ih_l0, "):
@@ -75,7 +75,7 @@ def test_what_does_not_fit_changes_nothing(model):
 def test_a_layer_of_another_dtype_keeps_its_values():
     layer = LSTM(3, 4).initialise(0, "float64")
     before = {name: a.copy() for name, a in layer.parameters.items()}
-    with pytest.raises(TypeError, match="float64 but the model is float32"):
+    with pytest.raises(TypeError, match="must have the dtype of the model, float32, got float64"):
         Sequential(layer)
     assert all(np.array_equal(layer.parameters[name], a) for name, a in before.items())
     assert Sequential(layer, dtype="float64")

@@ -372,7 +372,7 @@ def parts(decoder=None, encoder=None):
         (
             lambda: Seq2Seq(parts()[0], Sequential(GRU(E, H), dtype="float64")),
             TypeError,
-            "decoder is float64 but encoder is float32",
+            "decoder must have the dtype of encoder, float32, got float64",
         ),
         (
             lambda: Seq2Seq(Seq2Seq(*parts()).encoder, parts()[1]),

@@ -191,7 +191,7 @@ IDS = np.zeros((T, N), int)
         (
             lambda: softmax_cross_entropy(Y, IDS[:2]),
             ValueError,
-            r"targets must be .* = \(5, 4\), got \(2, 4\)",
+            r"targets must have .* = \(5, 4\), got \(2, 4\)",
         ),
         (
             lambda: softmax_cross_entropy(Y, IDS * 1.0),
@@ -231,12 +231,12 @@ IDS = np.zeros((T, N), int)
         (
             lambda: mean_squared_error(Y, Y[0]),
             ValueError,
-            r"targets must be .* = \(5, 4, 7\), got \(4, 7\)",
+            r"targets must have .* = \(5, 4, 7\), got \(4, 7\)",
         ),
         (
             lambda: mean_squared_error(Y, Y.astype("float32")),
             TypeError,
-            "targets is float32 but y is float64",
+            "targets must have the dtype of y, float64, got float32",
         ),
         (
             lambda: binary_cross_entropy(Y, Y > 0),

@@ -321,12 +321,12 @@ FLAT = np.zeros(3)
         (
             lambda: Adam().update(FLAT, FLAT[:2]),
             ValueError,
-            r"gradient must be the shape of flat = \(3,\), got \(2,\)",
+            r"gradient must have the shape of flat = \(3,\), got \(2,\)",
         ),
         (
             lambda: Adam().update(FLAT, FLAT.astype("float32")),
             TypeError,
-            "gradient is float32 but flat is float64",
+            "gradient must have the dtype of flat, float64, got float32",
         ),
         (
             lambda: Adam().update(FLAT[None], FLAT[None]),
