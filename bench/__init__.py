@@ -1,1 +1,1 @@
-"""Honest CPU benchmarks: this engine and its peers, the same work side by side in one run."""
+"""CPU benchmarks of this engine and its peers: the same work, measured side by side in one run."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure this engine and its peers, tell it as a table, write it as JSON lines."""
+"""`python -m bench`: measures this engine and its peers, prints a table, writes JSON lines."""
 
 from __future__ import annotations
 
@@ -27,73 +27,79 @@ app = typer.Typer(
 
 
 def thread_counts(text: str, most: int) -> list[int]:
-    """Thread counts, in order, from "1,2" or "all". Raises typer.BadParameter."""
+    """Parse thread counts such as "1,2" or "all"; raises typer.BadParameter."""
     try:
-        found = [most if part.strip() == "all" else int(part) for part in text.split(",")]
+        counts = [most if part.strip() == "all" else int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(
             f"expected numbers such as 1,{most}, or all; got {text!r}"
         ) from None
-    if not all(1 <= n <= most for n in found):
-        raise typer.BadParameter(f"expected 1 to {most}, the processors here; got {text!r}")
-    return sorted(set(found))
+    if not all(1 <= n <= most for n in counts):
+        raise typer.BadParameter(f"expected 1 to {most}, the number of processors; got {text!r}")
+    return sorted(set(counts))
 
 
 def earlier(out: Path | None, now: Run) -> Run:
-    """What was measured before in the file `out`, to go on with; `now` where there is no such file yet.
+    """Return the run in the file `out`, to continue it; `now` if the file does not exist yet.
 
-    Raises typer.BadParameter for a file of another machine or of other versions.
+    Raises typer.BadParameter if the file is of another machine or of other versions.
     """
     from .results import read
 
     if out is None:
-        raise typer.BadParameter(
-            "goes on with a file, which --out must name", param_hint="--resume"
-        )
+        raise typer.BadParameter("needs --out, the file to continue", param_hint="--resume")
     if not out.exists():
         return now
     try:
         before = read(out)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="--resume") from None
-    for what in ("machine", "versions"):
-        then, here = getattr(before, what), getattr(now, what)
+    for then, here in ((before.machine, now.machine), (before.versions, now.versions)):
         for name in sorted(then.keys() | here.keys()):
             if then.get(name) != here.get(name):
-                words = f"{out} was measured with {name} {then.get(name, 'absent')}, here is {here.get(name, 'absent')}"
-                raise typer.BadParameter(words, param_hint="--resume")
+                raise typer.BadParameter(
+                    f"{out} was measured with {name} {then.get(name, 'absent')}, "
+                    f"but now it is {here.get(name, 'absent')}",
+                    param_hint="--resume",
+                )
     return replace(before, command=now.command, mode=now.mode)
 
 
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Few rows, under two minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows; under two minutes.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="All rows, longer: for figures to publish.")
+        bool, typer.Option("--full", help="All rows, measured longer: for published figures.")
     ] = False,
     only: Annotated[
-        str, typer.Option(metavar="PATTERN", help="Rows whose name matches: 'lstm-train-*', H128.")
+        str,
+        typer.Option(
+            metavar="PATTERN", help="Rows whose names match, such as 'lstm-train-*' or H128."
+        ),
     ] = "*",
     threads: Annotated[
-        str, typer.Option(metavar="N,N", help="Thread counts; 'all' is the number of processors.")
+        str,
+        typer.Option(metavar="N,N", help="Thread counts; 'all' means the number of processors."),
     ] = "1,all",
     seconds: Annotated[
-        float | None, typer.Option(min=0, metavar="X", help="Seconds an engine and row.")
+        float | None,
+        typer.Option(min=0, metavar="X", help="Measuring time per engine and row, in seconds."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all samples here, as JSON lines.")
+        Path | None, typer.Option(metavar="FILE", help="File for all samples, as JSON lines.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the rows that --out has, and measure the others.")
+        bool, typer.Option("--resume", help="Keep the rows in --out and measure the others.")
     ] = False,
 ) -> None:
-    """Time this engine and its peers on the same work, side by side in one run.
+    """Measure this engine and its peers on the same work, side by side in one run.
 
-    Results are compared before anything is timed; a row whose results disagree is an error, and the exit code 1.
+    The results are compared before anything is timed: if they disagree, the row is an error and
+    the exit code 1.
 
-    It takes over twenty minutes, on two processors, unless --quick or --full.
-    Ctrl-C keeps the rows measured so far; --resume goes on from there.
+    Without --quick or --full it takes over twenty minutes on two processors.
+    Ctrl-C keeps the rows measured so far; --resume continues from there.
 
     Examples:
 
@@ -105,11 +111,11 @@ def main(
         return
     if quick and full:
         raise typer.BadParameter("--quick or --full, not both")
-    # Not before it is known that something is to be measured: --help need not wait for the engine.
+    # Imported here, so that --help and the other commands start fast.
     from . import results
     from .engines import versions
     from .measure.machine import machine, processors
-    from .measure.progress import shown
+    from .measure.progress import report_progress
     from .measure.runner import collect, plan
     from .measure.timing import PACES, Pace
     from .report import table
@@ -119,36 +125,34 @@ def main(
     counts, chosen = thread_counts(threads, processors()), choose(only, mode)
     if not chosen:
         more = [w.name for w in choose(only, "full")]
-        there = f"; --full has {len(more)}, such as {more[0]}" if more else ""
-        raise typer.BadParameter(
-            f"no row of this mode matches {only!r}{there}", param_hint="--only"
-        )
+        hint = f"; --full has {len(more)}, such as {more[0]}" if more else ""
+        raise typer.BadParameter(f"no row of this mode matches {only!r}{hint}", param_hint="--only")
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder, not a file", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    whole = results.Run(
+    run = results.Run(
         datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions()
     )
     if resume:
-        whole = earlier(out, whole)
-    rows, peaks, missing = list(whole.rows), whole.peaks, whole.missing
+        run = earlier(out, run)
+    rows, peaks, missing = list(run.rows), run.peaks, run.missing
     planned = plan(chosen, counts, {row.key for row in rows})
     total = len(rows) + sum(len(w) for _, w in planned)
     measured = collect(planned, pace, peaks, missing)
     stopped = False
     try:
-        rows.extend(shown(measured, total - len(rows), Console(stderr=True)))
+        rows.extend(report_progress(measured, total - len(rows), Console(stderr=True)))
     except KeyboardInterrupt:
         stopped = True
     finally:
         measured.close()
-    whole = replace(whole, rows=tuple(rows))
+    run = replace(run, rows=tuple(rows))
     if out is not None:
-        results.write(out, whole)
-    table.show(whole, Console(width=None if sys.stdout.isatty() else 160))
+        results.write(out, run)
+    table.show(run, Console(width=None if sys.stdout.isatty() else 160))
     if stopped:
         print(f"bench: stopped after {len(rows)} of {total} rows", file=sys.stderr)
         raise typer.Exit(130)

@@ -1,4 +1,4 @@
-"""The commands that read stored runs; `add` gives them to the app of `python -m bench`."""
+"""The commands that read stored runs; `add` registers them with the app of `python -m bench`."""
 
 from __future__ import annotations
 
@@ -16,48 +16,51 @@ from .results import Run, read, write
 
 ROOT = Path(__file__).parents[1]
 README, RUNS = ROOT / "README.md", ROOT / "bench" / "runs"
-LARGEST = 300_000  # bytes of a run that is kept in the repository
+MAX_SIZE = 300_000  # bytes of a run that the repository keeps
 
 Stored = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A file that --out wrote.", show_default=False)
+    Path, typer.Argument(metavar="RUN", help="A file written by --out.", show_default=False)
 ]
 
 
 def add(app: typer.Typer) -> None:
-    """Register all of them."""
+    """Register all commands."""
     for command in (show, compare, report, roofline, readme):
         app.command()(command)
 
 
 def console() -> Console:
-    """As wide as the terminal; without one, wide enough for every engine."""
+    """Return a console as wide as the terminal; without one, wide enough for all engines."""
     return Console(width=None if sys.stdout.isatty() else 140)
 
 
 @contextmanager
 def one_line():
-    """A file that cannot be read, or is not a run, is one line on standard error and exit code 2."""
+    """Report an unreadable file, a file that is no run, or a missing package in one line."""
     try:
         yield
     except OSError as error:
-        print(f"bench: {error.filename}: {error.strerror}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except ValueError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        _fail(f"{error.filename}: {error.strerror}")
+    except (ValueError, ImportError) as error:
+        _fail(str(error))
+
+
+def _fail(message):
+    print(f"bench: {message}", file=sys.stderr)
+    raise typer.Exit(2)
 
 
 def show(run: Stored) -> None:
-    """Print the tables of a run again."""
+    """Print the tables of a run."""
     with one_line():
         show_run(read(run), console())
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The run before.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The run after.", show_default=False)],
+    a: Annotated[Path, typer.Argument(metavar="A", help="The earlier run.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The later run.", show_default=False)],
 ) -> None:
-    """What changed from run A to run B, beside what the peers moved meanwhile, which is noise."""
+    """Compare two runs; the change of the unchanged peers shows the noise."""
     with one_line():
         compare_runs(read(a), read(b), console())
 
@@ -65,58 +68,57 @@ def compare(
 def report(
     run: Stored,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write.")
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write.")
     ] = Path("report"),
 ) -> None:
-    """Write a Markdown report with its pictures."""
-    from .report.markdown import (
-        report as write_report,  # pictures import the engine: --help need not wait for it
-    )
-
+    """Write a report in Markdown with charts; needs matplotlib."""
     with one_line():
+        from .report.markdown import report as write_report
+
         print(write_report(read(run), out))
 
 
 def roofline(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="By default the README's run.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="A file written by --out; if omitted, the README's run."
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="SVG file to write.")
     ] = Path("roofline.svg"),
 ) -> None:
-    """Draw where each kernel stands between compute and bandwidth limit, as SVG."""
-    from .report.roofline import roofline as draw_roofline
-
+    """Draw each kernel's speed against the limits of compute and bandwidth; needs matplotlib."""
     with one_line():
-        draw_roofline(_readme_run() if run is None else read(run), out)
+        stored = _readme_run() if run is None else read(run)
+        from .report.roofline import roofline as draw_roofline
+
+        draw_roofline(stored, out)
         print(out)
 
 
 def readme(run: Stored) -> None:
-    """Store a run in bench/runs and write the README's table from it."""
+    """Store a run in bench/runs and update the README's table from it."""
     from .report.readme import readme as write_table
 
     with one_line():
-        kept = RUNS / run.name
-        whole = read(run)
+        stored = RUNS / run.name
+        contents = read(run)
         RUNS.mkdir(exist_ok=True)
-        write(kept, whole)
-        write_table(kept, README)
-    size = kept.stat().st_size
-    print(
-        f"{kept}: {size / 1000:,.0f} kB"
-        + (f", more than the {LARGEST // 1000} kB wanted" if size > LARGEST else "")
-    )
+        write(stored, contents)
+        write_table(stored, README)
+    size = stored.stat().st_size
+    over = f", over the limit of {MAX_SIZE // 1000} kB" if size > MAX_SIZE else ""
+    print(f"{stored}: {size / 1000:,.0f} kB{over}")
 
 
 def _readme_run() -> Run:
     from .report.readme import stored
 
-    found = stored(README.read_text(encoding="utf-8"))
-    if found is None:
+    named = stored(README.read_text(encoding="utf-8"))
+    if named is None:
         raise ValueError(
-            "the README has no stored run yet; measure one: python -m bench --out run.jsonl"
+            "the README has no stored run yet; measure one with python -m bench --out run.jsonl"
         )
-    return read(ROOT / found[0])
+    return read(ROOT / named[0])

@@ -1,6 +1,7 @@
-"""A run of the benchmark as a file of JSON lines, and every figure that follows from it; nothing derived is stored.
+"""A benchmark run, stored as JSON lines, and the figures derived from it.
 
-Line 1 is the run (machine, versions, peaks), each other line a `Row`: one workload at one thread count.
+Line 1 is the run (machine, versions, peaks), every other line a `Row`: one workload at one thread
+count. Derived figures are not stored.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import numpy as np
 
 FORMAT = 1
 OURS = "recurrent"
-DIGITS = 4  # significant digits of a stored sample: a timer's noise is larger
+DIGITS = 4  # significant digits of a stored sample; the timer's noise is larger
 
 
 @dataclass(frozen=True)
 class Row:
-    """One workload at one thread count: samples of every engine, or the error that kept it from being timed.
+    """One workload at one thread count: the samples of every engine, or an error.
 
-    `flops`: multiplications and additions of the matrix products a call. `bytes`: the least that a call moves from beyond the
-    first cache (weights once a step, x and y once). `samples`: engine -> one figure a round, seconds a call or bytes by
-    `quantity`. `notes`: engine -> why it is left out of this row. `peak`: GFLOP/s of fused multiply-adds that the machine
-    gave between the rounds of a long call.
+    flops: multiplications and additions of the matrix products per call.
+    bytes: the least that a call moves from beyond the first-level cache (weights once per time
+        step, x and y once).
+    samples: engine -> one figure per round, seconds per call or bytes as `quantity` says.
+    notes: engine -> why it is missing from this row.
+    peak: GFLOP/s of fused multiply-adds, measured between the rounds of a long call.
     """
 
     name: str
@@ -45,19 +48,21 @@ class Row:
 
     @property
     def key(self) -> tuple[str, int]:
+        """Name and thread count, which identify a row."""
         return self.name, self.threads
 
     def median(self, engine: str = OURS) -> float:
+        """Return the median of an engine's samples."""
         return float(np.median(self.samples[engine]))
 
     def spread(self, engine: str = OURS) -> tuple[float, float]:
-        """10th and 90th percentile."""
+        """Return the 10th and 90th percentile of an engine's samples."""
         low, high = np.percentile(self.samples[engine], (10, 90))
         return float(low), float(high)
 
     @property
     def measured(self) -> bool:
-        """Whether there is a time of ours to tell."""
+        """Whether recurrent has samples."""
         return self.error is None and OURS in self.samples
 
     @property
@@ -68,31 +73,32 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The best peer's median over ours: above 1 we are ahead."""
+        """The best peer's median over recurrent's; above 1, recurrent is ahead."""
         return self.against(self.best_peer)
 
     def against(self, peer: str | None) -> float | None:
-        """The ratio to one peer, if both were measured."""
+        """Return the ratio to one peer, if both were measured."""
         return self.median(peer) / self.median() if self.measured and peer in self.samples else None
 
     @property
     def gflops(self) -> float | None:
-        """GFLOP/s of ours at the median."""
+        """GFLOP/s of recurrent at the median."""
         timed = self.measured and self.quantity == "seconds" and self.flops
         return self.flops / self.median() / 1e9 if timed else None
 
     @property
     def intensity(self) -> float | None:
-        """FLOP per byte moved from beyond the first cache."""
+        """FLOP per byte moved from beyond the first-level cache."""
         return self.flops / self.bytes if self.flops and self.bytes else None
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how rows were measured, and the rows.
+    """The rows of a run, and where and how they were measured.
 
-    `peaks`: by thread count (a string, as JSON has it): GFLOP/s of FMA by dtype, `cache_bandwidth` and `memory_bandwidth` in
-    GB/s. `missing`: engine -> why it was not there.
+    peaks: thread count (a string, as in JSON) -> FMA peak in GFLOP/s by dtype, and
+        `cache_bandwidth` and `memory_bandwidth` in GB/s.
+    missing: engine -> why it was not measured.
     """
 
     date: str
@@ -110,15 +116,15 @@ class Run:
 
     @property
     def engines(self) -> list[str]:
-        """Ours first, then peers in the order of first appearance."""
+        """Recurrent, then the peers in the order of first appearance."""
         return list(dict.fromkeys([OURS, *(e for r in self.rows for e in r.samples)]))
 
-    def select(self, **wanted) -> list[Row]:
-        """Rows whose fields have these values: `select(group="forward", threads=1)`."""
-        return [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
+    def select(self, **values) -> list[Row]:
+        """Return the rows whose fields have these values: `select(group="forward", threads=1)`."""
+        return [r for r in self.rows if all(getattr(r, k) == v for k, v in values.items())]
 
     def groups(self, threads: int) -> dict[str, list[Row]]:
-        """Timed rows by group, and by group and cell where a group has several cells."""
+        """Return the timed rows by group, and by group and cell if a group has several cells."""
         groups = {}
         for row in self.select(threads=threads, quantity="seconds"):
             groups.setdefault(row.group, []).append(row)
@@ -132,13 +138,13 @@ class Run:
 
     @property
     def losing(self) -> list[Row]:
-        """Rows in which a peer is ahead of us, furthest behind first."""
+        """The rows in which a peer is faster, furthest behind first."""
         return sorted(
             (r for r in self.rows if r.ratio is not None and r.ratio < 1), key=lambda r: r.ratio
         )
 
     def peak_of(self, row: Row) -> float | None:
-        """GFLOP/s of fused multiply-adds at the row's dtype and threads: between its rounds, or else at the run's start."""
+        """Return the FMA peak (GFLOP/s) during the row, or else at the start of the run."""
         return (
             float(np.median(row.peak))
             if row.peak
@@ -146,14 +152,14 @@ class Run:
         )
 
     def share_of_fma(self, row: Row) -> float | None:
-        """Ours against the FMA peak of this machine."""
+        """Return recurrent's speed as a fraction of the machine's FMA peak."""
         peak = self.peak_of(row)
         return row.gflops / peak if row.gflops and peak else None
 
     def roof(self, row: Row) -> tuple[float, str] | None:
-        """GFLOP/s that the machine allows a row, and what bounds it, "compute" or "bandwidth".
+        """Return the highest GFLOP/s that the machine allows, and the limit: compute or bandwidth.
 
-        The bandwidth is the caches': the weights of a step are read again at the next, from where they stayed.
+        The bandwidth is that of the caches, where the weights stay from one time step to the next.
         """
         peaks, peak = self.peaks.get(str(row.threads), {}), self.peak_of(row)
         roofs = [(peak, "compute")] if peak else []
@@ -162,20 +168,20 @@ class Run:
         return min(roofs) if roofs else None
 
     def share_of_peak(self, row: Row) -> float | None:
-        """Ours against the roof over the row."""
+        """Return recurrent's speed as a fraction of the row's roof."""
         roof = self.roof(row)
         return row.gflops / roof[0] if row.gflops and roof else None
 
 
 def geometric_mean(rows: Iterable[Row], peer: str | None = None) -> tuple[float, int] | None:
-    """Mean ratio over the rows that have one, and their number: to each row's best peer, or to one named peer."""
+    """Return the mean ratio to each row's best peer, or to one peer, and the number of rows."""
     ratios = [r.against(peer) if peer else r.ratio for r in rows]
     logs = [math.log(r) for r in ratios if r is not None]
     return (math.exp(sum(logs) / len(logs)), len(logs)) if logs else None
 
 
 def write(path: str | Path, run: Run) -> None:
-    """One JSON line for the run, one for each row; samples keep `DIGITS` significant digits."""
+    """Write one JSON line for the run and one for each row; samples keep `DIGITS` digits."""
     head = {"kind": "run", "format": FORMAT} | {k: v for k, v in vars(run).items() if k != "rows"}
     lines = [head]
     for row in run.rows:
@@ -191,22 +197,23 @@ def write(path: str | Path, run: Run) -> None:
 
 
 def read(path: str | Path) -> Run:
-    """The run in a file that `write` or `python -m bench --out` wrote.
+    """Read a file written by `write` or `python -m bench --out`.
 
-    Raises `OSError` when the file cannot be read, and `ValueError` with file, line and field when it is not such a file.
+    Raises OSError if the file cannot be read, and ValueError with file, line and field if it is
+    not such a file.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}: expected JSON lines in UTF-8, got a byte that is none ({error.reason})"
+            f"{path}: expected JSON lines in UTF-8, got another encoding ({error.reason})"
         ) from None
     rows, seen = [], set()
     head = _parse(path, 1, lines[0] if lines else "", "run", Run)
     for number, line in enumerate(lines[1:], 2):
         row = Row(**_parse(path, number, line, "row", Row))
         problem = _problem(row) or (
-            f"{row.name} at {row.threads} thread(s) is there twice" if row.key in seen else None
+            f"{row.name} at {row.threads} thread(s) appears twice" if row.key in seen else None
         )
         if problem:
             raise ValueError(f"{path}, line {number}: {problem}")
@@ -216,49 +223,48 @@ def read(path: str | Path) -> Run:
 
 
 def _parse(path, number, line, kind, of):
-    """The fields of a line that `of` has."""
+    """Parse a line and return the fields that the dataclass `of` has."""
     try:
-        found = json.loads(line)
+        data = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error})"
         ) from None
-    got = found.get("kind") if isinstance(found, dict) else found
+    got = data.get("kind") if isinstance(data, dict) else data
     if got != kind:
         raise ValueError(f'{path}, line {number}: expected a line of kind "{kind}", got {got!r}')
-    if kind == "run" and found.get("format") != FORMAT:
+    if kind == "run" and data.get("format") != FORMAT:
         raise ValueError(
-            f"{path}, line {number}: expected format {FORMAT}, got {found.get('format')!r}"
+            f"{path}, line {number}: expected format {FORMAT}, got {data.get('format')!r}"
         )
-    lacking = [
+    absent = [
         f.name
         for f in fields(of)
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in found
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in data
     ]
-    if lacking:
-        raise ValueError(f"{path}, line {number}: the {kind} lacks {', '.join(lacking)}")
-    return {f.name: found[f.name] for f in fields(of) if f.name in found and f.name != "rows"}
+    if absent:
+        raise ValueError(f"{path}, line {number}: the {kind} lacks {', '.join(absent)}")
+    return {f.name: data[f.name] for f in fields(of) if f.name in data and f.name != "rows"}
 
 
 def _problem(row):
-    """What is wrong with the values of a row, if anything."""
+    """Say what is wrong with the values of a row, if anything."""
     if not isinstance(row.threads, int) or row.threads < 1:
         return f"threads must be a whole number of at least 1, got {row.threads!r}"
     if not isinstance(row.samples, dict):
         return f"samples must be engine -> list of numbers, got {row.samples!r:.60}"
     for engine, values in row.samples.items():
-        good = (
-            isinstance(values, list)
-            and values
-            and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
-        )
-        if not good:
-            return f"samples of {engine} must be positive finite numbers, at least one, got {values!r:.60}"
-    if not (
-        isinstance(row.peak, list)
-        and all(isinstance(v, int | float) and 0 < v < math.inf for v in row.peak)
-    ):
+        if not (_positive(values) and values):
+            return f"samples of {engine} must be positive finite numbers, got {values!r:.60}"
+    if not _positive(row.peak):
         return f"peak must be positive finite numbers, got {row.peak!r:.60}"
     if row.quantity not in ("seconds", "bytes"):
         return f'quantity must be "seconds" or "bytes", got {row.quantity!r}'
     return None
+
+
+def _positive(values):
+    """Whether `values` is a list of positive finite numbers."""
+    return isinstance(values, list) and all(
+        isinstance(v, int | float) and 0 < v < math.inf for v in values
+    )

@@ -1,8 +1,14 @@
-"""One adaptor an engine, one file an adaptor: `prepare(workload, data)` returns a function that does the work.
+"""One adaptor per engine: `prepare(workload, data)` returns a function that does the work.
 
-Its results are y for forward and step, (y, dx, then W_ih, W_hh, b_ih, b_hh gradients of each direction) for train, the
-loss for an update, (log p, ids) of what was decoded; of attention (y, dx, gradients of the memory and of each parameter).
-They are compared before anything is timed. Each engine runs on its documented fast path with `threads` threads.
+The function returns the results that are compared before anything is timed:
+
+* forward and step: y
+* train: y, dx, then the gradients of W_ih, W_hh, b_ih, b_hh of each direction
+* attention: y; when training also dx and the gradients of the memory and of each parameter
+* update: the loss
+* decoding: log probabilities and ids
+
+Each engine runs on its documented fast path with `threads` threads.
 """
 
 from __future__ import annotations
@@ -23,18 +29,18 @@ ENGINES: dict[str, type[Engine]] = {
 
 
 def installed(threads: int) -> tuple[list[Engine], dict[str, str]]:
-    """Engines that can be had, and for each that cannot the reason."""
-    found, missing = [], {}
+    """Return the installed engines, and the reason for each one that is missing."""
+    engines, missing = [], {}
     for name, engine in ENGINES.items():
         try:
-            found.append(engine(threads))
+            engines.append(engine(threads))
         except ImportError as error:
             missing[name] = str(error)
-    return found, missing
+    return engines, missing
 
 
 def versions() -> dict[str, str]:
-    """Of every engine whose package is installed."""
+    """Return the version of every engine whose package is installed."""
     out = {}
     for name, engine in ENGINES.items():
         try:

@@ -1,4 +1,4 @@
-"""What all adaptors have."""
+"""The base class of the adaptors."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from ..workloads.catalogue import CELLS
 
 
 class Engine:
-    """An engine. A subclass has a method for each that workloads name: forward, train, step, update, attend, translate, decode.
+    """An engine.
 
-    Each takes a workload and its data and returns a function without arguments, or None where the engine has no such
-    thing. `__init__` raises ImportError where the package is not installed.
+    A subclass defines those methods of workloads that it supports: forward, train, step, update,
+    attend, translate, decode. Each takes a workload and its data and returns a function without
+    arguments, or None if the engine cannot do it. `__init__` raises ImportError if the package is
+    not installed.
     """
 
     name: str
-    package: str  # the distribution
-    module: str  # what is imported
-    cells: tuple[str, ...] = CELLS  # those it has, and scores of attention
+    package: str  # name of the distribution
+    module: str  # name of the module to import
+    cells: tuple[str, ...] = CELLS  # supported cells and attention scores
 
     def __init__(self, threads: int):
         self.threads = threads
 
     def prepare(self, workload: Work, data: Any) -> Callable | None:
-        """The function that does the work, or None."""
+        """Return a function that does the work, or None if the engine cannot do it."""
         method = getattr(self, workload.method, None) if workload.cell in self.cells else None
         return method(workload, data) if method else None

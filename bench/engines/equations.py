@@ -1,4 +1,4 @@
-"""The textbook's equations on whole vectors, for NumPy and JAX: `xp` is numpy or jax.numpy."""
+"""The cells' equations on whole vectors, for NumPy and JAX; `xp` is numpy or jax.numpy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from ..workloads.catalogue import EQUATIONS
 
 
 def step(xp, cell: str, H: int) -> Callable:
-    """A step (x part, h part, h, c, per-unit parameters) -> (h, c)."""
+    """Return one time step of a cell.
+
+    The function takes a = W_ih x + b_ih, u = W_hh h + b_hh, h, c and the per-unit parameters, and
+    returns (h, c).
+    """
 
     def sigmoid(a):
         return 0.5 * xp.tanh(0.5 * a) + 0.5
@@ -26,15 +30,15 @@ def step(xp, cell: str, H: int) -> Callable:
         m, c = lstm(a, u, h, c)
         return m @ W_hr.T, c
 
-    def normal(a, gain):
+    def layer_norm(a, gain):
         a = a - a.mean(axis=1, keepdims=True)
         return gain * a / xp.sqrt((a * a).mean(axis=1, keepdims=True) + 1e-5)
 
     def lstm_norm(a, u, h, c, *p):
         gain_x, gain_h, bias = (xp.concatenate(p[k : k + 4]) for k in (0, 4, 8))
-        i, f, g, o = xp.split(normal(a, gain_x) + bias + normal(u, gain_h), 4, axis=1)
+        i, f, g, o = xp.split(layer_norm(a, gain_x) + bias + layer_norm(u, gain_h), 4, axis=1)
         c = sigmoid(f) * c + sigmoid(i) * xp.tanh(g)
-        return sigmoid(o) * xp.tanh(normal(c, p[12]) + p[13]), c
+        return sigmoid(o) * xp.tanh(layer_norm(c, p[12]) + p[13]), c
 
     def rnn(a, u, h, c):
         return xp.tanh(a + u), c
@@ -71,7 +75,11 @@ def step(xp, cell: str, H: int) -> Callable:
 
 
 def attention(xp, score: str) -> Callable:
-    """(x (T, N, H), memory (S, N, H), valid (N, S), parameters by name) -> y of a layer of attention."""
+    """Return an attention layer.
+
+    The function takes x (T, N, H), memory (S, N, H), valid (N, S) and the parameters by name, and
+    returns y (T, N, H).
+    """
 
     def run(x, memory, valid, p):
         x, m = xp.swapaxes(x, 0, 1), xp.swapaxes(memory, 0, 1)
@@ -83,33 +91,34 @@ def attention(xp, score: str) -> Callable:
         scores = xp.where(valid[:, None], scores, -xp.inf)
         e = xp.exp(scores - scores.max(axis=2, keepdims=True))
         context = (e / e.sum(axis=2, keepdims=True)) @ m
-        return xp.swapaxes(
-            xp.tanh(xp.concatenate([context, x], axis=2) @ p["weight_output"].T + p["bias_output"]),
-            0,
-            1,
-        )
+        joined = xp.concatenate([context, x], axis=2)
+        return xp.swapaxes(xp.tanh(joined @ p["weight_output"].T + p["bias_output"]), 0, 1)
 
     return run
 
 
-def parts(workload, W_ih, W_hh, *rest) -> tuple:
-    """(W_ih, W_hh, b_ih, b_hh, other parameters) of a cell; zeros for biases that it has not."""
+def split_params(workload, W_ih, W_hh, *others) -> tuple:
+    """Return W_ih, W_hh, b_ih, b_hh and a tuple of the other parameters; 0 for missing biases."""
     n = EQUATIONS[workload.cell].biases
-    return (W_ih, W_hh, *rest[:n], *[0.0] * (2 - n), rest[n:])
+    return (W_ih, W_hh, *others[:n], *[0.0] * (2 - n), others[n:])
 
 
-def whole(xp, sequence: Callable, lengths) -> Callable:
-    """(x, params of each direction) -> y from a loop `sequence(x, params)` in one direction: zero past each length."""
+def layer(xp, sequence: Callable, lengths) -> Callable:
+    """Return a layer of one or two directions from a loop `sequence(x, params)` in one direction.
+
+    The function takes x and the parameters of each direction; its outputs are zero past each
+    length.
+    """
 
     def run(x, directions):
         if len(directions) == 2:
-            ahead, back = directions
-            return xp.concatenate([sequence(x, ahead), sequence(x[::-1], back)[::-1]], axis=-1)
+            forward, backward = directions
+            y = sequence(x, forward), sequence(x[::-1], backward)[::-1]
+            return xp.concatenate(y, axis=-1)
         y = sequence(x, directions[0])
         if lengths is None:
             return y
-        return xp.where(
-            (xp.arange(len(x))[:, None] < lengths)[:, :, None], y, xp.zeros((), y.dtype)
-        )
+        valid = xp.arange(len(x))[:, None] < lengths
+        return xp.where(valid[:, :, None], y, xp.zeros((), y.dtype))
 
     return run

@@ -1,18 +1,19 @@
-"""A cell as an ONNX model of one node: what ONNX Runtime and OpenVINO run."""
+"""Builds an ONNX model of one node, for ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CELLS = ("lstm", "gru", "rnn", "gru_before")
-GATES = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn": [0]}  # our gates in ONNX's order
+GATES = {"lstm": [0, 3, 1, 2], "gru": [1, 0, 2], "rnn": [0]}  # indices of our gates in ONNX's order
 STATES = {"lstm": ["h", "c"], "gru": ["h"], "rnn": ["h"]}
 
 
 def model(workload, data, states: bool = False) -> bytes:
-    """X -> Y (T, directions, N, H); with lengths of the data a second input `lengths`.
+    """Return a serialised model from X to Y (T, directions, N, H).
 
-    With `states` instead X, initial_h, initial_c -> final_h, final_c, each (1, N, H).
+    Data with lengths add a second input `lengths`. With `states`, the model maps X, initial_h and
+    initial_c to final_h and final_c, each (1, N, H).
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -24,46 +25,48 @@ def model(workload, data, states: bool = False) -> bytes:
         W, R, *biases = (a.reshape(-1, H, *a.shape[1:])[order].reshape(a.shape) for a in params)
         directions.append((W, R, np.concatenate(biases)))
     weights = dict(zip("WRB", map(np.stack, zip(*directions, strict=True)), strict=True))
-    inputs, wanted = [helper.make_tensor_value_info("X", kind, data.x.shape)], ["X", *weights]
+    inputs = [helper.make_tensor_value_info("X", kind, data.x.shape)]
+    input_names, output_names = ["X", *weights], ["Y"]
     if data.lengths is not None:
         inputs.append(
             helper.make_tensor_value_info("lengths", TensorProto.INT32, data.lengths.shape)
         )
-        wanted.append("lengths")
-    outputs, given = [helper.make_tensor_value_info("Y", kind, None)], ["Y"]
+        input_names.append("lengths")
+    outputs = [helper.make_tensor_value_info("Y", kind, None)]
     if states:
         names, shape = STATES[workload.cell], (1, workload.N, H)
         inputs += [helper.make_tensor_value_info(f"initial_{s}", kind, shape) for s in names]
         outputs = [helper.make_tensor_value_info(f"final_{s}", kind, shape) for s in names]
-        wanted, given = (
-            [*wanted, "", *(f"initial_{s}" for s in names)],
-            ["", *(f"final_{s}" for s in names)],
-        )
+        input_names += ["", *(f"initial_{s}" for s in names)]
+        output_names = ["", *(f"final_{s}" for s in names)]
     attributes = {"linear_before_reset": int(workload.cell == "gru")} if op == "gru" else {}
     if len(data.params) == 2:
         attributes["direction"] = "bidirectional"
-    node = helper.make_node(op.upper(), wanted, given, hidden_size=H, **attributes)
+    node = helper.make_node(op.upper(), input_names, output_names, hidden_size=H, **attributes)
     graph = helper.make_graph(
         [node], "cell", inputs, outputs, [numpy_helper.from_array(a, n) for n, a in weights.items()]
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
-    return made.SerializeToString()
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    return proto.SerializeToString()
 
 
 def feed(data) -> dict[str, np.ndarray]:
-    """The inputs of a sequence by name."""
+    """Return the inputs of a sequence by name."""
     return {"X": data.x} | (
         {} if data.lengths is None else {"lengths": data.lengths.astype(np.int32)}
     )
 
 
 def merged(Y: np.ndarray) -> np.ndarray:
-    """y (T, N, directions H) from Y (T, directions, N, H)."""
+    """Return y (T, N, directions * H) from Y (T, directions, N, H)."""
     return Y[:, 0] if Y.shape[1] == 1 else np.concatenate([Y[:, 0], Y[:, 1]], axis=-1)
 
 
 def stepper(run, workload, data):
-    """A step a call: `run(inputs) -> outputs by name`, whose final states are fed back."""
+    """Return a function that runs one time step per call and feeds the final states back.
+
+    `run(inputs)` returns the final states in the order of STATES.
+    """
     names = STATES[workload.cell]
     zeros = np.zeros((1, workload.N, workload.H), workload.dtype)
     inputs = {"X": data.x} | {f"initial_{s}": zeros for s in names}

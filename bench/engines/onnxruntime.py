@@ -1,4 +1,4 @@
-"""ONNX Runtime: one operator node, all optimisations; inference only."""
+"""ONNX Runtime: one operator node with all optimisations; inference only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class OnnxRuntime(Engine):
     def session(self, model):
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
-        options.log_severity_level = 4  # what goes wrong is raised too
-        # Its threads would spin on after its own turn and take a core from the engine that is timed next.
+        options.log_severity_level = 4  # errors are raised as well
+        # Otherwise its threads keep spinning and take a core from the engine that is timed next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         return self.runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

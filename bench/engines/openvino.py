@@ -1,4 +1,4 @@
-"""OpenVINO: the same ONNX model, compiled for latency; inference only, float32 only."""
+"""OpenVINO: the same ONNX model, compiled for latency; inference in float32 only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OpenVINO(Engine):
         self.core = openvino.Core()
 
     def request(self, model):
-        """An inference request. Without the precision hint it may compute in bfloat16."""
+        """Return a function that runs a model; without the precision hint it may use bfloat16."""
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
@@ -37,7 +37,7 @@ class OpenVINO(Engine):
 
     def step(self, workload, data):
         infer = self.request(onnx.model(workload, data, states=True))
-        # The request writes its next outputs over these: what is fed back is a copy.
+        # The request overwrites its outputs in the next call: feed back copies.
         return onnx.stepper(
             lambda inputs: [a.copy() for a in infer(inputs).values()], workload, data
         )

@@ -1,4 +1,4 @@
-"""This engine."""
+"""The adaptor of recurrent itself; its thread count is NUMBA_NUM_THREADS of the process."""
 
 from __future__ import annotations
 
@@ -17,18 +17,13 @@ from .engine import Engine
 
 
 class Ours(Engine):
-    name, package, module = (
-        "recurrent",
-        "recurrent-engine",
-        "recurrent",
-    )  # NUMBA_NUM_THREADS is the process's
+    name, package, module = "recurrent", "recurrent-engine", "recurrent"
     cells = (*EVERY_CELL, *SCORES)
 
     def layer(self, workload, data):
-        """A bidirectional layer with the weights."""
-        layer = getattr(recurrent, workload.cell.upper())(
-            workload.D, workload.H, bidirectional=True
-        )
+        """Return a bidirectional layer with the workload's weights."""
+        make = getattr(recurrent, workload.cell.upper())
+        layer = make(workload.D, workload.H, bidirectional=True)
         layer.initialise(dtype=workload.dtype)
         for p, a in zip(
             layer.parameters.values(),
@@ -40,17 +35,16 @@ class Ours(Engine):
 
     def forward(self, workload, data):
         engine = workload.engine
-        packed = [
-            engine.pack(p) for p in data.params
-        ]  # inference with weights that stay, as ONNX Runtime's session has them
+        # The weights are packed once, as ONNX Runtime does when it creates a session.
+        packed = [engine.pack(p) for p in data.params]
         if workload.directions == 2:
-            run, both = Bidirectional(engine, "concat"), Directions(*packed)
-            return lambda: run.forward(data.x, both)[0]
+            layer, directions = Bidirectional(engine, "concat"), Directions(*packed)
+            return lambda: layer.forward(data.x, directions)[0]
         return lambda: engine.forward(data.x, packed[0], lengths=data.lengths)[0]
 
     def train(self, workload, data):
         if workload.directions == 2:
-            return self.train_both_ways(workload, data)
+            return self.train_bidirectional(workload, data)
         engine, params = workload.engine, data.params[0]
 
         def train():
@@ -60,7 +54,7 @@ class Ours(Engine):
 
         return train
 
-    def train_both_ways(self, workload, data):
+    def train_bidirectional(self, workload, data):
         layer = self.layer(workload, data)
 
         def train():
@@ -75,19 +69,19 @@ class Ours(Engine):
         return lambda: stepper(x_t)
 
     def update(self, workload, data):
-        model, windows, state = filled(workload.model(), data), cycle(data.windows), None
-        learn = learner(model, workload)
+        model, windows, state = load(workload.model(), data), cycle(data.windows), None
+        apply_update = updater(model, workload)
 
         def update():
             nonlocal state
             x, targets = next(windows)
             y, state, tape = model.forward(x, state, record=True)
-            return learn(tape, *softmax_cross_entropy(y, targets))
+            return apply_update(tape, *softmax_cross_entropy(y, targets))
 
         return update
 
     def attend(self, workload, data):
-        layer, memory = filled(workload.layer(), data), Memory(data.memory, data.lengths)
+        layer, memory = load(workload.layer(), data), Memory(data.memory, data.lengths)
 
         def train():
             y, _, tape = layer.forward(data.x, memory, record=True)
@@ -97,42 +91,42 @@ class Ours(Engine):
         return train if workload.task == "train" else lambda: layer.forward(data.x, memory)[0]
 
     def translate(self, workload, data):
-        model = filled(workload.model(), data)
-        learn = learner(model, workload)
+        model = load(workload.model(), data)
+        apply_update = updater(model, workload)
 
         def update():
             y, _, tape = model.forward((data.source, data.read), lengths=data.lengths, record=True)
-            return learn(
+            return apply_update(
                 tape, *softmax_cross_entropy(y, data.targets, model.output_lengths(data.lengths))
             )
 
         return update
 
     def decode(self, workload, data):
-        model = filled(workload.model(), data)
+        model = load(workload.model(), data)
 
         def decode():
-            found = model.generate(data.source, max_steps=workload.T)
-            return found.scores[:, 0], found.ids[..., 0]
+            output = model.generate(data.source, max_steps=workload.T)
+            return output.scores[:, 0], output.ids[..., 0]
 
         return decode
 
 
-def filled(model, data):
-    """A model or layer with the data's parameters."""
+def load(model, data):
+    """Copy the workload's parameters into a model or layer and return it."""
     for name, a in data.parameters.items():
         model.parameters[name][:] = a
     return model
 
 
-def learner(model, workload):
-    """(tape, loss, dy) -> loss, once gradients were taken, clipped and followed."""
+def updater(model, workload):
+    """Return a function (tape, loss, dy) -> loss that runs backward and updates the model."""
     optimizer, gradient = Adam(lr=workload.lr), np.empty_like(model.flat)
 
-    def learn(tape, loss, dy):
+    def apply_update(tape, loss, dy):
         model.backward(dy, tape, out=gradient)
         clip_norm(gradient, workload.clip)
         optimizer.update(model.flat, gradient)
         return loss
 
-    return learn
+    return apply_update

@@ -20,11 +20,11 @@ class Torch(Models):
         self.torch = torch
 
     def layer(self, workload, data):
-        """A layer with the weights."""
+        """Return a layer with the workload's weights."""
         torch = self.torch
         make = getattr(torch.nn, workload.cell.removesuffix("_proj").upper())
         options = {"proj_size": workload.P} if workload.P < workload.H else {}
-        if options:  # it says that it has no faster way
+        if options:  # PyTorch warns that projections have no fast path
             warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
         dtype = getattr(torch, workload.dtype)
         layer = make(
@@ -34,7 +34,7 @@ class Torch(Models):
         return layer
 
     def sequence(self, layer, workload, data):
-        """x -> y; a ragged batch by packed sequences."""
+        """Return a function from x to y; ragged batches use packed sequences."""
         if data.lengths is None:
             return lambda x: layer(x)[0]
         rnn, lengths = self.torch.nn.utils.rnn, self.torch.from_numpy(data.lengths)
@@ -56,10 +56,8 @@ class Torch(Models):
         return forward
 
     def train(self, workload, data):
-        x, dy = (
-            self.torch.from_numpy(data.x.copy()).requires_grad_(),
-            self.torch.from_numpy(data.dy),
-        )
+        x = self.torch.from_numpy(data.x.copy()).requires_grad_()
+        dy = self.torch.from_numpy(data.dy)
         layer = self.layer(workload, data)
         sequence = self.sequence(layer, workload, data)
 
@@ -73,7 +71,7 @@ class Torch(Models):
         return train
 
     def step(self, workload, data):
-        """A layer over one step, or a cell: the faster."""
+        """Run a layer over one time step, or a cell, whichever is faster."""
         torch, x = self.torch, self.torch.from_numpy(data.x)
         cell = getattr(torch.nn, f"{workload.cell.upper()}Cell")(workload.D, workload.H)
         self.fill(cell, data.params[0])

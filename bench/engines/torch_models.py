@@ -1,4 +1,4 @@
-"""PyTorch's models of several layers: the character model, attention, encoder and decoder."""
+"""PyTorch: the character model, attention, and the encoder-decoder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .engine import Engine
 
 
 class Models(Engine):
-    """An adaptor of PyTorch, which has `torch`."""
+    """The part of the PyTorch adaptor for models; subclasses set `torch`."""
 
     def fill(self, module, arrays):
-        """Copy the weights in."""
+        """Copy arrays into a module's parameters."""
         with self.torch.no_grad():
             for p, a in zip(module.parameters(), arrays, strict=True):
                 p.copy_(self.torch.from_numpy(a))
 
-    def learner(self, module, workload):
-        """(logits, targets) -> loss, once gradients were taken, clipped and followed."""
+    def updater(self, module, workload):
+        """Return a function from (logits, targets) to the loss that also updates the module."""
         torch = self.torch
         optimizer = torch.optim.Adam(module.parameters(), lr=workload.lr)
 
-        def learn(logits, targets):
+        def apply_update(logits, targets):
             loss = torch.nn.functional.cross_entropy(logits, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -33,7 +33,7 @@ class Models(Engine):
             optimizer.step()
             return loss.item()
 
-        return learn
+        return apply_update
 
     def update(self, workload, data):
         torch = self.torch
@@ -45,11 +45,9 @@ class Models(Engine):
         linear = torch.nn.Linear(workload.H, workload.V)
         model = torch.nn.ModuleList([embedding, *stack, linear])
         self.fill(model, data.parameters.values())
-        learn = self.learner(model, workload)
-        windows, states = (
-            cycle([tuple(map(torch.from_numpy, w)) for w in data.windows]),
-            [None] * len(stack),
-        )
+        apply_update = self.updater(model, workload)
+        windows = cycle([tuple(map(torch.from_numpy, w)) for w in data.windows])
+        states = [None] * len(stack)
 
         def update():
             x, targets = next(windows)
@@ -57,28 +55,29 @@ class Models(Engine):
             for k, layer in enumerate(stack):
                 y, state = layer(y, states[k])
                 states[k] = tuple(s.detach() for s in state)
-            return learn(linear(y).flatten(0, 1), targets.flatten())
+            return apply_update(linear(y).flatten(0, 1), targets.flatten())
 
         return update
 
     def attention(self, score: str, names, fused: bool = False) -> Callable:
-        """(x (N, T, H), memory (N, S, H), blanks (N, 1, S) or None, parameters) -> y; blanks are -inf, else 0.
+        """Return an attention layer.
 
-        `fused`: by PyTorch's own function of attention, for scores that it has.
+        The function takes x (N, T, H), memory (N, S, H), a mask (N, 1, S) or None, and the
+        parameters; the mask is -inf at padding, else 0. With `fused`, it uses PyTorch's
+        scaled_dot_product_attention, which supports the scores dot and general.
         """
         torch, names = self.torch, list(names)
 
-        def weigh(query, memory, blanks, p):
+        def context_of(query, memory, mask, p):
             if score == "additive":
                 keys = torch.nn.functional.linear(memory, p["weight_memory"])
-                scores = (
-                    torch.tanh(query[:, :, None] + keys[:, None]) @ p["weight_score"].T
-                ).squeeze(3)
+                hidden = torch.tanh(query[:, :, None] + keys[:, None])
+                scores = (hidden @ p["weight_score"].T).squeeze(3)
             else:
                 scores = query @ memory.mT
-            return torch.softmax(scores if blanks is None else scores + blanks, dim=2) @ memory
+            return torch.softmax(scores if mask is None else scores + mask, dim=2) @ memory
 
-        def attend(x, memory, blanks, parameters):
+        def attend(x, memory, mask, parameters):
             p = dict(zip(names, parameters, strict=True))
             query = (
                 x
@@ -87,10 +86,10 @@ class Models(Engine):
             )
             if fused:
                 context = torch.nn.functional.scaled_dot_product_attention(
-                    query, memory, memory, blanks, scale=1.0
+                    query, memory, memory, mask, scale=1.0
                 )
             else:
-                context = weigh(query, memory, blanks, p)
+                context = context_of(query, memory, mask, p)
             joined = torch.cat([context, x], dim=2)
             return torch.tanh(
                 torch.nn.functional.linear(joined, p["weight_output"], p["bias_output"])
@@ -98,17 +97,17 @@ class Models(Engine):
 
         return attend
 
-    def blanks(self, lengths, S: int):
-        """(N, 1, S): -inf past a length, else 0; None where all are equal."""
+    def mask(self, lengths, S: int):
+        """Return (N, 1, S), -inf at padding, else 0; None without lengths."""
         if lengths is None:
             return None
         torch = self.torch
-        inside = torch.arange(S) < torch.from_numpy(lengths)[:, None]
-        return torch.zeros(inside.shape).masked_fill_(~inside, -torch.inf)[:, None]
+        valid = torch.arange(S) < torch.from_numpy(lengths)[:, None]
+        return torch.zeros(valid.shape).masked_fill_(~valid, -torch.inf)[:, None]
 
     def attend(self, workload, data):
-        """Products and a softmax, or PyTorch's own function of them: the faster."""
-        torch, blanks = self.torch, self.blanks(data.lengths, workload.S)
+        """Use matrix products and a softmax, or PyTorch's fused attention, whichever is faster."""
+        torch, mask = self.torch, self.mask(data.lengths, workload.S)
         x, memory, dy, *parameters = map(
             torch.from_numpy, (data.x, data.memory, data.dy, *data.parameters.values())
         )
@@ -120,7 +119,7 @@ class Models(Engine):
 
             def run():
                 return attend(
-                    leaves[0].swapaxes(0, 1), leaves[1].swapaxes(0, 1), blanks, leaves[2:]
+                    leaves[0].swapaxes(0, 1), leaves[1].swapaxes(0, 1), mask, leaves[2:]
                 ).swapaxes(0, 1)
 
             def forward():
@@ -136,11 +135,17 @@ class Models(Engine):
 
             return train if workload.task == "train" else forward
 
-        ways = [lambda: work(False)] + ([lambda: work(True)] if workload.cell != "additive" else [])
-        return faster(*ways, calls=9)
+        makers = [lambda: work(False)]
+        if workload.cell != "additive":
+            makers.append(lambda: work(True))
+        return faster(*makers, calls=9)
 
     def translator(self, workload, data):
-        """A module of encoder and decoder, `read(source) -> memory (N, S, H), state` and `write(ids, memory, state)`."""
+        """Return a module and its functions encode and decode.
+
+        encode(source) returns memory (N, S, H) and state; decode(ids, memory, state) returns
+        logits and state.
+        """
         torch = self.torch
         V, E, H = workload.V, workload.E, workload.H
         names = [
@@ -149,75 +154,73 @@ class Models(Engine):
         weights = torch.nn.ParameterList(
             torch.empty(data.parameters[f"decoder.2.{n}"].shape) for n in names
         )
-        ahead, back = (
+        encoder, decoder = (
             torch.nn.ModuleList([torch.nn.Embedding(V, E), torch.nn.LSTM(E, H)]) for _ in range(2)
         )
         linear = torch.nn.Linear(H, V)
-        module = torch.nn.ModuleList([ahead, back, weights, linear])
+        module = torch.nn.ModuleList([encoder, decoder, weights, linear])
         self.fill(module, data.parameters.values())
         lengths = None if data.lengths is None else torch.from_numpy(data.lengths[0])
-        blanks = self.blanks(data.lengths and data.lengths[0], workload.S)
+        mask = self.mask(data.lengths and data.lengths[0], workload.S)
         attend, rnn = self.attention("general", names), torch.nn.utils.rnn
 
-        def read(source):
-            x = ahead[0](source)
+        def encode(source):
+            x = encoder[0](source)
             if lengths is None:
-                y, state = ahead[1](x)
+                y, state = encoder[1](x)
             else:
-                y, state = ahead[1](rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))
+                y, state = encoder[1](rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))
                 y = rnn.pad_packed_sequence(y, total_length=workload.S)[0]
             return y.swapaxes(0, 1), state
 
-        def write(ids, memory, state):
-            y, state = back[1](back[0](ids), state)
-            return linear(attend(y.swapaxes(0, 1), memory, blanks, weights)), state
+        def decode(ids, memory, state):
+            y, state = decoder[1](decoder[0](ids), state)
+            return linear(attend(y.swapaxes(0, 1), memory, mask, weights)), state
 
-        return module, read, write
+        return module, encode, decode
 
     def translate(self, workload, data):
         torch = self.torch
-        module, read, write = self.translator(workload, data)
-        learn = self.learner(module, workload)
+        module, encode, decode = self.translator(workload, data)
+        apply_update = self.updater(module, workload)
         source, target, targets = map(
             torch.from_numpy, (data.source, data.read, data.targets.T.copy())
         )
-        if data.lengths is not None:  # cross_entropy leaves them out
+        if data.lengths is not None:  # cross_entropy ignores targets of -100
             targets[torch.arange(workload.T) >= torch.from_numpy(data.lengths[1])[:, None]] = -100
 
         def update():
-            return learn(write(target, *read(source))[0].flatten(0, 1), targets.flatten())
+            return apply_update(decode(target, *encode(source))[0].flatten(0, 1), targets.flatten())
 
         return update
 
     def decode(self, workload, data):
         torch = self.torch
-        _, read, write = self.translator(workload, data)
-        source, start = (
-            torch.from_numpy(data.source),
-            torch.zeros((1, workload.N), dtype=torch.int64),
-        )
+        _, encode, step = self.translator(workload, data)
+        source = torch.from_numpy(data.source)
+        start = torch.zeros((1, workload.N), dtype=torch.int64)
 
         def decode():
             with torch.inference_mode():
-                memory, state = read(source)
-                ids, scores, found = start, torch.zeros(workload.N), []
+                memory, state = encode(source)
+                ids, scores, outputs = start, torch.zeros(workload.N), []
                 for _ in range(workload.T):
-                    logits, state = write(ids, memory, state)
+                    logits, state = step(ids, memory, state)
                     best, ids = torch.log_softmax(logits[:, 0], dim=1).max(dim=1)
                     scores, ids = scores + best, ids[None]
-                    found.append(ids)
-                return scores.numpy(), torch.cat(found).numpy()
+                    outputs.append(ids)
+                return scores.numpy(), torch.cat(outputs).numpy()
 
         return decode
 
 
-def faster(*ways: Callable, calls: int = 300) -> Callable:
-    """Of functions that make the same work, what the one makes whose work takes less."""
-    return min(ways, key=lambda make: seconds(make(), calls))()
+def faster(*makers: Callable, calls: int = 300) -> Callable:
+    """Return the fastest of the functions that `makers` return."""
+    return min(makers, key=lambda make: seconds(make(), calls))()
 
 
 def seconds(run, calls: int) -> float:
-    """Median of a call, warmed."""
+    """Return the median time of a call."""
     times = []
     for _ in range(calls):
         start = time.perf_counter()

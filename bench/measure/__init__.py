@@ -1,1 +1,1 @@
-"""How it is measured: processes, timing, memory, the machine."""
+"""Measurement: processes, timing, memory, and the machine."""

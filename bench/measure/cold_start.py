@@ -1,6 +1,7 @@
-"""`python -m bench.measure.cold_start`: what only a new process can tell: the first call, the memory that training takes.
+"""`python -m bench.measure.cold_start`: measures the first call, or the memory of training.
 
-Asked by JSON on standard input, {"engine", "task", "name", "threads"}; writes one JSON line.
+Every measurement needs a new process. It reads a JSON request from standard input, with the keys
+engine, task, name and threads, and writes one JSON line.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ UPDATES = 3
 
 
 def measure(probe: Probe, pace: Pace, threads: int) -> Row:
-    """One row: rounds interleaved between engines, a process each. Those that are not installed are not in it."""
+    """Measure one row: rounds interleaved between engines, each in a new process.
+
+    Engines that fail or are not installed are named in the row's notes.
+    """
     samples, notes = {}, {}
-    if (
-        probe.task == "warm"
-    ):  # whoever measures may never have compiled these kernels, or others since
-        with suppress(processes.Failed):
+    if probe.task == "warm":  # fill the cache of compiled kernels
+        with suppress(processes.ProcessFailed):
             ask(probe, OURS, threads, None)
     with tempfile.TemporaryDirectory() if probe.task == "cold" else nullcontext() as folder:
         for k in range(1 if probe.task == "memory" else (pace.rounds + 1) // 2):
             for engine in [e for e in ENGINES if e not in notes]:
                 try:
-                    found = ask(probe, engine, threads, f"{folder}/{k}" if folder else None)
-                except processes.Failed as error:
+                    result = ask(probe, engine, threads, f"{folder}/{k}" if folder else None)
+                except processes.ProcessFailed as error:
                     notes[engine] = str(error)
                     continue
-                if found is not None:
-                    samples.setdefault(engine, []).append(found)
-    error = None if OURS in samples else f"{OURS}: {notes.get(OURS, 'no answer')}"
+                if result is not None:
+                    samples.setdefault(engine, []).append(result)
+    error = None if OURS in samples else f"{OURS}: {notes.get(OURS, 'no result')}"
     return Row(
         **probe.facts(),
         threads=threads,
@@ -59,17 +61,17 @@ def measure(probe: Probe, pace: Pace, threads: int) -> Row:
 
 
 def ask(probe: Probe, engine: str, threads: int, cache: str | None) -> float | None:
-    """One process's answer; `cache`: the folder of compiled kernels, to start from an empty one."""
+    """Measure in a new process; `cache` is the folder of compiled kernels, None for the default."""
     request = {"engine": engine, "task": probe.task, "name": probe.name, "threads": threads}
     code = ["-c", IMPORT.format(module=ENGINES[engine].module)]
     arguments = code if probe.task == "import" else ["-m", "bench.measure.cold_start"]
-    more = {} if cache is None else {"NUMBA_CACHE_DIR": cache}
-    (found,) = processes.objects(arguments, threads, request, **more)
-    return found
+    variables = {} if cache is None else {"NUMBA_CACHE_DIR": cache}
+    (result,) = processes.json_lines(arguments, threads, request, **variables)
+    return result
 
 
 def answer(request: dict) -> float | None:
-    """Seconds or bytes; None where the engine cannot do it."""
+    """Return seconds or bytes; None if the engine does not support the workload."""
     workload = find(request["name"]).workload
     engine = ENGINES[request["engine"]](request["threads"])
     if request["task"] == "memory":
@@ -84,9 +86,9 @@ def answer(request: dict) -> float | None:
 
 
 def memory(prepare: Callable, workload: Work) -> int | None:
-    """Bytes that the resident memory rises by at most, from before the model is made to the end of three training steps.
+    """Return the peak growth of resident memory (bytes) while a model is built and trained.
 
-    A tiny model has been trained before: libraries are loaded and code is compiled.
+    A tiny model is trained first, to load libraries and compile code.
     """
     tiny = replace(workload, **TINY[type(workload)])
     run = prepare(tiny, tiny.data())
@@ -95,7 +97,7 @@ def memory(prepare: Callable, workload: Work) -> int | None:
     run()
     before = resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as f:
-        f.write("5")  # the peak starts again from now
+        f.write("5")  # resets the peak
     run = prepare(workload, workload.data())
     for _ in range(UPDATES):
         run()
@@ -103,17 +105,18 @@ def memory(prepare: Callable, workload: Work) -> int | None:
 
 
 def resident(field: str) -> int:
-    """Bytes; Linux only. Raises OSError elsewhere."""
+    """Return a field of /proc/self/status in bytes; raises OSError if not on Linux."""
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field))
 
 
 def main() -> None:
+    """Answer one request; what libraries print goes to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    found = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print
-    found.write(json.dumps(answer(json.load(sys.stdin))) + "\n")
-    found.flush()
+    output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    output.write(json.dumps(answer(json.load(sys.stdin))) + "\n")
+    output.flush()
 
 
 if __name__ == "__main__":

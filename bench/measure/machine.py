@@ -1,4 +1,4 @@
-"""Which machine this is: what a run file says about it."""
+"""Describes the machine for a run file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ UNITS = {getattr(target, name): name for name in ("AVX512", "AVX2", "NEON", "POR
 
 
 def processors() -> int:
-    """Those that this process may run on."""
+    """Count the processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict:
-    """The processor, how many, its vector unit as the kernels use it, the system, bytes of memory (None where unknown)."""
+    """Return the processor, its count and vector unit, the system, and the memory in bytes."""
     known = hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names)
     return {
         "processor": _processor(),

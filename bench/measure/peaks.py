@@ -1,4 +1,4 @@
-"""This machine's own limits, measured: fused multiply-adds a second, bytes a second from the second-level cache and memory."""
+"""Measures the machine's limits: FMA peak, bandwidth of the second-level cache and of memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from recurrent.kernels.codegen.tile import at, pointer_to
 from recurrent.kernels.codegen.vector import I64, Vectors
 from recurrent.kernels.jit import jit
 
-CACHE = 256 * 1024  # bytes: beyond the first-level cache, within the second
-MEMORY = 256 * 1024**2  # bytes: beyond all caches
-ROUNDS, SECONDS = 7, 0.04  # the best of so many rounds, each about so long
+CACHE = 256 * 1024  # bytes: more than the first-level cache, less than the second
+MEMORY = 256 * 1024**2  # bytes: more than all caches
+ROUNDS, SECONDS = 7, 0.04  # the best of this many rounds of about this length
 
 
 def chains(t: Target) -> int:
-    """Independent accumulators: enough to hide the latency of any processor, and they fit in the registers."""
+    """Return a number of independent accumulators that hides latency and fits in registers."""
     return t.unit.registers * 3 // 4
 
 
 def looped(v: Vectors, count, accumulators: list, body) -> list:
-    """The accumulators after `count` times `body(k, accumulators) -> accumulators`; count is at least 1."""
+    """Emit `count` (at least 1) iterations of `body(k, accumulators)`; return the accumulators."""
     b = v.b
     entry, loop, done = b.block, b.append_basic_block("loop"), b.append_basic_block("loop_done")
     b.branch(loop)
@@ -46,7 +46,10 @@ def looped(v: Vectors, count, accumulators: list, body) -> list:
 
 @intrinsic
 def multiply_add(typingctx, target, source, count):
-    """`count` times a fused multiply-add of every chain; source holds a vector a chain and two more, and takes the results."""
+    """Apply `count` fused multiply-adds to every chain.
+
+    `source` holds two operand vectors and one vector per chain, which receives the result.
+    """
     t = TARGETS[target.name]
 
     def codegen(context, builder, _, args):
@@ -64,7 +67,7 @@ def multiply_add(typingctx, target, source, count):
 
 @intrinsic
 def read_all(typingctx, target, source, count, out):
-    """Every number of `count` times 8 vectors, added up in 8 vectors that go to `out`."""
+    """Read `count` blocks of 8 vectors and write their sum, 8 vectors, to `out`."""
     t = TARGETS[target.name]
 
     def codegen(context, builder, _, args):
@@ -87,20 +90,20 @@ def read_all(typingctx, target, source, count, out):
 
 @jit
 def compute(target, numbers, count):
-    """Fused multiply-adds on `numbers`, in registers."""
+    """Run fused multiply-adds on `numbers`, in registers."""
     multiply_add(target, at(numbers, 0), count)
 
 
 @jit
 def read(target, numbers, times, out):
-    """Read all of `numbers`, a multiple of 8 vectors, so many times."""
+    """Read all of `numbers`, a multiple of 8 vectors, `times` times."""
     step = out.size
     for _ in range(times):
         read_all(target, at(numbers, 0), numbers.size // step, at(out, 0))
 
 
 def span(pool: ThreadPoolExecutor, gate: threading.Barrier, work) -> float:
-    """Seconds of `work(thread)` on all threads side by side: from the start of the first to the end of the last."""
+    """Return the seconds from the first start to the last end of `work(thread)` on all threads."""
 
     def timed(k):
         gate.wait()
@@ -113,14 +116,14 @@ def span(pool: ThreadPoolExecutor, gate: threading.Barrier, work) -> float:
 
 
 def fastest(work, threads: int) -> float:
-    """Seconds of the best round of `work(thread)` on so many threads side by side."""
+    """Return the seconds of the fastest round of `work(thread)` on all threads at once."""
     gate = threading.Barrier(threads)
     with ThreadPoolExecutor(threads) as pool:
         return min(span(pool, gate, work) for _ in range(ROUNDS))
 
 
 def enough(work) -> int:
-    """How often `work(times)` is to be repeated to fill a round."""
+    """Return the number of repetitions of `work(times)` that fill a round."""
     work(1)  # compiles
     times = 1
     while True:
@@ -133,44 +136,34 @@ def enough(work) -> int:
 
 
 class Meter:
-    """The FMA peak at a moment: other users of a machine take parts of it, now more, now less."""
+    """Measures the current FMA peak, which varies when others use the machine."""
 
     def __init__(self, dtype: type | str, threads: int):
         t = target(np.dtype(dtype))
         self._numbers = [np.full((chains(t) + 2) * t.lanes, 0.5, dtype) for _ in range(threads)]
-        self._target, self._pool, self._gate = (
-            t,
-            ThreadPoolExecutor(threads),
-            threading.Barrier(threads),
-        )
+        self._target = t
+        self._pool, self._gate = ThreadPoolExecutor(threads), threading.Barrier(threads)
         self._count = 1000
         self._count *= enough(lambda times: compute(t, self._numbers[0], 1000 * times))
 
     def __call__(self, share: float = 1.0) -> float:
-        """GFLOP/s of fused multiply-adds, each two operations, on all threads for that share of `SECONDS`."""
+        """Return the GFLOP/s of all threads (an FMA counts as two), over `share` * SECONDS."""
         count = max(1, int(self._count * share))
         seconds = span(
             self._pool, self._gate, lambda k: compute(self._target, self._numbers[k], count)
         )
-        return (
-            2.0
-            * chains(self._target)
-            * self._target.lanes
-            * count
-            * len(self._numbers)
-            / seconds
-            / 1e9
-        )
+        multiply_adds = chains(self._target) * self._target.lanes * count * len(self._numbers)
+        return 2.0 * multiply_adds / seconds / 1e9
 
 
 @lru_cache
 def meter(dtype: str, threads: int) -> Meter:
-    """One that is kept: it has threads of its own."""
+    """Return a cached meter, which keeps its threads."""
     return Meter(dtype, threads)
 
 
 def bandwidth(size: int, threads: int) -> float:
-    """GB/s read from buffers of `size` bytes, one a thread."""
+    """Return the GB/s of reading buffers of `size` bytes, one per thread."""
     t = target(np.dtype(np.float32))
     buffers = [np.ones(size // 4, np.float32) for _ in range(threads)]
     sums = [np.empty(8 * t.lanes, np.float32) for _ in range(threads)]
@@ -180,7 +173,7 @@ def bandwidth(size: int, threads: int) -> float:
 
 
 def measure(threads: int) -> dict[str, float]:
-    """The peaks of a run file at this number of threads."""
+    """Return the peaks for a run file at this thread count."""
     meters = {dtype: meter(dtype, threads) for dtype in ("float32", "float64")}
     return {
         **{dtype: max(meter() for _ in range(ROUNDS)) for dtype, meter in meters.items()},

@@ -1,4 +1,4 @@
-"""Processes of their own: OpenMP, XLA and others read their number of threads once, when they are imported."""
+"""Runs measurements in processes: OpenMP, XLA and others fix their thread count at import."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def environment(threads: int, **more: str) -> dict[str, str]:
-    """The variables that keep every engine to so many threads."""
+def environment(threads: int, **variables: str) -> dict[str, str]:
+    """Return environment variables that limit every engine to `threads` threads."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    out = os.environ | dict.fromkeys(names, str(threads)) | more
-    if (
-        threads == 1
-    ):  # XLA reads no number of threads; this and the processors it may run on keep it to one
-        out["XLA_FLAGS"] = (
-            f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
-        )
+    out = os.environ | dict.fromkeys(names, str(threads)) | variables
+    if threads == 1:
+        # XLA has no setting for the thread count; this flag and the CPU affinity limit it to one.
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+        out["XLA_FLAGS"] = flags.strip()
     return out
 
 
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
-    """Processes started here may run on as many processors as there are threads, where the system can do that."""
+    """Limit the processes started here to `threads` processors, if the system supports it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -38,14 +36,17 @@ def pinned(threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-class Failed(Exception):
-    """A process that ended with an error; the message is the last line it wrote."""
+class ProcessFailed(Exception):
+    """A process ended with an error; the message is the last line of its error output."""
 
 
-def objects(
-    arguments: list[str], threads: int, request: dict | None = None, **more: str
+def json_lines(
+    arguments: list[str], threads: int, request: dict | None = None, **variables: str
 ) -> Iterator[dict]:
-    """The JSON lines that a Python writes, as they come; ends it if nobody wants more. Raises Failed."""
+    """Run Python and yield the JSON lines that it writes; closing the iterator kills it.
+
+    Raises ProcessFailed if the process ends with an error.
+    """
     streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with tempfile.TemporaryFile("w+") as errors:
         with pinned(threads):
@@ -53,7 +54,7 @@ def objects(
                 [sys.executable, *arguments],
                 **streams,
                 stderr=errors,
-                env=environment(threads, **more),
+                env=environment(threads, **variables),
                 text=True,
             )
         try:
@@ -63,8 +64,8 @@ def objects(
                 yield json.loads(line)
             if child.wait():
                 errors.seek(0)
-                said = errors.read().strip().splitlines()
-                raise Failed(said[-1] if said else f"it ended with {child.returncode}")
+                lines = errors.read().strip().splitlines()
+                raise ProcessFailed(lines[-1] if lines else f"exit code {child.returncode}")
         finally:
             child.kill()
             child.wait()

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, else a line at every tenth of the way."""
+"""Reports the progress of a run: a bar on a terminal, otherwise ten lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..results import Row
 
 
-def shown(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
-    """The same rows; each is named as it is done."""
+def report_progress(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
+    """Yield the rows, and report each of them."""
     if console.is_terminal:
         columns = (
             MofNCompleteColumn(),
@@ -26,10 +26,10 @@ def shown(rows: Iterable[Row], total: int, console: Console) -> Iterator[Row]:
                 bar.update(task, advance=1, description=f"{row.name}, {row.threads} thread(s)")
                 yield row
         return
-    began = time.perf_counter()
+    start = time.perf_counter()
     for done, row in enumerate(rows, 1):
         if done == total or done * 10 // total > (done - 1) * 10 // total:
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - start
             console.print(
                 f"{done}/{total} rows in {seconds:.0f} s; {row.name}",
                 highlight=False,

@@ -1,4 +1,4 @@
-"""Rows from the processes that measure them, as they come: a process for each thread count, and one for each probe."""
+"""Collects rows from the processes that measure them: one per thread count, one per probe."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from ..workloads.catalogue import Probe, find
 from . import cold_start, processes
 from .timing import Pace
 
-Some = list[Work | Probe]
+Workloads = list[Work | Probe]
 
 
 def plan(
-    chosen: Some, threads: list[int], done: Container[tuple[str, int]] = ()
-) -> list[tuple[int, Some]]:
-    """What is measured at each thread count: probes at the first one only, and no row whose key is `done`."""
+    chosen: Workloads, threads: list[int], done: Container[tuple[str, int]] = ()
+) -> list[tuple[int, Workloads]]:
+    """Return the workloads for each thread count, without the rows whose keys are in `done`.
+
+    Probes run at the first thread count only.
+    """
     steady = [w for w in chosen if not isinstance(w, Probe)]
-    wanted = [(n, chosen if k == 0 else steady) for k, n in enumerate(threads)]
-    return [(n, [w for w in some if (w.name, n) not in done]) for n, some in wanted]
+    planned = [(n, chosen if k == 0 else steady) for k, n in enumerate(threads)]
+    return [(n, [w for w in ws if (w.name, n) not in done]) for n, ws in planned]
 
 
 def collect(
-    planned: list[tuple[int, Some]], pace: Pace, peaks: dict, missing: dict
+    planned: list[tuple[int, Workloads]], pace: Pace, peaks: dict, missing: dict
 ) -> Iterator[Row]:
-    """Every row; `peaks` by thread count and `missing` engines are filled on the way."""
+    """Yield every row; fill `peaks` (by thread count) and `missing` (engines) on the way."""
     for threads, workloads in planned:
         names = [w.name for w in workloads if not isinstance(w, Probe)]
         while names:
@@ -43,24 +46,18 @@ def collect(
 
 
 def _worker(names, threads, pace, peaks):
-    """A worker's answers. Where it dies, the row that it was at is an error, and the caller starts another for the rest."""
-    left, request = (
-        list(names),
-        {"threads": threads, "names": tuple(names), "pace": pace, "peaks": peaks},
-    )
+    """Yield a worker's answers; if it dies, its current row becomes an error.
+
+    The caller starts another worker for the remaining rows.
+    """
+    left = list(names)
+    request = {"threads": threads, "names": tuple(names), "pace": pace, "peaks": peaks}
     try:
-        for answer in processes.objects(["-m", "bench.measure.worker"], threads, request):
+        for answer in processes.json_lines(["-m", "bench.measure.worker"], threads, request):
             if "row" in answer:
                 left.remove(answer["row"]["name"])
             yield answer
-    except processes.Failed as error:
-        yield {
-            "row": asdict(
-                Row(
-                    **find(left[0]).facts(),
-                    threads=threads,
-                    samples={},
-                    error=f"its process: {error}",
-                )
-            )
-        }
+    except processes.ProcessFailed as error:
+        facts = find(left[0]).facts()
+        row = Row(**facts, threads=threads, samples={}, error=f"its process failed: {error}")
+        yield {"row": asdict(row)}

@@ -1,4 +1,4 @@
-"""Timing: results must agree first; then rounds interleaved between engines. All samples are kept."""
+"""Times workloads: the results must agree first, then rounds alternate between the engines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from ..results import OURS, Row
 from ..workloads.base import Work
 from . import peaks
 
-SETTLE = 0.1  # seconds: idle threads of OpenBLAS and others spin for tens of milliseconds and would take the next one's core
-LONG = 1e8  # floating-point operations of a call between whose rounds the machine's own speed is measured, too
-METERED = 0.2  # how long, against a measurement of the peak for itself
-FAR = 3.0  # an engine this many times behind the best peer is spared the rounds after the first few
+# Idle threads of OpenBLAS and others spin for tens of milliseconds and would occupy the core of the
+# engine that is timed next.
+SETTLE = 0.1  # seconds
+LONG = 1e8  # FLOPs of a call from which on the FMA peak is measured between its rounds
+METERED = 0.2  # length of such a measurement, relative to one at the start of a run
+FAR = 3.0  # an engine this many times slower than the best peer is timed for three rounds only
 
 
 class Pace(NamedTuple):
-    """How long a row is measured: seconds an engine, and rounds at least."""
+    """How long a row is measured: seconds per engine, and the least number of rounds."""
 
     seconds: float
     rounds: int
@@ -31,7 +33,7 @@ PACES = {"quick": Pace(0.05, 3), "default": Pace(0.15, 5), "full": Pace(1.0, 9)}
 
 
 def disagreement(ours: list, theirs: list, tolerance: float) -> str | None:
-    """What is wrong with a peer's results against ours, if anything: one result a call, an array or several."""
+    """Describe the first difference between the results of two engines, if they disagree."""
     for call, pair in enumerate(zip(ours, theirs, strict=True)):
         for k, (a, b) in enumerate(zip(*pair, strict=True)):
             if a.shape != b.shape:
@@ -44,24 +46,27 @@ def disagreement(ours: list, theirs: list, tolerance: float) -> str | None:
 
 
 def results(run: Callable, calls: int) -> list[list[np.ndarray]]:
-    """What so many calls return, copied: an engine may write the next over the last."""
-    found = []
+    """Return copies of the results of `calls` calls; engines may reuse their output arrays."""
+    copies = []
     for _ in range(calls):
         result = run()
-        found.append([np.array(a) for a in (result if isinstance(result, tuple) else (result,))])
-    return found
+        copies.append([np.array(a) for a in (result if isinstance(result, tuple) else (result,))])
+    return copies
 
 
 def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> Row:
-    """One row: every engine that can do it, once their results agree. Ours is the first of `engines`."""
+    """Measure one row with every engine that supports it; recurrent is the first of `engines`.
+
+    If results disagree, the row is an error.
+    """
     runs, notes, ours = {}, {}, None
     facts = workload.facts() | {"threads": threads}
     data = workload.data()
     for engine in engines:
         try:
             run = engine.prepare(workload, data)
-            found = results(run, workload.compared) if run else None
-        except Exception as error:  # whatever it is that a peer raises at what it does not support
+            outputs = results(run, workload.compared) if run else None
+        except Exception as error:  # peers raise various types for what they do not support
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             if engine.name == OURS:
                 return Row(**facts, samples={}, error=f"{OURS}: {reason}")
@@ -69,33 +74,32 @@ def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> 
             continue
         if run is None:
             continue
-        ours = found if ours is None else ours
-        problem = disagreement(ours, found, workload.tolerance)
+        ours = outputs if ours is None else ours
+        problem = disagreement(ours, outputs, workload.tolerance)
         if problem:
             return Row(**facts, samples={}, error=f"{engine.name}: {problem}", notes=notes)
         runs[engine.name] = run
     long = (facts.get("flops") or 0) >= LONG
-    calls, peak = rounds(
-        runs, pace, threads, peaks.meter(facts["dtype"], threads) if long else None
-    )
-    samples = {name: [s / workload.count(1) for s in taken] for name, taken in calls.items()}
+    meter = peaks.meter(facts["dtype"], threads) if long else None
+    seconds, peak = rounds(runs, pace, threads, meter)
+    samples = {name: [s / workload.count(1) for s in calls] for name, calls in seconds.items()}
     return Row(**facts, samples=samples, notes=notes, peak=peak)
 
 
 def rounds(
     runs: dict[str, Callable], pace: Pace, threads: int, meter: peaks.Meter | None = None
 ) -> tuple[dict, list[float]]:
-    """Seconds a call of every round, and what the meter said after each of ours.
+    """Return the seconds per call of every round, and the FMA peak after each round of recurrent.
 
-    With several threads each engine has the machine to itself first.
+    With several threads, every round is preceded by a pause and an untimed call.
     """
-    least = 0.01 if threads == 1 else 0.03  # seconds of a round
+    shortest = 0.01 if threads == 1 else 0.03  # seconds of a round
     repeats = {}
     for name, run in runs.items():
         run()
         start = time.perf_counter()
         run()
-        repeats[name] = max(1, int(least / (time.perf_counter() - start)))
+        repeats[name] = max(1, int(shortest / (time.perf_counter() - start)))
     samples, spent, active, peak = {name: [] for name in runs}, 0.0, list(runs), []
     gc.collect()
     gc.disable()
@@ -115,14 +119,14 @@ def rounds(
                     peak.append(meter(METERED))
             if len(samples[active[0]]) == 3:
                 active, spent = contenders(samples), 0.0
-            active = active[1:] + active[:1]  # nobody is always the one after the same other
+            active = active[1:] + active[:1]  # vary which engine runs after which
     finally:
         gc.enable()
     return samples, peak
 
 
 def contenders(samples: dict[str, list[float]]) -> list[str]:
-    """Ours and the peers that may yet turn out the best of them."""
+    """Return recurrent and the peers that may still be the best peer."""
     medians = {name: float(np.median(s)) for name, s in samples.items()}
     best = min((m for name, m in medians.items() if name != OURS), default=0.0)
     return [name for name, m in medians.items() if name == OURS or m <= FAR * best]

@@ -1,6 +1,6 @@
-"""`python -m bench.measure.worker`: one process that measures rows at one thread count, asked by JSON on its standard input.
+"""`python -m bench.measure.worker`: measures rows at one thread count.
 
-It writes JSON lines: peaks, missing engines, then rows.
+It reads a JSON request from standard input and writes JSON lines: peaks, missing engines, rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .timing import Pace, measure
 
 
 def answer(request: dict) -> Iterator[dict]:
-    """What is measured, in order; peaks before any engine's threads exist."""
+    """Yield the measurements; peaks come first, before any engine has started threads."""
     threads = request["threads"]
     if request["peaks"]:
         yield {"peaks": peaks.measure(threads)}
@@ -31,7 +31,7 @@ def answer(request: dict) -> Iterator[dict]:
 
 
 def main() -> None:
-    """Ctrl-C is the parent's business, and what libraries print goes to standard error."""
+    """Answer one request; the parent handles Ctrl-C, and libraries print to standard error."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

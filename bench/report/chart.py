@@ -1,4 +1,4 @@
-"""The ratio of every row on a log axis: ahead to the right of 1, behind to the left, in a colour and with a mark of its own."""
+"""The chart of every row's ratio, on a logarithmic axis: right of 1 is ahead, left of 1 behind."""
 
 from __future__ import annotations
 
@@ -7,115 +7,125 @@ from pathlib import Path
 
 from ..results import Row, Run
 from . import format
-from .plot import LogAxis, Plot
+from .plot import BLUE, FAINT, INK, RED, Chart, round_ticks, styled
 from .table import summary
 
-WIDTH, LEFT, RIGHT = 860, 232, 690  # the axis runs from LEFT to RIGHT; figures stand right of it
-PITCH, HEAD, TOP, BOTTOM = 16, 26, 92, 44
+TITLE = "Best peer's time / recurrent's time, by workload"
+WIDTH, LEFT, RIGHT = 860, 242, 690  # pixels; the axis runs from LEFT to RIGHT
+TOP, BOTTOM, HEADING, LINE = 92, 44, 26, 16  # margins; height of a heading and of a line
 
 
 def chart(run: Run, path: str | Path) -> None:
-    """Write the picture as SVG: a line a workload, a mark a thread count."""
+    """Write the chart as SVG: one line for each workload, one mark for each thread count."""
     Path(path).write_text(draw(run).svg(), encoding="utf-8")
 
 
-def draw(run: Run) -> Plot:
-    """The picture, not yet written."""
-    lines: dict[str, list[Row]] = {}
+def draw(run: Run) -> Chart:
+    """Draw the chart without writing it."""
+    workloads: dict[str, list[Row]] = {}
     for row in run.rows:
-        lines.setdefault(row.name, []).append(row)
+        workloads.setdefault(row.name, []).append(row)
     sections = [
-        (heading, list(rows))
-        for heading, rows in groupby(lines.values(), lambda rows: format.section(rows[0]))
+        (heading, list(lines))
+        for heading, lines in groupby(workloads.values(), lambda rows: format.section(rows[0]))
     ]
-    axis = LogAxis([0.7, 2.0, *(r.ratio for r in run.rows if r.ratio)], LEFT, RIGHT)
-    bottom = TOP + sum(HEAD + PITCH * len(rows) for _, rows in sections)
-    plot = Plot(
-        WIDTH, bottom + BOTTOM, "Best peer's time over recurrent's, by workload", _description(run)
-    )
-    plot.text(20, 28, "Best peer's time / recurrent's, by workload", size=17, bold=True)
-    plot.text(
-        20, 47, f"{run.machine.get('processor', '')}, {run.date[:10]}. {summary(run)}.", "muted"
-    )
-    _legend(plot, run.threads)
-    for tick in axis.ticks():
-        plot.line(
-            axis(tick),
-            TOP,
-            axis(tick),
-            bottom,
-            "line" if tick == 1 else "faint",
-            1.5 if tick == 1 else 1,
+    bottom = TOP + sum(HEADING + LINE * len(lines) for _, lines in sections)
+    with styled():
+        picture = Chart(WIDTH, bottom + BOTTOM, TITLE, _description(run))
+        axes = _axes(picture, run, bottom)
+        _head(picture, axes, run)
+        y = TOP
+        for heading, lines in sections:
+            y += HEADING
+            picture.text(20, y - 5, heading, fontweight="bold")
+            for rows in lines:
+                _line(picture, axes, rows, y + LINE / 2, run.threads)
+                y += LINE
+    return picture
+
+
+def _axes(picture, run, bottom):
+    """Add the axes; x is the ratio, y the position in the picture in pixels."""
+    axes = picture.axes(LEFT, TOP, RIGHT, bottom)
+    ratios = [0.7, 2.0, *(r.ratio for r in run.rows if r.ratio)]
+    axes.set(xscale="log", xlim=(min(ratios) / 1.15, max(ratios) * 1.15), ylim=(bottom, TOP))
+    round_ticks(axes.xaxis)
+    axes.tick_params(length=0, labeltop=True)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", **FAINT)
+    axes.axvline(1, color=INK, linewidth=1.1)
+    axes.text(0.94, bottom + 34, "← behind", color=RED, ha="right")
+    axes.text(1.06, bottom + 34, "ahead →", color=BLUE)
+    return axes
+
+
+def _head(picture, axes, run):
+    """Write the title, the legend, and the thread counts over the columns of figures."""
+    machine = run.machine.get("processor", "")
+    picture.text(20, 28, TITLE, fontsize=13, fontweight="bold")
+    picture.text(20, 47, f"{machine}, {run.date[:10]}. {summary(run)}.")
+    handles = [
+        axes.plot([], [], shape, color=colour, label=label)[0]
+        for label, colour, shape in (
+            ("ahead", BLUE, "o"),
+            ("behind", RED, "v"),
+            ("error", RED, "x"),
         )
-        for y in (TOP - 6, bottom + 16):
-            plot.text(
-                axis(tick), y, f"{tick:g}", "ink" if tick == 1 else "muted", 11, "middle", tick == 1
-            )
-    plot.text(axis(1) - 8, bottom + 34, "← behind", "red", 12, "end")
-    plot.text(axis(1) + 8, bottom + 34, "ahead →", "blue", 12)
-    y = TOP
-    for heading, rows in sections:
-        y += HEAD
-        plot.text(20, y - 5, heading, bold=True)
-        for of_name in rows:
-            _line(plot, axis, of_name, y + PITCH / 2, run.threads)
-            y += PITCH
-    return plot
+    ]
+    if len(run.threads) > 1:
+        more = " and ".join(format.threads(n) for n in run.threads[1:])
+        label = f"filled: {format.threads(run.threads[0])}; hollow: {more}"
+        handles += axes.plot([], [], " ", label=label)
+    picture.legend(handles, 16, 66)
+    for k, count in enumerate(run.threads):
+        picture.text(_column(k), TOP - 6, format.threads(count), fontsize=8, ha="right")
 
 
-def _line(plot, axis, rows, y, threads):
-    """One workload: its name, marks, and ratios in figures, one column a thread count."""
-    plot.text(32, y + 4, format.label(rows[0]), size=11.5)
-    plot.line(LEFT, y, RIGHT, y, "faint", 0.5)
+def _column(k):
+    """Return the right edge, in pixels, of the column of figures for the k-th thread count."""
+    return RIGHT + 62 + 58 * k
+
+
+def _line(picture, axes, rows, y, threads):
+    """Draw one workload: its name, its marks, and its ratios as figures."""
+    picture.text(32, y + 4, format.label(rows[0]), fontsize=8.5)
+    axes.axhline(y, **FAINT | {"linewidth": 0.4})
     for row in sorted(rows, key=lambda r: -r.threads):
         k = threads.index(row.threads)
-        x = RIGHT + 62 + 58 * k
-        tip = f"{row.name}, {format.threads(row.threads)}: {format.standing(row)}"
-        if row.ratio is None:
-            plot.mark("cross", axis(1), y, "red", tip=tip, r=3.5) if row.error else None
-            plot.text(
-                x,
-                y + 4,
-                "error" if row.error else "no peer",
-                "red" if row.error else "muted",
-                11,
-                "end",
-                bool(row.error),
-            )
-            continue
-        colour = "blue" if row.ratio >= 1 else "red"
-        plot.line(axis(1), y, axis(row.ratio), y, colour, 1)
-        plot.mark("circle" if row.ratio >= 1 else "down", axis(row.ratio), y, colour, k > 0, tip)
-        plot.text(
-            x,
+        colour = BLUE if row.ratio is not None and row.ratio >= 1 else RED
+        text, emphasis = "no peer", False
+        if row.error:
+            text, emphasis, shape = "error", True, "x"
+        elif row.ratio is not None:
+            text, emphasis = format.signed(row.ratio), row.ratio < 1
+            shape = "v" if emphasis else "o"
+            axes.hlines(y, *sorted((1, row.ratio)), color=colour, linewidth=0.8)
+        picture.text(
+            _column(k),
             y + 4,
-            format.signed(row.ratio),
-            colour if row.ratio < 1 else "ink",
-            11,
-            "end",
-            row.ratio < 1,
+            text,
+            fontsize=8.25,
+            ha="right",
+            color=RED if emphasis else INK,
+            fontweight="bold" if emphasis else "normal",
         )
-
-
-def _legend(plot, threads):
-    y = 68
-    entries = [
-        ("circle", "blue", False, "ahead"),
-        ("down", "red", False, "behind"),
-        ("cross", "red", False, "error"),
-    ]
-    for k, (shape, colour, hollow, name) in enumerate(entries):
-        plot.mark(shape, 26 + 76 * k, y - 4, colour, hollow, name)
-        plot.text(35 + 76 * k, y, name, "muted")
-    for k, count in enumerate(threads):
-        plot.text(RIGHT + 62 + 58 * k, TOP - 6, format.threads(count), "muted", 10.5, "end")
-    if len(threads) > 1:
-        more = " and ".join(format.threads(n) for n in threads[1:])
-        plot.text(260, y, f"filled: {format.threads(threads[0])}; hollow: {more}", "muted")
+        if row.error or row.ratio is not None:
+            (mark,) = axes.plot(
+                row.ratio or 1,
+                y,
+                shape,
+                color=colour,
+                markersize=5.5,
+                fillstyle="none" if k else "full",
+            )
+            tip = f"{row.name}, {format.threads(row.threads)}: {format.standing(row)}"
+            picture.tooltip(mark, tip)
 
 
 def _description(run):
-    """What the picture shows, for those who cannot see it."""
+    """Describe the chart for readers who cannot see it."""
     behind = "; ".join(
         f"{r.name} with {format.threads(r.threads)} {format.ratio(r.ratio)}" for r in run.losing
     )

@@ -1,4 +1,4 @@
-"""Two runs side by side: what changed of ours, and how much the peers, which did not change, moved meanwhile: the noise."""
+"""Compares two runs: the change of recurrent, and that of the unchanged peers, which is noise."""
 
 from __future__ import annotations
 
@@ -16,43 +16,45 @@ from .table import STYLES, grid
 
 @dataclass(frozen=True)
 class Change:
-    """A row that both runs have. `ours`: our median in B over A; `peers`: the peers' alike, their geometric mean."""
+    """A row that both runs have."""
 
     before: Row
     after: Row
 
     @property
     def ours(self) -> float:
+        """Recurrent's median after, divided by its median before."""
         return self.after.median() / self.before.median()
 
     @property
     def peers(self) -> float | None:
-        moved = [
+        """The geometric mean of the same ratio over the peers."""
+        ratios = [
             self.after.median(e) / self.before.median(e)
             for e in self.before.samples
             if e != OURS and e in self.after.samples
         ]
-        return float(np.exp(np.mean(np.log(moved)))) if moved else None
+        return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
 
     @property
     def outside(self) -> bool:
-        """Whether the two spreads, p10 to p90, have nothing in common."""
+        """Whether the two spreads (p10 to p90) are disjoint."""
         (a_low, a_high), (b_low, b_high) = self.before.spread(), self.after.spread()
         return b_low > a_high or b_high < a_low
 
     @property
     def verdict(self) -> str:
-        """In words, for a change outside the spread and larger than what the peers moved."""
-        moved = abs(math.log(self.peers)) if self.peers else 0.0
+        """Slower or faster, if the change exceeds the spread and the change of the peers."""
+        noise = abs(math.log(self.peers)) if self.peers else 0.0
         if not self.outside:
-            return "in the spread"
-        if abs(math.log(self.ours)) <= moved:
-            return "as the peers"
+            return "within the spread"
+        if abs(math.log(self.ours)) <= noise:
+            return "like the peers"
         return "slower" if self.ours > 1 else "faster"
 
 
 def changes(a: Run, b: Run) -> list[Change]:
-    """Rows measured in both runs, the most changed first."""
+    """Return the rows measured in both runs, largest change first."""
     after = {r.key: r for r in b.rows if r.measured}
     both = [
         Change(r, after[r.key])
@@ -63,24 +65,18 @@ def changes(a: Run, b: Run) -> list[Change]:
 
 
 def compare(a: Run, b: Run, console: Console) -> None:
-    """Print each row of both runs, B over A, and name the rows that only one of them has or could measure."""
+    """Print B / A for the rows of both runs, and name the rows that cannot be compared."""
     both = changes(a, b)
-    for name, (x, y) in {
-        "machine": (a.machine, b.machine),
-        "version": (a.versions, b.versions),
-    }.items():
+    for name, x, y in (("machine", a.machine, b.machine), ("version", a.versions, b.versions)):
         for key in dict.fromkeys([*x, *y]):
-            if x.get(key) != y.get(key):
-                console.print(
-                    Text(
-                        f"another {name}: {key} {x.get(key, format.NONE)}, then {y.get(key, format.NONE)}"
-                    ),
-                    soft_wrap=True,
-                )
+            before, after = x.get(key, format.NONE), y.get(key, format.NONE)
+            if before != after:
+                text = f"different {name}: {key} {before} in A, {after} in B"
+                console.print(Text(text), soft_wrap=True)
     table = grid(
-        "B over A, most changed first; below 1 is faster",
+        "time of B / time of A, largest change first; below 1 is faster",
         "workload",
-        "on",
+        "threads",
         "A",
         "B",
         "B / A",
@@ -92,16 +88,16 @@ def compare(a: Run, b: Run, console: Console) -> None:
     for c in both:
         times = [format.measured(r.median(), r.quantity) for r in (c.before, c.after)]
         style = STYLES[{"slower": False, "faster": True}.get(c.verdict)]
-        figures = format.fine(c.ours), format.fine(c.peers)
+        figures = format.change(c.ours), format.change(c.peers)
         table.add_row(
             c.before.name, str(c.before.threads), *times, *figures, Text(c.verdict, style=style)
         )
     console.print(table)
     console.print(Text(_summary(both)), soft_wrap=True)
     for name, run, other in (("A", a, b), ("B", b, a)):
-        told, there = {c.before.key for c in both}, {r.key for r in other.rows}
+        compared, there = {c.before.key for c in both}, {r.key for r in other.rows}
         for r in run.rows:
-            if r.key not in told:
+            if r.key not in compared:
                 why = (
                     f"only in {name}"
                     if r.key not in there
@@ -119,7 +115,7 @@ def _summary(both):
     ours = math.exp(np.mean([math.log(c.ours) for c in both]))
     noise = [abs(math.log(c.peers)) for c in both if c.peers]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("faster", "slower"))
-    text = f"{len(both)} rows, geometric mean {format.fine(ours)}: {counts}"
+    text = f"{len(both)} rows, geometric mean {format.change(ours)}: {counts}"
     return text + (
-        f"; peers moved by {np.expm1(np.median(noise)) * 100:.1f} % in the median" if noise else ""
+        f"; median change of the peers {np.expm1(np.median(noise)) * 100:.1f} %" if noise else ""
     )

@@ -1,10 +1,10 @@
-"""Figures as people read them: three significant digits, a unit that fits, a ratio that never rounds to the wrong side of 1."""
+"""Formats figures for tables: three significant digits, suitable units, honest ratios."""
 
 from __future__ import annotations
 
 from ..results import Row
 
-AHEAD, BEHIND = "▲", "▼"  # a colour never says it alone
+AHEAD, BEHIND = "▲", "▼"  # so that colour is never the only signal
 RATIO = f"best peer / recurrent, {AHEAD} ahead, {BEHIND} behind"
 NONE = "–"
 TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -12,7 +12,7 @@ SIZES = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 
 
 def number(value: float) -> str:
-    """Three significant digits, no exponent.
+    """Format with three significant digits and without an exponent.
 
     >>> number(0.123456), number(12.3456), number(1234.56), number(0.9996)
     ('0.123', '12.3', '1,235', '1.00')
@@ -23,7 +23,7 @@ def number(value: float) -> str:
 
 
 def unit(value: float, quantity: str = "seconds") -> tuple[float, str]:
-    """The largest unit that a value has at least one of, and its name.
+    """Return the largest unit that does not exceed the value, and its name.
 
     >>> unit(0.0042), unit(3 * 2**20, "bytes")
     ((0.001, 'ms'), (1048576.0, 'MiB'))
@@ -33,7 +33,7 @@ def unit(value: float, quantity: str = "seconds") -> tuple[float, str]:
 
 
 def measured(value: float, quantity: str = "seconds") -> str:
-    """A value with its unit.
+    """Format a value with its unit.
 
     >>> measured(0.0042), measured(1.5e9, "bytes")
     ('4.20 ms', '1.40 GiB')
@@ -43,7 +43,7 @@ def measured(value: float, quantity: str = "seconds") -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A ratio; as many digits as it takes to show on which side of 1 it is.
+    """Format a ratio with enough digits to show on which side of 1 it lies.
 
     >>> ratio(2.345), ratio(0.9962), ratio(1.00002), ratio(31.4), ratio(0.0039), ratio(None)
     ('2.35', '0.996', '1.00', '31.4', '0.004', '–')
@@ -55,17 +55,17 @@ def ratio(value: float | None) -> str:
     return number(value)
 
 
-def fine(change: float | None) -> str:
-    """A change between two runs, which is small.
+def change(value: float | None) -> str:
+    """Format the ratio between two runs, which is usually close to 1.
 
-    >>> fine(0.98765), fine(None)
+    >>> change(0.98765), change(None)
     ('0.988', '–')
     """
-    return NONE if change is None else f"{change:.3f}"
+    return NONE if value is None else f"{value:.3f}"
 
 
 def signed(value: float | None) -> str:
-    """A ratio with the sign of who is ahead.
+    """Format a ratio with a sign for ahead or behind.
 
     >>> signed(2.345), signed(0.5), signed(None)
     ('▲ 2.35', '▼ 0.50', '–')
@@ -74,7 +74,7 @@ def signed(value: float | None) -> str:
 
 
 def percent(share: float | None, decimals: int = 0) -> str:
-    """A share in percent.
+    """Format a fraction in percent.
 
     >>> percent(0.916), percent(0.916, 1), percent(None)
     ('92 %', '91.6 %', '–')
@@ -83,41 +83,42 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def short(name: str) -> str:
-    """A name that fits a column."""
+    """Abbreviate a name for a table column."""
     return {"onnxruntime": "onnxrt", "character": "char"}.get(name, name)
 
 
 def threads(count: int) -> str:
+    """Format a thread count."""
     return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def label(row: Row) -> str:
-    """A row's name with spaces, without what its section says already.
+    """Return a row's name with spaces, without the part that its section's heading repeats.
 
     >>> label(Row("lstm-forward-N1-T100-D8-H16", "forward", "lstm", "forward", 1, "float32", {}))
     'N1 T100 D8 H16'
     """
-    short = row.name.removeprefix(f"{row.cell}-{row.task}-")
-    short = row.name.removeprefix(f"{row.group}-") if short == row.name else short
-    return short.replace("-", " ")
+    text = row.name.removeprefix(f"{row.cell}-{row.task}-")
+    text = row.name.removeprefix(f"{row.group}-") if text == row.name else text
+    return text.replace("-", " ")
 
 
 def section(row: Row) -> str:
-    """The heading that a row stands under.
+    """Return the heading of the section that a row belongs to.
 
     >>> section(Row("lstm-train-N7", "odd", "lstm", "train", 1, "float32", {}))
     'lstm train (odd)'
     """
-    words = (
-        f"{row.cell} {row.task}" if row.name.startswith(f"{row.cell}-{row.task}-") else row.group
-    )
-    return words if row.group in (row.task, words) else f"{words} ({row.group})"
+    prefix = f"{row.cell}-{row.task}-"
+    heading = f"{row.cell} {row.task}" if row.name.startswith(prefix) else row.group
+    return heading if row.group in (row.task, heading) else f"{heading} ({row.group})"
 
 
 def standing(row: Row) -> str:
-    """How a row stands, in words: for a list of rows behind, or one that could not be compared.
+    """Describe a row's result: its ratio and both times, or why it has none.
 
-    >>> standing(Row("a", "forward", "lstm", "forward", 1, "float32", {"recurrent": [2e-3], "torch": [1e-3]}))
+    >>> samples = {"recurrent": [2e-3], "torch": [1e-3]}
+    >>> standing(Row("a", "forward", "lstm", "forward", 1, "float32", samples))
     '0.50: recurrent 2.00 ms (2.00–2.00), torch 1.00 ms'
     """
     if row.error:
@@ -127,10 +128,11 @@ def standing(row: Row) -> str:
     ours = f"recurrent {measured(row.median(), row.quantity)} ({spread(row)})"
     if row.best_peer is None:
         return f"no peer: {ours}"
-    return f"{ratio(row.ratio)}: {ours}, {row.best_peer} {measured(row.median(row.best_peer), row.quantity)}"
+    theirs = measured(row.median(row.best_peer), row.quantity)
+    return f"{ratio(row.ratio)}: {ours}, {row.best_peer} {theirs}"
 
 
 def spread(row: Row) -> str:
-    """10th to 90th percentile of ours, in the unit of the median."""
+    """Format the 10th to 90th percentile of recurrent's samples, in the unit of the median."""
     scale, _ = unit(row.median(), row.quantity)
     return "–".join(number(v / scale) for v in row.spread())

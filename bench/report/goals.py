@@ -1,4 +1,4 @@
-"""The targets that this engine set itself, checked against the rows of a run: met, missed and by how much, or not in it."""
+"""The performance goals of this engine, checked against the rows of a run."""
 
 from __future__ import annotations
 
@@ -11,50 +11,55 @@ from functools import partial
 from ..results import Row, Run, geometric_mean
 from . import format
 
-Figures = list[tuple[str, float]]  # name of a row, its figure; NaN where the row is an error
+Figures = list[tuple[str, float]]  # name of a row and its figure; NaN if the row is an error
 
 
 @dataclass(frozen=True)
-class Target:
-    """`figures(run, threads)` must all be at least `limit`, or at most where `most`; `show` words one figure."""
+class Goal:
+    """A bound on every figure of `figures(run, threads)`.
+
+    The figures must be at least `limit`, or at most `limit` if `at_most`. `show` formats a figure.
+    """
 
     what: str
     limit: float
     figures: Callable[[Run, int], Figures]
-    most: bool = False
+    at_most: bool = False
     show: Callable[[float], str] = format.ratio
 
     @property
-    def wanted(self) -> str:
-        return f"{'≤' if self.most else '≥'} {self.show(self.limit)}"
+    def bound(self) -> str:
+        """The limit with its relation."""
+        return f"{'≤' if self.at_most else '≥'} {self.show(self.limit)}"
 
     def check(self, run: Run, threads: int) -> Verdict | None:
-        """The verdict at one thread count; None without a row."""
+        """Return the verdict at one thread count; None if the run has no such row."""
         figures = self.figures(run, threads)
         if not figures:
             return None
-        sign = -1 if self.most else 1
-        missing = [f for f in figures if not sign * f[1] >= sign * self.limit]
+        sign = -1 if self.at_most else 1
+        missed = [f for f in figures if not sign * f[1] >= sign * self.limit]
         name, worst = min(figures, key=lambda f: -math.inf if math.isnan(f[1]) else sign * f[1])
         if math.isnan(worst):
-            found = f"{name} is an error"
-        elif missing:
-            found = f"{self.show(worst)}, {float(f'{abs(worst / self.limit - 1) * 100:.2g}'):g} % off: {name}"
+            reason = f"{name} is an error"
+        elif missed:
+            distance = float(f"{abs(worst / self.limit - 1) * 100:.2g}")
+            reason = f"{self.show(worst)}, {distance:g} % off: {name}"
         else:
-            found = f"{self.show(worst)}: {name}"
+            reason = f"{self.show(worst)}: {name}"
         if len(figures) > 1:
-            found += f"; {len(figures) - len(missing)} of {len(figures)} rows meet it"
-        return Verdict(self, threads, not missing, found)
+            reason += f"; {len(figures) - len(missed)} of {len(figures)} rows meet it"
+        return Verdict(self, threads, not missed, reason)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`met` is None where the run has no such row; `found` says what decided."""
+    """Whether a goal is met, and the row that decided; `met` is None if the run has no such row."""
 
-    target: Target
+    goal: Goal
     threads: int | None
     met: bool | None
-    found: str
+    reason: str
 
     @property
     def word(self) -> str:
@@ -62,16 +67,16 @@ class Verdict:
 
 
 def check(run: Run) -> list[Verdict]:
-    """A verdict for every target and thread count of the run."""
-    out = []
-    for target in TARGETS:
-        found = [v for n in run.threads if (v := target.check(run, n)) is not None]
-        out += found or [Verdict(target, None, None, "not in this run")]
-    return out
+    """Return a verdict for every goal and thread count of the run."""
+    verdicts = []
+    for goal in GOALS:
+        found = [v for n in run.threads if (v := goal.check(run, n)) is not None]
+        verdicts += found or [Verdict(goal, None, None, "not in this run")]
+    return verdicts
 
 
 def sizes(name: str) -> dict[str, int]:
-    """The sizes in a workload's name.
+    """Parse the sizes in a workload's name.
 
     >>> sizes("lstm-forward-N7-T33-D13-H50")
     {'N': 7, 'T': 33, 'D': 13, 'H': 50}
@@ -81,15 +86,15 @@ def sizes(name: str) -> dict[str, int]:
     }
 
 
-def _each(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> Figures:
-    """Rows that have the figure, and those whose error keeps it away."""
+def _figures(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> Figures:
+    """Return the figure of each row that has one; NaN for rows with an error."""
     figures = ((r.name, math.nan if r.error else figure(r)) for r in rows)
     return [(name, f) for name, f in figures if f is not None]
 
 
-def _ratios(run, threads, peer=None, holds=lambda row: True, **wanted):
-    rows = filter(holds, run.select(threads=threads, **wanted))
-    return _each(rows, lambda r: r.against(peer) if peer else r.ratio)
+def _ratios(run, threads, peer=None, condition=lambda row: True, **fields):
+    rows = filter(condition, run.select(threads=threads, **fields))
+    return _figures(rows, lambda r: r.against(peer) if peer else r.ratio)
 
 
 def _grid(run, threads):
@@ -103,29 +108,23 @@ def _mean(run, threads, group, peer=None):
 
 
 def _large(run, threads, task):
-    rows = (
-        r
-        for r in run.select(threads=threads, task=task)
-        if r.group == task and (r.flops or 0) > 1e9
-    )
-    return _each(rows, run.share_of_fma)
+    rows = run.select(threads=threads, task=task, group=task)
+    return _figures((r for r in rows if (r.flops or 0) > 1e9), run.share_of_fma)
 
 
-def _medians(run, threads, holds, **wanted):
-    return _each(
-        filter(holds, run.select(threads=threads, **wanted)),
-        lambda r: r.median() if r.measured else None,
-    )
+def _medians(run, threads, condition, **fields):
+    rows = filter(condition, run.select(threads=threads, **fields))
+    return _figures(rows, lambda r: r.median() if r.measured else None)
 
 
 def _per_flop(row):
     return row.median() / row.flops if row.measured and row.flops else None
 
 
-def _beside(run, rows, companion):
-    """Time per FLOP of rows, over that of the row which `companion` finds among the run's.
+def _relative(run, rows, companion):
+    """Return each row's time per FLOP over that of the row that `companion` returns for it.
 
-    Where the machine's peak was measured beside both, each counts at the speed that the machine had.
+    If the machine's peak was measured with both rows, their times are scaled by their peaks.
     """
     figures = []
     for row in rows:
@@ -141,7 +140,7 @@ def _beside(run, rows, companion):
 def _ragged(run, threads):
     rows = run.select(threads=threads, group="ragged")
     full = {(r.cell, r.task, *sizes(r.name).items()): r for r in rows if "full" in r.name}
-    return _beside(
+    return _relative(
         run,
         (r for r in rows if "full" not in r.name),
         lambda r: full.get((r.cell, r.task, *sizes(r.name).items())),
@@ -154,7 +153,7 @@ def _odd(run, threads):
     def rounded(row):
         return re.sub(r"(?<=-[DH])\d+", lambda m: str(-(-int(m[0]) // 16) * 16), row.name)
 
-    return _beside(
+    return _relative(
         run, (r for r in rows.values() if rounded(r) != r.name), lambda r: rows.get(rounded(r))
     )
 
@@ -164,86 +163,103 @@ def _one_step_of_32(row):
 
 
 def _named(*parts):
+    """Return a condition: the row's name contains every part as a whole word."""
     return lambda row: all(
         re.search(rf"(?<![A-Za-z0-9]){p}(?![A-Za-z0-9])", row.name) for p in parts
     )
 
 
-_seconds, _part = format.measured, partial(format.percent, decimals=1)
+_seconds, _percent = format.measured, partial(format.percent, decimals=1)
 
-TARGETS = (
-    Target("every forward and training row, best peer's time / ours", 1.0, _grid),
-    Target("forward, geometric mean to the best peer", 2.0, partial(_mean, group="forward")),
-    Target(
-        "forward, geometric mean to PyTorch", 4.0, partial(_mean, group="forward", peer="torch")
+GOALS = (
+    Goal("every forward and training row: best peer's time / recurrent's", 1.0, _grid),
+    Goal(
+        "forward: geometric mean of the ratios to the best peer",
+        2.0,
+        partial(_mean, group="forward"),
     ),
-    Target("training, geometric mean to the best peer", 2.5, partial(_mean, group="train")),
-    Target("training, geometric mean to PyTorch", 5.0, partial(_mean, group="train", peer="torch")),
-    Target(
-        "forward over 1 GFLOP a call, share of the FMA peak",
+    Goal(
+        "forward: geometric mean of the ratios to PyTorch",
+        4.0,
+        partial(_mean, group="forward", peer="torch"),
+    ),
+    Goal(
+        "training: geometric mean of the ratios to the best peer",
+        2.5,
+        partial(_mean, group="train"),
+    ),
+    Goal(
+        "training: geometric mean of the ratios to PyTorch",
+        5.0,
+        partial(_mean, group="train", peer="torch"),
+    ),
+    Goal(
+        "forward calls over 1 GFLOP: share of the FMA peak",
         0.92,
         partial(_large, task="forward"),
-        show=_part,
+        show=_percent,
     ),
-    Target(
-        "training over 1 GFLOP a call, share of the FMA peak",
+    Goal(
+        "training calls over 1 GFLOP: share of the FMA peak",
         0.85,
         partial(_large, task="train"),
-        show=_part,
+        show=_percent,
     ),
-    Target("ragged batches, time per valid step / the full batch's", 1.2, _ragged, most=True),
-    Target(
-        "ragged batches, PyTorch's packed sequences / ours",
+    Goal(
+        "ragged batches: time per valid step / that of the full batch", 1.2, _ragged, at_most=True
+    ),
+    Goal(
+        "ragged batches: PyTorch's packed sequences / recurrent",
         5.0,
-        partial(_ratios, peer="torch", group="ragged", holds=lambda r: "full" not in r.name),
+        partial(_ratios, peer="torch", group="ragged", condition=lambda r: "full" not in r.name),
     ),
-    Target("float64, PyTorch / ours", 3.0, partial(_ratios, peer="torch", group="float64")),
-    Target(
-        "streaming at H = 32, a step",
+    Goal("float64: PyTorch / recurrent", 3.0, partial(_ratios, peer="torch", group="float64")),
+    Goal(
+        "streaming, H = 32: time per step",
         4e-6,
-        partial(_medians, group="stream", holds=_one_step_of_32),
+        partial(_medians, group="stream", condition=_one_step_of_32),
         True,
         _seconds,
     ),
-    Target(
-        "streaming at H = 32, ONNX Runtime / ours",
+    Goal(
+        "streaming, H = 32: ONNX Runtime / recurrent",
         2.0,
-        partial(_ratios, peer="onnxruntime", group="stream", holds=_one_step_of_32),
+        partial(_ratios, peer="onnxruntime", group="stream", condition=_one_step_of_32),
     ),
-    Target("odd sizes, time per FLOP / that of the next multiples of 16", 1.25, _odd, most=True),
-    Target(
-        "char model 2 x 512, PyTorch / ours",
+    Goal("odd sizes: time per FLOP / that of the next multiples of 16", 1.25, _odd, at_most=True),
+    Goal(
+        "character model 2 x 512: PyTorch / recurrent",
         1.15,
-        partial(_ratios, peer="torch", group="charlm", holds=_named("2x512")),
+        partial(_ratios, peer="torch", group="charlm", condition=_named("2x512")),
     ),
-    Target(
-        "char model 2 x 128, PyTorch / ours",
+    Goal(
+        "character model 2 x 128: PyTorch / recurrent",
         1.5,
-        partial(_ratios, peer="torch", group="charlm", holds=_named("2x128")),
+        partial(_ratios, peer="torch", group="charlm", condition=_named("2x128")),
     ),
-    Target(
-        "peak memory in training, PyTorch / ours",
+    Goal(
+        "peak memory in training: PyTorch / recurrent",
         1.0,
         partial(_ratios, peer="torch", group="memory"),
     ),
-    Target(
+    Goal(
         "first forward call, cold cache",
         4.0,
-        partial(_medians, group="first", holds=_named("forward", "cold")),
+        partial(_medians, group="first", condition=_named("forward", "cold")),
         True,
         _seconds,
     ),
-    Target(
+    Goal(
         "first training call, cold cache",
         10.0,
-        partial(_medians, group="first", holds=_named("train", "cold")),
+        partial(_medians, group="first", condition=_named("train", "cold")),
         True,
         _seconds,
     ),
-    Target(
+    Goal(
         "first call, warm cache",
         0.3,
-        partial(_medians, group="first", holds=_named("warm")),
+        partial(_medians, group="first", condition=_named("warm")),
         True,
         _seconds,
     ),

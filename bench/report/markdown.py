@@ -1,4 +1,4 @@
-"""A run as a folder to read: report.md with every row, and its pictures beside it."""
+"""Writes a run as a folder: report.md with every row, and its charts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from pathlib import Path
 
 from ..results import OURS, Run, geometric_mean, write
 from . import format, goals
-from .chart import chart
-from .roofline import roofline
 from .table import mean, summary, uncompared
 
 
 def report(run: Run, folder: str | Path) -> Path:
-    """Write report.md, chart.svg, roofline.svg where the run has what it needs, and run.jsonl; returns the report's path."""
+    """Write report.md, chart.svg, run.jsonl and, if the run has the data, roofline.svg.
+
+    Returns the path of the report.
+    """
+    from .chart import chart  # matplotlib is needed by the charts alone
+    from .roofline import roofline
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "run.jsonl", run)
     chart(run, folder / "chart.svg")
     try:
         roofline(run, folder / "roofline.svg")
-        limits = "![Each kernel between the limits of compute and bandwidth](roofline.svg)"
+        limits = "![Roofline: speed against the limits of compute and bandwidth](roofline.svg)"
     except ValueError as error:
         limits = f"No roofline: {error}."
     path = folder / "report.md"
@@ -29,7 +33,7 @@ def report(run: Run, folder: str | Path) -> Path:
 
 
 def markdown(run: Run, limits: str = "") -> str:
-    """The report's text: rows behind first, then means, targets, every row, and the circumstances."""
+    """Return the report: the rows behind first, then means, goals, and every row."""
     parts = [
         "# Benchmark",
         circumstances(run),
@@ -38,12 +42,12 @@ def markdown(run: Run, limits: str = "") -> str:
         *_losing(run),
     ]
     parts += [
-        "![Ratio of every row](chart.svg)",
+        "![The ratio of every row](chart.svg)",
         "## Geometric means of the ratios",
         f"Ratio = {format.RATIO}.",
     ]
     parts += [_means(run, n) for n in run.threads]
-    parts += ["## Targets", _targets(run), "## Limits of this machine", _peaks(run), limits]
+    parts += ["## Goals", _goals(run), "## Limits of this machine", _peaks(run), limits]
     for threads in run.threads:
         for group in dict.fromkeys(r.group for r in run.rows):
             rows = run.select(threads=threads, group=group)
@@ -53,7 +57,7 @@ def markdown(run: Run, limits: str = "") -> str:
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1) -> str:
-    """A Markdown table; the first `left` columns are words, the others figures.
+    """Return a Markdown table; the first `left` columns are left-aligned, the others right-aligned.
 
     >>> print(table(["a", "b"], [["x|y", "1"]]))
     | a | b |
@@ -71,15 +75,14 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], left: int = 1)
 
 
 def circumstances(run: Run) -> str:
-    """Machine, versions, date and command in a sentence each."""
+    """Name the machine, versions, date and command of a run."""
     m = run.machine
     memory = f", {format.measured(m['memory_bytes'], 'bytes')}" if m.get("memory_bytes") else ""
-    machine = f"{m.get('processor', 'unknown processor')} ({m.get('vector', '?')}), {m.get('cpus', '?')} processors{memory}"
+    processor = f"{m.get('processor', 'unknown processor')} ({m.get('vector', '?')})"
+    machine = f"{processor}, {m.get('cpus', '?')} processors{memory}, {m.get('system', '?')}"
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    missing = "".join(f" {engine} is left out: {why}." for engine, why in run.missing.items())
-    return (
-        f"{machine}, {m.get('system', '?')}; {run.date[:10]}. {versions}.{missing} `{run.command}`"
-    )
+    missing = "".join(f" {engine} was not measured: {why}." for engine, why in run.missing.items())
+    return f"{machine}; {run.date[:10]}. {versions}.{missing} `{run.command}`"
 
 
 def _losing(run):
@@ -100,14 +103,14 @@ def _means(run, threads):
         for name, of in run.groups(threads).items()
         if geometric_mean(of)
     )
-    return table([f"{format.threads(threads)} (rows)", "best peer", *peers], rows)
+    return table([f"{format.threads(threads)} (number of rows)", "best peer", *peers], rows)
 
 
-def _targets(run):
+def _goals(run):
     rows = (
-        (v.target.what, v.target.wanted, v.threads or "", v.word, v.found) for v in goals.check(run)
+        (v.goal.what, v.goal.bound, v.threads or "", v.word, v.reason) for v in goals.check(run)
     )
-    return table(["target", "wanted", "threads", "verdict", "found"], rows, left=5)
+    return table(["goal", "bound", "threads", "verdict", "reason"], rows, left=5)
 
 
 def _peaks(run):
@@ -122,7 +125,7 @@ def _peaks(run):
 
 
 def _rows(run, rows):
-    """Every row of a group: medians with their units, then speed, share of the roof, what bounds it, ratio."""
+    """Return the table of a group: medians, speed, share of the roof, limit, and ratio."""
     engines = [e for e in run.engines if any(e in r.samples for r in rows)]
     lines = []
     for r in rows:

@@ -1,4 +1,4 @@
-"""The README's table of speed, written from a stored run between two comments; the first of them names the run."""
+"""Writes the README's table of speed from a stored run, between two comments that name the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .table import summary
 
 START, END = "<!-- speed: {} -->", "<!-- /speed -->"
 BLOCK = re.compile(r"<!-- speed:(?: (?P<run>\S+))? -->\n(?P<table>.*?)<!-- /speed -->", re.S)
-SHOWN = (  # what a user asks for: a single sequence, small and large batches, training, streaming, whole models
+# Single sequences, small and large batches, training, streaming, and whole models.
+SHOWN = (
     ("forward", "lstm-forward-N1-T100-D32-H64"),
     ("forward", "lstm-forward-N32-T50-D128-H256"),
     ("forward", "lstm-forward-N64-T50-D512-H512"),
@@ -25,35 +26,36 @@ SHOWN = (  # what a user asks for: a single sequence, small and large batches, t
     ("charlm", "charlm-2x512-N50-T50"),
     ("seq2seq", "seq2seq-update-N32-S30-T30-H256"),
 )
-BEHIND = 3  # how many of the rows furthest behind are shown besides
+BEHIND = 3  # number of rows furthest behind that are shown as well
 
 
 def readme(run: Path, path: Path) -> None:
-    """Put the table of a stored run file into the README at `path`; the run's place is written relative to the README.
+    """Write the table of a stored run into the README at `path`, which names the run.
 
-    Raises `ValueError` where the README lacks the two comments or the run is not stored beneath the README's folder.
+    Raises ValueError if the README lacks the two comments, or the run is stored outside the
+    README's folder.
     """
     run, path = Path(run).resolve(), Path(path).resolve()
     if not run.is_relative_to(path.parent):
         raise ValueError(
-            f"{run}: expected a run stored beneath {path.parent}, so that the table can be checked against it"
+            f"{run}: expected a run stored in {path.parent}, so that the table can be checked"
         )
     text = path.read_text(encoding="utf-8")
     if len(BLOCK.findall(text)) != 1:
-        raise ValueError(f"{path}: expected once {START.format('FILE')} and {END} after it")
+        raise ValueError(f"{path}: expected {START.format('FILE')} once, followed by {END}")
     name = run.relative_to(path.parent).as_posix()
     block = f"{START.format(name)}\n{speed(read(run))}{END}"
     path.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")
 
 
 def stored(text: str) -> tuple[str, str] | None:
-    """The run that a README's text names, and the table in it; None without a table of a run."""
-    found = BLOCK.search(text)
-    return (found["run"], found["table"]) if found and found["run"] else None
+    """Return the run that a README names and its table; None if it names no run."""
+    block = BLOCK.search(text)
+    return (block["run"], block["table"]) if block and block["run"] else None
 
 
 def speed(run: Run) -> str:
-    """The table and what it was measured on, as Markdown."""
+    """Return the table, and what it was measured on, as Markdown."""
     lines = [_line(run, r) for r in shown(run)]
     means = "; ".join(f"{format.threads(n)}: {_means(run, n)}" for n in run.threads)
     parts = [
@@ -66,7 +68,7 @@ def speed(run: Run) -> str:
 
 
 def shown(run: Run) -> list[Row]:
-    """The named rows that the run has, at its most threads, and the rows furthest behind, in the order of the run."""
+    """Select the rows of SHOWN at the most threads, and the rows furthest behind."""
     most = max(run.threads, default=0)
     named = [r for r in run.select(threads=most) if (r.group, r.name) in SHOWN]
     keys = {r.key for r in [*named, *run.losing[:BEHIND]]}

@@ -1,4 +1,4 @@
-"""A run on the terminal: a table a thread count, geometric means, rows behind in plain sight, targets."""
+"""Prints a run: a table per thread count, geometric means, the rows behind, and the goals."""
 
 from __future__ import annotations
 
@@ -15,25 +15,22 @@ STYLES = {True: "green", False: "bold red", None: "dim"}
 
 
 def show(run: Run, console: Console) -> None:
-    """Print all of it; where it would not fit, the best peer of each row stands for all of them."""
+    """Print the whole run; if all engines do not fit, show only the best peer of each row."""
     for threads in run.threads:
-        for every in (True, False):
-            table = _rows(run, threads, every)
-            if (
-                Measurement.get(console, console.options.update(width=1000), table).maximum
-                <= console.width
-            ):
-                break
+        table = _rows(run, threads, all_peers=True)
+        wide = console.options.update(width=1000)
+        if Measurement.get(console, wide, table).maximum > console.width:
+            table = _rows(run, threads, all_peers=False)
         console.print(table)
         console.print(_means(run, threads))
     losing(run, console)
-    console.print(_targets(run))
+    console.print(_goals(run))
     for engine, why in run.missing.items():
-        console.print(Text(f"{engine} is left out: {why}"))
+        console.print(Text(f"{engine} was not measured: {why}"))
 
 
 def losing(run: Run, console: Console) -> None:
-    """Rows behind their best peer, then those that could not be compared: every one, by name."""
+    """Print every row that is behind its best peer, then every row without a comparison."""
     console.print(Text(summary(run), style=STYLES[not run.losing]))
     for row in [*run.losing, *uncompared(run)]:
         sign = format.BEHIND if row.ratio is not None else "!"
@@ -45,21 +42,21 @@ def losing(run: Run, console: Console) -> None:
 
 
 def uncompared(run: Run) -> list[Row]:
-    """Rows with an error or without a peer, errors first."""
+    """Return the rows with an error, then those without a peer."""
     return sorted((r for r in run.rows if r.ratio is None), key=lambda r: not r.error)
 
 
 def summary(run: Run) -> str:
-    """How many rows are behind, ahead, and not compared."""
+    """Say how many rows are behind, failed, or have no peer."""
     compared = sum(r.ratio is not None for r in run.rows)
     errors, rest = sum(bool(r.error) for r in run.rows), len(uncompared(run))
-    lines = f"{len(run.losing)} of {compared} rows are behind the best peer"
-    lines += f"; {errors} with an error" if errors else ""
-    return lines + (f"; {rest - errors} without a peer" if rest > errors else "")
+    text = f"{len(run.losing)} of {compared} rows are behind the best peer"
+    text += f"; {errors} with an error" if errors else ""
+    return text + (f"; {rest - errors} without a peer" if rest > errors else "")
 
 
 def grid(title: str, *headings: str) -> Table:
-    """An empty table in the one look: first column to the left, figures to the right."""
+    """Return an empty table in the common style; all columns but the first are right-aligned."""
     table = Table(
         title=title,
         title_justify="left",
@@ -73,12 +70,12 @@ def grid(title: str, *headings: str) -> Table:
     return table
 
 
-def _rows(run, threads, every):
-    """The table of one thread count: all engines, or ours and the best peer."""
+def _rows(run, threads, all_peers):
+    """Return the table of one thread count, with all peers or the best peer only."""
     rows = run.select(threads=threads)
     peers = [e for e in run.engines if e != OURS and any(e in r.samples for r in rows)]
-    headings = [format.short(e) for e in peers] if every else ["best peer"]
-    title = f"{format.threads(threads)}: medians, p10–p90 of ours; ratio = {format.RATIO}"
+    headings = [format.short(e) for e in peers] if all_peers else ["best peer"]
+    title = f"{format.threads(threads)}: medians, p10–p90 of recurrent; ratio = {format.RATIO}"
     table = grid(
         title,
         "workload",
@@ -86,7 +83,7 @@ def _rows(run, threads, every):
         OURS,
         "p10–p90",
         *headings,
-        *(["GFLOP/s"] if every else []),
+        *(["GFLOP/s"] if all_peers else []),
         "of roof",
         "ratio",
     )
@@ -107,10 +104,10 @@ def _rows(run, threads, every):
         per = "" if row.per == "call" else f"/{format.short(row.per)}"
         times = (
             [_peer(row, e, scale) for e in peers]
-            if every
+            if all_peers
             else [_peer(row, row.best_peer, scale, named=True)]
         )
-        speed = [format.number(row.gflops) if row.gflops else format.NONE] if every else []
+        speed = [format.number(row.gflops) if row.gflops else format.NONE] if all_peers else []
         share = format.percent(run.share_of_peak(row))
         ratio = Text(
             format.signed(row.ratio), style=STYLES[None if row.ratio is None else row.ratio >= 1]
@@ -130,7 +127,7 @@ def _rows(run, threads, every):
 
 
 def _peer(row, engine, scale, named=False):
-    """A peer's median, the best one's in bold."""
+    """Format a peer's median, in bold if it is the best."""
     if engine not in row.samples:
         return Text(format.NONE, style="dim")
     figure = format.number(row.median(engine) / scale)
@@ -141,10 +138,10 @@ def _peer(row, engine, scale, named=False):
 
 
 def _means(run, threads):
-    """Geometric means of the ratios: to the best peer of each row, and to each peer."""
+    """Return the geometric means of the ratios to the best peer of each row and to each peer."""
     peers = [e for e in run.engines if e != OURS]
     table = grid(
-        f"{format.threads(threads)}: geometric means of the ratios (rows)",
+        f"{format.threads(threads)}: geometric means of the ratios (number of rows)",
         "rows",
         "best peer",
         *peers,
@@ -155,20 +152,20 @@ def _means(run, threads):
 
 
 def mean(rows: list[Row], peer: str | None) -> str:
-    """A geometric mean and its number of rows."""
-    found = geometric_mean(rows, peer)
-    return f"{format.ratio(found[0])} ({found[1]})" if found else format.NONE
+    """Format a geometric mean and its number of rows."""
+    value = geometric_mean(rows, peer)
+    return f"{format.ratio(value[0])} ({value[1]})" if value else format.NONE
 
 
-def _targets(run):
-    table = grid("targets", "target", "wanted", "threads", "verdict", "found")
+def _goals(run):
+    table = grid("goals", "goal", "bound", "threads", "verdict", "reason")
     for column in (table.columns[0], table.columns[-1]):
         column.no_wrap, column.overflow = False, "fold"
     for column in table.columns[-2:]:
         column.justify = "left"
-    told = None
+    previous = None
     for v in goals.check(run):
-        what = ("", "") if v.target is told else (v.target.what, v.target.wanted)
-        told = v.target
-        table.add_row(*what, str(v.threads or ""), Text(v.word, style=STYLES[v.met]), v.found)
+        what = ("", "") if v.goal is previous else (v.goal.what, v.goal.bound)
+        previous = v.goal
+        table.add_row(*what, str(v.threads or ""), Text(v.word, style=STYLES[v.met]), v.reason)
     return table

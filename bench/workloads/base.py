@@ -1,14 +1,16 @@
-"""What all workloads that engines do side by side have in common."""
+"""The base class of the workloads that engines run side by side."""
 
 from __future__ import annotations
 
 
 class Work:
-    """A subclass is a frozen dataclass with a `name`, the `group`, `cell` and `task` of its row, `flops` and `bytes` of what
-    one time is given for (`per`), None where nobody counts them, and with what engines are compared by.
+    """A workload; subclasses are frozen dataclasses.
 
-    `compared`: calls whose results must agree before anything is timed, `tolerance`: the largest difference allowed,
-    relative to the larger of 1 and the largest result.
+    name, group, cell, task: of its row.
+    per: the unit of work that a time refers to: a call, a step, a character, ...
+    flops, bytes: of one such unit; None if not counted.
+    compared: number of calls whose results must agree before anything is timed.
+    tolerance: the largest difference allowed, relative to the larger of 1 and the largest result.
     """
 
     name: str
@@ -24,18 +26,18 @@ class Work:
 
     @property
     def method(self) -> str:
-        """The adaptors' function that does it."""
+        """Name of the engine's method that runs it."""
         return self.task
 
     def facts(self) -> dict:
-        """What a row says about the workload."""
+        """Return the fields of a row that describe the workload."""
         names = ("name", "group", "cell", "task", "dtype", "flops", "bytes", "per")
         return {n: getattr(self, n) for n in names}
 
     def data(self) -> object:
-        """The same input and weights for every engine."""
+        """Return the input and weights, the same for every engine."""
         raise NotImplementedError
 
     def count(self, calls: int) -> int:
-        """How many of `per` there are in so many calls."""
+        """Return the number of units (`per`) in `calls` calls."""
         return calls

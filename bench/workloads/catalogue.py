@@ -1,6 +1,6 @@
-"""Named, frozen workloads: append, never change. They include those we lose.
+"""The named workloads. Their names are frozen: append, never change.
 
-`Workload`: one cell over sequences. `Probe`: what needs a process of its own. Workloads of several layers are in models.py.
+They include workloads where a peer is faster. Workloads of several layers are in models.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from recurrent.layers.attention import SCORES
 from .base import Work
 from .models import Attending, CharModel, Translation
 
-MODES = ("quick", "default", "full")  # each measures what the one before does, and more
-FIRST_CACHE = 32 * 1024  # bytes: weights that fit stay there from step to step
+MODES = ("quick", "default", "full")  # each includes the one before
+FIRST_CACHE = 32 * 1024  # bytes; weights that fit stay there from one time step to the next
 CELLS, TASKS = ("lstm", "gru", "rnn"), ("forward", "train")
+# Variants of cells by option.
 OPTIONS = {
     "lstm_proj": lstm_cell(projection=True),
     "lstm_norm": lstm_cell(layer_norm=True),
     "gru_before": gru_cell(reset_after=False),
-}  # cells by options, whose units meet within a step
+}
+# Cells that few engines have come last.
 EVERY_CELL = (
     *CELLS,
     "mgu",
@@ -35,7 +37,7 @@ EVERY_CELL = (
     "qrnn",
     "sru",
     *OPTIONS,
-)  # those of few engines come last
+)
 EQUATIONS = {
     name: OPTIONS[name] if name in OPTIONS else getattr(recurrent, name).cell for name in EVERY_CELL
 }
@@ -44,11 +46,13 @@ GATES = {name: len(cell.gates) for name, cell in EQUATIONS.items()}
 
 @dataclass(frozen=True)
 class Workload(Work):
-    """One cell over N sequences of T steps, D inputs, H units.
+    """One cell over N sequences of T time steps, with D inputs and H units.
 
-    `task`: forward, train (forward and all gradients) or step (one time step a call, the state stays with the engine).
-    `kind`: uniform and tail are ragged batches, full is the same batch without lengths; bidirectional; many steps of a
-    stream in one call; denormal has states and inputs below the least normal number.
+    task: forward, train (forward and all gradients) or step (one time step per call; the engine
+        keeps the state).
+    kind: uniform and tail (ragged batches), full (the same batch without lengths), bidirectional,
+        many (many time steps of a stream in one call), denormal (inputs and states below the
+        smallest normal number).
     """
 
     cell: str
@@ -76,17 +80,20 @@ class Workload(Work):
 
     @property
     def compared(self) -> int:
-        """Calls whose results must agree before anything is timed."""
+        """Number of calls whose results must agree before anything is timed."""
         return 3 if self.task == "step" else 1
 
     @property
     def tolerance(self) -> float:
-        """Largest difference allowed, relative to the larger of 1 and the largest result: sums of T N terms at most."""
+        """Largest relative difference allowed; sums have at most T N terms."""
         return float(np.finfo(self.dtype).eps * 8 * np.sqrt(self.T * self.N + self.D + self.H))
 
     @property
     def lengths(self) -> np.ndarray | None:
-        """Of a ragged batch, (N,): uniform in 1..T, or a long tail: an eighth of length T, the others at most T / 8."""
+        """Lengths (N,) of a ragged batch, or None.
+
+        They are uniform in 1..T, or an eighth are T and the others at most T / 8 (tail).
+        """
         rng = np.random.default_rng(0)
         if self.kind == "uniform":
             return rng.integers(1, self.T + 1, self.N)
@@ -98,63 +105,57 @@ class Workload(Work):
 
     @property
     def steps(self) -> int:
-        """Valid time steps of all sequences."""
+        """Number of valid time steps of all sequences."""
         return self.N * self.T if self.lengths is None else int(self.lengths.sum())
 
     @property
     def rows(self) -> tuple[int, int]:
-        """Rows of W_ih and of W_hh."""
+        """Number of rows of W_ih and of W_hh."""
         cell = EQUATIONS[self.cell]
         return len(cell.x_gates) * self.H, len(cell.h_gates) * self.H
 
     @property
     def P(self) -> int:
-        """Numbers of h: a quarter of H where the cell projects."""
+        """Size of h: a quarter of H if the cell has a projection."""
         return self.H // 4 if EQUATIONS[self.cell].has_projection else self.H
 
     @property
     def recurrent_weights(self) -> int:
-        """Those of the products with h, and of a projection to it."""
+        """Number of weights of the products with h, and of the projection."""
         return self.rows[1] * self.P + (self.P * self.H if self.P < self.H else 0)
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of the matrix products, of what one time is given for (`per`)."""
-        forward = (
-            2 * self.directions * self.steps * (self.rows[0] * self.D + self.recurrent_weights)
-        )
+        """Multiplications and additions of the matrix products per unit of work."""
+        weights = self.rows[0] * self.D + self.recurrent_weights
+        forward = 2 * self.directions * self.steps * weights
         return (3 if self.task == "train" else 1) * forward / self._shared
 
     @property
     def bytes(self) -> float:
-        """The least moved from beyond the first cache.
+        """Least number of bytes moved from beyond the first-level cache.
 
-        The recurrent weights once a step, or once where they fit in the first cache; all else once: W_ih, x and y. Training
-        does this twice, y and x then with their gradients, and writes and reads gates and one more value a unit and step.
+        The recurrent weights are read once per time step, or once if they fit in the first-level
+        cache; W_ih, x and y once. Training does this twice, then with the gradients of y and x, and
+        writes and reads the gates and one more value per unit and time step.
         """
-        item, from_x, recurrent_weights = (
-            np.dtype(self.dtype).itemsize,
-            self.rows[0],
-            self.recurrent_weights,
-        )
+        item, recurrent_weights = np.dtype(self.dtype).itemsize, self.recurrent_weights
         recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
-        values = (
-            self.directions * (from_x * self.D + recurrent_weights + self.steps * self.P)
-            + self.steps * self.D
-        )
+        weights_and_y = self.rows[0] * self.D + recurrent_weights + self.steps * self.P
+        values = self.directions * weights_and_y + self.steps * self.D
         if self.task == "train":
-            kept = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
-            values = 3 * values - self.directions * recurrent_weights + kept
+            saved = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
+            values = 3 * values - self.directions * recurrent_weights + saved
         return values * item / self._shared
 
     @property
     def _shared(self) -> int:
-        """How many of `per` there are in a call."""
+        """Number of units of work (`per`) in a call."""
         return self.T if self.per == "step" else 1
 
     @property
     def engine(self) -> recurrent.Engine:
-        """The functions of the cell."""
+        """The engine of the cell."""
         return recurrent.Engine(EQUATIONS[self.cell])
 
     def data(self) -> Data:
@@ -165,20 +166,19 @@ class Workload(Work):
         params = [
             init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)
         ]
-        if self.kind == "denormal":  # without biases the states are as small as what comes in
+        if self.kind == "denormal":  # without biases the states are as small as the inputs
             x *= np.float32(1e-39)
             params = [
                 p._replace(b_ih=np.zeros_like(p.b_ih), b_hh=np.zeros_like(p.b_hh)) for p in params
             ]
-        for p in (
-            params
-        ):  # to normalise W_hh h enlarges what was rounded in it: at gains of 1 more at every step
+        # Normalising W_hh h amplifies rounding errors: with gains of 1 they grow at every step.
+        for p in params:
             for name in p._fields:
                 if name.startswith("gain_h"):
                     getattr(p, name)[:] = 0.25
         lengths = self.lengths
         if lengths is not None:
-            dy[np.arange(self.T)[:, None] >= lengths] = 0  # nothing past a length counts
+            dy[np.arange(self.T)[:, None] >= lengths] = 0  # padding
         return Data(x, dy, params, lengths)
 
     def count(self, calls: int) -> int:
@@ -187,7 +187,7 @@ class Workload(Work):
 
 @dataclass(frozen=True)
 class Data:
-    """x (T, N, D), dy (T, N, H or 2H), weights in PyTorch's layout, one Params a direction, and lengths (N,) or None."""
+    """x (T, N, D), dy (T, N, H or 2H), one Params per direction, and lengths (N,) or None."""
 
     x: np.ndarray
     dy: np.ndarray
@@ -197,7 +197,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Probe:
-    """What one new process an engine and round finds out: `task` cold, warm, import or memory of a workload."""
+    """A measurement that takes a new process per engine and round.
+
+    `task`: the first call with a cold or a warm cache of kernels, import, or memory in training.
+    """
 
     task: str
     workload: Work | None = None
@@ -242,25 +245,22 @@ SIZES = [
 ODD = [(7, 33, 13, 50), (20, 60, 40, 100), (33, 25, 100, 200), (50, 50, 128, 300)]
 DOUBLES = [(16, 100, 32, 64), (32, 50, 64, 128), (32, 50, 128, 256), (64, 50, 512, 512)]
 RAGGED = [(64, 100, 64, 128), (32, 50, 128, 256)]
-BOTH_WAYS = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
+BIDIRECTIONAL = [(1, 100, 32, 64), (32, 50, 64, 128), (64, 50, 128, 512)]
 STREAM = [32, 128, 512]
 MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
-ATTENTION = [
-    (32, 30, 50, 256),
-    (32, 1, 50, 256),
-    (8, 50, 200, 128),
-]  # N, T, S, H; one query is a step of decoding
+ATTENTION = [(32, 30, 50, 256), (32, 1, 50, 256), (8, 50, 200, 128)]  # N, T, S, H
 DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
 FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
 
 
 def next_sixteen(size: tuple) -> tuple:
-    """The size whose D and H are rounded up to a multiple of 16: what an odd size is compared with, FLOP by FLOP."""
+    """Round D and H up to a multiple of 16: the size that an odd one is compared with."""
     N, T, D, H = size
     return N, T, -(-D // 16) * 16, -(-H // 16) * 16
 
 
 def grid_mode(cell: str, size: tuple) -> str:
+    """Return the mode that a size of the grid belongs to."""
     return "quick" if size in (FEW if cell == "lstm" else FEW - {(1, 100, 32, 64)}) else "default"
 
 
@@ -299,7 +299,7 @@ WORKLOADS: list[Work | Probe] = [
     ),
     *(
         Workload(c, t, *s, group="bidirectional", kind="bidirectional")
-        for c, t, s in product(("lstm", "gru"), TASKS, BOTH_WAYS)
+        for c, t, s in product(("lstm", "gru"), TASKS, BIDIRECTIONAL)
     ),
     CharModel(128, mode="default"),
     CharModel(512, mode="default"),
@@ -326,12 +326,15 @@ WORKLOADS: list[Work | Probe] = [
 
 
 def choose(pattern: str, mode: str) -> list[Work | Probe]:
-    """Workloads of a mode whose name matches; a pattern without wildcard matches anywhere in the name."""
+    """Return the workloads of a mode whose names match.
+
+    A pattern without wildcards matches anywhere in the name.
+    """
     pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
     modes = MODES[: MODES.index(mode) + 1]
     return [w for w in WORKLOADS if w.mode in modes and fnmatch(w.name, pattern)]
 
 
 def find(name: str) -> Work | Probe:
-    """The workload of a name. Raises KeyError."""
+    """Return the workload of a name; raises KeyError."""
     return {w.name: w for w in WORKLOADS}[name]

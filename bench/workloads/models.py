@@ -1,4 +1,4 @@
-"""Workloads of several layers at once: the character model, attention over saved states, encoder and decoder."""
+"""Workloads of several layers: the character model, attention, and the encoder-decoder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ LSTM_GATES = len(recurrent.lstm.cell.gates)
 
 @dataclass(frozen=True)
 class CharModel(Work):
-    """An update of the character model: embedding, 2 LSTM layers, linear, cross-entropy, gradients, clipping by norm, Adam."""
+    """An update of the character model: forward, cross-entropy, backward, clipping by norm, Adam.
+
+    The model has an embedding, LSTM layers and a linear layer.
+    """
 
     H: int
     N: int = 50
@@ -26,7 +29,7 @@ class CharModel(Work):
     mode: str = "full"
 
     cell, task, group, per = "lstm", "update", "charlm", "character"
-    compared, tolerance = 5, 1e-4  # losses of this many updates
+    compared, tolerance = 5, 1e-4  # the losses of five updates
     lr, clip, windows = 2e-3, 5.0, 4
 
     @property
@@ -35,7 +38,7 @@ class CharModel(Work):
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of the matrix products a character."""
+        """Multiplications and additions of the matrix products per character."""
         inputs = [self.E, *[self.H] * (self.layers - 1)]
         return 3 * 2 * (sum(LSTM_GATES * self.H * (D + self.H) for D in inputs) + self.H * self.V)
 
@@ -46,7 +49,7 @@ class CharModel(Work):
         )
 
     def data(self) -> CharData:
-        """Windows that follow each other, and the first weights."""
+        """Return consecutive windows, and the initial weights."""
         ids = np.random.default_rng(0).integers(self.V, size=(self.windows, self.T + 1, self.N))
         return CharData([(w[:-1], w[1:]) for w in ids], copied(self.model().parameters))
 
@@ -56,7 +59,7 @@ class CharModel(Work):
 
 @dataclass(frozen=True)
 class CharData:
-    """Windows (x (T, N), targets (T, N)) of ids, and parameters by name."""
+    """Windows (x (T, N), targets (T, N)) of ids, and the parameters by name."""
 
     windows: list
     parameters: dict
@@ -64,9 +67,11 @@ class CharData:
 
 @dataclass(frozen=True)
 class Attending(Work):
-    """A layer of attention with Luong's output, T queries each of N sequences over at most S saved states of H numbers.
+    """An attention layer with Luong's output layer.
 
-    `cell` is the score: dot, general or additive. `task`: forward, or train with gradients of queries, memory and weights.
+    Each of N sequences has T queries over at most S states of H values. `cell` is the score (dot,
+    general or additive); `task` is forward, or train with the gradients of queries, memory and
+    weights.
     """
 
     cell: str
@@ -89,7 +94,7 @@ class Attending(Work):
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of the products, blanks of the memory left out."""
+        """Multiplications and additions of the matrix products, without padding."""
         queries, states, H = self.N * self.T, int(self.lengths.sum()), self.H
         pairs = self.T * states
         scores = {
@@ -102,7 +107,7 @@ class Attending(Work):
 
     @property
     def lengths(self) -> np.ndarray:
-        """States that each memory holds, (N,), uniform in S / 2 .. S."""
+        """Number of states in each memory, (N,), uniform in S / 2 .. S."""
         return np.random.default_rng(0).integers(self.S // 2, self.S + 1, self.N)
 
     def layer(self) -> recurrent.Attention:
@@ -125,7 +130,7 @@ class Attending(Work):
 
 @dataclass(frozen=True)
 class AttendingData:
-    """x and dy (T, N, H), memory (S, N, H), lengths (N,), parameters by name."""
+    """x and dy (T, N, H), memory (S, N, H), lengths (N,), and the parameters by name."""
 
     x: np.ndarray
     memory: np.ndarray
@@ -136,10 +141,10 @@ class AttendingData:
 
 @dataclass(frozen=True)
 class Translation(Work):
-    """Encoder and decoder: embedding and LSTM each, the decoder with attention over all that the encoder saved, and a linear.
+    """An encoder-decoder: an embedding and an LSTM each, attention, and a linear layer.
 
-    `task`: update, by teacher forcing, with cross-entropy, gradients, clipping by norm and Adam; or greedy, decoding T ids.
-    `kind`: ragged has sources of S / 2 to S steps and targets of T / 2 to T.
+    `task` is update (teacher forcing, cross-entropy, backward, clipping by norm, Adam) or greedy
+    (decoding of T ids). `kind` "ragged" has sources of S / 2 to S steps and targets of T / 2 to T.
     """
 
     task: str
@@ -172,24 +177,24 @@ class Translation(Work):
 
     @property
     def compared(self) -> int:
-        """Updates whose losses must agree; sequences are decoded once."""
+        """Five updates, whose losses must agree; sequences are decoded once."""
         return 5 if self.task == "update" else 1
 
     @property
     def lengths(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """(source's, target's), (N,) each, of a ragged batch."""
+        """Lengths of sources and targets, (N,) each; None unless ragged."""
         rng = np.random.default_rng(0)
         both = [rng.integers(steps // 2, steps + 1, self.N) for steps in (self.S, self.T)]
         return tuple(both) if self.kind == "ragged" else None
 
     @property
     def tokens(self) -> int:
-        """Of all targets."""
+        """Number of tokens of all targets."""
         return self.N * self.T if self.lengths is None else int(self.lengths[1].sum())
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions of the matrix products a token of the target."""
+        """Multiplications and additions of the matrix products per target token."""
         lstm, H = 2 * LSTM_GATES * self.H * (self.E + self.H), self.H
         if self.lengths is None:
             states, pairs = self.N * self.S, self.tokens * self.S
@@ -227,7 +232,7 @@ class Translation(Work):
 
 @dataclass(frozen=True)
 class TranslationData:
-    """source (S, N), what the decoder reads and what it is to say (T, N): ids; both lengths or None; parameters by name."""
+    """Ids: source (S, N), decoder input `read` (T, N) and targets (T, N); lengths; parameters."""
 
     source: np.ndarray
     read: np.ndarray
@@ -237,5 +242,5 @@ class TranslationData:
 
 
 def copied(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Values of this moment."""
+    """Return copies of parameters."""
     return {name: a.copy() for name, a in parameters.items()}

@@ -1,4 +1,4 @@
-"""What the benchmark measures: its names are frozen, its engines agree, one that is wrong makes its row an error."""
+"""The measurements of the benchmark: frozen names, engines that agree, errors, and the command."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def engines():
 
 
 def tiny():
-    """One of each kind of work, small; D, H and N fit no vector."""
+    """Return one small workload of each kind; D, H and N are no multiples of a vector's length."""
     kinds = [
         ("", "float32"),
         ("", "float64"),
@@ -77,7 +77,7 @@ def test_every_installed_engine_agrees(workload, engines):
 
 
 class Wrong(Engine):
-    """Ours with a last digit changed; or what raises."""
+    """Recurrent's engine with its results changed, or raising an error."""
 
     name = package = module = "wrong"
 
@@ -101,17 +101,17 @@ def unsupported(result):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (shifted, "result 2 of call 0 differs by 1.0e-03"),
         (lambda r: (r[0][:-1], *r[1:]), "result 0 has shape"),
     ],
 )
-def test_a_wrong_engine_makes_its_row_an_error(change, said):
+def test_a_wrong_engine_makes_its_row_an_error(change, message):
     row = timing.measure(
         Workload("lstm", "train", 3, 5, 4, 6), [ENGINES[results.OURS](1), Wrong(change)], AT_ONCE, 1
     )
-    assert row.error.startswith(f"wrong: {said}")
+    assert row.error.startswith(f"wrong: {message}")
     assert row.samples == {}
 
 
@@ -140,7 +140,7 @@ def test_an_engine_that_raises_is_left_out_and_ours_is_an_error():
 
 
 def test_names_are_frozen():
-    """Append new names to the file; none may vanish."""
+    """New names are appended to the file; none may disappear."""
     frozen, now = NAMES.read_text().split(), [w.name for w in catalogue.WORKLOADS]
     assert len(now) == len(set(now))
     assert set(frozen) == set(now)
@@ -149,15 +149,14 @@ def test_names_are_frozen():
 def test_sizes_of_the_work():
     one = Workload("lstm", "forward", 2, 10, 3, 5)
     assert one.flops == 2 * 2 * 10 * 4 * 5 * (3 + 5)
-    assert one.bytes == 4 * (
-        20 * 3 + 20 * 5 + 20 * 5 + 20 * 3
-    )  # W_ih, W_hh, y, x: all weights fit in the first cache
+    # W_ih, W_hh, y, x: all weights fit in the first-level cache.
+    assert one.bytes == 4 * (20 * 3 + 20 * 5 + 20 * 5 + 20 * 3)
     assert (
         replace(one, task="train").flops
         == replace(one, kind="bidirectional").flops * 1.5
         == 3 * one.flops
     )
-    assert replace(one, H=100).bytes > 4 * 10 * 400 * 100  # these do not fit: once a step
+    assert replace(one, H=100).bytes > 4 * 10 * 400 * 100  # these do not fit: once per time step
     for kind in ("uniform", "tail"):
         ragged = Workload("lstm", "forward", 64, 100, 3, 5, kind=kind)
         assert ragged.flops * 6400 == replace(ragged, kind="full").flops * ragged.lengths.sum()
@@ -198,14 +197,14 @@ def test_modes_grow_and_patterns_choose():
     assert not catalogue.choose("bidirectional", "default")
 
 
-def test_engines_far_behind_are_spared_the_rest():
+def test_engines_far_behind_are_not_timed_further():
     samples = {results.OURS: [9.0], "best": [1.0], "near": [2.9], "far": [3.1]}
     assert timing.contenders(samples) == [results.OURS, "best", "near"]
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")
-def test_peaks_do_the_work_they_claim(monkeypatch):
-    """The kernels' results are those of as many multiply-adds and of all the numbers; figures are positive."""
+def test_peak_kernels_do_the_work_they_claim(monkeypatch):
+    """The kernels' results prove the number of multiply-adds and reads; peaks are positive."""
     for dtype in (np.float32, np.float64):
         t = peaks.target(np.dtype(dtype))
         numbers = np.zeros((peaks.chains(t) + 2, t.lanes), dtype)
@@ -224,7 +223,7 @@ def test_peaks_do_the_work_they_claim(monkeypatch):
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")
-def test_the_peak_is_measured_beside_every_round_of_a_long_call(monkeypatch):
+def test_the_peak_is_measured_with_every_round_of_a_long_call(monkeypatch):
     workload, ours = Workload("lstm", "forward", 3, 5, 4, 6), ENGINES[results.OURS](1)
     assert timing.measure(workload, [ours], AT_ONCE, 1).peak == []
     monkeypatch.setattr(timing, "LONG", workload.flops)
@@ -234,13 +233,13 @@ def test_the_peak_is_measured_beside_every_round_of_a_long_call(monkeypatch):
 
 
 def test_a_worker_that_dies_costs_one_row(monkeypatch):
-    """The row that it was at is an error; another worker measures the rest."""
+    """Its current row is an error; another worker measures the rest."""
     names = [w.name for w in catalogue.choose("rnn-forward-N1-*", "full")[:3]]
 
-    def objects(arguments, threads, request):
+    def json_lines(arguments, threads, request):
         for name in request["names"]:
             if name == names[1]:
-                raise processes.Failed("segmentation fault")
+                raise processes.ProcessFailed("segmentation fault")
             yield {
                 "row": dataclasses.asdict(
                     results.Row(
@@ -251,14 +250,14 @@ def test_a_worker_that_dies_costs_one_row(monkeypatch):
                 )
             }
 
-    monkeypatch.setattr(processes, "objects", objects)
+    monkeypatch.setattr(processes, "json_lines", json_lines)
     planned = runner.plan([catalogue.find(n) for n in names], [1])
     rows = list(runner.collect(planned, AT_ONCE, {}, {}))
     assert [r.name for r in rows] == names
-    assert [r.error for r in rows] == [None, "its process: segmentation fault", None]
+    assert [r.error for r in rows] == [None, "its process failed: segmentation fault", None]
 
 
-def test_a_warm_start_is_one_after_another_process_has_filled_the_cache(monkeypatch):
+def test_a_warm_start_follows_a_process_that_fills_the_cache(monkeypatch):
     asked = []
 
     def ask(probed, engine, threads, cache):
@@ -276,17 +275,16 @@ def test_a_warm_start_is_one_after_another_process_has_filled_the_cache(monkeypa
     not Path("/proc/self/clear_refs").exists(),
     reason="the peak of memory is read from Linux's /proc",
 )
-def test_memory_counts_what_a_step_takes():
-    """An update that holds 64 MB at its peak, and drops it, is seen."""
+def test_memory_includes_temporary_arrays_of_an_update():
+    """An update that allocates and frees 64 MB is measured at 64 MB."""
     size = 64 * 2**20
 
     def prepare(workload, data):
         return (lambda: np.ones(size // 8).sum()) if workload.H > 4 else lambda: None
 
     found = cold_start.memory(prepare, Workload("lstm", "train", 1, 1, 8, 8))
-    assert (
-        0.98 * size <= found <= 1.25 * size
-    )  # the system counts pages in batches of up to 64 a processor
+    # The system counts pages in batches of up to 64 per processor.
+    assert 0.98 * size <= found <= 1.25 * size
 
 
 def test_the_command_measures_and_writes(tmp_path):
@@ -338,19 +336,19 @@ def test_the_command_measures_and_writes(tmp_path):
     assert (result.returncode, results.read(file).rows) == (2, found.rows)
     assert "torch 0.1" in result.stderr
     results.write(file, found)
-    told = subprocess.run(
+    shown = subprocess.run(
         [sys.executable, "-m", "bench", "show", str(file)],
         capture_output=True,
         text=True,
         env=environment,
         timeout=300,
     )
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "lstm forward" in told.stdout
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "lstm forward" in shown.stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--threads", "0"], "expected 1 to"),
         (["--threads", "x"], "expected numbers"),
@@ -360,7 +358,7 @@ def test_the_command_measures_and_writes(tmp_path):
         (["compare", "one.jsonl"], "Missing argument 'B'"),
     ],
 )
-def test_wrong_usage_is_a_clear_line(arguments, said):
+def test_wrong_usage_is_a_one_line_error(arguments, message):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     result = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
@@ -370,6 +368,6 @@ def test_wrong_usage_is_a_clear_line(arguments, said):
         timeout=300,
     )
     assert result.returncode == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.startswith("bench: ")
     assert result.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Runs of the benchmark that nobody measured: what its tables, pictures and reports are tested on."""
+"""Synthetic benchmark runs to test tables, charts and reports on."""
 
 from bench.results import OURS, Row, Run
 
@@ -8,8 +8,8 @@ PEAKS = {
 
 
 def row(name="lstm-forward-N1-T100-D32-H64", **changes):
-    """Ours takes 1, 2, 3 ms and torch twice as long, onnxruntime three times."""
-    given = dict(
+    """Return a row: recurrent takes 1, 2, 3 ms, torch twice and onnxruntime three times as long."""
+    fields = dict(
         name=name,
         group="forward",
         cell="lstm",
@@ -24,10 +24,11 @@ def row(name="lstm-forward-N1-T100-D32-H64", **changes):
         flops=1e8,
         bytes=1e6,
     )
-    return Row(**given | changes)
+    return Row(**fields | changes)
 
 
 def run(*rows, **changes):
+    """Return a run with these rows."""
     machine = {
         "processor": "A CPU",
         "cpus": 2,
@@ -36,7 +37,7 @@ def run(*rows, **changes):
         "memory_bytes": 8 << 30,
     }
     versions = {"python": "3.11.7", "recurrent": "0.1.0", "torch": "2.13.0"}
-    given = dict(
+    fields = dict(
         date="2026-01-02T03:04:05Z",
         command="python -m bench",
         mode="full",
@@ -44,14 +45,14 @@ def run(*rows, **changes):
         versions=versions,
     )
     return Run(
-        **given
+        **fields
         | dict(missing={"openvino": "No module named 'openvino'"}, peaks=PEAKS, rows=rows)
         | changes
     )
 
 
 def synthetic():
-    """One row of each kind that a table has to tell: ahead, behind, error, no peer, bytes, other threads."""
+    """Return a run with a row of each kind: ahead, behind, error, no peer, bytes, 2 threads."""
     return run(
         row(),
         row("lstm-forward-N64-T50-D512-H512", samples={OURS: [0.1], "torch": [0.0996]}),
