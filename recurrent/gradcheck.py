@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,7 +41,9 @@ class GradientError(ArithmeticError):
 
 
 def complex_step(
-    loss: Callable[[Arrays], complex], arguments: Arrays, chosen: dict[str, Iterable] | None = None
+    loss: Callable[[Arrays], complex],
+    arguments: Arrays,
+    chosen: Mapping[str, Iterable] | None = None,
 ) -> Arrays:
     """Return d loss / d argument by the complex step, Im f(x + ih) / h, exact up to rounding.
 
@@ -82,7 +84,7 @@ def complex_step(
 def central_differences(
     loss: Callable[[Arrays], float],
     arguments: Arrays,
-    chosen: dict[str, Iterable] | None = None,
+    chosen: Mapping[str, Iterable] | None = None,
     step: float = STEP,
 ) -> Arrays:
     """Return d loss / d argument by central differences, (f(x + h) - f(x - h)) / 2h.
@@ -487,7 +489,7 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
         )
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
         alone.same_masks()
-        runner = alone.model[0].reference_runner(training=True)
+        runner = alone.model[0].reference_runner(training=True)  # of the copy, with its generator
         y, final, _ = runner.forward(a["x"], params, before, alone.lengths)
         ends = layer.state_arrays(final)
         return np.sum(alone.dy * y) + sum(np.sum(d * ends[n]) for n, d in alone.dstates[0].items())

@@ -43,9 +43,10 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     >>> warmup("lstm", training=False)
     """
     chosen = [find(c) for c in cells or PYTORCH]
-    dtypes = [checks.dtype(d) for d in ([dtypes] if isinstance(dtypes, str) else dtypes)]
+    names = [dtypes] if isinstance(dtypes, str) else dtypes
+    kinds = [checks.dtype(name) for name in names]
     parts = [_forward, _step] + ([_backward] if training else [])
-    work = [(part, c, d) for c in chosen for d in dtypes for part in parts]
+    work = [(part, c, d) for c in chosen for d in kinds for part in parts]
     for part, c, d in track(work, _label):
         layer = layer_from_cell(c, 2, 2)
         model = Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d)

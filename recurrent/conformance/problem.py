@@ -133,9 +133,8 @@ class Problem:
             values = [kind(*[a[f"{n}{end}"] for n in kind._fields]) for end in ends]
             return Directions(*values) if self.case.merge else values[0]
 
-        y, final, _ = self.forward(
-            engine, x=a["x"], params=take(engine.Params), state=take(engine.State)
-        )
+        params, state = take(engine.Params), take(engine.State)
+        y, final, _ = self.forward(engine, x=a["x"], params=params, state=state)
         total = np.sum(self.dy * y)
         for d, s in zip(flat(self.dstate), flat(final), strict=False):
             total = total + np.sum(d * s)

@@ -66,10 +66,9 @@ def assert_close(
     dtype = max(actual.dtype, expected.dtype, key=lambda d: np.finfo(d).eps)
     if scale is None:
         finite = np.abs(expected[np.isfinite(expected)])
-        scale = finite.max() if finite.size else 0.0
-    np.testing.assert_allclose(
-        actual, expected, rtol=0, atol=tolerance(dtype, terms, scale), err_msg=what
-    )
+        scale = float(finite.max()) if finite.size else 0.0
+    atol = tolerance(dtype, terms, scale)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, err_msg=what)
 
 
 def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:

@@ -112,7 +112,7 @@ class Bidirectional:
 
     def forward(
         self, x, params, state=None, lengths=None, record=False
-    ) -> tuple[np.ndarray, Directions, DirectionTapes | None]:
+    ) -> tuple[np.ndarray, Directions, Any]:
         """Return y, (T, N, 2H) for "concat" or (T, N, H), the final state and the tapes."""
         initial = self._pair(state, "state")
         y, final, tape = self.engine.forward(
@@ -128,23 +128,24 @@ class Bidirectional:
 
     def backward(
         self, dy, tape, dstate=None, out=None, state_gradients=None
-    ) -> tuple[np.ndarray, Directions, Directions]:
+    ) -> tuple[Any, Directions, Directions]:
         """Return dx and, as `Directions`, dparams and the gradient of the initial state."""
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         dfinal, outs = self._pair(dstate, "dstate"), self._pair(out, "out")
         dys = Directions(None, None) if dy is None else Directions(*self._split(dy, tape))
-        totals = [{} if state_gradients is not None else None for _ in tape]
-        dx, *ahead = self.engine.backward(
-            dys.forward, tape.forward, dfinal.forward, outs.forward, totals[0]
+        ahead, back = ({}, {}) if state_gradients is not None else (None, None)
+        dx, dparams, d_initial = self.engine.backward(
+            dys.forward, tape.forward, dfinal.forward, outs.forward, ahead
         )
         with checks.naming("reverse direction"):
-            dx_reverse, *back = self.engine.backward(
-                dys.reverse, tape.reverse, dfinal.reverse, outs.reverse, totals[1]
+            dx_reverse, dparams_reverse, d_initial_reverse = self.engine.backward(
+                dys.reverse, tape.reverse, dfinal.reverse, outs.reverse, back
             )
         if state_gradients is not None:
-            state_gradients.update(named(*totals))
-        return dx + dx_reverse, *(Directions(*pair) for pair in zip(ahead, back, strict=True))
+            state_gradients.update(named(ahead or {}, back or {}))
+        dparams = Directions(dparams, dparams_reverse)
+        return dx + dx_reverse, dparams, Directions(d_initial, d_initial_reverse)
 
     def footprint(self, T, N, sizes, dtype, ragged, training, table=None) -> Footprint:
         """Estimate the memory of two runs, one after the other, and of merging their results."""

@@ -142,7 +142,7 @@ class DropoutRunner:
         lengths: Any = None,
         reverse: bool = False,
         record: bool = False,
-    ) -> tuple[np.ndarray, Any, Tape | None]:
+    ) -> tuple[np.ndarray, Any, Any]:
         """Run `Engine.forward` with new masks."""
         cell = self.options.cell
         params = check_params(cell, params, self.dtypes)

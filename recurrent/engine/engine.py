@@ -198,7 +198,7 @@ class Engine:
         reverse: bool = False,
         record: bool = False,
         masks: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, Any, Tape | None]:
+    ) -> tuple[np.ndarray, Any, Any]:
         """Run the cell over a batch of sequences.
 
         Parameters
@@ -358,7 +358,7 @@ class Engine:
         dstate: Any = None,
         out: Any = None,
         state_gradients: dict | None = None,
-    ) -> tuple[np.ndarray, Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         """Back-propagate through time.
 
         The tape is not consumed: `backward` may be called again.

@@ -58,11 +58,17 @@ class RowGradients:
     each: Callable[[], np.ndarray] | None = None
 
     def __array__(self, dtype=None, copy=None):
+        if self.each is None:
+            raise TypeError("the gradient of every step is known in a recording only")
         return self.each()
 
     def __add__(self, other: RowGradients) -> RowGradients:
         """Return the sum of two gradients with respect to the same Lookup."""
-        return RowGradients(self.ids, self.rows + other.rows, lambda: self.each() + other.each())
+
+        def each():
+            return np.asarray(self) + np.asarray(other)
+
+        return RowGradients(self.ids, self.rows + other.rows, each)
 
 
 def distinct(ids: np.ndarray, V: int) -> tuple[np.ndarray, np.ndarray]:

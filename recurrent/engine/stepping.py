@@ -71,7 +71,7 @@ class Stepper:
         y = np.empty(self._y_shape, self.dtype)
         x = x_t.reshape(self._N, self.sizes.D)
         self._step(self.cell, self._weights, x, self._h, self._states, y)
-        return y if len(self.shape) == 2 else y[0]
+        return y if x_t.ndim == 2 else y[0]
 
     def _begin(self, x_t):
         checks.same_dtype(x_t, "x_t", self.dtype, "params")
