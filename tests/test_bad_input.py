@@ -1,4 +1,4 @@
-"""Each mistake a caller can make gives one line that names the argument, what was expected and what came."""
+"""Each mistake of a caller gives one line: the argument, what was expected, what was passed."""
 
 import re
 
@@ -33,13 +33,9 @@ def p(engine):
 
 
 def fails(kind, *parts):
-    """A context in which exactly one line is raised that holds all the parts, in order."""
+    """Return a context that expects an error of one line with all the parts in order."""
     pattern = r"\A[^\n]*" + r"[^\n]*".join(re.escape(part) for part in parts) + r"[^\n]*\Z"
     return pytest.raises(kind, match=pattern)
-
-
-def other(engine, p, **changes):
-    return p.params._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +52,7 @@ def test_x_of_another_dtype(p, kind):
         p.forward(x=p.x.astype(kind))
 
 
-def test_what_is_no_array_at_all(p):
+def test_x_that_is_not_an_array(p):
     for x in (None, "text", [["a"]]):
         with fails(TypeError, "x must be float32 or float64"):
             p.forward(x=x)
@@ -66,7 +62,7 @@ def test_mixed_dtypes_are_never_cast(engine, p):
     with fails(TypeError, "x must have the dtype of params, float64, got float32"):
         p.forward(x=p.x.astype(np.float32))
     with fails(TypeError, "W_hh must have the dtype of W_ih, float64, got float32"):
-        p.forward(params=other(engine, p, W_hh=p.params.W_hh.astype(np.float32)))
+        p.forward(params=p.params._replace(W_hh=p.params.W_hh.astype(np.float32)))
     with fails(TypeError, "state.h must have the dtype of x, float64, got float32"):
         p.forward(state=p.state._replace(h=p.state.h.astype(np.float32)))
     tape = p.forward(record=True)[2]
@@ -86,13 +82,13 @@ def test_params_that_do_not_fit(engine, p):
         f"b_ih must be ({p.params.b_ih.size},) for {engine.name}",
         f"got ({p.params.b_ih.size + 1},)",
     ):
-        p.forward(params=other(engine, p, b_ih=np.zeros(p.params.b_ih.size + 1)))
+        p.forward(params=p.params._replace(b_ih=np.zeros(p.params.b_ih.size + 1)))
     with fails(ValueError, "W_hh must be", str(p.params.W_hh.shape)):
-        p.forward(params=other(engine, p, W_hh=np.zeros((len(p.params.W_hh) + 1, H))))
+        p.forward(params=p.params._replace(W_hh=np.zeros((len(p.params.W_hh) + 1, H))))
     with fails(ValueError, "W_ih and W_hh must have 2 axes"):
-        p.forward(params=other(engine, p, W_ih=p.params.W_ih[None]))
+        p.forward(params=p.params._replace(W_ih=p.params.W_ih[None]))
     with fails(ValueError, "W_ih must be"):
-        p.forward(params=other(engine, p, W_ih=p.params.W_ih[:-1]))
+        p.forward(params=p.params._replace(W_ih=p.params.W_ih[:-1]))
 
 
 def test_states_that_do_not_fit(engine, p):
@@ -111,7 +107,7 @@ def test_states_that_do_not_fit(engine, p):
 
 
 @pytest.mark.parametrize("state", [5, "h", 1.5])
-def test_a_state_that_is_no_state(engine, p, state):
+def test_state_of_the_wrong_type(engine, p, state):
     with fails((TypeError, ValueError), "state"):
         p.forward(state=state)
 
@@ -180,8 +176,8 @@ def test_sizes(engine, call):
         engine.init(2, 3, "nothing")
 
 
-def test_empty_batches_and_sequences_are_no_mistake(engine, p, dtype):
-    """No steps: the state comes back. No sequences: empty arrays. Gradients of nothing are zeros."""
+def test_empty_batches_and_sequences_are_allowed(engine, p, dtype):
+    """Without steps the state comes back; without sequences arrays are empty."""
     p = Case(T, N, D, H, dtype=dtype).build(engine)
     y, final, tape = p.forward(x=p.x[:0], record=True)
     assert y.shape == (0, N, H)
@@ -204,7 +200,7 @@ def test_empty_batches_and_sequences_are_no_mistake(engine, p, dtype):
     assert_same_bits(d_initial.h, p.dstate.h)
 
 
-def test_unknown_values_of_a_tape(engine, p):
+def test_unknown_names_on_a_tape(engine, p):
     with pytest.raises(AttributeError, match="has gates, h"):
         _ = p.forward(record=True)[2].nothing
 
@@ -358,7 +354,7 @@ def test_pooling():
             Sequential(*layers, Last(**both))
 
 
-def test_both_directions():
+def test_bidirectional_layers():
     with fails(TypeError, "bidirectional must be True or False, got 2"):
         LSTM(2, 3, bidirectional=2)
     with fails(ValueError, "merge='sum' needs bidirectional=True"):
@@ -416,7 +412,7 @@ def test_a_model_names_the_layer():
 
 
 def test_a_stream_keeps_its_state_when_a_step_fails():
-    """A refused step changes nothing: the next good one continues where the stream was."""
+    """A failed step changes nothing: the next one continues where the stream was."""
     model = Sequential(LSTM(3, 4), GRU(4, 2))
     x = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
     stream = model.stream()
@@ -433,16 +429,16 @@ def test_a_stream_keeps_its_state_when_a_step_fails():
     assert_same_bits(np.stack(rest), model.forward(x)[0][1:])
 
 
-def test_nothing_is_lost_by_a_refused_call(engine, p):
-    """A refused backward leaves the tape as it was."""
+def test_a_failed_call_changes_nothing(engine, p):
+    """A failed backward leaves the tape as it was."""
     tape = p.forward(record=True)[2]
     with pytest.raises(ValueError, match="dy"):
         engine.backward(p.dy[:-1], tape)
     assert_same_bits(engine.backward(p.dy, tape, p.dstate)[0], p.gradients()["x"])
 
 
-def test_results_for_out_of_the_wrong_kind(engine, p):
-    """`out` that backward cannot write to in place is refused, not silently ignored."""
+def test_out_of_the_wrong_kind(engine, p):
+    """`out` raises an error if backward cannot write to it in place."""
     tape = p.forward(record=True)[2]
     strided = engine.Params(*[np.zeros((*a.shape, 2))[..., 0] for a in p.params])
     small = engine.Params(*[np.zeros(a.shape[1:]) for a in p.params])
@@ -460,7 +456,7 @@ def test_a_tape_of_another_cell():
 
 
 class Own(IndexError):
-    """An error of a caller's own kind."""
+    """A user-defined error."""
 
 
 @pytest.mark.parametrize(
@@ -471,15 +467,15 @@ def test_errors_from_inside_a_layer_say_which_one(error):
         raise error
 
 
-def test_errors_that_take_more_than_a_message():
-    """They were rebuilt from a message alone, which is another error."""
+def test_errors_with_several_arguments():
+    """Rebuilding these from a message alone would raise another error."""
     with fails(ValueError, "layer 1: 'ascii' codec can't encode"), checks.naming("layer 1"):
         "\u00fc".encode("ascii")
     with pytest.raises(KeyError, match=r"^'bad'$"), checks.naming("layer 1"):
         raise KeyError("bad")
 
 
-def test_what_is_no_tape_and_no_params(engine, p):
+def test_tape_and_params_of_the_wrong_type(engine, p):
     tape = p.forward(record=True)[2]
     with fails(
         TypeError, "tape must be the Tape that forward returns with record=True, got ndarray"
@@ -492,16 +488,12 @@ def test_what_is_no_tape_and_no_params(engine, p):
             f"got {type(params).__name__}",
         ):
             p.forward(params=params)
-    with fails(
-        ValueError,
-        "a tuple of arrays, got a tuple of 1"
-        if len(p.state) > 1
-        else "a tuple of arrays, got a tuple of 3",
-    ):
-        p.forward(state=(p.state[0],) * (1 if len(p.state) > 1 else 3))
+    count = 1 if len(p.state) > 1 else 3
+    with fails(ValueError, f"a tuple of arrays, got a tuple of {count}"):
+        p.forward(state=(p.state[0],) * count)
 
 
-def test_dtypes_that_no_parameters_can_have(engine):
+def test_unsupported_dtypes_of_parameters(engine):
     for dtype in (None, ">f8", "int32"):
         with fails(TypeError, "dtype must be float32 or float64, got"):
             engine.init(2, 3, dtype)
@@ -513,7 +505,7 @@ def test_an_engine_by_name():
         recurrent.Engine("lstmm")
 
 
-def test_a_loss_that_is_none():
+def test_a_loss_that_is_not_callable():
     model, x = Sequential(LSTM(D, H)), np.zeros((T, N, D), np.float32)
     with fails(TypeError, "loss must be a function such as losses.softmax_cross_entropy, got str"):
         model.record(x, x, "mse")

@@ -1,4 +1,4 @@
-"""Both directions at once: two runs of the one engine to the bit, every merge, gradients, what a model makes of them."""
+"""Bidirectional runs: equal bits to two runs of the engine, every merge, gradients, and models."""
 
 import numba
 import numpy as np
@@ -35,7 +35,7 @@ MERGED = {
 
 
 def flipped(a, lengths):
-    """Each sequence's valid part from its end to its beginning."""
+    """Return an array with the valid part of each sequence reversed."""
     out = a.copy()
     for n, length in enumerate([len(a)] * a.shape[1] if lengths is None else lengths):
         out[:length, n] = a[:length, n][::-1]
@@ -65,9 +65,7 @@ def test_merged_outputs_equal_the_naive_loops(engine, dtype, data):
     ]
     y, state, _ = p.forward()
     expected = MERGED[p.case.merge](*(y for y, _ in runs))
-    size = max(1.0, *(np.abs(y).max() for y, _ in runs)) * max(
-        1.0, *(np.abs(y).max() for y, _ in runs)
-    )
+    size = max(1.0, *(np.abs(y).max() for y, _ in runs)) ** 2
     assert_close(y, expected, p.terms, size)
     for ours, (_, theirs) in zip(state, runs, strict=True):
         for a, b in zip(ours, theirs, strict=True):
@@ -147,23 +145,23 @@ def test_padding_is_never_read(engine, dtype, data):
 @pytest.mark.parametrize("merge", MERGES)
 def test_threads_change_no_bit(engine, dtype, merge):
     p = Case(T=30, N=24, D=40, H=64, ragged=True, dtype=dtype, merge=merge).build(engine)
-    before, found = numba.get_num_threads(), []
+    before, by_threads = numba.get_num_threads(), []
     try:
         for n in sorted(
             {1, 2, numba.config.NUMBA_NUM_THREADS}
             & set(range(1, numba.config.NUMBA_NUM_THREADS + 1))
         ):
             numba.set_num_threads(n)
-            found.append(results(p))
+            by_threads.append(results(p))
     finally:
         numba.set_num_threads(before)
-    for other in found[1:]:
-        same_results(other, found[0])
+    for other in by_threads[1:]:
+        same_results(other, by_threads[0])
 
 
 @pytest.mark.parametrize("merge", MERGES)
-def test_nothing_to_read(engine, dtype, merge):
-    """Zero lengths, no steps and no sequences: the state comes back, gradients of weights are zeros."""
+def test_empty_sequences_and_batches(engine, dtype, merge):
+    """Without steps or sequences the state comes back and gradients of weights are zero."""
     p = Case(T=3, N=4, D=2, H=5, dtype=dtype, merge=merge).build(engine)
     for changes in (dict(lengths=[0] * 4), dict(x=p.x[:0])):
         y, final, tape = p.forward(**changes, record=True)
@@ -199,10 +197,8 @@ def test_unbatched_is_a_batch_of_one(engine, dtype, data):
 
 def test_the_summary_is_both_ends_and_not_the_last_output(dtype):
     layer = LSTM(3, 4, bidirectional=True).initialise(1, dtype)
-    x, lengths = (
-        np.random.default_rng(0).standard_normal((6, 5, 3)).astype(dtype),
-        np.array([6, 1, 4, 0, 5]),
-    )
+    x = np.random.default_rng(0).standard_normal((6, 5, 3)).astype(dtype)
+    lengths = np.array([6, 1, 4, 0, 5])
     y, state, _ = layer.forward(x, lengths=lengths)
     assert state.summary.shape == (5, 8)
     for n, length in enumerate(lengths):
@@ -226,7 +222,7 @@ def stack(dtype="float64"):
 
 
 def test_a_model_by_central_differences():
-    """All parameters and x along one direction each, through both directions of two layers, ragged."""
+    """Check all parameters and x along one direction each, on a ragged batch through two layers."""
     model, rng = stack(), np.random.default_rng(2)
     x, dy, lengths = rng.standard_normal((5, 4, 3)), rng.standard_normal((5, 4, 2)), [5, 0, 2, 4]
     grads = model.backward(dy, model.forward(x, lengths=lengths, record=True, training=False)[2])
@@ -308,16 +304,7 @@ def test_a_recording_names_both_directions(dtype):
         x, np.zeros((5, 2, 2), dtype), lambda y, t, lengths=None: (0.0, np.ones_like(y))
     )
     first, second = recording.layers[0], recording.layers[2]
-    assert list(first.gates) == [
-        "i",
-        "f",
-        "g",
-        "o",
-        "i_reverse",
-        "f_reverse",
-        "g_reverse",
-        "o_reverse",
-    ]
+    assert list(first.gates) == [*"ifgo", *(f"{g}_reverse" for g in "ifgo")]
     assert list(first.states) == list(first.dstates) == ["h", "c", "h_reverse", "c_reverse"]
     assert {a.shape for d in (first.gates, first.states, first.dstates) for a in d.values()} == {
         (5, 2, 4)
@@ -325,12 +312,12 @@ def test_a_recording_names_both_directions(dtype):
     assert_same_bits(
         first.y, np.concatenate([first.states["h"], first.states["h_reverse"]], axis=-1)
     )
-    later = first.states["c_reverse"][1:]  # what the reverse direction had before
+    later = first.states["c_reverse"][1:]  # the previous state of the reverse direction
     g = {n.removesuffix("_reverse"): a for n, a in first.gates.items() if n.endswith("_reverse")}
     assert_close(
         first.states["c_reverse"][:-1], (g["f"][:-1] * later + g["i"][:-1] * g["g"][:-1]), 4, 4
     )
-    # The reverse direction ends at the first step: nothing comes from before, and half of dy is its own.
+    # The reverse direction ends at the first step, so its gradient there is its half of dy alone.
     assert_same_bits(second.dstates["h_reverse"][0], second.dy[0] / 2)
     assert_same_bits(second.dstates["h"][-1], second.dy[-1] / 2)
 

@@ -1,4 +1,4 @@
-"""Memory of large arrays is used again, never twice at a time, and no more of it is kept than is of use."""
+"""The memory pool reuses large blocks, never hands one out twice, and keeps no more than needed."""
 
 import gc
 import subprocess
@@ -17,7 +17,7 @@ from recurrent.engine import buffers
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
+def empty_pool():
     gc.collect()
     buffers.release()
     yield
@@ -29,11 +29,12 @@ def address(a):
     return a.ctypes.data
 
 
-def kept():
+def pooled():
+    """Return the size of the pool in bytes."""
     return sum(b.size for b in buffers._blocks)
 
 
-def test_memory_is_used_again_once_no_array_is_in_it():
+def test_memory_is_reused_once_no_array_is_in_it():
     a = buffers.empty((buffers.LARGE,), "uint8")
     part, place = a[5:].reshape(1, -1), address(a)
     del a
@@ -49,17 +50,17 @@ def test_small_arrays_are_numpys():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128", "int64"])
-def test_an_array_as_numpy_makes_it(dtype):
+def test_arrays_are_aligned_and_contiguous(dtype):
     a = buffers.empty((2, buffers.LARGE // 8, 1), dtype)
     assert (a.dtype, a.shape, a.flags.carray) == (dtype, (2, buffers.LARGE // 8, 1), True)
     assert address(a) % buffers.LINE == 0
 
 
 @given(st.lists(st.one_of(st.integers(1000, 9000), st.integers(0, 5)), max_size=30))
-def test_no_two_arrays_share_memory_and_little_more_is_kept_than_was_in_use(script):
-    """A size makes an array; a small number drops one of those there are."""
+def test_arrays_share_no_memory_and_the_pool_stays_small(script):
+    """In the script a size allocates an array, and a small number drops an existing one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(buffers, "LARGE", 1000)  # as for large ones, in less time
+        patch.setattr(buffers, "LARGE", 1000)  # small arrays make the test faster
         buffers.release()
         alive: list[tuple[int, np.ndarray]] = []
         most = 0
@@ -73,18 +74,18 @@ def test_no_two_arrays_share_memory_and_little_more_is_kept_than_was_in_use(scri
             a[:] = k
             alive.append((k, a))
             most = max(most, sum(a.size for _, a in alive))
-            assert kept() <= 2 * most
+            assert pooled() <= 2 * most
         for k, a in alive:
             assert (a == k).all()
 
 
-def test_what_is_kept_does_not_hold_on_to_large_blocks():
-    """A small result kept from every step must not sit in the memory of the large array that the step needed for a moment."""
+def test_small_results_do_not_hold_large_blocks():
+    """A small result must not occupy the block of a large array that was needed for a moment."""
     results = []
     for _ in range(20):
         buffers.empty((8 * buffers.LARGE,), "uint8")
         results.append(buffers.empty((buffers.LARGE,), "uint8"))
-    assert kept() <= (8 + 20) * buffers.LARGE
+    assert pooled() <= (8 + 20) * buffers.LARGE
 
 
 def test_threads_get_memory_of_their_own():
@@ -106,9 +107,9 @@ def test_threads_get_memory_of_their_own():
     assert not wrong
 
 
-FORKED_WHILE_CHOOSING = """
+FORK_UNDER_THE_LOCK = """
 import os, signal
-from recurrent import buffers
+from recurrent.engine import buffers
 with buffers._choosing:
     child = os.fork()
     if not child:
@@ -118,24 +119,24 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
-def test_a_child_of_a_process_that_is_choosing_memory_has_a_lock_of_its_own():
-    """In a process of its own: others in this one may have threads, and object to forks."""
-    subprocess.run([sys.executable, "-c", FORKED_WHILE_CHOOSING], check=True, timeout=60)
+def test_a_child_forked_under_the_lock_has_its_own_lock():
+    """This runs in its own process, because other threads of this one may not allow a fork."""
+    subprocess.run([sys.executable, "-c", FORK_UNDER_THE_LOCK], check=True, timeout=60)
 
 
-def test_release_gives_back_what_nobody_uses():
+def test_release_returns_unused_memory():
     a, b = (buffers.empty((buffers.LARGE + k,), "uint8") for k in range(2))
     del a
     assert buffers.release() == buffers.LARGE
-    assert kept() == 0
-    b[:] = 7  # is still there, and goes to the system when it goes
+    assert pooled() == 0
+    b[:] = 7  # still valid; its memory is returned with it
     assert buffers.release() == 0
     gone = weakref.ref(b.base.block)
     del b
     assert gone() is None
 
 
-def test_training_needs_no_new_memory_after_the_first_calls_and_leaves_results_alone():
+def test_training_allocates_no_new_blocks_and_leaves_results_alone():
     rng = np.random.default_rng(0)
     params, x = lstm.init(64, 128), rng.standard_normal((50, 32, 64), np.float32)
 

@@ -1,4 +1,4 @@
-"""Dropout by its exact names: the papers' equations under the very masks, replay from a seed, gradients, evaluation."""
+"""Dropout inside a layer: the papers' equations, seeds, gradients, inference."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def sigmoid(a):
 
 
 def papers_lstm(x, params, masks, before):
-    """Krueger et al. (2017), equation 4; Gal and Ghahramani (2016), equation 7; Merity et al. (2018), section 2."""
+    """Krueger et al. (2017), eq. 4; Gal, Ghahramani (2016), eq. 7; Merity et al. (2018), sec. 2."""
     W, U, b, d = params
     U = U * masks.get("weight_hh", 1)
     h, c = before
@@ -75,7 +75,7 @@ def test_the_same_seed_replays_masks_and_results(options):
     assert not np.array_equal(y, other)
 
 
-def test_what_the_masks_are():
+def test_shapes_and_values_of_masks():
     layer = LSTM(D, 64, zoneout={"c": 0.3}, recurrent_dropout=0.25, weight_drop=0.5).initialise(1)
     masks = layer.forward(np.zeros((20, 30, D), np.float32), record=True)[2].masks
     shapes = {"zoneout_c": (20, 30, 64), "dropout": (30, 64), "weight_hh": (256, 64)}
@@ -92,22 +92,22 @@ def test_what_the_masks_are():
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.SFC64])
 def test_masks_of_any_generator_have_their_probability(bits, dtype):
-    """Those at the ends too; an odd number of entries takes as many words as the next even one."""
+    """Extreme probabilities included; an odd size consumes as many words as the next even one."""
     shape = (101, 33, 7)
     for p in (0.0, 1e-12, 0.03, 0.5, 0.9, 1 - 1e-12):
         mask = bernoulli(np.random.Generator(bits(1)), p, shape, dtype)
         assert (mask.shape, mask.dtype, set(np.unique(mask)) <= {0, 1}) == (shape, dtype, True)
         assert abs(mask.mean() - p) <= 5 * np.sqrt(p * (1 - p) / mask.size)
-        assert_same_bits(
-            dropout_mask(np.random.Generator(bits(1)), 1 - p, shape, dtype) > 0, mask > 0
-        ) if p else None
+        if p:
+            scaled = dropout_mask(np.random.Generator(bits(1)), 1 - p, shape, dtype)
+            assert_same_bits(scaled > 0, mask > 0)
     one, two = (np.random.Generator(bits(1)) for _ in range(2))
     assert_same_bits(bernoulli(one, 0.5, (7,), dtype), bernoulli(two, 0.5, (8,), dtype)[:7])
     assert one.random() == two.random()
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_evaluation_is_streaming_and_has_no_masks(options, dtype):
+def test_inference_equals_streaming_and_has_no_masks(options, dtype):
     layer, x = made(dtype, options), X.astype(dtype)
     y, _, tape = layer.forward(x, record=True, training=False)
     assert not tape.masks
@@ -128,12 +128,12 @@ def test_evaluation_is_streaming_and_has_no_masks(options, dtype):
     ids=str,
 )
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_gradients_with_the_masks_held(kind, options, bidirectional):
+def test_gradients_with_fixed_masks(kind, options, bidirectional):
     layer = kind(D, 4, bidirectional=bidirectional, **options).initialise(2, "float64")
     assert gradcheck(layer, X[:4, :3], lengths=[4, 0, 2], entries=8)
 
 
-def test_gradients_of_a_model_with_every_kind():
+def test_gradients_of_a_model_with_every_kind_of_dropout():
     model = Sequential(
         Dropout(0.3, per="sequence"),
         LSTM(D, 4, zoneout=0.3),
@@ -145,7 +145,7 @@ def test_gradients_of_a_model_with_every_kind():
 
 
 def test_a_row_of_a_batch_under_its_own_masks_is_the_sequence_alone():
-    """And a mask of zeros and ones changes nothing where it drops nothing: no zoneout at a tiny probability."""
+    """With a tiny zoneout probability the results also equal those without masks."""
     layer, plain = made("float32", dict(zoneout=1e-9)), made("float32", {})
     x = X.astype(np.float32)
     y, final, _ = layer.forward(x, record=True)
@@ -167,7 +167,7 @@ def test_variational_dropout_of_the_input_has_one_mask_a_sequence():
     assert_same_bits(layer.forward(np.ones((5, 8, 30)))[0], np.ones((5, 8, 30)))
 
 
-def test_a_model_says_what_it_was_built_with():
+def test_a_description_builds_an_equal_model():
     model = Sequential(
         Dropout(0.2, per="sequence"),
         LSTM(D, 4, zoneout={"c": 0.5}, weight_drop=0.1),
@@ -175,11 +175,8 @@ def test_a_model_says_what_it_was_built_with():
     )
     again = Sequential.build(model.describe())
     assert repr(again) == repr(model)
-    again.flat[:], again.generator, model.generator = (
-        model.flat,
-        np.random.default_rng(1),
-        np.random.default_rng(1),
-    )
+    again.flat[:] = model.flat
+    again.generator, model.generator = (np.random.default_rng(1) for _ in range(2))
     assert_same_bits(
         again.forward(X.astype(np.float32), record=True)[0],
         model.forward(X.astype(np.float32), record=True)[0],
@@ -194,18 +191,17 @@ def test_a_model_says_what_it_was_built_with():
         (dict(weight_drop=-0.1), "weight_drop must be at least 0 and below 1, got -0.1"),
     ],
 )
-def test_what_is_no_probability(options, message):
+def test_invalid_probabilities(options, message):
     with pytest.raises(ValueError, match=message):
         LSTM(D, H, **options)
 
 
-def test_what_is_no_number_and_no_period():
+def test_invalid_options():
     with pytest.raises(TypeError, match="recurrent_dropout must be a number, got bool"):
         GRU(D, H, recurrent_dropout=True)
-    with pytest.raises(
-        TypeError,
-        match="a layer of mgu has no option 'zonout'; it has recurrent_dropout, weight_drop, zoneout",
-    ):
+    options = "recurrent_dropout, weight_drop, zoneout"
+    match = f"a layer of mgu has no option 'zonout'; it has {options}"
+    with pytest.raises(TypeError, match=match):
         Recurrent("mgu", D, H, zonout=0.1)
     with pytest.raises(ValueError, match="indrnn has no W_hh"):
         Recurrent("indrnn", D, H, weight_drop=0.1)

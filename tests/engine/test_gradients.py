@@ -1,4 +1,4 @@
-"""Gradients by four witnesses: complex step entry by entry, projections, central differences; PyTorch and JAX elsewhere."""
+"""Gradients against complex steps and central differences; other tests use PyTorch and JAX."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_float32_gradients_are_the_rounded_float64_ones(engine, data):
         assert_gradients(p.gradients(), exact.gradients(), p)
 
 
-# dh / dc of cells in which h is made of the new c.
+# dh / dc of cells whose h depends on the new c.
 WITHIN = {
     "lstm": lambda a: a["o"] * (1 - np.tanh(a["c"]) ** 2),
     "qrnn": lambda a: a["o"],
@@ -72,8 +72,8 @@ WITHIN = {
 }
 
 
-def test_totals_are_the_gradients_of_every_state(engine):
-    """dL/d(state after step t), from the layer's backward: the initial gradient of the same sequence cut at t."""
+def test_state_gradients_of_every_step(engine):
+    """dL/d(state after step t) equals the initial gradient of the same sequence cut at step t."""
     p = Case(T=4, N=3, D=2, H=3).build(engine)
     state_gradients = {}
     tape = p.forward(record=True)[2]
@@ -83,20 +83,15 @@ def test_totals_are_the_gradients_of_every_state(engine):
         rest = p.forward(x=p.x[t:], state=before, record=True)[2]
         d = engine.backward(p.dy[t:], rest, p.dstate)[2]
         d = d._replace(h=d.h + p.dy[t - 1])
-        if engine.name in WITHIN:  # what c does within its step counts too
-            d = d._replace(
-                c=d.c
-                + d.h
-                * WITHIN[engine.name](
-                    {n: a[t - 1] for n, a in {**tape.gates, **tape.states}.items()}
-                )
-            )
+        if engine.name in WITHIN:  # the effect of c on h of the same step counts too
+            values = {n: a[t - 1] for n, a in {**tape.gates, **tape.states}.items()}
+            d = d._replace(c=d.c + d.h * WITHIN[engine.name](values))
         for name, a in d._asdict().items():
             assert_close(state_gradients[name][t - 1], a, p.terms, max(1.0, np.abs(a).max()), name)
 
 
 def wrong(kind, g, p):
-    """The right gradients with one mistake planted."""
+    """Return the gradients with one planted mistake."""
     g = {n: a.copy() for n, a in g.items()}
     H = p.case.H
     if kind == "zero":

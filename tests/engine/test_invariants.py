@@ -1,4 +1,4 @@
-"""Promises that hold bit for bit, over every cell, dtype and layout."""
+"""Bitwise promises, for every cell, dtype and layout."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,10 +68,8 @@ def test_lengths_cut_a_sequence(engine, dtype, data):
             assert_same_bits(y[:length, n], y1[:, 0])
             same_states(row(final, n), final1)
         else:
-            given_state = row(p.state, n) or engine.State(
-                *[np.zeros((1, p.case.H), dtype)] * len(final)
-            )
-            same_states(row(final, n), given_state)
+            zeros = engine.State(*[np.zeros((1, p.case.H), dtype)] * len(final))
+            same_states(row(final, n), row(p.state, n) or zeros)
 
 
 @given(st.data())
@@ -154,8 +152,8 @@ def test_recording_changes_no_bit(engine, dtype, data):
 
 
 @given(st.data())
-def test_arguments_are_left_alone(engine, dtype, data):
-    """And their memory layout does not matter: strided and read-only arrays give the same bits."""
+def test_arguments_do_not_change(engine, dtype, data):
+    """No argument changes, and strided or read-only arrays give the same bits."""
     p = data.draw(cases(dtype)).build(engine)
     before = [a.copy() for a in (p.x, p.dy, *p.params, *(p.state or ()), *(p.dstate or ()))]
     first = [p.forward()[0], *p.gradients().values()]
@@ -175,7 +173,7 @@ def test_arguments_are_left_alone(engine, dtype, data):
 
 @given(st.data())
 def test_the_same_call_gives_the_same_bits(engine, dtype, data):
-    """The tape is not consumed: backward twice gives the same gradients, and forward in between does no harm."""
+    """The tape is not consumed: a second backward, after another forward, gives the same bits."""
     p = data.draw(cases(dtype)).build(engine)
     tape = p.forward(record=True)[2]
     first = engine.backward(p.dy, tape, p.dstate)
@@ -188,7 +186,7 @@ def test_the_same_call_gives_the_same_bits(engine, dtype, data):
 
 @given(st.data())
 def test_padding_is_never_read(engine, dtype, data):
-    """NaN past a length, in x and in dy, changes no output and no gradient; dx is zero there."""
+    """NaN at padded steps of x and dy changes no output and no gradient, and dx is zero there."""
     p = data.draw(cases(dtype, ragged=True)).build(engine)
     clean = [p.forward()[0], *p.gradients().values()]
     padding = np.arange(p.case.T)[:, None] >= p.lengths
@@ -208,9 +206,9 @@ def test_nan_spreads_to_its_own_row_from_then_on(engine, dtype, data):
     x[t, n, data.draw(st.integers(0, p.case.D - 1))] = np.nan
     y, clean = p.forward(x=x)[0], p.forward()[0]
     assert np.isnan(y[t:, n]).all()
-    mine = np.zeros(y.shape, bool)
-    mine[t:, n] = True
-    assert_same_bits(y[~mine], clean[~mine])
+    affected = np.zeros(y.shape, bool)
+    affected[t:, n] = True
+    assert_same_bits(y[~affected], clean[~affected])
     dx, dx_clean = p.gradients(x=x)["x"], p.gradients()["x"]
     others = np.arange(p.case.N) != n
     assert_same_bits(dx[:, others], dx_clean[:, others], "dx of the other rows")
@@ -227,9 +225,8 @@ def test_infinite_input_never_crashes(engine, dtype, data):
     assert_same_bits(y[:, 1:], p.forward()[0][:, 1:])
 
 
-@pytest.mark.parametrize(
-    "engine", [name for name in PYTORCH if name != "rnn_relu"], indirect=True
-)  # relu does not saturate
+# relu does not saturate.
+@pytest.mark.parametrize("engine", [name for name in PYTORCH if name != "rnn_relu"], indirect=True)
 @given(st.data())
 def test_saturated_gates_stay_finite(engine, dtype, data):
     p = data.draw(cases(dtype)).build(engine)
@@ -242,15 +239,15 @@ def test_saturated_gates_stay_finite(engine, dtype, data):
 
 @given(st.data())
 def test_gradients_are_linear_in_the_loss(engine, dtype, data):
-    """Twice the loss is twice every gradient, exactly: doubling rounds nothing."""
+    """Twice the loss gives exactly twice every gradient, because doubling does not round."""
     p = data.draw(cases(dtype, initial=False)).build(engine)
     once, twice = p.gradients(), p.gradients(dy=2 * p.dy)
     for name, a in once.items():
         assert_same_bits(twice[name], 2 * a, name)
 
 
-def test_calls_from_many_threads_do_not_meet(engine, dtype):
-    """Kernels release the GIL: nothing they use may be shared between calls."""
+def test_calls_from_many_threads_are_independent(engine, dtype):
+    """Kernels release the GIL, so calls may not share any workspace."""
     problems = [Case(T=20, N=5, D=9, H=17 + k, dtype=dtype, seed=k).build(engine) for k in range(6)]
 
     def work(p):
@@ -265,18 +262,15 @@ def test_calls_from_many_threads_do_not_meet(engine, dtype):
 
 
 def poison(monkeypatch):
-    """From now on fresh memory is full of NaN, and of the least integer."""
+    """Fill all newly allocated memory with NaN and with the smallest integer."""
 
     def poisoned(make):
         def empty(*args, **kwargs):
             a = make(*args, **kwargs)
-            a[...] = (
-                np.nan
-                if a.dtype.kind in "fc"
-                else np.iinfo(a.dtype).min
-                if a.dtype.kind == "i"
-                else 0
-            )
+            if a.dtype.kind in "fc":
+                a[...] = np.nan
+            else:
+                a[...] = np.iinfo(a.dtype).min if a.dtype.kind == "i" else 0
             return a
 
         return empty
@@ -293,11 +287,8 @@ def test_poisoned_workspaces_change_nothing(engine, dtype, case, monkeypatch):
     p.x, p.dy = p.x.astype(dtype), p.dy.astype(dtype)
     p.params = engine.Params(*[a.astype(dtype) for a in p.params])
     p.state, p.dstate = (engine.State(*[a.astype(dtype) for a in s]) for s in (p.state, p.dstate))
-    clean = [
-        p.forward()[0],
-        *p.forward()[1],
-        *p.gradients().values(),
-    ]  # compiles, so that no kernel meets the poison
+    # The first run compiles the kernels, so that the compiler does not see poisoned memory.
+    clean = [p.forward()[0], *p.forward()[1], *p.gradients().values()]
     poison(monkeypatch)
     for a, b in zip(clean, [p.forward()[0], *p.forward()[1], *p.gradients().values()], strict=True):
         assert_same_bits(b, a)
@@ -332,7 +323,7 @@ def test_a_stream_equals_the_sequence_call(name, N, dtype):
 
 
 @pytest.mark.parametrize("name", ["characters", "numbers"])
-def test_rows_of_a_model_do_not_see_each_other(name, dtype):
+def test_rows_of_a_model_are_independent(name, dtype):
     model, rng = models(dtype)[name], np.random.default_rng(0)
     x = (
         rng.integers(0, 11, (6, 13))

@@ -1,4 +1,4 @@
-"""An Embedding below a recurrent layer: one product for each id that occurs, and the same bits as the layers one by one."""
+"""An Embedding below a recurrent layer: one product per id, same bits as layer by layer."""
 
 import numpy as np
 import pytest
@@ -29,50 +29,45 @@ def problem(V, T, N, seed, ragged):
     return rng.integers(0, V, (T, N)), rng.integers(0, T + 1, N) if ragged else None
 
 
-def one_by_one(model, ids, lengths, dy=None):
-    """What the layers of a model of two give when they are called by hand: y, state, tape, and gradients by name from dy."""
+def by_hand(model, ids, lengths, dy=None):
+    """Call the two layers of a model one after the other; return y, state, tape and gradients."""
     embedding, layer = model.layers
-    x, _, found = embedding.forward(ids, record=True)
+    x, _, lower_tape = embedding.forward(ids, record=True)
     y, state, tape = layer.forward(x, None, lengths, record=True)
     if dy is None:
         return y, state, tape, None
     upper = layer.backward(dy, tape)
-    lower = embedding.backward(upper.dx, found)
-    grads = [(k, name, a) for k, g in enumerate((lower, upper)) for name, a in g.params.items()]
-    return (
-        y,
-        state,
-        tape,
-        {f"{k}.{name}": a for k, name, a in grads} | {"dx": upper.dx, "state": upper.state},
-    )
+    lower = embedding.backward(upper.dx, lower_tape)
+    grads = {f"{k}.{n}": a for k, g in enumerate((lower, upper)) for n, a in g.params.items()}
+    return y, state, tape, grads | {"dx": upper.dx, "state": upper.state}
 
 
 @pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
 @pytest.mark.parametrize("both", [False, True], ids=["one-way", "both-ways"])
 @given(sizes=sizes, seed=st.integers(0, 99), ragged=st.booleans())
-def test_the_model_is_its_layers_one_by_one(kind, both, dtype, sizes, seed, ragged):
-    """The same bits forward, tape included, and of gradients of states; gradients of weights in another order of sums."""
+def test_a_model_equals_its_layers_called_by_hand(kind, both, dtype, sizes, seed, ragged):
+    """Outputs, tape and state gradients have equal bits; weight gradients sum in another order."""
     V, E, H, T, N = (sizes[name] for name in "VEHTN")
     model = Sequential(Embedding(V, E), kind(E, H, bidirectional=both), rng=seed, dtype=dtype)
     ids, lengths = problem(V, T, N, seed, ragged)
     y, state, tape = model.forward(ids, lengths=lengths, record=True)
     dy = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
-    expected, expected_state, expected_tape, expected_grads = one_by_one(model, ids, lengths, dy)
+    expected, expected_state, expected_tape, expected_grads = by_hand(model, ids, lengths, dy)
     assert_same_bits(y, expected)
     assert_same_bits(model.forward(ids, lengths=lengths)[0], expected)
-    for actual, by_hand in (
+    for actual, expected_values in (
         (tape[1].gates, expected_tape.gates),
         (tape[1].states, expected_tape.states),
     ):
-        for name, a in by_hand.items():
+        for name, a in expected_values.items():
             assert_same_bits(actual[name], a, name)
     grads = model.backward(dy, tape)
     steps = [expected_state, expected_grads["state"]], [state[1], grads.state[1]]
     pairs = zip(
         *([a for s in side for a in (flat(s) if both else s)] for side in steps), strict=True
     )
-    for by_hand, actual in pairs:
-        assert_same_bits(actual, by_hand)
+    for expected_step, actual in pairs:
+        assert_same_bits(actual, expected_step)
     for name, g in grads.params.items():
         scale = np.abs(expected_grads[name]).max() + np.sqrt(1 + T * N)
         assert_close(g, expected_grads[name], T * N + len(model[1].cell.gates) * H, scale, name)
@@ -83,7 +78,7 @@ def test_one_sequence(T, dtype):
     model = Sequential(Embedding(9, 4), LSTM(4, 17), rng=0, dtype=dtype)
     ids = np.arange(T, dtype=np.uint8) % 5
     y, _, tape = model.forward(ids, record=True)
-    expected, *_, grads = one_by_one(model, ids, None, np.ones_like(y))
+    expected, *_, grads = by_hand(model, ids, None, np.ones_like(y))
     assert_same_bits(y, expected)
     actual = model.backward(np.ones_like(y), tape).params
     for name, g in actual.items():
@@ -92,15 +87,13 @@ def test_one_sequence(T, dtype):
 
 
 def test_a_mask_in_place_of_lengths():
-    model, rng = (
-        Sequential(Embedding(9, 4), GRU(4, 5, bidirectional=True), rng=0),
-        np.random.default_rng(0),
-    )
+    model = Sequential(Embedding(9, 4), GRU(4, 5, bidirectional=True), rng=0)
+    rng = np.random.default_rng(0)
     ids, mask = rng.integers(0, 9, (7, 6)), rng.random((7, 6)) < 0.6
-    assert_same_bits(model.forward(ids, lengths=mask)[0], one_by_one(model, ids, mask)[0])
+    assert_same_bits(model.forward(ids, lengths=mask)[0], by_hand(model, ids, mask)[0])
 
 
-def test_ids_that_are_no_valid_step_change_no_gradient():
+def test_ids_at_padded_steps_change_no_gradient():
     model, rng = Sequential(Embedding(9, 4), LSTM(4, 5), rng=0), np.random.default_rng(0)
     ids, lengths = rng.integers(0, 4, (6, 3)), np.array([6, 2, 0])
 
@@ -115,7 +108,7 @@ def test_ids_that_are_no_valid_step_change_no_gradient():
     assert not expected["0.weight"][8].any()
 
 
-def test_a_recording_has_everything_written_out(dtype):
+def test_a_recording_holds_full_arrays(dtype):
     model = Sequential(
         Embedding(9, 4), LSTM(4, 5, bidirectional=True), Linear(10, 9), rng=0, dtype=dtype
     )
@@ -124,7 +117,7 @@ def test_a_recording_has_everything_written_out(dtype):
     y, _, tape = model.forward(ids, lengths=lengths, record=True)
     below = Sequential(Embedding(9, 4), LSTM(4, 5, bidirectional=True), dtype=dtype)
     below.flat[:] = model.flat[: below.size]
-    *_, expected = one_by_one(below, ids, lengths, recording.layers[1].dy)
+    *_, expected = by_hand(below, ids, lengths, recording.layers[1].dy)
     assert_same_bits(recording.layers[0].y, model.parameters["0.weight"][ids])
     assert_same_bits(recording.layers[0].dy, expected["dx"])
     grads = model.backward(softmax_cross_entropy(y, ids, lengths)[1], tape).params
@@ -132,7 +125,7 @@ def test_a_recording_has_everything_written_out(dtype):
         assert_same_bits(g, grads[name], name)
 
 
-def test_what_lies_between_embedding_and_recurrence_gets_an_array():
+def test_a_layer_between_embedding_and_recurrence_gets_an_array():
     model = Sequential(Embedding(9, 4), Dropout(0.5), LSTM(4, 5), rng=0)
     ids, _ = problem(9, 3, 2, 0, ragged=False)
     y, _, tape = model.forward(ids, record=True)
@@ -140,7 +133,7 @@ def test_what_lies_between_embedding_and_recurrence_gets_an_array():
 
 
 def test_the_table_has_a_row_for_each_id_that_occurs():
-    """Not one for each step, nor for each id of a large vocabulary."""
+    """The tape has neither a row per step nor one per id of a large vocabulary."""
     model = Sequential(Embedding(5000, 4), LSTM(4, 5), rng=0)
     ids = np.random.default_rng(0).choice([17, 4999, 3], (8, 6))
     tape = model.forward(ids, record=True)[2]

@@ -1,4 +1,4 @@
-"""The engine against the naive loops: every layout, every cell, both dtypes."""
+"""The engine against naive loops, for every cell, layout and dtype."""
 
 import numpy as np
 import pytest
@@ -42,6 +42,6 @@ def test_interpreter_equals_naive_loops(engine, dtype):
 
 
 def test_engine_equals_interpreter(engine, dtype):
-    """The graph that the pictures are drawn from is what the kernel computes: outputs, gates and states."""
+    """The kernel computes the graph that the pictures show: outputs, gates and states."""
     p = Case(T=5, N=7, D=9, H=17, dtype=dtype, ragged=True).build(engine)
     promises.equals_the_interpreter(p)

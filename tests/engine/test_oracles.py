@@ -1,4 +1,4 @@
-"""Two more outside oracles: ONNX Runtime for the forward pass, JAX for gradients in float64."""
+"""Two external oracles: ONNX Runtime for the forward pass, JAX for gradients in float64."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from recurrent import Engine
 from recurrent.cells import CELLS, PYTORCH
 from recurrent.conformance.tolerance import assert_close
 
-# Blocks of our rows in ONNX's order: LSTM i o f c, GRU z r h.
+# Operator, the order of our row blocks in ONNX (LSTM i o f c, GRU z r h), attributes.
 ONNX = {
     "rnn": ("RNN", [0], {}),
     "rnn_relu": ("RNN", [0], {"activations": ["Relu"]}),
@@ -42,17 +42,15 @@ def onnx(name, x, params, state, lengths, direction):
 def test_forward_equals_onnxruntime(engine, data):
     p = data.draw(cases("float32")).build(engine)
     if p.lengths is not None and p.case.reverse:
-        p.lengths = np.maximum(
-            p.lengths, 1
-        )  # ONNX Runtime leaves a reversed sequence of length 0 undefined
+        # ONNX Runtime leaves the result of a reversed sequence of length 0 undefined.
+        p.lengths = np.maximum(p.lengths, 1)
     y, final, _ = p.forward()
     direction = "reverse" if p.case.reverse else "forward"
     their_y, their_final = onnx(engine.name, p.x, p.params, p.state, p.lengths, direction)
     size = max(1.0, np.abs(their_y).max())
     assert_close(y, their_y, p.terms, size, f"y in {p.case}")
-    full = (
-        np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0
-    )  # ORT returns zeros, not the initial state
+    # For an empty sequence ONNX Runtime returns zeros, not the initial state.
+    full = np.ones(p.case.N, bool) if p.lengths is None else p.lengths > 0
     for a, b in zip(final, their_final, strict=True):
         assert_close(
             a[full], b[full], p.terms, max(1.0, np.abs(b).max()), f"final state in {p.case}"
@@ -60,8 +58,8 @@ def test_forward_equals_onnxruntime(engine, data):
 
 
 def test_onnx_conformance_data():
-    """The LSTM and RNN cases; the GRU there resets before the product, and the peepholes are in test_equations.py."""
-    seen = set()
+    """Run the LSTM and RNN cases; the GRU case resets before the product, as ours does not."""
+    tested = set()
     for name, (op, attributes, inputs, expected) in conformance().items():
         if op not in ("LSTM", "RNN") or "P" in inputs:
             continue
@@ -87,17 +85,17 @@ def test_onnx_conformance_data():
             assert_close(
                 mine, theirs, x.shape[0] * (x.shape[2] + 4 * R.shape[2]), 1.0, f"{output} of {name}"
             )
-        seen.add(name)
+        tested.add(name)
     assert {
         "test_lstm_defaults",
         "test_lstm_with_initial_bias",
         "test_simple_rnn_defaults",
         "test_rnn_seq_length",
-    } <= seen
+    } <= tested
 
 
 def jax_steps():
-    """One step of each cell on vectors, (x, state, params) -> state, from the papers that the cells name."""
+    """Return a step of each cell on vectors, (x, state, params) -> state, from the papers."""
     jax = pytest.importorskip(
         "jax", reason="this oracle is jax: pip install recurrent-engine[peers]"
     )
@@ -150,16 +148,9 @@ def jax_steps():
         c = f * s[1] + (1 - f) * n
         return r * c + (1 - r) * past, c
 
-    torch = {"rnn": vanilla(jnp.tanh), "rnn_relu": vanilla(jax.nn.relu), "lstm": lstm, "gru": gru}
-    return {
-        **torch,
-        "mgu": mgu,
-        "indrnn": indrnn,
-        "mingru": mingru,
-        "minlstm": minlstm,
-        "qrnn": qrnn,
-        "sru": sru,
-    }
+    vanilla_cells = {"rnn": vanilla(jnp.tanh), "rnn_relu": vanilla(jax.nn.relu)}
+    gated = {"lstm": lstm, "gru": gru, "mgu": mgu, "indrnn": indrnn, "mingru": mingru}
+    return {**vanilla_cells, **gated, "minlstm": minlstm, "qrnn": qrnn, "sru": sru}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +160,7 @@ def jax_steps():
 )
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_equal_jax(name, case):
-    """Of the kernels where the cell is compiled for other tests anyway, else of the interpreter, which the kernels equal."""
+    """Check the kernels if other tests compile them anyway, else the interpreter."""
     step = jax_steps()[name]
     import jax
 

@@ -1,4 +1,4 @@
-"""The same numbers as PyTorch: outputs, states and every gradient, from the same weights."""
+"""Parity with PyTorch: outputs, states and every gradient, from the same weights."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def check(engine, case):
 
 
 def stacked(state):
-    """Each array of a state as PyTorch has it, (1, N, H), or (2, N, H) of both directions."""
+    """Return the arrays of a state as in PyTorch, (1, N, H), or (2, N, H) if bidirectional."""
     return [
         np.stack(a)
         for a in (
@@ -70,7 +70,7 @@ def test_one_layer(engine, dtype, data):
 @of_torch
 @given(st.data())
 def test_both_directions(engine, dtype, data):
-    # Once outputs are merged, nobody sees on which side of relu's kink each of them was.
+    # Merged outputs do not show on which side of relu's kink each direction was.
     merges = ["concat"] if engine.name == "rnn_relu" else list(MERGES)
     check(
         engine,
@@ -81,7 +81,7 @@ def test_both_directions(engine, dtype, data):
 @of_torch
 @pytest.mark.parametrize("H", [1, 16, 33, 128])
 @pytest.mark.parametrize("merge", [None, "concat"])
-def test_one_layer_at_sizes_of_use(engine, dtype, H, merge):
+def test_one_layer_at_common_sizes(engine, dtype, H, merge):
     check(engine, Case(T=20, N=9, D=24, H=H, dtype=dtype, ragged=True, merge=merge))
 
 
@@ -92,10 +92,8 @@ def test_two_stacked_layers(name, initial, ragged, dtype):
     T, N, D, H = 7, 5, 6, 17
     rng = np.random.default_rng(3)
     model = Sequential(LAYERS[name](D, H), LAYERS[name](H, H), rng=1, dtype=dtype)
-    x, dy = (
-        rng.standard_normal((T, N, D)).astype(dtype),
-        rng.standard_normal((T, N, H)).astype(dtype),
-    )
+    x = rng.standard_normal((T, N, D)).astype(dtype)
+    dy = rng.standard_normal((T, N, H)).astype(dtype)
     lengths = rng.integers(1, T + 1, N) if ragged else None
     State = model[0].engine.State
     states, dstates = (
@@ -152,7 +150,7 @@ def test_names_and_shapes_are_those_of_a_torch_sequential(both):
 
 @of_torch
 def test_initial_weights_are_drawn_like_torch(engine):
-    """Uniform in +-1/sqrt(H), biases too: the same bound is reached, the same spread, nothing outside."""
+    """Weights and biases are uniform in +-1/sqrt(H), with the right bound and spread."""
     H = 64
     for a in engine.init(32, H, rng=0):
         bound = 1 / np.sqrt(H)

@@ -1,4 +1,4 @@
-"""Sequences of different lengths as a mask or as a list of arrays, and the layers that pool their valid steps."""
+"""Ragged batches given as masks or as lists of arrays, and pooling over their valid steps."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,14 @@ def inside(lengths, T):
 
 
 @given(st.data())
-def test_a_prefix_mask_is_lengths(engine, dtype, data):
+def test_a_prefix_mask_equals_lengths(engine, dtype, data):
     p = data.draw(cases(dtype, ragged=True, merge=ONE_OR_BOTH)).build(engine)
     same_results(results(p, lengths=inside(p.lengths, p.case.T)), results(p))
 
 
 @given(st.data())
-def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
-    """Each sequence equals its valid steps alone, to the bit: outputs, states, gradients, gates; zeros in blanks."""
+def test_masked_steps_are_skipped(engine, dtype, data):
+    """Each sequence gives the bits of its valid steps alone, and zeros at masked steps."""
     p = data.draw(cases(dtype, ragged=False, merge=ONE_OR_BOTH)).build(engine)
     T, N = p.case.T, p.case.N
     mask = np.random.default_rng(p.case.seed).random((T, N)) < data.draw(
@@ -51,7 +51,7 @@ def test_blanks_anywhere_are_as_if_they_were_not_there(engine, dtype, data):
         x[:length, n], dy[:length, n] = p.x[mask[:, n], n], p.dy[mask[:, n], n]
     y, final, tape = p.forward(x=x, lengths=lengths, record=True)
     dx, *others = p.runner().backward(dy, tape, p.dstate)
-    p.x[~mask], p.dy[~mask] = np.nan, np.nan  # what stands in blanks is never read
+    p.x[~mask], p.dy[~mask] = np.nan, np.nan  # values at masked steps are never read
     y2, final2, tape2 = p.forward(lengths=mask, record=True)
     dx2, *others2 = p.runner().backward(p.dy, tape2, p.dstate)
     same_results(flat(final2), flat(final))
@@ -95,10 +95,8 @@ def test_a_list_of_arrays_is_a_batch_with_lengths(dtype):
     dy = np.where(
         inside(lengths, 7)[:, :, None], np.random.default_rng(1).standard_normal(y.shape), 0
     ).astype(dtype)
-    grads, listed = (
-        net.backward(dy, tape),
-        net.backward([dy[:k, n] for n, k in enumerate(lengths)], tapes),
-    )
+    grads = net.backward(dy, tape)
+    listed = net.backward([dy[:k, n] for n, k in enumerate(lengths)], tapes)
     same_results(listed.params.values(), grads.params.values())
 
 
@@ -130,11 +128,8 @@ def test_a_recording_of_a_list_knows_its_lengths():
 
 def test_losses_take_the_same_mask():
     rng = np.random.default_rng(0)
-    y, targets, mask = (
-        rng.standard_normal((4, 3, 2)),
-        rng.integers(0, 2, (4, 3)),
-        rng.random((4, 3)) < 0.5,
-    )
+    y, targets = rng.standard_normal((4, 3, 2)), rng.integers(0, 2, (4, 3))
+    mask = rng.random((4, 3)) < 0.5
     value, dy = losses.softmax_cross_entropy(y, targets, lengths=mask)
     expected, gradient = losses.softmax_cross_entropy(y, targets, mask=mask)
     assert value == expected
@@ -145,17 +140,15 @@ def test_losses_take_the_same_mask():
 
 
 def naive_pool(layer, x):
-    """One sequence (T, K)."""
+    """Pool one sequence (T, K)."""
     if not len(x):
         return np.zeros(x.shape[1:])
     if isinstance(layer, Last):
         half = x.shape[1] // 2 if layer.bidirectional else x.shape[1]
         return np.concatenate([x[-1, :half], x[0, half:]])
-    return (
-        x.max(axis=0)
-        if isinstance(layer, MaxPool)
-        else np.array([sum(column.tolist()) / len(x) for column in x.T])
-    )
+    if isinstance(layer, MaxPool):
+        return x.max(axis=0)
+    return np.array([sum(column.tolist()) / len(x) for column in x.T])
 
 
 POOLS = [Last(), Last(bidirectional=True), MeanPool(), MaxPool()]
@@ -184,14 +177,14 @@ def test_pooling_sees_valid_steps_only(layer, dtype, T, N, K, masked, seed):
     for n in range(N):
         own = np.ascontiguousarray(x[valid[:, n], n])
         alone, _, tape = layer.forward(own, record=True)
-        assert_same_bits(alone, y[n])  # padding, blanks and neighbours change no bit
+        assert_same_bits(alone, y[n])  # padding and other sequences change no bit
         assert_same_bits(layer.backward(dy[n], tape).dx, dx[valid[:, n], n])
         assert_close(alone, naive_pool(layer, own), len(own), 4.0)
 
 
 @pytest.mark.parametrize("layer", [*POOLS, None], ids=repr)
 def test_gradients_of_a_classifier_by_central_differences(layer):
-    """Many-to-one, each way, through a bidirectional layer. The way of before, the state's summary, too."""
+    """Check every many-to-one pooling, and the state's summary, above a bidirectional layer."""
     rng, lengths = np.random.default_rng(3), np.array([5, 0, 2, 4])
     merge = "mul" if isinstance(layer, (MeanPool, MaxPool)) else "concat"
     lower = LSTM(3, 4, bidirectional=True, merge=merge)
@@ -222,13 +215,13 @@ def test_gradients_of_a_classifier_by_central_differences(layer):
         ("x", x, grads.dx),
         *((n, a, grads.params[n]) for n, a in net.parameters.items()),
     ]:
-        direction, before, found = rng.standard_normal(a.shape) / np.sqrt(a.size), a.copy(), []
+        direction, before, ends = rng.standard_normal(a.shape) / np.sqrt(a.size), a.copy(), []
         for s in (step, -step):
             a[:] = before + s * direction
-            found.append((dy * y_of()[0]).sum())
+            ends.append((dy * y_of()[0]).sum())
         a[:] = before
         assert (
-            abs((g * direction).sum() - (found[0] - found[1]) / (2 * step))
+            abs((g * direction).sum() - (ends[0] - ends[1]) / (2 * step))
             < 10 * np.abs(dy).sum() * step**2
         ), name
 
@@ -242,7 +235,7 @@ def test_last_of_both_directions_is_the_summary(dtype):
     assert_same_bits(net.forward(x[:, 0])[0], net.forward(x[:, 0])[1][0].summary)
 
 
-def test_of_equal_values_the_earliest_gets_the_gradient_of_the_maximum():
+def test_the_earliest_of_equal_maxima_gets_the_gradient():
     x = np.array([[1.0], [2.0], [2.0]])
     y, _, tape = MaxPool().forward(x, record=True)
     assert (y.item(), MaxPool().backward(np.ones(1), tape).dx[:, 0].tolist()) == (2.0, [0, 1, 0])

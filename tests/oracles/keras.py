@@ -1,4 +1,4 @@
-"""A recurrent layer of this engine in Keras, on its NumPy backend, with the same weights."""
+"""Recurrent layers in Keras, on its NumPy backend, with the weights of our layers."""
 
 import os
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from oracles.onnx_cases import blocks
 
-os.environ["KERAS_BACKEND"] = (
-    "numpy"  # read when Keras is imported: neither TensorFlow nor a second PyTorch
-)
+# Keras reads this when it is imported; NumPy needs neither TensorFlow nor a second PyTorch.
+os.environ["KERAS_BACKEND"] = "numpy"
 keras = pytest.importorskip(
     "keras", reason="this oracle is keras: pip install recurrent-engine[peers]"
 )
@@ -18,7 +17,7 @@ if keras.backend.backend() != "numpy":
         allow_module_level=True,
     )
 
-# By the class of a layer: Keras' class, and blocks of our rows in its order: LSTM i f c o, GRU z r h.
+# Keras' class, and the order of our row blocks in it: LSTM i f c o, GRU z r h.
 KERAS = {
     "RNN": (keras.layers.SimpleRNN, [0]),
     "LSTM": (keras.layers.LSTM, [0, 1, 2, 3]),
@@ -28,13 +27,13 @@ MERGE = {"concat": "concat", "sum": "sum", "mul": "mul", "average": "ave"}
 
 
 def weights(params, order, reset_after):
-    """kernel (D, G H), recurrent_kernel (H, G H) and the bias: one, or of a GRU that resets after the product a row of each."""
+    """Return kernel (D, G H), recurrent_kernel (H, G H) and bias; two with `reset_after`."""
     W, U, b_ih, b_hh = (blocks(a, order) for a in params)
     return [W.T, U.T, np.stack([b_ih, b_hh]) if reset_after else b_ih + b_hh]
 
 
 def layer(ours, **options):
-    """The layer of Keras that equals this one of ours: all outputs and the final state; `options` as Keras has them."""
+    """Return the Keras layer that equals ours, with all outputs and the final state."""
     kind, order = KERAS[type(ours).__name__]
     options |= {
         k: ours.options[k] for k in ("recurrent_dropout", "reset_after") if k in ours.options
@@ -50,7 +49,7 @@ def layer(ours, **options):
 
 
 def run(theirs, x, state=(), mask=None, training=False):
-    """y (T, N, ...) and the arrays of the final state of x (T, N, D), a list of states (N, H) and a mask (T, N)."""
+    """Return y (T, N, ...) and the final states, (N, H) each, of x (T, N, D) and a mask (T, N)."""
     initial = [np.array(s) for s in state] or None
     y, *final = theirs(
         x.swapaxes(0, 1),
@@ -62,5 +61,5 @@ def run(theirs, x, state=(), mask=None, training=False):
 
 
 def arrays(theirs):
-    """The weights of a layer of Keras."""
+    """Return the weights of a Keras layer."""
     return [np.array(v.value) for v in theirs.weights]

@@ -1,4 +1,4 @@
-"""The cells the slow, obvious way: one number at a time, straight from the formulae. Imports nothing from the engine."""
+"""The cells in naive loops, one number at a time, from the formulae; imports no engine code."""
 
 import math
 
@@ -48,7 +48,7 @@ def mgu_unit(j, x, h, c, W, U, b, d, H):
 
 
 def rows(j, x, W, b, H, count):
-    """What a unit's `count` neurons make of x alone."""
+    """Return the x parts of a unit's `count` pre-activations."""
     return [dot(W[q * H + j], x) + b[q * H + j] for q in range(count)]
 
 
@@ -81,14 +81,22 @@ def sru_unit(j, x, h, c, W, U, b, v_f, v_r, H):
 
 
 UNITS = {
-    "rnn": rnn_unit, "rnn_relu": rnn_relu_unit, "lstm": lstm_unit, "gru": gru_unit, "mgu": mgu_unit,
-    "indrnn": indrnn_unit, "mingru": mingru_unit, "minlstm": minlstm_unit, "qrnn": qrnn_unit, "sru": sru_unit,
-}  # fmt: skip
+    "rnn": rnn_unit,
+    "rnn_relu": rnn_relu_unit,
+    "lstm": lstm_unit,
+    "gru": gru_unit,
+    "mgu": mgu_unit,
+    "indrnn": indrnn_unit,
+    "mingru": mingru_unit,
+    "minlstm": minlstm_unit,
+    "qrnn": qrnn_unit,
+    "sru": sru_unit,
+}
 WITH_MEMORY = ("lstm", "qrnn", "sru")
 
 
 def forward(name, x, params, state=None, lengths=None, reverse=False):
-    """y (T, N, H) and the final states, in float64. x (T, N, D), params (W_ih, W_hh, biases, per-unit ones), states (N, H)."""
+    """Return y (T, N, H) and the final states (N, H), in float64, from x (T, N, D) and Params."""
     params = [np.asarray(p, float) for p in params]
     (T, N), H = x.shape[:2], params[1].shape[1]
     y = np.zeros((T, N, H))
@@ -108,7 +116,7 @@ def forward(name, x, params, state=None, lengths=None, reverse=False):
 
 
 def product(a, b):
-    """a (M, K) times b (K, N) by three loops, in float64."""
+    """Return a (M, K) times b (K, N) by three loops, in float64."""
     out = np.zeros((a.shape[0], b.shape[1]))
     for m in range(a.shape[0]):
         for n in range(b.shape[1]):
@@ -118,7 +126,7 @@ def product(a, b):
 
 
 def one_hot(ids, V):
-    """(..., V) with a single 1 in each row."""
+    """Return one-hot vectors (..., V)."""
     out = np.zeros((*ids.shape, V))
     for place in np.ndindex(ids.shape):
         out[(*place, ids[place])] = 1
@@ -126,12 +134,10 @@ def one_hot(ids, V):
 
 
 def attention(score, x, memory, valid, p):
-    """context (T, N, M) and weights (T, N, S) of x (T, N, Q), memory (S, N, M), valid (S, N); real or complex numbers."""
+    """Return context (T, N, M), weights (T, N, S); x (T, N, Q), memory (S, N, M), valid (S, N)."""
     dtype = np.result_type(x, memory, *p.values())
-    context, weights = (
-        np.zeros((*x.shape[:2], memory.shape[2]), dtype),
-        np.zeros((*x.shape[:2], len(memory)), dtype),
-    )
+    context = np.zeros((*x.shape[:2], memory.shape[2]), dtype)
+    weights = np.zeros((*x.shape[:2], len(memory)), dtype)
     for t, n in np.ndindex(x.shape[:2]):
         steps = np.flatnonzero(valid[:, n])
         if not steps.size:

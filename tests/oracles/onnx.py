@@ -1,11 +1,11 @@
-"""One recurrent node of ONNX, run by ONNX Runtime."""
+"""A recurrent ONNX node, run by ONNX Runtime."""
 
 import numpy as np
 import pytest
 
 
 def onnx_run(op, feeds, **attributes):
-    """y (T, N, H) and final states of a node with these inputs by name, in the operator's order; None where it has none."""
+    """Return y (T, N, H) and the final states; `feeds` has the inputs, or None, in order."""
     onnx = pytest.importorskip(
         "onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]"
     )
@@ -38,5 +38,5 @@ def onnx_run(op, feeds, **attributes):
 
 
 def as_int32(lengths):
-    """Lengths as ONNX takes them."""
+    """Return lengths as ONNX takes them."""
     return None if lengths is None else lengths.astype(np.int32)

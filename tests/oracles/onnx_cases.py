@@ -1,20 +1,20 @@
-"""ONNX's own test data for recurrent nodes, in this project's layout."""
+"""ONNX's test data for recurrent nodes, in the layout of this project."""
 
 import numpy as np
 import pytest
 
 
 def blocks(a, order):
-    """The blocks of rows of `a` in another order: ONNX has LSTM i o f c and GRU z r h."""
+    """Return the row blocks of `a` in another order: ONNX has LSTM i o f c and GRU z r h."""
     return np.concatenate([a.reshape(len(order), -1, *a.shape[1:])[k] for k in order])
 
 
 def conformance():
-    """Name of each case -> (op type, attributes, inputs by name, expected outputs by name)."""
+    """Return by name: operator, attributes, inputs by name, expected outputs by name."""
     onnx = pytest.importorskip(
         "onnx", reason="the conformance data are onnx's: pip install recurrent-engine[test]"
     )
-    from onnx.backend.test.case.node import _NodeTestCases as found
+    from onnx.backend.test.case.node import _NodeTestCases as node_cases
     from onnx.backend.test.case.node import lstm, rnn  # the import fills the list
 
     assert lstm.__name__ != rnn.__name__
@@ -24,7 +24,7 @@ def conformance():
         return dict(zip([n for n in names if n], values, strict=True))
 
     out = {}
-    for case in found:
+    for case in node_cases:
         node, (inputs, expected) = case.model.graph.node[0], case.data_sets[0]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         out[case.name] = (

@@ -1,4 +1,4 @@
-"""The same network in PyTorch, with the same weights."""
+"""Networks in PyTorch, with the weights of ours."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ MERGE = {
 
 
 def module(name, D, H, params):
-    """A stack of layers with these Params, one a layer, or with a `Directions` of them each."""
+    """Return a stack of layers with these Params, or Directions of Params, one per layer."""
     both = isinstance(params[0], Directions)
     single = (params[0].forward if both else params[0]).W_ih.dtype == np.float32
     m = MODULES[name](D, H, len(params), bidirectional=both).to(
@@ -48,19 +48,19 @@ def module(name, D, H, params):
 
 
 def run(m, x, states, lengths, dy, dstates, merge="concat"):
-    """y, final states and the gradients of sum(dy y) + sum(dstate final), as arrays.
+    """Return y, the final states and the gradients of sum(dy y) + sum(dstate final), as arrays.
 
-    x (T, N, D); each state (L, N, H), or (2 L, N, H) of both directions. Sequences of length 0, which PyTorch cannot
-    pack, are not allowed. `merge`: how the outputs of both directions become y.
+    x is (T, N, D), each state (L, N, H), or (2 L, N, H) if bidirectional. PyTorch cannot pack
+    sequences of length 0. `merge` says how the outputs of both directions become y.
     """
     T = x.shape[0]
     x, states = tensor(x), [tensor(s) for s in states]
-    given = x
+    packed = x
     if lengths is not None:
-        given = torch.nn.utils.rnn.pack_padded_sequence(
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
             x, torch.tensor(lengths), enforce_sorted=False
         )
-    y, final = m(given, (tuple(states) if len(states) == 2 else states[0]) if states else None)
+    y, final = m(packed, (tuple(states) if len(states) == 2 else states[0]) if states else None)
     if lengths is not None:
         y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=T)
     y = MERGE[merge](y)

@@ -1,4 +1,4 @@
-"""`recurrent.gradcheck`: right for what is right, and it names the entry that is not."""
+"""`recurrent.gradcheck` accepts right gradients and names the entry of a wrong one."""
 
 import re
 
@@ -117,7 +117,7 @@ def test_a_wrong_loss_is_found():
     assert gradcheck(LSTM(2, 3), X, lambda y: (float(np.sum(y**2)), 2 * y))
 
 
-def test_both_witnesses_of_a_known_function():
+def test_both_methods_on_a_known_function():
     a = {"a": np.array([0.5, -1.0]), "b": np.array(2.0)}
 
     def loss(v):
@@ -128,7 +128,7 @@ def test_both_witnesses_of_a_known_function():
         np.testing.assert_allclose(found["b"], np.sum(np.sin(a["a"])), rtol=1e-9)
 
 
-def test_what_cannot_be_checked_is_named():
+def test_subjects_and_losses_of_the_wrong_type():
     with pytest.raises(TypeError, match="a model, a layer, an engine or a cell, got ndarray"):
         gradcheck(X, X)
     with pytest.raises(
@@ -139,7 +139,7 @@ def test_what_cannot_be_checked_is_named():
 
 
 def seq2seq(source, score, **bridge):
-    """A model for pairs: ids or vectors are read, ids written."""
+    """Return a model for pairs: from ids or vectors to ids."""
     first = Embedding(5, 3) if source == "ids" else Dropout(0.3)
     encoder = Sequential(first, LSTM(3, 2, bidirectional=True), rng=0)
     attend = [Attention(4, 4, score, output_size=3)] if score else []
@@ -157,7 +157,7 @@ def seq2seq(source, score, **bridge):
     ("source", "score"), [("ids", "additive"), ("vectors", "general"), ("vectors", None)]
 )
 def test_an_encoder_and_a_decoder(source, score):
-    """With the loss that it is trained with, lengths of both sides, and the masks of dropout in both."""
+    """Check with the training loss, with lengths of both sides and with dropout masks in both."""
     net = seq2seq(source, score)
     read = RNG.integers(0, 5, (4, 3)) if source == "ids" else RNG.standard_normal((4, 3, 3))
     written, targets = RNG.integers(0, 6, (2, 3, 3))

@@ -1,4 +1,4 @@
-"""After `warmup` nothing is compiled any more, whatever the sizes and however the arrays lie in memory."""
+"""After `warmup` nothing is compiled, for any sizes and memory layouts of arrays."""
 
 import io
 import os
@@ -31,9 +31,11 @@ CODE = """
     recurrent.warmup("lstm", training=training)
     before = signatures()
     assert before
-    for T, N, D, H in ((1, 1, 1, 1), (9, 1, 5, 17), (3, 14, 16, 33), (70, 20, 8, 64), (5, 400, 3, 50)):
+    SIZES = (1, 1, 1, 1), (9, 1, 5, 17), (3, 14, 16, 33), (70, 20, 8, 64), (5, 400, 3, 50)
+    for T, N, D, H in SIZES:
         rng = np.random.default_rng(0)
-        model = Sequential(Embedding(11, D), LSTM(D, H), Dropout(0.2), LSTM(H, H, bidirectional=True), Linear(2 * H, 11))
+        layers = LSTM(D, H), Dropout(0.2), LSTM(H, H, bidirectional=True), Linear(2 * H, 11)
+        model = Sequential(Embedding(11, D), *layers)
         ids = rng.integers(0, 11, (2 * T, 2 * N)).astype(np.int32)[::2, ::2]
         ids.flags.writeable = False
         for lengths in (None, rng.integers(0, T + 1, N)):
