@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import naive
+from support.arithmetic import construct
 from support.strategies import WIDTHS
 
 from recurrent import (
@@ -143,7 +144,7 @@ def test_dropout_of_nothing_is_the_identity(dtype):
 @pytest.mark.parametrize("layer", EXAMPLES, ids=repr)
 def test_every_layer_says_what_it_is(layer, dtype):
     """repr builds an equal layer, `size` counts, parameters and gradients have the declared shapes and the dtype."""
-    again = eval(repr(layer), dict(LAYERS))  # our own text
+    again = construct(repr(layer), LAYERS)
     assert again.shapes == layer.shapes
     assert again.options == layer.options
     again.initialise(3, dtype)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.arithmetic import arithmetic
 from support.cells import OWN as MORE
 from support.dot_reader import read
 from test_pictures import (
@@ -330,7 +331,7 @@ def test_the_count_in_the_title_adds_up(kind, options):
         if "parameters =" in n.attributes["label"]
     )
     total, counted = re.search(r"([\d,]+) parameters = (.*)", title.attributes["label"]).groups()
-    assert eval(counted.replace("×", "*")) == int(total.replace(",", "")) == layer.size
+    assert arithmetic(counted) == int(total.replace(",", "")) == layer.size
 
 
 def test_an_expression_of_constants_is_spelled():

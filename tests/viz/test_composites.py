@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from support.arithmetic import arithmetic
 from support.dot_reader import read
 from test_cell_view import assert_wires_apart
 from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear, loss
@@ -106,7 +107,7 @@ def formula(tip, named, own, a):
     known = {"a": named(a), "mean": every.mean(), "variance": every.var(), "sqrt": np.sqrt}
     mine = dict(p.split(": ") for p in parameters.split("; for "))[a]
     known |= {re.match("gain|bias", p)[0]: own[p] for p in mine.split(", ")}
-    return eval(said.replace("×", "*").replace("−", "-").replace("√", "sqrt"), {}, known)
+    return arithmetic(said, known)
 
 
 def states_by_the_picture(layer, recording, t):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from support.arithmetic import arithmetic
 from support.dot_reader import read
 from test_pictures import (
     EVERY,
@@ -155,7 +156,7 @@ def test_the_count_of_a_layer_adds_up_with_two_biases_and_with_one(name, options
     total, counted, one = re.search(
         r"([\d,]+) parameters = (.*) \(two .*Σ: ([\d,]+)\)", text
     ).groups()
-    assert eval(counted.replace("×", "*")) == int(total.replace(",", "")) == layer.size
+    assert arithmetic(counted) == int(total.replace(",", "")) == layer.size
     ways = 1 + bool(options)
     cell = EVERY[name]
     biases = len(cell.x_gates) + len(cell.h_gates)

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from support.arithmetic import arithmetic
 from support.dot_reader import read
 from test_weights import tiles
 
@@ -24,15 +25,11 @@ def test_parameters_are_counted_as_the_layer_has_them(layer):
     ways = 1 + layer.bidirectional
     text = read(viz.unit(layer, 0).source)[0]["facts"].attributes["label"]
     expression, total = re.search(r"parameters: (.*) = (\d+)", text).groups()
-    assert (
-        eval(re.sub(r"[a-z]+", "", expression).replace("×", "*"))
-        == int(total)
-        == layer.size // ways // 4
-    )
+    assert arithmetic(re.sub(r"[a-z]+", "", expression)) == int(total) == layer.size // ways // 4
     counted, all_of_them = re.search(
         r"(\d+) parameters = ([^a-z]*[\d)])", viz.reading.describe.layer_summary(layer)
     ).groups()
-    assert eval(all_of_them.replace("×", "*")) == int(counted) == layer.size
+    assert arithmetic(all_of_them) == int(counted) == layer.size
     assert ("PyTorch" in viz.layer(layer).source) == (layer.cell.biases == 2)
     names = ["forward", "reverse"][:ways]
     assert (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.arithmetic import arithmetic
 from support.dot_reader import overlap, read
 
 import recurrent
@@ -247,7 +248,7 @@ def test_counts_add_up_for_every_cell(name):
         ("with one bias per Σ", model[0].size // 4 - less),
     ):
         expression, total = re.search(rf"{words_before}: (.*) = (\d+)", text).groups()
-        assert eval(re.sub(r"[a-z]+", "", expression).replace("×", "*")) == int(total) == expected
+        assert arithmetic(re.sub(r"[a-z]+", "", expression)) == int(total) == expected
     assert model[0].size % 4 == 0
 
 
