@@ -389,7 +389,7 @@ class CharLM:
         ValueError
             If it is not a complete checkpoint of a character model.
         """
-        loaded = checkpoint.load(path, presets.upgrade)
+        loaded = checkpoint.load(path)
         if loaded.about.get("kind") != "CharLM":
             raise ValueError(
                 f"{path}: not a character model: expected kind CharLM,"

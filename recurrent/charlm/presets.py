@@ -19,6 +19,7 @@ from typing import Any
 from .. import data
 from ..optim import Adam
 from ..schedules import Schedule, StepDecay
+from ..training import checkpoint
 
 # torch-rnn resets the state one window early: before the last window of each epoch.
 CARRIES = {**data.CARRIES, "torch-rnn": lambda k, n: k == 0 or k % n == n - 1}
@@ -101,6 +102,9 @@ def upgrade(metadata: dict[str, Any]) -> None:
         pairs = dict.fromkeys(sorted(rare), "false") | pairs
         text = ",".join(f"{key}={value}" for key, value in pairs.items())
         options["optimizer"] = f"{TorchRnnAdam.__name__.lower()}:{text}"
+
+
+checkpoint.UPGRADES.append(upgrade)
 
 
 @dataclass(frozen=True)

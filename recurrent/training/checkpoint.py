@@ -29,6 +29,10 @@ from .state import TrainingState
 VERSION = 1
 KEYS = ("version", "model", "generator", "optimizer", "about", "training")
 
+# Functions that modify the decoded metadata of a file before anything is built, to read files in
+# which an optimiser or option has an earlier name.
+UPGRADES: list[Callable[[dict[str, Any]], None]] = []
+
 
 @dataclass
 class Checkpoint:
@@ -116,18 +120,13 @@ def _replace(path, data: bytes) -> None:
         raise
 
 
-def load(
-    path: str | os.PathLike, upgrade: Callable[[dict[str, Any]], None] | None = None
-) -> Checkpoint:
+def load(path: str | os.PathLike) -> Checkpoint:
     """Read a checkpoint.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file to read.
-    upgrade : callable, optional
-        `upgrade(metadata)` modifies the decoded metadata in place before anything is built, to read
-        files in which an optimiser or option has an earlier name.
 
     Returns
     -------
@@ -144,7 +143,7 @@ def load(
     """
     tensors, metadata = _read(path)
     try:
-        if upgrade is not None:
+        for upgrade in UPGRADES:
             upgrade(metadata)
         model = build(metadata["model"])
         for name, a in model.parameters.items():

@@ -88,8 +88,9 @@ def fit(
     smooth : float
         Smoothing factor of `history.smoothed`, an exponential moving average of the losses.
     resume : TrainingState, optional
-        Continue this training: its optimiser, history, cursor and carried state. The state is
-        updated after each update. The model must be as the earlier call left it.
+        Continue this training: its optimiser, history, cursor and carried state. The state
+        (`recurrent.training.state`) is updated after each update. The model must be as the earlier
+        call left it.
 
     Returns
     -------

@@ -188,7 +188,7 @@ def test_min_char_rnn_at_its_own_size():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["char-rnn", "torch-rnn"])
-def test_the_others_at_their_own_sizes(name):
+def test_the_lua_programs_at_their_own_sizes(name):
     text = TEXT * 120  # 8 windows for 50 streams, or more
     lm = CharLM.preset(name, text, dtype="float64")
     compare(lm, lm.ids(text), 30)
@@ -267,7 +267,7 @@ def test_initial_weights_are_distributed_as_published():
 
 @pytest.mark.parametrize("stop", [7, 38, 39, 40])
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_stopped_stored_and_resumed_has_the_same_bits(tmp_path, name, stop):
+def test_a_resumed_preset_has_the_same_bits(tmp_path, name, stop):
     """Within an epoch, and around torch-rnn's first decay, where its optimiser restarts."""
     options = dict(dtype="float32", **({"dropout": 0.2} if name != "min-char-rnn" else {}))
     whole, part = small(name, **options), small(name, **options)
@@ -286,7 +286,7 @@ def test_a_preset_stopped_stored_and_resumed_has_the_same_bits(tmp_path, name, s
 
 @pytest.mark.parametrize("carry", ["epoch", "always", "torch-rnn"])
 @pytest.mark.parametrize("stop", [1, 2, 9, 10, 11, 23])
-def test_a_look_back_stopped_stored_and_resumed_has_the_same_bits(tmp_path, carry, stop):
+def test_a_resumed_training_with_look_back_has_the_same_bits(tmp_path, carry, stop):
     """Where gradients go back through earlier windows, their inputs are stored too."""
     options = dict(
         seq=7, batch=4, look_back=17, carry=carry, progress=False, validate_every=5, lr=1e-2
@@ -389,7 +389,7 @@ def test_bad_input_is_one_clear_line(call, error, message):
     ("name", "updates", "bits"),
     [("min-char-rnn", 6000, 3.9), ("char-rnn", 500, 3.2), ("torch-rnn", 500, 3.2)],
 )
-def test_each_learns_real_text(name, updates, bits):
+def test_each_preset_learns_real_text(name, updates, bits):
     """The last 5 % of the demo's text are held out; a uniform guess costs 6.7 bits per character.
 
     min-char-rnn continues from the state carried in training, as its own samples do: it sees a zero

@@ -36,7 +36,7 @@ def test_a_vocabulary_of_characters_encodes_and_decodes(text):
     assert Vocabulary.build(v.describe()) == v
 
 
-def test_symbols_keep_the_order_they_are_given_in():
+def test_symbols_keep_their_order():
     v = Vocabulary("ba")
     assert v.encode("ab").tolist() == [1, 0]
 
@@ -86,7 +86,7 @@ def test_an_unknown_character_is_named_with_its_position():
         (lambda: Vocabulary.build({"kind": "words"}), ValueError, "kind 'bytes'"),
     ],
 )
-def test_bad_vocabularies(make, error, words):
+def test_bad_vocabularies_are_named(make, error, words):
     with pytest.raises(error, match=words):
         make()
 
@@ -140,7 +140,7 @@ def test_filters_have_exact_distributions():
     close(p(sampling.top_k(np.zeros(4), 3)), [1 / 3, 1 / 3, 1 / 3, 0])  # of equal ones the first
 
 
-def test_filters_leave_their_argument_alone():
+def test_filters_do_not_modify_their_argument():
     before = LOGITS.copy()
     for f, a in ((sampling.temperature, 2.0), (sampling.top_k, 1), (sampling.top_p, 0.1)):
         f(LOGITS, a)
@@ -184,7 +184,7 @@ def test_the_stack_of_layers(cell):
     assert lm.settings["cell"] == cell
 
 
-def test_options_that_make_no_model():
+def test_bad_options_of_a_model_are_named():
     for options, words in (
         ({"cell": "rmn"}, "lstm, gru, rnn"),
         ({"layers": 1, "dropout": 0.5}, "2 of them"),
@@ -194,7 +194,7 @@ def test_options_that_make_no_model():
             small(**options)
 
 
-def test_bits_per_character_is_the_mean_over_the_text_however_it_is_cut():
+def test_bits_per_character_does_not_depend_on_the_windows():
     lm = small()
     ids = lm.ids(TEXT)
     y, _, _ = lm.model.forward(ids[:-1, None])
@@ -206,7 +206,7 @@ def test_bits_per_character_is_the_mean_over_the_text_however_it_is_cut():
     np.testing.assert_allclose(a, b, rtol=0, atol=tolerance(np.float32, 1, a))
 
 
-def test_bits_per_character_in_streams_begins_each_from_zero():
+def test_bits_per_character_in_streams_starts_each_from_zero():
     lm = small()
     ids = lm.ids(TEXT)
     L = (len(ids) - 1) // 3
@@ -257,7 +257,7 @@ def test_samples_of_a_seed_are_equal_and_others_differ():
     assert list(lm.sample(0, seed=1)) == []
 
 
-def test_a_sample_goes_on_from_its_prime():
+def test_a_sample_continues_its_prime():
     lm = small()
     train(lm, updates=5)
     logits = lm.model.forward(lm.ids("the q"))[0][-1]
@@ -290,7 +290,7 @@ def test_the_first_character_without_a_prime_is_uniform():
         ({"length": -1}, "length"),
     ],
 )
-def test_a_sample_that_cannot_be_is_refused_at_the_call(options, words):
+def test_bad_options_of_sampling_are_refused_at_the_call(options, words):
     with pytest.raises(ValueError, match=words):
         small().sample(**options)
 
@@ -313,7 +313,7 @@ def test_a_model_of_bytes_learns_raw_data():
         (TEXT, {"seq": 0}, "seq must be at least 1"),
     ],
 )
-def test_training_that_cannot_be(text, options, words):
+def test_bad_options_of_training_are_named(text, options, words):
     with pytest.raises(ValueError, match=words):
         small().train(text, **{"seq": 7, "batch": 3, "updates": 1, "progress": False, **options})
 
@@ -336,7 +336,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_best_model_kept():
     assert_same_bits(lm.model.flat, before)
 
 
-def test_the_least_text_that_training_takes_is_the_one_the_error_names():
+def test_the_error_names_the_shortest_text_that_can_be_trained_on():
     lm = small()
     with pytest.raises(
         ValueError,

@@ -110,7 +110,7 @@ def test_fit_equals_the_loop_by_hand(look_back):
         assert run.cuts == list(Windows(x, y, 3).cuts)
 
 
-def test_a_state_to_go_on_from():
+def test_starting_from_a_state():
     model, x, y = problem(6)
     state = model.forward(x[:3])[1]
     value, gradient, _ = TruncatedBPTT(model, 3, state).gradient(x[3:], y[3:], mean_squared_error)
@@ -119,7 +119,7 @@ def test_a_state_to_go_on_from():
     assert_same_bits(gradient, window)
 
 
-def test_mistakes_are_named():
+def test_bad_input_is_named():
     model, x, y = problem(4)
     with pytest.raises(ValueError, match="look_back must be at least 1, got 0"):
         TruncatedBPTT(model, 0)

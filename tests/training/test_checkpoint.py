@@ -73,7 +73,7 @@ def test_a_round_trip_keeps_everything(tmp_path, dtype):
     assert_same_bits(*outputs, "dropout continues from the state of the generator")
 
 
-def test_a_model_alone(tmp_path):
+def test_a_model_without_training(tmp_path):
     checkpoint.save(tmp_path / "m", Checkpoint(model()))
     loaded = checkpoint.load(tmp_path / "m")
     assert (loaded.about, loaded.options, loaded.training) == ({}, {}, None)
@@ -287,7 +287,7 @@ def test_a_file_holds_the_best_parameters_and_resumes_from_the_latest(tmp_path):
     assert_same_bits(loaded.model.flat, lm.model.flat, "the best is still the best")
 
 
-def test_resuming_something_else_is_refused(tmp_path):
+def test_resuming_with_another_text_or_window_is_refused(tmp_path):
     lm = character_model()
     with pytest.raises(ValueError, match="nothing to resume"):
         learn(lm, 4, resume=True)
@@ -339,6 +339,7 @@ def test_a_file_of_the_version_before_resumes_to_the_same_losses(tmp_path, name,
     text = "to be or not to be, that is the question. " * 12
     expected = json.loads((GOLDEN / "resumed.json").read_text())[name]
     lm = CharLM.load(GOLDEN / f"{name}.safetensors")
+    assert_same_bits(checkpoint.load(GOLDEN / f"{name}.safetensors").model.flat, lm.model.flat)
     begun = lm.history.updates
     assert lm.history.losses == expected["losses"][:begun]
     lm.save(tmp_path / "again")

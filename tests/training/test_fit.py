@@ -80,7 +80,7 @@ def test_the_loss_falls(make):
     assert evaluate(model, windows, softmax_cross_entropy) < 0.1 * history.losses[0]
 
 
-def test_the_gradient_of_a_window_is_torchs_with_a_detached_state():
+def test_gradients_of_windows_equal_torchs_with_a_detached_state():
     """Two windows: the state is carried, the gradient cut. One long window has another gradient."""
     torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
     torch.set_num_threads(1)
@@ -222,7 +222,7 @@ def test_early_stopping_restores_the_best_parameters(keep_best):
 
 
 @pytest.mark.parametrize("keep_best", [False, True])
-def test_patience_and_best_go_on_where_an_earlier_call_stopped(keep_best):
+def test_patience_and_best_continue_where_an_earlier_call_stopped(keep_best):
     """Two calls end as one does, and a third has nothing left to do."""
     values = [5, 2, 3, 1, 4, 2, 2, 0]
     model, batches = one_weight()
@@ -406,7 +406,7 @@ def test_resumed_training_is_the_same_bit_for_bit(at):
     assert rest.updates == whole.updates == 15
 
 
-def test_an_optimizer_beside_a_state_replaces_its_own():
+def test_an_optimizer_passed_with_a_state_replaces_that_of_the_state():
     state, batches = TrainingState(optim.Adam()), [Batch(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))]
     model, spy = Sequential(Linear(1, 1), dtype="float64"), Spy()
     fit(model, batches, mean_squared_error, spy, resume=state, progress=False)

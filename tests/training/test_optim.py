@@ -81,7 +81,7 @@ def test_equals_torch(kind, options, dtype):
 
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
-def test_defaults_are_torchs(kind, options):
+def test_defaults_equal_torchs(kind, options):
     torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
     defaults = getattr(torch.optim, kind.__name__)([torch.nn.Parameter(torch.zeros(1))]).defaults
     mine = kind()
@@ -150,7 +150,7 @@ def test_options_may_change_between_updates():
     assert_close(a, b, 2)
 
 
-def test_the_gradient_is_left_as_it_is():
+def test_update_does_not_modify_the_gradient():
     g = gradients("float32")[0]
     before = g.copy()
     for kind, options in CASES:
@@ -431,7 +431,7 @@ def test_an_optimizer_from_text(text, expected):
     assert spec.parse_optimizer(text, 0.1).describe() == expected.describe()
 
 
-def test_a_name_that_no_optimizer_has():
+def test_an_unknown_optimizer_is_named():
     # Optimisers of other test files are registered too.
     with pytest.raises(
         ValueError,
@@ -457,7 +457,7 @@ def test_text_that_is_no_optimizer(text, message):
         spec.parse_optimizer(text, 0.1)
 
 
-def test_options_that_are_no_numbers():
+def test_options_must_be_numbers():
     with pytest.raises(TypeError, match=r"\AAdam: lr must be a number or a schedule, got list\Z"):
         Adam([1.0])
     with pytest.raises(TypeError, match=r"\AAdam: betas must be made of numbers, got tuple\Z"):
