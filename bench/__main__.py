@@ -95,8 +95,8 @@ def main(
 ) -> None:
     """Measure this engine and its peers on the same work, side by side in one run.
 
-    The results are compared before anything is timed: if they disagree, the row is an error and
-    the exit code 1.
+    Results are compared before anything is timed: if they disagree, the row is
+    an error, and the exit code is 1.
 
     Without --quick or --full it takes over twenty minutes on two processors.
     Ctrl-C keeps the rows measured so far; --resume continues from there.

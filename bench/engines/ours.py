@@ -95,7 +95,9 @@ class Ours(Engine):
         apply_update = updater(model, workload)
 
         def update():
-            y, _, tape = model.forward((data.source, data.read), lengths=data.lengths, record=True)
+            y, _, tape = model.forward(
+                (data.source, data.decoder_input), lengths=data.lengths, record=True
+            )
             return apply_update(
                 tape, *softmax_cross_entropy(y, data.targets, model.output_lengths(data.lengths))
             )

@@ -184,7 +184,7 @@ class Models(Engine):
         module, encode, decode = self.translator(workload, data)
         apply_update = self.updater(module, workload)
         source, target, targets = map(
-            torch.from_numpy, (data.source, data.read, data.targets.T.copy())
+            torch.from_numpy, (data.source, data.decoder_input, data.targets.T.copy())
         )
         if data.lengths is not None:  # cross_entropy ignores targets of -100
             targets[torch.arange(workload.T) >= torch.from_numpy(data.lengths[1])[:, None]] = -100

@@ -162,14 +162,8 @@ class Translation(Work):
 
     @property
     def name(self) -> str:
-        return "-".join(
-            [
-                "seq2seq",
-                self.task,
-                f"N{self.N}-S{self.S}-T{self.T}-H{self.H}",
-                *filter(None, [self.kind]),
-            ]
-        )
+        name = f"seq2seq-{self.task}-N{self.N}-S{self.S}-T{self.T}-H{self.H}"
+        return f"{name}-{self.kind}" if self.kind else name
 
     @property
     def method(self) -> str:
@@ -200,9 +194,8 @@ class Translation(Work):
             states, pairs = self.N * self.S, self.tokens * self.S
         else:
             states, pairs = int(self.lengths[0].sum()), int(self.lengths[0] @ self.lengths[1])
-        forward = lstm * (states / self.tokens + 1) + 2 * (
-            3 * H * H + 2 * H * pairs / self.tokens + H * self.V
-        )
+        attention = 3 * H * H + 2 * H * pairs / self.tokens
+        forward = lstm * (states / self.tokens + 1) + 2 * (attention + H * self.V)
         return forward * (3 if self.task == "update" else 1)
 
     def model(self) -> recurrent.Seq2Seq:
@@ -232,15 +225,15 @@ class Translation(Work):
 
 @dataclass(frozen=True)
 class TranslationData:
-    """Ids: source (S, N), decoder input `read` (T, N) and targets (T, N); lengths; parameters."""
+    """Ids: source (S, N), decoder_input (T, N) and targets (T, N); lengths; parameters."""
 
     source: np.ndarray
-    read: np.ndarray
+    decoder_input: np.ndarray
     targets: np.ndarray
     lengths: tuple[np.ndarray, np.ndarray] | None
     parameters: dict
 
 
 def copied(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return copies of parameters."""
+    """Return a copy of each parameter."""
     return {name: a.copy() for name, a in parameters.items()}

@@ -115,8 +115,8 @@ def train(
     schedule: Annotated[
         str | None,
         _option(
-            "Learning-rate schedule: cosine:warmup=100, exponential:factor=0.999 or "
-            "stepdecay:every=5epochs,factor=0.5.",
+            "Learning-rate schedule, such as cosine:warmup=100, exponential:factor=0.999 or "
+            "stepdecay:every=5epochs.",
             metavar="NAME",
         ),
     ] = None,

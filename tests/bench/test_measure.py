@@ -258,11 +258,11 @@ def test_a_worker_that_dies_costs_one_row(monkeypatch):
 
 
 def test_a_warm_start_follows_a_process_that_fills_the_cache(monkeypatch):
-    asked = []
+    engines = []
 
     def ask(probed, engine, threads, cache):
-        asked.append(engine)
-        return 5.0 if asked.count(engine) == 1 and engine == results.OURS else 0.1
+        engines.append(engine)
+        return 5.0 if engines.count(engine) == 1 and engine == results.OURS else 0.1
 
     monkeypatch.setattr(cold_start, "ask", ask)
     warm = next(w for w in catalogue.WORKLOADS if getattr(w, "task", "") == "warm")

@@ -75,11 +75,11 @@ def test_ordinals_and_names():
     assert {k: name(k) for k in expected} == expected
 
 
-@pytest.mark.parametrize("which", NAMES)
-def test_a_short_training_of_each_task(which, tmp_path):
+@pytest.mark.parametrize("task_name", NAMES)
+def test_a_short_training_of_each_task(task_name, tmp_path):
     """The loss falls, every held-out example has a prediction, and the saved model is the same."""
-    t = task(which)
-    assert t.kind == TASKS[which]
+    t = task(task_name)
+    assert t.kind == TASKS[task_name]
     history = t.train(6, progress=False)
     assert history.validation[-1][1] < history.validation[0][1]
     predictions = t.predict(t.model)
@@ -97,8 +97,8 @@ def test_a_short_training_of_each_task(which, tmp_path):
 
 
 def test_training_validation_and_held_out_examples_differ():
-    for which in ("dates", "numerals", "backwards"):
-        t = task(which)
+    for task_name in ("dates", "numerals", "backwards"):
+        t = task(task_name)
         parts = (t.training, t.validation, t.held_out)
         found = [{bytes(np.ascontiguousarray(a)) for a in part.sources} for part in parts]
         assert [len(each) for each in found] == [part.N for part in parts]
@@ -119,7 +119,7 @@ def test_a_table_of_predictions():
 def test_the_command(tmp_path, capsys):
     assert main(["task"]) == 0
     listed = capsys.readouterr().out
-    assert all(which in listed and kind in listed.lower() for which, kind in TASKS.items())
+    assert all(task_name in listed and kind in listed.lower() for task_name, kind in TASKS.items())
     assert main(["task", "ring", "--updates", "5", "--out", str(tmp_path / "ring")]) == 0
     output = capsys.readouterr().out
     assert "held-out examples are exactly right after 5 updates" in output
@@ -137,11 +137,10 @@ def test_the_command(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", NAMES)
-def test_each_task_reaches_its_goal(which):
-    t = task(which)
+@pytest.mark.parametrize("task_name", NAMES)
+def test_each_task_reaches_its_goal(task_name):
+    t = task(task_name)
     history = t.train(progress=False)
     fraction = accuracy(t.predict(t.model))
-    assert fraction >= t.goal, (
-        f"{which}: {fraction:.2%} exact, validation {[f'{v:.4f}' for _, v in history.validation]}"
-    )
+    losses = [f"{loss:.4f}" for _, loss in history.validation]
+    assert fraction >= t.goal, f"{task_name}: {fraction:.2%} exact, validation losses {losses}"
