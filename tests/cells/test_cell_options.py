@@ -1,4 +1,4 @@
-"""Cells made by options, in any combination: ONNX Runtime for values, complex steps for gradients."""
+"""Combinations of cell options: values as ONNX Runtime's, gradients by complex step."""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
 
-# Name in ONNX and how many numbers each takes.
+# ONNX's name of each activation -> how many numbers it takes.
 THEIRS = {
-    "Relu": 0, "Tanh": 0, "Sigmoid": 0, "Affine": 2, "LeakyRelu": 1, "ThresholdedRelu": 1, "ScaledTanh": 2,
-    "HardSigmoid": 2, "Elu": 1, "Softsign": 0, "Softplus": 0,
+    "Relu": 0, "Tanh": 0, "Sigmoid": 0, "Affine": 2, "LeakyRelu": 1, "ThresholdedRelu": 1,
+    "ScaledTanh": 2, "HardSigmoid": 2, "Elu": 1, "Softsign": 0, "Softplus": 0,
 }  # fmt: skip
 NUMBERS = st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0])
 activations = st.sampled_from(list(THEIRS)).flatmap(
@@ -35,15 +35,14 @@ def spelled(activation):
 
 
 def numbers(chosen):
-    """ONNX's attributes for activations: all alphas, then all betas, in order."""
+    """Return ONNX's attributes of the activations, with all alphas and all betas in order."""
     alphas, betas = ([a[k] for a in chosen if len(a) > k] for k in (1, 2))
-    given = {"activation_alpha": alphas, "activation_beta": betas}
-    return {"activations": [a[0] for a in chosen], **{k: v for k, v in given.items() if v}}
+    attributes = {"activation_alpha": alphas, "activation_beta": betas}
+    return {"activations": [a[0] for a in chosen], **{k: v for k, v in attributes.items() if v}}
 
 
-clips = st.sampled_from(
-    [None, 0.3, 1.1, 50.0]
-)  # none of NUMBERS: a clipped c is never at the kink of an activation
+# No limit is among NUMBERS, so that a clipped c is never at the kink of an activation.
+clips = st.sampled_from([None, 0.3, 1.1, 50.0])
 biases = st.sampled_from([0, 1, 2])
 common = dict(clip=clips, biases=biases)
 FAMILIES = {
@@ -65,7 +64,7 @@ FAMILIES = {
 
 
 def made(family, options):
-    """The cell of options whose activations are drawn as tuples."""
+    """Return the cell with these options, in which activations are tuples."""
     options = dict(options)
     for name in {"nonlinearity", "activations"} & set(options):
         chosen = options[name]
@@ -74,7 +73,7 @@ def made(family, options):
 
 
 def onnx(op, options, p, lengths):
-    """The same node in ONNX. Coupled gates have rows for f there, which are not looked at: NaN."""
+    """Run the same node in ONNX. With coupled gates, it has rows for f but ignores them: NaN."""
     params, H = with_biases(p.engine.cell, p.params), p.case.H
     order = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}[op]
 
@@ -117,16 +116,16 @@ def test_any_combination_equals_onnxruntime(family, data):
     p = data.draw(cases("float32", small=True, scale=1.0)).build(
         Engine(made(family, options)).reference
     )
-    lengths = (
-        np.maximum(p.lengths, 1) if p.lengths is not None else None
-    )  # it leaves a reversed length of 0 undefined
+    # ONNX Runtime leaves a reversed sequence of length 0 undefined.
+    lengths = np.maximum(p.lengths, 1) if p.lengths is not None else None
     y, final, _ = p.forward(lengths=lengths)
     their_y, their_final = onnx(family, options, p, lengths)
     exact = Engine(p.engine.cell).reference.forward(
         p.x.astype(float), p.engine.Params(*[a.astype(float) for a in p.params]),
         p.state and p.engine.State(*[s.astype(float) for s in p.state]), lengths, p.case.reverse,
     )[0]  # fmt: skip
-    assume(np.abs(exact - y).max() < 1e-3)  # else a threshold or chaos: rounding decides
+    # Otherwise rounding decides the result, at a threshold or because the cell is chaotic.
+    assume(np.abs(exact - y).max() < 1e-3)
     size = max(1.0, np.abs(their_y).max(), *(np.abs(s).max() for s in their_final))
     assert_close(y, their_y, p.terms, size, f"y in {p.case}")
     for a, b in zip(final, their_final, strict=True):
@@ -146,9 +145,8 @@ def test_gradients_of_any_combination(family, data):
         Engine(made(family, options)).reference
     )
     if family == "LSTM":
-        assume(
-            p.forward(record=True)[2].c.all()
-        )  # behind closed gates c is 0, the kink of its activation
+        # With closed gates c is 0, at the kink of its activation.
+        assume(p.forward(record=True)[2].c.all())
     assert_projection(p.gradients(), p, random_direction(p))
 
 
@@ -181,7 +179,7 @@ def test_compiled_equals_interpreted(name):
     ["leakyrelu(0.1)", "thresholdedrelu(0.2)", "hardsigmoid(0.5, 0.5)", "softsign", "softplus"],
 )
 def test_nan_and_infinity_pass_through_activations(text):
-    """NaN stays NaN; what has a limit reaches it."""
+    """NaN stays NaN; at infinity each activation reaches its limit."""
     engine, one = Engine(rnn_cell(nonlinearity=text, biases=0)).reference, np.ones((1, 1))
     ends = {"leakyrelu(0.1)": (np.inf, -np.inf), "hardsigmoid(0.5, 0.5)": (1, 0)}.get(
         text, (np.inf, 0)
@@ -190,7 +188,7 @@ def test_nan_and_infinity_pass_through_activations(text):
     with np.errstate(all="ignore"):
         y = engine.forward(x, engine.Params(one, 0 * one))[0].ravel()
     assert np.isnan(y[0])
-    if text != "softsign":  # inf / inf
+    if text != "softsign":  # which is inf / inf
         assert y[1:].tolist() == list(ends)
 
 
@@ -206,8 +204,8 @@ def test_the_default_is_the_registered_cell():
     assert not [name for name in CELLS if "(" in name]
 
 
-def test_either_direction_of_z_by_negated_weights():
-    """1 - sigmoid(a) = sigmoid(-a)."""
+def test_z_keeps_false_equals_negated_weights_of_z():
+    """The two are equal because 1 - sigmoid(a) = sigmoid(-a)."""
     p = Case(T=4, N=2, D=3, H=4).build(Engine(gru_cell(z_keeps=False)).reference)
     turned = []
     for a in p.params:
@@ -231,11 +229,13 @@ def test_fewer_biases_are_biases_of_zero(count):
 
 
 def test_layers_with_options_train_stream_and_are_saved(tmp_path):
-    """Two layers with options, one in both directions: a checkpoint and a description build the same again."""
+    """A checkpoint restores layers with options, one of them bidirectional."""
     model = Sequential(
-        LSTM(3, 5, bidirectional=True, peephole=True, coupled=True, biases=1), GRU(10, 4, z_keeps=False, clip=1.0),
-        RNN(4, 3, nonlinearity="LeakyRelu(0.2)", clip=2.0), rng=3,
-    )  # fmt: skip
+        LSTM(3, 5, bidirectional=True, peephole=True, coupled=True, biases=1),
+        GRU(10, 4, z_keeps=False, clip=1.0),
+        RNN(4, 3, nonlinearity="LeakyRelu(0.2)", clip=2.0),
+        rng=3,
+    )
     names = [n for n in model.parameters if n.startswith("0.")]
     assert names == [
         f"0.{n}_l0{end}"
@@ -256,28 +256,64 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: LSTM(2, 3, peepholes=True), TypeError, "lstm has no option 'peepholes'; its options are peephole, coupled"),
-        (lambda: LSTM(2, 3, num_layers=2), TypeError, "num_layers is not an option here: a layer is one: Sequential("),
-        (lambda: GRU(2, 3, batch_first=True), TypeError, "batch_first is not an option here: time comes first"),
-        (lambda: Recurrent("mgu", 2, 3, dropout=0.1), TypeError, "dropout is not an option here: Dropout(p) goes between"),
+        (
+            lambda: LSTM(2, 3, peepholes=True),
+            TypeError,
+            "lstm has no option 'peepholes'; its options are peephole, coupled",
+        ),
+        (
+            lambda: LSTM(2, 3, num_layers=2),
+            TypeError,
+            "num_layers is not an option here: a layer is one: Sequential(",
+        ),
+        (
+            lambda: GRU(2, 3, batch_first=True),
+            TypeError,
+            "batch_first is not an option here: time comes first",
+        ),
+        (
+            lambda: Recurrent("mgu", 2, 3, dropout=0.1),
+            TypeError,
+            "dropout is not an option here: Dropout(p) goes between",
+        ),
         (lambda: LSTM(2, 3, peephole=1), TypeError, "peephole: must be True or False, got 1"),
         (lambda: GRU(2, 3, clip=-1), ValueError, "clip: must be above 0, got -1"),
         (lambda: GRU(2, 3, clip="1"), TypeError, "clip: must be a number or None, got '1'"),
         (lambda: GRU(2, 3, biases=3), ValueError, "biases: must be 0, 1 or 2, got 3"),
-        (lambda: GRU(2, 3, activations="tanh"), ValueError, "activations: must be a tuple of 2 names such as"),
-        (lambda: RNN(2, 3, nonlinearity="elu(1, 2)"), ValueError, "nonlinearity: activation elu takes 1 number, got 2"),
-        (lambda: RNN(2, 3, nonlinearity="affine"), ValueError, "nonlinearity: activation affine takes 2 numbers, got 0"),
-        (lambda: RNN(2, 3, nonlinearity="elu(a)"), ValueError, "must contain numbers separated by commas"),
-        (lambda: RNN(2, 3, nonlinearity=max), TypeError, "an activation must be given by name, such as 'tanh'"),
+        (
+            lambda: GRU(2, 3, activations="tanh"),
+            ValueError,
+            "activations: must be a tuple of 2 names such as",
+        ),
+        (
+            lambda: RNN(2, 3, nonlinearity="elu(1, 2)"),
+            ValueError,
+            "nonlinearity: activation elu takes 1 number, got 2",
+        ),
+        (
+            lambda: RNN(2, 3, nonlinearity="affine"),
+            ValueError,
+            "nonlinearity: activation affine takes 2 numbers, got 0",
+        ),
+        (
+            lambda: RNN(2, 3, nonlinearity="elu(a)"),
+            ValueError,
+            "must contain numbers separated by commas",
+        ),
+        (
+            lambda: RNN(2, 3, nonlinearity=max),
+            TypeError,
+            "an activation must be given by name, such as 'tanh'",
+        ),
     ],
-)  # fmt: skip
-def test_wrong_options_say_so(make, error, text):
+)
+def test_invalid_options_raise(make, error, text):
     with pytest.raises(error) as caught:
         make()
     assert text in str(caught.value)
 
 
-def test_every_activation_of_onnx_is_there():
+def test_every_activation_of_onnx_exists():
     assert set(ACTIVATIONS) == {name.lower() for name in THEIRS}
     assert {len(ACTIVATIONS[name.lower()][1]) == count for name, count in THEIRS.items()} == {True}
     assert (

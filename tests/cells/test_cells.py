@@ -1,4 +1,4 @@
-"""The other built-in cells and cells of one's own: the paper's equations, gradients, and all that a layer does with them."""
+"""Built-in cells that PyTorch does not have, and user-defined cells, alone and as layers."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,15 @@ def test_interpreted_equals_the_equations_of_the_paper(name, data):
 @pytest.mark.parametrize("name", OTHERS)
 @given(st.data())
 def test_gradients_by_complex_step(name, data):
-    scale = st.sampled_from([0.1, 1.0])  # saturated gates have gradients small by cancellation
+    # The gradients of saturated gates are small by cancellation.
+    scale = st.sampled_from([0.1, 1.0])
     p = data.draw(cases("float64", small=True, scale=scale)).build(Engine(CELLS[name]).reference)
     assert_projection(p.gradients(), p, random_direction(p))
 
 
 @pytest.mark.parametrize("name", ["indrnn", "sru", "minlstm"])
 def test_compiled_equals_interpreted(name):
-    """The others are compiled in the slow tests: each of test_naive.py, test_gradients.py, test_invariants.py and so on."""
+    """Slow tests (test_naive.py, test_gradients.py, test_invariants.py) compile the other cells."""
     p = Case(T=4, N=7, D=5, H=33, dtype="float32", ragged=True).build(Engine(CELLS[name]))
     y, expected = p.forward()[0], p.forward(p.engine.reference)[0]
     assert_close(y, expected, p.terms, max(1.0, np.abs(expected).max()))
@@ -56,7 +57,7 @@ def test_compiled_equals_interpreted(name):
 
 
 @pytest.mark.parametrize("name", SCANS)
-def test_no_unit_of_a_scan_sees_another(name):
+def test_units_of_a_scan_are_independent(name):
     p = Case(T=5, N=2, D=3, H=4).build(Engine(CELLS[name]).reference)
     assert p.params.W_hh.size == 0
     state = p.state._replace(**{s: a.copy() for s, a in p.state._asdict().items()})
@@ -104,7 +105,7 @@ def test_layers_by_name_train_and_are_saved(tmp_path):
 
 @pytest.fixture
 def registry():
-    """Cells declared in a test are forgotten after it."""
+    """Restore the registry after a test that declares cells."""
     before = dict(CELLS)
     yield CELLS
     CELLS.clear()
@@ -152,22 +153,71 @@ def branch(x, h, previous):
 @pytest.mark.parametrize(
     ("function", "error", "text"),
     [
-        (branch, TypeError, "cannot compare values, because kernels compute many units at once; use relu, maximum or minimum"),
-        (lambda x, h, previous: dict(n=x.n, h=np.tanh(x.n)), TypeError, "np.tanh does not apply; use the functions"),
-        (lambda x, h, previous: dict(n=x.n, h=np.ones(3) * x.n), TypeError, "expressions of them or numbers, got ndarray"),
-        (lambda x, h, previous: dict(n=x.n, h=float(x.n)), TypeError, "functions of the math module do not apply"),
+        (
+            branch,
+            TypeError,
+            "cannot compare values, because kernels compute many units at once; "
+            "use relu, maximum or minimum",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=np.tanh(x.n)),
+            TypeError,
+            "np.tanh does not apply; use the functions",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=np.ones(3) * x.n),
+            TypeError,
+            "expressions of them or numbers, got ndarray",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=float(x.n)),
+            TypeError,
+            "functions of the math module do not apply",
+        ),
         (lambda x, h, previous: dict(n=x.n, h=max(x.n, 0)), TypeError, "cannot compare values"),
-        (lambda x, h, previous: dict(n=x.n, h=x.n**0.5), TypeError, "must be an integer from 1 to 8, got 0.5"),
-        (lambda x, h, previous: dict(n=x.n, h=x.m), AttributeError, "cell own: x has no 'm'; it has n"),
-        (lambda x, h, previous: dict(n=x.n, h=previous.c), AttributeError, "cell own: previous has no 'c'; it has h"),
-        (lambda x, h, previous: dict(n=x.n), ValueError, "cell own: the equations return no value for h"),
-        (lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n), ValueError, "the equations return 'm', which is neither a gate nor a state"),
-        (lambda x, h, previous: x.n, TypeError, "must return a dict of gates and new states, got Expr"),
-        (lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)), ValueError, "the output is not finite"),
-        (lambda x, h, previous: dict(n=x.n, h=sqrt(maximum(x.n, 0)) * x.n), GradientError, "gradients are wrong"),
+        (
+            lambda x, h, previous: dict(n=x.n, h=x.n**0.5),
+            TypeError,
+            "must be an integer from 1 to 8, got 0.5",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=x.m),
+            AttributeError,
+            "cell own: x has no 'm'; it has n",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=previous.c),
+            AttributeError,
+            "cell own: previous has no 'c'; it has h",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n),
+            ValueError,
+            "cell own: the equations return no value for h",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=x.n, m=x.n),
+            ValueError,
+            "the equations return 'm', which is neither a gate nor a state",
+        ),
+        (
+            lambda x, h, previous: x.n,
+            TypeError,
+            "must return a dict of gates and new states, got Expr",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=exp(1000 + 0 * x.n)),
+            ValueError,
+            "the output is not finite",
+        ),
+        (
+            lambda x, h, previous: dict(n=x.n, h=sqrt(maximum(x.n, 0)) * x.n),
+            GradientError,
+            "gradients are wrong",
+        ),
     ],
-)  # fmt: skip
-def test_what_cannot_be_a_cell_says_why(registry, function, error, text):
+)
+def test_invalid_equations_raise(registry, function, error, text):
     with pytest.raises(error) as caught:
         declare(function)
     assert text in str(caught.value)
@@ -186,7 +236,7 @@ def test_python_numbers_powers_and_absolute_values_are_traced(registry):
     assert_close(p.forward()[0][0], 0.5 * np.abs(a) + (a + d) ** 3 / 8, 4)
 
 
-def test_a_cell_that_is_not_known():
+def test_unknown_cells_raise():
     with pytest.raises(ValueError, match=r"unknown cell 'gruu'; known cells are .*lstm.*sru"):
         Recurrent("gruu", 2, 3)
     with pytest.raises(TypeError, match="a cell must be given by name or as a Cell, got int"):

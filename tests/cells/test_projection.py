@@ -1,4 +1,4 @@
-"""LSTM with a projection (Sak et al., 2014): h = W_hr (o tanh(c)), P numbers of H units; PyTorch is the oracle."""
+"""Cells with a projection: an LSTM (Sak et al., 2014), compared with PyTorch, and user cells."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ FIELDS = {
 
 @trace_cell("projected_test", gates="z n", states="h s m", parameters="w", register=False)
 def projected(x, h, previous, p):
-    """What is handed on is used again by equations, and by a state as short as itself; m comes late in its step."""
+    """The projected output is used within the step and by another state of P values, s."""
     z = sigmoid(x.z + h.z)
     n = tanh(x.n + h.n)
     m = (1 - z) * previous.m + p.w * z * n
@@ -78,7 +78,7 @@ def test_steps_and_chunks_equal_forward(case):
 
 @given(st.data())
 def test_threads_change_no_bit(data):
-    """Rows or units, of which there are P and H, in parts."""
+    """Threads split the rows, or the units: H of them, and P projected ones."""
     p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(Engine(CELLS["lstm"]))
     alone = promises.results(p)
     with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +154,7 @@ def test_stacks_equal_pytorch(both, data):
         )
 
 
-def test_parameters_are_pytorch_s():
+def test_parameters_are_named_as_in_pytorch():
     layer = LSTM(5, 10, proj_size=3, bidirectional=True)
     names = [f"{n}_l0{end}" for end in ("", "_reverse") for n in FIELDS]
     assert list(layer.shapes) == names
@@ -168,17 +168,31 @@ def test_parameters_are_pytorch_s():
 
 def test_it_is_used_like_any_layer(tmp_path):
     model = Sequential(
-        LSTM(3, 8, proj_size=4, learn_state=True, recurrent_dropout=0.3, weight_drop=0.2, zoneout={"h": 0.2, "c": 0.3}),
-        LSTM(4, 6, proj_size=2, bidirectional=True, merge="sum"), Linear(2, 1), rng=0, dtype="float64",
-    )  # fmt: skip
+        LSTM(
+            3,
+            8,
+            proj_size=4,
+            learn_state=True,
+            recurrent_dropout=0.3,
+            weight_drop=0.2,
+            zoneout={"h": 0.2, "c": 0.3},
+        ),
+        LSTM(4, 6, proj_size=2, bidirectional=True, merge="sum"),
+        Linear(2, 1),
+        rng=0,
+        dtype="float64",
+    )
     assert model.parameters["0.h0"].shape == (4,)
     assert model.parameters["0.c0"].shape == (8,)
     x = np.random.default_rng(0).standard_normal((5, 3, 3))
     assert recurrent.gradcheck(model, x, lengths=[5, 2, 4])
     masks = model.forward(x, record=True)[2][0].masks
     assert {n: a.shape for n, a in masks.items()} == {
-        "zoneout_h": (5, 3, 4), "zoneout_c": (5, 3, 8), "dropout": (3, 4), "weight_hh": (32, 4)
-    }  # fmt: skip
+        "zoneout_h": (5, 3, 4),
+        "zoneout_c": (5, 3, 8),
+        "dropout": (3, 4),
+        "weight_hh": (32, 4),
+    }
     recording = model.record(
         x, targets=np.zeros((5, 3, 1)), loss=lambda y, t, lengths: ((y**2).sum() / 2, y)
     )
@@ -219,7 +233,7 @@ def test_an_encoder_hands_both_states_to_a_decoder():
         )
 
 
-def test_a_cell_of_one_s_own_may_project():
+def test_a_user_cell_may_project():
     @recurrent.cell("own_projection_test", gates="n", states="h")
     def own(x, h, previous):
         return dict(n=tanh(x.n + h.n), h=projection(tanh(x.n + h.n)))
@@ -234,31 +248,48 @@ def test_a_cell_of_one_s_own_may_project():
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (lambda: LSTM(2, 3, proj_size=4), ValueError, "proj_size must be at most hidden_size=3, got 4"),
+        (
+            lambda: LSTM(2, 3, proj_size=4),
+            ValueError,
+            "proj_size must be at most hidden_size=3, got 4",
+        ),
         (lambda: LSTM(2, 3, proj_size=-1), ValueError, "proj_size must be at least 1, got -1"),
         (lambda: LSTM(2, 3, proj_size=1.5), TypeError, "proj_size must be an int, got float"),
         (lambda: recurrent.GRU(2, 3, proj_size=2), TypeError, "gru has no option 'proj_size'"),
-        (lambda: recurrent.Recurrent("gru", 2, 3, proj_size=2), ValueError, "gru has no projection: proj_size must be 0, got 2"),
-        (lambda: LSTM(2, 3, projection=True), TypeError, "given by its size: proj_size"),
-        (lambda: Engine(CELLS["lstm"]).init(2, 3), ValueError, "proj_size must be at least 1, got 0"),
         (
-            lambda: LSTM(2, 3, proj_size=2).forward(np.zeros((4, 1, 2), "f4"), (np.zeros((1, 3), "f4"),) * 2),
-            ValueError, r"state.h must be \(N, P\).*\(1, 2\).*\(1, 3\)",
+            lambda: recurrent.Recurrent("gru", 2, 3, proj_size=2),
+            ValueError,
+            "gru has no projection: proj_size must be 0, got 2",
+        ),
+        (lambda: LSTM(2, 3, projection=True), TypeError, "given by its size: proj_size"),
+        (
+            lambda: Engine(CELLS["lstm"]).init(2, 3),
+            ValueError,
+            "proj_size must be at least 1, got 0",
+        ),
+        (
+            lambda: LSTM(2, 3, proj_size=2).forward(
+                np.zeros((4, 1, 2), "f4"), (np.zeros((1, 3), "f4"),) * 2
+            ),
+            ValueError,
+            r"state.h must be \(N, P\).*\(1, 2\).*\(1, 3\)",
         ),
         (
             lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=tanh(x.n + previous.h), h=projection(x.n))
             ),
-            ValueError, "combines H values",
+            ValueError,
+            "combines H values",
         ),
         (
             lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
                 lambda x, h, previous: dict(n=x.n, m=projection(x.n), h=x.n)
             ),
-            ValueError, "one projection, which must give its first state h; got 1 elsewhere",
+            ValueError,
+            "one projection, which must give its first state h; got 1 elsewhere",
         ),
     ],
-)  # fmt: skip
-def test_wrong_sizes_and_equations_say_so(make, error, text):
+)
+def test_invalid_sizes_and_equations_raise(make, error, text):
     with pytest.raises(error, match=text):
         make()

@@ -1,4 +1,4 @@
-"""QRNN with a window of several steps (Bradbury et al., 2017): PyTorch's convolution over time is the oracle."""
+"""QRNN with a window of several steps (Bradbury et al., 2017), as PyTorch's convolution."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.reference
 
 
 def convolved(torch, x, p, window):
-    """y (T, N, H) of the paper's equations: gates by masked convolution, then fo-pooling."""
+    """Return y (T, N, H) by the paper's equations: masked convolution, then fo-pooling."""
     H = p["W_ih"].shape[0] // (3 * window)
     blocks = p["W_ih"].reshape(window, 3 * H, -1)  # of x_t, x_{t-1}, ...
     bias = torch.cat([p[f"bias_{g}"] for g in "zfo"])
@@ -50,7 +50,7 @@ def test_a_window_is_a_convolution(window):
         assert_close(found[n], expected[n], p.terms + 18, max(1.0, np.abs(expected[n]).max()), n)
 
 
-def test_gradients_through_what_waits():
+def test_gradients_through_waiting_states():
     p = Case(T=4, N=3, D=2, H=3, ragged=True, reverse=True, seed=2).build(
         Engine(qrnn_cell(window=3))
     )
@@ -62,13 +62,13 @@ def test_the_kernels_equal_the_interpreter(case):
     promises.equals_the_interpreter(case.build(Engine(qrnn_cell(window=2))))
 
 
-def test_reverse_sees_the_step_after():
+def test_in_reverse_a_gate_sees_the_next_steps():
     p = Case(T=5, N=2, D=3, H=4, initial=False).build(Engine(qrnn_cell(window=2)))
     ahead = p.forward(x=p.x[::-1].copy())[0]
     assert_same_bits(p.forward(reverse=True)[0], ahead[::-1])
 
 
-def test_it_is_a_layer(tmp_path):
+def test_it_is_used_like_any_layer(tmp_path):
     model = Sequential(
         QRNN(3, 4, window=2, bidirectional=True),
         QRNN(8, 5, window=2),
@@ -96,6 +96,6 @@ def test_it_is_a_layer(tmp_path):
         (1.5, TypeError, "window: must be an int, got 1.5"),
     ],
 )
-def test_wrong_windows_say_so(window, error, text):
+def test_invalid_windows_raise(window, error, text):
     with pytest.raises(error, match=text):
         QRNN(3, 4, window=window)

@@ -1,4 +1,4 @@
-"""One function is a cell: cells that only the tests know run forward and backward, compiled, like the built-in ones."""
+"""The tracer: cells defined in the tests run forward and backward like the built-in ones."""
 
 import pytest
 from oracles.onnx_cases import blocks, conformance
@@ -25,18 +25,18 @@ def own(request):
     [Case(T=3, N=3, D=3, H=4), Case(T=4, N=3, D=2, H=3, ragged=True, seed=3)],
     ids=["full", "ragged"],
 )
-def test_gradients_of_a_cell_of_ones_own(own, case):
+def test_gradients_of_user_cells(own, case):
     p = case.build(own)
     assert_gradients(p.gradients(), complex_step(p), p)
 
 
 @pytest.mark.parametrize("H", [1, 15, 17, 33])
-def test_a_cell_of_ones_own_equals_its_interpretation(own, dtype, H):
+def test_user_cells_equal_the_interpreter(own, dtype, H):
     p = Case(T=3, N=7, D=5, H=H, dtype=dtype).build(own)
     promises.equals_the_interpreter(p)
 
 
-def test_rows_of_a_cell_of_ones_own_are_independent(own, dtype):
+def test_rows_of_user_cells_are_independent(own, dtype):
     p = Case(T=4, N=9, D=5, H=17, dtype=dtype).build(own)
     for n in range(9):
         promises.a_row_equals_the_sequence_alone(p, n)
@@ -47,7 +47,7 @@ def test_test_cells_are_not_registered():
 
 
 def test_peephole_equals_onnx_data():
-    """ONNX's conformance case with peepholes: P holds i, o, f."""
+    """Compare with ONNX's conformance case, whose P holds the peepholes of i, o, f."""
     _, _, inputs, expected = conformance()["test_lstm_with_peepholes"]
     order = [0, 2, 3, 1]
     W, R, b, P = (inputs[n][0] for n in ("W", "R", "B", "P"))
@@ -60,7 +60,7 @@ def test_peephole_equals_onnx_data():
 
 
 def test_shared_sums_take_one_accumulator():
-    """The LSTM has one dot product a gate; the GRU's candidate is the one gate that is kept in two parts."""
+    """Each gate has one dot product, except the GRU's candidate and the gates of `split`."""
     assert [a.gate for a in CELLS["lstm"].accumulators] == ["i", "f", "g", "o"]
     assert [(a.gate, a.x, a.h) for a in CELLS["gru"].accumulators] == [
         ("r", True, True),
@@ -89,8 +89,8 @@ def test_equal_equations_have_equal_digests():
     assert len({c.digest for c in (*CELLS.values(), *OWN)}) == len(CELLS) + len(OWN)
 
 
-def test_what_is_written_twice_is_computed_once():
-    """exp, then a pre-activation: written out again or given a name, the equations are the same."""
+def test_equal_expressions_are_computed_once():
+    """Equations are the same whether an expression is repeated or given a name."""
 
     @trace_cell("again", gates="f", states="h m", register=False)
     def again(x, h, previous):
@@ -107,7 +107,7 @@ def test_what_is_written_twice_is_computed_once():
     assert sum(n.kind == "exp" for n in again.graph().nodes) == 1
 
 
-def test_equations_that_cannot_be_traced_say_why():
+def test_equations_that_cannot_be_traced_raise():
     with pytest.raises(TypeError, match="cannot branch on a value"):
 
         @trace_cell("branch_test", gates="n", states="h", register=False)
@@ -128,7 +128,7 @@ def test_equations_that_cannot_be_traced_say_why():
 
 
 def test_the_graph_of_a_unit_is_connected(engine):
-    """Every gate and state has its node, under its own name unless it is a dot product; arguments come first."""
+    """Every gate and state has a node, named after it or its sum; nodes come after their inputs."""
     g = engine.cell.graph()
     ids = [n.id for n in g.nodes]
     assert len(set(ids)) == len(ids)
@@ -149,7 +149,7 @@ def test_units_have_no_axes(use):
         )
 
 
-def test_declarations_that_are_none():
+def test_invalid_declarations_raise():
     with pytest.raises(
         TypeError,
         match=r"cell f: the equations must be a function of \(x, h, previous\), got \(x, h\)",

@@ -1,4 +1,4 @@
-"""Initial parameters by name: their distribution, orthogonality, and that one seed gives one model."""
+"""Initialisers: distributions, orthogonality, forget biases and reproducibility."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def made(kind, init, seed=0):
 
 
 def assert_uniform(a, limit):
-    """Kolmogorov-Smirnov at a chance of one in 10^6 of being wrong."""
+    """Kolmogorov-Smirnov test for U(-limit, limit), at a significance level of 10^-6."""
     values = np.sort(a.ravel())
     expected, n = (values + limit) / (2 * limit), values.size
     off = max(
@@ -37,7 +37,7 @@ def assert_uniform(a, limit):
 
 
 def assert_normal(a, deviation):
-    """Mean and variance within five of their own standard errors, and a tail that a uniform one has not."""
+    """Mean and variance are within five standard errors; the tail is longer than uniform."""
     n = a.size
     assert abs(a.mean()) < 5 * deviation / np.sqrt(n)
     assert abs(a.var() / deviation**2 - 1) < 5 * np.sqrt(2 / n)
@@ -45,7 +45,7 @@ def assert_normal(a, deviation):
 
 
 def assert_orthonormal(a):
-    """Columns of a tall matrix, rows of a wide one."""
+    """The columns of a tall matrix, or the rows of a wide one, are orthonormal."""
     product = a.T @ a if a.shape[0] >= a.shape[1] else a @ a.T
     assert_close(product, np.eye(len(product)), max(a.shape), 1.0)
 
@@ -61,7 +61,7 @@ def test_keras(kind, gates):
     W_ih, W_hh, b_ih, b_hh = made(kind, "keras")
     assert_uniform(W_ih, np.sqrt(6 / (D + gates * H)))
     assert_orthonormal(W_hh)
-    if gates > 1:  # across the gates, not each
+    if gates > 1:  # W_hh is orthonormal as a whole, a gate's block is not
         block = W_hh[:H]
         assert np.abs(block.T @ block - np.eye(H)).max() > 0.1
     assert_biases(kind, b_ih, b_hh)
@@ -76,7 +76,7 @@ def assert_biases(kind, b_ih, b_hh):
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3), ("rnn", 1)])
-def test_orthogonal_is_so_gate_by_gate(kind, gates):
+def test_orthogonal_initialises_each_gate(kind, gates):
     W_ih, W_hh, b_ih, b_hh = made(kind, "orthogonal")
     blocks = np.split(W_hh, gates)
     for block in blocks:
@@ -120,13 +120,13 @@ def test_chrono_of_an_lstm_and_a_gru():
     i, f, g, o = np.split(b_ih, 4)
     assert np.array_equal(i, -f)
     assert not np.concatenate([g, o, b_hh]).any()
-    assert_uniform(np.exp(f) - T_max / 2, T_max / 2 - 1)  # U(1, T_max - 1), moved to 0
+    assert_uniform(np.exp(f) - T_max / 2, T_max / 2 - 1)  # U(1, T_max - 1), centred
     r, z, n = np.split(made("gru", Chrono(T_max))[2], 3)
     assert_uniform(np.exp(z) - T_max / 2, T_max / 2 - 1)
     assert not np.concatenate([r, n]).any()
 
 
-def test_the_forget_gate_is_found_in_the_equations_not_by_its_name():
+def test_the_forget_gate_is_found_by_its_equations_not_its_name():
     @trace_cell("renamed_test", gates="in keep new out", states="h memory", register=False)
     def renamed(x, h, previous):
         inward, keep, out = (sigmoid(getattr(x, g) + getattr(h, g)) for g in ("in", "keep", "out"))
@@ -145,7 +145,7 @@ def test_the_forget_gate_is_found_in_the_equations_not_by_its_name():
     assert np.array_equal(b_ih, np.repeat(np.float32([0, 1, 0, 0]), 3))
 
 
-def test_layers_of_a_model_around_the_recurrent_one():
+def test_other_layers_of_a_model():
     model = Sequential(
         Embedding(60, D),
         LSTM(D, H, bidirectional=True),
@@ -163,7 +163,7 @@ def test_layers_of_a_model_around_the_recurrent_one():
 
 
 @pytest.mark.parametrize("init", SCHEMES.values(), ids=SCHEMES)
-def test_one_seed_one_model(init):
+def test_one_seed_gives_one_model(init):
     def model(seed, dtype="float64"):
         return Sequential(
             Embedding(7, 5), GRU(5, 6), LSTM(6, 8), Linear(8, 3), rng=seed, dtype=dtype, init=init
@@ -188,7 +188,7 @@ def test_the_default_is_pytorch():
     )
 
 
-def test_what_is_no_initialiser():
+def test_invalid_initialisers_raise():
     with pytest.raises(ValueError, match=r"init must be one of pytorch, keras.* got 'kaiming'"):
         LSTM(2, 3).initialise(init="kaiming")
     with pytest.raises(ValueError, match=r"Chrono\(T_max=...\)"):
@@ -202,7 +202,7 @@ def test_what_is_no_initialiser():
 
 
 def test_the_orthonormal_matrix_is_not_biased_by_its_factorisation():
-    """Without the sign of R's diagonal, QR would give a first entry that is always negative."""
+    """Without the correction by R's diagonal, the first entry would always be negative."""
     rng = np.random.default_rng(0)
     signs = [np.sign(initialisers.orthonormal(rng, (3, 3))[0, 0]) for _ in range(64)]
     assert abs(np.mean(signs)) < tolerance(np.float64, 1) + 5 / np.sqrt(64)

@@ -1,4 +1,4 @@
-"""Cells that only the tests know."""
+"""Cells defined for the tests."""
 
 from recurrent.cells import trace_cell
 from recurrent.equations.expressions import exp, maximum, relu, sigmoid, sqrt, tanh
@@ -8,7 +8,7 @@ from recurrent.equations.expressions import exp, maximum, relu, sigmoid, sqrt, t
     "peephole_test", gates="i f g o", states="h c", parameters="p_i p_f p_o", register=False
 )
 def peephole(x, h, previous, p):
-    """Gers and Schmidhuber, 2000: i and f look at the old c, o at the new one."""
+    """Peepholes (Gers and Schmidhuber, 2000): i and f see the old c, o the new one."""
     i = sigmoid(x.i + h.i + p.p_i * previous.c)
     f = sigmoid(x.f + h.f + p.p_f * previous.c)
     g = tanh(x.g + h.g)
@@ -19,7 +19,7 @@ def peephole(x, h, previous, p):
 
 @trace_cell("split_test", gates="a b", states="h", register=False)
 def split(x, h, previous):
-    """Every gate's x part and h part are used apart, as in a multiplicative cell."""
+    """Every gate uses its terms from x and h separately, as in a multiplicative cell."""
     a = tanh(x.a * h.a)
     b = sigmoid(x.b) * h.b
     return dict(a=a, b=b, h=a - relu(b) + 0.5 * previous.h)
@@ -34,7 +34,7 @@ def input_gates(x, h, previous):
 
 @trace_cell("three_states_test", gates="i f", states="h c m", parameters="w", register=False)
 def three_states(x, h, previous, p):
-    """Three states and a gate of which only one part is shared; a gate equal to a state."""
+    """A cell with three states, one of which is a term of a gate's pre-activation."""
     i = tanh(x.i + h.i)
     f = sigmoid(x.f + h.f - previous.m)
     c = f * previous.c + i
@@ -51,7 +51,10 @@ def gate_is_state(x, h, previous):
 
 @trace_cell("exponential_test", gates="i f z", states="h c n m", register=False)
 def exponential(x, h, previous):
-    """sLSTM's exponential gates under their stabiliser (Beck et al., 2024), with a denominator that is never near 0."""
+    """sLSTM's exponential gates with their stabiliser m (Beck et al., 2024).
+
+    The denominator differs from the paper's, to stay away from 0.
+    """
     i, f, z = x.i + h.i, x.f + h.f, tanh(x.z + h.z)
     m = maximum(f + previous.m, i)
     c = exp(f + previous.m - m) * previous.c + exp(i - m) * z
