@@ -1,4 +1,4 @@
-"""Recurrent neural networks on CPUs: fast, exact to the last bit, and able to show what they compute.
+"""Recurrent neural networks on CPUs: fast, exact to the last bit, open to view.
 
 Build a model from layers, train it with `fit`, run it with `forward` or one time step at a time:
 
@@ -13,28 +13,30 @@ Build a model from layers, train it with `fit`, run it with `forward` or one tim
 
 Contents
 --------
-Models: `Sequential`, `Seq2Seq`, `CharLM`. Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and
-`Recurrent` for any other cell. Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`,
-`LayerNorm`, `Attention`, `Last`, `MeanPool`, `MaxPool`, `Hold`. Training: `fit`, `evaluate`,
-`TruncatedBPTT`, and the modules `data`, `losses`, `optim`, `schedules`, `initialisers`. Cells:
-`cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time. Engine
-functions without layers: `rnn`, `lstm`, `gru` and other `Engine` objects with `init`, `forward`,
-`backward`, `step`.
+* Models: `Sequential`, `Seq2Seq`, `CharLM`.
+* Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
+* Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
+  `MeanPool`, `MaxPool`, `Hold`.
+* Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `optim`,
+  `schedules`, `initialisers`.
+* Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
+* Engine functions without layers: `rnn`, `lstm`, `gru` and other `Engine` objects with `init`,
+  `forward`, `backward`, `step`.
 
 Shapes and dtypes
 -----------------
-T time steps, N sequences, D inputs, H units (hidden size), P projected outputs. Arrays are time-
-major: x (T, N, D), y (T, N, H), each state (N, H). A single sequence drops N. With a projection,
+T time steps, N sequences, D inputs, H units (hidden size), P projected outputs. Arrays are
+time-major: x (T, N, D), y (T, N, H), each state (N, H). A single sequence drops N. With a projection,
 y and h have P numbers and c has H. All arrays are float32 or all are float64; nothing is cast.
 
 Cells and gate order
 --------------------
 W x stands for W_ih x_t + b_ih, U h for W_hh h_{t-1} + b_hh.
 
-    rnn    h = tanh(W x + U h), or relu in `rnn_relu`                       one block of rows   state h
-    lstm   i, f, o = sigmoid(W x + U h), g = tanh(W x + U h)                rows i f g o        state h, c
+    rnn    h = tanh(W x + U h), or relu in `rnn_relu`               rows: one block   state: h
+    lstm   i, f, o = sigmoid(W x + U h), g = tanh(W x + U h)        rows: i f g o     state: h, c
            c = f c + i g,  h = o tanh(c)
-    gru    r, z = sigmoid(W x + U h), n = tanh(W_n x + r U_n h)             rows r z n          state h
+    gru    r, z = sigmoid(W x + U h), n = tanh(W_n x + r U_n h)     rows: r z n       state: h
            h = (1 - z) n + z h
 
 Parameters

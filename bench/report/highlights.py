@@ -10,7 +10,7 @@ MEMORY = "memory-lstm-train-N64-T50-D512-H512"
 
 
 def highlights(run: Run) -> str:
-    """Return the reasons as a Markdown list; a reason whose rows the run lacks is stated without figures."""
+    """Return the reasons as a Markdown list, without the figures whose rows the run lacks."""
     threads = max(run.threads, default=1)
     rows = run.select(threads=threads)
     named = {row.name: row for row in rows}
@@ -24,41 +24,43 @@ def highlights(run: Run) -> str:
 
     step, memory, imported = named.get(STEP), named.get(MEMORY), named.get("import")
     fast = figures(
-        " Against the fastest peer of each benchmark (PyTorch, ONNX Runtime, OpenVINO, JAX), forward passes"
-        f" run {{}} and training {{}} times as fast on {format.threads(threads)} (geometric means);"
-        " one LSTM time step takes {}, a {} times shorter wait.",
+        " Compared with the fastest of PyTorch, ONNX Runtime, OpenVINO and JAX in each benchmark,"
+        f" forward passes run {{}} and training {{}} times as fast on {format.threads(threads)}"
+        " (geometric means). One LSTM time step takes {}, {} times less than in the fastest peer.",
         mean(group="forward"),
         mean(group="train"),
-        _time(step),
+        _value(step),
         _ratio(step),
     )
-    padding = figures(
-        " Batches of sequences of different lengths run {} times as fast as in the fastest peer: padding costs nothing.",
+    lengths = figures(
+        " Batches of different lengths run {} times as fast: padding is not computed.",
         mean(group="ragged"),
     )
     cells = figures(
-        " Cells beyond RNN, LSTM and GRU run {} times as fast as the fastest peer.",
+        " Cells beyond RNN, LSTM and GRU run {} times as fast as in the fastest peer.",
         mean(group="cells"),
     )
     light = figures(
-        " The import takes {} ({} times less than PyTorch's), and training a large LSTM {} times less memory"
-        " than in the most frugal peer.",
-        _time(imported),
+        " The import takes {}, {} times less than PyTorch's; training a large LSTM takes {} times"
+        " less memory than in any peer.",
+        _value(imported),
         _ratio(imported, "torch"),
         _ratio(memory),
     )
     reasons = [
         f"**Fast.**{fast}",
-        f"**Exact.** A sequence gives the same bits alone, in any batch, with any padding, on any number of threads, in one"
-        f" call or step by step.{padding}",
-        f"**Yours.** A cell of your own is six lines of equations, compiled, with exact gradients.{cells}",
-        f"**Light.** Wheels only, and no deep-learning framework.{light}",
-        "**Open.** Every gate, state and gradient of a run can be recorded and drawn, down to one weight of one unit.",
+        "**Exact.** A sequence gives the same bits alone, in any batch, with any padding, on any"
+        f" number of threads, and step by step.{lengths}",
+        "**Yours.** A cell of your own is six lines of equations, compiled, with exact"
+        f" gradients.{cells}",
+        f"**Light.** It installs as wheels, without a deep-learning framework.{light}",
+        "**Open.** Every gate, state and gradient of a run can be recorded and drawn, down to one"
+        " weight of one unit.",
     ]
-    return "\n".join(f"* {reason}" for reason in reasons) + "\n"
+    return "".join(f"* {reason}\n" for reason in reasons)
 
 
-def _time(row: Row | None) -> str | None:
+def _value(row: Row | None) -> str | None:
     return None if row is None else format.measured(row.median(), row.quantity)
 
 

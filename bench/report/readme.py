@@ -1,4 +1,7 @@
-"""Writes the README's table of speed from a stored run, between two comments that name the run."""
+"""Writes the README's figures from a stored run: the reasons and the table of speed.
+
+Each stands between two comments; the first of them names the run.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from pathlib import Path
 
 from ..results import OURS, Row, Run, geometric_mean, read
 from . import format
+from .highlights import highlights
 from .markdown import circumstances, table
 from .table import summary
 
-START, END = "<!-- speed: {} -->", "<!-- /speed -->"
-BLOCK = re.compile(r"<!-- speed:(?: (?P<run>\S+))? -->\n(?P<table>.*?)<!-- /speed -->", re.S)
+START, END = "<!-- {}: {} -->", "<!-- /{} -->"
+BLOCK = r"<!-- {0}:(?: (?P<run>\S+))? -->\n(?P<text>.*?)<!-- /{0} -->"
 # Single sequences, small and large batches, training, streaming, and whole models.
 SHOWN = (
     ("forward", "lstm-forward-N1-T100-D32-H64"),
@@ -30,28 +34,35 @@ BEHIND = 3  # number of rows furthest behind that are shown as well
 
 
 def readme(run: Path, path: Path) -> None:
-    """Write the table of a stored run into the README at `path`, which names the run.
+    """Write the figures of a stored run into the README at `path`, which names the run.
 
-    Raises ValueError if the README lacks the two comments, or the run is stored outside the
+    Raises ValueError if the README lacks the comments, or the run is stored outside the
     README's folder.
     """
     run, path = Path(run).resolve(), Path(path).resolve()
     if not run.is_relative_to(path.parent):
         raise ValueError(
-            f"{run}: expected a run stored in {path.parent}, so that the table can be checked"
+            f"{run}: expected a run stored in {path.parent}, so that the figures can be checked"
         )
-    text = path.read_text(encoding="utf-8")
-    if len(BLOCK.findall(text)) != 1:
-        raise ValueError(f"{path}: expected {START.format('FILE')} once, followed by {END}")
-    name = run.relative_to(path.parent).as_posix()
-    block = f"{START.format(name)}\n{speed(read(run))}{END}"
-    path.write_text(BLOCK.sub(lambda _: block, text), encoding="utf-8")
+    text, name, measured = path.read_text(encoding="utf-8"), run.relative_to(path.parent), read(run)
+    for block, written in WRITTEN.items():
+        start, end = START.format(block, name.as_posix()), END.format(block)
+        if len(_pattern(block).findall(text)) != 1:
+            start = START.format(block, "FILE")
+            raise ValueError(f"{path}: expected {start} once, followed by {end}")
+        before, after = _pattern(block).split(text)[:: _pattern(block).groups + 1]
+        text = f"{before}{start}\n{written(measured)}{end}{after}"
+    path.write_text(text, encoding="utf-8")
 
 
-def stored(text: str) -> tuple[str, str] | None:
-    """Return the run that a README names and its table; None if it names no run."""
-    block = BLOCK.search(text)
-    return (block["run"], block["table"]) if block and block["run"] else None
+def stored(text: str, block: str = "speed") -> tuple[str, str] | None:
+    """Return the run that a README names and what is written from it; None if it names no run."""
+    found = _pattern(block).search(text)
+    return (found["run"], found["text"]) if found and found["run"] else None
+
+
+def _pattern(block: str) -> re.Pattern:
+    return re.compile(BLOCK.format(block), re.S)
 
 
 def speed(run: Run) -> str:
@@ -95,3 +106,6 @@ def _means(run, threads):
                 + (f" ({format.ratio(torch[0])} to PyTorch)" if torch else "")
             )
     return ", ".join(out) or "no row"
+
+
+WRITTEN = {"why": highlights, "speed": speed}

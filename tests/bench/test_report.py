@@ -286,27 +286,29 @@ def test_a_report_has_every_row(tmp_path):
     )
 
 
-def test_the_readme_shows_the_stored_run():
+@pytest.mark.parametrize("block", readme.WRITTEN)
+def test_the_readme_shows_the_stored_run(block):
     """`python -m bench readme RUN` writes both; before that, neither exists."""
-    stored = readme.stored((ROOT / "README.md").read_text(encoding="utf-8"))
+    stored = readme.stored((ROOT / "README.md").read_text(encoding="utf-8"), block)
     runs = [p.relative_to(ROOT).as_posix() for p in commands.RUNS.glob("*.jsonl")]
     assert (stored is None) == (not runs)
     if stored:
         name, text = stored
         assert name in runs
-        assert text == readme.speed(read(ROOT / name))
+        assert text == readme.WRITTEN[block](read(ROOT / name))
 
 
 def test_a_table_is_written_into_a_readme(tmp_path):
     path, kept = tmp_path / "README.md", tmp_path / "bench" / "a.jsonl"
     kept.parent.mkdir()
     write(kept, synthetic())
-    path.write_text("before\n\n<!-- speed: -->\n<!-- /speed -->\n\nafter\n")
+    blocks = "<!-- why: -->\n<!-- /why -->\n\n<!-- speed: -->\n<!-- /speed -->"
+    path.write_text(f"before\n\n{blocks}\n\nafter\n")
     assert readme.stored(path.read_text()) is None
     for _ in range(2):  # writing again changes nothing
         readme.readme(kept, path)
         text = path.read_text()
-        assert text.startswith("before\n\n<!-- speed: bench/a.jsonl -->\n")
+        assert text.startswith("before\n\n<!-- why: bench/a.jsonl -->\n* **Fast.**")
         assert text.endswith("<!-- /speed -->\n\nafter\n")
         assert readme.stored(text) == ("bench/a.jsonl", readme.speed(synthetic()))
         assert "| `lstm-forward-N64-T50-D512-H512` | 1 | 100 ms | torch 99.6 ms | ▼ 0.996 |" in text
@@ -327,7 +329,8 @@ def test_commands_read_stored_runs(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="two of the commands draw charts")
     a, readme_file = tmp_path / "a.jsonl", tmp_path / "README.md"
     write(a, synthetic())
-    readme_file.write_text("<!-- speed: -->\n<!-- /speed -->\n")
+    blocks = "<!-- why: -->\n<!-- /why -->\n<!-- speed: -->\n<!-- /speed -->\n"
+    readme_file.write_text(blocks)
     monkeypatch.setattr(commands, "README", readme_file)
     monkeypatch.setattr(commands, "RUNS", tmp_path / "runs")
     picture = tmp_path / "r.svg"
