@@ -9,7 +9,7 @@ from support.strategies import Case, cases
 
 import recurrent
 from recurrent import LSTM, Embedding, Engine, Linear, Seq2Seq, Sequential
-from recurrent.cells import lstm_cell, projection, sigmoid, tanh, trace_cell
+from recurrent.cells import lstm_cell, product, projection, sigmoid, tanh, trace_cell
 from recurrent.conformance import promises
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.kernels import threads
@@ -274,22 +274,43 @@ def test_a_user_cell_may_project():
             ValueError,
             r"state.h must be \(N, P\).*\(1, 2\).*\(1, 3\)",
         ),
+    ],
+)
+def test_invalid_sizes_raise(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("equations", "text"),
+    [
         (
-            lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
-                lambda x, h, previous: dict(n=x.n, m=tanh(x.n + previous.h), h=projection(x.n))
-            ),
-            ValueError,
-            "combines H values",
+            lambda x, h, previous, p: dict(n=x.n, m=tanh(x.n + previous.h), h=projection(x.n)),
+            r"cell w_test: add combines H values \(one per unit\) with P projected values",
         ),
         (
-            lambda: trace_cell("w_test", gates="n", states="h m", register=False)(
-                lambda x, h, previous: dict(n=x.n, m=projection(x.n), h=x.n)
-            ),
-            ValueError,
+            lambda x, h, previous, p: dict(n=x.n, m=projection(x.n), h=x.n),
             "one projection, which must give its first state h; got 1 elsewhere",
+        ),
+        (
+            lambda x, h, previous, p: dict(n=x.n, m=projection(x.n * p.w), h=projection(x.n)),
+            "one projection, which must give its first state h; got 2",
+        ),
+        (
+            lambda x, h, previous, p: dict(n=x.n, m=x.n, h=projection(projection(x.n))),
+            r"projection needs a vector of H values \(one per unit\), got P values",
+        ),
+        (
+            lambda x, h, previous, p: dict(n=x.n, m=product("n", tanh(x.n)), h=projection(x.n)),
+            r"product\('n', ...\) needs a vector of P values, .* got H values",
+        ),
+        (
+            lambda x, h, previous, p: dict(n=x.n, m=x.n, h=p.w * projection(x.n)),
+            r"the parameter w has a value for each unit \(H\) and cannot be combined",
         ),
     ],
 )
-def test_invalid_sizes_and_equations_raise(make, error, text):
-    with pytest.raises(error, match=text):
-        make()
+def test_invalid_equations_raise(equations, text):
+    declare = trace_cell("w_test", gates="n", states="h m", parameters="w", register=False)
+    with pytest.raises(ValueError, match=text):
+        declare(equations)
