@@ -8,17 +8,15 @@ part. Those are loops around intrinsics of `codegen`, which write the machine co
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
 
-import numba
 import numpy as np
-from numba import types
 
 from ..equations.cell import Cell
 from ..equations.rules import Rule
 from . import attention, elementwise, matmul, reference, schedule, sequence
 from .codegen.target import target
+from .jit import launch
 from .matmul import NO_ROWS
 from .packing import (
     Packed,
@@ -87,33 +85,30 @@ pack_forward = Packed
 
 def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, masks=None) -> None:
     """Run all time steps."""
-    V, D, P, H, t = len(x), weights.D, weights.P, weights.H, weights.target
-    init, init_stride = weights.bias, 0
-    S = int(offsets[-1])
-    N = len(h) - S
-    p = with_masks(weights.parameters, masks)
-    x, h, states_stride, saved_width = flat(x), flat(h), states.shape[1] * H, saved.shape[1] * H
-    states, saved = flat(states), flat(saved)
+    w, t, S, V = weights.weights, weights.target, int(offsets[-1]), len(x)
+    H, N = w.H, len(h) - S
+    if masks is not None:
+        w = w._replace(parameters=with_masks(w.parameters, masks))
+    x, initial = flat(x), sequence.InitialSums(w.bias, 0, ids)
     if _projects(t, S, N, ids.size > 0):
-        init, init_stride = np.empty(V * weights.width, x.dtype), weights.width
+        initial = sequence.InitialSums(np.empty(V * weights.width, x.dtype), weights.width, ids)
 
         def project(first, last):
-            panels, bias = weights.panels, weights.bias
-            sequence.project(t, x, first, last, D, P, H, panels, bias, init, init_stride)
+            launch(sequence.project, t, first, last, x, w, initial.sums, initial.stride)
 
-        split(2.0 * V * D * init_stride, V, project)
+        split(2.0 * V * w.D * weights.width, V, project)
 
+    history = sequence.History(
+        flat(h), flat(states), states.shape[1] * H, flat(saved), saved.shape[1] * H
+    )
     work = weights.work(N)
 
-    def run(first, last, j0, j1, parts, barrier):
-        sequence.forward(
-            t, first, last, j0, j1, parts, barrier, x, D, offsets, weights.panels, init,
-            init_stride, ids, p, h, P, H, states, states_stride, saved, saved_width, work,
-        )  # fmt: skip
+    def run(share):
+        launch(sequence.forward, t, share, x, offsets, w, initial, history, work)
 
-    flops = 2.0 * S * weights.width * (P if init_stride else D + P)
-    grain = _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
-    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
+    flops = 2.0 * S * weights.width * (w.P if initial.stride else w.D + w.P)
+    steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
+    split_steps(flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
 
 def _grain(t, accumulators: int) -> int:
@@ -123,26 +118,12 @@ def _grain(t, accumulators: int) -> int:
 
 def step(cell: Cell, weights: Packed, x, h, states, y) -> None:
     """Run one time step in place."""
-    w, N = weights, len(y)
-    if not worth_a_thread(2.0 * N * w.width * (w.D + w.P)):
-        run, work = _step(w.target), w.work(N)
-        run(w.target, N, x, w.D, w.panels, w.bias, w.parameters, h, w.P, w.H, states, y, work)
+    w, N = weights.weights, len(y)
+    if not worth_a_thread(2.0 * N * weights.width * (w.D + w.P)):
+        launch(sequence.step, weights.target, N, x, w, h, states, y, weights.work(N))
         return
-    forward(cell, x, NO_ROWS, np.array([0, N]), w, h, states, np.empty((0, 0), x.dtype))
+    forward(cell, x, NO_ROWS, np.array([0, N]), weights, h, states, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
-
-
-@cache
-def _step(t):
-    """Return `sequence.step` for arrays of the target's dtype.
-
-    Numba's dispatch by the types of the arguments would take as long as the step itself.
-    """
-    number = types.int64
-    one, two, three = (types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
-    return sequence.step.compile(
-        (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
-    )  # fmt: skip
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:
@@ -153,7 +134,7 @@ def _lengths(offsets, N: int) -> np.ndarray | None:
 
 
 def pack_backward(cell: Cell, params):
-    """Return the target, panels of W_hh and of products, and the per-unit parameters."""
+    """Return the target and the packed weights."""
     W_hh, H = params.W_hh, units(cell, params)
     t, (rows, P) = target(W_hh.dtype, cell), W_hh.shape
     size = padded(t, P) * rows
@@ -161,35 +142,35 @@ def pack_backward(cell: Cell, params):
     matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, rows, panels[:size], rows)
     if cell.cross_unit_ops:
         pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
-    return t, panels, per_unit_parameters(cell, params)
+    return t, sequence.BackwardWeights(panels, per_unit_parameters(cell, params), P, H)
 
 
 def backward(
     cell: Cell, dy, offsets, weights, h, states, saved, carry, da, dp, state_gradients, masks=None
 ) -> None:
     """Run back-propagation through time."""
-    t, panels, parameters = weights
-    p = with_masks(parameters, masks)
-    (S, P), H = dy.shape, da.shape[2]
-    N, states_stride = len(h) - S, states.shape[1] * H
-    saved_width, da_width, dp_width = (a.shape[1] * H for a in (saved, da, dp))
+    (t, w), S = weights, len(dy)
+    if masks is not None:
+        w = w._replace(parameters=with_masks(w.parameters, masks))
+    H, N = w.H, len(h) - S
     padded_carry = carry
     if H % t.lanes:  # whole vectors throughout: storing a part of one is slow
         padded_carry = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
         padded_carry[..., :H] = carry
-    dy, h, states, saved = flat(dy), flat(h), flat(states), flat(saved)
-    da, dp, state_gradients = flat(da), flat(dp), flat(state_gradients)
-    work = np.empty(planes(cell, schedule.backward) * N * H, dy.dtype)
+    history = sequence.History(
+        flat(h), flat(states), states.shape[1] * H, flat(saved), saved.shape[1] * H
+    )
+    gradients = sequence.Gradients(
+        flat(padded_carry), flat(da), da.shape[1] * H, flat(dp), dp.shape[1] * H,
+        flat(state_gradients),
+    )  # fmt: skip
+    dy, work = flat(dy), np.empty(planes(cell, schedule.backward) * N * H, dy.dtype)
 
-    def run(first, last, j0, j1, parts, barrier):
-        sequence.backward(
-            t, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, P, H, states,
-            states_stride, saved, saved_width, flat(padded_carry), da, da_width, dp, dp_width,
-            state_gradients, work,
-        )  # fmt: skip
+    def run(share):
+        launch(sequence.backward, t, share, dy, offsets, w, history, gradients, work)
 
-    flops, grain = 2.0 * S * P * len(cell.h_gates) * H, _grain(t, 1)
-    split_steps(flops, len(offsets) - 1, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
+    flops, steps = 2.0 * S * w.P * len(cell.h_gates) * H, len(offsets) - 1
+    split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N))
     if padded_carry is not carry:
         carry[...] = padded_carry[..., :H]
 

@@ -73,3 +73,19 @@ def jit(function):
         files._index_path = str(Path(files._cache_path) / files._index_name)
         files._data_name_pattern = _UniqueName(files._data_name_pattern)
     return compiled
+
+
+_entries: dict = {}
+
+
+def launch(kernel, target, *args):
+    """Call a kernel by the signature of its first call with this target.
+
+    Types, dimensions and layout of the arguments must depend on the target alone. Numba's dispatch
+    would derive them again in every call, from each field of a named tuple.
+    """
+    entry = _entries.get((kernel, target))
+    if entry is None:
+        signature = tuple(numba.typeof(a) for a in (target, *args))
+        entry = _entries[kernel, target] = kernel.compile(signature)
+    return entry(target, *args)

@@ -16,6 +16,7 @@ import numpy as np
 from ..equations.cell import Cell
 from . import matmul, reference, schedule, sequence
 from .codegen.target import target
+from .jit import launch
 from .matmul import NO_ROWS
 
 
@@ -103,26 +104,26 @@ class Packed:
 
     def __init__(self, cell: Cell, params):
         W_ih, W_hh, b_ih, b_hh = params[:4]
-        self.D, self.P, self.H = D, P, H = W_ih.shape[1], W_hh.shape[1], units(cell, params)
+        D, P, H = W_ih.shape[1], W_hh.shape[1], units(cell, params)
         self.target = t = target(W_ih.dtype, cell)
         size, self.width = packed_sizes(cell, t, D, H, P)
-        self.panels, self.bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
+        panels, bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
-            panels, bias = self.panels[place:], self.bias[begin:]
-            sequence.pack(
-                t, of_x.size, H, flat(W_ih), D, x_used, flat(W_hh), P, h_used, b_ih, of_x, b_hh,
-                of_h, panels, bias,
-            )  # fmt: skip
+            x = sequence.GateRows(flat(W_ih), flat(b_ih), D, of_x, x_used)
+            h = sequence.GateRows(flat(W_hh), flat(b_hh), P, of_h, h_used)
+            launch(sequence.pack, t, H, x, h, panels[place:], bias[begin:])
             place += padded(t, H) * (x_used.size * D + h_used.size * P)
             begin += padded(t, H) * of_x.size
         if cell.cross_unit_ops:
-            pack_products(cell, t, params, H, P, schedule.forward, self.panels[place:])
-        self.parameters = per_unit_parameters(cell, params)
+            pack_products(cell, t, params, H, P, schedule.forward, panels[place:])
+        parameters = per_unit_parameters(cell, params)
+        self.weights = sequence.ForwardWeights(panels, bias, parameters, D, P, H)
 
     def work(self, N: int) -> np.ndarray:
         """Return the workspace of a step of N sequences; any array if a step needs none."""
-        return np.empty(self.planes * N * self.H, self.bias.dtype) if self.planes else self.bias
+        bias, H = self.weights.bias, self.weights.H
+        return np.empty(self.planes * N * H, bias.dtype) if self.planes else bias
 
 
 def units(cell, params) -> int:

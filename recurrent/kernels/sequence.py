@@ -9,6 +9,10 @@ arrays of a stack; `*_width`: length of a row.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from .codegen.barrier import barrier_wait
 from .codegen.copy import copy, transpose
 from .codegen.denormals import flush_denormals, restore_denormals
@@ -19,6 +23,65 @@ from .codegen.step import backward_step, forward_step
 from .codegen.tile import at, in_order, lanes, null, wide
 from .jit import jit
 from .matmul import padded
+
+
+class GateRows(NamedTuple):
+    """Weights and biases of gates before packing, of x or of h."""
+
+    W: np.ndarray  # (gates * H, K)
+    b: np.ndarray  # (gates * H,)
+    K: int
+    gates: np.ndarray  # (accumulators,), int64: the gate of each, -1 for none
+    used: np.ndarray  # gates without the -1
+
+
+class ForwardWeights(NamedTuple):
+    """Packed weights of the forward step."""
+
+    panels: np.ndarray
+    bias: np.ndarray
+    parameters: np.ndarray  # per-unit parameters, with masks for each row
+    D: int
+    P: int
+    H: int
+
+
+class BackwardWeights(NamedTuple):
+    """Packed weights of the backward step."""
+
+    panels: np.ndarray  # of W_hh, then of the products within a step
+    parameters: np.ndarray
+    P: int
+    H: int
+
+
+class InitialSums(NamedTuple):
+    """What the accumulators start from: the bias, or rows that `project` computed."""
+
+    sums: np.ndarray
+    stride: int  # numbers of a row; 0 if it is the bias
+    ids: np.ndarray  # (S,), int64: the row of each packed row, in x too; empty for row s
+
+
+class History(NamedTuple):
+    """States and saved values of all time steps."""
+
+    h: np.ndarray  # (N + S, P)
+    states: np.ndarray  # (states - 1, N + S, H), or (states - 1, N, H) to update in place
+    states_stride: int
+    saved: np.ndarray  # (S, saved_width), or empty
+    saved_width: int
+
+
+class Gradients(NamedTuple):
+    """Gradients that the backward loop reads and writes."""
+
+    carry: np.ndarray  # (states, N, H padded to whole vectors)
+    da: np.ndarray  # (S, da_width)
+    da_width: int
+    dp: np.ndarray  # (N, dp_width)
+    dp_width: int
+    states: np.ndarray  # (states, S, H), or empty
 
 
 @jit
@@ -57,23 +120,25 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 
 
 @jit
-def pack(
-    target, A, H, W_ih, D, x_used, W_hh, P, h_used, b_ih, x_gates, b_hh, h_gates, panels, bias
-):
-    """Pack weights and biases of A accumulators, in one call: dispatching several takes longer."""
-    start = x_used.size * D
-    per_unit = start + h_used.size * P
-    pack_gates(target, A, W_ih, D, x_used, 0, H, per_unit, panels)
-    pack_gates(target, A, W_hh, P, h_used, start, H, per_unit, panels)
-    pack_bias(target, A, b_ih, x_gates, b_hh, h_gates, H, bias)
+def pack(target, H, x, h, panels, bias):
+    """Pack weights and biases of a tile's accumulators; x, h: GateRows.
+
+    One kernel for all of it: dispatching several takes longer.
+    """
+    A, start = x.gates.size, x.used.size * x.K
+    per_unit = start + h.used.size * h.K
+    pack_gates(target, A, x.W, x.K, x.used, 0, H, per_unit, panels)
+    pack_gates(target, A, h.W, h.K, h.used, start, H, per_unit, panels)
+    pack_bias(target, A, x.b, x.gates, h.b, h.gates, H, bias)
 
 
 @jit
-def project(target, x, first, last, D, P, H, panels, bias, out, width):
+def project(target, first, last, x, weights, out, width):
     """Compute bias plus x part of the accumulators for rows first to last of all time steps.
 
-    Faster than step by step if a step has fewer rows than a register tile.
+    weights: ForwardWeights. Faster than step by step if a step has fewer rows than a register tile.
     """
+    panels, bias, _, D, P, H = weights
     setting = flush_denormals()
     source, start = at(x, first * D), at(out, first * width)
     project_tiles(target, last - first, at(bias, 0), source, D, P, H, at(panels, 0), start)
@@ -81,17 +146,16 @@ def project(target, x, first, last, D, P, H, panels, bias, out, width):
 
 
 @jit
-def forward(
-    target, first, last, j0, j1, parts, barrier, x, D, offsets, panels, init, init_stride, ids, p,
-    h, P, H, states, states_stride, saved, saved_width, work,
-):  # fmt: skip
-    """Run all time steps for the sequences first to last and the units j0 to j1.
+def forward(target, share, x, offsets, weights, initial, history, work):
+    """Run all time steps for a thread's share.
 
-    If `parts` threads share the units, they wait at the `barrier` after each step. init: what the
-    accumulators start from, the bias (init_stride 0) or what `project` computed (row s, or ids[s]
-    unless `ids` is empty). A states_stride of N * H updates `states` in place. work: workspace
-    (planes, N, H) of a step in stages.
+    weights: ForwardWeights. initial: InitialSums. work: workspace (planes, N, H) of a step in
+    stages.
     """
+    first, last, j0, j1, parts, barrier = share
+    panels, _, p, D, P, H = weights
+    init, init_stride, ids = initial
+    h, states, states_stride, saved, saved_width = history
     setting = flush_denormals()
     S = offsets[offsets.size - 1]
     N, rounds = h.size // P - S, 0
@@ -123,8 +187,9 @@ def forward(
 
 
 @jit
-def step(target, N, x, D, panels, bias, p, h, P, H, states, y, work):
+def step(target, N, x, weights, h, states, y, work):
     """Run one time step in place for N sequences; the arrays are those of `Backend.step`."""
+    panels, bias, p, D, P, H = weights
     setting = flush_denormals()
     inputs = GateInputs(at(bias, 0), 0, in_order(), at(x, 0), D, 1, at(h, 0), P, H, at(panels, 0))
     new = at(states, 0)
@@ -137,15 +202,16 @@ def step(target, N, x, D, panels, bias, p, h, P, H, states, y, work):
 
 
 @jit
-def backward(
-    target, first, last, j0, j1, parts, barrier, dy, offsets, panels, p, h, P, H, states,
-    states_stride, saved, saved_width, carry, da, da_width, dp, dp_width, state_gradients, work,
-):  # fmt: skip
-    """Run all time steps backward for the sequences first to last and the units j0 to j1.
+def backward(target, share, dy, offsets, weights, history, gradients, work):
+    """Run all time steps backward for a thread's share; `work` as in `forward`.
 
-    carry (states, N, H padded to whole vectors): the gradient with respect to the final states,
-    replaced by that with respect to the initial ones. Threads and `work` are as in `forward`.
+    weights: BackwardWeights. gradients: Gradients, whose carry is the gradient with respect to the
+    final states and becomes that with respect to the initial ones.
     """
+    first, last, j0, j1, parts, barrier = share
+    panels, p, P, H = weights
+    h, states, states_stride, saved, saved_width = history
+    carry, da, da_width, dp, dp_width, state_gradients = gradients
     setting = flush_denormals()
     T = offsets.size - 1
     S = offsets[T]
@@ -169,14 +235,14 @@ def backward(
                 at(p, per_unit_offset(target, r, H)),
             )  # fmt: skip
             d_states = at(state_gradients, r * H) if state_gradients.size else null(state_gradients)
-            gradients = BackwardGradients(
+            d_step = BackwardGradients(
                 at(dy, r * P), carry_rows, N * carry_width, at(da, r * da_width),
                 at(dp, first * dp_width), d_states, S * H,
             )  # fmt: skip
             team = Team(j0, j1, at(barrier, 0), parts, rounds)
             workspace = Workspace(at(work, first * H), N * H)
             rounds = backward_step(
-                target, end - first, team, P, H, at(panels, 0), steps, gradients, workspace
+                target, end - first, team, P, H, at(panels, 0), steps, d_step, workspace
             )
             if rounds < 0:
                 break

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -34,6 +35,18 @@ MIN_FLOPS_PER_BARRIER = 1.5e5
 # The barrier of a thread that runs alone: [arrivals, whether a thread gave up], see
 # `codegen.barrier`.
 NO_BARRIER = np.zeros(2, np.int64)
+
+
+class Share(NamedTuple):
+    """One thread's share of a loop over time."""
+
+    first: int  # its first sequence
+    last: int  # the sequence after its last
+    j0: int  # its first unit
+    j1: int  # the unit after its last
+    parts: int  # number of threads that share the units of every step
+    barrier: np.ndarray  # (2,), int64: where they wait for each other
+
 
 _submitting = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -111,17 +124,17 @@ def split_steps(
     min_rows: int,
     units: int,
     grain: int,
-    work: Callable,
+    work: Callable[[Share], None],
     weights: Callable,
 ) -> None:
-    """Call `work(first, last, first unit, last unit, parts, barrier)` for a loop over time `steps`.
+    """Call `work(share)` for shares that cover a loop over time `steps`.
 
     The `rows` of the batch are split as by `split`. If that leaves a thread fewer than `min_rows`,
     the `units` are split instead, by multiples of `grain`: then all `parts` run at once and wait at
     the barrier after each time step.
     """
     if not worth_a_thread(flops):
-        work(0, rows, 0, units, 1, NO_BARRIER)
+        work(Share(0, rows, 0, units, 1, NO_BARRIER))
         return
     parts = min(
         parts_of(flops, units // grain),
@@ -129,12 +142,17 @@ def split_steps(
         numba.config.NUMBA_NUM_THREADS,
     )
     if parts < 2 or rows >= parts * min_rows:
-        split(flops, rows, lambda first, last: work(first, last, 0, units, 1, NO_BARRIER), weights)
+
+        def some_rows(first, last):
+            work(Share(first, last, 0, units, 1, NO_BARRIER))
+
+        split(flops, rows, some_rows, weights)
         return
     cuts = [grain * k for k in _cuts(units // grain, parts)]
     cuts[-1] = units
     barrier = np.zeros(2, np.int64)
-    _run_in_parallel([(work, 0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)], barrier)
+    shares = [Share(0, rows, a, b, parts, barrier) for a, b in pairwise(cuts)]
+    _run_in_parallel([(work, share) for share in shares], barrier)
 
 
 def available() -> int:

@@ -192,8 +192,8 @@ def test_no_thread_passes_the_barrier_before_all_have_arrived(several):
     several(2)
     seen = np.zeros(2, np.int64)
 
-    def work(first, last, j0, j1, parts, barrier):
-        wait_often(j0, parts, barrier, 1000, seen)
+    def work(share):
+        wait_often(share.j0, share.parts, share.barrier, 1000, seen)
 
     threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
     assert (seen == 1000).all()
@@ -203,10 +203,10 @@ def test_no_thread_passes_the_barrier_before_all_have_arrived(several):
 def test_waiting_threads_return_when_the_caller_gives_up(several):
     several(2)
 
-    def work(first, last, j0, j1, parts, barrier):
-        if j0 == 0:
+    def work(share):
+        if share.j0 == 0:
             raise KeyboardInterrupt
-        wait_often(j0, parts, barrier, 1, np.zeros(2, np.int64))
+        wait_often(share.j0, share.parts, share.barrier, 1, np.zeros(2, np.int64))
 
     with pytest.raises(KeyboardInterrupt):
         threads.split_steps(1e9, 1, 1, 9, 2, 1, work, lambda: None)
@@ -217,7 +217,7 @@ def test_units_are_split_where_rows_are_few(several):
     calls = []
     for rows in (1, 5, 6):
         threads.split_steps(
-            1e9, 1, rows, 3, 50, 16, lambda *share: calls.append((*share[:5],)), lambda: None
+            1e9, 1, rows, 3, 50, 16, lambda share: calls.append(share[:5]), lambda: None
         )
     assert sorted(calls[:4]) == [
         (0, 1, 0, 16, 2),
