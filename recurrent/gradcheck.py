@@ -417,8 +417,9 @@ def _named(x) -> Arrays:
 def _twin(subject, x, hidden_size) -> Model:
     """Return a float64 model with the subject's values, which shares no array with it."""
     if isinstance(subject, Seq2Seq):
-        parts = (_twin(part, x, hidden_size) for part in (subject.encoder, subject.decoder))
-        return Seq2Seq(*parts, subject.bridge, subject.start, subject.end)
+        encoder = _twin(subject.encoder, x, hidden_size)
+        decoder = _twin(subject.decoder, x, hidden_size)
+        return Seq2Seq(encoder, decoder, subject.bridge, subject.start, subject.end)
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
         width = np.shape(ragged.pad_sequences(x, None)[0])[-1]

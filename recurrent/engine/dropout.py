@@ -101,7 +101,7 @@ class DropoutRunner:
         if zoned or options.recurrent_dropout:
             masked = with_masks(cell, zoned, bool(options.recurrent_dropout))
             self.engine = Engine(masked, backend)
-        self.dtypes = self.engine.dtypes
+        self.dtypes: tuple[str, ...] = self.engine.dtypes
 
     def sample_masks(self, x_shape: tuple[int, ...], params: Any) -> dict[str, np.ndarray]:
         """Sample the masks of one call, by name."""

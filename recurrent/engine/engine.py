@@ -86,7 +86,8 @@ class Engine:
         self.kernels = backend or kernels.backend
         # complex128 is accepted only if the reference is asked for: without the JIT the default
         # backend must refuse what the compiled kernels refuse.
-        self.dtypes = ("float32", "float64") if backend is None else backend.DTYPES
+        dtypes = ("float32", "float64") if backend is None else backend.DTYPES
+        self.dtypes: tuple[str, ...] = dtypes
 
     def __reduce__(self):
         return _engine, (self.cell, self.dtypes is kernels.reference.DTYPES)
