@@ -27,7 +27,8 @@ Shapes and dtypes
 -----------------
 T time steps, N sequences, D inputs, H units (hidden size), P projected outputs. Arrays are
 time-major: x (T, N, D), y (T, N, H), each state (N, H). A single sequence drops N. With a
-projection, y and h have P numbers and c has H. All arrays are float32 or all are float64; nothing is cast.
+projection, y and h have P numbers and c has H. All arrays are float32 or all are float64; nothing
+is cast.
 
 Cells and gate order
 --------------------
