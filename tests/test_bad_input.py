@@ -330,17 +330,21 @@ def test_pooling():
             ValueError, type(layer).__name__, "cannot run step by step: it needs the whole sequence"
         ):
             layer.stream()
-    with fails(ValueError, "x must have two halves of features"):
+    with fails(
+        ValueError, "x must have an even number of features, one half per direction, got (4, 3, 5)"
+    ):
         Last(bidirectional=True).forward(x[:, :, :5])
     with fails(TypeError, "bidirectional must be True or False, got 1"):
         Last(1)
     with fails(
         ValueError,
-        "layer 3 (GRU): it needs the steps of a sequence, but layer 1 (MaxPool) leaves none",
+        "layer 3 (GRU): its input must be a sequence, but layer 1 (MaxPool) outputs one vector",
     ):
         Sequential(LSTM(2, 3), MaxPool(), Linear(3, 3), GRU(3, 2))
     both = dict(bidirectional=True)
-    with fails(ValueError, "layer 2 (Last): at the last step the reverse direction has only begun"):
+    with fails(
+        ValueError, "layer 2 (Last): at the last step the reverse direction has read a single step"
+    ):
         Sequential(LSTM(2, 3, **both), Dropout(0.1), Last())
     for layers in (
         (LSTM(2, 3, **both), Linear(6, 4)),
@@ -349,7 +353,7 @@ def test_pooling():
     ):
         with fails(
             ValueError,
-            "Last(bidirectional=True) needs a bidirectional layer merged by concat right below it",
+            "Last(bidirectional=True) must follow a bidirectional layer with merge='concat', got ",
         ):
             Sequential(*layers, Last(**both))
 

@@ -1,4 +1,4 @@
-"""Layers: own their parameters, check shapes, call one engine function each way."""
+"""Layers: each owns its parameters, checks shapes and calls one engine function per direction."""
 
 from .attention import Attention, Memory
 from .base import Gradients, Layer

@@ -1,4 +1,4 @@
-"""What all layers have: named parameters in one flat vector, a step, a graph."""
+"""The base class of all layers: named parameters in one flat vector, forward, backward, step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ LAYERS: dict[str, type[Layer]] = {}
 
 
 class Gradients(NamedTuple):
-    """Of the loss: with respect to a layer's or model's input, its parameters by name, its initial state."""
+    """Gradients of the loss, as `backward` of a layer or a model returns them.
+
+    Attributes
+    ----------
+    dx : ndarray or None
+        Gradient with respect to the input, in the shape of x; None if the input is ids.
+    params : dict of str to ndarray
+        Gradient with respect to each parameter by name, in the shape of that parameter.
+    state : Any
+        Gradient with respect to the initial state, in the form of that state; None without one.
+    """
 
     dx: np.ndarray | None
     params: dict[str, np.ndarray]
@@ -27,23 +37,59 @@ class Gradients(NamedTuple):
 
 
 class Layer:
-    """What all layers have. A subclass declares `shapes`, `forward` and `backward`, and `init` if it has parameters.
+    """Base class of all layers.
 
-    `in_features`, `out_features`: size of the last axis that goes in and comes out; None where any size passes through.
+    A subclass sets `shapes` in its constructor and implements `forward` and `backward`. It
+    implements `reset_parameters` if it has parameters, `footprint` if its memory is to be planned,
+    and `stepper` if one step at a time is cheaper or different. Every class is registered under
+    its name, which saved models refer to; `abstract=True` in the class statement prevents that.
+
+    Parameters
+    ----------
+    **options : Any
+        The arguments that build an equal layer; `repr` shows them and saved models contain them.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Shape of each parameter by name.
+    in_features, out_features : int or None
+        Size of the last axis of x and of y; None if the layer accepts and keeps any size.
+    needs_sequence : bool
+        Whether the layer needs the time steps of a sequence in order.
+    returns_sequence : bool
+        Whether y has a time axis.
+    takes_lookup : bool
+        Whether x may be a Lookup: rows of a table, not yet copied out.
+    gives_lookup : bool
+        Whether the layer has `look_up`, which returns a Lookup in place of y.
+    cell : Cell or None
+        Equations of a recurrent layer.
+    bidirectional : bool
+        Whether the layer also runs from the last time step to the first.
+    state_delays : dict of str to int
+        For each state by name, the number of steps after which it is read: 1, or -1 in reverse.
+    owner : Model or None
+        The model that the layer is part of.
+    generator : numpy.random.Generator
+        Source of dropout masks. Layers of a model share the model's.
+
+    Raises
+    ------
+    TypeError
+        When a subclass is defined whose name another layer class has.
     """
 
     in_features: int | None = None
     out_features: int | None = None
     shapes: dict[str, tuple[int, ...]]
-    needs_sequence = False  # whether it needs the steps of a sequence in order
-    returns_sequence = True  # whether what it puts out still has steps
-    cell: Any = None  # the equations of a recurrent layer
+    needs_sequence = False
+    returns_sequence = True
+    takes_lookup = False
+    gives_lookup = False
+    cell: Any = None
     bidirectional = False
-    takes_lookup = False  # whether its input may be a Lookup
-    gives_lookup = False  # whether it has `look_up`, which returns a Lookup in place of y
-    state_delays: ClassVar[
-        dict[str, int]
-    ] = {}  # states by name, and how many steps later each is taken: 1, or -1 in reverse
+    state_delays: ClassVar[dict[str, int]] = {}
 
     def __init_subclass__(cls, abstract: bool = False):
         if abstract:
@@ -59,13 +105,11 @@ class Layer:
         LAYERS[name] = cls
 
     def __init__(self, **options: Any):
-        self.options = options  # what builds an equal layer again
+        self.options = options
         self.shapes = {}
         self._parameters: dict[str, np.ndarray] | None = None
         self.owner: Any = None
-        self.generator = np.random.default_rng(
-            0
-        )  # what masks are drawn from; a model's layers have the model's
+        self.generator = np.random.default_rng(0)
 
     def __getstate__(self):
         return {**self.__dict__, "owner": None}  # a copy is part of no model
@@ -74,11 +118,23 @@ class Layer:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
 
     def check_below(self, below: Sequence[Layer]) -> None:
-        """Raise ValueError if the layers below, the first one first, do not give what this one needs."""
+        """Check that the layers below provide what this layer needs.
+
+        Parameters
+        ----------
+        below : sequence of Layer
+            The layers below, the first layer of the model first.
+
+        Raises
+        ------
+        ValueError
+            If this layer needs time steps that a layer below has removed.
+        """
         for k, layer in enumerate(below):
             if self.needs_sequence and not layer.returns_sequence:
                 raise ValueError(
-                    f"it needs the steps of a sequence, but layer {k} ({type(layer).__name__}) leaves none"
+                    "its input must be a sequence, but "
+                    f"layer {k} ({type(layer).__name__}) outputs one vector per sequence"
                 )
 
     @property
@@ -88,71 +144,242 @@ class Layer:
 
     @property
     def initialised(self) -> bool:
-        """Whether the layer has values for its parameters yet."""
+        """Whether the parameters have values yet."""
         return self._parameters is not None
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """Arrays by name; a layer used alone is initialised in float32 from seed 0 on first use."""
+        """Parameters by name.
+
+        A layer outside a model is initialised in float32 from seed 0 on first use.
+        """
         if self._parameters is None:
             self.initialise()
         return self._parameters
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64."""
+        """Dtype of the parameters, float32 or float64."""
         return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
 
     def initialise(
         self, rng: Any = 0, dtype: Any = None, init: str | initialisers.Initialiser = "pytorch"
     ) -> Layer:
-        """Draw new parameters from a seed or a numpy Generator, as `recurrent.initialisers` has it by name; returns the layer.
+        """Give all parameters new initial values.
 
-        `dtype`: that of before if None, float32 at first. Raises ValueError for an unknown name, and for a layer of a
-        model that is to change its dtype.
+        Parameters
+        ----------
+        rng : int or numpy.random.Generator, default 0
+            Seed or generator of the initial values.
+        dtype : dtype-like, optional
+            float32 or float64. By default the dtype stays; it is float32 at first.
+        init : str or callable, default "pytorch"
+            Initialisation scheme: a name in `recurrent.initialisers`, or a function.
+
+        Returns
+        -------
+        Layer
+            The layer itself.
+
+        Raises
+        ------
+        ValueError
+            If the scheme is unknown, or if the layer is part of a model of another dtype.
         """
-        draw = initialisers.named(init)
+        scheme = initialisers.named(init)
         before = self.dtype if self.initialised else np.dtype(np.float32)
         dtype = before if dtype is None else checks.dtype(dtype)
         if self.owner is None:
             self.bind(parameter_views(np.empty(self.size, dtype), self.shapes))
         elif dtype != self.owner.dtype and self.size:
             raise ValueError(
-                f"the model that this layer is part of is {self.owner.dtype.name}, got dtype {dtype.name}"
+                f"dtype must be {self.owner.dtype.name}, as in the model that this layer is part "
+                f"of, got {dtype.name}"
             )
-        draw(self, checks.generator(rng))
+        scheme(self, checks.generator(rng))
         return self
 
     def bind(self, parameters: dict[str, np.ndarray]) -> None:
-        """Use these arrays as parameters from now on."""
+        """Use these arrays as parameters from now on.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            An array of the shape `shapes[name]` for each parameter; not copied.
+        """
         self._parameters = parameters
 
     def reset_parameters(self, rng: np.random.Generator) -> None:
-        """Fill the parameters with initial values."""
+        """Fill the parameters with PyTorch's initial values.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of the random values.
+        """
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        record: bool = False,
+        training: bool | None = None,
+    ) -> tuple[Any, Any, Any]:
+        """Compute the output of the layer.
+
+        Parameters
+        ----------
+        x : ndarray, shape (T, N, in_features) or (T, in_features)
+            Input, time-major, in the dtype of the parameters; integer ids, shape (T, N) or (T,),
+            for an Embedding.
+        state : Any, optional
+            Initial state of a layer that has one; zeros by default.
+        lengths : array of int, shape (N,), or mask, shape (T, N), optional
+            Valid time steps of each sequence; all by default.
+        record : bool, default False
+            Whether to return a tape for `backward`.
+        training : bool, optional
+            Whether dropout acts; the value of `record` by default.
+
+        Returns
+        -------
+        y : ndarray, shape (T, N, out_features) or (T, out_features)
+            Output; without the time axis if `returns_sequence` is False.
+        state : Any
+            Final state; None for a layer that has none.
+        tape : Any
+            What `backward` needs; None unless `record`.
+
+        Raises
+        ------
+        TypeError
+            If an argument has the wrong dtype.
+        ValueError
+            If shapes or lengths do not fit.
+        """
+        raise NotImplementedError
+
+    def backward(
+        self,
+        dy: Any,
+        tape: Any,
+        dstate: Any = None,
+        out: dict[str, np.ndarray] | None = None,
+        state_gradients: dict | None = None,
+    ) -> Gradients:
+        """Compute gradients of the loss.
+
+        Parameters
+        ----------
+        dy : ndarray, shape of y
+            Gradient with respect to y.
+        tape : Any
+            Tape of the recorded forward pass.
+        dstate : Any, optional
+            Gradient with respect to the final state; zeros by default.
+        out : dict of str to ndarray, optional
+            Arrays to write the gradients of the parameters to, by name.
+        state_gradients : dict, optional
+            A dict that a recurrent layer fills with the gradient of each state after each step.
+
+        Returns
+        -------
+        Gradients
+            Gradients with respect to x, the parameters and the initial state.
+
+        Raises
+        ------
+        TypeError
+            If dy has the wrong dtype.
+        ValueError
+            If dy has another shape than y.
+        """
+        raise NotImplementedError
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None) -> Footprint:
-        """Bytes that a training step, or a mere forward pass, takes with x (T, N, width), or with ids where width is None.
+        """Estimate the memory of a training step or of a forward pass.
 
-        `ragged`: with lengths, at worst all T. `table`: rows of the table where x is a Lookup.
+        Parameters
+        ----------
+        T : int
+            Number of time steps.
+        N : int
+            Batch size.
+        width : int or None
+            Size of the last axis of x; None if x is ids.
+        dtype : numpy.dtype
+            Dtype of the model.
+        ragged : bool
+            Whether lengths are given. The estimate assumes the worst case, T for all.
+        training : bool
+            Whether to plan a training step rather than a forward pass alone.
+        table : int, optional
+            Number of rows of the table if x is a Lookup.
+
+        Returns
+        -------
+        Footprint
+            Sizes in bytes.
+
+        Raises
+        ------
+        ValueError
+            If the layer does not implement this method.
         """
-        raise ValueError(f"nobody has told yet what memory {type(self).__name__} takes")
+        raise ValueError(
+            f"{type(self).__name__} does not implement footprint(), so its memory cannot be planned"
+        )
 
     def recorded(self, y: np.ndarray, tape: Any) -> LayerRecording:
-        """Return what a recording shows of a run with output y and this tape."""
+        """Return what a recording shows of a run of this layer.
+
+        Parameters
+        ----------
+        y : ndarray, shape of the layer's output
+            Output of the run.
+        tape : Any
+            Tape of the run.
+
+        Returns
+        -------
+        LayerRecording
+            The output, and what the tape holds of gates, states and weights.
+        """
         return LayerRecording(y)
 
     def keeps_input(self, ragged: bool) -> bool:
-        """Whether the tape holds x itself."""
+        """Return whether the tape holds x itself.
+
+        Parameters
+        ----------
+        ragged : bool
+            Whether lengths are given.
+
+        Returns
+        -------
+        bool
+            True if x stays in memory as long as the tape does.
+        """
         return False
 
     def stepper(self) -> Callable:
-        """A function of x_t, with the weights of this moment; one that has a state has `state` and `reset()` too."""
+        """Return a function of x_t that runs one time step with a snapshot of the weights.
+
+        Returns
+        -------
+        callable
+            x_t -> y_t. It has `state` and `reset()` if the layer has a state.
+        """
         return lambda x_t: self.forward(x_t)[0]
 
     def packed(self) -> Callable:
-        """`forward` as a function (x, state) -> (y, state after), with the weights of this moment laid out once.
+        """Return `forward` as a function whose weights are packed once, for many short calls.
 
-        For many short calls, such as those of decoding.
+        Returns
+        -------
+        callable
+            (x, state) -> (y, final state), with a snapshot of the weights.
         """
         if self.needs_sequence:
             return lambda x, state: self.forward(x, state)[:2]
@@ -160,11 +387,28 @@ class Layer:
         return lambda x, state: (step(x), None)
 
     def stream(self) -> Stream:
-        """This layer one time step at a time: `step(x_t)`, `reset()`."""
+        """Return a stream, which runs this layer one time step at a time.
+
+        Returns
+        -------
+        Stream
+            A stream with a snapshot of the weights: `step(x_t)`, `reset()`.
+
+        Raises
+        ------
+        ValueError
+            If the layer needs the whole sequence.
+        """
         return Stream([self.stepper()])
 
     def graph(self) -> Graph | None:
-        """The graph of one unit for a recurrent layer; None for others."""
+        """Return the graph of one unit of a recurrent layer.
+
+        Returns
+        -------
+        Graph or None
+            None for a layer that is not recurrent.
+        """
         return None
 
     def _gradients(self, out: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:

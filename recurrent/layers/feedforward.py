@@ -1,4 +1,4 @@
-"""Layers that see no past: a row for an id, a matrix product, dropout between layers."""
+"""Layers without recurrence: Embedding, OneHot, Linear and Dropout."""
 
 from __future__ import annotations
 
@@ -14,9 +14,26 @@ from .base import Gradients, Layer
 
 
 class Embedding(Layer):
-    """A row of a matrix for each integer id: a one-hot vector times the matrix, without the zeros.
+    """Looks up a row of a matrix for each integer id.
 
-    x: ids of any integer dtype and shape, 0 <= id < num_embeddings. y: x.shape + (embedding_dim,).
+    x holds ids of any integer dtype and shape, 0 <= id < num_embeddings; y has the shape
+    x.shape + (embedding_dim,). The parameter is `weight`, shape (num_embeddings, embedding_dim).
+
+    Parameters
+    ----------
+    num_embeddings : int
+        Number of ids.
+    embedding_dim : int
+        Size of each row.
+
+    Raises
+    ------
+    TypeError
+        If a size is not an int; in `forward`, if ids are not integers.
+    ValueError
+        If a size is below 1.
+    IndexError
+        In `forward`, if an id is out of range.
     """
 
     gives_lookup = True
@@ -32,7 +49,7 @@ class Embedding(Layer):
 
     @property
     def table(self) -> np.ndarray:
-        """The matrix whose rows are chosen from, (num_embeddings, embedding_dim)."""
+        """The matrix, shape (num_embeddings, embedding_dim)."""
         return self.parameters["weight"]
 
     def reset_parameters(self, rng):
@@ -40,14 +57,13 @@ class Embedding(Layer):
         weight[:] = rng.standard_normal(weight.shape)
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape. Raises TypeError for ids that are no integers, IndexError for ids out of range."""
-        found, _, tape = self.look_up(x, record)
-        return np.asarray(found), None, tape
+        lookup, _, tape = self.look_up(x, record)
+        return np.asarray(lookup), None, tape
 
     def look_up(
         self, x: np.ndarray, record: bool = False
     ) -> tuple[Lookup, None, np.ndarray | None]:
-        """`forward` without writing y out, for a layer that takes a Lookup."""
+        """Run `forward` without copying rows, for a layer that accepts a Lookup."""
         ids = self._checked(x)
         return Lookup(self.table, ids), None, ids if record else None
 
@@ -65,10 +81,9 @@ class Embedding(Layer):
         return lambda x_t: table[self._checked(x_t)]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients; ids have none, so `dx` is None. dy may be RowGradients, where y was a Lookup."""
         grads = self._gradients(out)
         dW = grads["weight"]
-        if isinstance(dy, RowGradients):
+        if isinstance(dy, RowGradients):  # y was a Lookup
             dW[:] = 0
             dW[dy.ids] = dy.rows
             return Gradients(None, grads, None)
@@ -84,32 +99,46 @@ class Embedding(Layer):
 
 
 class OneHot(Embedding):
-    """For each integer id the vector of zeros with a one at that place: an Embedding by the identity, which learns nothing.
+    """Turns each integer id into a one-hot vector: an Embedding with a fixed identity matrix.
 
-    x: ids of any integer dtype and shape, 0 <= id < num_classes. y: x.shape + (num_classes,). Right below a recurrent layer
-    no vector is written: W_ih x is then a column of W_ih.
+    x holds ids of any integer dtype and shape, 0 <= id < num_classes; y has the shape
+    x.shape + (num_classes,). Right below a recurrent layer no vectors are formed: W_ih x is then a
+    column of W_ih. The layer has no parameters.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of ids, and size of each vector.
+
+    Raises
+    ------
+    TypeError
+        If num_classes is not an int; in `forward`, if ids are not integers.
+    ValueError
+        If num_classes is below 1.
+    IndexError
+        In `forward`, if an id is out of range.
     """
 
     def __init__(self, num_classes: int):
         Layer.__init__(self, num_classes=checks.size(num_classes, "num_classes"))
         self.rows = self.out_features = num_classes
-        self._alone, self._table = np.dtype(np.float32), np.eye(0, dtype=np.float32)
+        self._own_dtype, self._table = np.dtype(np.float32), np.eye(0, dtype=np.float32)
 
     def initialise(self, rng: Any = 0, dtype: Any = None, init: Any = "pytorch") -> Layer:
-        """As all layers; there is nothing to draw."""
         super().initialise(rng, dtype, init)
         if dtype is not None and self.owner is None:
-            self._alone = checks.dtype(dtype)
+            self._own_dtype = checks.dtype(dtype)
         return self
 
     @property
     def dtype(self) -> np.dtype:
-        """That of the model it is part of; alone float32, or what `initialise` was given."""
-        return self._alone if self.owner is None else self.owner.dtype
+        """Dtype of y: that of the model; outside a model that of `initialise`, or float32."""
+        return self._own_dtype if self.owner is None else self.owner.dtype
 
     @property
     def table(self) -> np.ndarray:
-        """The identity, (num_classes, num_classes)."""
+        """The identity matrix, shape (num_classes, num_classes)."""
         if self._table.shape != (self.rows, self.rows) or self._table.dtype != self.dtype:
             self._table = np.eye(self.rows, dtype=self.dtype)
         return self._table
@@ -118,12 +147,29 @@ class OneHot(Embedding):
         pass
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients, all empty."""
         return Gradients(None, self._gradients(out), None)
 
 
 class Linear(Layer):
-    """y = x W' + b over the last axis; W (out_features, in_features), b (out_features,)."""
+    """Affine map of the last axis: y = x W' + b.
+
+    x has shape (..., in_features), y (..., out_features). The parameters are `weight`, shape
+    (out_features, in_features), and `bias`, shape (out_features,).
+
+    Parameters
+    ----------
+    in_features : int
+        Size of the last axis of x.
+    out_features : int
+        Size of the last axis of y.
+
+    Raises
+    ------
+    TypeError
+        If a size is not an int.
+    ValueError
+        If a size is below 1.
+    """
 
     def __init__(self, in_features: int, out_features: int):
         super().__init__(
@@ -139,7 +185,6 @@ class Linear(Layer):
             a[:] = rng.uniform(-bound, bound, a.shape)
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y (..., out_features), None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
         x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
         return y, None, x if record else None
 
@@ -159,7 +204,6 @@ class Linear(Layer):
         return lambda x_t: self._apply(x_t, packed)[1]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients."""
         W, grads = self.parameters["weight"], self._gradients(out)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", W.dtype, "weight")
@@ -181,11 +225,32 @@ class Linear(Layer):
 
 
 class Dropout(Layer):
-    """In training, each entry is zeroed with probability p and the others are scaled by 1 / (1 - p), afresh at each step.
+    """Dropout between layers.
 
-    `per`: "step", or "sequence" for one mask at all steps of a sequence: variational dropout of what comes in (Gal and
-    Ghahramani, 2016). Acts in a recorded forward pass unless `training=False` is said; never otherwise. The tape is the mask;
-    equal generators draw equal masks: `model.generator = np.random.default_rng(seed)`.
+    In training each entry is set to zero with probability p, and the others are multiplied by
+    1 / (1 - p). `forward` trains if `training=True`, and by default if it records. The tape is the
+    scaled mask, or None if nothing was dropped. Equal generators give equal masks:
+    `model.generator = np.random.default_rng(seed)`.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of dropping an entry, at least 0 and below 1.
+    per : {"step", "sequence"}, default "step"
+        Whether each time step has its own mask, or one mask holds for all steps of a sequence:
+        variational dropout of the layer's input.
+
+    Raises
+    ------
+    TypeError
+        If p is not a number.
+    ValueError
+        If p is out of range or per is unknown.
+
+    References
+    ----------
+    Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural
+    networks" (2016), for variational dropout.
     """
 
     def __init__(self, p: float = 0.5, per: str = "step"):
@@ -195,7 +260,6 @@ class Dropout(Layer):
         self.p, self.per = float(p), per
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape: the mask, scaled; None where nothing was dropped."""
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
         x = checks.array(x, "x")
@@ -205,7 +269,6 @@ class Dropout(Layer):
         return x * mask, None, mask if record else None
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients: what was dropped gets none."""
         return Gradients(dy if tape is None else dy * tape, {}, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):

@@ -1,4 +1,4 @@
-"""Blanks that repeat what came before them, as Keras' recurrent layers have them, where ours are zeros."""
+"""Hold: padding repeats the last valid step, as in Keras; without it, padding is zeros."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from .base import Gradients, Layer
 
 
 class Hold(Layer):
-    """Each blank step gets the values of the last valid step before it; zeros where there is none. Valid steps stay.
+    """Fills padding with the values of the last valid step before it, or zeros where there is none.
 
-    x (T, N, K) with `lengths` (N,) or a mask (T, N); the identity without. After a recurrent layer it makes of our outputs
-    Keras' (zero_output_for_mask=False): y[-1] is then that of each sequence's last valid step. Before the first valid step
-    Keras puts out h of an initial state that was given, not zeros. What x holds in its blanks does not matter.
-    It knows lengths only while they are given: in a stream every step is valid.
+    x has shape (T, N, K) with `lengths` (N,) or a mask (T, N); without them the layer is the
+    identity. Values of x in the padding do not matter. In a stream every step counts as valid.
+
+    After a recurrent layer, y equals the output of the Keras layer with
+    `zero_output_for_mask=False`: y[-1] is the output at the last valid step of each sequence. There
+    is one difference: before the first valid step Keras returns h of a given initial state, not
+    zeros.
     """
 
     needs_sequence = True
 
+    def __init__(self):
+        super().__init__()
+
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape. Raises ValueError for shapes and lengths that do not fit, TypeError for dtypes."""
         x = checks.array(x, "x")
         if lengths is None:
             return x, None, None
@@ -44,15 +49,15 @@ class Hold(Layer):
         return Footprint(steps if training else 0, size, size + 2 * steps, 0, size)
 
     def keeps_input(self, ragged):
-        return not ragged  # it hands it on as it is
+        return not ragged  # y is then x itself
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients: a valid step gets its own and those of the blanks that repeat it, in the order of time."""
         dy = checks.array(dy, "dy")
         if tape is None:
             return Gradients(dy, {}, None)
         checks.shape(dy, "dy", (*tape.shape, *dy.shape[2:]), "the shape of y")
         dx, n = np.zeros_like(dy), np.arange(tape.shape[1])
+        # A valid step gets the gradients of itself and of the padding that repeats it, in order.
         for d, steps in zip(dy, tape, strict=True):
             some = steps >= 0
             dx[steps[some], n[some]] += d[some]

@@ -1,4 +1,4 @@
-"""Normalisation between layers; that within a step is an option of LSTM and GRU."""
+"""Layer normalisation between layers. Normalisation within a step is an option of LSTM and GRU."""
 
 from __future__ import annotations
 
@@ -10,10 +10,29 @@ from .base import Gradients, Layer
 
 
 class LayerNorm(Layer):
-    """y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance over the last axis: of each step by itself.
+    """Layer normalisation over the last axis, as `torch.nn.LayerNorm`.
 
-    Ba, Kiros and Hinton, "Layer normalization" (2016), as torch.nn.LayerNorm has it. weight and bias (normalized_shape,)
-    begin as ones and zeros. x and y (..., normalized_shape), float32 or float64.
+    y = (x - mean) / sqrt(variance + eps) * weight + bias, with x and y of shape
+    (..., normalized_shape). Mean and variance are those of each time step alone. `weight` and
+    `bias`, shape (normalized_shape,), start as ones and zeros.
+
+    Parameters
+    ----------
+    normalized_shape : int
+        Size of the last axis.
+    eps : float, default 1e-5
+        Constant added to the variance; finite and at least 0.
+
+    Raises
+    ------
+    TypeError
+        If normalized_shape is not an int.
+    ValueError
+        If normalized_shape is below 1 or eps is out of range.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5):
@@ -30,7 +49,6 @@ class LayerNorm(Layer):
         self.parameters["bias"][:] = 0
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, None, tape. Raises ValueError for another last axis, TypeError for dtypes."""
         x = checks.array(x, "x")
         checks.same_dtype(x, "x", self.dtype, "weight")
         if x.ndim < 1 or x.shape[-1] != self.in_features:
@@ -48,7 +66,6 @@ class LayerNorm(Layer):
         return lambda x_t: frozen.forward(x_t)[0]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients."""
         (normal, scale), grads = tape, self._gradients(out)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", normal.dtype, "weight")
@@ -57,9 +74,8 @@ class LayerNorm(Layer):
         np.sum(dy * normal, axis=steps, out=grads["weight"])
         np.sum(dy, axis=steps, out=grads["bias"])
         dx = dy * self.parameters["weight"]
-        along = (dx * normal).mean(
-            axis=-1, keepdims=True
-        )  # a change of scale changes nothing, nor does a common one
+        # Neither scaling x nor shifting it changes y: remove both components from the gradient.
+        along = (dx * normal).mean(axis=-1, keepdims=True)
         dx -= dx.mean(axis=-1, keepdims=True)
         dx -= normal * along
         dx *= scale

@@ -1,4 +1,4 @@
-"""Arrays by name that lie one after the other in a flat vector."""
+"""Parameters by name, as views into one flat vector."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from .. import checks
 
 
 class ParameterViews(dict):
-    """A dict of arrays that have their place in memory: what is assigned to a name is copied into its array.
+    """A dict of arrays in fixed memory: assigning to a name copies the value into its array.
 
-    So `model.parameters["0.bias_ih_l0"] = a` and `model.parameters.update(arrays)` change the model, a PyTorch module's
-    `state_dict()` included. No name comes or goes.
+    So `model.parameters["0.bias_ih_l0"] = a` and `model.parameters.update(arrays)` change the model;
+    `arrays` may be the `state_dict()` of a PyTorch module. Names cannot be added or removed.
 
+    Examples
+    --------
     >>> flat = np.zeros(3, np.float32)
     >>> arrays = parameter_views(flat, {"w": (1, 2), "b": (1,)})
     >>> arrays["w"] = np.ones((1, 2), np.float32)
@@ -25,17 +27,21 @@ class ParameterViews(dict):
     """
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Raises KeyError for a name that is not there, ValueError for another shape, TypeError for another dtype."""
+        """Copy `value` into the array.
+
+        Raises KeyError for an unknown name, ValueError for another shape, TypeError for another
+        dtype.
+        """
         a, value = self[name], checks.array(value, name)
         checks.same_dtype(value, name, a.dtype, f"the model's {name}")
         checks.shape(value, name, a.shape, f"the shape of the model's {name}")
         a[:] = value
 
     def __missing__(self, name):
-        raise KeyError(f"{name!r} is none of {', '.join(self)}")
+        raise KeyError(f"no parameter {name!r}; the names are {', '.join(self)}")
 
     def update(self, other: Mapping | Iterable = (), **named: Any) -> None:
-        """Copy each array given into that of its name; errors are those of assigning it."""
+        """Copy each value into the array of its name; raises what assigning it raises."""
         for name, value in dict(other, **named).items():
             self[name] = value
 
@@ -44,7 +50,7 @@ class ParameterViews(dict):
         return self
 
     def _fixed(self, *_: Any) -> Any:
-        raise TypeError("parameters can be changed, but none added or removed")
+        raise TypeError("parameters cannot be added or removed; assign a value to an existing name")
 
     __delitem__ = setdefault = pop = popitem = clear = _fixed
 
@@ -57,10 +63,10 @@ def _restored(arrays: dict[str, np.ndarray]) -> ParameterViews:
 
 
 def parameter_views(flat: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> ParameterViews:
-    """Arrays by name that lie one after the other in a flat vector."""
-    out, start = {}, 0
+    """Return views of these shapes by name, which divide a flat vector in order."""
+    views, start = {}, 0
     for name, shape in shapes.items():
         stop = start + math.prod(shape)
-        out[name] = flat[start:stop].reshape(shape)
+        views[name] = flat[start:stop].reshape(shape)
         start = stop
-    return ParameterViews(out)
+    return ParameterViews(views)

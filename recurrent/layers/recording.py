@@ -1,4 +1,4 @@
-"""What a run leaves for people to look at."""
+"""Recordings: outputs, gates, states and gradients of a run, kept for inspection."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from ..engine.bidirectional import REVERSE
 
 @dataclass(frozen=True)
 class Keep:
-    """Which part of a run a recording keeps; None for all. What is kept is copied: nothing else stays in memory.
+    """Selects the part of a run that a recording keeps; None selects all.
 
-    `names`: of gates, states and pre-activations ("i", "c", "n.h"), and "y". `steps`: numbers or a slice. `units`: numbers, of
-    recurrent layers. `layers`: numbers; others leave nothing.
+    Parts are copied, so that the memory of the rest is freed.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Names of gates, states and pre-activations ("i", "c", "n.h"), and "y".
+    steps : sequence of int or slice, optional
+        Time steps.
+    units : sequence of int, optional
+        Units of recurrent layers.
+    layers : sequence of int, optional
+        Numbers of layers; the recordings of other layers are empty.
     """
 
     names: Sequence[str] | None = None
@@ -28,7 +38,10 @@ class Keep:
 
     @classmethod
     def of(cls, keep: Any) -> Keep | None:
-        """From a dict of these fields; None and a Keep pass through. Raises ValueError for other fields, TypeError."""
+        """Return a Keep from a dict of its fields; a Keep and None are returned unchanged.
+
+        Raises ValueError for an unknown field, TypeError for anything but a dict.
+        """
         if keep is None or isinstance(keep, cls):
             return keep
         if not isinstance(keep, dict):
@@ -36,11 +49,15 @@ class Keep:
         known = [f.name for f in fields(cls)]
         for name in keep:
             if name not in known:
-                raise ValueError(f"keep has {', '.join(known)}; got {name!r}")
+                raise ValueError(f"the keys of keep must be among {', '.join(known)}, got {name!r}")
         return cls(**keep)
 
     def part(self, a: np.ndarray | None, steps: bool, units: bool) -> np.ndarray | None:
-        """A copy of the kept steps (first axis) and units (last axis) of an array. Raises IndexError for ones it has not."""
+        """Return a copy of the selected steps (first axis) and units (last axis) of an array.
+
+        `steps` and `units` say whether the array has these axes. Raises IndexError for indices out
+        of range.
+        """
         if a is None:
             return None
         with checks.naming("keep"):
@@ -51,90 +68,126 @@ class Keep:
         return a.copy()
 
     def check(self, layers: list[LayerRecording]) -> None:
-        """Raise ValueError for layers that are not there, and for names that none of the layers has."""
+        """Raise ValueError for layers that do not exist and names that no selected layer has."""
         chosen = range(len(layers)) if self.layers is None else self.layers
         for k in chosen:
             if k not in range(len(layers)):
                 raise ValueError(f"keep: layers must be in 0..{len(layers) - 1}, got {k!r}")
-        there = {"y": None} | {
+        known = {"y": None} | {
             n.removesuffix(REVERSE): None for k in chosen for n in layers[k].names
         }
         for name in self.names or ():
-            if name not in there:
-                raise ValueError(f"keep: names must be among {', '.join(there)}, got {name!r}")
+            if name not in known:
+                raise ValueError(f"keep: names must be among {', '.join(known)}, got {name!r}")
 
 
 @dataclass
 class LayerRecording:
-    """One layer's run. Recurrent layers have gates, states and pre-activations by name, each (T, N, H); gradients of the
-    loss with respect to them where there was one; `initial`: the states that each sequence began with, (N, H), which a decoder
-    has from its encoder. Attention has its weights, (T_out, N, T_in).
+    """The run of one layer.
 
-    Of a bidirectional layer those of both directions, in the input's time: "h" comes from step t - 1, "h_reverse" from t + 1.
-    Pre-activations are named as in `recurrent.preactivations`.
+    Dicts are empty for layers that are not recurrent. A bidirectional layer has the arrays of both
+    directions, aligned with the time of the input: "h" was computed from step t - 1, "h_reverse"
+    from step t + 1.
+
+    Parameters
+    ----------
+    y : ndarray or None, shape of the layer's output
+        Output; None if not kept.
+    gates : dict of str to ndarray, shape (T, N, H)
+        Gate activations by name.
+    states : dict of str to ndarray, shape (T, N, H)
+        States after each step by name.
+    dy : ndarray or None, shape of y
+        Gradient of the loss with respect to y, from the layers above.
+    dstates : dict of str to ndarray, shape (T, N, H)
+        Gradient of the loss with respect to each state, through later steps too.
+    weights : ndarray or None, shape (T_out, N, T_in)
+        Attention weights; each row sums to 1 over the valid steps.
+    preactivations : dict of str to ndarray, shape (T, N, H)
+        Pre-activations, named as in `recurrent.engine.preactivations`.
+    dpreactivations : dict of str to ndarray, shape (T, N, H)
+        Gradients of the loss with respect to them.
+    initial : dict of str to ndarray, shape (N, H)
+        Initial states by name; those of a decoder come from its encoder.
     """
 
     y: np.ndarray | None
     gates: dict[str, np.ndarray] = field(default_factory=dict)
     states: dict[str, np.ndarray] = field(default_factory=dict)
-    dy: np.ndarray | None = None  # gradient of the loss with respect to y, from the layers above
-    dstates: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # with respect to each state: through time too
-    weights: np.ndarray | None = None  # of attention: each row sums to 1 over the valid steps
+    dy: np.ndarray | None = None
+    dstates: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: np.ndarray | None = None
     preactivations: dict[str, np.ndarray] = field(default_factory=dict)
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
     initial: dict[str, np.ndarray] = field(default_factory=dict)
 
     def finish(self, tape: Any) -> None:
-        """Add what follows from the gradients of the states, once they are there."""
+        """Compute the gradients of the pre-activations, once those of the states are known."""
         if self.dstates:
             self.dpreactivations = preactivations.gradients(tape, self.dstates)
 
     @property
     def names(self) -> list[str]:
-        """Of all that it has by name."""
+        """Names of all gates, states and pre-activations."""
         values = [getattr(self, f.name) for f in fields(self)]
         return [name for value in values if isinstance(value, dict) for name in value]
 
     def keep_only(self, keep: Keep, has_steps: bool) -> LayerRecording:
-        """The part of it that is to stay, as copies."""
-        inner = bool(self.states)
-        wanted = None if keep.names is None else set(keep.names)
-        out = {}
+        """Return copies of the parts that `keep` selects; `has_steps`: y has a time axis."""
+        has_units = bool(self.states)
+        names = None if keep.names is None else set(keep.names)
+        parts = {}
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, dict):
-                chosen = {
-                    n: a
-                    for n, a in value.items()
-                    if wanted is None or n.removesuffix(REVERSE) in wanted
-                }
                 steps = has_steps and f.name != "initial"
-                out[f.name] = {n: keep.part(a, steps, inner) for n, a in chosen.items()}
+                parts[f.name] = {
+                    n: keep.part(a, steps, has_units)
+                    for n, a in value.items()
+                    if names is None or n.removesuffix(REVERSE) in names
+                }
+            elif names is None or "y" in names:
+                parts[f.name] = keep.part(value, has_steps, has_units)
             else:
-                out[f.name] = (
-                    keep.part(value, has_steps, inner) if wanted is None or "y" in wanted else None
-                )
-        return LayerRecording(**out)
+                parts[f.name] = None
+        return LayerRecording(**parts)
 
 
 @dataclass
 class Recording:
-    """A run of a model: input, output, and for each layer what happened inside."""
+    """A run of a model: its input, its output, and the run of each layer.
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, N, D) or (T, N), or a pair of such arrays
+        Input; a pair (source, target) for a Seq2Seq.
+    y : ndarray, shape of the model's output
+        Output of the last layer.
+    layers : list of LayerRecording
+        One for each layer.
+    lengths : array of int, shape (N,), or mask, shape (T, N), optional
+        Lengths as passed to `forward`.
+    targets : Any, optional
+        Targets as passed to the loss.
+    loss : float, optional
+        Value of the loss.
+    gradients : Gradients, optional
+        Gradients of the loss.
+    """
 
     x: np.ndarray
     y: np.ndarray
     layers: list[LayerRecording]
-    lengths: np.ndarray | None = None  # as `forward` took them
+    lengths: np.ndarray | None = None
     targets: Any = None
     loss: float | None = None
     gradients: Any = None
 
     def keep_only(self, keep: Keep, has_steps: Sequence[bool]) -> Recording:
-        """The part of it that is to stay: layers as `Keep` says, empty ones in place of others; the rest as it is.
+        """Return a recording whose layers hold copies of the parts that `keep` selects.
 
-        `has_steps`: of each layer, whether its output still has. Raises ValueError or IndexError for what is not there.
+        `has_steps` says for each layer whether its output has a time axis. Raises ValueError or
+        IndexError for parts that do not exist.
         """
         keep.check(self.layers)
         layers = [

@@ -1,4 +1,4 @@
-"""One time step at a time: the state is kept between calls, the weights stay packed."""
+"""Running layers one time step at a time, with states kept between calls and weights packed once."""
 
 from __future__ import annotations
 
@@ -9,20 +9,44 @@ import numpy as np
 
 
 class Stream:
-    """Layers run step by step: made by `stream()` of a layer or a model from their `stepper()`s.
+    """Layers run one time step at a time; `stream()` of a layer or a model returns one.
 
-    Bitwise equal to the same layers run over the whole sequence. The weights are those of the moment the stream is made;
-    make a new one after changing them.
+    Outputs are bitwise equal to those of the same layers run over the whole sequence. A stream uses
+    a snapshot of the weights taken when it is created; make a new one after changing them.
+
+    Parameters
+    ----------
+    steppers : list of callable
+        A function x_t -> y_t per layer, as `Layer.stepper` returns it.
     """
 
     def __init__(self, steppers: list[Callable]):
         self._steppers = steppers
 
     def step(self, x_t: np.ndarray) -> np.ndarray:
-        """y_t from x_t: (N, D) to (N, H), (D,) to (H,); ids (N,) or a single id where the first layer is an Embedding.
+        """Run one time step.
 
-        The batch size of the first step holds until `reset`. Raises ValueError for another, and TypeError, ValueError or
-        IndexError as the layers do; the states are then those before the call.
+        If an error is raised, all states are those before the call.
+
+        Parameters
+        ----------
+        x_t : ndarray, shape (N, D) or (D,), float32 or float64
+            Input of the step, in the dtype of the weights. Ids, shape (N,) or a single one, where
+            the first layer is an Embedding. N must not change before `reset`.
+
+        Returns
+        -------
+        ndarray, shape (N, H) or (H,)
+            Output of the last layer.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit or N has changed.
+        TypeError
+            If the dtype does not fit.
+        IndexError
+            If an id is out of range.
         """
         y = x_t
         for step in self._steppers:
@@ -31,11 +55,11 @@ class Stream:
 
     @property
     def state(self) -> list[Any]:
-        """A copy of the state, one entry a layer: None for layers without one, and before the first step."""
+        """A copy of the state per layer: None for layers without one, and before the first step."""
         return [getattr(step, "state", None) for step in self._steppers]
 
     def reset(self) -> None:
-        """Start again from zero states."""
+        """Return to the initial states."""
         for step in self._steppers:
             if hasattr(step, "reset"):
                 step.reset()

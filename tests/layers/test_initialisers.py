@@ -197,7 +197,7 @@ def test_invalid_initialisers_raise():
         Sequential(LSTM(2, 3), init=3)
     with pytest.raises(ValueError, match="T_max must be at least 3"):
         Chrono(2)
-    with pytest.raises(ValueError, match="is float32, got dtype float64"):
+    with pytest.raises(ValueError, match="dtype must be float32, as in the model"):
         Sequential(LSTM(2, 3))[0].initialise(dtype="float64")
 
 

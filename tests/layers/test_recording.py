@@ -142,7 +142,9 @@ def test_memory_is_that_of_what_is_kept():
 
 def test_what_is_not_in_keep():
     model = Sequential(LSTM(D, H), dtype="float64")
-    with pytest.raises(ValueError, match="keep has names, steps, units, layers; got 'gates'"):
+    with pytest.raises(
+        ValueError, match="keys of keep must be among names, steps, units, layers, got 'gates'"
+    ):
         model.record(X, keep=dict(gates=["i"]))
     with pytest.raises(TypeError, match="keep must be a dict, got list"):
         model.record(X, keep=["i"])
