@@ -275,13 +275,13 @@ def test_models_that_do_not_fit_together():
         Sequential()
     with fails(TypeError, "layer 1 must be a layer, got int"):
         Sequential(LSTM(2, 3), 3)
-    with fails(ValueError, "layer 2 (Linear) takes 5 inputs, but layer 0 (LSTM) puts out 4"):
+    with fails(ValueError, "layer 2 (Linear) takes 5 input features, but layer 0 (LSTM) outputs 4"):
         Sequential(LSTM(2, 4), Dropout(0.1), Linear(5, 2))
     layer = LSTM(2, 2)
-    with fails(ValueError, "layer 1 (LSTM) is part of a model already"):
+    with fails(ValueError, "layer 1 (LSTM) is already part of a model"):
         Sequential(layer, layer)
     Sequential(layer)
-    with fails(ValueError, "layer 0 (LSTM) is part of a model already"):
+    with fails(ValueError, "layer 0 (LSTM) is already part of a model"):
         Sequential(layer)
     with fails(TypeError, "layer 0 (LSTM)", "float32"):
         Sequential(LSTM(2, 3).initialise(), dtype="float64")
@@ -395,7 +395,7 @@ def test_a_model_names_the_layer():
         model.forward(np.zeros((2, 1, 4), np.float32))
     with fails(TypeError, "layer 0 (LSTM): x must have the dtype of params"):
         model.forward(np.zeros((2, 1, 3)))
-    with fails(ValueError, "state must have one entry for each of 2 layers, got 1"):
+    with fails(ValueError, "state must have 2 entries, one per layer, got 1"):
         model.forward(np.zeros((2, 1, 3), np.float32), [None])
     with fails(ValueError, "backward needs a tape: call forward with record=True"):
         model.backward(np.zeros((2, 1, 2), np.float32), None)
@@ -403,7 +403,7 @@ def test_a_model_names_the_layer():
     with fails(ValueError, "layer 1 (Linear): dy must have the shape of y"):
         model.backward(np.zeros((2, 1, 3), np.float32), tape)
     dy = np.zeros((2, 1, 2), np.float32)
-    with fails(ValueError, "dstate must have one entry for each of 2 layers, got 1"):
+    with fails(ValueError, "dstate must have 2 entries, one per layer, got 1"):
         model.backward(dy, tape, [None])
     with fails(ValueError, "out must have the shape of the result"):
         model.backward(dy, tape, out=np.zeros(3, np.float32))

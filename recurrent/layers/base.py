@@ -278,8 +278,8 @@ class Layer:
             Tape of the recorded forward pass.
         dstate : Any, optional
             Gradient with respect to the final state; zeros by default.
-        out : dict of str to ndarray, optional
-            Arrays to write the gradients of the parameters to, by name.
+        out : dict of str to ndarray, shape of each parameter, optional
+            Arrays to write the gradients of the parameters to.
         state_gradients : dict, optional
             A dict that a recurrent layer fills with the gradient of each state after each step.
 

@@ -14,8 +14,8 @@ from .. import checks
 class ParameterViews(dict):
     """A dict of arrays in fixed memory: assigning to a name copies the value into its array.
 
-    So `model.parameters["0.bias_ih_l0"] = a` and `model.parameters.update(arrays)` change the model;
-    `arrays` may be the `state_dict()` of a PyTorch module. Names cannot be added or removed.
+    So `model.parameters["0.bias_ih_l0"] = a` and `model.parameters.update(arrays)` change the
+    model; `arrays` may be the `state_dict()` of a PyTorch module. Names cannot be added or removed.
 
     Examples
     --------

@@ -1,7 +1,6 @@
-"""Recurrent layers: own their parameters, check shapes, call one engine function each way.
+"""Recurrent layers: each owns the parameters of one cell, once or per direction.
 
-Every layer has `forward(x, state, lengths, record) -> (y, state, tape)` and
-`backward(dy, tape, dstate) -> Gradients(dx, params, state)`. Parameter names and initialisation are PyTorch's.
+Names and initial values of the parameters are PyTorch's.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from ..engine.params import Sizes, check_proj_size
 from .base import Gradients, Layer
 from .recording import LayerRecording
 
-# PyTorch's, of fields of Params.
+# PyTorch's names of the fields of Params.
 NAMES = {
     "W_ih": "weight_ih",
     "W_hh": "weight_hh",
@@ -30,24 +29,67 @@ NAMES = {
 
 
 class Recurrent(Layer):
-    """A layer of H units of one cell, given itself or by its name. x (T, N, D) or (T, D), y (T, N, H) or (T, H).
+    """A layer of H units of one cell.
 
-    `bidirectional`: two sets of H units, one of which runs from the last valid step to the first, each with parameters of
-    its own. Their outputs are aligned in time and merged: `merge` is "concat", y (T, N, 2H), or "sum", "mul", "average",
-    y (T, N, H). State, `params` and gradients of states are then `Directions(forward, reverse)`, and `state.summary` is h of
-    both ends, (N, 2H): what has seen the whole sequence, which y[-1] has not.
-    `learn_state`: where no state is given, a sequence starts from parameters "h0" (and "c0"), (H,) each, zeros before training;
-    a second direction has "h0_reverse". Their gradients sum over the batch. PyTorch has no such parameters.
+    x has shape (T, N, D) or (T, D), y (T, N, H) or (T, H). x and y may also be lists of arrays
+    (T_i, D) and (T_i, H), one for each sequence.
 
-    `proj_size`: P, of a cell that projects: y and h then have P numbers in place of H.
+    Parameters
+    ----------
+    cell : Cell or str
+        The cell, or the name of a registered one.
+    input_size : int
+        D, the size of the last axis of x.
+    hidden_size : int
+        H, the number of units.
+    bidirectional : bool, default False
+        Whether a second set of H units, with parameters of its own, runs from the last valid step
+        to the first. State, `params` and gradients of states are then `Directions(forward,
+        reverse)`. `state.summary`, shape (N, 2H), is h after the last step of each direction; both
+        halves have read the whole sequence, which those of y[-1] have not.
+    merge : {"concat", "sum", "mul", "average"}, default "concat"
+        How the outputs of both directions, aligned in time, are merged: y has 2H features for
+        "concat" and H for the others.
+    learn_state : bool, default False
+        Whether the default initial state is learned: parameters "h0" (and "c0", "h0_reverse" and so
+        on), shape (H,) each, which start as zeros. Their gradients are summed over the batch.
+        PyTorch has no such parameters.
+    proj_size : int, default 0
+        P, for a cell with a projection: y and h then have P features in place of H. 0 for others.
+    **options : Any
+        Dropout inside the layer, see below.
 
-    Dropout inside, in training alone: `recurrent_dropout`, the probability to drop an entry of the state that goes back into
-    W_hh, one mask a sequence (Gal and Ghahramani, 2016); `weight_drop`, that of an entry of W_hh, one mask a call (Merity
-    et al., 2018); `zoneout`, that of a state to stay as it is at a step, for all states or a dict of them by name (Krueger
-    et al., 2017). Masks lie in `tape.masks`; a model's `generator` draws them.
+    Other Parameters
+    ----------------
+    recurrent_dropout : float, default 0.0
+        Variational dropout: the probability of dropping an entry of the h that is multiplied by
+        W_hh. One mask for each sequence, the same at all steps.
+    weight_drop : float, default 0.0
+        DropConnect: the probability of dropping an entry of W_hh. One mask for each call.
+    zoneout : float or dict of str to float, default 0.0
+        The probability that an entry of a state keeps its previous value at a step, for all states
+        or for each state by name.
 
-    Raises ValueError for sizes below 1, unknown cells and values of options that are not allowed; TypeError for unknown
-    options and values of another kind.
+    Raises
+    ------
+    TypeError
+        If an option is unknown or a value has the wrong type.
+    ValueError
+        If a size is below 1, the cell is unknown, or an option has a value that is not allowed.
+
+    Notes
+    -----
+    Dropout acts in training only. The masks, drawn from the model's `generator`, are in
+    `tape.masks`.
+
+    References
+    ----------
+    Schuster and Paliwal, "Bidirectional recurrent neural networks" (1997).
+    Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural
+    networks" (2016), for `recurrent_dropout`.
+    Merity, Keskar and Socher, "Regularizing and optimizing LSTM language models" (2018), for
+    `weight_drop`.
+    Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations" (2017).
     """
 
     needs_sequence = takes_lookup = True
@@ -75,19 +117,19 @@ class Recurrent(Layer):
             raise TypeError(
                 f"a layer of {cell.name} has no option {name!r}; it has {', '.join(dropout.NAMES)}"
             )
-        both = {
+        sizes = {
+            "input_size": checks.size(input_size, "input_size"),
+            "hidden_size": checks.size(hidden_size, "hidden_size"),
+        }
+        common = {
             "bidirectional": bidirectional,
             "merge": merge,
             "learn_state": learn_state,
             "proj_size": proj_size,
         }
-        both = {k: v for k, v in both.items() if v not in (False, "concat", 0)}
-        sizes = {
-            k: checks.size(v, k)
-            for k, v in (("input_size", input_size), ("hidden_size", hidden_size))
-        }
+        common = {k: v for k, v in common.items() if v not in (False, "concat", 0)}
         super().__init__(
-            **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **both
+            **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **common
         )
         self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
         self.dropouts = dropout.DropoutOptions.checked(
@@ -102,42 +144,38 @@ class Recurrent(Layer):
         self.state_delays = {
             f"{s}{end}": delay for end, delay in directions.items() for s in cell.states
         }
-        self.state_sizes = dict(
-            zip(
-                self.state_delays,
-                self.engine.state_sizes(self.sizes) * len(directions),
-                strict=True,
-            )
-        )
+        state_sizes = self.engine.state_sizes(self.sizes) * len(directions)
+        self.state_sizes = dict(zip(self.state_delays, state_sizes, strict=True))
         shapes = self.engine.shapes(*self.sizes)._asdict()
         self.shapes = {
             f"{NAMES.get(n, n)}_l0{end}": s for end in directions for n, s in shapes.items()
         }
-        self.initial = (
-            {f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states}
-            if learn_state
-            else {}
-        )
+        self.initial = {
+            f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states if learn_state
+        }
         self.shapes |= {name: (self.state_sizes[s],) for name, s in self.initial.items()}
 
     @property
     def cell(self) -> cells.Cell:
-        """The cell's equations."""
+        """Equations of the cell; with zoneout, those of evaluation."""
         return self.engine.cell
 
     @property
     def params(self) -> Any:
-        """The parameters as the engine's Params; `Directions` of a bidirectional layer."""
+        """The parameters as the engine's Params; `Directions` of them if bidirectional."""
         return self.params_from(self.parameters)
 
     def params_from(self, arrays: dict[str, np.ndarray]) -> Any:
-        """The params that have these arrays by name, in the order of `shapes`; those of the initial state left out."""
+        """Return Params of these arrays by name, in the order of `shapes`.
+
+        Arrays of a learned initial state are left out.
+        """
         return self._grouped(
             self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial}
         )
 
     def reference_runner(self, training: bool = False) -> Any:
-        """What has `forward` and `backward` of this layer, interpreted by NumPy from the equations; takes complex128 too."""
+        """Return a runner that interprets the equations with NumPy; it accepts complex128 too."""
         if training and self.dropouts:
             return self._directions(
                 self.dropouts.training_runner(self.generator, kernels.reference)
@@ -147,15 +185,14 @@ class Recurrent(Layer):
     def _directions(self, engine):
         return Bidirectional(engine, self.merge) if self.bidirectional else engine
 
-    def training_runner(self):
-        return (
-            self._directions(self.dropouts.training_runner(self.generator))
-            if self.dropouts
-            else self.runner
-        )
+    def training_runner(self) -> Any:
+        """Return the runner of training, which applies dropout."""
+        if not self.dropouts:
+            return self.runner
+        return self._directions(self.dropouts.training_runner(self.generator))
 
     def _grouped(self, kind, arrays):
-        """A Params or State of arrays by name, in order; `Directions` of a bidirectional layer."""
+        """Return a Params or State of arrays by name; `Directions` of them if bidirectional."""
         values = list(arrays.values())
         if not self.bidirectional:
             return kind(*values)
@@ -163,12 +200,12 @@ class Recurrent(Layer):
         return Directions(kind(*values[:half]), kind(*values[half:]))
 
     def state_arrays(self, state: Any) -> dict[str, np.ndarray]:
-        """The arrays of a state by name: "h", "c" and, of a bidirectional layer, "h_reverse", "c_reverse"."""
+        """Return the arrays of a state by name: "h", "c", and "h_reverse", "c_reverse"."""
         arrays = [a for one in state for a in one] if self.bidirectional else state
         return dict(zip(self.state_delays, arrays, strict=True))
 
     def state_from(self, arrays: dict[str, np.ndarray]) -> Any:
-        """The state that has these arrays by name: the inverse of `state_arrays`."""
+        """Return the state of these arrays by name: the inverse of `state_arrays`."""
         return self._grouped(self.engine.State, {name: arrays[name] for name in self.state_delays})
 
     def reset_parameters(self, rng):
@@ -182,7 +219,10 @@ class Recurrent(Layer):
             self.parameters[name][:] = 0
 
     def learned_state(self, rows: tuple[int, ...]) -> Any:
-        """The state that a sequence starts from, for `rows` (N,), or () of a single one; None where none is learned."""
+        """Return the learned initial state for `rows` = (N,), or () for one sequence.
+
+        None if the initial state is not learned.
+        """
         if not self.initial:
             return None
         return self.state_from(
@@ -190,33 +230,30 @@ class Recurrent(Layer):
         )
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
-        """Returns y, the final state and a tape: `Engine.forward` with this layer's parameters.
-
-        x may be a list of arrays (T_i, D), one a sequence; y is then such a list too.
-        """
         x, lengths, listed = ragged.pad_sequences(x, lengths)
         learned = state is None and bool(self.initial) and np.ndim(x) > 1
         if learned:
             state = self.learned_state(np.shape(x)[1:-1])
-        runs = self.training_runner() if (record if training is None else training) else self.runner
-        y, final, tape = runs.forward(x, self.params, state, lengths, record=record)
+        training = record if training is None else training
+        runner = self.training_runner() if training else self.runner
+        y, final, tape = runner.forward(x, self.params, state, lengths, record=record)
         if learned and record:
             (tape.forward if self.bidirectional else tape).learned = True
         return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        """Returns Gradients: `Engine.backward` with names for the parameters' gradients. dx is a list where dy is one."""
         grads = self._gradients(out)
         dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
-        runs = self.training_runner() if getattr(tape, "masks", None) else self.runner
-        dx, _, d_initial = runs.backward(dy, tape, dstate, self.params_from(grads), state_gradients)
+        runner = self.training_runner() if getattr(tape, "masks", None) else self.runner
+        dx, _, d_initial = runner.backward(
+            dy, tape, dstate, self.params_from(grads), state_gradients
+        )
         if self.initial:
             learned = (tape.forward if self.bidirectional else tape).learned
             arrays = self.state_arrays(d_initial)
             for name, s in self.initial.items():
-                grads[name][:] = (
-                    arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0) if learned else 0
-                )
+                d = arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0)
+                grads[name][:] = d if learned else 0
         return Gradients(ragged.unpad_sequences(dx, lengths) if listed else dx, grads, d_initial)
 
     def recorded(self, y, tape):
@@ -224,9 +261,8 @@ class Recurrent(Layer):
         return LayerRecording(y, tape.gates, tape.states, preactivations=sums, initial=tape.initial)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
-        return (self.training_runner() if training else self.runner).footprint(
-            T, N, self.sizes, dtype, ragged, training, table=table
-        )
+        runner = self.training_runner() if training else self.runner
+        return runner.footprint(T, N, self.sizes, dtype, ragged, training, table=table)
 
     def keeps_input(self, ragged):
         return not ragged
@@ -234,7 +270,8 @@ class Recurrent(Layer):
     def stepper(self):
         if self.bidirectional:
             raise ValueError(
-                "a bidirectional layer cannot run step by step: its reverse direction starts at the end"
+                "a bidirectional layer cannot run step by step: "
+                "its reverse direction starts at the last time step"
             )
         return self.engine.stepper(self.params, self.learned_state(()))
 
@@ -255,26 +292,24 @@ class Recurrent(Layer):
 
 
 def layer_from_cell(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
-    """A layer of any cell; one that projects hands on half as many numbers as it has units."""
-    projected = cells.find(cell).has_projection
-    return Recurrent(
-        cell, input_size, hidden_size, proj_size=(hidden_size + 1) // 2 if projected else 0
-    )
+    """Return a layer of any cell; proj_size is half of hidden_size if the cell has a projection."""
+    proj_size = (hidden_size + 1) // 2 if cells.find(cell).has_projection else 0
+    return Recurrent(cell, input_size, hidden_size, proj_size=proj_size)
 
 
-# What layers of other libraries take, and how it is said here.
+# Options of layers in other libraries, and what replaces them here.
 ELSEWHERE = {
-    "num_layers": "a layer is one: Sequential(LSTM(D, H), LSTM(H, H))",
-    "batch_first": "time comes first: give x.swapaxes(0, 1)",
-    "bias": "biases=0, 1 or 2 says how many vectors of them a gate has",
-    "dropout": "Dropout(p) goes between layers, recurrent_dropout=p inside",
-    "return_sequences": "y has every step; Last() after it takes the last",
-    "stateful": "the state that a call returns is given to the next",
+    "num_layers": "stack layers in a model: Sequential(LSTM(D, H), LSTM(H, H))",
+    "batch_first": "time is the first axis: pass x.swapaxes(0, 1)",
+    "bias": "biases=0, 1 or 2 is the number of bias vectors per gate",
+    "dropout": "use Dropout(p) between layers and recurrent_dropout=p inside",
+    "return_sequences": "y has all steps; add Last() to take the last one",
+    "stateful": "pass the state that a call returns to the next one",
 }
 
 
 def _cell_options(options):
-    """Options besides those of dropout. Raises TypeError for one of another library."""
+    """Return the options that are not dropout. Raises TypeError for one of another library."""
     for name in options:
         if name in ELSEWHERE:
             raise TypeError(f"{name} is not an option here: {ELSEWHERE[name]}")
@@ -282,7 +317,10 @@ def _cell_options(options):
 
 
 class WithOptions(Recurrent, abstract=True):
-    """A layer whose options besides dropout make its cell: a subclass names the `make_cell` function that takes them."""
+    """Base class of layers whose options define the cell.
+
+    A subclass sets `make_cell`, which gets the options that are not dropout.
+    """
 
     make_cell: Callable[..., cells.Cell]
 
@@ -302,10 +340,46 @@ class WithOptions(Recurrent, abstract=True):
 
 
 class RNN(WithOptions):
-    """Vanilla recurrent layer, x (T, N, D) to y (T, N, H), state (h,): h = f(W_ih x + b_ih + W_hh h + b_hh).
+    """Vanilla (Elman) recurrent layer: h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
-    `nonlinearity`: "tanh", "relu" or any other of `cells.ACTIVATIONS`. Further options: those of `cells.rnn_cell` and
-    dropout as in `Recurrent`.
+    x has shape (T, N, D), y (T, N, H); the state is (h,), shape (N, H).
+
+    Parameters
+    ----------
+    input_size : int
+        D, the size of the last axis of x.
+    hidden_size : int
+        H, the number of units.
+    bidirectional : bool, default False
+        Whether a second set of H units runs in reverse, as in `Recurrent`.
+    merge : {"concat", "sum", "mul", "average"}, default "concat"
+        How the outputs of both directions are merged.
+    learn_state : bool, default False
+        Whether the default initial state is learned rather than zeros.
+    nonlinearity : str, default "tanh"
+        Activation function f: a name in `recurrent.cells.ACTIVATIONS`.
+    **options : Any
+        Further options, see below.
+
+    Other Parameters
+    ----------------
+    clip : float, optional
+        Bound of the pre-activation to +-clip, as in ONNX.
+    biases : {0, 1, 2}, default 2
+        Number of bias vectors per gate.
+    recurrent_dropout, weight_drop, zoneout
+        Dropout inside the layer, as in `Recurrent`.
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown or a value has the wrong type.
+    ValueError
+        If a size is below 1 or an option has a value that is not allowed.
+
+    References
+    ----------
+    Elman, "Finding structure in time" (1990).
     """
 
     make_cell = staticmethod(cells.rnn_cell)
@@ -325,11 +399,60 @@ class RNN(WithOptions):
 
 
 class LSTM(WithOptions):
-    """Long short-term memory layer, x (T, N, D) to y (T, N, H); state (h, c), (N, H) each; gates i f g o.
+    """Long short-term memory layer.
 
-    `proj_size`: P, at most H: h = W_hr (o tanh(c)), P numbers, is put out and goes back; c keeps its H. 0: h = o tanh(c).
-    Further options: `peephole`, `coupled`, `layer_norm`, `clip`, `cell_clip`, `activations`, `biases`, as in
-    `cells.lstm_cell`, and dropout as in `Recurrent`.
+    x has shape (T, N, D), y (T, N, H); the state is (h, c), shape (N, H) each. Gates are in the
+    order i, f, g, o. The equations are in `recurrent.cells.lstm`.
+
+    Parameters
+    ----------
+    input_size : int
+        D, the size of the last axis of x.
+    hidden_size : int
+        H, the number of units.
+    bidirectional : bool, default False
+        Whether a second set of H units runs in reverse, as in `Recurrent`.
+    merge : {"concat", "sum", "mul", "average"}, default "concat"
+        How the outputs of both directions are merged.
+    learn_state : bool, default False
+        Whether the default initial state is learned rather than zeros.
+    proj_size : int, default 0
+        P, at most H: h = W_hr (o tanh(c)) then has P features, in y and in the state, while c has
+        H. 0 for no projection.
+    **options : Any
+        Further options, see below.
+
+    Other Parameters
+    ----------------
+    peephole : bool, default False
+        Whether the gates i, f and o also read c, through a weight per unit.
+    coupled : bool, default False
+        Whether f = 1 - i, without weights of its own.
+    layer_norm : bool, default False
+        Whether pre-activations and c are normalised over the units. Gates then have one bias each.
+    clip : float, optional
+        Bound of the pre-activations to +-clip, as in ONNX.
+    cell_clip : float, optional
+        Bound of c to +-cell_clip.
+    activations : tuple of str, default ("sigmoid", "tanh", "tanh")
+        Activation functions of the gates, the candidate and the output: names in
+        `recurrent.cells.ACTIVATIONS`.
+    biases : {0, 1, 2}, default 2
+        Number of bias vectors per gate.
+    recurrent_dropout, weight_drop, zoneout
+        Dropout inside the layer, as in `Recurrent`.
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown or a value has the wrong type.
+    ValueError
+        If a size is below 1 or an option has a value that is not allowed.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory" (1997).
+    Gers, Schmidhuber and Cummins, "Learning to forget" (2000), for the forget gate.
     """
 
     make_cell = staticmethod(cells.lstm_cell)
@@ -345,7 +468,7 @@ class LSTM(WithOptions):
         **options: Any,
     ):
         if "projection" in options:
-            raise TypeError("the projection of an LSTM layer is given by its size: proj_size")
+            raise TypeError("an LSTM layer has no option 'projection': pass its size as proj_size")
         cell = self.make_cell(**_cell_options(options), projection=proj_size != 0)
         Recurrent.__init__(
             self,
@@ -361,19 +484,98 @@ class LSTM(WithOptions):
 
 
 class GRU(WithOptions):
-    """Gated recurrent layer, x (T, N, D) to y (T, N, H), by default reset after the product; state (h,), (N, H); gates r z n.
+    """Gated recurrent unit layer.
 
-    Options: `reset_after`, `z_keeps`, `layer_norm`, `clip`, `activations`, `biases`, as in `cells.gru_cell`,
-    and dropout as in `Recurrent`.
+    x has shape (T, N, D), y (T, N, H); the state is (h,), shape (N, H). Gates are in the order
+    r, z, n. The equations are in `recurrent.cells.gru`.
+
+    Parameters
+    ----------
+    input_size : int
+        D, the size of the last axis of x.
+    hidden_size : int
+        H, the number of units.
+    bidirectional : bool, default False
+        Whether a second set of H units runs in reverse, as in `Recurrent`.
+    merge : {"concat", "sum", "mul", "average"}, default "concat"
+        How the outputs of both directions are merged.
+    learn_state : bool, default False
+        Whether the default initial state is learned rather than zeros.
+    **options : Any
+        Further options, see below.
+
+    Other Parameters
+    ----------------
+    reset_after : bool, default True
+        Whether the reset gate multiplies W_hn h + b_hn, as in PyTorch, rather than h.
+    z_keeps : bool, default True
+        Whether z weights the previous state, as in PyTorch, rather than the candidate.
+    layer_norm : bool, default False
+        Whether pre-activations are normalised over the units. Gates then have one bias each.
+    clip : float, optional
+        Bound of the pre-activations to +-clip, as in ONNX.
+    activations : tuple of str, default ("sigmoid", "tanh")
+        Activation functions of the gates and the candidate: names in
+        `recurrent.cells.ACTIVATIONS`.
+    biases : {0, 1, 2}, default 2
+        Number of bias vectors per gate.
+    recurrent_dropout, weight_drop, zoneout
+        Dropout inside the layer, as in `Recurrent`.
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown or a value has the wrong type.
+    ValueError
+        If a size is below 1 or an option has a value that is not allowed.
+
+    References
+    ----------
+    Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine
+    translation" (2014).
     """
 
     make_cell = staticmethod(cells.gru_cell)
 
 
 class QRNN(WithOptions):
-    """Quasi-recurrent layer; state (h, c), and what waits where the `window` is longer than 1; gates z f o.
+    """Quasi-recurrent layer: gates read x only, and the recurrence is elementwise.
 
-    Options: `window`, how many steps of x a gate sees, as in `cells.qrnn_cell`, and dropout as in `Recurrent`.
+    x has shape (T, N, D), y (T, N, H); the state is (h, c), shape (N, H) each, and with a window of
+    more than one step also the partial sums for later steps. Gates are in the order z, f, o.
+
+    Parameters
+    ----------
+    input_size : int
+        D, the size of the last axis of x.
+    hidden_size : int
+        H, the number of units.
+    bidirectional : bool, default False
+        Whether a second set of H units runs in reverse, as in `Recurrent`.
+    merge : {"concat", "sum", "mul", "average"}, default "concat"
+        How the outputs of both directions are merged.
+    learn_state : bool, default False
+        Whether the default initial state is learned rather than zeros.
+    **options : Any
+        Further options, see below.
+
+    Other Parameters
+    ----------------
+    window : int, default 1
+        Number of time steps of x that a gate reads, from 1 to 9.
+    recurrent_dropout, weight_drop, zoneout
+        Dropout inside the layer, as in `Recurrent`.
+
+    Raises
+    ------
+    TypeError
+        If an option is unknown or a value has the wrong type.
+    ValueError
+        If a size is below 1 or an option has a value that is not allowed.
+
+    References
+    ----------
+    Bradbury et al., "Quasi-recurrent neural networks" (2017).
     """
 
     make_cell = staticmethod(cells.qrnn_cell)

@@ -1,4 +1,4 @@
-"""Running layers one time step at a time, with states kept between calls and weights packed once."""
+"""Streams: layers run one time step at a time; states are kept, weights are packed once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Models: layers in order, and an encoder with its decoder."""
+"""Models: layers in sequence, and an encoder with a decoder."""

@@ -1,4 +1,4 @@
-"""What all models have: layers, parameters in one flat vector, a run and its recording."""
+"""The base class of models: layers, parameters in one flat vector, runs and recordings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ from ..layers.recording import Keep, Recording
 
 
 class Model:
-    """What models have in common: layers, parameters in one flat vector, a run and its recording.
+    """Base class of models: layers, parameters in one flat vector, runs and recordings.
 
-    A subclass has `layers`, `parameters` (views into `flat` by name) and `backward`, and says how layers are run.
+    A subclass has `layers`, `parameters` and `dtype`, and implements `prepare_input`,
+    `run_layers`, `backward` and `output_lengths`.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        All layers in order.
+    parameters : ParameterViews
+        Views into `flat` by name.
+    dtype : numpy.dtype
+        float32 or float64.
     """
 
     layers: list[Layer]
     parameters: ParameterViews
+    dtype: np.dtype
     _flat: np.ndarray
     _generator: np.random.Generator
 
@@ -32,7 +43,7 @@ class Model:
 
     @property
     def parts(self) -> dict[str, Model]:
-        """The stacks of layers that the model is made of, by name; "" for a model that is one stack."""
+        """The stacks of layers that the model consists of, by name; {"": self} for a single one."""
         return {"": self}
 
     @property
@@ -42,33 +53,36 @@ class Model:
 
     @property
     def flat(self) -> np.ndarray:
-        """All parameters, (P,); what is assigned is copied into it. Raises ValueError or TypeError where that does not fit."""
+        """All parameters as one vector, shape (P,), where P is `size`.
+
+        Assigning copies the values. Raises TypeError for another dtype, ValueError for another
+        shape.
+        """
         return self._flat
 
     @flat.setter
     def flat(self, values: np.ndarray) -> None:
-        if values is not self._flat:  # as after `model.flat -= step`
+        if values is not self._flat:  # it is after `model.flat -= step`
             values = checks.array(values, "flat")
             checks.same_dtype(values, "flat", self._flat.dtype, "the model")
             checks.shape(values, "flat", self._flat.shape, "(P,)")
             self._flat[:] = values
 
     def __getstate__(self):
-        return {
-            name: value for name, value in self.__dict__.items() if name != "parameters"
-        }  # views are made anew
+        # Views are created again from `_flat`.
+        return {name: value for name, value in self.__dict__.items() if name != "parameters"}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._bind_parameters(self._flat)
 
     def _bind_parameters(self, flat: np.ndarray) -> None:
-        """Have all parameters in this vector, which holds their values, and the layers use them."""
+        """Make `parameters` and those of the layers views into this vector of their values."""
         raise NotImplementedError
 
     @property
     def generator(self) -> np.random.Generator:
-        """What dropout draws from."""
+        """Source of dropout masks, shared by all layers."""
         return self._generator
 
     @generator.setter
@@ -78,41 +92,156 @@ class Model:
             layer.generator = rng
 
     def where(self, k: int) -> str:
-        """How messages name a layer."""
+        """Return the name of a layer in error messages.
+
+        Parameters
+        ----------
+        k : int
+            Number of the layer.
+
+        Returns
+        -------
+        str
+            For example "layer 2 (LSTM)".
+        """
         return f"layer {k} ({type(self.layers[k]).__name__})"
 
     def initialise(self, rng: Any = 0, init: str | initialisers.Initialiser = "pytorch") -> Model:
-        """Draw all parameters anew, layer by layer from one seed or numpy Generator; returns the model."""
+        """Give all parameters new initial values, layer by layer.
+
+        Parameters
+        ----------
+        rng : int or numpy.random.Generator, default 0
+            Seed or generator of the initial values.
+        init : str or callable, default "pytorch"
+            Initialisation scheme: a name in `recurrent.initialisers`, or a function.
+
+        Returns
+        -------
+        Model
+            The model itself.
+        """
         rng = checks.generator(rng)
         for layer in self.layers:
             layer.initialise(rng, init=init)
         return self
 
     def has_steps(self, k: int) -> bool:
-        """Whether what layer k puts out still has steps."""
+        """Return whether the output of a layer has a time axis.
+
+        Parameters
+        ----------
+        k : int
+            Number of the layer.
+
+        Returns
+        -------
+        bool
+            False from the first pooling layer on.
+        """
         return all(layer.returns_sequence for layer in self.layers[: k + 1])
 
     def output_lengths(self, lengths: Any) -> Any:
-        """The lengths of what the model puts out, as losses take them; None where it has no steps."""
+        """Return the lengths of the output, as losses take them.
+
+        Parameters
+        ----------
+        lengths : Any
+            Lengths as `forward` takes them.
+
+        Returns
+        -------
+        Any
+            Lengths of y; None if y has no time axis.
+        """
         raise NotImplementedError
 
     def backward(
         self,
         dy: Any,
-        tape: tuple,
+        tape: Any,
         dstate: Any = None,
         out: np.ndarray | None = None,
         recording: Recording | None = None,
     ) -> Gradients:
-        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass."""
+        """Compute gradients of the loss.
+
+        Parameters
+        ----------
+        dy : ndarray, shape of y, or None
+            Gradient with respect to y; None for zeros. A list if y is a list.
+        tape : tuple
+            Tape of a forward pass with `record=True`.
+        dstate : tuple, optional
+            Gradient with respect to the final state, one entry per layer; None for zeros.
+            Must be None for a Seq2Seq.
+        out : ndarray, shape (P,), dtype of the model, optional
+            Vector to write the gradients of the parameters to, in the order of `flat`.
+        recording : Recording, optional
+            A recording to add the gradients of outputs and states to.
+
+        Returns
+        -------
+        Gradients
+            `dx`, in the form of x, or None for ids; `params` by name; `state`, one entry per layer.
+
+        Raises
+        ------
+        TypeError
+            If dy or `out` has the wrong dtype.
+        ValueError
+            If the tape is missing or a shape does not fit.
+        """
         raise NotImplementedError
 
-    def prepare_input(self, x, lengths) -> tuple[Any, Any, bool]:
-        """x and lengths as arrays, and whether what is put out was given as a list of sequences."""
+    def prepare_input(self, x: Any, lengths: Any) -> tuple[Any, Any, bool]:
+        """Convert sequences given as lists to padded arrays with lengths.
+
+        Parameters
+        ----------
+        x : Any
+            Input as `forward` takes it.
+        lengths : Any
+            Lengths as `forward` takes them.
+
+        Returns
+        -------
+        x : Any
+            Input without lists.
+        lengths : Any
+            Lengths of the sequences.
+        listed : bool
+            Whether y is to be a list.
+        """
         raise NotImplementedError
 
-    def run_layers(self, x, state, lengths, record, training) -> tuple[list, tuple, tuple]:
-        """x and the output of every layer; the new state; the tape of every layer."""
+    def run_layers(
+        self, x: Any, state: Any, lengths: Any, record: bool, training: bool | None
+    ) -> tuple[list, tuple, tuple]:
+        """Run all layers on prepared input and return the output of each.
+
+        Parameters
+        ----------
+        x : Any
+            Input as `prepare_input` returns it.
+        state : tuple or None
+            Initial state, one entry per layer.
+        lengths : Any
+            Lengths as `prepare_input` returns them.
+        record : bool
+            Whether tapes are kept.
+        training : bool or None
+            Whether dropout acts; None for the value of `record`.
+
+        Returns
+        -------
+        outputs : list
+            x, then the output of each layer.
+        state : tuple
+            Final state of each layer.
+        tape : tuple
+            Tape of each layer.
+        """
         raise NotImplementedError
 
     def forward(
@@ -122,34 +251,83 @@ class Model:
         lengths: Any = None,
         record: bool = False,
         training: bool | None = None,
-    ) -> tuple[np.ndarray, tuple, tuple | None]:
-        """Run all layers. Returns y, the state and the tape; `record` keeps what `backward` needs.
+    ) -> tuple[Any, tuple, tuple | None]:
+        """Run all layers.
 
-        Dropout acts where `training`, by default if `record`. Raises TypeError, ValueError or IndexError that name the layer.
+        Parameters
+        ----------
+        x : ndarray, shape (T, N, D) or (T, D), dtype of the model
+            Input, time-major; integer ids, shape (T, N) or (T,), if the first layer is an
+            Embedding. Or a list of arrays (T_i, ...), one for each sequence. A Seq2Seq takes a
+            pair of such inputs, (source, target).
+        state : tuple, optional
+            Initial state, one entry per layer, as `forward` returns it. Must be None for a
+            Seq2Seq.
+        lengths : array of int, shape (N,), or mask, shape (T, N), optional
+            Valid time steps of each sequence. A pair, each of them optional, for a Seq2Seq.
+        record : bool, default False
+            Whether to keep the tape, which `backward` needs.
+        training : bool, optional
+            Whether dropout acts; the value of `record` by default.
+
+        Returns
+        -------
+        y : ndarray, shape (T, N, K) or (T, K)
+            Output of the last layer; without the time axis after a pooling layer. A list if x is
+            one and y has a time axis.
+        state : tuple
+            Final state, one entry per layer; None for layers without state.
+        tape : tuple or None
+            Tape of each layer; None unless `record`.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            If an argument does not fit; the message names the layer.
         """
         x, lengths, listed = self.prepare_input(x, lengths)
-        outputs, new, tapes = self.run_layers(x, state, lengths, record, training)
-        found = self.output_lengths(lengths)
-        y = (
-            ragged.unpad_sequences(outputs[-1], found)
-            if listed and found is not None
-            else outputs[-1]
-        )
-        return y, new, tapes if record else None
+        outputs, final, tapes = self.run_layers(x, state, lengths, record, training)
+        y, y_lengths = outputs[-1], self.output_lengths(lengths)
+        if listed and y_lengths is not None:
+            y = ragged.unpad_sequences(y, y_lengths)
+        return y, final, tapes if record else None
 
     def record(
         self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None
     ) -> Recording:
-        """Run without dropout and keep every layer's output, gates, states and pre-activations; with `targets` and `loss`
-        their gradients too.
+        """Run without dropout and keep outputs, gates, states and pre-activations of all layers.
 
-        x and targets as `forward` takes them; what is kept has blanks where x was a list.
-        `loss(y, targets, lengths=lengths)` returns the value and dL/dy. `keep`, a dict of `names`, `steps`, `units`, `layers`,
-        says which part of it is to stay, as `recording.Keep` has it: of a long run what is of interest, and no more memory
-        than that once it is over. Raises ValueError for targets without loss, or the reverse, and for what is not in `Keep`.
+        Parameters
+        ----------
+        x : ndarray, shape (T, N, D) or (T, D), dtype of the model
+            Input as `forward` takes it. The recording of lists contains padded arrays.
+        targets : ndarray, shape as the loss takes it, optional
+            Targets; a list if x is one. With targets and loss, gradients are recorded too.
+        loss : callable, optional
+            Function `loss(y, targets, lengths=lengths)` that returns the loss and its gradient
+            with respect to y, as in `recurrent.losses`.
+        lengths : array of int, shape (N,), or mask, shape (T, N), optional
+            Valid time steps of each sequence.
+        keep : dict, optional
+            What to keep, to save memory in long runs: `names` (such as "c" or "y"), `steps`,
+            `units`, `layers`; see `recurrent.layers.recording.Keep`. Everything by default.
 
+        Returns
+        -------
+        Recording
+            Input, output, and a LayerRecording for each layer.
+
+        Raises
+        ------
+        ValueError
+            If targets are given without a loss or a loss without targets, or if `keep` selects
+            something that does not exist.
+
+        Examples
+        --------
         >>> from recurrent import LSTM, Sequential
-        >>> recording = Sequential(LSTM(2, 9)).record(np.zeros((500, 1, 2), np.float32), keep=dict(names=["c"], units=[3]))
+        >>> model, x = Sequential(LSTM(2, 9)), np.zeros((500, 1, 2), np.float32)
+        >>> recording = model.record(x, keep=dict(names=["c"], units=[3]))
         >>> {name: a.shape for name, a in recording.layers[0].states.items()}
         {'c': (500, 1, 1)}
         """
@@ -167,14 +345,14 @@ class Model:
         ]
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
-            recording.targets = (
-                ragged.pad_sequences(targets, None, "targets")[0] if listed else targets
-            )
-            recording.loss, dy = loss(y, recording.targets, lengths=self.output_lengths(lengths))
+            if listed:
+                targets = ragged.pad_sequences(targets, None, "targets")[0]
+            recording.targets = targets
+            recording.loss, dy = loss(y, targets, lengths=self.output_lengths(lengths))
             recording.gradients = self.backward(dy, tape, recording=recording)
-            for layer, mine in zip(layers, tape, strict=True):
-                layer.finish(mine)
+            for layer, layer_tape in zip(layers, tape, strict=True):
+                layer.finish(layer_tape)
         if keep is None:
             return recording
-        buffers.release()  # its tapes, when they go: a long run leaves what is kept of it, and no more
+        buffers.release()  # returns the tapes' memory as soon as they are dropped
         return recording.keep_only(keep, [self.has_steps(k) for k in range(len(self))])

@@ -1,4 +1,4 @@
-"""Greedy decoding and beam search: the likeliest sequences of a decoder that reads its own output, a batch at once."""
+"""Greedy decoding and beam search for a batch: the most likely sequences of a decoder."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from .. import checks
 
 
 class Generated(NamedTuple):
-    """What a search found: K sequences for each of N sources, best first."""
+    """Result of a search: the K best sequences of each of N sources, best first.
 
-    ids: (
-        np.ndarray
-    )  # (T, N, K) int64; past its length a sequence holds the end token, or 0 where there is none
-    lengths: np.ndarray  # (N, K) the end token counted
-    scores: (
-        np.ndarray
-    )  # (N, K) log p of the sequence in nats / length^power; -inf where fewer than K are possible
+    Attributes
+    ----------
+    ids : ndarray, shape (T, N, K), int64
+        The sequences, padded with the end token, or with 0 if there is no end token.
+    lengths : ndarray, shape (N, K), int64
+        Length of each sequence, end token included.
+    scores : ndarray, shape (N, K), float64
+        log p of each sequence in nats, divided by length^power; -inf for places left over where
+        fewer than K sequences are possible.
+    end : int or None
+        The end token.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    scores: np.ndarray
     end: int | None
 
     @property
     def best(self) -> list[np.ndarray]:
-        """The best sequence of each source, (length,), without the end token."""
+        """The best sequence of each source, shape (length,), without the end token."""
         return [self.sequence(n) for n in range(self.ids.shape[1])]
 
     def sequence(self, n: int, k: int = 0) -> np.ndarray:
-        """The k-th best sequence of source n, (length,), without the end token."""
-        found = self.ids[: self.lengths[n, k], n, k]
-        return (
-            found[:-1] if self.end is not None and found.size and found[-1] == self.end else found
-        )
+        """Return the k-th best sequence of source n, shape (length,), without the end token."""
+        ids = self.ids[: self.lengths[n, k], n, k]
+        return ids[:-1] if self.end is not None and ids.size and ids[-1] == self.end else ids
 
 
 def beam_search(
@@ -47,39 +54,63 @@ def beam_search(
     beam: int = 1,
     power: float = 0.0,
 ) -> Generated:
-    """Keep the `beam` best sequences of each source at every step; a beam of 1 is greedy decoding.
+    """Keep the best sequences of each source at every step; a beam of 1 is greedy decoding.
 
-    `step(ids (N K,), state)` returns logits (N K, V) and the state after; rows of one source lie together. `state` is that of
-    N K rows before the first step; `reorder(state, rows)` takes rows of it. Sequences are ranked, finished ones among the
-    others, by log p / length^power: 0 is the probability itself, 1 the mean of a token's log p, which favours longer ones.
-    Raises TypeError or ValueError for max_steps or beam below 1.
+    Finished sequences stay in the beam and compete with the others.
+
+    Parameters
+    ----------
+    step : callable
+        (ids (N K,), state) -> (logits (N K, V), state after). Rows of one source are adjacent.
+    state : Any
+        State of N K rows before the first step.
+    reorder : callable
+        (state, rows) -> the state of these rows.
+    N : int
+        Number of sources.
+    start : int
+        First id that is read.
+    end : int or None
+        Id that ends a sequence; None if all have max_steps ids.
+    max_steps : int
+        Greatest number of steps.
+    beam : int, default 1
+        K, the number of sequences kept.
+    power : float, default 0.0
+        Length penalty: sequences are ranked by log p / length^power. 0 ranks by probability, 1 by
+        the mean log p of an id, which favours longer sequences.
+
+    Returns
+    -------
+    Generated
+        The best sequences.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If max_steps or beam is not an int of at least 1.
     """
     max_steps, K = checks.size(max_steps, "max_steps"), checks.size(beam, "beam")
     ids, parents = np.zeros((max_steps, N, K), np.int64), np.arange(N)[:, None] * K
-    total = np.where(np.arange(K) == 0, 0.0, -np.inf) + np.zeros(
-        (N, 1)
-    )  # the first step has one sequence to go on from
-    lengths, done, last = (
-        np.zeros((N, K), np.int64),
-        np.zeros((N, K), bool),
-        np.full(N * K, start, np.int64),
-    )
+    # Before the first step all K rows of a source are equal: only one of them may continue.
+    total = np.where(np.arange(K) == 0, 0.0, -np.inf) + np.zeros((N, 1))
+    lengths, done = np.zeros((N, K), np.int64), np.zeros((N, K), bool)
+    last = np.full(N * K, start, np.int64)
     steps = 0
     while steps < max_steps and not done.all():
         logits, state = step(last, state)
-        more = log_softmax(logits).reshape(N, K, -1)
-        V = more.shape[2]
+        log_p = log_softmax(logits).reshape(N, K, -1)
+        V = log_p.shape[2]
         if end is not None:
-            more[done] = np.where(np.arange(V) == end, 0.0, -np.inf)
-        total = total[:, :, None] + more
+            log_p[done] = np.where(np.arange(V) == end, 0.0, -np.inf)
+        total = total[:, :, None] + log_p
         ranks = total / np.maximum(lengths + ~done, 1)[:, :, None] ** power
         ranks = ranks.reshape(N, -1)
-        chosen = (
-            ranks.argmax(axis=1)[:, None]
-            if K == 1
-            else np.argsort(-ranks, axis=1, kind="stable")[:, :K]
-        )
-        if chosen.shape[1] < K:  # fewer symbols than the beam is wide: the rest is impossible
+        if K == 1:
+            chosen = ranks.argmax(axis=1)[:, None]
+        else:
+            chosen = np.argsort(-ranks, axis=1, kind="stable")[:, :K]
+        if chosen.shape[1] < K:  # fewer candidates than K: the remaining places get -inf
             chosen = np.pad(chosen, ((0, 0), (0, K - chosen.shape[1])), constant_values=-1)
         rows = (parents + chosen // V).reshape(-1)
         total = np.take_along_axis(total.reshape(N, -1), chosen, axis=1)
@@ -95,6 +126,6 @@ def beam_search(
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """log p (..., V) in float64."""
+    """Return log p, shape (..., V), in float64."""
     shifted = np.asarray(logits, np.float64) - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

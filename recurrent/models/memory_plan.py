@@ -11,16 +11,29 @@ from .base import Model
 
 
 class Plan(NamedTuple):
-    """Bytes at the peak of a training step, as `Sequential.plan` says them beforehand."""
+    """Memory at the peak of a training step, in bytes, as `Sequential.plan` estimates it.
+
+    Attributes
+    ----------
+    parameters, gradients : int
+        Parameters of the model and their gradients.
+    optimizer : int
+        State of the optimiser.
+    tape : int
+        What the forward pass leaves for the backward pass, outputs of the layers included.
+    workspace : int
+        Everything else: packed weights, scratch, and gradients passed between layers.
+    """
 
     parameters: int
     gradients: int
     optimizer: int
-    tape: int  # what the forward pass leaves for backward, outputs included
-    workspace: int  # all else: packed weights, scratch, gradients on their way between layers
+    tape: int
+    workspace: int
 
     @property
     def total(self) -> int:
+        """Sum of all parts."""
         return sum(self)
 
     def __str__(self):
@@ -40,14 +53,34 @@ def plan(
     slots: int,
     memories: Sequence[int] = (),
 ) -> Plan:
-    """What `plan` of a model returns. `parts`: models that are run one after the other, and the steps of each.
+    """Estimate the peak memory of models that run one after the other.
 
-    `slots`: vectors like the parameters that the optimiser keeps. `memories`: layers of the last part that attend to what the part before puts out, at all of its steps.
+    Parameters
+    ----------
+    parts : list of (Model, int)
+        The models and the number of time steps of each.
+    N : int
+        Batch size.
+    training : bool
+        Whether to plan a training step rather than a forward pass.
+    ragged : bool
+        Whether lengths are given.
+    slots : int
+        Number of vectors of the size of the parameters that the optimiser keeps.
+    memories : sequence of int
+        Layers of the last part that attend to the output of the part before, at all its steps.
+
+    Returns
+    -------
+    Plan
+        Sizes in bytes.
     """
     N = checks.size(N, "N")
     size = parts[0][0].dtype.itemsize
     parameters = sum(model.flat.nbytes for model, _ in parts)
-    found, stays, memory = [], [], 0  # the last: bytes of the gradient of what is attended to
+    footprints = []  # of each layer, and whether it attends to the part before
+    stays = []  # whether the output of each layer is in memory until its backward pass
+    memory = 0  # bytes of the gradient of the memory that is attended to
     for number, (model, T) in enumerate(parts):
         T, width, table = checks.size(T, "T"), model[0].in_features, None
         for k, layer in enumerate(model.layers):
@@ -59,33 +92,31 @@ def plan(
                 memory = more["memory"] * N * layer.memory_size * size
             if model.passes_lookup(k):
                 f = f._replace(output=0, dx=0)
-            found.append((f, attends))
+            footprints.append((f, attends))
             width, T = layer.out_features or width, T if layer.returns_sequence else 1
             table = layer.rows if model.passes_lookup(k) else None
-            stays.append(
-                model[k + 1].keeps_input(ragged)
-                if k + 1 < len(model)
-                else number + 1 == len(parts) or bool(memories)
-            )
-    tape = peak = 0  # of what is live besides parameters and the like
-    for f, _ in found:
+            if k + 1 < len(model):
+                stays.append(model[k + 1].keeps_input(ragged))
+            else:
+                stays.append(number + 1 == len(parts) or bool(memories))
+    tape = peak = 0  # without parameters, gradients and optimiser
+    for f, _ in footprints:
         peak = max(peak, tape + f.kept + f.output + f.forward)
         tape += f.kept + f.output
     if not training:
         return Plan(parameters, 0, 0, 0, peak)
-    tape -= sum(f.output for (f, _), kept in zip(found, stays, strict=True) if not kept)
+    tape -= sum(f.output for (f, _), stay in zip(footprints, stays, strict=True) if not stay)
     rows = T * N  # of y
     loss = dy = rows * (width or 1) * size
     peak = max(peak, tape + loss + 2 * rows * WIDE)
-    ends = len(parts[-1][0])  # where the part before begins, from the end
-    aside = 0
-    for k, (f, attends) in enumerate(reversed(found)):
-        if k == ends:
+    last_part = len(parts[-1][0])  # number of its layers
+    aside = 0  # gradient of the memory, on its way to the part before
+    for k, (f, attends) in enumerate(reversed(footprints)):
+        if k == last_part:
             dy, aside = aside, 0
-        on_their_way = dy + f.dx if k else f.dx
-        peak = max(
-            peak, tape + loss + on_their_way + aside + (memory if attends else 0) + f.backward
-        )
+        passed = dy + f.dx if k else f.dx
+        attended = memory if attends else 0
+        peak = max(peak, tape + loss + passed + aside + attended + f.backward)
         dy, aside = f.dx or dy, memory if attends else aside
-    peak += memory  # what was attended to in the update before: its state stays until this one's is there
+    peak += memory  # the memory of the previous update lives until this update has its own
     return Plan(parameters, parameters, slots * parameters, tape, peak - tape)

@@ -1,7 +1,6 @@
-"""Encoder and decoder: one model reads a sequence, another writes one that starts from what the first has left.
+"""Seq2Seq: an encoder reads one sequence, and a decoder that starts from its states writes another.
 
-Sutskever, Vinyals and Le (2014); with attention over all of the encoder's states Bahdanau, Cho and Bengio (2015) and
-Luong, Pham and Manning (2015). Training is teacher forcing: the decoder reads the true sequence, one step late.
+Training is teacher forcing: the decoder reads the true target sequence, delayed by one step.
 """
 
 from __future__ import annotations
@@ -31,20 +30,50 @@ BRIDGES = ("concat", "sum", "average")
 
 
 class Seq2Seq(Model):
-    """An encoder and a decoder trained as one model, with parameters "encoder.<name>" and "decoder.<name>" in one vector.
+    """An encoder and a decoder, trained as one model.
 
-    `forward` and `record` take x = (source, target) as the two models take theirs, lists of sequences too, and
-    lengths = (source's, target's), either None. target is what the decoder reads: `start`, then the true sequence but
-    for its last step. y are the decoder's logits; their lengths are the target's.
+    `forward` and `record` take x = (source, target), each as its stack takes it, lists of sequences
+    included, and lengths = (source's, target's), each of them optional. The target is what the
+    decoder reads: `start`, then the true sequence without its last step. y is the decoder's output,
+    usually logits; its lengths are the target's. The parameters are named "encoder.<name>" and
+    "decoder.<name>".
 
-    What the decoder starts from: an `Attention` in it that takes a memory gets the encoder's y, its blanks left out. Its
-    recurrent layers start from the final states of the encoder's, paired from the top; where the encoder is bidirectional its
-    two states are merged as `bridge` says, "concat" (the decoder's layer is then twice as wide), "sum" or "average".
-    bridge=None hands no states over. An encoder that ends in a vector (N, K), because it pools or has no recurrent layer,
-    gives that as h to the decoder's first recurrent layer.
+    The decoder gets from the encoder:
 
-    `start`, `end`: ids that `generate` begins with and stops at; no `end`, no stopping. Raises ValueError where sizes do not
-    fit, TypeError for dtypes that differ.
+    * as the memory of each `Attention` that takes one, all outputs of the encoder but padding;
+    * as initial states of its recurrent layers, the final states of the encoder's, paired from the
+      top, unless bridge is None;
+    * or, if the encoder outputs one vector (N, K) or has no recurrent layer, and nothing attends to
+      it, its output as h of the decoder's first recurrent layer.
+
+    Parameters
+    ----------
+    encoder : Sequential
+        Reads the source.
+    decoder : Sequential
+        Reads the target. It has a recurrent layer, none that is bidirectional and none that pools.
+    bridge : {"concat", "sum", "average"} or None, default "concat"
+        How the two states of a bidirectional encoder layer are merged. With "concat" the decoder's
+        layer has twice as many units. None passes no states on.
+    start : int, default 0
+        Id that decoding starts from in `generate`.
+    end : int, optional
+        Id that ends a sequence in `generate`. By default sequences end after `max_steps`.
+
+    Raises
+    ------
+    TypeError
+        If encoder or decoder is not a Sequential, or their dtypes differ.
+    ValueError
+        If sizes do not fit, or the decoder cannot run step by step.
+
+    References
+    ----------
+    Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks" (2014).
+    Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning to align and
+    translate" (2015).
+    Luong, Pham and Manning, "Effective approaches to attention-based neural machine translation"
+    (2015).
     """
 
     def __init__(
@@ -59,9 +88,9 @@ class Seq2Seq(Model):
             if not isinstance(part, Sequential):
                 raise TypeError(f"{name} must be a Sequential, got {type(part).__name__}")
             if any(layer.owner is not part for layer in part.layers):
-                raise ValueError(f"the {name} is part of a model already; make a new one")
+                raise ValueError(f"the {name} is already part of a model; make a new one")
         if encoder is decoder:
-            raise ValueError("encoder and decoder must be two models")
+            raise ValueError("encoder and decoder must be two different models")
         checks.same_dtype(decoder.flat, "decoder", encoder.dtype, "encoder")
         if bridge not in (None, *BRIDGES):
             raise ValueError(f"bridge must be one of {', '.join(BRIDGES)} or None, got {bridge!r}")
@@ -70,13 +99,14 @@ class Seq2Seq(Model):
         self.layers, self.out_features = [*encoder.layers, *decoder.layers], decoder.out_features
         self.memories = [
             k
-            for k, a in enumerate(decoder.layers)
-            if isinstance(a, Attention) and not a.over_itself
+            for k, layer in enumerate(decoder.layers)
+            if isinstance(layer, Attention) and not layer.over_itself
         ]
-        self._check()
-        names = {"encoder": encoder, "decoder": decoder}
+        self._connect()
         self.shapes = {
-            f"{part}.{n}": a.shape for part, m in names.items() for n, a in m.parameters.items()
+            f"{part}.{name}": a.shape
+            for part, model in self.parts.items()
+            for name, a in model.parameters.items()
         }
         self._bind_parameters(np.empty(encoder.size + decoder.size, self.dtype))
         self.generator = encoder.generator
@@ -87,61 +117,66 @@ class Seq2Seq(Model):
         return {"encoder": self.encoder, "decoder": self.decoder}
 
     def _bind_parameters(self, flat):
-        cut = self.encoder.size
-        self.encoder.bind(flat[:cut])
-        self.decoder.bind(flat[cut:])
+        split = self.encoder.size
+        self.encoder.bind(flat[:split])
+        self.decoder.bind(flat[split:])
         self._flat, self.parameters = flat, parameter_views(flat, self.shapes)
         for layer in self.layers:
             layer.owner = self
 
-    def _check(self) -> None:
+    def _connect(self) -> None:
+        """Determine which states the decoder gets from where. Raises ValueError if sizes differ."""
         encoder, decoder = self.encoder, self.decoder
         if not decoder.returns_sequence:
             raise ValueError(
-                "the decoder must put out a step for each of its target's, but one of its layers pools"
+                "the decoder must output one step for each step of the target, "
+                "but one of its layers pools"
             )
-        found = [
-            [k for k, layer in enumerate(m.layers) if isinstance(layer, Recurrent)]
-            for m in (encoder, decoder)
+        recurrent_layers = [
+            [k for k, layer in enumerate(model.layers) if isinstance(layer, Recurrent)]
+            for model in (encoder, decoder)
         ]
-        if not found[1]:
+        sources, takers = recurrent_layers
+        if not takers:
             raise ValueError("the decoder needs a recurrent layer")
-        for k in found[1]:
+        for k in takers:
             if decoder[k].bidirectional:
                 raise ValueError(
-                    f"decoder: {decoder.where(k)} is bidirectional, but a decoder has no future to read"
+                    f"decoder: {decoder.where(k)} is bidirectional, "
+                    "but a decoder cannot read steps that it has not written yet"
                 )
         for k in self.memories:
             if not encoder.returns_sequence:
                 raise ValueError(
-                    f"decoder: {decoder.where(k)} needs the encoder's steps, but the encoder leaves none"
+                    f"decoder: {decoder.where(k)} attends to the steps of the encoder's output, "
+                    "but the encoder outputs one vector per sequence"
                 )
             if encoder.out_features not in (None, decoder[k].memory_size):
-                sizes = f"{decoder[k].memory_size} numbers a step, but the encoder puts out {encoder.out_features}"
-                raise ValueError(f"decoder: {decoder.where(k)} needs a memory of {sizes}")
-        self.ends_in_vector = not self.memories and (not encoder.returns_sequence or not found[0])
-        self.pairs = (
-            []
-            if self.bridge is None or self.ends_in_vector
-            else list(zip(*(k[::-1] for k in found), strict=False))
-        )
-        self.first = found[1][0]
+                raise ValueError(
+                    f"decoder: {decoder.where(k)} has memory_size {decoder[k].memory_size}, "
+                    f"but the encoder outputs {encoder.out_features} features"
+                )
+        self.ends_in_vector = not self.memories and (not encoder.returns_sequence or not sources)
+        self.first = takers[0]
+        self.pairs = []
+        if self.bridge is not None and not self.ends_in_vector:
+            self.pairs = list(zip(sources[::-1], takers[::-1], strict=False))
         for i, j in self.pairs:
             times = 2 if encoder[i].bidirectional and self.bridge == "concat" else 1
             for s in (s for s in encoder[i].cell.states if s in decoder[j].state_sizes):
-                width, taken = times * encoder[i].state_sizes[s], decoder[j].state_sizes[s]
-                if width != taken:
-                    what = "units" if taken == decoder[j].hidden_size else f"numbers in {s}"
-                    sizes = f"{taken} {what}, but the states that encoder: {encoder.where(i)} leaves have {width}"
+                width, expected = times * encoder[i].state_sizes[s], decoder[j].state_sizes[s]
+                if width != expected:
                     raise ValueError(
-                        f"decoder: {decoder.where(j)} has {sizes}; choose another bridge or size"
+                        f"decoder: {decoder.where(j)} has a state {s} of size {expected}, but the "
+                        f"one from encoder: {encoder.where(i)} has size {width}; "
+                        "choose another bridge or hidden_size"
                     )
-        if self.ends_in_vector and encoder.out_features not in (
-            None,
-            decoder[self.first].out_features,
-        ):
-            sizes = f"{decoder[self.first].out_features} units, but the encoder ends in a vector of {encoder.out_features}"
-            raise ValueError(f"decoder: {decoder.where(self.first)} has {sizes}")
+        expected = decoder[self.first].out_features
+        if self.ends_in_vector and encoder.out_features not in (None, expected):
+            raise ValueError(
+                f"decoder: {decoder.where(self.first)} has a state h of size {expected}, "
+                f"but the encoder outputs a vector of size {encoder.out_features}"
+            )
 
     def __repr__(self):
         options = f"bridge={self.bridge!r}, start={self.start}, end={self.end}"
@@ -149,49 +184,48 @@ class Seq2Seq(Model):
 
     def where(self, k):
         n = len(self.encoder)
-        return (
-            f"encoder: {self.encoder.where(k)}"
-            if k < n
-            else f"decoder: {self.decoder.where(k - n)}"
-        )
+        if k < n:
+            return f"encoder: {self.encoder.where(k)}"
+        return f"decoder: {self.decoder.where(k - n)}"
 
     def has_steps(self, k):
         return k >= len(self.encoder) or self.encoder.has_steps(k)
 
     def output_lengths(self, lengths):
-        """The target's."""
         return None if lengths is None else lengths[1]
 
     def prepare_input(self, x, lengths):
         if not isinstance(x, (tuple, list)) or len(x) != 2:
             raise ValueError(
-                "x must be (source, target): what the encoder reads, and what the decoder does"
+                "x must be a pair (source, target): input of the encoder and of the decoder"
             )
         if lengths is not None and (not isinstance(lengths, (tuple, list)) or len(lengths) != 2):
-            raise ValueError("lengths must be (source's, target's), either of them None")
-        both = zip(x, lengths or (None, None), ("source", "target"), strict=True)
-        (source, inside, _), (target, outside, listed) = (
-            ragged.pad_sequences(*each) for each in both
-        )
-        return Pair(source, target), Pair(inside, outside), listed
+            raise ValueError("lengths must be a pair (source's, target's); each may be None")
+        source_lengths, target_lengths = lengths or (None, None)
+        source, source_lengths, _ = ragged.pad_sequences(x[0], source_lengths, "source")
+        target, target_lengths, listed = ragged.pad_sequences(x[1], target_lengths, "target")
+        return Pair(source, target), Pair(source_lengths, target_lengths), listed
 
     def run_layers(self, x, state, lengths, record, training):
         if state is not None:
-            raise ValueError("state must be None: a decoder starts from what the encoder leaves")
-        read, left, tapes = self._encode(x.source, lengths.source, record, training)
+            raise ValueError(
+                "state must be None: the decoder starts from the states of the encoder"
+            )
+        read, encoded, tapes = self._encode(x.source, lengths.source, record, training)
         with checks.naming("decoder"):
-            start = self._start(read[-1], left, lengths.source)
-            written, new, more = self.decoder.run_layers(
+            start = self._start(read[-1], encoded, lengths.source)
+            written, final, more = self.decoder.run_layers(
                 x.target, start, lengths.target, record, training
             )
-        return [Pair(read[0], written[0]), *read[1:], *written[1:]], (*left, *new), (*tapes, *more)
+        outputs = [Pair(read[0], written[0]), *read[1:], *written[1:]]
+        return outputs, (*encoded, *final), (*tapes, *more)
 
     def _encode(self, source, lengths, record=False, training=None):
         with checks.naming("encoder"):
             return self.encoder.run_layers(source, None, lengths, record, training)
 
     def _start(self, y, states, lengths) -> tuple:
-        """The decoder's initial state from the encoder's output and final state."""
+        """Return the decoder's initial state from the encoder's output and final state."""
         start: list = [None] * len(self.decoder)
         for k in self.memories:
             start[k] = Memory(y, lengths)
@@ -208,7 +242,7 @@ class Seq2Seq(Model):
         return tuple(start)
 
     def _state(self, k, arrays):
-        """A state of the decoder's layer k from arrays by name; zeros for those that it has besides."""
+        """Return a state of the decoder's layer k from arrays by name; missing ones are zeros."""
         layer = self.decoder[k]
         rows, dtype = arrays["h"].shape[:-1], arrays["h"].dtype
         zeros = {
@@ -216,63 +250,54 @@ class Seq2Seq(Model):
             for s, size in layer.state_sizes.items()
             if s not in arrays
         }
-        return layer.state_from(
-            {**zeros, **{s: arrays[s] for s in layer.state_delays if s in arrays}}
-        )
+        return layer.state_from({s: arrays.get(s, zeros.get(s)) for s in layer.state_delays})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        """Gradients of the loss from dy = dL/dy and the tape of a recorded forward pass.
-
-        `out`: a vector like `flat` to write the parameters' gradients to. Returns Gradients(dx = Pair, params by name, the
-        gradient of the encoder's initial state).
-        """
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         if dstate is not None:
-            raise ValueError("dstate must be None: nothing follows a decoder's final state")
-        n, cut = len(self.encoder), self.encoder.size
+            raise ValueError("dstate must be None: the loss does not depend on the final state")
+        n, split = len(self.encoder), self.encoder.size
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
-        parts = (
-            (None, None)
-            if recording is None
-            else (self._part(recording, slice(n)), self._part(recording, slice(n, None)))
-        )
+        encoding = decoding = None
+        if recording is not None:
+            encoding = Recording(None, None, recording.layers[:n])
+            decoding = Recording(None, None, recording.layers[n:])
         with checks.naming("decoder"):
-            written = self.decoder.backward(dy, tape[n:], None, flat[cut:], parts[1])
+            written = self.decoder.backward(dy, tape[n:], None, flat[split:], decoding)
         dvalues = [written.state[k].values for k in self.memories]
-        d = (
-            written.state[self.first].h
-            if self.ends_in_vector
-            else sum(dvalues[1:], *dvalues[:1])
-            if dvalues
-            else None
-        )
+        d = None  # gradient with respect to the encoder's output
+        if self.ends_in_vector:
+            d = written.state[self.first].h
+        elif dvalues:
+            d = sum(dvalues[1:], dvalues[0])
         dstates: list = [None] * n
         for i, j in self.pairs:
             dstates[i] = self._split(
                 self.encoder[i], self.decoder[j].state_arrays(written.state[j])
             )
         with checks.naming("encoder"):
-            read = self.encoder.backward(d, tape[:n], dstates, flat[:cut], parts[0])
+            read = self.encoder.backward(d, tape[:n], dstates, flat[:split], encoding)
         return Gradients(Pair(read.dx, written.dx), parameter_views(flat, self.shapes), read.state)
 
     def _split(self, layer, arrays):
-        """The gradient of an encoder layer's final state from that of the state it became, by name."""
-        found = {}
+        """Return the gradient of an encoder layer's final state.
+
+        `arrays` holds, by name, the gradient of the decoder's initial state that was made of it.
+        """
+        gradients = {}
         for s in layer.cell.states:
             size, d = layer.state_sizes[s], arrays.get(s)
             if d is None:
                 times = 2 if layer.bidirectional and self.bridge == "concat" else 1
                 d = np.zeros((*arrays["h"].shape[:-1], times * size), arrays["h"].dtype)
             if layer.bidirectional:
-                found[s], found[s + REVERSE] = MERGES[self.bridge][1](d, np.empty(size), None)
+                split = MERGES[self.bridge][1]
+                gradients[s], gradients[s + REVERSE] = split(d, np.empty(size), None)
             else:
-                found[s] = d
-        return layer.state_from(found)
-
-    def _part(self, recording, which):
-        return Recording(None, None, recording.layers[which])
+                gradients[s] = d
+        return layer.state_from(gradients)
 
     def generate(
         self,
@@ -282,34 +307,55 @@ class Seq2Seq(Model):
         lengths: Any = None,
         length_power: float = 0.0,
     ) -> Generated:
-        """The likeliest sequences for a batch of sources: greedy, or with `beam` sequences of each kept at every step.
+        """Decode the most likely sequences for a batch of sources: greedy, or by beam search.
 
-        `source` as the encoder takes a batch, lists too, with its `lengths`. Decoding starts from the id `start`, reads its
-        own output and ends with the id `end`, or after `max_steps`. Sequences are ranked by log p / length^length_power.
+        The decoder starts from the id `start`, reads its own output, and stops at the id `end` or
+        after `max_steps`. Sequences are ranked by log p / length^length_power.
+
+        Parameters
+        ----------
+        source : ndarray, shape (T, N) or (T, N, D)
+            A batch as the encoder takes it, or a list of sequences.
+        max_steps : int
+            Greatest length of a sequence.
+        beam : int, default 1
+            Number of sequences kept for each source at every step; 1 is greedy decoding.
+        lengths : array of int, shape (N,), or mask, shape (T, N), optional
+            Lengths of the sources.
+        length_power : float, default 0.0
+            Exponent of the length penalty.
+
+        Returns
+        -------
+        Generated
+            `beam` sequences per source, best first.
+
+        Raises
+        ------
+        ValueError
+            If source is not a batch, or max_steps or beam is below 1.
         """
         source, lengths, _ = ragged.pad_sequences(source, lengths, "source")
-        read, left, _ = self._encode(source, lengths)
+        read, encoded, _ = self._encode(source, lengths)
         y = read[-1]
         if y.ndim != (2 if self.ends_in_vector else 3):
             raise ValueError(
-                "generate takes a batch of sources; give a single one as a list of one array"
+                "source must be a batch of sequences; pass a single one as a list of one array"
             )
-        start = self._start(y, left, lengths)
-        rows, decode = (
-            np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam")),
-            self.decoder.packed(),
-        )
+        start = self._start(y, encoded, lengths)
+        rows = np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam"))
+        decode = self.decoder.packed()
 
         def step(ids, state):
-            y, new = decode(ids[None], state)
-            return y[0], new
+            y, final = decode(ids[None], state)
+            return y[0], final
 
-        def reorder(state, rows):  # all rows of one source have the same memory
-            return self._rows(state, rows, {})
+        def reorder(state, rows):
+            return self._rows(state, rows, {})  # all rows of one source have the same memory
 
         def memory(m):
-            inside = None if m.lengths is None else np.asarray(m.lengths)[..., rows]
-            return Memory(m.values[:, rows], inside)
+            repeated = None if m.lengths is None else np.asarray(m.lengths)[..., rows]
+            return Memory(m.values[:, rows], repeated)
 
         repeated = self._rows(start, rows, {k: memory(start[k]) for k in self.memories})
         options = dict(
@@ -318,7 +364,7 @@ class Seq2Seq(Model):
         return beam_search(step, repeated, reorder, y.shape[-2], **options)
 
     def _rows(self, state, rows, others):
-        """Rows of the states of recurrent layers; entries of other layers from `others`, else as they are."""
+        """Return rows of the states of recurrent layers; other layers' states are in `others`."""
         return tuple(
             type(s)(*(a[rows] for a in s))
             if s is not None and isinstance(layer, Recurrent)
@@ -334,22 +380,51 @@ class Seq2Seq(Model):
         ragged: bool = False,
         optimizer: Optimizer | None = None,
     ) -> Plan:
-        """Bytes at the peak of a training step: `Sequential.plan`, with T = (the source's steps, the target's)."""
+        """Estimate the peak memory of a training step, as `Sequential.plan` does.
+
+        Parameters
+        ----------
+        T : (int, int)
+            Number of time steps of the source and of the target.
+        N : int
+            Batch size.
+        training : bool, default True
+            Whether to plan a training step rather than a forward pass.
+        ragged : bool, default False
+            Whether lengths are given. The estimate assumes the worst case, T for all.
+        optimizer : Optimizer, optional
+            The optimiser; Adam by default.
+
+        Returns
+        -------
+        Plan
+            Sizes in bytes, and their `total`.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1 or the memory of a layer cannot be planned.
+        """
         if not isinstance(T, (tuple, list)) or len(T) != 2:
-            raise ValueError(f"T must be (the source's steps, the target's), got {T!r}")
+            raise ValueError(
+                f"T must be a pair: the steps of the source and of the target, got {T!r}"
+            )
         parts = [(self.encoder, T[0]), (self.decoder, T[1])]
         slots = len((optimizer or Adam()).slots)
         return plan(parts, N, training, ragged, slots, self.memories)
 
     def describe(self) -> dict:
-        """What builds an equal model again, as plain data."""
-        parts = {
-            "encoder": self.encoder.describe()["layers"],
-            "decoder": self.decoder.describe()["layers"],
-        }
+        """Return the layers and options as plain data, from which `build` makes a model.
+
+        Returns
+        -------
+        dict
+            Data that JSON can hold, without the values of the parameters.
+        """
         return {
             "dtype": self.dtype.name,
-            **parts,
+            "encoder": self.encoder.describe()["layers"],
+            "decoder": self.decoder.describe()["layers"],
             "bridge": self.bridge,
             "start": self.start,
             "end": self.end,
@@ -357,7 +432,23 @@ class Seq2Seq(Model):
 
     @classmethod
     def build(cls, description: dict) -> Seq2Seq:
-        """A model from what `describe` returned. Raises ValueError for a layer type that is not known."""
+        """Make a model from its description.
+
+        Parameters
+        ----------
+        description : dict
+            What `describe` returned.
+
+        Returns
+        -------
+        Seq2Seq
+            A model with new initial values.
+
+        Raises
+        ------
+        ValueError
+            If a layer type is unknown.
+        """
         parts = [
             Sequential.build({"dtype": description["dtype"], "layers": description[p]})
             for p in ("encoder", "decoder")
@@ -365,7 +456,13 @@ class Seq2Seq(Model):
         return cls(*parts, **{name: description[name] for name in ("bridge", "start", "end")})
 
     def graph(self) -> Graph:
-        """Both stacks; between them the memory of every step, and final states that become initial ones."""
+        """Return the graph of both stacks of layers.
+
+        Returns
+        -------
+        Graph
+            As of a Sequential, with edges between the stacks for memories and initial states.
+        """
         n, both = len(self.encoder), Graph()
         for part, first, end in (
             (self.encoder.graph(), 0, "source"),
@@ -393,5 +490,5 @@ class Seq2Seq(Model):
 
 
 def build(description: dict) -> Model:
-    """A model from what its `describe` returned."""
+    """Make a model from what its `describe` returned."""
     return (Seq2Seq if "encoder" in description else Sequential).build(description)

@@ -1,4 +1,4 @@
-"""Sequential: layers in order, all parameters in one flat vector."""
+"""Sequential: a model of layers applied one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..engine import ragged
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
 from ..layers.parameters import ParameterViews, parameter_views
-from ..layers.recording import Recording
 from ..layers.stream import Stream
 from ..optim import Adam, Optimizer
 from .base import Model
@@ -21,36 +20,54 @@ from .memory_plan import Plan, plan
 
 
 class Sequential(Model):
-    """Layers applied one after the other.
+    """A model of layers applied one after the other.
 
-    `rng`: seed or numpy Generator for the initial parameters and for dropout. `dtype`: "float32" or "float64". `init`: how
-    parameters begin, by name or as a function: see `recurrent.initialisers`.
-    Layers that have parameter values already keep them. Raises ValueError where sizes of neighbours do not fit.
+    Parameters
+    ----------
+    *layers : Layer
+        The layers. Those with parameter values keep them; each may be part of one model only.
+    rng : int or numpy.random.Generator, default 0
+        Seed or generator of the initial parameters and of dropout.
+    dtype : {"float32", "float64"}, default "float32"
+        Dtype of the parameters.
+    init : str or callable, default "pytorch"
+        Initialisation scheme: a name in `recurrent.initialisers`, or a function.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a layer, or a layer has values of another dtype.
+    ValueError
+        If the sizes of neighbouring layers do not fit, or a layer is part of a model.
     """
 
     def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32", init: Any = "pytorch"):
         if not layers:
             raise ValueError("a model needs at least one layer")
         self.layers, self.dtype = list(layers), checks.dtype(dtype)
-        rng, draw = checks.generator(rng), initialisers.named(init)
-        outputs, giver = None, ""
+        rng, scheme = checks.generator(rng), initialisers.named(init)
+        width, source = (
+            None,
+            "",
+        )  # of the output of the layers so far, and which layer it comes from
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
             if layer.owner is not None or any(layer is other for other in layers[:k]):
                 raise ValueError(
-                    f"{self.where(k)} is part of a model already; make a new layer or copy its parameters"
+                    f"{self.where(k)} is already part of a model; "
+                    "make a new layer or copy its parameters"
                 )
-            if None not in (outputs, layer.in_features) and outputs != layer.in_features:
+            if None not in (width, layer.in_features) and width != layer.in_features:
                 raise ValueError(
-                    f"{self.where(k)} takes {layer.in_features} inputs, but {giver} puts out {outputs}"
+                    f"{self.where(k)} takes {layer.in_features} input features, "
+                    f"but {source} outputs {width}"
                 )
             with checks.naming(self.where(k)):
                 layer.check_below(layers[:k])
             if layer.out_features is not None:
-                outputs, giver = layer.out_features, self.where(k)
-        self.out_features = outputs
-        # An Embedding right below a layer that takes a Lookup writes nothing out.
+                width, source = layer.out_features, self.where(k)
+        self.out_features = width
         lookups = [a.gives_lookup and b.takes_lookup for a, b in pairwise(layers)]
         self._passes_lookup = [*lookups, False]
         self.returns_sequence = all(layer.returns_sequence for layer in layers)
@@ -61,25 +78,33 @@ class Sequential(Model):
         self._bind_parameters(np.empty(sum(layer.size for layer in layers), self.dtype))
         for layer, arrays in zip(layers, before, strict=True):
             if arrays is None:
-                draw(layer, rng)
+                scheme(layer, rng)
             else:
                 layer.parameters.update(arrays)
         self.generator = rng
 
     def _bind_parameters(self, flat):
         self._flat = flat
-        self.parameters = parameter_views(
-            flat,
-            {f"{k}.{n}": s for k, layer in enumerate(self.layers) for n, s in layer.shapes.items()},
-        )
+        named = [(f"{k}.{n}", s) for k, a in enumerate(self.layers) for n, s in a.shapes.items()]
+        self.parameters = parameter_views(flat, dict(named))
         for k, layer in enumerate(self.layers):
+            own = {name: self.parameters[f"{k}.{name}"] for name in layer.shapes}
+            layer.bind(ParameterViews(own))
             layer.owner = self
-            layer.bind(
-                ParameterViews({name: self.parameters[f"{k}.{name}"] for name in layer.shapes})
-            )
 
     def bind(self, flat: np.ndarray) -> None:
-        """Keep the parameters in this vector from now on, a part of a larger one; their values go with them."""
+        """Move the parameters and their values to another vector, such as a part of a larger one.
+
+        Parameters
+        ----------
+        flat : ndarray, shape (P,), dtype of the model
+            The vector that `model.flat` is from now on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dtype or shape do not fit, or the vector cannot be written.
+        """
         checks.writeable(flat, "flat", self.flat)
         flat[:] = self.flat
         self._bind_parameters(flat)
@@ -87,27 +112,7 @@ class Sequential(Model):
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
-    def forward(
-        self,
-        x: np.ndarray,
-        state: Any = None,
-        lengths: np.ndarray | None = None,
-        record: bool = False,
-        training: bool | None = None,
-    ) -> tuple[np.ndarray, tuple, tuple | None]:
-        """Run all layers. x as the first layer takes it: ids (T, N) or (T,), or numbers (T, N, D) or (T, D).
-
-        `state`: a tuple with one entry a layer, as returned (None for layers that have none). `lengths` (N,), or a
-        mask (T, N) of bools, goes to the layers that need them. x may also be a list of arrays (T_i, ...), one a sequence:
-        y is then such a list too, if it still has steps. `record` keeps what `backward` needs; dropout acts where
-        `training`, by default if `record`.
-
-        Returns y, the state and the tape. Raises TypeError, ValueError or IndexError that name the layer.
-        """
-        return super().forward(x, state, lengths, record, training)
-
     def output_lengths(self, lengths):
-        """The lengths themselves, as losses take them; None where no steps are left."""
         return lengths if self.returns_sequence else None
 
     def prepare_input(self, x, lengths):
@@ -117,7 +122,7 @@ class Sequential(Model):
         state = (None,) * len(self) if state is None else state
         if len(state) != len(self):
             raise ValueError(
-                f"state must have one entry for each of {len(self)} layers, got {len(state)}"
+                f"state must have {len(self)} entries, one per layer, got {len(state)}"
             )
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
@@ -133,19 +138,7 @@ class Sequential(Model):
             tapes.append(tape)
         return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
 
-    def backward(
-        self,
-        dy: np.ndarray,
-        tape: tuple,
-        dstate: Any = None,
-        out: np.ndarray | None = None,
-        recording: Recording | None = None,
-    ) -> Gradients:
-        """Gradients of the loss from dy = dL/dy, None for zeros, and the tape of a recorded forward pass.
-
-        `dstate`: gradient with respect to the final state, one entry a layer. `out`: a vector like `flat` to write the
-        parameters' gradients to. Returns Gradients(dx, params by name, state); dx is None for ids, a list where dy is one.
-        """
+    def backward(self, dy, tape, dstate=None, out=None, recording=None):
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
         dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
@@ -155,7 +148,7 @@ class Sequential(Model):
         dstate = (None,) * len(self) if dstate is None else dstate
         if len(dstate) != len(self):
             raise ValueError(
-                f"dstate must have one entry for each of {len(self)} layers, got {len(dstate)}"
+                f"dstate must have {len(self)} entries, one per layer, got {len(dstate)}"
             )
         d_initial = [None] * len(self)
         for k in reversed(range(len(self))):
@@ -163,18 +156,29 @@ class Sequential(Model):
             if recording is not None:
                 recording.layers[k].dy = None if dy is None else np.asarray(dy)
                 state_gradients = recording.layers[k].dstates
-            mine = {name: grads[f"{k}.{name}"] for name in layer.shapes}
+            own = {name: grads[f"{k}.{name}"] for name in layer.shapes}
             if dy is None and dstate[k] is None and not layer.state_delays:
-                for a in mine.values():
+                for a in own.values():
                     a[:] = 0
                 continue
             with checks.naming(self.where(k)):
-                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], mine, state_gradients)
+                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], own, state_gradients)
         dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
         return Gradients(dx, grads, tuple(d_initial))
 
     def passes_lookup(self, k: int) -> bool:
-        """Whether layer k is an Embedding right below a layer that takes a Lookup."""
+        """Return whether a layer passes a Lookup to the next one, so that its rows are not copied.
+
+        Parameters
+        ----------
+        k : int
+            Number of the layer.
+
+        Returns
+        -------
+        bool
+            True for an Embedding or OneHot right below a recurrent layer.
+        """
         return self._passes_lookup[k]
 
     def plan(
@@ -185,11 +189,35 @@ class Sequential(Model):
         ragged: bool = False,
         optimizer: Optimizer | None = None,
     ) -> Plan:
-        """Bytes at the peak of a training step over windows (T, N), before anything of that size is allocated.
+        """Estimate the peak memory of a training step, without allocating anything of that size.
 
-        `training=False`: of a forward pass. `ragged`: with lengths, which at worst are all T. `optimizer`: Adam if None.
-        x and targets are the caller's, and not counted. Raises ValueError for a layer that does not know what it takes.
+        x and targets belong to the caller and are not counted.
 
+        Parameters
+        ----------
+        T : int
+            Number of time steps.
+        N : int
+            Batch size.
+        training : bool, default True
+            Whether to plan a training step rather than a forward pass.
+        ragged : bool, default False
+            Whether lengths are given. The estimate assumes the worst case, T for all.
+        optimizer : Optimizer, optional
+            The optimiser; Adam by default.
+
+        Returns
+        -------
+        Plan
+            Sizes in bytes, and their `total`.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1 or the memory of a layer cannot be planned.
+
+        Examples
+        --------
         >>> from recurrent import LSTM, Linear
         >>> plan = Sequential(LSTM(128, 512), Linear(512, 65)).plan(T=50, N=50)
         >>> plan.parameters, plan.optimizer / plan.parameters, plan.total < 128e6
@@ -199,9 +227,17 @@ class Sequential(Model):
         return plan([(self, T)], N, training, ragged, slots)
 
     def stream(self) -> Stream:
-        """The model one time step at a time, with the weights of this moment: `step(x_t)`, `reset()`.
+        """Return a stream, which runs the model one time step at a time.
 
-        Raises ValueError for a layer that needs the whole sequence.
+        Returns
+        -------
+        Stream
+            A stream with a snapshot of the weights: `step(x_t)`, `reset()`.
+
+        Raises
+        ------
+        ValueError
+            If a layer needs the whole sequence.
         """
         steppers = []
         for k, layer in enumerate(self.layers):
@@ -210,9 +246,14 @@ class Sequential(Model):
         return Stream(steppers)
 
     def packed(self) -> Callable:
-        """`forward` as a function (x, state) -> (y, state after), with the weights of this moment laid out once.
+        """Return `forward` as a function whose weights are packed once.
 
-        For many short calls that carry a state which a stream would keep to itself.
+        For many short calls that pass the state on; a stream keeps it inside.
+
+        Returns
+        -------
+        callable
+            (x, state) -> (y, final state), with a snapshot of the weights.
         """
         layers = [layer.packed() for layer in self.layers]
 
@@ -227,7 +268,13 @@ class Sequential(Model):
         return run
 
     def describe(self) -> dict:
-        """What builds an equal model again, as plain data."""
+        """Return the layers and their options as plain data, from which `build` makes a model.
+
+        Returns
+        -------
+        dict
+            Data that JSON can hold, without the values of the parameters.
+        """
         return {
             "dtype": self.dtype.name,
             "layers": [
@@ -237,7 +284,23 @@ class Sequential(Model):
 
     @classmethod
     def build(cls, description: dict) -> Sequential:
-        """A model from what `describe` returned. Raises ValueError for a layer type that is not known."""
+        """Make a model from its description.
+
+        Parameters
+        ----------
+        description : dict
+            What `describe` returned.
+
+        Returns
+        -------
+        Sequential
+            A model with new initial values.
+
+        Raises
+        ------
+        ValueError
+            If a layer type is unknown.
+        """
         for d in description["layers"]:
             if d["type"] not in LAYERS:
                 raise ValueError(f"unknown layer type {d['type']!r}; known are {', '.join(LAYERS)}")
@@ -245,13 +308,18 @@ class Sequential(Model):
         return cls(*layers, dtype=description["dtype"])
 
     def graph(self) -> Graph:
-        """The stack: one node a layer, shapes on the edges (T steps, N sequences), loops of delay 1 (or -1) for states."""
+        """Return the graph of the layers.
+
+        Returns
+        -------
+        Graph
+            A node for each layer, shapes on the edges, and a loop of delay 1, or -1 in reverse,
+            for each state.
+        """
         first = next((layer for layer in self.layers if layer.out_features is not None), None)
         features = "D" if first is None else first.in_features
-        g = Graph(
-            [Node("x", "input", "x", ("T", "N") if features is None else ("T", "N", features))]
-        )
         source, rows = "x", ("T", "N")
+        g = Graph([Node("x", "input", "x", rows if features is None else (*rows, features))])
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.out_features is None else layer.out_features
             rows = rows if layer.returns_sequence else ("N",)

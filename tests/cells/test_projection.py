@@ -224,7 +224,7 @@ def test_an_encoder_hands_both_states_to_a_decoder():
     assert found.any()
     assert {e.shape for e in model.graph().edges if e.label in ("h", "c")} >= {("N", 4), ("N", 12)}
     encoder = Sequential(LSTM(3, 6, proj_size=2, bidirectional=True))
-    with pytest.raises(ValueError, match="3 numbers in h, but the states that encoder"):
+    with pytest.raises(ValueError, match="a state h of size 3, but the one from encoder"):
         Seq2Seq(
             encoder,
             Sequential(Embedding(5, 3), LSTM(3, 12, proj_size=3), Linear(3, 5)),
@@ -261,7 +261,11 @@ def test_a_user_cell_may_project():
             ValueError,
             "gru has no projection: proj_size must be 0, got 2",
         ),
-        (lambda: LSTM(2, 3, projection=True), TypeError, "given by its size: proj_size"),
+        (
+            lambda: LSTM(2, 3, projection=True),
+            TypeError,
+            "no option 'projection': pass its size as proj_size",
+        ),
         (
             lambda: Engine(CELLS["lstm"]).init(2, 3),
             ValueError,

@@ -261,7 +261,8 @@ def test_sizes_flow_and_a_description_builds_an_equal_model():
     x = np.ones((3, 2, 3))
     assert_same_bits(again.forward(x)[0], model.forward(x)[0])
     with pytest.raises(
-        ValueError, match=r"layer 1 \(Linear\) takes 4 inputs, but layer 0 \(LSTM\) puts out 8"
+        ValueError,
+        match=r"layer 1 \(Linear\) takes 4 input features, but layer 0 \(LSTM\) outputs 8",
     ):
         Sequential(LSTM(3, 4, bidirectional=True), Linear(4, 2))
 

@@ -331,12 +331,12 @@ def parts(decoder=None, encoder=None):
         (
             lambda: Seq2Seq(*parts([Embedding(V, E), LSTM(E, 5)])),
             ValueError,
-            r"decoder: layer 1 \(LSTM\) has 5 units, but the states",
+            r"decoder: layer 1 \(LSTM\) has a state h of size 5, but the one from",
         ),
         (
             lambda: Seq2Seq(*parts([LSTM(E, H, bidirectional=True)])),
             ValueError,
-            "bidirectional, but a decoder has no future",
+            "bidirectional, but a decoder cannot read steps",
         ),
         (lambda: Seq2Seq(*parts([LSTM(E, H), Last()])), ValueError, "one of its layers pools"),
         (
@@ -347,17 +347,17 @@ def parts(decoder=None, encoder=None):
         (
             lambda: Seq2Seq(*parts([LSTM(E, H), Attention(H, 3)])),
             ValueError,
-            "needs a memory of 3 numbers a step, but the encoder puts out 4",
+            "has memory_size 3, but the encoder outputs 4 features",
         ),
         (
             lambda: Seq2Seq(*parts([LSTM(E, H), Attention(H, H)], [LSTM(E, H), Last()])),
             ValueError,
-            "needs the encoder's steps",
+            "attends to the steps of the encoder's output, but",
         ),
         (
             lambda: Seq2Seq(*parts(encoder=[LSTM(E, 6), Last()])),
             ValueError,
-            "the encoder ends in a vector of 6",
+            "state h of size 4, but the encoder outputs a vector of size 6",
         ),
         (
             lambda: Seq2Seq(*parts(), bridge="mul"),
@@ -377,17 +377,17 @@ def parts(decoder=None, encoder=None):
         (
             lambda: Seq2Seq(Seq2Seq(*parts()).encoder, parts()[1]),
             ValueError,
-            "the encoder is part of a model already",
+            "the encoder is already part of a model",
         ),
         (
             lambda: model().forward(np.zeros((3, 2), int)),
             ValueError,
-            r"x must be \(source, target\)",
+            r"x must be a pair \(source, target\)",
         ),
         (
             lambda: model().forward((np.zeros((3, 2), int),) * 2, lengths=[1, 2, 3]),
             ValueError,
-            r"lengths must be \(source's, target's\)",
+            r"lengths must be a pair \(source's, target's\)",
         ),
         (
             lambda: model().forward((np.zeros((3, 2), int),) * 2, lengths=([1, 4], None)),
@@ -402,7 +402,7 @@ def parts(decoder=None, encoder=None):
         (
             lambda: model().generate(np.zeros(3, int), 4),
             ValueError,
-            "generate takes a batch of sources",
+            "source must be a batch of sequences",
         ),
         (
             lambda: model().generate(np.zeros((3, 1), int), 0),

@@ -191,7 +191,11 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["network", "nothing.safetensors"], 1, "nothing.safetensors: No such file or directory"),
         (["network", "Lstm:5"], 1, "write a layer as LSTM:5:10"),
         (["network", "Foo:5:10"], 1, "no such file, and no layer of this kind; known are"),
-        (["network", "LSTM:5:10,Linear:9:1"], 1, "takes 9 inputs, but layer 0 (LSTM) puts out 10"),
+        (
+            ["network", "LSTM:5:10,Linear:9:1"],
+            1,
+            "takes 9 input features, but layer 0 (LSTM) outputs 10",
+        ),
         (["network", "LSTM:5:10", "-o", "a.jpg"], 1, "must end in .svg"),
         (["unit", "LSTM:5:10", "--unit", "10"], 1, "j must be in 0..9"),
         (["unit", "LSTM:5:10", "--gate", "q"], 1, "gate must be one of i, f, g, o"),
