@@ -16,17 +16,8 @@ from ..layers.recording import Keep, Recording
 class Model:
     """Base class of models: layers, parameters in one flat vector, runs and recordings.
 
-    A subclass has `layers`, `parameters` and `dtype`, and implements `prepare_input`,
-    `run_layers`, `backward` and `output_lengths`.
-
-    Attributes
-    ----------
-    layers : list of Layer
-        All layers in order.
-    parameters : ParameterViews
-        Views into `flat` by name.
-    dtype : numpy.dtype
-        float32 or float64.
+    A subclass sets `layers`, `parameters` (views into `flat` by name) and `dtype`, and implements
+    `prepare_input`, `run_layers`, `backward` and `output_lengths`.
     """
 
     layers: list[Layer]

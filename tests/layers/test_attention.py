@@ -303,25 +303,25 @@ def test_a_model_records_the_weights():
         (
             lambda: Attention(3, 4, "dot"),
             ValueError,
-            "a dot score needs memory_size = query_size = 3, got 4",
+            "score='dot' needs memory_size = query_size = 3, got 4",
         ),
         (
             lambda: Attention(3, 4, score_size=5),
             ValueError,
-            "score_size is the width of an additive score",
+            "score_size needs score='additive', got 'general'",
         ),
         (lambda: Attention(3, 0), ValueError, "memory_size must be at least 1, got 0"),
         (
             lambda: Attention(3, 4).forward(np.zeros((2, 1, 3), np.float32)),
             ValueError,
-            "its memory is missing",
+            "the memory is missing",
         ),
         (
             lambda: Attention(3).forward(
                 np.zeros((2, 1, 3), np.float32), Memory(np.zeros((1, 1, 3), np.float32))
             ),
             ValueError,
-            "takes no memory",
+            "set memory_size to pass a memory",
         ),
         (
             lambda: Attention(3, 4).forward(
@@ -349,7 +349,7 @@ def test_a_model_records_the_weights():
             ValueError,
             r"x must be \(T, N, 3\) or \(T, 3\)",
         ),
-        (lambda: Attention(3).stream(), ValueError, "Attention cannot run in a stream"),
+        (lambda: Attention(3).stream(), ValueError, "Attention cannot run step by step"),
     ],
 )
 def test_mistakes_are_named(make, error, words):

@@ -206,7 +206,8 @@ def test_bad_sizes_and_layers():
     with pytest.raises(ValueError, match="T must be at least 1, got 0"):
         Sequential(LSTM(2, 3)).plan(0, 3)
     with pytest.raises(
-        ValueError, match=r"layer 1 \(Attention\): what it attends to is given from outside"
+        ValueError,
+        match=r"layer 1 \(Attention\): its memory is given from outside: use Seq2Seq.plan",
     ):
         Sequential(LSTM(2, 3), Attention(3, 4)).plan(2, 3)
     with pytest.raises(ValueError, match="T must be"):
