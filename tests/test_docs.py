@@ -150,24 +150,8 @@ def flaw(value):
 
 # Not numpydoc yet; a name goes as soon as its docstring passes.
 PENDING = """
-    recurrent.Attention recurrent.Dropout recurrent.Embedding recurrent.GRU recurrent.Gradients
-    recurrent.Hold recurrent.LSTM recurrent.Last recurrent.Layer recurrent.Layer.bind
-    recurrent.Layer.check_below recurrent.Layer.footprint recurrent.Layer.initialise
-    recurrent.Layer.keeps_input recurrent.Layer.recorded recurrent.Layer.reset_parameters
-    recurrent.LayerNorm recurrent.Linear recurrent.MaxPool recurrent.MeanPool recurrent.Memory
-    recurrent.Model.backward recurrent.Model.forward recurrent.Model.has_steps
-    recurrent.Model.initialise recurrent.Model.output_lengths recurrent.Model.prepare_input
-    recurrent.Model.record recurrent.Model.run_layers recurrent.Model.where recurrent.OneHot
-    recurrent.QRNN recurrent.RNN recurrent.Recurrent recurrent.Seq2Seq
-    recurrent.Seq2Seq.backward recurrent.Seq2Seq.build recurrent.Seq2Seq.generate
-    recurrent.Seq2Seq.has_steps recurrent.Seq2Seq.output_lengths recurrent.Seq2Seq.plan
-    recurrent.Seq2Seq.prepare_input recurrent.Seq2Seq.run_layers recurrent.Seq2Seq.where
-    recurrent.Sequential recurrent.Sequential.backward recurrent.Sequential.bind
-    recurrent.Sequential.build recurrent.Sequential.forward recurrent.Sequential.output_lengths
-    recurrent.Sequential.passes_lookup recurrent.Sequential.plan
-    recurrent.Sequential.prepare_input recurrent.Sequential.run_layers viz.Drawing viz.attention
-    viz.cell viz.curve viz.explore viz.gradients viz.layer viz.network viz.task viz.text
-    viz.unit viz.units_like viz.unrolled viz.weights
+    viz.Drawing viz.attention viz.cell viz.curve viz.explore viz.gradients viz.layer viz.network
+    viz.task viz.text viz.unit viz.units_like viz.unrolled viz.weights
 """.split()  # noqa: SIM905
 
 
