@@ -115,7 +115,8 @@ class Recurrent(Layer):
         cell = cells.find(cell)
         for name in _cell_options(options) if type(self) is Recurrent else ():
             raise TypeError(
-                f"a layer of {cell.name} has no option {name!r}; its options are {', '.join(dropout.NAMES)}"
+                f"a layer of {cell.name} has no option {name!r}; "
+                f"its options are {', '.join(dropout.NAMES)}"
             )
         sizes = {
             "input_size": checks.size(input_size, "input_size"),
