@@ -200,7 +200,7 @@ def test_invalid_options():
     with pytest.raises(TypeError, match="recurrent_dropout must be a number, got bool"):
         GRU(D, H, recurrent_dropout=True)
     options = "recurrent_dropout, weight_drop, zoneout"
-    match = f"a layer of mgu has no option 'zonout'; it has {options}"
+    match = f"a layer of mgu has no option 'zonout'; its options are {options}"
     with pytest.raises(TypeError, match=match):
         Recurrent("mgu", D, H, zonout=0.1)
     with pytest.raises(ValueError, match="indrnn has no W_hh"):
