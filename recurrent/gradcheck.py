@@ -101,7 +101,7 @@ def central_differences(
     chosen : dict of str to iterable of tuple of int, optional
         The indices to differentiate by, per argument; every entry of every argument by default.
     step : float, default eps^(1/3)
-        h.
+        The step h.
 
     Returns
     -------

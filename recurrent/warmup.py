@@ -18,8 +18,8 @@ from .progress import track
 def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: bool = True) -> None:
     """Compile kernels ahead of time, or load them from the cache.
 
-    Afterwards the first calls take milliseconds, for sizes of any kind. Embedding and Linear are
-    included. On a terminal a progress bar appears from the third second on.
+    The first calls then take milliseconds, whatever their sizes. This includes the kernels of
+    Embedding and Linear. A terminal shows a progress bar if it takes more than two seconds.
 
     Parameters
     ----------

@@ -37,14 +37,14 @@ def _on(case: Case, check: Callable) -> Callable[[Cell, str], None]:
 
 
 def _gradients(cell: Cell, dtype: str) -> None:
-    if dtype == "float64":  # differences in float32 are coarser than the check of the kernels
+    if dtype == "float64":  # derivatives in float32 are coarser than the checks of the kernels
         p = RAGGED.build(Engine(cell))
         gradcheck(cell, p.x[:4, :3, :2], lengths=[4, 0, 2])
 
 
 CHECKS = (
     Check("kernels equal the interpreted equations", _on(FULL, promises.equals_the_interpreter)),
-    Check("... with padding, in reverse", _on(RAGGED, promises.equals_the_interpreter)),
+    Check("the same for ragged batches, in reverse", _on(RAGGED, promises.equals_the_interpreter)),
     Check("gradients equal complex step and finite differences", _gradients),
     Check(
         "a sequence alone gives the bits it has in a batch",
