@@ -15,6 +15,7 @@ from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import REVERSE, Bidirectional, Directions
 from ..engine.engine import Engine
 from ..engine.params import Sizes, check_proj_size
+from ..engine.runner import DirectedRunner, Runner
 from .base import Gradients, Layer
 from .recording import LayerRecording
 
@@ -175,7 +176,7 @@ class Recurrent(Layer):
             self.engine.Params, {n: a for n, a in arrays.items() if n not in self.initial}
         )
 
-    def reference_runner(self, training: bool = False) -> Any:
+    def reference_runner(self, training: bool = False) -> Runner:
         """Return a runner that interprets the equations with NumPy; it accepts complex128 too."""
         if training and self.dropouts:
             return self._directions(
@@ -183,10 +184,10 @@ class Recurrent(Layer):
             )
         return self._directions(self.engine.reference)
 
-    def _directions(self, engine):
+    def _directions(self, engine: DirectedRunner) -> Runner:
         return Bidirectional(engine, self.merge) if self.bidirectional else engine
 
-    def training_runner(self) -> Any:
+    def training_runner(self) -> Runner:
         """Return the runner of training, which applies dropout."""
         if not self.dropouts:
             return self.runner
