@@ -52,6 +52,8 @@ def tiny():
         for c, t in (("sru", "train"), ("mgu", "forward"), ("indrnn", "forward"))
     ]
     more += [Workload(c, t, 3, 7, 4, 8) for c in catalogue.OPTIONS for t in catalogue.TASKS]
+    # Each of these cells is compiled for this test alone.
+    more = [pytest.param(workload, marks=pytest.mark.ci) for workload in more]
     more += [
         Attending(c, t, 3, 4, 6, 8)
         for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))

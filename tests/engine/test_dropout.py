@@ -19,6 +19,17 @@ OPTIONS = {
     "weights": dict(weight_drop=0.4),
     "all": dict(zoneout=0.2, recurrent_dropout=0.3, weight_drop=0.5),
 }
+CI = {("recurrent", "float64")}  # compiled for the tests of this file alone
+
+
+def options_and_dtype(test):
+    """Run a test with every kind of dropout in both dtypes."""
+    pairs = [
+        pytest.param(o, d, id=f"{d}-{n}", marks=pytest.mark.ci if (n, d) in CI else ())
+        for d in ("float32", "float64")
+        for n, o in OPTIONS.items()
+    ]
+    return pytest.mark.parametrize(("options", "dtype"), pairs)(test)
 
 
 def sigmoid(a):
@@ -46,7 +57,7 @@ def made(dtype, options, **more):
     return LSTM(D, H, **options, **more).initialise(1, dtype)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@options_and_dtype
 def test_an_lstm_by_the_equations_of_the_papers(options, dtype):
     layer, x = made(dtype, options), X.astype(dtype)
     before = layer.engine.State(*RNG.standard_normal((2, N, H)).astype(dtype))
@@ -106,7 +117,7 @@ def test_masks_of_any_generator_have_their_probability(bits, dtype):
     assert one.random() == two.random()
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@options_and_dtype
 def test_inference_equals_streaming_and_has_no_masks(options, dtype):
     layer, x = made(dtype, options), X.astype(dtype)
     y, _, tape = layer.forward(x, record=True, training=False)
@@ -121,11 +132,14 @@ def test_inference_equals_streaming_and_has_no_masks(options, dtype):
     )
 
 
-@pytest.mark.parametrize("kind", [LSTM, GRU, RNN])
 @pytest.mark.parametrize(
-    "options",
-    [dict(zoneout=0.4), dict(zoneout=0.2, recurrent_dropout=0.3, weight_drop=0.5)],
-    ids=str,
+    ("kind", "options"),
+    [
+        (LSTM, dict(zoneout=0.4)),
+        pytest.param(GRU, dict(zoneout=0.4), marks=pytest.mark.ci),
+        pytest.param(RNN, dict(zoneout=0.4), marks=pytest.mark.ci),
+        *((kind, OPTIONS["all"]) for kind in (LSTM, GRU, RNN)),
+    ],
 )
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradients_with_fixed_masks(kind, options, bidirectional):
@@ -138,7 +152,7 @@ def test_gradients_of_a_model_with_every_kind_of_dropout():
         Dropout(0.3, per="sequence"),
         LSTM(D, 4, zoneout=0.3),
         Dropout(0.3),
-        GRU(4, 3, recurrent_dropout=0.5),
+        GRU(4, 3, zoneout=0.2, recurrent_dropout=0.5),
         Linear(3, 2),
     )
     assert gradcheck(model, X, entries=8)

@@ -69,11 +69,16 @@ def run(tmp_path, processor, *arguments, **options):
 
 
 @pytest.mark.parametrize(
-    ("processor", "bytes"),
-    [("x86-64", 16), pytest.param("x86-64-v3", 32, marks=pytest.mark.ci)],
+    ("cell", "processor", "bytes"),
+    [
+        ("gru", "x86-64", 16),
+        pytest.param("lstm", "x86-64", 16, marks=pytest.mark.ci),
+        pytest.param("gru", "x86-64-v3", 32, marks=pytest.mark.ci),
+        pytest.param("lstm", "x86-64-v3", 32, marks=pytest.mark.ci),
+    ],
 )
-def test_kernels_for_another_processor(processor, bytes, tmp_path):
-    code = CHECK.format(tests=TESTS, cells=["lstm", "gru"])
+def test_kernels_for_another_processor(cell, processor, bytes, tmp_path):
+    code = CHECK.format(tests=TESTS, cells=[cell])
     assert f"bytes={bytes}" in run(tmp_path, processor, "-c", code, timeout=600).stdout
 
 
