@@ -62,4 +62,26 @@ def exponential(x, h, previous):
     return dict(i=i, f=f, z=z, c=c, n=n, m=m, h=c / sqrt(1 + n * n))
 
 
+@trace_cell("linear", gates="a", states="s", register=False)
+def linear(x, h, previous):
+    """The smallest cell: no activation, and a state that is not called h."""
+    return dict(a=x.a + h.a, s=x.a + h.a)
+
+
+@trace_cell("three", gates="u w", states="h c m", register=False)
+def three(x, h, previous):
+    """Three states of which h is the last to be computed."""
+    u, w = sigmoid(x.u + h.u), relu(x.w)
+    m, c = 0.5 * previous.m + u, previous.c * u + w
+    return dict(u=u, w=w, m=m, c=c, h=tanh(c + m) - previous.h)
+
+
+@trace_cell("minimal", gates="f n", states="h", register=False)
+def minimal(x, h, previous):
+    """A minimal gated unit that forgets after the product."""
+    f = sigmoid(x.f + h.f)
+    n = tanh(x.n + f * h.n)
+    return dict(f=f, n=n, h=(1 - f) * previous.h + f * n)
+
+
 OWN = [peephole, split, input_gates, three_states, gate_is_state, exponential]

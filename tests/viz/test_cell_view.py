@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.arithmetic import arithmetic
 from support.cells import OWN as MORE
+from support.cells import minimal
 from support.dot_reader import read
 from test_pictures import (
     EVERY,
@@ -17,7 +18,6 @@ from test_pictures import (
     assert_clear,
     exact_model,
     exact_recording,
-    minimal,
     recorded,
 )
 

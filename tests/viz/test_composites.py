@@ -8,7 +8,7 @@ import pytest
 from support.arithmetic import arithmetic
 from support.dot_reader import read
 from test_cell_view import assert_wires_apart
-from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear, loss
+from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear
 
 import viz
 from recurrent import GRU, LSTM, Sequential
@@ -16,6 +16,7 @@ from recurrent.cells import mean, tanh, trace_cell
 from recurrent.conformance.tolerance import assert_close
 from recurrent.equations.expressions import Composite, composed
 from recurrent.layers.recurrent import Recurrent
+from recurrent.losses import mean_squared_error
 from viz.layout import circuit, tracks
 from viz.reading import evaluate, folding, wiring
 
@@ -95,7 +96,7 @@ def recorded(name):
     for p in layer.cell.parameters:
         getattr(layer.params, p)[:] += rng.uniform(-0.3, 0.3, H)
     x, y = rng.standard_normal((4, 1, D)), rng.standard_normal((4, 1, layer.out_features))
-    return model, model.record(x, targets=y, loss=loss)
+    return model, model.record(x, targets=y, loss=mean_squared_error)
 
 
 def formula(tip, named, own, a):

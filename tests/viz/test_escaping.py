@@ -14,12 +14,12 @@ import zlib
 import numpy as np
 import pytest
 from support.browser import CHROMIUM
-from test_page_browser import loss
 
 import viz
 from recurrent import CharLM, Linear, Sequential
 from recurrent.cells import sigmoid, tanh, trace_cell
 from recurrent.layers.recurrent import Recurrent
+from recurrent.losses import mean_squared_error
 from viz.draw import render
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -49,7 +49,7 @@ def seen():
     model = Sequential(kind(nasty, 3, 4), Linear(4, 2), rng=0)
     rng = np.random.default_rng(0)
     x, targets = (rng.standard_normal((len(TEXT), 1, size)).astype("float32") for size in (3, 2))
-    return model, model.record(x, targets=targets, loss=loss)
+    return model, model.record(x, targets=targets, loss=mean_squared_error)
 
 
 OF_MODEL = {

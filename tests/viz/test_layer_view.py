@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from support.arithmetic import arithmetic
+from support.cells import minimal
 from support.dot_reader import read
 from test_pictures import (
     EVERY,
@@ -15,7 +16,6 @@ from test_pictures import (
     assert_clear,
     exact_model,
     exact_recording,
-    minimal,
     recorded,
 )
 

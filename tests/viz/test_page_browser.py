@@ -7,6 +7,7 @@ from test_explore import attending
 
 import recurrent
 import viz
+from recurrent.losses import mean_squared_error
 from viz.draw import notation
 from viz.layout import circuit
 from viz.reading import direction, evaluate, wiring
@@ -15,11 +16,6 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
 )
 TEXT = 'To "be" </script>\\N\u2028🙂שלום, & <b>'
-
-
-def loss(y, targets, lengths=None):
-    d = y - targets
-    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +30,9 @@ def seen():
     rng = np.random.default_rng(0)
     T = len(TEXT)
     targets = rng.standard_normal((T, 1, 20)).astype("float32")
-    return model, model.record(rng.integers(0, 20, (T, 1)), targets=targets, loss=loss)
+    return model, model.record(
+        rng.integers(0, 20, (T, 1)), targets=targets, loss=mean_squared_error
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +54,7 @@ def both():
     )
     rng = np.random.default_rng(0)
     x, targets = (rng.standard_normal((12, 2, size)).astype("float32") for size in (3, 2))
-    return model, model.record(x, targets=targets, loss=loss, lengths=[12, 10])
+    return model, model.record(x, targets=targets, loss=mean_squared_error, lengths=[12, 10])
 
 
 @pytest.mark.parametrize("name", direction.NAMES)

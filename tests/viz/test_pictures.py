@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.arithmetic import arithmetic
+from support.cells import linear, peephole, three
 from support.dot_reader import overlap, read
 
 import recurrent
 import viz
-from recurrent.cells import PYTORCH, trace_cell
+from recurrent.cells import PYTORCH
 from recurrent.conformance.tolerance import assert_close
-from recurrent.equations.expressions import relu, sigmoid, tanh
 from recurrent.layers.recording import LayerRecording, Recording
 from recurrent.layers.recurrent import Recurrent
+from recurrent.losses import mean_squared_error
 from viz.draw import notation
 from viz.reading import wiring
 
@@ -26,41 +27,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 D, H, T, N = 5, 10, 6, 2
 
 
-@trace_cell("peephole", gates="i f g o", states="h c", parameters="pi pf po", register=False)
-def peephole(x, h, previous, p):
-    i, f = sigmoid(x.i + h.i + p.pi * previous.c), sigmoid(x.f + h.f + p.pf * previous.c)
-    g = tanh(x.g + h.g)
-    c = f * previous.c + i * g
-    o = sigmoid(x.o + h.o + p.po * c)
-    return dict(i=i, f=f, g=g, o=o, c=c, h=o * tanh(c))
-
-
-@trace_cell("linear", gates="a", states="s", register=False)
-def linear(x, h, previous):
-    return dict(a=x.a + h.a, s=x.a + h.a)
-
-
-@trace_cell("three", gates="u w", states="h c m", register=False)
-def three(x, h, previous):
-    u, w = sigmoid(x.u + h.u), relu(x.w)
-    m, c = 0.5 * previous.m + u, previous.c * u + w
-    return dict(u=u, w=w, m=m, c=c, h=tanh(c + m) - previous.h)
-
-
-@trace_cell("minimal", gates="f n", states="h", register=False)
-def minimal(x, h, previous):
-    f = sigmoid(x.f + h.f)
-    n = tanh(x.n + f * h.n)
-    return dict(f=f, n=n, h=(1 - f) * previous.h + f * n)
-
-
 OWN = {c.name: c for c in (peephole, linear, three)}
 EVERY = {**PYTORCH, **OWN}
-
-
-def loss(y, targets, lengths=None):
-    d = y - targets
-    return float(np.mean(d * d)), (2 * d / d.size).astype(y.dtype)
 
 
 def recorded(name, inputs=D, units=H, steps=T, dtype="float32", seed=0):
@@ -69,7 +37,7 @@ def recorded(name, inputs=D, units=H, steps=T, dtype="float32", seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((steps, N, inputs)).astype(dtype)
     y = rng.standard_normal((steps, N, units)).astype(dtype)
-    return model, model.record(x, targets=y, loss=loss)
+    return model, model.record(x, targets=y, loss=mean_squared_error)
 
 
 def stack(kind=recurrent.LSTM, units=H):
@@ -83,7 +51,9 @@ def stack(kind=recurrent.LSTM, units=H):
     model = recurrent.Sequential(*layers, rng=0)
     rng = np.random.default_rng(0)
     targets = rng.standard_normal((40, N, 65)).astype("float32")
-    return model, model.record(rng.integers(0, 65, (40, N)), targets=targets, loss=loss)
+    return model, model.record(
+        rng.integers(0, 65, (40, N)), targets=targets, loss=mean_squared_error
+    )
 
 
 def said(node):
