@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """The functions that the package calls on `backend`; a module implements them."""
 
-    DTYPES: tuple[str, ...]
+    @property
+    def DTYPES(self) -> tuple[str, ...]:
+        """Names of the dtypes that it computes in."""
+        ...
 
     # Recurrent layers
 
