@@ -1,4 +1,4 @@
-"""Attention: the naive loops, complex steps through them, bits that no neighbour and no padding changes, PyTorch."""
+"""Attention against naive loops, complex steps and PyTorch; bits do not depend on the batch."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ WIDTHS = [1, 3, 8, 15, 17]
 
 @dataclass(frozen=True)
 class Case:
-    """An Attention layer and its arrays, all determined by what the repr shows."""
+    """An Attention layer and its arrays; the repr shows all that determines them."""
 
     T: int
     S: int
@@ -87,7 +87,7 @@ def mask(memory):
 
 
 def expected(layer, x, values, valid, p):
-    """y and weights by the naive loops."""
+    """Return y and the weights, computed by naive loops."""
     context, weights = naive.attention(layer.score, x, values, valid, p)
     joined = np.concatenate([context, x], axis=2)
     if "weight_output" in p:
@@ -104,9 +104,8 @@ def test_values_and_weights_are_those_of_the_naive_loops(dtype, data):
     theirs, weights = expected(
         layer, *wide, mask(memory), {n: a.astype(float) for n, a in layer.parameters.items()}
     )
-    scale = (
-        max(1.0, *(np.abs(a).max() for a in wide)) ** 2 * case.Q
-    )  # an error of a score is one of its weight's exponent
+    # A weight is exp(score) up to a factor: an absolute error of the score is a relative one of it.
+    scale = max(1.0, *(np.abs(a).max() for a in wide)) ** 2 * case.Q
     assert_close(y, theirs, case.terms, scale)
     assert_close(tape.weights, weights, case.terms, scale)
     assert state is memory
@@ -151,7 +150,7 @@ def test_gradients_are_those_of_a_complex_step(data):
     ["x", "memory", "weight_query", "weight_memory", "bias_query", "weight_score", "weight_output"],
 )
 def test_a_wrong_gradient_would_be_seen(wrong):
-    """The bound above is far below one part in a thousand of what it bounds."""
+    """The tolerance above is far below a relative error of 1/1000."""
     case = Case(3, 5, 2, 3, 4, "additive", 5)
     layer, x, memory, dy = case.build()
     grads = layer.backward(dy, layer.forward(x, memory, record=True)[2])
@@ -167,7 +166,7 @@ def test_a_wrong_gradient_would_be_seen(wrong):
 
 
 @given(st.data())
-def test_a_sequence_is_the_same_alone_and_with_longer_blanks(dtype, data):
+def test_a_sequence_gives_the_same_bits_alone_and_with_more_padding(dtype, data):
     case = data.draw(cases(dtype))
     layer, x, memory, dy = case.build()
     y, _, tape = layer.forward(x, memory, record=True)
@@ -190,7 +189,7 @@ def test_a_sequence_is_the_same_alone_and_with_longer_blanks(dtype, data):
 
 
 @given(st.data())
-def test_two_calls_are_one(dtype, data):
+def test_two_calls_equal_one_longer_call(dtype, data):
     case = data.draw(cases(dtype, T=st.integers(2, 6)))
     layer, x, memory, _ = case.build()
     cut = data.draw(st.integers(1, case.T - 1))
@@ -200,7 +199,7 @@ def test_two_calls_are_one(dtype, data):
 
 
 @given(st.data())
-def test_what_is_not_recorded_is_the_same_however_many_sequences_are_taken_at_a_time(dtype, data):
+def test_an_unrecorded_run_does_not_depend_on_the_chunk_size(dtype, data):
     layer, x, memory, _ = data.draw(cases(dtype, N=st.integers(1, 7))).build()
     y, _, _ = layer.forward(x, memory, record=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -210,7 +209,7 @@ def test_what_is_not_recorded_is_the_same_however_many_sequences_are_taken_at_a_
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_any_number_of_threads(score, dtype):
+def test_results_do_not_depend_on_the_number_of_threads(score, dtype):
     layer, x, memory, dy = Case(3, 7, 6, 5, 5, score, 4, dtype, "end").build()
 
     def results():
@@ -229,8 +228,8 @@ def test_any_number_of_threads(score, dtype):
 
 @pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("blanks", ["none", "anywhere"])
-def test_over_its_own_input(score, blanks, dtype):
-    """The same numbers as with the input as memory; x gets both gradients."""
+def test_self_attention(score, blanks, dtype):
+    """Equals attention with x as memory; the gradient of x is the sum of both."""
     _, x, memory, _ = Case(5, 5, 3, 4, 4, score, None, dtype, blanks).build()
     itself, other = (Attention(4, M, score, output_size=6).initialise(3, dtype) for M in (None, 4))
     y, state, tape = itself.forward(x, lengths=memory.lengths, record=True)
@@ -244,7 +243,7 @@ def test_over_its_own_input(score, blanks, dtype):
 
 
 def test_torch_agrees(dtype):
-    """softmax(q m' + mask) m, and the gradients, by PyTorch's own attention."""
+    """softmax(q m' + mask) m and its gradients equal those of PyTorch's attention."""
     torch = pytest.importorskip(
         "torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]"
     )
@@ -352,6 +351,6 @@ def test_a_model_records_the_weights():
         (lambda: Attention(3).stream(), ValueError, "Attention cannot run step by step"),
     ],
 )
-def test_mistakes_are_named(make, error, words):
+def test_errors_name_the_mistake(make, error, words):
     with pytest.raises(error, match=words):
         make()

@@ -1,4 +1,4 @@
-"""Keras' semantics of masks: the state held, the output repeated."""
+"""Hold: padding repeats the last valid output, as Keras does with masks."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.reference
 
 
 @given(st.integers(1, 7), st.integers(1, 4), st.booleans(), st.integers(0, 999))
-def test_blanks_repeat_and_gradients_add_up(dtype, T, N, anywhere, seed):
+def test_padding_repeats_the_last_valid_step_and_gradients_add_up(dtype, T, N, anywhere, seed):
     rng = np.random.default_rng(seed)
     mask = (
         rng.random((T, N)) < 0.6 if anywhere else np.arange(T)[:, None] < rng.integers(0, T + 1, N)
@@ -34,8 +34,8 @@ def test_blanks_repeat_and_gradients_add_up(dtype, T, N, anywhere, seed):
     assert_same_bits(Hold().backward(dy, tape).dx, dx)
 
 
-def test_after_a_recurrent_layer_it_is_keras_step_by_step(dtype):
-    """Keras: at a masked step the state stays and the output is that of the step before, zeros at the beginning."""
+def test_after_a_recurrent_layer_it_equals_keras(dtype):
+    """In Keras a masked step keeps the state and repeats the output; at first that is zeros."""
     model = Sequential(LSTM(3, 4), Hold(), rng=0, dtype=dtype)
     rng = np.random.default_rng(0)
     x, mask = rng.standard_normal((9, 5, 3)).astype(dtype), rng.random((9, 5)) < 0.6

@@ -1,6 +1,6 @@
-"""Keras as an oracle: blanks anywhere and what is put out in them, both directions, dropout's places, initial weights.
+"""Keras as an oracle: padding anywhere, both directions, dropout, initial weights.
 
-In float32 alone: operations of Keras round to it on this backend, whatever the dtype of a layer.
+Only in float32: on this backend Keras rounds to it, whatever the dtype of a layer.
 """
 
 import numpy as np
@@ -56,10 +56,10 @@ def states(layer, state):
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("zeros", [False, True], ids=["held", "zeros"])
 @given(st.data())
-def test_blanks_anywhere(name, zeros, data):
-    """Its zero_output_for_mask is what our layer does; its default is ours with a Hold after it. The state stays in a blank.
+def test_padding_anywhere(name, zeros, data):
+    """A layer equals Keras with zero_output_for_mask=True; with Hold after it, Keras's default.
 
-    In blanks before the first valid step Hold has zeros, Keras the initial h.
+    A masked step keeps the state. Before the first valid step Hold returns zeros, Keras initial h.
     """
     make, options = LAYERS[name]
     layer, x, mask, state = data.draw(problems(make, **options))
@@ -76,7 +76,7 @@ def test_blanks_anywhere(name, zeros, data):
 
 @pytest.mark.parametrize("name", LAYERS)
 @given(st.data())
-def test_both_directions_merged_in_any_way(name, data):
+def test_both_directions_with_every_merge(name, data):
     make, options = LAYERS[name]
     merge = data.draw(st.sampled_from(list(keraspeer.MERGE)))
     layer, x, mask, state = data.draw(problems(make, bidirectional=True, merge=merge, **options))
@@ -87,8 +87,8 @@ def test_both_directions_merged_in_any_way(name, data):
 
 @pytest.mark.parametrize("name", LAYERS)
 @given(st.data())
-def test_backwards(name, data):
-    """Its go_backwards puts out in the order of reading; ours stays aligned with x."""
+def test_go_backwards(name, data):
+    """With go_backwards Keras returns y in the order of reading; ours stays aligned with x."""
     make, options = LAYERS[name]
     layer, x, mask, state = data.draw(problems(make, **options))
     theirs = keraspeer.layer(layer, go_backwards=True, zero_output_for_mask=True)
@@ -100,7 +100,7 @@ def test_backwards(name, data):
 @pytest.mark.parametrize("name", LAYERS)
 @given(st.data())
 def test_a_stack_that_ends_in_a_vector(name, data):
-    """return_sequences=False on top of a mask is y[-1] after a Hold."""
+    """With a mask, return_sequences=False equals y[-1] after a Hold."""
     make, options = LAYERS[name]
     layer, x, mask, _ = data.draw(problems(make, **options))
     model = Sequential(make(layer.hidden_size, 4, **options), Hold(), rng=1)
@@ -119,7 +119,7 @@ def test_a_stack_that_ends_in_a_vector(name, data):
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
 def test_where_recurrent_dropout_acts(name, monkeypatch):
-    """On what goes into the recurrent product, not on the state that a gate keeps; the masks are ours."""
+    """On h in the product with W_hh, not on the state that a gate keeps; with our masks."""
     make, options = LAYERS[name]
     layer = make(3, 5, recurrent_dropout=0.4, **options).initialise(2)
     rng = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_where_recurrent_dropout_acts(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
 def test_where_dropout_of_the_input_acts(name, monkeypatch):
-    """Its `dropout` is ours per sequence, in front of the layer."""
+    """`dropout` in Keras equals Dropout(per="sequence") in front of the layer."""
     make, options = LAYERS[name]
     model = Sequential(Dropout(0.4, per="sequence"), make(3, 5, **options), rng=3)
     x = np.random.default_rng(0).standard_normal((6, 4, 3), np.float32)
@@ -153,7 +153,7 @@ def test_where_dropout_of_the_input_acts(name, monkeypatch):
 
 
 def assert_same_distribution(a, b):
-    """Kolmogorov and Smirnov's test of two samples, wrong once in 10^6."""
+    """Two-sample Kolmogorov-Smirnov test at a level of 10^-6."""
     both = np.sort(np.concatenate([a.ravel(), b.ravel()]))
     shares = [np.searchsorted(np.sort(s.ravel()), both, side="right") / s.size for s in (a, b)]
     assert np.abs(shares[0] - shares[1]).max() < np.sqrt(
@@ -163,7 +163,7 @@ def assert_same_distribution(a, b):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_initial_weights(name):
-    """init="keras": kernels of the same distribution, orthonormal across the gates on the same side, the same biases."""
+    """init="keras": kernels of equal distribution, orthonormal on the same side, equal biases."""
     make, options = LAYERS[name]
     layer = make(48, 64, **options).initialise(1, init="keras")
     mine = keraspeer.arrays(keraspeer.layer(layer))

@@ -1,4 +1,4 @@
-"""Normalisation between layers: against PyTorch, by its gradients, and as a layer among others."""
+"""LayerNorm: equal to PyTorch, gradients, use in a model."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def layer(size, dtype, rng, eps=1e-5):
     eps=st.sampled_from([1e-5, 1e-3]),
     seed=st.integers(0, 99),
 )
-def test_it_is_pytorch_s(dtype, shape, size, eps, seed):
+def test_it_equals_pytorch(dtype, shape, size, eps, seed):
     torch = pytest.importorskip(
         "torch", reason="parity with PyTorch needs torch: pip install recurrent-engine[peers]"
     )
@@ -41,7 +41,7 @@ def test_it_is_pytorch_s(dtype, shape, size, eps, seed):
     expected.backward(torch.from_numpy(dy.astype("float64")))
     y, _, tape = ours.forward(x, record=True)
     dx, grads, _ = ours.backward(dy, tape)
-    # A mean is off by `size` roundings of x; what the deviation divides, it enlarges.
+    # A mean is off by `size` roundings of x; dividing by a small deviation enlarges that.
     steep, rows = 1 / np.sqrt(x.var(axis=-1).min() + eps), int(np.prod(shape, dtype=int))
     moved = steep * np.abs(x).max() * max(1.0, np.abs(y).max())
     largest_dy, gain = np.abs(dy).max(), np.abs(ours.parameters["weight"]).max()

@@ -1,4 +1,4 @@
-"""Layers that are not recurrent, and what all layers have in common."""
+"""Feedforward layers, and what all layers have in common."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_rows_of_linear_are_independent(dtype, N, K, M, seed):
 
 
 @given(V=st.integers(1, 20), D=widths, N=st.integers(1, 9), seed=st.integers(0, 999))
-def test_embedding_is_a_one_hot_vector_times_the_matrix(dtype, V, D, N, seed):
+def test_embedding_equals_a_one_hot_vector_times_the_matrix(dtype, V, D, N, seed):
     layer, rng = Embedding(V, D).initialise(seed, dtype), np.random.default_rng(seed)
     W = layer.parameters["weight"]
     ids, dy = rng.integers(0, V, (3, N)), rng.standard_normal((3, N, D)).astype(dtype)
@@ -129,12 +129,12 @@ def test_dropout_acts_in_training_only():
     assert set(np.unique(y)) == {0, 2}
     share = (y == 0).mean()
     assert abs(share - 0.5) < 5 * 0.5 / np.sqrt(y.size)
-    assert not np.array_equal(y[0], y[1])  # afresh at each step
+    assert not np.array_equal(y[0], y[1])  # a new mask at each step
     dy = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
     assert_same_bits(layer.backward(dy, mask).dx, dy * y)
 
 
-def test_dropout_of_nothing_is_the_identity(dtype):
+def test_dropout_with_probability_zero_is_the_identity(dtype):
     x = np.ones((2, 3), dtype)
     y, _, tape = Dropout(0.0).forward(x, record=True)
     assert y is x
@@ -142,8 +142,8 @@ def test_dropout_of_nothing_is_the_identity(dtype):
 
 
 @pytest.mark.parametrize("layer", EXAMPLES, ids=repr)
-def test_every_layer_says_what_it_is(layer, dtype):
-    """repr builds an equal layer, `size` counts, parameters and gradients have the declared shapes and the dtype."""
+def test_every_layer_describes_itself(layer, dtype):
+    """repr builds an equal layer; parameters and gradients have the declared shapes and dtype."""
     again = construct(repr(layer), LAYERS)
     assert again.shapes == layer.shapes
     assert again.options == layer.options
@@ -181,7 +181,7 @@ def test_a_layer_class_that_is_defined_again_replaces_itself():
         del LAYERS["DefinedTwice"]
 
 
-def test_a_layer_alone_is_the_engine_with_its_parameters(engine):
+def test_a_layer_alone_equals_the_engine_with_its_parameters(engine):
     layers = {
         "rnn": RNN(3, 5),
         "rnn_relu": RNN(3, 5, nonlinearity="relu"),

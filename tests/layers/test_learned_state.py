@@ -1,4 +1,4 @@
-"""Initial states that are parameters: where they act, their gradients, streams and checkpoints."""
+"""Learned initial states: their effect, gradients, streams and checkpoints."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ KINDS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 def layer(kind, both=False, merge="concat", dtype="float64", seed=0, D=3, H=4):
-    """A layer whose initial states are not the zeros they begin with."""
+    """Return a layer whose learned initial states are not zeros."""
     made = KINDS[kind](D, H, bidirectional=both, merge=merge, learn_state=True).initialise(
         seed, dtype
     )
@@ -42,7 +42,7 @@ def test_names_and_shapes():
 
 
 @given(st.sampled_from(list(KINDS)), st.booleans(), st.booleans(), st.integers(0, 99))
-def test_it_is_the_same_state_given_to_every_sequence(kind, both, ragged, seed):
+def test_it_equals_passing_the_same_state_to_every_sequence(kind, both, ragged, seed):
     made, rng = layer(kind, both, dtype="float32", seed=seed), np.random.default_rng(seed)
     x = rng.standard_normal((5, 3, 3)).astype(np.float32)
     lengths = rng.integers(0, 6, 3) if ragged else None

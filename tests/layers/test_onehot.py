@@ -1,4 +1,4 @@
-"""Ids as one-hot vectors: an Embedding by the identity, in a model or alone, streamed, stored, planned."""
+"""OneHot: equal to an Embedding with an identity matrix, in a model, alone and in a stream."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.reference
 
 
 def models(V, H, dtype, seed):
-    """A model on one-hot vectors, and the same weights on an Embedding by the identity."""
+    """Return a model with OneHot, and one with equal weights and an identity Embedding."""
     hot = Sequential(OneHot(V), LSTM(V, H), Linear(H, V), rng=seed, dtype=dtype)
     table = Sequential(Embedding(V, V), LSTM(V, H), Linear(H, V), rng=seed, dtype=dtype)
     table.parameters["0.weight"][:] = np.eye(V)
@@ -30,7 +30,7 @@ def models(V, H, dtype, seed):
     N=st.integers(1, 9),
     seed=st.integers(0, 99),
 )
-def test_it_is_an_embedding_by_the_identity(dtype, V, H, T, N, seed):
+def test_it_equals_an_embedding_with_the_identity_matrix(dtype, V, H, T, N, seed):
     hot, table = models(V, H, dtype, seed)
     assert hot.size == table.size - V * V
     ids, dy = np.random.default_rng(seed).integers(0, V, (T, N)), np.ones((T, N, V), dtype)
@@ -46,7 +46,7 @@ def test_it_is_an_embedding_by_the_identity(dtype, V, H, T, N, seed):
     assert_same_bits(np.stack([stream.step(row) for row in ids]), outputs[0])
 
 
-def test_it_is_the_product_with_vectors_written_out(dtype):
+def test_it_equals_the_product_with_explicit_vectors(dtype):
     hot, _ = models(7, 5, dtype, 0)
     ids = np.array([[0, 6], [3, 3], [6, 1]])
     x, state, nothing = OneHot(7).initialise(dtype=dtype).forward(ids)
@@ -66,7 +66,7 @@ def test_it_is_the_product_with_vectors_written_out(dtype):
     assert_close(a["1.weight_ih_l0"], b["0.weight_ih_l0"], 6, np.abs(b["0.weight_ih_l0"]).max())
 
 
-def test_it_can_be_stored_checked_and_told(tmp_path):
+def test_it_can_be_saved_checked_and_described(tmp_path):
     hot, _ = models(5, 3, "float64", 1)
     checkpoint.save(tmp_path / "m", checkpoint.Checkpoint(hot))
     again = checkpoint.load(tmp_path / "m").model

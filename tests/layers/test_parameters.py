@@ -1,4 +1,4 @@
-"""What is assigned to a model's parameters arrives in the model."""
+"""Assigning to `model.parameters` changes the model."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def model():
     return Sequential(LSTM(3, 4), Linear(4, 2), rng=0)
 
 
-def test_what_is_assigned_to_a_name_changes_the_model(model):
+def test_assigning_to_a_name_changes_the_model(model):
     new = np.full((2, 4), 7, np.float32)
     model.parameters["1.weight"] = new
     assert (model.flat == 7).sum() == 8
@@ -50,7 +50,7 @@ def test_the_state_dict_of_a_torch_module(model):
     np.testing.assert_allclose(model.forward(x)[0], expected, atol=1e-6)
 
 
-def test_what_does_not_fit_changes_nothing(model):
+def test_a_value_that_does_not_fit_changes_nothing(model):
     before = model.flat.copy()
     with pytest.raises(
         ValueError,

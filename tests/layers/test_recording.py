@@ -1,4 +1,4 @@
-"""What `model.record` leaves: pre-activations and gradients at every step, and of a long run only what is asked for."""
+"""`model.record`: pre-activations and gradients at every step, and the part selected by keep."""
 
 import gc
 import tracemalloc
@@ -24,7 +24,7 @@ def sigmoid(a):
 
 
 def test_gates_follow_from_preactivations():
-    """For the LSTM each from its own; for the GRU the candidate from two parts and the reset gate."""
+    """Of the LSTM each from its own; the GRU's candidate from two parts and the reset gate."""
     model = Sequential(LSTM(D, H), GRU(H, H), dtype="float64")
     lstm, gru = model.record(X, lengths=LENGTHS).layers
     valid = np.arange(T)[:, None] < LENGTHS
@@ -42,7 +42,7 @@ def test_gates_follow_from_preactivations():
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradients_of_preactivations_sum_to_those_of_biases_and_weights(engine, bidirectional):
-    """dL/db is the sum of dL/da over steps and sequences, dL/dW_ih that of dL/da x': of every cell."""
+    """dL/db is the sum of dL/da over steps and sequences, dL/dW_ih the sum of dL/da x'."""
     layer = Recurrent(engine.cell, D, H, bidirectional=bidirectional)
     model = Sequential(layer, Linear(layer.out_features, 2), dtype="float64", rng=3)
     recording = model.record(X, Y, mean_squared_error, LENGTHS)
@@ -68,7 +68,7 @@ def test_a_model_on_ids_has_preactivations_too():
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_initial_states_are_those_that_each_sequence_began_with(lengths):
+def test_initial_states_are_those_of_each_sequence(lengths):
     model = Sequential(
         GRU(D, H, learn_state=True, bidirectional=True), LSTM(2 * H, H), dtype="float64"
     )
@@ -96,7 +96,7 @@ def test_initial_states_are_those_that_each_sequence_began_with(lengths):
         assert both.record((source[:, 0], source[:2, 0])).layers[1].initial[s].shape == (2 * H,)
 
 
-def test_keep_leaves_the_same_numbers_of_what_is_asked_for():
+def test_keep_changes_no_values():
     model = Sequential(LSTM(D, H, bidirectional=True), GRU(2 * H, H), Linear(H, 2), dtype="float64")
     whole = model.record(X, Y, mean_squared_error, LENGTHS)
     part = model.record(
@@ -126,13 +126,13 @@ def test_layers_without_steps_keep_what_they_have():
     assert recording.layers[1].y.shape == (N, H)
 
 
-def test_memory_is_that_of_what_is_kept():
+def test_only_kept_parts_take_memory():
     model, x = Sequential(LSTM(8, 64)), np.zeros((2000, 4, 8), np.float32)
     model.record(x[:5], keep=dict(names=["c"], units=[0]))
     tracemalloc.start()
     try:
         recording = model.record(x, keep=dict(names=["c"], units=[0, 1]))
-        gc.collect()  # the interpreter's graph walks leave cycles
+        gc.collect()  # the interpreter leaves reference cycles
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -140,7 +140,7 @@ def test_memory_is_that_of_what_is_kept():
     assert held < 1.1 * kept + 100_000
 
 
-def test_what_is_not_in_keep():
+def test_unknown_keys_of_keep():
     model = Sequential(LSTM(D, H), dtype="float64")
     with pytest.raises(
         ValueError, match="keys of keep must be among names, steps, units, layers, got 'gates'"
@@ -159,13 +159,13 @@ def test_what_is_not_in_keep():
         (dict(steps=[99]), IndexError, r"keep: index 99 is out of bounds"),
     ],
 )
-def test_what_a_run_has_not_cannot_be_kept(keep, kind, message):
+def test_keep_refuses_what_a_run_does_not_have(keep, kind, message):
     model = Sequential(LSTM(D, H), Linear(H, 2), dtype="float64")
     with pytest.raises(kind, match=rf"\A{message}"):
         model.record(X, keep=keep)
 
 
-def test_steps_are_told_from_sequences_where_there_are_as_many():
+def test_steps_are_not_confused_with_sequences():
     x = np.zeros((N, N, D))
     pooled = Sequential(LSTM(D, H), MeanPool(), Linear(H, 2), dtype="float64").record(
         x, keep=dict(steps=[0])

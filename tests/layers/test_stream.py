@@ -1,4 +1,4 @@
-"""A stream keeps the weights of the moment it was made, all of them."""
+"""A stream uses a snapshot of all weights taken when it is created."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_a_step_that_fails_leaves_the_state():
 
 
 @pytest.mark.reference
-def test_packed_params_are_those_of_their_moment(engine, dtype):
+def test_packed_params_are_a_snapshot(engine, dtype):
     params = engine.init(5, 4, dtype)
     x = np.random.default_rng(0).standard_normal((6, 3, 5)).astype(dtype)
     y, final, _ = engine.forward(x, params)

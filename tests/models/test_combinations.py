@@ -1,6 +1,6 @@
-"""Any combination of options in any stack: gradients, and what is promised bit for bit.
+"""Random combinations of options and layers: gradients and bitwise promises.
 
-Interpreted by NumPy, or hundreds of cells would have to be compiled; the same on the kernels in the slow tests.
+Interpreted by NumPy, because compiling hundreds of cells takes too long; slow tests use kernels.
 """
 
 import numba
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.reference
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """Engines made from now on are NumPy's."""
+    """Engines made during the test are interpreted by NumPy."""
     before, kernels.backend = kernels.backend, kernels.reference
     yield
     kernels.backend = before
 
 
 def arrays(state):
-    """Those of a model's state, in order."""
+    """Return the arrays of a model's state in order."""
     found = []
     for s in state:
         for part in (
@@ -37,7 +37,7 @@ def arrays(state):
 
 
 def row(state, model, n):
-    """Sequence n of a model's state."""
+    """Return the state of sequence n."""
     return tuple(
         None
         if s is None
@@ -47,7 +47,7 @@ def row(state, model, n):
 
 
 def everything(model, x, lengths, dy, seed=0):
-    """y, state and gradients of a recorded run with the masks of this seed."""
+    """Return y, state and gradients of a recorded run with the masks of this seed."""
     model.generator = np.random.default_rng(seed)
     y, state, tape = model.forward(x, lengths=lengths, record=True)
     found = model.backward(dy, tape)
@@ -60,7 +60,7 @@ def same(actual, expected):
 
 
 def promises(model, x, lengths):
-    """What holds for any model, whatever it is made of."""
+    """Check what holds for every model."""
     T, N = x.shape[:2]
     y, state, _ = model.forward(x, lengths=lengths)
     recorded = model.forward(x, lengths=lengths, record=True, training=False)
@@ -72,13 +72,13 @@ def promises(model, x, lengths):
     found = everything(model, x, lengths, dy)
     same(everything(again, x, lengths, dy), found)
 
-    for n in range(N):  # alone
+    for n in range(N):  # each sequence alone
         own = None if lengths is None else lengths[..., n : n + 1]
         y1, state1, _ = model.forward(x[:, n : n + 1], lengths=own)
         assert_same_bits(y1[..., 0, :], y[..., n, :], f"row {n}")
         same(arrays(state1), arrays(row(state, model, n)))
 
-    if lengths is not None:  # whatever the blanks hold, and however many follow
+    if lengths is not None:  # padding may hold anything and be longer
         valid = checks.inside(lengths, T)
         dirty = np.where(valid[:, :, None], x, np.nan)
         same(everything(model, dirty, lengths, dy), found)
@@ -108,7 +108,7 @@ def test_promises(interpreted, data):
 @settings(max_examples=12)
 @given(st.data())
 def test_gradients(interpreted, data):
-    """Of the parameters, of x, of initial states, under masks; layer by layer by a complex step."""
+    """Gradients of parameters, x and initial states; each layer by complex step, with dropout."""
     model = data.draw(stacks("float64"))
     x, lengths = data.draw(batches(model))
     gradcheck(model, x, lengths=lengths, entries=3, seed=data.draw(st.integers(0, 99)))
@@ -146,7 +146,7 @@ def against_the_interpreter(data, **options):
 @settings(max_examples=10)
 @given(st.data())
 def test_kernels_with_the_options_of_layers(data):
-    """Cells that are compiled anyway, in any stack."""
+    """Only cells that other tests compile too."""
     against_the_interpreter(data, cell_options=False)
 
 

@@ -1,4 +1,4 @@
-"""Engines, layers, models and what they return can be copied and pickled; a copy computes the same and shares nothing."""
+"""Engines, layers, models and results can be copied and pickled; copies share no memory."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def same(a, b):
 
 
 @way
-def test_what_the_engine_functions_take_and_return(engine, again):
+def test_arguments_and_results_of_engine_functions(engine, again):
     params, x = engine.init(3, 4), numbers(5, 2, 3)
     y, state, tape = engine.forward(x, params, record=True)
     assert type(again(params)) is type(params)
@@ -73,7 +73,7 @@ def test_a_seq2seq(again):
 
 
 @way
-def test_dropout_goes_on_with_the_same_masks(again):
+def test_a_copy_continues_with_the_same_dropout_masks(again):
     model = Sequential(
         LSTM(3, 4, zoneout=0.3, recurrent_dropout=0.2), recurrent.Dropout(0.5), rng=0
     )
@@ -83,24 +83,22 @@ def test_dropout_goes_on_with_the_same_masks(again):
 
 
 @way
-def test_a_layer_of_a_model_is_copied_without_it(again):
+def test_a_copied_layer_is_part_of_no_model(again):
     model = stack()
     layer = again(model[1])
     layer.parameters["bias_ih_l0"][:] = 7
     assert not (model.parameters["1.bias_ih_l0"] == 7).any()
-    assert (
-        Sequential(layer, rng=0).parameters["0.bias_ih_l0"][0] == 7
-    )  # it belongs to nobody, and keeps its values
+    assert Sequential(layer, rng=0).parameters["0.bias_ih_l0"][0] == 7  # values are kept
 
 
-def test_registered_cells_stay_themselves_and_others_keep_their_equations():
+def test_registered_cells_are_not_copied_and_others_keep_their_equations():
     layer = WAYS["pickle"](Recurrent("mgu", 3, 4))
     assert layer.cell is recurrent.cells.CELLS["mgu"]
     option = LSTM(3, 4, peephole=True)
     assert WAYS["pickle"](option).cell.digest == option.cell.digest
 
 
-def test_a_stream_is_made_anew_from_a_copied_model():
+def test_a_copied_model_gives_an_equal_stream():
     model, x = Sequential(LSTM(3, 4), rng=0), numbers(5, 2, 3)
     stream = WAYS["pickle"](model).stream()
     assert_same_bits(np.stack([stream.step(x_t) for x_t in x]), model.forward(x)[0])

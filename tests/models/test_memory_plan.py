@@ -1,4 +1,4 @@
-"""model.plan says what training and forward passes take, before they take it."""
+"""`model.plan` estimates the memory of training steps and forward passes within 5 %."""
 
 import gc
 import tracemalloc
@@ -74,7 +74,7 @@ MODELS = {
         Linear(96, 65),
     ],
 }
-SLOW = {"in stages", "masked both ways"}  # cells of their own to compile
+SLOW = {"in stages", "masked both ways"}  # compile cells that no other test uses
 PAIRS = {
     score: (Attention(64, 128, score, output_size=48), 48) for score in ("general", "additive")
 } | {"none": (None, 64)}
@@ -92,7 +92,7 @@ def translator(score):
 
 
 def problem(name, T, N):
-    """A model, its input, its targets."""
+    """Return a model, its input and its targets."""
     model, rng = Sequential(*MODELS[name](), rng=0), np.random.default_rng(0)
     ids = rng.integers(0, 65, (T, N))
     x = (
@@ -104,7 +104,7 @@ def problem(name, T, N):
 
 
 def peak(work):
-    """Bytes that work() takes at most, NumPy's and those of kernels."""
+    """Return the peak of the memory that work() allocates, in bytes."""
     work()  # compiles
     gc.collect()
     buffers.release()
@@ -121,7 +121,7 @@ def peak(work):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in MODELS]
 )
-def test_training_takes_what_was_planned(name, ragged):
+def test_training_takes_the_planned_memory(name, ragged):
     model, x, targets = problem(name, T=50, N=40)
     batch = Batch(x, targets, np.full(40, 50) if ragged else None)
     optimizer = Adam()
@@ -129,9 +129,7 @@ def test_training_takes_what_was_planned(name, ragged):
     def train():
         fit(model, [batch], softmax_cross_entropy, optimizer, updates=2, progress=False)
 
-    before = model.flat.nbytes * (
-        1 + len(optimizer.slots)
-    )  # there before the training that is looked at
+    before = model.flat.nbytes * (1 + len(optimizer.slots))  # allocated before `peak` starts
     plan = model.plan(50, 40, ragged=ragged)
     assert plan.total == pytest.approx(peak(train) + before, rel=WITHIN), plan
 
@@ -139,7 +137,7 @@ def test_training_takes_what_was_planned(name, ragged):
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
 @pytest.mark.parametrize("score", PAIRS)
-def test_encoder_and_decoder_take_what_was_planned(score, ragged):
+def test_encoder_and_decoder_take_the_planned_memory(score, ragged):
     model, rng, optimizer = translator(score), np.random.default_rng(0), Adam()
     source, target = rng.integers(0, 65, (40, 30)), rng.integers(0, 65, (30, 30))
     lengths = (np.full(30, 40), np.full(30, 30)) if ragged else None
@@ -159,7 +157,7 @@ def test_encoder_and_decoder_take_what_was_planned(score, ragged):
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
 @pytest.mark.parametrize("name", ["characters", "vectors", "largest", "attending"])
 @pytest.mark.parametrize(("T", "N"), [(40, 50), (1000, 2)])
-def test_a_forward_pass_takes_what_was_planned(name, T, N):
+def test_a_forward_pass_takes_the_planned_memory(name, T, N):
     model, x, _ = problem(name, T, N)
     plan = model.plan(T, N, training=False)
     assert plan.total == pytest.approx(
@@ -169,7 +167,7 @@ def test_a_forward_pass_takes_what_was_planned(name, T, N):
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
-def test_an_update_gives_its_tape_back_before_the_next_one():
+def test_an_update_frees_its_tape_before_the_next_one():
     model, x, targets = problem("characters", T=50, N=40)
     once, often = (
         peak(
@@ -182,7 +180,7 @@ def test_an_update_gives_its_tape_back_before_the_next_one():
     assert often < once + model.plan(50, 40).tape / 10
 
 
-def test_a_plan_allocates_nothing_of_that_size():
+def test_planning_allocates_little_memory():
     model = Sequential(Embedding(65, 8), LSTM(8, 16), Linear(16, 65))
     tracemalloc.start()
     try:
@@ -193,7 +191,7 @@ def test_a_plan_allocates_nothing_of_that_size():
     assert plan.total > 1e14
 
 
-def test_a_plan_in_words():
+def test_str_of_a_plan():
     model = Sequential(LSTM(128, 512), Linear(512, 65))
     plan = model.plan(50, 50, optimizer=SGD())
     assert plan.total == sum(plan)

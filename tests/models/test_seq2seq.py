@@ -1,4 +1,4 @@
-"""Encoder and decoder as one model: by hand from the two, gradients, blanks, checkpoints; greedy and beam decoding."""
+"""Seq2Seq: equal to its two parts, gradients, padding, checkpoints, greedy and beam decoding."""
 
 import itertools
 
@@ -47,7 +47,7 @@ def model(
     dropout=0.0,
     end=1,
 ):
-    """Ids to ids; widths follow from the bridge."""
+    """Return a model from ids to ids, with sizes that fit the bridge."""
     make, wide = RECURRENT[cell], 2 * H if both else H
     inner = 2 * H if both and bridge == "concat" else H
     encoder = [
@@ -84,7 +84,7 @@ OPTIONS = dict(
 
 
 @given(st.fixed_dictionaries(OPTIONS), st.integers(0, 999))
-def test_it_is_the_two_models_run_by_hand(options, seed):
+def test_it_equals_running_both_parts_by_hand(options, seed):
     net = model(**options, dtype="float32")
     (source, target), _, (inside, outside) = problem(seed)
     y, state, _ = net.forward((source, target), lengths=(inside, outside))
@@ -113,7 +113,7 @@ def test_it_is_the_two_models_run_by_hand(options, seed):
 
 
 @given(st.fixed_dictionaries(OPTIONS), st.integers(0, 999))
-def test_gradients_along_each_array_by_central_differences(options, seed):
+def test_gradients_by_central_differences_along_each_array(options, seed):
     net = model(**options)
     x, truth, lengths = problem(seed)
 
@@ -143,7 +143,7 @@ def test_gradients_along_each_array_by_central_differences(options, seed):
 
 
 @given(st.sampled_from([None, "general", "additive"]), st.booleans(), st.integers(0, 99))
-def test_a_pair_is_the_same_alone_and_as_a_list(score, both, seed):
+def test_a_pair_gives_the_same_alone_and_in_a_list(score, both, seed):
     net = model("float32", both=both, score=score)
     (source, target), _, lengths = problem(seed)
     y = net.forward((source, target), lengths=lengths)[0]
@@ -158,7 +158,7 @@ def test_a_pair_is_the_same_alone_and_as_a_list(score, both, seed):
         assert_same_bits(listed[n], alone)
 
 
-def test_an_encoder_that_ends_in_a_vector_gives_the_first_state():
+def test_an_encoder_that_outputs_a_vector_sets_the_initial_state():
     rng = np.random.default_rng(0)
     target, vector = rng.integers(0, V, (4, 3)), rng.standard_normal((3, 2))
     decoders = [
@@ -186,7 +186,7 @@ def test_an_encoder_that_ends_in_a_vector_gives_the_first_state():
     assert abs(slope - recording.gradients.params["encoder.0.weight_ih_l0"][1, 1]) < 1e-8
 
 
-def test_one_vector_holds_both_and_the_record_has_every_layer():
+def test_one_vector_of_parameters_and_a_recording_of_every_layer():
     net = model("float32", dropout=0.3)
     x, truth, lengths = problem(0)
     assert net.size == net.flat.size == net.encoder.size + net.decoder.size
@@ -218,7 +218,7 @@ def test_one_vector_holds_both_and_the_record_has_every_layer():
     assert crossing == [("layer1", "layer5", "memory"), ("layer1", "layer3", "h, c")]
 
 
-def test_fit_trains_it_and_a_checkpoint_holds_it(tmp_path):
+def test_training_and_checkpoint(tmp_path):
     net = model("float32", score="additive", dropout=0.2)
     x, truth, lengths = problem(3)
     batches = [Batch(x, truth, lengths)] * 2
@@ -265,7 +265,7 @@ def test_greedy_decoding_is_the_argmax_step_by_step(both, score, seed):
 
 
 @given(st.sampled_from([0.0, 1.0]), st.integers(0, 99))
-def test_a_beam_as_wide_as_all_there_is_finds_the_best(power, seed):
+def test_a_beam_as_wide_as_all_sequences_finds_the_best(power, seed):
     net = model("float64", cell="gru", both=False, rng=seed)
     net.flat *= 4
     (source, _), _, (inside, _) = problem(seed, N=2)
@@ -288,7 +288,7 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_best(power, seed):
 
 
 @given(st.integers(1, 6), st.sampled_from([0.0, 0.6]), st.integers(0, 99))
-def test_a_source_is_decoded_alike_alone_and_in_a_batch(beam, power, seed):
+def test_a_source_is_decoded_the_same_alone_and_in_a_batch(beam, power, seed):
     net = model("float32", rng=seed)
     net.flat *= 3
     (source, _), _, (inside, _) = problem(seed, N=4)
@@ -302,7 +302,7 @@ def test_a_source_is_decoded_alike_alone_and_in_a_batch(beam, power, seed):
 
 
 def test_beam_search_on_a_table():
-    """Greedy takes 1 and then has to take something unlikely; a beam of 2 finds the likelier pair. Ends keep their score."""
+    """Greedy decoding starts with 1 and misses the more likely pair, which a beam of 2 finds."""
     p = {0: [0.0, 0.6, 0.4, 0.0], 1: [0.4, 0.3, 0.3, 0.0], 2: [0.0, 0.0, 0.1, 0.9], 3: [0.25] * 4}
 
     def step(ids, state):
@@ -416,13 +416,13 @@ def parts(decoder=None, encoder=None):
         ),
     ],
 )
-def test_mistakes_are_named(make, error, words):
+def test_errors_name_the_mistake(make, error, words):
     with pytest.raises(error, match=words):
         make()
 
 
-def test_a_layer_without_the_other_states_starts_them_from_zeros():
-    """A GRU's state has no c: an LSTM after it starts with c = 0, and an LSTM before it gets no gradient of its c."""
+def test_states_that_the_encoder_lacks_start_from_zeros():
+    """A GRU has no c: an LSTM after it starts with c = 0, one before it gets no gradient of c."""
     x, truth, lengths = problem(1)
     for encoder, decoder in ((GRU, LSTM), (LSTM, GRU), (RNN, LSTM)):
         net = Seq2Seq(

@@ -30,8 +30,8 @@ def loss_of(y, targets, lengths=None):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_packed_is_forward_with_the_weights_of_its_moment(score, dtype):
-    """Call after call with the state handed on, under any memory and any number of sequences."""
+def test_packed_equals_forward_with_a_snapshot_of_the_weights(score, dtype):
+    """Call after call with the state passed on, for any memory and batch size."""
     layers = [
         Embedding(11, 4),
         LSTM(4, 5),
@@ -77,7 +77,7 @@ def test_parameters_are_views_into_flat(dtype):
 
 
 def test_gradients_of_the_whole_by_central_differences():
-    """Every parameter of the model, through all layers and time, one direction for each array."""
+    """Every parameter, through all layers and time, along one direction for each array."""
     model, rng = characters(), np.random.default_rng(2)
     dy = rng.standard_normal((6, 5, 11))
     grads = model.backward(dy, model.forward(CHARACTERS, record=True)[2])
@@ -92,7 +92,7 @@ def test_gradients_of_the_whole_by_central_differences():
         a[:] = before
         expected = (losses[0] - losses[1]) / (2 * step)
         actual = (grads.params[name] * direction).sum()
-        # Rounding of the losses over the step, and truncation of the step's square.
+        # Rounding error of the losses divided by the step, and truncation error.
         assert abs(actual - expected) < 10 * np.abs(dy).sum() * step**2, name
 
 
@@ -179,7 +179,7 @@ def test_record_keeps_every_layer(dtype):
     )
     y = model.forward(CHARACTERS)[0]
     recording = model.record(CHARACTERS)
-    assert_same_bits(np.asarray(recording.y), y)  # dropout does not act
+    assert_same_bits(np.asarray(recording.y), y)  # without dropout
     assert recording.gradients is None
     assert [sorted(layer.gates) for layer in recording.layers] == [
         [],
@@ -208,9 +208,9 @@ def test_record_with_a_loss_keeps_gradients():
         assert_same_bits(recording.gradients.params[name], g)
     assert_same_bits(recording.layers[-1].dy, dy)
     assert set(recording.layers[1].dstates) == {"h", "c"}
-    # At the last step nothing comes from later: the gradient of h is that of y.
+    # No later step depends on the last h: its gradient is that of y.
     assert_same_bits(recording.layers[1].dstates["h"][-1], recording.layers[1].dy[-1])
-    # That of c is what c does through h = o tanh(c) then.
+    # The last c acts only through h = o tanh(c).
     last = recording.layers[1]
     through_h = last.dy[-1] * last.gates["o"][-1] * (1 - np.tanh(last.states["c"][-1]) ** 2)
     assert_close(last.dstates["c"][-1], through_h, 3)
@@ -248,8 +248,8 @@ def test_layers_with_values_keep_them():
     assert_same_bits(model.parameters["0.weight_ih_l0"], before)
 
 
-def test_a_changed_weight_is_seen_at_once():
-    """Weights are packed per call: nothing stale after an update in place."""
+def test_a_changed_weight_takes_effect_at_once():
+    """Weights are packed for each call, so updates in place are never missed."""
     model = numbers()
     x = np.ones((2, 3, 3))
     before = model.forward(x)[0].copy()
@@ -259,8 +259,8 @@ def test_a_changed_weight_is_seen_at_once():
     assert_same_bits(model.forward(x)[0], before)
 
 
-def test_a_stream_keeps_the_weights_of_its_beginning(dtype):
-    """An update in the middle of a stream changes no layer of it."""
+def test_a_stream_uses_a_snapshot_of_the_weights(dtype):
+    """Updating the model in the middle of a stream changes no layer of the stream."""
     model = characters(dtype)
     y = model.forward(CHARACTERS)[0]
     stream = model.stream()

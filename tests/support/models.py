@@ -1,4 +1,4 @@
-"""Models of any combination of options, and batches for them, as Hypothesis draws them."""
+"""Hypothesis strategies for models with any combination of options, and batches for them."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -38,7 +38,10 @@ BY_NAME = sorted(set(CELLS) - set(PYTORCH))
 
 @st.composite
 def recurrent_layers(draw, D, cell_options=True):
-    """A recurrent layer that takes D inputs; `cell_options`: of cells that are compiled for nobody else, too."""
+    """A recurrent layer with D input features.
+
+    Without `cell_options` only cells that other tests compile too.
+    """
     kind = draw(st.sampled_from([RNN, LSTM, GRU, Recurrent] if cell_options else [LSTM, GRU]))
     H, options = draw(st.integers(3, 5)), {}
     if draw(st.booleans()):
@@ -63,7 +66,7 @@ def recurrent_layers(draw, D, cell_options=True):
 
 @st.composite
 def stacks(draw, dtype=None, pooled=True, **options):
-    """A model of one or two recurrent layers with what may stand before, between and after them."""
+    """A model of one or two recurrent layers and what may precede, separate and follow them."""
     D = draw(st.integers(1, 4))
     layers, width = [], D
     for _ in range(draw(st.integers(1, 2))):
@@ -83,14 +86,15 @@ def stacks(draw, dtype=None, pooled=True, **options):
         rng=draw(st.integers(0, 999)),
         dtype=dtype or draw(st.sampled_from(["float32", "float64"])),
     )
-    for name, a in model.parameters.items():  # what begins as zero or one would hide mistakes
+    # Initial values of zero or one would hide mistakes.
+    for name, a in model.parameters.items():
         a += 0.3 * np.random.default_rng(len(name)).standard_normal(a.shape).astype(a.dtype)
     return model
 
 
 @st.composite
 def batches(draw, model):
-    """x (T, N, D) and lengths, a mask or None."""
+    """x, shape (T, N, D), and lengths, a mask or None."""
     T, N, rng = (
         draw(st.integers(1, 5)),
         draw(st.integers(1, 4)),
