@@ -126,7 +126,7 @@ def test_gradients_are_the_engines(name):
 
 def test_derivatives_are_written_as_people_write_them():
     lstm = evaluate.local_derivatives(CELLS["lstm"])
-    names = evaluate.names(CELLS["lstm"])
+    names = evaluate.node_names(CELLS["lstm"])
     assert {
         (k, a): evaluate.spell(e, names)
         for k, args in lstm.items()

@@ -121,7 +121,7 @@ def states_by_the_picture(layer, recording, t):
     c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
     neurons, ids = (
         {a.id: a for a in wiring.cell_wiring(c).neurons},
-        {v: k for k, v in evaluate.names(c).items()},
+        {v: k for k, v in evaluate.node_names(c).items()},
     )
     bars = [n for k, n in nodes.items() if k.startswith("bar:")]
 
@@ -149,7 +149,7 @@ def states_by_the_picture(layer, recording, t):
             return ACTIVATIONS.get(a.label.removeprefix("Σ → "), lambda v: v)(total)
         if inside or label == "LN":
             tip = (inside or [nodes[k]])[0].attributes["tooltip"]
-            return formula(tip, lambda name: value(ids[name]), own, evaluate.names(c)[source[0]])
+            return formula(tip, lambda name: value(ids[name]), own, evaluate.node_names(c)[source[0]])
         if k.startswith("state:"):
             return value(source[0])
         if label == "W_hh ·":

@@ -25,7 +25,7 @@ from recurrent.cells import CELLS
 from recurrent.conformance.tolerance import assert_close
 from recurrent.layers.recurrent import Recurrent
 from viz.reading import direction, wiring
-from viz.views.gate import product
+from viz.reading.dot_product import dot_product
 
 T = 6
 GOLDEN_CELLS = {"rnn": CELLS["rnn"], "lstm": CELLS["lstm"], "gru": CELLS["gru"], "minimal": minimal}
@@ -305,7 +305,7 @@ def test_rows_that_are_left_out_are_summed_and_counted():
         )
         == 40
     )
-    bare = product(
+    bare = dot_product(
         direction.direction_of(model[0]), 100, wiring.cell_wiring(CELLS["gru"]).neurons[0], None
     )
     assert bare.total is None

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import os
+import pkgutil
 import re
 import shutil
 import struct
@@ -41,20 +42,10 @@ def drawing():
 
 @pytest.mark.parametrize(
     "module",
-    [
-        "draw.dot",
-        "draw.drawing",
-        "layout.layered",
-        "draw.palette",
-        "draw.render",
-        "draw.svg",
-        "layout.tracks",
-        "views.parts.steps",
-        "draw.notation",
-    ],
+    [m.name for m in pkgutil.walk_packages(viz.__path__, "viz.") if m.name != "viz.__main__"],
 )
 def test_doctests(module):
-    assert doctest.testmod(importlib.import_module(f"viz.{module}")).failed == 0
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -2,7 +2,6 @@
 
 import os
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -131,9 +130,7 @@ MODELS = {
 def both_networks():
     encoder = R.Sequential(R.Embedding(9, 5), R.LSTM(5, 10), R.LSTM(10, 10))
     decoder = R.Sequential(R.Embedding(9, 5), R.LSTM(5, 10), R.Linear(10, 9))
-    return SimpleNamespace(
-        encoder=encoder, decoder=decoder, layers=[*encoder.layers, *decoder.layers]
-    )
+    return R.Seq2Seq(encoder, decoder)
 
 
 @pytest.mark.parametrize("kind", STORIES)

@@ -15,8 +15,8 @@ from recurrent.charlm.text import Vocabulary
 from recurrent.conformance.tolerance import assert_close
 from recurrent.losses import mean_squared_error
 from viz.draw import notation
-from viz.views.curve import running_mean
-from viz.views.gradients import norms, verdict
+from viz.reading.training_curve import running_mean
+from viz.reading.gradient_norms import norms, verdict
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "</script>'\"\\N\\G\x07&amp;<b>]]>-->😀 שלום\u2028é\n\t"

@@ -13,7 +13,7 @@ import recurrent
 import viz
 from recurrent.conformance.tolerance import assert_close
 from recurrent.layers.recurrent import Recurrent
-from viz.views.weights import radius
+from viz.reading.weight_statistics import spectral_radius
 
 
 def tiles(source):
@@ -76,8 +76,8 @@ def test_the_radius_of_any_matrix_is_that_of_its_eigenvalues(n):
         1e-9 * rng.standard_normal((n, n)),
         np.linalg.qr(rng.standard_normal((n, n)))[0],
     ):
-        assert radius(a) == pytest.approx(np.abs(np.linalg.eigvals(a)).max(), rel=1e-7)
-    assert radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(
+        assert spectral_radius(a) == pytest.approx(np.abs(np.linalg.eigvals(a)).max(), rel=1e-7)
+    assert spectral_radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(
         0.5, rel=1e-6
     )  # defective: few eigenvectors
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from recurrent.charlm.model import CharLM
 from recurrent.cli.runner import UsageError, run
 
 from ..draw.drawing import Drawing
@@ -400,7 +401,7 @@ def curve(
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{source}: not a history: {error}") from None
     made = models.model(str(source))
-    if not hasattr(made, "history"):
+    if not isinstance(made, CharLM):
         raise ValueError(f"{source}: a model without a history of its training")
     return _write(draw_curve(made.history), out, "curve")
 
@@ -430,9 +431,7 @@ def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> t
     """The recurrent layer that is asked for, the first if None, and a run of its model where one is."""
     made = models.model(name)
     stack = models.layers_of(made)
-    layers = {
-        k: found for k, found in enumerate(stack.layers) if getattr(found, "cell", None) is not None
-    }
+    layers = {k: layer for k, layer in enumerate(stack.layers) if layer.cell is not None}
     k = min(layers, default=None) if number is None else number
     if k not in layers:
         there = (

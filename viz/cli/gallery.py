@@ -208,7 +208,7 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
 
 
 def _of_task(kind):
-    said = STORIES[kind].said
+    said = STORIES[kind].summary
     answer = f"{said[0].upper()}{said[1:]}."
     return Exhibit(kind, f"What is {kind}?", answer, f"task {kind}", lambda: task(kind))
 

@@ -87,7 +87,7 @@ def _layer(part):
 
 def layers_of(made: Any) -> Any:
     """The stack of a character model, the two of a translator, or the model itself."""
-    return getattr(made, "model", made)
+    return made.model if isinstance(made, (CharLM, Translator)) else made
 
 
 def recording(made: Any, text: str | None, steps: int, last: bool = False) -> Recording:
@@ -106,7 +106,7 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
         raise ValueError(
             "--text needs a character model, a file written by python -m recurrent train, or one that translates"
         )
-    if hasattr(stack, "encoder"):
+    if isinstance(stack, Seq2Seq):
         return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
     if text is not None:
         ids = made.ids(text)

@@ -1,1 +1,1 @@
-"""How a picture is put on paper: DOT text, rendering, SVG, legends. Knows no network."""
+"""Drawing: DOT text, rendering, SVG and legends, without any knowledge of networks."""

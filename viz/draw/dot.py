@@ -1,7 +1,8 @@
 r"""DOT text of pinned pictures, built by pure functions.
 
-Positions are points, y upwards; boxes are placed by their centre. Each function returns `Item`s, which know the box
-they cover; `digraph` makes a text of them. `layout=nop2` tells every Graphviz to leave the positions alone.
+Positions are in points with y upwards; boxes are placed by their centre. Each function returns an
+`Item` that knows the box it covers, and `digraph` turns items into text. `layout=nop2` makes every
+Graphviz leave the positions alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
 class Item(NamedTuple):
-    """A statement: `kind` is node, text, edge or cluster; `box` what it covers, in points; `reach`: more, kept free in vain."""
+    """A DOT statement of kind node, text, edge or cluster.
+
+    `box` is what it covers, in points. `reach` is a larger box that Graphviz needs as room.
+    """
 
     kind: str
     name: str
@@ -27,23 +31,30 @@ class Item(NamedTuple):
     reach: Box | None = None
 
 
-POINT = 0.72  # the smallest node, 0.01 inch: newer Graphviz makes smaller ones as large, which shifts the whole picture
+# The smallest node, 0.01 inch. Newer Graphviz enlarges smaller ones, which shifts the picture.
+POINT = 0.72
 
 
-class Left(str):
-    """Text whose lines start at the left of their box."""
+class Text(str):
+    """Centred text; `newline` is DOT's escape for the end of a line."""
+
+    newline = ""
+
+
+class Left(Text):
+    """Text aligned with the left of its box."""
 
     newline = "\\l"
 
 
-class Right(str):
-    """Text whose lines end at the right of their box."""
+class Right(Text):
+    """Text aligned with the right of its box."""
 
     newline = "\\r"
 
 
 def quote(value) -> str:
-    r"""A DOT string that shows as it is: no escape, entity or HTML label can come out of a name.
+    r"""Return a DOT string that shows as it is, whatever escapes, entities or HTML it looks like.
 
     >>> print(quote('say "hi"'))
     "say \"hi\""
@@ -60,12 +71,13 @@ def quote(value) -> str:
     """
     text = notation.legal(str(value)).replace("\r", "")
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
-    newline = getattr(value, "newline", "")
+    newline = value.newline if isinstance(value, Text) else ""
     return '"' + text.replace("\n", newline or "\\n") + newline + '"'
 
 
 def number(v: float) -> str:
-    """
+    """Return a number with up to two decimals.
+
     >>> number(2.0), number(-0.001), number(1 / 3)
     ('2', '0', '0.33')
     """
@@ -74,9 +86,9 @@ def number(v: float) -> str:
 
 
 def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> Item:
-    """A vertex of fixed size in points: `fill`, `color`, `tip` and any attribute of DOT.
+    """Return a node of fixed size in points, with `fill`, `color`, `tip` and any DOT attribute.
 
-    Graphviz 2.43 rounds sizes to whole points, so they are whole.
+    Sizes are whole points because Graphviz 2.43 rounds them.
     """
     (x, y), (w, h) = at, (whole(v) if v > POINT else POINT for v in size)
     fill, tip = attributes.pop("fill", None), attributes.pop("tip", None)
@@ -92,7 +104,7 @@ def node(name: str, at: Point, size: Point, label: str = "", **attributes) -> It
 
 
 def whole(size: float) -> int:
-    """A size in whole points, one at least.
+    """Return a size in whole points, at least one.
 
     >>> whole(0.3), whole(22.5), whole(22.49)
     (1, 23, 22)
@@ -109,17 +121,16 @@ def text(
     name: str = "",
     **attributes,
 ) -> Item:
-    """Lines of text; `anchor` says which point of theirs lies at `at`: middle, start or end.
+    """Return lines of text; `anchor` says which point of them is `at`: middle, start or end.
 
-    What changes from step to step has a `name`, so that a page can find it: `value:NODE` beside a node. Text that starts or
-    ends somewhere has room on its other side: where Graphviz finds it wider than its node, it would begin too far left.
+    Text that changes from step to step has a `name`, such as `value:NODE`, by which a page finds
+    it. Aligned text gets extra room on its other side, because Graphviz shifts text that is wider
+    than its node.
     """
-    w, h = (
-        math.ceil(notation.width(label, size) + 2),
-        math.ceil(1.25 * size * (label.count("\n") + 1)),
-    )
+    w = math.ceil(notation.width(label, size) + 2)
+    h = math.ceil(1.25 * size * (label.count("\n") + 1))
     room = w if anchor == "middle" else whole(1.3 * w + 0.5 * size * sum(c > "~" for c in label))
-    (x, y), way = at, {"middle": 0, "start": 1, "end": -1}[anchor]
+    (x, y), side = at, {"middle": 0, "start": 1, "end": -1}[anchor]
     a = {
         "shape": "plaintext",
         "style": "solid",
@@ -127,19 +138,19 @@ def text(
         "fontcolor": color,
         **attributes,
     }
-    item = node(name, (x + way * room / 2, y), (room, h), (str, Left, Right)[way](label), **a)
+    item = node(name, (x + side * room / 2, y), (room, h), (str, Left, Right)[side](label), **a)
     left, bottom, right, top = item.box
-    box = (left, bottom, left + w, top) if way > 0 else (right - w, bottom, right, top)
+    box = (left, bottom, left + w, top) if side > 0 else (right - w, bottom, right, top)
     return item._replace(kind="text", box=box, reach=item.box)
 
 
 def anchor(name: str, at: Point) -> Item:
-    """A point that is not seen, for a line to begin or end at."""
+    """Return an invisible point at which a line begins or ends."""
     return node(name, at, (POINT, POINT), shape="point", style="invis")
 
 
 def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Item:
-    """Straight pieces through all the points, without an arrow."""
+    """Return straight lines through all points, without an arrow."""
     controls = [points[0]]
     for p, q in pairwise(points):
         controls += [
@@ -151,7 +162,7 @@ def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Ite
 
 
 def cluster(name: str, box: Box, label: str = "", size: float = 11, **attributes) -> Item:
-    """A soft rounded region behind other things, its label at the top inside."""
+    """Return a rounded region behind other items, with its label inside at the top."""
     left, _, right, top = box
     lines = label.count("\n") + 1
     a = {
@@ -175,15 +186,9 @@ def wire(
     radius: float = 9,
     **attributes,
 ) -> Item:
-    """A line along `points` with rounded corners. The last point is the tip of the arrow."""
-    return _edge(
-        tail,
-        head,
-        _rounded(_shortened(points, 6) if arrow else points, radius),
-        points[-1],
-        arrow,
-        attributes,
-    )
+    """Return a line along `points` with rounded corners; its arrow ends at the last point."""
+    controls = _rounded(_shortened(points, 6) if arrow else points, radius)
+    return _edge(tail, head, controls, points[-1], arrow, attributes)
 
 
 def curve(
@@ -195,14 +200,14 @@ def curve(
     upright: bool = False,
     **attributes,
 ) -> Item:
-    """A cubic from `start` to `end` that leaves and arrives horizontally, or vertically if `upright`."""
+    """Return a cubic curve that leaves and arrives horizontally, or vertically if `upright`."""
     dx, dy = (0.0, 0.5 * (end[1] - start[1])) if upright else (0.5 * (end[0] - start[0]), 0.0)
     controls = [start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end]
     return _edge(tail, head, controls, end, arrow, attributes)
 
 
 def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, Point]:
-    """The DOT text and the size of the picture in points. Invisible points pin its corners."""
+    """Return the DOT text and the picture's size in points; invisible points pin its corners."""
     items = list(items)
     lefts, bottoms, rights, tops = zip(*(i.reach or i.box for i in items), strict=True)
     corners = (
@@ -212,7 +217,8 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
     lines = [
         f"digraph {quote(name)} {{",
         '  graph [layout=nop2 outputorder=nodesfirst bgcolor=white fontname="Helvetica" pad=0];',
-        '  node [fontname="Helvetica" fontsize=11 shape=box style=filled fillcolor=white fixedsize=true margin=0];',
+        '  node [fontname="Helvetica" fontsize=11 shape=box style=filled fillcolor=white '
+        "fixedsize=true margin=0];",
         '  edge [color="#1f2937" penwidth=1.4 arrowsize=0.6];',
     ]
     count = 0
@@ -222,8 +228,8 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
         )
         count += item.kind == "text"
         if item.kind == "cluster":
-            x, y = (item.box[0] + item.box[2]) / 2, (item.box[1] + item.box[3]) / 2
-            inside = f"{quote(item.name + ':')} [shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];"
+            left, bottom, right, top = item.box
+            inside = _pin(item.name + ":", "", (left + right) / 2, (bottom + top) / 2)
             lines.append(
                 f"  subgraph {quote('cluster_' + item.name)} {{ graph [{attributes}]; {inside} }}"
             )
@@ -231,22 +237,22 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
             lines.append(f"  {item.name} [{attributes}];")
         else:
             lines.append(f"  {quote(item.name or f'text{count}')} [{attributes}];")
-    for k, (x, y) in enumerate(corners):
-        lines.append(
-            f'  "corner{k}" [label="" shape=point style=invis width=0.01 height=0.01 pos={_pos(x, y)}];'
-        )
-    return "\n".join([*lines, "}", ""]), (
-        corners[1][0] - corners[0][0],
-        corners[1][1] - corners[0][1],
-    )
+    lines += [f"  {_pin(f'corner{k}', _NO_LABEL, x, y)}" for k, (x, y) in enumerate(corners)]
+    (left, bottom), (right, top) = corners
+    return "\n".join([*lines, "}", ""]), (right - left, top - bottom)
 
 
-def _pos(x, y):
-    return quote(f"{number(x)},{number(y)}")
+_NO_LABEL = 'label="" '
+
+
+def _pin(name, label, x, y):
+    """Return an invisible point as a DOT statement."""
+    at = quote(f"{number(x)},{number(y)}")
+    return f"{quote(name)} [{label}shape=point style=invis width=0.01 height=0.01 pos={at}];"
 
 
 def _tip(text):
-    """Graphviz expands escapes in tooltips twice."""
+    """Escape a tooltip once more: Graphviz expands its escapes twice."""
     return text if text is None else text.replace("\\", "\\\\")
 
 
@@ -258,29 +264,25 @@ def _edge(tail, head, controls, tip, arrow, attributes):
         attributes = {"arrowhead": "none", **attributes}
     attributes["tooltip"] = _tip(attributes.pop("tip", None))
     xs, ys = zip(*controls, tip, strict=True)
-    return Item(
-        "edge",
-        f"{quote(tail)} -> {quote(head)}",
-        {"pos": spline, **attributes},
-        (min(xs), min(ys), max(xs), max(ys)),
-    )
+    box = (min(xs), min(ys), max(xs), max(ys))
+    return Item("edge", f"{quote(tail)} -> {quote(head)}", {"pos": spline, **attributes}, box)
 
 
 def _toward(p, q, distance):
-    """The point `distance` from p on the way to q."""
+    """Return the point `distance` from p towards q, and the distance of p and q."""
     length = max(((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2) ** 0.5, 1e-9)
     u = distance / length
     return (p[0] + (q[0] - p[0]) * u, p[1] + (q[1] - p[1]) * u), length
 
 
 def _shortened(points, gap):
-    """Room for the arrow's head."""
+    """Return the points with the end moved back to make room for the arrow head."""
     end, _ = _toward(points[-1], points[-2], gap)
     return [*points[:-1], end]
 
 
 def _rounded(points, radius):
-    """Controls of cubic pieces along a polyline, corners rounded."""
+    """Return the control points of cubic pieces along a polyline with rounded corners."""
     points = [p for k, p in enumerate(points) if k == 0 or _toward(points[k - 1], p, 0)[1] > 0.01]
     controls, here = [points[0]], points[0]
 

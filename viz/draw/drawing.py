@@ -1,4 +1,4 @@
-"""A picture as DOT text, able to show and save itself."""
+"""A picture as DOT text that can be displayed and saved."""
 
 from __future__ import annotations
 
@@ -15,31 +15,89 @@ FORMATS = ("svg", "png", "pdf", "gv", "html")
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the views return. `source` is always there; the other forms need a Graphviz (`viz.draw.render`)."""
+    """A picture that a view returns; a notebook displays it as SVG.
+
+    Parameters
+    ----------
+    source : str
+        The DOT text. It is always available; all other formats need a Graphviz renderer.
+    title : str
+        What the picture shows.
+    description : str
+        A sentence that replaces the picture for readers who cannot see it.
+    size : tuple of float
+        Width and height in points.
+    body : str
+        HTML that replaces the SVG in the .html format.
+
+    Examples
+    --------
+    >>> import viz
+    >>> from recurrent import LSTM
+    >>> picture = viz.cell(LSTM(5, 10))
+    >>> picture.title
+    'LSTM layer: LSTM(input_size=5, hidden_size=10)'
+    """
 
     source: str
     title: str = ""
     description: str = ""
-    size: dot.Point = (0.0, 0.0)  # in points
-    body: str = ""  # HTML in place of the SVG, for what a page shows better
+    size: dot.Point = (0.0, 0.0)
+    body: str = ""
 
     @classmethod
     def from_items(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
-        """A drawing of pinned items."""
-        title, description = (
-            " ".join(notation.legal(text).split()) for text in (title, description)
-        )
+        """Make a drawing of pinned items.
+
+        Parameters
+        ----------
+        title, description : str
+            Text about the picture; white space is collapsed.
+        items : list of dot.Item
+            The items to draw.
+
+        Returns
+        -------
+        Drawing
+        """
+        title, description = (" ".join(notation.legal(s).split()) for s in (title, description))
         source, size = dot.digraph(title, items)
         return cls(source, title, description, size)
 
     def with_page(self, body: str) -> Drawing:
-        """The same picture, whose .html form is this."""
+        """Return the same picture with other HTML as its .html format.
+
+        Parameters
+        ----------
+        body : str
+            The HTML.
+
+        Returns
+        -------
+        Drawing
+        """
         return replace(self, body=body)
 
     def pipe(self, format: str = "svg", engine: str | None = None) -> bytes:
-        """The picture as bytes of one of svg, png, pdf, gv, html.
+        """Return the picture as bytes.
 
-        Raises ValueError for another format, `viz.RenderError` where there is no renderer.
+        Parameters
+        ----------
+        format : str
+            One of "svg", "png", "pdf", "gv", "html".
+        engine : str, optional
+            The renderer: "graphviz-pure", "dot" or the path of a program.
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        ValueError
+            If the format is unknown.
+        RenderError
+            If there is no renderer.
         """
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
@@ -54,24 +112,56 @@ class Drawing:
         return raw
 
     def svg(self, engine: str | None = None) -> str:
-        """The picture as an SVG element."""
+        """Return the picture as an SVG element.
+
+        Parameters
+        ----------
+        engine : str, optional
+            The renderer, as for `pipe`.
+
+        Returns
+        -------
+        str
+        """
         return self.pipe("svg", engine).decode()
 
     def save(self, path: str | Path, engine: str | None = None) -> Path:
-        """Write the picture; the name's ending says how: .svg, .png, .pdf, .gv or .html. Returns the path."""
+        """Write the picture to a file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; its suffix chooses the format: .svg, .png, .pdf, .gv or .html.
+        engine : str, optional
+            The renderer, as for `pipe`.
+
+        Returns
+        -------
+        Path
+            The path of the file.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is unknown.
+        RenderError
+            If there is no renderer.
+        """
         path = Path(path)
         format = path.suffix.lower().lstrip(".")
         if format not in FORMATS:
-            raise ValueError(
-                f"the file's name must end in .{', .'.join(FORMATS)}, got {path.name!r}"
-            )
+            raise ValueError(f"the file name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
         path.write_bytes(self.pipe(format, engine))
         return path
 
     def to_graphviz(self):
-        """A `graphviz.Source` of the same DOT text, with its `render`, `pipe` and `view`.
+        """Return a `graphviz.Source` of the same DOT text.
 
-        That library runs `dot` on PATH; where there is none, it is told of the renderer that this package has.
+        The graphviz library runs `dot` on PATH; without one, it is set to this package's renderer.
+
+        Returns
+        -------
+        graphviz.Source
         """
         import graphviz
 
@@ -80,8 +170,12 @@ class Drawing:
         return graphviz.Source(self.source, engine="neato")
 
     def _page(self, engine):
-        head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(self.title)}</title>'
-        head += "<style>:root{color-scheme:light dark;font-family:sans-serif}body{background:light-dark(#fff,#0f172a)}</style>"
+        head = (
+            '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>{escape(self.title)}</title>"
+            "<style>:root{color-scheme:light dark;font-family:sans-serif}"
+            "body{background:light-dark(#fff,#0f172a)}</style>"
+        )
         body = notation.legal(self.body) or self.svg(engine)
         return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 

@@ -1,4 +1,4 @@
-"""Text beside wires: the first place along a wire where nothing else is."""
+"""Labels beside wires: the first place along a wire that is still free."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import pairwise
 from . import notation
 from .dot import Box, Point
 
-GAP = 3  # between a wire and what is written beside it
+GAP = 3  # between a wire and its label
 
 
 class Places:
-    """What is taken already: boxes, and wires as thin boxes along their polylines."""
+    """The places already taken by boxes, and by wires as thin boxes along their polylines."""
 
     def __init__(self, boxes: Iterable[Box], wires: Iterable[list[Point]]):
         self.taken = list(boxes)
@@ -23,21 +23,22 @@ class Places:
                 )
 
     def beside(self, points: list[Point], label: str, size: float) -> Point | None:
-        """The centre for a label of lines along a polyline, or None where there is no room; takes the place."""
+        """Take a free place beside a polyline and return its centre, or None if there is no room."""
         w, h = notation.width(label, size) * 1.12 + 2, 1.25 * size * (label.count("\n") + 1)
         for x, y in _along(points, w, h):
             box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
-            if not any(
-                a[0] < box[2] and box[0] < a[2] and a[1] < box[3] and box[1] < a[3]
-                for a in self.taken
-            ):
+            if not any(_overlap(a, box) for a in self.taken):
                 self.taken.append(box)
                 return x, y
         return None
 
 
+def _overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def _along(points, w, h):
-    """Places beside the middle of each stretch, then nearer its ends; long stretches first."""
+    """Yield places beside the middle of each stretch, then nearer its ends, long stretches first."""
     stretches = sorted(
         pairwise(points), key=lambda s: -abs(s[1][0] - s[0][0]) - abs(s[1][1] - s[0][1])
     )

@@ -1,4 +1,4 @@
-"""Colour keys: what a view draws beside its picture so that a colour can be read as a number."""
+"""Colour keys, which let a colour be read as a number."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ def ramp(
     colours: tuple[str, ...],
     ticks: list[tuple[float, str]],
 ) -> None:
-    """A bar of colours from left to right below its label; `ticks`: places from 0 to 1 and what stands there."""
+    """Draw a bar of colours below its label; `ticks` are places from 0 to 1 with their text."""
     x, y = at
-    canvas.add(dot.text((x, y), label, 9, anchor="start", name=f"key:{name}:title"))
+    canvas.text((x, y), label, 9, anchor="start", name=f"key:{name}:title")
     parts = 20
     for k in range(parts + 1):
         colour = palette.ramp(colours, k / parts)
         place = (x + 4 + WIDE / parts * k, y - 14)
-        canvas.node(
-            f"key:{name}{k}", place, (WIDE / parts, TALL), fill=colour, color=colour, penwidth=0
-        )
+        look = dict(fill=colour, color=colour, penwidth=0)
+        canvas.node(f"key:{name}{k}", place, (WIDE / parts, TALL), **look)
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
-        canvas.add(dot.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}"))
+        canvas.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}")
 
 
 def signed(
@@ -41,7 +40,7 @@ def signed(
     limit: float,
     colours: tuple[str, ...] = palette.SIGNED,
 ) -> None:
-    """The key of `palette.signed` from -limit to limit."""
+    """Draw the key of `palette.signed` from -limit to limit."""
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
     ramp(canvas, name, at, label, colours, ticks)
 
@@ -49,15 +48,9 @@ def signed(
 def magnitude(
     canvas: Canvas, name: str, at: dot.Point, label: str, low: float, high: float
 ) -> None:
-    """The key of `palette.magnitude` from low to high, powers of ten, on a log axis."""
+    """Draw the key of `palette.magnitude` between two powers of ten, on a log axis."""
     middle = 10.0 ** round(math.log10(low * high) / 2)
     place = math.log(middle / low) / math.log(high / low)
     between = [(place, notation.power(middle))] if 0.2 < place < 0.8 else []
-    ramp(
-        canvas,
-        name,
-        at,
-        label,
-        palette.CIVIDIS,
-        [(0, notation.power(low)), *between, (1, notation.power(high))],
-    )
+    ticks = [(0, notation.power(low)), *between, (1, notation.power(high))]
+    ramp(canvas, name, at, label, palette.CIVIDIS, ticks)

@@ -1,11 +1,12 @@
-"""Text on pictures: numbers, Unicode subscripts, and how wide a line of Helvetica is."""
+"""Text on pictures: numbers, Unicode subscripts, and the width of a line in Helvetica."""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
-_WIDTHS = {  # of 1000, Helvetica's
+_WIDTHS = {  # of Helvetica, in thousandths of the font size
     "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
     "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "√": 549, "+<>=~×−±÷": 584, "FTZΣ": 611,
     "ABEKPSVXY&": 667, "wCDHNRU": 722, "GOQ": 778, "mM": 833, "%": 889, "W": 944,
@@ -13,11 +14,13 @@ _WIDTHS = {  # of 1000, Helvetica's
 }  # fmt: skip
 _WIDTH = {character: width for characters, width in _WIDTHS.items() for character in characters}
 _SUBSCRIPTS = str.maketrans("0123456789+-t", "₀₁₂₃₄₅₆₇₈₉₊₋ₜ")
-# Neither XML nor HTML has them, or they turn or break the line they stand in.
+# All but these are illegal in XML or HTML, or reverse or break the line they stand in.
 _UNSHOWN = re.compile(
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd"
+    "\U00010000-\U0010ffff]"
 )
-_SPOKEN = {
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories without a glyph
+_SIGNS = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
     "projection": "W_hr",
     "product": "W_hh ·",
@@ -25,7 +28,7 @@ _SPOKEN = {
 
 
 def legal(text: str) -> str:
-    """A text without control characters, halves of surrogate pairs, and signs that turn the direction of what follows.
+    """Return a text without control characters, lone surrogates and marks of text direction.
 
     >>> legal("a\\x00b\\u202ec\\ud800\\n")
     'abc\\n'
@@ -34,7 +37,7 @@ def legal(text: str) -> str:
 
 
 def sub(name: str, index: int | str) -> str:
-    """A name with an index below the line.
+    """Return a name with a subscript.
 
     >>> sub("x", 12), sub("c", "t-1")
     ('x₁₂', 'cₜ₋₁')
@@ -43,36 +46,30 @@ def sub(name: str, index: int | str) -> str:
 
 
 def signed(v: float) -> str:
-    """A value with its sign, as short as a picture wants it.
+    """Return a value with its sign, in two significant digits or so.
 
     >>> signed(-0.456), signed(0.0123), signed(1234.5), signed(-0.00001)
     ('−0.46', '+0.012', '+1e+03', '0')
     """
     v = float(v)
-    text = (
-        "0"
-        if abs(v) < 0.0005
-        else f"{v:+.3f}"
-        if abs(v) < 0.1
-        else f"{v:+.2f}"
-        if abs(v) < 100
-        else f"{v:+.0e}"
-    )
-    return text.replace("-", "−")
+    if abs(v) < 0.0005:
+        return "0"
+    style = "+.3f" if abs(v) < 0.1 else "+.2f" if abs(v) < 100 else "+.0e"
+    return format(v, style).replace("-", "−")
 
 
 def plain(v: float) -> str:
-    """A value without a sign where it has none."""
+    """Return a value in three significant digits, with a sign only if it is negative."""
     return f"{float(v):.3g}".replace("-", "−")
 
 
 def exact(v: float) -> str:
-    """A value for a tooltip: as many digits as float32 has, in ASCII so that it can be read back."""
+    """Return a value for a tooltip: the digits of float32, in ASCII so that it can be parsed."""
     return f"{float(v):.7g}"
 
 
 def power(v: float) -> str:
-    """A power of ten on a key.
+    """Return a power of ten for a key.
 
     >>> power(1e-4), power(1.0)
     ('1e−4', '1')
@@ -81,7 +78,8 @@ def power(v: float) -> str:
 
 
 def count(n: int, thing: str) -> str:
-    """
+    """Return a number with its noun.
+
     >>> count(1, "unit"), count(1200, "unit")
     ('1 unit', '1,200 units')
     """
@@ -89,7 +87,8 @@ def count(n: int, thing: str) -> str:
 
 
 def shape(sizes) -> str:
-    """
+    """Return a shape as NumPy writes it.
+
     >>> shape(("T", "N", 5)), shape((10,))
     ('(T, N, 5)', '(10,)')
     """
@@ -98,10 +97,34 @@ def shape(sizes) -> str:
 
 
 def operation(op: str) -> str:
-    """The sign of an operation of a cell's equations; an unknown one is shown by its name."""
-    return _SPOKEN.get(op, op)
+    """Return the sign of an operation of a cell's equations, or its name if it has none."""
+    return _SIGNS.get(op, op)
+
+
+def visible(c: str) -> str:
+    """Return what stands for a character on a picture.
+
+    >>> visible("a"), visible(" "), visible(chr(10)), visible(chr(7))
+    ('a', '', '¶', '□')
+    """
+    if c == "\n":
+        return "¶"
+    if c == "\t":
+        return "→"
+    if c.isspace():
+        return ""
+    return "□" if unicodedata.category(c) in _HIDDEN else c
+
+
+def character(c: str) -> str:
+    """Return a character for a tooltip, an invisible one by its code point.
+
+    >>> character("a"), character(chr(10))
+    ("'a'", 'U+000A')
+    """
+    return f"'{c}'" if c == visible(c) else f"U+{ord(c):04X}"
 
 
 def width(text: str, size: float) -> float:
-    """Points that the longest line of a text takes at a font size. Unknown characters count 0.6 em."""
+    """Return the width in points of the longest line; unknown characters count 0.6 em."""
     return max(sum(_WIDTH.get(c, 600) for c in line) for line in text.split("\n")) * size / 1000

@@ -1,6 +1,7 @@
-"""The one colour table: every view takes its colours, scales and human names from here.
+"""The colours, colour scales and names of gates that all views share.
 
-Categories are Okabe-Ito's, signed values blue - grey - brown, magnitudes cividis: all safe for colour-blind eyes.
+Categories use the Okabe-Ito palette, signed values blue - grey - brown, magnitudes cividis. All are
+safe for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ LAYERS = {
     "recurrent": ("#DCFCE7", "#16A34A"),
 }
 OTHER_LAYER = ("#F8FAFC", "#94A3B8")
-ON_DATA = ("#FFFFFF", INK)  # text on dark values, on light ones
-REST = ("#E5E7EB", "#9CA3AF")  # what is summed up rather than drawn
+ON_DATA = ("#FFFFFF", INK)  # text on dark values, and on light ones
+REST = ("#E5E7EB", "#9CA3AF")  # items summed up in one box
 
-GATES = {  # letter: human name, colour; the text on them is black
+GATES = {  # letter: name and colour, for black text
     "i": ("input gate", "#56B4E9"),
     "f": ("forget gate", "#F0E442"),
     "g": ("candidate", "#E69F00"),
@@ -43,55 +44,25 @@ GATES = {  # letter: human name, colour; the text on them is black
     "h": ("the neuron", "#E69F00"),
 }
 OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
-DIRECTIONS = ("#0072B2", "#D55E00")  # of a layer that reads forward and in reverse
+DIRECTIONS = ("#0072B2", "#D55E00")  # forward and reverse
 ATTENTION = ("#DDE7E0", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
-SIGNED_LINE = (
-    "#2166AC",
-    "#8AAACB",
-    "#D0D5DC",
-    "#C9A484",
-    "#B35806",
-)  # a line near 0 must still show on white
+# For lines: a value near 0 must still show on white.
+SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")
 LINE_STEPS = 32
 CIVIDIS = (
-    "#00224E",
-    "#123570",
-    "#3B496C",
-    "#575D6D",
-    "#707173",
-    "#8A8678",
-    "#A59C74",
-    "#C3B369",
-    "#FEE838",
-)
+    "#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838",
+)  # fmt: skip
 
-_MEANT = {
-    colour.lower()
-    for colour in (OPERATION, *OTHER_GATES, *(colour for _, colour in GATES.values()))
-}
+_MEANINGFUL = {c.lower() for c in (OPERATION, *OTHER_GATES, *(c for _, c in GATES.values()))}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
-_FRAME = {
-    c.lower()
-    for c in (
-        "#FFFFFF",
-        "#000000",
-        INK,
-        MUTED,
-        LINE,
-        HEADING,
-        CUT,
-        GRADIENT,
-        *STATES.values(),
-        *OTHER_STATES,
-        *sum(_REGIONS, ()),
-    )
-}
+_LINES = ["#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, GRADIENT]
+_FRAME = {c.lower() for c in (*_LINES, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
 
 
 def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
-    """Human name and colour of one of a cell's gates; an unknown name is shown as it is, in a colour that no other one has.
+    """Return the name and colour of a gate; an unknown one keeps its letter and gets a free colour.
 
     >>> gate("f", "fx"), gate("x", "fx")
     (('forget gate', '#F0E442'), ('x', '#56B4E9'))
@@ -103,17 +74,17 @@ def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
 
 
 def state(name: str, index: int) -> str:
-    """Colour of the wires of a state."""
+    """Return the colour of a state's wires."""
     return STATES.get(name, OTHER_STATES[index % len(OTHER_STATES)])
 
 
 def layer(kind: str, recurrent: bool = False) -> tuple[str, str]:
-    """Fill and border of a layer's box."""
+    """Return the fill and border of a layer's box."""
     return LAYERS["recurrent"] if recurrent else LAYERS.get(kind, OTHER_LAYER)
 
 
 def ramp(colours: tuple[str, ...], u: float) -> str:
-    """The colour at 0 <= u <= 1 between evenly spaced ones; NaN is the middle.
+    """Return the colour at 0 <= u <= 1 among evenly spaced ones; NaN is the middle.
 
     >>> ramp(("#000000", "#ffffff"), 0.5)
     '#808080'
@@ -121,14 +92,20 @@ def ramp(colours: tuple[str, ...], u: float) -> str:
     u = 0.5 if math.isnan(u) else min(max(u, 0.0), 1.0)
     k = min(int(u * (len(colours) - 1)), len(colours) - 2)
     part = u * (len(colours) - 1) - k
-    a, b = ([int(c[p : p + 2], 16) for p in (1, 3, 5)] for c in colours[k : k + 2])
-    return "#" + "".join(
-        f"{math.floor(p + (q - p) * part + 0.5):02x}" for p, q in zip(a, b, strict=True)
-    )
+    pairs = zip(_channels(colours[k]), _channels(colours[k + 1]), strict=True)
+    return _hex(math.floor(p + (q - p) * part + 0.5) for p, q in pairs)
+
+
+def _channels(colour):
+    return [int(colour[p : p + 2], 16) for p in (1, 3, 5)]
+
+
+def _hex(channels):
+    return "#" + "".join(f"{v:02x}" for v in channels)
 
 
 def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
-    """Colour of a value on a scale from -limit to limit.
+    """Return the colour of a value on a scale from -limit to limit.
 
     >>> signed(0.0, 1.0), signed(-5.0, 1.0)
     ('#f7f7f7', '#2166ac')
@@ -137,7 +114,7 @@ def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
 
 
 def line(v: float, limit: float) -> str:
-    """Colour of a line of a weight, one of 33: few enough that a page says of each what it is in the dark.
+    """Return the colour of a weight's line, one of 33, each of which a page maps to a dark one.
 
     >>> line(1.0, 1.0), line(0.51, 1.0) == line(0.5, 1.0), line(math.nan, 1.0)
     ('#b35806', True, '#d0d5dc')
@@ -147,47 +124,44 @@ def line(v: float, limit: float) -> str:
 
 
 def on(v: float, limit: float) -> str:
-    """Colour of text on `signed(v, limit)`."""
+    """Return the colour of text on `signed(v, limit)`."""
     return "#ffffff" if abs(v) > 0.62 * limit else INK
 
 
 def magnitude(v: float, low: float, high: float) -> str:
-    """Colour of a size on a log axis from low to high."""
+    """Return the colour of a magnitude on a log axis from low to high."""
     if not v > 0:
         return CIVIDIS[0]
     return ramp(CIVIDIS, math.log(v / low) / math.log(high / low))
 
 
 def is_frame(colour: str, fill: bool) -> bool:
-    """Whether a colour says nothing by itself, so that dark mode may change it; gates and values keep theirs as a fill.
+    """Return whether dark mode may change a colour: it may, unless it fills a gate or a value.
 
     >>> is_frame(INK, fill=True), is_frame(GATES["f"][1], fill=True), is_frame(CIVIDIS[0], fill=True)
     (True, False, False)
     """
-    return colour.lower() in _FRAME and not (fill and colour.lower() in _MEANT)
+    return colour.lower() in _FRAME and not (fill and colour.lower() in _MEANINGFUL)
 
 
 def dark(colour: str) -> str:
-    """The counterpart of a colour on a dark page: light and dark change places, the hue stays.
+    """Return the counterpart of a colour on a dark page: lightness is inverted, the hue stays.
 
     >>> dark("#ffffff"), dark("#000000"), dark("#DCFCE7")
     ('#0f172a', '#f0f0f0', '#23462f')
     """
     if colour.lower() == "#ffffff":
         return "#0f172a"
-    hue, lightness, saturation = colorsys.rgb_to_hls(
-        *(int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5))
-    )
-    pale = (
-        lightness > 0.7
-    )  # regions: apart from the page, dark enough for text, less colourful than ink
-    turned = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
-    channels = colorsys.hls_to_rgb(hue, turned, saturation * (0.4 if pale else 0.9))
-    return "#" + "".join(f"{round(255 * v):02x}" for v in channels)
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(v / 255 for v in _channels(colour)))
+    # Pale colours fill regions, which must differ from the page and leave text readable.
+    pale = lightness > 0.7
+    inverted = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
+    channels = colorsys.hls_to_rgb(hue, inverted, saturation * (0.4 if pale else 0.9))
+    return _hex(round(255 * v) for v in channels)
 
 
 def decades(sizes: Iterable[float]) -> tuple[float, float]:
-    """Ends of a log axis: powers of ten around the sizes, six decades at most.
+    """Return the ends of a log axis: powers of ten around the sizes, six decades at most.
 
     >>> decades([0.02, 0.5]), decades([])
     ((0.01, 1.0), (0.1, 1.0))
@@ -199,7 +173,7 @@ def decades(sizes: Iterable[float]) -> tuple[float, float]:
 
 
 def nice(v: float) -> float:
-    """The smallest round number that is at least |v|: the limit of a scale that people read.
+    """Return the smallest round number that is at least |v|, as the limit of a scale.
 
     >>> nice(0.83), nice(1.2), nice(31), nice(0.0)
     (1.0, 1.2, 40.0, 1.0)
@@ -208,11 +182,6 @@ def nice(v: float) -> float:
     if not (0 < v < math.inf):
         return 1.0
     ten = 10.0 ** math.floor(math.log10(v))
-    return next(
-        (
-            float(f"{m * ten:.6g}")
-            for m in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-            if m * ten >= v * (1 - 1e-9)
-        ),
-        float(f"{10 * ten:.6g}"),
-    )
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+    enough = next((m for m in steps if m * ten >= v * (1 - 1e-9)), 10)
+    return float(f"{enough * ten:.6g}")

@@ -1,6 +1,7 @@
-"""Running a Graphviz on DOT text: the `graphviz-pure` wheel beside this Python, or `dot` on PATH.
+"""Rendering of DOT text with the `graphviz-pure` wheel or with `dot` on PATH.
 
-The environment variable RECURRENT_DOT (or `engine=`) chooses: "graphviz-pure", "dot", or the path of a program.
+The environment variable RECURRENT_DOT, or `engine=`, chooses the renderer: "graphviz-pure", "dot", or
+the path of a program.
 """
 
 from __future__ import annotations
@@ -14,19 +15,16 @@ import sysconfig
 from pathlib import Path
 
 PURE, DOT = "graphviz-pure", "dot"
-DPI, MAX_SIDE, MAX_PIXELS = (
-    144,
-    16_000,
-    40_000_000,
-)  # graphviz-pure aborts on bitmaps that do not fit in memory
+DPI = 144
+MAX_SIDE, MAX_PIXELS = 16_000, 40_000_000  # graphviz-pure aborts on bitmaps that exceed its memory
 
 
 class RenderError(RuntimeError):
-    """No picture could be made; the message says why in one line. The DOT text is there all the same."""
+    """A picture could not be rendered; its DOT text is available all the same."""
 
 
 def find(engine: str | None = None) -> str:
-    """The program that draws. Raises RenderError if there is none."""
+    """Return the path of the renderer; RenderError if there is none."""
     engine = engine or os.environ.get("RECURRENT_DOT") or None
     for name in (PURE, DOT) if engine is None else (engine,):
         path = (_beside_python(PURE) if name == PURE else None) or shutil.which(name)
@@ -37,16 +35,17 @@ def find(engine: str | None = None) -> str:
             f"no renderer {engine!r}: expected 'graphviz-pure', 'dot' or the path of a program"
         )
     raise RenderError(
-        "no renderer: `pip install graphviz-pure`, or install Graphviz so that `dot` is on PATH; .source needs none"
+        "no renderer: `pip install graphviz-pure`, or install Graphviz so that `dot` is on PATH; "
+        ".source needs none"
     )
 
 
 def run(
     source: str, format: str, engine: str | None = None, size: tuple[float, float] = (0, 0)
 ) -> bytes:
-    """A picture of DOT text as "svg", "png" or "pdf" bytes. `size` in points bounds a bitmap's resolution.
+    """Render DOT text as "svg", "png" or "pdf"; `size` in points limits a bitmap's resolution.
 
-    Raises RenderError where there is no renderer, or where it refuses.
+    Raises RenderError if there is no renderer or it fails.
     """
     program = find(engine)
     if format == "pdf" and _is_pure(program):
@@ -60,13 +59,13 @@ def run(
 
 
 def resolution(width: float, height: float) -> float:
-    """Dots an inch for a picture of so many points: 144 unless the bitmap would be too large."""
+    """Return dots per inch for a picture of a size in points: 144 unless that is too large."""
     width, height = max(width, 1) / 72, max(height, 1) / 72
     return min(DPI, MAX_SIDE / max(width, height), (MAX_PIXELS / (width * height)) ** 0.5)
 
 
 def _beside_python(name: str) -> str | None:
-    """A program installed with this Python's packages: a virtual environment's scripts are on PATH only when it is active."""
+    """Return a program of this Python's environment, whose scripts need not be on PATH."""
     places = (Path(sys.executable).parent, Path(sysconfig.get_path("scripts")))
     return next((found for place in places if (found := shutil.which(name, path=str(place)))), None)
 
@@ -89,7 +88,7 @@ def _call(command: list[str], source: str) -> bytes:
 
 
 def _pdf(source, program, engine):
-    """graphviz-pure writes no PDF: `dot` does, or the svg2pdf-py wheel from the SVG."""
+    """Render a PDF with `dot`, or else from the SVG with svg2pdf-py: graphviz-pure writes none."""
     dot = shutil.which(DOT) if engine is None and not os.environ.get("RECURRENT_DOT") else None
     if dot:
         return _call([dot, "-Knop2", "-Tpdf"], source)
@@ -97,18 +96,17 @@ def _pdf(source, program, engine):
         svg2pdf = importlib.import_module("svg2pdf_py")
     except ImportError:
         raise RenderError(
-            "no renderer for PDF: install Graphviz so that `dot` is on PATH, or `pip install svg2pdf-py`"
+            "no renderer for PDF: install Graphviz so that `dot` is on PATH, "
+            "or `pip install svg2pdf-py`"
         ) from None
     svg = _call([program, "-Knop2", "-Tsvg", "-q"], source).decode()
-    # It drops all text when no family matches; Graphviz writes "Helvetica,sans-Serif", and it knows no generic families.
+    # svg2pdf knows no generic families and drops all text if no family of Graphviz's list matches.
     families = "Arial,Liberation Sans,DejaVu Sans,Noto Sans,sans-serif"
-    pdf = bytes(
-        svg2pdf.svg_to_pdf(
-            svg.replace("Helvetica,sans-Serif", families), svg2pdf.FontDatabase.system()
-        )
-    )
+    svg = svg.replace("Helvetica,sans-Serif", families)
+    pdf = bytes(svg2pdf.svg_to_pdf(svg, svg2pdf.FontDatabase.system()))
     if "<text" in svg and b"/Font" not in pdf:
         raise RenderError(
-            "no font for the text of a PDF: install DejaVu Sans or Liberation Sans (Debian: fonts-dejavu-core)"
+            "no font for the text of a PDF: install DejaVu Sans or Liberation Sans "
+            "(Debian: fonts-dejavu-core)"
         )
     return pdf

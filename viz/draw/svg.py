@@ -1,4 +1,4 @@
-"""What Graphviz's SVG lacks for a page: tooltips in place of node names, ids of its own, words for those who listen."""
+"""SVG for web pages: tooltips, unique ids, dark mode, and descriptions for screen readers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
 def polish(raw: str, prefix: str, title: str, description: str) -> str:
-    """An SVG element ready to stand in a page.
+    """Return Graphviz's SVG as an element for a page.
 
-    Every `<title>` is the tooltip instead of the name in the DOT text; ids are `prefix-name`, so that figures do not
-    collide in one page; the width follows the page up to the natural size; `role="img"` with title and description.
-    Colours that say nothing follow `color-scheme`: the reader's, or that of a page which sets one for the element.
+    Each `<title>` holds the tooltip instead of the name in the DOT text. Ids are `prefix-name`, so that
+    figures do not collide in one page. The width follows the page up to the natural size. The
+    element has `role="img"`, a title and a description. Colours without a meaning follow
+    `color-scheme`: the reader's, or the one that a page sets for the element.
     """
     ET.register_namespace("", SVG[1:-1])
     root = ET.fromstring(raw)
@@ -38,7 +39,7 @@ def polish(raw: str, prefix: str, title: str, description: str) -> str:
         e.set("font-family", FONTS)
     style = _style(root, prefix)
     width, height = (float(root.attrib.pop(k).removesuffix("pt")) for k in ("width", "height"))
-    # In CSS pixels: a figure is as large as its points times 4/3, and shrinks with the page.
+    # CSS pixels are 3/4 of a point; figures shrink with the page.
     root.set("width", f"{width * 4 / 3:.0f}")
     root.set("height", f"{height * 4 / 3:.0f}")
     root.set("style", "max-width:100%;height:auto")
@@ -56,13 +57,12 @@ def polish(raw: str, prefix: str, title: str, description: str) -> str:
 
 
 def _style(root, prefix):
-    """Rules for a dark page: `light-dark()` needs no second copy and obeys whatever sets the color-scheme.
+    """Return the style rules for dark pages, based on `light-dark()`.
 
-    Text on a fill that means something gets the class "on" and stays as it is.
+    Text on a fill that has a meaning gets the class "on" and keeps its colour.
     """
-    rules = {
-        f":where(#{prefix})": "color-scheme:light dark"
-    }  # weighs nothing, so that a page can say otherwise
+    # `:where` has no specificity, so that a page can override it.
+    rules = {f":where(#{prefix})": "color-scheme:light dark"}
     for group in root.iter(SVG + "g"):
         edge, over = group.get("class") == "edge", "#ffffff"
         for e in group:
@@ -70,20 +70,17 @@ def _style(root, prefix):
                 colour = e.get(attribute)
                 colour = {"white": "#ffffff", "black": "#000000"}.get(colour, colour).lower()
                 e.set(attribute, colour)
-                frame = (
-                    palette.is_frame(colour, attribute == "fill")
-                    if colour.startswith("#")
-                    else False
-                )
+                if not colour.startswith("#"):
+                    continue
+                frame = palette.is_frame(colour, attribute == "fill")
                 if e.tag == SVG + "text":
                     frame = frame and palette.is_frame(over, fill=True)
-                elif attribute == "fill" and colour.startswith("#"):
+                elif attribute == "fill":
                     over = colour
-                if colour.startswith("#") and (frame or edge):
-                    # Every wire turns, those that show values too: what is faint on white must be faint on black.
-                    selector = (
-                        f'#{prefix} {"" if frame else ".edge "}[{attribute}="{colour}"]:not(.on)'
-                    )
+                if frame or edge:
+                    # All wires change, even those that show values: faint must stay faint.
+                    inside = "" if frame else ".edge "
+                    selector = f'#{prefix} {inside}[{attribute}="{colour}"]:not(.on)'
                     rules[selector] = f"{attribute}:light-dark({colour},{palette.dark(colour)})"
             if e.tag == SVG + "text":
                 if not palette.is_frame(over, fill=True):
@@ -96,7 +93,7 @@ def _style(root, prefix):
 
 
 def slug(name: str) -> str:
-    """A node's or edge's name as the end of its id.
+    """Return a node's or edge's name as the end of its id.
 
     >>> slug("layer1@0"), slug("in:x3->i")
     ('layer1-0', 'in:x3--i')
@@ -105,7 +102,7 @@ def slug(name: str) -> str:
 
 
 def _unlink(group):
-    """Replace Graphviz's link around a thing with a tooltip by the thing and a title."""
+    """Replace the link that Graphviz puts around items with a tooltip by the item and a title."""
     for holder in list(group):
         link = holder.find(SVG + "a") if holder.tag == SVG + "g" else None
         if link is not None:

@@ -1,1 +1,1 @@
-"""Where things go on a picture: circuits, tracks, routed wires."""
+"""Layout: places of nodes and routes of wires."""

@@ -1,4 +1,4 @@
-"""What a laid out circuit is, whoever laid it out: places on a grid for nodes, ways along it for wires."""
+"""The result of a circuit layout: places of nodes on a grid and routes of wires along it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 from ..reading.wiring import Wiring
 from .router import Place
 
-APART, BUS, GATES, BARS = (
-    3,
-    0,
-    1,
-    2,
-)  # columns between gates; rows of the h bus, of the gates, and of bars over them
+APART = 3  # columns between gates
+BUS, GATES, BARS = 0, 1, 2  # rows of the h bus, of the gates, and of bars above them
 
 
 @dataclass
 class Circuit:
-    """`place` of each node, `routes` as (tail, head, places): terminals are `previous:S`, `state:S` and `above`.
+    """`place` of each node, and `routes` of wires as (tail, head, places).
 
-    `lanes`: row of each state that is used directly; `spines`: what lies on them. Results of a bar stand right above the
-    neurons that it takes (`Wiring.bars`), in the row BARS.
+    Besides the nodes of the wiring there are the previous states, the new states, and `above`, the
+    output to the next layer. `lanes` gives the row of each state that is used directly, `spines`
+    the operations on that row. Results of a bar (`Wiring.bars`) stand in the row BARS right above
+    their neurons.
     """
 
     wiring: Wiring

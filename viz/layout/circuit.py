@@ -1,8 +1,8 @@
-"""The vector view of a cell as a circuit on a grid: states are lanes at the top, gates a row at the bottom.
+"""The vector view of a cell as a circuit on a grid, with state lanes at the top and gates below.
 
-Operations find their places one after the other, each where its wires are cheapest (`viz.maze`), so that any cell's
-equations give a picture without overlaps. Left to right is the order of computing; a state's lane goes from its value of
-the step before, through what is done to it directly, to its new value.
+Operations are placed one after the other, each where its wires are cheapest (`router`), so that any
+cell's equations give a picture without overlaps. Values flow from left to right. A state's lane runs
+from its previous value through the operations on it to its new value.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from itertools import permutations
 
 from recurrent.cells import Cell
 
+from ..reading import nodes
 from ..reading.wiring import cell_wiring
 from . import layered, tracks
 from .board import APART, BARS, BUS, GATES, Circuit
 from .router import DOWN, RIGHT, UP, Maze
 
 TRIES = 40  # places tried for an operation, cheapest first
-PULL = 12  # for each column that an operation lies left of what it will be combined with
+PULL = 12  # cost of each column between an operation and the partners to its right
 SIDES = (RIGHT, UP, DOWN)  # the directions in which an operation's inputs arrive
 
 
 @lru_cache(maxsize=64)
 def cell_circuit(cell: Cell) -> Circuit:
-    """The circuit of a cell."""
+    """Return the circuit of a cell."""
     for room in (1, 2):
         builder = _Builder(cell, room)
         try:
@@ -45,24 +46,16 @@ class _Builder:
         self.bars = w.bars
         self.first = cell.states[0]
         self.circuit = Circuit(w)
-        used = {
-            a.removeprefix("previous:")
-            for args in w.arguments.values()
-            for a in args
-            if a.startswith("previous:")
-        }
-        used |= {
-            m.removeprefix("previous:") for m in w.makers.values() if m.startswith("previous:")
-        }
-        self.lanes = [
-            s for s in (*cell.states[1:], self.first) if s in used
-        ]  # from the top; h lowest: it goes to the bus too
+        sources = [*(a for args in w.arguments.values() for a in args), *w.makers.values()]
+        used = {nodes.previous_state(a) for a in sources}
+        # From the top; h is the lowest because it also leads to the bus.
+        self.lanes = [s for s in (*cell.states[1:], self.first) if s in used]
         self._find_spines()
         self.order = self._ordered()
         self.room = room
 
     def build(self):
-        """The circuit; raises _NoPlaceError where a wire finds no way."""
+        """Return the circuit; _NoPlaceError if a wire finds no route."""
         w, depth = self.wiring, {}
         for o, args in w.arguments.items():
             depth[o] = 1 + max((depth.get(a, 0) for a in args), default=0)
@@ -74,13 +67,13 @@ class _Builder:
         self.last = columns - 1
         for k, s in enumerate(self.lanes):
             row = self.circuit.lanes[s] = top - k
-            self.maze.owners[row] = {f"previous:{s}", *self.circuit.spines[s]}
+            self.maze.owners[row] = {nodes.previous(s), *self.circuit.spines[s]}
             if w.makers[s] in self.circuit.spines[s]:
                 self.maze.owners[row].add(w.makers[s])
-            self.maze.put(f"previous:{s}", (0, row))
-        for row in range(self.maze.rows):  # what lies between the terminals on the left stays free
+            self.maze.put(nodes.previous(s), (0, row))
+        for row in range(self.maze.rows):  # no wires between the terminals on the left
             self.maze.close((0, row), UP)
-        for column in range(columns):  # the row of what the layer above sees is outside of the cell
+        for column in range(columns):  # the row of the layer's output is outside the cell
             self.maze.close((column, top + 1), RIGHT)
         self.middle = range(floor + 1, top - len(self.lanes) + 1)
         self.lane_of = {k: s for s, spine in self.circuit.spines.items() for k in spine}
@@ -95,49 +88,44 @@ class _Builder:
         return self.circuit
 
     def _find_spines(self):
-        """The shortest way from a state's old value to its new one; an operation lies on one lane only."""
+        """Find the shortest path from each state's old value to its new one, on one lane each."""
         w, taken = self.wiring, set()
         for s in self.lanes:
-            ways, seen = [[f"previous:{s}"]], set()
-            found = []
-            while ways:
-                way = ways.pop(0)
-                if way[-1] == w.makers[s]:
-                    found = way[1:]
+            paths, visited = [[nodes.previous(s)]], set()
+            spine = []
+            while paths:
+                path = paths.pop(0)
+                if path[-1] == w.makers[s]:
+                    spine = path[1:]
                     break
                 for o, args in w.arguments.items():
-                    if way[-1] in args and o not in seen:
-                        seen.add(o)
-                        ways.append([*way, o])
-            self.circuit.spines[s] = [] if taken & set(found) else found
+                    if path[-1] in args and o not in visited:
+                        visited.add(o)
+                        paths.append([*path, o])
+            self.circuit.spines[s] = [] if taken & set(spine) else spine
             taken |= set(self.circuit.spines[s])
 
     def _ordered(self):
-        """Neurons in the order in which the fewest wires cross."""
+        """Return the neurons in the order with the fewest crossings of wires."""
         w = self.wiring
         sources = [*(a.id for a in w.neurons), *w.parameters]
         edges = [
             (a, o)
             for o, args in w.arguments.items()
             for a in dict.fromkeys(args)
-            if not a.startswith("previous:")
+            if not nodes.previous_state(a)
         ]
-        plan = layered.layout(
-            sources,
-            list(w.arguments),
-            edges,
-            dict.fromkeys([*sources, *w.arguments], 0),
-            {o for _, o in w.loops},
-            0,
-        )
+        heights = dict.fromkeys([*sources, *w.arguments], 0)
+        top = {o for _, o in w.loops}
+        plan = layered.layout(sources, list(w.arguments), edges, heights, top, 0)
         order = [n for n in plan.columns[0] if n not in w.parameters]
         bar = {a: k for k, bar in enumerate(self.bars) for a in bar.values()}
-        place = {
-            k: sum(map(order.index, bar.values())) / len(bar) for k, bar in enumerate(self.bars)
-        }
-        return sorted(
-            order, key=lambda n: (place[bar[n]], bar[n]) if n in bar else (order.index(n), -1)
-        )
+        place = [sum(map(order.index, bar.values())) / len(bar) for bar in self.bars]
+
+        def key(n):
+            return (place[bar[n]], bar[n]) if n in bar else (order.index(n), -1)
+
+        return sorted(order, key=key)
 
     def _gates(self):
         for k, name in enumerate(self.order):
@@ -151,14 +139,14 @@ class _Builder:
         self.bus_end = right
 
     def _bars(self):
-        """Composites of neurons, each from above the first that it takes to above the last, and nothing through it."""
+        """Put each composite of neurons above all its neurons, and close it for other wires."""
         for bar in self.bars:
             at = {r: (self.maze.place[a][0], BARS) for r, a in bar.items()}
             columns = [c for c, _ in at.values()]
             for r, a in bar.items():
                 self.maze.put(r, at[r])
                 self.circuit.routes.append((a, r, self.maze.lay(a, self.maze.search(a), at[r], UP)))
-            alone = len(bar) == 1  # only then is it plain whose result leaves at the side
+            alone = len(bar) == 1  # only then is it clear whose result leaves at the side
             for column in range(min(columns) - 1, max(columns) + 1 - alone):
                 self.maze.close((column, BARS), RIGHT)
                 if min(columns) < column and column not in columns:
@@ -166,7 +154,7 @@ class _Builder:
                     self.maze.close((column, BARS), DOWN)
 
     def _operation(self, name):
-        """Put an operation where its wires are cheapest, and lay them."""
+        """Put an operation where its wires are cheapest, and lay the wires."""
         arguments = self.wiring.arguments[name]
         placed = [a for a in arguments if a in self.maze.place]
         late = [a for a in dict.fromkeys(arguments) if a not in self.maze.place]
@@ -177,8 +165,7 @@ class _Builder:
             taken = dict(zip(late, sources, strict=True))
             for a, way in taken.items():
                 self.maze.put(a, (at[0] - way[0], at[1] - way[1]))
-            done = self._lay_all(name, at, [*zip(placed, ways, strict=True), *taken.items()])
-            if done:
+            if self._lay_all(name, at, [*zip(placed, ways, strict=True), *taken.items()]):
                 return
             self.maze, self.circuit.routes = maze, routes
         raise _NoPlaceError(f"no place for {name}")
@@ -192,7 +179,7 @@ class _Builder:
         return True
 
     def _candidates(self, name, placed, late, searches):
-        """(cost, place, direction of each placed input, direction of each source put beside it)."""
+        """Yield (cost, place, directions of placed inputs, directions of sources put beside it)."""
         maze, lane = self.maze, self.lane_of.get(name)
         rows = [self.circuit.lanes[lane]] if lane else self.middle
         before = self._on_spine(name, lane) if lane else None
@@ -201,30 +188,23 @@ class _Builder:
             for row in rows:
                 at = (column, row)
                 if not maze.free(at) or not maze.open(at, RIGHT) or (column - 1, row) in maze.node:
-                    continue  # between neighbours of a row a wire can still fork
+                    continue  # keep a gap in which a wire can fork
                 for ways in permutations(SIDES, len(placed) + len(late)):
                     mine, others = ways[: len(placed)], ways[len(placed) :]
-                    if any(
-                        (at, way) not in searches[a].cost
-                        for a, way in zip(placed, mine, strict=True)
-                    ):
+                    arrivals = list(zip(placed, mine, strict=True))
+                    if any((at, way) not in searches[a].cost for a, way in arrivals):
                         continue
-                    if before and (before, RIGHT) not in zip(placed, mine, strict=True):
+                    if before and (before, RIGHT) not in arrivals:
                         continue
                     if any(not self._room(at, way) for way in others):
                         continue
-                    cost = sum(
-                        searches[a].cost[at, way] for a, way in zip(placed, mine, strict=True)
-                    )
-                    cost += (
-                        sum(PULL * max(0, c - column) for c in partners)
-                        + 3 * (UP in others)
-                        + 6 * (RIGHT in others)
-                    )
+                    cost = sum(searches[a].cost[at, way] for a, way in arrivals)
+                    cost += sum(PULL * max(0, c - column) for c in partners)
+                    cost += 3 * (UP in others) + 6 * (RIGHT in others)
                     yield cost, at, mine, others
 
     def _room(self, at, way):
-        """Whether a source can stand beside a place, so that its wire arrives in direction `way`."""
+        """Return whether a source fits beside a place, so that its wire arrives in `way`."""
         beside = (at[0] - way[0], at[1] - way[1])
         return (
             self.maze.free(beside)
@@ -235,53 +215,52 @@ class _Builder:
     def _on_spine(self, name, lane):
         spine = self.circuit.spines[lane]
         k = spine.index(name)
-        return spine[k - 1] if k else f"previous:{lane}"
+        return spine[k - 1] if k else nodes.previous(lane)
 
     def _partners(self, name):
-        """Columns of what this operation's result will be combined with."""
+        """Return the columns of the values that this operation's result will be combined with."""
         place = self.maze.place
         return [
             place[a][0]
             for o, args in self.wiring.arguments.items()
             if name in args
             for a in args
-            if a != name and a in place and not a.startswith("previous:")
+            if a != name and a in place and not nodes.previous_state(a)
         ]
 
     def _ends(self):
-        """New states leave on the right: on their lane, at the height of the h bus, or where the way is short."""
+        """Lead new states out on the right: on their lane, at the h bus, or where it is short."""
         for s in (*self.lanes, *(s for s in self.wiring.states if s not in self.lanes)):
             maker = self.wiring.makers[s]
-            spine = self.circuit.spines.get(s)
-            if maker not in self.maze.place:  # a parameter that nothing else uses
+            if maker not in self.maze.place:  # a parameter without another use
                 column = self.last - 2
                 row = next((r for r in self.middle if self.maze.free((column, r))), None)
                 if row is None:
                     raise _NoPlaceError(f"no place for {maker}")
                 self.maze.put(maker, (column, row))
             found = self.maze.search(maker)
-            if spine or (s in self.lanes and maker == f"previous:{s}"):
-                rows = [self.circuit.lanes[s]]
-            else:
-                rows = [BUS] if s == self.first else [*self.middle, BUS]
-            ends = [
-                (found.cost[(self.last, r), RIGHT], r)
-                for r in rows
-                if ((self.last, r), RIGHT) in found.cost
-            ]
-            if not ends:
-                ends = [
-                    (found.cost[(self.last, r), RIGHT], r)
-                    for r in self.middle
-                    if ((self.last, r), RIGHT) in found.cost
-                ]
+            ends = self._exits(found, self._rows_out(s)) or self._exits(found, self.middle)
             if not ends:
                 raise _NoPlaceError(f"no way out for {s}")
-            at = (self.last, min(ends)[1])
-            self.maze.put(f"state:{s}", at)
-            self.circuit.routes.append(
-                (maker, f"state:{s}", self.maze.lay(maker, found, at, RIGHT))
-            )
+            at, end = (self.last, min(ends)[1]), nodes.new(s)
+            self.maze.put(end, at)
+            self.circuit.routes.append((maker, end, self.maze.lay(maker, found, at, RIGHT)))
+        self._above()
+
+    def _rows_out(self, s):
+        """Return the rows in which a new state may leave."""
+        direct = s in self.lanes and self.wiring.makers[s] == nodes.previous(s)
+        if self.circuit.spines.get(s) or direct:
+            return [self.circuit.lanes[s]]
+        return [BUS] if s == self.first else [*self.middle, BUS]
+
+    def _exits(self, found, rows):
+        """Return (cost, row) of the rows that a search reaches at the right border."""
+        arrivals = [(((self.last, r), RIGHT), r) for r in rows]
+        return [(found.cost[key], r) for key, r in arrivals if key in found.cost]
+
+    def _above(self):
+        """Lead the output up to the next layer."""
         maker = self.wiring.makers[self.first]
         found, top = self.maze.search(maker), self.maze.rows - 1
         ways = [

@@ -1,6 +1,6 @@
-"""A small layered layout: columns from left to right by depth, few crossings, straight lines where possible.
+"""A small layered layout: columns by depth, few crossings, straight lines where possible.
 
-Made for the inside of one unit (a dozen operations), so it tries every order of the sources where there are few.
+It is meant for the inside of one unit (a dozen operations) and tries all orders of few sources.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise, permutations
 
 Edge = tuple[str, str]
-EVERY = 5  # up to so many sources every order is tried: 120
+EVERY = 5  # up to this number of sources all orders are tried: 120
 
 
 class Layout:
-    """Where each node goes: `columns[k]` lists the nodes of column k from the top, `y[node]` is its height.
+    """Places of nodes: `columns[k]` lists column k from the top, `y[node]` is a node's height.
 
-    An edge that spans several columns passes them through dummies, `path[edge]`: its nodes and dummies in order.
+    An edge across several columns passes dummies in them; `path[edge]` lists its nodes and dummies.
     """
 
     def __init__(self, columns, y, path):
@@ -30,9 +30,10 @@ def layout(
     top: set,
     gap: float,
 ) -> Layout:
-    """Lay out `sources` in column 0 and `nodes` (each after its inputs) to their right.
+    """Lay out `sources` in column 0 and `nodes`, sorted after their inputs, to their right.
 
-    `heights`: of each node in points. `gap`: between neighbours of a column. Nodes of `top` want nothing above them.
+    `heights` are those of the nodes in points, `gap` separates neighbours in a column. Nodes in
+    `top` should have nothing above them.
     """
     inputs = {n: [a for a, b in edges if b == n] for n in nodes}
     level = dict.fromkeys(sources, 0)
@@ -51,16 +52,15 @@ def layout(
         return _cost(columns, steps, top), columns
 
     if len(sources) <= EVERY:
-        _, columns = min(
-            (arranged(order) for order in permutations(sources)), key=lambda found: found[0]
-        )
+        tried = (arranged(order) for order in permutations(sources))
+        _, columns = min(tried, key=lambda found: found[0])
     else:
         columns = _swapped(list(sources), arranged)
     return Layout(columns, _heights(columns, before, heights, gap), path)
 
 
 def _swapped(order, arranged):
-    """Columns of an order that no exchange of two sources improves."""
+    """Return the columns of an order that no exchange of two sources improves."""
     best, columns = arranged(order)
     improved = True
     while improved:
@@ -75,7 +75,7 @@ def _swapped(order, arranged):
 
 
 def _arrange(order, level, before, top):
-    """Columns for an order of the sources: each next column by the mean place of its inputs."""
+    """Return the columns for an order of the sources, each sorted by the mean place of inputs."""
     place = {n: k for k, n in enumerate(order)}
     columns = [list(order)]
     members = {}
@@ -87,7 +87,7 @@ def _arrange(order, level, before, top):
             for n in members[k]
         }
         column = sorted(members[k], key=lambda n: (mean[n], n not in top, members[k].index(n)))
-        # Places keep the scale of the column before, so that means stay comparable.
+        # Places keep the scale of the previous column, so that means stay comparable.
         for rank, n in enumerate(column):
             place[n] = mean[n] + rank * 1e-3
         columns.append(column)
@@ -95,7 +95,7 @@ def _arrange(order, level, before, top):
 
 
 def _cost(columns, steps, top):
-    """Crossings first, then what lies above nodes that want the top."""
+    """Return the number of crossings plus the number of nodes above those in `top`."""
     rank = {n: (k, r) for k, column in enumerate(columns) for r, n in enumerate(column)}
     pairs = [(rank[p], rank[q]) for p, q in steps]
     crossings = sum(
@@ -105,6 +105,7 @@ def _cost(columns, steps, top):
 
 
 def _heights(columns, before, heights, gap):
+    """Return the height of each node: near the mean of its inputs, without overlaps."""
     y, at = {}, 0.0
     for n in columns[0]:
         at -= heights[n] / 2
@@ -115,21 +116,15 @@ def _heights(columns, before, heights, gap):
         apart = [0.0]
         for a, b in pairwise(column):
             apart.append(apart[-1] + heights.get(a, 0) / 2 + heights.get(b, 0) / 2 + gap)
-        weights = [
-            1.0 if n in heights else 4.0 for n in column
-        ]  # a passing line stays straight rather than a node in place
-        for n, v, offset in zip(
-            column,
-            _falling([w + o for w, o in zip(wish, apart, strict=True)], weights),
-            apart,
-            strict=True,
-        ):
+        weights = [1.0 if n in heights else 4.0 for n in column]  # straight lines come first
+        wishes = [w + o for w, o in zip(wish, apart, strict=True)]
+        for n, v, offset in zip(column, _falling(wishes, weights), apart, strict=True):
             y[n] = v - offset
     return y
 
 
 def _falling(wish, weights):
-    """The falling sequence nearest to `wish` in weighted squares (pool adjacent violators).
+    """Return the falling sequence nearest to `wish` in weighted squares, by pooling violators.
 
     >>> _falling([3.0, 1.0, 2.0], [1.0, 1.0, 1.0])
     [3.0, 1.5, 1.5]

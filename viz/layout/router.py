@@ -1,7 +1,7 @@
-"""Wires on a grid, one after the other: the cheapest way for each, beside nodes and across other wires, never along them.
+"""Routing of wires on a grid: each takes the cheapest way around nodes and across other wires.
 
-A place is (column, row), rows upwards. A net is named by the node it starts from and grows to a tree; where nets meet they
-cross at right angles. Costs are integers, so that the same picture comes out everywhere.
+A place is (column, row) with rows upwards. A net is named after the node it starts from and grows to
+a tree; nets cross only at right angles. Costs are integers, so that pictures are the same everywhere.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ Place = tuple[int, int]
 RIGHT, LEFT, UP, DOWN = (1, 0), (-1, 0), (0, 1), (0, -1)
 WAYS = (RIGHT, UP, DOWN, LEFT)
 STEP, BACK, BEND, CROSS, BRANCH = 10, 60, 18, 30, 4
-OUT = {RIGHT: 0, UP: 0, DOWN: 6, LEFT: 80}  # how gladly a wire leaves a node on a side
+OUT = {RIGHT: 0, UP: 0, DOWN: 6, LEFT: 80}  # cost of leaving a node on a side
 
 
 class Search:
-    """Ways of one net: `cost[place, way]` of arriving at a place in a direction."""
+    """Routes of one net; `cost[place, way]` is that of arriving at a place in a direction."""
 
     def __init__(self):
         self.cost: dict[tuple[Place, Place], int] = {}
@@ -25,39 +25,38 @@ class Search:
 
 
 class Maze:
-    """A grid of `columns` x `rows` with nodes and the wires laid so far."""
+    """A grid of columns and rows with nodes and the wires laid so far."""
 
     def __init__(self, columns: int, rows: int):
         self.columns, self.rows = columns, rows
         self.node: dict[Place, str] = {}
         self.place: dict[str, Place] = {}
-        self.net: dict[tuple[Place, Place], str] = {}  # of each piece of grid in use
-        self.straight: dict[
-            tuple[Place, bool], str
-        ] = {}  # what passes a place, by whether it goes up and down
-        self.bent: dict[Place, str] = {}  # what turns, forks or ends at a place
-        self.parent: dict[
-            str, dict[Place, Place | None]
-        ] = {}  # of each net: from a place towards its node
+        # The net on each piece of the grid in use.
+        self.net: dict[tuple[Place, Place], str] = {}
+        # The net that passes a place, by whether it is upright.
+        self.straight: dict[tuple[Place, bool], str] = {}
+        # The net that turns, forks or ends at a place.
+        self.bent: dict[Place, str] = {}
+        # For each net: the next place on the way back to its node.
+        self.parent: dict[str, dict[Place, Place | None]] = {}
         self.closed: set[tuple[Place, Place]] = set()
-        self.owners: dict[
-            int, set[str]
-        ] = {}  # nets that may run along a row; all where a row is not named
+        # The nets that may run along a row; all nets for rows without an entry.
+        self.owners: dict[int, set[str]] = {}
 
     def put(self, name: str, at: Place) -> None:
-        """A node that starts a net."""
+        """Put a node, which starts a net."""
         self.node[at], self.place[name], self.parent[name] = name, at, {at: None}
 
     def close(self, at: Place, way: Place) -> None:
-        """No wire leaves or enters a place on this side."""
+        """Bar all wires from this side of a place."""
         self.closed.add(_piece(at, way))
 
     def free(self, at: Place) -> bool:
-        """Nothing at all is at this place."""
+        """Return whether a place is empty."""
         return self.inside(at) and not (at in self.node or at in self.bent or self._others(at, ""))
 
     def open(self, at: Place, way: Place) -> bool:
-        """Whether a wire could leave a place on this side."""
+        """Return whether a wire could leave a place on this side."""
         after = _moved(at, way)
         return (
             self.inside(after)
@@ -71,7 +70,7 @@ class Maze:
         return 0 <= at[0] < self.columns and 0 <= at[1] < self.rows
 
     def search(self, name: str) -> Search:
-        """The cheapest ways of a net to every place (Dijkstra over places and directions)."""
+        """Return the cheapest routes of a net, by Dijkstra over places and directions."""
         found, queue = Search(), []
 
         def reach(cost, at, way, before):
@@ -99,7 +98,7 @@ class Maze:
         return found
 
     def lay(self, name: str, found: Search, at: Place, way: Place) -> list[Place]:
-        """Lay the cheapest wire that arrives `at` a node in direction `way`; returns its places from the net's node on."""
+        """Lay the cheapest wire that arrives `at` a node in direction `way`; return its places."""
         places, state = [at], found.before[at, way]
         while isinstance(state[0], tuple):
             places.append(state[0])
@@ -125,18 +124,15 @@ class Maze:
         return places[::-1]
 
     def _others(self, at, name):
-        """Whether another net passes a place."""
+        """Return whether another net passes a place."""
         passing = self.straight.get
         return passing((at, True), name) != name or passing((at, False), name) != name
 
     def _step(self, name, at, way):
-        """The cost of one step, None where it is barred."""
+        """Return the cost of one step, None if it is barred."""
         after = _moved(at, way)
-        if (
-            not self.inside(after)
-            or after in self.bent
-            or (after in self.parent[name] and after not in self.node)
-        ):
+        own = after in self.parent[name] and after not in self.node
+        if not self.inside(after) or after in self.bent or own:
             return None
         piece = _ordered(at, after)
         if piece in self.net or piece in self.closed:

@@ -1,1 +1,1 @@
-"""The rooms behind `viz.explore`: what a run is to a page, its figures, its tables, and the file itself."""
+"""The page of `viz.explore`: the numbers of a run, figures, tables, and the HTML file."""

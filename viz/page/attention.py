@@ -1,4 +1,4 @@
-"""The attention level of a page: which saved states the output of one step looks at."""
+"""The attention level of a page: the weights of the saved states for the output of one step."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ import numpy as np
 
 from ..draw import notation, palette
 from ..draw.drawing import Drawing
-from ..views import attention as view
+from ..reading.attention_weights import recorded_weights
+from ..views.attention import attention as draw_attention
+from ..views.parts import attention_grid as grid
 from .packed import Blob
 from .stack import Stack
 from .tables import symbol
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Of one sequence: weights (T_out, T_in), the steps that it has, and the labels of what is read and written."""
+class Attention:
+    """The attention of one sequence: weights (T_out, T_in), valid steps, and their labels."""
 
     weights: np.ndarray
     written: list[int]
     read: list[int]
     inputs: list[str]
     outputs: list[str]
-    k: int
-    first: int  # layer of the stack
-    others: int  # Attention layers besides
-    drawn_at: int  # the step that is shown first, or the nearest that there is
+    k: int  # the place of the layer in the model
+    first: int  # the place of the first layer of the stack
+    others: int  # number of further Attention layers
+    drawn_at: int  # the valid step nearest to the one that is shown first
 
     @property
     def columns(self) -> list[int]:
-        """The saved states that are drawn."""
-        found = view.columns_of(self.weights[np.ix_(self.written, self.read)])
+        """The drawn saved states."""
+        found = grid.columns_of(self.weights[np.ix_(self.written, self.read)])
         return [self.read[s] for s in found]
 
     @property
     def rows(self) -> list[int]:
-        """The outputs that are drawn when the step `drawn_at` is."""
-        found = view.rows_of(len(self.written), self.written.index(self.drawn_at))
+        """The drawn outputs at the step `drawn_at`."""
+        found = grid.rows_of(len(self.written), self.written.index(self.drawn_at))
         return [self.written[t] for t in found]
 
 
@@ -50,55 +52,73 @@ def attention_of(
     t: int,
     inputs: Sequence[str] | None,
     outputs: Sequence[str] | None,
-) -> Looks | None:
-    """What the first Attention of a stack looks at, or None. Raises ValueError for a wrong number of inputs."""
-    places = [
-        k + stack.first for k, a in enumerate(stack.recording.layers) if a.weights is not None
-    ]
+) -> Attention | None:
+    """Return the attention of a stack's first Attention layer, or None.
+
+    Raises ValueError for a wrong number of labels.
+    """
+    layers = enumerate(stack.recording.layers, stack.first)
+    places = [k for k, recorded in layers if recorded.weights is not None]
     if not places:
         return None
-    _, weights, skipped = view.recorded(model, stack.whole, n, places[0])
-    sizes = dict(zip(("outputs", "inputs"), weights.shape, strict=True))
-    for name, given in (("inputs", inputs), ("outputs", outputs)):
-        if given is not None and len(given) != sizes[name]:
-            raise ValueError(
-                f"{name} must have one label for each of {sizes[name]} steps, got {len(given)}"
-            )
-    written, read = (
-        [s for s in range(count) if s not in gone]
-        for count, gone in zip(weights.shape, skipped, strict=True)
-    )
+    found = recorded_weights(model, stack.whole, n, places[0])
+    T_out, T_in = found.weights.shape
+    read_labels = _labels(inputs, "inputs", T_in, "x")
+    written_labels = _labels(outputs, "outputs", T_out, "y")
+    written = [s for s in range(T_out) if s not in found.padded_outputs]
+    read = [s for s in range(T_in) if s not in found.padded_inputs]
     if not written or not read:
         return None
-    texts = [
-        [notation.sub(letter, s) for s in range(count)]
-        if given is None
-        else [symbol(str(v)) for v in given]
-        for given, letter, count in (
-            (inputs, "x", sizes["inputs"]),
-            (outputs, "y", sizes["outputs"]),
-        )
-    ]
     nearest = min(written, key=lambda s: abs(s - t))
-    return Looks(weights, written, read, *texts, places[0], stack.first, len(places) - 1, nearest)
+    return Attention(
+        weights=found.weights,
+        written=written,
+        read=read,
+        inputs=read_labels,
+        outputs=written_labels,
+        k=places[0],
+        first=stack.first,
+        others=len(places) - 1,
+        drawn_at=nearest,
+    )
 
 
-def drawing(model: Any, stack: Stack, n: int, looks: Looks) -> Drawing:
-    """The picture of the step that is shown first."""
-    shown = dict(inputs=looks.inputs, outputs=looks.outputs, layer=looks.k, step=looks.drawn_at)
-    return view.attention(model, stack.whole, n, **shown)
+def _labels(given, name, count, letter):
+    """Return a label for each step."""
+    if given is None:
+        return [notation.sub(letter, s) for s in range(count)]
+    if len(given) != count:
+        raise ValueError(f"{name} must have one label for each of {count} steps, got {len(given)}")
+    return [symbol(str(v)) for v in given]
 
 
-def known(looks: Looks | None, blob: Blob) -> dict | None:
-    """What a script needs to move the picture: weights of the drawn states, rows that a sequence has, labels."""
-    if looks is None:
+def drawing(model: Any, stack: Stack, n: int, attention: Attention) -> Drawing:
+    """Return the picture of the step that is shown first."""
+    labels = dict(inputs=attention.inputs, outputs=attention.outputs)
+    place = dict(layer=attention.k, step=attention.drawn_at)
+    return draw_attention(model, stack.whole, n, **labels, **place)
+
+
+def known(attention: Attention | None, blob: Blob) -> dict | None:
+    """Return the data with which a script updates the picture."""
+    if attention is None:
         return None
-    columns, rows = looks.columns, looks.rows
+    columns, rows = attention.columns, attention.rows
+    inputs = [attention.inputs[s] for s in columns]
     return {
-        "row": f"layer{looks.k - looks.first}",
-        "weights": blob.put(looks.weights[:, columns]), "written": looks.written, "columns": columns, "rows": len(rows),
-        "focus": rows.index(looks.drawn_at), "inputs": [looks.inputs[s] for s in columns], "outputs": looks.outputs,
-        "high": view.ROW, "faint": view.FAINT, "place": looks.k, "half": view.OUTPUTS // 2,
-        "wide": view.pitch([looks.inputs[s] for s in columns]) >= view.NUMBERED,
-        "colours": palette.ATTENTION, "ink": palette.INK,
-    }  # fmt: skip
+        "row": f"layer{attention.k - attention.first}",
+        "weights": blob.put(attention.weights[:, columns]),
+        "written": attention.written,
+        "columns": columns,
+        "rows": len(rows),
+        "focus": rows.index(attention.drawn_at),
+        "inputs": inputs,
+        "outputs": attention.outputs,
+        "high": grid.ROW,
+        "faint": grid.FAINT,
+        "place": attention.k,
+        "half": grid.OUTPUTS // 2,
+        "wide": grid.pitch(inputs) >= grid.NUMBERED,
+        "colours": palette.ATTENTION,
+        "ink": palette.INK,
+    }

@@ -1,7 +1,8 @@
-"""A cell's equations as the page computes them: what the recording lacks is worked out at each step from what it has.
+"""A cell's equations in the form in which the page evaluates them.
 
-The page knows sums, products and a few functions; whatever else an operation does comes with the numbers. That suffices for
-the gradients too: derivatives are made of values, sums and products.
+The page computes from the recorded values what the recording lacks. It knows sums, products and a few
+functions; the results of other operations are stored with the numbers. That suffices for gradients
+too, because derivatives consist of values, sums and products.
 """
 
 from __future__ import annotations
@@ -17,23 +18,12 @@ from recurrent.equations.expressions import Expr, topological
 from ..reading import evaluate
 from ..reading.wiring import cell_wiring
 
-KNOWN = (
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "neg",
-    "positive",
-    "tanh",
-    "sigmoid",
-    "exp",
-    "sqrt",
-    "relu",
-)  # what cell.js knows
+# The operations of cell.js.
+KNOWN = ("add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu")
 
 
 def computed(cell: Cell) -> list[str]:
-    """Ids of the nodes whose numbers a page must be given beside what a recording has."""
+    """Return the ids of the nodes whose values must be stored besides those of the recording."""
     drawn, recorded = {a.id for a in cell_wiring(cell).neurons}, _recorded(cell)
     known = (*KNOWN, "const", "input")
     return [
@@ -44,9 +34,11 @@ def computed(cell: Cell) -> list[str]:
 
 
 def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
-    """What cell.js computes with: "forward", id and source of each node's value in the order of computing; "backward", where
-    each node's gradient goes, times what, from the last node to the first; "starts", nodes whose gradient the recording has,
-    with its name; "makers", the node of each new state.
+    """Return the table that cell.js evaluates.
+
+    "forward" lists the id and source of each node's value in the order of computation. "backward"
+    lists where each node's gradient goes and by what it is multiplied, from the last node to the
+    first. "starts" names the recorded gradients of nodes, "makers" the node of each new state.
     """
     cell = run.layer.cell
     exprs, recorded = _expressions(cell), _recorded(cell)
@@ -60,12 +52,12 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
         elif e in cell.previous:
             source = {"before": cell.states[cell.previous.index(e)]}
         elif e in cell.parameter_inputs:
-            p = cell.parameters[cell.parameter_inputs.index(e)]
-            source = {"own": put(getattr(run.way.params, p)[run.units])}
+            name = cell.parameters[cell.parameter_inputs.index(e)]
+            source = {"own": put(run.way.parameters[name][run.units])}
         elif k in run.inner:
             source = {"given": put(run.inner[k])}
         elif e.op == "input":
-            continue  # a dot product that nobody but its own activation sees
+            continue  # a dot product that only its own activation uses
         else:
             source = {"is": [e.op, *(ids[id(a)] for a in e.args)]}
         ahead.append([k, source])
@@ -82,7 +74,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
 
 
 def inner(recording: Any, way: Any, n: int, like: np.ndarray) -> dict[str, np.ndarray]:
-    """The values (T, H) of each node of `computed` in sequence n, in the dtype of `like` (T, H)."""
+    """Return the values (T, H) of each node of `computed` in the dtype of `like` (T, H)."""
     out = {k: np.empty_like(like) for k in computed(way.cell)}
     for t in range(len(like) if out else 0):
         found = evaluate.forward(way, evaluate.step(recording, way, t, n))
@@ -92,19 +84,19 @@ def inner(recording: Any, way: Any, n: int, like: np.ndarray) -> dict[str, np.nd
 
 
 def _expressions(cell):
-    """Every node of the cell's graph but x and h themselves, by id, in the order of computing."""
+    """Return the expressions of the cell's graph by id, in the order of computation."""
     ids = [n.id for n in cell.graph().nodes if n.kind != "vector"]
     return dict(zip(ids, topological(cell.values.values()), strict=True))
 
 
 def _recorded(cell):
-    """The nodes that compute a gate or state, with its name; a state's name comes first."""
+    """Return the names of the nodes that compute gates and states; a state's name comes first."""
     values = cell.graph().values
     return {values[name]: name for name in (*cell.gates, *reversed(cell.states))}
 
 
 def _plain(e: Expr) -> Any:
-    """An expression as JSON: a node's id, a number, or an operation and its arguments."""
+    """Return an expression as JSON: a node's id, a number, or an operation and its arguments."""
     if e.op == "input":
         return e.name
     return e.value if e.op == "const" else [e.op, *map(_plain, e.args)]

@@ -1,4 +1,4 @@
-"""The views as parts of a page: short ids, one font, colours of the dark page in the page's own style."""
+"""Drawings as figures of a page, with short ids and dark colours in the page's own style."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from collections.abc import Iterable
 from ..draw import svg
 from ..draw.drawing import Drawing
 
-_SAID_BY_STYLE = (
+_IN_PAGE_CSS = (  # attributes that page.css sets for all figures
     ' xml:space="preserve"',
     ' style="max-width:100%;height:auto"',
     f' font-family="{svg.FONTS}"',
+    ' class="node"',
+    ' text-anchor="middle"',
 )
-_SAID_BY_STYLE += (' class="node"', ' text-anchor="middle"')
 _PLACES, _SIZES = r' (?:d|points|[cr]?[xy])="[^"]*"', r' (?:font-size|stroke-width)="[^"]*"'
 
 
 def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
-    """The SVG element of a drawing with ids `prefix-NAME`, and the style rules that belong to it.
+    """Return the SVG element of a drawing with ids `prefix-NAME`, and its style rules.
 
-    Nothing in it needs an inline style, which the page's security policy forbids; what page.css says for all is left out,
-    and places are to a tenth of a point.
+    It has no inline style, which the page's security policy forbids, and no attributes that page.css
+    sets. Positions are rounded to a tenth of a point.
     """
     text = drawing.svg()
     old = re.search(r'id="(fig-[0-9a-f]+)-title"', text)[1]
-    rules = (
-        "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
-        .replace("&gt;", ">")
-        .replace("&lt;", "<")
-    )
+    rules = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
+    rules = rules.replace("&gt;", ">").replace("&lt;", "<").replace(old, prefix)
     text = re.sub(r"<style>.*?</style>|(?<=>)\n+(?=<)", "", text.replace(old, prefix), flags=re.S)
     text = re.sub(r"<[a-z][^>]*>", _short, text)
     text = re.sub(r'(class="edge">(?:<title>[^<]*</title>)?<path) fill="none"', r"\1", text)
-    return text.replace('<g id="corner', '<g class="corner" id="corner').strip(), rules.replace(
-        old, prefix
-    )
+    return text.replace('<g id="corner', '<g class="corner" id="corner').strip(), rules
 
 
 def rules(styles: Iterable[str]) -> str:
-    """The style rules of all figures as rules of the page: what a colour becomes in the dark is the same in each."""
+    """Return the style rules of all figures as rules of the page, each once."""
     found = (rule for style in styles for rule in re.findall(r"[^{}]+\{[^{}]+\}", style))
     return "".join(sorted({re.sub(r"#[A-Za-z]\w*", "figure>svg", rule, count=1) for rule in found}))
 
 
 def _short(tag):
+    """Return a tag without attributes of page.css and with rounded numbers."""
     text = tag[0]
-    for said in _SAID_BY_STYLE:
-        text = text.replace(said, "")
-    text = re.sub(_PLACES, lambda a: re.sub(r"-?\d+\.\d+", lambda m: _number(m[0], 1), a[0]), text)
-    return re.sub(
-        _SIZES, lambda a: re.sub(r"\d+\.\d+", lambda m: _number(m[0], 2), a[0]), text
-    ).replace(" />", "/>")
+    for attribute in _IN_PAGE_CSS:
+        text = text.replace(attribute, "")
+    text = re.sub(_PLACES, lambda a: _rounded(a[0], 1), text)
+    return re.sub(_SIZES, lambda a: _rounded(a[0], 2), text).replace(" />", "/>")
+
+
+def _rounded(text, digits):
+    return re.sub(r"-?\d+\.\d+", lambda m: _number(m[0], digits), text)
 
 
 def _number(text, digits):
-    """
+    """Return a number with up to that many decimals.
+
     >>> _number("12.04", 1), _number("-0.04", 1), _number("1.45", 2)
     ('12', '0', '1.45')
     """

@@ -1,4 +1,4 @@
-"""The layer level of a page: `viz.layer`'s picture, whose numbers a script moves, and what it must know to do so."""
+"""The layer level of a page: the picture of `viz.layer`, and the data with which a script updates it."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ from typing import Any
 
 from ..draw import palette
 from ..draw.drawing import Drawing
-from ..views import layer as view
+from ..views.layer import layer as draw_layer
+from ..views.parts import elision
 from .packed import Blob
 from .run import LayerRun
 
 
 def free(run: LayerRun) -> int | None:
-    """The unit that stands between those always drawn until another is chosen; None where all of them are drawn."""
-    if len(view.shown(run.H)) == run.H:
+    """Return the unit drawn between the fixed ones until another is chosen; None if all are drawn."""
+    if len(elision.shown(run.H)) == run.H:
         return None
-    between = [int(j) for j in run.units if view.FIRST < j < run.H - view.LAST - 1]
+    between = [int(j) for j in run.units if elision.FIRST < j < run.H - elision.LAST - 1]
     return between[len(between) // 2]
 
 
 def drawing(run: LayerRun, recording: Any, t: int) -> Drawing:
-    """The picture at the step that is shown first."""
-    return view.layer(
-        run.layer, recording, t=t, n=run.n, unit=free(run), direction=run.way.name, folded=False
-    )
+    """Return the picture at the step that is shown first."""
+    shown = dict(t=t, n=run.n, unit=free(run), direction=run.way.name, folded=False)
+    return draw_layer(run.layer, recording, **shown)
 
 
 def known(run: LayerRun, blob: Blob) -> dict:
-    """Units and inputs that are drawn, and how the picture names and colours what changes from step to step."""
+    """Return the drawn units and inputs, and the names and colours of what changes over time."""
     cell, other = run.layer.cell, free(run)
     names = ((g, palette.gate(g, cell.gates)) for g in cell.gates)
+    own = {name: run.way.parameters[name][run.units] for name in cell.parameters}
     return {
-        "units": view.shown(run.H, [] if other is None else [other]), "free": other, "first": view.FIRST, "last": view.LAST,
-        "x": view.shown(run.D) if cell.x_gates else [], "before": bool(cell.h_gates),
+        "units": elision.shown(run.H, [] if other is None else [other]),
+        "free": other,
+        "first": elision.FIRST,
+        "last": elision.LAST,
+        "x": elision.shown(run.D) if cell.x_gates else [],
+        "before": bool(cell.h_gates),
         "gates": [{"key": g, "name": name, "colour": colour} for g, (name, colour) in names],
         "kept": run.wiring.kept,
-        "own": {q: blob.put(getattr(run.way.params, q)[run.units]) for q in cell.parameters},
-    }  # fmt: skip
+        "own": {name: blob.put(a) for name, a in own.items()},
+    }

@@ -1,4 +1,4 @@
-"""Arrays as one text that a script reads again, bit by bit."""
+"""Arrays packed into one text that a script unpacks bit for bit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 
 class Blob:
-    """Arrays as one deflated text in base 85; `put` returns where an array lies: [offset, length, type].
+    """Arrays as one deflated text in base 85.
 
-    The first bytes of all its numbers, then the second ones and so on: exponents side by side make it a fifth smaller.
+    Of each array, the first bytes of all numbers come first, then the second ones and so on. With
+    exponents side by side the text is a fifth smaller.
     """
 
     def __init__(self):
@@ -21,14 +22,12 @@ class Blob:
         self.known: dict = {}
 
     def put(self, a: np.ndarray) -> list:
+        """Add an array and return its place [offset, length, type]."""
         a = np.asarray(a)
-        kind = (
-            f"f{a.dtype.itemsize}"
-            if a.dtype.kind == "f"
-            else "i4"
-            if a.max(initial=0) > 65535
-            else "u2"
-        )
+        if a.dtype.kind == "f":
+            kind = f"f{a.dtype.itemsize}"
+        else:
+            kind = "i4" if a.max(initial=0) > 65535 else "u2"
         raw = np.ascontiguousarray(a, "<" + kind).tobytes()
         if (kind, raw) not in self.known:
             pad = -self.at % 8
@@ -40,10 +39,10 @@ class Blob:
         return self.known[kind, raw]
 
     def _add(self, part):
-        """A block of its own for each plane, which has a code of its own then."""
+        """Deflate a plane in a block of its own, so that it has a code of its own."""
         self.packed += [self.packer.compress(part), self.packer.flush(zlib.Z_PARTIAL_FLUSH)]
 
     def text(self) -> str:
-        """Four bytes in five signs of Python's `base64.b85encode`, but "," for "<": nothing in it can end an element."""
+        """Return the text of `base64.b85encode` with "," for "<", so that it cannot end an element."""
         packed = b"".join([*self.packed, self.packer.copy().flush()])
         return base64.b85encode(packed).decode().replace("<", ",")

@@ -1,4 +1,4 @@
-"""Which layers a page moves through time: all of a model, or one of the two stacks of an encoder and a decoder."""
+"""The layers that a page shows over time: a whole model, an encoder or a decoder."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 from recurrent.layers.recording import Recording
 
-PARTS = ("encoder", "decoder")
+from ..reading.models import parts_of
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers with one time axis: `model`, a Sequential, is the whole or a part of what was recorded in `whole`.
+    """Layers with one time axis.
 
-    `recording`: of these layers alone. `first`: the place of the first of them in the whole. `part`: "encoder", "decoder" or
-    "".
+    `model`, a Sequential, is all or a part of the model that was recorded in `whole`. `recording` is
+    that of its layers alone. `first` is the place of the first of them, `part` is "encoder",
+    "decoder" or "".
     """
 
     model: Any
@@ -26,23 +27,25 @@ class Stack:
 
     @property
     def labelled(self) -> str:
-        """Where the labels of the steps belong: a decoder's are what it writes."""
+        """What the labels of the steps stand for: a decoder's for its outputs."""
         return "output" if self.part == "decoder" else "input"
 
 
 def stack_of(model: Any, recording: Recording, part: str | None = None) -> Stack:
-    """The stack to show. Raises ValueError for a part that the model has not."""
-    if not hasattr(model, "encoder"):
+    """Return the stack to show; ValueError for a part that the model does not have."""
+    parts = {p.name: p for p in parts_of(model)}
+    if len(parts) == 1:
         if part is not None:
+            name = type(model).__name__
             raise ValueError(
-                f"part is for models of an encoder and a decoder, got {part!r} for {type(model).__name__}"
+                f"part is for models of an encoder and a decoder, got {part!r} for {name}"
             )
         return Stack(model, recording, recording)
     part = "decoder" if part is None else part
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
-    k, cut = PARTS.index(part), len(model.encoder.layers)
-    layers = recording.layers[cut:] if k else recording.layers[:cut]
-    lengths = None if recording.lengths is None else recording.lengths[k]
-    mine = Recording(recording.x[k], layers[-1].y, layers, lengths)
-    return Stack(getattr(model, part), mine, recording, cut if k else 0, part)
+    if part not in parts:
+        raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}")
+    _, stack, first, number = parts[part]
+    layers = recording.layers[first : first + len(stack.layers)]
+    lengths = None if recording.lengths is None else recording.lengths[number]
+    own = Recording(recording.x[number], layers[-1].y, layers, lengths)
+    return Stack(stack, own, recording, first, part)

@@ -1,4 +1,7 @@
-"""The page's numbers as HTML: unit tiles, tables, the strip of steps. Each number stands in an element the script can find."""
+"""The page's numbers as HTML: unit tiles, tables and the strip of time steps.
+
+Each number stands in an element that the script can find.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ import numpy as np
 
 from ..draw import notation, palette
 from ..reading.wiring import Neuron
-from ..views.layer import shown
+from ..views.parts.elision import shown
 from .run import LayerRun
 
-BINS = palette.LINE_STEPS + 1  # colours of a scale; the numbers themselves are exact
+BINS = palette.LINE_STEPS + 1  # colours of a scale
 STRIP = 600  # steps that have a button each
-SPOKEN = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
+
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")  # Unicode categories without a glyph
 
 
 def colours() -> dict[str, list[str]]:
-    """The scales as lists of colours: fill and text of signed values, lines, sizes."""
+    """Return the scales as lists of colours: fill and text of signed values, lines, magnitudes."""
     at = [k / (BINS - 1) for k in range(BINS)]
     line = [palette.ramp(palette.SIGNED_LINE, u) for u in at]
     return {
@@ -30,7 +35,7 @@ def colours() -> dict[str, list[str]]:
 
 
 def style() -> str:
-    """A class for each colour of the scales."""
+    """Return CSS with a class for each colour of the scales."""
     c = colours()
     rules = [f".s{k}{{background:{c['signed'][k]};color:{c['ink'][k]}}}" for k in range(BINS)]
     rules += [
@@ -41,58 +46,52 @@ def style() -> str:
 
 
 def bin_of(v: float, limit: float) -> int:
-    """The colour of a value on a scale from -limit to limit."""
+    """Return the number of a value's colour on a scale from -limit to limit."""
     u = 0.5 if np.isnan(v) else min(max(0.5 + 0.5 * v / limit, 0.0), 1.0)
     return int(u * (BINS - 1) + 0.5)
 
 
 def symbol(text: str) -> str:
-    """An input as one visible sign: blanks and control characters by their pictures."""
-    if text in SPOKEN:
-        return SPOKEN[text]
+    """Return a label with visible signs for white space and control characters."""
+    if text in SIGNS:
+        return SIGNS[text]
     if len(text) == 1 and ord(text) < 32:
         return chr(0x2400 + ord(text))
-    hidden = any(
-        unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs") for c in text
-    )
-    return (
-        " ".join(f"U+{ord(c):04X}" for c in text)
-        if hidden and len(text) == 1
-        else notation.legal(text)
-    )
+    if len(text) == 1 and unicodedata.category(text) in HIDDEN:
+        return f"U+{ord(text):04X}"
+    return notation.legal(text)
 
 
 def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> str:
-    """A button for each step, with its label where there are any: of its input, or its output."""
+    """Return a button for each step, labelled with its input or output if there are labels."""
     if T > STRIP:
         return f'<p class="note">{T:,} steps: the slider and the arrow keys reach each of them.</p>'
     buttons = []
     for s in range(T):
         text = str(s) if labels is None else labels[s]
         here = ' aria-current="step"' if s == t else ""
-        spoken = escape(
-            f"step {s}" + ("" if labels is None else f", {labelled} {text}"), quote=True
-        )
-        look = f'type="button" data-t="{s}" tabindex="-1" aria-label="{spoken}"{here}'
+        spoken = f"step {s}" + ("" if labels is None else f", {labelled} {text}")
+        look = f'type="button" data-t="{s}" tabindex="-1" aria-label="{escape(spoken)}"{here}'
         buttons.append(f"<button {look}><bdi>{escape(text)}</bdi></button>")
-    return f'<div class="strip{" text" if labels else ""}" role="group" aria-label="steps">{"".join(buttons)}</div>'
+    kind = "strip text" if labels else "strip"
+    return f'<div class="{kind}" role="group" aria-label="steps">{"".join(buttons)}</div>'
 
 
 def tiles(run: LayerRun, t: int) -> str:
-    """A field for each unit that is in the page, coloured by what it puts out; nothing where the picture has them all."""
+    """Return a tile for each unit, coloured by its h; nothing if the picture shows all units."""
     if len(shown(run.H)) == run.H:
         return ""
     h = next(q for q in run.quantities if q.key == run.first)
-    fields = (
-        f'<button type="button" class="tile s{bin_of(float(h.a[t, u]), run.limits["h"])}" data-u="{u}">{j}</button>'
-        for u, j in enumerate(run.units)
-    )
-    says = f'<p class="note">Every unit, coloured by its {escape(run.first)}:</p>'
-    return f'{says}<div class="tiles">{"".join(fields)}</div>'
+    fields = []
+    for u, j in enumerate(run.units):
+        colour = bin_of(float(h.a[t, u]), run.limits["h"])
+        fields.append(f'<button type="button" class="tile s{colour}" data-u="{u}">{j}</button>')
+    note = f'<p class="note">Every unit, coloured by its {escape(run.first)}:</p>'
+    return f'{note}<div class="tiles">{"".join(fields)}</div>'
 
 
 def table(run: LayerRun, t: int) -> str:
-    """Every quantity of every unit at one step."""
+    """Return a table of every quantity of every unit at one step."""
     head = "".join(
         f'<th scope="col" title="{escape(q.label)}">{escape(q.key)}</th>' for q in run.quantities
     )
@@ -110,22 +109,24 @@ def table(run: LayerRun, t: int) -> str:
 
 
 def neuron(run: LayerRun, a: Neuron, u: int, t: int) -> str:
-    """One gate neuron as its dot product: a row for each input that the picture of the unit draws."""
+    """Return a gate neuron's dot product as a table, a row for each drawn input of the unit."""
     rows, total = [], float(run.biases[a.id][u])
     for g, source in (("x", run.x[t]), ("h", run.before(t))):
         for s, k in enumerate(run.slots[g][u] if g in run.weights[a.id] else ()):
             w, v = float(run.weights[a.id][g][u, s]), float(source[k])
             total += w * v
-            name = notation.sub(g if g == "x" else run.first, k)
+            name = notation.sub("x" if g == "x" else run.first, k)
             cells = "".join(f"<td>{notation.exact(n)}</td>" for n in (w, v, w * v))
             rows.append(f'<tr data-g="{g}" data-s="{s}"><th scope="row">{name}</th>{cells}</tr>')
     bias = notation.exact(run.biases[a.id][u])
     what = "sum of the inputs drawn" if run.elided else "pre-activation"
-    value = next(
-        (notation.exact(q.a[t, u]) for q in run.quantities if q.key == (a.value or None)), ""
-    )
-    how = escape(a.label.partition(" → ")[2] or "out")
-    after = f'<tr><th scope="row">{how}</th><td></td><td></td><td class="out">{value}</td></tr>'
+    value = next((q.a[t, u] for q in run.quantities if a.value and q.key == a.value), None)
+    after = ""
+    if value is not None:
+        after = (
+            f'<tr><th scope="row">{escape(a.operation or "out")}</th><td></td><td></td>'
+            f'<td class="out">{notation.exact(value)}</td></tr>'
+        )
     return (
         f'<table class="dot" data-neuron="{escape(a.id)}"><caption>{escape(a.name)} of unit '
         f'<span class="unit">{run.units[u]}</span>'
@@ -133,6 +134,6 @@ def neuron(run: LayerRun, a: Neuron, u: int, t: int) -> str:
         '<thead><tr><th scope="col">input</th><th scope="col">weight</th><th scope="col">value</th>'
         f'<th scope="col">weight × value</th></tr></thead><tbody>{"".join(rows)}</tbody><tfoot>'
         f'<tr><th scope="row">bias</th><td></td><td></td><td class="bias">{bias}</td></tr>'
-        f'<tr><th scope="row">{what}</th><td></td><td></td><td class="sum">{notation.exact(total)}</td></tr>'
-        f"{after if value else ''}</tfoot></table>"
+        f'<tr><th scope="row">{what}</th><td></td><td></td>'
+        f'<td class="sum">{notation.exact(total)}</td></tr>{after}</tfoot></table>'
     )

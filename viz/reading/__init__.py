@@ -1,1 +1,1 @@
-"""What there is to draw: the parts of a model and the values of a run."""
+"""What there is to draw: the structure of a model, the wiring of a cell and the values of a run."""

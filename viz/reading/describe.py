@@ -1,4 +1,4 @@
-"""Numbers and sentences about a layer, counted from its shapes and its cell's equations."""
+"""Sentences and counts about a layer, computed from its shapes and its cell's equations."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from typing import Any
 import numpy as np
 
 from ..draw import notation
-from .direction import direction_of
+from .direction import Direction, direction_of
 from .wiring import Neuron
 
 _SIZES = (
-    *(
-        "input_size",
-        "hidden_size",
-        "in_features",
-        "out_features",
-        "num_embeddings",
-        "embedding_dim",
-        "num_classes",
-    ),
+    "input_size",
+    "hidden_size",
+    "in_features",
+    "out_features",
+    "num_embeddings",
+    "embedding_dim",
+    "num_classes",
     "normalized_shape",
 )
 BIASES = {2: "2 biases as in PyTorch (b_ih, b_hh)", 1: "1 bias (b_ih)", 0: "no biases"}
 
 
 def kind(layer: Any) -> str:
-    """What people call the layer; one made of a cell alone is called like the cell."""
+    """Return the name of the layer's class, or of its cell for a plain Recurrent layer."""
     name = type(layer).__name__
     return layer.cell.name if name == "Recurrent" else name
 
 
 def short(layer: Any) -> str:
-    """A layer as a program writes it, without the names of sizes: `LSTM(128, 512)`."""
+    """Return a layer as a program writes it, sizes without their names: `LSTM(128, 512)`."""
     text = layer if isinstance(layer, str) else repr(layer)
     for name in _SIZES:
         text = text.replace(f"{name}=", "")
@@ -40,72 +38,84 @@ def short(layer: Any) -> str:
 
 
 def unit_facts(layer: Any) -> list[str]:
-    """What a unit of this layer is: inputs, parameters with two biases (PyTorch's) and with one, what comes out."""
+    """Return lines about one unit: neurons, inputs, parameters, and what leaves unit and layer."""
     way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
-    X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(layer), len(cell.accumulators)
+    X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(way), len(cell.accumulators)
     B, biases = cell.biases, _biases(cell)
-    weights, size, first = X * D + R * W, way.size // H, notation.sub(cell.states[0], "t")
-    memories = [notation.sub(s, "t") for s in cell.states[1:]]
+    weights, size = X * D + R * W, way.size // H
     whole = all(a.x and a.h for a in cell.accumulators)
-    made = notation.count(A, "neuron")
-    if not whole:
-        made = (
-            f"{notation.count(len(cell.gates), 'gate')} of {notation.count(A, 'dot product')} (Σ)"
-        )
-    if memories:
-        made += f" + its own memory {' and '.join(memories)}"
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
     takes = f"{each} {D:,} + {W:,} = {D + W:,} inputs, {BIASES[B]}"
     more = f" + {P}" if P else ""
     counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
     if X != R:
-        takes = f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}, {notation.count(R, 'gate')} of {W:,} from all units"
+        x_gates, h_gates = notation.count(X, "gate"), notation.count(R, "gate")
+        takes = f"{x_gates} of {notation.count(D, 'input')}, {h_gates} of {W:,} from all units"
         counted = f"{weights:,} weights + {biases} biases{more}"
+    one_bias_each = weights + A + P
     whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,} = {H * size:,}"
     if B == 2:
-        whole_layer += f" (one bias per Σ: {H * (weights + A + P):,})"
+        whole_layer += f" (one bias per Σ: {H * one_bias_each:,})"
     if way.both:
         whole_layer += ", in each direction"
-    ends = [
-        f"out of the unit: ONE number {first}"
-        + (f" (kept inside: {', '.join(memories)})" if memories else ""),
-        f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
-    ]
-    if cell.has_projection:
-        ends[0] = ends[0].replace(
-            first, f"{notation.sub('m', 't')}, weighed {notation.count(W, 'time')} in W_hr"
-        )
-        ends[1] = (
-            f"out of the layer: {first} = W_hr {notation.sub('m', 't')}, {notation.count(W, 'number')}, (N, {W})"
-        )
     return [
-        f"One {kind(way.layer)} unit = {made}",
+        f"One {kind(way.layer)} unit = {_neurons(cell, whole)}",
         takes,
         f"parameters: {counted} = {size:,}",
-        *[f"with one bias per Σ: {weights:,} + {A}{more} = {weights + A + P:,}"] * (B == 2),
+        *[f"with one bias per Σ: {weights:,} + {A}{more} = {one_bias_each:,}"] * (B == 2),
         whole_layer,
-        *ends,
+        *_outputs(way),
+    ]
+
+
+def _neurons(cell, whole):
+    """Return what a unit consists of."""
+    A = len(cell.accumulators)
+    text = notation.count(A, "neuron")
+    if not whole:
+        gates = notation.count(len(cell.gates), "gate")
+        text = f"{gates} of {notation.count(A, 'dot product')} (Σ)"
+    memories = [notation.sub(s, "t") for s in cell.states[1:]]
+    return f"{text} + its own memory {' and '.join(memories)}" if memories else text
+
+
+def _outputs(way):
+    """Return what leaves a unit, and what leaves the layer."""
+    cell, H, W = way.cell, way.hidden_size, way.output_size
+    first, m = notation.sub(cell.states[0], "t"), notation.sub("m", "t")
+    memories = [notation.sub(s, "t") for s in cell.states[1:]]
+    inside = f" (kept inside: {', '.join(memories)})" if memories else ""
+    if cell.has_projection:
+        times, size = notation.count(W, "time"), notation.count(W, "number")
+        return [
+            f"out of the unit: ONE number {m}, weighed {times} in W_hr{inside}",
+            f"out of the layer: {first} = W_hr {m}, {size}, (N, {W})",
+        ]
+    return [
+        f"out of the unit: ONE number {first}{inside}",
+        f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
     ]
 
 
 def layer_summary(layer: Any) -> str:
-    """Units and parameters of a layer, counted from its weights and as many biases as its cell has."""
+    """Return the units and parameters of a layer, counted from its weights and biases."""
     way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
-    X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(layer), cell.biases
+    X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(way), cell.biases
     each = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
     if X != R:
         each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({W:,}{' + 1' * (B > 1)})"
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
-    if getattr(layer, "bidirectional", False):
-        return f"{notation.count(H, 'unit')} in each of 2 directions · {layer.size:,} parameters = 2 × {counted}"
-    return f"{notation.count(H, 'unit')} · {layer.size:,} parameters = {counted}"
+    units, size = notation.count(H, "unit"), way.layer.size
+    if way.both and not isinstance(layer, Direction):
+        return f"{units} in each of 2 directions · {size:,} parameters = 2 × {counted}"
+    return f"{units} · {layer.size:,} parameters = {counted}"
 
 
 def convention(cell: Any) -> str:
-    """How many biases a dot product has, in words.
+    """Return how many biases a dot product has.
 
     >>> convention(type("Cell", (), {"biases": 0}))
     'no biases'
@@ -114,27 +124,28 @@ def convention(cell: Any) -> str:
 
 
 def _biases(cell):
-    """Of one unit."""
+    """Return the number of biases of one unit."""
     return len(cell.x_gates) * (cell.biases > 0) + len(cell.h_gates) * (cell.biases > 1)
 
 
-def _own(layer):
-    """Parameters that each unit has for itself: those of the equations, its column of W_hr, initial states that are learned."""
-    way = direction_of(layer)
+def _own(way):
+    """Return the number of parameters of one unit besides weights and biases.
+
+    These are the parameters of the equations, its column of W_hr, and learned initial states.
+    """
     own = len(way.cell.parameters) + (way.output_size if way.cell.has_projection else 0)
-    return own + len(getattr(way.layer, "initial", ())) // (1 + way.both)
+    return own + len(way.layer.initial) // (1 + way.both)
 
 
 def one_bias(layer: Any) -> int:
-    """Parameters of the layer where each dot product has one bias: b_ih + b_hh as one number."""
-    cell = layer.cell
-    doubled = _biases(cell) - len(cell.accumulators)
+    """Return the parameters of the layer if b_ih + b_hh were one number for each dot product."""
     way = direction_of(layer)
+    doubled = _biases(way.cell) - len(way.cell.accumulators)
     return way.layer.size - way.hidden_size * doubled * (1 + way.both)
 
 
 def weights(layer: Any, neuron: Neuron, j: int) -> dict[str, np.ndarray]:
-    """Weights of a neuron of unit j: "x" (D,) and "h" (H,) or (P,), where it has them."""
+    """Return the weights of a neuron of unit j: "x" (D,) and "h" (H,) or (P,) where it has them."""
     cell, H, params = layer.cell, layer.hidden_size, layer.params
     out = {}
     if neuron.x:

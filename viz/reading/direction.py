@@ -1,20 +1,26 @@
-"""One direction of a recurrent layer: what the pictures of its units are drawn from."""
+"""One direction of a recurrent layer, which is what the pictures of its units show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from recurrent.engine.bidirectional import REVERSE
+from recurrent.layers.base import Layer
+
+from .steps import is_int
 
 NAMES = ("forward", "reverse")
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The units of a layer that read in one direction; a layer of one direction is all of its own.
+    """The units of a layer that read in one direction.
 
-    Has what a layer of one direction has: `cell`, `input_size`, `hidden_size`, `output_size`, `params`, `size`, `owner`.
+    It has the attributes of a layer of one direction: `cell`, `input_size`, `hidden_size`,
+    `output_size`, `params`, `size` and `owner`.
     """
 
     layer: Any
@@ -34,7 +40,7 @@ class Direction:
 
     @property
     def output_size(self) -> int:
-        """Numbers of h: one of each unit, or P where the layer projects."""
+        """Size of h: one number per unit, or P where the layer has a projection."""
         return self.layer.sizes.P
 
     @property
@@ -43,13 +49,18 @@ class Direction:
 
     @property
     def both(self) -> bool:
-        """Whether the layer has another direction."""
-        return bool(getattr(self.layer, "bidirectional", False))
+        """Whether the layer is bidirectional."""
+        return self.layer.bidirectional
 
     @property
     def params(self) -> Any:
         """The engine's Params of this direction."""
-        return getattr(self.layer.params, self.name) if self.both else self.layer.params
+        return self.layer.params[NAMES.index(self.name)] if self.both else self.layer.params
+
+    @property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The arrays of `params` by name."""
+        return self.params._asdict()
 
     @property
     def size(self) -> int:
@@ -58,22 +69,22 @@ class Direction:
 
     @property
     def end(self) -> str:
-        """What the names of its states and gates end in."""
+        """Suffix of the names that a recording gives to its states and gates."""
         return REVERSE if self.name == "reverse" else ""
 
     @property
     def step(self) -> int:
-        """Where its state goes: 1, to the step after, or -1, to the step before."""
+        """Where its state goes: 1 for the next step, -1 for the previous one."""
         return -1 if self.name == "reverse" else 1
 
     @property
     def before(self) -> str:
-        """Index of the step that a state comes from."""
+        """Index of the step that a state comes from, as a subscript."""
         return "t-1" if self.step > 0 else "t+1"
 
     @property
     def earlier(self) -> str:
-        """The same in words."""
+        """The same step in running text."""
         return "t - 1" if self.step > 0 else "t + 1"
 
     @property
@@ -82,17 +93,17 @@ class Direction:
 
     @property
     def ahead(self) -> str:
-        """The step that a state goes to, in words."""
+        """The step that a state goes to, in running text."""
         return "t + 1" if self.step > 0 else "t − 1"
 
     @property
     def arrow(self) -> str:
-        """The same behind a short name."""
+        """The direction behind a short name, "" for a layer of one direction."""
         return (" →" if self.step > 0 else " ←") if self.both else ""
 
     @property
     def suffix(self) -> str:
-        """What a title says of it."""
+        """The direction in a title, "" for a layer of one direction."""
         return f", {self.name} direction" if self.both else ""
 
     def __repr__(self):
@@ -100,25 +111,35 @@ class Direction:
 
 
 def directions_of(layer: Any) -> list[Direction]:
-    """The one or two directions of a layer."""
-    return [
-        Direction(layer, name) for name in NAMES[: 1 + bool(getattr(layer, "bidirectional", False))]
-    ]
+    """Return the one or two directions of a layer."""
+    return [Direction(layer, name) for name in NAMES[: 1 + layer.bidirectional]]
 
 
 def check_recurrent(layer: Any, view: str) -> None:
-    """Raise TypeError for what is no recurrent layer: an engine has a cell, but no weights."""
-    if getattr(layer, "cell", None) is None or not hasattr(layer, "hidden_size"):
+    """Raise TypeError for anything but a recurrent layer; an engine has a cell, but no weights."""
+    if not isinstance(layer, Layer) or layer.cell is None:
         raise TypeError(f"{view} draws a recurrent layer, got {type(layer).__name__}")
 
 
+def check_unit(unit: Any, layer: Any, name: str = "unit") -> None:
+    """Raise TypeError or IndexError unless `unit` is the number of a unit of the layer."""
+    if not is_int(unit):
+        raise TypeError(f"{name} must be an int, got {type(unit).__name__}")
+    last = layer.hidden_size - 1
+    if not 0 <= unit <= last:
+        raise IndexError(f"{name} must be in 0..{last}, the units of {layer!r}, got {unit}")
+
+
 def direction_of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:
-    """A direction of a layer. Raises TypeError for a layer without a cell, ValueError for a direction it does not have."""
-    check_recurrent(layer, view)
+    """Return a direction of a layer; a Direction is returned as it is.
+
+    Raises TypeError for a layer without a cell, ValueError for a direction it does not have.
+    """
     if isinstance(layer, Direction):
         return layer
+    check_recurrent(layer, view)
     if name not in NAMES:
         raise ValueError(f"direction must be 'forward' or 'reverse', got {name!r}")
-    if name == "reverse" and not getattr(layer, "bidirectional", False):
+    if name == "reverse" and not layer.bidirectional:
         raise ValueError(f"direction='reverse' needs a bidirectional layer, got {layer!r}")
     return Direction(layer, name)

@@ -1,4 +1,4 @@
-"""Numbers and derivatives on a cell's graph: every node's value for all units at a step, and the gradient's way back."""
+"""Values and gradients on a cell's graph: every node for all units at one step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from recurrent.cells import Cell
 from recurrent.equations.expressions import CROSS_UNIT, OPS, Expr, evaluate, topological
+from recurrent.layers.recording import Recording
 
 from ..draw import notation
-from . import unit_values
+from . import nodes, unit_values
 from .direction import direction_of
 from .folding import folds
 
@@ -18,92 +19,98 @@ _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
 
 class Step(NamedTuple):
-    """One step of one sequence: x (D,), each state before (H,) and after (H,); (P,) of what a projection made."""
+    """One step of one sequence: x (D,) and by name states and gates (H,), projected ones (P,)."""
 
     t: int
     T: int
     x: np.ndarray
     before: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
-    gradients: dict[str, np.ndarray]  # dL/d state (H,), empty without a loss
-    gates: dict[str, np.ndarray]  # (H,)
+    gradients: dict[str, np.ndarray]  # dL/d(state), empty without a loss
+    gates: dict[str, np.ndarray]
 
 
-def step(recording: Any, layer: Any, t: int | None, n: int) -> Step:
-    """Step t (the last one if None) of sequence n of a recording, as this layer saw it. Errors are those of `unit_values.read_unit`."""
+def step(recording: Recording, layer: Any, t: int | None, n: int) -> Step:
+    """Return step t (None: the last) of sequence n of a recording, as a layer saw it.
+
+    Raises the errors of `unit_values.read_unit`.
+    """
     way = direction_of(layer)
-    seen = unit_values.read_unit(recording, way, 0, t, n)
-    mine = recording.layers[unit_values.index_in(recording, way.layer)]
-    batched, t = mine.y.ndim == 3, seen.t
-    found = {s: (mine.states[s + way.end], mine.dstates.get(s + way.end)) for s in way.cell.states}
-    states = {s: unit_values.sequence(a, n, batched) for s, (a, _) in found.items()}
-    gradients = {
-        s: unit_values.sequence(d, n, batched)[t] for s, (_, d) in found.items() if d is not None
-    }
-    before = (
-        unit_values.initial(recording, way, n)
-        if seen.last is None
-        else {s: a[seen.last] for s, a in states.items()}
+    unit = unit_values.read_unit(recording, way, 0, t, n)
+    recorded = recording.layers[unit_values.index_in(recording, way.layer)]
+    batched, t, end = recorded.y.ndim == 3, unit.t, way.end
+
+    def own(arrays, names):
+        """The arrays of this direction by name, sequence n alone."""
+        return {
+            name: unit_values.sequence(arrays[name + end], n, batched)
+            for name in names
+            if name + end in arrays
+        }
+
+    states = own(recorded.states, way.cell.states)
+    if unit.last is None:
+        before = unit_values.initial(recording, way, n)
+    else:
+        before = {s: a[unit.last] for s, a in states.items()}
+    return Step(
+        t=t,
+        T=unit.T,
+        x=unit.x,
+        before=before,
+        after={s: a[t] for s, a in states.items()},
+        gradients={s: a[t] for s, a in own(recorded.dstates, way.cell.states).items()},
+        gates={g: a[t] for g, a in own(recorded.gates, way.cell.gates).items()},
     )
-    named = ((g, mine.gates.get(g + way.end)) for g in way.cell.gates)
-    gates = {g: unit_values.sequence(a, n, batched)[t] for g, a in named if a is not None}
-    return Step(t, seen.T, seen.x, before, {s: a[t] for s, a in states.items()}, gradients, gates)
 
 
-def forward(layer: Any, seen: Step) -> dict[str, np.ndarray]:
-    """The value (H,) or (P,) of every node of the cell's graph at a step, in float64, by doing what the graph says."""
+def forward(layer: Any, at: Step) -> dict[str, np.ndarray]:
+    """Return the value (H,) or (P,) of every node of the cell's graph at a step, in float64."""
     cell, H = layer.cell, layer.hidden_size
-    p = layer.params._asdict()
-    parts = {}
-    for name, gates, v in (
-        ("ih", cell.x_gates, seen.x),
-        ("hh", cell.h_gates, seen.before[cell.states[0]]),
-    ):
-        rows = np.asarray(p[f"W_{name}"], np.float64) @ np.asarray(v, np.float64) + p.get(
-            f"b_{name}", 0
-        )
-        parts |= {(name, g): rows[k * H : (k + 1) * H] for k, g in enumerate(gates)}
-    known = {
-        a.input: sum(parts[m, a.gate] for m, used in (("ih", a.x), ("hh", a.h)) if used)
-        for a in cell.accumulators
-    }
-    known |= {
-        e: np.asarray(seen.before[s], np.float64)
-        for e, s in zip(cell.previous, cell.states, strict=True)
-    }
-    known |= {
-        e: np.asarray(p[q], np.float64)
-        for e, q in zip(cell.parameter_inputs, cell.parameters, strict=True)
-    }
-    nodes = topological(cell.values.values())
+    params = layer.params._asdict()
+    vectors = {"ih": (cell.x_gates, at.x), "hh": (cell.h_gates, at.before[cell.states[0]])}
+    sums = {}
+    for side, (gates, v) in vectors.items():
+        W = np.asarray(params[f"W_{side}"], np.float64)
+        rows = W @ np.asarray(v, np.float64) + params.get(f"b_{side}", 0)
+        sums |= {(side, g): rows[k * H : (k + 1) * H] for k, g in enumerate(gates)}
+    known = {}
+    for a in cell.accumulators:
+        sides = [side for side, used in (("ih", a.x), ("hh", a.h)) if used]
+        known[a.input] = sum(sums[side, a.gate] for side in sides)
+    for e, s in zip(cell.previous, cell.states, strict=True):
+        known[e] = np.asarray(at.before[s], np.float64)
+    for e, name in zip(cell.parameter_inputs, cell.parameters, strict=True):
+        known[e] = np.asarray(params[name], np.float64)
+    exprs = topological(cell.values.values())
     ids = [n.id for n in cell.graph().nodes if n.kind != "vector"]  # in the same order
 
     def product(e, vector):
-        return _matrix(layer, e) @ vector + (
-            p["b_hh"][_rows(layer, e)] if e.name and "b_hh" in p else 0
-        )
+        bias = params["b_hh"][_rows(layer, e)] if e.name and "b_hh" in params else 0
+        return _matrix(layer, e) @ vector + bias
 
-    found = evaluate(nodes, known, np.float64, product)
-    sizes = (layer.output_size if cell.projected_nodes[e] else H for e in nodes)
-    return {k: np.broadcast_to(v, size) for k, v, size in zip(ids, found, sizes, strict=True)}
+    values = evaluate(exprs, known, np.float64, product)
+    sizes = (layer.output_size if cell.projected_nodes[e] else H for e in exprs)
+    return {k: np.broadcast_to(v, size) for k, v, size in zip(ids, values, sizes, strict=True)}
 
 
 def _rows(layer, e):
-    """Rows of W_hh that a product multiplies by."""
+    """Return the rows of W_hh that a product multiplies by."""
     k, H = layer.cell.h_gates.index(e.name), layer.hidden_size
     return slice(k * H, (k + 1) * H)
 
 
 def _matrix(layer, e):
-    """What a product within the step multiplies by."""
+    """Return the matrix that a product within the step multiplies by."""
     params = layer.params
     return np.asarray(params.W_hh[_rows(layer, e)] if e.name else params.W_hr, np.float64)
 
 
 def local_derivatives(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
-    """Of each operation: its arguments in order, and the derivative of its result with respect to each.
+    """Return the arguments of each operation with the derivative of its result by each.
 
-    The derivative is the engine's own (`OPS`), in inputs named like the nodes whose values it needs.
+    The derivatives are the engine's own (`OPS`); their inputs are named after the nodes whose
+    values they need.
     """
     graph, out = cell.graph(), {}
     for node in graph.nodes:
@@ -119,32 +126,39 @@ def local_derivatives(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
 def backward(
     cell: Cell, numbers: dict[str, np.ndarray], totals: dict[str, np.ndarray], layer: Any = None
 ) -> dict[str, np.ndarray]:
-    """dL/d node (H,) or (P,) for every node of a step, from dL/d state after it (everything that each state does later, and
-    within the step: what a recording with a loss has)."""
+    """Return dL/d(node) (H,) or (P,) for every node of a step.
+
+    `numbers` are the values of the nodes. `totals` are the full gradients of the new states, as a
+    recording with a loss has them: through later steps and through this one.
+    """
     graph = cell.graph()
-    met = dict(
-        zip((n.id for n in graph.nodes if n.kind in CROSS_UNIT), cell.cross_unit_ops, strict=True)
-    )
+    crossing = [n.id for n in graph.nodes if n.kind in CROSS_UNIT]
+    cross_unit = dict(zip(crossing, cell.cross_unit_ops, strict=True))
     out = {graph.values[s]: np.asarray(a, np.float64) for s, a in totals.items()}
-    given = set(out)
+    complete = set(out)
     local = local_derivatives(cell)
+
+    def add(node, gradient):
+        if node not in complete:
+            out[node] = out[node] + gradient if node in out else gradient
+
     for node in reversed(graph.nodes):
-        if node.id in out and node.id in met:
-            (source,), d, e = (a.source for a in graph.inputs(node.id)), out[node.id], met[node.id]
-            back = np.full_like(d, d.mean()) if e.op == "mean" else _matrix(layer, e).T @ d
-            if source not in given:
-                out[source] = out[source] + back if source in out else back
-        if node.id in out and node.id in local:
-            for source, e in local[node.id]:
-                if source not in given:
-                    known = {leaf: numbers[leaf.name] for leaf in _leaves(e)}
-                    d = out[node.id] * evaluate([e], known, np.float64)[0]
-                    out[source] = out[source] + d if source in out else d
+        if node.id not in out:
+            continue
+        d = out[node.id]
+        if node.id in cross_unit:
+            e = cross_unit[node.id]
+            (source,) = (a.source for a in graph.inputs(node.id))
+            add(source, np.full_like(d, d.mean()) if e.op == "mean" else _matrix(layer, e).T @ d)
+        for source, e in local.get(node.id, ()):
+            if source not in complete:
+                known = {leaf: numbers[leaf.name] for leaf in _leaves(e)}
+                add(source, d * evaluate([e], known, np.float64)[0])
     return out
 
 
 def spell(e: Expr, names: dict[str, str]) -> str:
-    """An expression as people write it; `names` of its inputs.
+    """Return an expression as text; `names` are those of its inputs.
 
     >>> y = Expr("input", name="g")
     >>> spell(1 - y * y, {"g": "gₜ"}), spell(y * (y + 1), {"g": "gₜ"})
@@ -158,13 +172,10 @@ def spell(e: Expr, names: dict[str, str]) -> str:
         return f"{names[e.args[0].name]}²"
     parts = [spell(a, names) for a in e.args]
     if e.op in _INFIX:
-        loose = [
-            a.op in ("add", "sub") and (e.op == "mul" or (e.op == "sub" and k == 1))
-            for k, a in enumerate(e.args)
-        ]
-        return _INFIX[e.op].join(
-            f"({p})" if wrap else p for p, wrap in zip(parts, loose, strict=True)
-        )
+        for k, a in enumerate(e.args):
+            if a.op in ("add", "sub") and (e.op == "mul" or (e.op == "sub" and k == 1)):
+                parts[k] = f"({parts[k]})"
+        return _INFIX[e.op].join(parts)
     if e.op == "neg":
         return f"−{parts[0]}"
     if e.op == "positive":
@@ -172,34 +183,35 @@ def spell(e: Expr, names: dict[str, str]) -> str:
     return f"{notation.operation(e.op)}({', '.join(parts)})"
 
 
-def names(cell: Cell, before: str = "t-1") -> dict[str, str]:
-    """What to call the value of each node: its name at t, or how it is made of names; `before`: the time of old states."""
+def node_names(cell: Cell, before: str = "t-1") -> dict[str, str]:
+    """Return a name for each node: its own at time t, or a formula of names.
+
+    `before` is the time index of previous states.
+    """
     graph, out = cell.graph(), {}
     named = {k: n for n, k in graph.values.items()}
     composite = {r: f for f in folds(graph) for r in f.taken}
     for node in graph.nodes:
         sources = [e.source for e in graph.inputs(node.id) if not e.delay]
         if node.kind == "previous":
-            out[node.id] = notation.sub(node.label, before)
+            text = notation.sub(node.label, before)
         elif node.id in named:
-            out[node.id] = notation.sub(named[node.id], "t")
+            text = notation.sub(named[node.id], "t")
         elif node.kind == "sum":
-            side = node.id.partition(".")[2]
-            out[node.id] = f"{side or 'a'}.{node.label}"
+            text = f"{nodes.summed_part(node.id) or 'a'}.{node.label}"
         elif node.id in composite:
             fold = composite[node.id]
-            out[node.id] = (
-                f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
-            )
+            text = f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
         elif node.kind in OPS:
             leaves = [Expr("input", name=s) for s in sources]
-            out[node.id] = spell(
+            text = spell(
                 Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources}
             )
         elif node.kind in CROSS_UNIT:
-            out[node.id] = f"{notation.operation(node.kind)}({out[sources[0]]})"
+            text = f"{notation.operation(node.kind)}({out[sources[0]]})"
         else:
-            out[node.id] = node.label
+            text = node.label
+        out[node.id] = text
     return out
 
 
@@ -212,16 +224,14 @@ def _leaves(e):
 
 
 def _simple(e):
-    """The same without factors of one: gradients start from 1 here."""
+    """Return the expression without factors of one; gradients start from 1 here."""
     if e.op == "mul":
         a, b = (_simple(x) for x in e.args)
-        return (
-            b
-            if a.op == "const" and a.value == 1
-            else a
-            if b.op == "const" and b.value == 1
-            else Expr("mul", a, b)
-        )
+        if a.op == "const" and a.value == 1:
+            return b
+        if b.op == "const" and b.value == 1:
+            return a
+        return Expr("mul", a, b)
     if e.op == "neg" and e.args[0].op == "const":
         return Expr("const", value=-e.args[0].value)
     return e

@@ -1,4 +1,7 @@
-"""Composites of a cell's graph as single nodes: what a declaration says is one thing is drawn as one."""
+"""Composites of a cell's graph as single nodes.
+
+What a cell declares as one composite, such as layer normalisation, is drawn as one node.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from recurrent.equations.expressions import CROSS_UNIT, Composite
 from recurrent.graph import Edge, Graph, Node
 
 KIND = "composite"
-MOST = 2  # values that a folded node may take: an operation of a picture has no more
+MOST = 2  # inputs of a folded node: no operation of a picture has more
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A composite and what goes through it: `taken` by each of its results, by the ids of the nodes that make them, and
-    the units' `own` parameters that each result alone uses."""
+    """A composite with the inputs of each of its results and the parameters only that result uses.
+
+    `taken` and `own` map the id of each result's node to ids of nodes.
+    """
 
     composite: Composite
     taken: dict[str, list[str]]
@@ -22,22 +27,23 @@ class Fold:
 
     @property
     def members(self) -> list[str]:
-        """Everything that it takes, once."""
+        """Return all inputs, each once."""
         return list(dict.fromkeys(a for args in self.taken.values() for a in args))
 
-    def said(self, names: dict[str, str]) -> str:
-        """What it computes, in words that name everything it takes."""
-        said = f"{self.composite.name}: {self.composite.formula}, over all units of {', '.join(names[a] for a in self.members)}"
+    def described(self, names: dict[str, str]) -> str:
+        """Return the formula in words that name every input."""
+        inputs = ", ".join(names[a] for a in self.members)
+        text = f"{self.composite.name}: {self.composite.formula}, over all units of {inputs}"
         own = [
-            f"{names[args[0]]}: {', '.join(names[p] for p in self.own[r])}"
-            for r, args in self.taken.items()
-            if self.own[r]
+            f"{names[args[0]]}: {', '.join(names[p] for p in self.own[result])}"
+            for result, args in self.taken.items()
+            if self.own[result]
         ]
-        return f"{said}; own parameters for {'; for '.join(own)}" if own else said
+        return f"{text}; own parameters for {'; for '.join(own)}" if own else text
 
 
 def folds(graph: Graph) -> list[Fold]:
-    """The composites of a cell's graph that can be drawn as one node for each result."""
+    """Return the composites of a cell's graph that can be drawn as one node for each result."""
     kinds, out = {n.id: n.kind for n in graph.nodes}, []
     into: dict[str, list[str]] = {}
     for e in graph.edges:
@@ -45,21 +51,23 @@ def folds(graph: Graph) -> list[Fold]:
             into.setdefault(e.target, []).append(e.source)
     for composite, nodes in graph.composites.items():
         inside = set(nodes)
-        seen = {a for b, args in into.items() if b not in inside for a in args} | set(
-            graph.values.values()
-        )
+        used_outside = {a for b, args in into.items() if b not in inside for a in args}
+        used_outside |= set(graph.values.values())
         taken, own = {}, {}
-        for result in (k for k in nodes if k in seen):
-            found = _below(result, inside, into, kinds)
-            own[result] = [a for a in found if kinds[a] == "parameter" and a not in seen]
-            taken[result] = [a for a in found if a not in own[result]]
+        for result in (k for k in nodes if k in used_outside):
+            sources = _sources(result, inside, into, kinds)
+            own[result] = [a for a in sources if kinds[a] == "parameter" and a not in used_outside]
+            taken[result] = [a for a in sources if a not in own[result]]
         if all(1 <= len(args) <= MOST for args in taken.values()):
             out.append(Fold(composite, taken, own))
     return out
 
 
-def _below(result, inside, into, kinds):
-    """What a result is made from by equations of its own unit, in their order; means and products are all units'."""
+def _sources(result, inside, into, kinds):
+    """Return what a result is computed from within its own unit, in the order of the equations.
+
+    Means and products take all units, so what reaches the result through them is left out.
+    """
     found, stack = {}, [result]
     while stack:
         k = stack.pop()
@@ -71,7 +79,7 @@ def _below(result, inside, into, kinds):
 
 
 def folded(graph: Graph) -> Graph:
-    """The graph with a node of kind "composite" for each result of a composite, in place of all that it is made of."""
+    """Return the graph with one node of kind "composite" for each result of a composite."""
     found = folds(graph)
     results = {r: f for f in found for r in f.taken}
     gone = {k for f in found for k in graph.composites[f.composite] if k not in results}

@@ -1,4 +1,4 @@
-"""A character model reading a text: what every unit held after each character."""
+"""The value of every unit of a character model after each character of a text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent.charlm.model import CharLM
+
 FEATURES = ("inside quotes", "position in line", "upper case", "digit", "space")
 
 
 class Match(NamedTuple):
-    """How well a unit follows a feature: Pearson's correlation over the characters of a text."""
+    """The correlation (Pearson) of a unit with a feature over the characters of a text."""
 
     layer: int
     unit: int
@@ -19,12 +21,12 @@ class Match(NamedTuple):
 
 
 def read(model: Any, text: str, value: str = "h") -> dict[int, np.ndarray]:
-    """h, c or a gate of every unit after each character, (characters, H) by the number of the recurrent layer.
+    """Return h, c or a gate of every unit after each character, (characters, H) by layer number.
 
-    `model`: a `recurrent.CharLM`. Raises TypeError for another model, ValueError for a text that is empty or has unknown
-    characters, or for a value that no layer has.
+    Raises TypeError for anything but a CharLM, ValueError for an empty text, unknown characters,
+    and a value that no layer has.
     """
-    if not hasattr(model, "vocabulary") or not hasattr(model, "ids"):
+    if not isinstance(model, CharLM):
         raise TypeError(f"text needs a character model (CharLM), got {type(model).__name__}")
     if not text:
         raise ValueError("text must have at least one character")
@@ -44,15 +46,38 @@ def read(model: Any, text: str, value: str = "h") -> dict[int, np.ndarray]:
 
 
 def units_like(model: Any, text: str, feature: Any, value: str = "h", top: int = 10) -> list[Match]:
-    """The units whose value follows a feature of the text best, strongest correlation of either sign first.
+    """Rank the units of a character model by how well their value follows a feature of a text.
 
-    `feature`: one of "inside quotes", "position in line", "upper case", "digit", "space"; or a function of the text; or
-    numbers, one for each character. Raises ValueError for one of another length, of an unknown name, or the same everywhere.
+    Parameters
+    ----------
+    model : recurrent.CharLM
+        The model that reads the text.
+    text : str
+        The text, of at least two characters.
+    feature : str, callable or array_like, shape (len(text),)
+        One of "inside quotes", "position in line", "upper case", "digit", "space"; a function of
+        the text; or one number for each character.
+    value : str
+        The value of the unit: "h", "c" or the name of a gate.
+    top : int
+        How many units to return.
+
+    Returns
+    -------
+    list of Match
+        Named tuples (layer, unit, correlation), the strongest correlation of either sign first.
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a CharLM.
+    ValueError
+        If the feature is unknown, has another length or is constant, or no layer has `value`.
     """
     wanted = numbers(feature, text)
     if len(wanted) < 2 or not wanted.std() > 0:
         raise ValueError(
-            "the feature is the same for every character of this text, nothing can follow it"
+            "the feature is the same for every character of this text, so no unit can follow it"
         )
     wanted = (wanted - wanted.mean()) / wanted.std()
     matches = []
@@ -65,7 +90,7 @@ def units_like(model: Any, text: str, feature: Any, value: str = "h", top: int =
 
 
 def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
-    """A feature as numbers, one for each character, float64.
+    """Return a feature as one float64 number for each character.
 
     >>> numbers("inside quotes", 'a "b" c'), numbers("position in line", "ab\\nc")
     (array([0., 0., 1., 1., 0., 0., 0.]), array([0., 1., 2., 0.]))
@@ -87,7 +112,7 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
 
 
 def _quoted(text):
-    """1 from an opening double quote up to the closing one, which is outside."""
+    """Mark the characters from an opening double quote up to, not including, the closing one."""
     inside, out = False, []
     for c in text:
         inside ^= c == '"'

@@ -1,27 +1,21 @@
-"""Attention over saved states: how much of each goes into the mean that a step of the output is made from."""
+"""Attention over saved states: the weight of each in the mean that an output is made from."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from recurrent.models.base import Model
+
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
-from .parts.steps import blanks
-from .text import visible
-
-INPUTS, OUTPUTS = 40, 24  # more are left out, and the picture says so
-NUMBERED, FAINT = (
-    30,
-    0.01,
-)  # width of a column that has room for its number; lines below this share are not drawn
-ROW, STATE = 20, 22
+from ..reading.attention_weights import AttentionWeights, one_sequence, recorded_weights
+from .parts.attention_grid import FAINT, NUMBERED, ROW, STATE, columns_of, pitch, rows_of
 
 
 def attention(
@@ -33,28 +27,49 @@ def attention(
     layer: int | None = None,
     step: int | None = None,
 ) -> Drawing:
-    """Which saved states each step of the output looks at: a line as wide as its weight, and every weight as a number.
+    """Draw the attention of each output step: lines as wide as their weights, and all weights.
 
-    `model` with an Attention layer and a `recording` of it, sequence `n` of that; or, in the place of both, weights
-    (T_out, N, T_in) or (T_out, T_in), each row of which sums to 1. `inputs`, `outputs`: what stands for the steps read and
-    written, words or characters; `layer`: which Attention, by its place in the model, where there are several. `step`: lines
-    of this step of the output alone.
+    Parameters
+    ----------
+    model : recurrent.Sequential, recurrent.Seq2Seq or array_like, shape (T_out, N, T_in) or (T_out, T_in)
+        A model with an Attention layer, or attention weights, each row of which sums to 1.
+    recording : recurrent.Recording, optional
+        A recorded run of the model; required with a model.
+    n : int
+        The sequence of the batch.
+    inputs, outputs : sequence, optional
+        Labels of the input and output steps, such as words or characters.
+    layer : int, optional
+        The place of the Attention layer in the model; the first one by default.
+    step : int, optional
+        Draw only the lines of this output step.
 
-    Raises TypeError for what has no attention, ValueError for shapes and numbers of labels that do not fit, IndexError for
-    a sequence or step that is not there.
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    TypeError
+        If the model has no Attention layer.
+    ValueError
+        If shapes or numbers of labels do not fit.
+    IndexError
+        If the sequence, layer or step does not exist.
     """
-    if hasattr(model, "layers"):
-        k, weights, skipped = recorded(model, recording, n, layer)
+    if isinstance(model, Model):
+        found = recorded_weights(model, recording, n, layer)
+    elif recording is not None:
+        raise TypeError(f"a recording goes with its model, got {type(model).__name__}")
     else:
-        if recording is not None:
-            raise TypeError(f"a recording goes with its model, got {type(model).__name__}")
-        k, weights, skipped = None, _of_sequence(model, n), (frozenset(), frozenset())
-    rows = [t for t in range(weights.shape[0]) if t not in skipped[0]]
-    columns = [s for s in range(weights.shape[1]) if s not in skipped[1]]
+        found = AttentionWeights(-1, one_sequence(model, n), frozenset(), frozenset())
+    weights = found.weights
+    T_out, T_in = weights.shape
+    rows = [t for t in range(T_out) if t not in found.padded_outputs]
+    columns = [s for s in range(T_in) if s not in found.padded_inputs]
     if step is not None and step not in rows:
-        raise IndexError(
-            f"step must be one of the {notation.count(len(rows), 'output step')} of this sequence, got {step}"
-        )
+        steps = notation.count(len(rows), "output step")
+        raise IndexError(f"step must be one of the {steps} of this sequence, got {step}")
     a = weights[np.ix_(rows, columns)]
     if not a.size:
         raise ValueError(
@@ -62,111 +77,47 @@ def attention(
         )
     if not (np.isfinite(a).all() and (a >= 0).all() and np.allclose(a.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("weights must be shares: at least 0, and each row must sum to 1")
-    texts = [
-        _labels(given, name, len(weights if name == "outputs" else weights[0]), chosen, letter)
-        for given, name, chosen, letter in (
-            (outputs, "outputs", rows, "y"),
-            (inputs, "inputs", columns, "x"),
-        )
-    ]
-    return _Picture(
-        a, *texts, _encoder(model, k), None if step is None else rows.index(step)
-    ).drawing()
-
-
-def columns_of(weights: np.ndarray) -> list[int]:
-    """Which of the saved states of weights (T_out, T_in) are drawn: all, or those that any output looks at most."""
-    if weights.shape[1] <= INPUTS:
-        return list(range(weights.shape[1]))
-    return sorted(np.argsort(-weights.max(axis=0), kind="stable")[:INPUTS].tolist())
-
-
-def rows_of(count: int, step: int | None) -> list[int]:
-    """Which outputs are drawn: all, or the first, or those around `step`."""
-    first = 0 if step is None else min(max(step - OUTPUTS // 2, 0), max(count - OUTPUTS, 0))
-    return list(range(first, min(first + OUTPUTS, count)))
-
-
-def _of_sequence(weights, n):
-    a = np.asarray(weights, np.float64)
-    if a.ndim not in (2, 3):
-        raise ValueError(f"weights must be (T_out, N, T_in) or (T_out, T_in), got {a.shape}")
-    if a.ndim == 3 and not 0 <= n < a.shape[1]:
-        raise IndexError(f"n must be in 0..{a.shape[1] - 1}, the sequences of the weights, got {n}")
-    return a[:, n] if a.ndim == 3 else a
-
-
-def pitch(inputs: Sequence[str]) -> int:
-    """Points from one drawn state to the next: room for its label, more where there are few."""
-    wide = max(notation.width(text, 10) * 1.15 for text in inputs) + 12
-    found = min(max(34.0 if len(inputs) <= 24 else 28.0, wide), 110.0)
-    return 2 * math.ceil(max(found, 62.0 if len(inputs) <= 8 else 0.0) / 2)
-
-
-def recorded(
-    model: Any, recording: Any, n: int, layer: int | None
-) -> tuple[int, np.ndarray, tuple]:
-    """The place of the attention layer, its weights, and the steps that the sequence does not have: written, read."""
-    if recording is None:
-        raise ValueError("attention draws a recorded run: give recording=model.record(...)")
-    if len(recording.layers) != len(model.layers):
-        raise ValueError(
-            f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}"
-        )
-    found = [k for k, r in enumerate(recording.layers) if r.weights is not None]
-    if not found:
-        raise TypeError(
-            f"attention draws a model with an Attention layer, got {type(model).__name__} without one"
-        )
-    if layer is not None and layer not in found:
-        raise IndexError(
-            f"layer must be one of {', '.join(map(str, found))}, the Attention layers, got {layer}"
-        )
-    k = found[0] if layer is None else layer
-    weights = _of_sequence(recording.layers[k].weights, n)
-    pair = isinstance(
-        recording.lengths, tuple
-    )  # a model that reads one sequence and writes another has both lengths
-    read, written = recording.lengths if pair else (recording.lengths, recording.lengths)
-    return k, weights, (blanks(written, n, len(weights)), blanks(read, n, len(weights[0])))
+    written = _labels(outputs, "outputs", T_out, rows, "y")
+    read = _labels(inputs, "inputs", T_in, columns, "x")
+    focus = None if step is None else rows.index(step)
+    return _Picture(a, written, read, _encoder(model, found.layer), focus).drawing()
 
 
 def _labels(given, name, count, chosen, letter):
     if given is None:
         return [notation.sub(letter, t) for t in chosen]
     if len(given) != count:
-        raise ValueError(
-            f"{name} must have one label for each of {notation.count(count, 'step')}, got {len(given)}"
-        )
-    return ["".join(visible(c) or " " for c in str(given[t])) for t in chosen]
+        steps = notation.count(count, "step")
+        raise ValueError(f"{name} must have one label for each of {steps}, got {len(given)}")
+    return ["".join(notation.visible(c) or " " for c in str(given[t])) for t in chosen]
 
 
 def _encoder(model, k):
-    """The recurrent layer whose states are saved, if any."""
-    layers = model.encoder.layers if hasattr(model, "encoder") else getattr(model, "layers", [])[:k]
-    return next(
-        (layer for layer in reversed(layers) if getattr(layer, "cell", None) is not None), None
-    )
+    """Return the recurrent layer whose states are saved, if any."""
+    if not isinstance(model, Model):
+        return None
+    first, *others = model.parts.values()
+    layers = first.layers if others else first.layers[:k]
+    return next((layer for layer in reversed(layers) if layer.cell is not None), None)
 
 
 class _Picture:
-    """From the bottom up: every weight as a number, what is read, the saved states, the lines, the means, what is written."""
+    """From the bottom up: all weights, the inputs, the saved states, lines, means, outputs."""
 
     def __init__(self, weights, outputs, inputs, encoder, step):
         self.encoder, self.canvas, self.total = encoder, Canvas(), weights.shape
+        self.both = encoder is not None and encoder.bidirectional
         self.columns, self.rows = columns_of(weights), rows_of(weights.shape[0], step)
         self.focus = None if step is None else self.rows.index(step)
-        self.means = (
-            range(len(self.rows)) if step is None else [self.focus]
-        )  # outputs that have lines
+        # The outputs that have lines.
+        self.means = range(len(self.rows)) if step is None else [self.focus]
         self.a = weights[np.ix_(self.rows, self.columns)]
         self.left_out = 1 - self.a.sum(axis=1)
-        self.inputs, self.outputs = (
-            [inputs[s] for s in self.columns],
-            [outputs[t] for t in self.rows],
-        )
+        self.inputs = [inputs[s] for s in self.columns]
+        self.outputs = [outputs[t] for t in self.rows]
         self.pitch = pitch(self.inputs)
         self.x = [k * self.pitch for k in range(len(self.columns))]
+        self.left = -self.pitch / 2 - 10  # where the labels of rows end
         out = max(notation.width(text, 10) * 1.15 for text in self.outputs) + 14
         room = (self.x[-1] + self.pitch) / len(self.rows)
         self.step = max(out, 40.0, min(room, 110.0))
@@ -178,254 +129,166 @@ class _Picture:
         self._matrix(-30)
         top = self._lines()
         self._written(top)
-        left = min(i.box[0] for i in self.canvas.items)
-        self._text(left)
-        title = f"Attention of {notation.count(self.total[0], 'output step')} over {notation.count(self.total[1], 'saved state')}"
-        best = self.a.argmax(axis=1)
-        said = "; ".join(
-            f"{o}: {self.inputs[s]} {self.a[t, s]:.2f}"
-            for t, (o, s) in enumerate(zip(self.outputs, best, strict=True))
-        )
-        return Drawing.from_items(
-            title, f"What each output looks at most: {said}.", self.canvas.items
-        )
+        self._text(self.canvas.extent[0])
+        steps = notation.count(self.total[0], "output step")
+        title = f"Attention of {steps} over {notation.count(self.total[1], 'saved state')}"
+        best = zip(range(len(self.a)), self.outputs, self.a.argmax(axis=1), strict=True)
+        text = "; ".join(f"{out}: {self.inputs[s]} {self.a[t, s]:.2f}" for t, out, s in best)
+        text = f"What each output looks at most: {text}."
+        return Drawing.from_items(title, text, self.canvas.items)
+
+    def _weight_tip(self, t, s):
+        value = notation.exact(self.a[t, s])
+        return f"weight of {self.inputs[s]} for {self.outputs[t]} = {value}"
+
+    # Inputs and saved states
 
     def _read(self):
-        """Inputs, the layer that reads them, and its saved states."""
+        """Draw the inputs, the layer that reads them, and its saved states."""
+        directions = [] if self.encoder is None else ["→", "←"] if self.both else ["→"]
+        self.saved = 44 + 46 * len(directions)
         fill, border = palette.LAYERS["input"]
-        both = self.encoder is not None and getattr(self.encoder, "bidirectional", False)
-        directions = [] if self.encoder is None else ["→", "←"] if both else ["→"]
-        self.rising = 46 * len(directions)
-        self.saved = 44 + self.rising
-        look = {"style": "rounded,filled", "fontsize": 10, "fill": fill, "color": border}
+        look = dict(style="rounded,filled", fontsize=10, fill=fill, color=border)
         for s, (x, text) in enumerate(zip(self.x, self.inputs, strict=True)):
-            self.canvas.node(
-                f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=f"input {self.columns[s]}", **look
-            )
-        kind = "" if self.encoder is None else describe.kind(self.encoder)
+            tip = f"input {self.columns[s]}"
+            self.canvas.node(f"in{s}", (x, 0), (self.pitch - 6, 20), text, tip=tip, **look)
         small = min(self.pitch - 10, 40)
-        arrowed = small >= 22
         for d, arrow in enumerate(directions):
-            y, colour = 44 + 46 * d, palette.DIRECTIONS[d]
-            for s, x in enumerate(self.x):
-                look = {
-                    "style": "rounded,filled",
-                    "fill": "#FFFFFF",
-                    "color": colour,
-                    "fontsize": 10,
-                    "penwidth": 1.2,
-                }
-                label = f"h{arrow}" if arrowed else "h"
-                self.canvas.node(
-                    f"enc{d}:{s}",
-                    (x, y),
-                    (small, 22),
-                    label,
-                    tip=f"{kind} {arrow} at input {self.columns[s]}",
-                    **look,
-                )
-            for a, b in zip(range(len(self.x)), range(1, len(self.x)), strict=False):
-                ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]
-                tail, head = (f"enc{d}:{a}", f"enc{d}:{b}")[:: -1 if d else 1]
-                self.canvas.add(
-                    dot.wire(
-                        tail,
-                        head,
-                        ends[:: -1 if d else 1],
-                        color=colour,
-                        penwidth=1.3,
-                        arrowsize="0.4",
-                    )
-                )
-            name = f"{('forward ' if not d else 'reverse ') if both else ''}{kind}"
-            self.canvas.add(
-                dot.text((self.x[0] - self.pitch / 2 - 10, y), name, 9, colour, anchor="end")
-            )
+            self._direction(d, arrow, 44 + 46 * d, small)
         for s, x in enumerate(self.x):
-            half = small / 2 if both else small
-            for d in range(2 if both else 1):
-                at = x - small / 4 + d * small / 2 if both else x
-                tint = palette.ramp((palette.DIRECTIONS[d], "#FFFFFF"), 0.72)
-                name = f"state{s}" if not d else f"state{s}:reverse"
-                self.canvas.node(
-                    name,
-                    (at, self.saved),
-                    (half, STATE - 6),
-                    fill=tint,
-                    color=palette.DIRECTIONS[d],
-                    penwidth=1,
-                    tip=f"saved state {self.columns[s]}",
-                )
+            self._saved_state(s, x, small)
             self._rise(s, x, small, len(directions))
-        self.canvas.add(
-            dot.text((self.x[0] - self.pitch / 2 - 10, self.saved), "saved states", 9, anchor="end")
-        )
-        self.canvas.add(dot.text((self.x[0] - self.pitch / 2 - 10, 0), "read", 9, anchor="end"))
+        self.canvas.text((self.left, self.saved), "saved states", 9, anchor="end")
+        self.canvas.text((self.left, 0), "read", 9, anchor="end")
+
+    def _direction(self, d, arrow, y, small):
+        """Draw one direction of the layer that reads the inputs."""
+        kind, colour = describe.kind(self.encoder), palette.DIRECTIONS[d]
+        label = f"h{arrow}" if small >= 22 else "h"
+        look = dict(style="rounded,filled", fill="#FFFFFF", color=colour, fontsize=10, penwidth=1.2)
+        for s, x in enumerate(self.x):
+            tip = f"{kind} {arrow} at input {self.columns[s]}"
+            self.canvas.node(f"enc{d}:{s}", (x, y), (small, 22), label, tip=tip, **look)
+        step = -1 if d else 1
+        look = dict(color=colour, penwidth=1.3, arrowsize="0.4")
+        for a, b in pairwise(range(len(self.x))):
+            ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]
+            tail, head = (f"enc{d}:{a}", f"enc{d}:{b}")[::step]
+            self.canvas.wire(tail, head, ends[::step], **look)
+        name = f"{'reverse' if d else 'forward'} {kind}" if self.both else kind
+        self.canvas.text((self.left, y), name, 9, colour, anchor="end")
+
+    def _saved_state(self, s, x, small):
+        """Draw a saved state, with a half for each direction of the layer."""
+        wide = small / 2 if self.both else small
+        for d in range(1 + self.both):
+            at = x - small / 4 + d * small / 2 if self.both else x
+            colour = palette.DIRECTIONS[d]
+            look = dict(fill=palette.ramp((colour, "#FFFFFF"), 0.72), color=colour, penwidth=1)
+            name, tip = f"state{s}{':reverse' * d}", f"saved state {self.columns[s]}"
+            self.canvas.node(name, (at, self.saved), (wide, STATE - 6), tip=tip, **look)
 
     def _rise(self, s, x, small, directions):
-        """Wires of a column: into each direction that reads, and from each into its part of the saved state."""
-        box, look = self.canvas.box, {"penwidth": 1, "arrowsize": "0.4", "radius": 4}
+        """Draw the wires of a column, from the input up to the saved state."""
+        read, forward, reverse, saved = f"in{s}", f"enc0:{s}", f"enc1:{s}", f"state{s}"
         at = x - small / 4 if directions == 2 else x
-        way = [f"in{s}", *[f"enc0:{s}"] * (directions > 0)]
         if directions < 2:
-            for tail, head in pairwise([*way, f"state{s}"]):
-                self.canvas.add(
-                    dot.wire(tail, head, [(at, box[tail][3]), (at, box[head][1])], **look)
-                )
+            for tail, head in pairwise([read, *[forward] * directions, saved]):
+                self._upward(tail, head, at)
             return
-        up, out, y = 6, small / 2 + 4, self.canvas.centre(f"enc1:{s}")[1]
-        self.canvas.add(
-            dot.wire(way[0], way[1], [(at, box[way[0]][3]), (at, box[way[1]][1])], **look)
-        )
-        start = box[way[0]][3]
-        right = [
-            (x + small / 4, start),
-            (x + small / 4, start + up),
-            (x + out, start + up),
-            (x + out, y - 6),
-            (x + small / 2, y - 6),
-        ]
-        self.canvas.add(dot.wire(way[0], f"enc1:{s}", right, **look))
-        top = box[way[1]][3]
-        left = [
-            (at, top),
-            (at, top + up),
-            (x - out, top + up),
-            (x - out, self.saved),
-            (x - small / 2, self.saved),
-        ]
-        self.canvas.add(dot.wire(way[1], f"state{s}", left, **look))
-        ends = [(x + small / 4, box[f"enc1:{s}"][3]), (x + small / 4, box[f"state{s}:reverse"][1])]
-        self.canvas.add(dot.wire(f"enc1:{s}", f"state{s}:reverse", ends, **look))
+        box, y = self.canvas.box, self.canvas.centre(reverse)[1]
+        up, out, side = 6, small / 2 + 4, x + small / 4
+        self._upward(read, forward, at)
+        start = box[read][3]
+        points = [(side, start), (side, start + up), (x + out, start + up)]
+        self._thin(read, reverse, [*points, (x + out, y - 6), (x + small / 2, y - 6)])
+        top, edge = box[forward][3], x - small / 2
+        points = [(at, top), (at, top + up), (x - out, top + up)]
+        self._thin(forward, saved, [*points, (x - out, self.saved), (edge, self.saved)])
+        self._upward(reverse, f"{saved}:reverse", side)
+
+    def _upward(self, tail, head, x):
+        self._thin(tail, head, [(x, self.canvas.box[tail][3]), (x, self.canvas.box[head][1])])
+
+    def _thin(self, tail, head, points):
+        self.canvas.wire(tail, head, points, radius=4, penwidth=1, arrowsize="0.4")
+
+    # Lines and outputs
 
     def _lines(self):
-        """From every state to every mean, thin ones first; returns the height of the means."""
+        """Draw lines from states to means, thin ones first; return the height of the means."""
         bottom = self.saved + STATE / 2 - 3
         top = bottom + max(90.0, min(170.0, 0.3 * abs(self.x[-1] - self.x[0])))
         lines = []
-        for (t, s), v in ((at, v) for at, v in np.ndenumerate(self.a) if at[0] in self.at):
-            if v >= FAINT or self.focus is not None:
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
-                look = {
-                    "color": palette.ramp(palette.ATTENTION, float(v)),
-                    "penwidth": dot.number(0.4 + 5.2 * v),
-                    "tip": tip,
-                }
-                lines.append(
-                    (
-                        v,
-                        dot.curve(
-                            f"state{s}",
-                            f"mean{t}",
-                            (self.x[s], bottom),
-                            (self.at[t], top),
-                            upright=True,
-                            **look,
-                        ),
-                    )
-                )
+        for (t, s), v in np.ndenumerate(self.a):
+            if t in self.at and (v >= FAINT or self.focus is not None):
+                look = dict(color=palette.ramp(palette.ATTENTION, float(v)))
+                look |= dict(penwidth=dot.number(0.4 + 5.2 * v), tip=self._weight_tip(t, s))
+                ends = (self.x[s], bottom), (self.at[t], top)
+                lines.append((v, dot.curve(f"state{s}", f"mean{t}", *ends, upright=True, **look)))
         self.canvas.front += [item for _, item in sorted(lines, key=lambda pair: pair[0])]
         return top
 
     def _written(self, top):
-        fill, border = palette.LAYERS["recurrent"]
+        """Draw the weighted means and the outputs."""
         label = "Σ α s" if self.step >= 44 else "Σ"
+        fill, border = palette.LAYERS["recurrent"]
+        mean = dict(shape="ellipse", fill=fill, color=border, fontsize=10)
+        fill, border = palette.LAYERS["output"]
+        output = dict(style="rounded,filled", fill=fill, color=border, fontsize=10)
         for t, x in self.at.items():
-            tip = f"output {self.rows[t]}: the mean of all saved states, each times its weight"
-            look = {"shape": "ellipse", "fill": fill, "color": border, "fontsize": 10, "tip": tip}
-            self.canvas.node(f"mean{t}", (x, top + 12), (min(self.step - 4, 48), 24), label, **look)
-            inside, edge = palette.LAYERS["output"]
-            look = {"style": "rounded,filled", "fill": inside, "color": edge, "fontsize": 10}
-            look |= {"tip": f"output {self.rows[t]}"}
-            self.canvas.node(f"out{t}", (x, top + 60), (self.step - 6, 20), self.outputs[t], **look)
-            self.canvas.add(
-                dot.wire(
-                    f"mean{t}",
-                    f"out{t}",
-                    [(x, top + 24), (x, top + 50)],
-                    penwidth=1.2,
-                    arrowsize="0.5",
-                )
-            )
+            tip = f"output {self.rows[t]}"
+            size = (min(self.step - 4, 48), 24)
+            mean["tip"] = f"{tip}: the mean of all saved states, each times its weight"
+            self.canvas.node(f"mean{t}", (x, top + 12), size, label, **mean)
+            at, size = (x, top + 60), (self.step - 6, 20)
+            self.canvas.node(f"out{t}", at, size, self.outputs[t], tip=tip, **output)
+            points = [(x, top + 24), (x, top + 50)]
+            self.canvas.wire(f"mean{t}", f"out{t}", points, penwidth=1.2, arrowsize="0.5")
         left = min(min(self.at.values()) - self.step / 2, self.x[0] - self.pitch / 2) - 10
-        self.canvas.add(dot.text((left, top + 60), "written", 9, anchor="end"))
-        self.canvas.add(dot.text((left, top + 12), "weighted mean", 9, anchor="end"))
+        self.canvas.text((left, top + 60), "written", 9, anchor="end")
+        self.canvas.text((left, top + 12), "weighted mean", 9, anchor="end")
         self.top = top + 70
 
     def _matrix(self, y):
-        """Every weight, below the state that it is of."""
-        self.canvas.add(
-            dot.text(
-                (self.x[0] - self.pitch / 2 - 10, y + 4), "written ↓   weights α", 9, anchor="end"
-            )
-        )
+        """Draw every weight as a number below its state."""
+        self.canvas.text((self.left, y + 4), "written ↓   weights α", 9, anchor="end")
         y -= 14
         for t, row in enumerate(self.a):
             at = y - t * ROW
-            label, place = self.outputs[t], (self.x[0] - self.pitch / 2 - 10, at)
-            self.canvas.add(dot.text(place, label, 10, palette.INK, anchor="end", name=f"row{t}"))
+            look = dict(anchor="end", name=f"row{t}")
+            self.canvas.text((self.left, at), self.outputs[t], 10, palette.INK, **look)
             for s, v in enumerate(row):
-                label = (
-                    f"{v:.2f}" if self.pitch >= NUMBERED else f"{100 * v:.0f}" if v >= 0.005 else ""
-                )
-                ink = "#ffffff" if v > 0.5 else palette.INK
-                look = {
-                    "fill": palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v)),
-                    "color": "#E5E7EB",
-                    "penwidth": 0.5,
-                }
-                tip = f"weight of {self.inputs[s]} for {self.outputs[t]} = {notation.exact(v)}"
-                self.canvas.node(
-                    f"w{t},{s}",
-                    (self.x[s], at),
-                    (self.pitch, ROW),
-                    label,
-                    fontsize=8,
-                    fontcolor=ink,
-                    tip=tip,
-                    **look,
-                )
+                label = f"{100 * v:.0f}" if v >= 0.005 else ""
+                label = f"{v:.2f}" if self.pitch >= NUMBERED else label
+                fill = palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v))
+                look = dict(fontsize=8, fontcolor="#ffffff" if v > 0.5 else palette.INK)
+                look |= dict(fill=fill, color="#E5E7EB", penwidth=0.5, tip=self._weight_tip(t, s))
+                self.canvas.node(f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, **look)
         if self.focus is not None:
-            at, wide = (
-                ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW),
-                self.x[-1] - self.x[0] + self.pitch,
-            )
-            self.canvas.node(
-                "now",
-                at,
-                (wide, ROW),
-                shape="box",
-                style="solid",
-                color=palette.STATES["c"],
-                penwidth=2.4,
-            )
+            at = ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW)
+            size = (self.x[-1] - self.x[0] + self.pitch, ROW)
+            look = dict(shape="box", style="solid", color=palette.STATES["c"], penwidth=2.4)
+            self.canvas.node("now", at, size, **look)
         self.low = y - len(self.a) * ROW
 
     def _text(self, left):
         title = "Attention: each output looks at all saved states at once"
-        self.canvas.add(dot.text((left, self.top + 24), title, 12, palette.INK, anchor="start"))
-        legend.ramp(
-            self.canvas,
-            "a",
-            (left, self.low - 14),
-            "weight α: line width and colour",
-            palette.ATTENTION,
-            [(0, "0"), (1, "1")],
-        )
+        self.canvas.text((left, self.top + 24), title, 12, palette.INK, anchor="start")
+        at, label = (left, self.low - 14), "weight α: line width and colour"
+        legend.ramp(self.canvas, "a", at, label, palette.ATTENTION, [(0, "0"), (1, "1")])
+        for k, note in enumerate(self._notes()):
+            self.canvas.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start")
+
+    def _notes(self):
         unit = "" if self.pitch >= NUMBERED else ", in hundredths"
-        lines = (
-            f"weights below {FAINT} have no line"
-            if self.focus is None
-            else "lines: those of the framed row"
-        )
-        notes = [f"each row sums to 1{unit}; {lines}"]
+        lines = "lines: those of the framed row"
+        if self.focus is None:
+            lines = f"weights below {FAINT} have no line"
+        yield f"each row sums to 1{unit}; {lines}"
         if self.total[1] > len(self.columns):
-            rest = f"the others have {self.left_out.max():.2g} of a row at most"
-            notes.append(
-                f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight; {rest}"
-            )
+            drawn = f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight"
+            yield f"{drawn}; the others have {self.left_out.max():.2g} of a row at most"
         if self.total[0] > len(self.rows):
             which = "the first " if self.focus is None else ""
-            notes.append(f"{which}{len(self.rows)} of {self.total[0]} outputs drawn")
-        for k, note in enumerate(notes):
-            self.canvas.add(dot.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start"))
+            yield f"{which}{len(self.rows)} of {self.total[0]} outputs drawn"

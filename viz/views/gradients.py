@@ -1,4 +1,4 @@
-"""Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step of a recorded backward pass."""
+"""Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and time step."""
 
 from __future__ import annotations
 
@@ -7,85 +7,68 @@ from typing import Any
 
 import numpy as np
 
-from ..draw import dot, legend, notation, palette
+from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
+from ..reading.gradient_norms import norms, verdict
+from ..reading.models import checked, parts_of
 
-NUMBERS, MOST = (
-    14,
-    60,
-)  # up to NUMBERS steps each tile bears its number; beyond MOST a tile is several steps
+NUMBERS = 14  # up to this number of steps each tile shows its value
+MOST = 60  # of more steps, several share a tile
 WIDTH, TILE, ROW_GAP = 900, 30, 46
 NAMES, VERDICT = 86, 178  # room left of the tiles and right of them
-FADES, GROWS = (
-    1e-3,
-    1e3,
-)  # from the last step to the first, what people call vanishing and exploding
 
 
 def gradients(model: Any, recording: Any) -> Drawing:
-    """Norms of dL/dh and dL/dc over batch and units, a tile for each recurrent layer, state and step, on a log scale.
+    """Draw the norms of dL/dh and dL/dc over time on a log scale, a row for each layer and state.
 
-    The gradient flows from right to left: a row that turns dark towards the left is one that vanishes. `recording` is one
-    made with targets and a loss. More than 60 steps share tiles, each the greatest norm of its steps. Of a model of an encoder
-    and a decoder both are drawn, side by side as they follow each other in time, on one scale.
+    The gradient flows from right to left, so a row that turns dark towards the left vanishes. The
+    encoder and the decoder of a Seq2Seq are drawn side by side on one scale.
 
-    Raises ValueError for a recording of another model or without gradients, TypeError for what is no model.
+    Parameters
+    ----------
+    model : recurrent.Sequential or recurrent.Seq2Seq
+        The model that was recorded.
+    recording : recurrent.Recording
+        A run with targets and a loss. More than 60 steps share tiles that show the greatest norm.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a model.
+    ValueError
+        If the recording is of another model or has no gradients.
     """
-    if not hasattr(model, "layers"):
-        raise TypeError(f"gradients draws a model of layers, got {type(model).__name__}")
-    if len(recording.layers) != len(model.layers):
+    checked(model, recording, "gradients")
+    parts = []
+    for part in parts_of(model):
+        layers = recording.layers[part.first : part.first + len(part.model.layers)]
+        rows = [
+            (k, s, norms(a))
+            for k, layer in enumerate(layers, part.first)
+            for s, a in layer.dstates.items()
+        ]
+        if rows:
+            parts.append(_Part(part.name, rows))
+    if not parts:
         raise ValueError(
-            f"the recording has {len(recording.layers)} layers, the model {len(model.layers)}"
+            "the recording has no gradients of states: "
+            "record(x, targets, loss) of a model with a recurrent layer has them"
         )
-    found = [
-        (k, s, norms(a))
-        for k, layer in enumerate(recording.layers)
-        for s, a in layer.dstates.items()
-    ]
-    if not found:
-        raise ValueError(
-            "no gradients in the recording: record(x, targets, loss) of a model with a recurrent layer has them"
-        )
-    first = len(model.encoder.layers) if hasattr(model, "encoder") else None
-    if first is None:
-        return _Picture(model, [("", found)]).drawing()
-    parts = (
-        ("encoder", [f for f in found if f[0] < first]),
-        ("decoder", [f for f in found if f[0] >= first]),
-    )
-    return _Picture(model, [(name, rows) for name, rows in parts if rows]).drawing()
-
-
-def norms(gradient: np.ndarray) -> np.ndarray:
-    """Of each step of (T, N, H) or (T, H), in float64: (T,)."""
-    a = np.asarray(gradient, np.float64)
-    return np.sqrt(np.square(a).reshape(len(a), -1).sum(axis=1))
-
-
-def verdict(sizes: np.ndarray) -> str:
-    """What becomes of a gradient on its way from the last step to the first.
-
-    >>> verdict(np.array([1e-6, 1e-3, 1.0])), verdict(np.array([2.0, 1.0]))
-    ('first / last = 1e-06: vanishes', 'first / last = 2')
-    """
-    first, last = float(sizes[0]), float(sizes[-1])
-    if not np.isfinite(sizes).all():
-        return "not finite: explodes"
-    if last == 0:
-        return "last step: 0"
-    ratio = first / last
-    fate = ": vanishes" if ratio < FADES else ": explodes" if ratio > GROWS else ""
-    return f"first / last = {ratio:.3g}{fate}"
+    return _Picture(model, parts).drawing()
 
 
 class _Part:
-    """One stack over its steps: rows of tiles that begin at `left`."""
+    """A stack of layers over time: rows (layer, state, norms) of tiles that begin at `left`."""
 
-    def __init__(self, name, found):
-        self.name, self.found, self.left, self.pitch = name, found, 0.0, 0.0
-        self.T = len(found[0][2])
-        self.per = math.ceil(self.T / MOST)
+    def __init__(self, name, rows):
+        self.name, self.rows, self.left, self.pitch = name, rows, 0.0, 0.0
+        self.T = len(rows[0][2])
+        self.per = math.ceil(self.T / MOST)  # steps of a tile
         self.tiles = [(a, min(a + self.per, self.T)) for a in range(0, self.T, self.per)]
 
     def x(self, i):
@@ -98,129 +81,97 @@ class _Part:
 
 class _Picture:
     def __init__(self, model, parts):
-        self.model, self.parts = model, [_Part(*p) for p in parts]
-        pitch, left = min(62.0, WIDTH / sum(len(p.tiles) for p in self.parts)), 0.0
-        for p in self.parts:
+        self.model, self.parts, self.canvas = model, parts, Canvas()
+        pitch, left = min(62.0, WIDTH / sum(len(p.tiles) for p in parts)), 0.0
+        for p in parts:
             p.left, p.pitch = left, pitch
             left = p.right + VERDICT + NAMES + 30
-        self.low, self.high = palette.decades(
-            np.concatenate([v for p in self.parts for *_, v in p.found])
-        )
-        self.canvas = Canvas()
+        self.low, self.high = palette.decades(np.concatenate([v for *_, v in self._rows()]))
+
+    def _rows(self):
+        return [row for part in self.parts for row in part.rows]
 
     def drawing(self):
         for part in self.parts:
             self._part(part)
-        legend.magnitude(
-            self.canvas,
-            "g",
-            (0, -86),
-            "norm of the gradient over batch and units (log scale)",
-            self.low,
-            self.high,
-        )
-        notes = []
-        for p in self.parts:
-            if p.per > 1:
-                notes.append(
-                    f"{f'{p.name}: ' * bool(p.name)}{p.T} steps; each tile is the greatest of {p.per} steps"
-                )
-        if any(
-            float(v[v > 0].min(initial=math.inf)) < self.low
-            for p in self.parts
-            for *_, v in p.found
-        ):
-            notes.append(f"below {notation.power(self.low)} all tiles are alike")
-        for i, note in enumerate(notes):
-            self.canvas.add(dot.text((240, -86 - 15 * i), note, 9, anchor="start"))
-        said = "; ".join(
-            f"layer {k}, |dL/d{s}|: {verdict(v)}" for p in self.parts for k, s, v in p.found
-        )
+        label = "norm of the gradient over batch and units (log scale)"
+        legend.magnitude(self.canvas, "g", (0, -86), label, self.low, self.high)
+        for i, note in enumerate(self._notes()):
+            self.canvas.text((240, -86 - 15 * i), note, 9, anchor="start")
+        text = "; ".join(f"layer {k}, |dL/d{s}|: {verdict(v)}" for k, s, v in self._rows())
         steps = " and ".join(
             notation.count(p.T, "step") + f" of the {p.name}" * bool(p.name) for p in self.parts
         )
-        return Drawing.from_items(f"Gradient through {steps}", f"{said}.", self.canvas.items)
+        return Drawing.from_items(f"Gradient through {steps}", f"{text}.", self.canvas.items)
+
+    def _notes(self):
+        for p in self.parts:
+            if p.per > 1:
+                name = f"{p.name}: " if p.name else ""
+                yield f"{name}{p.T} steps; each tile is the greatest of {p.per} steps"
+        smallest = min(float(v[v > 0].min(initial=math.inf)) for *_, v in self._rows())
+        if smallest < self.low:
+            yield f"below {notation.power(self.low)} all tiles are alike"
 
     def _part(self, part):
-        y, rows = 0.0, []
-        for (k, s, v), above in zip(part.found, [None, *part.found[:-1]], strict=True):
+        y, heights = 0.0, []
+        for (k, *_), above in zip(part.rows, [None, *part.rows[:-1]], strict=True):
             if above is not None:
                 y += TILE + 6 if above[0] == k else TILE + ROW_GAP
-            rows.append((y, k, s, v))
-        for row in rows:
-            self._row(part, *row)
-        self._clusters(part, rows)
-        right, top = part.right, rows[-1][0] + TILE / 2 + 30
+            heights.append(y)
+        for y, row in zip(heights, part.rows, strict=True):
+            self._row(part, y, *row)
+        self._clusters(part, heights)
+        right, top = part.right, heights[-1] + TILE / 2 + 30
         back = "back-propagation: from the last step to the first"
         back = f"{part.name}: from its last step to its first" if part.name else back
-        self.canvas.add(dot.text((right, top + 8), back, 9, anchor="end"))
-        self._anchored(
-            f"back{part.name}",
-            [(right, top - 4), (part.left, top - 4)],
-            color=palette.CUT,
-            penwidth=1.6,
-        )
+        self.canvas.text((right, top + 8), back, 9, anchor="end")
+        points = [(right, top - 4), (part.left, top - 4)]
+        ends = self.canvas.anchors(f"back{part.name}", points)
+        self.canvas.wire(*ends, points, color=palette.CUT, penwidth=1.6)
         self._steps(part)
 
     def _row(self, part, y, k, s, v):
-        state = f"∂L/∂{s}"
-        self.canvas.add(
-            dot.text(
-                (part.left - 14, y), f"|{state}|", 10, palette.state(s, int(s != "h")), anchor="end"
-            )
-        )
+        colour = palette.state(s, int(s != "h"))
+        self.canvas.text((part.left - 14, y), f"|∂L/∂{s}|", 10, colour, anchor="end")
+        numbered = len(part.tiles) <= NUMBERS and part.pitch >= 30
         for i, (a, b) in enumerate(part.tiles):
             values = v[a:b]
             size = float(values.max()) if np.isfinite(values).all() else math.inf
-            colour = palette.magnitude(size, self.low, self.high)
-            label = short(size) if len(part.tiles) <= NUMBERS and part.pitch >= 30 else ""
+            label = _short(size) if numbered else ""
             when = f"t = {a}" if b == a + 1 else f"t = {a} to {b - 1}"
-            dark = size > 0 and math.log(size / self.low) > 0.6 * math.log(self.high / self.low)
-            look = {"fill": colour, "color": "#FFFFFF", "penwidth": 0.6, "fontsize": 9}
-            look |= {
-                "fontcolor": palette.ON_DATA[dark],
-                "tip": f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}",
-            }
-            self.canvas.node(
-                f"{s}:layer{k}@{a}", (part.x(i + 0.5), y), (part.pitch, TILE), label, **look
-            )
+            pale = size > 0 and math.log(size / self.low) > 0.6 * math.log(self.high / self.low)
+            look = dict(fill=palette.magnitude(size, self.low, self.high), color="#FFFFFF")
+            look |= dict(penwidth=0.6, fontsize=9, fontcolor=palette.ON_DATA[pale])
+            tip = f"|dL/d{s}| of layer {k} at {when}: {notation.exact(size)}"
+            at, name = (part.x(i + 0.5), y), f"{s}:layer{k}@{a}"
+            self.canvas.node(name, at, (part.pitch, TILE), label, tip=tip, **look)
         text = verdict(v)
-        bad = palette.CUT if text.endswith("es") else palette.MUTED
-        self.canvas.add(dot.text((part.right + 12, y), text, 9, bad, anchor="start"))
+        colour = palette.CUT if text.endswith("es") else palette.MUTED
+        self.canvas.text((part.right + 12, y), text, 9, colour, anchor="start")
 
-    def _clusters(self, part, rows):
-        fill, border = palette.LAYERS["recurrent"]
-        for k in dict.fromkeys(row[1] for row in rows):
-            ys = [row[0] for row in rows if row[1] == k]
-            box = (
-                part.left - NAMES,
-                min(ys) - TILE / 2 - 6,
-                part.right + VERDICT,
-                max(ys) + TILE / 2 + 22,
-            )
-            self.canvas.group(
-                f"layer{k}", box, f"layer {k}: {self.model.layers[k]!r}", 10, (fill, border)
-            )
+    def _clusters(self, part, heights):
+        for k in dict.fromkeys(k for k, *_ in part.rows):
+            ys = [y for y, row in zip(heights, part.rows, strict=True) if row[0] == k]
+            bottom, top = min(ys) - TILE / 2 - 6, max(ys) + TILE / 2 + 22
+            box = (part.left - NAMES, bottom, part.right + VERDICT, top)
+            label = f"layer {k}: {self.model.layers[k]!r}"
+            self.canvas.group(f"layer{k}", box, label, 10, palette.LAYERS["recurrent"])
 
     def _steps(self, part):
-        every = max(1, round(40 / part.pitch))
+        every, last = max(1, round(40 / part.pitch)), len(part.tiles) - 1
         for i, (a, _) in enumerate(part.tiles):
-            if i % every == 0 or i == len(part.tiles) - 1:
-                if i == len(part.tiles) - 1 and 0 < i % every < every * 0.7:
-                    continue
-                self.canvas.add(dot.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9))
-        middle = (part.left + part.right) / 2
-        self.canvas.add(dot.text((middle, -TILE / 2 - 36), "the same weights at every step", 9))
-
-    def _anchored(self, name, points, **look):
-        for k, p in enumerate((points[0], points[-1])):
-            self.canvas.add(dot.anchor(f"{name}{k}", p))
-        self.canvas.add(dot.wire(f"{name}0", f"{name}1", points, **look))
+            crowded = i == last and 0 < i % every < every * 0.7
+            if (i % every == 0 or i == last) and not crowded:
+                self.canvas.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9)
+        at = ((part.left + part.right) / 2, -TILE / 2 - 36)
+        self.canvas.text(at, "the same weights at every step", 9)
 
 
-def short(v: float) -> str:
-    """
-    >>> short(0.0), short(0.034), short(3.4e-7)
+def _short(v: float) -> str:
+    """Return a magnitude in two digits or less.
+
+    >>> _short(0.0), _short(0.034), _short(3.4e-7)
     ('0', '0.034', '3e−7')
     """
     if v == 0 or 0.01 <= v < 1000:

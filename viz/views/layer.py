@@ -1,8 +1,7 @@
-"""The box opened: a layer is H units side by side; x and h of all go to every unit, a memory stays in its own."""
+"""A layer opened: its H units side by side, the vectors that go to all of them, and their output."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,23 +10,31 @@ from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate
-from ..reading.direction import direction_of
+from ..reading.direction import check_unit, direction_of
+from .parts.elision import ALL, shown
 from .parts.unit_boxes import VECTOR, Units
 
-ALL, FIRST, LAST = (
-    12,
-    4,
-    2,
-)  # up to ALL units each is drawn; beyond that the first, the last, and one that is asked for
 GAP, DOTS = 14, 40
 MIXED = 64  # room for a projection above the units
 
 
 class Place(NamedTuple):
-    """One number of a vector, or "…" for those between when `index` is None."""
+    """An element of a row; `index` is None for the "…" of elided elements."""
 
     index: int | None
     x: float
+
+
+class Vector(NamedTuple):
+    """A vector below the units; `values` is None without a recording."""
+
+    name: str
+    letter: str
+    indices: list[int]
+    values: np.ndarray | None
+    border: str
+    colour: str
+    caption: str
 
 
 def layer(
@@ -39,411 +46,351 @@ def layer(
     direction: str = "forward",
     folded: bool = True,
 ) -> Drawing:
-    """The units of a recurrent layer, side by side in the box that is usually drawn for all of them.
+    """Draw the units of a recurrent layer side by side, inside the box that stands for all of them.
 
-    With a `recording` of the layer's model: the values of step `t` (the last one if None) of sequence `n`. More than 12
-    units, or inputs, are elided with "…"; `unit` is drawn in any case, and marked. `direction`: "forward" or "reverse" of
-    a bidirectional layer. `folded`: whether the layer as one box stands beside.
+    More than 12 units or inputs are elided.
 
-    Raises TypeError for a layer without a cell, IndexError for a unit, step or sequence that is not there, ValueError for
-    a direction that is not there or a recording of another model.
+    Parameters
+    ----------
+    layer : recurrent.layers.Recurrent
+        The layer to draw.
+    recording : recurrent.Recording, optional
+        A recorded run of the layer's model, whose values are shown.
+    t : int, optional
+        The time step of the values; the last one by default.
+    n : int
+        The sequence of the batch.
+    unit : int, optional
+        A unit to mark; it is never elided.
+    direction : str
+        "forward" or "reverse" of a bidirectional layer.
+    folded : bool
+        Whether to draw the layer as one box beside the open one.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    TypeError
+        If the layer has no cell.
+    IndexError
+        If the unit, step or sequence does not exist.
+    ValueError
+        If the direction does not exist, or the recording is of another model.
     """
     way = direction_of(layer, direction, "layer")
-    if unit is not None and (isinstance(unit, bool) or not isinstance(unit, (int, np.integer))):
-        raise TypeError(f"unit must be an int, got {type(unit).__name__}")
-    if unit is not None and not 0 <= unit < way.hidden_size:
-        raise IndexError(
-            f"unit must be in 0..{way.hidden_size - 1}, the units of {layer!r}, got {unit}"
-        )
-    seen = None if recording is None else evaluate.step(recording, way, t, n)
-    return _Picture(way, seen, unit, folded).drawing()
-
-
-def shown(count: int, asked: Sequence[int] = ()) -> list[int]:
-    """Which of so many are drawn.
-
-    >>> shown(5), shown(512, [100])
-    ([0, 1, 2, 3, 4], [0, 1, 2, 3, 100, 510, 511])
-    """
-    return (
-        list(range(count))
-        if count <= ALL
-        else sorted({*range(FIRST), *range(count - LAST, count), *asked})
-    )
+    if unit is not None:
+        check_unit(unit, layer)
+    step = None if recording is None else evaluate.step(recording, way, t, n)
+    return _Picture(way, step, unit, folded).drawing()
 
 
 class _Picture:
-    """From the bottom up: the vectors that go in, the bus that takes them to every unit, the units, the vector h."""
+    """From the bottom up: the input vectors, the bus to every unit, the units, the new h."""
 
-    def __init__(self, way, seen, unit, folded):
-        self.way, self.seen, self.marked, self.folded = way, seen, unit, folded
+    def __init__(self, way, step, unit, folded):
+        self.way, self.step, self.marked, self.folded = way, step, unit, folded
         self.cell, self.first = way.cell, way.cell.states[0]
-        self.D, self.H, self.P, self.projected = (
-            way.input_size,
-            way.hidden_size,
-            way.output_size,
-            way.cell.has_projection,
-        )
+        self.colour = palette.state(self.first, 0)
+        self.D, self.H, self.P = way.input_size, way.hidden_size, way.output_size
+        self.projected = way.cell.has_projection
         self.limits = self._limits()
         self.canvas = Canvas()
-        self.units = Units(self.canvas, way, seen, self.limits)
+        self.units = Units(self.canvas, way, step, self.limits)
         self.wide, self.tall, self.kept = self.units.wide, self.units.tall, self.units.kept
+        # Symbols of the output now and one step earlier, and of a unit's output.
+        self.now = notation.sub(self.first, "t")
+        self.before = notation.sub(self.first, way.before)
+        self.output = notation.sub(self.units.wiring.output, "t")
 
     def _limits(self):
-        if self.seen is None:
+        if self.step is None:
             return {}
-        numbers = [a for d in (self.seen.before, self.seen.after) for a in d.values()]
-        largest = (
-            max((float(np.abs(v[np.isfinite(v)]).max(initial=0)) for v in a), default=0)
-            for a in ([self.seen.x], numbers)
-        )
-        return dict(zip("xh", map(palette.nice, largest), strict=True))
+        states = [a for d in (self.step.before, self.step.after) for a in d.values()]
+        return {"x": _limit([self.step.x]), "h": _limit(states)}
 
     def drawing(self):
-        asked = [] if self.marked is None else [self.marked]
-        pitch = self.wide + GAP
-        self.places = _row(shown(self.H, asked), pitch, 0.0)
+        marked = [] if self.marked is None else [self.marked]
+        self.places = _row(shown(self.H, marked), self.wide + GAP)
         left, right = -self.wide / 2, self.places[-1].x + self.wide / 2
-        bottom = 0.0
-        self.box = (left - 18, bottom - 16, right + 18, bottom + self.tall + 18)
+        self.middle = (left + right) / 2
+        self.box = (left - 18, -16, right + 18, self.tall + 18)
         self.bus, self.top = self.box[1] - 44, self.box[3] + 56 + MIXED * self.projected
+        self.low = self.bus - 46
         self.canvas.group("layer", self.box, "", 10, palette.UNIT, penwidth=1.8)
-        self._vectors(left, right)
+        self._inputs()
+        self._outputs(left, right)
         for k, p in enumerate(self.places):
-            self._unit(p) if p.index is not None else self._dots(
-                "unit", k, (p.x, self.tall / 2), 16
-            )
+            if p.index is None:
+                self._dots("unit", k, (p.x, self.tall / 2), 16)
+            else:
+                self._unit(p)
         self._back()
         if self.folded:
             self._folded()
         self._text()
-        title = f"{describe.kind(self.way.layer)} layer opened: {notation.count(self.H, 'unit')} side by side{self.way.suffix}"
-        hidden = self.H - sum(p.index is not None for p in self.places)
-        said = [
+        kind = describe.kind(self.way.layer)
+        units = notation.count(self.H, "unit")
+        title = f"{kind} layer opened: {units} side by side{self.way.suffix}"
+        text = [
             describe.layer_summary(self.way.layer),
             f"every unit reads {self._all()} numbers; {self._stays()}",
+            *self._hidden_units(),
         ]
-        said += [f"{hidden:,} of {self.H:,} units not drawn, wired in the same way"] * bool(hidden)
-        if self.seen:
-            said.append(f"values at step {self.seen.t} of steps 0 to {self.seen.T - 1}")
+        if self.step:
+            text.append(f"values at step {self.step.t} of steps 0 to {self.step.T - 1}")
         return Drawing.from_items(
-            f"{title}: {self.way!r}", f"{'; '.join(said)}.", self.canvas.items
+            f"{title}: {self.way!r}", f"{'; '.join(text)}.", self.canvas.items
         )
+
+    def _hidden_units(self):
+        """Return a sentence about the elided units, if there are any."""
+        hidden = self.H - sum(p.index is not None for p in self.places)
+        return [f"{hidden:,} of {self.H:,} units not drawn, wired in the same way"] * bool(hidden)
 
     def _stays(self):
         names = [s for s in self.kept if s != self.first]
         if names:
             return f"{' and '.join(names)} never leave{'s' * (len(names) == 1)} its unit"
-        return (
-            "there is no memory besides h"
-            if self.first == "h"
-            else f"there is no memory besides {self.first}"
-        )
+        return f"there is no memory besides {self.first}"
 
     # Vectors
 
-    def _vectors(self, left, right):
-        """x and h of all units below, on one bus; the new h above."""
-        colour, count, seen = (
-            palette.state(self.first, 0),
-            notation.count(self.P, "number"),
-            self.seen,
-        )
-        asked = [] if self.marked is None or self.projected else [self.marked]
-        self.low = self.bus - 46
-        step = "before" if self.way.step > 0 else "after"
-        whose = (
-            "made of all units' outputs by W_hr at" if self.projected else "one of each unit, of"
-        )
-        said = f"{notation.sub(self.first, self.way.before)}: {count}, {whose} the step {step}"
-        below = []  # name, letter, indices, values, border, caption
-        if self.cell.x_gates:
-            text = f"{notation.sub('x', 't')}: {notation.count(self.D, 'number')}"
-            below.append(("x", "x", shown(self.D), seen and seen.x, palette.X_GROUP[1], text))
-        if self.cell.h_gates:
-            below.append(
-                (
-                    "before",
-                    self.first,
-                    shown(self.P, asked),
-                    seen and seen.before[self.first],
-                    colour,
-                    said,
-                )
-            )
-        rows = [_row(indices, VECTOR[0], 0.0) for _, _, indices, *_ in below]
+    def _inputs(self):
+        """Draw x and h of all units below, with a bus to all units."""
+        vectors = self._input_vectors()
+        rows = [_row(v.indices, VECTOR[0]) for v in vectors]
         longs = [
-            max(r[-1].x + VECTOR[0], notation.width(b[-1], 10) * 1.12)
-            for r, b in zip(rows, below, strict=True)
+            max(row[-1].x + VECTOR[0], notation.width(v.caption, 10) * 1.12)
+            for row, v in zip(rows, vectors, strict=True)
         ]
-        at, taps = (left + right) / 2 - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
-        for row, long, (name, letter, _, v, border, text) in zip(rows, longs, below, strict=True):
-            shift = at + long / 2 - row[-1].x / 2
-            row = [p._replace(x=p.x + shift) for p in row]
-            self._vector(name, row, letter, v, border, self.low)
-            self.canvas.add(
-                dot.text(
-                    (at + long / 2, self.low - 26),
-                    text,
-                    10,
-                    colour if name == "before" else palette.MUTED,
-                )
-            )
-            taps += [(f"{name}{p.index}", p.x, border) for p in row if p.index is not None]
+        at, taps = self.middle - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
+        for row, long, v in zip(rows, longs, vectors, strict=True):
+            row = _shifted(row, at + long / 2 - row[-1].x / 2)
+            self._vector(v.name, row, v.letter, v.values, v.border, self.low)
+            self.canvas.text((at + long / 2, self.low - 26), v.caption, 10, v.colour)
+            taps += [(f"{v.name}{p.index}", p.x, v.border) for p in row if p.index is not None]
             at += long + 46
-        ends = [p.x for p in self.places] + [x for _, x, _ in taps]
-        points = [(min(ends), self.bus), (max(ends), self.bus)]
+        xs = [p.x for p in self.places] + [x for _, x, _ in taps]
+        points = [(min(xs), self.bus), (max(xs), self.bus)]
         for name, point in zip(("bus", "bus:end"), points, strict=True):
             self.canvas.add(dot.anchor(name, point))
-        self.canvas.add(
-            dot.wire("bus", "bus:end", points, arrow=False, color=palette.INK, penwidth=2.8)
-        )
+        bus = dict(arrow=False, color=palette.INK, penwidth=2.8)
+        self.canvas.wire("bus", "bus:end", points, **bus)
         for name, x, border in taps:
             up = [(x, self.low + VECTOR[1] / 2), (x, self.bus)]
-            self.canvas.add(dot.wire(name, "bus", up, arrow=False, color=border, penwidth=1.1))
-        self.canvas.add(
-            dot.text((points[0][0] - 8, self.bus), self._all(), 9, palette.INK, anchor="end")
-        )
+            self.canvas.wire(name, "bus", up, arrow=False, color=border, penwidth=1.1)
+        self.canvas.text((min(xs) - 8, self.bus), self._all(), 9, palette.INK, anchor="end")
+
+    def _input_vectors(self):
+        vectors = []
+        if self.cell.x_gates:
+            caption = f"{notation.sub('x', 't')}: {notation.count(self.D, 'number')}"
+            values, border = self.step and self.step.x, palette.X_GROUP[1]
+            colour = palette.MUTED
+            vectors.append(Vector("x", "x", shown(self.D), values, border, colour, caption))
+        if self.cell.h_gates:
+            step = "before" if self.way.step > 0 else "after"
+            whose = "one of each unit, of"
+            if self.projected:
+                whose = "made of all units' outputs by W_hr at"
+            caption = f"{self.before}: {notation.count(self.P, 'number')}, {whose} the step {step}"
+            marked = [] if self.marked is None or self.projected else [self.marked]
+            values = self.step and self.step.before[self.first]
+            indices = shown(self.P, marked)
+            colours = (self.colour, self.colour)
+            vectors.append(Vector("before", self.first, indices, values, *colours, caption))
+        return vectors
+
+    def _outputs(self, left, right):
+        """Draw the new h above the units."""
         row, wide = self.places, self.wide
         if self.projected:
-            row, wide = self._projection(left, right, colour), VECTOR[0]
-        self._vector(
-            "after", row, self.first, seen and seen.after[self.first], colour, self.top, wide
-        )
+            row, wide = self._projection(left, right), VECTOR[0]
+        values = self.step and self.step.after[self.first]
+        self._vector("after", row, self.first, values, self.colour, self.top, wide)
         whose = "from all units" if self.projected else "one from each unit"
-        text = f"{notation.sub(self.first, 't')}: {count}, {whose}; shape ({self.P:,},)"
-        self.canvas.add(dot.text(((left + right) / 2, self.top + 27), text, 10, colour))
+        count = notation.count(self.P, "number")
+        caption = f"{self.now}: {count}, {whose}; shape ({self.P:,},)"
+        self.canvas.text((self.middle, self.top + 27), caption, 10, self.colour)
 
     def _all(self):
-        sizes = [
-            s for s, used in ((self.D, self.cell.x_gates), (self.P, self.cell.h_gates)) if used
-        ]
-        return f"all {' + '.join(f'{s:,}' for s in sizes)}" + (
-            f" = {sum(sizes):,}" if len(sizes) > 1 else ""
-        )
+        """Return how many numbers every unit reads, as a sum."""
+        parts = ((self.D, self.cell.x_gates), (self.P, self.cell.h_gates))
+        sizes = [size for size, used in parts if used]
+        total = f" = {sum(sizes):,}" if len(sizes) > 1 else ""
+        return f"all {' + '.join(f'{size:,}' for size in sizes)}{total}"
 
     def _vector(self, name, places, letter, values, border, y, wide=VECTOR[0]):
-        """Numbers side by side; "…" where some are left out."""
+        """Draw numbers side by side, with "…" for elided ones."""
         for k, p in enumerate(places):
             if p.index is None:
                 self._dots(name, k, (p.x, y), 12)
                 continue
             v = None if values is None else float(values[p.index])
             tip = f"{letter}{p.index}{f' at {self.way.earlier}' if name == 'before' else ''}"
-            look = {
-                "color": border,
-                "penwidth": 2.4 if p.index == self.marked and name != "x" else 1,
-            }
-            look |= {
-                "fontsize": 10 if v is None else 9,
-                "tip": tip + ("" if v is None else f" = {notation.exact(v)}"),
-            }
-            label = notation.sub(letter, p.index) + ("" if v is None else f"\n{notation.signed(v)}")
+            label = notation.sub(letter, p.index)
+            if v is not None:
+                tip, label = f"{tip} = {notation.exact(v)}", f"{label}\n{notation.signed(v)}"
+            marked = p.index == self.marked and name != "x"
+            look = dict(color=border, penwidth=2.4 if marked else 1)
+            look |= dict(fontsize=10 if v is None else 9, tip=tip)
             look |= self.units.colours(v, "x" if name == "x" else "h")
             self.canvas.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
 
     def _dots(self, name, k, at, size):
-        """What stands for those that are left out, after the k-th place of a row."""
-        self.canvas.add(dot.text(at, "…", size, name=f"dots:{name}:{k}"))
+        """Draw the dots for elided elements after the k-th place of a row."""
+        self.canvas.text(at, "…", size, name=f"dots:{name}:{k}")
 
     def _unit(self, p):
         j, x, name = p.index, p.x, f"unit{p.index}:"
         self.units.draw(j, x, j == self.marked)
-        colour = palette.state(self.first, 0)
-        self.canvas.add(
-            dot.wire("bus", name, [(x, self.bus), (x, 0)], color=palette.INK, penwidth=1.3)
-        )
-        end, top = (
-            ("projection", self.mixed - 15)
-            if self.projected
-            else (f"after{j}", self.top - VECTOR[1] / 2)
-        )
-        self.canvas.add(dot.wire(name, end, [(x, self.tall), (x, top)], color=colour, penwidth=1.5))
+        self.canvas.wire("bus", name, [(x, self.bus), (x, 0)], color=palette.INK, penwidth=1.3)
+        end, top = f"after{j}", self.top - VECTOR[1] / 2
+        if self.projected:
+            end, top = "projection", self.mixed - 15
+        self.canvas.wire(name, end, [(x, self.tall), (x, top)], color=self.colour, penwidth=1.5)
 
-    def _projection(self, left, right, colour):
-        """The matrix that makes h of what all units put out, as a bar above them; returns the places of h."""
+    def _projection(self, left, right):
+        """Draw the projection of all units' outputs to h as a bar; return the places of h."""
         self.mixed = self.box[3] + 46
-        row = _row(shown(self.P), VECTOR[0] + GAP, 0.0)
-        shift = (left + right) / 2 - row[-1].x / 2
-        row = [p._replace(x=p.x + shift) for p in row]
-        m, now = notation.sub(self.units.wiring.output, "t"), notation.sub(self.first, "t")
-        label = f"W_hr {self.P:,} × {self.H:,}: {now} = W_hr {m}"
-        ends = [p.x for p in row]
-        wide = max(
-            right - left, ends[-1] - ends[0] + VECTOR[0], notation.width(label, 10) * 1.1 + 24
-        )
+        row = _row(shown(self.P), VECTOR[0] + GAP)
+        row = _shifted(row, self.middle - row[-1].x / 2)
+        label = f"W_hr {self.P:,} × {self.H:,}: {self.now} = W_hr {self.output}"
+        long = row[-1].x - row[0].x + VECTOR[0]
+        wide = max(right - left, long, notation.width(label, 10) * 1.1 + 24)
         fill, border = palette.LAYERS["Linear"]
-        look = {
-            "style": "rounded,filled",
-            "fill": fill,
-            "color": border,
-            "fontsize": 10,
-            "penwidth": 1.2,
-        }
-        tip = f"W_hr ({self.P}, {self.H}), no bias: each number of {self.first} is a sum over all units"
-        self.canvas.node(
-            "projection", ((left + right) / 2, self.mixed), (wide, 30), label, tip=tip, **look
-        )
-        note = (self.places[0].x - 8, self.box[3] + 16)
-        self.canvas.add(dot.text(note, f"{m}: one number from each unit", 9, colour, anchor="end"))
+        tip = f"W_hr ({self.P}, {self.H}), no bias: "
+        tip += f"each number of {self.first} is a sum over all units"
+        look = dict(style="rounded,filled", fill=fill, color=border, fontsize=10, penwidth=1.2)
+        at = (self.middle, self.mixed)
+        self.canvas.node("projection", at, (wide, 30), label, tip=tip, **look)
+        at, note = (self.places[0].x - 8, self.box[3] + 16), "one number from each unit"
+        self.canvas.text(at, f"{self.output}: {note}", 9, self.colour, anchor="end")
         for p in row:
             if p.index is not None:
                 up = [(p.x, self.mixed + 15), (p.x, self.top - VECTOR[1] / 2)]
-                self.canvas.add(
-                    dot.wire("projection", f"after{p.index}", up, color=colour, penwidth=1.5)
-                )
+                look = dict(color=self.colour, penwidth=1.5)
+                self.canvas.wire("projection", f"after{p.index}", up, **look)
         return row
 
     def _back(self):
-        """The vector h, whole, is an input of the next step."""
+        """Draw the wire of h, as a whole, to the next step."""
         if not self.cell.h_gates:
             return
-        right = (
-            max(
-                self.box[2],
-                self.canvas.box[f"after{self.P - 1}"][2],
-                self.canvas.box[f"before{self.P - 1}"][2],
-            )
-            + 26
-        )
         last, first = f"after{self.P - 1}", f"before{self.P - 1}"
-        points = [
-            (self.canvas.box[last][2], self.top),
-            (right, self.top),
-            (right, self.low),
-            (self.canvas.box[first][2], self.low),
-        ]
-        colour = palette.state(self.first, 0)
-        self.canvas.add(dot.wire(last, first, points, color=colour, style="dashed", penwidth=1.8))
-        now, before = notation.sub(self.first, "t"), notation.sub(self.first, self.way.before)
-        whose, when = (
-            "" if self.projected else " of all units",
-            "next" if self.way.step > 0 else "earlier",
-        )
-        note = f"{now}{whose}\nis {before} of the\n{when} step"
-        self.canvas.add(
-            dot.text((right + 10, (self.top + self.low) / 2), note, 9, colour, anchor="start")
-        )
+        start, end = self.canvas.box[last][2], self.canvas.box[first][2]
+        right = max(self.box[2], start, end) + 26
+        points = [(start, self.top), (right, self.top), (right, self.low), (end, self.low)]
+        self.canvas.wire(last, first, points, color=self.colour, style="dashed", penwidth=1.8)
+        whose = "" if self.projected else " of all units"
+        when = "next" if self.way.step > 0 else "earlier"
+        note = f"{self.now}{whose}\nis {self.before} of the\n{when} step"
+        at = (right + 10, (self.top + self.low) / 2)
+        self.canvas.text(at, note, 9, self.colour, anchor="start")
 
-    # The same as one box
+    # The layer as one box
 
     def _folded(self):
-        """The layer as one box, left of the open one."""
+        """Draw the layer as one box, left of the open one."""
         x, y = self.box[0] - 190, self.tall / 2
         name = describe.kind(self.way.layer)
         fill, border = palette.LAYERS["recurrent"]
         wide = max(74, notation.width(name, 14) + 26)
-        look = {
-            "style": "rounded,filled",
-            "fill": fill,
-            "color": border,
-            "penwidth": 1.8,
-            "fontsize": 14,
-        }
-        self.canvas.node(
-            "folded", (x, y), (wide, 60), name, tip=f"all {notation.count(self.H, 'unit')}", **look
-        )
-        first = palette.state(self.first, 0)
-        ends = (
-            ("folded:x", "x", self.low, palette.X_GROUP, f"({self.D:,},)"),
-            ("folded:h", self.first, self.top, (palette.H_GROUP[0], first), f"({self.P:,},)"),
-        )
-        for id, letter, at, (inside, border), shape in ends:
-            look = {
-                "shape": "circle",
-                "fill": inside,
-                "color": border,
-                "penwidth": 1.4,
-                "fontsize": 12,
-            }
-            self.canvas.node(id, (x, at), (34, 34), notation.sub(letter, "t"), **look)
-            up = letter == self.first and id.endswith("h")
-            points = [(x, y + 30), (x, at - 17)] if up else [(x, at + 17), (x, y - 30)]
-            self.canvas.add(
-                dot.wire(
-                    "folded" if up else id,
-                    id if up else "folded",
-                    points,
-                    penwidth=1.6,
-                    color=first if up else palette.INK,
-                )
-            )
-            self.canvas.add(
-                dot.text((x + 8, (points[0][1] + points[1][1]) / 2), shape, 9, anchor="start")
-            )
-        for k, s in enumerate(self.cell.states):
-            out, half = x + self.way.step * (wide / 2 + 20 + 13 * k), 9 + 7 * k
-            edge = x + self.way.step * wide / 2
+        look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=14)
+        tip = f"all {notation.count(self.H, 'unit')}"
+        self.canvas.node("folded", (x, y), (wide, 60), name, tip=tip, **look)
+        self._folded_end("folded:x", "x", (x, self.low), palette.X_GROUP)
+        points = [(x, self.low + 17), (x, y - 30)]
+        self.canvas.wire("folded:x", "folded", points, penwidth=1.6, color=palette.INK)
+        self._beside(points, f"({self.D:,},)")
+        self._folded_end("folded:h", self.first, (x, self.top), (palette.H_GROUP[0], self.colour))
+        points = [(x, y + 30), (x, self.top - 17)]
+        self.canvas.wire("folded", "folded:h", points, penwidth=1.6, color=self.colour)
+        self._beside(points, f"({self.P:,},)")
+        self._folded_loops(x, y, wide)
+        self.canvas.text((self.box[0] - 46, y), "=", 26, palette.MUTED)
+
+    def _folded_end(self, name, letter, at, colours):
+        fill, border = colours
+        look = dict(shape="circle", fill=fill, color=border, penwidth=1.4, fontsize=12)
+        self.canvas.node(name, at, (34, 34), notation.sub(letter, "t"), **look)
+
+    def _beside(self, points, label):
+        (x, y0), (_, y1) = points
+        self.canvas.text((x + 8, (y0 + y1) / 2), label, 9, anchor="start")
+
+    def _folded_loops(self, x, y, wide):
+        """Draw a loop for each state."""
+        side, states = self.way.step, self.cell.states
+        edge = x + side * wide / 2
+        for k, s in enumerate(states):
+            out, half = x + side * (wide / 2 + 20 + 13 * k), 9 + 7 * k
             points = [(edge, y + half), (out, y + half), (out, y - half), (edge, y - half)]
+            look = dict(radius=6, color=palette.state(s, k), penwidth=1.6)
             tip = f"{s} of step t goes to step {self.way.ahead}"
-            self.canvas.add(
-                dot.wire(
-                    "folded",
-                    "folded",
-                    points,
-                    radius=6,
-                    color=palette.state(s, k),
-                    penwidth=1.6,
-                    tip=tip,
-                )
-            )
-        out = x + self.way.step * (wide / 2 + 20 + 13 * (len(self.cell.states) - 1) + 8)
-        note = f"{', '.join(notation.sub(s, 't') for s in self.cell.states)}"
-        self.canvas.add(dot.text((out, y), note, 9, anchor="start" if self.way.step > 0 else "end"))
-        self.canvas.add(dot.text((self.box[0] - 46, y), "=", 26, palette.MUTED))
+            self.canvas.wire("folded", "folded", points, tip=tip, **look)
+        out = x + side * (wide / 2 + 20 + 13 * (len(states) - 1) + 8)
+        note = ", ".join(notation.sub(s, "t") for s in states)
+        self.canvas.text((out, y), note, 9, anchor="start" if side > 0 else "end")
+
+    # Text
 
     def _text(self):
         top = self.top + 62
         if self.folded:
-            self.canvas.add(
-                dot.text(
-                    (self.canvas.centre("folded")[0], top), "Drawn as one box", 12, palette.INK
-                )
-            )
+            at = (self.canvas.centre("folded")[0], top)
+            self.canvas.text(at, "Drawn as one box", 12, palette.INK)
             many = f"{self.H:,} units side by side" if self.H > 1 else "its only unit"
             title = f"The same box opened: {many}{self.way.suffix}"
-            self.canvas.add(
-                dot.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK)
-            )
-        bottom = min(i.box[1] for i in self.canvas.items) - 22
-        said = describe.convention(self.cell)
-        if self.cell.biases == 2:
-            said = (
-                f"two biases, as in PyTorch; with one bias per Σ: {describe.one_bias(self.way):,}"
-            )
-        lines = [f"{describe.layer_summary(self.way.layer)} ({said})"]
-        for s in self.kept:
-            if s in self.units.looping:
-                straight = f"besides, each unit's own {s} goes straight to itself"
-                lines.append(
-                    f"{s}: {straight if s == self.first else 'its own in each unit, goes to no other unit'}"
-                )
-        hidden = self.H - sum(p.index is not None for p in self.places)
-        if hidden:
-            lines.append(f"{hidden:,} of {self.H:,} units not drawn, wired in the same way")
-        if self.D > ALL:
-            lines.append(f"{self.D - len(shown(self.D)):,} of {self.D:,} inputs not drawn")
+            self.canvas.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK)
+        bottom = self.canvas.extent[1] - 22
+        lines = self._lines()
         colours = {f"{s}:": palette.state(s, k) for k, s in enumerate(self.cell.states)}
         for k, line in enumerate(lines):
             colour = colours.get(line.partition(" ")[0], palette.MUTED)
-            self.canvas.add(
-                dot.text((self.box[0], bottom - 15 * k), line, 10, colour, anchor="start")
-            )
-        bottom -= 15 * len(lines) + 12
-        if self.seen:
-            t = self.seen.t
-            legend.signed(
-                self.canvas, "x", (self.box[0], bottom), f"x at t = {t}", self.limits["x"]
-            )
-            label = f"{', '.join(self.cell.states)} at t = {t} and one step {'before' if self.way.step > 0 else 'after'}"
-            legend.signed(self.canvas, "h", (self.box[0] + 200, bottom), label, self.limits["h"])
-            note = "gates: the fuller the colour, the larger the value"
-            self.canvas.add(dot.text((self.box[0] + 400, bottom - 14), note, 9, anchor="start"))
+            self.canvas.text((self.box[0], bottom - 15 * k), line, 10, colour, anchor="start")
+        if self.step:
+            self._keys(bottom - 15 * len(lines) - 12)
+
+    def _lines(self):
+        """Return the lines below the picture; those that begin with a state have its colour."""
+        biases = describe.convention(self.cell)
+        if self.cell.biases == 2:
+            one = describe.one_bias(self.way)
+            biases = f"two biases, as in PyTorch; with one bias per Σ: {one:,}"
+        lines = [f"{describe.layer_summary(self.way.layer)} ({biases})"]
+        for s in self.kept:
+            if s in self.units.looping:
+                own = "its own in each unit, goes to no other unit"
+                if s == self.first:
+                    own = f"besides, each unit's own {s} goes straight to itself"
+                lines.append(f"{s}: {own}")
+        lines += self._hidden_units()
+        if self.D > ALL:
+            lines.append(f"{self.D - len(shown(self.D)):,} of {self.D:,} inputs not drawn")
+        return lines
+
+    def _keys(self, y):
+        x, t = self.box[0], self.step.t
+        legend.signed(self.canvas, "x", (x, y), f"x at t = {t}", self.limits["x"])
+        when = "before" if self.way.step > 0 else "after"
+        label = f"{', '.join(self.cell.states)} at t = {t} and one step {when}"
+        legend.signed(self.canvas, "h", (x + 200, y), label, self.limits["h"])
+        note = "gates: the fuller the colour, the larger the value"
+        self.canvas.text((x + 400, y - 14), note, 9, anchor="start")
 
 
-def _row(indices, pitch, start):
-    """Places of a row with room for "…" wherever numbers are left out."""
-    places, at = [], start
+def _limit(arrays):
+    """Return the limit of a scale for the finite values of arrays."""
+    return palette.nice(max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in arrays))
+
+
+def _row(indices, pitch):
+    """Return the places of a row, with room for "…" where numbers are elided."""
+    places, at = [], 0.0
     for k, j in enumerate(indices):
         if k:
             at += pitch
@@ -452,3 +399,7 @@ def _row(indices, pitch, start):
                 at += DOTS
         places.append(Place(j, at))
     return places
+
+
+def _shifted(row, shift):
+    return [p._replace(x=p.x + shift) for p in row]

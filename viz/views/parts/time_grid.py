@@ -1,7 +1,7 @@
-"""The rows of a time grid: what a model has at each step, from the input at the bottom to the output at the top.
+"""The rows of a time grid, from the input at the bottom to the output at the top.
 
-A layer is one row. A bidirectional one is three: the units that read forward, those that read in reverse, and where
-their outputs are merged.
+A layer is one row. A bidirectional one is three: its units that read forward, those that read in
+reverse, and the merge of their outputs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...reading import describe, unit_values
+from recurrent.engine.bidirectional import REVERSE
+
+from ...reading import describe, nodes, unit_values
 from ...reading.direction import direction_of
 
 CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
@@ -17,86 +19,75 @@ CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
 
 @dataclass
 class Row:
-    """One row; `name` begins the names of its nodes. `states`: those that its units hand on, as a recording calls them."""
+    """One row; `name` begins the names of its nodes.
+
+    `states` are those that its units pass on, as a recording names them.
+    """
 
     name: str
     kind: str  # of the layer; input, output; merge
     label: str
-    words: str  # of the layer, for tooltips
+    words: str  # the layer in tooltips
     shape: tuple  # of one step
     size: tuple[int, int]
     layer: int | None = None
     states: tuple[str, ...] = ()
-    direction: int = 1  # of its states: to the step after, or -1 to the step before
-    below: tuple[str, ...] = ()  # rows that it takes its input from, at the same step
+    direction: int = 1  # where its states go: 1 to the next step, -1 to the previous one
+    below: tuple[str, ...] = ()  # rows of its inputs, at the same step
     around: bool = False  # whether its input passes by a row of the same layer
-    begins: str = "zero"  # where its first states come from
+    begins: str = "zero"  # the origin of its initial states
     steps: bool = True  # whether it has a node at every step, or one after the last
     y: float = 0.0
 
     def plain(self, state: str) -> str:
-        """The name of a state without its direction."""
-        return state.removesuffix("_reverse")
+        """Return the name of a state without its direction."""
+        return state.removesuffix(REVERSE)
 
 
 def rows(model: Any) -> list[Row]:
-    """The rows of a model, from its graph, with their heights."""
+    """Return the rows of a model, read from its graph, with their heights."""
     graph, out = model.graph(), []
     for n in graph.nodes:
         steps, below = "T" in n.shape, (out[-1].name,) if out else ()
         shape = n.shape[1:] if steps else n.shape
         if n.kind in ("input", "output"):
             out.append(Row(n.id, n.kind, n.label, "", shape, DOT, below=below, steps=steps))
-            continue
-        k = int(n.id.removeprefix("layer"))
-        loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
-        called = describe.kind(model[k])
-        fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
-        if any(loops.values()):
-            fixed["begins"] = unit_values.beginning(direction_of(model[k]))
-        if not loops[-1]:
-            names = tuple(e.label for e in loops[1])
-            out.append(
-                Row(
-                    n.id,
-                    label=called,
-                    shape=shape,
-                    size=CELL if names else BOX,
-                    states=names,
-                    below=below,
-                    **fixed,
-                )
-            )
-            continue
-        for d, name, arrow in ((1, n.id, "→"), (-1, f"{n.id}_reverse", "←")):
-            mine = dict(
-                states=tuple(e.label for e in loops[d]), direction=d, below=below, around=d < 0
-            )
-            out.append(
-                Row(
-                    name,
-                    label=f"{called} {arrow}",
-                    shape=loops[d][0].shape,
-                    size=CELL,
-                    **mine,
-                    **fixed,
-                )
-            )
-        merge = model[k].merge
-        both = (f"{n.id}_reverse", n.id)
-        out.append(
-            Row(
-                f"{n.id}_merge",
-                label=merge,
-                shape=shape,
-                size=BOX,
-                below=both,
-                **{**fixed, "kind": "merge"},
-            )
-        )
+        else:
+            out += _layer_rows(model, graph, n, shape, steps, below)
     at = 0.0
     for before, row in zip([None, *out[:-1]], out, strict=True):
         if before is not None:
             at += before.size[1] / 2 + 32 + row.size[1] / 2
         row.y = at
     return out
+
+
+def _layer_rows(model, graph, n, shape, steps, below):
+    """Return the rows of one layer."""
+    k = nodes.layer_number(n.id)
+    layer, kind = model[k], describe.kind(model[k])
+    loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
+    fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
+    if any(loops.values()):
+        fixed["begins"] = unit_values.origin(direction_of(layer))
+    if not loops[-1]:
+        states = tuple(e.label for e in loops[1])
+        size = CELL if states else BOX
+        return [Row(n.id, label=kind, shape=shape, size=size, states=states, below=below, **fixed)]
+    forward, reverse = n.id, n.id + REVERSE
+    found = []
+    for d, name, arrow in ((1, forward, "→"), (-1, reverse, "←")):
+        own = dict(states=tuple(e.label for e in loops[d]), direction=d, around=d < 0)
+        own |= dict(label=f"{kind} {arrow}", shape=loops[d][0].shape, size=CELL, below=below)
+        found.append(Row(name, **own, **fixed))
+    both = dict(label=layer.merge, shape=shape, size=BOX, below=(reverse, forward))
+    return [*found, Row(f"{n.id}_merge", **both, **{**fixed, "kind": "merge"})]
+
+
+def initial_label(state: str, begins: str) -> str:
+    """Return the label of an initial state: its value, or the name of what it is.
+
+    >>> initial_label("h", "zero"), initial_label("c", "learned"), initial_label("h", "encoder")
+    ('h = 0', 'c0', 'h enc.')
+    """
+    return {"zero": f"{state} = 0", "learned": f"{state}0"}.get(begins, f"{state} enc.")

@@ -1,0 +1,68 @@
+"""The parts of a model, and the checks that every view makes of a model and its recording."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from recurrent.layers.recording import Recording
+from recurrent.models.base import Model
+
+from ..draw import notation
+
+
+class Part(NamedTuple):
+    """One stack of layers: the whole model (`name` is ""), its encoder or its decoder.
+
+    `first` is the place of its first layer among all layers, `number` its place among the parts.
+    """
+
+    name: str
+    model: Any
+    first: int
+    number: int
+
+
+def parts_of(model: Model) -> list[Part]:
+    """Return the one or two parts of a model."""
+    parts, first = [], 0
+    for number, (name, stack) in enumerate(model.parts.items()):
+        parts.append(Part(name, stack, first, number))
+        first += len(stack.layers)
+    return parts
+
+
+def part_with(model: Model, k: int) -> Part:
+    """Return the part that holds layer k."""
+    return next(part for part in reversed(parts_of(model)) if k >= part.first)
+
+
+def check_model(model: Any, view: str) -> None:
+    """Raise TypeError for anything but a model."""
+    if not isinstance(model, Model):
+        raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
+
+
+def checked(model: Any, recording: Recording, view: str) -> Recording:
+    """Return the recording; raise TypeError or ValueError unless it has the layers of the model."""
+    check_model(model, view)
+    recorded = len(recording.layers)
+    if recorded != len(model.layers):
+        raise ValueError(
+            f"{view} needs a recording of this model, which has "
+            f"{notation.count(len(model.layers), 'layer')}; the recording has {recorded}"
+        )
+    return recording
+
+
+def input_of(recording: Recording, model: Model, k: int) -> Any:
+    """Return the input (T, N, D) of layer k in a recorded run."""
+    part = part_with(model, k)
+    if k > part.first:
+        return recording.layers[k - 1].y
+    return recording.x[part.number] if part.name else recording.x
+
+
+def lengths_of(recording: Recording, model: Model, k: int) -> Any:
+    """Return the lengths or mask of the sequences that layer k reads, or None."""
+    part, lengths = part_with(model, k), recording.lengths
+    return lengths[part.number] if part.name and lengths is not None else lengths

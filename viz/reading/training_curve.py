@@ -1,0 +1,67 @@
+"""The numbers of a training curve: losses, running means, validation losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recurrent.training.history import History
+
+POINTS = 300  # at most, of a smoothed curve
+
+
+class Run(NamedTuple):
+    """One training: losses (U,) after update `start`, and validation (V, 2) of update and loss."""
+
+    losses: np.ndarray
+    start: int
+    validation: np.ndarray
+    best: tuple[int, float] | None
+
+
+def runs_of(history: Any) -> dict[str, Run]:
+    """Return one run named "" or several by name; TypeError for anything else."""
+    if isinstance(history, Mapping) and "losses" not in history:
+        return {str(name): _run(one) for name, one in history.items()}
+    return {"": _run(history)}
+
+
+def _run(history):
+    values = history.to_dict() if isinstance(history, History) else history
+    if not isinstance(values, Mapping) or "losses" not in values:
+        raise TypeError(f"curve draws a History or its to_dict(), got {type(history).__name__}")
+    validation = np.asarray(values.get("validation") or np.empty((0, 2)), np.float64)
+    return Run(
+        np.asarray(values["losses"], np.float64),
+        int(values.get("start") or 0),
+        validation.reshape(-1, 2),
+        values.get("best"),
+    )
+
+
+def running_mean(losses: np.ndarray) -> np.ndarray:
+    """Return an exponential mean over a fiftieth of the curve; losses that are not finite are skipped.
+
+    It is unbiased at the beginning, where it averages fewer losses.
+    """
+    keep = 1 - 1 / max(1.0, len(losses) / 50)
+    total = weight = 0.0
+    out = np.empty(len(losses))
+    for k, v in enumerate(losses):
+        if math.isfinite(v):
+            total, weight = keep * total + v, keep * weight + 1
+        out[k] = total / weight if weight else math.nan
+    return out
+
+
+def thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+    """Return at most 2 POINTS points that keep every peak: least and greatest of each part."""
+    if len(x) <= 2 * POINTS:
+        return list(zip(x.tolist(), y.tolist(), strict=True))
+    chosen = []
+    for part in np.array_split(np.arange(len(x)), POINTS):
+        chosen += sorted({part[y[part].argmin()], part[y[part].argmax()]})
+    return [(float(x[k]), float(y[k])) for k in chosen]
