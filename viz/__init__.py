@@ -1,4 +1,4 @@
-"""Pictures of recurrent networks, drawn from the engine's own description of what it computes."""
+"""Pictures of recurrent networks, drawn from the graphs that the engine computes by."""
 
 from .draw.drawing import Drawing
 from .draw.render import RenderError

@@ -1,4 +1,4 @@
-"""python -m viz"""
+"""Run the command line: `python -m viz`."""
 
 import sys
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,14 +11,8 @@ from support.arithmetic import arithmetic
 from support.cells import OWN as MORE
 from support.cells import minimal
 from support.dot_reader import read
-from test_pictures import (
-    EVERY,
-    GOLDEN,
-    assert_clear,
-    exact_model,
-    exact_recording,
-    recorded,
-)
+from support.viz_checks import assert_clear, assert_wires_apart
+from support.viz_models import EVERY, GOLDEN, exact_model, exact_recording, recorded
 
 import recurrent
 import viz
@@ -141,9 +134,9 @@ def test_derivatives_are_written_as_people_write_them():
         ("h", "op12"): "oₜ",
     }
     source = viz.cell(recurrent.LSTM(D, H), backward=True).source
-    assert "thick: along c only × fₜ, no weights" in source
+    assert "thick: along c the gradient is multiplied by fₜ only" in source
     assert (
-        "thick: along h only × zₜ, no weights"
+        "thick: along h the gradient is multiplied by zₜ only"
         in viz.cell(recurrent.GRU(D, H), backward=True).source
     )
 
@@ -220,28 +213,6 @@ def test_any_equations_are_drawn_without_overlaps(c):
     assert_clear(viz.cell(Recurrent(c, 3, 4), backward=True).source)
 
 
-def assert_wires_apart(c):
-    """On the grid: no two wires along the same stretch, none through a node, crossings at right angles."""
-    at = {p: k for k, p in c.place.items()}
-    assert len(at) == len(c.place)
-    owner, through = {}, {}
-    for a, b, places in c.routes:
-        assert (at[places[0]], at[places[-1]]) == (a, b)
-        for p, q in pairwise(places):
-            assert abs(p[0] - q[0]) + abs(p[1] - q[1]) == 1
-            assert owner.setdefault(frozenset((p, q)), a) == a, (
-                f"{a} along {owner[frozenset((p, q))]} at {p}"
-            )
-        for p, q, r in zip(places, places[1:], places[2:], strict=False):
-            assert q not in at, f"{a} through {at[q]}"
-            through.setdefault(q, {}).setdefault(a, set()).add((abs(r[0] - p[0]), abs(r[1] - p[1])))
-    for place, nets in through.items():
-        if len(nets) > 1:
-            ways = [way for directions in nets.values() for way in directions]
-            assert sorted(map(sorted, ways)) == [[0, 2], [0, 2]], f"{nets} turn at {place}"
-            assert ways[0] != ways[1]
-
-
 @given(equations())
 def test_where_there_is_no_short_way_there_are_tracks(c):
     builder = circuit._Builder(c, 1)
@@ -306,12 +277,12 @@ def test_errors_name_what_was_expected():
         ),
         (
             ValueError,
-            "layers of one direction",
+            "values of one direction",
             lambda: viz.cell(both[0], recording=both.record(recording.x)),
         ),
         (
             ValueError,
-            "if it had a loss",
+            "the recording has no gradients",
             lambda: viz.cell(model[0], recording=plain, backward=True),
         ),
     ]

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from support.arithmetic import arithmetic
 from support.dot_reader import read
-from test_cell_view import assert_wires_apart
-from test_pictures import ACTIVATIONS, OPERATIONS, assert_clear
+from support.viz_checks import ACTIVATIONS, OPERATIONS, assert_clear, assert_wires_apart
 
 import viz
 from recurrent import GRU, LSTM, Sequential
@@ -149,7 +148,9 @@ def states_by_the_picture(layer, recording, t):
             return ACTIVATIONS.get(a.label.removeprefix("Σ → "), lambda v: v)(total)
         if inside or label == "LN":
             tip = (inside or [nodes[k]])[0].attributes["tooltip"]
-            return formula(tip, lambda name: value(ids[name]), own, evaluate.node_names(c)[source[0]])
+            return formula(
+                tip, lambda name: value(ids[name]), own, evaluate.node_names(c)[source[0]]
+            )
         if k.startswith("state:"):
             return value(source[0])
         if label == "W_hh ·":

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from support.viz_models import attending
 
 import recurrent
 import viz
@@ -111,7 +112,7 @@ def test_units_that_do_not_fit_are_named(monkeypatch):
     units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
     assert units == [*range(len(units) - 3), 37, 38, 39]
     assert (
-        f"Layer 1: {len(units)} of 40 units are in this page: the first, the last two, and those asked for."
+        f"Layer 1: {len(units)} of 40 units are on this page: the first ones, the last two, and those requested."
         in text
     )
 
@@ -145,28 +146,10 @@ def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
         assert planes.T.tobytes() == a.astype("<" + kind).tobytes()
 
 
-def attending():
-    """An encoder and a decoder with attention, sequences of different lengths."""
-    R = recurrent
-    encoder = R.Sequential(R.Embedding(30, 4), R.LSTM(4, 3, bidirectional=True), rng=0)
-    decoder = R.Sequential(
-        R.Embedding(12, 4), R.LSTM(4, 6), R.Attention(6, 6, output_size=6), R.Linear(6, 12), rng=1
-    )
-    model = R.Seq2Seq(encoder, decoder)
-    model.flat *= 4
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 30, (7, 2)), rng.integers(0, 12, (5, 2))
-    targets = rng.integers(0, 12, (5, 2))
-    return model, model.record(x, targets, R.losses.softmax_cross_entropy, lengths=([7, 5], [5, 3]))
-
-
 def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
     model, recording = attending()
     text = viz.explore(model, recording, inputs="Lesen!?", outputs="write", t=1).html
-    assert (
-        "Of the two stacks this page opens the decoder; part='encoder' opens the encoder."
-        in html.unescape(text)
-    )
+    assert "This page shows the decoder; part='encoder' shows the encoder." in html.unescape(text)
     assert '<section data-level="attention"' in text
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     first = re.findall(r"<td>(.*?)</td>", table)[:6]
@@ -212,7 +195,7 @@ def test_errors_name_what_was_expected(tmp_path):
         ),
         (
             ValueError,
-            "the recording has 4 layers, the model 1",
+            "explore needs a recording of this model, which has 1 layer; the recording has 4",
             lambda: viz.explore(plain, recording),
         ),
         (

@@ -6,17 +6,19 @@ import re
 import numpy as np
 import pytest
 from support.arithmetic import arithmetic
-from support.cells import minimal
 from support.dot_reader import read
-from test_pictures import (
+from support.viz_checks import assert_clear
+from support.viz_models import (
     EVERY,
     GOLDEN,
+    GOLDEN_CELLS,
     D,
     H,
-    assert_clear,
+    both_directions,
     exact_model,
     exact_recording,
     recorded,
+    tooltip_number,
 )
 
 import recurrent
@@ -28,19 +30,6 @@ from viz.reading import direction, wiring
 from viz.reading.dot_product import dot_product
 
 T = 6
-GOLDEN_CELLS = {"rnn": CELLS["rnn"], "lstm": CELLS["lstm"], "gru": CELLS["gru"], "minimal": minimal}
-
-
-def said(node):
-    return re.search(r"(?:= |value )(\S+)$", node.attributes["tooltip"])[1]
-
-
-def both_ways(kind=recurrent.LSTM, lengths=None):
-    model = recurrent.Sequential(
-        kind(D, H, bidirectional=True), recurrent.Linear(2 * H, 1), rng=0, dtype="float64"
-    )
-    x = np.random.default_rng(0).standard_normal((T, 2, D))
-    return model, model.record(x, lengths=lengths)
 
 
 def units_apart(source):
@@ -60,18 +49,20 @@ def test_the_values_of_all_units_are_those_of_the_recording(name, t):
     t = T - 1 if t is None else t
     first = cell.states[0]
     before = mine.states[first][t - 1, 1] if t else np.zeros(H)
-    assert [said(nodes[f"x{k}"]) for k in range(D)] == [f"{v:.7g}" for v in recording.x[t, 1]]
-    assert [said(nodes[f"before{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
-    assert [said(nodes[f"after{k}"]) for k in range(H)] == [
+    assert [tooltip_number(nodes[f"x{k}"]) for k in range(D)] == [
+        f"{v:.7g}" for v in recording.x[t, 1]
+    ]
+    assert [tooltip_number(nodes[f"before{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
+    assert [tooltip_number(nodes[f"after{k}"]) for k in range(H)] == [
         f"{v:.7g}" for v in mine.states[first][t, 1]
     ]
     for j in range(H):
         for g in cell.gates:
-            assert said(nodes[f"unit{j}:{g}:gate"]) == f"{mine.gates[g][t, 1, j]:.7g}"
+            assert tooltip_number(nodes[f"unit{j}:{g}:gate"]) == f"{mine.gates[g][t, 1, j]:.7g}"
         for s in cell.states[1:]:
-            assert said(nodes[f"unit{j}:{s}"]) == f"{mine.states[s][t, 1, j]:.7g}"
+            assert tooltip_number(nodes[f"unit{j}:{s}"]) == f"{mine.states[s][t, 1, j]:.7g}"
         for p in cell.parameters:
-            assert said(nodes[f"unit{j}:{p}"]) == f"{getattr(model[0].params, p)[j]:.7g}"
+            assert tooltip_number(nodes[f"unit{j}:{p}"]) == f"{getattr(model[0].params, p)[j]:.7g}"
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -111,7 +102,7 @@ def test_own_parameters_with_long_names_are_one_box_that_says_how_many():
     layer = recurrent.GRU(D, H, layer_norm=True)
     source = viz.layer(layer).source
     nodes, _, _ = read(source)
-    assert nodes["unit1:own"].attributes["label"] == f"{len(layer.cell.parameters)} of its own"
+    assert nodes["unit1:own"].attributes["label"] == f"{len(layer.cell.parameters)} parameters"
     for p in layer.cell.parameters:
         assert (
             f"{p} = {getattr(layer.params, p)[1]:.7g}" in nodes["unit1:own"].attributes["tooltip"]
@@ -174,14 +165,14 @@ def test_the_count_of_a_layer_adds_up_with_two_biases_and_with_one(name, options
 def test_the_reverse_direction_has_its_own_weights_and_comes_from_the_step_after(
     kind, lengths, n, t, last
 ):
-    model, recording = both_ways(kind, lengths)
+    model, recording = both_directions(kind, lengths)
     layer, mine = model[0], recording.layers[0]
     nodes, edges, _ = read(
         viz.unit(layer, 3, recording=recording, t=t, n=n, direction="reverse").source
     )
     before = np.zeros(H) if last is None else mine.states["h_reverse"][last, n]
-    assert [said(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
-    assert said(nodes["state:h"]) == f"{mine.states['h_reverse'][t, n, 3]:.7g}"
+    assert [tooltip_number(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
+    assert tooltip_number(nodes["state:h"]) == f"{mine.states['h_reverse'][t, n, 3]:.7g}"
     gate = layer.cell.gates[0]
     drawn = [
         e.attributes["tooltip"].rpartition("= ")[2]
@@ -207,7 +198,7 @@ def test_the_reverse_direction_has_its_own_weights_and_comes_from_the_step_after
     )
 
 
-def test_a_unit_after_a_blank_takes_the_state_that_passed_by():
+def test_a_unit_after_padding_takes_the_state_from_before_it():
     mask = np.array([[1, 0, 1, 1, 0, 1]], bool).T
     model = recurrent.Sequential(recurrent.GRU(D, H), rng=0)
     recording = model.record(
@@ -215,11 +206,11 @@ def test_a_unit_after_a_blank_takes_the_state_that_passed_by():
     )
     nodes, _, _ = read(viz.unit(model[0], 3, recording=recording, t=2).source)
     assert (
-        said(nodes["in:h3"])
+        tooltip_number(nodes["in:h3"])
         == f"{recording.layers[0].states['h'][0, 0, 3]:.7g}"
-        == said(nodes["in:h3"])
+        == tooltip_number(nodes["in:h3"])
     )
-    with pytest.raises(ValueError, match="t = 1 is a blank of sequence 0"):
+    with pytest.raises(ValueError, match="t = 1 is padding in sequence 0"):
         viz.unit(model[0], 3, recording=recording, t=1, gate="r")
 
 
@@ -240,10 +231,10 @@ def opened(drawing):
     for name, node in nodes.items():
         kind, _, rest = name.partition(":")
         if kind == "sum" and name.count(":") >= 1:
-            totals[rest] = float(said(node))
+            totals[rest] = float(tooltip_number(node))
         elif kind == "term":
             key = rest.rpartition(":")[0]
-            rows[key] = rows.get(key, 0.0) + float(said(node))
+            rows[key] = rows.get(key, 0.0) + float(tooltip_number(node))
     return totals, rows
 
 
@@ -269,13 +260,13 @@ def test_a_neuron_s_rows_sum_to_the_engine_s_own(name):
                     expected += w[row] @ v + b[row]
             for found in (totals[id], rows[id]):
                 assert_close(np.float32(found), np.float32(expected), D + H, 1.0, f"{gate} {id}")
-        assert said(nodes["gate"]) == f"{recording.layers[0].gates[gate][t, n, j]:.7g}"
+        assert tooltip_number(nodes["gate"]) == f"{recording.layers[0].gates[gate][t, n, j]:.7g}"
         if (
             "plot:point" in nodes
         ):  # what the drawn equations make of the sums is what the engine recorded
             assert_close(
-                np.float32(said(nodes["plot:point"])),
-                np.float32(said(nodes["gate"])),
+                np.float32(tooltip_number(nodes["plot:point"])),
+                np.float32(tooltip_number(nodes["gate"])),
                 D + H,
                 1.0,
                 gate,
@@ -286,7 +277,7 @@ def test_terms_are_weights_times_values():
     model, recording = recorded("lstm")
     nodes, _, _ = read(viz.unit(model[0], 3, recording=recording, gate="o").source)
     for k in (*(f"x{i}" for i in range(D)), *(f"h{i}" for i in range(H))):
-        parts = [float(said(nodes[f"{p}:o:{k}"])) for p in ("in", "w", "term")]
+        parts = [float(tooltip_number(nodes[f"{p}:o:{k}"])) for p in ("in", "w", "term")]
         assert_close(np.float32(parts[2]), np.float32(parts[0] * parts[1]), 2, 1.0, k)
 
 
@@ -297,7 +288,7 @@ def test_rows_that_are_left_out_are_summed_and_counted():
     assert_close(np.float32(rows["z"]), np.float32(totals["z"]), 640, 1.0)
     nodes, _, _ = read(drawing.source)
     assert sum(bool(re.fullmatch(r"term:z:[xh]\d+", k)) for k in nodes) == 24
-    assert "616 inputs not drawn one by one" in drawing.source
+    assert "616 inputs not drawn individually" in drawing.source
     assert (
         sum(
             bool(re.fullmatch(r"term:z:[xh]\d+", k))
@@ -334,7 +325,7 @@ def test_nothing_of_a_neuron_lies_over_anything_else(name):
 
 
 @pytest.mark.parametrize("name", GOLDEN_CELLS)
-@pytest.mark.parametrize("view", ["layer", "neuron"])
+@pytest.mark.parametrize("view", ["layer", "gate"])
 def test_golden_text(name, view):
     """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
     path = GOLDEN / f"{view}_{name}.gv"

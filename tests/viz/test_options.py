@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.arithmetic import arithmetic
 from support.dot_reader import read
-from test_weights import tiles
+from support.viz_checks import tiles
 
 import recurrent as R
 import viz
@@ -61,7 +61,7 @@ def test_a_long_list_of_steps_is_cut_and_the_picture_says_so():
     model = R.Sequential(R.RNN(2, 3), rng=0)
     source = viz.unrolled(model, steps=list(range(60))).source
     assert sum(name.startswith("layer0@") for name in read(source)[0]) == 24
-    assert "36 of 60 steps left out" in source
+    assert "36 of 60 steps not drawn" in source
 
 
 @pytest.mark.parametrize("biases", [0, 1])
@@ -119,11 +119,11 @@ def test_a_decoder_s_units_are_drawn_with_what_they_read():
     ]
     assert (
         started["key:h:title"].attributes["label"]
-        == "fill of h, c at t = −1 (left: the encoder's) and 0 (right)"
+        == "fill: h, c at t = −1 (left: the encoder's) and 0 (right)"
     )
     part = model.record((source, target), keep=dict(names=["h"]))
     with pytest.raises(
         ValueError,
-        match="a decoder starts from what its encoder leaves, which this recording has not kept",
+        match="a decoder starts from its encoder's final states, which this recording did not keep",
     ):
         viz.reading.unit_values.initial(part, viz.reading.direction.direction_of(decoder[1]), 0)

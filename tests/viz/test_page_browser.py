@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support.browser import CHROMIUM
-from test_explore import attending
+from support.viz_models import attending
 
 import recurrent
 import viz
@@ -334,7 +334,7 @@ def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
     assert notation.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(
         page, f"c{k - 1}-previous:h"
     )
-    assert written(page, f"c{k - 1}-numbers") == [f"numbers at t = {t}: unit {j}"]
+    assert written(page, f"c{k - 1}-numbers") == [f"values at t = {t}: unit {j}"]
     page.check("#gradient")
     assert not page.locator(f"#c{k - 1}").is_visible()
     found = evaluate.backward(layer.cell, numbers, step.gradients)

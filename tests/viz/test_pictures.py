@@ -5,39 +5,24 @@ import re
 import subprocess
 import sys
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from support.arithmetic import arithmetic
-from support.cells import linear, peephole, three
 from support.dot_reader import overlap, read
+from support.viz_checks import ACTIVATIONS, OPERATIONS, assert_apart, assert_wires_pass_beside
+from support.viz_models import EVERY, GOLDEN, exact_model, exact_recording, recorded, tooltip_number
 
 import recurrent
 import viz
 from recurrent.cells import PYTORCH
 from recurrent.conformance.tolerance import assert_close
-from recurrent.layers.recording import LayerRecording, Recording
 from recurrent.layers.recurrent import Recurrent
 from recurrent.losses import mean_squared_error
 from viz.draw import notation
 from viz.reading import wiring
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 D, H, T, N = 5, 10, 6, 2
-
-
-OWN = {c.name: c for c in (peephole, linear, three)}
-EVERY = {**PYTORCH, **OWN}
-
-
-def recorded(name, inputs=D, units=H, steps=T, dtype="float32", seed=0):
-    """A model of one layer of a cell and a recording of it."""
-    model = recurrent.Sequential(Recurrent(EVERY[name], inputs, units), rng=seed, dtype=dtype)
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((steps, N, inputs)).astype(dtype)
-    y = rng.standard_normal((steps, N, units)).astype(dtype)
-    return model, model.record(x, targets=y, loss=mean_squared_error)
 
 
 def stack(kind=recurrent.LSTM, units=H):
@@ -54,11 +39,6 @@ def stack(kind=recurrent.LSTM, units=H):
     return model, model.record(
         rng.integers(0, 65, (40, N)), targets=targets, loss=mean_squared_error
     )
-
-
-def said(node):
-    """The number at the end of a tooltip."""
-    return re.search(r"(?:= |value )(\S+)$", node.attributes["tooltip"])[1]
 
 
 # What the picture of a unit says
@@ -108,27 +88,21 @@ def test_values_are_those_of_the_recording(name, t):
     t = T - 1 if t is None else t
     first = cell.states[0]
     before = mine.states[first][t - 1, 1] if t else np.zeros(H)
-    assert [said(nodes[f"in:x{k}"]) for k in range(D)] == [f"{v:.7g}" for v in recording.x[t, 1]]
-    assert [said(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
-    assert {s: said(nodes[f"state:{s}"]) for s in cell.states} == {
+    assert [tooltip_number(nodes[f"in:x{k}"]) for k in range(D)] == [
+        f"{v:.7g}" for v in recording.x[t, 1]
+    ]
+    assert [tooltip_number(nodes[f"in:h{k}"]) for k in range(H)] == [f"{v:.7g}" for v in before]
+    assert {s: tooltip_number(nodes[f"state:{s}"]) for s in cell.states} == {
         s: f"{mine.states[s][t, 1, 3]:.7g}" for s in cell.states
     }
     w = wiring.cell_wiring(cell)
     gates = {a.id: a.value for a in w.neurons if a.value and a.value not in cell.states}
     gates |= {o.id: o.gate for o in w.operations if o.gate}
     for k, g in gates.items():
-        assert said(nodes[k]) == f"{mine.gates[g][t, 1, 3]:.7g}"
+        assert tooltip_number(nodes[k]) == f"{mine.gates[g][t, 1, 3]:.7g}"
     assert (
         nodes["in:h3"].attributes["penwidth"] != nodes["in:h4"].attributes["penwidth"]
     )  # the unit among its inputs
-
-
-OPERATIONS = {"×": np.multiply, "+": np.add, "−": np.subtract}
-ACTIVATIONS = {
-    "tanh": np.tanh,
-    "σ": lambda v: 1 / (1 + np.exp(-v)),
-    "relu": lambda v: np.maximum(v, 0),
-}
 
 
 def compute(nodes, edges, biases, before):
@@ -140,9 +114,9 @@ def compute(nodes, edges, biases, before):
     def value(k):
         label = nodes[k].attributes["label"].split("\n")[0]
         if k.startswith("in:"):
-            return float(said(nodes[k]))
+            return float(tooltip_number(nodes[k]))
         if k.startswith("p:"):
-            return float(said(nodes[k]))
+            return float(tooltip_number(nodes[k]))
         if label.startswith("Σ"):
             total = sum(
                 value(e.tail) * float(e.attributes["tooltip"].rpartition("= ")[2]) for e in into[k]
@@ -294,7 +268,7 @@ def test_network_says_shapes_parameters_and_delays():
     for k, layer in enumerate(model.layers):
         count = notation.count(layer.size, "parameter") if layer.size else "no parameters"
         assert nodes[f"layer{k}"].attributes["label"].split("\n")[1] == count
-    assert any(f"{model.size:,} parameters in all" in label for label in labels)
+    assert any(f"{model.size:,} parameters in total" in label for label in labels)
     assert [label for label in labels if label.startswith("(T")] == [
         "(T, N)", "(T, N, 8)", "(T, N, 10)", "(T, N, 10)", "(T, N, 10)", "(T, N, 65)"]  # fmt: skip
     assert sorted(e.tail for e in edges if e.tail == e.head) == [
@@ -343,7 +317,7 @@ def test_long_sequences_are_elided_and_the_picture_says_so(steps, window, shown)
     nodes, _, _ = read(source)
     assert sorted(int(n[2:]) for n in nodes if n.startswith("x@")) == list(shown)
     T = steps if isinstance(steps, int) else max(steps) + 1
-    assert (f"{T - len(shown)} of {T} steps left out" in source) == (len(shown) < T)
+    assert (f"{T - len(shown)} of {T} steps not drawn" in source) == (len(shown) < T)
     assert ("…" in source) == any(b > a + 1 for a, b in pairwise(shown))
 
 
@@ -389,7 +363,7 @@ def test_a_single_unit_shows_its_numbers():
         assert nodes[f"layer0@{t}"].attributes["tooltip"].endswith(f"h = {v:.7g}")
 
 
-def both_ways(**merge):
+def bidirectional_stack(**merge):
     layers = (
         recurrent.Embedding(7, 3),
         recurrent.LSTM(3, 4, bidirectional=True, **merge),
@@ -399,7 +373,7 @@ def both_ways(**merge):
 
 
 def test_a_bidirectional_layer_has_wires_in_both_directions():
-    nodes, edges, _ = read(viz.unrolled(both_ways(), 4).source)
+    nodes, edges, _ = read(viz.unrolled(bidirectional_stack(), 4).source)
     pairs = [(e.tail, e.head) for e in edges]
     for t in range(4):
         assert {(f"layer0@{t}", f"layer1@{t}"), (f"layer0@{t}", f"layer1_reverse@{t}")} < set(pairs)
@@ -436,15 +410,15 @@ def test_a_bidirectional_layer_has_wires_in_both_directions():
     )
     assert nodes["layer1_merge@0"].attributes["tooltip"].endswith("(N, 8)")
     assert (
-        read(viz.unrolled(both_ways(merge="sum"), 2).source)[0]["layer1_merge@1"].attributes[
-            "label"
-        ]
+        read(viz.unrolled(bidirectional_stack(merge="sum"), 2).source)[0][
+            "layer1_merge@1"
+        ].attributes["label"]
         == "sum"
     )
 
 
 def test_both_directions_show_their_own_gradients():
-    model = both_ways()
+    model = bidirectional_stack()
     recording = model.record(
         np.arange(12).reshape(6, 2) % 7,
         np.zeros((6, 2), int),
@@ -459,12 +433,12 @@ def test_both_directions_show_their_own_gradients():
     assert part["initial:layer1_reverse:h"].attributes["label"] == notation.sub(
         "h", 4
     )  # the run goes on beyond the picture
-    with pytest.raises(ValueError, match="need layers of one direction"):
+    with pytest.raises(ValueError, match="needs layers of one direction"):
         viz.unrolled(model, 6, window=2)
 
 
 @pytest.mark.parametrize(
-    ("lengths", "n", "blank"),
+    ("lengths", "n", "padded"),
     [
         ([6, 3], 1, {3, 4, 5}),
         ([6, 3], 0, set()),
@@ -472,28 +446,28 @@ def test_both_directions_show_their_own_gradients():
         (np.array([[1, 0, 1, 1, 0, 1]], bool).T, 0, {1, 4}),
     ],
 )
-def test_padding_is_drawn_as_blanks(lengths, n, blank):
-    drawing = viz.unrolled(both_ways(), 6, lengths=lengths, n=n)
+def test_padded_steps_are_drawn_as_empty_boxes(lengths, n, padded):
+    drawing = viz.unrolled(bidirectional_stack(), 6, lengths=lengths, n=n)
     nodes, edges, _ = read(drawing.source)
     for t in range(6):
         cells = [
             nodes[f"{row}@{t}"].attributes
             for row in ("x", "layer0", "layer1", "layer1_reverse", "layer1_merge", "layer2", "y")
         ]
-        assert {not a["label"] and "dashed" in a["style"] for a in cells} == {t in blank}
-        assert [e.head for e in edges].count(f"layer0@{t}") == (t not in blank)  # nothing goes in
+        assert {not a["label"] and "dashed" in a["style"] for a in cells} == {t in padded}
+        assert [e.head for e in edges].count(f"layer0@{t}") == (t not in padded)  # nothing goes in
         assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (
-            t in blank
+            t in padded
         )  # h and c pass by
-    last = max(set(range(6)) - blank, default=None)
+    last = max(set(range(6)) - padded, default=None)
     assert nodes["final:layer2:h"].attributes["label"] == (
         "h = 0" if last is None else notation.sub("h", last)
     )
-    assert ("blank" in drawing.source) == bool(blank)
+    assert ("padding" in drawing.source) == bool(padded)
 
 
-def test_the_blanks_of_a_recording_are_drawn():
-    model = both_ways()
+def test_the_padding_of_a_recording_is_drawn():
+    model = bidirectional_stack()
     recording = model.record([np.arange(2), np.arange(5)])
     nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
     assert [bool(nodes[f"y@{t}"].attributes["label"]) for t in range(5)] == [
@@ -532,7 +506,7 @@ def test_what_pools_stands_once_and_says_what_it_looks_at(pool, sources):
 
 
 def test_a_network_has_the_reverse_loops_at_the_left():
-    nodes, _, _ = read(viz.network(both_ways()).source)
+    nodes, _, _ = read(viz.network(bidirectional_stack()).source)
     labels = [n.attributes["label"].removesuffix("\\r").removesuffix("\\l") for n in nodes.values()]
     found = [label.strip("\n") for label in labels]
     assert (
@@ -569,9 +543,9 @@ def drawings():
             )
     single = recurrent.Sequential(recurrent.LSTM(1, 1), rng=0)
     run = single.record(np.ones((6, 1), "float32"))
-    yield "network-both", lambda: viz.network(both_ways())
-    yield "unrolled-both", lambda: viz.unrolled(both_ways(), 12)
-    yield "unrolled-blanks", lambda: viz.unrolled(both_ways(merge="mul"), 5, lengths=[3])
+    yield "network-both", lambda: viz.network(bidirectional_stack())
+    yield "unrolled-both", lambda: viz.unrolled(bidirectional_stack(), 12)
+    yield "unrolled-blanks", lambda: viz.unrolled(bidirectional_stack(merge="mul"), 5, lengths=[3])
     yield "unrolled-single", lambda: viz.unrolled(single, 6, recording=run)
 
 
@@ -588,82 +562,7 @@ def test_wires_pass_beside_nodes_and_labels(name):
     assert_wires_pass_beside(DRAWINGS[name]().source)
 
 
-def assert_clear(source):
-    """Nothing lies over anything else, and no wire crosses what is not its end."""
-    assert_apart(source)
-    assert_wires_pass_beside(source)
-
-
-def assert_apart(source):
-    nodes, edges, clusters = read(source)
-    corners = [nodes.pop(f"corner{k}").box for k in (0, 1)]
-    left, bottom, right, top = *corners[0][:2], *corners[1][2:]
-    visible = [
-        n
-        for n in nodes.values()
-        if n.attributes.get("style") != "invis" and not n.name.startswith("gradient:")
-    ]
-    for n in visible:
-        assert (left, bottom) == (min(left, n.box[0]), min(bottom, n.box[1])), n
-        assert (right, top) == (max(right, n.box[2]), max(top, n.box[3])), n
-        assert (
-            notation.width(n.attributes["label"], float(n.attributes.get("fontsize", 11)))
-            <= n.box[2] - n.box[0]
-        ), n
-    for a, b in combinations(visible, 2):
-        assert not overlap(a.box, b.box, slack=0.5), f"{a}\n{b}"
-    for a, b in combinations(clusters.items(), 2):
-        assert not overlap(a[1], b[1]), f"{a} {b}"
-    for e in edges:
-        assert all(left <= x <= right and bottom <= y <= top for x, y in e.points()), e
-
-
-def assert_wires_pass_beside(source):
-    nodes, edges, _ = read(source)
-    solid = [
-        n
-        for n in nodes.values()
-        if n.attributes.get("style") != "invis" and not n.name.startswith(("gradient:", "cut:"))
-    ]
-    for e in edges:
-        others = [n for n in solid if n.name not in (e.tail, e.head)]
-        if e.tail.startswith(
-            "in:"
-        ):  # weights fan out over the unit's edge; their labels are what must stay free
-            others = [n for n in others if n.name in wiring_ids(nodes)]
-        for x, y in e.points():
-            hit = [n for n in others if n.box[0] < x < n.box[2] and n.box[1] < y < n.box[3]]
-            assert not hit, f"{e}\n{hit}"
-
-
-def wiring_ids(nodes):
-    return {n for n in nodes if not n.startswith(("in:", "key:", "text", "corner"))}
-
-
 # The same each time
-
-
-def exact_model(kind, *sizes):
-    """Weights and values that are exact in binary, so that golden text is the same on every machine."""
-    model = recurrent.Sequential(kind(*sizes), recurrent.Linear(sizes[1], 2))
-    model.flat[:] = ((np.arange(model.size) * 7) % 33 - 16) / 32
-    return model
-
-
-def exact_recording(model):
-    def a(*shape):
-        return (((np.arange(np.prod(shape)) * 5) % 17 - 8) / 8).reshape(shape).astype("float32")
-
-    layer = model[0]
-    T, H = 12, layer.hidden_size
-    states = {s: a(T, 1, H) for s in layer.cell.states}
-    mine = LayerRecording(
-        states["h"],
-        {g: a(T, 1, H) for g in layer.cell.gates},
-        states,
-        dstates={s: a(T, 1, H) for s in states},
-    )
-    return Recording(a(T, 1, layer.input_size), a(T, 1, 2), [mine, LayerRecording(a(T, 1, 2))])
 
 
 def golden(kind):
@@ -738,12 +637,12 @@ def test_errors_of_views_name_what_was_expected():
         ),
         (
             ValueError,
-            "the recording has 1 layers",
+            "a recording of this model, which has 5 layers; the recording has 1",
             lambda: viz.unit(stack()[0][1], 0, recording=recording),
         ),
         (
             ValueError,
-            "the recording has 1 layers",
+            "a recording of this model, which has 5 layers; the recording has 1",
             lambda: viz.unrolled(stack()[0], 4, recording=recording),
         ),
         (

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from support.dot_reader import read
-from test_weights import tiles
+from support.viz_checks import tiles
 
 import recurrent as R
 import viz
@@ -126,7 +126,5 @@ def test_weights_are_all_there(model):
 
 
 def test_the_page_says_what_it_does_not_draw(model, recording):
-    with pytest.raises(
-        ValueError, match="explore draws layers each of whose units puts out a number of h"
-    ):
+    with pytest.raises(ValueError, match="explore cannot draw layers with a projection"):
         viz.explore(model, recording)

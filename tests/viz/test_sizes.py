@@ -21,16 +21,16 @@ def wide():
 CASES = {
     "3 bidirectional layers, 50 steps": (
         lambda: viz.unrolled(deep(), 50),
-        "45 of 50 steps left out",
+        "45 of 50 steps not drawn",
     ),
-    "1,000 steps": (lambda: viz.unrolled(wide(), 1000), "995 of 1000 steps left out"),
+    "1,000 steps": (lambda: viz.unrolled(wide(), 1000), "995 of 1000 steps not drawn"),
     "1,000 steps in windows": (
         lambda: viz.unrolled(wide(), 1000, window=50),
-        "991 of 1000 steps left out",
+        "991 of 1000 steps not drawn",
     ),
     "a unit of 1,024 inputs": (lambda: viz.unit(wide()[1], 100), "48 of 1,024 inputs drawn"),
     "a layer of 512 units": (lambda: viz.layer(wide()[1], unit=100), "512"),
-    "the network": (lambda: viz.network(wide()), "3,287,040 parameters in all"),
+    "the network": (lambda: viz.network(wide()), "3,287,040 parameters in total"),
     "the cell": (lambda: viz.cell(wide()[1]), "512 units"),
 }
 

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 from support.dot_reader import read
-from test_pictures import GOLDEN, assert_clear
+from support.viz_checks import assert_clear
+from support.viz_models import GOLDEN
 
 import recurrent as R
 import viz
@@ -96,7 +97,7 @@ def test_weights_alone_are_drawn_with_the_words_they_are_between():
 
 def test_long_sequences_are_cut_and_the_picture_says_so():
     source = viz.attention(shares(30, 60)).source
-    assert "40 of 60 inputs drawn, those of greatest weight" in source
+    assert "40 of 60 inputs drawn, those with the largest weights" in source
     assert "the first 24 of 30 outputs drawn" in source
     assert sum(bool(re.fullmatch(r"w\d+,\d+", k)) for k in read(source)[0]) == 24 * 40
 
@@ -212,7 +213,7 @@ def test_errors_name_what_was_expected():
         ),
         (
             ValueError,
-            "the recording has 3 layers, the model 1",
+            "attention needs a recording of this model, which has 1 layer; the recording has 3",
             lambda: viz.attention(plain, recording),
         ),
         (IndexError, r"n must be in 0\.\.0.*got 1", lambda: viz.attention(model, recording, n=1)),
@@ -282,9 +283,9 @@ def test_a_run_stands_beside_the_boxes():
     found = re.findall(r"\|y\| ([\d.]+)", viz.task("many-to-one", last, recording).source)
     every = [notation.plain(np.abs(recording.layers[0].y[t]).mean()) for t in range(3)]
     assert found == [*every, notation.plain(np.abs(recording.y).mean())]
-    for given in (None, last):
-        with pytest.raises(ValueError, match="task lays a recording over its model"):
-            viz.task("many-to-one", given, R.Sequential(R.GRU(5, 4)).record(x))
+    for model, message in ((None, "needs the model of a recording"), (last, "a recording of this")):
+        with pytest.raises(ValueError, match=message):
+            viz.task("many-to-one", model, R.Sequential(R.GRU(5, 4)).record(x))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from support.dot_reader import overlap, read
-from test_pictures import assert_clear
+from support.viz_checks import assert_clear
 
 import viz
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Seq2Seq, Sequential
@@ -15,8 +15,8 @@ from recurrent.charlm.text import Vocabulary
 from recurrent.conformance.tolerance import assert_close
 from recurrent.losses import mean_squared_error
 from viz.draw import notation
-from viz.reading.training_curve import running_mean
 from viz.reading.gradient_norms import norms, verdict
+from viz.reading.training_curve import running_mean
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "</script>'\"\\N\\G\x07&amp;<b>]]>-->😀 שלום\u2028é\n\t"
@@ -96,7 +96,7 @@ def test_many_steps_share_tiles_and_the_picture_says_so():
     model, recording = recorded(LSTM(3, 4), steps=150)
     source = viz.gradients(model, recording).source
     nodes, _, _ = read(source)
-    assert "150 steps; each tile is the greatest of 3 steps" in source
+    assert "150 steps; each tile shows the largest of 3 steps" in source
     sizes = norms(recording.layers[0].dstates["h"])
     assert (
         nodes["h:layer0@147"].attributes["tooltip"]
@@ -274,10 +274,10 @@ def test_errors_name_what_was_expected(lm):
         ),
         (
             ValueError,
-            "the recording has 2 layers, the model 4",
+            "gradients needs a recording of this model, which has 4 layers; the recording has 2",
             lambda: viz.gradients(lm.model, recording),
         ),
-        (ValueError, "no gradients in the recording", lambda: viz.gradients(model, plain)),
+        (ValueError, "the recording has no gradients", lambda: viz.gradients(model, plain)),
         (TypeError, "needs a character model .*got Sequential", lambda: viz.text(model, "abc")),
         (ValueError, "at least one character", lambda: viz.text(lm, "")),
         (ValueError, "'Z'.* at position 1", lambda: viz.text(lm, "aZ")),
@@ -322,7 +322,8 @@ def test_the_network_of_a_run_bears_its_values():
     assert "|y|: means over a run" in without
     assert "|dL/dy|" not in without
     with pytest.raises(
-        ValueError, match=r"\Athe recording must be of this model of 1, it has 2 layers\Z"
+        ValueError,
+        match=r"\Anetwork needs a recording of this model, which has 1 layer; the recording has 2\Z",
     ):
         viz.network(Sequential(LSTM(3, 4)), recording=run)
 
@@ -330,6 +331,6 @@ def test_the_network_of_a_run_bears_its_values():
 def test_a_unit_of_a_run_that_was_not_kept():
     model, x = Sequential(LSTM(3, 4), rng=0), np.ones((5, 2, 3), np.float32)
     with pytest.raises(
-        ValueError, match=r"\Alayer 0 of the recording has no y: its keep left it out\Z"
+        ValueError, match=r"\Alayer 0 of the recording has no y: its keep= left it out\Z"
     ):
         viz.unit(model[0], 1, recording=model.record(x, keep=dict(names=["c"])))

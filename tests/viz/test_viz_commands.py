@@ -149,7 +149,7 @@ def test_curve_reads_a_history(trained, tmp_path):
 def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_runs(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(gallery, "real_text", lambda: TEXT * 3)
+    monkeypatch.setattr(gallery, "demo_text", lambda: TEXT * 3)
     assert cli.main(["gallery", "-o", "gallery", "--updates", "2"]) == 0
     page = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
     for asked in (
@@ -190,7 +190,7 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
     [
         (["network", "nothing.safetensors"], 1, "nothing.safetensors: No such file or directory"),
         (["network", "Lstm:5"], 1, "write a layer as LSTM:5:10"),
-        (["network", "Foo:5:10"], 1, "no such file, and no layer of this kind; known are"),
+        (["network", "Foo:5:10"], 1, "no such file, and no such layer; the layers are"),
         (
             ["network", "LSTM:5:10,Linear:9:1"],
             1,
@@ -214,12 +214,12 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
             1,
             "LSTM:a:10: invalid literal for int() with base 10: 'a'; write a layer as LSTM:5:10",
         ),
-        (["text", "LSTM:5:10"], 2, "must be given, once: TEXT or --text TEXT"),
-        (["text", "LSTM:5:10", "a", "--text", "b"], 2, "must be given, once"),
+        (["text", "LSTM:5:10"], 2, "give the text once: TEXT or --text TEXT"),
+        (["text", "LSTM:5:10", "a", "--text", "b"], 2, "give the text once"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
         (["text", "LSTM:5:10", "a"], 1, "needs a character model"),
         (["text", "LSTM:5:10", "a", "--like", "digit", "--unit", "1"], 2, "leave out --unit"),
-        (["gradients", "Linear:5:10"], 1, "no gradients in the recording"),
+        (["gradients", "Linear:5:10"], 1, "the recording has no gradients"),
         (["unrolled", "LSTM:5:10", "--steps", "0"], 2, "--steps"),
         (["nothing"], 2, "nothing"),
     ],

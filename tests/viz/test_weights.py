@@ -6,27 +6,24 @@ import re
 import numpy as np
 import pytest
 from support.dot_reader import read
-from test_layer_view import GOLDEN_CELLS, both_ways
-from test_pictures import EVERY, GOLDEN, D, H, assert_clear, exact_model, exact_recording, recorded
+from support.viz_checks import assert_clear, tiles
+from support.viz_models import (
+    EVERY,
+    GOLDEN,
+    GOLDEN_CELLS,
+    D,
+    H,
+    both_directions,
+    exact_model,
+    exact_recording,
+    recorded,
+)
 
 import recurrent
 import viz
 from recurrent.conformance.tolerance import assert_close
 from recurrent.layers.recurrent import Recurrent
 from viz.reading.weight_statistics import spectral_radius
-
-
-def tiles(source):
-    """What the picture says of each matrix: {(name, gate): array}."""
-    found = {}
-    for name, node in read(source)[0].items():
-        if m := re.fullmatch(r"(W_ih|W_hh|b_ih|b_hh|own):(\w+):(\d+),(\d+)", name):
-            v = float(node.attributes["tooltip"].rpartition("= ")[2])
-            found.setdefault((m[1], m[2]), {})[int(m[3]), int(m[4])] = v
-    return {
-        k: np.array([[v[r, c] for c in range(max(v)[1] + 1)] for r in range(max(v)[0] + 1)])
-        for k, v in found.items()
-    }
 
 
 def expected(cell, params, hidden):
@@ -124,7 +121,7 @@ def test_saturation_shares_are_counted_from_the_recording_without_its_blanks(len
 
 
 def test_each_direction_has_its_own_matrices():
-    model, recording = both_ways()
+    model, recording = both_directions()
     for way, end in (("forward", ""), ("reverse", "_reverse")):
         found = tiles(viz.weights(model[0], recording, direction=way).source)
         assert (

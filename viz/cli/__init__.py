@@ -1,1 +1,1 @@
-"""The command line: `python -m viz`."""
+"""The command line of `python -m viz`."""

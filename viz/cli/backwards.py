@@ -1,4 +1,4 @@
-"""The gallery's encoder and decoder: words written backwards, so that attention has somewhere to look. Learned in seconds."""
+"""The gallery's encoder and decoder with attention, trained in seconds to reverse words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UPDATES, SHOWN = 300, backwards.EXAMPLE
 
 
 def train(updates: int = UPDATES, progress: Any = True) -> Translator:
-    """A model that has seen `updates` batches of random letters and what they are backwards."""
-    learned = task("backwards")
-    learned.train(updates, progress)
-    return Translator(learned.model, backwards.SOURCE, backwards.TARGET)
+    """Train on batches of random letters and the same letters backwards."""
+    reversal = task("backwards")
+    reversal.train(updates, progress)
+    return Translator(reversal.model, backwards.SOURCE, backwards.TARGET)

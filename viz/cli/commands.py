@@ -1,4 +1,4 @@
-"""The commands: one a view. Exit code 0, 1 for a failure, 2 for wrong usage."""
+"""The commands, one for each view. Exit codes: 0, 1 for a failure, 2 for wrong usage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ..views.weights import weights as draw_weights
 from . import models
 
 app = typer.Typer(
-    help="Pictures of recurrent networks: what a unit is, what is unrolled, where the gradient vanishes.",
+    help="Draw recurrent networks: units, gates, unrolled networks, vanishing gradients.",
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -43,7 +43,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A file of python -m recurrent train, or layers such as LSTM:5:10,Linear:10:1.",
+        help="A checkpoint of python -m recurrent train, or layers such as LSTM:5:10,Linear:10:1.",
         show_default=False,
     ),
 ]
@@ -53,14 +53,14 @@ Out = Annotated[
         "-o",
         "--out",
         metavar="FILE",
-        help=".svg, .png, .pdf, .gv or .html; VIEW.svg if not given.",
+        help="Output file: .svg, .png, .pdf, .gv or .html. Default: VIEW.svg.",
         show_default=False,
     ),
 ]
 Text = Annotated[
     str | None,
     typer.Option(
-        metavar="TEXT", help="What the model reads; its values are drawn.", show_default=False
+        metavar="TEXT", help="Text that the model reads; its values are drawn.", show_default=False
     ),
 ]
 Layer = Annotated[
@@ -68,28 +68,28 @@ Layer = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Number of the layer in the model; a recurrent one if not given.",
+        help="Number of the layer in the model. Default: a recurrent layer.",
         show_default=False,
     ),
 ]
 
 Direction = Annotated[
-    str, typer.Option(metavar="WAY", help="forward, or reverse of a bidirectional layer.")
+    str, typer.Option(metavar="DIRECTION", help="forward, or reverse for a bidirectional layer.")
 ]
 Unit = Annotated[
     int | None,
-    typer.Option(min=0, metavar="N", help="Number of a unit, from 0.", show_default=False),
+    typer.Option(min=0, metavar="N", help="Number of the unit, from 0.", show_default=False),
 ]
 Steps = Annotated[
     int,
     typer.Option(
-        min=0, metavar="N", help="Steps of random input whose values to show; 0: weights alone."
+        min=0, metavar="N", help="Time steps of random input to run; 0 shows the weights alone."
     ),
 ]
 
 
 def examples(*lines: str) -> str:
-    """The last paragraph of a --help."""
+    """Return the last paragraph of a help text."""
     return "Examples:\n\n" + "\n\n".join(f"  python -m viz {line}" for line in lines)
 
 
@@ -97,7 +97,7 @@ def examples(*lines: str) -> str:
     epilog=examples("network LSTM:5:10,Linear:10:1", "network model.safetensors -o network.png")
 )
 def network(model: Model, out: Out = None) -> int:
-    """The stack of layers: shapes on every edge, parameters in every box, recurrence as a loop."""
+    """Draw the stack of layers: shapes, parameters, and recurrence as loops."""
     return _write(draw_network(models.layers_of(models.model(model))), out, "network")
 
 
@@ -117,26 +117,29 @@ def unrolled(
         typer.Option(
             min=1,
             metavar="N",
-            help="Time steps; 4, or those of the text, if not given.",
+            help="Number of time steps. Default: 4, or those of the text.",
             show_default=False,
         ),
     ] = None,
     window: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Steps of a window of truncated BPTT.", show_default=False
+            min=1, metavar="N", help="Steps per window of truncated BPTT.", show_default=False
         ),
     ] = None,
 ) -> int:
-    """The network over time: the same weights at every step."""
+    """Draw the network unrolled over time, with the same weights at every step."""
     made = models.model(model)
     recording = None if text is None else models.recording(made, text, 0)
     steps = steps or (4 if recording is None else len(recording.y))
     return _write(draw_unrolled(models.layers_of(made), steps, window, recording), out, "unrolled")
 
 
-def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
-    """A command that draws one recurrent layer: is given that, a run of its model and the direction, and its own options."""
+def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
+    """Add the options that choose a layer and its values to a command that draws one layer.
+
+    The command takes the layer, a recording of its model, the direction, and its own options.
+    """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[3:]
 
     def draw(model, out, layer, direction, text, steps, **options):
@@ -165,19 +168,20 @@ def of_a_layer(command: Callable[..., Drawing]) -> Callable[..., int]:
         "cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"
     )
 )
-@of_a_layer
+@layer_command
 def cell(
     chosen: Any,
     recording: Any,
     direction: str,
     unit: Unit = None,
     backward: Annotated[
-        bool, typer.Option("--backward", help="The way of the gradient, and its factors.")
+        bool,
+        typer.Option("--backward", help="Draw the backward pass and the factors of the gradient."),
     ] = False,
 ) -> Drawing:
-    """The equations of a layer as a circuit of vectors: gates, operations, states, a shape on every wire.
+    """Draw the equations of a layer as a circuit of vectors, with a shape on every wire.
 
-    Values are the mean of all units, or with --unit those of one.
+    Values are means over all units, or with --unit those of one unit.
     """
     return draw_cell(chosen, recording, unit=unit, backward=backward, direction=direction)
 
@@ -187,9 +191,9 @@ def cell(
         "layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"
     )
 )
-@of_a_layer
+@layer_command
 def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Drawing:
-    """The box opened: H units side by side, what goes to all of them and what stays in each; --unit is marked."""
+    """Draw the units of a layer side by side, with their inputs and memory; --unit is marked."""
     return draw_layer(chosen, recording, unit=unit, direction=direction)
 
 
@@ -200,7 +204,7 @@ def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Dra
         "unit model.safetensors --layer 1 --unit 7 --text 'The '",
     )
 )
-@of_a_layer
+@layer_command
 def unit(
     chosen: Any,
     recording: Any,
@@ -209,7 +213,7 @@ def unit(
     gate: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Open this gate as its dot product: i, f, ...", show_default=False
+            metavar="NAME", help="Draw this gate as its dot product: i, f, ...", show_default=False
         ),
     ] = None,
     k: Annotated[
@@ -218,12 +222,12 @@ def unit(
             "--inputs",
             min=1,
             metavar="N",
-            help="Draw the N inputs of greatest weight.",
+            help="Draw the N inputs with the largest weights.",
             show_default=False,
         ),
     ] = None,
 ) -> Drawing:
-    """One unit: every input and weight of its gate neurons, its own memory, the one number it puts out."""
+    """Draw one unit: the inputs and weights of its gates, its memory and its output."""
     return draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
 
 
@@ -232,24 +236,27 @@ def unit(
         "weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"
     )
 )
-@of_a_layer
+@layer_command
 def weights(chosen: Any, recording: Any, direction: str) -> Drawing:
-    """The matrices by gate as heat maps; spectral radius; with values, how often each gate is saturated."""
+    """Draw the weight matrices by gate, spectral radii and, with values, saturation."""
     return draw_weights(chosen, recording, direction)
 
 
 @app.command(epilog=examples("task many-to-one", "task many-to-one LSTM:5:10,Last,Linear:10:2"))
 def task(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help=f"{', '.join(STORIES)}.", show_default=False)
+        str,
+        typer.Argument(metavar="KIND", help=f"One of {', '.join(STORIES)}.", show_default=False),
     ],
     model: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL]", help="A model whose layers to draw.", show_default=False),
+        typer.Argument(
+            metavar="[MODEL]", help="A model whose layers are drawn.", show_default=False
+        ),
     ] = None,
     out: Out = None,
 ) -> int:
-    """What goes in and comes out at which step, with an example: a caption, a rating, a translation."""
+    """Draw the inputs and outputs of a kind of sequence task, with an example."""
     return _write(
         draw_task(kind, None if model is None else models.layers_of(models.model(model))),
         out,
@@ -268,10 +275,11 @@ def attention(
     out: Out = None,
     text: Text = None,
     steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+        int,
+        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
     ] = 6,
 ) -> int:
-    """Which saved states each output looks at: weights as line widths and numbers."""
+    """Draw the attention of each output: weights as line widths and numbers."""
     made = models.model(model)
     run = models.run(made, text, steps)
     return _write(draw_attention(models.layers_of(made), **run._asdict()), out, "attention")
@@ -287,17 +295,18 @@ def gradients(
     out: Out = None,
     text: Text = None,
     steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+        int,
+        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
     ] = 20,
     every: Annotated[
         bool,
         typer.Option(
             "--every",
-            help="The loss of every step; otherwise that of the last alone, the whole way back.",
+            help="Use the loss of every step; by default only that of the last step.",
         ),
     ] = False,
 ) -> int:
-    """Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
+    """Draw where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
     made = models.model(model)
     return _write(
         draw_gradients(models.layers_of(made), models.recording(made, text, steps, not every)),
@@ -313,40 +322,40 @@ def text(
     model: Model,
     words: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="What the model reads.", show_default=False),
+        typer.Argument(metavar="[TEXT]", help="Text that the model reads.", show_default=False),
     ] = None,
     out: Out = None,
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The same, as other views take it.", show_default=False),
+        typer.Option(metavar="TEXT", help="The same, as an option.", show_default=False),
     ] = None,
     unit: Annotated[
         int | None,
         typer.Option(
             min=0,
             metavar="N",
-            help="Number of the unit; the liveliest if not given.",
+            help="Number of the unit. Default: the one that varies most.",
             show_default=False,
         ),
     ] = None,
     layer: Layer = None,
-    value: Annotated[str, typer.Option(metavar="NAME", help="h, c or a gate.")] = "h",
+    value: Annotated[str, typer.Option(metavar="NAME", help="h, c or the name of a gate.")] = "h",
     like: Annotated[
         str | None,
         typer.Option(
             metavar="FEATURE",
-            help=f"The unit that follows it best: {', '.join(probing.FEATURES)}.",
+            help=f"Choose the unit that follows this feature best: {', '.join(probing.FEATURES)}.",
             show_default=False,
         ),
     ] = None,
 ) -> int:
-    """Characters coloured by what one unit holds after reading them."""
+    """Draw a text coloured by the value of one unit after each character."""
     if (words is None) == (text is None):
-        raise UsageError("what is to be read must be given, once: TEXT or --text TEXT")
+        raise UsageError("give the text once: TEXT or --text TEXT")
     words, made = text if words is None else words, models.model(model)
     if like is not None:
         if unit is not None or layer is not None:
-            raise UsageError("--like finds the unit: leave out --unit and --layer")
+            raise UsageError("--like chooses the unit: leave out --unit and --layer")
         layer, unit, correlation = probing.units_like(made, words, like, value, top=1)[0]
         print(f"unit {unit} of layer {layer} follows {like!r} best: correlation {correlation:+.2f}")
     return _write(draw_text(made, words, unit, value, layer), out, "text")
@@ -361,20 +370,23 @@ def text(
 def explore(
     model: Model,
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="The page, .html.")
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Output file, .html.")
     ] = Path("explore.html"),
     text: Text = None,
     steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Steps of random input where there is no text.")
+        int,
+        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
     ] = 12,
     part: Annotated[
         str | None,
         typer.Option(
-            metavar="PART", help="encoder, or decoder, of a model of both.", show_default=False
+            metavar="PART",
+            help="encoder or decoder of an encoder-decoder model. Default: decoder.",
+            show_default=False,
         ),
     ] = None,
 ) -> int:
-    """A page that needs no network: network, cells, units and their numbers at every step, by a slider."""
+    """Write a self-contained page of all levels and values, with a slider over time."""
     made = models.model(model)
     page = draw_page(models.layers_of(made), **models.run(made, text, steps)._asdict(), part=part)
     print(f"wrote {page.save(out)}")
@@ -387,38 +399,36 @@ def curve(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A trained model, or a history.json: one history, or an object of up to six by name.",
+            help="A trained model, or a history.json with one history or up to six by name.",
             show_default=False,
         ),
     ],
     out: Out = None,
 ) -> int:
-    """The loss while a model was trained."""
+    """Draw the training curve of a model."""
     if source.suffix == ".json":
         try:
             history = json.loads(source.read_text(encoding="utf-8"))
             return _write(draw_curve(history), out, "curve")
         except (TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{source}: not a history: {error}") from None
+            raise ValueError(f"{source} is not a history: {error}") from None
     made = models.model(str(source))
     if not isinstance(made, CharLM):
-        raise ValueError(f"{source}: a model without a history of its training")
+        raise ValueError(f"{source}: the model has no training history")
     return _write(draw_curve(made.history), out, "curve")
 
 
 @app.command(epilog=examples("gallery -o gallery"))
 def gallery(
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="DIR", help="Folder to write.")
-    ] = Path("gallery"),
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Output folder.")] = Path(
+        "gallery"
+    ),
     updates: Annotated[
         int,
-        typer.Option(
-            min=1, metavar="N", help="Of each of the two small models that are trained first."
-        ),
+        typer.Option(min=1, metavar="N", help="Updates for training each of the two small models."),
     ] = 300,
 ) -> int:
-    """A page of the questions people ask, each with its picture: trains two small models, which takes seconds."""
+    """Write a page of common questions, each answered by a picture; trains two small models."""
     from . import backwards
     from . import gallery as page
 
@@ -428,18 +438,16 @@ def gallery(
 
 
 def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> tuple[Any, Any]:
-    """The recurrent layer that is asked for, the first if None, and a run of its model where one is."""
+    """Return a recurrent layer, by default the first, and a run of its model if asked for."""
     made = models.model(name)
     stack = models.layers_of(made)
     layers = {k: layer for k, layer in enumerate(stack.layers) if layer.cell is not None}
     k = min(layers, default=None) if number is None else number
+    if not layers:
+        raise ValueError("--layer must be a recurrent layer, and this model has none")
     if k not in layers:
-        there = (
-            f"one of {', '.join(map(str, layers))}, got {number}"
-            if layers
-            else "and this model has none"
-        )
-        raise ValueError(f"--layer must be a recurrent layer, {there}")
+        known = ", ".join(map(str, layers))
+        raise ValueError(f"--layer must be a recurrent layer, one of {known}, got {number}")
     recording = None if text is None and not steps else models.recording(made, text, steps)
     return layers[k], recording
 
@@ -450,5 +458,5 @@ def _write(drawing: Drawing, out: Path | None, view: str) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code. A user's mistake is one line on standard error."""
+    """Run a command and return its exit code; errors are one line on standard error."""
     return run(app, "viz", arguments, (IndexError, TypeError, RenderError))

@@ -1,4 +1,4 @@
-"""The gallery: a small model trained in seconds, every view of it, and a page of the questions that people ask."""
+"""The gallery: small trained models, every view of them, and a page of common questions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ from ..views.unrolled import unrolled
 from ..views.weights import weights
 from . import backwards, models
 
-READS = 'The name "spam" is not "eggs": see section 12 of the Reference.\nA "string" is quoted, a Name is not.'
+READS = (
+    'The name "spam" is not "eggs": see section 12 of the Reference.\n'
+    'A "string" is quoted, a Name is not.'
+)
 
 
 class Exhibit(NamedTuple):
-    """A question in the words that people use, its answer, the command that draws it, and its picture."""
+    """A common question, its answer, the command that draws the picture, and the picture."""
 
     name: str
     question: str
@@ -43,7 +46,7 @@ class Exhibit(NamedTuple):
 
 
 def train(updates: int = 300) -> CharLM:
-    """The model of the gallery: one LSTM layer of 64 units on Python's own documentation."""
+    """Train the gallery's model: one LSTM layer of 64 units on Python's documentation."""
     words = demo_text()[:100_000]
     lm = CharLM(words + READS, layers=1, hidden=64, embedding=16, rng=0)
     lm.train(words, updates=updates, seq=32, batch=16, validate_every=max(1, updates // 5))
@@ -51,170 +54,211 @@ def train(updates: int = 300) -> CharLM:
 
 
 def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
-    """What the page shows, from the smallest question to the largest."""
+    """Return the exhibits of the page, from the smallest question to the largest."""
     five = Sequential(LSTM(5, 10), Linear(10, 1), rng=0)
     x = np.random.default_rng(0).standard_normal((6, 1, 5)).astype(np.float32)
-    values, vanishing, gated = (
-        five.record(x),
-        models.model("RNN:5:10,Linear:10:1"),
-        models.model("LSTM:5:10,Linear:10:1"),
-    )
+    values = five.record(x)
+    vanishing = models.model("RNN:5:10,Linear:10:1")
+    gated = models.model("LSTM:5:10,Linear:10:1")
     best = units_like(lm, READS, "inside quotes", top=1)[0]
-    wide, looking = Sequential(LSTM(128, 512), rng=0), models.run(translator, backwards.SHOWN, 0)
+    wide = Sequential(LSTM(128, 512), rng=0)
+    attended = models.run(translator, backwards.SHOWN, 0)
     return [
         Exhibit(
             "unit",
-            "5 features and 10 units: how many inputs has a unit, and what is the size of its output?",
-            "Each of its four gate neurons has 5 + 10 = 15 inputs: all features, and h of all units one step before. "
-            "Out of the unit comes one number.",
+            "5 features and 10 units: how many inputs has a unit, "
+            "and what is the size of its output?",
+            (
+                "Each of its four gate neurons has 5 + 10 = 15 inputs: all features, and h of all "
+                "units at the previous step. The unit outputs one number."
+            ),
             "unit LSTM:5:10,Linear:10:1 --unit 3",
             lambda: unit(five[0], 3, recording=values),
         ),
         Exhibit(
             "gate",
             "What does one gate compute?",
-            "A dot product: each input times its weight, all added up, and the biases; then a sigmoid makes a share of it.",
+            (
+                "A dot product: each input times its weight, summed up with the biases. A sigmoid "
+                "then maps the sum to a value from 0 to 1."
+            ),
             "unit LSTM:5:10,Linear:10:1 --unit 3 --gate f --steps 6",
             lambda: unit(five[0], 3, recording=values, gate="f"),
         ),
         Exhibit(
             "box",
             "Is A a layer or a neuron?",
-            "The box A is a whole layer at one step. Opened, it is its units, side by side: here ten of them, each one neuron.",
+            (
+                "The box A is a whole layer at one time step. Opened, it shows its units side by "
+                "side: here ten of them, each one neuron."
+            ),
             "layer RNN:5:10",
             lambda: layer(Sequential(RNN(5, 10), rng=0)[0]),
         ),
         Exhibit(
             "hidden",
             "What are the 512 hidden nodes?",
-            "512 units side by side in one layer, each with gate neurons and a memory of its own. It puts out 512 numbers, one "
-            "from each.",
+            (
+                "512 units side by side in one layer, each with its own gate neurons and memory. "
+                "The layer outputs 512 numbers, one from each unit."
+            ),
             "layer LSTM:128:512",
             lambda: layer(wide[0]),
         ),
         Exhibit(
             "strongest",
             "What does one of 512 units see?",
-            "128 + 512 = 640 inputs. The 48 of greatest weight are drawn, the others summed up.",
+            (
+                "128 + 512 = 640 inputs. The 48 with the largest weights are drawn, the others "
+                "are summed up."
+            ),
             "unit LSTM:128:512 --unit 0",
             lambda: unit(wide[0], 0),
         ),
         Exhibit(
             "share",
             "Do units share information?",
-            "Only through h, and one step later: the h of every unit is an input of every gate. The memory c is private, "
-            "its loop stays in its own unit.",
+            (
+                "Only through h, one step later: h of every unit is an input of every gate. The "
+                "memory c is private; its loop stays inside its unit."
+            ),
             "layer LSTM:5:10 --steps 6",
             lambda: layer(five[0], values),
         ),
         Exhibit(
             "lengths",
             "Do h, c and x have the same length?",
-            "h and c have one number for each unit; x has one for each feature, and need not be as long. The shape is on "
-            "every wire.",
+            (
+                "h and c have one number per unit. x has one per feature and may have another "
+                "length. The shape is on every wire."
+            ),
             "cell LSTM:5:10",
             lambda: cell(five[0]),
         ),
         Exhibit(
             "gru",
             "And in a GRU?",
-            "It has no c: h itself is kept, in part, by the update gate.",
+            "It has no c: the update gate keeps a part of h itself.",
             "cell GRU:5:10",
             lambda: cell(Sequential(GRU(5, 10), rng=0)[0]),
         ),
         Exhibit(
             "back",
             "Which way does the gradient take back through an LSTM?",
-            "Along c it is multiplied by the forget gate alone, no weights in between: that is why it may last.",
+            (
+                "Along c it is only multiplied by the forget gate, not by weights. That is why it "
+                "can survive many steps."
+            ),
             "cell LSTM:5:10 --backward",
             lambda: cell(five[0], backward=True),
         ),
         Exhibit(
             "network",
             "What does the whole model look like?",
-            "One box a layer, shapes on every edge, parameters in every box, and recurrence as a loop with its delay.",
+            (
+                "One box per layer with its parameters, shapes on every edge, and recurrence as "
+                "loops with their delay."
+            ),
             "network LSTM:5:10,Linear:10:1",
             lambda: network(five),
         ),
         Exhibit(
             "unrolled",
-            "What is unrolled, how many hidden layers does that make, and is it the same weights at every step?",
-            "One layer, drawn once for each step. It is one hidden layer however many steps there are, and its weights are "
-            "the same at each.",
+            "What is unrolled, how many hidden layers does that make, "
+            "and is it the same weights at every step?",
+            (
+                "One layer, drawn once per time step. It stays one hidden layer for any number of "
+                "steps, with the same weights at each."
+            ),
             "unrolled LSTM:5:10,Linear:10:1 --steps 4",
             lambda: unrolled(five, 4),
         ),
         Exhibit(
             "single",
             "What is the smallest recurrent network?",
-            "One neuron: one weight for its input, one for its own past.",
+            "One neuron with two weights: one for its input, one for its own past.",
             "unit RNN:1:1",
             lambda: unit(Sequential(RNN(1, 1), rng=0)[0], 0),
         ),
         Exhibit(
             "windows",
             "What does truncated back-propagation cut?",
-            "The gradient, at the border of a window. The state goes on.",
+            "The gradient, at the border of each window. The state is carried over.",
             "unrolled LSTM:5:10,Linear:10:1 --steps 40 --window 20",
             lambda: unrolled(five, 40, window=20),
         ),
         Exhibit(
             "vanishing",
             "Where does the gradient vanish?",
-            "On the way back: the loss is that of the last step, and what of it reaches the first is small. A plain RNN:",
+            (
+                "On the way back. The loss is that of the last step, and little of its gradient "
+                "reaches the first. A plain RNN:"
+            ),
             "gradients RNN:5:10,Linear:10:1 --steps 20",
             lambda: gradients(vanishing, models.recording(vanishing, None, 20, last=True)),
         ),
         Exhibit(
             "gated",
             "Is that better in an LSTM?",
-            "The same, with an LSTM that nobody has trained. How far its gradient reaches depends on its forget gates.",
+            (
+                "The same for an untrained LSTM. How far its gradient reaches depends on its "
+                "forget gates."
+            ),
             "gradients LSTM:5:10,Linear:10:1 --steps 20",
             lambda: gradients(gated, models.recording(gated, None, 20, last=True)),
         ),
         Exhibit(
             "weights",
             "How large are the weights, and are gates stuck open or shut?",
-            "The matrices by gate, all on one scale. A spectral radius far above 1 stretches, one far below forgets; a gate "
-            "that is always above 0.9 or below 0.1 hardly learns.",
+            (
+                "The weight matrices by gate, all on one scale. A spectral radius far above 1 "
+                "amplifies, one far below 1 forgets. A gate that is always above 0.9 or below 0.1 "
+                "hardly learns."
+            ),
             "weights LSTM:5:10,Linear:10:1 --steps 6",
             lambda: weights(five[0], values),
         ),
-        *(_of_task(kind) for kind in STORIES),
+        *(_task_exhibit(kind) for kind in STORIES),
         Exhibit(
             "attention",
             "What does attention look at?",
-            "At all saved states at once, each as much as its weight says. This model has learned, in seconds, to write words "
-            "backwards: each letter looks at the one that it has to write, and nobody has told it where that is.",
+            (
+                "All saved states at once, each in proportion to its weight. This model was "
+                "trained for seconds to reverse words: each output letter attends to the input "
+                "letter that it copies, without being told where that is."
+            ),
             f"attention gallery/backwards.safetensors --text {backwards.SHOWN}",
-            lambda: attention(translator.model, **looking._asdict()),
+            lambda: attention(translator.model, **attended._asdict()),
         ),
         Exhibit(
             "text",
             "Does a unit know whether it is inside quotes?",
-            f"Of the units of a model trained for seconds, unit {best.unit} follows quotes best on these few words, with a "
-            f"correlation of {best.correlation:+.2f}.",
+            f"Of the units of a model trained for seconds, unit {best.unit} follows quotes best "
+            f"on this short text, with a correlation of {best.correlation:+.2f}.",
             "text gallery/model.safetensors 'A \"text\" to read' --like 'inside quotes'",
             lambda: text(lm, READS, best.unit, layer=best.layer),
         ),
         Exhibit(
             "curve",
             "How did the training go?",
-            "The loss of every update, its running mean, and validations: the loss of the part held out.",
+            (
+                "The loss of every update, its running mean, and the validation loss on held-out "
+                "text."
+            ),
             "curve gallery/model.safetensors",
             lambda: curve(lm.history),
         ),
     ]
 
 
-def _of_task(kind):
-    said = STORIES[kind].summary
-    answer = f"{said[0].upper()}{said[1:]}."
+def _task_exhibit(kind):
+    summary = STORIES[kind].summary
+    answer = f"{summary[0].upper()}{summary[1:]}."
     return Exhibit(kind, f"What is {kind}?", answer, f"task {kind}", lambda: task(kind))
 
 
 def write(folder: Path, lm: CharLM, translator: models.Translator) -> list[Path]:
-    """Every picture as .svg, the models, and index.html; returns the files."""
+    """Write every picture as .svg, the models, and index.html; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     lm.save(folder / "model.safetensors")
     translator.save(folder / "backwards.safetensors")
@@ -247,18 +291,21 @@ _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>What a unit, a layer and an unrolled network are</title><style>
 :root{{color-scheme:light dark;font:17px/1.55 system-ui,sans-serif}}
-body{{max-width:1180px;margin:0 auto;padding:1rem;background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}}
+body{{max-width:1180px;margin:0 auto;padding:1rem;
+  background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}}
 section{{margin:2.5rem 0;border-top:1px solid light-dark(#e5e7eb,#334155)}}
 h2{{font-size:1.25rem;margin:1.2rem 0 .2rem}} p{{max-width:46rem;margin:.3rem 0 1rem}}
 svg{{display:block;margin:0 auto}}
-pre{{overflow-x:auto;padding:.6rem .9rem;border-radius:6px;background:light-dark(#f1f5f9,#1e293b);font-size:.85rem}}
+pre{{overflow-x:auto;padding:.6rem .9rem;border-radius:6px;
+  background:light-dark(#f1f5f9,#1e293b);font-size:.85rem}}
 </style></head><body><h1>What a unit, a layer and an unrolled network are</h1>
-<p>Questions that people ask about recurrent networks, each answered by a picture of a network that computes. Point at a part
-of a picture to see its numbers; the command under it draws one like it.</p>
+<p>Common questions about recurrent networks, each answered by a picture of a running
+network. Point at a part of a picture to see its values; the command below it draws one like it.</p>
 {sections}
-<section><h2>What happens inside, step by step?</h2><p><a href="explore.html">A page of all levels</a>: the trained model
-reads a text; a slider moves through its steps, and every unit shows its numbers.</p>
+<section><h2>What happens inside, step by step?</h2>
+<p><a href="explore.html">A page of all levels</a>: the trained model reads
+a text, a slider moves through its time steps, and every unit shows its values.</p>
 <pre class="page">python -m viz explore {model} --text 'A text to read.'</pre>
-<p><a href="backwards.html">Another</a> opens the decoder that writes words backwards, and what it looks at.</p></section>
+<p><a href="backwards.html">Another page</a> shows the decoder that reverses words.</p></section>
 </body></html>
 """

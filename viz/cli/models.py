@@ -1,4 +1,4 @@
-"""What a command line calls a model: a checkpoint's file, or layers written down for people who have none."""
+"""Models as the command line names them: a checkpoint file, or a list of layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 
 
 class Run(NamedTuple):
-    """A recording, and what stands for the steps that were read and written, where the model knows it."""
+    """A recording with the labels of its input and output steps, if the model knows them."""
 
     recording: Recording
     inputs: Sequence[str] | None = None
@@ -30,23 +30,22 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Translator:
-    """An encoder and a decoder, and the characters that they read and write."""
+    """An encoder-decoder model and the vocabularies that it reads and writes."""
 
     model: Seq2Seq
     reads: Vocabulary
     writes: Vocabulary
 
     def save(self, path: Path) -> None:
-        """A checkpoint that `model` takes."""
+        """Save a checkpoint that `model` loads."""
         known = {"reads": self.reads.describe(), "writes": self.writes.describe()}
         checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Translator", **known}))
 
 
 def model(name: str) -> Any:
-    """A CharLM, Translator, Sequential or Seq2Seq of a checkpoint, or a new Sequential of a specification such as
-    "LSTM:5:10,Linear:10:1".
+    """Load a model from a checkpoint, or build one from layers such as "LSTM:5:10,Linear:10:1".
 
-    Raises OSError and ValueError for a file that is no checkpoint, ValueError for a specification that makes no model.
+    Raises OSError or ValueError for a file that is no checkpoint, ValueError for invalid layers.
     """
     if Path(name).exists() or not all(
         _LAYER.fullmatch(part) or _known(part) for part in name.split(",")
@@ -64,7 +63,7 @@ def model(name: str) -> Any:
 
 
 def _known(part):
-    """The layer that is named before the first colon; None where none is."""
+    """Return the class of the layer named before the first colon, or None."""
     kind = part.split(":")[0].lower()
     return next(
         (made for name, made in LAYERS.items() if name.lower() == kind and name != "Recurrent"),
@@ -75,7 +74,7 @@ def _known(part):
 def _layer(part):
     if (made := _known(part)) is None:
         raise ValueError(
-            f"{part}: no such file, and no layer of this kind; known are {', '.join(LAYERS)}"
+            f"{part}: no such file, and no such layer; the layers are {', '.join(LAYERS)}"
         )
     try:
         return made(*(float(s) if "." in s else int(s) for s in part.split(":")[1:]))
@@ -86,25 +85,25 @@ def _layer(part):
 
 
 def layers_of(made: Any) -> Any:
-    """The stack of a character model, the two of a translator, or the model itself."""
+    """Return the layers of a character model or translator, or the model itself."""
     return made.model if isinstance(made, (CharLM, Translator)) else made
 
 
 def recording(made: Any, text: str | None, steps: int, last: bool = False) -> Recording:
-    """The recording of `run`."""
+    """Return the recording of `run`."""
     return run(made, text, steps, last).recording
 
 
 def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
-    """A run with gradients: over a text, or over `steps` steps of random input where there is none.
+    """Run a model with gradients over a text, or without one over `steps` steps of random input.
 
-    An encoder and a decoder write what they find likeliest, and that is the target too. `last`: the loss is that of the last
-    step alone, so that a gradient at step 0 has come all the way.
+    The target of an encoder-decoder is its own greedy output. With `last`, the loss is that of the
+    last step alone, so that the gradient at step 0 has passed through all steps.
     """
     stack = layers_of(made)
     if text is not None and stack is made:
         raise ValueError(
-            "--text needs a character model, a file written by python -m recurrent train, or one that translates"
+            "--text needs a character model, written by python -m recurrent train, or a translator"
         )
     if isinstance(stack, Seq2Seq):
         return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
@@ -127,12 +126,12 @@ def _random(stack, steps):
 
 
 def _written(made, stack, text, steps, loss):
-    """Of one source, what is written for it."""
+    """Run an encoder-decoder on one source sequence with its own output as target."""
     if text == "":
         raise ValueError("--text must have at least 1 character")
     source = _random(stack.encoder, steps) if text is None else made.reads.encode(text)[:, None]
     found = stack.generate(source, 2 * len(source) + 4)
-    ids = found.ids[: found.lengths[0, 0], :, 0]  # the end counted
+    ids = found.ids[: found.lengths[0, 0], :, 0]  # with the end token
     target = np.insert(ids[:-1], 0, stack.start, axis=0)
     recording = stack.record((source, target), ids, loss)
     if stack is made:

@@ -23,7 +23,7 @@ class Places:
                 )
 
     def beside(self, points: list[Point], label: str, size: float) -> Point | None:
-        """Take a free place beside a polyline and return its centre, or None if there is no room."""
+        """Take a free place beside a polyline; return its centre, or None without room."""
         w, h = notation.width(label, size) * 1.12 + 2, 1.25 * size * (label.count("\n") + 1)
         for x, y in _along(points, w, h):
             box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
@@ -38,7 +38,7 @@ def _overlap(a, b):
 
 
 def _along(points, w, h):
-    """Yield places beside the middle of each stretch, then nearer its ends, long stretches first."""
+    """Yield places beside each stretch, from the middle to the ends, long stretches first."""
     stretches = sorted(
         pairwise(points), key=lambda s: -abs(s[1][0] - s[0][0]) - abs(s[1][1] - s[0][1])
     )

@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 _WIDTHS = {  # of Helvetica, in thousandths of the font size
-    "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355, "*": 389, "^": 469,
+    "'": 191, "ijl": 222, "|": 260, " .,:;/fIt![]\\": 278, "r-()`·": 333, "{}": 334, '"': 355,
+    "*": 389, "^": 469,
     "cksvxyzJ": 500, "abdeghnopqu0123456789L_#$?": 556, "√": 549, "+<>=~×−±÷": 584, "FTZΣ": 611,
     "ABEKPSVXY&": 667, "wCDHNRU": 722, "GOQ": 778, "mM": 833, "%": 889, "W": 944,
     "…→←↑↓": 1000, "@": 1015, "₀₁₂₃₄₅₆₇₈₉₊₋ₜ": 350,
@@ -21,9 +22,8 @@ _UNSHOWN = re.compile(
 )
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories without a glyph
 _SIGNS = {
-    "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√", "positive": "> 0",
-    "projection": "W_hr",
-    "product": "W_hh ·",
+    "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√",
+    "positive": "> 0", "projection": "W_hr", "product": "W_hh ·",
 }  # fmt: skip
 
 

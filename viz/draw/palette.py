@@ -52,7 +52,8 @@ SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B3
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")
 LINE_STEPS = 32
 CIVIDIS = (
-    "#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369", "#FEE838",
+    "#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74",
+    "#C3B369", "#FEE838",
 )  # fmt: skip
 
 _MEANINGFUL = {c.lower() for c in (OPERATION, *OTHER_GATES, *(c for _, c in GATES.values()))}
@@ -138,8 +139,10 @@ def magnitude(v: float, low: float, high: float) -> str:
 def is_frame(colour: str, fill: bool) -> bool:
     """Return whether dark mode may change a colour: it may, unless it fills a gate or a value.
 
-    >>> is_frame(INK, fill=True), is_frame(GATES["f"][1], fill=True), is_frame(CIVIDIS[0], fill=True)
-    (True, False, False)
+    >>> is_frame(INK, fill=True), is_frame(GATES["f"][1], fill=True)
+    (True, False)
+    >>> is_frame(CIVIDIS[0], fill=True)
+    False
     """
     return colour.lower() in _FRAME and not (fill and colour.lower() in _MEANINGFUL)
 

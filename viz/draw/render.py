@@ -1,7 +1,7 @@
 """Rendering of DOT text with the `graphviz-pure` wheel or with `dot` on PATH.
 
-The environment variable RECURRENT_DOT, or `engine=`, chooses the renderer: "graphviz-pure", "dot", or
-the path of a program.
+The environment variable RECURRENT_DOT, or `engine=`, chooses the renderer: "graphviz-pure", "dot",
+or the path of a program.
 """
 
 from __future__ import annotations

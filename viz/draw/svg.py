@@ -14,8 +14,8 @@ FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 def polish(raw: str, prefix: str, title: str, description: str) -> str:
     """Return Graphviz's SVG as an element for a page.
 
-    Each `<title>` holds the tooltip instead of the name in the DOT text. Ids are `prefix-name`, so that
-    figures do not collide in one page. The width follows the page up to the natural size. The
+    Each `<title>` holds the tooltip instead of the name in the DOT text. Ids are `prefix-name`, so
+    that figures do not collide in one page. The width follows the page up to the natural size. The
     element has `role="img"`, a title and a description. Colours without a meaning follow
     `color-scheme`: the reader's, or the one that a page sets for the element.
     """

@@ -1,8 +1,8 @@
 """The vector view of a cell as a circuit on a grid, with state lanes at the top and gates below.
 
 Operations are placed one after the other, each where its wires are cheapest (`router`), so that any
-cell's equations give a picture without overlaps. Values flow from left to right. A state's lane runs
-from its previous value through the operations on it to its new value.
+cell's equations give a picture without overlaps. Values flow from left to right. A state's lane
+runs from its previous value through the operations on it to its new value.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Routing of wires on a grid: each takes the cheapest way around nodes and across other wires.
 
-A place is (column, row) with rows upwards. A net is named after the node it starts from and grows to
-a tree; nets cross only at right angles. Costs are integers, so that pictures are the same everywhere.
+A place is (column, row) with rows upwards. A net is named after the node it starts from and grows
+to a tree; nets cross only at right angles. Costs are integers, so that pictures are the same
+everywhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A circuit layout that always succeeds: a track for every value, two columns for every operation.
 
-It is used where `circuit` finds no route for a wire. A track is a stretch of a row. A wire goes up or
-down in the columns of the operation it leads to, where no other wire turns, so that it can only cross
-level tracks. The result is wider than the routed picture.
+It is used where `circuit` finds no route for a wire. A track is a stretch of a row. A wire goes up
+or down in the columns of the operation it leads to, where no other wire turns, so that it can only
+cross level tracks. The result is wider than the routed picture.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class _Tracks:
         self.routes.append((maker, "above", [*self._stem(maker), *up]))
 
     def _routes_into(self, o, args):
-        """Lead the arguments of an operation into it; a second one from a side comes from the left."""
+        """Route the arguments of an operation; a second one from a side enters from the left."""
         here, taken, straight = self.place[o], set(), self.straight[o]
         for a in sorted(args, key=lambda a: (a != straight, -abs(self.row[a] - here[1]))):
             row = self.row[a]

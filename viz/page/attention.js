@@ -1,4 +1,4 @@
-// Attention: the lines of the output at this step; a window of rows, all of them where there are few.
+// Attention: the lines of the output at this step, and a window of rows.
 function updateAttention() {
   const a = facts.attention;
   if (!a) return;
@@ -25,5 +25,5 @@ function updateAttention() {
   });
   write(at(`out${a.focus}`), present ? outputs[t] : "");
   tip(at(`out${a.focus}`), `output ${t}`);
-  tip(at(`mean${a.focus}`), `output ${t}: the mean of all saved states, each times its weight`);
+  tip(at(`mean${a.focus}`), `output ${t}: the weighted mean of all saved states`);
 }

@@ -56,10 +56,10 @@ def page(
     for number, run in enumerate(runs):
         sections += _layer_sections(number, run, stack, t)
     if attention is not None:
-        text = "<p>The wider a line, the more of that saved state goes into the output of this "
-        text += "step. Rows: all outputs.</p>"
+        text = "<p>The wider a line, the larger the weight of that saved state in the output of "
+        text += "this time step. Rows: all outputs.</p>"
         drawing = attention_level.drawing(model, stack, runs[0].n, attention)
-        title = "Attention: what an output looks at"
+        title = "Attention: the states that an output attends to"
         sections.append(_section("attention", None, title, drawing, "a", text))
     facts = {
         "T": T,
@@ -125,9 +125,9 @@ def _layer_sections(number, run, stack, t):
     units = notation.count(run.H, f"{describe.kind(run.layer)} unit")
     title = f"Layer {run.k} opened{run.way.suffix}: {units} side by side"
     text = (
-        f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} numbers "
-        f"(input, everybody's {run.first} at {run.way.earlier}) and puts out one number. "
-        "What else it remembers is its own.</p>"
+        f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} inputs "
+        f"(x, and {run.first} of all units at {run.way.earlier}) and outputs one number. "
+        "Its own memory goes to no other unit.</p>"
     )
     after = (
         f"{tables.tiles(run, t)}<details open><summary>The same numbers as a table</summary>"
@@ -150,8 +150,8 @@ def _layer_sections(number, run, stack, t):
 
 def _cell(number, run, name, shown):
     """Return the section of the equations with the numbers of one unit, and of its gradients."""
-    text = "<p>One layer at one step. On the wires are the numbers of one unit, so that they add "
-    text += "up.</p>"
+    text = "<p>One layer at one time step. The wires show the values of one unit, so that they "
+    text += "add up.</p>"
     ways = [("ahead", f"c{number}", cell(run.layer, **shown))]
     if _has_gradients(run):
         ways.append(("back", f"b{number}", cell(run.layer, **shown, backward=True)))
@@ -183,7 +183,7 @@ def _section(level, number, title, drawing, prefix, before="", after=""):
 def _elided(run):
     x, h = (run.slots[g].shape[1] for g in "xh")
     inputs = f"{x} of {run.D:,} inputs and {h} of {run.H:,} units"
-    return f'<p class="note">Drawn are the {inputs} whose weights are strongest.</p>'
+    return f'<p class="note">Only the {inputs} with the largest weights are drawn.</p>'
 
 
 def _rows(model):

@@ -1,4 +1,4 @@
-// The cell: values of its graph for one unit, and gradients back along it (viz.page.equations).
+// The cell: values and gradients of its graph for one unit, from the table of viz.page.equations.
 const OPS = { add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, neg: (a) => -a, positive: (a) => Number(a > 0),
   tanh: Math.tanh, sigmoid: (a) => 0.5 * Math.tanh(0.5 * a) + 0.5, exp: Math.exp, sqrt: Math.sqrt, relu: (a) => (a <= 0 ? 0 : a) };
 const evaluate = (e, values) => (Array.isArray(e) ? OPS[e[0]](...e.slice(1).map((a) => evaluate(a, values))) : typeof e === "string" ? values[e] : e);
@@ -33,6 +33,6 @@ function updateCell() {
     write($(`${p}-value:${name}`), (turned ? plain : signed)(numbers[id]), 1);
     if (title) title.textContent = title.textContent.replace(/(value|gradient) \S+$/, `$1 ${exact(numbers[id])}`);
   }
-  write($(`${p}-numbers`), `numbers at t = ${t}: unit ${layer.units[u]}`);
+  write($(`${p}-numbers`), `values at t = ${t}: unit ${layer.units[u]}`);
 }
 

@@ -1,8 +1,8 @@
 """A cell's equations in the form in which the page evaluates them.
 
-The page computes from the recorded values what the recording lacks. It knows sums, products and a few
-functions; the results of other operations are stored with the numbers. That suffices for gradients
-too, because derivatives consist of values, sums and products.
+The page computes from the recorded values what the recording lacks. It knows sums, products and a
+few functions; the results of other operations are stored with the numbers. That suffices for
+gradients too, because derivatives consist of values, sums and products.
 """
 
 from __future__ import annotations

@@ -165,15 +165,13 @@ def _notes(model, stack, runs, attention, n):
     for run in runs:
         if len(run.units) < run.H:
             count = f"{len(run.units):,} of {notation.count(run.H, 'unit')}"
-            kept = "are in this page: the first, the last two, and those asked for"
+            kept = "are on this page: the first ones, the last two, and those requested"
             yield f"Layer {run.k}{run.way.suffix}: {count} {kept}."
     y = stack.recording.y
     if y.ndim == 3 and y.shape[1] > 1:
         yield f"Sequence {n} of {y.shape[1]}; |∂L/∂h| is that of this sequence."
     if stack.part:
         other = next(name for name in model.parts if name != stack.part)
-        yield (
-            f"Of the two stacks this page opens the {stack.part}; part={other!r} opens the {other}."
-        )
+        yield f"This page shows the {stack.part}; part={other!r} shows the {other}."
     if attention is not None and attention.others:
-        yield f"Of {attention.others + 1} Attention layers the first one is shown."
+        yield f"Only the first of {attention.others + 1} Attention layers is shown."

@@ -21,8 +21,8 @@ _PLACES, _SIZES = r' (?:d|points|[cr]?[xy])="[^"]*"', r' (?:font-size|stroke-wid
 def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
     """Return the SVG element of a drawing with ids `prefix-NAME`, and its style rules.
 
-    It has no inline style, which the page's security policy forbids, and no attributes that page.css
-    sets. Positions are rounded to a tenth of a point.
+    It has no inline style, which the page's security policy forbids, and no attributes that
+    page.css sets. Positions are rounded to a tenth of a point.
     """
     text = drawing.svg()
     old = re.search(r'id="(fig-[0-9a-f]+)-title"', text)[1]

@@ -1,4 +1,4 @@
-// The layer opened: the units of its picture, one of which is any that is chosen, and a field for each unit where it elides some.
+// The layer opened: its drawn units, one of which is the chosen one, and a tile for each unit if some are elided.
 function shownUnits(layer) {
   const { units, free, first, last } = layer.picture, chosen = layer.units[here.u];
   if (free !== null && chosen >= first && chosen < layer.H - last) layer.picture.other = chosen;

@@ -1,4 +1,4 @@
-"""The layer level of a page: the picture of `viz.layer`, and the data with which a script updates it."""
+"""The layer level of a page: the picture of `viz.layer` and the data that update it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .run import LayerRun
 
 
 def free(run: LayerRun) -> int | None:
-    """Return the unit drawn between the fixed ones until another is chosen; None if all are drawn."""
+    """Return the unit drawn between the fixed ones at first; None if all units are drawn."""
     if len(elision.shown(run.H)) == run.H:
         return None
     between = [int(j) for j in run.units if elision.FIRST < j < run.H - elision.LAST - 1]

@@ -3,7 +3,7 @@ const $ = (id) => document.getElementById(id);
 const facts = JSON.parse($("facts").textContent);
 const TYPES = { f4: Float32Array, f8: Float64Array, u2: Uint16Array, i4: Int32Array };
 
-// The arrays lie in planes, first bytes first, deflated, in base 85 (viz.page.blob).
+// Arrays are stored in planes of bytes, deflated, in base 85 (viz.page.packed).
 const SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
 async function unpacked(text) {
   const digit = new Map([...SIGNS].map((sign, k) => [sign, k])), full = text.padEnd(5 * Math.ceil(text.length / 5), "~");
@@ -34,7 +34,7 @@ function unpackLayers(bytes) {
   }
   if (facts.attention) facts.attention.weights = read(facts.attention.weights);
 }
-// Numbers as viz.words writes them.
+// Numbers as viz.draw.notation writes them.
 function exact(v) {
   if (Number.isNaN(v)) return "nan";
   if (!Number.isFinite(v)) return v < 0 ? "-inf" : "inf";
@@ -67,11 +67,11 @@ const bin = (v, limit) => {
 const sizeBin = (v, [low, high]) =>
   v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
 
-const start = (layer, s, j) => (layer.initial[s] ? layer.initial[s][j] : 0);  // of unit j, before its first step
+const start = (layer, s, j) => (layer.initial[s] ? layer.initial[s][j] : 0);  // initial state of unit j
 const value = (layer, q, t, u) => (t < 0 ? start(layer, q.key, layer.units[u]) : q.a[t * layer.units.length + u]);
 const byKey = (layer, key) => layer.quantities.find((q) => q.key === key);
 const gradientOf = (layer, key) => byKey(layer, `∂L/∂${key}`);
-const before = (layer, t) => layer.earlier[t] - 1;  // the step that step t takes its states from, -1 where there is none
+const before = (layer, t) => layer.earlier[t] - 1;  // the step that step t takes its states from, -1 for the initial states
 const output = (layer, j, t) => (t < 0 ? start(layer, layer.states[0], j) : layer.h[t * layer.H + j]);  // of any unit
 const input = (layer, g, k, t) => (g === "x" ? layer.x[t * layer.D + k] : output(layer, k, before(layer, t)));
 const slot = (layer, g, u, s) => layer.slots[g][u * (layer.slots[g].length / layer.units.length) + s];

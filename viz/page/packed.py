@@ -43,6 +43,6 @@ class Blob:
         self.packed += [self.packer.compress(part), self.packer.flush(zlib.Z_PARTIAL_FLUSH)]
 
     def text(self) -> str:
-        """Return the text of `base64.b85encode` with "," for "<", so that it cannot end an element."""
+        """Return the text in base 85 with "," for "<", so that it cannot end an element."""
         packed = b"".join([*self.packed, self.packer.copy().flush()])
         return base64.b85encode(packed).decode().replace("<", ",")

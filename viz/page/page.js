@@ -70,9 +70,9 @@ function updateUnit() {
     const round = exact(limit);
     write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
   }
-  write(at("key:x:title"), `fill of x at t = ${t}`);
+  write(at("key:x:title"), `fill: x at t = ${t}`);
   const last = before(layer, t), left = last < 0 ? `${t - layer.step} (left: ${layer.begins})`.replace("-", "−") : `${last} (left)`;
-  write(at("key:h:title"), `fill of ${layer.states.join(", ")} at t = ${left} and ${t} (right)`);
+  write(at("key:h:title"), `fill: ${layer.states.join(", ")} at t = ${left} and ${t} (right)`);
 }
 
 function updateNeuron() {
@@ -132,7 +132,7 @@ function show(change = {}, say = true) {
   for (const s of document.querySelectorAll("section")) {
     s.classList.toggle("shown", s.dataset.level === here.level && (s.dataset.layer ?? String(here.layer)) === String(here.layer));
   }
-  document.querySelector("main").classList.toggle("alone", here.level === "attention");  // it is of no unit
+  document.querySelector("main").classList.toggle("alone", here.level === "attention");  // it belongs to no unit
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
   $("time").value = here.t;
   $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · ${facts.labelled} ${facts.labels[here.t]}` : "");
@@ -155,7 +155,7 @@ function opens(group, label, action) {
 
 function begin() {
   document.documentElement.classList.add("js");
-  for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // things in it can be opened
+  for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // its parts can be opened
   const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron", attention: "Attention" };
   for (const level of LEVELS) {
     const b = document.createElement("button");
@@ -163,7 +163,7 @@ function begin() {
     $("levels").append(b);
   }
   if (facts.attention) {
-    const { place, row } = facts.attention, says = "attention: what an output looks at";
+    const { place, row } = facts.attention, says = "attention: the states that an output attends to";
     opens($(`n-layer${place}`), says, () => go("attention"));
     for (let c = 0; c < facts.unrolled.width; c++) {
       const group = $(`r-${row}-${facts.unrolled.first + c}`);
@@ -189,7 +189,7 @@ function begin() {
   $("neuron").addEventListener("change", (e) => show({ neuron: Number(e.target.value) }));
   $("unit").addEventListener("change", (e) => {
     const u = L().units.indexOf(Number(e.target.value));
-    if (u < 0) { e.target.setCustomValidity(`unit ${e.target.value} is not in this page`); e.target.reportValidity(); return; }
+    if (u < 0) { e.target.setCustomValidity(`unit ${e.target.value} is not on this page`); e.target.reportValidity(); return; }
     e.target.setCustomValidity(""); show({ u });
   });
   $("gradient").addEventListener("change", (e) => show({ gradient: e.target.checked }));

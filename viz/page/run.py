@@ -34,9 +34,9 @@ class LayerRun:
 
     For group g, "x" or "h", `slots[g]` (U, S) lists the inputs that the picture of a unit draws,
     `weights[neuron][g]` (U, S) their weights, and `rest[g]` (U,) the norm of the other weights.
-    `biases[neuron]` is (U,). `earlier` (T,) is the step that each step takes its states from, -1 for
-    the `initial` ones. `k` is the layer's place in its stack, which begins at `first_layer` of the
-    recording. `budget` limits the bytes of the quantities.
+    `biases[neuron]` is (U,). `earlier` (T,) is the step that each step takes its states from, -1
+    for the `initial` ones. `k` is the layer's place in its stack, which begins at `first_layer` of
+    the recording. `budget` limits the bytes of the quantities.
     """
 
     def __init__(

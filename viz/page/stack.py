@@ -14,8 +14,8 @@ from ..reading.models import parts_of
 class Stack:
     """Layers with one time axis.
 
-    `model`, a Sequential, is all or a part of the model that was recorded in `whole`. `recording` is
-    that of its layers alone. `first` is the place of the first of them, `part` is "encoder",
+    `model`, a Sequential, is all or a part of the model that was recorded in `whole`. `recording`
+    is that of its layers alone. `first` is the place of the first of them, `part` is "encoder",
     "decoder" or "".
     """
 

@@ -119,7 +119,7 @@ def neuron(run: LayerRun, a: Neuron, u: int, t: int) -> str:
             cells = "".join(f"<td>{notation.exact(n)}</td>" for n in (w, v, w * v))
             rows.append(f'<tr data-g="{g}" data-s="{s}"><th scope="row">{name}</th>{cells}</tr>')
     bias = notation.exact(run.biases[a.id][u])
-    what = "sum of the inputs drawn" if run.elided else "pre-activation"
+    what = "sum of the drawn inputs" if run.elided else "pre-activation"
     value = next((q.a[t, u] for q in run.quantities if a.value and q.key == a.value), None)
     after = ""
     if value is not None:

@@ -85,16 +85,16 @@ def _outputs(way):
     cell, H, W = way.cell, way.hidden_size, way.output_size
     first, m = notation.sub(cell.states[0], "t"), notation.sub("m", "t")
     memories = [notation.sub(s, "t") for s in cell.states[1:]]
-    inside = f" (kept inside: {', '.join(memories)})" if memories else ""
+    inside = f" (private: {', '.join(memories)})" if memories else ""
     if cell.has_projection:
         times, size = notation.count(W, "time"), notation.count(W, "number")
         return [
-            f"out of the unit: ONE number {m}, weighed {times} in W_hr{inside}",
-            f"out of the layer: {first} = W_hr {m}, {size}, (N, {W})",
+            f"output of the unit: ONE number {m}, weighted {times} in W_hr{inside}",
+            f"output of the layer: {first} = W_hr {m}, {size}, (N, {W})",
         ]
     return [
-        f"out of the unit: ONE number {first}{inside}",
-        f"out of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
+        f"output of the unit: ONE number {first}{inside}",
+        f"output of the layer: {first} of {'all ' * (H > 1)}{notation.count(H, 'unit')}, (N, {H})",
     ]
 
 

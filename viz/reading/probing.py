@@ -98,7 +98,8 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
     if isinstance(feature, str):
         if feature not in FEATURES:
             raise ValueError(
-                f"feature must be one of {', '.join(FEATURES)}, numbers or a function, got {feature!r}"
+                f"feature must be one of {', '.join(FEATURES)}, numbers or a function, "
+                f"got {feature!r}"
             )
         return np.array(_NAMED[feature](text), np.float64)
     found = np.asarray(feature(text) if callable(feature) else feature, np.float64)

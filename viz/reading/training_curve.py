@@ -43,9 +43,9 @@ def _run(history):
 
 
 def running_mean(losses: np.ndarray) -> np.ndarray:
-    """Return an exponential mean over a fiftieth of the curve; losses that are not finite are skipped.
+    """Return the exponential mean over a fiftieth of the curve.
 
-    It is unbiased at the beginning, where it averages fewer losses.
+    It is unbiased at the beginning and skips losses that are not finite.
     """
     keep = 1 - 1 / max(1.0, len(losses) / 50)
     total = weight = 0.0

@@ -53,7 +53,7 @@ def spectral_radius(block: np.ndarray) -> float:
 
 
 def saturation(way: Direction, recording: Recording) -> dict[str, list[Share]]:
-    """Return the shares of saturated values, padding left out, of each sigmoid, tanh or relu gate."""
+    """Return the shares of saturated values of each sigmoid, tanh or relu gate, without padding."""
     graph = way.cell.graph()
     k = unit_values.index_in(recording, way.layer)
     gates, out = recording.layers[k].gates, {}

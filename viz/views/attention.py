@@ -31,8 +31,9 @@ def attention(
 
     Parameters
     ----------
-    model : recurrent.Sequential, recurrent.Seq2Seq or array_like, shape (T_out, N, T_in) or (T_out, T_in)
-        A model with an Attention layer, or attention weights, each row of which sums to 1.
+    model : recurrent.Sequential, recurrent.Seq2Seq or array_like
+        A model with an Attention layer; or attention weights, shape (T_out, N, T_in) or
+        (T_out, T_in), each row of which sums to 1.
     recording : recurrent.Recording, optional
         A recorded run of the model; required with a model.
     n : int
@@ -134,7 +135,7 @@ class _Picture:
         title = f"Attention of {steps} over {notation.count(self.total[1], 'saved state')}"
         best = zip(range(len(self.a)), self.outputs, self.a.argmax(axis=1), strict=True)
         text = "; ".join(f"{out}: {self.inputs[s]} {self.a[t, s]:.2f}" for t, out, s in best)
-        text = f"What each output looks at most: {text}."
+        text = f"The state that each output attends to most: {text}."
         return Drawing.from_items(title, text, self.canvas.items)
 
     def _weight_tip(self, t, s):
@@ -159,7 +160,7 @@ class _Picture:
             self._saved_state(s, x, small)
             self._rise(s, x, small, len(directions))
         self.canvas.text((self.left, self.saved), "saved states", 9, anchor="end")
-        self.canvas.text((self.left, 0), "read", 9, anchor="end")
+        self.canvas.text((self.left, 0), "input", 9, anchor="end")
 
     def _direction(self, d, arrow, y, small):
         """Draw one direction of the layer that reads the inputs."""
@@ -239,20 +240,20 @@ class _Picture:
         for t, x in self.at.items():
             tip = f"output {self.rows[t]}"
             size = (min(self.step - 4, 48), 24)
-            mean["tip"] = f"{tip}: the mean of all saved states, each times its weight"
+            mean["tip"] = f"{tip}: the weighted mean of all saved states"
             self.canvas.node(f"mean{t}", (x, top + 12), size, label, **mean)
             at, size = (x, top + 60), (self.step - 6, 20)
             self.canvas.node(f"out{t}", at, size, self.outputs[t], tip=tip, **output)
             points = [(x, top + 24), (x, top + 50)]
             self.canvas.wire(f"mean{t}", f"out{t}", points, penwidth=1.2, arrowsize="0.5")
         left = min(min(self.at.values()) - self.step / 2, self.x[0] - self.pitch / 2) - 10
-        self.canvas.text((left, top + 60), "written", 9, anchor="end")
+        self.canvas.text((left, top + 60), "output", 9, anchor="end")
         self.canvas.text((left, top + 12), "weighted mean", 9, anchor="end")
         self.top = top + 70
 
     def _matrix(self, y):
         """Draw every weight as a number below its state."""
-        self.canvas.text((self.left, y + 4), "written ↓   weights α", 9, anchor="end")
+        self.canvas.text((self.left, y + 4), "output ↓   weights α", 9, anchor="end")
         y -= 14
         for t, row in enumerate(self.a):
             at = y - t * ROW
@@ -273,7 +274,7 @@ class _Picture:
         self.low = y - len(self.a) * ROW
 
     def _text(self, left):
-        title = "Attention: each output looks at all saved states at once"
+        title = "Attention: each output attends to all saved states at once"
         self.canvas.text((left, self.top + 24), title, 12, palette.INK, anchor="start")
         at, label = (left, self.low - 14), "weight α: line width and colour"
         legend.ramp(self.canvas, "a", at, label, palette.ATTENTION, [(0, "0"), (1, "1")])
@@ -281,14 +282,15 @@ class _Picture:
             self.canvas.text((left + 200, self.low - 14 - 15 * k), note, 9, anchor="start")
 
     def _notes(self):
-        unit = "" if self.pitch >= NUMBERED else ", in hundredths"
-        lines = "lines: those of the framed row"
+        unit = "" if self.pitch >= NUMBERED else ", in percent"
+        lines = "lines: the framed row"
         if self.focus is None:
             lines = f"weights below {FAINT} have no line"
         yield f"each row sums to 1{unit}; {lines}"
         if self.total[1] > len(self.columns):
-            drawn = f"{len(self.columns)} of {self.total[1]} inputs drawn, those of greatest weight"
-            yield f"{drawn}; the others have {self.left_out.max():.2g} of a row at most"
+            drawn = f"{len(self.columns)} of {self.total[1]} inputs drawn"
+            rest = f"the others add up to at most {self.left_out.max():.2g} of a row"
+            yield f"{drawn}, those with the largest weights; {rest}"
         if self.total[0] > len(self.rows):
             which = "the first " if self.focus is None else ""
             yield f"{which}{len(self.rows)} of {self.total[0]} outputs drawn"

@@ -144,8 +144,8 @@ class _Picture:
         text = f"{summary}; gates {', '.join(self.cell.gates)}; "
         text += f"states {', '.join(self.cell.states)}."
         if self.backward:
-            text += " The gradient's way: wires run from the new states back to x and the states "
-            text += "of the step before."
+            text += " Wires show the gradient, from the new states back to x and the previous "
+            text += "states."
         if self.step:
             last = self.step.T - 1
             text += f" Values at step {self.step.t} of steps 0 to {last}, {self._whose()}."
@@ -210,19 +210,19 @@ class _Picture:
     def _terminals(self):
         first = self.cell.states[0]
         colours = (palette.H_GROUP[0], palette.state(first, 0))
-        tip = f"output {first}: what the layer above sees"
+        tip = f"output {first}: input of the next layer"
         self._terminal("above", notation.sub(first, "t"), tip, "circle", *colours)
         for k, s in enumerate(self.cell.states):
             colours = (palette.TERMINAL[0], palette.state(s, k))
             old, new = nodes.previous(s), nodes.new(s)
             if old in self.grid.at:
-                tip = self._tip(f"{s} of the step before", old)
+                tip = self._tip(f"{s} of the previous step", old)
                 self._terminal(old, notation.sub(s, self.way.before), tip, "", *colours)
             if new in self.grid.at:
                 tip = self._tip(f"new {s}, to the next step", self.wiring.makers[s])
                 self._terminal(new, notation.sub(s, "t"), tip, "", *colours)
         if self.cell.x_gates:
-            tip = f"input x, {notation.count(self.layer.input_size, 'number')} a step"
+            tip = f"input x, {notation.count(self.layer.input_size, 'number')} per step"
             self._terminal("x", notation.sub("x", "t"), tip, "circle", *palette.X_GROUP)
 
     def _terminal(self, name, label, tip, shape, fill, border):
@@ -399,7 +399,7 @@ class _Picture:
         box = dict(style="filled", fill="#FFFFFF")
         yield "dense", (22, 13), box, "", "dense layer + activation"
         circle = dict(shape="ellipse", fill=palette.OPERATION)
-        yield "element", (15, 15), circle, "", "element by element"
+        yield "element", (15, 15), circle, "", "element-wise"
         for k, g in enumerate(self.cell.gates):
             name, colour = palette.gate(g, self.cell.gates)
             look = dict(style="filled", fill=colour, fontsize=9)
@@ -408,24 +408,20 @@ class _Picture:
         # Of composites of one name the longest formula, which has all terms, comes last.
         formulas = {c.name: c.formula for c in sorted(composites, key=lambda c: len(c.formula))}
         for name, formula in formulas.items():
-            meaning = f"{formula}, over all units of everything that goes in"
+            meaning = f"{formula}, over all units of its inputs"
             yield f"composite:{name}", (26, 14), {**box, "fontsize": 9}, name, meaning
 
     def _notes(self):
         """Yield (text, name) of the lines below the keys."""
         if self.backward:
-            yield (
-                "violet: the gradient's way back, times what is written; where ways meet, gradients add",
-                "",
-            )
+            note = "violet: the back-propagated gradient, multiplied by the factor beside each wire"
+            yield f"{note}; gradients add where wires meet", ""
             for s, spine in self.circuit.spines.items():
                 if spine:
-                    yield (
-                        f"thick: along {s} only × {' × '.join(self._along(s)) or '1'}, no weights",
-                        "",
-                    )
+                    factors = " × ".join(self._along(s)) or "1"
+                    yield f"thick: along {s} the gradient is multiplied by {factors} only", ""
         if self.step:
-            yield f"numbers at t = {self.step.t}: {self._whose()}", "numbers"
+            yield f"values at t = {self.step.t}: {self._whose()}", "numbers"
 
     def _along(self, s):
         """Return the derivatives along a state's lane, without factors of one."""

@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 def curve(history: Any) -> Drawing:
     """Draw the loss in nats against the number of updates.
 
-    A thin line is the loss of each update, a thick one its running mean, dots are validation losses.
+    Thin lines show the loss of each update, thick ones its running mean, dots validation losses.
 
     Parameters
     ----------

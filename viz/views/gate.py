@@ -176,15 +176,15 @@ class _Picture:
         if self.unit is None:
             label += f", ‖w‖ = {notation.plain(row.weight)}"
         norm = notation.exact(row.weight)
-        tip = f"{row.count} inputs not drawn one by one, norm of their weights = {norm}"
+        tip = f"{row.count} inputs not drawn individually, norm of their weights = {norm}"
         look = dict(style="rounded,filled", fontsize=8, fill=palette.REST[0], color=palette.LINE)
         self.canvas.node(f"in:{id}", (x + 95, y), (176, 16), label, **look, penwidth=0.8, tip=tip)
         if row.term is not None:
-            self._term(f"term:{id}", x, y, axis, row.term, "their × weight")
+            self._term(f"term:{id}", x, y, axis, row.term, "sum of their terms")
 
     def _bias(self, p, name, b, x, y, axis):
         id, (fill, border) = f"{p.neuron.id}:{name}", palette.TERMINAL
-        tip = f"bias {name}, added as it is"
+        tip = f"bias {name}"
         look = dict(style="rounded,filled", fontsize=9, fill=fill, color=border, tip=tip)
         self.canvas.node(f"in:{id}", (x + 38, y), (46, 17), name, **look)
         self._weight(f"w:{id}", (x + 160, y), b, f"bias {name} of {p.neuron.name}")
@@ -276,10 +276,10 @@ class _Picture:
             value = f"{notation.sub(self.gate, 't')} = {notation.plain(v)}"
             tip = f"{self.title}, value {notation.exact(v)}"
             look = dict(style="rounded,filled", fill=self.colour, color=palette.INK, penwidth=1.2)
-            at, label = (x + wide / 2, y - 12), f"{value}, as the engine recorded it"
+            at, label = (x + wide / 2, y - 12), f"{value}, recorded by the engine"
             self.canvas.node("gate", at, (wide - 24, 26), label, **look, fontsize=11, tip=tip)
             y -= 36
-        box, title = (x, y - 4, x + wide, box_top), "what the equations make of it"
+        box, title = (x, y - 4, x + wide, box_top), "from the sum to the gate's value"
         self.canvas.group("after", box, title, 10, palette.OTHER_LAYER)
 
     def _plot(self, kind, corner, at, value):
@@ -317,14 +317,15 @@ class _Picture:
 
     def _keys(self, x, y):
         keys = [("w", "weights", self.limit)]
-        keys += [(g, f"fill of {self._group(g)}", limit) for g, limit in self.limits.items()]
+        keys += [(g, f"fill: {self._group(g)}", limit) for g, limit in self.limits.items()]
         for k, (name, label, limit) in enumerate(keys):
             legend.signed(self.canvas, name, (x + 200 * k, y), label, limit)
         rest = sum(r.count for p in self.products for r in p.terms if r.index is None)
         if rest:
             by = "weight × value" if self.unit else "weight"
-            note = f"{notation.count(rest, 'input')} not drawn one by one: those of least |{by}|"
-            note += "; their sum is in their row" if self.unit else ""
+            note = f"{notation.count(rest, 'input')} not drawn individually"
+            note += f", those with the smallest |{by}|"
+            note += "; one row is their sum" if self.unit else ""
             self.canvas.text((x, y - 44), note, 9, anchor="start")
 
 

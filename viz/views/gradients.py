@@ -108,10 +108,10 @@ class _Picture:
         for p in self.parts:
             if p.per > 1:
                 name = f"{p.name}: " if p.name else ""
-                yield f"{name}{p.T} steps; each tile is the greatest of {p.per} steps"
+                yield f"{name}{p.T} steps; each tile shows the largest of {p.per} steps"
         smallest = min(float(v[v > 0].min(initial=math.inf)) for *_, v in self._rows())
         if smallest < self.low:
-            yield f"below {notation.power(self.low)} all tiles are alike"
+            yield f"below {notation.power(self.low)} all tiles have the same colour"
 
     def _part(self, part):
         y, heights = 0.0, []

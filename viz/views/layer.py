@@ -1,4 +1,4 @@
-"""A layer opened: its H units side by side, the vectors that go to all of them, and their output."""
+"""A layer opened: its units side by side, the vectors that go to all of them, and the output."""
 
 from __future__ import annotations
 
@@ -153,8 +153,8 @@ class _Picture:
     def _stays(self):
         names = [s for s in self.kept if s != self.first]
         if names:
-            return f"{' and '.join(names)} never leave{'s' * (len(names) == 1)} its unit"
-        return f"there is no memory besides {self.first}"
+            return f"{' and '.join(names)} never leave{'s' * (len(names) == 1)} the unit"
+        return f"there is no memory other than {self.first}"
 
     # Vectors
 
@@ -192,11 +192,12 @@ class _Picture:
             colour = palette.MUTED
             vectors.append(Vector("x", "x", shown(self.D), values, border, colour, caption))
         if self.cell.h_gates:
-            step = "before" if self.way.step > 0 else "after"
-            whose = "one of each unit, of"
+            step = "previous" if self.way.step > 0 else "next"
+            whose = "one from each unit"
             if self.projected:
-                whose = "made of all units' outputs by W_hr at"
-            caption = f"{self.before}: {notation.count(self.P, 'number')}, {whose} the step {step}"
+                whose = "W_hr times the outputs of all units"
+            count = notation.count(self.P, "number")
+            caption = f"{self.before}: {count}, {whose}, at the {step} step"
             marked = [] if self.marked is None or self.projected else [self.marked]
             values = self.step and self.step.before[self.first]
             indices = shown(self.P, marked)
@@ -286,8 +287,8 @@ class _Picture:
         points = [(start, self.top), (right, self.top), (right, self.low), (end, self.low)]
         self.canvas.wire(last, first, points, color=self.colour, style="dashed", penwidth=1.8)
         whose = "" if self.projected else " of all units"
-        when = "next" if self.way.step > 0 else "earlier"
-        note = f"{self.now}{whose}\nis {self.before} of the\n{when} step"
+        when = "next" if self.way.step > 0 else "previous"
+        note = f"{self.now}{whose}\nis {self.before} at the\n{when} step"
         at = (right + 10, (self.top + self.low) / 2)
         self.canvas.text(at, note, 9, self.colour, anchor="start")
 
@@ -364,9 +365,9 @@ class _Picture:
         lines = [f"{describe.layer_summary(self.way.layer)} ({biases})"]
         for s in self.kept:
             if s in self.units.looping:
-                own = "its own in each unit, goes to no other unit"
+                own = "private to each unit, goes to no other unit"
                 if s == self.first:
-                    own = f"besides, each unit's own {s} goes straight to itself"
+                    own = f"in addition, each unit uses its own {s} directly"
                 lines.append(f"{s}: {own}")
         lines += self._hidden_units()
         if self.D > ALL:

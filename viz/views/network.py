@@ -62,7 +62,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
             label = " · ".join([notation.shape(e.shape), *means.get(e.source, [])])
             items.append(dot.text((x + 10, (below + above) / 2), label, 10, anchor="start"))
     items += _crossing(crossing, boxes, right)
-    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in all"
+    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
     if means:
         names = dict.fromkeys(text.rpartition(" ")[0] for texts in means.values() for text in texts)

@@ -34,33 +34,33 @@ class Story(NamedTuple):
 _CAT = ("the", "cat", "sleeps")
 STORIES = {
     "one-to-one": Story(
-        "photo → what it shows",
-        "one input, one output, no steps to go through",
+        "photo → object",
+        "one input, one output, no time steps",
         ("photo",),
         ("cat",),
     ),
     "one-to-many": Story(
         "photo → caption",
-        "one input; every output is read at the step after it, until the end is written",
+        "one input; each output is the input of the next step, until the end token",
         ("photo", "a", "cat", "sleeps"),
         ("a", "cat", "sleeps", "(end)"),
         fed=True,
     ),
     "many-to-one": Story(
         "review → stars",
-        "every word is read, one answer at the last",
+        "every word is read, one output after the last",
         ("I", "loved", "this", "film"),
         (None, None, None, "5 stars"),
     ),
     "many-to-many": Story(
         "words → parts of speech",
-        "an output at each step, as many as inputs",
+        "one output for each input, at the same step",
         _CAT,
         ("article", "noun", "verb"),
     ),
     "encoder-decoder": Story(
         "translation",
-        "one network reads it all, its final state starts another one that writes; lengths may differ",
+        "the encoder's final state is the decoder's initial state; lengths may differ",
         (*_CAT, "(start)", "die", "Katze", "schläft"),
         (None, None, None, "die", "Katze", "schläft", "(end)"),
         fed=True,
@@ -292,7 +292,7 @@ class _Picture:
             start, end = self.canvas.box[tail][2], self.canvas.box[head][0]
             middle = (start + end) / 2
             points = [(start, y0), (middle, y0), (middle, y1), (end, y1)]
-            tip = "the final state starts the other network"
+            tip = "final state of the encoder, initial state of the decoder"
             look = dict(color=palette.state(one.states[0], 0), penwidth=2.6, tip=tip)
             self.canvas.wire(tail, head, points, **look)
         for part, name in enumerate(("encoder", "decoder")):
@@ -308,7 +308,7 @@ class _Picture:
             start, end = self.canvas.box[tail][2], self.canvas.box[head][0]
             x = self.x[t] + PITCH / 2
             points = [(start, self.top), (x, self.top), (x, 0), (end, 0)]
-            tip = f"what step {t} has written is read at step {t + 1}"
+            tip = f"output of step {t}, input of step {t + 1}"
             look = dict(style="dashed", color=palette.MUTED, penwidth=1.1, tip=tip)
             self.canvas.wire(tail, head, points, **look)
 
@@ -329,9 +329,9 @@ class _Picture:
     def _notes(self):
         yield self.story.summary
         if self.T > 1:
-            two = ", two networks with weights of their own" * (self.story.cut is not None)
+            two = ", each network has its own" * (self.story.cut is not None)
             yield f"the same weights at every step{two}"
         if self.recording is not None:
             yield "|y|: mean absolute output at this step of a run"
         if self.story.fed:
-            yield "dashed: what was written is read at the next step"
+            yield "dashed: each output is the input of the next step"

@@ -163,7 +163,7 @@ class _Picture:
         """Return the titles of the groups of inputs."""
         x = f"input {notation.sub('x', 't')}: {notation.count(self.sizes['x'], 'number')}"
         if self.projected:
-            h = f"{self.before}: {notation.count(self.sizes['h'], 'number')}\nmade by W_hr"
+            h = f"{self.before}: {notation.count(self.sizes['h'], 'number')}\nfrom W_hr"
         elif self.H > 1:
             h = f"{self.before} of all\n{self.H:,} units"
         else:
@@ -213,7 +213,7 @@ class _Picture:
         own = (ws[p.group] for ws in self.weights.values() if p.group in ws)
         norm = np.linalg.norm([w[hidden].astype(np.float64) for w in own])
         label = f"{len(hidden):,} more, ‖w‖ = {notation.plain(norm)}"
-        tip = f"{len(hidden)} inputs not drawn one by one, "
+        tip = f"{len(hidden)} inputs not drawn individually, "
         tip += f"norm of their weights = {notation.exact(norm)}"
         look = dict(style="rounded,filled", fontsize=8, fill=palette.REST[0], color=palette.LINE)
         at, size = (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3))
@@ -313,7 +313,7 @@ class _Picture:
         layers = model.layers if model else []
         k = next((k for k, other in enumerate(layers) if other is layer), len(layers))
         sized = (other for other in layers[k + 1 :] if other.out_features is not None)
-        return next(map(describe.short, sized), "what comes after the layer")
+        return next(map(describe.short, sized), "the next layer")
 
     # Text
 
@@ -332,12 +332,12 @@ class _Picture:
         notes = ["no recording given: weights only"] if self.values is None else []
         if self.values:
             t, states = self.values.t, ", ".join(self.wiring.states)
-            rows.append((f"fill of x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
-            when = f"fill of {states} at t = {self._left()} and {t} (right)"
+            rows.append((f"fill: x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
+            when = f"fill: {states} at t = {self._left()} and {t} (right)"
             rows.append((when, self.limits["h"], palette.SIGNED, "h"))
         inputs = sum(self.sizes.values())
         if inputs > self.drawn:
-            notes.append(f"{self.drawn} of {inputs:,} inputs drawn: those of greatest |w|")
+            notes.append(f"{self.drawn} of {inputs:,} inputs drawn, those with the largest |w|")
         x, y = at
         for label, limit, colours, name in rows:
             legend.signed(self.canvas, name, (x, y), label, limit, colours)
@@ -363,8 +363,8 @@ class _Picture:
         look = dict(color=self.colour, style="dashed", penwidth=1.6)
         self.canvas.wire("all", "group:h:", points, **look)
         whose = f" of all {self.H:,} units" if self.H > 1 and not self.projected else ""
-        when = "next" if self.way.step > 0 else "earlier"
-        label = f"{self.now}{whose} becomes {self.before} of the {when} step (1 step delay)"
+        when = "next" if self.way.step > 0 else "previous"
+        label = f"{self.now}{whose} becomes {self.before} at the {when} step (1 step delay)"
         at = ((self.box[0] + self.box[2]) / 2, floor + 9)
         self.canvas.text(at, label, 9, self.colour)
 

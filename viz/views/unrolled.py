@@ -19,8 +19,8 @@ STEP, GAP, CUT = 100, 62, 50
 WIDER = 24  # extra room for the wires that pass the boxes of a bidirectional layer
 _BEGINS = {
     "zero": "zero unless given",
-    "learned": "a parameter, learned, unless given",
-    "the encoder's": "what the encoder has left",
+    "learned": "a learned parameter unless given",
+    "the encoder's": "the encoder's final state",
 }
 
 
@@ -125,12 +125,12 @@ class _Grid:
     def _sentences(self):
         yield "Time from left to right, depth from bottom to top, the same weights at every step"
         if self.both:
-            yield "a bidirectional layer reads in both directions and merges what it found"
+            yield "a bidirectional layer reads in both directions and merges the outputs"
         hidden = self.T - len(self.shown)
         if hidden:
-            yield f"{hidden} of {self.T} steps left out"
+            yield f"{hidden} of {self.T} steps not drawn"
         if self.padding:
-            yield f"{notation.count(len(self.padding), 'blank')} that the state passes by"
+            yield f"{notation.count(len(self.padding), 'padded step')} that the state skips"
         if self.window:
             yield f"back-propagation in windows of {self.window} steps"
 
@@ -205,11 +205,11 @@ class _Grid:
             look |= dict(style="rounded,filled,dashed", penwidth=0.8)
         else:
             look |= dict(style="filled,dashed", fontsize=10, penwidth=0.8)
-        tip = f"blank at t = {t}: nothing is computed here"
+        tip = f"padding at t = {t}: nothing is computed here"
         self.canvas.node(name, (x, r.y), r.size, "", tip=tip, **look)
         for s, colour, y in self._heights(r):
             points = [(x - CELL[0] / 2, y), (x + CELL[0] / 2, y)]
-            look = dict(color=colour, penwidth=1.5, tip=f"{r.plain(s)} stays as it is at t = {t}")
+            look = dict(color=colour, penwidth=1.5, tip=f"{r.plain(s)} is unchanged at t = {t}")
             self.canvas.wire(name, name, points, arrow=False, **look)
 
     def _inputs(self, r, t):
@@ -284,7 +284,7 @@ class _Grid:
                 for points, ends in zip(pieces, steps, strict=True):
                     tail, head = (f"{r.name}@{before}", f"{r.name}@{t}")[:: r.direction]
                     start, end = ends[:: r.direction]
-                    tip = f"{r.plain(s)} of t = {start} to t = {end}"
+                    tip = f"{r.plain(s)} from t = {start} to t = {end}"
                     self.canvas.wire(tail, head, points[:: r.direction], tip=tip, **look)
             if cut and r.states:
                 tip = f"no gradient flows back from t = {t} to t = {before}"
@@ -357,15 +357,15 @@ class _Grid:
             x = self._note(x + 36, y, f"{s}, to t + 1{both}")
         if self.padding:
             look = dict(style="filled,dashed", fill="#FFFFFF", color=palette.REST[1], penwidth=0.8)
-            self.canvas.node("key:blank", (x + 10, y), (20, 10), "", **look)
-            x = self._note(x + 26, y, "blank: the state passes by")
+            self.canvas.node("key:padding", (x + 10, y), (20, 10), "", **look)
+            x = self._note(x + 26, y, "padding: the state is unchanged")
         if self.gradients:
             x = self._gradient_key(x, y)
         if states:
             x = self._note(x, y, "same weights at every step")
         hidden = self.T - len(self.shown)
         if hidden:
-            self._note(x, y, f"{hidden} of {self.T} steps left out", name="left-out")
+            self._note(x, y, f"{hidden} of {self.T} steps not drawn", name="left-out")
 
     def _gradient_key(self, x, y):
         low, high = map(notation.power, self.scale)
@@ -376,7 +376,7 @@ class _Grid:
             self.canvas.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), **look)
         x = self._note(x + 150, y, high, name="key:gradient:high")
         if self.window is not None and self.window < self.T:
-            note = "bars: gradient of the whole recording, before any cut"
+            note = "bars: gradient of the whole recording, not truncated"
             self._note(self.left, y - 18, note)
         return x
 

@@ -148,7 +148,7 @@ class _Picture:
 
     def _row_label(self, side, inputs, size, tall):
         y = self.y[side]
-        label = f"W_{side}, b_{side}\nfrom {inputs}\n{self.H:,} × {size:,} a gate"
+        label = f"W_{side}, b_{side}\nfrom {inputs}\n{self.H:,} × {size:,} per gate"
         self.canvas.text((-14, y - tall / 2), label, 9, palette.INK, anchor="end")
         first = next(g for s, g in self.tiles if s == side)
         note = "columns: inputs, bias; rows: units"
@@ -158,7 +158,7 @@ class _Picture:
         """Draw the projection and the own parameters right of the gates."""
         for tiles in self.projection:
             self._matrix("own:W_hr", (x, self.y["ih"]), tiles, "W_hr", "h")
-            note = f"W_hr: to {self.P:,} numbers of h\ncolumns: h; rows: units"
+            note = f"W_hr: projects to {self.P:,}\ncolumns: h; rows: units"
             self.canvas.text((x, self.y["ih"] + 15), note, 8, anchor="start")
         for name, tiles in self.own.items():
             self._matrix(f"own:{name}", (x, self.y["hh"]), tiles, f"own parameter {name}", "")

@@ -77,7 +77,7 @@ class Units:
         if not self.named:
             listed = ", ".join(f"{name} = {v}" for name, v in value.items())
             tip = f"own parameters of unit {j}: {listed}"
-            label, size = f"{len(row)} of its own", (3 * OWN[0], OWN[1])
+            label, size = f"{len(row)} parameters", (3 * OWN[0], OWN[1])
             self.canvas.node(f"unit{j}:own", (x, y), size, label, tip=tip, **look)
             return
         for i, name in enumerate(row):
@@ -119,7 +119,7 @@ class Units:
             r = CIRCLE / 2
             up = [(x + 0.5 * r, y + 0.86 * r), (x + 0.5 * r, y + r + 6)]
             points = [*up, (x + r + 7, y + r + 6), (x + r + 7, y), (x + r, y)]
-            tip = f"{s} of unit {j} at {self.way.earlier}: to unit {j} alone"
+            tip = f"{s} of unit {j} at {self.way.earlier}, used by unit {j} alone"
             look = dict(radius=5, color=colour, penwidth=1.3, arrowsize="0.45", style="dashed")
             self.canvas.wire(name, name, points, tip=tip, **look)
         if v is not None:

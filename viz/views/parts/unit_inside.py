@@ -127,7 +127,7 @@ class Inside:
         return self.columns[self.level[k]][0] - COLUMN_GAP / part
 
     def _route(self, a, b, path):
-        """Return the points of a wire: level along its path, upright left of a column or at its end."""
+        """Return the points of a wire, level along its path and upright between columns."""
         y_of, box = self.plan.y, self.canvas.box
         y = y_of[a]
         points = [(box[a][2], y)]
