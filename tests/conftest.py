@@ -1,9 +1,19 @@
-"""Fixtures for every cell of the registry and both dtypes; Hypothesis profiles; parallel runs.
+"""Fixtures for all registered cells and both dtypes; Hypothesis profiles; parallel runs.
 
-`pytest` runs the short profile in one process per processor. Two markers keep tests out of it:
+`pytest` runs the short profile with one worker per processor. A worker starts with the first or
+the last half of the tests and takes over tests of the other when it has finished; workers share
+compiled kernels through Numba's cache on disk. Two markers keep tests out of the short profile:
 
-    ci    what takes long and seldom finds what shorter tests miss; `.ci/run` runs it: `pytest -m ci`
-    slow  trains to convergence, or draws many examples: `pytest -m slow`
+ci
+    Tests whose kernels nothing else needs, at several seconds of compilation each. `.ci/run`
+    runs them by `pytest -m 'ci and not slow'`:
+
+    kernels/test_vector_units.py   AVX2 by name, and the LSTM for SSE2: most machines have AVX2
+    equations/test_equations.py    four of the six cells of the tests in float32
+    engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
+    bench/test_measure.py          workloads of the less common cells, which few peers have
+slow
+    Tests that train to convergence or draw many examples: `pytest -m slow`, by hand.
 """
 
 import os
@@ -25,7 +35,7 @@ settings.register_profile("dev", max_examples=few or 15, **common)
 settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
-# A shell starts background jobs with Ctrl-C ignored, and the commands under test would inherit that.
+# A shell starts background jobs with Ctrl-C ignored, which commands under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -48,7 +58,7 @@ def dtype(request):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Workers of `-n auto`: one per processor; none for a single file, whose tests share kernels."""
+    """Use one worker per processor, at most 8; none for a single file, which is quicker alone."""
     files = {argument.split("::")[0] for argument in config.args}
     if len(files) == 1 and Path(*files).suffix == ".py":
         return 0

@@ -1,4 +1,4 @@
-"""The direction of imports: HOUSE's floor plan, read from the source of both packages."""
+"""Imports run in one direction, without circles, and the top level of each package is small."""
 
 import ast
 from functools import cache
@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# A room imports rooms of earlier lines only; rooms on one line do not import each other.
-FLOORS = (
+# A part imports parts of earlier lines only; parts on one line do not import each other.
+LEVELS = (
     "checks graph progress schedules",
     "equations",
     "kernels cells initialisers",
@@ -22,7 +22,7 @@ FLOORS = (
     "cli",
     "__main__",
 )
-FLOOR = {room: k for k, rooms in enumerate(FLOORS) for room in rooms.split()}
+LEVEL = {part: k for k, parts in enumerate(LEVELS) for part in parts.split()}
 
 
 def files(package):
@@ -41,7 +41,10 @@ def modules(package):
 
 @cache
 def imports(path):
-    """Modules that a file imports anywhere, in functions and under TYPE_CHECKING too; with what it takes from outside."""
+    """Return the names of all modules that a file imports.
+
+    Imports inside functions and under TYPE_CHECKING count too.
+    """
     here, package = module(path), module(path).split(".")[0]
     parent = here.split(".") if path.name == "__init__.py" else here.split(".")[:-1]
     found = set()
@@ -57,26 +60,24 @@ def imports(path):
     return found
 
 
-def room(name):
-    """The part of `recurrent` that a module belongs to."""
-    parts = name.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+def part(name):
+    """Return the part of `recurrent` that a module belongs to."""
+    return [*name.split("."), "__init__"][1]
 
 
 @pytest.mark.parametrize("path", files("recurrent"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_run_downwards(path):
-    mine = room(module(path))
+    importing = part(module(path))
     for name in imports(path):
-        if name.split(".")[0] == "recurrent" and room(name) != mine:
-            theirs = room(name)
-            assert FLOOR[theirs] < FLOOR[mine], (
-                f"{module(path)} imports {name}: {theirs} is not below {mine}"
+        if name.split(".")[0] == "recurrent" and part(name) != importing:
+            assert LEVEL[part(name)] < LEVEL[importing], (
+                f"{module(path)} imports {name}: {part(name)} is not below {importing}"
             )
 
 
 @pytest.mark.parametrize("package", ["recurrent", "viz", "bench"])
 def test_no_circle(package):
-    """Depth-first search over the imports of one package; names the circle that it finds."""
+    """Search the imports of one package depth first; the failure names the circle."""
     known, done, path = modules(package), set(), []
 
     def visit(name):
@@ -93,15 +94,15 @@ def test_no_circle(package):
         visit(name)
 
 
-@pytest.mark.parametrize(("name", "room"), [("llvmlite", "kernels.codegen"), ("viz", "cli")])
-def test_one_room_imports_it(name, room):
+@pytest.mark.parametrize(("name", "where"), [("llvmlite", "kernels.codegen"), ("viz", "cli")])
+def test_one_part_imports_it(name, where):
     using = {
         module(path)
         for path in files("recurrent")
         if any(other.split(".")[0] == name for other in imports(path))
     }
     assert using
-    assert all(other.startswith(f"recurrent.{room}.") for other in using), using
+    assert all(other.startswith(f"recurrent.{where}.") for other in using), using
 
 
 @pytest.mark.parametrize(("package", "most"), [("recurrent", 26), ("viz", 10), ("bench", 9)])

@@ -20,7 +20,7 @@ SOURCES = [p for package in ("recurrent", "viz") for p in sorted((ROOT / package
 
 
 def blocks():
-    """Every python block of the README, and the line it starts in."""
+    """Return the line and the text of every python block of the README."""
     text = README.read_text(encoding="utf-8") if README.exists() else ""
     return [
         (text.count("\n", 0, m.start()) + 2, m[1])
@@ -29,7 +29,7 @@ def blocks():
 
 
 def test_readme_examples_run(tmp_path, monkeypatch):
-    """In order, in one namespace: a reader may go on from one example to the next."""
+    """All blocks share one namespace, in order, so that an example may use earlier ones."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "readme"}
     for line, code in blocks():
@@ -82,10 +82,8 @@ def public(path):
                 a for f in methods if f.name in ("__init__", "__new__") for a in parameters(f)
             }
             bases = {getattr(b, "id", "") for b in node.bases}
-            yield (
-                node,
-                fields if bases <= {"NamedTuple", ""} else None,
-            )  # a subclass explains what it inherits too
+            # A subclass may explain inherited names too.
+            yield node, fields if bases <= {"NamedTuple", ""} else None
             yield from ((f, parameters(f)) for f in methods if not f.name.startswith("_"))
 
 
@@ -96,7 +94,7 @@ def parameters(f):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_documented_parameters_are_those_of_the_signature(path):
-    """What a docstring explains by "`name`: ..." is there to be given."""
+    """Whatever a docstring explains by "`name`: ..." is a parameter, field or attribute."""
     for node, names in public(path):
         explained = set(re.findall(r"`(\w+)`(?: \([^)]*\))?:", ast.get_docstring(node) or ""))
         assert names is None or explained <= names, (
@@ -105,9 +103,8 @@ def test_documented_parameters_are_those_of_the_signature(path):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_modules_say_what_they_are(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), f"{path.name} has no docstring"
+def test_modules_have_docstrings(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)

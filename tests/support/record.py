@@ -3,8 +3,9 @@
     python tests/support/record.py before.json
     python tests/support/record.py after.json --against before.json
 
-Bits are digests of results of the public API for every registered cell, in both dtypes, with sequences of equal and of
-different lengths, in one direction and in two. They hold for one machine: kernels are compiled for its vector unit.
+Bits are digests of results of the public API for every registered cell, in both dtypes, with
+sequences of equal and of different lengths, in one direction and in two. They hold for one
+machine, because kernels are compiled for its vector unit.
 """
 
 from __future__ import annotations
