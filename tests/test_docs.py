@@ -88,18 +88,22 @@ def public(path):
 
 
 def parameters(f):
-    named = (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, f.args.vararg, f.args.kwarg)
-    return {a.arg for a in named if a is not None}
+    a = f.args
+    named = (*a.posonlyargs, *a.args, a.vararg, *a.kwonlyargs, a.kwarg)
+    return [a.arg for a in named if a is not None and a.arg not in ("self", "cls")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_documented_parameters_are_those_of_the_signature(path):
-    """Whatever a docstring explains by "`name`: ..." is a parameter, field or attribute."""
+    """Both in a Parameters section and where a sentence explains "`name`: ..."."""
     for node, names in public(path):
-        explained = set(re.findall(r"`(\w+)`(?: \([^)]*\))?:", ast.get_docstring(node) or ""))
-        assert names is None or explained <= names, (
-            f"{path.name}: {node.name} has no {', '.join(sorted(explained - names))}"
+        doc = ast.get_docstring(node) or ""
+        explained = set(re.findall(r"`(\w+)`(?: \([^)]*\))?:", doc))
+        assert names is None or explained <= set(names), (
+            f"{path.name}: {node.name} has no {', '.join(sorted(explained - set(names)))}"
         )
+        if isinstance(node, ast.FunctionDef) and (listed := [name for name, _ in entries(doc)]):
+            assert listed == parameters(node), f"{path.name}: {node.name} documents {listed}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -145,20 +149,10 @@ def flaw(value):
     return None
 
 
-# Not numpydoc yet; a name goes as soon as its docstring passes.
-PENDING = """
-    viz.Drawing viz.attention viz.cell viz.curve viz.explore viz.gradients viz.layer viz.network
-    viz.task viz.text viz.unit viz.units_like viz.unrolled viz.weights
-""".split()  # noqa: SIM905
-
-
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_public_docstrings_are_numpydoc(name):
     wrong = flaw(DOCUMENTED[name])
-    if name in PENDING:
-        assert wrong, f"{name} passes: take it out of PENDING"
-    else:
-        assert not wrong, f"{name} {wrong}"
+    assert not wrong, f"{name} {wrong}"
 
 
 @pytest.mark.parametrize("name", ["init", "forward", "backward", "step"])
