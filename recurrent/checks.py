@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
     return a.astype(np.int64)
 
 
-def valid_steps(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
+def valid_steps(lengths, T: int, N: int, where: str = "") -> Any:
     """Return which time steps are valid, from lengths (N,), a bool mask (T, N) or None.
 
     The result is int64 lengths (N,) if the valid steps of every sequence come first, otherwise the

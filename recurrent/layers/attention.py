@@ -54,7 +54,7 @@ class PreparedMemory(NamedTuple):
 
     memory: np.ndarray  # (N, T_in, M), zeros in the padding
     valid: np.ndarray  # (N, T_in)
-    keys: np.ndarray | None  # U m of an additive score, (N, T_in, A)
+    keys: Any  # U m of an additive score, (N, T_in, A)
 
 
 @dataclass
@@ -122,6 +122,8 @@ class Attention(Layer):
     """
 
     needs_sequence = True
+    in_features: int
+    out_features: int
 
     def __init__(
         self,
@@ -189,10 +191,12 @@ class Attention(Layer):
         if self.over_itself:
             return super().packed()
         weights = self._pack()
-        memory, origin = None, (None, None)  # the prepared memory; its state and shape of x_t
+        memory: Any = None  # prepared
+        origin: Any = None, None  # the state that it was prepared from, and the shape of x_t
 
         def prepared(part):
-            return PreparedMemory(*(a if a is None else a[part] for a in memory))
+            keys = None if memory.keys is None else memory.keys[part]
+            return PreparedMemory(memory.memory[part], memory.valid[part], keys)
 
         def run(x, state):
             nonlocal memory, origin
@@ -438,8 +442,9 @@ class Attention(Layer):
             kernels.backend.rows_by_columns(d, tape.memory, query)
             # The gradients of the memory as value and as key, in one pass over it.
             pairs = (tape.rows, d), (dcontext, tape.saved)
-            joined = (np.concatenate(pair, axis=1) for pair in pairs)
-            kernels.backend.columns_by_columns(*joined, dmemory)
+            rows, columns = (np.concatenate(pair, axis=1) for pair in pairs)
+            kernels.backend.columns_by_columns(rows, columns, dmemory)
+            del rows, columns
         if self.score == "general":
             query = _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"])
         dx += query
@@ -479,7 +484,7 @@ def _linear(x, packed) -> np.ndarray:
 def _linear_backward(dy, x, W, dW, db=None) -> np.ndarray:
     """Return dx; write dW and db."""
     dx = np.empty_like(x)
-    rows = [a.reshape(-1, a.shape[-1]) for a in (dy, x, dx)]
+    dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, x, dx))
     db = np.empty(len(W), W.dtype) if db is None else db
-    kernels.backend.linear_backward(*rows[:2], W, rows[2], dW, db)
+    kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, dW, db)
     return dx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Gradients(NamedTuple):
         Gradient with respect to the initial state, in the form of that state; None without one.
     """
 
-    dx: np.ndarray | None
+    dx: Any
     params: dict[str, np.ndarray]
     state: Any
 
@@ -89,7 +89,7 @@ class Layer:
     gives_lookup = False
     cell: Any = None
     bidirectional = False
-    state_delays: ClassVar[dict[str, int]] = {}
+    state_delays: dict[str, int]
 
     def __init_subclass__(cls, abstract: bool = False):
         if abstract:
@@ -106,8 +106,8 @@ class Layer:
 
     def __init__(self, **options: Any):
         self.options = options
-        self.shapes = {}
-        self._parameters: dict[str, np.ndarray] | None = None
+        self.shapes, self.state_delays = {}, {}
+        self._parameters: Any = None
         self.owner: Any = None
         self.generator = np.random.default_rng(0)
 
@@ -153,7 +153,7 @@ class Layer:
 
         A layer outside a model is initialised in float32 from seed 0 on first use.
         """
-        if self._parameters is None:
+        if not self.initialised:
             self.initialise()
         return self._parameters
 

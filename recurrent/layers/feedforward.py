@@ -171,6 +171,9 @@ class Linear(Layer):
         If a size is below 1.
     """
 
+    in_features: int
+    out_features: int
+
     def __init__(self, in_features: int, out_features: int):
         super().__init__(
             in_features=checks.size(in_features, "in_features"),
@@ -209,10 +212,8 @@ class Linear(Layer):
         checks.same_dtype(dy, "dy", W.dtype, "weight")
         checks.shape(dy, "dy", (*tape.shape[:-1], self.out_features), "the shape of y")
         dx = np.empty_like(tape)
-        flat = (a.reshape(-1, a.shape[-1]) for a in (dy, tape))
-        kernels.backend.linear_backward(
-            *flat, W, dx.reshape(-1, self.in_features), grads["weight"], grads["bias"]
-        )
+        dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, tape, dx))
+        kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], grads["bias"])
         return Gradients(dx, grads, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):

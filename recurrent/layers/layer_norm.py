@@ -35,6 +35,8 @@ class LayerNorm(Layer):
     Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
 
+    in_features: int
+
     def __init__(self, normalized_shape: int, eps: float = 1e-5):
         size = checks.size(normalized_shape, "normalized_shape")
         if not 0 <= eps < np.inf:

@@ -52,7 +52,7 @@ class ParameterViews(dict):
     def _fixed(self, *_: Any) -> Any:
         raise TypeError("parameters cannot be added or removed; assign a value to an existing name")
 
-    __delitem__ = setdefault = pop = popitem = clear = _fixed
+    __delitem__ = setdefault = pop = popitem = clear = _fixed  # pyright: ignore[reportAssignmentType]
 
     def __reduce__(self):
         return _restored, (dict(self),)

@@ -78,10 +78,10 @@ class SelectPool(Pool, abstract=True):
     def pool(self, x, valid):
         index = np.broadcast_to(self.step(x, valid), x.shape[1:])[None]
         chosen = np.take_along_axis(x, index, axis=0)[0]
-        return np.where(valid.any(axis=0)[:, None], chosen, x.dtype.type(0)), index
+        return np.where(np.any(valid, axis=0)[:, None], chosen, x.dtype.type(0)), index
 
     def spread(self, dy, valid, saved, dx):
-        dy = np.where(valid.any(axis=0)[:, None], dy, dy.dtype.type(0))
+        dy = np.where(np.any(valid, axis=0)[:, None], dy, dy.dtype.type(0))
         np.put_along_axis(dx, saved, dy[None], axis=0)
 
     def step(self, x: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -175,8 +175,8 @@ class Recording:
         Gradients of the loss.
     """
 
-    x: np.ndarray
-    y: np.ndarray
+    x: Any
+    y: Any
     layers: list[LayerRecording]
     lengths: np.ndarray | None = None
     targets: Any = None

@@ -133,7 +133,8 @@ class Recurrent(Layer):
         super().__init__(
             **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **common
         )
-        self.bidirectional, self.merge = bidirectional, merge if bidirectional else None
+        self.bidirectional = bidirectional
+        self.merge: Any = merge if bidirectional else None
         self.dropouts = dropout.DropoutOptions.checked(
             cell, **{k: v for k, v in options.items() if k in dropout.NAMES}
         )

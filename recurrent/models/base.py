@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine import buffers, ragged
-from ..layers.base import Gradients, Layer
+from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews
 from ..layers.recording import Keep, Recording
 
@@ -20,16 +20,17 @@ class Model:
     `prepare_input`, `run_layers`, `backward` and `output_lengths`.
     """
 
-    layers: list[Layer]
+    layers: list[Any]
     parameters: ParameterViews
     dtype: np.dtype
+    out_features: int | None
     _flat: np.ndarray
     _generator: np.random.Generator
 
     def __len__(self):
         return len(self.layers)
 
-    def __getitem__(self, k: int) -> Layer:
+    def __getitem__(self, k: int) -> Any:
         return self.layers[k]
 
     @property

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import checks
 from ..engine.footprint import WIDE
-from .base import Model
 
 
 class Plan(NamedTuple):
@@ -46,7 +45,7 @@ class Plan(NamedTuple):
 
 
 def plan(
-    parts: list[tuple[Model, int]],
+    parts: Sequence[tuple[Any, int]],
     N: int,
     training: bool,
     ragged: bool,
@@ -57,7 +56,7 @@ def plan(
 
     Parameters
     ----------
-    parts : list of (Model, int)
+    parts : sequence of (Sequential, int)
         The models and the number of time steps of each.
     N : int
         Batch size.

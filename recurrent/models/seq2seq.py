@@ -95,7 +95,8 @@ class Seq2Seq(Model):
         if bridge not in (None, *BRIDGES):
             raise ValueError(f"bridge must be one of {', '.join(BRIDGES)} or None, got {bridge!r}")
         self.encoder, self.decoder, self.dtype = encoder, decoder, encoder.dtype
-        self.bridge, self.start, self.end = bridge, start, end
+        self.bridge: Any = bridge
+        self.start, self.end = start, end
         self.layers, self.out_features = [*encoder.layers, *decoder.layers], decoder.out_features
         self.memories = [
             k
@@ -232,12 +233,11 @@ class Seq2Seq(Model):
         if self.ends_in_vector:
             start[self.first] = self._state(self.first, {"h": y})
         for i, j in self.pairs:
-            arrays, both = self.encoder[i].state_arrays(states[i]), self.encoder[i].bidirectional
-            merged = MERGES[self.bridge][0] if both else None
-            arrays = {
-                s: merged(arrays[s], arrays[s + REVERSE]) if both else arrays[s]
-                for s in self.encoder[i].cell.states
-            }
+            layer = self.encoder[i]
+            arrays = layer.state_arrays(states[i])
+            if layer.bidirectional:
+                merge = MERGES[self.bridge][0]
+                arrays = {s: merge(arrays[s], arrays[s + REVERSE]) for s in layer.cell.states}
             start[j] = self._state(j, arrays)
         return tuple(start)
 
@@ -358,10 +358,17 @@ class Seq2Seq(Model):
             return Memory(m.values[:, rows], repeated)
 
         repeated = self._rows(start, rows, {k: memory(start[k]) for k in self.memories})
-        options = dict(
-            start=self.start, end=self.end, max_steps=max_steps, beam=beam, power=length_power
+        return beam_search(
+            step,
+            repeated,
+            reorder,
+            y.shape[-2],
+            start=self.start,
+            end=self.end,
+            max_steps=max_steps,
+            beam=beam,
+            power=length_power,
         )
-        return beam_search(step, repeated, reorder, y.shape[-2], **options)
 
     def _rows(self, state, rows, others):
         """Return rows of the states of recurrent layers; other layers' states are in `others`."""
@@ -449,11 +456,12 @@ class Seq2Seq(Model):
         ValueError
             If a layer type is unknown.
         """
-        parts = [
-            Sequential.build({"dtype": description["dtype"], "layers": description[p]})
-            for p in ("encoder", "decoder")
-        ]
-        return cls(*parts, **{name: description[name] for name in ("bridge", "start", "end")})
+        encoder, decoder = (
+            Sequential.build({"dtype": description["dtype"], "layers": description[part]})
+            for part in ("encoder", "decoder")
+        )
+        options = {name: description[name] for name in ("bridge", "start", "end")}
+        return cls(encoder, decoder, **options)
 
     def graph(self) -> Graph:
         """Return the graph of both stacks of layers.
