@@ -21,6 +21,9 @@ from .options import Source, examples, name_source, number, warn_skipped
 from .runner import UsageError, print_error
 from .source import read_text
 
+# Without those that belong to a preset.
+PUBLIC = [n for n, cls in optim.OPTIMIZERS.items() if cls.__module__ == optim.__name__]
+
 
 def _choices(name: str, values) -> type[StrEnum]:
     return StrEnum(name, {value: value for value in values})
@@ -107,7 +110,7 @@ def train(
     optimizer: Annotated[
         str,
         _option(
-            f"{', '.join(optim.OPTIMIZERS).lower()}; with options as in rmsprop:alpha=0.95.",
+            f"{', '.join(PUBLIC).lower()}; with options as in rmsprop:alpha=0.95.",
             metavar="NAME",
         ),
     ] = Recipe.optimizer,
