@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: fixtures that conftest.py hands to all of them."""
+"""Fixtures of a real browser for the tests of pages; conftest.py imports them."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def browser():
 
 @pytest.fixture
 def open_any(browser):
-    """Opens a file; at the end nothing may have been logged and nothing but the files requested."""
+    """Open files; at the end, check that nothing was logged and nothing else requested."""
     pages, said, asked, files = [], [], [], set()
 
     def open_page(path, **options):

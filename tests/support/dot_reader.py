@@ -1,4 +1,4 @@
-"""Reads pinned DOT text back: what a picture says, for the tests of `viz`."""
+"""A reader of the DOT text of pinned pictures."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Edge:
     attributes: dict
 
     def points(self, per_piece=12):
-        """Points along the spline."""
+        """Yield points along the spline."""
         numbers = [
             tuple(map(float, p.split(",")))
             for p in self.attributes["pos"].split()
@@ -50,14 +50,14 @@ def unescape(text):
 
 
 def beside(box, attributes, side):
-    """What a text covers that begins at the left of its node, or ends at the right: a node with room for wider fonts."""
+    """The box of aligned text, whose node has room for wider fonts."""
     left, bottom, right, top = box
     wide = min(right - left, width(attributes["label"], float(attributes.get("fontsize", 11))) + 2)
     return (left, bottom, left + wide, top) if side == "l" else (right - wide, bottom, right, top)
 
 
 def read(source):
-    """Nodes by name, edges, and bounding boxes of clusters by name."""
+    """Return nodes by name, edges, and boxes of clusters by name."""
     nodes, edges, clusters = {}, [], {}
     for line in source.splitlines():
         if found := _STATEMENT.match(line):

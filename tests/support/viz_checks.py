@@ -18,7 +18,7 @@ ACTIVATIONS = {
 
 
 def assert_clear(source):
-    """Nothing lies over anything else, and no wire crosses what is not its end."""
+    """Check that nothing overlaps and that wires cross no other nodes."""
     assert_apart(source)
     assert_wires_pass_beside(source)
 
@@ -56,9 +56,7 @@ def assert_wires_pass_beside(source):
     ]
     for e in edges:
         others = [n for n in solid if n.name not in (e.tail, e.head)]
-        if e.tail.startswith(
-            "in:"
-        ):  # weights fan out over the unit's edge; their labels are what must stay free
+        if e.tail.startswith("in:"):  # lines of weights may cross other inputs
             others = [n for n in others if n.name in wiring_ids(nodes)]
         for x, y in e.points():
             hit = [n for n in others if n.box[0] < x < n.box[2] and n.box[1] < y < n.box[3]]
@@ -70,7 +68,7 @@ def wiring_ids(nodes):
 
 
 def assert_wires_apart(c):
-    """On the grid: no two wires along the same stretch, none through a node, crossings at right angles."""
+    """Check that wires share no stretch, pass no node and cross at right angles."""
     at = {p: k for k, p in c.place.items()}
     assert len(at) == len(c.place)
     owner, through = {}, {}
@@ -92,7 +90,7 @@ def assert_wires_apart(c):
 
 
 def tiles(source):
-    """What the picture says of each matrix: {(name, gate): array}."""
+    """Return the drawn matrices by (name, gate)."""
     found = {}
     for name, node in read(source)[0].items():
         if m := re.fullmatch(r"(W_ih|W_hh|b_ih|b_hh|own):(\w+):(\d+),(\d+)", name):

@@ -32,7 +32,7 @@ def recorded(name, inputs=D, units=H, steps=T, dtype="float32", seed=0):
 
 
 def exact_model(kind, *sizes):
-    """Weights and values that are exact in binary, so that golden text is the same on every machine."""
+    """A model with weights that are exact in binary, so that pictures are the same everywhere."""
     model = recurrent.Sequential(kind(*sizes), recurrent.Linear(sizes[1], 2))
     model.flat[:] = ((np.arange(model.size) * 7) % 33 - 16) / 32
     return model
@@ -63,7 +63,7 @@ def both_directions(kind=recurrent.LSTM, lengths=None):
 
 
 def attending():
-    """An encoder and a decoder with attention, sequences of different lengths."""
+    """An encoder-decoder model with attention, and a run with different lengths."""
     R = recurrent
     encoder = R.Sequential(R.Embedding(30, 4), R.LSTM(4, 3, bidirectional=True), rng=0)
     decoder = R.Sequential(

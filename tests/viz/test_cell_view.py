@@ -1,4 +1,4 @@
-"""The vector view of a cell: complete, true, and without overlaps for any equations."""
+"""The vector view of a cell is complete, correct and free of overlaps for any equations."""
 
 import os
 import re
@@ -49,9 +49,8 @@ def test_every_wire_of_the_equations_is_drawn_once(name):
     c = ANY[name]
     w = wiring.cell_wiring(c)
     nodes, edges, _ = read(viz.cell(Recurrent(c, D, H)).source)
-    drawn = sorted(
-        (e.tail, e.head) for e in edges if "arrowhead" not in e.attributes
-    )  # of a wire in pieces the last one
+    # Of a wire in several pieces, only the last has an arrow.
+    drawn = sorted((e.tail, e.head) for e in edges if "arrowhead" not in e.attributes)
     expected = [(a, o) for o, args in w.arguments.items() for a in args]
     expected += [(w.makers[s], f"state:{s}") for s in c.states] + [(w.makers[c.states[0]], "above")]
     expected += [("x", a.id) for a in w.neurons if a.x] + [
@@ -65,7 +64,7 @@ def test_every_wire_of_the_equations_is_drawn_once(name):
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("t", [0, 3])
-def test_numbers_are_those_of_the_recording(name, t):
+def test_wires_show_recorded_values(name, t):
     model, recording = recorded(name)
     mine, c = recording.layers[0], EVERY[name]
     w = wiring.cell_wiring(c)
@@ -92,8 +91,8 @@ def test_numbers_are_those_of_the_recording(name, t):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_gradients_are_the_engines(name):
-    """What arrives at the dot products, times x, is the gradient of the weights."""
+def test_gradients_match_the_engine(name):
+    """The gradient at the dot products, times x, is the gradient of the weights."""
     model, recording = recorded(name, dtype="float64")
     c, layer = EVERY[name], model[0]
     dW, db = np.zeros_like(layer.params.W_ih), np.zeros_like(layer.params.b_hh)
@@ -117,7 +116,7 @@ def test_gradients_are_the_engines(name):
     assert_close(db, grads["0.bias_hh_l0"], D + H, what="b_hh")
 
 
-def test_derivatives_are_written_as_people_write_them():
+def test_derivatives_are_spelled_as_formulas():
     lstm = evaluate.local_derivatives(CELLS["lstm"])
     names = evaluate.node_names(CELLS["lstm"])
     assert {
@@ -141,8 +140,8 @@ def test_derivatives_are_written_as_people_write_them():
     )
 
 
-def test_the_lstm_has_the_form_that_people_know():
-    """c along the top, gates in a row below it in the order of their wires, h at the bottom."""
+def test_the_lstm_has_its_usual_form():
+    """c runs along the top, the gates below it in the order of their wires, h at the bottom."""
     nodes, _, _ = read(viz.cell(recurrent.LSTM(D, H)).source)
     centre = {k: ((n.box[0] + n.box[2]) / 2, (n.box[1] + n.box[3]) / 2) for k, n in nodes.items()}
     heights = {round(centre[k][1], 3) for k in "figo"}
@@ -160,7 +159,7 @@ def test_the_lstm_has_the_form_that_people_know():
 
 @st.composite
 def equations(draw):
-    """A cell of random equations: up to five gates, four states, and a dozen operations on what was there before."""
+    """Draw a cell of random equations: up to five gates, four states and a dozen operations."""
     gates = "a b e f g"[: 2 * draw(st.integers(1, 5)) - 1]
     states = "h c m n"[: 2 * draw(st.integers(1, 4)) - 1]
     parameters = draw(st.sampled_from(["", "p", "p q"]))
@@ -214,7 +213,7 @@ def test_any_equations_are_drawn_without_overlaps(c):
 
 
 @given(equations())
-def test_where_there_is_no_short_way_there_are_tracks(c):
+def test_tracks_are_the_fallback_of_the_router(c):
     builder = circuit._Builder(c, 1)
     found = tracks.lay_out(builder.wiring, builder.lanes, builder.circuit.spines, builder.order)
     assert_wires_apart(found)
@@ -226,7 +225,7 @@ def test_where_there_is_no_short_way_there_are_tracks(c):
 
 
 @pytest.mark.parametrize("name", ANY)
-def test_wires_of_the_short_ways_are_apart_too(name):
+def test_routed_wires_are_apart(name):
     assert_wires_apart(circuit.cell_circuit(ANY[name]))
 
 
@@ -239,14 +238,14 @@ def test_nothing_overlaps_on_tracks(name, monkeypatch):
         assert_clear(viz.cell(Recurrent(ANY[name], D, H), backward=backward).source)
 
 
-def test_a_layout_is_made_once_for_a_cell():
+def test_the_layout_of_a_cell_is_cached():
     assert circuit.cell_circuit(CELLS["gru"]) is circuit.cell_circuit(recurrent.GRU(3, 4).cell)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "minimal"])
 @pytest.mark.parametrize("view", ["cell", "cell_backward"])
 def test_golden_text(name, view):
-    """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
+    """UPDATE_GOLDEN=1 rewrites the files; look at the pictures before committing them."""
     path = GOLDEN / f"{view}_{name}.gv"
     model = exact_model(lambda d, h: Recurrent({**CELLS, "minimal": minimal}[name], d, h), 2, 3)
     recording = None if view == "cell_backward" else exact_recording(model)
@@ -258,7 +257,7 @@ def test_golden_text(name, view):
     assert source == path.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 accepts the new text"
 
 
-def test_errors_name_what_was_expected():
+def test_errors_name_the_expected_value():
     model, recording = recorded("lstm")
     plain = model.record(recording.x)
     both = recurrent.Sequential(recurrent.LSTM(D, H, bidirectional=True))

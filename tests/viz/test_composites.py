@@ -1,4 +1,4 @@
-"""Composites of a cell's equations, layer normalisation among them, as one box: true, without overlaps, and not wide."""
+"""Composites such as layer normalisation are drawn as one box: correct, clear and compact."""
 
 import re
 from functools import lru_cache
@@ -25,7 +25,7 @@ WIDEST = 2000  # points
 
 @trace_cell("own_mean_test", gates="a b", states="h c", register=False)
 def own_mean(x, h, previous):
-    """Means in ways of its own: nothing of it is a composite."""
+    """A cell with means that belong to no composite."""
     a = tanh(x.a + h.a - mean(previous.c))
     c = previous.c + a * mean(a * previous.c)
     return dict(a=a, b=tanh(x.b + h.b), c=c, h=tanh(c - mean(c)))
@@ -33,7 +33,7 @@ def own_mean(x, h, previous):
 
 @trace_cell("pair_test", gates="a b", states="h c", register=False)
 def pair(x, h, previous):
-    """A composite of values that are no dot products, and one with a result that takes three: drawn as it is written."""
+    """A cell with a composite of other values than dot products, and one of three inputs."""
     a, b = tanh(x.a + h.a), tanh(x.b + h.b)
     center = mean(a + b)
     u, v = composed(Composite("both", "a − mean"), [a, b], [a - center, b - center])
@@ -74,7 +74,7 @@ def test_circuits_on_tracks_are_clear_too(name, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "boxes"), [("lstm", 3), ("gru", 4), ("reset before", 4), ("means", 0), ("pair", 2)]
 )
-def test_one_box_for_what_is_normalised_together(name, boxes):
+def test_values_normalised_together_share_one_box(name, boxes):
     nodes = read(viz.cell(LAYERS[name]).source)[0]
     folded = [
         n
@@ -89,7 +89,7 @@ def test_one_box_for_what_is_normalised_together(name, boxes):
 
 @lru_cache
 def recorded(name):
-    """A model of one layer, with gains and biases that tell, and a recording of it."""
+    """A model of one layer with distinct gains and biases, and a recording of it."""
     layer = LAYERS[name]
     model, rng = Sequential(layer, dtype="float64", rng=0), np.random.default_rng(0)
     for p in layer.cell.parameters:
@@ -99,7 +99,7 @@ def recorded(name):
 
 
 def formula(tip, named, own, a):
-    """What a box says that it computes of the wire called `a`. `named`: values of wires, `own`: of parameters."""
+    """Evaluate the formula of a box for the wire `a`, given values of wires and parameters."""
     said, members, parameters = re.fullmatch(
         r"\w+: (.*), over all units of (.*?)(?:; own parameters for (.*))?", tip
     ).groups()
@@ -111,11 +111,11 @@ def formula(tip, named, own, a):
 
 
 def states_by_the_picture(layer, recording, t):
-    """New states by doing for all units what the circuit and its tooltips say."""
+    """Compute the new states of all units from the circuit and its tooltips."""
     nodes, edges, _ = read(viz.cell(layer).source)
     into = {}
     for e in edges:
-        if "arrowhead" not in e.attributes:  # of a wire in pieces the last one
+        if "arrowhead" not in e.attributes:  # the last piece of a wire
             into.setdefault(e.head, []).append(e.tail)
     c, own, seen = layer.cell, layer.params._asdict(), evaluate.step(recording, layer, t, 0)
     neurons, ids = (
@@ -180,7 +180,7 @@ def test_the_circuit_computes_what_the_engine_computes(name):
     assert_clear(viz.unit(model[0], 3, recording=recording).source)
 
 
-def test_what_is_folded_changes_no_equation():
+def test_folding_changes_no_equation():
     plain = own_mean.graph()
     assert folding.folded(plain).nodes == plain.nodes
     assert folding.folded(plain).edges == plain.edges
@@ -189,13 +189,13 @@ def test_what_is_folded_changes_no_equation():
     assert [o.label for o in wiring.cell_wiring(pair).operations if o.fold] == ["both", "both"]
 
 
-def test_a_gates_way_names_the_box():
+def test_the_gate_view_names_the_box():
     model, recording = recorded("coupled")
     text = viz.unit(model[0], 3, recording=recording, gate="i").source
     assert "LN(x.i) = " in text
     assert "mean" not in text
 
 
-def test_a_gate_without_biases_is_not_said_to_have_one():
+def test_a_gate_without_biases_lists_none():
     assert "Σ w x + b" not in viz.unit(LAYERS["lstm"], 3, gate="f").source
     assert "Σ w x + b" in viz.unit(LSTM(D, H).initialise(0), 3, gate="f").source

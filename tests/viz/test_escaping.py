@@ -1,6 +1,6 @@
-"""Any text stays text: names and characters that mean something to DOT, SVG, HTML, JSON or a terminal, through every view.
+"""Text stays text in every view, even if it has a meaning in DOT, SVG, HTML, JSON or a terminal.
 
-Each format is read back by a program that was made for it: Graphviz, an XML parser, a browser, a decoder of PNG.
+Each format is read back by its own program: Graphviz, an XML parser, a browser, a PNG decoder.
 """
 
 import json
@@ -24,7 +24,8 @@ from viz.draw import render
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIGNS = "</script>]]><!--\"'`\\N\\G\\l&amp;&#65;<b>$x{}%s"
-SIGNS += "\x00\x01\x07\x1b\x7f\x85\ufeff\ufffe\uffff\ud800\u2028\u2029\u202e\u0301🙂שﷺ\t\n \u00a0"  # none of these shows itself
+# Characters without a glyph of their own.
+SIGNS += "\x00\x01\x07\x1b\x7f\x85\ufeff\ufffe\uffff\ud800\u2028\u2029\u202e\u0301🙂שﷺ\t\n \u00a0"
 TEXT = "".join(dict.fromkeys(SIGNS)) + SIGNS
 NAME = '</script>]]><!--"\'\\N\\"&amp;<b>x</b>\x00\x1b\u2028\u202eש🙂\ufffe'
 GATE = "</g>\"'\\N&lt;"
@@ -43,9 +44,8 @@ def lm():
 
 @pytest.fixture(scope="module")
 def seen():
-    kind = type(
-        NAME.replace("\x00", ""), (Recurrent,), {}, abstract=True
-    )  # the class has a name too
+    # A layer's class has a name too.
+    kind = type(NAME.replace("\x00", ""), (Recurrent,), {}, abstract=True)
     model = Sequential(kind(nasty, 3, 4), Linear(4, 2), rng=0)
     rng = np.random.default_rng(0)
     x, targets = (rng.standard_normal((len(TEXT), 1, size)).astype("float32") for size in (3, 2))
@@ -72,7 +72,7 @@ def drawing(request, lm, seen):
 
 
 def allowed(text):
-    """Whether XML 1.0 has every character, and none can turn the line around or end it."""
+    """Whether all characters are legal in XML 1.0 and none changes the direction of text."""
     return not re.search(
         "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]",
         text,
@@ -101,7 +101,7 @@ def parsed(svg):
 
 
 @pytest.mark.parametrize("program", ["graphviz-pure", "dot"])
-def test_the_dot_text_is_one_graph_of_the_things_that_were_drawn(drawing, program):
+def test_the_dot_text_is_one_graph_of_the_drawn_items(drawing, program):
     if program == "dot" and not shutil.which("dot"):
         pytest.skip("no system Graphviz: the second reader of our DOT text")
     done = subprocess.run(
@@ -113,13 +113,12 @@ def test_the_dot_text_is_one_graph_of_the_things_that_were_drawn(drawing, progra
     edges = [line for line in statements if re.match(r'  "(?:[^"\\]|\\.)*" -> ', line)]
     clusters = sum(line.startswith("  subgraph") for line in statements)
     assert len(graph.get("edges", [])) == len(edges)
-    assert (
-        len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters
-    )  # a point inside each
+    # Each cluster has a point inside.
+    assert len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters
     assert "URL" not in done.stdout.decode()
 
 
-def test_the_svg_is_well_formed_and_says_the_same(drawing):
+def test_the_svg_is_well_formed_and_has_the_same_text(drawing):
     root = parsed(drawing.svg())
     assert allowed("".join(root.itertext()))
     assert root.find(SVG + "title").text.strip()
@@ -158,7 +157,7 @@ def test_the_pdf_is_whole(drawing):
     assert re.match(rb"xref|\d+ \d+ obj", data[place:])
 
 
-def test_a_notebook_gets_the_same(drawing):
+def test_a_notebook_gets_the_same_svg(drawing):
     bundle = drawing._repr_mimebundle_()
     parsed(bundle["image/svg+xml"])
     assert allowed(bundle["text/plain"])
@@ -168,7 +167,7 @@ def test_a_notebook_gets_the_same(drawing):
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
 )
-def test_the_html_is_text_to_a_browser(drawing, open_any, tmp_path):
+def test_a_browser_reads_the_html_as_text(drawing, open_any, tmp_path):
     page = open_any(drawing.save(tmp_path / "a.html"))
     assert (
         page.locator("script").count()
@@ -189,7 +188,7 @@ def test_the_html_is_text_to_a_browser(drawing, open_any, tmp_path):
 @pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on PATH: the browser the page is tried in"
 )
-def test_the_page_of_a_run_is_text_to_a_browser(open_any, seen, tmp_path):
+def test_a_browser_reads_the_page_as_text(open_any, seen, tmp_path):
     model, recording = seen
     labels = [NAME, *TEXT[1:]]
     made = viz.explore(model, recording, inputs=labels)

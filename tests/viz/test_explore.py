@@ -1,4 +1,4 @@
-"""The page as text: self-contained, escaped, small, complete without scripts; errors in one line."""
+"""The page is self-contained, escaped, small and complete without scripts."""
 
 import base64
 import hashlib
@@ -51,7 +51,7 @@ def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32"
 
 
 @pytest.mark.parametrize("kind", [recurrent.RNN, recurrent.LSTM, recurrent.GRU])
-def test_every_level_and_every_number_of_a_step_is_there_without_scripts(kind):
+def test_without_scripts_all_levels_and_values_of_a_step_are_there(kind):
     model, recording = run(kind)
     text = viz.explore(model, recording, t=3, n=1).html
     for level in ("network", "unrolled", "cell", "units", "unit", "neuron"):
@@ -104,20 +104,18 @@ def test_two_layers_of_128_units_over_100_steps_fit_in_two_megabytes(tmp_path):
     assert path.stat().st_size < 1_680_000
 
 
-def test_units_that_do_not_fit_are_named(monkeypatch):
+def test_the_page_says_which_units_it_leaves_out(monkeypatch):
     monkeypatch.setattr(sys.modules["viz.page.explore"], "BUDGET", 20_000)
     model, recording = run(units=40, gradients=False)
     text = viz.explore(model, recording, units=[37]).html
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     units = [int(j) for j in re.findall(r'<th scope="row">(\d+)</th>', table)]
     assert units == [*range(len(units) - 3), 37, 38, 39]
-    assert (
-        f"Layer 1: {len(units)} of 40 units are on this page: the first ones, the last two, and those requested."
-        in text
-    )
+    note = f"Layer 1: {len(units)} of 40 units are on this page"
+    assert f"{note}: the first ones, the last two, and those requested." in text
 
 
-def test_the_gradient_of_a_layer_is_that_of_all_its_units():
+def test_the_gradient_norm_covers_all_units_of_a_layer():
     model, recording = run(units=40)
     part = viz.page.run.LayerRun(recording, model[1], 1, [], 1)
     assert len(part.units) < 40
@@ -125,7 +123,7 @@ def test_the_gradient_of_a_layer_is_that_of_all_its_units():
     assert np.array_equal(part.norms, np.linalg.norm(d, axis=1))
 
 
-def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
+def test_the_blob_unpacks_to_the_same_bits_and_ends_no_element():
     rng = np.random.default_rng(0)
     arrays = [
         rng.standard_normal(n).astype(kind)
@@ -146,7 +144,7 @@ def test_the_blob_is_read_back_bit_by_bit_and_ends_no_element():
         assert planes.T.tobytes() == a.astype("<" + kind).tobytes()
 
 
-def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
+def test_the_page_shows_either_part_of_an_encoder_decoder():
     model, recording = attending()
     text = viz.explore(model, recording, inputs="Lesen!?", outputs="write", t=1).html
     assert "This page shows the decoder; part='encoder' shows the encoder." in html.unescape(text)
@@ -174,11 +172,11 @@ def test_either_stack_of_an_encoder_and_a_decoder_is_opened():
         viz.explore(*run(), part="decoder")
 
 
-def test_same_bytes_twice():
+def test_output_is_deterministic():
     assert viz.explore(*run()).html == viz.explore(*run()).html
 
 
-def test_errors_name_what_was_expected(tmp_path):
+def test_errors_name_the_expected_value(tmp_path):
     model, recording = run()
     plain = recurrent.Sequential(recurrent.Linear(3, 3))
     page = viz.explore(model, recording)
@@ -222,7 +220,7 @@ def test_errors_name_what_was_expected(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_where_only_a_picture_can_be_the_page_is_its_network(tmp_path):
+def test_the_page_saves_its_network_in_picture_formats(tmp_path):
     model, recording = run()
     page, picture = viz.explore(model, recording), viz.network(model, recording)
     assert page.source == picture.source

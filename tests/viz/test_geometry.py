@@ -1,4 +1,4 @@
-"""Every golden picture lies at the same places whichever Graphviz draws it: nothing is left for it to lay out."""
+"""Every golden picture has the same positions in all versions of Graphviz."""
 
 import re
 import shutil
@@ -22,9 +22,9 @@ def numbers(e):
 
 
 def places(svg):
-    """Coordinates of the shapes of every node, wire and cluster, by kind and name, wires in their order, and of texts.
+    """Return the coordinates of all shapes by kind and name, and those of texts.
 
-    Left out are arrow heads, which newer versions of Graphviz draw a little longer.
+    Arrow heads are left out, because newer versions of Graphviz draw them a little longer.
     """
     shapes, texts = {}, {}
     for k, group in enumerate(ET.fromstring(svg).iter(SVG + "g")):
@@ -43,7 +43,7 @@ def places(svg):
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
-def test_places_are_the_same_under_debians_dot(path):
+def test_positions_are_the_same_under_debians_dot(path):
     source = path.read_text(encoding="utf-8")
     (shapes, texts), (others, written) = (
         places(render.run(source, "svg", engine)) for engine in ("dot", "graphviz-pure")

@@ -1,4 +1,4 @@
-"""The box opened into its units, and one gate neuron opened into its dot product: true, complete, and legible."""
+"""The layer view and the gate view are correct, complete and legible."""
 
 import os
 import re
@@ -33,7 +33,7 @@ T = 6
 
 
 def units_apart(source):
-    """`assert_clear` for the layer: its box lies around those of the units."""
+    """`assert_clear` for a layer, whose box encloses those of its units."""
     assert_clear("\n".join(line for line in source.splitlines() if "cluster_layer" not in line))
 
 
@@ -42,7 +42,7 @@ def units_apart(source):
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("t", [0, None])
-def test_the_values_of_all_units_are_those_of_the_recording(name, t):
+def test_units_show_recorded_values(name, t):
     model, recording = recorded(name)
     nodes, _, _ = read(viz.layer(model[0], recording, t=t, n=1).source)
     mine, cell = recording.layers[0], EVERY[name]
@@ -66,7 +66,7 @@ def test_the_values_of_all_units_are_those_of_the_recording(name, t):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_h_goes_to_every_unit_and_a_memory_to_none_but_its_own(name):
+def test_h_goes_to_every_unit_and_memory_stays_in_its_own(name):
     model, _ = recorded(name)
     _, edges, clusters = read(viz.layer(model[0]).source)
     cell = EVERY[name]
@@ -92,13 +92,13 @@ def test_h_goes_to_every_unit_and_a_memory_to_none_but_its_own(name):
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("sizes", [(D, H), (1, 1), (40, 30)])
-def test_nothing_of_a_layer_lies_over_anything_else(name, sizes):
+def test_nothing_overlaps_in_the_layer_view(name, sizes):
     model, recording = recorded(name, *sizes, steps=2)
     units_apart(viz.layer(model[0], recording, unit=sizes[1] // 2).source)
     units_apart(viz.layer(model[0]).source)
 
 
-def test_own_parameters_with_long_names_are_one_box_that_says_how_many():
+def test_own_parameters_with_long_names_share_one_box():
     layer = recurrent.GRU(D, H, layer_norm=True)
     source = viz.layer(layer).source
     nodes, _, _ = read(source)
@@ -110,7 +110,7 @@ def test_own_parameters_with_long_names_are_one_box_that_says_how_many():
     units_apart(source)
 
 
-def test_a_layer_made_of_a_cell_is_called_like_it_over_time():
+def test_a_recurrent_layer_is_named_after_its_cell():
     model = recurrent.Sequential(Recurrent("mgu", D, H), rng=0)
     labels = {a.attributes["label"] for a in read(viz.unrolled(model, steps=3).source)[0].values()}
     assert "mgu" in labels
@@ -162,9 +162,7 @@ def test_the_count_of_a_layer_adds_up_with_two_biases_and_with_one(name, options
     ("lengths", "n", "t", "last"),
     [(None, 0, 2, 3), (None, 1, 5, None), ([6, 3], 1, 2, None), ([6, 3], 1, 1, 2)],
 )
-def test_the_reverse_direction_has_its_own_weights_and_comes_from_the_step_after(
-    kind, lengths, n, t, last
-):
+def test_the_reverse_direction_has_own_weights_and_the_next_state(kind, lengths, n, t, last):
     model, recording = both_directions(kind, lengths)
     layer, mine = model[0], recording.layers[0]
     nodes, edges, _ = read(
@@ -225,7 +223,7 @@ def test_k_is_the_number_of_inputs_that_are_drawn():
 
 
 def opened(drawing):
-    """Parsed back: the pre-activation of each sum, and what its rows add up to."""
+    """Parse the pre-activation of each sum and the sum of its rows."""
     nodes, _, _ = read(drawing.source)
     totals, rows = {}, {}
     for name, node in nodes.items():
@@ -239,7 +237,7 @@ def opened(drawing):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_neuron_s_rows_sum_to_the_engine_s_own(name):
+def test_the_rows_of_a_gate_sum_to_the_recorded_value(name):
     model, recording = recorded(name, dtype="float64")
     cell, params, j, t, n = EVERY[name], model[0].params, 3, 4, 1
     h = recording.layers[0].states[cell.states[0]][t - 1, n]
@@ -261,9 +259,7 @@ def test_a_neuron_s_rows_sum_to_the_engine_s_own(name):
             for found in (totals[id], rows[id]):
                 assert_close(np.float32(found), np.float32(expected), D + H, 1.0, f"{gate} {id}")
         assert tooltip_number(nodes["gate"]) == f"{recording.layers[0].gates[gate][t, n, j]:.7g}"
-        if (
-            "plot:point" in nodes
-        ):  # what the drawn equations make of the sums is what the engine recorded
+        if "plot:point" in nodes:  # the drawn equations give the recorded value
             assert_close(
                 np.float32(tooltip_number(nodes["plot:point"])),
                 np.float32(tooltip_number(nodes["gate"])),
@@ -281,7 +277,7 @@ def test_terms_are_weights_times_values():
         assert_close(np.float32(parts[2]), np.float32(parts[0] * parts[1]), 2, 1.0, k)
 
 
-def test_rows_that_are_left_out_are_summed_and_counted():
+def test_omitted_rows_are_summed_and_counted():
     model, recording = recorded("gru", 128, 512, steps=2)
     drawing = viz.unit(model[0], 100, recording=recording, gate="z")
     totals, rows = opened(drawing)
@@ -304,14 +300,14 @@ def test_rows_that_are_left_out_are_summed_and_counted():
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_nothing_of_a_neuron_lies_over_anything_else(name):
+def test_nothing_overlaps_in_the_gate_view(name):
     model, recording = recorded(name)
     for gate in EVERY[name].gates:
         for source in (
             viz.unit(model[0], 3, recording=recording, gate=gate).source,
             viz.unit(model[0], 3, gate=gate).source,
         ):
-            # The point lies on the curve and its axes: that is what it is for.
+            # The point lies on the curve and its axes on purpose.
             assert_clear(
                 "\n".join(
                     line
@@ -327,7 +323,7 @@ def test_nothing_of_a_neuron_lies_over_anything_else(name):
 @pytest.mark.parametrize("name", GOLDEN_CELLS)
 @pytest.mark.parametrize("view", ["layer", "gate"])
 def test_golden_text(name, view):
-    """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
+    """UPDATE_GOLDEN=1 rewrites the files; look at the pictures before committing them."""
     path = GOLDEN / f"{view}_{name}.gv"
     model = exact_model(lambda d, h: Recurrent(GOLDEN_CELLS[name], d, h), 2, 3)
     recording = exact_recording(model)
@@ -344,7 +340,7 @@ def test_golden_text(name, view):
     )
 
 
-def test_errors_name_what_was_expected():
+def test_errors_name_the_expected_value():
     model, recording = recorded("lstm")
     layer = model[0]
     cases = [

@@ -1,4 +1,4 @@
-"""Layers with fewer biases, with initial states that are learned, of encoder and decoder: counted and drawn as they are."""
+"""Layers with fewer biases, with learned initial states, and of encoders and decoders."""
 
 import re
 
@@ -21,7 +21,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
-def test_parameters_are_counted_as_the_layer_has_them(layer):
+def test_parameter_counts_match_the_layer(layer):
     ways = 1 + layer.bidirectional
     text = read(viz.unit(layer, 0).source)[0]["facts"].attributes["label"]
     expression, total = re.search(r"parameters: (.*) = (\d+)", text).groups()
@@ -48,7 +48,7 @@ def test_gates_of_one_cell_have_colours_of_their_own():
         assert len(set(colours)) == len(colours), gates
 
 
-def test_a_product_within_the_step_is_drawn_as_the_dense_layer_that_it_is():
+def test_a_product_within_the_step_is_drawn_as_a_dense_layer():
     layer = R.GRU(3, 4, reset_after=False)
     for drawing in (viz.cell(layer), viz.unit(layer, 1)):
         (node,) = (
@@ -57,7 +57,7 @@ def test_a_product_within_the_step_is_drawn_as_the_dense_layer_that_it_is():
         assert node.attributes.get("shape") != "ellipse"
 
 
-def test_a_long_list_of_steps_is_cut_and_the_picture_says_so():
+def test_a_long_list_of_steps_is_elided_and_the_picture_says_so():
     model = R.Sequential(R.RNN(2, 3), rng=0)
     source = viz.unrolled(model, steps=list(range(60))).source
     assert sum(name.startswith("layer0@") for name in read(source)[0]) == 24
@@ -77,7 +77,7 @@ def test_the_page_adds_as_many_biases_as_a_layer_has(biases):
     assert bias == pytest.approx(float(model.parameters["0.bias_ih_l0"][4]) if biases else 0.0)
 
 
-def test_a_unit_starts_from_the_state_that_was_learned():
+def test_a_unit_starts_from_the_learned_state():
     model = R.Sequential(R.GRU(3, 4, learn_state=True), rng=0)
     model.parameters["0.h0"][:] = [1, 2, 3, 4]
     recording = model.record(np.ones((2, 1, 3), "float32"))
@@ -92,7 +92,7 @@ def test_a_unit_starts_from_the_state_that_was_learned():
         assert [float(re.search(r"= (\S+)$", tip)[1]) for tip in found] == [1, 2, 3, 4]
 
 
-def test_a_decoder_s_units_are_drawn_with_what_they_read():
+def test_units_of_a_decoder_show_its_inputs_and_states():
     encoder, decoder = (
         R.Sequential(R.LSTM(3, 4), rng=0),
         R.Sequential(R.Embedding(5, 2), R.LSTM(2, 4), R.Linear(4, 5), rng=0),
@@ -113,7 +113,7 @@ def test_a_decoder_s_units_are_drawn_with_what_they_read():
         .endswith(f"= {recording.layers[2].states['h'][0, 1, 2]:.7g}")
     )
     started = read(viz.unit(decoder[1], 1, recording, t=0, n=1).source)[0]
-    left = recording.layers[0].states["h"][1, 1]  # of sequence 1, which ends there
+    left = recording.layers[0].states["h"][1, 1]  # the last valid step of sequence 1
     assert [started[f"in:h{k}"].attributes["tooltip"].rpartition("= ")[2] for k in range(4)] == [
         f"{v:.7g}" for v in left
     ]

@@ -1,4 +1,4 @@
-"""The page in a real browser: slider, keyboard, clicks, dark mode, numbers; no request leaves it; whole without scripts."""
+"""The page in a real browser: slider, keyboard, clicks, dark mode, values, and no requests."""
 
 import numpy as np
 import pytest
@@ -42,13 +42,13 @@ def path(seen, tmp_path_factory):
 
 @pytest.fixture
 def opened(open_any, path):
-    """Opens the page of `seen`."""
+    """The opened page of `seen`."""
     return lambda **options: open_any(path, **options)
 
 
 @pytest.fixture(scope="module")
 def both():
-    """A bidirectional layer, sequences of different lengths."""
+    """A bidirectional layer and sequences of different lengths."""
     model = recurrent.Sequential(
         recurrent.GRU(3, 4, bidirectional=True), recurrent.Linear(8, 2), rng=0
     )
@@ -72,9 +72,8 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
     page.locator("#time").fill("9")
     mine, t = recording.layers[0], 9
     assert numbers(page)["h"] == notation.exact(mine.states[f"h{end}"][t, 1, 0])
-    before = (
-        0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]
-    )  # of ten steps the last comes first in reverse
+    # In reverse, the last of ten steps comes first.
+    before = 0.0 if name == "reverse" else mine.states["h"][t - 1, 1, 0]
     assert float(tip(page, f"c{n}-previous:h").rpartition(" ")[2]) == pytest.approx(
         before, rel=1e-6
     )
@@ -97,7 +96,7 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
 
 
 def numbers(page):
-    """What the panel says, by quantity."""
+    """The values in the panel, by quantity."""
     return dict(
         page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])")
     )
@@ -112,7 +111,7 @@ def level(page):
     return page.locator("section.shown").get_attribute("data-level")
 
 
-def test_the_slider_moves_every_number_to_the_engines(opened, seen):
+def test_the_slider_updates_every_value(opened, seen):
     _, recording = seen
     page = opened()
     page.click('#levels [data-level="units"]')
@@ -129,7 +128,7 @@ def test_the_slider_moves_every_number_to_the_engines(opened, seen):
 
 
 def assert_opened(page, recording, k, t, units):
-    """The layer's picture: every value of the units (as drawn: as shown) at a step."""
+    """Check every value in the layer's picture at a step; `units` maps drawn to shown units."""
     mine, p = recording.layers[k], f"l{k - 1}"
     for drawn, j in units.items():
         assert written(page, f"{p}-name:unit{drawn}") == [f"unit {j}"]
@@ -154,7 +153,7 @@ def assert_opened(page, recording, k, t, units):
             ]
 
 
-def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opened, seen):
+def test_the_chosen_unit_of_a_large_layer_is_opened(opened, seen):
     _, recording = seen
     page = opened()
     page.click('#levels [data-level="units"]')
@@ -166,9 +165,8 @@ def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opene
         page.locator("section.shown .tile").nth(j).hover()
         assert numbers(page)["h"] == notation.exact(recording.layers[2].states["h"][7, 0, j])
         assert_opened(page, recording, 2, 7, fixed | {free: j})
-        hidden = [
-            page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)
-        ]  # no gap, no dots
+        # There are dots only where there is a gap.
+        hidden = [page.locator("[id^='l1-dots:unit:']").nth(k).is_hidden() for k in range(2)]
         assert hidden == [j == 4, j == 67]
     page.locator("section.shown .tile").nth(1).hover()
     assert_opened(page, recording, 2, 7, fixed | {free: 67})
@@ -176,7 +174,7 @@ def test_of_a_layer_of_many_units_the_picture_opens_the_one_that_is_chosen(opene
     assert (level(page), page.input_value("#unit")) == ("unit", "67")
 
 
-def test_states_before_the_first_step_are_those_that_the_run_began_with(open_any, tmp_path):
+def test_initial_states_are_those_of_the_run(open_any, tmp_path):
     model = recurrent.Sequential(recurrent.LSTM(2, 3, learn_state=True), rng=0)
     for name, values in (("h0", [0.5, -0.25, 1.5]), ("c0", [1.0, 2.0, -3.0])):
         model.parameters[f"0.{name}"][:] = values
@@ -204,7 +202,7 @@ def test_states_before_the_first_step_are_those_that_the_run_began_with(open_any
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
+def test_the_slider_updates_the_attention_of_a_decoder(open_any, tmp_path, n):
     model, recording = attending()
     shown = dict(inputs="Lesen!?", outputs="write", t=1, n=n)
     page = open_any(viz.explore(model, recording, **shown).save(tmp_path / "page.html"))
@@ -233,13 +231,13 @@ def test_the_slider_moves_what_a_decoder_looks_at(open_any, tmp_path, n):
             float(notation.exact(v)) for v in weights[t, :read]
         ]
     if n:
-        page.locator("#time").fill("4")  # a blank of this sequence
+        page.locator("#time").fill("4")  # padding in this sequence
         assert not page.locator("[id='a-now']").is_visible()
     page.keyboard.press("Escape")
     assert level(page) == "network"
 
 
-def test_attention_over_more_steps_than_there_is_room_for(open_any, tmp_path):
+def test_attention_over_many_steps_shows_a_window(open_any, tmp_path):
     model = recurrent.Sequential(
         recurrent.GRU(2, 3), recurrent.Attention(3), recurrent.Linear(6, 2), rng=0
     )
@@ -283,7 +281,7 @@ def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
     )
     before = recording.layers[1].states["h"][t - 1, 0, 7]
     assert f"h₇ at t - 1, this unit itself = {notation.exact(before)}" in titles
-    page.select_option("#layer", "1")  # 10 + 70 inputs: the strongest are drawn
+    page.select_option("#layer", "1")  # 10 + 70 inputs, the strongest of which are drawn
     page.locator("#unit").fill("69")
     page.keyboard.press("Tab")
     titles = page.eval_on_selector_all(
@@ -297,7 +295,7 @@ def test_the_picture_of_any_unit_shows_its_weights_and_values(opened, seen):
 
 
 def written(page, id):
-    """Lines of a text of the figure that is shown."""
+    """The lines of a text in the figure."""
     return page.eval_on_selector_all(f"[id='{id}'] text", "all => all.map(e => e.textContent)")
 
 
@@ -306,8 +304,8 @@ def tip(page, id):
 
 
 @pytest.mark.parametrize("k", [1, 2])
-def test_the_cell_shows_what_every_wire_carries(opened, seen, k):
-    """Gates and states as recorded; what lies between, and every gradient, is what the cell's graph gives for them."""
+def test_the_cell_shows_the_value_of_every_wire(opened, seen, k):
+    """Gates and states are the recorded ones; other values and gradients follow from the graph."""
     model, recording = seen
     layer, t, j = model[k], 9, 6
     page = opened()
@@ -358,14 +356,14 @@ def test_a_gate_neuron_is_its_dot_product(opened, seen):
     np.testing.assert_allclose(1 / (1 + np.exp(-total)), f, rtol=1e-5)
 
 
-def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
+def test_clicks_open_levels_and_escape_goes_back(opened):
     page = opened()
     assert level(page) == "network"
     page.click("#n-layer1")
     assert level(page) == "unrolled"
     page.locator("section.shown .go").first.click()
     assert level(page) == "cell"
-    page.click("#c0-x")  # what is no gate belongs to the cell as a whole
+    page.click("#c0-x")  # parts other than gates open the layer
     assert level(page) == "cell"
     page.locator("#c0-cluster_cell").click(position={"x": 8, "y": 60})
     assert level(page) == "units"
@@ -382,7 +380,7 @@ def test_clicks_lead_from_the_network_to_a_gate_neuron_and_escape_back(opened):
     assert back == ["unit", "units", "cell", "unrolled", "network"]
 
 
-def test_keyboard_and_words_for_those_who_listen(opened, seen):
+def test_keyboard_and_screen_reader_texts(opened, seen):
     _, recording = seen
     page = opened()
     page.click('#levels [data-level="units"]')
@@ -402,7 +400,7 @@ def test_keyboard_and_words_for_those_who_listen(opened, seen):
     assert level(page) == "unit"
 
 
-def test_inputs_are_shown_as_they_are(opened):
+def test_input_labels_are_shown_verbatim(opened):
     page = opened()
     page.click('#levels [data-level="unrolled"]')
     shown = page.eval_on_selector_all(".strip bdi", "all => all.map(e => e.textContent)")
@@ -412,7 +410,7 @@ def test_inputs_are_shown_as_they_are(opened):
     assert page.locator("b", has_text="never").count() == 0
 
 
-def test_gradients_are_laid_over(opened, seen):
+def test_gradients_replace_values(opened, seen):
     _, recording = seen
     page = opened()
     page.click('#levels [data-level="unrolled"]')
@@ -425,7 +423,7 @@ def test_gradients_are_laid_over(opened, seen):
     assert numbers(page)["∂L/∂c"] == notation.exact(recording.layers[1].dstates["c"][5, 0, 0])
 
 
-def test_dark_by_the_system_and_by_the_switch(opened):
+def test_dark_mode_by_the_system_and_by_the_switch(opened):
     colour = "getComputedStyle(document.body).backgroundColor"
     light, dark = (opened(color_scheme=scheme) for scheme in ("light", "dark"))
     assert light.evaluate(colour) == "rgb(255, 255, 255)"
@@ -436,14 +434,14 @@ def test_dark_by_the_system_and_by_the_switch(opened):
     assert dark.evaluate(colour) == "rgb(255, 255, 255)"
 
 
-def test_a_telephone_scrolls_downwards_only(opened):
+def test_a_narrow_screen_scrolls_vertically_only(opened):
     page = opened(viewport={"width": 390, "height": 800})
     for name in ("network", "unrolled", "cell", "units", "unit", "neuron"):
         page.click(f'#levels [data-level="{name}"]')
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
 
 
-def test_without_scripts_every_level_stands_below_the_other(opened, seen):
+def test_without_scripts_the_levels_follow_each_other(opened, seen):
     _, recording = seen
     page = opened(java_script_enabled=False)
     for s in page.locator("section").all():

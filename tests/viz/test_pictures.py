@@ -1,4 +1,4 @@
-"""Pictures: what they say is what the engine computes, nothing lies over anything else, and the same bytes each time."""
+"""Pictures show what the engine computes, have no overlaps, and are deterministic."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def stack(kind=recurrent.LSTM, units=H):
     )
 
 
-# What the picture of a unit says
+# The unit
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -81,7 +81,7 @@ def test_line_width_and_colour_follow_the_weight():
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("t", [0, 3, None])
-def test_values_are_those_of_the_recording(name, t):
+def test_the_unit_shows_recorded_values(name, t):
     model, recording = recorded(name)
     nodes, _, _ = read(viz.unit(model[0], 3, recording=recording, t=t, n=1).source)
     mine, cell = recording.layers[0], EVERY[name]
@@ -100,13 +100,12 @@ def test_values_are_those_of_the_recording(name, t):
     gates |= {o.id: o.gate for o in w.operations if o.gate}
     for k, g in gates.items():
         assert tooltip_number(nodes[k]) == f"{mine.gates[g][t, 1, 3]:.7g}"
-    assert (
-        nodes["in:h3"].attributes["penwidth"] != nodes["in:h4"].attributes["penwidth"]
-    )  # the unit among its inputs
+    # The unit itself is marked among its inputs.
+    assert nodes["in:h3"].attributes["penwidth"] != nodes["in:h4"].attributes["penwidth"]
 
 
 def compute(nodes, edges, biases, before):
-    """New states by doing what the picture shows: sums over its lines, operations along its wires."""
+    """Compute the new states from the picture: sums over its lines, operations along its wires."""
     into = {}
     for e in edges:
         into.setdefault(e.head, []).append(e)
@@ -150,13 +149,11 @@ def test_the_picture_computes_what_the_engine_computes(name):
         biases[a.id] = b_ih + b_hh
     states = recording.layers[0].states
     before = {f"state:{s}": states[s][t - 1, 0, j] for s in cell.states}
-    if (
-        name == "three"
-    ):  # h is a difference: loops come after wires, so the order of arguments is the equations'
+    if name == "three":  # h is a difference, whose arguments keep the order of the equations
         assert [e.tail for e in edges if e.head == "h"][-1] == "state:h"
     found = compute(nodes, edges, biases, before)
     for s in cell.states:
-        # Numbers in tooltips have 7 digits: as good as float32.
+        # Numbers in tooltips have 7 digits, as many as float32.
         assert_close(
             np.float32(found[f"state:{s}"]),
             np.float32(states[s][t, 0, j]),
@@ -184,9 +181,8 @@ def test_counts_add_up_for_every_cell(name):
     model, _ = recorded(name, 3, 4)
     text = read(viz.unit(model[0], 0).source)[0]["facts"].attributes["label"]
     accumulators = len(EVERY[name].accumulators)
-    less = (
-        sum(len(g) for g in (EVERY[name].x_gates, EVERY[name].h_gates)) - accumulators
-    )  # biases that add up to one
+    # Biases that are summed with another one.
+    less = sum(len(g) for g in (EVERY[name].x_gates, EVERY[name].h_gates)) - accumulators
     for words_before, expected in (
         ("parameters", model[0].size // 4),
         ("with one bias per Σ", model[0].size // 4 - less),
@@ -217,7 +213,7 @@ def test_memory_is_private_and_h_goes_to_all():
     assert "all 10 units × 4 gates" in nodes["all"].attributes["label"]
 
 
-def test_the_candidate_of_the_gru_has_its_two_sums_apart():
+def test_the_candidate_of_the_gru_has_two_separate_sums():
     model, _ = recorded("gru")
     nodes, edges, _ = read(viz.unit(model[0], 3).source)
     takes = {
@@ -258,10 +254,10 @@ def test_many_inputs_are_reduced_to_the_strongest_and_the_picture_says_so(name):
     assert len(edges) < 300
 
 
-# The stack
+# The network
 
 
-def test_network_says_shapes_parameters_and_delays():
+def test_network_shows_shapes_parameters_and_delays():
     model, _ = stack()
     nodes, edges, _ = read(viz.network(model).source)
     labels = [n.attributes["label"] for n in nodes.values()]
@@ -280,7 +276,7 @@ def test_network_says_shapes_parameters_and_delays():
     assert labels.count("h (N, 10), 1 step later") == labels.count("c (N, 10), 1 step later") == 2
 
 
-# The time graph
+# The unrolled network
 
 
 @pytest.mark.parametrize("kind", [recurrent.LSTM, recurrent.GRU, recurrent.RNN])
@@ -350,7 +346,7 @@ def test_gradient_bars_are_those_of_the_backward_pass():
     assert "gradient:" not in viz.unrolled(model, 40, recording=plain).source
 
 
-def test_a_single_unit_shows_its_numbers():
+def test_a_single_unit_shows_its_values():
     model = recurrent.Sequential(recurrent.RNN(1, 1), rng=0)
     recording = model.record(np.linspace(-1, 1, 5, dtype="float32")[:, None])
     nodes, _, _ = read(viz.unrolled(model, 5, recording=recording).source)
@@ -430,9 +426,8 @@ def test_both_directions_show_their_own_gradients():
             norm = np.linalg.norm(recording.layers[1].dstates[state][t].astype(float))
             assert nodes[f"gradient:{row}@{t}"].attributes["tooltip"].endswith(f": {norm:.7g}")
     part, _, _ = read(viz.unrolled(model, 4, recording=recording).source)
-    assert part["initial:layer1_reverse:h"].attributes["label"] == notation.sub(
-        "h", 4
-    )  # the run goes on beyond the picture
+    # The run continues beyond the picture.
+    assert part["initial:layer1_reverse:h"].attributes["label"] == notation.sub("h", 4)
     with pytest.raises(ValueError, match="needs layers of one direction"):
         viz.unrolled(model, 6, window=2)
 
@@ -455,10 +450,10 @@ def test_padded_steps_are_drawn_as_empty_boxes(lengths, n, padded):
             for row in ("x", "layer0", "layer1", "layer1_reverse", "layer1_merge", "layer2", "y")
         ]
         assert {not a["label"] and "dashed" in a["style"] for a in cells} == {t in padded}
-        assert [e.head for e in edges].count(f"layer0@{t}") == (t not in padded)  # nothing goes in
-        assert [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2) == 2 * (
-            t in padded
-        )  # h and c pass by
+        assert [e.head for e in edges].count(f"layer0@{t}") == (t not in padded)
+        # h and c pass a padded step unchanged.
+        passing = [(e.tail, e.head) for e in edges].count((f"layer1@{t}",) * 2)
+        assert passing == 2 * (t in padded)
     last = max(set(range(6)) - padded, default=None)
     assert nodes["final:layer2:h"].attributes["label"] == (
         "h = 0" if last is None else notation.sub("h", last)
@@ -493,7 +488,7 @@ def test_the_padding_of_a_recording_is_drawn():
     ],
     ids=repr,
 )
-def test_what_pools_stands_once_and_says_what_it_looks_at(pool, sources):
+def test_a_pooling_layer_is_drawn_once_with_its_sources(pool, sources):
     pool = type(pool)(**pool.options)
     model = recurrent.Sequential(
         recurrent.LSTM(3, 4, bidirectional=True), pool, recurrent.Linear(8, 2), rng=0
@@ -553,7 +548,7 @@ DRAWINGS = dict(drawings())
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_nothing_lies_over_anything_else(name):
+def test_nothing_overlaps(name):
     assert_apart(DRAWINGS[name]().source)
 
 
@@ -562,7 +557,7 @@ def test_wires_pass_beside_nodes_and_labels(name):
     assert_wires_pass_beside(DRAWINGS[name]().source)
 
 
-# The same each time
+# Golden text and determinism
 
 
 def golden(kind):
@@ -578,7 +573,7 @@ def golden(kind):
 @pytest.mark.parametrize("kind", [recurrent.LSTM, recurrent.GRU, recurrent.RNN])
 @pytest.mark.parametrize("view", ["unit", "unrolled", "network"])
 def test_golden_text(kind, view):
-    """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
+    """UPDATE_GOLDEN=1 rewrites the files; look at the pictures before committing them."""
     path = GOLDEN / f"{view}_{kind.__name__.lower()}.gv"
     source = golden(kind)[view].source
     if os.environ.get("UPDATE_GOLDEN"):
@@ -589,7 +584,8 @@ def test_golden_text(kind, view):
 def test_same_bytes_in_another_process():
     code = (
         "import recurrent, viz, sys; m = recurrent.Sequential(recurrent.LSTM(5, 10), rng=0);"
-        "sys.stdout.buffer.write((viz.unit(m[0], 3).source + viz.unrolled(m, 20, window=5).source).encode())"
+        "text = viz.unit(m[0], 3).source + viz.unrolled(m, 20, window=5).source;"
+        "sys.stdout.buffer.write(text.encode())"
     )
     model = recurrent.Sequential(recurrent.LSTM(5, 10), rng=0)
     here = viz.unit(model[0], 3).source + viz.unrolled(model, 20, window=5).source
@@ -605,7 +601,7 @@ def test_same_bytes_in_another_process():
 # Errors
 
 
-def test_errors_of_views_name_what_was_expected():
+def test_errors_name_the_expected_value():
     model, recording = recorded("lstm")
     other, _ = recorded("lstm", 3, 4)
     layer = model[0]
@@ -687,8 +683,8 @@ def test_a_drawing_goes_to_the_graphviz_library():
     assert drawing.to_graphviz().source.strip() == drawing.source.strip()
 
 
-def test_a_network_says_what_goes_in():
-    """The first layer with a size of its own decides, whatever passes through before it."""
+def test_a_network_shows_its_input_size():
+    """The first layer with a size determines the input size."""
     R = recurrent
     for layers, shape in (
         ([R.Dropout(0.1), R.LSTM(3, 4)], ("T", "N", 3)),
@@ -699,7 +695,7 @@ def test_a_network_says_what_goes_in():
 
 
 def test_encoder_and_decoder_stand_side_by_side():
-    """Two stacks, each layer once, and what crosses: the memory of all steps, final states that become initial ones."""
+    """Both stacks are drawn once, with the memory and the states that pass between them."""
     encoder = recurrent.Sequential(
         recurrent.Embedding(5, 3), recurrent.LSTM(3, 2, bidirectional=True)
     )

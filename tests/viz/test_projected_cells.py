@@ -1,4 +1,4 @@
-"""Pictures of an LSTM with a projection: h has P numbers, which no unit owns."""
+"""Pictures of an LSTM with a projection, whose h has P numbers."""
 
 import re
 
@@ -38,7 +38,7 @@ def tip(nodes, name):
 
 
 def outputs(model, recording, t):
-    """o tanh(c) of sequence 0, of all units."""
+    """o tanh(c) of all units in sequence 0."""
     one = recording.layers[0]
     return one.gates["o"][t, 0] * np.tanh(one.states["c"][t, 0])
 
@@ -55,7 +55,7 @@ def test_network_has_both_sizes(model):
         assert said in text
 
 
-def test_unrolled_says_what_is_handed_on(model, recording):
+def test_unrolled_shows_the_states_passed_on(model, recording):
     nodes = read(viz.unrolled(model, 3, recording=recording).source)[0]
     assert any(
         "layer 0: LSTM" in n.attributes["label"] and "(N, 4)" in n.attributes["label"]
@@ -63,7 +63,7 @@ def test_unrolled_says_what_is_handed_on(model, recording):
     )
 
 
-def test_unit_has_inputs_of_both_and_a_number_that_is_projected(model, recording):
+def test_unit_has_projected_inputs_and_output(model, recording):
     nodes, edges, _ = read(viz.unit(model[0], 7, recording, t=3).source)
     inputs = sorted(k for k in nodes if re.fullmatch(r"in:[xh]\d+", k))
     assert inputs == sorted([*(f"in:x{k}" for k in range(D)), *(f"in:h{k}" for k in range(P))])
@@ -84,12 +84,12 @@ def test_unit_has_inputs_of_both_and_a_number_that_is_projected(model, recording
 
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_any_unit_of_either_direction_is_drawn(model, recording, direction):
-    for j in (0, 5):  # the last has no number of h at its place
+    for j in (0, 5):  # h has fewer than 6 numbers
         assert "projection" in read(viz.unit(model[1], j, recording, direction=direction).source)[0]
         assert viz.unit(model[1], j, recording, gate="f", direction=direction).source
 
 
-def test_layer_has_a_matrix_between_its_units_and_h(model, recording):
+def test_layer_has_a_projection_between_units_and_h(model, recording):
     nodes, edges, _ = read(viz.layer(model[0], recording, t=3, unit=7).source)
     assert sorted(k for k in nodes if re.fullmatch(r"(after|before)\d+", k)) == sorted(
         f"{end}{k}" for end in ("after", "before") for k in range(P)
@@ -112,7 +112,7 @@ def test_cell_has_a_shape_on_every_wire(model):
     assert "10 × (4 × (5 + 4 + 2) + 4)" in text
 
 
-def test_the_way_back_goes_through_the_projection(model, recording):
+def test_the_gradient_passes_through_the_projection(model, recording):
     source = viz.cell(model[0], recording, t=4, backward=True).source
     assert "× W_hr, transposed" in source
     d = recording.layers[0].dpreactivations["o"][4, 0]
@@ -120,11 +120,11 @@ def test_the_way_back_goes_through_the_projection(model, recording):
     assert float(found) == pytest.approx(np.sqrt(np.mean(d**2)), rel=1e-2)
 
 
-def test_weights_are_all_there(model):
+def test_all_weights_have_tiles(model):
     assert sum(a.size for a in tiles(viz.weights(model[0]).source).values()) == model[0].size
     assert "W_hh W_hr" in viz.weights(model[0]).source
 
 
-def test_the_page_says_what_it_does_not_draw(model, recording):
+def test_the_page_refuses_projections(model, recording):
     with pytest.raises(ValueError, match="explore cannot draw layers with a projection"):
         viz.explore(model, recording)

@@ -1,4 +1,4 @@
-"""The README's pictures are what this code draws: UPDATE_GOLDEN=1 writes them anew."""
+"""The README's pictures match this code; UPDATE_GOLDEN=1 rewrites them."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def network():
 
 
 def few():
-    """A layer small enough for a small picture, and a run of it."""
+    """A small layer and a run of it."""
     model = Sequential(LSTM(3, 5), Linear(5, 1), rng=0)
     x = np.random.default_rng(0).standard_normal((10, 1, 3), dtype=np.float32)
     return model, model.record(x)
@@ -59,19 +59,18 @@ def task():
     return viz.task("encoder-decoder")
 
 
-LOOKS = (
-    Path(__file__).parents[1] / "golden" / "backwards.json"
-)  # of a trained model: its weights are other bits elsewhere
+# Attention weights of a trained model, whose bits differ between machines.
+WEIGHTS = Path(__file__).parents[1] / "golden" / "backwards.json"
 
 
 def attention():
-    known = json.loads(LOOKS.read_text())
+    known = json.loads(WEIGHTS.read_text())
     return viz.attention(np.array(known["weights"]), inputs=known["read"], outputs=known["written"])
 
 
 @pytest.mark.slow
-def test_a_model_trained_in_seconds_looks_where_the_picture_says():
-    """Each letter it writes is the one that it looks at most: backwards. UPDATE_GOLDEN=1 stores what it looks at."""
+def test_a_model_trained_in_seconds_attends_as_in_the_picture():
+    """Each output is the letter with the largest weight; UPDATE_GOLDEN=1 stores the weights."""
     translator = backwards.train(progress=False)
     run = models.run(translator, backwards.SHOWN, 0)
     assert "".join(run.outputs) == backwards.SHOWN[::-1] + "end"
@@ -82,8 +81,8 @@ def test_a_model_trained_in_seconds_looks_where_the_picture_says():
             "written": run.outputs,
             "weights": weights.astype(float).round(4).tolist(),
         }
-        LOOKS.write_text(json.dumps(known) + "\n")
-    known = json.loads(LOOKS.read_text())
+        WEIGHTS.write_text(json.dumps(known) + "\n")
+    known = json.loads(WEIGHTS.read_text())
     for found in (weights, np.array(known["weights"])):
         aligned = found[:-1].argmax(axis=1) == np.arange(len(backwards.SHOWN))[::-1]
         assert aligned.mean() > 0.8
@@ -93,7 +92,7 @@ DRAWN = [unit, layer, cell, gate, unrolled, network, weights, task, attention]
 
 
 @pytest.mark.parametrize("draw", DRAWN, ids=lambda f: f.__name__)
-def test_stored_pictures_are_drawn_by_this_code(draw):
+def test_stored_pictures_match_this_code(draw):
     path, svg = FOLDER / f"{draw.__name__}.svg", draw().svg(engine="graphviz-pure")
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""From DOT text to files: escaping, renderers, SVG for pages, errors in one line."""
+"""From DOT text to files: escaping, renderers, SVG for pages, one-line errors."""
 
 import doctest
 import importlib
@@ -94,7 +94,7 @@ def test_svg_is_ready_for_a_page(drawing):
     assert {e.get("font-family") for e in root.iter(SVG + "text")} == {viz.draw.svg.FONTS}
 
 
-def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
+def test_dark_mode_changes_only_colours_without_meaning():
     model = recurrent.Sequential(recurrent.LSTM(3, 4), rng=0)
     recording = model.record(np.ones((5, 1, 3), "float32"))
     root = ET.fromstring(viz.unit(model[0], 2, recording=recording).svg())
@@ -125,7 +125,7 @@ def test_dark_mode_turns_frames_and_wires_but_no_colour_that_means_something():
 
 
 def contrast(a, b):
-    """Of WCAG 2: 1 to 21; 4.5 is readable."""
+    """The contrast ratio of WCAG 2, from 1 to 21; 4.5 is readable."""
 
     def luminance(colour):
         channels = [int(colour[p : p + 2], 16) / 255 for p in (1, 3, 5)]
@@ -174,7 +174,7 @@ def test_every_format_is_saved(drawing, tmp_path):
         drawing.save(tmp_path / "nothing")
 
 
-def test_same_bytes_twice(drawing):
+def test_output_is_deterministic(drawing):
     assert drawing.svg() == drawing.svg()
     assert drawing.pipe("png") == drawing.pipe("png")
 
@@ -191,7 +191,7 @@ def test_a_huge_picture_is_capped():
     assert (1000 * side) ** 2 <= render.MAX_PIXELS * 1.001
 
 
-def test_notebooks_get_svg_and_words(drawing):
+def test_notebooks_get_svg_and_text(drawing):
     bundle = drawing._repr_mimebundle_()
     assert bundle["image/svg+xml"] == drawing.svg()
     assert bundle["text/plain"].startswith("<Drawing: LSTM unit 2")
@@ -202,7 +202,7 @@ def nothing_installed(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda *a, **k: None)
 
 
-def test_without_a_renderer_the_text_is_there_and_the_error_names_two_ways(
+def test_without_a_renderer_the_source_works_and_the_error_names_two_options(
     drawing, monkeypatch, tmp_path
 ):
     nothing_installed(monkeypatch)
@@ -217,7 +217,7 @@ def test_without_a_renderer_the_text_is_there_and_the_error_names_two_ways(
     assert "no renderer" in bundle["text/plain"]
 
 
-def test_pdf_names_two_ways_where_there_is_none(drawing, monkeypatch):
+def test_the_error_for_pdf_names_two_options(drawing, monkeypatch):
     monkeypatch.delenv("RECURRENT_DOT", raising=False)
     if shutil.which("dot"):
         assert drawing.pipe("pdf").startswith(b"%PDF")
@@ -270,12 +270,11 @@ def test_the_renderer_can_be_chosen(drawing, monkeypatch):
         match="no renderer 'no-such-program': expected 'graphviz-pure', 'dot' or the path",
     ):
         drawing.svg()
-    assert drawing.svg(engine="graphviz-pure").startswith(
-        "<svg"
-    )  # said in the call, it comes first
+    # The argument takes precedence over the environment variable.
+    assert drawing.svg(engine="graphviz-pure").startswith("<svg")
 
 
-def test_a_program_that_refuses_is_one_line():
+def test_a_failing_renderer_gives_a_one_line_error():
     with pytest.raises(viz.RenderError, match=r"failed: .*syntax error") as caught:
         render.run("digraph { ] }", "svg")
     assert "\n" not in str(caught.value)
@@ -290,6 +289,6 @@ def test_dot_reads_the_same_text(drawing):
         assert len(list(by_dot.iter(SVG + shape))) == len(list(by_pure.iter(SVG + shape)))
 
 
-def test_the_engine_does_not_import_pictures():
+def test_recurrent_does_not_import_viz():
     code = "import sys, recurrent; sys.exit('viz' in sys.modules or 'graphviz' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

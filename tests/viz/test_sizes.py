@@ -1,4 +1,4 @@
-"""Large networks stay readable: few enough things on a picture, and a caption that says what is not on it."""
+"""Pictures of large networks are elided, and a caption says what is left out."""
 
 import pytest
 from support.dot_reader import read
@@ -36,7 +36,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_few_things_and_a_caption_for_the_rest(name):
+def test_large_networks_are_elided_and_captioned(name):
     draw, caption = CASES[name]
     drawing = draw()
     nodes, edges, _ = read(drawing.source)

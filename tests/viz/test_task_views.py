@@ -1,4 +1,4 @@
-"""Tasks and attention: what goes in and comes out where, and which saved states each output looks at."""
+"""The task view and the attention view."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def said(text):
 
 
 def exact_attention():
-    """A recording whose weights are exact in binary."""
+    """A recording whose attention weights are exact in binary."""
     model = R.Sequential(R.LSTM(2, 2, bidirectional=True), R.Attention(4), R.Linear(8, 2))
     weights = np.array([[4, 2, 1, 1], [0, 8, 0, 0], [2, 2, 2, 2], [1, 0, 3, 4]])[:, None] / 8
     layers = [
@@ -39,7 +39,7 @@ def exact_attention():
     return model, Recording(np.zeros((4, 1, 2)), np.zeros((4, 1, 2)), layers)
 
 
-def test_every_weight_of_the_engine_is_on_the_picture():
+def test_every_attention_weight_is_drawn():
     model = R.Sequential(R.LSTM(3, 4, bidirectional=True), R.Attention(8), R.Linear(16, 2), rng=0)
     model.flat[:] *= 4
     recording = model.record(
@@ -75,7 +75,7 @@ def test_every_weight_of_the_engine_is_on_the_picture():
         assert {f"enc0:{s}" for s in range(T)} | {f"enc1:{s}" for s in range(T)} < set(nodes)
 
 
-def test_weights_alone_are_drawn_with_the_words_they_are_between():
+def test_an_array_of_weights_is_drawn_with_labels():
     a = shares(3, 5)
     drawing = viz.attention(
         a, inputs=["the", "cat", "that", "ran", "slept"], outputs=["die", "Katze", "schlief"]
@@ -95,7 +95,7 @@ def test_weights_alone_are_drawn_with_the_words_they_are_between():
     assert read(batch.source)[0]["w1,2"].attributes["tooltip"].endswith(f"= {a[1, 2]:.7g}")
 
 
-def test_long_sequences_are_cut_and_the_picture_says_so():
+def test_long_sequences_are_elided_and_the_picture_says_so():
     source = viz.attention(shares(30, 60)).source
     assert "40 of 60 inputs drawn, those with the largest weights" in source
     assert "the first 24 of 30 outputs drawn" in source
@@ -103,11 +103,11 @@ def test_long_sequences_are_cut_and_the_picture_says_so():
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 7), (4, 5), (10, 30), (12, 2)])
-def test_nothing_of_attention_lies_over_anything_else(sizes):
+def test_nothing_overlaps_in_the_attention_view(sizes):
     assert_clear(viz.attention(shares(*sizes)).source)
 
 
-def test_nothing_of_attention_with_its_encoder_lies_over_anything_else():
+def test_nothing_overlaps_in_the_attention_view_with_an_encoder():
     model, recording = exact_attention()
     assert_clear(viz.attention(model, recording).source)
     nasty = ['</script>"', "\\N\\G", "שלום", "😀\x07\n"]
@@ -136,7 +136,7 @@ def both_networks():
 
 @pytest.mark.parametrize("kind", STORIES)
 @pytest.mark.parametrize("given", [False, True])
-def test_inputs_and_outputs_are_where_the_task_has_them(kind, given):
+def test_inputs_and_outputs_are_at_their_steps(kind, given):
     story = STORIES[kind]
     nodes, edges, _ = read(viz.task(kind, MODELS[kind]() if given else None).source)
     labels = [nodes[f"in{t}"].attributes["label"] for t in range(len(story.inputs))]
@@ -153,12 +153,12 @@ def test_inputs_and_outputs_are_where_the_task_has_them(kind, given):
         if story.fed
         else set()
     )
-    for a, b in fed:  # what is read is what was written
+    for a, b in fed:  # inputs are the previous outputs
         assert nodes[a].attributes["label"] == nodes[b].attributes["label"]
 
 
 @pytest.mark.parametrize("kind", STORIES)
-def test_the_layers_are_the_model_s(kind):
+def test_the_layers_are_those_of_the_model(kind):
     model = MODELS[kind]()
     nodes, edges, _ = read(viz.task(kind, model).source)
     texts = "\n".join(n.attributes["label"] for n in nodes.values())
@@ -178,7 +178,7 @@ def test_the_layers_are_the_model_s(kind):
 
 @pytest.mark.parametrize("kind", STORIES)
 @pytest.mark.parametrize("given", [False, True])
-def test_nothing_of_a_task_lies_over_anything_else(kind, given):
+def test_nothing_overlaps_in_the_task_view(kind, given):
     assert_clear(viz.task(kind, MODELS[kind]() if given else None).source)
 
 
@@ -187,7 +187,7 @@ def test_nothing_of_a_task_lies_over_anything_else(kind, given):
 
 @pytest.mark.parametrize("name", ["attention", *(f"task_{kind}" for kind in STORIES)])
 def test_golden_text(name):
-    """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
+    """UPDATE_GOLDEN=1 rewrites the files; look at the pictures before committing them."""
     path = GOLDEN / f"{name}.gv"
     drawing = (
         viz.attention(*exact_attention(), inputs="abcd")
@@ -201,7 +201,7 @@ def test_golden_text(name):
     )
 
 
-def test_errors_name_what_was_expected():
+def test_errors_name_the_expected_value():
     model, recording = exact_attention()
     plain = R.Sequential(R.LSTM(2, 2))
     cases = [
@@ -268,7 +268,7 @@ def test_errors_name_what_was_expected():
         assert "\n" not in str(caught.value)
 
 
-def test_a_run_stands_beside_the_boxes():
+def test_recorded_outputs_are_written_beside_the_boxes():
     x = np.random.default_rng(0).standard_normal((3, 2, 5)).astype("f")
     model = R.Sequential(R.LSTM(5, 10), R.Linear(10, 3), rng=0)
     found = re.findall(r"\|y\| ([\d.]+)", viz.task("many-to-many", model, model.record(x)).source)
@@ -291,6 +291,6 @@ def test_a_run_stands_beside_the_boxes():
 @pytest.mark.parametrize(
     "view", [viz.cell, viz.layer, viz.weights, lambda engine: viz.unit(engine, 0)]
 )
-def test_an_engine_has_no_weights_to_draw(view):
+def test_an_engine_cannot_be_drawn(view):
     with pytest.raises(TypeError, match=r"draws .*, got Engine"):
         view(R.lstm)

@@ -1,4 +1,4 @@
-"""Gradients, text and curves: the numbers on them are the engine's, and what people look for can be seen."""
+"""The gradient, text and curve views show the engine's values."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -23,7 +23,7 @@ NASTY = "</script>'\"\\N\\G\x07&amp;<b>]]>-->😀 שלום\u2028é\n\t"
 
 
 def of_the_last_step(y, targets, lengths=None):
-    """Squared error of the last step alone, so that what reaches step 0 has come all the way back."""
+    """The squared error of the last step alone, whose gradient passes through all steps."""
     dy = np.zeros_like(y)
     dy[-1] = 2 * (y[-1] - targets)
     return float(np.square(y[-1] - targets).sum()), dy
@@ -37,7 +37,7 @@ def recorded(layer, scale=1.0, steps=12):
 
 
 @pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
-def test_every_tile_is_the_norm_of_the_backward_pass(kind):
+def test_every_tile_is_the_norm_of_a_gradient(kind):
     model, recording = recorded(kind(3, 4))
     nodes, _, _ = read(viz.gradients(model, recording).source)
     for s, a in recording.layers[0].dstates.items():
@@ -66,7 +66,7 @@ def test_an_encoder_and_a_decoder_are_drawn_on_one_scale():
     assert "7 steps of the encoder and 5 steps of the decoder" in drawing.title
 
 
-def test_a_vanishing_network_is_seen_to_vanish_and_an_exploding_one_to_explode():
+def test_vanishing_and_exploding_gradients_are_recognised():
     def lightness(colour):
         return sum(int(colour[p : p + 2], 16) for p in (1, 3, 5))
 
@@ -86,7 +86,7 @@ def test_a_vanishing_network_is_seen_to_vanish_and_an_exploding_one_to_explode()
         assert row == sorted(row, reverse=fate == "explodes")
 
 
-def test_verdicts_are_about_the_way_from_last_to_first():
+def test_verdicts_compare_the_first_step_with_the_last():
     assert verdict(np.array([1.0, 0.0])) == "last step: 0"
     assert "explodes" in verdict(np.array([np.inf, 1.0]))
     assert_close(norms(np.full((3, 2, 2), 2.0)), np.full(3, 4.0), terms=4, scale=4.0)
@@ -111,7 +111,7 @@ def lm():
 
 @pytest.mark.parametrize("value", ["h", "c", "f"])
 @pytest.mark.parametrize("layer", [1, 2])
-def test_characters_have_the_unit_s_value(lm, value, layer):
+def test_characters_have_the_value_of_the_unit(lm, value, layer):
     recording = lm.model.record(lm.ids(NASTY)).layers[layer]
     expected = {**recording.states, **recording.gates}[value][:, 3]
     nodes, _, _ = read(viz.text(lm, NASTY, 3, value, layer).source)
@@ -119,7 +119,7 @@ def test_characters_have_the_unit_s_value(lm, value, layer):
     assert shown == [f"{v:.7g}" for v in expected]
 
 
-def test_a_character_of_a_byte_model_is_coloured_once_all_its_bytes_are_read():
+def test_a_byte_model_colours_a_character_after_its_last_byte():
     lm = CharLM(Vocabulary.bytes(), layers=1, hidden=5, embedding=3, rng=0)
     h = lm.model.record(lm.ids("aé😀")).layers[1].states["h"][[0, 2, 6], 2]
     nodes, _, _ = read(viz.text(lm, "aé😀", 2).source)
@@ -162,7 +162,7 @@ def test_nasty_text_stays_text_in_svg_and_html(lm):
     assert "</script>'\"\\N\\G□&amp;<b>" in page.text
 
 
-def test_long_texts_are_cut_and_the_picture_says_so(lm):
+def test_long_texts_are_elided_and_the_picture_says_so(lm):
     drawing = viz.text(lm, "abc " * 400, 0)
     nodes, _, _ = read(drawing.source)
     assert sum(n.startswith("char") for n in nodes) == 1200
@@ -234,7 +234,7 @@ PICTURES = dict(pictures())
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_nothing_lies_over_anything_else(name):
+def test_nothing_overlaps(name):
     nodes, edges, _ = read(PICTURES[name]().source)
     corners = [nodes.pop(f"corner{k}").box for k in (0, 1)]
     left, bottom, right, top = *corners[0][:2], *corners[1][2:]
@@ -257,13 +257,13 @@ def test_nothing_lies_over_anything_else(name):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_rendered_and_the_same_bytes_twice(name):
+def test_pictures_render_and_are_deterministic(name):
     drawing = PICTURES[name]()
     assert drawing.svg() == PICTURES[name]().svg()
     assert re.search(r"<title[^>]*>[^<]+</title><desc[^>]*>[^<]+</desc>", drawing.svg())
 
 
-def test_errors_name_what_was_expected(lm):
+def test_errors_name_the_expected_value(lm):
     model, recording = recorded(LSTM(3, 4))
     plain = model.record(recording.x)
     cases = [
@@ -308,27 +308,23 @@ def test_errors_name_what_was_expected(lm):
         assert "\n" not in str(caught.value)
 
 
-def test_the_network_of_a_run_bears_its_values():
+def test_the_network_of_a_run_shows_its_values():
     model, x = Sequential(LSTM(3, 4), Linear(4, 2), rng=0), np.ones((5, 2, 3), np.float32)
     run = model.record(x, np.zeros((5, 2, 2), np.float32), mean_squared_error)
     source = viz.network(model, recording=run).source
     for layer in run.layers:
-        assert (
-            f"|y| {notation.plain(np.abs(layer.y).mean())} · |dL/dy| {notation.plain(np.abs(layer.dy).mean())}"
-            in source
-        )
+        y, dy = (notation.plain(np.abs(a).mean()) for a in (layer.y, layer.dy))
+        assert f"|y| {y} · |dL/dy| {dy}" in source
     assert "|y|, |dL/dy|: means over a run" in source
     without = viz.network(model, recording=model.record(x)).source
     assert "|y|: means over a run" in without
     assert "|dL/dy|" not in without
-    with pytest.raises(
-        ValueError,
-        match=r"\Anetwork needs a recording of this model, which has 1 layer; the recording has 2\Z",
-    ):
+    message = "network needs a recording of this model, which has 1 layer; the recording has 2"
+    with pytest.raises(ValueError, match=rf"\A{message}\Z"):
         viz.network(Sequential(LSTM(3, 4)), recording=run)
 
 
-def test_a_unit_of_a_run_that_was_not_kept():
+def test_a_unit_of_a_run_without_y_is_refused():
     model, x = Sequential(LSTM(3, 4), rng=0), np.ones((5, 2, 3), np.float32)
     with pytest.raises(
         ValueError, match=r"\Alayer 0 of the recording has no y: its keep= left it out\Z"

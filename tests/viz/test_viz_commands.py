@@ -1,4 +1,4 @@
-"""python -m viz: every view from a trained model and from layers written down; mistakes are one line."""
+"""The command line: every view of trained models and of given layers, one-line errors."""
 
 import html
 import json
@@ -44,7 +44,7 @@ def here(tmp_path, monkeypatch):
         "gradients LSTM:3:4",
     ],
 )
-def test_a_picture_of_layers_written_down(arguments, tmp_path, capsys):
+def test_layers_on_the_command_line_are_drawn(arguments, tmp_path, capsys):
     view = arguments.split()[0]
     assert cli.main(arguments.split()) == 0
     assert capsys.readouterr().out == f"wrote {view}.svg\n"
@@ -62,13 +62,13 @@ def test_a_picture_of_layers_written_down(arguments, tmp_path, capsys):
         ["curve"],
     ],
 )
-def test_a_picture_of_a_trained_model(more, trained, tmp_path):
+def test_a_trained_model_is_drawn(more, trained, tmp_path):
     view, *options = more
     assert cli.main([view, str(trained), "-o", "a.gv", *options]) == 0
     assert (tmp_path / "a.gv").read_text(encoding="utf-8").startswith("digraph")
 
 
-def test_a_text_has_as_many_steps_as_characters_have_a_next_one(trained, tmp_path):
+def test_a_text_has_one_step_fewer_than_characters(trained, tmp_path):
     for options, steps in (["--text", "She sat"], 6), (["--text", "She sat", "--steps", "2"], 2):
         assert cli.main(["unrolled", str(trained), "-o", "a.gv", *options]) == 0
         drawn = (tmp_path / "a.gv").read_text(encoding="utf-8")
@@ -93,14 +93,14 @@ def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page
 
 
-def test_a_page_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
+def test_pages_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
     for arguments in (["LSTM:3:4", "--steps", "3"], [str(trained), "--text", "She said"]):
         assert cli.main(["explore", *arguments]) == 0
         assert capsys.readouterr().out == "wrote explore.html\n"
         assert "<script" in (tmp_path / "explore.html").read_text(encoding="utf-8")
 
 
-def test_an_encoder_and_a_decoder_are_drawn_at_what_they_write(tmp_path, capsys):
+def test_an_encoder_decoder_is_drawn_on_its_own_output(tmp_path, capsys):
     translator = backwards.train(1, progress=False)
     translator.save(tmp_path / "a.safetensors")
     again = models.model("a.safetensors")
@@ -146,9 +146,7 @@ def test_curve_reads_a_history(trained, tmp_path):
     assert (tmp_path / "a.gv").read_bytes() == (tmp_path / "b.gv").read_bytes()
 
 
-def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_runs(
-    tmp_path, monkeypatch
-):
+def test_the_gallery_has_a_picture_and_a_working_command_for_every_question(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "demo_text", lambda: TEXT * 3)
     assert cli.main(["gallery", "-o", "gallery", "--updates", "2"]) == 0
     page = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
@@ -171,13 +169,13 @@ def test_the_gallery_answers_every_question_with_a_picture_and_a_command_that_ru
         == len(list((tmp_path / "gallery").glob("*.svg")))
     )
     for command in commands:
-        if "--like" not in command:  # that one's text is the reader's own
+        if "--like" not in command:  # its text is only an example
             assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.gv"]) == 0
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
 
-def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
+def test_the_loss_of_the_last_step_reaches_others_only_through_time():
     made = models.model("LSTM:3:4")
     dy = models.recording(made, None, 6, last=True).layers[0].dy
     assert not np.any(dy[:-1])
@@ -224,7 +222,7 @@ def test_the_loss_of_the_last_step_reaches_the_others_only_through_time():
         (["nothing"], 2, "nothing"),
     ],
 )
-def test_mistakes_are_one_line(arguments, code, message, capsys):
+def test_errors_are_one_line(arguments, code, message, capsys):
     assert cli.main(arguments) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -1,4 +1,4 @@
-"""Matrices as heat maps: every tile is a weight or the mean of a block of them, and what is measured of them is right."""
+"""Heat maps of weights, spectral radii and saturation are correct."""
 
 import os
 import re
@@ -66,7 +66,7 @@ def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
-def test_the_radius_of_any_matrix_is_that_of_its_eigenvalues(n):
+def test_the_spectral_radius_matches_the_eigenvalues(n):
     rng = np.random.default_rng(n)
     for a in (
         rng.standard_normal((n, n)),
@@ -74,12 +74,11 @@ def test_the_radius_of_any_matrix_is_that_of_its_eigenvalues(n):
         np.linalg.qr(rng.standard_normal((n, n)))[0],
     ):
         assert spectral_radius(a) == pytest.approx(np.abs(np.linalg.eigvals(a)).max(), rel=1e-7)
-    assert spectral_radius(0.5 * np.eye(n) + np.eye(n, k=1)) == pytest.approx(
-        0.5, rel=1e-6
-    )  # defective: few eigenvectors
+    defective = 0.5 * np.eye(n) + np.eye(n, k=1)
+    assert spectral_radius(defective) == pytest.approx(0.5, rel=1e-6)
 
 
-def test_the_spectral_radius_is_the_largest_eigenvalue():
+def test_the_drawn_spectral_radius_is_the_largest_eigenvalue():
     layer = recurrent.GRU(3, 4).initialise(0, "float64")
     nodes, _, _ = read(viz.weights(layer).source)
     for k, g in enumerate("rzn"):
@@ -102,7 +101,7 @@ def test_the_spectral_radius_is_the_largest_eigenvalue():
 
 
 @pytest.mark.parametrize("lengths", [None, [4, 6]])
-def test_saturation_shares_are_counted_from_the_recording_without_its_blanks(lengths):
+def test_saturation_shares_leave_out_padding(lengths):
     model = recurrent.Sequential(recurrent.LSTM(D, H), rng=0)
     model.flat[:] *= 6
     recording = model.record(
@@ -120,7 +119,7 @@ def test_saturation_shares_are_counted_from_the_recording_without_its_blanks(len
         assert 0 < shown[0] < 1
 
 
-def test_each_direction_has_its_own_matrices():
+def test_each_direction_has_its_own_weights():
     model, recording = both_directions()
     for way, end in (("forward", ""), ("reverse", "_reverse")):
         found = tiles(viz.weights(model[0], recording, direction=way).source)
@@ -132,10 +131,10 @@ def test_each_direction_has_its_own_matrices():
 
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("sizes", [(3, 4), (1, 1)])
-def test_nothing_of_the_matrices_lies_over_anything_else(name, sizes):
+def test_nothing_overlaps_in_the_weights_view(name, sizes):
     model, recording = recorded(name, *sizes)
     source = viz.weights(model[0], recording).source
-    # Parts of a bar lie on the bar: that is what they are for.
+    # Parts of a bar lie on the bar on purpose.
     assert_clear(
         "\n".join(
             line
@@ -147,7 +146,7 @@ def test_nothing_of_the_matrices_lies_over_anything_else(name, sizes):
 
 @pytest.mark.parametrize("name", GOLDEN_CELLS)
 def test_golden_text(name):
-    """UPDATE_GOLDEN=1 writes the files anew: look at the pictures before committing them."""
+    """UPDATE_GOLDEN=1 rewrites the files; look at the pictures before committing them."""
     path = GOLDEN / f"weights_{name}.gv"
     model = exact_model(lambda d, h: Recurrent(GOLDEN_CELLS[name], d, h), 2, 3)
     source = viz.weights(model[0], exact_recording(model)).source
@@ -156,7 +155,7 @@ def test_golden_text(name):
     assert source == path.read_text(encoding="utf-8"), "UPDATE_GOLDEN=1 accepts the new text"
 
 
-def test_errors_name_what_was_expected():
+def test_errors_name_the_expected_value():
     model, recording = recorded("lstm")
     cases = [
         (
