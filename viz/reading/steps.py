@@ -1,4 +1,4 @@
-"""Which steps of a run a time grid shows, and which of them are padding."""
+"""The choice of time steps that a time grid shows, and the padded ones among them."""
 
 from __future__ import annotations
 

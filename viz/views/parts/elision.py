@@ -1,4 +1,4 @@
-"""Which of many units or inputs are drawn."""
+"""The choice of units and inputs that are drawn."""
 
 from __future__ import annotations
 
