@@ -158,7 +158,7 @@ class _Reader:
         return Neuron(end, gate, name, operation, colour, x, h, value)
 
     def _is_operation(self, n):
-        """Return whether a node is drawn as an operation; a constant is only where it is a state."""
+        """Return whether a node is drawn as an operation; constants only as new states."""
         if n.kind in ("vector", "previous", "sum", "parameter") or n.id in self.merged:
             return False
         return n.kind != "const" or n.id in self.made_by.values()
