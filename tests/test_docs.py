@@ -146,6 +146,9 @@ def flaw(value):
             return f"gives no type of {name}"
         if re.search(r"\b(?:nd)?array\b", meaning.splitlines()[0]) and "shape" not in meaning:
             return f"gives no shape of the array {name}"
+    returns = None if inspect.isclass(value) else inspect.signature(value).return_annotation
+    if returns not in (None, "None") and not re.search(r"^(Returns|Yields)\n-", doc, re.M):
+        return f"does not document the value that it returns, {returns}"
     return None
 
 
