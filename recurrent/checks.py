@@ -62,7 +62,7 @@ class _Writeable:
         self.owner = a
 
 
-def same_dtype(a: np.ndarray, name: str, dtype: np.dtype, other: str, where: str = "") -> None:
+def same_dtype(a: Any, name: str, dtype: np.dtype, other: str, where: str = "") -> None:
     """Raise TypeError unless `a` has the dtype of the argument called `other`."""
     if a.dtype != dtype:
         raise TypeError(

@@ -414,7 +414,7 @@ def _named(x) -> Arrays:
     return {"x.source": x.source, "x.target": x.target} if isinstance(x, Pair) else {"x": x}
 
 
-def _twin(subject, x, hidden_size) -> Model:
+def _twin(subject, x, hidden_size) -> Any:
     """Return a float64 model with the subject's values, which shares no array with it."""
     if isinstance(subject, Seq2Seq):
         encoder = _twin(subject.encoder, x, hidden_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 Schedule = Callable[[int], float]
 
@@ -175,7 +176,7 @@ def describe(lr: float | Schedule) -> float | dict:
         If `lr` is any other function.
     """
     if type(lr) in SCHEDULES.values():
-        return {"type": type(lr).__name__, "options": asdict(lr)}
+        return {"type": type(lr).__name__, "options": asdict(cast(Any, lr))}
     if callable(lr):
         raise TypeError(
             f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, got {lr!r}"

@@ -49,7 +49,7 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     work = [(part, c, d) for c in chosen for d in kinds for part in parts]
     for part, c, d in track(work, _label):
         layer = layer_from_cell(c, 2, 2)
-        model = Sequential(Embedding(2, 2), layer, Linear(layer.out_features, 2), dtype=d)
+        model = Sequential(Embedding(2, 2), layer, Linear(layer.sizes.P, 2), dtype=d)
         part(model, np.zeros((2, 1), np.int64))
 
 

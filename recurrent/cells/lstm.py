@@ -19,6 +19,8 @@ projection : h_t = W_hr (o_t tanh(c_t)), which has P values; W_hr has no bias, a
 layer_norm : all pre-activations are normalised (see layer_norm.py), and h_t = o_t tanh(LN(c_t)).
 """
 
+from typing import Any
+
 from ..equations.cell import register
 from ..equations.expressions import clip as clip_to
 from ..equations.expressions import projection as project
@@ -60,7 +62,7 @@ def lstm_cell(
         parameters=" ".join([*(f"p_{g}" for g in peephole_gates), *initial]), initial=initial,
         biases=0 if layer_norm else biases, register=False,
     )  # fmt: skip
-    def equations(x, h, previous, p=None):
+    def equations(x, h, previous, p: Any = None):
         def with_peephole(a, weight, c):
             return a + getattr(p, weight) * c if peephole else a
 

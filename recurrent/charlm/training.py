@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def learn(
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)
     if recipe.smooth is not None and training.history.smoothed is None:
-        training.history.smoothed = math.log(model.out_features)
+        training.history.smoothed = math.log(cast(int, model.out_features))
     saved = training.history
 
     def after_update(update: int, history: History) -> None:

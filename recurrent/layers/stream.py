@@ -23,7 +23,7 @@ class Stream:
     def __init__(self, steppers: list[Callable]):
         self._steppers = steppers
 
-    def step(self, x_t: np.ndarray) -> np.ndarray:
+    def step(self, x_t: np.ndarray | np.integer | int) -> np.ndarray:
         """Run one time step.
 
         If an error is raised, all states are those before the call.
@@ -48,7 +48,7 @@ class Stream:
         IndexError
             If an id is out of range.
         """
-        y = x_t
+        y: Any = x_t
         for step in self._steppers:
             y = step(y)
         return y

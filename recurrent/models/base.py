@@ -68,6 +68,16 @@ class Model:
         self.__dict__.update(state)
         self._bind_parameters(self._flat)
 
+    def describe(self) -> dict:
+        """Return the layers and options as plain data, from which `build` makes a model.
+
+        Returns
+        -------
+        dict
+            Data that JSON can hold, without the values of the parameters.
+        """
+        raise NotImplementedError
+
     def _bind_parameters(self, flat: np.ndarray) -> None:
         """Make `parameters` and those of the layers views into this vector of their values."""
         raise NotImplementedError

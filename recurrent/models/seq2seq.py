@@ -421,13 +421,6 @@ class Seq2Seq(Model):
         return plan(parts, N, training, ragged, slots, self.memories)
 
     def describe(self) -> dict:
-        """Return the layers and options as plain data, from which `build` makes a model.
-
-        Returns
-        -------
-        dict
-            Data that JSON can hold, without the values of the parameters.
-        """
         return {
             "dtype": self.dtype.name,
             "encoder": self.encoder.describe()["layers"],

@@ -268,13 +268,6 @@ class Sequential(Model):
         return run
 
     def describe(self) -> dict:
-        """Return the layers and their options as plain data, from which `build` makes a model.
-
-        Returns
-        -------
-        dict
-            Data that JSON can hold, without the values of the parameters.
-        """
         return {
             "dtype": self.dtype.name,
             "layers": [
