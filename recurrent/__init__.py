@@ -1,15 +1,24 @@
-"""Recurrent neural networks on CPUs: fast, exact to the last bit, open to view.
+"""Recurrent neural networks on CPUs: fast, reproducible to the last bit, open to view.
 
-Build a model from layers, train it with `fit`, run it with `forward` or one time step at a time:
+Build a model from layers; train it with `fit`, or with a loop of your own:
 
 >>> import numpy as np
 >>> from recurrent import LSTM, Linear, Sequential
 >>> model = Sequential(LSTM(5, 10), Linear(10, 1), rng=0)
 >>> x = np.zeros((7, 3, 5), np.float32)  # 7 time steps, 3 sequences, 5 features
->>> y, state, tape = model.forward(x, record=True)
->>> gradients = model.backward(np.ones_like(y), tape)
+>>> optimizer, gradient = optim.Adam(1e-2), np.empty_like(model.flat)
+>>> for _ in range(3):
+...     y, state, tape = model.forward(x, record=True)
+...     loss, dy = losses.mean_squared_error(y, np.ones_like(y))
+...     gradients = model.backward(dy, tape, out=gradient)
+...     optimizer.update(model.flat, gradient)
 >>> y.shape, gradients.params["0.weight_hh_l0"].shape
 ((7, 3, 1), (40, 10))
+
+Run it with `forward`, or one time step at a time with a stream, which copies the weights:
+
+>>> model.stream().step(x[0]).shape
+(3, 1)
 
 Contents
 --------
@@ -18,10 +27,14 @@ Contents
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
   `MeanPool`, `MaxPool`, `Hold`.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `optim`,
-  `schedules`, `initialisers`.
+  `schedules`, `initialisers`. `training.checkpoint` saves and loads models.
+* Character models: `CharLM`, and `presets`, the recipes of published programs.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
-* Engine functions without layers: `rnn`, `lstm`, `gru` and other `Engine` objects with `init`,
-  `forward`, `backward`, `step`.
+* Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
+  `rnn_relu`, `lstm`, `gru`, `mgu`, `indrnn`, `mingru`, `minlstm`, `qrnn`, `sru`, or
+  `Engine(cell)`.
+* What functions return and take: `Gradients`, `Directions` (also named `Both`), `Memory`.
+* `release_memory` returns buffers that are kept for reuse to the system.
 
 Shapes and dtypes
 -----------------
@@ -32,21 +45,40 @@ is cast.
 
 Cells and gate order
 --------------------
-W x stands for W_ih x_t + b_ih, U h for W_hh h_{t-1} + b_hh.
+W x stands for W_ih x_t + b_ih, U h for W_hh h_{t-1} + b_hh; on the right, h and c are those of the
+previous step, except that h = ... reads the new c. W_ih, W_hh and the biases have H rows for each
+gate, in the order given here.
 
-    rnn    h = tanh(W x + U h), or relu in `rnn_relu`               rows: one block   state: h
-    lstm   i, f, o = sigmoid(W x + U h), g = tanh(W x + U h)        rows: i f g o     state: h, c
-           c = f c + i g,  h = o tanh(c)
-    gru    r, z = sigmoid(W x + U h), n = tanh(W_n x + r U_n h)     rows: r z n       state: h
-           h = (1 - z) n + z h
+    cell     gates    states  equations
+    rnn      h        h       h = tanh(W x + U h), or relu in `rnn_relu`
+    lstm     i f g o  h c     i, f, o = sigmoid(W x + U h), g = tanh(W x + U h)
+                              c = f c + i g,  h = o tanh(c)
+    gru      r z n    h       r, z = sigmoid(W x + U h), n = tanh(W_n x + r U_n h)
+                              h = (1 - z) n + z h
+    mgu      f n      h       f = sigmoid(W x + U h), n = tanh(W_n x + f U_n h)
+                              h = (1 - f) h + f n
+
+The others have no W_hh and no b_hh; u, v_f and v_r have one number per unit.
+
+    indrnn   h        h       h = relu(W x + u h)
+    mingru   z n      h       z = sigmoid(W x), n = W_n x,  h = (1 - z) h + z n
+    minlstm  f i n    h       f, i = sigmoid(W x) divided by their sum, n = W_n x,  h = f h + i n
+    qrnn     z f o    h c     z = tanh(W x), f, o = sigmoid(W x)
+                              c = f c + (1 - f) z,  h = o c
+    sru      n f r s  h c     n, s = W x, f = sigmoid(W_f x + v_f c), r = sigmoid(W_r x + v_r c)
+                              c = f c + (1 - f) n,  h = r c + (1 - r) s
+
+`help(recurrent.LSTM)` and so on list the options.
 
 Parameters
 ----------
 Names, shapes, gate order and initialisation are PyTorch's (uniform in +-1/sqrt(H), embeddings
 normal, linear layers +-1/sqrt(inputs), two bias vectors), so state dicts and training curves
-compare one to one. `init=` chooses another initialisation: "keras", "orthogonal", "char-rnn",
-"torch-rnn", "min-char-rnn", or a function such as `initialisers.Chrono`. Values assigned to
-`model.parameters[name]` are copied into the model's flat vector.
+compare one to one. `model.parameters.update(state_dict)` loads the state dict of a
+`torch.nn.Sequential` of the same layers, each of them unstacked. `init=` chooses another
+initialisation: "keras", "orthogonal", "char-rnn", "torch-rnn", "min-char-rnn", or a function such
+as `initialisers.Chrono`. Values assigned to `model.parameters[name]` are copied into `model.flat`,
+the vector of all parameters, which optimisers update.
 
 Sequences of different lengths
 ------------------------------
@@ -69,17 +101,19 @@ layers, `Dropout(p, per="sequence")` is variational dropout. Inside a recurrent 
 `recurrent_dropout` acts on the hidden state, `weight_drop` on W_hh (DropConnect) and `zoneout`
 keeps previous states.
 
-Exactness
----------
+Reproducible bits
+-----------------
 Every element of a product is one chain of fused multiply-adds in a fixed order. So a sequence
 gives the same bits alone, in any batch, with any padding, on any number of threads, and in one
-call, in chunks or step by step, on one machine. tanh is accurate to 6 ulp in float32 and 4 ulp in
-float64; other libraries differ in the last digits.
+call, in chunks or step by step, on one machine. tanh is accurate to 6 ulp (units in the last place)
+in float32 and to 4 ulp in float64; other libraries' results differ in the last digits.
 
 Environment variables
 ---------------------
 NUMBA_NUM_THREADS sets the number of threads, NUMBA_CACHE_DIR the folder of compiled kernels.
-NUMBA_DISABLE_JIT=1 runs the NumPy reference, which is very slow."""
+NUMBA_DISABLE_JIT=1 runs the NumPy reference, which is very slow. On Linux, worker threads keep off
+the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves their placement to the system.
+"""
 
 from . import cells, data, initialisers, losses, optim, schedules
 from .charlm import presets

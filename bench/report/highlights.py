@@ -24,36 +24,39 @@ def highlights(run: Run) -> str:
 
     step, memory, imported = named.get(STEP), named.get(MEMORY), named.get("import")
     fast = figures(
-        " Compared with the fastest of PyTorch, ONNX Runtime, OpenVINO and JAX in each benchmark,"
-        f" forward passes run {{}} and training {{}} times as fast on {format.threads(threads)}"
-        " (geometric means). One LSTM time step takes {}, {} times less than in the fastest peer.",
+        f" On {format.threads(threads)}, against the fastest of PyTorch, ONNX Runtime, OpenVINO and"
+        " JAX in each benchmark, forward passes run {} and training {} times as fast (geometric"
+        " means). One time step of a small LSTM takes {}; the fastest peer needs {} times as long.",
         mean(group="forward"),
         mean(group="train"),
         _value(step),
         _ratio(step),
     )
     lengths = figures(
-        " Batches of different lengths run {} times as fast: padding is not computed.",
+        " Padding is not computed: batches with lengths run {} times as fast as in the fastest"
+        " peer.",
         mean(group="ragged"),
     )
     cells = figures(
-        " Cells beyond RNN, LSTM and GRU run {} times as fast as in the fastest peer.",
+        " Cells and options beyond the plain RNN, LSTM and GRU run {} times as fast as in the"
+        " fastest peer.",
         mean(group="cells"),
     )
     light = figures(
-        " The import takes {}, {} times less than PyTorch's; training a large LSTM takes {} times"
-        " less memory than in any peer.",
+        " The import takes {}; PyTorch's takes {} times as long. Building and training a large LSTM adds {}"
+        " of memory at the peak; the most economical peer adds {} times as much.",
         _value(imported),
         _ratio(imported, "torch"),
+        _value(memory),
         _ratio(memory),
     )
     reasons = [
         f"**Fast.**{fast}",
-        "**Exact.** A sequence gives the same bits alone, in any batch, with any padding, on any"
-        f" number of threads, and step by step.{lengths}",
-        "**Yours.** A cell of your own is six lines of equations, compiled, with exact"
-        f" gradients.{cells}",
-        f"**Light.** It installs as wheels, without a deep-learning framework.{light}",
+        "**Reproducible.** On one machine, a sequence gives the same bits alone, in any batch, with"
+        f" any padding, on any number of threads, and step by step.{lengths}",
+        "**Extensible.** A cell of your own is a few lines of equations; forward and backward are"
+        f" compiled from them.{cells}",
+        f"**Light.** It installs from wheels, without a deep-learning framework.{light}",
         "**Open.** Every gate, state and gradient of a run can be recorded and drawn, down to one"
         " weight of one unit.",
     ]
