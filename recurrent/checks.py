@@ -118,7 +118,7 @@ def dtype(value, where: str = "") -> np.dtype:
 
 
 def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | None:
-    """Return `lengths` as int64 (N,) with 0 <= length <= T, or None; raise if they are not that."""
+    """Return `lengths` as int64 (N,), or None; raise an error unless 0 <= length <= T."""
     if lengths is None:
         return None
     a = np.asarray(lengths)

@@ -38,12 +38,12 @@ class Batch(NamedTuple):
     ----------
     x : ndarray, shape (T, N) or (T, N, D), or Pair
         Inputs, as the model takes them.
-    targets : ndarray, shape (T, N) or (T, N, M), or (N, ...) for one answer per sequence
+    targets : ndarray, shape (T, N) or (T, N, M), or (N, ...) for one target per sequence
         Targets, as the loss takes them.
     lengths : ndarray, shape (N,), int, or Pair, optional
         Lengths of the sequences.
     carry : bool
-        Whether the state after the batch before continues into this one; gradients do not.
+        Whether this batch starts from the final state of the batch before; gradients are cut.
     weight : int, optional
         Number of entries that the loss is a mean over; the size of `targets` by default.
     """
@@ -119,7 +119,8 @@ class BatchSource:
                 return
 
 
-# Whether window k, counted over all epochs of n windows, starts from a zero state.
+# Functions that return whether window k, counted over all epochs of n windows, starts from a
+# zero state.
 CARRIES: dict[str, Callable[[int, int], bool]] = {
     "epoch": lambda k, n: k % n == 0,
     "always": lambda k, n: k == 0,
@@ -141,9 +142,9 @@ class Windows(BatchSource):
     window : int
         Number of steps T of a window.
     carry : {"epoch", "always", "never"} or callable
-        Where the state is zero: at the first window of each epoch, at the very first window only,
-        or at each window. A function of k and n returns whether window k, counted over all epochs
-        of n windows, starts from a zero state.
+        Which windows start from a zero state: the first of each epoch ("epoch"), the very first
+        only ("always") or all ("never"). A function of k and n returns whether window k, counted
+        over all epochs of n windows, starts from a zero state.
     keep_last : bool
         Whether to keep a last, shorter window.
 
@@ -211,8 +212,8 @@ class Shuffled(BatchSource):
     batch : int
         Number of sequences of a batch.
     rng : int or numpy.random.Generator, optional
-        One number is taken from it; the order of an epoch follows from that and the number of the
-        epoch. None keeps the order.
+        Gives one number, from which the order of each epoch is derived. None keeps the order of
+        the data.
     keep_last : bool
         Whether to keep a last, smaller batch.
     """

@@ -235,7 +235,8 @@ def gradcheck(
     Parameters
     ----------
     subject : Model, Layer, Engine or Cell
-        What to check. An engine or a cell gets `hidden_size` units with PyTorch's initialisation.
+        The object to check. An engine or a cell gets `hidden_size` units with PyTorch's initial
+        values.
     x : ndarray, shape (T, N, D), float or (T, N), int; or list of ndarray; or Pair
         The input as `forward` takes it; a Pair for a Seq2Seq.
     loss : callable, optional
@@ -438,7 +439,7 @@ def _twin(subject, x, hidden_size) -> Any:
 
 
 def _chosen(shape, entries, rng) -> list[tuple[int, ...]]:
-    """Return all indices of a shape, or so many of them at random."""
+    """Return all indices of a shape, or a random sample of `entries` of them."""
     every = list(np.ndindex(shape))
     if len(every) <= entries:
         return every
@@ -490,7 +491,7 @@ def _by_complex_step(problem, k, entries, rng) -> list[Finding]:
         )
         before = layer.state_from({n: a[f"state.0.{n}"] for n in alone.states[0]})
         alone.same_masks()
-        runner = alone.model[0].reference_runner(training=True)  # of the copy, with its generator
+        runner = alone.model[0].reference_runner(training=True)  # draws the copy's masks
         y, final, _ = runner.forward(a["x"], params, before, alone.lengths)
         ends = layer.state_arrays(final)
         return np.sum(alone.dy * y) + sum(np.sum(d * ends[n]) for n, d in alone.dstates[0].items())

@@ -1,4 +1,4 @@
-"""Initialisers: where the parameters of a layer start, as in other libraries and papers.
+"""Initialisers: initial values of a layer's parameters, as in other libraries and papers.
 
 An initialiser is a function of a layer and a random generator. Layers and models take one by name
 ("keras") or as a function: `LSTM(2, 3).initialise(0, init="keras")`.

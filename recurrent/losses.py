@@ -193,7 +193,7 @@ def binary_cross_entropy(
 
 
 def at_last_step(loss: Loss) -> Loss:
-    """Make a loss of the last valid step only, for models that answer once per sequence.
+    """Make a loss of the last valid step only, for many-to-one models.
 
     The new loss takes y (T, N, M) with targets (N, ...), or y (T, M) with the target of a single
     sequence. With `lengths` the last step of sequence n is lengths[n] - 1; a sequence of length 0

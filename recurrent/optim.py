@@ -27,7 +27,7 @@ class Optimizer:
     """Base class of the optimisers.
 
     A subclass names its state in `slots` and declares the update in `equations`. It is registered
-    under its name, by which checkpoints build it again.
+    under its name, which checkpoints refer to.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ class Optimizer:
     def age(self) -> int:
         """Number of updates since the state was initialised; at 0 the next update initialises it.
 
-        A subclass overrides this to start its state anew in the course of training.
+        A subclass overrides this to reset its state during training.
         """
         return self.steps
 
     @property
     def slots(self) -> dict[str, float]:
-        """State by name, and the number that each array is filled with at first."""
+        """Names of the state arrays, and the initial value of each array's entries."""
         return {}
 
     def numbers(self, lr: float) -> dict[str, float]:
@@ -128,8 +128,8 @@ class Optimizer:
     def equations(self, a: SimpleNamespace, k: SimpleNamespace) -> dict[str, Expr]:
         """Declare the update of one entry.
 
-        The method is called with symbols, once and again whenever `options` have changed. Numbers
-        that differ between updates belong in `numbers`.
+        The method is called with symbols, not numbers: once, and again after each change of
+        `options`. Numbers that differ between updates belong in `numbers`.
 
         Parameters
         ----------
@@ -237,7 +237,10 @@ class SGD(Optimizer):
             lr, momentum=momentum, dampening=dampening, nesterov=nesterov, weight_decay=weight_decay
         )
         if nesterov and (momentum == 0 or dampening != 0):
-            raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
+            raise ValueError(
+                "SGD: nesterov needs a momentum above 0 and no dampening, "
+                f"got momentum={momentum} and dampening={dampening}"
+            )
 
     @property
     def slots(self):
@@ -440,7 +443,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay, which shrinks the parameters and leaves the means alone.
+    """Adam with decoupled weight decay, which does not enter the running means.
 
     Parameters
     ----------
@@ -479,7 +482,7 @@ def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Opt
     Parameters
     ----------
     description : dict
-        What `Optimizer.describe` returned.
+        The result of `Optimizer.describe`.
     arrays : dict of str to ndarray, each of shape (size,), optional
         Its `arrays`, which are copied.
 
@@ -510,9 +513,9 @@ def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Opt
 def clip_norm(gradient: np.ndarray, limit: float) -> float:
     """Clip the norm of a gradient, as PyTorch's `clip_grad_norm_`.
 
-    Where limit / (norm + 1e-6) is below 1, the gradient is multiplied by it. A norm that is not
-    finite changes nothing. Squares are summed in float64, in blocks of fixed size, so that the
-    result does not depend on the number of threads.
+    If limit / (norm + 1e-6) is below 1, the gradient is multiplied by it. If the norm is not
+    finite, the gradient stays as it is. Squares are summed in float64, in blocks of fixed size, so
+    that the result does not depend on the number of threads.
 
     Parameters
     ----------

@@ -22,9 +22,9 @@ def track(
     items : sequence
         The items.
     describe : callable
-        Returns the text that is shown while an item is at work.
+        Returns the text that is shown while an item is processed.
     console : rich.console.Console, optional
-        Where to show the bar; standard error by default.
+        Console that shows the bar; standard error by default.
 
     Yields
     ------
@@ -87,7 +87,7 @@ class Progress(Silent):
     metric : str
         Name of the metric.
     console : rich.console.Console, optional
-        Where to show it; standard error by default.
+        Console that shows it; standard error by default.
     """
 
     REFRESH = 0.1, 10.0  # seconds between two displays: on a terminal, in a file

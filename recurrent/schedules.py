@@ -40,7 +40,7 @@ class StepDecay:
     every : int
         Number of updates between two decays.
     factor : float
-        What the rate is multiplied by.
+        The factor of each decay.
     first : int, optional
         Update of the first decay; `every` by default.
 
@@ -96,7 +96,7 @@ class Exponential:
     lr : float
         Initial learning rate.
     factor : float
-        What the rate is multiplied by.
+        The factor of each decay.
     """
 
     lr: float
@@ -144,7 +144,7 @@ class Cosine:
         if not 0 <= self.warmup < self.steps:
             raise ValueError(
                 "steps must be above warmup, and warmup at least 0,"
-                f" got {self.steps} and {self.warmup}"
+                f" got steps={self.steps} and warmup={self.warmup}"
             )
 
     def __call__(self, step: int) -> float:
@@ -168,7 +168,7 @@ def describe(lr: float | Schedule) -> float | dict:
     Returns
     -------
     float or dict
-        What `build` turns back into an equal learning rate.
+        A description from which `build` makes an equal learning rate.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def build(description: float | dict) -> float | Schedule:
     Parameters
     ----------
     description : float or dict
-        What `describe` returned.
+        The result of `describe`.
 
     Returns
     -------

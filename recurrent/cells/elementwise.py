@@ -1,7 +1,7 @@
-"""Element-wise recurrences: a unit sees its own past only, so W_hh has no rows.
+"""Element-wise recurrences: a unit depends on its own previous state only, so W_hh has no rows.
 
-All matrix products are with x, which lets them cover all steps at once. What remains of a step is
-each unit's own arithmetic.
+All matrix products are with x, so they are computed for all time steps at once. The rest of a step
+is elementwise.
 """
 
 from ..equations.cell import register
@@ -86,8 +86,8 @@ qrnn = register(qrnn_cell())
 def sru(x, h, previous, p):
     """SRU (Lei et al., 2018, "Simple recurrent units for highly parallelizable recurrence").
 
-    v_f and v_r let a unit's gates see its own memory. The highway connection s has a weight matrix
-    of its own, as in the paper when D and H differ.
+    v_f and v_r multiply a unit's own memory cell in its gates. The highway connection s has a
+    weight matrix of its own, as in the paper when D and H differ.
     """
     f = sigmoid(x.f + p.v_f * previous.c)
     r = sigmoid(x.r + p.v_r * previous.c)

@@ -29,7 +29,7 @@ def normalise(
     share = 1 / len(vectors)
     center = mean(share * reduce(add, vectors))
     centered = [v - center for v in vectors]
-    # One division per row: the units multiply.
+    # Divide once per row; each unit then multiplies by the quotient.
     factor = 1 / sqrt(mean(share * reduce(add, [d * d for d in centered])) + EPSILON)
     results = [gain * (d * factor) for gain, d in zip(gains, centered, strict=True)]
     formula = f"gain × (a − mean) / √(variance + {EPSILON:g})"

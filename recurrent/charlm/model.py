@@ -59,7 +59,7 @@ class CharLM:
     recipe : Recipe
         Defaults of `train`.
     training : TrainingState
-        Where training stopped.
+        State of the last training, from which `train` resumes.
     options : dict
         Options of the last `train`, and the length and digest of its text.
 
@@ -147,7 +147,7 @@ class CharLM:
         return lm
 
     def forget(self) -> None:
-        """Forget the training so far; the parameters stay."""
+        """Discard the training state and its options; keep the parameters."""
         self.training = TrainingState()
         self.options: dict = {}
 
@@ -168,7 +168,7 @@ class CharLM:
     def settings(self) -> dict[str, Any]:
         """The options that cannot change when training is resumed, as the command line names them.
 
-        Those of the recipe are there once training has begun.
+        They include the recipe's options once training has begun.
         """
         layers = self.model.layers
         recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
@@ -256,7 +256,9 @@ class CharLM:
         source = fingerprint(ids)
         if resume:
             if self.optimizer is None:
-                raise ValueError("nothing to resume: this model was saved without its training")
+                raise ValueError(
+                    "cannot resume: this model was never trained, or saved without its training"
+                )
             check_resumable(self.options, now, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
         optimizer: Any = self.optimizer if resume else now.new_optimizer()

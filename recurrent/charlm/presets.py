@@ -26,7 +26,7 @@ CARRIES = {**data.CARRIES, "torch-rnn": lambda k, n: k == 0 or k % n == n - 1}
 
 
 class TorchRnnAdam(Adam):
-    """Adam as torch-rnn uses it: Torch 7's `optim.adam`, made anew whenever the rate decays.
+    """Adam as in torch-rnn: Torch 7's `optim.adam`, reset whenever the learning rate decays.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class TorchRnnAdam(Adam):
         Add eps to sqrt(v) before the bias correction, as at the end of section 2 of the paper and
         in Torch 7.
     restart : bool
-        Start m and v anew at each decay of a `StepDecay`.
+        Reset m and v at each decay of a `StepDecay`.
 
     References
     ----------
@@ -76,14 +76,14 @@ class TorchRnnAdam(Adam):
 
 
 def last_decay(lr: float | Schedule, step: int) -> int:
-    """Return the update since which the learning rate has been that of update `step`."""
+    """Return the first update with the learning rate of update `step`."""
     if not isinstance(lr, StepDecay) or lr.decays(step) == 0:
         return 0
     return (lr.every if lr.first is None else lr.first) + (lr.decays(step) - 1) * lr.every
 
 
 def upgrade(metadata: dict[str, Any]) -> None:
-    """Rename what earlier checkpoints call Adam with the options of `TorchRnnAdam`.
+    """Rename the optimiser of earlier checkpoints: Adam with an option of `TorchRnnAdam`.
 
     Parameters
     ----------

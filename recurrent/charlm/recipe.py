@@ -49,7 +49,7 @@ class Recipe:
     batch : int
         Number of streams side by side.
     carry : str
-        Where the hidden state is zero: a name of `presets.CARRIES`.
+        Which windows start from a zero hidden state: a key of `presets.CARRIES`.
     look_back : int, optional
         How many steps gradients go back, including those of the window; by default only those.
     optimizer : str or Optimizer
@@ -113,7 +113,7 @@ class Recipe:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
         if self.validation + self.test >= 1:
             raise ValueError(
-                "validation and test must leave some text to train on,"
+                "validation + test must be below 1, to leave some text to train on,"
                 f" got {self.validation} and {self.test}"
             )
         if self.look_back is not None and self.look_back < self.seq:
@@ -173,7 +173,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, options: dict) -> Recipe:
-        """Build a recipe from what `to_dict` returned.
+        """Build a recipe from the result of `to_dict`.
 
         Parameters
         ----------

@@ -10,7 +10,7 @@ from ..layers.stream import Stream
 
 
 def temperature(logits: np.ndarray, value: float) -> np.ndarray:
-    """Divide logits by a temperature: below 1 favours likely symbols, above 1 evens out.
+    """Divide logits by a temperature: below 1 sharpens the distribution, above 1 flattens it.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     """
     if not 0 < value < np.inf:
         raise ValueError(
-            f"temperature must be above 0, got {value}; greedy always takes the likeliest symbol"
+            f"temperature must be above 0, got {value}; greedy always takes the most likely symbol"
         )
     return np.asarray(logits, np.float64) / value
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
-    """Keep the k likeliest symbols; the others get -inf.
+    """Keep the k most likely symbols; the logits of the others become -inf.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def top_k(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def top_p(logits: np.ndarray, p: float) -> np.ndarray:
-    """Nucleus sampling: keep the fewest likeliest symbols whose probabilities reach p.
+    """Nucleus sampling: keep the fewest most likely symbols whose total probability reaches p.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def sample_id(
     logits : ndarray, shape (V,), float
         Logits.
     rng : numpy.random.Generator
-        One random number is taken from it, unless `greedy`.
+        Gives one random number per call; unused if `greedy`.
     value : float
         The temperature.
     k : int, optional
@@ -146,7 +146,7 @@ def sample_id(
     p : float, optional
         Nucleus sampling.
     greedy : bool
-        Return the likeliest id, of equal ones the first.
+        Return the most likely id; the first of those that are equally likely.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def generate(
     rng: np.random.Generator,
     options: dict,
 ) -> Iterator[int]:
-    """Generate ids one by one, each sampled from the outputs of a model after all ids before it.
+    """Generate ids one by one, each sampled from a model's output for the ids before it.
 
     Parameters
     ----------

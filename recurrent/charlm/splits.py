@@ -45,7 +45,7 @@ def split(
     validation : float
         Fraction that is held out.
     unit : str
-        What an id stands for, in error messages.
+        Name of a symbol in error messages: "character" or "byte".
     test : float
         Fraction at the end that is in neither part.
 
@@ -80,7 +80,7 @@ def min_char_rnn(
 ) -> Split:
     """Cut as `even` does, but without the last character.
 
-    min-char-rnn starts again where fewer than T + 2 characters are left.
+    min-char-rnn starts a new epoch when fewer than T + 2 characters are left.
     """
     require(len(ids), N, T, unit, validation + test, after=2)
     training, held_out = split(ids, validation, unit, test)
@@ -90,10 +90,10 @@ def min_char_rnn(
 def char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, unit: str) -> Split:
     """Cut the whole text into streams of full windows, then hold out the last windows of each.
 
-    The target of the last character of the text is the first. Of the windows,
-    floor((1 - validation - test) count) are for training; the others are held out, or
-    floor(validation count) of them if there is a test. Raises ValueError for a text that leaves no
-    window to train on.
+    The target of the last character of the text is the first character. Each stream has `count`
+    windows, of which floor((1 - validation - test) count) are for training. All others are held
+    out, or only floor(validation count) of them if there is a test. Raises ValueError if no
+    window is left for training.
     """
     need = next(k for k in count(1) if int(k * (1 - validation - test)) > 0) * N * T
     if len(ids) < need:

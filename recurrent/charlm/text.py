@@ -73,7 +73,7 @@ class Vocabulary:
 
     @property
     def unit(self) -> str:
-        """What one id stands for: "character" or "byte"."""
+        """Name of the symbol that an id represents: "character" or "byte"."""
         return "byte" if self.symbols is None else "character"
 
     def __len__(self):
@@ -175,7 +175,7 @@ class Vocabulary:
         Returns
         -------
         dict
-            What `build` makes an equal vocabulary of.
+            A description from which `build` makes an equal vocabulary.
         """
         if self.symbols is None:
             return {"kind": "bytes"}
@@ -188,7 +188,7 @@ class Vocabulary:
         Parameters
         ----------
         description : dict
-            What `describe` returned.
+            The result of `describe`.
 
         Returns
         -------
@@ -217,7 +217,7 @@ def _codes(text: str) -> np.ndarray:
 def require(
     n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1
 ) -> None:
-    """Raise ValueError, with both numbers, if a text of n symbols is too short.
+    """Raise ValueError if a text of n symbols is too short; it gives n and the least number.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def require(
     window : int
         Number of steps of a window.
     unit : str
-        What a symbol is, for the message.
+        Name of a symbol in the error message: "character" or "byte".
     held_out : float
         Fraction of the text that is held out.
     after : int
@@ -265,7 +265,7 @@ def streams(
     window : int
         Number of steps that each stream needs at least.
     unit : str
-        What an id stands for, in error messages.
+        Name of a symbol in error messages: "character" or "byte".
     whole : bool
         Make L a multiple of `window`.
 

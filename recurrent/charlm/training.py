@@ -72,9 +72,9 @@ def fingerprint(ids: np.ndarray) -> dict[str, Any]:
 
 
 def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None:
-    """Raise ValueError unless a training with the options `before` can go on with these.
+    """Raise ValueError unless training with the options `before` can resume with these options.
 
-    `text` is the fingerprint of the text, `unit` what its ids stand for.
+    `text` is the fingerprint of the text, `unit` the name of a symbol ("character" or "byte").
     """
     old, new = Recipe.from_dict(before).to_dict(), recipe.to_dict()
     for name in FIXED:
@@ -106,7 +106,7 @@ def learn(
 
     Without validation it is saved after each epoch. When `save` is called the model holds the best
     parameters. If training fails, the model keeps the best parameters and the history of the last
-    save, but its training cannot be resumed, as it may have stopped within an update.
+    save, but training cannot be resumed, because it may have stopped within an update.
     """
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)

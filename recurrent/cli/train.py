@@ -242,7 +242,7 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
                 f"omit {option} with --resume"
             )
     if lm.optimizer is None:
-        raise ValueError(f"{path}: saved without its training state, cannot resume")
+        raise ValueError(f"{path} cannot be resumed: it was saved without its training state")
     return lm
 
 

@@ -25,7 +25,7 @@ LARGE = Case(T=8, N=16, D=33, H=65) if config.DISABLE_JIT else Case(T=24, N=37, 
 
 
 class Check(NamedTuple):
-    """One promise, and a function of a cell and a dtype that raises if it is broken."""
+    """A promise, and a function of a cell and a dtype that raises if it is broken."""
 
     promise: str
     run: Callable[[Cell, str], None]
@@ -91,7 +91,7 @@ def run(cells: Iterable[Cell], console: Console) -> list[Failure]:
     cells : iterable of Cell
         The cells to check.
     console : rich.console.Console
-        Where the table is printed.
+        Console that prints the table.
 
     Returns
     -------

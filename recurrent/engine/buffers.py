@@ -1,12 +1,12 @@
 """A pool of memory for tapes.
 
-Each training step needs the same large arrays as the step before. From the system they come as new
-pages, which it has to clear, and which the host of a virtual machine has to find first if it takes
-back memory that is free for seconds: together up to a quarter of a step. So when the last array in
-a block of memory goes, the block stays in the pool for the next recorded pass. The pool keeps as
-much memory as was once in use at the same time, and hands out blocks of at most twice the size
-needed. It serves tapes and attention alone: all tapes are in use when training needs most memory,
-so what is idle at other times does not add to the peak.
+Each training step needs the same large arrays as the step before. The system would allocate new
+pages for them and clear these pages. On a virtual machine, the host may first have to supply pages
+that it reclaimed. Together this takes up to a quarter of a step. So when the last array in a block
+of memory is deleted, the block stays in the pool for the next recorded pass. The size of the pool
+is the peak of the memory in use, and an allocation gets a block of at most twice the size needed.
+The pool serves tapes and attention only. All tapes are in use when training needs most memory, so
+blocks that are free at other times do not add to the peak.
 """
 
 from __future__ import annotations

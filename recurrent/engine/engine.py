@@ -84,8 +84,8 @@ class Engine:
         self.Params = cell_params_type(cell)
         self.State = state_type(cell.states)
         self.kernels = backend or kernels.backend
-        # complex128 is accepted only if the reference is asked for: without the JIT the default
-        # backend must refuse what the compiled kernels refuse.
+        # complex128 is accepted only if the caller passes the reference as backend: without the JIT
+        # the default backend must reject what the compiled kernels reject.
         dtypes = ("float32", "float64") if backend is None else backend.DTYPES
         self.dtypes: tuple[str, ...] = dtypes
 
@@ -335,7 +335,7 @@ class Engine:
         return self.State(*(last if batched else [a[0] for a in last]))
 
     def _one_step(self, x, packed, state):
-        """Fast path for T = 1: a few microseconds, half of which general setup would take."""
+        """Run a single time step without the general setup, in about half the time."""
         batched, (D, H, P) = x.ndim == 3, packed.sizes
         N = x.shape[1] if batched else 1
         h = np.zeros((2 * N, P), x.dtype)
@@ -370,7 +370,7 @@ class Engine:
             Gradient of the loss with respect to y; None for zeros. Entries at padded steps are
             ignored, because y is constant there.
         tape : Tape
-            What `forward` returned with `record=True`.
+            The tape that `forward` returned with `record=True`.
         dstate : State, optional
             Gradient of the loss with respect to the final state, arrays of shape (N, H) or (H,).
         out : Params, optional
@@ -619,7 +619,11 @@ class Engine:
 
 
 def _input_rows(x, layout):
-    """Return the rows of x to multiply by W_ih and, of a Lookup, each step's row and both."""
+    """Return the rows that W_ih multiplies, the row of each step, and the result of `distinct`.
+
+    The rows of a Lookup are those of its distinct ids. For an array they are its packed rows; the
+    second result is then empty and the third None.
+    """
     T, N = layout.T, layout.N
     if isinstance(x, Lookup):
         ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))

@@ -1,7 +1,7 @@
-"""Table lookups that stay symbolic: what an Embedding hands to a recurrent layer, and its gradient.
+"""Symbolic table lookups, which an Embedding passes to a recurrent layer, and their gradient.
 
-What is equal for all steps with the same id, such as the input part of the pre-activations, is
-computed once per id that occurs, not once per step.
+Values that are equal for all steps with the same id, such as the input part of the pre-activations,
+are computed once per distinct id, not once per step.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RowGradients:
     Parameters
     ----------
     ids : ndarray, shape (U,), int
-        The ids that occur, in ascending order.
+        The distinct ids, in ascending order.
     rows : ndarray, shape (U, D), float32 or float64
         The gradient of the table's row of each id.
     each : callable, optional
@@ -59,7 +59,9 @@ class RowGradients:
 
     def __array__(self, dtype=None, copy=None):
         if self.each is None:
-            raise TypeError("the gradient of every step is known in a recording only")
+            raise TypeError(
+                "only a recording has the gradient of every step: call record with targets and loss"
+            )
         return self.each()
 
     def __add__(self, other: RowGradients) -> RowGradients:
@@ -72,7 +74,7 @@ class RowGradients:
 
 
 def distinct(ids: np.ndarray, V: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids that occur in `ids` (S,), ascending, and each id's place among them; int64.
+    """Return the distinct ids of `ids` (S,), ascending, and each id's index among them; int64.
 
     >>> [a.tolist() for a in distinct(np.array([7, 2, 7]), 9)]
     [[2, 7], [1, 0, 1]]

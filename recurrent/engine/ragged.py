@@ -95,7 +95,7 @@ def _ordered(T, N, lengths, reverse) -> Layout:
     time = sorted_lengths[place] - 1 - step if reverse else step
     if mask is not None:  # from the k-th valid step to its time
         time = np.argsort(~mask, axis=0, kind="stable")[time, order[place]]
-    starts = np.concatenate([[0], N + offsets[:-1]])  # of the states before each step
+    starts = np.concatenate([[0], N + offsets[:-1]])  # first row of the states before each step
     return Layout(
         T,
         N,
@@ -131,7 +131,9 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
     ):
         return x, lengths, False
     if lengths is not None:
-        raise ValueError(f"lengths must be None if {name} is a list of arrays: it has the lengths")
+        raise ValueError(
+            f"lengths must be None if {name} is a list of arrays, which has its own lengths"
+        )
     first = x[0]
     for n, a in enumerate(x):
         if a.shape[1:] != first.shape[1:]:

@@ -62,7 +62,7 @@ class DirectedRunner(Runner, Protocol):
         reverse: bool = False,
         record: bool = False,
     ) -> tuple[np.ndarray, Any, Any]:
-        """As `Runner.forward`; `reverse` starts each sequence at its last valid step."""
+        """Run like `Runner.forward`; `reverse` starts each sequence at its last valid step."""
         ...
 
     def footprint(
@@ -76,5 +76,5 @@ class DirectedRunner(Runner, Protocol):
         reverse: bool = False,
         table: int | None = None,
     ) -> Footprint:
-        """As `Runner.footprint`; `reverse` as in `forward`."""
+        """Estimate memory like `Runner.footprint`; `reverse` as in `forward`."""
         ...

@@ -43,7 +43,7 @@ class Stepper:
 
     def reset(self) -> None:
         """Return to the initial state; the batch size may change afterwards."""
-        self.shape: tuple[int, ...] | None = None  # of x_t, known from the first call on
+        self.shape: tuple[int, ...] | None = None  # shape of x_t, set by the first call
 
     def __call__(self, x_t: np.ndarray) -> np.ndarray:
         """Run one time step.

@@ -35,7 +35,7 @@ CHUNK = 1 << 20
 
 
 class Memory(NamedTuple):
-    """The state of an Attention layer: what it attends to. A forward pass returns it unchanged.
+    """The vectors that an Attention layer attends to: its state, which `forward` returns unchanged.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class PreparedMemory(NamedTuple):
 
 @dataclass
 class AttentionTape:
-    """What a recorded forward pass saves for the backward pass, batch-first as kernels read it."""
+    """Arrays that a recorded forward pass saves for the backward pass, batch-first for kernels."""
 
     x: np.ndarray  # (N, T_out, Q)
     memory: np.ndarray  # (N, T_in, M), zeros in the padding
     valid: np.ndarray  # (N, T_in)
-    saved: np.ndarray | None  # of the score: the projected queries, or the tanh
+    saved: np.ndarray | None  # saved by the score: the projected queries, or the tanh
     rows: np.ndarray  # weights, (N, T_out, T_in)
     joined: np.ndarray  # [context, x], (N, T_out, M + Q)
     y: np.ndarray  # (N, T_out, out_features)
@@ -314,14 +314,14 @@ class Attention(Layer):
         return Gradients(dx, grads, Memory(dvalues if dstate is None else dvalues + dstate.values))
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None, memory=None):
-        """As `Layer.footprint`; `memory` is the number of time steps of a memory that is not x."""
+        """Estimate bytes like `Layer.footprint`; `memory`: time steps of a memory that is not x."""
         if memory is None and not self.over_itself:
-            raise ValueError("its memory is given from outside: use Seq2Seq.plan")
+            raise ValueError("the memory of this Attention comes from an encoder: use Seq2Seq.plan")
         steps, Q, M = memory or T, self.in_features, self.memory_size
         A = self.shapes.get("weight_memory", (0,))[0]
         queries, states, pairs, b = T * N, steps * N, T * N * steps, dtype.itemsize
         y = queries * self.out_features * b
-        own_y = y if "weight_output" in self.shapes else 0  # y besides [context, x]
+        own_y = y if "weight_output" in self.shapes else 0  # y, if it is not [context, x]
         matrices = [shape for shape in self.shapes.values() if len(shape) == 2]
         packed = sum(kernels.backend.linear_scratch(*s, 0, dtype)[0] for s in matrices)
         if not training:
@@ -425,7 +425,7 @@ class Attention(Layer):
             _apply(TANH_BACKWARD, p=tape.saved, d=inner)
             query = np.zeros_like(inner, shape=(*d.shape[:2], inner.shape[3]))
             key = np.zeros_like(inner[:, 0])
-            # One step after the other: the order of a sum must not depend on the number of steps.
+            # Loop over the steps: the order of a sum must not depend on the number of steps.
             for s in range(d.shape[2]):
                 query += inner[:, :, s]
             for t in range(d.shape[1]):

@@ -200,7 +200,7 @@ class Layer:
         return self
 
     def bind(self, parameters: dict[str, np.ndarray]) -> None:
-        """Use these arrays as parameters from now on.
+        """Replace the parameter arrays by these.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class Layer:
         state : Any
             Final state; None for a layer that has none.
         tape : Any
-            What `backward` needs; None unless `record`.
+            The tape for `backward`; None unless `record`.
 
         Raises
         ------

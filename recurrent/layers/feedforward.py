@@ -238,8 +238,8 @@ class Dropout(Layer):
     p : float, default 0.5
         Probability of dropping an entry, at least 0 and below 1.
     per : {"step", "sequence"}, default "step"
-        Whether each time step has its own mask, or one mask holds for all steps of a sequence:
-        variational dropout of the layer's input.
+        With "step", each time step has its own mask. With "sequence", all steps of a sequence have
+        the same mask: variational dropout of the layer's input.
 
     Raises
     ------

@@ -144,7 +144,7 @@ class Last(SelectPool):
 class MaxPool(SelectPool):
     """Takes the maximum of each feature over the valid time steps.
 
-    Where several steps have the maximum, the earliest gets the gradient.
+    If several steps share the maximum, the earliest receives the gradient.
     """
 
     def __init__(self):

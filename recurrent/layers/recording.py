@@ -164,7 +164,7 @@ class Recording:
     y : ndarray, shape of the model's output
         Output of the last layer.
     layers : list of LayerRecording
-        One for each layer.
+        The recordings of the layers, in order.
     lengths : array of int, shape (N,), or mask, shape (T, N), optional
         Lengths as passed to `forward`.
     targets : Any, optional

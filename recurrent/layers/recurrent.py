@@ -47,7 +47,7 @@ class Recurrent(Layer):
         Whether a second set of H units, with parameters of its own, runs from the last valid step
         to the first. State, `params` and gradients of states are then `Directions(forward,
         reverse)`. `state.summary`, shape (N, 2H), is h after the last step of each direction; both
-        halves have read the whole sequence, which those of y[-1] have not.
+        halves have read the whole sequence; the reverse half of y[-1] has read one step only.
     merge : {"concat", "sum", "mul", "average"}, default "concat"
         How the outputs of both directions, aligned in time, are merged: y has 2H features for
         "concat" and H for the others.
@@ -56,7 +56,7 @@ class Recurrent(Layer):
         on), shape (H,) each, which start as zeros. Their gradients are summed over the batch.
         PyTorch has no such parameters.
     proj_size : int, default 0
-        P, for a cell with a projection: y and h then have P features in place of H. 0 for others.
+        P, the number of features of y and h of a cell with a projection; 0 for other cells.
     **options : Any
         Dropout inside the layer, see below.
 
@@ -315,7 +315,7 @@ def _cell_options(options):
     """Return the options that are not dropout. Raises TypeError for one of another library."""
     for name in options:
         if name in ELSEWHERE:
-            raise TypeError(f"{name} is not an option here: {ELSEWHERE[name]}")
+            raise TypeError(f"{name} is not an option of recurrent layers: {ELSEWHERE[name]}")
     return {k: v for k, v in options.items() if k not in dropout.NAMES}
 
 

@@ -213,7 +213,7 @@ class Model:
         lengths : Any
             Lengths of the sequences.
         listed : bool
-            Whether y is to be a list.
+            Whether `forward` returns y as a list.
         """
         raise NotImplementedError
 
@@ -231,7 +231,7 @@ class Model:
         lengths : Any
             Lengths as `prepare_input` returns them.
         record : bool
-            Whether tapes are kept.
+            Whether to return tapes for `backward`.
         training : bool or None
             Whether dropout acts; None for the value of `record`.
 
@@ -311,8 +311,8 @@ class Model:
         lengths : array of int, shape (N,), or mask, shape (T, N), optional
             Valid time steps of each sequence.
         keep : dict, optional
-            What to keep, to save memory in long runs: `names` (such as "c" or "y"), `steps`,
-            `units`, `layers`; see `recurrent.layers.recording.Keep`. Everything by default.
+            Parts to keep, which saves memory in long runs: `names` (such as "c" or "y"),
+            `steps`, `units`, `layers`; see `recurrent.layers.recording.Keep`. All by default.
 
         Returns
         -------

@@ -19,7 +19,7 @@ class Plan(NamedTuple):
     optimizer : int
         State of the optimiser.
     tape : int
-        What the forward pass leaves for the backward pass, outputs of the layers included.
+        Arrays that the forward pass saves for the backward pass, and the outputs of the layers.
     workspace : int
         Everything else: packed weights, scratch, and gradients passed between layers.
     """
@@ -77,7 +77,7 @@ def plan(
     N = checks.size(N, "N")
     size = parts[0][0].dtype.itemsize
     parameters = sum(model.flat.nbytes for model, _ in parts)
-    footprints = []  # of each layer, and whether it attends to the part before
+    footprints = []  # pairs: footprint of a layer, whether it attends to the previous part
     stays = []  # whether the output of each layer is in memory until its backward pass
     memory = 0  # bytes of the gradient of the memory that is attended to
     for number, (model, T) in enumerate(parts):
@@ -105,7 +105,7 @@ def plan(
     if not training:
         return Plan(parameters, 0, 0, 0, peak)
     tape -= sum(f.output for (f, _), stay in zip(footprints, stays, strict=True) if not stay)
-    rows = T * N  # of y
+    rows = T * N  # rows of y
     loss = dy = rows * (width or 1) * size
     peak = max(peak, tape + loss + 2 * rows * WIDE)
     last_part = len(parts[-1][0])  # number of its layers

@@ -32,19 +32,19 @@ BRIDGES = ("concat", "sum", "average")
 class Seq2Seq(Model):
     """An encoder and a decoder, trained as one model.
 
-    `forward` and `record` take x = (source, target), each as its stack takes it, lists of sequences
-    included, and lengths = (source's, target's), each of them optional. The target is what the
-    decoder reads: `start`, then the true sequence without its last step. y is the decoder's output,
-    usually logits; its lengths are the target's. The parameters are named "encoder.<name>" and
-    "decoder.<name>".
+    `forward` and `record` take pairs: x = (source, target), and optionally lengths = (lengths of
+    source, lengths of target). Source and target may be lists of sequences, and either lengths may
+    be None. The target is the decoder's input: `start`, then the true sequence without its last
+    step. y is the decoder's output, usually logits; its lengths are the target's. The parameters
+    are named "encoder.<name>" and "decoder.<name>".
 
-    The decoder gets from the encoder:
+    The encoder passes to the decoder:
 
-    * as the memory of each `Attention` that takes one, all outputs of the encoder but padding;
-    * as initial states of its recurrent layers, the final states of the encoder's, paired from the
-      top, unless bridge is None;
-    * or, if the encoder outputs one vector (N, K) or has no recurrent layer, and nothing attends to
-      it, its output as h of the decoder's first recurrent layer.
+    * its outputs at all valid steps, as the memory of each `Attention` that has a memory_size;
+    * unless bridge is None, the final states of its recurrent layers, as initial states of the
+      decoder's recurrent layers, paired from the top layer down;
+    * instead of these states, its output, as the initial h of the decoder's first recurrent layer,
+      if it outputs one vector (N, K) or has no recurrent layer, and no layer attends to it.
 
     Parameters
     ----------
@@ -90,7 +90,9 @@ class Seq2Seq(Model):
             if any(layer.owner is not part for layer in part.layers):
                 raise ValueError(f"the {name} is already part of a model; make a new one")
         if encoder is decoder:
-            raise ValueError("encoder and decoder must be two different models")
+            raise ValueError(
+                "encoder and decoder must be two different models, got the same one twice"
+            )
         checks.same_dtype(decoder.flat, "decoder", encoder.dtype, "encoder")
         if bridge not in (None, *BRIDGES):
             raise ValueError(f"bridge must be one of {', '.join(BRIDGES)} or None, got {bridge!r}")
@@ -126,7 +128,10 @@ class Seq2Seq(Model):
             layer.owner = self
 
     def _connect(self) -> None:
-        """Determine which states the decoder gets from where. Raises ValueError if sizes differ."""
+        """Pair encoder layers with the decoder layers that they initialise; check all sizes.
+
+        Raises ValueError if sizes differ.
+        """
         encoder, decoder = self.encoder, self.decoder
         if not decoder.returns_sequence:
             raise ValueError(
@@ -139,7 +144,7 @@ class Seq2Seq(Model):
         ]
         sources, takers = recurrent_layers
         if not takers:
-            raise ValueError("the decoder needs a recurrent layer")
+            raise ValueError("the decoder needs a recurrent layer, got none")
         for k in takers:
             if decoder[k].bidirectional:
                 raise ValueError(
@@ -198,10 +203,14 @@ class Seq2Seq(Model):
     def prepare_input(self, x, lengths):
         if not isinstance(x, (tuple, list)) or len(x) != 2:
             raise ValueError(
-                "x must be a pair (source, target): input of the encoder and of the decoder"
+                "x must be a pair (source, target), the inputs of encoder and decoder, "
+                f"got {_kind(x)}"
             )
         if lengths is not None and (not isinstance(lengths, (tuple, list)) or len(lengths) != 2):
-            raise ValueError("lengths must be a pair (source's, target's); each may be None")
+            raise ValueError(
+                "lengths must be a pair (lengths of source, lengths of target), each may be None, "
+                f"got {_kind(lengths)}"
+            )
         source_lengths, target_lengths = lengths or (None, None)
         source, source_lengths, _ = ragged.pad_sequences(x[0], source_lengths, "source")
         target, target_lengths, listed = ragged.pad_sequences(x[1], target_lengths, "target")
@@ -284,7 +293,8 @@ class Seq2Seq(Model):
     def _split(self, layer, arrays):
         """Return the gradient of an encoder layer's final state.
 
-        `arrays` holds, by name, the gradient of the decoder's initial state that was made of it.
+        `arrays` holds, by name, the gradient of the decoder's initial state that the bridge
+        computes from that final state.
         """
         gradients = {}
         for s in layer.cell.states:
@@ -437,7 +447,7 @@ class Seq2Seq(Model):
         Parameters
         ----------
         description : dict
-            What `describe` returned.
+            The result of `describe`.
 
         Returns
         -------
@@ -462,7 +472,8 @@ class Seq2Seq(Model):
         Returns
         -------
         Graph
-            As of a Sequential, with edges between the stacks for memories and initial states.
+            Like that of a Sequential, with edges between the stacks for memories and initial
+            states.
         """
         n, both = len(self.encoder), Graph()
         for part, first, end in (
@@ -493,3 +504,9 @@ class Seq2Seq(Model):
 def build(description: dict) -> Model:
     """Make a model from what its `describe` returned."""
     return (Seq2Seq if "encoder" in description else Sequential).build(description)
+
+
+def _kind(value):
+    """Describe an argument that is not a pair, for an error message."""
+    kind = type(value).__name__
+    return f"a {kind} of {len(value)}" if isinstance(value, (tuple, list)) else kind

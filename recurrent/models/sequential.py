@@ -46,10 +46,7 @@ class Sequential(Model):
             raise ValueError("a model needs at least one layer")
         self.layers, self.dtype = list(layers), checks.dtype(dtype)
         rng, scheme = checks.generator(rng), initialisers.named(init)
-        width, source = (
-            None,
-            "",
-        )  # of the output of the layers so far, and which layer it comes from
+        width, source = None, ""  # output size of the layers so far, and the layer that outputs it
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
@@ -248,7 +245,7 @@ class Sequential(Model):
     def packed(self) -> Callable:
         """Return `forward` as a function whose weights are packed once.
 
-        For many short calls that pass the state on; a stream keeps it inside.
+        It serves many short calls that pass the state on; a stream holds the state itself.
 
         Returns
         -------
@@ -282,7 +279,7 @@ class Sequential(Model):
         Parameters
         ----------
         description : dict
-            What `describe` returned.
+            The result of `describe`.
 
         Returns
         -------

@@ -46,7 +46,7 @@ def random_words(count: int, rng: np.random.Generator) -> list[np.ndarray]:
 def task(
     seed: int = 0, training: int = 6_400, validation: int = 640, held_out: int = 1_000
 ) -> Task:
-    """Random words; no held-out word is used for training."""
+    """Generate random words; no held-out word is used for training."""
     split = Split.of(training, validation, held_out)
     sources = random_words(split.held_out.stop, np.random.default_rng(seed))
     targets = [np.append(ids[::-1], np.int32(END)) for ids in sources]

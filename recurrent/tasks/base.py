@@ -1,4 +1,4 @@
-"""What all tasks share: data, a model, training, and predictions for held-out examples."""
+"""The class of all tasks: data, a model, training, and predictions for held-out examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
 
 @dataclass
 class Task:
-    """A model, and the data to train and evaluate it; `updates` updates suffice to reach `goal`."""
+    """A model with its training and test data; it reaches `goal` within `updates` updates."""
 
     model: Model
     training: BatchSource
@@ -35,13 +35,13 @@ class Task:
     predict: Callable[[Model], list[Prediction]]  # for all held-out examples
     example: tuple[Any, Any]  # x and lengths of the example to draw, as Model.record takes them
     example_text: tuple[str, str] = ("", "")  # its input and output, for the axes of attention
-    vocabularies: tuple[Vocabulary, Vocabulary] | None = None  # of an encoder and a decoder
+    vocabularies: tuple[Vocabulary, Vocabulary] | None = None  # the encoder's and the decoder's
     updates: int = 500
     lr: float = 5e-3
     goal: float = 0.99  # fraction of predictions that are exactly right
     name: str = ""
     kind: str = ""  # one-to-one, one-to-many, many-to-one, many-to-many, encoder-decoder
-    summary: str = ""  # one line
+    summary: str = ""  # a single line
 
     def train(self, updates: int | None = None, progress: Any = True) -> History:
         """Train with softmax cross-entropy, Adam, a cosine schedule and gradient clipping at 1."""

@@ -43,7 +43,7 @@ def model(seed: int = 0, hidden: int = 64) -> Seq2Seq:
 def task(
     seed: int = 0, training: int = 20_000, validation: int = 1_000, held_out: int = 2_000
 ) -> Task:
-    """Random dates in free form; no held-out string is used for training."""
+    """Generate random dates in free form; no held-out string is used for training."""
     split = Split.of(training, validation, held_out)
     dates = random_dates(split.held_out.stop, np.random.default_rng(seed))
     sources = [SOURCE.encode(text) for text, _, _ in dates]

@@ -46,7 +46,7 @@ def digits(numbers: np.ndarray) -> np.ndarray:
 
 
 def task(seed: int = 0, training: int = 750, validation: int = 100, held_out: int = 150) -> Task:
-    """The vector becomes the decoder's initial state; held-out numbers are not trained on."""
+    """Use the vector as the decoder's initial state; no held-out number is trained on."""
     split = Split.of(training, validation, held_out)
     numbers = np.random.default_rng(seed).permutation(1_000)[: split.held_out.stop]
     names = [name(int(n)) for n in numbers]

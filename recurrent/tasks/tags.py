@@ -19,7 +19,7 @@ TAGS = Vocabulary.of("-DMY")
 def task(
     seed: int = 0, training: int = 4_000, validation: int = 1_000, held_out: int = 1_000
 ) -> Task:
-    """The tag of a digit depends on what precedes and follows it: the LSTM is bidirectional."""
+    """Use a bidirectional LSTM: a digit's tag depends on the characters before and after it."""
     split = Split.of(training, validation, held_out)
     dates = random_dates(split.held_out.stop, np.random.default_rng(seed))
     x, lengths, _ = pad_sequences([SOURCE.encode(text) for text, _, _ in dates], None)

@@ -20,7 +20,7 @@ class TruncatedBPTT:
     """Runs a model over a long sequence, piece by piece, and carries the state between pieces.
 
     The steps before a piece are computed again with the current weights and new dropout masks,
-    starting from the state that was carried to them. This costs k2 / k1 times the work.
+    starting from the carried state. This costs k2 / k1 times the work.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class TruncatedBPTT:
         lengths : ndarray, shape (N,), int, optional
             Lengths of the sequences; only without a look-back.
         out : ndarray, shape (size,), optional
-            Where to write the gradient: a vector like `model.flat`.
+            Receives the gradient; a vector like `model.flat`.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class TruncatedBPTT:
         return value, out, y_new
 
     def _advance(self, window, before, after):
-        """Drop the steps through which the next gradient does not go back."""
+        """Drop the past steps that are beyond the look-back of the next piece."""
         new = len(window) - before
         if self.steps > before:
             self.cuts.append(self.steps - before)

@@ -1,6 +1,6 @@
 """Checkpoints: one `.safetensors` file with named arrays and, as JSON in its metadata, all else.
 
-Parameters keep the names of the model ("1.weight_ih_l0"). The state of a training is stored beside
+Parameters keep the names of the model ("1.weight_ih_l0"). The training state is stored beside
 them: "optimizer.<name>", "state.<layer>.<name>" (the carried state), "past" (with a look-back, the
 inputs that follow it) and "latest" (the parameters after the last update, if the model holds the
 best ones). Nothing is pickled: loading a file never runs code from it.
@@ -45,9 +45,9 @@ class Checkpoint:
     about : dict
         Anything else about the model that JSON can hold, such as its kind and vocabulary.
     options : dict
-        The options of its training, if JSON can hold them.
+        The training options, if JSON can hold them.
     training : TrainingState, optional
-        Where training stopped.
+        The training state, from which training resumes.
     """
 
     model: Model
@@ -66,7 +66,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     path : str or os.PathLike
         The file to write.
     checkpoint : Checkpoint
-        What to write.
+        The contents of the file.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _take(tensors, name, shape, dtype) -> np.ndarray:
 
 
 def _training(model, metadata, tensors) -> TrainingState | None:
-    """Build the state of the training; None if the file holds nothing of it."""
+    """Build the training state; None if the file holds none."""
 
     def vector(name):
         return _take(tensors, name, model.flat.shape, model.dtype)

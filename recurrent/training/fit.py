@@ -130,7 +130,7 @@ def fit(
     if epochs < 0:
         raise ValueError(f"epochs must be at least 0, got {epochs}")
     if patience is not None and validation is None:
-        raise ValueError("patience counts validations, so it needs validation=batches")
+        raise ValueError("patience counts validations, so it needs validation=batches, got None")
     count = _length(batches)
     position = _seek(batches, state.cursor) % count  # in the epoch
 
@@ -205,7 +205,8 @@ def fit(
 def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
     """Compute the mean loss over all valid entries of one epoch, without dropout.
 
-    The state is carried where the batches say so. The cursor of the batches does not change.
+    The state is carried into batches whose `carry` is true. The cursor of the batches does not
+    change.
 
     Parameters
     ----------
@@ -231,7 +232,7 @@ def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
 
 
 def _value_of(loss):
-    """Drop the gradient of a loss."""
+    """Return a function that computes only the value of a loss."""
     return lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0]
 
 

@@ -1,4 +1,4 @@
-"""The history of a training: the loss of every update, validations and metrics."""
+"""The training history: the loss of every update, validations and metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 
 @dataclass
 class History:
-    """The losses, validations and metrics of a training, all plain numbers.
+    """The losses, validations and metrics of a training run, all plain numbers.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class History:
         Returns
         -------
         dict
-            One entry for each field, and "updates".
+            The fields by name, and "updates".
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {
@@ -72,7 +72,7 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict) -> History:
-        """Build a history from what `to_dict` returned, before or after a round trip through JSON.
+        """Build a history from the result of `to_dict`, also after a round trip through JSON.
 
         Parameters
         ----------

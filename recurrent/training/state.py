@@ -1,4 +1,4 @@
-"""The state of a training: everything `fit` needs, besides model and data, to go on from here."""
+"""The training state: with the model and the data, all that `fit` needs to resume."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .history import History
 
 @dataclass(eq=False)
 class TrainingState:
-    """Everything `fit` needs, besides the model and the data, to resume a training bit for bit.
+    """The training state: with the model and the data, `fit` resumes from it bit for bit.
 
     `fit(..., resume=state)` continues from a state and updates it after each update, so that a
-    callback can write it to a checkpoint. An empty state starts a new training.
+    callback can write it to a checkpoint. An empty state starts a new training run.
 
     Parameters
     ----------

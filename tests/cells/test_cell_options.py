@@ -264,17 +264,17 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         (
             lambda: LSTM(2, 3, num_layers=2),
             TypeError,
-            "num_layers is not an option here: stack layers in a model: Sequential(",
+            "num_layers is not an option of recurrent layers: stack layers in a model: Sequential(",
         ),
         (
             lambda: GRU(2, 3, batch_first=True),
             TypeError,
-            "batch_first is not an option here: time is the first axis",
+            "batch_first is not an option of recurrent layers: time is the first axis",
         ),
         (
             lambda: Recurrent("mgu", 2, 3, dropout=0.1),
             TypeError,
-            "dropout is not an option here: use Dropout(p) between layers",
+            "dropout is not an option of recurrent layers: use Dropout(p) between layers",
         ),
         (lambda: LSTM(2, 3, peephole=1), TypeError, "peephole: must be True or False, got 1"),
         (lambda: GRU(2, 3, clip=-1), ValueError, "clip: must be above 0, got -1"),

@@ -364,7 +364,7 @@ def test_options_override_the_preset():
         (
             lambda: Recipe(validation=0.6, test=0.4),
             ValueError,
-            "must leave some text to train on, got 0.6 and 0.4",
+            r"validation \+ test must be below 1, .* got 0.6 and 0.4",
         ),
         (
             lambda: Recipe(seq=10, look_back=9),

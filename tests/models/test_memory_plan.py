@@ -205,7 +205,7 @@ def test_bad_sizes_and_layers():
         Sequential(LSTM(2, 3)).plan(0, 3)
     with pytest.raises(
         ValueError,
-        match=r"layer 1 \(Attention\): its memory is given from outside: use Seq2Seq.plan",
+        match=r"layer 1 \(Attention\): the memory of this Attention comes from an encoder: use",
     ):
         Sequential(LSTM(2, 3), Attention(3, 4)).plan(2, 3)
     with pytest.raises(ValueError, match="T must be"):

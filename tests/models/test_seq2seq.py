@@ -387,7 +387,7 @@ def parts(decoder=None, encoder=None):
         (
             lambda: model().forward((np.zeros((3, 2), int),) * 2, lengths=[1, 2, 3]),
             ValueError,
-            r"lengths must be a pair \(source's, target's\)",
+            r"lengths must be a pair \(lengths of source, lengths of target\)",
         ),
         (
             lambda: model().forward((np.zeros((3, 2), int),) * 2, lengths=([1, 4], None)),

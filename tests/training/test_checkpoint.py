@@ -289,7 +289,7 @@ def test_a_file_holds_the_best_parameters_and_resumes_from_the_latest(tmp_path):
 
 def test_resuming_with_another_text_or_window_is_refused(tmp_path):
     lm = character_model()
-    with pytest.raises(ValueError, match="nothing to resume"):
+    with pytest.raises(ValueError, match="cannot resume"):
         learn(lm, 4, resume=True)
     learn(lm, 4)
     with pytest.raises(ValueError, match="the seq that the training began with: 6, got 7"):
