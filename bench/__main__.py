@@ -42,7 +42,7 @@ def thread_counts(text: str, most: int) -> list[int]:
 def earlier(out: Path | None, now: Run) -> Run:
     """Return the run in the file `out`, to continue it; `now` if the file does not exist yet.
 
-    Raises typer.BadParameter if the file is of another machine or of other versions.
+    Raises typer.BadParameter if the file comes from another machine or from other versions.
     """
     from .results import read
 
@@ -59,7 +59,7 @@ def earlier(out: Path | None, now: Run) -> Run:
             if then.get(name) != here.get(name):
                 raise typer.BadParameter(
                     f"{out} was measured with {name} {then.get(name, 'absent')}, "
-                    f"but now it is {here.get(name, 'absent')}",
+                    f"but {name} is now {here.get(name, 'absent')}",
                     param_hint="--resume",
                 )
     return replace(before, command=now.command, mode=now.mode)
@@ -87,7 +87,8 @@ def main(
         typer.Option(min=0, metavar="X", help="Measuring time per engine and row, in seconds."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File for all samples, as JSON lines.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write all samples to, as JSON lines."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the rows in --out and measure the others.")
@@ -110,7 +111,7 @@ def main(
     if context.invoked_subcommand is not None:
         return
     if quick and full:
-        raise typer.BadParameter("--quick or --full, not both")
+        raise typer.BadParameter("expected --quick or --full, not both")
     # Imported here, so that --help and the other commands start fast.
     from . import results
     from .engines import versions

@@ -19,7 +19,7 @@ README, RUNS = ROOT / "README.md", ROOT / "bench" / "runs"
 MAX_SIZE = 300_000  # bytes of a run that the repository keeps
 
 Stored = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A file written by --out.", show_default=False)
+    Path, typer.Argument(metavar="RUN", help="A run file, as written by --out.", show_default=False)
 ]
 
 
@@ -36,7 +36,7 @@ def console() -> Console:
 
 @contextmanager
 def one_line():
-    """Report an unreadable file, a file that is no run, or a missing package in one line."""
+    """Report an unreadable file, a file that holds no run, or a missing package in one line."""
     try:
         yield
     except OSError as error:
@@ -57,10 +57,14 @@ def show(run: Stored) -> None:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The earlier run.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The later run.", show_default=False)],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="File of the earlier run.", show_default=False)
+    ],
+    b: Annotated[
+        Path, typer.Argument(metavar="B", help="File of the later run.", show_default=False)
+    ],
 ) -> None:
-    """Compare two runs; the change of the unchanged peers shows the noise."""
+    """Compare two runs; the change of the peers, whose code is the same, shows the noise."""
     with one_line():
         compare_runs(read(a), read(b), console())
 
@@ -68,7 +72,7 @@ def compare(
 def report(
     run: Stored,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write.")
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write the report to.")
     ] = Path("report"),
 ) -> None:
     """Write a report in Markdown with charts; needs matplotlib."""
@@ -82,11 +86,11 @@ def roofline(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN", help="A file written by --out; if omitted, the README's run."
+            metavar="RUN", help="A run file, as written by --out; by default the README's run."
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="SVG file to write.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="SVG file to write the chart to.")
     ] = Path("roofline.svg"),
 ) -> None:
     """Draw each kernel's speed against the limits of compute and bandwidth; needs matplotlib."""

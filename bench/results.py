@@ -27,7 +27,7 @@ class Row:
     bytes: the least that a call moves from beyond the first-level cache (weights once per time
         step, x and y once).
     samples: engine -> one figure per round, seconds per call or bytes as `quantity` says.
-    notes: engine -> why it is missing from this row.
+    notes: engine -> the reason that this row lacks it.
     peak: GFLOP/s of fused multiply-adds, measured between the rounds of a long call.
     """
 
@@ -98,7 +98,7 @@ class Run:
 
     peaks: thread count (a string, as in JSON) -> FMA peak in GFLOP/s by dtype, and
         `cache_bandwidth` and `memory_bandwidth` in GB/s.
-    missing: engine -> why it was not measured.
+    missing: engine -> the reason that it was not measured.
     """
 
     date: str
@@ -248,7 +248,7 @@ def _parse(path, number, line, kind, of):
 
 
 def _problem(row):
-    """Say what is wrong with the values of a row, if anything."""
+    """Describe the first invalid value of a row; return None if all are valid."""
     if not isinstance(row.threads, int) or row.threads < 1:
         return f"threads must be a whole number of at least 1, got {row.threads!r}"
     if not isinstance(row.samples, dict):
@@ -264,7 +264,7 @@ def _problem(row):
 
 
 def _positive(values):
-    """Whether `values` is a list of positive finite numbers."""
+    """Return whether `values` is a list of positive finite numbers."""
     return isinstance(values, list) and all(
         isinstance(v, int | float) and 0 < v < math.inf for v in values
     )

@@ -23,7 +23,7 @@ FAR = 3.0  # an engine this many times slower than the best peer is timed for th
 
 
 class Pace(NamedTuple):
-    """How long a row is measured: seconds per engine, and the least number of rounds."""
+    """The measuring time of a row: seconds per engine, and the least number of rounds."""
 
     seconds: float
     rounds: int
@@ -126,7 +126,7 @@ def rounds(
 
 
 def contenders(samples: dict[str, list[float]]) -> list[str]:
-    """Return recurrent and the peers that may still be the best peer."""
+    """Return recurrent, and the peers at most FAR times slower than the best peer."""
     medians = {name: float(np.median(s)) for name, s in samples.items()}
     best = min((m for name, m in medians.items() if name != OURS), default=0.0)
     return [name for name, m in medians.items() if name == OURS or m <= FAR * best]

@@ -1,1 +1,1 @@
-"""How a run is shown: tables, Markdown, charts."""
+"""Presentation of a run: tables, Markdown, charts."""

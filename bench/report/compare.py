@@ -28,7 +28,7 @@ class Change:
 
     @property
     def peers(self) -> float | None:
-        """The geometric mean of the same ratio over the peers."""
+        """The geometric mean, over the peers, of the median after divided by the median before."""
         ratios = [
             self.after.median(e) / self.before.median(e)
             for e in self.before.samples
@@ -38,13 +38,13 @@ class Change:
 
     @property
     def outside(self) -> bool:
-        """Whether the two spreads (p10 to p90) are disjoint."""
+        """Whether the spreads (p10 to p90) of recurrent's samples in both runs are disjoint."""
         (a_low, a_high), (b_low, b_high) = self.before.spread(), self.after.spread()
         return b_low > a_high or b_high < a_low
 
     @property
     def verdict(self) -> str:
-        """Slower or faster, if the change exceeds the spread and the change of the peers."""
+        """Slower, faster, or that the change lies within the spread or the change of the peers."""
         noise = abs(math.log(self.peers)) if self.peers else 0.0
         if not self.outside:
             return "within the spread"

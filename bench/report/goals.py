@@ -54,7 +54,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a goal is met, and the row that decided; `met` is None if the run has no such row."""
+    """The verdict on a goal, with its reason; `met` is None if the run has no row for the goal."""
 
     goal: Goal
     threads: int | None

@@ -1,4 +1,4 @@
-"""What the charts share: matplotlib's style, and SVG output with tooltips and a description."""
+"""Common code of the charts: matplotlib's style, and SVG with tooltips and a description."""
 
 from __future__ import annotations
 

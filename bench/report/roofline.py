@@ -131,7 +131,7 @@ def _ceilings(axes, peaks, rows):
 
 
 def _label(axes, row, obstacles):
-    """Name a mark at the nearest place where nothing is in the way, or not at all."""
+    """Label a mark at the nearest free position; leave the label out if no position is free."""
     text = f"{row.cell} {row.task} {format.label(row)}"
     for dx, dy in _offsets():
         label = axes.annotate(

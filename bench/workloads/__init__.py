@@ -1,1 +1,1 @@
-"""What is measured: frozen, named workloads."""
+"""The workloads that are measured: frozen, each with a name."""

@@ -6,9 +6,9 @@ from __future__ import annotations
 class Work:
     """A workload; subclasses are frozen dataclasses.
 
-    name, group, cell, task: of its row.
+    name, group, cell, task: fields of the workload's row.
     per: the unit of work that a time refers to: a call, a step, a character, ...
-    flops, bytes: of one such unit; None if not counted.
+    flops, bytes: per unit of work; None if not counted.
     compared: number of calls whose results must agree before anything is timed.
     tolerance: the largest difference allowed, relative to the larger of 1 and the largest result.
     """
@@ -26,7 +26,7 @@ class Work:
 
     @property
     def method(self) -> str:
-        """Name of the engine's method that runs it."""
+        """Name of the engine's method that runs the workload."""
         return self.task
 
     def facts(self) -> dict:

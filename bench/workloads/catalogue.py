@@ -136,8 +136,8 @@ class Workload(Work):
         """Least number of bytes moved from beyond the first-level cache.
 
         The recurrent weights are read once per time step, or once if they fit in the first-level
-        cache; W_ih, x and y once. Training does this twice, then with the gradients of y and x, and
-        writes and reads the gates and one more value per unit and time step.
+        cache; W_ih, x and y once. Training does this twice, the second time with the gradients of y
+        and x. It also writes and reads the gates and one more value per unit and time step.
         """
         item, recurrent_weights = np.dtype(self.dtype).itemsize, self.recurrent_weights
         recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
@@ -254,7 +254,7 @@ FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
 
 
 def next_sixteen(size: tuple) -> tuple:
-    """Round D and H up to a multiple of 16: the size that an odd one is compared with."""
+    """Round D and H up to multiples of 16, the size that an odd size is compared with."""
     N, T, D, H = size
     return N, T, -(-D // 16) * 16, -(-H // 16) * 16
 
