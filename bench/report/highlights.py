@@ -43,8 +43,8 @@ def highlights(run: Run) -> str:
         mean(group="cells"),
     )
     light = figures(
-        " The import takes {}; PyTorch's takes {} times as long. Building and training a large LSTM adds {}"
-        " of memory at the peak; the most economical peer adds {} times as much.",
+        " The import takes {}; PyTorch's takes {} times as long. Building and training a large LSTM"
+        " adds {} of memory at the peak; the most economical peer adds {} times as much.",
         _value(imported),
         _ratio(imported, "torch"),
         _value(memory),
