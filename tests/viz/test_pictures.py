@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache, partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -515,33 +516,41 @@ def test_a_network_has_the_reverse_loops_at_the_left():
 # Geometry
 
 
+# Nothing is recorded while tests are collected: that would compile every cell in each worker.
+kept, kept_stack = cache(recorded), cache(stack)
+
+
+def draw_unit(*arguments, unit=0, values=True):
+    model, recording = kept(*arguments)
+    return viz.unit(model[0], unit, recording=recording if values else None)
+
+
+def draw_unrolled(kind, steps, window):
+    model, recording = kept_stack(kind)
+    shown = recording if steps in (4, 40) else None
+    return viz.unrolled(model, steps, window=window, recording=shown)
+
+
+def draw_single():
+    single = recurrent.Sequential(recurrent.LSTM(1, 1), rng=0)
+    return viz.unrolled(single, 6, recording=single.record(np.ones((6, 1), "float32")))
+
+
 def drawings():
     for name in EVERY:
         for inputs, units in ((D, H), (1, 1), (40, 30)):
-            model, recording = recorded(name, inputs, units)
-            yield (
-                f"unit-{name}-{inputs}-{units}",
-                lambda m=model, r=recording: viz.unit(m[0], 0, recording=r),
-            )
-        yield f"unit-{name}-bare", lambda m=model: viz.unit(m[0], 0)
-    big, recording = recorded("lstm", 128, 512, steps=2)
-    yield "unit-lstm-128-512", lambda: viz.unit(big[0], 511, recording=recording)
+            yield f"unit-{name}-{inputs}-{units}", partial(draw_unit, name, inputs, units)
+        yield f"unit-{name}-bare", partial(draw_unit, name, 40, 30, values=False)
+    yield "unit-lstm-128-512", partial(draw_unit, "lstm", 128, 512, 2, unit=511)
     for kind in (recurrent.LSTM, recurrent.GRU, recurrent.RNN):
-        model, seen = stack(kind)
-        yield f"network-{kind.__name__}", lambda m=model: viz.network(m)
+        yield f"network-{kind.__name__}", lambda k=kind: viz.network(kept_stack(k)[0])
         for steps, window in ((4, None), (40, 20), (3, 1), (1000, 50), ([2, 9], 4)):
             name = f"unrolled-{kind.__name__}-{steps}-{window}"
-            r = seen if steps in (4, 40) else None
-            yield (
-                name,
-                lambda m=model, s=steps, w=window, r=r: viz.unrolled(m, s, window=w, recording=r),
-            )
-    single = recurrent.Sequential(recurrent.LSTM(1, 1), rng=0)
-    run = single.record(np.ones((6, 1), "float32"))
+            yield name, partial(draw_unrolled, kind, steps, window)
     yield "network-both", lambda: viz.network(bidirectional_stack())
     yield "unrolled-both", lambda: viz.unrolled(bidirectional_stack(), 12)
     yield "unrolled-blanks", lambda: viz.unrolled(bidirectional_stack(merge="mul"), 5, lengths=[3])
-    yield "unrolled-single", lambda: viz.unrolled(single, 6, recording=run)
+    yield "unrolled-single", draw_single
 
 
 DRAWINGS = dict(drawings())
