@@ -30,6 +30,11 @@ SHOWN = (
     ("charlm", "charlm-2x512-N50-T50"),
     ("seq2seq", "seq2seq-update-N32-S30-T30-H256"),
 )
+# A first call that compiles, and one that finds its kernels in the cache on disk.
+FIRST = (
+    "first-cold-lstm-forward-N32-T50-D64-H128",
+    "first-warm-lstm-forward-N32-T50-D64-H128",
+)
 BEHIND = 3  # number of rows furthest behind that are shown as well
 
 
@@ -67,26 +72,32 @@ def _pattern(block: str) -> re.Pattern:
 
 def speed(run: Run) -> str:
     """Return the table, and what it was measured on, as Markdown."""
-    lines = [_line(run, r) for r in shown(run)]
+    head = ["workload", "threads", OURS, "best peer", "ratio"]
     means = "; ".join(f"{format.threads(n)}: {_means(run, n)}" for n in run.threads)
+    first = [_line(row) for row in _most_threads(run) if row.name in FIRST]
     parts = [
-        table(["workload", "threads", OURS, "best peer", "ratio"], lines),
+        table(head, [_line(row) for row in steady(run)]),
         f"Ratio = {format.RATIO}. Geometric means of all rows: {means}.",
-        f"{summary(run)}." + (" Those furthest behind are in the table." if run.losing else ""),
+        f"{summary(run)}." + (" Those furthest behind are in the tables." if run.losing else ""),
+        *(["First call in a process:", table(head, first)] if first else []),
         circumstances(run),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def shown(run: Run) -> list[Row]:
-    """Select the rows of SHOWN at the most threads, and the rows furthest behind."""
-    most = max(run.threads, default=0)
-    named = [r for r in run.select(threads=most) if (r.group, r.name) in SHOWN]
-    keys = {r.key for r in [*named, *run.losing[:BEHIND]]}
+def steady(run: Run) -> list[Row]:
+    """Select the rows of SHOWN and those furthest behind, first calls left out."""
+    named = [r for r in _most_threads(run) if (r.group, r.name) in SHOWN]
+    behind = [r for r in run.losing if r.group != "first"][:BEHIND]
+    keys = {r.key for r in [*named, *behind]}
     return [r for r in run.rows if r.key in keys]
 
 
-def _line(run, row):
+def _most_threads(run):
+    return run.select(threads=max(run.threads, default=0))
+
+
+def _line(row):
     per = "" if row.per == "call" else f" a {row.per}"
     if row.ratio is None:
         return f"`{row.name}`", row.threads, format.standing(row), "", ""
