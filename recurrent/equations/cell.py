@@ -14,7 +14,8 @@ from .widths import projected_nodes
 class Accumulator(NamedTuple):
     """One dot product of a unit: the pre-activation of a gate.
 
-    A cell that uses W_ih x + b_ih and W_hh h + b_hh of a gate apart has one accumulator for each.
+    A cell that uses W_ih x + b_ih and W_hh h + b_hh of a gate separately has one accumulator per
+    part.
     """
 
     gate: str
@@ -40,7 +41,7 @@ class Backward(NamedTuple):
     d_products: tuple[Expr, ...]  # with respect to products within the step, a projection last
     d_previous: tuple[Expr, ...]  # without the part through W_hh, which is a matrix product
     d_states: tuple[Expr, ...]  # with respect to each new state, its uses within the step included
-    saved: tuple[tuple[str, Expr], ...]  # name and node of all that the tape holds besides states
+    saved: tuple[tuple[str, Expr], ...]  # name and node of each value on the tape, except states
     vectors: tuple[int, ...]  # indices into `saved` of the vectors that products multiply
 
 
@@ -59,7 +60,7 @@ class Cell:
     biases: int = 2  # bias vectors per gate: 2 (b_ih and b_hh), 1 (b_ih) or 0
     # Initial values of per-unit parameters that do not start as random numbers.
     initial: dict[str, float] = field(default_factory=dict)
-    masks: tuple[str, ...] = ()  # names of the masks that a unit is given at each step
+    masks: tuple[str, ...] = ()  # names of the masks that each unit has at each step
     output: int = 0  # index of the state that the layer outputs
 
     def __reduce__(self):

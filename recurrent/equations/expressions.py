@@ -214,7 +214,7 @@ def mean(x: Expr) -> Expr:
 
 
 class Op(NamedTuple):
-    """How an operation is computed with NumPy, for complex numbers too, and differentiated."""
+    """The NumPy function of an operation, for complex numbers too, and its derivatives."""
 
     numpy: Callable | None
     # (result, arguments, gradient of the result) -> gradient of each argument

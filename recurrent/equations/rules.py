@@ -18,7 +18,7 @@ class Rule:
     """A traced rule. Rules of one name are equal if their equations are."""
 
     name: str
-    digest: str  # of the equations: the key of compiled code
+    digest: str  # digest of the equations, the key of compiled code
     numbers: dict[str, Expr] = field(compare=False)  # inputs that are the same for all entries
     arrays: dict[str, Expr] = field(compare=False)  # inputs with a value per entry, and outputs
     results: dict[str, Expr] = field(compare=False)  # new entries by the name of the array

@@ -83,7 +83,7 @@ def trace_cell(
     parameter_names = tuple(parameters.split())
     if not state_names:
         raise ValueError(
-            f"cell {name}: states must name at least one state, which the layer outputs"
+            f"cell {name}: states must name at least one state, which the layer outputs; got none"
         )
 
     def trace(equations: Callable) -> Cell:

@@ -85,13 +85,13 @@ class Backend(Protocol):
         offsets : ndarray, shape (T + 1,), int64
             Offsets of the time steps.
         weights : object
-            What `pack_forward` returned.
+            The packed weights from `pack_forward`.
         h : ndarray, shape (N + S, P), real
             History of the first state; written but for its initial states.
         states : ndarray, shape (B - 1, N + S, H) or (B - 1, N, H), real
             History of the other states, written like h; with N rows each state is updated in place.
         saved : ndarray, shape (S, K, H) or (0, 0, H), real
-            What `backward` needs besides the states; written unless empty.
+            Written unless empty: the values other than states that `backward` needs.
         masks : ndarray, shape (S, M, H), real, or None
             Dropout masks of each row; None for a cell without masks.
         """
@@ -113,7 +113,7 @@ class Backend(Protocol):
         cell : Cell
             The equations.
         weights : object
-            What `pack_forward` returned.
+            The packed weights from `pack_forward`.
         x : ndarray, shape (N, D), real
             Inputs.
         h : ndarray, shape (2 N, P), real
@@ -134,7 +134,7 @@ class Backend(Protocol):
         cell : Cell
             The equations.
         params : NamedTuple of ndarray, real
-            As in `pack_forward`.
+            The parameters, as in `pack_forward`.
         """
         ...
 
@@ -164,7 +164,7 @@ class Backend(Protocol):
         offsets : ndarray, shape (T + 1,), int64
             Offsets of the time steps.
         weights : object
-            What `pack_backward` returned.
+            The packed weights from `pack_backward`.
         h : ndarray, shape (N + S, P), real
             From `forward`.
         states : ndarray, shape (B - 1, N + S, H), real
@@ -182,7 +182,7 @@ class Backend(Protocol):
             Written unless empty: gradients of the loss with respect to every state after every
             step.
         masks : ndarray, shape (S, M, H), real, or None
-            As in `forward`.
+            The dropout masks, as in `forward`.
         """
         ...
 
@@ -196,7 +196,7 @@ class Backend(Protocol):
         da : ndarray, shape (S, C, H), real
             From `backward`, or its sums over the rows that read one row of a table.
         params : NamedTuple of ndarray, real
-            As in `pack_forward`.
+            The parameters, as in `pack_forward`.
         dx : ndarray, shape (S, D), real
             Written.
         """
@@ -292,7 +292,7 @@ class Backend(Protocol):
         x : ndarray, shape (S, K), real
             Inputs.
         weights : object
-            What `pack_linear` returned.
+            The packed weights from `pack_linear`.
         y : ndarray, shape (S, M), real
             Written.
         """
@@ -352,7 +352,7 @@ class Backend(Protocol):
         ids : ndarray, shape (S,), any integer dtype
             Rows of dW.
         dy : ndarray, shape (S, E), real
-            What is added.
+            The rows to add.
         """
         ...
 
@@ -474,11 +474,11 @@ class Backend(Protocol):
         logits : ndarray, shape (S, V), real
             Unnormalised log-probabilities.
         ids : ndarray, shape (S,), int64
-            Targets in 0..V-1, in rows that are not valid too.
+            Targets in 0..V-1, even in rows that are not valid.
         valid : ndarray, shape (S,) or (0,), bool
-            Rows that count; empty for all.
+            Rows whose loss is counted; empty if all rows are valid.
         count : int
-            What the sum of the losses is divided by.
+            The divisor of the sum of the losses.
         dy : ndarray, shape (S, V), real
             Written: zeros in rows that are not valid.
         losses : ndarray, shape (S,), float64

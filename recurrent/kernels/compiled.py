@@ -51,7 +51,7 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
         _outer_size(t, x_rows, D, known),
         _outer_size(t, h_rows, P, S),
     )
-    for e in cell.products:  # besides the panels, a copy of the vector that was multiplied
+    for e in cell.products:  # panels, and a copy of the vector that was multiplied
         M, K = (P, H) if e.op == "projection" else (H, P)
         gradients = max(gradients, S * K + _outer_size(t, M, K, S))
     workspace = planes(cell, schedule.forward) * N * H

@@ -33,7 +33,7 @@ def block_squares(target, x, block, first, last, sums):
 def softmax_rows(target, logits, V, ids, valid, count, first, last, dy, losses):
     """Compute losses (S,) and the gradient dy (S, V) of their sum / count, for rows first to last.
 
-    An empty `valid` means that all rows are.
+    An empty `valid` means that all rows are valid.
     """
     for s in range(first, last):
         row = at(dy, s * V)

@@ -20,9 +20,9 @@ from numba import config, njit
 
 @cache
 def source_digest() -> str:
-    """Return a digest of what compiled code depends on besides a cell's equations.
+    """Return a digest of Numba's version and of all sources in `kernels` and `equations`.
 
-    That is Numba's version and all sources in `kernels` and `equations`.
+    Compiled code depends on these, and on a cell's equations.
     """
     digest = hashlib.sha256(numba.__version__.encode())
     package = Path(__file__).parents[1]

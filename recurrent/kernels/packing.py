@@ -121,7 +121,7 @@ class Packed:
         self.weights = sequence.ForwardWeights(panels, bias, parameters, D, P, H)
 
     def work(self, N: int) -> np.ndarray:
-        """Return the workspace of a step of N sequences; any array if a step needs none."""
+        """Return the workspace of a step of N sequences; an unused array if it needs none."""
         bias, H = self.weights.bias, self.weights.H
         return np.empty(self.planes * N * H, bias.dtype) if self.planes else bias
 

@@ -1,9 +1,9 @@
-"""The schedule of a time step: in which order products, means and equations of a cell are computed.
+"""The schedule of a time step: the order of a cell's products, means and equations.
 
 Most cells need no schedule: their equations are the epilogue of one product. If units interact
 within a step, a product or a mean needs values of all units, so the equations that these values
 come from must be computed first. The step then has stages: products and means, then the equations
-that can be computed from them. Values that one stage leaves for another are stored in planes,
+that can be computed from them. Values that one stage computes for a later one are stored in planes,
 workspace arrays (N, H). `codegen.staged` writes the code of a schedule, `packing` and the memory
 plan read its sizes.
 """
@@ -20,7 +20,7 @@ from ..equations.expressions import CROSS_UNIT, Expr, topological
 
 # Operations that take about as long as ten quick ones.
 SLOW = {"div", "exp", "sigmoid", "softplus", "sqrt", "tanh"}
-# Loads and quick operations up to which a value is computed again instead of stored for a later
+# The most loads and quick operations with which a value is computed again, not stored for a later
 # stage.
 MAX_RECOMPUTED = 4
 # Accumulators of a unit in one register tile, for cells that do not apply their equations there.
@@ -212,14 +212,14 @@ def build_stages(
     return Stages(groups, {e: k for k, e in enumerate(in_planes)}, frozenset(lasting))
 
 
-def _expensive(nodes, level, free, at_hand) -> list[Expr]:
+def _expensive(nodes, level, free, available) -> list[Expr]:
     """Return nodes that later levels read and that take longer to compute again than to store."""
     later = {
         a for e in nodes if e.op not in CROSS_UNIT for a in e.args if level.get(a, 0) < level[e]
     }
     found, cost = [], {}
     for e in nodes:
-        if e in at_hand or e.op == "mean":
+        if e in available or e.op == "mean":
             continue
         spent = [0 if a.op in ("const", "mean") else cost.get(a, 1) for a in e.args]
         # A value that is the same for a whole row is computed once for it.
@@ -230,12 +230,12 @@ def _expensive(nodes, level, free, at_hand) -> list[Expr]:
     return found
 
 
-def _nodes(roots, at_hand) -> list[Expr]:
-    """Return the nodes below the roots down to those at hand, without these; arguments first."""
+def _nodes(roots, available) -> list[Expr]:
+    """Return the nodes that `roots` need and that are not available, arguments first."""
     needed = set()
 
     def need(e):
-        if e not in at_hand and e not in needed:
+        if e not in available and e not in needed:
             needed.add(e)
             for a in e.args:
                 need(a)

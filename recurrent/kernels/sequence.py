@@ -49,14 +49,14 @@ class ForwardWeights(NamedTuple):
 class BackwardWeights(NamedTuple):
     """Packed weights of the backward step."""
 
-    panels: np.ndarray  # of W_hh, then of the products within a step
+    panels: np.ndarray  # panels of W_hh, then those of the products within a step
     parameters: np.ndarray
     P: int
     H: int
 
 
 class InitialSums(NamedTuple):
-    """What the accumulators start from: the bias, or rows that `project` computed."""
+    """Initial values of the accumulators: the bias, or rows that `project` computed."""
 
     sums: np.ndarray
     stride: int  # numbers of a row; 0 if it is the bias
@@ -123,7 +123,7 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
 def pack(target, H, x, h, panels, bias):
     """Pack weights and biases of a tile's accumulators; x, h: GateRows.
 
-    One kernel for all of it: dispatching several takes longer.
+    A single kernel does all of this, because dispatching several kernels takes longer.
     """
     A, start = x.gates.size, x.used.size * x.K
     per_unit = start + h.used.size * h.K
@@ -136,7 +136,8 @@ def pack(target, H, x, h, panels, bias):
 def project(target, first, last, x, weights, out, width):
     """Compute bias plus x part of the accumulators for rows first to last of all time steps.
 
-    weights: ForwardWeights. Faster than step by step if a step has fewer rows than a register tile.
+    weights: ForwardWeights. This is faster than step by step if a step has fewer rows than a
+    register tile.
     """
     panels, bias, _, D, P, H = weights
     setting = flush_denormals()

@@ -1,6 +1,6 @@
 """A pool of Python threads that share a kernel call: by rows of the batch or by hidden units.
 
-`compiled` asks `split` or `split_steps` to run a kernel. Kernels release the GIL, so plain Python
+`compiled` calls `split` or `split_steps` to run a kernel. Kernels release the GIL, so plain Python
 threads run them in parallel, for any number of callers at once. Every thread computes whole rows or
 units, so the number of threads changes no bit of a result. Numba sets that number:
 `numba.set_num_threads` and NUMBA_NUM_THREADS.
@@ -45,7 +45,7 @@ class Share(NamedTuple):
     j0: int  # its first unit
     j1: int  # the unit after its last
     parts: int  # number of threads that share the units of every step
-    barrier: np.ndarray  # (2,), int64: where they wait for each other
+    barrier: np.ndarray  # (2,), int64: the threads wait for each other here
 
 
 _submitting = threading.Lock()
@@ -55,7 +55,7 @@ _avoided_cpu: dict[int, int] = {}
 
 
 def _discard_pool() -> None:
-    """Start again without a pool: a forked child inherits the object, but not its threads."""
+    """Forget the pool in a forked child, which inherits the object, but not its threads."""
     global _pool
     _pool = None
     _avoided_cpu.clear()
@@ -64,8 +64,8 @@ def _discard_pool() -> None:
 def _keep_workers_off_callers_cpu() -> None:
     """Exclude the CPU that the calling thread runs on from the affinity of every worker.
 
-    Linux may wake a worker on the caller's CPU, where it waits until the caller is done. Seen on a
-    machine with two CPUs: many calls of 2 to 12 ms ran their two halves one after the other.
+    Linux may wake a worker on the caller's CPU, where it waits until the caller is done. On a
+    machine with two CPUs, many calls of 2 to 12 ms ran their two halves one after the other.
     """
     if not PIN_WORKERS:
         return
@@ -84,7 +84,7 @@ def _keep_workers_off_callers_cpu() -> None:
 
 
 def _current_cpu() -> int | None:
-    """Return the CPU that this thread runs on, None where the system does not tell."""
+    """Return the CPU that this thread runs on, None if the system does not report it."""
     return _sched_getcpu() if _sched_getcpu is not None else None
 
 
@@ -158,9 +158,9 @@ def split_steps(
 def available() -> int:
     """Return how many threads Numba may use.
 
-    `numba.get_num_threads` would start Numba's own thread pool. Beside its OpenMP team PyTorch's,
-    with two threads, became fifty times slower, so Numba is asked only if something else has
-    started that pool.
+    `numba.get_num_threads` starts Numba's own thread pool. Next to Numba's OpenMP threads, two
+    OpenMP threads of PyTorch ran fifty times slower. So that function is called only if other code
+    has already started the pool.
     """
     started = getattr(parallel, "_is_initialized", True)
     return numba.get_num_threads() if started else numba.config.NUMBA_NUM_THREADS
@@ -182,7 +182,7 @@ def _cuts(items: int, parts: int) -> list[int]:
 
 
 def _run_in_parallel(calls: list[tuple], barrier: np.ndarray | None = None) -> None:
-    """Run all calls, the first one here; if that fails, release those that wait at the barrier."""
+    """Run all calls, the first one here; if that fails, release threads at the barrier."""
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(

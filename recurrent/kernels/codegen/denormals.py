@@ -1,7 +1,7 @@
-"""Denormal numbers count as zero inside kernels: with them some processors are many times slower.
+"""Kernels flush denormal numbers to zero, because they slow some processors down many times.
 
-They occur where states or gradients fade away (oneDNN #561 is a 20-fold cliff). A kernel restores
-the caller's setting before it returns. On processors other than x86 nothing is changed.
+Denormal numbers occur where states or gradients decay (20 times slower in oneDNN #561). A kernel
+restores the caller's setting before it returns. On processors other than x86 nothing is changed.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from .vector import I64, Vectors
 class GateInputs(NamedTuple):
     """The operands of the accumulators of one time step."""
 
-    init: ir.Value  # what they start from: the bias, or rows of bias plus x part
+    init: ir.Value  # initial values: the bias, or rows of bias plus x part
     init_stride: ir.Value  # 0 if it is the bias
     init_rows: ir.Value  # (count,): the row of init of each sequence; null for row n
     x: ir.Value  # (count, D)
@@ -45,7 +45,7 @@ def up(v: Vectors, units: ir.Value) -> ir.Value:
 def projected_range(v: Vectors, cell: Cell, j0, j1, H, P) -> tuple[ir.Value, ir.Value]:
     """Return the part of the P projected values that belongs to the thread with units j0 to j1.
 
-    Whole tiles but for the end of P.
+    The part consists of whole tiles, except at the end of P.
     """
     if not cell.has_projection:
         return j0, j1
@@ -65,7 +65,7 @@ def weights_per_unit(v: Vectors, cell: Cell, tile: tuple[int, ...], D, P) -> ir.
 
 
 def panels_of_tile(v: Vectors, cell: Cell, number: int, H, D, P) -> ir.Value:
-    """Return where the panels of a tile begin; for the number after the last, where they end."""
+    """Return where the panels of a tile begin; for the number after the last tile, their end."""
     start = I64(0)
     for tile in tiles(cell)[:number]:
         start = v.b.add(start, v.b.mul(up(v, H), weights_per_unit(v, cell, tile, D, P)))
@@ -156,8 +156,8 @@ def project_tiles(typingctx, target, count, bias, x, D, P, H, panels, out):
 def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H):
     """Add da (count, columns, H) times W_hh to carry (count, H padded to whole vectors).
 
-    This is the gradient of h that flows from the time step after. Only the columns that belong to
-    the units j0 to j1, of P, are computed.
+    This is the gradient of h that flows from the next time step. Only the part of the P
+    columns that belongs to the units j0 to j1 is computed.
     """
     t = TARGETS[target.name]
     cell = t.cell

@@ -1,4 +1,4 @@
-"""Lowering: a cell's expressions as vector code, and where the per-unit numbers of a row lie."""
+"""Lowering: a cell's expressions as vector code, and the positions of a row's per-unit numbers."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ from .vector import I64, Vectors
 
 
 class Team(NamedTuple):
-    """The threads that share the units of a step, seen from one of them."""
+    """One thread's share of the units of a step, and the state that it needs at the barrier."""
 
     j0: ir.Value  # its first unit
     j1: ir.Value  # the unit after its last
     barrier: ir.Value  # pointer, see `barrier_wait`
     parts: ir.Value  # number of threads
-    rounds: ir.Value  # how often it has waited so far in this call of the kernel
+    rounds: ir.Value  # number of waits of this thread so far in this call of the kernel
 
 
 class Workspace(NamedTuple):
@@ -56,7 +56,7 @@ class ForwardStates(NamedTuple):
 
 
 class BackwardStates(NamedTuple):
-    """What a recorded forward step left, as in ForwardStates."""
+    """States and values saved by a recorded forward step; fields as in ForwardStates."""
 
     h_old: ir.Value  # (count, P)
     h_new: ir.Value  # (count, P)

@@ -1,4 +1,4 @@
-"""One time step of a cell as vector code, forward and backward: what the loops over time call.
+"""One time step of a cell as vector code, forward and backward, for the loops over time.
 
 A cell whose units do not interact within a step applies its equations as the epilogue of the
 register tiles: the pre-activations are still in registers, and only new states and saved values are
@@ -96,10 +96,10 @@ def backward_step(typingctx, target, count, team, P, H, panels, states, gradient
     """Run the equations of one time step backward; arguments and result are as in `forward_step`.
 
     panels: packed W_hh, then the products within a step. states: BackwardStates. gradients:
-    BackwardGradients. What flows through W_hh to the step before is left to `flow_tiles`.
+    BackwardGradients. `flow_tiles` adds the gradient that flows through W_hh to the previous step.
 
-    The equations run row by row, in the order of memory. As the epilogue of the tiles of W_hh' da
-    they waited for memory several times as long as they computed, whatever was prefetched.
+    The equations run row by row, in the order of memory. In the epilogue of the tiles of W_hh' da
+    they waited for memory several times as long as they computed, in spite of prefetching.
     """
     t = TARGETS[target.name]
 

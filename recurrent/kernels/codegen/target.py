@@ -40,7 +40,7 @@ PORTABLE = VectorUnit(16, 16, False)
 def host() -> VectorUnit:
     """Return the vector unit that Numba compiles for.
 
-    The host's, or that of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES.
+    NUMBA_CPU_NAME and NUMBA_CPU_FEATURES replace the host's if they are set.
     """
     name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
     if name is None and features is None:
@@ -75,7 +75,7 @@ TARGETS: dict[str, Target] = {}
 
 
 class Target:
-    """What a kernel is compiled for."""
+    """The target of a kernel: a dtype, a vector unit, and a cell or a rule."""
 
     def __init__(self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None):
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
@@ -88,13 +88,13 @@ class Target:
         TARGETS[name] = self
 
     def blocks(self, accumulators: int) -> int:
-        """Return how many blocks of `lanes` units a tile has: about four vectors a row in all."""
+        """Return how many blocks of `lanes` units a tile has: about four vectors per row in all."""
         return max(1, 4 // accumulators)
 
     def rows(self, vectors: int) -> list[int]:
-        """Return the heights of tiles with so many vectors a row, descending.
+        """Return the heights of tiles with `vectors` vectors per row, descending.
 
-        The tallest that fits, then the powers of two below it.
+        The first is the greatest that fits in the registers; the powers of two below it follow.
         """
 
         def fits(rows):

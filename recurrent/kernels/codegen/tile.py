@@ -93,7 +93,7 @@ def emit_units(
 ) -> None:
     """Cover the units j0 to j1 by tiles of `blocks` vectors: `body(first unit, blocks)`.
 
-    Tiles of several blocks as long as they fit, then of one.
+    Tiles have several blocks as long as these fit, then a single one.
     """
     blocks = v.target.blocks(accumulators)
     padded = v.b.mul(v.b.sdiv(v.b.add(j1, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
@@ -161,7 +161,7 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
 
 
 def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
-    """Return how many units are left from a block of a tile on, at least 0."""
+    """Return how many of the units remain from a block of a tile on, at least 0."""
     left = v.b.sub(units, I64(block * v.lanes))
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
@@ -169,8 +169,8 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
 def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None):
     """Compute out (S, M) = init + products, tile by tile.
 
-    `segments(first row, first column, blocks)` returns those of a tile. `columns`: the first and
-    the last to compute, if not all; whole tiles but for the end of M. `out_stride`: distance
+    `segments(first row, first column, blocks)` returns those of a tile. `columns`: the range
+    of columns to compute, if not all; whole tiles except at the end of M. `out_stride`: distance
     between rows of `out`, M by default.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
@@ -240,7 +240,7 @@ def lanes(typingctx, target):
 
 @intrinsic
 def wide(typingctx, target, accumulators):
-    """Return the units of the widest tile if each unit has so many accumulators."""
+    """Return how many units the widest tile has, given the number of accumulators per unit."""
 
     def codegen(context, builder, signature, args):
         v = I64(TARGETS[target.name].lanes)
@@ -263,7 +263,7 @@ def at(typingctx, array, offset):
 
 @intrinsic
 def in_order(typingctx):
-    """Return a null pointer to row numbers, which stands for: row n is row n."""
+    """Return a null pointer to row numbers, which stands for the rows in their order."""
     pointer = types.CPointer(types.int64)
 
     def codegen(context, builder, signature, args):

@@ -89,7 +89,7 @@ class Vectors:
         return self.b.icmp_signed("<", lane, many)
 
     def lines(self, blocks: int) -> range:
-        """Return which of so many adjacent vectors begin a cache line if the first one does."""
+        """Return which of `blocks` adjacent vectors begin a cache line, provided the first does."""
         return range(0, blocks, max(1, LINE // (self.lanes * self.real_bytes)))
 
     def prefetch(self, pointer) -> None:
@@ -129,7 +129,7 @@ class Vectors:
                     self.store(value, pointer, mask)
 
     def transposed(self, rows: list) -> list:
-        """Transpose a square of as many vectors as a vector has lanes."""
+        """Transpose a square matrix of `lanes` vectors."""
         distance = 1
         while distance < self.lanes:
             low = [e if not e & distance else e - distance + self.lanes for e in range(self.lanes)]
