@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Node:
-    """A vertex: `kind` is its type, `label` the name that people see."""
+    """A vertex: `kind` is its type, `label` its name in pictures."""
 
     id: str
     kind: str
@@ -19,7 +19,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A value that goes from one node to another.
+    """A connection that passes a value from one node to another.
 
     It arrives `delay` time steps later, or -1 in a layer that reads the sequence in reverse.
     """

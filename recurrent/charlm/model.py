@@ -285,7 +285,7 @@ class CharLM:
         text : str, bytes or ndarray of shape (n,), int
             The text, or its ids. Every symbol but the first counts.
         streams : int
-            Cut the text into so many equal pieces that run side by side, each from a zero state.
+            Number of equal pieces of the text that run side by side, each from a zero state.
             This is faster and a little pessimistic; up to streams - 1 symbols at the end are left
             out.
 
@@ -327,11 +327,12 @@ class CharLM:
         temperature : float
             Divides the logits: below 1 favours likely symbols.
         top_k : int, optional
-            Sample from the k likeliest symbols only.
+            Sample from the k most likely symbols only.
         top_p : float, optional
-            Nucleus sampling: from the fewest likeliest symbols whose probabilities reach this.
+            Nucleus sampling: from the fewest most likely symbols whose total probability is at
+            least this.
         greedy : bool
-            Always take the likeliest symbol.
+            Always take the most likely symbol.
         seed : int, optional
             Equal seeds give equal texts.
 

@@ -1,4 +1,4 @@
-"""The recipe of a training: every option of `CharLM.train` that decides what is learned."""
+"""The training recipe: every option of `CharLM.train` that affects the trained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..training import spec
 from . import splits
 from .presets import CARRIES
 
-# Options that cannot change when a training is resumed.
+# Options that cannot change when training is resumed.
 FIXED = (
     "loader",
     "validation",
@@ -66,13 +66,13 @@ class Recipe:
     clip_value : float, optional
         Then clip each entry of the gradient to this limit.
     epochs : int
-        Number of epochs, including those before a training was resumed.
+        Number of epochs, including those before training was resumed.
     updates : int, optional
         Number of updates; overrides `epochs`.
     validate_every : int, optional
-        Validate every so many updates instead of after each epoch.
+        Number of updates between two validations; by default an epoch.
     patience : int, optional
-        Early stopping: stop after so many validations in a row without a new best loss.
+        Early stopping: number of validations in a row without a new best loss that ends training.
     smooth : float, optional
         Smoothing factor of the displayed loss, which then starts at ln V. By default the factor is
         0.98 and the displayed loss starts at the first loss.

@@ -34,7 +34,7 @@ class Vocabulary:
         self.symbols = symbols
         if symbols is not None:
             if not symbols:
-                raise ValueError("a vocabulary needs at least one character, the text is empty")
+                raise ValueError("a vocabulary needs at least one character, but the text is empty")
             if len(set(symbols)) != len(symbols):
                 raise ValueError("the symbols of a vocabulary must differ from each other")
             self._codes = _codes(symbols)
@@ -205,7 +205,8 @@ class Vocabulary:
             case {"kind": "characters", "symbols": str(symbols)}:
                 return cls(symbols)
         raise ValueError(
-            "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols"
+            "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols, "
+            f"got {description!r:.80}"
         )
 
 

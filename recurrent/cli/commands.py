@@ -44,7 +44,7 @@ class _Console(Console):
 
 
 def console() -> Console:
-    """Return standard output: colours on a terminal, plain text of 80 columns elsewhere."""
+    """Return a console on standard output: colours on a terminal, else plain 80-column text."""
     return _Console(highlight=False, markup=False, soft_wrap=False)
 
 

@@ -104,7 +104,7 @@ def _recurrent(layer: Recurrent, target: str) -> str:
 
 
 def _gates(layer: Recurrent) -> str:
-    """Say how many gates a unit has, and what the inputs of each are."""
+    """Describe the number of gates of a unit, and the inputs of each gate."""
     cell, (D, H, P) = layer.cell, layer.sizes
     h, count = cell.states[0], len(cell.gates)
     previous = f"the {P:,} values" if cell.has_projection else f"{h} of all {H:,} units"

@@ -76,7 +76,7 @@ def longer_padding_changes_nothing(p: Problem) -> None:
 
 
 def steps_equal_forward(p: Problem) -> None:
-    """Check that `step` and a stepper give the bits of the sequence call; not for padding."""
+    """Check that `step` and a stepper equal the sequence call, bit for bit; without padding."""
     y, final, _ = p.forward()
     state = p.state
     for t in range(p.case.T):
@@ -89,7 +89,7 @@ def steps_equal_forward(p: Problem) -> None:
 
 
 def two_chunks_equal_one_call(p: Problem, cut: int = 1) -> None:
-    """Check that two calls that carry the state give the bits of one; not for padding."""
+    """Check that two calls that carry the state equal one call, bit for bit; without padding."""
     y, final, _ = p.forward()
     y1, between, _ = p.forward(x=p.x[:cut])
     y2, final2, _ = p.forward(x=p.x[cut:], state=between)

@@ -1,6 +1,6 @@
 """Dropout inside a recurrent layer: recurrent dropout, DropConnect on W_hh and zoneout.
 
-Recurrent dropout drops entries of the h that goes back into W_hh, with one mask per sequence: the
+Recurrent dropout drops entries of the h that W_hh multiplies, with one mask per sequence: the
 variational dropout of Gal and Ghahramani (2016). Weight drop is DropConnect on W_hh with one mask
 per call (Merity et al., 2018). Zoneout keeps random entries of a state unchanged at a step (Krueger
 et al., 2017).
@@ -84,7 +84,7 @@ class DropoutRunner:
     """The `forward` and `backward` of an engine with dropout masks, sampled at each `forward`.
 
     The masks are in `tape.masks`: "zoneout_h" (T, N, H) is 1 where h keeps its previous value;
-    "dropout" (N, H) is for the h that goes back, the same at all steps; "weight_hh" is (G*H, H).
+    "dropout" (N, H) is for the h that W_hh multiplies, at all steps; "weight_hh" is (G*H, H).
     The last two are scaled by 1 / (1 - p). Equal generators give equal masks.
     """
 

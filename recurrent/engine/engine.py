@@ -317,7 +317,7 @@ class Engine:
                 raise ValueError(f"{self.name} has no mask inputs, got masks")
             return None
         if masks is None:
-            raise ValueError(f"{self.name} needs masks: {', '.join(self.cell.masks)}")
+            raise ValueError(f"{self.name} needs the masks {', '.join(self.cell.masks)}, got None")
         masks = checks.array(masks, "masks")
         words = "(T, N, M, H)" if x.ndim == 3 else "(T, M, H)"
         checks.shape(masks, "masks", (*x.shape[:-1], M, H), words)

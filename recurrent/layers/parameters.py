@@ -41,7 +41,7 @@ class ParameterViews(dict):
         raise KeyError(f"no parameter {name!r}; the names are {', '.join(self)}")
 
     def update(self, other: Mapping | Iterable = (), **named: Any) -> None:
-        """Copy each value into the array of its name; raises what assigning it raises."""
+        """Copy each value into the array of its name; raises the errors of an assignment."""
         for name, value in dict(other, **named).items():
             self[name] = value
 

@@ -189,7 +189,7 @@ class Recurrent(Layer):
         return Bidirectional(engine, self.merge) if self.bidirectional else engine
 
     def training_runner(self) -> Runner:
-        """Return the runner of training, which applies dropout."""
+        """Return the runner for training, which applies dropout."""
         if not self.dropouts:
             return self.runner
         return self._directions(self.dropouts.training_runner(self.generator))

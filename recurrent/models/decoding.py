@@ -20,7 +20,7 @@ class Generated(NamedTuple):
     lengths : ndarray, shape (N, K), int64
         Length of each sequence, end token included.
     scores : ndarray, shape (N, K), float64
-        log p of each sequence in nats, divided by length^power; -inf for places left over where
+        log p of each sequence in nats, divided by length^power; -inf for unused places if
         fewer than K sequences are possible.
     end : int or None
         The end token.

@@ -43,7 +43,7 @@ class Sequential(Model):
 
     def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32", init: Any = "pytorch"):
         if not layers:
-            raise ValueError("a model needs at least one layer")
+            raise ValueError("a model needs at least one layer, got none")
         self.layers, self.dtype = list(layers), checks.dtype(dtype)
         rng, scheme = checks.generator(rng), initialisers.named(init)
         width, source = None, ""  # output size of the layers so far, and the layer that outputs it

@@ -67,9 +67,9 @@ def fit(
     validation : sized iterable of Batch, optional
         Held-out batches, evaluated after each epoch and at the end.
     validate_every : int, optional
-        Validate every so many updates instead of after each epoch.
+        Number of updates between two validations; by default an epoch.
     patience : int, optional
-        Early stopping: stop after so many validations in a row without a new best loss.
+        Early stopping: number of validations in a row without a new best loss that ends training.
     keep_best : bool
         With `validation`, leave the model with the best parameters rather than the latest.
     clip_norm : float, optional
