@@ -131,7 +131,7 @@ def main(
     if out is not None and not out.absolute().parent.is_dir():
         raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
     if out is not None and out.is_dir():
-        raise typer.BadParameter(f"{out} is a folder, not a file", param_hint="--out")
+        raise typer.BadParameter(f"expected a file, but {out} is a folder", param_hint="--out")
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     run = results.Run(

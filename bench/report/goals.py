@@ -29,7 +29,7 @@ class Goal:
 
     @property
     def bound(self) -> str:
-        """The limit with its relation."""
+        """The limit with its relation, such as "≥ 1.00"."""
         return f"{'≤' if self.at_most else '≥'} {self.show(self.limit)}"
 
     def check(self, run: Run, threads: int) -> Verdict | None:
@@ -87,7 +87,7 @@ def sizes(name: str) -> dict[str, int]:
 
 
 def _figures(rows: Iterable[Row], figure: Callable[[Row], float | None]) -> Figures:
-    """Return the figure of each row that has one; NaN for rows with an error."""
+    """Return `figure(row)` by row name, without rows that have none; NaN for an error."""
     figures = ((r.name, math.nan if r.error else figure(r)) for r in rows)
     return [(name, f) for name, f in figures if f is not None]
 
