@@ -84,10 +84,12 @@ def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> No
     """Raise TypeError or ValueError unless a kernel can write a result like `like` into `a`."""
     same_dtype(a, name, like.dtype, "the result", where)
     shape(a, name, like.shape, "the shape of the result", where)
-    if not (a.flags.c_contiguous and a.flags.writeable):
+    flags = {"not C-contiguous": a.flags.c_contiguous, "read-only": a.flags.writeable}
+    lacks = [words for words, met in flags.items() if not met]
+    if lacks:
         raise ValueError(
             f"{where}{name} must be C-contiguous and writeable, because the result is written "
-            "into it"
+            f"into it; got an array that is {' and '.join(lacks)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The tape: what a recorded forward pass keeps for `backward`, with gates and states by name."""
+"""The tape of a recorded forward pass, which `backward` reads: gates and states by name."""
 
 from __future__ import annotations
 

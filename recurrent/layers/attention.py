@@ -273,7 +273,7 @@ class Attention(Layer):
     def _context(
         self, query, memory: PreparedMemory, weights
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what the score saves, weights (N, T_out, T_in) and context (N, T_out, M)."""
+        """Return the score's saved array, weights (N, T_out, T_in) and context (N, T_out, M)."""
         saved, rows = self._scores(query, memory, weights)
         context = np.zeros((*query.shape[:2], self.memory_size), query.dtype)
         if rows.size:

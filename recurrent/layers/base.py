@@ -332,7 +332,7 @@ class Layer:
         )
 
     def recorded(self, y: np.ndarray, tape: Any) -> LayerRecording:
-        """Return what a recording shows of a run of this layer.
+        """Return the recording of a run of this layer.
 
         Parameters
         ----------
@@ -344,7 +344,7 @@ class Layer:
         Returns
         -------
         LayerRecording
-            The output, and what the tape holds of gates, states and weights.
+            The output, and the gates, states and weights that the tape holds.
         """
         return LayerRecording(y)
 

@@ -51,7 +51,7 @@ class Pool(Layer, abstract=True):
         return Footprint(tape, y, 2 * y + self.scratch_size(T, N, width, dtype), y, T * y)
 
     def saved_size(self, N: int, width: int, dtype: np.dtype) -> int:
-        """Return the bytes of what `pool` saves for `spread`."""
+        """Return the bytes of the arrays that `pool` saves for `spread`."""
         return 0
 
     def scratch_size(self, T: int, N: int, width: int, dtype: np.dtype) -> int:

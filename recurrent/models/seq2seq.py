@@ -350,7 +350,8 @@ class Seq2Seq(Model):
         y = read[-1]
         if y.ndim != (2 if self.ends_in_vector else 3):
             raise ValueError(
-                "source must be a batch of sequences; pass a single one as a list of one array"
+                "source must be a batch of sequences, got a single sequence; "
+                "pass it as a list of one array"
             )
         start = self._start(y, encoded, lengths)
         rows = np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam"))
@@ -502,7 +503,7 @@ class Seq2Seq(Model):
 
 
 def build(description: dict) -> Model:
-    """Make a model from what its `describe` returned."""
+    """Make a model from its description, the result of `describe`."""
     return (Seq2Seq if "encoder" in description else Sequential).build(description)
 
 

@@ -31,7 +31,7 @@ def parse_optimizer(text: str, lr: float | Schedule) -> Optimizer:
     Raises
     ------
     ValueError
-        If the name or an option is unknown, or a value is not what the option takes.
+        If the name or an option is unknown, or a value is invalid for its option.
 
     Examples
     --------
