@@ -61,7 +61,7 @@ def readme(run: Path, path: Path) -> None:
 
 
 def stored(text: str, block: str = "speed") -> tuple[str, str] | None:
-    """Return the run that a README names and what is written from it; None if it names no run."""
+    """Return the run that a README names, and the text of the block; None if it names no run."""
     found = _pattern(block).search(text)
     return (found["run"], found["text"]) if found and found["run"] else None
 
@@ -71,7 +71,7 @@ def _pattern(block: str) -> re.Pattern:
 
 
 def speed(run: Run) -> str:
-    """Return the table, and what it was measured on, as Markdown."""
+    """Return the table, and the machine that it was measured on, as Markdown."""
     head = ["workload", "threads", OURS, "best peer", "ratio"]
     means = "; ".join(f"{format.threads(n)}: {_means(run, n)}" for n in run.threads)
     first = [_line(row) for row in _most_threads(run) if row.name in FIRST]
