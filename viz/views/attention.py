@@ -123,7 +123,9 @@ class _Picture:
         room = (self.x[-1] + self.pitch) / len(self.rows)
         self.step = max(out, 40.0, min(room, 110.0))
         middle, shift = self.x[-1] / 2, (len(self.means) - 1) / 2
-        self.at = {t: middle + (k - shift) * self.step for k, t in enumerate(self.means)}
+        self.at: dict[Any, float] = {
+            t: middle + (k - shift) * self.step for k, t in enumerate(self.means)
+        }
 
     def drawing(self):
         self._read()
@@ -185,7 +187,9 @@ class _Picture:
         for d in range(1 + self.both):
             at = x - small / 4 + d * small / 2 if self.both else x
             colour = palette.DIRECTIONS[d]
-            look = dict(fill=palette.ramp((colour, "#FFFFFF"), 0.72), color=colour, penwidth=1)
+            look: dict[str, Any] = dict(
+                fill=palette.ramp((colour, "#FFFFFF"), 0.72), color=colour, penwidth=1
+            )
             name, tip = f"state{s}{':reverse' * d}", f"saved state {self.columns[s]}"
             self.canvas.node(name, (at, self.saved), (wide, STATE - 6), tip=tip, **look)
 
@@ -223,7 +227,7 @@ class _Picture:
         lines = []
         for (t, s), v in np.ndenumerate(self.a):
             if t in self.at and (v >= FAINT or self.focus is not None):
-                look = dict(color=palette.ramp(palette.ATTENTION, float(v)))
+                look: dict[str, Any] = dict(color=palette.ramp(palette.ATTENTION, float(v)))
                 look |= dict(penwidth=dot.number(0.4 + 5.2 * v), tip=self._weight_tip(t, s))
                 ends = (self.x[s], bottom), (self.at[t], top)
                 lines.append((v, dot.curve(f"state{s}", f"mean{t}", *ends, upright=True, **look)))
@@ -269,7 +273,9 @@ class _Picture:
         if self.focus is not None:
             at = ((self.x[0] + self.x[-1]) / 2, y - self.focus * ROW)
             size = (self.x[-1] - self.x[0] + self.pitch, ROW)
-            look = dict(shape="box", style="solid", color=palette.STATES["c"], penwidth=2.4)
+            look: dict[str, Any] = dict(
+                shape="box", style="solid", color=palette.STATES["c"], penwidth=2.4
+            )
             self.canvas.node("now", at, size, **look)
         self.low = y - len(self.a) * ROW
 

@@ -184,7 +184,7 @@ class _Picture:
     def _bars(self):
         """Draw composites of several neurons; their results leave from invisible points."""
         for bar, (at, size) in zip(self.wiring.bars, self.grid.bars, strict=True):
-            fold = next(o.fold for o in self.wiring.operations if o.id in bar)
+            fold: Any = next(o.fold for o in self.wiring.operations if o.id in bar)
             first = next(iter(bar))
             name = first if len(bar) == 1 else f"bar:{first}"
             tip = fold.described(self.names)

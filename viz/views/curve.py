@@ -110,7 +110,9 @@ class _Chart:
                 self._dot(f"held:{name}@{u:g}", self.at(u, v), colour, tip)
 
     def _dot(self, id, at, colour, tip):
-        look = dict(shape="circle", fill=colour, color="#FFFFFF", penwidth=1, tip=tip.strip())
+        look: dict[str, Any] = dict(
+            shape="circle", fill=colour, color="#FFFFFF", penwidth=1, tip=tip.strip()
+        )
         self.canvas.node(id, at, (7, 7), **look)
 
     def _legend(self, name, run, colour, row):

@@ -40,7 +40,7 @@ def gate(
     if unit and unit.padded:
         raise ValueError(f"t = {unit.t} is padding in sequence {n}: nothing is computed there")
     numbers = {}
-    if unit:
+    if unit and recording is not None:
         values = evaluate.forward(way, evaluate.step(recording, way, t, n))
         numbers = {key: float(a[j]) for key, a in values.items() if len(a) == way.hidden_size}
     return _Picture(way, j, name, unit, numbers, k).drawing()
@@ -145,7 +145,7 @@ class _Picture:
     def _axis(self, p, points):
         """Draw the axis of the bars behind everything else."""
         ends = self.canvas.anchors(f"axis:{p.neuron.id}", points)
-        look = dict(color=palette.LINE, penwidth=0.6)
+        look: dict[str, Any] = dict(color=palette.LINE, penwidth=0.6)
         self.canvas.front.insert(0, dot.wire(*ends, points, arrow=False, **look))
 
     def _row(self, p, row, x, y, axis):
@@ -210,7 +210,9 @@ class _Picture:
         long = dot.whole(BAR * min(abs(v) / self.longest, 1.0) if np.isfinite(v) else BAR)
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
-        look = dict(fill=colour, color=colour, penwidth=0, tip=tip or notation.exact(v))
+        look: dict[str, Any] = dict(
+            fill=colour, color=colour, penwidth=0, tip=tip or notation.exact(v)
+        )
         self.canvas.node(id, (axis + side * long / 2, y), (long, 9), **look)
 
     def _fill(self, v, group):
@@ -312,7 +314,9 @@ class _Picture:
         self.canvas.text(at_top, notation.operation(kind), 10, palette.INK, anchor="start")
         if at is not None and np.isfinite(at) and np.isfinite(value):
             tip = f"{notation.operation(kind)} of {notation.exact(at)} = {notation.exact(value)}"
-            look = dict(shape="circle", fill=self.colour, color=palette.INK, penwidth=1.2, tip=tip)
+            look: dict[str, Any] = dict(
+                shape="circle", fill=self.colour, color=palette.INK, penwidth=1.2, tip=tip
+            )
             self.canvas.node("plot:point", place(at, value), (9, 9), **look)
 
     def _keys(self, x, y):
@@ -329,7 +333,7 @@ class _Picture:
             self.canvas.text((x, y - 44), note, 9, anchor="start")
 
 
-def _largest(numbers, default=0):
+def _largest(numbers, default: float = 0):
     """Return the greatest finite number."""
     return max((v for v in numbers if np.isfinite(v)), default=default)
 

@@ -224,7 +224,7 @@ class _Picture:
         total = f" = {sum(sizes):,}" if len(sizes) > 1 else ""
         return f"all {' + '.join(f'{size:,}' for size in sizes)}{total}"
 
-    def _vector(self, name, places, letter, values, border, y, wide=VECTOR[0]):
+    def _vector(self, name, places, letter, values, border, y, wide: float = VECTOR[0]):
         """Draw numbers side by side, with "…" for elided ones."""
         for k, p in enumerate(places):
             if p.index is None:

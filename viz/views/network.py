@@ -156,7 +156,7 @@ def _loops(name, at, size, loops, side):
     for k, e in enumerate(loops):
         out, half = x + side * (26 + 14 * k), 8 + 7 * k
         points = [(x, y + half), (out, y + half), (out, y - half), (x, y - half)]
-        look = dict(radius=6, color=palette.state(_plain(e), k), penwidth=1.6)
+        look: dict[str, Any] = dict(radius=6, color=palette.state(_plain(e), k), penwidth=1.6)
         tip = f"{_plain(e)} of step t goes to step t {'+' if side > 0 else '-'} 1"
         items.append(dot.wire(name, name, points, **look, tip=tip))
     out = x + side * (26 + 14 * (len(loops) - 1) + 8)

@@ -279,7 +279,8 @@ class _Picture:
                 ends = [(self.canvas.box[tail][2], y), (self.canvas.box[head][0], y)]
                 tip = f"{s} of step {a if way > 0 else b} to step {b if way > 0 else a}"
                 look = dict(color=palette.state(s, i), penwidth=1.5, arrowsize="0.5", tip=tip)
-                self.canvas.wire(*(tail, head)[::way], ends[::way], **look)
+                pair = (tail, head) if way > 0 else (head, tail)
+                self.canvas.wire(*pair, ends[::way], **look)
 
     def _handed(self):
         """Draw the final states of the encoder as initial states of the decoder."""

@@ -88,7 +88,9 @@ def unit(
     if gate is not None:
         return draw_gate(way, int(j), gate, recording, t, n, k)
     values = None if recording is None else unit_values.read_unit(recording, way, j, t, n)
-    if values and way.cell.has_projection:  # the unit's output is not its state
+    if (
+        values and recording is not None and way.cell.has_projection
+    ):  # the unit's output is not its state
         first = way.cell.states[0]
         numbers = evaluate.forward(way, evaluate.step(recording, way, t, n))
         values.states[first] = float(numbers[unit_wiring(way.cell).makers[first]][j])
@@ -211,11 +213,13 @@ class _Picture:
         """Draw the remaining inputs of a group as one grey box with the norm of their weights."""
         hidden = np.setdiff1d(np.arange(self.sizes[p.group]), self.shown[p.group])
         own = (ws[p.group] for ws in self.weights.values() if p.group in ws)
-        norm = np.linalg.norm([w[hidden].astype(np.float64) for w in own])
+        norm = float(np.linalg.norm([w[hidden].astype(np.float64) for w in own]))
         label = f"{len(hidden):,} more, ‖w‖ = {notation.plain(norm)}"
         tip = f"{len(hidden)} inputs not drawn individually, "
         tip += f"norm of their weights = {notation.exact(norm)}"
-        look = dict(style="rounded,filled", fontsize=8, fill=palette.REST[0], color=palette.LINE)
+        look: dict[str, Any] = dict(
+            style="rounded,filled", fontsize=8, fill=palette.REST[0], color=palette.LINE
+        )
         at, size = (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3))
         self.canvas.node(p.id, at, size, label, tip=tip, **look, penwidth=0.8)
 
@@ -233,7 +237,7 @@ class _Picture:
                 lines.append((wide, line))
         self.canvas.front += [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
-    def _line(self, a, p):
+    def _line(self, a, p) -> tuple[float, dict[str, Any]]:
         """Return the width and look of the line from an input to a neuron."""
         if p.index is None:
             tip = f"weights not drawn, into {a.name}"
@@ -328,7 +332,9 @@ class _Picture:
 
     def _keys(self, at):
         """Draw the colour keys and notes; return the height below them."""
-        rows = [("line: weight (wider = stronger)", self.limit, palette.SIGNED_LINE, "w")]
+        rows: list[tuple] = [
+            ("line: weight (wider = stronger)", self.limit, palette.SIGNED_LINE, "w")
+        ]
         notes = ["no recording given: weights only"] if self.values is None else []
         if self.values:
             t, states = self.values.t, ", ".join(self.wiring.states)

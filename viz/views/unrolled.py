@@ -140,7 +140,9 @@ class _Grid:
     def _gradients(self):
         """Return |dL/dh| over batch and units for each recurrent row and shown step."""
         out = {}
-        for r in self.rows if self.recording is not None else ():
+        if self.recording is None:
+            return out
+        for r in self.rows:
             gradients = self.recording.layers[r.layer].dstates if r.states else None
             if gradients:
                 first = np.asarray(gradients[r.states[0]], np.float64)
@@ -253,7 +255,7 @@ class _Grid:
             v = self.gradients[r.name][t]
             colour = palette.magnitude(v, *self.scale)
             at, tip = (self.x[t], r.y - CELL[1] / 2 + 6), f"|dL/dh| at t = {t}: {notation.exact(v)}"
-            look = dict(fill=colour, color=colour, penwidth=0.5, tip=tip)
+            look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0.5, tip=tip)
             self.canvas.node(f"gradient:{r.name}@{t}", at, (54, 5), **look)
 
     # States from step to step
@@ -372,7 +374,7 @@ class _Grid:
         x = self._note(x, y, f"|∂L/∂h|  {low}", 6, "key:gradient:low")
         for k in range(24):
             colour = palette.ramp(palette.CIVIDIS, k / 23)
-            look = dict(fill=colour, color=colour, penwidth=0)
+            look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0)
             self.canvas.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), **look)
         x = self._note(x + 150, y, high, name="key:gradient:high")
         if self.window is not None and self.window < self.T:

@@ -179,7 +179,7 @@ class _Picture:
                 (x0 + (k + 0.5) * side, y0 - (r + 0.5) * side),
                 palette.signed(v, self.limit),
             )
-            look = dict(fill=colour, color=colour, penwidth=0, tip=tip)
+            look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0, tip=tip)
             self.canvas.node(f"{id}:{r},{k}", at, (side, side), **look)
         box = (x0 - 1, y0 - m.shape[0] * side - 1, x0 + m.shape[1] * side + 1, y0 + 1)
         colours = ("#FFFFFF", palette.REST[1])
@@ -188,12 +188,12 @@ class _Picture:
     def _bar(self, id, x, y, parts):
         """Draw a bar with coloured parts (from, to, colour, tooltip), places from 0 to 1."""
         fill, border = palette.REST
-        look = dict(fill=fill, color=border, penwidth=0.5)
+        look: dict[str, Any] = dict(fill=fill, color=border, penwidth=0.5)
         self.canvas.node(f"{id}:all", (x + BAR[0] / 2, y), BAR, **look)
         for k, (a, b, colour, tip) in enumerate(parts):
             wide = dot.whole((b - a) * BAR[0])
             middle = min(max(x + (a + b) / 2 * BAR[0], x + wide / 2), x + BAR[0] - wide / 2)
-            look = dict(fill=colour, color=colour, penwidth=0, tip=tip)
+            look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0, tip=tip)
             self.canvas.node(f"{id}:{k}", (middle, y), (wide, BAR[1]), **look)
 
     def _radii(self, y):
