@@ -188,7 +188,7 @@ def test_errors_name_the_expected_value(tmp_path):
         ),
         (
             TypeError,
-            "opens recurrent layers",
+            "needs a model with a recurrent layer, got Sequential",
             lambda: viz.explore(plain, plain.record(np.ones((2, 3), "float32"))),
         ),
         (

@@ -227,14 +227,18 @@ def test_errors_name_the_expected_value():
             "inputs must have one label for each of 4 steps, got 2",
             lambda: viz.attention(model, recording, inputs="ab"),
         ),
-        (ValueError, "each row must sum to 1", lambda: viz.attention(np.ones((2, 3)))),
+        (
+            ValueError,
+            "got a minimum of 1 and sums of 3 to 3",
+            lambda: viz.attention(np.ones((2, 3))),
+        ),
         (ValueError, r"weights must be \(T_out, N, T_in\)", lambda: viz.attention(np.ones(3))),
         (
             TypeError,
-            "a recording goes with its model",
+            "attention with a recording needs its model, got ndarray",
             lambda: viz.attention(np.ones((2, 3)), recording),
         ),
-        (ValueError, "nothing to draw", lambda: viz.attention(np.ones((0, 3)))),
+        (ValueError, "one saved state, got 0 and 3", lambda: viz.attention(np.ones((0, 3)))),
         (ValueError, "kind must be one of one-to-one, ", lambda: viz.task("some")),
         (
             TypeError,

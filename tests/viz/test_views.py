@@ -299,6 +299,11 @@ def test_errors_name_the_expected_value(lm):
             lambda: viz.units_like(lm, "abc", [1, 2]),
         ),
         (ValueError, "the same for every character", lambda: viz.units_like(lm, "abc", "digit")),
+        (
+            ValueError,
+            "feature must be finite .*got nan at character 1",
+            lambda: viz.units_like(lm, "abc", [1, np.nan, 2]),
+        ),
         (TypeError, "draws a History .*got list", lambda: viz.curve([1.0])),
         (ValueError, "no finite loss", lambda: viz.curve({"losses": []})),
     ]

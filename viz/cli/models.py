@@ -110,7 +110,7 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
     if text is not None:
         ids = made.ids(text)
         if len(ids) < 2:
-            raise ValueError("--text must have at least 2 characters")
+            raise ValueError(f"--text must have at least 2 characters, got {len(ids)}")
         return Run(
             stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last)),
             text[:-1],
@@ -128,7 +128,7 @@ def _random(stack, steps):
 def _written(made, stack, text, steps, loss):
     """Run an encoder-decoder on one source sequence with its own output as target."""
     if text == "":
-        raise ValueError("--text must have at least 1 character")
+        raise ValueError("--text must have at least 1 character, got none")
     source = _random(stack.encoder, steps) if text is None else made.reads.encode(text)[:, None]
     found = stack.generate(source, 2 * len(source) + 4)
     ids = found.ids[: found.lengths[0, 0], :, 0]  # with the end token

@@ -136,7 +136,7 @@ def explore(
     stack = stack_of(model, recording, part)
     layers = [layer for layer in stack.model.layers if layer.cell is not None]
     if not layers:
-        raise TypeError(f"explore opens recurrent layers, got {model!r}")
+        raise TypeError(f"explore needs a model with a recurrent layer, got {model!r}")
     for layer in layers:
         if layer.cell.has_projection:
             raise ValueError(f"explore cannot draw layers with a projection, got {layer!r}")

@@ -29,7 +29,7 @@ def read(model: Any, text: str, value: str = "h") -> dict[int, np.ndarray]:
     if not isinstance(model, CharLM):
         raise TypeError(f"text needs a character model (CharLM), got {type(model).__name__}")
     if not text:
-        raise ValueError("text must have at least one character")
+        raise ValueError("text must have at least one character, got none")
     recording = model.model.record(model.ids(text))
     last = np.arange(len(text))
     if model.vocabulary.unit == "byte":  # a character is known when its last byte has been read
@@ -108,7 +108,10 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
             f"feature must be ({len(text)},), one number for each character, got {found.shape}"
         )
     if not np.isfinite(found).all():
-        raise ValueError("feature must be finite for every character")
+        k = int(np.flatnonzero(~np.isfinite(found))[0])
+        raise ValueError(
+            f"feature must be finite for every character, got {found[k]} at character {k}"
+        )
     return found
 
 

@@ -61,7 +61,7 @@ def attention(
     if isinstance(model, Model):
         found = recorded_weights(model, recording, n, layer)
     elif recording is not None:
-        raise TypeError(f"a recording goes with its model, got {type(model).__name__}")
+        raise TypeError(f"attention with a recording needs its model, got {type(model).__name__}")
     else:
         found = AttentionWeights(-1, one_sequence(model, n), frozenset(), frozenset())
     weights = found.weights
@@ -74,10 +74,15 @@ def attention(
     a = weights[np.ix_(rows, columns)]
     if not a.size:
         raise ValueError(
-            f"attention has nothing to draw: {len(rows)} steps look at {len(columns)} states"
+            "attention needs at least one output step and one saved state, "
+            f"got {len(rows)} and {len(columns)}"
         )
     if not (np.isfinite(a).all() and (a >= 0).all() and np.allclose(a.sum(axis=1), 1, atol=1e-3)):
-        raise ValueError("weights must be shares: at least 0, and each row must sum to 1")
+        sums = a.sum(axis=1)
+        raise ValueError(
+            "weights must be at least 0 and each row must sum to 1, "
+            f"got a minimum of {a.min():.3g} and sums of {sums.min():.3g} to {sums.max():.3g}"
+        )
     written = _labels(outputs, "outputs", T_out, rows, "y")
     read = _labels(inputs, "inputs", T_in, columns, "x")
     focus = None if step is None else rows.index(step)

@@ -116,7 +116,7 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
         parts = _parts(kind, model, story)
     if recording is not None:
         if model is None:
-            raise ValueError("task needs the model of a recording: give both")
+            raise ValueError("task needs the model of a recording: give both model= and recording=")
         checked(model, recording, "task")
     return _Picture(kind, story, parts, model, recording).drawing()
 

@@ -61,7 +61,7 @@ def text(
     layer = max(found) if layer is None else layer
     if layer not in found:
         listed = ", ".join(map(str, found))
-        raise IndexError(f"layer must be one of {listed}, which have {value}, got {layer}")
+        raise IndexError(f"layer must be one of {listed}, the layers with {value}, got {layer}")
     units = found[layer]
     if unit is None:
         unit = int(np.nan_to_num(units.std(axis=0)).argmax())

@@ -81,7 +81,7 @@ def unrolled(
             )
     if window is not None and any(-1 in layer.state_delays.values() for layer in model.layers):
         raise ValueError(
-            "truncated back-propagation needs layers of one direction: "
+            "window (truncated back-propagation) needs layers of one direction: "
             "a reverse direction starts at the end of the sequence"
         )
     lengths = recording.lengths if lengths is None and recording is not None else lengths
