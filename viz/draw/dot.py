@@ -21,7 +21,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 class Item(NamedTuple):
     """A DOT statement of kind node, text, edge or cluster.
 
-    `box` is what it covers, in points. `reach` is a larger box that Graphviz needs as room.
+    `box` is the area it covers, in points. `reach` is a larger box that Graphviz needs as room.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class Right(Text):
 
 
 def quote(value) -> str:
-    r"""Return a DOT string that shows as it is, whatever escapes, entities or HTML it looks like.
+    r"""Return a DOT string that Graphviz shows literally, without escapes, entities or HTML.
 
     >>> print(quote('say "hi"'))
     "say \"hi\""
@@ -150,7 +150,7 @@ def anchor(name: str, at: Point) -> Item:
 
 
 def polyline(tail: str, head: str, points: Sequence[Point], **attributes) -> Item:
-    """Return straight lines through all points, without an arrow."""
+    """Return an edge of straight lines through all points, without an arrow."""
     controls = [points[0]]
     for p, q in pairwise(points):
         controls += [
@@ -269,14 +269,14 @@ def _edge(tail, head, controls, tip, arrow, attributes):
 
 
 def _toward(p, q, distance):
-    """Return the point `distance` from p towards q, and the distance of p and q."""
+    """Return the point at `distance` from p towards q, and the length of the line from p to q."""
     length = max(((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2) ** 0.5, 1e-9)
     u = distance / length
     return (p[0] + (q[0] - p[0]) * u, p[1] + (q[1] - p[1]) * u), length
 
 
 def _shortened(points, gap):
-    """Return the points with the end moved back to make room for the arrow head."""
+    """Return the points with the last one moved back by `gap`, to make room for the arrow head."""
     end, _ = _toward(points[-1], points[-2], gap)
     return [*points[:-1], end]
 

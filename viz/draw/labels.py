@@ -1,4 +1,4 @@
-"""Labels beside wires: the first place along a wire that is still free."""
+"""Labels beside wires: each takes the first free place along its wire."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _overlap(a, b):
 
 
 def _along(points, w, h):
-    """Yield places beside each stretch, from the middle to the ends, long stretches first."""
+    """Yield places beside each segment, from its middle to its ends; long segments come first."""
     stretches = sorted(
         pairwise(points), key=lambda s: -abs(s[1][0] - s[0][0]) - abs(s[1][1] - s[0][1])
     )

@@ -28,7 +28,7 @@ _SIGNS = {
 
 
 def legal(text: str) -> str:
-    """Return a text without control characters, lone surrogates and marks of text direction.
+    """Return a text without control characters, lone surrogates and directional marks.
 
     >>> legal("a\\x00b\\u202ec\\ud800\\n")
     'abc\\n'
@@ -46,7 +46,7 @@ def sub(name: str, index: int | str) -> str:
 
 
 def signed(v: float) -> str:
-    """Return a value with its sign, in two significant digits or so.
+    """Return a value with its sign: two or three decimals, or a power of ten from 100 on.
 
     >>> signed(-0.456), signed(0.0123), signed(1234.5), signed(-0.00001)
     ('−0.46', '+0.012', '+1e+03', '0')
@@ -78,7 +78,7 @@ def power(v: float) -> str:
 
 
 def count(n: int, thing: str) -> str:
-    """Return a number with its noun.
+    """Return a count with its noun in the singular or plural.
 
     >>> count(1, "unit"), count(1200, "unit")
     ('1 unit', '1,200 units')
@@ -102,7 +102,7 @@ def operation(op: str) -> str:
 
 
 def visible(c: str) -> str:
-    """Return what stands for a character on a picture.
+    """Return the text that shows a character in a picture.
 
     >>> visible("a"), visible(" "), visible(chr(10)), visible(chr(7))
     ('a', '', '¶', '□')

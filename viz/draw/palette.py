@@ -1,7 +1,7 @@
 """The colours, colour scales and names of gates that all views share.
 
-Categories use the Okabe-Ito palette, signed values blue - grey - brown, magnitudes cividis. All are
-safe for colour-blind readers.
+Categories use the Okabe-Ito palette, signed values a scale from blue over grey to brown, magnitudes
+cividis. All are safe for colour-blind readers.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _style(root, prefix):
 
 
 def slug(name: str) -> str:
-    """Return a node's or edge's name as the end of its id.
+    """Return the name of a node or edge in a form that can end an id.
 
     >>> slug("layer1@0"), slug("in:x3->i")
     ('layer1-0', 'in:x3--i')
@@ -102,7 +102,7 @@ def slug(name: str) -> str:
 
 
 def _unlink(group):
-    """Replace the link that Graphviz puts around items with a tooltip by the item and a title."""
+    """Unwrap items from the link that Graphviz adds for a tooltip; give the group a `<title>`."""
     for holder in list(group):
         link = holder.find(SVG + "a") if holder.tag == SVG + "g" else None
         if link is not None:

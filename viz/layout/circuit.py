@@ -139,7 +139,7 @@ class _Builder:
         self.bus_end = right
 
     def _bars(self):
-        """Put each composite of neurons above all its neurons, and close it for other wires."""
+        """Place each composite of neurons above its neurons, and bar other wires from it."""
         for bar in self.bars:
             at = {r: (self.maze.place[a][0], BARS) for r, a in bar.items()}
             columns = [c for c, _ in at.values()]
@@ -154,7 +154,7 @@ class _Builder:
                     self.maze.close((column, BARS), DOWN)
 
     def _operation(self, name):
-        """Put an operation where its wires are cheapest, and lay the wires."""
+        """Place an operation where its wires are cheapest, and lay those wires."""
         arguments = self.wiring.arguments[name]
         placed = [a for a in arguments if a in self.maze.place]
         late = [a for a in dict.fromkeys(arguments) if a not in self.maze.place]
@@ -204,7 +204,7 @@ class _Builder:
                     yield cost, at, mine, others
 
     def _room(self, at, way):
-        """Return whether a source fits beside a place, so that its wire arrives in `way`."""
+        """Return whether a source fits beside a place so that its wire runs in direction `way`."""
         beside = (at[0] - way[0], at[1] - way[1])
         return (
             self.maze.free(beside)
@@ -229,7 +229,7 @@ class _Builder:
         ]
 
     def _ends(self):
-        """Lead new states out on the right: on their lane, at the h bus, or where it is short."""
+        """Route each new state to the right border: on its lane, the bus of h, or the best row."""
         for s in (*self.lanes, *(s for s in self.wiring.states if s not in self.lanes)):
             maker = self.wiring.makers[s]
             if maker not in self.maze.place:  # a parameter without another use
@@ -248,19 +248,19 @@ class _Builder:
         self._above()
 
     def _rows_out(self, s):
-        """Return the rows in which a new state may leave."""
+        """Return the rows in which the wire of a new state may reach the right border."""
         direct = s in self.lanes and self.wiring.makers[s] == nodes.previous(s)
         if self.circuit.spines.get(s) or direct:
             return [self.circuit.lanes[s]]
         return [BUS] if s == self.first else [*self.middle, BUS]
 
     def _exits(self, found, rows):
-        """Return (cost, row) of the rows that a search reaches at the right border."""
+        """Return (cost, row) for each of `rows` that a search reaches at the right border."""
         arrivals = [(((self.last, r), RIGHT), r) for r in rows]
         return [(found.cost[key], r) for key, r in arrivals if key in found.cost]
 
     def _above(self):
-        """Lead the output up to the next layer."""
+        """Route the output up to the next layer."""
         maker = self.wiring.makers[self.first]
         found, top = self.maze.search(maker), self.maze.rows - 1
         ways = [

@@ -18,7 +18,7 @@ OUT = {RIGHT: 0, UP: 0, DOWN: 6, LEFT: 80}  # cost of leaving a node on a side
 
 
 class Search:
-    """Routes of one net; `cost[place, way]` is that of arriving at a place in a direction."""
+    """Routes of one net; `cost[place, way]` is the cost to arrive at a place in a direction."""
 
     def __init__(self):
         self.cost: dict[tuple[Place, Place], int] = {}
@@ -45,7 +45,7 @@ class Maze:
         self.owners: dict[int, set[str]] = {}
 
     def put(self, name: str, at: Place) -> None:
-        """Put a node, which starts a net."""
+        """Put a node at a place and start its net."""
         self.node[at], self.place[name], self.parent[name] = name, at, {at: None}
 
     def close(self, at: Place, way: Place) -> None:

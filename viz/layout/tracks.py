@@ -135,7 +135,10 @@ class _Tracks:
         self.routes.append((maker, "above", [*self._stem(maker), *up]))
 
     def _routes_into(self, o, args):
-        """Route the arguments of an operation; a second one from a side enters from the left."""
+        """Route the arguments of an operation.
+
+        Of two arguments from the same side, the second enters from the left.
+        """
         here, taken, straight = self.place[o], set(), self.straight[o]
         for a in sorted(args, key=lambda a: (a != straight, -abs(self.row[a] - here[1]))):
             row = self.row[a]
@@ -145,7 +148,7 @@ class _Tracks:
             self.routes.append((a, o, [*self._stem(a), (column, row), (column, here[1]), here]))
 
     def _stem(self, k):
-        """Return the way from a node to its track."""
+        """Return the path from a node to its track."""
         return [self.place[k], (self.place[k][0], self.row[k])]
 
     def _pack(self):
@@ -162,7 +165,7 @@ class _Tracks:
 
 
 def _stepped(corners: list[Place]) -> list[Place]:
-    """Return every place along a way of level and upright stretches.
+    """Return every place along a path of horizontal and vertical segments.
 
     >>> _stepped([(0, 0), (0, 0), (2, 0), (2, 1)])
     [(0, 0), (1, 0), (2, 0), (2, 1)]
