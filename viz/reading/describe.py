@@ -38,7 +38,7 @@ def short(layer: Any) -> str:
 
 
 def unit_facts(layer: Any) -> list[str]:
-    """Return lines about one unit: neurons, inputs, parameters, and what leaves unit and layer."""
+    """Return lines about one unit: neurons, inputs, parameters, and outputs of unit and layer."""
     way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
     X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(way), len(cell.accumulators)
@@ -70,7 +70,7 @@ def unit_facts(layer: Any) -> list[str]:
 
 
 def _neurons(cell, whole):
-    """Return what a unit consists of."""
+    """Return a phrase that counts the neurons of a unit and lists its memories."""
     A = len(cell.accumulators)
     text = notation.count(A, "neuron")
     if not whole:
@@ -81,7 +81,7 @@ def _neurons(cell, whole):
 
 
 def _outputs(way):
-    """Return what leaves a unit, and what leaves the layer."""
+    """Return lines about the outputs of a unit and the output of the layer."""
     cell, H, W = way.cell, way.hidden_size, way.output_size
     first, m = notation.sub(cell.states[0], "t"), notation.sub("m", "t")
     memories = [notation.sub(s, "t") for s in cell.states[1:]]
@@ -115,7 +115,7 @@ def layer_summary(layer: Any) -> str:
 
 
 def convention(cell: Any) -> str:
-    """Return how many biases a dot product has.
+    """Return a phrase about the number of biases of a dot product.
 
     >>> convention(type("Cell", (), {"biases": 0}))
     'no biases'
@@ -131,14 +131,14 @@ def _biases(cell):
 def _own(way):
     """Return the number of parameters of one unit besides weights and biases.
 
-    These are the parameters of the equations, its column of W_hr, and learned initial states.
+    These are the parameters of the equations, the unit's column of W_hr and learned initial states.
     """
     own = len(way.cell.parameters) + (way.output_size if way.cell.has_projection else 0)
     return own + len(way.layer.initial) // (1 + way.both)
 
 
 def one_bias(layer: Any) -> int:
-    """Return the parameters of the layer if b_ih + b_hh were one number for each dot product."""
+    """Return the number of parameters if b_ih and b_hh were one bias for each dot product."""
     way = direction_of(layer)
     doubled = _biases(way.cell) - len(way.cell.accumulators)
     return way.layer.size - way.hidden_size * doubled * (1 + way.both)

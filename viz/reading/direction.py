@@ -1,4 +1,4 @@
-"""One direction of a recurrent layer, which is what the pictures of its units show."""
+"""One direction of a recurrent layer; the pictures of units each show one direction."""
 
 from __future__ import annotations
 
@@ -69,22 +69,22 @@ class Direction:
 
     @property
     def end(self) -> str:
-        """Suffix of the names that a recording gives to its states and gates."""
+        """Suffix of this direction's names in a recording, "" for the forward direction."""
         return REVERSE if self.name == "reverse" else ""
 
     @property
     def step(self) -> int:
-        """Where its state goes: 1 for the next step, -1 for the previous one."""
+        """Offset of the step that the state is passed to: 1 (the next) or -1 (the previous)."""
         return -1 if self.name == "reverse" else 1
 
     @property
     def before(self) -> str:
-        """Index of the step that a state comes from, as a subscript."""
+        """Subscript of the step that the state comes from."""
         return "t-1" if self.step > 0 else "t+1"
 
     @property
     def earlier(self) -> str:
-        """The same step in running text."""
+        """The step that the state comes from, in running text."""
         return "t - 1" if self.step > 0 else "t + 1"
 
     @property
@@ -93,17 +93,17 @@ class Direction:
 
     @property
     def ahead(self) -> str:
-        """The step that a state goes to, in running text."""
+        """The step that the state is passed to, in running text."""
         return "t + 1" if self.step > 0 else "t − 1"
 
     @property
     def arrow(self) -> str:
-        """The direction behind a short name, "" for a layer of one direction."""
+        """The arrow that follows a short name, "" for a layer of one direction."""
         return (" →" if self.step > 0 else " ←") if self.both else ""
 
     @property
     def suffix(self) -> str:
-        """The direction in a title, "" for a layer of one direction."""
+        """The direction as the end of a title, "" for a layer of one direction."""
         return f", {self.name} direction" if self.both else ""
 
     def __repr__(self):

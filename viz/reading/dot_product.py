@@ -42,8 +42,8 @@ def dot_product(
 ) -> DotProduct:
     """Return the dot product of a neuron of unit j, in float64.
 
-    `inputs` are "x" (D,) and "h" (H,). The `k` largest terms have a row each, the rest of a group
-    shares one.
+    `inputs` are "x" (D,) and "h" (H,). The `k` largest terms have a row each; the other terms
+    of a group share one.
     """
     cell, H = way.cell, way.hidden_size
     weights = {g: np.asarray(w, np.float64) for g, w in describe.weights(way, neuron, j).items()}

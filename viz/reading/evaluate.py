@@ -19,7 +19,7 @@ _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
 
 class Step(NamedTuple):
-    """One step of one sequence: x (D,) and by name states and gates (H,), projected ones (P,)."""
+    """One step of a sequence: x (D,), and states and gates by name, (H,) or (P,) if projected."""
 
     t: int
     T: int
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 def step(recording: Recording, layer: Any, t: int | None, n: int) -> Step:
-    """Return step t (None: the last) of sequence n of a recording, as a layer saw it.
+    """Return the inputs, states and gates of a layer at step t (None: the last) of sequence n.
 
     Raises the errors of `unit_values.read_unit`.
     """
@@ -41,7 +41,7 @@ def step(recording: Recording, layer: Any, t: int | None, n: int) -> Step:
     batched, t, end = recorded.y.ndim == 3, unit.t, way.end
 
     def own(arrays, names):
-        """The arrays of this direction by name, sequence n alone."""
+        """Return the arrays of this direction for sequence n, by name."""
         return {
             name: unit_values.sequence(arrays[name + end], n, batched)
             for name in names
@@ -109,8 +109,8 @@ def _matrix(layer, e):
 def local_derivatives(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
     """Return the arguments of each operation with the derivative of its result by each.
 
-    The derivatives are the engine's own (`OPS`); their inputs are named after the nodes whose
-    values they need.
+    The derivatives are the engine's own (`OPS`). Their inputs are named after the nodes whose
+    values they use.
     """
     graph, out = cell.graph(), {}
     for node in graph.nodes:
@@ -128,8 +128,8 @@ def backward(
 ) -> dict[str, np.ndarray]:
     """Return dL/d(node) (H,) or (P,) for every node of a step.
 
-    `numbers` are the values of the nodes. `totals` are the full gradients of the new states, as a
-    recording with a loss has them: through later steps and through this one.
+    `numbers` are the values of the nodes. `totals` are the full gradients of the new states,
+    through this step and all later ones, as a recording with a loss contains them.
     """
     graph = cell.graph()
     crossing = [n.id for n in graph.nodes if n.kind in CROSS_UNIT]

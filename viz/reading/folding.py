@@ -1,6 +1,6 @@
 """Composites of a cell's graph as single nodes.
 
-What a cell declares as one composite, such as layer normalisation, is drawn as one node.
+A composite that a cell declares, such as layer normalisation, is drawn as one node.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ def folds(graph: Graph) -> list[Fold]:
 
 
 def _sources(result, inside, into, kinds):
-    """Return what a result is computed from within its own unit, in the order of the equations.
+    """Return the nodes of its own unit that a result depends on, in the order of the equations.
 
-    Means and products take all units, so what reaches the result through them is left out.
+    Means and matrix products use all units. Nodes that reach the result only through them are left
+    out.
     """
     found, stack = {}, [result]
     while stack:

@@ -15,7 +15,7 @@ def norms(gradient: np.ndarray) -> np.ndarray:
 
 
 def verdict(sizes: np.ndarray) -> str:
-    """Return what becomes of a gradient on its way from the last step to the first.
+    """Return the ratio of the first norm to the last, with "vanishes" or "explodes" if it does.
 
     >>> verdict(np.array([1e-6, 1e-3, 1.0])), verdict(np.array([2.0, 1.0]))
     ('first / last = 1e-06: vanishes', 'first / last = 2')

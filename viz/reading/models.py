@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 
 def parts_of(model: Model) -> list[Part]:
-    """Return the one or two parts of a model."""
+    """Return the parts of a model: the whole, or the encoder and the decoder."""
     parts, first = [], 0
     for number, (name, stack) in enumerate(model.parts.items()):
         parts.append(Part(name, stack, first, number))

@@ -1,4 +1,4 @@
-"""The choice of time steps that a time grid shows, and the padded ones among them."""
+"""The choice of the time steps that a time grid shows, and which of them are padding."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 MOST = 24  # columns, however many steps are asked for
-# Up to ALL steps are all shown; of more, the first, the last, and those around the cuts.
+# All steps are shown up to ALL of them; beyond that, the first, the last and those at the cuts.
 ALL, FIRST, LAST = 8, 3, 2
 
 
 def is_int(value: Any) -> bool:
-    """Return whether a value is an integer and no bool.
+    """Return whether a value is an integer but not a bool.
 
     >>> is_int(3), is_int(np.int64(3)), is_int(True), is_int(3.0)
     (True, True, False, False)
@@ -40,7 +40,7 @@ def chosen_steps(steps: int | Sequence[int], window: int | None) -> tuple[int, l
 
 
 def visible_steps(T: int, window: int | None) -> list[int]:
-    """Return the steps to show of T: all of a few, else the ends and both sides of the first cuts.
+    """Return which of T steps to show: all if few, else the ends and both sides of the first cuts.
 
     >>> visible_steps(5, None), visible_steps(100, None), visible_steps(40, 20)
     ([0, 1, 2, 3, 4], [0, 1, 2, 98, 99], [0, 1, 2, 19, 20, 21, 38, 39])

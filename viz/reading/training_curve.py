@@ -14,7 +14,7 @@ POINTS = 300  # at most, of a smoothed curve
 
 
 class Run(NamedTuple):
-    """One training: losses (U,) after update `start`, and validation (V, 2) of update and loss."""
+    """One training run: losses (U,) after update `start`, and validation (V, 2) of update, loss."""
 
     losses: np.ndarray
     start: int
@@ -23,7 +23,7 @@ class Run(NamedTuple):
 
 
 def runs_of(history: Any) -> dict[str, Run]:
-    """Return one run named "" or several by name; TypeError for anything else."""
+    """Return the runs by name, "" for a single history; TypeError for anything but histories."""
     if isinstance(history, Mapping) and "losses" not in history:
         return {str(name): _run(one) for name, one in history.items()}
     return {"": _run(history)}
@@ -58,7 +58,7 @@ def running_mean(losses: np.ndarray) -> np.ndarray:
 
 
 def thinned(x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
-    """Return at most 2 POINTS points that keep every peak: least and greatest of each part."""
+    """Return at most 2 * POINTS points that keep all peaks: minimum and maximum of each part."""
     if len(x) <= 2 * POINTS:
         return list(zip(x.tolist(), y.tolist(), strict=True))
     chosen = []

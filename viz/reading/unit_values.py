@@ -43,12 +43,12 @@ class UnitValues:
 
 
 def _largest(numbers):
-    """Return the greatest finite magnitude."""
+    """Return the largest finite magnitude."""
     return max((abs(float(v)) for v in numbers if np.isfinite(v)), default=0.0)
 
 
 def index_in(recording: Recording, layer: Any) -> int:
-    """Return the place of a layer in a recording of its model; ValueError where it has none."""
+    """Return the index of a layer in a recording of its model; ValueError without a model."""
     model = layer.owner
     places = [k for k, other in enumerate(model.layers if model else ()) if other is layer]
     if not places:
@@ -67,7 +67,7 @@ def sequence(a: Any, n: int, batched: bool) -> np.ndarray:
 
 
 def origin(way: Direction) -> str:
-    """Return where its first states come from: "zero", "learned" or "the encoder's"."""
+    """Return the origin of the initial states: "zero", "learned" or "the encoder's"."""
     model = way.owner
     if isinstance(model, Seq2Seq):
         started = [k for _, k in model.pairs] + [model.first] * model.ends_in_vector
@@ -143,7 +143,7 @@ def read_unit(recording: Recording, layer: Any, j: int, t: int | None, n: int) -
 
 
 def _check(recorded, layer, k):
-    """Raise ValueError where a layer's recording has no y, or one of another layer."""
+    """Raise ValueError if a layer's recording has no y, or the y of another layer."""
     if recorded.y is None:
         raise ValueError(f"layer {k} of the recording has no y: its keep= left it out")
     fits = recorded.y.ndim in (2, 3) and recorded.y.shape[-1] == layer.out_features

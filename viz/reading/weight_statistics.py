@@ -20,7 +20,7 @@ CLOSED, OPEN, FLAT = 0.1, 0.9, 0.9
 
 
 class Share(NamedTuple):
-    """A share, 0 to 1, of a gate's recorded values, and the condition they meet."""
+    """The share, 0 to 1, of a gate's recorded values that meet a condition, and the condition."""
 
     name: str
     share: float

@@ -55,11 +55,11 @@ class Operation:
 
 @dataclass
 class Wiring:
-    """One unit.
+    """The wiring of one unit.
 
     `wires` connect the ids of neurons, operations, parameters and new states. `loops` connect a
-    state with the operation that uses it one step later. `arguments` lists what each operation
-    takes, in the order of the equations and without constants. `makers` names the node that
+    state with the operation that uses it one step later. `arguments` lists the operands of each
+    operation, in the order of the equations and without constants. `makers` names the node that
     computes each state.
     """
 
@@ -75,7 +75,7 @@ class Wiring:
 
     @property
     def bars(self) -> list[dict[str, str]]:
-        """For each composite of neurons that nothing else uses: the neuron under each result."""
+        """The neuron under each result, for every composite whose neurons have no other use."""
         neurons = {a.id for a in self.neurons}
         uses = Counter(a for args in self.arguments.values() for a in args)
         uses.update(self.makers.values())
