@@ -21,7 +21,7 @@ _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 
 
 class Run(NamedTuple):
-    """A recording with the labels of its input and output steps, if the model knows them."""
+    """A recording, with labels for its input and output steps where they are known."""
 
     recording: Recording
     inputs: Sequence[str] | None = None
@@ -95,7 +95,7 @@ def recording(made: Any, text: str | None, steps: int, last: bool = False) -> Re
 
 
 def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
-    """Run a model with gradients over a text, or without one over `steps` steps of random input.
+    """Run a model with gradients over a text, or over `steps` steps of random input.
 
     The target of an encoder-decoder is its own greedy output. With `last`, the loss is that of the
     last step alone, so that the gradient at step 0 has passed through all steps.
@@ -126,7 +126,7 @@ def _random(stack, steps):
 
 
 def _written(made, stack, text, steps, loss):
-    """Run an encoder-decoder on one source sequence with its own output as target."""
+    """Run an encoder-decoder on one source sequence; its own greedy output is the target."""
     if text == "":
         raise ValueError("--text must have at least 1 character, got none")
     source = _random(stack.encoder, steps) if text is None else made.reads.encode(text)[:, None]

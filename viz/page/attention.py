@@ -1,4 +1,4 @@
-"""The attention level of a page: the weights of the saved states for the output of one step."""
+"""The attention level of a page: the weights of all saved states at one output step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Attention:
 
     @property
     def rows(self) -> list[int]:
-        """The drawn outputs at the step `drawn_at`."""
+        """The output steps that the picture draws around step `drawn_at`."""
         found = grid.rows_of(len(self.written), self.written.index(self.drawn_at))
         return [self.written[t] for t in found]
 
@@ -100,7 +100,7 @@ def drawing(model: Any, stack: Stack, n: int, attention: Attention) -> Drawing:
 
 
 def known(attention: Attention | None, blob: Blob) -> dict | None:
-    """Return the data with which a script updates the picture."""
+    """Return the data from which the page's script updates the picture."""
     if attention is None:
         return None
     columns, rows = attention.columns, attention.rows

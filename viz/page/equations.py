@@ -1,6 +1,6 @@
 """A cell's equations in the form in which the page evaluates them.
 
-The page computes from the recorded values what the recording lacks. It knows sums, products and a
+The page computes the values that a recording lacks from those it has. It knows sums, products and a
 few functions; the results of other operations are stored with the numbers. That suffices for
 gradients too, because derivatives consist of values, sums and products.
 """
@@ -37,7 +37,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
     """Return the table that cell.js evaluates.
 
     "forward" lists the id and source of each node's value in the order of computation. "backward"
-    lists where each node's gradient goes and by what it is multiplied, from the last node to the
+    lists the nodes that each node's gradient flows to, with the factors, from the last node to the
     first. "starts" names the recorded gradients of nodes, "makers" the node of each new state.
     """
     cell = run.layer.cell

@@ -1,4 +1,4 @@
-"""A recorded run as one self-contained page, linked by clicks and moved by a slider."""
+"""A recorded run as one self-contained page: clicks move between levels, a slider over time."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def explore(
 
 
 def _notes(model, stack, runs, attention, n):
-    """Yield sentences about what the page leaves out."""
+    """Yield sentences about the parts of the run that the page leaves out."""
     for run in runs:
         if len(run.units) < run.H:
             count = f"{len(run.units):,} of {notation.count(run.H, 'unit')}"

@@ -35,7 +35,7 @@ def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
 
 
 def rules(styles: Iterable[str]) -> str:
-    """Return the style rules of all figures as rules of the page, each once."""
+    """Return the style rules of all figures for the page, without duplicates."""
     found = (rule for style in styles for rule in re.findall(r"[^{}]+\{[^{}]+\}", style))
     return "".join(sorted({re.sub(r"#[A-Za-z]\w*", "figure>svg", rule, count=1) for rule in found}))
 

@@ -11,8 +11,8 @@ import numpy as np
 class Blob:
     """Arrays as one deflated text in base 85.
 
-    Of each array, the first bytes of all numbers come first, then the second ones and so on. With
-    exponents side by side the text is a fifth smaller.
+    Each array is stored by planes: the first bytes of all its numbers, then the second bytes, and
+    so on. With the exponents side by side the text is a fifth smaller.
     """
 
     def __init__(self):
@@ -39,7 +39,7 @@ class Blob:
         return self.known[kind, raw]
 
     def _add(self, part):
-        """Deflate a plane in a block of its own, so that it has a code of its own."""
+        """Deflate a plane as a separate block, so that it has its own Huffman code."""
         self.packed += [self.packer.compress(part), self.packer.flush(zlib.Z_PARTIAL_FLUSH)]
 
     def text(self) -> str:

@@ -19,7 +19,7 @@ from . import equations
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of each unit and step: `kind` is gate, state or gradient; `a` is (T, U)."""
+    """The values `a` (T, U) of one gate, state or gradient; `kind` says which of the three."""
 
     key: str
     label: str
@@ -30,7 +30,7 @@ class Quantity:
 class LayerRun:
     """One direction of a recurrent layer in sequence n of a recording.
 
-    Of its H units, U have every quantity in the page: `units` (U,). `x` is (T, D), `h` is (T, H).
+    The page has every quantity of U of its H units: `units` (U,). `x` is (T, D), `h` is (T, H).
 
     For group g, "x" or "h", `slots[g]` (U, S) lists the inputs that the picture of a unit draws,
     `weights[neuron][g]` (U, S) their weights, and `rest[g]` (U,) the norm of the other weights.
@@ -136,12 +136,12 @@ class LayerRun:
 
     @property
     def row(self) -> str:
-        """The name of its row in the unrolled network."""
+        """The name of this layer's row in the unrolled network."""
         return f"layer{self.k}{self.way.end}"
 
     @property
     def name(self) -> str:
-        """The number and the layer, with the direction of a bidirectional one."""
+        """The layer's number and short name, with the direction if the layer is bidirectional."""
         return f"{self.k}{self.way.arrow}: {describe.short(self.layer)}"
 
     def before(self, t: int) -> np.ndarray:
@@ -150,7 +150,7 @@ class LayerRun:
 
     @property
     def shown(self) -> list[tuple[str, str]]:
-        """The nodes of a unit's picture that show a gate's value, with its name."""
+        """Pairs (node, gate) of the nodes in a unit's picture that show the value of a gate."""
         states = self.layer.cell.states
         neurons = [
             (a.id, a.value) for a in self.wiring.neurons if a.value and a.value not in states
@@ -171,7 +171,7 @@ def _quantities(recorded, cell, end):
 
 
 def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
-    """Return the ends of the log axis of |dL/dh| in all layers."""
+    """Return the limits of the log axis of |dL/dh| that all layers share."""
     return palette.decades(float(v) for r in runs if r.norms is not None for v in r.norms)
 
 

@@ -15,7 +15,7 @@ class Stack:
     """Layers with one time axis.
 
     `model`, a Sequential, is all or a part of the model that was recorded in `whole`. `recording`
-    is that of its layers alone. `first` is the place of the first of them, `part` is "encoder",
+    is that of its layers alone. `first` is the index of the first of them, `part` is "encoder",
     "decoder" or "".
     """
 
@@ -27,7 +27,7 @@ class Stack:
 
     @property
     def labelled(self) -> str:
-        """What the labels of the steps stand for: a decoder's for its outputs."""
+        """Kind of step that the labels name: "output" in a decoder, else "input"."""
         return "output" if self.part == "decoder" else "input"
 
 

@@ -46,7 +46,7 @@ def style() -> str:
 
 
 def bin_of(v: float, limit: float) -> int:
-    """Return the number of a value's colour on a scale from -limit to limit."""
+    """Return the index of a value's colour in the scale from -limit to limit."""
     u = 0.5 if np.isnan(v) else min(max(0.5 + 0.5 * v / limit, 0.0), 1.0)
     return int(u * (BINS - 1) + 0.5)
 
