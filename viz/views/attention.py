@@ -99,7 +99,7 @@ def _labels(given, name, count, chosen, letter):
 
 
 def _encoder(model, k):
-    """Return the recurrent layer whose states are saved, if any."""
+    """Return the recurrent layer whose states the attention reads, or None."""
     if not isinstance(model, Model):
         return None
     first, *others = model.parts.values()
@@ -240,7 +240,7 @@ class _Picture:
         return top
 
     def _written(self, top):
-        """Draw the weighted means and the outputs."""
+        """Draw the weighted means of the saved states, and the outputs made from them."""
         label = "Σ α s" if self.step >= 44 else "Σ"
         fill, border = palette.LAYERS["recurrent"]
         mean = dict(shape="ellipse", fill=fill, color=border, fontsize=10)
@@ -261,7 +261,7 @@ class _Picture:
         self.top = top + 70
 
     def _matrix(self, y):
-        """Draw every weight as a number below its state."""
+        """Draw the attention weights as a matrix of numbers, each below its saved state."""
         self.canvas.text((self.left, y + 4), "output ↓   weights α", 9, anchor="end")
         y -= 14
         for t, row in enumerate(self.a):

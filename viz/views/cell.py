@@ -154,7 +154,7 @@ class _Picture:
     # Nodes
 
     def _number(self, k):
-        """Return a node's value at this step: that of the unit, or over all units."""
+        """Return a node's value at this step: that of the chosen unit, or a mean over all units."""
         if k not in self.numbers:
             return None
         a = self.numbers[k]
@@ -259,7 +259,7 @@ class _Picture:
         return palette.INK
 
     def _lane(self, s):
-        """Return the wires of a state's lane, none for a lane without operations."""
+        """Return the wires along a state's lane; a lane without operations has none."""
         spine = self.circuit.spines[s]
         return list(pairwise([nodes.previous(s), *spine, nodes.new(s)])) if spine else []
 
@@ -301,7 +301,7 @@ class _Picture:
         return boxes
 
     def _write(self, wires):
-        """Write each value beside its wire, or for a gradient the factor of each wire."""
+        """Write each value beside its wire, or in the backward picture each wire's factor."""
         texts = self._factors(wires) if self.backward else self._values(wires)
         for points, label, colour, name in texts:
             at = self.places.beside(points, label, TEXT)
@@ -405,7 +405,7 @@ class _Picture:
             look = dict(style="filled", fill=colour, fontsize=9)
             yield f"gate{k}", (16, 14), look, g, "" if name == g else name
         composites = (o.fold.composite for o in self.wiring.operations if o.fold)
-        # Of composites of one name the longest formula, which has all terms, comes last.
+        # Among composites of one name, the last wins: the longest formula, which has all terms.
         formulas = {c.name: c.formula for c in sorted(composites, key=lambda c: len(c.formula))}
         for name, formula in formulas.items():
             meaning = f"{formula}, over all units of its inputs"

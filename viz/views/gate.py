@@ -1,4 +1,4 @@
-"""One gate of a unit opened: its dot products term by term, and what the equations make of them."""
+"""One gate of a unit in detail: its dot products term by term, and the equations that follow."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class _Picture:
         self.canvas.group(f"product:{p.neuron.id}", box, title, 10, palette.UNIT)
 
     def _axis(self, p, points):
-        """Draw the axis of the bars behind everything else."""
+        """Draw the zero axis of the bars, behind all other items."""
         ends = self.canvas.anchors(f"axis:{p.neuron.id}", points)
         look: dict[str, Any] = dict(color=palette.LINE, penwidth=0.6)
         self.canvas.front.insert(0, dot.wire(*ends, points, arrow=False, **look))
@@ -170,7 +170,7 @@ class _Picture:
             self._drawn_bar(f"bar:{id}", axis, y, row.weight)
 
     def _rest(self, p, row, x, y, axis):
-        """Draw the inputs of a group that have no row as one box."""
+        """Draw one box for all inputs of a group without a row of their own."""
         id, group = f"{p.neuron.id}:{row.group}more", self._group(row.group)
         label = f"{row.count:,} more inputs of {group}"
         if self.unit is None:
@@ -206,7 +206,7 @@ class _Picture:
         self._drawn_bar(id, axis, y, v, f"{what} = {notation.exact(v)}")
 
     def _drawn_bar(self, id, axis, y, v, tip=None):
-        """Draw a bar from the axis to the right for a positive, to the left for a negative term."""
+        """Draw the bar of a term: right of the axis if positive, left of it if negative."""
         long = dot.whole(BAR * min(abs(v) / self.longest, 1.0) if np.isfinite(v) else BAR)
         side = 1 if v > 0 else -1
         colour = palette.SIGNED_LINE[-1 if v > 0 else 0]
@@ -223,7 +223,7 @@ class _Picture:
     # From the sums to the gate's value
 
     def _steps(self):
-        """Return (name, formula and numbers) of each operation between the sums and the gate."""
+        """Return pairs (name, formula with numbers) of the operations from the sums to the gate."""
         out = []
         ends = {k for g, k in self.graph.values.items() if k != self.node}
         wanted, stack = set(), [self.node]
@@ -285,7 +285,7 @@ class _Picture:
         self.canvas.group("after", box, title, 10, palette.OTHER_LAYER)
 
     def _plot(self, kind, corner, at, value):
-        """Draw an activation function and, with values, the point of this neuron."""
+        """Plot an activation function and, if there are values, mark this neuron's point on it."""
         function, low, high = FUNCTIONS[kind]
         reach = max(4.0, 1.15 * abs(at)) if at is not None and np.isfinite(at) else 4.0
         high = reach if high is None else high
@@ -334,7 +334,7 @@ class _Picture:
 
 
 def _largest(numbers, default: float = 0):
-    """Return the greatest finite number."""
+    """Return the largest finite number."""
     return max((v for v in numbers if np.isfinite(v)), default=default)
 
 

@@ -1,4 +1,4 @@
-"""Where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and time step."""
+"""Vanishing gradients: |dL/dh| and |dL/dc| of every layer and time step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer opened: its units side by side, the vectors that go to all of them, and the output."""
+"""A layer in detail: its units side by side, the vectors that they all read, and the output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIXED = 64  # room for a projection above the units
 
 
 class Place(NamedTuple):
-    """An element of a row; `index` is None for the "…" of elided elements."""
+    """A drawn element of a vector; `index` is None for the "…" of elided elements."""
 
     index: int | None
     x: float
@@ -218,7 +218,7 @@ class _Picture:
         self.canvas.text((self.middle, self.top + 27), caption, 10, self.colour)
 
     def _all(self):
-        """Return how many numbers every unit reads, as a sum."""
+        """Return the number of inputs of every unit, written as a sum."""
         parts = ((self.D, self.cell.x_gates), (self.P, self.cell.h_gates))
         sizes = [size for size, used in parts if used]
         total = f" = {sum(sizes):,}" if len(sizes) > 1 else ""

@@ -89,7 +89,7 @@ def _means(recording):
 
 
 def _stacks(graph):
-    """Return the nodes of each stack of layers; every input begins one."""
+    """Return the nodes of each stack of layers; each input of the graph begins a stack."""
     stacks = []
     for node in graph.nodes:
         if node.kind == "input":

@@ -70,7 +70,7 @@ STORIES = {
 
 
 class Row(NamedTuple):
-    """One layer at every step of its network."""
+    """One layer at every step of its network, drawn as a row of boxes."""
 
     name: str
     label: str
@@ -167,7 +167,7 @@ class _Picture:
         self.top = (max(map(len, parts)) + 1) * RISE
 
     def _part(self, t):
-        """Return the number of the network that a step belongs to."""
+        """Return the index of the network that runs at step t: 0 or, after the cut, 1."""
         return int(self.story.cut is not None and t >= self.story.cut)
 
     def _columns(self, part):
@@ -176,7 +176,7 @@ class _Picture:
     def _here(self, part, k, t):
         """Return whether row k of a network has a box at step t.
 
-        Rows with a state have one at every step, rows above only where they lead to an output.
+        Rows with a state have one at every step, the rows above only at steps with an output.
         """
         rows, last = self.parts[part], self._columns(part)[-1]
         pool = next((i for i, r in enumerate(rows) if r.pools), len(rows))
@@ -223,7 +223,7 @@ class _Picture:
             self.canvas.wire(below, name, points, penwidth=1.3)
 
     def _box(self, part, k, row, t, below):
-        """Draw the box of a layer at a step with the wire into it."""
+        """Draw the box of a layer at step t and the wire into it."""
         x, y, name = self.x[t], (k + 1) * RISE, f"{row.name}@{t}"
         fill, border = palette.layer(row.kind, bool(row.states) or row.kind == "recurrent")
         style = "rounded,filled" if row.states else "filled"
@@ -286,7 +286,7 @@ class _Picture:
         """Draw the final states of the encoder as initial states of the decoder."""
         recurrent = [[(k, r) for k, r in enumerate(rows) if r.states] for rows in self.parts]
         a, b = self.story.cut - 1, self.story.cut
-        # Paired from the top layer down.
+        # Layers are paired from the top down.
         for (i, one), (k, other) in zip(recurrent[0][::-1], recurrent[1][::-1], strict=False):
             tail, head = f"{one.name}@{a}", f"{other.name}@{b}"
             y0, y1 = (i + 1) * RISE, (k + 1) * RISE
@@ -303,7 +303,7 @@ class _Picture:
             self.canvas.text((left + 4, top - 9), name, 9, palette.INK, anchor="start")
 
     def _fed(self):
-        """Draw outputs as inputs of the next step."""
+        """Draw the wire of each output that is the input of the next step."""
         for t in range((self.story.cut or 0), self.T - 1):
             tail, head = f"out{t}", f"in{t + 1}"
             start, end = self.canvas.box[tail][2], self.canvas.box[head][0]

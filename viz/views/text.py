@@ -1,4 +1,4 @@
-"""A text whose characters are coloured by the value of one unit after each of them."""
+"""A text in which each character has the colour of one unit's value after it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ HEAD, BETWEEN = {"x": 28, "h": 38}, 14  # heights of a group's title, and betwee
 
 
 class Input(NamedTuple):
-    """A place in the input column; `index` is None for the rest of a group."""
+    """An item of the input column; `index` is None for the box of a group's remaining inputs."""
 
     group: str
     index: int | None
@@ -98,7 +98,7 @@ def unit(
 
 
 class _Picture:
-    """The unit at the origin, its inputs on the left, the targets of its output on the right."""
+    """Draws the unit at the origin, its inputs on the left, and the targets of h on the right."""
 
     def __init__(self, way, j, values, k):
         self.way, self.j, self.values = way, j, values
@@ -162,7 +162,7 @@ class _Picture:
         self._lines(places)
 
     def _titles(self):
-        """Return the titles of the groups of inputs."""
+        """Return the titles of the groups of inputs, x and h."""
         x = f"input {notation.sub('x', 't')}: {notation.count(self.sizes['x'], 'number')}"
         if self.projected:
             h = f"{self.before}: {notation.count(self.sizes['h'], 'number')}\nfrom W_hr"
@@ -251,7 +251,7 @@ class _Picture:
     # Output
 
     def _outside(self):
-        """Draw where h goes: to the next layer now, and to every gate at the next step."""
+        """Draw the targets of h: the next layer now, and every gate at the next step."""
         state, edge = nodes.new(self.first), self.box[2]
         y, source = self.canvas.centre(state)[1], state
         if self.projected:
@@ -302,7 +302,7 @@ class _Picture:
         return x + wide
 
     def _taken(self):
-        """Return how the next layer takes this unit's h."""
+        """Return a phrase that says how the next layer uses this unit's h."""
         layer = self.way.layer
         inputs = f"{layer.out_features:,} inputs"
         if self.projected:
@@ -312,7 +312,7 @@ class _Picture:
         return f"{layer.merge} of both directions, one of its {inputs}"
 
     def _above(self):
-        """Return the name of the next layer."""
+        """Return the short name of the next layer, "the next layer" if there is none."""
         model, layer = self.way.owner, self.way.layer
         layers = model.layers if model else []
         k = next((k for k, other in enumerate(layers) if other is layer), len(layers))

@@ -138,7 +138,7 @@ class _Grid:
         return self.window is not None and before // self.window != t // self.window
 
     def _gradients(self):
-        """Return |dL/dh| over batch and units for each recurrent row and shown step."""
+        """Return |dL/dh|, the norm over batch and units, for each recurrent row and shown step."""
         out = {}
         if self.recording is None:
             return out
@@ -250,7 +250,7 @@ class _Grid:
         return sorted({valid[0], valid[-1]} if both else {valid[-1]})
 
     def _bar(self, r, t):
-        """Draw the gradient of a recurrent row as a coloured bar."""
+        """Draw |dL/dh| of a recurrent row at step t as a coloured bar."""
         if r.name in self.gradients:
             v = self.gradients[r.name][t]
             colour = palette.magnitude(v, *self.scale)
@@ -298,7 +298,7 @@ class _Grid:
             self.canvas.text((middle, first.y + 36), note, 8, palette.CUT)
 
     def _ends(self, r, s, colour, y):
-        """Draw where a state comes from before the first shown step, and goes after the last."""
+        """Draw the wires of a state into the first shown step and out of the last."""
         name, first, last = r.plain(s), self.shown[0], self.shown[-1]
         look = dict(style="rounded,filled", fontsize=8.5, color=colour, fontcolor=colour)
         look |= dict(fill="#FFFFFF")

@@ -155,7 +155,7 @@ class _Picture:
         self.canvas.text((self.at[first], y + 9), note, 8, anchor="start")
 
     def _others(self, x):
-        """Draw the projection and the own parameters right of the gates."""
+        """Draw the projection and the units' own parameters, right of the gates."""
         for tiles in self.projection:
             self._matrix("own:W_hr", (x, self.y["ih"]), tiles, "W_hr", "h")
             note = f"W_hr: projects to {self.P:,}\ncolumns: h; rows: units"

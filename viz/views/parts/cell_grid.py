@@ -106,7 +106,7 @@ class Grid:
         return [start, *points[1:-1], end]
 
     def tap(self, source: str, gate: str) -> list[Point]:
-        """Return the points of the way of x or h along its bus into the bottom of a gate."""
+        """Return the points of the wire of x or h, along its bus into the bottom of a gate."""
         x, y = self.at[gate]
         bottom = y - self.size[gate][1] / 2
         if source == "x":
@@ -129,7 +129,7 @@ class Grid:
         return [(self.frame[0], self.h_bus), (self.at["x"][0] - 9, self.h_bus)]
 
     def bus_line(self) -> list[Point]:
-        """Return the stretch of the bus of h below the gates."""
+        """Return the segment of the bus of h below the gates."""
         xs = sorted(self.at[k][0] for k in self.neurons)
         return [(self.at["x"][0] + 12, self.h_bus), (max(xs[-1], xs[0] + 60), self.h_bus)]
 
@@ -146,7 +146,7 @@ class Grid:
     def pieces(
         self, points: list[Point], every: list[list[Point]], gap: float = 4.5
     ) -> list[list[Point]]:
-        """Cut a wire where an upright stretch of another one crosses a level stretch of it."""
+        """Cut a wire where a vertical segment of another one crosses a horizontal segment of it."""
         upright = [s for other in every for s in pairwise(other) if s[0][0] == s[1][0]]
         corners = set(points)
         out, piece = [], [points[0]]
@@ -168,7 +168,7 @@ class Grid:
         return [*out, piece]
 
     def _border(self, name, centre, toward):
-        """Return the point of a node's border on the way to another point."""
+        """Return the point of a node's border that faces another point."""
         w, h = self.size[name]
         (x, y), (tx, ty) = centre, toward
         if abs(ty - y) < 0.01:
@@ -177,7 +177,7 @@ class Grid:
 
 
 def _corners(places):
-    """Return the first place, those where the way turns, and the last."""
+    """Return the first place of a path, those where it turns, and the last."""
     inner = [
         b
         for a, b, c in zip(places, places[1:], places[2:], strict=False)

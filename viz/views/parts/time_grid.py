@@ -21,18 +21,18 @@ CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
 class Row:
     """One row; `name` begins the names of its nodes.
 
-    `states` are those that its units pass on, as a recording names them.
+    `states` are the names, as in a recording, of the states that its units pass on.
     """
 
     name: str
-    kind: str  # of the layer; input, output; merge
+    kind: str  # kind of the layer, or "input", "output" or "merge"
     label: str
     words: str  # the layer in tooltips
     shape: tuple  # of one step
     size: tuple[int, int]
     layer: int | None = None
     states: tuple[str, ...] = ()
-    direction: int = 1  # where its states go: 1 to the next step, -1 to the previous one
+    direction: int = 1  # of its states: 1 to the next step, -1 to the previous one
     below: tuple[str, ...] = ()  # rows of its inputs, at the same step
     around: bool = False  # whether its input passes by a row of the same layer
     begins: str = "zero"  # the origin of its initial states
@@ -63,7 +63,7 @@ def rows(model: Any) -> list[Row]:
 
 
 def _layer_rows(model, graph, n, shape, steps, below):
-    """Return the rows of one layer."""
+    """Return the one row of a layer, or the three of a bidirectional layer."""
     k = nodes.layer_number(n.id)
     layer, kind = model[k], describe.kind(model[k])
     loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
@@ -85,7 +85,7 @@ def _layer_rows(model, graph, n, shape, steps, below):
 
 
 def initial_label(state: str, begins: str) -> str:
-    """Return the label of an initial state: its value, or the name of what it is.
+    """Return the label of an initial state that is zero, learned or from an encoder.
 
     >>> initial_label("h", "zero"), initial_label("c", "learned"), initial_label("h", "encoder")
     ('h = 0', 'c0', 'h enc.')

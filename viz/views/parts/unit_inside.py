@@ -184,7 +184,7 @@ class Inside:
 
 
 def _after_inputs(ids, wires):
-    """Return ids sorted so that each comes after those that lead to it."""
+    """Return ids in topological order: each follows the ids that wires connect to it."""
     order, waiting = [], list(ids)
     while waiting:
         ready = next(k for k in waiting if not any(b == k and a in waiting for a, b in wires))
