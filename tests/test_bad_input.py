@@ -472,7 +472,7 @@ def test_errors_from_inside_a_layer_say_which_one(error):
 
 
 def test_errors_with_several_arguments():
-    """Rebuilding these from a message alone would raise another error."""
+    """Errors that cannot be rebuilt from a message alone keep their type."""
     with fails(ValueError, "layer 1: 'ascii' codec can't encode"), checks.naming("layer 1"):
         "\u00fc".encode("ascii")
     with pytest.raises(KeyError, match=r"^'bad'$"), checks.naming("layer 1"):

@@ -133,7 +133,7 @@ def arguments(value):
 
 
 def flaw(value):
-    """What is wrong with a public docstring, or None."""
+    """Return the flaw of a public docstring, or None."""
     doc = inspect.getdoc(value) or ""
     summary, *rest = doc.splitlines() or [""]
     if not summary.endswith((".", "?", "!")) or (rest and rest[0]):

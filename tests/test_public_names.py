@@ -1,4 +1,4 @@
-"""What users import stays importable under the same path."""
+"""Every name that users import stays importable under the same path."""
 
 from importlib import import_module
 

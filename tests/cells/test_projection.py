@@ -78,7 +78,7 @@ def test_steps_and_chunks_equal_forward(case):
 
 @given(st.data())
 def test_threads_change_no_bit(data):
-    """Threads split the rows, or the units: H of them, and P projected ones."""
+    """Threads split the rows or the units, both the H units and the P projected ones."""
     p = data.draw(cases("float64", H=st.sampled_from([17, 65, 150]))).build(Engine(CELLS["lstm"]))
     alone = promises.results(p)
     with pytest.MonkeyPatch.context() as patch:

@@ -20,7 +20,7 @@ TEXT = (
     "That all the world is but a stage, and men and women merely players: "
     "they have their exits and their entrances. "
 ) * 3
-# Of any loss or parameter, after any update: float64 on both sides, sums in other orders.
+# Tolerance of any loss or parameter: both sides use float64 but sum in different orders.
 WITHIN = 1e-9
 
 
@@ -81,7 +81,7 @@ SMALL = {
     "char-rnn": dict(hidden=9, seq=6, batch=4),
     "torch-rnn": dict(hidden=9, embedding=5, seq=6, batch=4),
 }
-# Past two decays of the learning rate, where there are any.
+# Enough updates for two decays of the learning rate, if the program has any.
 UPDATES = {"min-char-rnn": 60, "char-rnn": 160, "torch-rnn": 110}
 
 
@@ -287,7 +287,7 @@ def test_a_resumed_preset_has_the_same_bits(tmp_path, name, stop):
 @pytest.mark.parametrize("carry", ["epoch", "always", "torch-rnn"])
 @pytest.mark.parametrize("stop", [1, 2, 9, 10, 11, 23])
 def test_a_resumed_training_with_look_back_has_the_same_bits(tmp_path, carry, stop):
-    """Where gradients go back through earlier windows, their inputs are stored too."""
+    """A checkpoint stores the inputs of earlier windows if gradients go back through them."""
     options = dict(
         seq=7, batch=4, look_back=17, carry=carry, progress=False, validate_every=5, lr=1e-2
     )

@@ -24,7 +24,7 @@ def sigmoid(a):
 
 
 def test_gates_follow_from_preactivations():
-    """Of the LSTM each from its own; the GRU's candidate from two parts and the reset gate."""
+    """An LSTM gate has one pre-activation; a GRU candidate has two and uses the reset gate."""
     model = Sequential(LSTM(D, H), GRU(H, H), dtype="float64")
     lstm, gru = model.record(X, lengths=LENGTHS).layers
     valid = np.arange(T)[:, None] < LENGTHS

@@ -77,7 +77,7 @@ def test_parameters_are_views_into_flat(dtype):
 
 
 def test_gradients_of_the_whole_by_central_differences():
-    """Every parameter, through all layers and time, along one direction for each array."""
+    """Check each parameter array along one direction, through all layers and time."""
     model, rng = characters(), np.random.default_rng(2)
     dy = rng.standard_normal((6, 5, 11))
     grads = model.backward(dy, model.forward(CHARACTERS, record=True)[2])

@@ -96,7 +96,7 @@ def names() -> dict:
 
 
 def helps() -> dict:
-    """What each command prints for --help, at 100 columns."""
+    """Return the --help text of each command, at 100 columns."""
     environment = {
         **os.environ,
         "COLUMNS": "100",

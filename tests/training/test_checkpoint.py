@@ -331,7 +331,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize(("name", "updates"), [("torch-rnn", 120), ("look-back", 40)])
 def test_a_file_of_the_version_before_resumes_to_the_same_losses(tmp_path, name, updates):
-    """Two files and the losses to which their own program resumed them.
+    """Two files resume to the same losses as in the older version that wrote them.
 
     `optim.Adam` still had the options of torch-rnn when it wrote the first, which stops two updates
     after Adam's restart; the second has a look-back and stops after the best validation.

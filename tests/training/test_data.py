@@ -35,7 +35,7 @@ def test_carry_always_resets_only_at_the_very_first_window():
 
 
 def test_windows_that_start_from_a_zero_state():
-    """Two epochs of three windows each: which windows the state is carried into."""
+    """In two epochs of three windows, `carry` decides which windows receive a state."""
     carried = {
         "epoch": [False, True, True, False, True, True],
         "always": [False, True, True, True, True, True],

@@ -44,7 +44,7 @@ NAMED = [
 
 
 def gradients(dtype, size=P, steps=STEPS, seed=0):
-    """Gradients of changing size: AMSGrad's maximum and running means differ from the last one."""
+    """Return shrinking gradients, so that maxima and running means differ from the last one."""
     rng = np.random.default_rng(seed)
     scale = np.linspace(2, 0.1, steps)[:, None]
     return (scale * rng.standard_normal((steps, size))).astype(dtype)
@@ -92,7 +92,7 @@ def test_defaults_equal_torchs(kind, options):
 
 @pytest.mark.parametrize(("kind", "options"), NAMED)
 def test_description_and_arrays_are_the_whole_optimizer(kind, options):
-    """Described as JSON and built again in the middle, it continues bit for bit."""
+    """An optimiser that is described as JSON and rebuilt midway continues bit for bit."""
     grads = gradients("float32")
     flat, again = np.ones((2, P), np.float32)
     first = kind(**options)
@@ -182,7 +182,7 @@ def test_adam_of_torch_7(eps):
 
 @pytest.mark.parametrize("stop", [5, 6, 7, 9, 10])
 def test_adam_that_restarts_where_the_rate_decays(stop):
-    """Stored and built again before, at and after a restart, it continues bit for bit."""
+    """Storing and rebuilding the optimiser before, at or after a restart changes no bit."""
     rate = StepDecay(0.01, every=4, factor=0.5, first=6)
     g, start = gradients("float64"), np.linspace(-1, 1, P)
     whole = run(TorchRnnAdam(rate), start.copy(), g)
