@@ -143,7 +143,7 @@ def _verdict(good, failures, seconds) -> str:
 
 def _machine() -> str:
     if config.DISABLE_JIT:
-        return "the JIT is disabled, so only the interpreter was checked"
+        return "the JIT is off, so the interpreter was checked"
     from ..kernels.codegen.target import host
 
     threads = config.NUMBA_NUM_THREADS
