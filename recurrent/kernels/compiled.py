@@ -8,9 +8,12 @@ part. Those are loops around intrinsics of `codegen`, which write the machine co
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 
+import numba
 import numpy as np
+from numba import types
 
 from ..equations.cell import Cell
 from ..equations.rules import Rule
@@ -118,12 +121,27 @@ def _grain(t, accumulators: int) -> int:
 
 def step(cell: Cell, weights: Packed, x, h, states, y) -> None:
     """Run one time step in place."""
-    w, N = weights.weights, len(y)
-    if not worth_a_thread(2.0 * N * weights.width * (w.D + w.P)):
-        launch(sequence.step, weights.target, N, x, w, h, states, y, weights.work(N))
+    panels, bias, p, D, P, H = weights.weights
+    N = len(y)
+    if not worth_a_thread(2.0 * N * weights.width * (D + P)):
+        run, work = _step(weights.target), weights.work(N)
+        run(weights.target, N, x, D, panels, bias, p, h, P, H, states, y, work)
         return
     forward(cell, x, NO_ROWS, np.array([0, N]), weights, h, states, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]
+
+
+@cache
+def _step(t):
+    """Return `sequence.step` for arrays of the target's dtype.
+
+    Numba's dispatch by the types of the arguments would take as long as the step itself.
+    """
+    number = types.int64
+    one, two, three = (types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
+    return sequence.step.compile(
+        (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
+    )  # fmt: skip
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:

@@ -16,7 +16,6 @@ import numpy as np
 from ..equations.cell import Cell
 from . import matmul, reference, schedule, sequence
 from .codegen.target import target
-from .jit import launch
 from .matmul import NO_ROWS
 
 
@@ -110,9 +109,10 @@ class Packed:
         panels, bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
-            x = sequence.GateRows(flat(W_ih), flat(b_ih), D, of_x, x_used)
-            h = sequence.GateRows(flat(W_hh), flat(b_hh), P, of_h, h_used)
-            launch(sequence.pack, t, H, x, h, panels[place:], bias[begin:])
+            sequence.pack(
+                t, of_x.size, H, flat(W_ih), D, x_used, flat(W_hh), P, h_used, flat(b_ih), of_x,
+                flat(b_hh), of_h, panels[place:], bias[begin:],
+            )  # fmt: skip
             place += padded(t, H) * (x_used.size * D + h_used.size * P)
             begin += padded(t, H) * of_x.size
         if cell.cross_unit_ops:
@@ -122,8 +122,8 @@ class Packed:
 
     def work(self, N: int) -> np.ndarray:
         """Return the workspace of a step of N sequences; an unused array if it needs none."""
-        bias, H = self.weights.bias, self.weights.H
-        return np.empty(self.planes * N * H, bias.dtype) if self.planes else bias
+        w = self.weights
+        return np.empty(self.planes * N * w.H, w.bias.dtype) if self.planes else w.bias
 
 
 def units(cell, params) -> int:
