@@ -92,24 +92,25 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
     H, N = w.H, len(h) - S
     if masks is not None:
         w = w._replace(parameters=with_masks(w.parameters, masks))
-    x, initial = flat(x), sequence.InitialSums(w.bias, 0, ids)
+    x, sums, stride = flat(x), w.bias, 0
     if _projects(t, S, N, ids.size > 0):
-        initial = sequence.InitialSums(np.empty(V * weights.width, x.dtype), weights.width, ids)
+        sums, stride = np.empty(V * weights.width, x.dtype), weights.width
 
         def project(first, last):
-            launch(sequence.project, t, first, last, x, w, initial.sums, initial.stride)
+            launch(sequence.project, t, first, last, x, w, sums, stride)
 
         split(2.0 * V * w.D * weights.width, V, project)
 
+    initial = sequence.InitialSums(sums, stride, ids)
     history = sequence.History(
         flat(h), flat(states), states.shape[1] * H, flat(saved), saved.shape[1] * H
     )
-    work = weights.work(N)
+    work = weights.work(N) if weights.planes else w.bias
 
     def run(share):
         launch(sequence.forward, t, share, x, offsets, w, initial, history, work)
 
-    flops = 2.0 * S * weights.width * (w.P if initial.stride else w.D + w.P)
+    flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P)
     steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
     split_steps(flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
 
@@ -124,8 +125,8 @@ def step(cell: Cell, weights: Packed, x, h, states, y) -> None:
     panels, bias, p, D, P, H = weights.weights
     N = len(y)
     if not worth_a_thread(2.0 * N * weights.width * (D + P)):
-        run, work = _step(weights.target), weights.work(N)
-        run(weights.target, N, x, D, panels, bias, p, h, P, H, states, y, work)
+        t, work = weights.target, weights.work(N) if weights.planes else bias
+        _step(t)(t, N, x, D, panels, bias, p, h, P, H, states, y, work)
         return
     forward(cell, x, NO_ROWS, np.array([0, N]), weights, h, states, np.empty((0, 0), x.dtype))
     h[:N] = y[:] = h[N:]

@@ -121,9 +121,8 @@ class Packed:
         self.weights = sequence.ForwardWeights(panels, bias, parameters, D, P, H)
 
     def work(self, N: int) -> np.ndarray:
-        """Return the workspace of a step of N sequences; an unused array if it needs none."""
-        w = self.weights
-        return np.empty(self.planes * N * w.H, w.bias.dtype) if self.planes else w.bias
+        """Return the workspace of a step of N sequences, for a cell whose steps need one."""
+        return np.empty(self.planes * N * self.weights.H, self.weights.bias.dtype)
 
 
 def units(cell, params) -> int:
