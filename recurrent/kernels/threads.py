@@ -204,5 +204,7 @@ def _run_in_parallel(calls: list[tuple], barrier: np.ndarray | None = None) -> N
             barrier[1] = 1
         raise
     finally:
-        for future in submitted:
-            future.result()
+        # Wait for all of them: the arrays they write must not change after this call.
+        errors = [error for future in submitted if (error := future.exception()) is not None]
+    for error in errors:
+        raise error

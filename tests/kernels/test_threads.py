@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -113,6 +114,26 @@ def test_ranges_cover_everything_once(several):
 
             threads.split(1e9, items, work, lambda weights=weights: weights)
             assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("caller_fails", [False, True])
+def test_an_error_waits_for_every_thread(several, caller_fails):
+    """No thread still writes after the call; the error of the caller's own part comes first."""
+    several(3)
+    written = []
+
+    def work(first, last):
+        if first == 0 and caller_fails:
+            raise KeyError("in the caller")
+        if first == 1:
+            raise ValueError("in a thread")
+        if first == 2:
+            time.sleep(0.2)
+            written.append(first)
+
+    with pytest.raises(KeyError if caller_fails else ValueError):
+        threads.split(1e9, 3, work)
+    assert written == [2]
 
 
 def test_an_error_in_a_thread_is_raised(several):
