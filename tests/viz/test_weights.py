@@ -119,6 +119,19 @@ def test_saturation_shares_leave_out_padding(lengths):
         assert 0 < shown[0] < 1
 
 
+def test_weights_of_an_encoder_and_a_decoder_with_lengths():
+    """Each part of the recording has lengths of its own; the pair of them raised ValueError."""
+    parts = (
+        recurrent.Sequential(recurrent.LSTM(2, 3), rng=0),
+        recurrent.Sequential(recurrent.Embedding(4, 2), recurrent.LSTM(2, 3), rng=1),
+    )
+    model = recurrent.Seq2Seq(*parts)
+    read = np.random.default_rng(0).standard_normal((5, 2, 2), dtype=np.float32)
+    recording = model.record((read, np.ones((4, 2), int)), lengths=([5, 2], [4, 3]))
+    for layer in (model.encoder[0], model.decoder[1]):
+        assert "saturated" in viz.weights(layer, recording=recording).source
+
+
 def test_each_direction_has_its_own_weights():
     model, recording = both_directions()
     for way, end in (("forward", ""), ("reverse", "_reverse")):
