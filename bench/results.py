@@ -62,7 +62,7 @@ class Row:
 
     @property
     def measured(self) -> bool:
-        """Whether recurrent has samples."""
+        """True if recurrent has samples."""
         return self.error is None and OURS in self.samples
 
     @property

@@ -162,7 +162,7 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within the limit."""
+        """True if the error is within the limit."""
         return self.error <= self.limit  # false for NaN
 
     def __str__(self):
@@ -196,7 +196,7 @@ class GradCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether every gradient is right."""
+        """True if every gradient is right."""
         return all(f.ok for f in self.findings)
 
     def __bool__(self):

@@ -38,7 +38,7 @@ class Change:
 
     @property
     def outside(self) -> bool:
-        """Whether the spreads (p10 to p90) of recurrent's samples in both runs are disjoint."""
+        """True if the spreads (p10 to p90) of recurrent's samples in both runs are disjoint."""
         (a_low, a_high), (b_low, b_high) = self.before.spread(), self.after.spread()
         return b_low > a_high or b_high < a_low
 

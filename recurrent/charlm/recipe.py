@@ -32,7 +32,7 @@ LONG = 10**9  # updates, to check a schedule before it is known how many there a
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a character model is trained.
+    """The options that determine how a character model is trained.
 
     Parameters
     ----------

@@ -98,12 +98,12 @@ class Cell:
 
     @cached_property
     def has_projection(self) -> bool:
-        """Whether W_hr projects the output of the H units to P values."""
+        """True if W_hr projects the output of the H units to P values."""
         return any(e.op == "projection" for e in self.cross_unit_ops)
 
     @cached_property
     def projected_nodes(self) -> dict[Expr, bool]:
-        """Whether each node, of the backward pass too, has P values instead of H."""
+        """For each node, forward and backward: True if it has P values, False if H."""
         b = self.backward
         back = (*b.d_accumulators, *b.d_parameters, *b.d_products, *b.d_previous, *b.d_states)
         roots = [*self.new, *(e for _, e in b.saved), *back]
@@ -111,7 +111,7 @@ class Cell:
 
     @cached_property
     def projected_states(self) -> tuple[bool, ...]:
-        """Whether each state has P values instead of H."""
+        """For each state: True if it has P values, False if H."""
         nodes = projected_nodes(self.new, *self._widths)
         return tuple(nodes[e] for e in self.new)
 

@@ -144,7 +144,7 @@ class Layer:
 
     @property
     def initialised(self) -> bool:
-        """Whether the parameters have values yet."""
+        """True once the parameters have values."""
         return self._parameters is not None
 
     @property

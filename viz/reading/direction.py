@@ -49,7 +49,7 @@ class Direction:
 
     @property
     def both(self) -> bool:
-        """Whether the layer is bidirectional."""
+        """True if the layer is bidirectional."""
         return self.layer.bidirectional
 
     @property
