@@ -20,6 +20,7 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from numba import config
@@ -65,6 +66,12 @@ def pytest_xdist_auto_num_workers(config):
     return min(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 8
     )
+
+
+def pytest_runtest_setup(item):
+    """Give a module's RNG its first numbers again: no test depends on those that ran before it."""
+    if hasattr(item.module, "RNG"):
+        item.module.RNG = np.random.default_rng(0)
 
 
 def pytest_sessionfinish(session):
