@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import operator
+from collections.abc import Collection
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -33,17 +38,53 @@ class naming:
             raise named(f"{self.where}: {error}") from error
 
 
+def as_array(value: Any, name: str, where: str = "") -> np.ndarray:
+    """Return `value` as an array of any dtype; raise TypeError for what cannot become one.
+
+    Tensors of other libraries are taken as NumPy takes them: without a copy, and never cast.
+    """
+    if type(value) is np.ndarray:
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # a list of unequal rows, a tensor on a device, and so on
+        reason = "" if isinstance(value, (list, tuple)) else f": {_one_line(error)}"
+        kind = type(value).__name__
+        got = f"a {kind} of entries of different shapes" if not reason else f"{kind}{reason}"
+        raise TypeError(f"{where}{name} must be an array, got {got}") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _contents(value: Any, a: np.ndarray) -> str:
+    """Return the words for the dtype of an array; the type of `value` if it is no array at all."""
+    if a.dtype == object and not isinstance(value, (np.ndarray, list, tuple)):
+        return type(value).__name__
+    if a.dtype.kind in "USV":
+        return type(value).__name__ if a.ndim == 0 else f"{type(value).__name__} of {a.dtype.name}"
+    return a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of non-native byte order"
+
+
+def integers(value: Any, name: str, where: str = "") -> np.ndarray:
+    """Return `value` as an array of an integer dtype; raise TypeError otherwise. Bools are none."""
+    a = as_array(value, name, where)
+    if not (a.dtype.kind in "iu" or (a.size == 0 and isinstance(value, (list, tuple)))):
+        raise TypeError(f"{where}{name} must be integers, got {_contents(value, a)}")
+    return a if a.size or a.dtype.kind in "iu" else a.astype(np.int64)
+
+
 def array(
     value, name: str, dtypes: tuple[str, ...] = ("float32", "float64"), where: str = ""
 ) -> np.ndarray:
     """Return `value` as a C-contiguous array of one of `dtypes`, for reading only; never casts.
 
-    Raises TypeError for another dtype, and NumPy's ValueError for what cannot become an array.
+    Raises TypeError for another dtype and for what cannot become an array.
     """
-    a = np.asarray(value)
+    a = value if type(value) is np.ndarray else as_array(value, name, where)
     if a.dtype not in _dtypes(dtypes):
-        got = a.dtype.name if a.dtype.isnative else f"{a.dtype.name} of non-native byte order"
-        raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {got}")
+        raise TypeError(f"{where}{name} must be {' or '.join(dtypes)}, got {_contents(value, a)}")
     if a.flags.carray:
         return a
     # Numba would compile every kernel again for a strided, unaligned or read-only array; a copy or
@@ -82,6 +123,7 @@ def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where
 
 def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> None:
     """Raise TypeError or ValueError unless a kernel can write a result like `like` into `a`."""
+    instance(a, np.ndarray, name, "an array", where)
     same_dtype(a, name, like.dtype, "the result", where)
     shape(a, name, like.shape, "the shape of the result", where)
     flags = {"not C-contiguous": a.flags.c_contiguous, "read-only": a.flags.writeable}
@@ -93,29 +135,146 @@ def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> No
         )
 
 
-def size(value, name: str, where: str = "") -> int:
-    """Return `value` as an int; raise unless it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+LARGEST = 2**31 - 1  # of a size: an axis that an int32 can index
+
+
+def size(value: Any, name: str, where: str = "") -> int:
+    """Return `value` as an int; raise unless it is an integer from 1 to LARGEST."""
+    return integer(value, name, 1, LARGEST, where)
+
+
+def integer(
+    value: Any, name: str, least: int | None = None, most: int | None = None, where: str = ""
+) -> int:
+    """Return `value` as an int; raise unless it is an integer (of Python or NumPy) in the range."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{where}{name} must be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{where}{name} must be at least 1, got {value}")
+    if least is not None and value < least:
+        raise ValueError(f"{where}{name} must be at least {least}, got {shown(int(value))}")
+    if most is not None and value > most:
+        raise ValueError(f"{where}{name} must be at most {most}, got {shown(int(value))}")
     return int(value)
 
 
-def function(value, name: str, example: str) -> None:
+def number(
+    value: Any,
+    name: str,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    where: str = "",
+) -> float:
+    """Return `value` as a float; raise unless it is a finite number in the range.
+
+    Any real number is accepted, of Python or NumPy, but not a bool.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{where}{name} must be a number, got {type(value).__name__}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf if value > 0 else -math.inf
+    limits = [
+        (f"{words} {limit:g}", holds(result, limit))
+        for words, limit, holds in (
+            ("at least", least, operator.ge),
+            ("above", above, operator.gt),
+            ("at most", most, operator.le),
+            ("below", below, operator.lt),
+        )
+        if limit is not None
+    ]
+    within = all(holds for _, holds in limits)
+    if not within or not math.isfinite(result):
+        needed = "finite" if within else " and ".join(words for words, _ in limits)
+        raise ValueError(f"{where}{name} must be {needed}, got {shown(value)}")
+    return result
+
+
+def flag(value: Any, name: str, where: str = "") -> bool:
+    """Return `value` as a bool; raise TypeError unless it is one, of Python or NumPy."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{where}{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def text(value: Any, name: str, where: str = "") -> str:
+    """Return `value`; raise TypeError unless it is a str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{where}{name} must be a str, got {type(value).__name__}")
+    return value
+
+
+def choice(value: Any, name: str, allowed: Collection[str], where: str = "") -> str:
+    """Return `value`; raise an error that lists the allowed names unless it is one of them."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(
+        f"{where}{name} must be one of {', '.join(allowed)}, got {shown(value)}"
+        f"{guess(value, allowed)}"
+    )
+
+
+def guess(value: Any, allowed: Collection[str]) -> str:
+    """Return "; did you mean ...?" with the allowed name nearest to `value`, or an empty str."""
+    if not isinstance(value, str):
+        return ""
+    by_lower = {name.lower(): name for name in allowed}
+    near = difflib.get_close_matches(value[:100].lower(), by_lower, 1)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def shown(value: Any) -> str:
+    """Return the words for a value in an error: its repr if that is short, else its type."""
+    if value is None or isinstance(value, (bool, Real, str, bytes, np.generic)):
+        words = repr(value.item() if isinstance(value, np.generic) else value)
+        if len(words) <= 60:
+            return words
+        kind = type(value).__name__
+        return f"{words[:40]}..., {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, (tuple, list)) and len(value) <= 4:
+        ends = "()" if isinstance(value, tuple) else "[]"
+        words = ", ".join(shown(v) for v in value)
+        if len(words) <= 60 and "\n" not in words:
+            return f"{ends[0]}{words}{',' * (len(value) == 1 and ends == '()')}{ends[1]}"
+    return type(value).__name__
+
+
+def instance(value: Any, kind: type, name: str, words: str, where: str = "") -> None:
+    """Raise TypeError unless `value` is of the kind that `words` describe."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{where}{name} must be {words}, got {got}")
+
+
+def function(value: Any, name: str, example: str, where: str = "") -> None:
     """Raise TypeError unless `value` is callable."""
     if not callable(value):
-        raise TypeError(f"{name} must be a function such as {example}, got {type(value).__name__}")
+        raise TypeError(
+            f"{where}{name} must be a function such as {example}, got {type(value).__name__}"
+        )
+
+
+def index(value: Any, name: str, n: int, of: str = "", where: str = "") -> int:
+    """Return `value` as an int; raise IndexError unless it is in 0..n-1, TypeError if no int."""
+    k = integer(value, name, where=where)
+    if not 0 <= k < n:
+        raise IndexError(f"{where}{name} must be in 0..{n - 1}{of}, got {shown(k)}")
+    return k
 
 
 def dtype(value, where: str = "") -> np.dtype:
     """Return float32 or float64 as a NumPy dtype; raise TypeError for anything else."""
     try:
         found = None if value is None else np.dtype(value)  # np.dtype(None) would be float64
-    except TypeError:
+    except Exception:  # TypeError, ValueError, SyntaxError: whatever NumPy finds wrong
         found = None
     if found is None or found.name not in ("float32", "float64") or not found.isnative:
-        raise TypeError(f"{where}dtype must be float32 or float64, got {value!r}")
+        raise TypeError(f"{where}dtype must be float32 or float64, got {shown(value)}")
     return found
 
 
@@ -123,9 +282,7 @@ def sequence_lengths(lengths, T: int, N: int, where: str = "") -> np.ndarray | N
     """Return `lengths` as int64 (N,), or None; raise an error unless 0 <= length <= T."""
     if lengths is None:
         return None
-    a = np.asarray(lengths)
-    if a.size and not np.issubdtype(a.dtype, np.integer):
-        raise TypeError(f"{where}lengths must be integers, got {a.dtype.name}")
+    a = integers(lengths, "lengths", where)
     if a.shape != (N,):
         raise ValueError(f"{where}lengths must be (N,) = ({N},), got {a.shape}")
     for n in np.flatnonzero((a < 0) | (a > T))[:1]:
@@ -143,7 +300,7 @@ def valid_steps(lengths, T: int, N: int, where: str = "") -> Any:
     """
     if lengths is None:
         return None
-    mask = np.asarray(lengths)
+    mask = as_array(lengths, "lengths", where)
     if mask.dtype != bool or mask.ndim != 2:
         return sequence_lengths(lengths, T, N, where)
     shape(mask, "lengths as a mask", (T, N), "(T, N)", where)
@@ -156,6 +313,21 @@ def inside(valid: np.ndarray, T: int) -> np.ndarray:
     return valid if valid.ndim == 2 else np.arange(T)[:, None] < valid
 
 
-def generator(rng) -> np.random.Generator:
-    """Return a generator seeded by `rng`, or `rng` itself if it is a generator."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+def generator(rng: Any, name: str = "rng") -> np.random.Generator:
+    """Return a generator seeded by `rng`, or `rng` itself if it is a generator.
+
+    Raises TypeError for anything that cannot seed one, ValueError for a negative seed.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    seed = rng is None or isinstance(rng, (np.random.SeedSequence, np.random.BitGenerator))
+    if not seed:
+        if isinstance(rng, (list, tuple)) and rng:
+            rng = [integer(k, f"{name}[{i}]", 0) for i, k in enumerate(rng)]
+        elif isinstance(rng, (bool, np.bool_)) or not isinstance(rng, (int, np.integer)):
+            raise TypeError(
+                f"{name} must be an int, a numpy.random.Generator or None, got {shown(rng)}"
+            )
+        else:
+            rng = integer(rng, name, 0)
+    return np.random.default_rng(rng)
