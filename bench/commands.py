@@ -40,7 +40,7 @@ def one_line():
     try:
         yield
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}")
+        _fail(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
     except (ValueError, ImportError) as error:
         _fail(str(error))
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recurrent.models import files
+
 FORMAT = 1
 OURS = "recurrent"
 DIGITS = 4  # significant digits of a stored sample; the timer's noise is larger
@@ -193,7 +195,7 @@ def write(path: str | Path, run: Run) -> None:
             | asdict(row)
             | {"samples": samples, "peak": [round(p, 2) for p in row.peak]}
         )
-    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    files.replace(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def read(path: str | Path) -> Run:

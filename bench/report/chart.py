@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+from recurrent.models import files
+
 from ..results import Row, Run
 from . import format
 from .plot import BLUE, FAINT, INK, RED, Chart, round_ticks, styled
@@ -17,7 +19,7 @@ TOP, BOTTOM, HEADING, LINE = 92, 44, 26, 16  # margins; height of a heading and 
 
 def chart(run: Run, path: str | Path) -> None:
     """Write the chart as SVG: one line for each workload, one mark for each thread count."""
-    Path(path).write_text(draw(run).svg(), encoding="utf-8")
+    files.replace(path, draw(run).svg().encode())
 
 
 def draw(run: Run) -> Chart:

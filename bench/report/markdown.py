@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from recurrent.models import files
+
 from ..results import OURS, Run, geometric_mean, write
 from . import format, goals
 from .table import mean, summary, uncompared
@@ -28,7 +30,7 @@ def report(run: Run, folder: str | Path) -> Path:
     except ValueError as error:
         limits = f"No roofline: {error}."
     path = folder / "report.md"
-    path.write_text(markdown(run, limits), encoding="utf-8")
+    files.replace(path, markdown(run, limits).encode())
     return path
 
 

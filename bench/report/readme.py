@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from recurrent.models import files
+
 from ..results import OURS, Row, Run, geometric_mean, read
 from . import format
 from .highlights import highlights
@@ -57,7 +59,7 @@ def readme(run: Path, path: Path) -> None:
             raise ValueError(f"{path}: expected {start} once, followed by {end}")
         before, after = _pattern(block).split(text)[:: _pattern(block).groups + 1]
         text = f"{before}{start}\n{written(measured)}{end}{after}"
-    path.write_text(text, encoding="utf-8")
+    files.replace(path, text.encode())
 
 
 def stored(text: str, block: str = "speed") -> tuple[str, str] | None:

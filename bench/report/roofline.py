@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recurrent.models import files
+
 from ..results import Row, Run
 from . import format
 from .plot import BLUE, FAINT, GREEN, INK, RED, Bbox, Chart, Text, round_ticks, styled
@@ -21,7 +23,7 @@ def roofline(run: Run, path: str | Path) -> None:
 
     Raises ValueError if the run lacks peaks, or rows with FLOPs and bytes.
     """
-    Path(path).write_text(draw(run).svg(), encoding="utf-8")
+    files.replace(path, draw(run).svg().encode())
 
 
 def draw(run: Run) -> Chart:

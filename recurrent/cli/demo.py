@@ -11,6 +11,7 @@ from rich.console import Console
 from ..charlm.model import CharLM
 from ..charlm.splits import split
 from ..losses import softmax_cross_entropy
+from ..models import files
 from .source import demo_text
 
 
@@ -30,7 +31,7 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     before = lm.bits_per_character(held_out)
     history = lm.train(ids, updates=updates, validate_every=max(1, updates // 4), save_to=path)
     after = lm.bits_per_character(held_out)
-    (out / "history.json").write_text(json.dumps(history.to_dict()))
+    files.replace(out / "history.json", json.dumps(history.to_dict()).encode())
     console.print(f"\nTraining loss in nats, averaged: {_averages(history.losses)}")
     console.print(
         f"Held-out text (last 5 %), bits per character: {before:.3f} before training, "

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..layers import Attention
+from ..models import files
 from ..tasks.base import Prediction, Task, accuracy
 from ..training import checkpoint
 from ..training.history import History
@@ -37,7 +38,7 @@ def run(task: Task, out: Path, updates: int | None, console: Console) -> int:
     about = {"kind": "Task", "task": task.name, **vocabularies}
     checkpoint.save(path, checkpoint.Checkpoint(task.model, about))
     history_path = out / "history.json"
-    history_path.write_text(json.dumps(history.to_dict()))
+    files.replace(history_path, json.dumps(history.to_dict()).encode())
     for file in [path, history_path, *draw(task, history, out)]:
         console.print(f"wrote {file}")
     return 130 if history.stopped == "interrupted" else 0

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from safetensors.numpy import save as to_bytes
 
 from .. import optim
 from ..layers.recurrent import Recurrent
+from ..models import files
 from ..models.base import Model
 from ..models.seq2seq import build
 from .history import History
@@ -71,7 +71,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     Raises
     ------
     OSError
-        If the folder does not exist or cannot be written.
+        If the folder does not exist, or the file cannot be written or must not be replaced.
     TypeError
         If the learning rate of the optimiser is a function that cannot be described.
     """
@@ -100,24 +100,7 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     }
     metadata = {k: json.dumps(v, default=np.ndarray.tolist) for k, v in values.items()}
     contiguous = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
-    _replace(path, to_bytes(contiguous, {"format": "recurrent", **metadata}))
-
-
-def _replace(path, data: bytes) -> None:
-    """Write a temporary file in the same folder, then rename it to `path`."""
-    path = Path(os.path.realpath(path))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.replace(path, to_bytes(contiguous, {"format": "recurrent", **metadata}))
 
 
 def load(path: str | os.PathLike) -> Checkpoint:

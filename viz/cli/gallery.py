@@ -12,6 +12,7 @@ import numpy as np
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
 from recurrent.cli.source import demo_text
 from recurrent.losses import softmax_cross_entropy
+from recurrent.models.files import replace
 
 from ..draw.drawing import Drawing
 from ..page.explore import explore
@@ -266,7 +267,7 @@ def write(folder: Path, lm: CharLM, translator: models.Translator) -> list[Path]
     for e in exhibits(lm, translator):
         svg = e.draw().svg()
         files.append(folder / f"{e.name}.svg")
-        files[-1].write_text(svg, encoding="utf-8")
+        replace(files[-1], svg.encode())
         command = e.command.replace("gallery/", f"{folder}/")
         parts.append(
             f'<section id="{e.name}"><h2>{escape(e.question)}</h2><p>{escape(e.answer)}</p>{svg}'
@@ -280,10 +281,8 @@ def write(folder: Path, lm: CharLM, translator: models.Translator) -> list[Path]
     run = models.run(translator, backwards.SHOWN, 0)
     files.append(explore(translator.model, **run._asdict(), t=0).save(folder / "backwards.html"))
     files.append(folder / "index.html")
-    files[-1].write_text(
-        _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors"))),
-        encoding="utf-8",
-    )
+    index = _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors")))
+    replace(files[-1], index.encode())
     return files
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
+from recurrent.models import files
+
 from . import dot, notation, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
@@ -146,12 +148,14 @@ class Drawing:
             If the suffix is unknown.
         RenderError
             If there is no renderer.
+        OSError
+            If the file cannot be written; an earlier one then stays as it was.
         """
         path = Path(path)
         format = path.suffix.lower().lstrip(".")
         if format not in FORMATS:
             raise ValueError(f"the file name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
-        path.write_bytes(self.pipe(format, engine))
+        files.replace(path, self.pipe(format, engine))
         return path
 
     def to_graphviz(self):

@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from recurrent.models import files
+
 from ..draw import notation
 from ..draw.drawing import Drawing
 from ..reading.direction import directions_of
@@ -72,7 +74,7 @@ class Page:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             return self.picture.save(path)
-        path.write_text(self.html, encoding="utf-8")
+        files.replace(path, self.html.encode())
         return path
 
     def _repr_html_(self) -> str:
