@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# First, because it handles Ctrl-C during the imports that follow.
+import recurrent  # noqa: F401  # isort: skip
+
 import shlex
 import sys
 from dataclasses import replace

@@ -115,6 +115,8 @@ NUMBA_DISABLE_JIT=1 runs the NumPy reference, which is very slow. On Linux, work
 the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves their placement to the system.
 """
 
+# First, because it handles Ctrl-C during the imports that follow.
+from .training import signals as _signals  # noqa: F401  # isort: skip
 from . import cells, data, initialisers, losses, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM

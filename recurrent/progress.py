@@ -1,4 +1,7 @@
-"""Progress displays. rich is imported only when there is something to show."""
+"""Progress displays. rich is imported only when there is something to show.
+
+Where the console cannot be written, because it is closed or full, a display shows nothing more.
+"""
 
 from __future__ import annotations
 
@@ -38,18 +41,39 @@ def track(
     try:
         for done, item in enumerate(items):
             if bar is None and visible and time.perf_counter() - began > PATIENCE:
-                from rich.console import Console
                 from rich.progress import Progress as Bar
 
-                bar = Bar(console=console or Console(stderr=True), transient=True)
+                bar = Bar(console=console or _standard_error(), transient=True)
                 task = bar.add_task("", total=len(items))
-                bar.start()
-            if bar is not None:
-                bar.update(task, completed=done, description=describe(item), refresh=True)
+                visible = _shown(bar.start)
+            if bar is not None and visible:
+                visible = _shown(
+                    bar.update, task, completed=done, description=describe(item), refresh=True
+                )
             yield item
     finally:
         if bar is not None:
-            bar.stop()
+            _shown(bar.stop)
+
+
+def _standard_error() -> Any:
+    """Return a console on standard error."""
+    from rich.console import Console
+
+    class StandardError(Console):
+        def on_broken_pipe(self):
+            raise  # the error; rich would discard standard output and exit
+
+    return StandardError(stderr=True)
+
+
+def _shown(show: Callable, *arguments: Any, **options: Any) -> bool:
+    """Call a function that writes to a console; return False if that cannot be written."""
+    try:
+        show(*arguments, **options)
+    except (OSError, ValueError, SystemExit):  # closed, full, or a pipe that nobody reads
+        return False
+    return True
 
 
 class Silent:
@@ -93,12 +117,12 @@ class Progress(Silent):
     REFRESH = 0.1, 10.0  # seconds between two displays: on a terminal, in a file
 
     def __init__(self, total: int, start: int, metric: str, console: Any = None):
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
         from rich.table import Column
 
-        self.console = console or Console(stderr=True)
+        self.console = console or _standard_error()
+        self.visible = True  # until the console cannot be written
         self.total, self.start, self.metric = total, start, metric
         self.history: Any = None
         self.bar = None
@@ -123,14 +147,14 @@ class Progress(Silent):
 
     def __enter__(self):
         if self.bar:
-            self.bar.start()
+            self.visible = _shown(self.bar.start)
         return self
 
     def __exit__(self, *error):
         if self.steps:  # training stopped between two displays
             self.show()
         if self.bar:
-            self.bar.stop()
+            _shown(self.bar.stop)
 
     def __call__(self, history, steps):
         self.history = history
@@ -139,21 +163,22 @@ class Progress(Silent):
             self.show()
 
     def show(self) -> None:
-        """Show the current numbers."""
+        """Show the current numbers, unless the console could not be written before."""
+        if not self.visible:
+            return
         now, done = time.perf_counter(), self.history.updates
         rate = self.steps / max(now - self.shown, 1e-9)
         self.rate = rate if self.rate == 0 or self.bar is None else 0.8 * self.rate + 0.2 * rate
         self.shown, self.steps = now, 0
         words = self.words(self.history)
         if self.bar:
-            self.bar.update(self.task, completed=done, words=words, refresh=True)
+            self.visible = _shown(
+                self.bar.update, self.task, completed=done, words=words, refresh=True
+            )
         else:
             left = (now - self.began) / (done - self.start) * (self.total - done)
-            self.console.print(
-                f"update {done}/{self.total}  {words}  {left:.0f} s left",
-                highlight=False,
-                soft_wrap=True,
-            )
+            line = f"update {done}/{self.total}  {words}  {left:.0f} s left"
+            self.visible = _shown(self.console.print, line, highlight=False, soft_wrap=True)
 
     def words(self, history: Any) -> str:
         """Return the text beside the bar.

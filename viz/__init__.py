@@ -1,5 +1,8 @@
 """Pictures of recurrent networks, drawn from the graphs that the engine computes by."""
 
+# First, because it handles Ctrl-C during the imports that follow.
+import recurrent as _recurrent  # noqa: F401
+
 from .draw.drawing import Drawing
 from .draw.render import RenderError
 from .page.explore import explore

@@ -1,6 +1,7 @@
 """The commands demo, task, train, sample, eval, info and selftest.
 
-Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
+129 after SIGHUP.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Model = Annotated[
 
 class _Console(Console):
     def on_broken_pipe(self):
-        raise BrokenPipeError  # rich would exit with code 1
+        raise  # the error; rich would exit with code 1
 
 
 def console() -> Console:

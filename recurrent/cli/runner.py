@@ -1,15 +1,19 @@
-"""Runs a typer app: one-line errors, exit codes, closed pipes and Ctrl-C."""
+"""Runs a typer app: one-line errors, exit codes, closed pipes, Ctrl-C and other signals."""
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 
 import typer
 
+from ..training import signals
+from .streams import guarded
+
 # Some versions of typer use click, others a copy of it; both provide these base classes.
 UsageError = typer.BadParameter.__mro__[1]
 _ClickError = typer.BadParameter.__mro__[2]
+USER_ERRORS = (OSError, ValueError, FloatingPointError, MemoryError)
 
 
 def print_error(program: str, message: str) -> None:
@@ -26,33 +30,44 @@ def run(
     """Run a command of `python -m program` and return its exit code.
 
     Errors of usage, files, values and memory, and those of the types in `user_errors`, are
-    printed as one line.
+    printed as one line, as is the signal that ends a command.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    sys.stdout.reconfigure(errors="replace")  # for characters the terminal's encoding lacks
+    with guarded() as out:
+        try:
+            with signals.raised():
+                code = _invoke(app, program, sys.argv[1:] if arguments is None else arguments)
+                out.flush()
+        except _ClickError as error:
+            # Versions of typer that use pydantic start messages with "Value error, ".
+            print_error(program, error.format_message().replace("Value error, ", ""))
+            code = error.exit_code
+        except (KeyboardInterrupt, typer.Abort) as error:
+            signum = getattr(error, "signum", signal.SIGINT)
+            print_error(program, signals.ENDINGS[signum])
+            code = 128 + signum
+        except (Exception, SystemExit) as error:
+            code = 0
+            if out.error is None or not out.raising:  # otherwise it comes from standard output
+                if not isinstance(error, (*USER_ERRORS, *user_errors)):
+                    raise
+                print_error(program, _describe(error))
+                code = 1
+        out.raising = False
+        out.flush()
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):
+            print_error(program, _describe(out.error))
+            code = code or 1
+        return code
+
+
+def _invoke(app, program, arguments) -> int:
+    command = typer.main.get_command(app)
     try:
-        command = typer.main.get_command(app)
         # command.main() has its own handling of Ctrl-C and closed pipes.
         with command.make_context(f"python -m {program}", arguments or ["--help"]) as context:
-            code = command.invoke(context)
-        sys.stdout.flush()
-        return code or 0
+            return command.invoke(context) or 0
     except typer.Exit as end:
         return end.exit_code
-    except _ClickError as error:
-        # Versions of typer that use pydantic start messages with "Value error, ".
-        print_error(program, error.format_message().replace("Value error, ", ""))
-        return error.exit_code
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more at exit: redirect it to /dev/null.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (KeyboardInterrupt, typer.Abort):
-        print_error(program, "interrupted")
-        return 130
-    except (OSError, ValueError, FloatingPointError, MemoryError, *user_errors) as error:
-        print_error(program, _describe(error))
-        return 1
 
 
 def _describe(error: Exception) -> str:
