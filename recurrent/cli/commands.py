@@ -18,9 +18,10 @@ from rich.text import Text
 from ..cells import CELLS
 from ..charlm.model import CharLM
 from . import describe
-from .options import Source, examples, name_source, number, warn_skipped
+from .options import Model, Source, examples, name_source, number, refuse, warn_skipped
 from .runner import UsageError, run
 from .source import read_text
+from .streams import keep_going
 from .train import EXAMPLES, train
 
 app = typer.Typer(
@@ -30,13 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL", help="A checkpoint written by train or demo.", show_default=False
-    ),
-]
 
 
 class _Console(Console):
@@ -63,11 +57,13 @@ def demo(
     """
     from .demo import run
 
+    keep_going()
     return run(out, updates, seed, console())
 
 
 @app.command(epilog=examples("task", "task dates", "task waves --updates 200 --out /tmp/waves"))
 def task(
+    context: typer.Context,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Task to run; if omitted, list all.")
     ] = None,
@@ -89,11 +85,13 @@ def task(
     from .task import run
 
     if name is None:
+        refuse(context, ("updates", "seed", "out"), "a list of all tasks", "give the NAME of one")
         for known in TASKS:
             print(f"{known:10} {summary(known)}")
         return 0
     if name not in TASKS:
         raise UsageError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+    keep_going()
     return run(make_task(name, seed), out or Path("demo") / name, updates, console())
 
 
@@ -106,22 +104,17 @@ app.command(epilog=EXAMPLES)(train)
     )
 )
 def sample(
+    context: typer.Context,
     model: Model,
     length: Annotated[int, number("Characters to generate (bytes for a byte model).")] = 2000,
     prime: Annotated[str, typer.Option(help="Prompt to continue; printed first.")] = "",
     temperature: Annotated[
-        float,
-        typer.Option(metavar="X", help="Softmax temperature; higher values are more random."),
+        float, number("Softmax temperature; higher values are more random.", metavar="X")
     ] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option(metavar="N", help="Sample from the N most likely symbols only.")
-    ] = None,
+    top_k: Annotated[int | None, number("Sample from the N most likely symbols only.", 1)] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            help="Sample from the most likely symbols whose probabilities sum to X.",
-        ),
+        number("Sample from the most likely symbols whose probabilities sum to X.", metavar="X"),
     ] = None,
     greedy: Annotated[
         bool, typer.Option("--greedy", help="Always choose the most likely symbol.")
@@ -131,6 +124,9 @@ def sample(
     ] = None,
 ) -> int:
     """Generate text with a trained model; characters are printed as they are sampled."""
+    if greedy:
+        why = "it always chooses the most likely symbol"
+        refuse(context, ("temperature", "top_k", "top_p"), "--greedy", why)
     lm = CharLM.load(model)
     try:
         pieces = lm.sample(

@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from .runner import UsageError
+from .source import check_regular
+
+LARGEST = 2**63 - 1  # the largest integer of 64 bits
+
+
+def existing_file(path: Any) -> Any:
+    """Return the path of a file to read; raise OSError for a folder, a device, or no file."""
+    if path is not None:
+        check_regular(path)
+    return path
+
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A checkpoint written by train or demo.",
+        show_default=False,
+        callback=existing_file,
+    ),
+]
 Source = Annotated[
     str,
     typer.Argument(
@@ -18,9 +43,42 @@ Source = Annotated[
 ]
 
 
-def number(help: str, minimum: int = 0, metavar: str = "N", **settings) -> typer.models.OptionInfo:
+def number(
+    help: str, minimum: int = 0, metavar: str = "N", *names: str, **settings: Any
+) -> typer.models.OptionInfo:
     """Return a numeric option; the convention is metavar "N" for integers and "X" for floats."""
-    return typer.Option(min=minimum, metavar=metavar, help=help, **settings)
+    settings |= {"min": minimum, "metavar": metavar, "help": help, "callback": _representable}
+    return typer.Option(*names, **settings)
+
+
+def _representable(value: Any) -> Any:
+    """Return a number; raise BadParameter for NaN and for an integer of more than 64 bits."""
+    if isinstance(value, float) and math.isnan(value):
+        raise typer.BadParameter("expected a number, got nan")
+    if isinstance(value, int) and value > LARGEST:
+        raise typer.BadParameter(f"expected at most {LARGEST}, got {value:.0e}".replace("+", ""))
+    return value
+
+
+def given(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that the command line gives."""
+    return {
+        name
+        for name in context.params
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+
+def flag(name: str) -> str:
+    """Return the option of a parameter: "--top-k" for top_k."""
+    return f"--{name.strip('_').replace('_', '-')}"
+
+
+def refuse(context: typer.Context, ignored: Iterable[str], beside: str, why: str) -> None:
+    """Raise UsageError if one of the options `ignored` is given, which `beside` would ignore."""
+    for name in ignored:
+        if name in given(context):
+            raise UsageError(f"{flag(name)} cannot be combined with {beside}: {why}")
 
 
 def examples(*lines: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +16,16 @@ from ..charlm.model import CELLS, CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.splits import SPLITS
 from ..charlm.text import Vocabulary
+from ..charlm.training import training_windows
 from ..initialisers import INITIALISERS
+from ..models.files import check_writable
+from ..training import signals
 from ..training.history import History
-from .options import Source, examples, name_source, number, warn_skipped
+from . import memory
+from .options import Source, examples, flag, given, name_source, number, refuse, warn_skipped
 from .runner import UsageError, print_error
 from .source import read_text
+from .streams import keep_going
 
 # Without those that belong to a preset.
 PUBLIC = [n for n, cls in optim.OPTIMIZERS.items() if cls.__module__ == optim.__name__]
@@ -176,26 +182,17 @@ def train(
         name.strip("_"): getattr(value, "value", value) for name, value in context.params.items()
     }
     options |= {"clip": clip or None, "clip_value": clip_value or None}
-    explicit = {
-        name.strip("_")
-        for name in context.params
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
-    if validation >= 1:
-        raise UsageError(f"--validation must be below 1, got {validation:g}")
-    if not resume and out.exists() and not force:
-        raise UsageError(f"{out} exists: continue it with --resume or overwrite it with --force")
+    explicit = {name.strip("_") for name in given(context)}
+    _check_usage(context, options, explicit)
+    check_writable(out)
     lm = _load(out, options, explicit) if resume else None
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: no such folder: {out.absolute().parent}")
     text, skipped = read_text(source, raw=bytes_ or (resume and lm.settings["bytes"]))
     warn_skipped(skipped)
     if lm is None:
-        with name_source(source):
-            vocabulary = Vocabulary.bytes() if bytes_ else Vocabulary.of(text)
-        lm = _new(vocabulary, options, explicit)
+        lm = _new(text, source, options, explicit)
     overrides = {name: options[name] for name in recipe.OPTIONS if name in explicit}
     unit, done = lm.vocabulary.unit, lm.history.updates
+    keep_going()
     if lm.recipe.preset is not None:
         print(presets.PRESETS[lm.recipe.preset].source)
     counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
@@ -207,11 +204,33 @@ def train(
         saved = lm.history.updates
         state = f"; {out} holds the model after update {saved:,}" if saved > done else ""
         raise FloatingPointError(f"{error}{state}") from error
-    return _report(lm, history, done, source, out)
+    return _report(lm, history, done, source, out, signal.SIGINT)
 
 
-def _new(vocabulary: Vocabulary, options: dict, explicit: set[str]) -> CharLM:
-    """Build a model and its recipe; explicit options override the preset."""
+def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> None:
+    """Raise UsageError for options that exclude each other, and for an --out that is in the way."""
+    out = options["out"]
+    if options["validation"] >= 1:
+        raise UsageError(f"--validation must be below 1, got {options['validation']:g}")
+    if options["resume"]:
+        why = f"the training in {out} goes on with its own parameters"
+        refuse(context, ("init", "seed", "force"), "--resume", why)
+    refuse(context, ("epochs",) if "updates" in explicit else (), "--updates", "give one of them")
+    if options["patience"] and not options["validation"]:
+        raise UsageError("--patience counts validations: it needs --validation above 0, got 0")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out: no such folder: {out.absolute().parent}")
+    if out.exists() and out.is_file() and not (options["resume"] or options["force"]):
+        raise UsageError(f"{out} exists: continue it with --resume or overwrite it with --force")
+
+
+def _new(text: str | bytes, source: str, options: dict, explicit: set[str]) -> CharLM:
+    """Build a model and its recipe; explicit options override the preset.
+
+    Whether the text is long enough and the memory large enough is checked before that.
+    """
+    with name_source(source):
+        vocabulary = Vocabulary.bytes() if options["bytes"] else Vocabulary.of(text)
     preset = presets.PRESETS[options["preset"]] if options["preset"] else presets.Preset("", {}, {})
     model = {
         name: options[name]
@@ -223,11 +242,17 @@ def _new(vocabulary: Vocabulary, options: dict, explicit: set[str]) -> CharLM:
         for name in recipe.OPTIONS
         if name in explicit or name not in preset.training
     }
+    model = preset.model | model
     try:
-        lm = CharLM(vocabulary, **(preset.model | model), rng=options["seed"])
-        lm.recipe = Recipe(**(preset.training | training))
+        made = Recipe(**(preset.training | training))
+        need = memory.training(vocabulary, model, made)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    with name_source(source):
+        training_windows(vocabulary, vocabulary.encode(text), made)
+    memory.check(need, "training this model", "use smaller --hidden, --layers, --batch or --seq")
+    lm = CharLM(vocabulary, **model, rng=options["seed"])
+    lm.recipe = made
     return lm
 
 
@@ -236,7 +261,7 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
     lm = CharLM.load(path)
     for name, value in lm.settings.items():
         if name in explicit and options[name] != value:
-            option = f"--{name.replace('_', '-')}"
+            option = flag(name)
             raise UsageError(
                 f"{option} {options[name]} contradicts {path}, which was trained with {value}; "
                 f"omit {option} with --resume"
@@ -246,8 +271,11 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
     return lm
 
 
-def _report(lm: CharLM, history: History, done: int, source: str, out: Path) -> int:
-    """Print how the training ended and what to do next; return the exit code."""
+def _report(lm: CharLM, history: History, done: int, source: str, out: Path, signum: int) -> int:
+    """Print how the training ended and what to do next; return the exit code.
+
+    `signum` is the signal that ended it, if one did.
+    """
     unit, now = lm.vocabulary.unit, Recipe.from_dict(lm.options)
     if history.metrics:
         best = min(value for _, value in history.metrics)
@@ -261,10 +289,10 @@ def _report(lm: CharLM, history: History, done: int, source: str, out: Path) -> 
         command += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
         print_error(
             "recurrent",
-            f"interrupted after update {history.updates:,}; the model is saved in {out}; "
-            f"resume with: {command}",
+            f"{signals.ENDINGS[signum]} after update {history.updates:,}; "
+            f"the model is saved in {out}; resume with: {command}",
         )
-        return 130
+        return 128 + signum
     if history.updates == done:
         reason = "nothing left to do: raise --epochs or --updates"
         if history.stopped == "patience":

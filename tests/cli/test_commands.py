@@ -161,7 +161,6 @@ def test_every_option_of_a_recipe_is_an_option_of_train(run):
         "schedule": "stepdecay:every=1epoch,factor=0.5",
         "clip": 2.0,
         "clip_value": 0.5,
-        "epochs": 2,
         "updates": 9,
         "validate_every": 4,
         "patience": 5,
@@ -173,6 +172,7 @@ def test_every_option_of_a_recipe_is_an_option_of_train(run):
     lm = CharLM.load("model.safetensors")
     assert {k: v for k, v in lm.options.items() if k not in ("symbols", "text")} == options | {
         "preset": None,
+        "epochs": 10,
         "sum_steps": True,
     }
     assert {k: lm.settings[k] for k in model if k != "init"} == {
@@ -181,6 +181,9 @@ def test_every_option_of_a_recipe_is_an_option_of_train(run):
     assert run("train", "text.txt", *arguments[:-6], "--sum-steps", "--resume")[0] == 0, (
         "the same command continues"
     )
+    assert run("train", "text.txt", "--epochs", 2, "--resume")[0] == 0
+    lm = CharLM.load("model.safetensors")
+    assert (lm.options["epochs"], lm.options["updates"]) == (2, None)
     code, _, err = run("train", "text.txt", "--no-sum-steps", "--resume")
     assert code == 2
     assert "--sum-steps False contradicts model.safetensors, which was trained with True" in err
