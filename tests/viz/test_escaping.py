@@ -13,6 +13,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.browser import CHROMIUM
 
 import viz
@@ -20,7 +22,8 @@ from recurrent import CharLM, Linear, Sequential
 from recurrent.cells import sigmoid, tanh, trace_cell
 from recurrent.layers.recurrent import Recurrent
 from recurrent.losses import mean_squared_error
-from viz.draw import render
+from viz.draw import dot, notation, render
+from viz.draw.drawing import Drawing
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIGNS = "</script>]]><!--\"'`\\N\\G\\l&amp;&#65;<b>$x{}%s"
@@ -116,6 +119,40 @@ def test_the_dot_text_is_one_graph_of_the_drawn_items(drawing, program):
     # Each cluster has a point inside.
     assert len(graph["objects"]) == len(statements) - 3 - len(edges) + clusters
     assert "URL" not in done.stdout.decode()
+
+
+@settings(max_examples=20)
+@given(st.lists(st.text() | st.text('"\\\\<>&;{}[]=-\\nNGLETHlr#/*:'), min_size=1, max_size=20))
+def test_no_text_ends_its_dot_string(texts):
+    """As name, label and tooltip, each text makes one object with these attributes and no other."""
+    items = []
+    for k, text in enumerate(texts):
+        at, name = (100, 60 * k), f"{k}{text}"
+        items += [
+            dot.node(name, at, (90, 20), text, tip=text),
+            dot.cluster(name, (0, 60 * k - 20, 200, 60 * k + 20), text),
+            dot.wire(name, name, [at, (150, 60 * k)], label=text, tip=text),
+        ]
+    source = Drawing.from_items("".join(texts), "", items).source
+    done = subprocess.run(
+        [render.find("graphviz-pure"), "-Knop2", "-Tjson", "-q"],
+        input=source.encode(),
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    graph = json.loads(done.stdout)
+    escaped = [
+        notation.legal(text).replace("\r", "").replace("&", "&amp;").replace("\\", "\\\\")
+        for text in texts
+    ]
+    labels = [text.replace("\n", "\\n") for text in escaped]
+    drawn = [o for o in graph["objects"] if "style" not in o or o["style"] != "invis"]
+    clusters = [o for o in drawn if o["name"].startswith("cluster_")]
+    nodes = [o for o in drawn if o not in clusters]
+    for found in (nodes, clusters, graph["edges"]):
+        assert [o["label"] for o in found] == labels
+    attributes = {key for o in [*graph["objects"], *graph["edges"]] for key in o}
+    assert not attributes & {"URL", "href", "target", "image", "shapefile", "edgeURL", "labelURL"}
 
 
 def test_the_svg_is_well_formed_and_has_the_same_text(drawing):

@@ -18,6 +18,7 @@ import recurrent
 import viz
 from viz.draw import dot, render
 from viz.draw.drawing import Drawing
+from viz.draw.program import ProgramError, run_program
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = [
@@ -278,6 +279,71 @@ def test_a_failing_renderer_gives_a_one_line_error():
     with pytest.raises(viz.RenderError, match=r"failed: .*syntax error") as caught:
         render.run("digraph { ] }", "svg")
     assert "\n" not in str(caught.value)
+
+
+BROKEN = {
+    "hangs": ("sleep 1000", "it took more than 1 seconds"),
+    "hangs after its output ends": ("exec >&- 2>&-; sleep 1000", "it took more than 1 seconds"),
+    "leaves a child that holds its output": ("sleep 1000 &", "it took more than 1 seconds"),
+    "writes without end": ("cat /dev/zero", r"it wrote more than 2 MB"),
+    "writes messages without end": ("cat /dev/zero >&2", "it took more than 1 seconds"),
+    "writes nothing": ("cat > /dev/null", "expected a whole {}, got nothing"),
+    "reads nothing": ("printf hello", "expected a whole {}, got 5 bytes that begin b'hello'"),
+    "is killed": ("kill -9 $$", "exit code -9"),
+    "says why": ("echo; echo no space >&2; exit 3", "no space"),
+    "writes another format": ("printf '<html><body/></html>'", "expected a whole {}, got 20 bytes"),
+    "writes half a picture": ('"{}" "$@" | head -c 300', "expected a whole {}, got 300 bytes"),
+    "writes entities": (
+        """printf '<!DOCTYPE svg [<!ENTITY a "b">]><svg xmlns="http://www.w3.org/2000/svg"/>'""",
+        "expected a whole {}, got",
+    ),
+    "writes a picture without a size": (
+        """printf '<svg xmlns="http://www.w3.org/2000/svg"/>'""",
+        "expected a whole {}, got",
+    ),
+    "writes bytes that are no text": ("printf '\\377\\376'", "expected a whole {}, got 2 bytes"),
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "format"),
+    [(fault, "svg") for fault in BROKEN]
+    + [(f, k) for f in ("writes another format", "writes half a picture") for k in ("png", "pdf")],
+)
+def test_a_broken_renderer_is_stopped_and_gives_a_one_line_error(
+    drawing, fault, format, monkeypatch, tmp_path
+):
+    """`dot` is what stands first on PATH, whatever it does."""
+    script, message = BROKEN[fault]
+    dot_or_pure = shutil.which("dot") or render.find("graphviz-pure")
+    if format == "pdf" and not shutil.which("dot") and "{}" in script:
+        pytest.skip("no system Graphviz, and graphviz-pure writes no PDF")
+    program = tmp_path / "dot"
+    program.write_text(f"#!/bin/sh\n{script.replace('{}', dot_or_pure)}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(render, "MAX_SECONDS", 1)
+    monkeypatch.setattr(render, "MAX_BYTES", 2_000_000)
+    target = tmp_path / f"a.{format}"
+    with pytest.raises(viz.RenderError, match=message.replace("{}", format.upper())) as caught:
+        drawing.save(target, engine="dot")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("dot failed: ")
+    assert not target.exists()
+
+
+def test_a_long_text_reaches_a_renderer_that_answers_before_it_has_read_all(monkeypatch, tmp_path):
+    """Both directions are served at once: neither waits for the other's pipe to empty."""
+    program = tmp_path / "mirror"
+    program.write_text("#!/bin/sh\nexec cat\n")
+    program.chmod(0o755)
+    data = b"0123456789" * 500_000
+    assert run_program([str(program)], data, seconds=60, most=len(data)) == data
+    with pytest.raises(ProgramError, match="it wrote more than 5 MB"):
+        run_program([str(program)], data + b"!", seconds=60, most=len(data))
+    program.write_text("hello")
+    with pytest.raises(ProgramError, match="Exec format error"):
+        run_program([str(program)], b"", 1, 1)
 
 
 @pytest.mark.skipif(

@@ -110,7 +110,7 @@ class Drawing:
         raw = render.run(self.source, format, engine, self.size)
         if format == "svg":
             prefix = "fig-" + hashlib.sha256(self.source.encode()).hexdigest()[:8]
-            return svg.polish(raw.decode(), prefix, self.title, self.description).encode()
+            return svg.polish(raw, prefix, self.title, self.description).encode()
         return raw
 
     def svg(self, engine: str | None = None) -> str:

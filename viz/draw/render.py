@@ -9,14 +9,19 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
+import xml.etree.ElementTree as ET
 from pathlib import Path
+
+from . import svg
+from .program import ProgramError, run_program
 
 PURE, DOT = "graphviz-pure", "dot"
 DPI = 144
 MAX_SIDE, MAX_PIXELS = 16_000, 40_000_000  # graphviz-pure aborts on bitmaps that exceed its memory
+# Far more than a picture needs: 10,000 nodes take two seconds and 4 MB.
+MAX_SECONDS, MAX_BYTES = 120.0, 500_000_000
 
 
 class RenderError(RuntimeError):
@@ -45,7 +50,8 @@ def run(
 ) -> bytes:
     """Render DOT text as "svg", "png" or "pdf"; `size` in points limits a bitmap's resolution.
 
-    Raises RenderError if there is no renderer or it fails.
+    Raises RenderError if there is no renderer, it fails, takes too long, or writes too much or
+    something else than a picture of this format.
     """
     program = find(engine)
     if format == "pdf" and _is_pure(program):
@@ -55,7 +61,7 @@ def run(
         options.append("-q")  # it warns about every label that is not ASCII
     if format == "png":
         options.append(f"-Gdpi={resolution(*size):.2f}")
-    return _call([program, *options], source)
+    return _call([program, *options], source, format)
 
 
 def resolution(width: float, height: float) -> float:
@@ -74,24 +80,36 @@ def _is_pure(program: str) -> bool:
     return Path(program).stem == PURE
 
 
-def _call(command: list[str], source: str) -> bytes:
+def _call(command: list[str], source: str, format: str) -> bytes:
+    name = Path(command[0]).name
     try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=120)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RenderError(f"{command[0]} failed: {error}") from error
-    if done.returncode or not done.stdout:
-        lines = [s for s in done.stderr.decode(errors="replace").splitlines() if s.strip()] or [
-            f"exit code {done.returncode}"
-        ]
-        raise RenderError(f"{Path(command[0]).name} failed: {lines[0].strip()}")
-    return done.stdout
+        raw = run_program(command, source.encode(), MAX_SECONDS, MAX_BYTES)
+    except ProgramError as error:
+        raise RenderError(f"{name} failed: {error}") from error
+    if not _is_picture(raw, format):
+        start = f"{len(raw):,} bytes that begin {raw[:24]!r}" if raw else "nothing"
+        raise RenderError(f"{name} failed: expected a whole {format.upper()}, got {start}")
+    return raw
+
+
+def _is_picture(raw: bytes, format: str) -> bool:
+    """Return whether bytes are a picture of a format from its first to its last byte."""
+    if format == "png":
+        return raw.startswith(b"\x89PNG\r\n\x1a\n") and raw.endswith(b"IEND\xaeB`\x82")
+    if format == "pdf":
+        return raw.startswith(b"%PDF-") and raw.rstrip().endswith(b"%%EOF")
+    try:
+        svg.parse(raw)
+    except (ET.ParseError, ValueError):
+        return False
+    return True
 
 
 def _pdf(source, program, engine):
     """Render a PDF with `dot`, or else from the SVG with svg2pdf-py: graphviz-pure writes none."""
     dot = shutil.which(DOT) if engine is None and not os.environ.get("RECURRENT_DOT") else None
     if dot:
-        return _call([dot, "-Knop2", "-Tpdf"], source)
+        return _call([dot, "-Knop2", "-Tpdf"], source, "pdf")
     try:
         svg2pdf = importlib.import_module("svg2pdf_py")
     except ImportError:
@@ -99,12 +117,12 @@ def _pdf(source, program, engine):
             "no renderer for PDF: install Graphviz so that `dot` is on PATH, "
             "or `pip install svg2pdf-py`"
         ) from None
-    svg = _call([program, "-Knop2", "-Tsvg", "-q"], source).decode()
+    picture = _call([program, "-Knop2", "-Tsvg", "-q"], source, "svg").decode()
     # svg2pdf knows no generic families and drops all text if no family of Graphviz's list matches.
     families = "Arial,Liberation Sans,DejaVu Sans,Noto Sans,sans-serif"
-    svg = svg.replace("Helvetica,sans-Serif", families)
-    pdf = bytes(svg2pdf.svg_to_pdf(svg, svg2pdf.FontDatabase.system()))
-    if "<text" in svg and b"/Font" not in pdf:
+    picture = picture.replace("Helvetica,sans-Serif", families)
+    pdf = bytes(svg2pdf.svg_to_pdf(picture, svg2pdf.FontDatabase.system()))
+    if "<text" in picture and b"/Font" not in pdf:
         raise RenderError(
             "no font for the text of a PDF: install DejaVu Sans or Liberation Sans "
             "(Debian: fonts-dejavu-core)"

@@ -11,7 +11,19 @@ SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 FONTS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
-def polish(raw: str, prefix: str, title: str, description: str) -> str:
+def parse(raw: bytes) -> ET.Element:
+    """Return the root of Graphviz's SVG; ParseError or ValueError if it is something else."""
+    if b"<!ENTITY" in raw:
+        raise ValueError("an SVG with entities")  # Graphviz writes none, and they can expand
+    root = ET.fromstring(raw.decode())
+    if root.tag != SVG + "svg":
+        raise ValueError(f"{root.tag!r} is not an SVG")
+    for side in ("width", "height"):
+        float(root.get(side, "").removesuffix("pt"))
+    return root
+
+
+def polish(raw: bytes, prefix: str, title: str, description: str) -> str:
     """Return Graphviz's SVG as an element for a page.
 
     Each `<title>` holds the tooltip instead of the name in the DOT text. Ids are `prefix-name`, so
@@ -20,7 +32,7 @@ def polish(raw: str, prefix: str, title: str, description: str) -> str:
     `color-scheme`: the reader's, or the one that a page sets for the element.
     """
     ET.register_namespace("", SVG[1:-1])
-    root = ET.fromstring(raw)
+    root = parse(raw)
     used: set[str] = set()
     for group in list(root.iter(SVG + "g")):
         kind = group.get("class")
