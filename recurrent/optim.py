@@ -183,6 +183,13 @@ class Optimizer:
             self._traced = dict(self.options), rule
         return self._traced[1]
 
+    @property
+    def digest(self) -> str | None:
+        """Digest of the equations with these options; None for a subclass that has none."""
+        if type(self).equations is Optimizer.equations:
+            return None
+        return self._rule(["p", "g", *self.slots], self.numbers(self.rate)).digest
+
     def describe(self) -> dict:
         """Describe the optimiser as plain data, without its `arrays`.
 
@@ -493,20 +500,28 @@ def build(description: dict, arrays: dict[str, np.ndarray] | None = None) -> Opt
     Raises
     ------
     ValueError
-        If the type is unknown, or the arrays are not those of its state.
+        If the type is unknown, the learning rate or another number of the next update is not
+        finite, or the arrays are not those of its state.
     """
-    if description["type"] not in OPTIMIZERS:
+    name = description["type"]
+    if name not in OPTIMIZERS:
         raise ValueError(
-            f"unknown optimizer {description['type']!r}; known are {', '.join(OPTIMIZERS)}"
+            f"unknown optimizer {checks.shown(name)}; known are {', '.join(OPTIMIZERS)}"
         )
     options = dict(description["options"])
-    optimizer = OPTIMIZERS[description["type"]](schedules.build(options.pop("lr")), **options)
+    optimizer = OPTIMIZERS[name](schedules.build(options.pop("lr")), **options)
     optimizer.steps = int(description["steps"])
+    try:
+        numbers = optimizer.numbers(optimizer.rate)
+    except ArithmeticError as error:
+        raise ValueError(f"{name}: update {optimizer.steps} cannot be computed: {error}") from error
+    for key, value in numbers.items():
+        checks.number(float(value), f"{name}: {key} of update {optimizer.steps}")
     expected = set(optimizer.slots) if optimizer.steps else set()
     if set(arrays or {}) != expected:
         names = [", ".join(sorted(s)) or "nothing" for s in (expected, arrays or {})]
-        raise ValueError(f"state of {description['type']} must be {names[0]}, got {names[1]}")
-    optimizer.arrays = {name: np.array(a) for name, a in (arrays or {}).items()}
+        raise ValueError(f"state of {name} must be {names[0]}, got {names[1]}")
+    optimizer.arrays = {slot: np.array(arrays[slot]) for slot in optimizer.slots if arrays}
     return optimizer
 
 

@@ -205,6 +205,6 @@ def build(description: float | dict) -> float | Schedule:
         return float(description)
     if description["type"] not in SCHEDULES:
         raise ValueError(
-            f"unknown schedule {description['type']!r}; known are {', '.join(SCHEDULES)}"
+            f"unknown schedule {description['type']!r:.60}; known are {', '.join(SCHEDULES)}"
         )
     return SCHEDULES[description["type"]](**description["options"])

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..layers import GRU, LSTM, RNN, Dropout, Embedding, Linear, OneHot, Recurrent
+from ..layers import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
+from ..models import storage
 from ..models.sequential import Sequential
 from ..optim import Optimizer
 from ..training import checkpoint
@@ -393,24 +394,42 @@ class CharLM:
             If it is not a complete checkpoint of a character model.
         """
         loaded = checkpoint.load(path)
-        if loaded.about.get("kind") != "CharLM":
-            raise ValueError(
-                f"{path}: not a character model: expected kind CharLM,"
-                f" found {loaded.about.get('kind')}"
-            )
-        lm = cls.__new__(cls)
-        lm.model, lm.recipe = loaded.model, Recipe()
-        lm.options, lm.training = loaded.options, loaded.training or TrainingState()
-        try:
-            lm.vocabulary = Vocabulary.build(loaded.about["vocabulary"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path}: the checkpoint of the character model is incomplete: {error}"
-            ) from error
-        V, returned = getattr(lm.model.layers[0], "rows", None), lm.model.out_features
-        if not len(lm.vocabulary) == V == returned:
-            raise ValueError(
-                f"{path}: vocabulary and model differ: {len(lm.vocabulary)} symbols, the model"
-                f" takes {V} and returns {returned}"
-            )
+        with storage.reading(path):
+            kind = loaded.about.get("kind")
+            if kind != "CharLM":
+                found = kind if kind is None else checks.shown(kind)
+                raise ValueError(f"not a character model: expected kind CharLM, found {found}")
+            lm = cls.__new__(cls)
+            lm.model, lm.recipe = loaded.model, Recipe()
+            lm.options, lm.training = loaded.options, loaded.training or TrainingState()
+            lm.vocabulary = Vocabulary.build(loaded.about.get("vocabulary"))
+            _check_stack(lm.model, len(lm.vocabulary))
+            if lm.options or lm.training.optimizer is not None:
+                _check_options(lm.options)
         return lm
+
+
+def _check_stack(model: Any, V: int) -> None:
+    """Raise ValueError unless a model reads ids, predicts V symbols and runs step by step."""
+    if not isinstance(model, Sequential) or not isinstance(model.layers[0], Embedding):
+        raise ValueError("a character model must be a Sequential that begins with ids")
+    reads, returns = model.layers[0].rows, model.out_features
+    if not V == reads == returns:
+        raise ValueError(
+            f"vocabulary and model differ: {V} symbols, the model takes {reads} and returns "
+            f"{returns}"
+        )
+    if not any(isinstance(layer, Recurrent) for layer in model.layers):
+        raise ValueError("a character model needs a recurrent layer, got none")
+    if not model.returns_sequence:
+        raise ValueError("a character model must have an output at each step, but a layer pools")
+    for k, layer in enumerate(model.layers):
+        if layer.bidirectional or isinstance(layer, Attention):
+            raise ValueError(f"a character model runs step by step, and {model.where(k)} cannot")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError unless training can resume with these options."""
+    Recipe.from_dict(options)
+    checks.integer(options.get("symbols"), "symbols", 0)
+    checks.text(options.get("text"), "text")

@@ -96,7 +96,8 @@ def upgrade(metadata: dict[str, Any]) -> None:
         optimizer["type"] = TorchRnnAdam.__name__
         optimizer["options"] = dict.fromkeys(sorted(rare), False) | optimizer["options"]
     options = metadata["training"].get("options", {})
-    name, _, rest = (options.get("optimizer") or "").partition(":")
+    text = options.get("optimizer")
+    name, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
     pairs: dict[str, str] = dict(re.findall(r"(\w+) *= *([^, ]+)", rest))
     if name.strip().lower() == "adam" and rare & pairs.keys():
         pairs = dict.fromkeys(sorted(rare), "false") | pairs

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+
+from .. import checks
 
 
 class Vocabulary:
@@ -182,13 +185,13 @@ class Vocabulary:
         return {"kind": "characters", "symbols": self.symbols}
 
     @classmethod
-    def build(cls, description: dict) -> Vocabulary:
+    def build(cls, description: Any) -> Vocabulary:
         """Build a vocabulary from its description.
 
         Parameters
         ----------
         description : dict
-            The result of `describe`.
+            The result of `describe`; anything else is refused.
 
         Returns
         -------
@@ -206,7 +209,7 @@ class Vocabulary:
                 return cls(symbols)
         raise ValueError(
             "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols, "
-            f"got {description!r:.80}"
+            f"got {checks.shown(description)}"
         )
 
 

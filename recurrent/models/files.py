@@ -64,6 +64,36 @@ def check_writable(path: str | os.PathLike) -> None:
         _write(target, before, None)
 
 
+def check_readable(path: str | os.PathLike) -> int:
+    """Raise an error unless a path names a file whose contents can be read; return its size.
+
+    A FIFO or a device is none: a reader would wait for ever, or never reach an end.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file that is to be read.
+
+    Returns
+    -------
+    int
+        Size in bytes.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it cannot be read.
+    """
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder; expected the name of a file")
+    if not stat.S_ISREG(status.st_mode):
+        kind = _kind(status.st_mode)
+        raise OSError(f"{os.fspath(path)} is {kind}; expected the name of a file")
+    with open(path, "rb"):  # its error says why it cannot be read
+        return status.st_size
+
+
 @contextmanager
 def writer_lock(path: str | os.PathLike) -> Iterator[None]:
     """Hold the writer lock of a path: one training at a time writes a checkpoint.

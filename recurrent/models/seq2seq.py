@@ -5,6 +5,7 @@ Training is teacher forcing: the decoder reads the true target sequence, delayed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -442,28 +443,36 @@ class Seq2Seq(Model):
         }
 
     @classmethod
-    def build(cls, description: dict) -> Seq2Seq:
+    def build(
+        cls, description: dict, parameters: Mapping[str, np.ndarray] | None = None
+    ) -> Seq2Seq:
         """Make a model from its description.
 
         Parameters
         ----------
         description : dict
             The result of `describe`.
+        parameters : mapping of str to ndarray, of any shape, optional
+            The values of all parameters by name, as `Sequential.build` takes them.
 
         Returns
         -------
         Seq2Seq
-            A model with new initial values.
 
         Raises
         ------
+        TypeError
+            If an option of a layer has the wrong type.
         ValueError
-            If a layer type is unknown.
+            If a layer type is unknown, or an option or the shape or dtype of a parameter does not
+            fit.
         """
-        encoder, decoder = (
-            Sequential.build({"dtype": description["dtype"], "layers": description[part]})
-            for part in ("encoder", "decoder")
-        )
+        parts = []
+        for part in ("encoder", "decoder"):
+            stack = {"dtype": description["dtype"], "layers": description[part]}
+            with checks.naming(part):
+                parts.append(Sequential.build(stack, parameters, f"{part}."))
+        encoder, decoder = parts
         options = {name: description[name] for name in ("bridge", "start", "end")}
         return cls(encoder, decoder, **options)
 
@@ -502,9 +511,10 @@ class Seq2Seq(Model):
         return both
 
 
-def build(description: dict) -> Model:
-    """Make a model from its description, the result of `describe`."""
-    return (Seq2Seq if "encoder" in description else Sequential).build(description)
+def build(description: dict, parameters: Mapping[str, np.ndarray] | None = None) -> Model:
+    """Make a model from its description, the result of `describe`, and its parameters by name."""
+    kind: Any = Seq2Seq if "encoder" in description else Sequential
+    return kind.build(description, parameters)
 
 
 def _kind(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..layers.stream import Stream
 from ..optim import Adam, Optimizer
 from .base import Model
 from .memory_plan import Plan, plan
+
+MOST_CELLS = 64  # in a description: equations that are new to the process are traced
 
 
 class Sequential(Model):
@@ -273,29 +275,57 @@ class Sequential(Model):
         }
 
     @classmethod
-    def build(cls, description: dict) -> Sequential:
+    def build(
+        cls,
+        description: dict,
+        parameters: Mapping[str, np.ndarray] | None = None,
+        prefix: str = "",
+    ) -> Sequential:
         """Make a model from its description.
 
         Parameters
         ----------
         description : dict
             The result of `describe`.
+        parameters : mapping of str to ndarray, of any shape, optional
+            The values of all parameters by name, which are copied. Their shapes are compared with
+            those of each layer before anything is allocated. By default the model has new initial
+            values.
+        prefix : str, default ""
+            What precedes the names in `parameters`.
 
         Returns
         -------
         Sequential
-            A model with new initial values.
 
         Raises
         ------
+        TypeError
+            If an option of a layer has the wrong type.
         ValueError
-            If a layer type is unknown.
+            If a layer type is unknown, or an option or the shape or dtype of a parameter does not
+            fit.
         """
-        for d in description["layers"]:
+        layers, cells = [], set()
+        dtype = checks.dtype(description["dtype"])
+        for k, d in enumerate(description["layers"]):
             if d["type"] not in LAYERS:
-                raise ValueError(f"unknown layer type {d['type']!r}; known are {', '.join(LAYERS)}")
-        layers = [LAYERS[d["type"]](**d["options"]) for d in description["layers"]]
-        return cls(*layers, dtype=description["dtype"])
+                raise ValueError(
+                    f"unknown layer type {checks.shown(d['type'])}; known are {', '.join(LAYERS)}"
+                )
+            with checks.naming(f"layer {k} ({d['type']})"):
+                layer = LAYERS[d["type"]](**d["options"])
+            if parameters is not None:
+                own = {
+                    name: parameter(parameters, f"{prefix}{k}.{name}", shape, dtype)
+                    for name, shape in layer.shapes.items()
+                }
+                layer.bind(ParameterViews(own))
+            cells.add(None if layer.cell is None else layer.cell.name)
+            if len(cells) > MOST_CELLS:
+                raise ValueError(f"a description may have at most {MOST_CELLS} different cells")
+            layers.append(layer)
+        return cls(*layers, dtype=dtype)
 
     def graph(self) -> Graph:
         """Return the graph of the layers.
@@ -324,3 +354,15 @@ class Sequential(Model):
         g.nodes.append(Node("y", "output", "y", g.node(source).shape))
         g.edges.append(Edge(source, "y", shape=g.node(source).shape))
         return g
+
+
+def parameter(
+    parameters: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    """Return the array with this name; raise ValueError unless it has this shape and dtype."""
+    a = parameters.get(name)
+    if a is None:
+        raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
+    if a.shape != shape or a.dtype != dtype:
+        raise ValueError(f"array {name} must be {shape} {dtype.name}, got {a.shape} {a.dtype.name}")
+    return a

@@ -2,36 +2,98 @@
 
 Parameters keep the names of the model ("1.weight_ih_l0"). The training state is stored beside
 them: "optimizer.<name>", "state.<layer>.<name>" (the carried state), "past" (with a look-back, the
-inputs that follow it) and "latest" (the parameters after the last update, if the model holds the
-best ones). Nothing is pickled: loading a file never runs code from it.
+inputs that follow it), "latest" (the parameters after the last update, if the model holds the
+best ones) and "history.<name>". Nothing is pickled: loading a file never runs code from it.
+`recurrent.models.storage` writes and reads the file.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
-from .. import optim
+from .. import checks, optim
+from ..layers.feedforward import Embedding
 from ..layers.recurrent import Recurrent
-from ..models import files
+from ..models import schema, storage
 from ..models.base import Model
-from ..models.seq2seq import build
+from ..models.sequential import Sequential
 from .history import History
 from .state import TrainingState
 
-VERSION = 1
-KEYS = ("version", "model", "generator", "optimizer", "about", "training")
-
-# Functions that modify the decoded metadata of a file before anything is built, to read files in
-# which an optimiser or option has an earlier name.
+# Functions that modify the decoded metadata of a file of version 1 before anything is built, to
+# read files in which an optimiser or option has an earlier name.
 UPGRADES: list[Callable[[dict[str, Any]], None]] = []
+
+_count = schema.whole(0, 2**53)
+_number = checks.number
+
+
+def _any_number(value: Any, name: str) -> None:
+    """Accept a number, NaN and infinity included: a validation may give one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {checks.shown(value)}")
+
+
+def _pair(value: Any, name: str) -> None:
+    """Accept a number of updates and a number, such as the loss of a validation."""
+    schema.items(schema.plain, 2, 2)(value, name)
+    _count(value[0], f"{name}[0]")
+    _any_number(value[1], f"{name}[1]")
+
+
+def _learning_rate(value: Any, name: str) -> None:
+    (_schedule if isinstance(value, dict) else _number)(value, name)
+
+
+def _optimizer_options(value: Any, name: str) -> None:
+    schema.dictionary(value, name)
+    if "lr" not in value:
+        raise ValueError(f"{name} lacks lr")
+    _learning_rate(value["lr"], f"{name}.lr")
+
+
+_schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(_number)))
+_history = {
+    "start": _count,
+    "best": schema.optional(_pair),
+    "seconds": _number,
+    "stopped": storage.NAME,
+    "smoothed": schema.optional(_number),
+}
+_pairs = schema.items(_pair)
+
+# What a file holds, by name in its metadata; constructors check the options of what they build.
+SCHEMA = schema.record(
+    version=_count,
+    **storage.MODEL,
+    optimizer=schema.optional(
+        schema.record(
+            type=storage.NAME,
+            options=_optimizer_options,
+            steps=_count,
+            equations=schema.optional(storage.NAME),
+        )
+    ),
+    about=schema.dictionary,
+    training=schema.record(
+        {
+            "options": schema.dictionary,
+            "cursor": schema.optional(_count),
+            "history": schema.record(**_history),
+        }
+    ),
+)
+
+# The history of a file of version 1, which holds its lists as JSON.
+FIRST_HISTORY = schema.record(
+    {"losses": schema.items(_any_number), "validation": _pairs, "metrics": _pairs, **_history}
+    | {"updates": _count}
+)
 
 
 @dataclass
@@ -72,35 +134,71 @@ def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     ------
     OSError
         If the folder does not exist, or the file cannot be written or must not be replaced.
-    TypeError
-        If the learning rate of the optimiser is a function that cannot be described.
+    TypeError, ValueError
+        If a file cannot hold the checkpoint; see `check_saveable`.
     """
+    tensors, metadata = _contents(checkpoint)
+    storage.write(path, tensors, metadata)
+
+
+def check_saveable(checkpoint: Checkpoint) -> None:
+    """Raise the error that `save` would raise for a checkpoint that a file cannot hold.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What is to be saved, such as the state of a training that is about to begin.
+
+    Raises
+    ------
+    TypeError
+        If the learning rate is a function that cannot be described, if a cell or layer cannot be
+        found by its name, or if `about` or `options` is more than what JSON can hold.
+    ValueError
+        If the description is out of the ranges that `load` accepts.
+    """
+    _contents(checkpoint)
+
+
+def _contents(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays and the metadata of a file; raises the errors of `check_saveable`."""
+    checks.instance(checkpoint, Checkpoint, "checkpoint", "a Checkpoint, such as Checkpoint(model)")
     model, training = checkpoint.model, checkpoint.training
     tensors, facts = dict(model.parameters), {}
     optimizer = None if training is None else training.optimizer
+    described = None
     if optimizer is not None:
         tensors |= {f"optimizer.{name}": a for name, a in optimizer.arrays.items()}
+        described = {**optimizer.describe(), "equations": optimizer.digest}
     if checkpoint.options or training is not None:
         facts["options"] = checkpoint.options
     if training is not None:
-        facts |= {"cursor": training.cursor, "history": training.history.to_dict()}
-        for k, state in enumerate(training.carried or ()):
-            if state is not None:
-                arrays = model[k].state_arrays(state)
-                tensors |= {f"state.{k}.{name}": a for name, a in arrays.items()}
+        arrays, values = training.history.to_arrays()
+        tensors |= {f"history.{name}": a for name, a in arrays.items()}
+        facts |= {"cursor": training.cursor, "history": values}
         arrays = {"latest": training.latest, "past": training.past}
         tensors |= {name: a for name, a in arrays.items() if a is not None}
-    values = {
-        "version": VERSION,
-        "model": model.describe(),
-        "generator": model.generator.bit_generator.state,
-        "optimizer": None if optimizer is None else optimizer.describe(),
-        "about": checkpoint.about,
-        "training": facts,
-    }
-    metadata = {k: json.dumps(v, default=np.ndarray.tolist) for k, v in values.items()}
-    contiguous = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
-    files.replace(path, to_bytes(contiguous, {"format": "recurrent", **metadata}))
+        tensors |= _state_arrays(model, training.carried)
+    metadata = storage.encoded(
+        {
+            **storage.describe_model(model),
+            "optimizer": described,
+            "about": checkpoint.about,
+            "training": facts,
+        }
+    )
+    SCHEMA(storage.decoded(metadata), "checkpoint")
+    return tensors, metadata
+
+
+def _state_arrays(model: Model, carried: tuple | None) -> dict[str, np.ndarray]:
+    """Return the arrays of a carried state by name. A Seq2Seq starts every batch anew."""
+    arrays = {}
+    for k, state in enumerate(carried or () if isinstance(model, Sequential) else ()):
+        if state is not None and isinstance(model[k], Recurrent):
+            own = model[k].state_arrays(state)
+            arrays |= {f"state.{k}.{name}": a for name, a in own.items()}
+    return arrays
 
 
 def load(path: str | os.PathLike) -> Checkpoint:
@@ -121,125 +219,109 @@ def load(path: str | os.PathLike) -> Checkpoint:
     OSError
         If the file cannot be read.
     ValueError
-        If the file is cut off or not a checkpoint, or if its arrays do not fit its model. The
-        message names the file, what was expected and what it holds.
+        If the file is cut off, damaged or not a checkpoint, if its parts do not fit together, or
+        if a cell or optimiser has other equations now. The message names the file, what was
+        expected and what it holds.
     """
-    tensors, metadata = _read(path)
-    try:
-        for upgrade in UPGRADES:
-            upgrade(metadata)
-        model = build(metadata["model"])
-        for name, a in model.parameters.items():
-            a[:] = _take(tensors, name, a.shape, a.dtype)
-        model.generator = _generator(metadata["generator"])
-        options = metadata["training"].get("options", {})
-        training = _training(model, metadata, tensors)
-    except (AttributeError, KeyError, TypeError, ValueError, MemoryError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ValueError(
-            f"{path}: the contents of the checkpoint do not fit together: {what}"
-        ) from error
-    if tensors:
-        raise ValueError(f"{path}: the model has no arrays called {', '.join(sorted(tensors)[:3])}")
-    return Checkpoint(model, metadata["about"], options, training)
+    with storage.reading(path):
+        version, values, tensors = storage.read(path)
+        if version == 1:
+            _upgrade(values, tensors)
+        else:
+            SCHEMA(values, "checkpoint")
+        model = storage.build_model(values, tensors)
+        training = _training(model, values, tensors)
+        if tensors:
+            names = ", ".join(map(checks.shown, sorted(tensors)[:3]))
+            raise ValueError(f"the model has no arrays called {names}")
+    return Checkpoint(model, values["about"], values["training"].get("options", {}), training)
 
 
-def _read(path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read the arrays and the decoded metadata of a file."""
-    # Opened here first: an OSError of Python's says why a file cannot be read.
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not a complete .safetensors file ({size:,} bytes): {error}"
-        ) from error
-    if metadata.get("format") != "recurrent":
-        found = ", ".join(sorted(metadata)[:5]) or "none"
-        raise ValueError(
-            f"{path}: not a checkpoint of this package: expected metadata format = recurrent,"
-            f" found {found}"
-        )
-    values = {}
-    for key in KEYS:
-        try:
-            values[key] = json.loads(metadata[key])
-        except KeyError:
-            raise ValueError(f"{path}: the checkpoint has no metadata called {key}") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: the metadata {key} is not JSON: {error}") from error
-        if key == "version" and values[key] != VERSION:
-            raise ValueError(
-                f"{path}: the checkpoint has version {values[key]};"
-                f" this program reads version {VERSION}"
-            )
-    return tensors, values
+def _upgrade(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """Turn the contents of a file of version 1 into those of version 2."""
+    facts = values.get("training")
+    if isinstance(facts, dict) and "history" in facts:
+        FIRST_HISTORY(facts["history"], "checkpoint.training.history")
+        arrays, facts["history"] = History.from_dict(facts["history"]).to_arrays()
+        tensors |= {f"history.{name}": a for name, a in arrays.items()}
+    values["cells"] = {}
+    if isinstance(values.get("optimizer"), dict):
+        values["optimizer"]["equations"] = None
+    SCHEMA(values, "checkpoint")
+    for upgrade in UPGRADES:
+        upgrade(values)
+    values["cells"] = None
 
 
-def _take(tensors, name, shape, dtype) -> np.ndarray:
-    """Remove an array from `tensors` and check its shape and dtype."""
-    if name not in tensors:
-        raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
-    a = tensors.pop(name)
-    if a.shape != tuple(shape) or a.dtype != dtype:
-        raise ValueError(
-            f"array {name} must be {tuple(shape)} {dtype.name}, got {a.shape} {a.dtype.name}"
-        )
-    return a
-
-
-def _training(model, metadata, tensors) -> TrainingState | None:
-    """Build the training state; None if the file holds none."""
+def _training(
+    model: Model, values: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> TrainingState | None:
+    """Build the training state and remove its arrays; return None if the file holds none."""
 
     def vector(name):
-        return _take(tensors, name, model.flat.shape, model.dtype)
+        return storage.take(tensors, name, model.flat.shape, model.dtype)
 
-    optimizer, facts = None, metadata["training"]
-    if metadata["optimizer"] is not None:
+    optimizer, described, facts = None, values["optimizer"], values["training"]
+    if described is not None:
         names = [name for name in tensors if name.startswith("optimizer.")]
         arrays = {name.partition(".")[2]: vector(name) for name in names}
-        optimizer = optim.build(metadata["optimizer"], arrays)
-    training = TrainingState(
-        optimizer,
-        History.from_dict(facts.get("history", {})),
-        facts.get("cursor"),
-        _carried(model, tensors),
-        tensors.pop("past", None),
-        vector("latest") if "latest" in tensors else None,
-    )
-    parts = (optimizer, training.carried, training.past, training.latest)
-    empty = "history" not in facts and all(part is None for part in parts)
+        optimizer = optim.build(described, arrays)
+        equations = described.get("equations")
+        if equations is not None and equations != optimizer.digest:
+            raise ValueError(
+                f"the optimizer {type(optimizer).__name__} has other equations now than when the "
+                "file was saved: define it as it was then before you load the file"
+            )
+    history = History()
+    if "history" in facts:
+        names = [name for name in tensors if name.startswith("history.")]
+        arrays = {name.partition(".")[2]: tensors.pop(name) for name in names}
+        history = History.from_arrays(arrays, facts["history"])
+    carried, N = _carried(model, tensors)
+    past = _past(model, N, tensors.pop("past", None))
+    latest = vector("latest") if "latest" in tensors else None
+    training = TrainingState(optimizer, history, facts.get("cursor"), carried, past, latest)
+    empty = "history" not in facts and all(p is None for p in (optimizer, carried, past, latest))
     return None if empty else training
 
 
-def _carried(model, tensors) -> tuple | None:
-    """Take the carried state of the layers from `tensors`."""
+def _carried(model: Model, tensors: dict[str, np.ndarray]) -> tuple[tuple | None, int]:
+    """Take the carried state of the layers from `tensors`; return it and its N, 0 without one."""
     if not any(name.startswith("state.") for name in tensors):
-        return None
-    carried, N = [], None
+        return None, 0
+    carried, N = [], 0
     for k, layer in enumerate(model.layers):
         if not isinstance(layer, Recurrent):
             carried.append(None)
             continue
-        names = {s: f"state.{k}.{s}" for s in layer.state_delays}
-        if N is None:
-            N = tensors[next(iter(names.values()))].shape[0]
-        arrays = {
-            s: _take(tensors, name, (N, layer.state_sizes[s]), model.dtype)
-            for s, name in names.items()
-        }
+        arrays = {}
+        for s in layer.state_delays:
+            name = f"state.{k}.{s}"
+            if not N:
+                first = tensors.get(name)
+                N = len(first) if first is not None and first.ndim == 2 and len(first) else 1
+            arrays[s] = storage.take(tensors, name, (N, layer.state_sizes[s]), model.dtype)
         carried.append(layer.state_from(arrays))
-    return tuple(carried)
+    return tuple(carried), N
 
 
-def _generator(state: dict) -> np.random.Generator:
-    """Build a random generator of NumPy from its state."""
-    name = state["bit_generator"]
-    if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
-        raise ValueError(f"unknown random generator {name!r}")
-    bits = getattr(np.random, name)()
-    bits.state = state
-    return np.random.Generator(bits)
+def _past(model: Model, N: int, past: np.ndarray | None) -> np.ndarray | None:
+    """Return the inputs of a look-back; raise ValueError unless the model can read them.
+
+    `N` is that of the carried state, or 0 without one.
+    """
+    if past is None:
+        return None
+    first = model.layers[0]
+    if isinstance(first, Embedding):
+        fits = past.dtype.kind in "iu" and past.ndim == 2
+        fits = fits and (past.size == 0 or 0 <= past.min() <= past.max() < first.rows)
+        expected = f"(P, N) ids below {first.rows}"
+    else:
+        width = first.in_features
+        fits = past.dtype == model.dtype and past.ndim == 3 and width in (None, past.shape[2])
+        expected = f"(P, N, {'D' if width is None else width}) {model.dtype.name}"
+    if not fits or (N and past.shape[1] != N):
+        expected += f" with N = {N}" if N else ""
+        raise ValueError(f"array past must be {expected}, got {past.shape} {past.dtype.name}")
+    return past

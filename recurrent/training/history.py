@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
+
+LISTS = ("losses", "validation", "metrics")
+
 
 @dataclass
 class History:
@@ -90,3 +94,62 @@ class History:
         if history.best is not None:
             history.best = history.best[0], history.best[1]
         return history
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict]:
+        """Return the history as arrays, whatever its length, and as a few values for JSON.
+
+        Returns
+        -------
+        arrays : dict of str to ndarray, each of shape (n,)
+            "losses"; "validation.updates" and "validation.values"; the same of the metrics.
+        values : dict
+            The other fields by name.
+        """
+        arrays: dict[str, np.ndarray] = {"losses": np.array(self.losses, np.float64)}
+        for name in ("validation", "metrics"):
+            pairs = getattr(self, name)
+            arrays[f"{name}.updates"] = np.array([update for update, _ in pairs], np.int64)
+            arrays[f"{name}.values"] = np.array([value for _, value in pairs], np.float64)
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LISTS}
+        return arrays, values | {"best": None if self.best is None else list(self.best)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], values: dict) -> History:
+        """Build a history from the result of `to_arrays`.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray, each of shape (n,)
+            The arrays.
+        values : dict
+            The other fields, also after a round trip through JSON.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError
+            If an array is missing, or has another dtype or shape than it would have.
+        """
+        expected = cls().to_arrays()[0]
+        for name in expected.keys() | arrays.keys():
+            if name not in arrays or name not in expected:
+                what = "is missing" if name in expected else "is unknown"
+                raise ValueError(f"array history.{name} {what}")
+            a, dtype = arrays[name], expected[name].dtype
+            if a.ndim != 1 or a.dtype != dtype:
+                raise ValueError(
+                    f"array history.{name} must be (n,) {dtype.name}, got {a.shape} {a.dtype.name}"
+                )
+        lists = {"losses": arrays["losses"].tolist()}
+        for name in ("validation", "metrics"):
+            updates, numbers = (arrays[f"{name}.{part}"] for part in ("updates", "values"))
+            if updates.shape != numbers.shape or (updates.size and updates.min() < 0):
+                raise ValueError(
+                    f"arrays history.{name} must be updates from 0 and as many values, got "
+                    f"{updates.shape} and {numbers.shape}"
+                )
+            lists[name] = list(zip(updates.tolist(), numbers.tolist(), strict=True))
+        return cls.from_dict({**values, **lists})

@@ -1,0 +1,382 @@
+"""How models are stored: one `.safetensors` file with named arrays, and all else as JSON.
+
+The metadata of the file hold JSON by name, and a SHA-256 digest of all metadata and arrays: what
+was damaged, or changed by anything but this package, is not read. Before a model is built, its
+description is compared with a schema, and the sizes that it declares with the arrays in the file,
+so that a file makes no work that its own size does not warrant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from .. import checks
+from ..equations.cell import CELLS, Cell
+from ..equations.expressions import fingerprint
+from ..layers.base import LAYERS
+from ..layers.recurrent import Recurrent
+from . import files, schema
+from .base import Model
+from .seq2seq import build
+from .sequential import parameter
+
+FORMAT, VERSION = "recurrent", 2
+METADATA = 8_000_000  # characters at most, so that no file takes long to parse
+NAME = schema.text(200)
+MOST_LAYERS = 2048
+NUMBERS = {"F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64"}  # safetensors' names
+
+u32, u64, u128 = (schema.whole(0, 2**bits - 1) for bits in (32, 64, 128))
+
+
+def _odd(value: Any, name: str) -> None:
+    u128(value, name)
+    if value % 2 == 0:
+        raise ValueError(f"{name} must be odd, got {checks.shown(value)}")
+
+
+_buffered = {"bit_generator": NAME, "has_uint32": schema.whole(0, 1), "uinteger": u32}
+_pcg = schema.record(state=schema.record(state=u128, inc=_odd), **_buffered)
+_four = schema.items(u64, 4, 4)
+
+# The random generators of NumPy, and what their states are made of.
+GENERATORS: dict[str, schema.Schema] = {
+    "PCG64": _pcg,
+    "PCG64DXSM": _pcg,
+    "MT19937": schema.record(
+        bit_generator=NAME,
+        state=schema.record(key=schema.items(u32, 624, 624), pos=schema.whole(0, 624)),
+    ),
+    "Philox": schema.record(
+        state=schema.record(counter=_four, key=schema.items(u64, 2, 2)),
+        buffer=_four,
+        buffer_pos=schema.whole(0, 4),
+        **_buffered,
+    ),
+    "SFC64": schema.record(state=schema.record(state=_four), **_buffered),
+}
+
+
+def generator_schema(value: Any, name: str) -> None:
+    """Accept the state of a random generator of NumPy."""
+    checks.instance(value, dict, name, "a dict")
+    kind = value.get("bit_generator")
+    if not isinstance(kind, str) or kind not in GENERATORS:
+        raise ValueError(
+            f"unknown random generator {checks.shown(kind)}; known are {', '.join(GENERATORS)}"
+        )
+    GENERATORS[kind](value, name)
+
+
+_layers = schema.items(schema.record(type=NAME, options=schema.dictionary), 1, MOST_LAYERS)
+_dtype = schema.one_of("float32", "float64")
+_sequential = schema.record(dtype=_dtype, layers=_layers)
+_seq2seq = schema.record(
+    dtype=_dtype,
+    encoder=_layers,
+    decoder=_layers,
+    bridge=schema.optional(NAME),
+    start=schema.whole(0, checks.LARGEST),
+    end=schema.optional(schema.whole(0, checks.LARGEST)),
+)
+
+
+def model_schema(value: Any, name: str) -> None:
+    """Accept the description of a model. Constructors check the options of layers."""
+    checks.instance(value, dict, name, "a dict")
+    (_seq2seq if "encoder" in value else _sequential)(value, name)
+
+
+# What a file holds about a model, by name in its metadata; files of version 1 have no "cells".
+MODEL: dict[str, schema.Schema] = {
+    "model": model_schema,
+    "cells": schema.mapping(NAME),
+    "generator": generator_schema,
+}
+
+
+class Stored(NamedTuple):
+    """The contents of a file."""
+
+    version: int
+    values: dict[str, Any]  # the metadata by name, parsed but not checked
+    tensors: dict[str, np.ndarray]
+
+
+def write(
+    path: str | os.PathLike, tensors: dict[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Write a file as a whole: if writing fails, an earlier file of that name stays as it was.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    tensors : dict of str to ndarray, of any shape
+        Its arrays.
+    metadata : dict of str to str
+        Its metadata: a result of `encoded`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    contiguous = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+    metadata = {**metadata, "digest": digest(contiguous, metadata)}
+    files.replace(path, to_bytes(contiguous, metadata))
+
+
+def encoded(values: dict[str, Any]) -> dict[str, str]:
+    """Return metadata as a file holds them: data that JSON can hold, and NumPy's numbers, arrays.
+
+    Raises TypeError for anything else, ValueError if they are too long.
+    """
+    metadata = {"format": FORMAT}
+    for name, value in {"version": VERSION, **values}.items():
+        try:
+            metadata[name] = json.dumps(value, default=_of_numpy)
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = str(error) or type(error).__name__
+            raise TypeError(f"{name} must be data that JSON can hold: {reason}") from None
+    length = sum(map(len, metadata.values()))
+    if length > METADATA:
+        longest = max(metadata, key=lambda name: len(metadata[name]))
+        raise ValueError(
+            f"a file holds at most {METADATA:,} characters of metadata, got {length:,}, "
+            f"{len(metadata[longest]):,} of them in {longest}"
+        )
+    return metadata
+
+
+def decoded(metadata: dict[str, str]) -> dict[str, Any]:
+    """Return the values of metadata by name; raise ValueError for what is not JSON."""
+    return {
+        name: schema.parse_json(text, f"the metadata {checks.shown(name)[1:-1]}")
+        for name, text in metadata.items()
+        if name not in ("format", "digest")
+    }
+
+
+def _of_numpy(value):
+    """Return a number or an array of NumPy as JSON holds it."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"got {checks.shown(value)}")
+
+
+def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    """Return the SHA-256 digest of all arrays and metadata, but for the digest itself.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray, of any shape
+        The arrays, C-contiguous; their names, dtypes and shapes count too.
+    metadata : dict of str to str
+        The metadata of the file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    found = hashlib.sha256()
+    for name in sorted(metadata.keys() - {"digest"}):
+        found.update(json.dumps([name, metadata[name]]).encode())
+    for name in sorted(tensors):
+        a = tensors[name]
+        found.update(json.dumps([name, a.dtype.str, a.shape]).encode())
+        found.update(a.reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
+
+
+@contextmanager
+def reading(path: str | os.PathLike) -> Iterator[None]:
+    """Let every error that the contents of a file cause name the file, in one line."""
+    try:
+        yield
+    except OSError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+        words = " ".join(str(e).split()) or type(e).__name__
+        words = "".join(c if c.isprintable() else "?" for c in words)
+        raise ValueError(f"{os.fspath(path)}: {words[:500]}") from e
+
+
+def read(path: str | os.PathLike) -> Stored:
+    """Read a file and compare its digest.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    Stored
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is not a complete file of this package, or was changed.
+    """
+    size = files.check_readable(path)
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            metadata, names = file.metadata() or {}, list(file.keys())
+            version = _version(metadata)
+            for name in names:
+                kind = file.get_slice(name).get_dtype()
+                if kind not in NUMBERS:
+                    raise ValueError(f"array {checks.shown(name)} has entries of type {kind}")
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(f"not a complete .safetensors file ({size:,} bytes): {error}") from error
+    if version > 1:
+        expected, found = metadata.pop("digest", ""), digest(tensors, metadata)
+        if found != expected:
+            raise ValueError(
+                "the file was damaged or changed after it was saved (its digest is "
+                f"{found[:12]}..., the one stored in it is {checks.shown(expected[:12])}...): "
+                "use another copy of it"
+            )
+    return Stored(version, decoded(metadata), tensors)
+
+
+def _version(metadata: dict[str, str]) -> int:
+    """Return the version of a file; raise ValueError unless it is one that `read` reads."""
+    if metadata.get("format") != FORMAT:
+        found = ", ".join(map(checks.shown, sorted(metadata)[:5])) or "none"
+        raise ValueError(
+            f"not a checkpoint of this package: expected metadata format = recurrent, found {found}"
+        )
+    version = metadata.get("version", "none")
+    if version not in ("1", "2"):
+        raise ValueError(
+            f"the checkpoint has version {checks.shown(version).strip(chr(39))}; this program "
+            f"reads versions 1 and {VERSION}"
+        )
+    if version == "1" and "digest" in metadata:
+        raise ValueError("the checkpoint has version 1, but a digest, which came with version 2")
+    if version == "2" and sum(map(len, metadata.values())) > METADATA:
+        raise ValueError(f"the checkpoint has more than {METADATA:,} characters of metadata")
+    return int(version)
+
+
+def take(
+    tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: Any
+) -> np.ndarray:
+    """Remove an array from `tensors`; raise ValueError unless it has this shape and dtype."""
+    array = parameter(tensors, name, tuple(shape), np.dtype(dtype))
+    del tensors[name]
+    return array
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """Return what a file holds about a model beside its parameters: `build_model` reads it.
+
+    Parameters
+    ----------
+    model : Model
+        The model.
+
+    Returns
+    -------
+    dict
+        The entries of `MODEL`.
+    """
+    for layer in model.layers:
+        kind = type(layer)
+        if LAYERS.get(kind.__name__) is not kind:
+            raise TypeError(
+                f"a file can hold layers that are found by the name of their class, and "
+                f"{kind.__name__} is not"
+            )
+        if kind is Recurrent and _registered(layer.dropouts.cell) is None:
+            raise TypeError(
+                f"a file can hold cells that are found by their name, and {layer.cell.name} is "
+                "not: register it with recurrent.cells.register"
+            )
+    return {
+        "model": model.describe(),
+        "cells": {cell.name: equations_digest(cell) for cell in _cells(model)},
+        "generator": model.generator.bit_generator.state,
+    }
+
+
+def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
+    """Build a model from the contents of a file, which `MODEL` has been compared with.
+
+    Parameters
+    ----------
+    values : dict
+        The entries of `MODEL`; without "cells", equations are not compared.
+    tensors : dict of str to ndarray, of any shape
+        The arrays of the file; those of the model are removed.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not those of the model, or a cell has other equations.
+    """
+    description = values["model"]
+    for part in ("layers", "encoder", "decoder"):
+        for d in description.get(part, ()):
+            name = d["options"].get("cell")
+            if d["type"] == Recurrent.__name__ and isinstance(name, str) and name not in CELLS:
+                raise ValueError(
+                    f"unknown cell {checks.shown(name)}: declare it with recurrent.cell before you "
+                    f"load the file; known cells are {', '.join(CELLS)}"
+                )
+    model = build(description, tensors)
+    found = {cell.name: equations_digest(cell) for cell in _cells(model)}
+    stored = found if values["cells"] is None else values["cells"]
+    for name, equations in found.items():
+        if name not in stored:
+            raise ValueError(f"the equations of the cell {checks.shown(name)} have no digest")
+        if stored[name] != equations:
+            raise ValueError(
+                f"the cell {name!r} has other equations now than when the file was saved: declare "
+                "it as it was then before you load the file, and new equations under a new name"
+            )
+    for name in model.parameters:
+        del tensors[name]
+    state = values["generator"]
+    bits = getattr(np.random, state["bit_generator"])()
+    bits.state = state
+    model.generator = np.random.Generator(bits)
+    return model
+
+
+def equations_digest(cell: Cell) -> str:
+    """Return a digest of a cell's equations: equal in all processes and on all machines."""
+    accumulators = [a[:3] for a in cell.accumulators]
+    names = (tuple(cell.values), cell.gates, cell.states, cell.parameters)
+    return fingerprint(cell.values.values(), *names, cell.biases, accumulators)
+
+
+def _registered(cell: Cell) -> Cell | None:
+    """Return the registered cell with the name and the equations of this one, or None."""
+    known = CELLS.get(cell.name)
+    same = known is not None and equations_digest(known) == equations_digest(cell)
+    return known if same else None
+
+
+def _cells(model: Model) -> list[Cell]:
+    """Return the cells of a model's recurrent layers, without dropout."""
+    return [layer.dropouts.cell for layer in model.layers if isinstance(layer, Recurrent)]
