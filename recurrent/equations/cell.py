@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import NamedTuple
 
+from .. import checks
 from ..graph import Edge, Graph, Node
 from .expressions import CROSS_UNIT, Expr, fingerprint, operation, topological
 from .widths import projected_nodes
@@ -65,7 +66,9 @@ class Cell:
 
     def __reduce__(self):
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _unpickled, (self.name, self.digest, self.gates, values)
+        # The nodes come first, arguments before the nodes that use them: pickling is recursive.
+        nodes = topological((*self.values.values(), *(a.input for a in self.accumulators)))
+        return _unpickled, (self.name, self.digest, self.gates, nodes, values)
 
     @property
     def new(self) -> tuple[Expr, ...]:
@@ -178,7 +181,7 @@ class Cell:
                 used = (("x", accumulator.x), ("h", accumulator.h))
                 g.edges += [Edge(f"vector:{s}", ids[e]) for s, yes in used if yes]
             elif e.op == "input":
-                kind, name = e.name.split(".")
+                kind, name = e.name.split(".", 1)
                 ids[e] = f"{kind}:{name}"
                 kind = "previous" if kind == "previous" else "parameter"
                 g.nodes.append(Node(ids[e], kind, name))
@@ -207,7 +210,7 @@ class Cell:
 CELLS: dict[str, Cell] = {}
 
 
-def _unpickled(name: str, digest: str, gates: tuple[str, ...], values: dict) -> Cell:
+def _unpickled(name: str, digest: str, gates: tuple[str, ...], nodes: list, values: dict) -> Cell:
     """Return the registered cell with this name and these equations, or else a new one."""
     known = CELLS.get(name)
     return known if known and (known.digest, known.gates) == (digest, gates) else Cell(**values)
@@ -215,6 +218,7 @@ def _unpickled(name: str, digest: str, gates: tuple[str, ...], values: dict) -> 
 
 def register(cell: Cell) -> Cell:
     """Register a cell under its name; return the cell."""
+    checks.instance(cell, Cell, "cell", "a Cell, as trace_cell returns it")
     CELLS[cell.name] = cell
     return cell
 
@@ -229,7 +233,10 @@ def find(cell: str | Cell) -> Cell:
     if not isinstance(cell, str):
         raise TypeError(f"a cell must be given by name or as a Cell, got {type(cell).__name__}")
     if cell not in CELLS:
-        raise ValueError(f"unknown cell {cell!r}; known cells are {', '.join(CELLS)}")
+        raise ValueError(
+            f"unknown cell {checks.shown(cell)}; known cells are {', '.join(CELLS)}"
+            f"{checks.guess(cell, CELLS)}"
+        )
     return CELLS[cell]
 
 
@@ -282,18 +289,16 @@ def _differentiate(cell: Cell) -> Backward:
     saved += [(f"vector.{e.name or e.op}", e.args[0]) for e in cell.products]
     known = {e for _, e in saved} | set(cell.new)
 
-    def save_inputs(e):
+    stack = [*reversed((*d_accumulators, *d_parameters, *d_products, *d_previous, *d_states))]
+    while stack:
+        e = stack.pop()
         if e in known:
-            return
+            continue
         known.add(e)
         if e in inputs:
             saved.append((inputs[e], e))
-            return
-        for a in e.args:
-            save_inputs(a)
-
-    for d in (*d_accumulators, *d_parameters, *d_products, *d_previous, *d_states):
-        save_inputs(d)
+        else:
+            stack += reversed(e.args)
     return Backward(
         d_new, d_accumulators, d_parameters, d_products, d_previous, d_states, tuple(saved), vectors
     )

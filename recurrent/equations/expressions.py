@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from .. import checks
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,14 +85,30 @@ class Expr:
 
     __lt__ = __le__ = __gt__ = __ge__ = _compare
 
+    def __eq__(self, other):
+        return self is other or (not isinstance(other, Expr) and self._compare(other))
+
+    __hash__ = object.__hash__
+
+    def _unknown(self, *_):
+        raise TypeError(
+            "values in a cell's equations are symbolic and have +, -, *, /, abs and powers from 1 "
+            "to 8 only; use the functions of recurrent.cells for others"
+        )
+
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _unknown
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = _unknown
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __rpow__ = _unknown
+    __round__ = __trunc__ = __floor__ = __ceil__ = _unknown
+
     def __abs__(self):
         return maximum(self, -self)
 
     def __pow__(self, power):
-        if not isinstance(power, int) or not 1 <= power <= 8:
+        if not isinstance(power, (int, np.integer)) or not 1 <= power <= 8:
             raise TypeError(
                 "an exponent in a cell's equations must be an integer from 1 to 8, "
-                f"got {power!r}; exp and sqrt are available too"
+                f"got {checks.shown(power)}; exp and sqrt are available too"
             )
         result = self
         for _ in range(power - 1):
@@ -105,11 +123,13 @@ class Expr:
 
     __getitem__ = __iter__ = __len__ = __matmul__ = __rmatmul__ = _vector
 
-    def __float__(self):
+    def _number(self):
         raise TypeError(
-            "values in a cell's equations are symbolic and cannot become floats: functions of the "
+            "values in a cell's equations are symbolic and cannot become numbers: functions of the "
             "math module do not apply; use those of recurrent.cells"
         )
+
+    __float__ = __int__ = __complex__ = __index__ = _number
 
     def __array_ufunc__(self, ufunc, method, *inputs, **_):
         name = ufunc.__name__
@@ -122,11 +142,16 @@ class Expr:
         )
 
     def __repr__(self):
+        return self._text(4)
+
+    def _text(self, depth: int) -> str:
+        """Return the expression down to a depth; the text of a whole graph has no bound."""
         if self.op == "input":
             return self.name
         if self.op == "const":
             return f"{self.value:g}"
-        return f"{self.op}({', '.join(map(repr, self.args))})"
+        inside = ", ".join(a._text(depth - 1) for a in self.args) if depth else "..."
+        return f"{self.op}({inside})"
 
 
 def as_expr(x) -> Expr:
@@ -134,7 +159,7 @@ def as_expr(x) -> Expr:
     if isinstance(x, Expr):
         return x
     if isinstance(x, (int, float, np.integer, np.floating)):
-        return Expr("const", value=float(x))
+        return Expr("const", value=checks.number(float(x), "a number in a cell's equations"))
     raise TypeError(
         "operands in a cell's equations must be the arguments' scalars, expressions of them or "
         f"numbers, got {type(x).__name__}"
@@ -187,6 +212,8 @@ def minimum(a: Expr | float, b: Expr | float) -> Expr:
 
 def clip(x: Expr, limit: float) -> Expr:
     """Return x clipped to [-limit, limit]; the derivative is 0 outside."""
+    if not isinstance(limit, Expr):
+        limit = checks.number(limit, "limit", least=0)
     return minimum(maximum(x, -limit), limit)
 
 
@@ -200,7 +227,7 @@ def product(gate: str, vector: Expr) -> Expr:
 
     `vector` is this unit's entry of v.
     """
-    return Expr("product", as_expr(vector), name=gate)
+    return Expr("product", as_expr(vector), name=checks.text(gate, "gate"))
 
 
 def projection(vector: Expr) -> Expr:
@@ -282,19 +309,24 @@ def _to_the_larger(a, b, d):
     return d * first, d * (1 - first)
 
 
-def topological(roots: Iterable[Expr]) -> list[Expr]:
-    """Return every node reachable from `roots` once, arguments before the nodes that use them."""
+def topological(roots: Iterable[Expr], leaves: Container[Expr] = ()) -> list[Expr]:
+    """Return every node reachable from `roots` once, arguments before the nodes that use them.
+
+    The arguments of `leaves` are left out. No function of graphs is recursive: a graph may be
+    deeper than Python's stack.
+    """
     order, seen = [], set()
-
-    def visit(e):
-        if id(e) not in seen:
-            seen.add(id(e))
-            for a in e.args:
-                visit(a)
-            order.append(e)
-
     for root in roots:
-        visit(root)
+        stack = [(root, False)]
+        while stack:
+            e, finished = stack.pop()
+            if finished:
+                order.append(e)
+            elif e not in seen:
+                seen.add(e)
+                stack.append((e, True))
+                if e not in leaves:
+                    stack += [(a, False) for a in reversed(e.args)]
     return order
 
 
@@ -326,21 +358,19 @@ def evaluate(
     `known` holds the values of the inputs and of any other nodes; `products(e, vector)` computes
     a product of weights with a vector. Raises KeyError if an input has no value.
     """
-    values = dict(known)
-
-    def value(e):
-        if e not in values:
-            if e.op == "input":
-                raise KeyError(f"the input {e.name!r} has no value")
-            if e.op == "const":
-                values[e] = np.asarray(e.value, dtype)
-            elif (compute := operation(e.op).numpy) is not None:
-                values[e] = compute(*[value(a) for a in e.args])
-            else:
-                values[e] = products(e, value(e.args[0]))
-        return values[e]
-
-    return [value(e) for e in roots]
+    roots, values = list(roots), dict(known)
+    for e in topological(roots, values):
+        if e in values:
+            continue
+        if e.op == "input":
+            raise KeyError(f"the input {e.name!r} has no value")
+        if e.op == "const":
+            values[e] = np.asarray(e.value, dtype)
+        elif (compute := operation(e.op).numpy) is not None:
+            values[e] = compute(*[values[a] for a in e.args])
+        else:
+            values[e] = products(e, values[e.args[0]])
+    return [values[e] for e in roots]
 
 
 def fingerprint(roots: Iterable[Expr], *metadata) -> str:

@@ -8,12 +8,21 @@ derived from that graph.
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections import Counter
 from collections.abc import Callable
 
+from .. import checks
 from .cell import Accumulator, Cell
 from .cell import register as register_cell
 from .expressions import Expr, as_expr, deduplicate, topological
+
+# Names of weights, of the state and of the mask that recurrent dropout adds.
+RESERVED = (
+    "W_ih", "W_hh", "W_hr", "b_ih", "b_hh", "weight_ih", "weight_hh", "weight_hr", "bias_ih",
+    "bias_hh", "dropped", "dropout",
+)  # fmt: skip
+MOST_OPERATIONS = 500
 
 
 class _Names:
@@ -69,18 +78,19 @@ def trace_cell(
     TypeError
         If an argument is not a str, or the equations cannot be traced.
     ValueError
-        If the equations do not return exactly the gates and states, or use a product or a
-        projection in a way that kernels do not support.
+        If a name occurs twice or is reserved, if the equations do not return exactly the gates and
+        states or have more than 500 operations, if a state is constant, or if a product or a
+        projection is used in a way that kernels do not support.
     """
-    for argument, names in {"gates": gates, "states": states, "parameters": parameters}.items():
-        if not isinstance(names, str):
-            raise TypeError(
-                f"cell {name}: {argument} must be a str of names separated by spaces, such as "
-                f"'i f', got {type(names).__name__}"
-            )
-    gate_names = tuple(gates.split())
-    state_names = tuple(states.split())
-    parameter_names = tuple(parameters.split())
+    if not checks.text(name, "name").strip() or "\n" in name:
+        raise ValueError(f"name must be one line that is not empty, got {checks.shown(name)}")
+    where = f"cell {name}: "
+    checks.integer(biases, "biases", 0, 2, where)
+    checks.flag(register, "register", where)
+    gate_names = _split(where, "gates", gates)
+    state_names = _split(where, "states", states)
+    parameter_names = _split(where, "parameters", parameters)
+    start = _initial_values(where, initial, parameter_names)
     if not state_names:
         raise ValueError(
             f"cell {name}: states must name at least one state, which the layer outputs; got none"
@@ -95,14 +105,15 @@ def trace_cell(
         values = _call(name, equations, arguments)
         _check_names(name, values, (*gate_names, *state_names))
 
-        values = {n: as_expr(values[n]) for n in (*gate_names, *state_names)}
+        values = {n: _value(name, n, values[n]) for n in (*gate_names, *state_names)}
         unique = deduplicate(values.values())
         values = {n: unique[e] for n, e in values.items()}
         accumulators, values = _merge(gate_names, x, h, values)
         cell = Cell(
             name, gate_names, state_names, parameter_names, accumulators,
-            tuple(previous.values()), tuple(p.values()), values, biases, initial or {},
+            tuple(previous.values()), tuple(p.values()), values, int(biases), start,
         )  # fmt: skip
+        _check_graph(cell)
         _check_products(cell)
         check_widths(cell)
         return register_cell(cell) if register else cell
@@ -110,14 +121,88 @@ def trace_cell(
     return trace
 
 
+def _split(where, argument, names) -> tuple[str, ...]:
+    """Return the names in a str; raise an error for a name that cannot be one."""
+    if not isinstance(names, str):
+        raise TypeError(
+            f"{where}{argument} must be a str of names separated by spaces, such as "
+            f"'i f', got {type(names).__name__}"
+        )
+    found = tuple(names.split())
+    for k, n in enumerate(found):
+        if n in found[:k]:
+            raise ValueError(f"{where}{argument} must differ from each other, got {n!r} twice")
+        # States and parameters are fields of records; gates are only attributes in the equations.
+        usable = argument == "gates" or (n.isidentifier() and not keyword.iskeyword(n))
+        if not usable or n.startswith("_") or "." in n:
+            raise ValueError(
+                f"{where}{argument} must be Python names without a leading underscore, such as "
+                f"'i f', got {checks.shown(n)}"
+            )
+        if n in RESERVED or n.startswith("zoneout_") or n.endswith("_reverse"):
+            raise ValueError(
+                f"{where}{argument} must not have the name {n!r}, which layers use themselves; "
+                "choose another name"
+            )
+    return found
+
+
+def _initial_values(where, initial, parameters) -> dict[str, float]:
+    if initial is None:
+        return {}
+    checks.instance(initial, dict, "initial", "a dict of parameters and their values", where)
+    for n in initial:
+        if n not in parameters:
+            raise ValueError(
+                f"{where}initial must hold some of the parameters {', '.join(parameters)}, "
+                f"got {checks.shown(n)}"
+            )
+    return {n: checks.number(v, f"initial[{n!r}]", where=where) for n, v in initial.items()}
+
+
+def _value(cell, name, value) -> Expr:
+    try:
+        return as_expr(value)
+    except TypeError:
+        raise TypeError(
+            f"cell {cell}: the equations must return a scalar for {name}, an expression of the "
+            f"arguments or a number, got {type(value).__name__}"
+        ) from None
+
+
+def _check_graph(cell) -> None:
+    """Raise ValueError if a state is a constant, or if there are too many operations."""
+    for state, e in zip(cell.states, cell.new, strict=True):
+        if e.op == "const":
+            raise ValueError(
+                f"cell {cell.name}: the state {state} is always {e.value:g}; a state must depend "
+                "on the arguments of the equations"
+            )
+    count = sum(bool(e.args) for e in topological(cell.values.values()))
+    if count > MOST_OPERATIONS:
+        raise ValueError(
+            f"cell {cell.name}: the equations have {count:,} operations, more than the "
+            f"{MOST_OPERATIONS} that kernels can be compiled for in reasonable time; use several "
+            "layers or time steps instead"
+        )
+
+
 def _call(name, equations, arguments):
     """Call the equations with symbols; raise TypeError for a wrong signature or result."""
+    checks.function(equations, "the equations", "f(x, h, previous)", f"cell {name}: ")
+    expected = ", ".join(arguments)
     try:
-        inspect.signature(equations).bind(*arguments)
-    except TypeError:
-        expected, got = ", ".join(arguments), inspect.signature(equations)
+        signature = inspect.signature(equations)
+    except ValueError:  # some functions that are not written in Python
         raise TypeError(
-            f"cell {name}: the equations must be a function of ({expected}), got {got}"
+            f"cell {name}: the equations must be a Python function of ({expected}), "
+            f"got {type(equations).__name__}"
+        ) from None
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"cell {name}: the equations must be a function of ({expected}), got {signature}"
         ) from None
     values = equations(*(_Names(name, a, scalars) for a, scalars in arguments.items()))
     if not isinstance(values, dict):

@@ -160,14 +160,16 @@ def build_stages(
         found: dict[int, set[Expr]] = {}
         visited = set()
 
-        def visit(e, n):
-            in_plane = e in sums or (e in stored and level.get(e, 0) < n)
-            if e in loaded or in_plane or e.op in CROSS_UNIT:
-                found.setdefault(n, set()).add(e)
-            elif (e, n) not in visited:
-                visited.add((e, n))
-                for a in e.args:
-                    visit(a, n)
+        def visit(root, n):
+            stack = [root]
+            while stack:
+                e = stack.pop()
+                in_plane = e in sums or (e in stored and level.get(e, 0) < n)
+                if e in loaded or in_plane or e.op in CROSS_UNIT:
+                    found.setdefault(n, set()).add(e)
+                elif (e, n) not in visited:
+                    visited.add((e, n))
+                    stack += e.args
 
         for e in (*stored, *(m.args[0] for m in means)):
             visit(e, level.get(e, 0))
@@ -232,14 +234,5 @@ def _expensive(nodes, level, free, available) -> list[Expr]:
 
 def _nodes(roots, available) -> list[Expr]:
     """Return the nodes that `roots` need and that are not available, arguments first."""
-    needed = set()
-
-    def need(e):
-        if e not in available and e not in needed:
-            needed.add(e)
-            for a in e.args:
-                need(a)
-
-    for e in roots:
-        need(e)
+    needed = set(topological(roots, available)) - set(available)
     return [e for e in topological(roots) if e in needed]

@@ -27,24 +27,37 @@ class Expressions:
 
     def value(self, e: Expr) -> ir.Value:
         """Return the vector that holds an expression."""
-        if e not in self.known:
-            if e.op == "const":
-                self.known[e] = self.v.constant(e.value)
+        stack = [e]
+        while stack:
+            last = stack[-1]
+            product = self._fused_product(last)
+            if product is None:
+                operands = last.args
             else:
-                self.known[e] = self._fused(e) or self.v.operation(e.op)(
-                    *[self.value(a) for a in e.args]
-                )
+                operands = (*product.args, last.args[1 if product is last.args[0] else 0])
+            missing = [a for a in operands if a not in self.known]
+            if missing and last not in self.known:
+                stack += reversed(missing)
+                continue
+            stack.pop()
+            if last not in self.known:
+                self.known[last] = self._code(last, product, [self.known[a] for a in operands])
         return self.known[e]
 
-    def _fused(self, e):
-        """Return a sum or difference with such a product as one fused multiply-add, else None."""
-        product = next(
+    def _fused_product(self, e) -> Expr | None:
+        """Return the product that a sum or difference is fused with, or None."""
+        if e.op not in ("add", "sub"):
+            return None
+        return next(
             (a for a in e.args if a.op == "mul" and self.uses[a] == 1 and a not in self.known), None
         )
-        if product is None or e.op not in ("add", "sub"):
-            return None
-        first, second = (self.value(a) for a in product.args)
-        other = self.value(e.args[1] if product is e.args[0] else e.args[0])
+
+    def _code(self, e, product, values) -> ir.Value:
+        if e.op == "const":
+            return self.v.constant(e.value)
+        if product is None:
+            return self.v.operation(e.op)(*values)
+        first, second, other = values
         if e.op == "sub":
             if product is e.args[0]:
                 other = self.v.b.fneg(other)
@@ -55,19 +68,9 @@ class Expressions:
 
 def leaves(roots: Iterable[Expr], available: Iterable[Expr]) -> list[Expr]:
     """Return the available nodes that computing `roots` reads, in their order."""
-    available, found, seen = list(available), set(), set()
-
-    def visit(e):
-        if e in available:
-            found.add(e)
-        elif e not in seen:
-            seen.add(e)
-            for a in e.args:
-                visit(a)
-
-    for root in roots:
-        visit(root)
-    return [e for e in available if e in found]
+    available = list(available)
+    reached = set(topological(roots, set(available)))
+    return [e for e in available if e in reached]
 
 
 def per_unit_pointers(v: Vectors, cell, p, row, unit, H) -> dict[Expr, ir.Value]:
