@@ -244,6 +244,25 @@ def shown(value: Any) -> str:
     return type(value).__name__
 
 
+def plain(value: Any) -> Any:
+    """Return options with Python's numbers in place of NumPy's, so that JSON can hold them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    return value
+
+
+def modes(record: Any, training: Any) -> None:
+    """Raise TypeError unless `record` is a bool, and `training` a bool or None."""
+    if type(record) is not bool:
+        flag(record, "record")
+    if training is not None and type(training) is not bool:
+        flag(training, "training")
+
+
 def instance(value: Any, kind: type, name: str, words: str, where: str = "") -> None:
     """Raise TypeError unless `value` is of the kind that `words` describe."""
     if not isinstance(value, kind):

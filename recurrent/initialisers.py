@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
+from . import checks
 from .equations.cell import Cell
 from .equations.expressions import topological
 
@@ -200,8 +201,7 @@ class Chrono:
     T_max: float
 
     def __post_init__(self):
-        if not self.T_max >= 3:
-            raise ValueError(f"T_max must be at least 3 time steps, got {self.T_max}")
+        object.__setattr__(self, "T_max", checks.number(self.T_max, "T_max", least=3))
 
     def __call__(self, layer: AnyLayer, rng: np.random.Generator) -> None:
         layer.reset_parameters(rng)
@@ -232,15 +232,15 @@ def named(init: str | Initialiser) -> Initialiser:
 
     Raises ValueError for an unknown name, TypeError for anything but a name or a function.
     """
-    if callable(init):
+    if callable(init) and not isinstance(init, type):
         return init
-    if not isinstance(init, str):
-        raise TypeError(f"init must be a name or an initialiser, got {type(init).__name__}")
+    checks.instance(init, str, "init", "a name or a function such as initialisers.Chrono(T_max=9)")
     if init == "chrono":
         raise ValueError("init 'chrono' needs a time scale: use initialisers.Chrono(T_max=...)")
     if init not in INITIALISERS:
         raise ValueError(
-            f"init must be one of {', '.join(INITIALISERS)} or Chrono(T_max=...), got {init!r}"
+            f"init must be one of {', '.join(INITIALISERS)} or Chrono(T_max=...), "
+            f"got {checks.shown(init)}{checks.guess(init, INITIALISERS)}"
         )
     return INITIALISERS[init]
 

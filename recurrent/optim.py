@@ -7,6 +7,7 @@ update; its NumPy form serves as the reference.
 
 from __future__ import annotations
 
+import inspect
 import math
 from numbers import Real
 from types import SimpleNamespace
@@ -21,6 +22,18 @@ from .equations.rules import Rule, trace
 BLOCK = 16384  # entries that a thread updates at a time, and entries of one partial sum of a norm
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
+
+
+def _is_schedule(lr: Any) -> bool:
+    return callable(lr) and not isinstance(lr, type)
+
+
+def _rate(lr: Any, where: str) -> float:
+    """Return a learning rate; raise an error unless it is a finite number of at least 0."""
+    if isinstance(lr, (bool, np.bool_)) or not isinstance(lr, Real):
+        kind = f"the class {lr.__name__}" if isinstance(lr, type) else type(lr).__name__
+        raise TypeError(f"{where}lr must be a number or a schedule, got {kind}")
+    return checks.number(lr, "lr", least=0, where=where)
 
 
 class Optimizer:
@@ -63,18 +76,22 @@ class Optimizer:
     """
 
     def __init__(self, lr: float | schedules.Schedule, **options: Any):
-        for name, value in (*options.items(), *([] if callable(lr) else [("lr", lr)])):
-            values = value if isinstance(value, tuple) else (value,)
-            if not all(isinstance(v, Real) for v in values):
-                kind = "a number or a schedule" if name == "lr" else "made of numbers"
-                raise TypeError(
-                    f"{type(self).__name__}: {name} must be {kind}, got {type(value).__name__}"
-                )
-            if not all(v >= 0 for v in values):
-                raise ValueError(f"{type(self).__name__}: {name} must be at least 0, got {value}")
-        self.lr, self.options, self.steps = lr, options, 0
+        where = f"{type(self).__name__}: "
+        self.lr = lr if _is_schedule(lr) else _rate(lr, where)
+        self.options = {k: self._option(k, v, where) for k, v in options.items()}
+        self.steps = 0
         self.arrays: dict[str, np.ndarray] = {}
         self._traced: tuple[dict, Rule] | None = None
+
+    def _option(self, name, value, where) -> Any:
+        """Return an option with Python's numbers: a bool if its default is one, else numbers."""
+        signature = inspect.signature(type(self)).parameters
+        default = signature[name].default if name in signature else None
+        if isinstance(default, bool) or (default is None and isinstance(value, (bool, np.bool_))):
+            return checks.flag(value, name, where)
+        if isinstance(value, tuple):
+            return tuple(checks.number(v, name, least=0, where=where) for v in value)
+        return checks.number(value, name, least=0, where=where)
 
     def __init_subclass__(cls):
         name, place = cls.__name__, (cls.__module__, cls.__qualname__)
@@ -94,7 +111,8 @@ class Optimizer:
     @property
     def rate(self) -> float:
         """Learning rate of the next update."""
-        return float(self.lr(self.steps) if callable(self.lr) else self.lr)
+        lr = self.lr(self.steps) if _is_schedule(self.lr) else self.lr
+        return _rate(lr, f"{type(self).__name__}: ")
 
     @property
     def age(self) -> int:
@@ -162,6 +180,8 @@ class Optimizer:
         TypeError
             If dtypes differ.
         """
+        checks.instance(flat, np.ndarray, "flat", "an array")
+        gradient = checks.array(gradient, "gradient")
         if flat.ndim != 1:
             raise ValueError(f"flat must be (P,), got {flat.shape}")
         if not self.arrays or self.age == 0:
@@ -171,7 +191,7 @@ class Optimizer:
             checks.same_dtype(a, name, flat.dtype, "flat")
         for name, a in {"flat": flat, **self.arrays}.items():
             checks.writeable(a, name, flat)
-        arrays = {"p": flat, "g": checks.array(gradient, "gradient"), **self.arrays}
+        arrays = {"p": flat, "g": gradient, **self.arrays}
         numbers = self.numbers(self.rate)
         kernels.backend.apply_rule(self._rule(arrays, numbers), numbers, arrays, BLOCK)
         self.steps += 1
@@ -243,10 +263,11 @@ class SGD(Optimizer):
         super().__init__(
             lr, momentum=momentum, dampening=dampening, nesterov=nesterov, weight_decay=weight_decay
         )
-        if nesterov and (momentum == 0 or dampening != 0):
+        chosen = self.options
+        if chosen["nesterov"] and (chosen["momentum"] == 0 or chosen["dampening"] != 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum above 0 and no dampening, "
-                f"got momentum={momentum} and dampening={dampening}"
+                f"got momentum={chosen['momentum']} and dampening={chosen['dampening']}"
             )
 
     @property
@@ -416,13 +437,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
     ):
-        super().__init__(
-            lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad
-        )
-        if len(betas) != 2 or not all(b < 1 for b in betas):
-            raise ValueError(
-                f"{type(self).__name__}: betas must be two numbers below 1, got {betas}"
-            )
+        where = f"{type(self).__name__}: "
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{where}betas must be two numbers below 1, got {checks.shown(betas)}")
+        betas = tuple(checks.number(b, "betas", least=0, below=1, where=where) for b in betas)
+        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
 
     @property
     def slots(self):
@@ -551,8 +570,7 @@ def clip_norm(gradient: np.ndarray, limit: float) -> float:
     TypeError
         If the gradient has another dtype.
     """
-    if not limit > 0:
-        raise ValueError(f"limit must be above 0, got {limit}")
+    limit = _checked_limit(gradient, limit)
     flat = checks.array(gradient, "gradient").reshape(-1)
     sums = np.empty(-(-flat.size // BLOCK))
     kernels.backend.sums_of_squares(flat, BLOCK, sums)
@@ -580,7 +598,19 @@ def clip_value(gradient: np.ndarray, limit: float) -> None:
     ------
     ValueError
         If the limit is not above 0.
+    TypeError
+        If the gradient has another dtype.
     """
-    if not limit > 0:
-        raise ValueError(f"limit must be above 0, got {limit}")
+    limit = _checked_limit(gradient, limit)
     np.clip(gradient, -limit, limit, out=gradient)
+
+
+def _checked_limit(gradient: Any, limit: Any) -> float:
+    """Return the limit, which may be infinite; raise an error unless both can be clipped."""
+    checks.instance(gradient, np.ndarray, "gradient", "an array")
+    checks.array(gradient, "gradient")
+    if not gradient.flags.writeable:
+        raise ValueError("gradient must be writeable, got an array that is read-only")
+    if isinstance(limit, float) and limit == math.inf:
+        return limit
+    return checks.number(limit, "limit", above=0)

@@ -6,9 +6,11 @@ matter ("leaky_relu"). The numbers alpha and beta follow in parentheses: "HardSi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
+from .. import checks
 from ..equations.expressions import (
     Expr,
     exp,
@@ -61,24 +63,30 @@ def _parse(text):
     if not isinstance(text, str):
         raise TypeError(
             "an activation must be given by name, such as 'tanh' or 'leakyrelu(0.01)', "
-            f"got {text!r}"
+            f"got {checks.shown(text)}"
         )
     match = re.fullmatch(r"\s*(\w+)\s*(?:\(([^()]*)\))?\s*", text)
     name, inside = match.groups() if match else (text, None)
     name, inside = name.lower().replace("_", ""), (inside or "").strip()
     if name not in ACTIVATIONS:
         raise ValueError(
-            f"unknown activation {text!r}; known activations are {', '.join(ACTIVATIONS)}"
+            f"unknown activation {checks.shown(text)}; known activations are "
+            f"{', '.join(ACTIVATIONS)}{checks.guess(text, ACTIVATIONS)}"
         )
     try:
         numbers = tuple(float(v) for v in inside.split(",")) if inside else ()
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError
     except ValueError:
         raise ValueError(
-            f"the parentheses of activation {text!r} must contain numbers separated by commas"
+            f"the parentheses of activation {checks.shown(text)} must contain numbers "
+            "separated by commas"
         ) from None
     defaults = ACTIVATIONS[name][1]
     values = numbers + defaults[len(numbers) :]
     if len(numbers) > len(defaults) or None in values:
         count = f"{len(defaults)} number{'s' * (len(defaults) != 1)}"
-        raise ValueError(f"activation {name} takes {count}, got {len(numbers)} in {text!r}")
+        raise ValueError(
+            f"activation {name} takes {count}, got {len(numbers)} in {checks.shown(text)}"
+        )
     return name, values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..checks import naming
+from .. import checks
 from ..equations.cell import Cell
 from .activations import canonical
 
@@ -31,11 +31,11 @@ def cell_family(
                 if option not in defaults:
                     raise TypeError(
                         f"{name} has no option {option!r}; its options are {', '.join(defaults)}"
+                        f"{checks.guess(option, defaults)}"
                     )
             values = {}
             for option, default in defaults.items():
-                with naming(option):
-                    values[option] = _checked(option, options.get(option, default), default)
+                values[option] = _checked(option, options.get(option, default), default)
             text = ", ".join(f"{k}={v!r}" for k, v in values.items() if v != defaults[k])
             full_name = f"{name}({text})" if text else name
             full_name = (aliases or {}).get(full_name, full_name)
@@ -52,31 +52,20 @@ def cell_family(
 def _checked(option, value, default):
     """Return the canonical form of an option's value."""
     if option == "biases":
-        if isinstance(value, bool) or value not in (0, 1, 2):
-            raise ValueError(f"must be 0, 1 or 2, got {value!r}")
-        return value
+        return checks.integer(value, option, 0, 2)
     if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise TypeError(f"must be True or False, got {value!r}")
-        return value
+        return checks.flag(value, option)
     if isinstance(default, int):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"must be an int, got {value!r}")
-        if not 1 <= value <= 9:
-            raise ValueError(f"must be from 1 to 9, got {value}")
-        return value
+        return checks.integer(value, option, 1, 9)
     if isinstance(default, str):
-        return canonical(value)
+        with checks.naming(option):
+            return canonical(value)
     if isinstance(default, tuple):
         if not isinstance(value, (tuple, list)) or len(value) != len(default):
             raise ValueError(
-                f"must be a tuple of {len(default)} names such as {default}, got {value!r}"
+                f"{option} must be a tuple of {len(default)} names such as {default}, "
+                f"got {checks.shown(value)}"
             )
-        return tuple(canonical(v) for v in value)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"must be a number or None, got {value!r}")
-    if not value > 0:
-        raise ValueError(f"must be above 0, got {value!r}")
-    return float(value)
+        with checks.naming(option):
+            return tuple(canonical(v) for v in value)
+    return None if value is None else checks.number(value, option, above=0)

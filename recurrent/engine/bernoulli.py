@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
+
 
 def probability(value: Any, name: str) -> float:
     """Return a dropout probability; raise TypeError or ValueError unless 0 <= value < 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
-    return float(value)
+    return checks.number(value, name, least=0, below=1)
 
 
 def bernoulli(

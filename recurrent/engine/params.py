@@ -94,12 +94,14 @@ def with_biases(cell: Cell, params: Any, fill: Callable = np.zeros) -> Any:
 def check_proj_size(cell: Cell, proj_size: Any, hidden_size: int) -> int:
     """Return P, the size of h; raise ValueError or TypeError if `proj_size` does not fit."""
     if not cell.has_projection:
-        if proj_size:
+        if checks.integer(proj_size, "proj_size") != 0:
             raise ValueError(
-                f"{cell.name} has no projection: proj_size must be 0, got {proj_size!r}"
+                f"{cell.name} has no projection: proj_size must be 0, "
+                f"got {checks.shown(int(proj_size))}"
             )
         return hidden_size
-    if checks.size(proj_size, "proj_size") > hidden_size:
+    proj_size = checks.size(proj_size, "proj_size")
+    if proj_size > hidden_size:
         raise ValueError(f"proj_size must be at most hidden_size={hidden_size}, got {proj_size}")
     return proj_size
 

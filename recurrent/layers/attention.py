@@ -135,13 +135,16 @@ class Attention(Layer):
     ):
         sizes = dict(memory_size=memory_size, score_size=score_size, output_size=output_size)
         sizes = {name: checks.size(size, name) for name, size in sizes.items() if size is not None}
+        query_size = checks.size(query_size, "query_size")
+        memory_size, score_size, output_size = map(
+            sizes.get, ("memory_size", "score_size", "output_size")
+        )
+        checks.choice(score, "score", SCORES)
         super().__init__(
-            query_size=checks.size(query_size, "query_size"),
+            query_size=query_size,
             **sizes,
             **({"score": score} if score != "general" else {}),
         )
-        if score not in SCORES:
-            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}")
         if score_size is not None and score != "additive":
             raise ValueError(f"score_size needs score='additive', got {score!r}")
         Q = query_size

@@ -105,7 +105,7 @@ class Layer:
         LAYERS[name] = cls
 
     def __init__(self, **options: Any):
-        self.options = options
+        self.options = checks.plain(options)
         self.shapes, self.state_delays = {}, {}
         self._parameters: Any = None
         self.owner: Any = None
@@ -130,7 +130,9 @@ class Layer:
         ValueError
             If this layer needs time steps that a layer below has removed.
         """
+        checks.instance(below, Sequence, "below", "a sequence of layers")
         for k, layer in enumerate(below):
+            checks.instance(layer, Layer, f"below: layer {k}", "a layer")
             if self.needs_sequence and not layer.returns_sequence:
                 raise ValueError(
                     "its input must be a sequence, but "
@@ -186,7 +188,7 @@ class Layer:
         ValueError
             If the scheme is unknown, or if the layer is part of a model of another dtype.
         """
-        scheme = initialisers.named(init)
+        scheme, rng = initialisers.named(init), checks.generator(rng)
         before = self.dtype if self.initialised else np.dtype(np.float32)
         dtype = before if dtype is None else checks.dtype(dtype)
         if self.owner is None:
@@ -196,7 +198,7 @@ class Layer:
                 f"dtype must be {self.owner.dtype.name}, as in the model that this layer is part "
                 f"of, got {dtype.name}"
             )
-        scheme(self, checks.generator(rng))
+        scheme(self, rng)
         return self
 
     def bind(self, parameters: dict[str, np.ndarray]) -> None:
@@ -206,7 +208,21 @@ class Layer:
         ----------
         parameters : dict of str to ndarray
             An array of the shape `shapes[name]` for each parameter; not copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name or a shape is another.
         """
+        checks.instance(parameters, dict, "parameters", "a dict of arrays by name")
+        if parameters.keys() != self.shapes.keys():
+            raise ValueError(
+                f"parameters must have the names {', '.join(self.shapes) or 'of none'}, "
+                f"got {checks.shown(list(parameters))}"
+            )
+        for name, shape in self.shapes.items():
+            checks.instance(parameters[name], np.ndarray, f"parameters[{name!r}]", "an array")
+            checks.shape(parameters[name], f"parameters[{name!r}]", shape, "its shape")
         self._parameters = parameters
 
     def reset_parameters(self, rng: np.random.Generator) -> None:

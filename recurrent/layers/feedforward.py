@@ -39,10 +39,9 @@ class Embedding(Layer):
     gives_lookup = True
 
     def __init__(self, num_embeddings: int, embedding_dim: int):
-        super().__init__(
-            num_embeddings=checks.size(num_embeddings, "num_embeddings"),
-            embedding_dim=checks.size(embedding_dim, "embedding_dim"),
-        )
+        num_embeddings = checks.size(num_embeddings, "num_embeddings")
+        embedding_dim = checks.size(embedding_dim, "embedding_dim")
+        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.out_features = embedding_dim
         self.shapes = {"weight": (num_embeddings, embedding_dim)}
         self.rows = num_embeddings
@@ -121,7 +120,8 @@ class OneHot(Embedding):
     """
 
     def __init__(self, num_classes: int):
-        Layer.__init__(self, num_classes=checks.size(num_classes, "num_classes"))
+        num_classes = checks.size(num_classes, "num_classes")
+        Layer.__init__(self, num_classes=num_classes)
         self.rows = self.out_features = num_classes
         self._own_dtype, self._table = np.dtype(np.float32), np.eye(0, dtype=np.float32)
 
@@ -175,10 +175,9 @@ class Linear(Layer):
     out_features: int
 
     def __init__(self, in_features: int, out_features: int):
-        super().__init__(
-            in_features=checks.size(in_features, "in_features"),
-            out_features=checks.size(out_features, "out_features"),
-        )
+        in_features = checks.size(in_features, "in_features")
+        out_features = checks.size(out_features, "out_features")
+        super().__init__(in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
 
@@ -255,8 +254,7 @@ class Dropout(Layer):
     """
 
     def __init__(self, p: float = 0.5, per: str = "step"):
-        if per not in ("step", "sequence"):
-            raise ValueError(f"per must be 'step' or 'sequence', got {per!r}")
+        checks.choice(per, "per", ("step", "sequence"))
         super().__init__(p=bernoulli.probability(p, "p"), **({} if per == "step" else {"per": per}))
         self.p, self.per = float(p), per
 

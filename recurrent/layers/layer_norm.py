@@ -26,7 +26,7 @@ class LayerNorm(Layer):
     Raises
     ------
     TypeError
-        If normalized_shape is not an int.
+        If normalized_shape is not an int or eps not a number.
     ValueError
         If normalized_shape is below 1 or eps is out of range.
 
@@ -39,12 +39,11 @@ class LayerNorm(Layer):
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5):
         size = checks.size(normalized_shape, "normalized_shape")
-        if not 0 <= eps < np.inf:
-            raise ValueError(f"eps must be finite and at least 0, got {eps!r}")
-        super().__init__(normalized_shape=size, **({} if eps == 1e-5 else {"eps": float(eps)}))
+        eps = checks.number(eps, "eps", least=0)
+        super().__init__(normalized_shape=size, **({} if eps == 1e-5 else {"eps": eps}))
         self.in_features = self.out_features = size
         self.shapes = {"weight": (size,), "bias": (size,)}
-        self.eps = float(eps)
+        self.eps = eps
 
     def reset_parameters(self, rng):
         self.parameters["weight"][:] = 1

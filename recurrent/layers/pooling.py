@@ -106,8 +106,7 @@ class Last(SelectPool):
     """
 
     def __init__(self, bidirectional: bool = False):
-        if not isinstance(bidirectional, bool):
-            raise TypeError(f"bidirectional must be True or False, got {bidirectional!r}")
+        bidirectional = checks.flag(bidirectional, "bidirectional")
         super().__init__(**({"bidirectional": True} if bidirectional else {}))
         self.bidirectional = bidirectional
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import cells, checks, kernels
 from ..engine import dropout, preactivations, ragged
-from ..engine.bidirectional import REVERSE, Bidirectional, Directions
+from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions
 from ..engine.engine import Engine
 from ..engine.params import Sizes, check_proj_size
 from ..engine.runner import DirectedRunner, Runner
@@ -106,9 +106,9 @@ class Recurrent(Layer):
         proj_size: int = 0,
         **options: Any,
     ):
-        for name, value in {"bidirectional": bidirectional, "learn_state": learn_state}.items():
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {value!r}")
+        bidirectional = checks.flag(bidirectional, "bidirectional")
+        learn_state = checks.flag(learn_state, "learn_state")
+        checks.choice(merge, "merge", MERGES)
         if merge != "concat" and not bidirectional:
             raise ValueError(
                 f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge"
@@ -117,17 +117,17 @@ class Recurrent(Layer):
         for name in _cell_options(options) if type(self) is Recurrent else ():
             raise TypeError(
                 f"a layer of {cell.name} has no option {name!r}; "
-                f"its options are {', '.join(dropout.NAMES)}"
+                f"its options are {', '.join(dropout.NAMES)}{checks.guess(name, dropout.NAMES)}"
             )
-        sizes = {
-            "input_size": checks.size(input_size, "input_size"),
-            "hidden_size": checks.size(hidden_size, "hidden_size"),
-        }
+        input_size = checks.size(input_size, "input_size")
+        hidden_size = checks.size(hidden_size, "hidden_size")
+        P = check_proj_size(cell, proj_size, hidden_size)
+        sizes = {"input_size": input_size, "hidden_size": hidden_size}
         common = {
             "bidirectional": bidirectional,
             "merge": merge,
             "learn_state": learn_state,
-            "proj_size": proj_size,
+            "proj_size": P if cell.has_projection else 0,
         }
         common = {k: v for k, v in common.items() if v not in (False, "concat", 0)}
         super().__init__(
@@ -141,7 +141,7 @@ class Recurrent(Layer):
         self.engine = Engine(self.dropouts.inference_cell)
         self.runner = self._directions(self.engine)
         self.in_features, self.input_size, self.hidden_size = input_size, input_size, hidden_size
-        self.sizes = Sizes(input_size, hidden_size, check_proj_size(cell, proj_size, hidden_size))
+        self.sizes = Sizes(input_size, hidden_size, P)
         self.out_features = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
         directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
         self.state_delays = {
@@ -472,6 +472,7 @@ class LSTM(WithOptions):
     ):
         if "projection" in options:
             raise TypeError("an LSTM layer has no option 'projection': pass its size as proj_size")
+        proj_size = checks.integer(proj_size, "proj_size", 0)
         cell = self.make_cell(**_cell_options(options), projection=proj_size != 0)
         Recurrent.__init__(
             self,

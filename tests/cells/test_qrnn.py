@@ -92,8 +92,8 @@ def test_it_is_used_like_any_layer(tmp_path):
 @pytest.mark.parametrize(
     ("window", "error", "text"),
     [
-        (0, ValueError, r"window: must be from 1 to 9, got 0"),
-        (1.5, TypeError, "window: must be an int, got 1.5"),
+        (0, ValueError, "window must be at least 1, got 0"),
+        (1.5, TypeError, "window must be an int, got float"),
     ],
 )
 def test_invalid_windows_raise(window, error, text):

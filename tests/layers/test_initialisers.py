@@ -193,7 +193,7 @@ def test_invalid_initialisers_raise():
         LSTM(2, 3).initialise(init="kaiming")
     with pytest.raises(ValueError, match=r"Chrono\(T_max=...\)"):
         Sequential(LSTM(2, 3), init="chrono")
-    with pytest.raises(TypeError, match="a name or an initialiser, got int"):
+    with pytest.raises(TypeError, match=r"init must be a name or a function such as .*, got int"):
         Sequential(LSTM(2, 3), init=3)
     with pytest.raises(ValueError, match="T_max must be at least 3"):
         Chrono(2)

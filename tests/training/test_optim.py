@@ -315,7 +315,7 @@ FLAT = np.zeros(3)
         (
             lambda: Adam(betas=(0.9, 1.0)),
             ValueError,
-            r"Adam: betas must be two numbers below 1, got \(0.9, 1.0\)",
+            "Adam: betas must be at least 0 and below 1, got 1.0",
         ),
         (lambda: SGD(nesterov=True), ValueError, "nesterov needs a momentum"),
         (
@@ -460,7 +460,7 @@ def test_text_that_is_no_optimizer(text, message):
 def test_options_must_be_numbers():
     with pytest.raises(TypeError, match=r"\AAdam: lr must be a number or a schedule, got list\Z"):
         Adam([1.0])
-    with pytest.raises(TypeError, match=r"\AAdam: betas must be made of numbers, got tuple\Z"):
+    with pytest.raises(TypeError, match=r"\AAdam: betas must be a number, got str\Z"):
         Adam(betas=("0.9", "0.99"))
 
 
