@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import os
 from collections.abc import Collection
 from functools import lru_cache
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,13 +208,16 @@ def text(value: Any, name: str, where: str = "") -> str:
     return value
 
 
-def choice(value: Any, name: str, allowed: Collection[str], where: str = "") -> str:
-    """Return `value`; raise an error that lists the allowed names unless it is one of them."""
+def choice(value: Any, name: str, allowed: Collection[str], where: str = "", also: str = "") -> str:
+    """Return `value`; raise an error that lists the allowed names unless it is one of them.
+
+    `also` ends the list with what else is allowed, such as " or None".
+    """
     if isinstance(value, str) and value in allowed:
         return value
     kind = ValueError if isinstance(value, str) else TypeError
     raise kind(
-        f"{where}{name} must be one of {', '.join(allowed)}, got {shown(value)}"
+        f"{where}{name} must be one of {', '.join(allowed)}{also}, got {shown(value)}"
         f"{guess(value, allowed)}"
     )
 
@@ -261,6 +266,49 @@ def modes(record: Any, training: Any) -> None:
         flag(record, "record")
     if training is not None and type(training) is not bool:
         flag(training, "training")
+
+
+def tape(value: Any, kind: type, parts: int | None = None) -> None:
+    """Raise an error unless `value` can be the tape of a layer: of this kind and length."""
+    if value is None:
+        raise ValueError("backward needs a tape: call forward with record=True")
+    if not isinstance(value, kind) or (parts is not None and len(value) != parts):
+        raise TypeError(
+            f"tape must be the one that forward returns with record=True, got {shown(value)}"
+        )
+
+
+def per_layer(value: Any, name: str, n: int) -> tuple:
+    """Return one value per layer: n times None, or `value` if it is a sequence of n entries."""
+    if value is None:
+        return (None,) * n
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(
+            f"{name} must be a tuple with one entry per layer, got {type(value).__name__}"
+        )
+    if len(value) != n:
+        raise ValueError(f"{name} must have {n} entries, one per layer, got {len(value)}")
+    return tuple(value)
+
+
+def loss_of(result: Any) -> tuple[float, np.ndarray]:
+    """Return the result of a loss; raise TypeError unless it is (value, dy)."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            "loss must return its value and its gradient with respect to y, "
+            f"got {type(result).__name__}"
+        )
+    return result
+
+
+def path(value: Any, name: str = "path") -> Path:
+    """Return `value` as a Path; raise an error unless it names a file."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a str or a Path, got {type(value).__name__}")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"{name} must be the path of a file, got {shown(text)}")
+    return Path(text)
 
 
 def instance(value: Any, kind: type, name: str, words: str, where: str = "") -> None:

@@ -70,6 +70,7 @@ def complex_step(
     >>> complex_step(lambda a: np.sum(a["x"] ** 2), {"x": np.array([1.0, 3.0])})
     {'x': array([2., 6.])}
     """
+    _check_point(loss, arguments, chosen)
     step, values = 1e-30, {n: a.astype(complex) for n, a in arguments.items()}
 
     def derivative(a, k):
@@ -108,6 +109,8 @@ def central_differences(
     dict of str to ndarray
         The derivatives, with the shapes of the arguments; NaN at indices that were not chosen.
     """
+    _check_point(loss, arguments, chosen)
+    step = checks.number(step, "step", above=0)
 
     def derivative(a, k):
         before, ends = a[k], []
@@ -118,6 +121,34 @@ def central_differences(
         return (ends[0] - ends[1]) / (2 * step)
 
     return _each(arguments, chosen, derivative)
+
+
+def _check_point(loss, arguments, chosen):
+    checks.function(loss, "loss", "lambda arrays: ...")
+    checks.instance(arguments, dict, "arguments", "a dict of arrays by name")
+    for name, a in arguments.items():
+        checks.instance(a, np.ndarray, f"arguments[{name!r}]", "an array")
+        if a.dtype != np.float64:
+            raise TypeError(f"arguments[{name!r}] must be float64, got {a.dtype.name}")
+    if chosen is None:
+        return
+    checks.instance(chosen, dict, "chosen", "a dict of indices by name")
+    for name, indices in chosen.items():
+        if name not in arguments:
+            raise ValueError(
+                f"chosen must have some of the names {', '.join(arguments)}, "
+                f"got {checks.shown(name)}"
+            )
+        checks.instance(indices, Iterable, f"chosen[{name!r}]", "indices, tuples of int")
+        for k in indices:
+            fits = isinstance(k, tuple) and len(k) == arguments[name].ndim
+            if not fits or not all(
+                0 <= i < n for i, n in zip(k, arguments[name].shape, strict=True)
+            ):
+                raise ValueError(
+                    f"chosen[{name!r}] must be indices of an array of shape "
+                    f"{arguments[name].shape}, got {checks.shown(k)}"
+                )
 
 
 def _each(arguments, chosen, derivative) -> Arrays:
@@ -279,7 +310,13 @@ def gradcheck(
     >>> result.ok, result.worst.name in {f.name for f in result.findings}
     (True, True)
     """
+    checks.size(hidden_size, "hidden_size")
+    entries, seed = checks.size(entries, "entries"), checks.integer(seed, "seed", 0)
+    eps, strict = checks.number(eps, "eps", above=0), checks.flag(strict, "strict")
+    if loss is not None:
+        checks.function(loss, "loss", "losses.mean_squared_error")
     model = _twin(subject, x, hidden_size)
+    state = None if state is None else checks.per_layer(state, "state", len(model))
     x, lengths, _ = model.prepare_input(x, lengths)
     x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
     problem = _Problem(model, x, lengths, state, loss, targets, seed)
@@ -371,12 +408,7 @@ class _Problem:
             result = self.loss(y)
         else:
             result = self.loss(y, self.targets, lengths=self.model.output_lengths(self.lengths))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise TypeError(
-                "the loss must return its value and its gradient with respect to y, "
-                f"got {type(result).__name__}"
-            )
-        return result
+        return checks.loss_of(result)
 
     def value(self):
         y, final, _ = self.forward(self.state(), record=False)
@@ -406,7 +438,9 @@ class _Problem:
 
 def _own(x) -> np.ndarray:
     """Return a copy that may be changed: ids as they are, numbers in float64."""
-    x = np.array(x)
+    x = checks.as_array(x, "x").copy()
+    if x.dtype.kind not in "iuf":
+        raise TypeError(f"x must be float32 or float64, or integer ids, got {x.dtype.name}")
     return x if np.issubdtype(x.dtype, np.integer) else x.astype(np.float64)
 
 
@@ -423,11 +457,14 @@ def _twin(subject, x, hidden_size) -> Any:
         return Seq2Seq(encoder, decoder, subject.bridge, subject.start, subject.end)
     if isinstance(subject, (Engine, Cell)):
         cell = subject.cell if isinstance(subject, Engine) else subject
-        width = np.shape(ragged.pad_sequences(x, None)[0])[-1]
+        shape = checks.as_array(ragged.pad_sequences(x, None)[0], "x").shape
+        if len(shape) not in (2, 3):
+            raise ValueError(f"x must be (T, N, D) or (T, D), got {shape}")
+        width = shape[-1]
         subject = layer_from_cell(cell, width, hidden_size).initialise(0, "float64")
     if not isinstance(subject, (Sequential, Layer)):
         raise TypeError(
-            f"gradcheck takes a model, a layer, an engine or a cell, got {type(subject).__name__}"
+            f"subject must be a model, a layer, an engine or a cell, got {type(subject).__name__}"
         )
     layers = []
     for layer in subject.layers if isinstance(subject, Sequential) else [subject]:

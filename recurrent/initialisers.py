@@ -46,6 +46,13 @@ class RecurrentLayer(AnyLayer, Protocol):
 Initialiser = Callable[[AnyLayer, np.random.Generator], None]
 
 
+def _check(layer: AnyLayer, rng: np.random.Generator) -> None:
+    if isinstance(layer, type) or not hasattr(layer, "reset_parameters"):
+        kind = f"the class {layer.__name__}" if isinstance(layer, type) else type(layer).__name__
+        raise TypeError(f"layer must be a layer, got {kind}")
+    checks.instance(rng, np.random.Generator, "rng", "a numpy.random.Generator")
+
+
 def pytorch(layer: AnyLayer, rng: np.random.Generator) -> None:
     """Initialise a layer as PyTorch does.
 
@@ -59,6 +66,7 @@ def pytorch(layer: AnyLayer, rng: np.random.Generator) -> None:
     rng : numpy.random.Generator
         Source of the random numbers.
     """
+    _check(layer, rng)
     layer.reset_parameters(rng)
 
 
@@ -81,6 +89,7 @@ def keras(layer: AnyLayer, rng: np.random.Generator) -> None:
     Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks"
     (2010).
     """
+    _check(layer, rng)
     layer.reset_parameters(rng)
     if is_embedding(layer):
         for a in layer.parameters.values():
@@ -108,6 +117,7 @@ def orthogonal(layer: AnyLayer, rng: np.random.Generator) -> None:
     Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep
     linear neural networks" (2014).
     """
+    _check(layer, rng)
     layer.reset_parameters(rng)
     for name, a in matrices(layer).items():
         random_matrix = orthonormal if name.startswith("weight_hh") else glorot
@@ -128,6 +138,7 @@ def char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     rng : numpy.random.Generator
         Source of the random numbers.
     """
+    _check(layer, rng)
     for a in layer.parameters.values():
         a[:] = rng.uniform(-0.08, 0.08, a.shape)
     for a in forget_biases(layer):
@@ -147,6 +158,7 @@ def torch_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     rng : numpy.random.Generator
         Source of the random numbers.
     """
+    _check(layer, rng)
     layer.reset_parameters(rng)
     if is_recurrent(layer):
         for a in matrices(layer).values():
@@ -164,6 +176,7 @@ def min_char_rnn(layer: AnyLayer, rng: np.random.Generator) -> None:
     rng : numpy.random.Generator
         Source of the random numbers.
     """
+    _check(layer, rng)
     for name, a in layer.parameters.items():
         a[:] = 0 if name.startswith("bias") else 0.01 * rng.standard_normal(a.shape)
 
@@ -204,6 +217,7 @@ class Chrono:
         object.__setattr__(self, "T_max", checks.number(self.T_max, "T_max", least=3))
 
     def __call__(self, layer: AnyLayer, rng: np.random.Generator) -> None:
+        _check(layer, rng)
         layer.reset_parameters(rng)
         if not is_recurrent(layer):
             return

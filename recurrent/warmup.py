@@ -44,6 +44,8 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     """
     chosen = [find(c) for c in cells or PYTORCH]
     names = [dtypes] if isinstance(dtypes, str) else dtypes
+    checks.instance(names, Iterable, "dtypes", "names such as 'float32'")
+    training = checks.flag(training, "training")
     kinds = [checks.dtype(name) for name in names]
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in kinds for part in parts]

@@ -93,6 +93,11 @@ class DirectionTapes(NamedTuple):
         return named(self.forward.masks, self.reverse.masks)
 
 
+def _check_dict(state_gradients: Any) -> None:
+    if state_gradients is not None:
+        checks.instance(state_gradients, dict, "state_gradients", "a dict to write to")
+
+
 def named(forward: dict, reverse: dict) -> dict:
     """Return one dict of both directions, with `_reverse` added to the names of the second."""
     return {**forward, **{f"{name}{REVERSE}": a for name, a in reverse.items()}}
@@ -130,8 +135,8 @@ class Bidirectional:
         self, dy, tape, dstate=None, out=None, state_gradients=None
     ) -> tuple[Any, Directions, Directions]:
         """Return dx and, as `Directions`, dparams and the gradient of the initial state."""
-        if tape is None:
-            raise ValueError("backward needs a tape: call forward with record=True")
+        checks.tape(tape, DirectionTapes)
+        _check_dict(state_gradients)
         dfinal, outs = self._pair(dstate, "dstate"), self._pair(out, "out")
         dys = Directions(None, None) if dy is None else Directions(*self._split(dy, tape))
         ahead, back = ({}, {}) if state_gradients is not None else (None, None)

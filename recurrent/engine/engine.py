@@ -80,6 +80,8 @@ class Engine:
 
     def __init__(self, cell: Cell | str, backend: ModuleType | None = None):
         self.cell = cell = find(cell)
+        if backend is not None:
+            checks.instance(backend, ModuleType, "backend", "a module of kernels")
         self.name = cell.name
         self.Params = cell_params_type(cell)
         self.State = state_type(cell.states)
@@ -123,7 +125,8 @@ class Engine:
         >>> Engine("gru").shapes(2, 5)
         Params(W_ih=(15, 2), W_hh=(15, 5), b_ih=(15,), b_hh=(15,))
         """
-        return param_shapes(self.cell, D, H, P)
+        D, H = checks.size(D, "D"), checks.size(H, "H")
+        return param_shapes(self.cell, D, H, None if P is None else checks.size(P, "P"))
 
     def state_sizes(self, sizes: Sizes) -> tuple[int, ...]:
         """Return the size of each state, H or P, for one sequence.
@@ -138,7 +141,7 @@ class Engine:
         tuple of int
             A size for each state, in the order of `State`.
         """
-        return state_sizes(self.cell, sizes)
+        return state_sizes(self.cell, _checked_sizes(sizes))
 
     def init(
         self,
@@ -181,8 +184,9 @@ class Engine:
         """
         D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
+        P = check_proj_size(self.cell, proj_size, H)
         bound, initial = 1 / np.sqrt(H), self.cell.initial
-        shapes = self.shapes(D, H, check_proj_size(self.cell, proj_size, H))._asdict()
+        shapes = self.shapes(D, H, P)._asdict()
         new = {
             n: rng.uniform(-bound, bound, shape).astype(dtype)
             for n, shape in shapes.items()
@@ -241,6 +245,8 @@ class Engine:
         TypeError
             If dtypes do not fit.
         """
+        if type(record) is not bool or type(reverse) is not bool:
+            record, reverse = checks.flag(record, "record"), checks.flag(reverse, "reverse")
         packed, params = self._packed(params, record)
         x = self._checked_input(x, packed, lengths)
         batched = x.ndim == 3
@@ -396,6 +402,8 @@ class Engine:
             If dtypes do not fit, or `tape` is not a Tape.
         """
         self._check_tape(tape)
+        if state_gradients is not None:
+            checks.instance(state_gradients, dict, "state_gradients", "a dict to write to")
         cell, layout, params, dtype = self.cell, tape.layout, tape.params, tape.x.dtype
         T, N, S, sizes = layout.T, layout.N, layout.S, sizes_of(cell, params)
         dy = self._checked_dy(dy, tape, sizes)
@@ -538,7 +546,12 @@ class Engine:
         Footprint
             Bytes by their use.
         """
-        return allocation.footprint(self.cell, T, N, sizes, dtype, ragged, training, reverse, table)
+        T, N = checks.integer(T, "T", 0), checks.integer(N, "N", 0)
+        flags = dict(ragged=ragged, training=training, reverse=reverse)
+        flags = [checks.flag(value, name) for name, value in flags.items()]
+        table = None if table is None else checks.size(table, "table")
+        sizes, dtype = _checked_sizes(sizes), checks.dtype(dtype)
+        return allocation.footprint(self.cell, T, N, sizes, dtype, *flags, table)
 
     def pack(self, params: Any) -> PackedParams:
         """Return a snapshot of the parameters, checked and packed once for many calls of `forward`.
@@ -612,10 +625,16 @@ class Engine:
         TypeError
             If dtypes do not fit.
         """
-        x_t = np.asarray(x_t)
+        x_t = checks.as_array(x_t, "x_t")
         if x_t.ndim not in (1, 2):
             raise ValueError(f"x_t must be (N, D) or (D,), got {x_t.shape}")
         return self.forward(x_t[None], params, state)[1]
+
+
+def _checked_sizes(sizes) -> Sizes:
+    if not isinstance(sizes, (tuple, list)) or len(sizes) != len(Sizes._fields):
+        raise TypeError(f"sizes must be Sizes(D, H, P), got {checks.shown(sizes)}")
+    return Sizes(*(checks.size(s, f"sizes.{n}") for s, n in zip(sizes, Sizes._fields, strict=True)))
 
 
 def _input_rows(x, layout):

@@ -176,6 +176,7 @@ class Attention(Layer):
             a[:] = rng.uniform(-bound, bound, a.shape)
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x = self._checked(x)
         weights, (values, valid) = self._pack(), self._memory(x, state, lengths)
         if not record:
@@ -292,6 +293,7 @@ class Attention(Layer):
         return y
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        checks.tape(tape, AttentionTape)
         grads, p = self._gradients(out), self.parameters
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", tape.y.dtype, "x")
@@ -314,6 +316,8 @@ class Attention(Layer):
         dx, dvalues = _by_time(dx, tape.batched), _by_time(dmemory, tape.batched)
         if self.over_itself:
             return Gradients(dx + dvalues, grads, None)
+        if dstate is not None:
+            checks.instance(dstate, Memory, "dstate", "Memory(values, lengths)")
         return Gradients(dx, grads, Memory(dvalues if dstate is None else dvalues + dstate.values))
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None, memory=None):
@@ -372,6 +376,7 @@ class Attention(Layer):
                 "the memory is missing: state must be Memory(values, lengths), got None"
             )
         else:
+            checks.instance(state, Memory, "state", "Memory(values, lengths)")
             name = "the memory"
         values = checks.array(state.values, name)
         checks.same_dtype(values, name, x.dtype, "x")

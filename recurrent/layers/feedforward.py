@@ -56,6 +56,7 @@ class Embedding(Layer):
         weight[:] = rng.standard_normal(weight.shape)
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         lookup, _, tape = self.look_up(x, record)
         return np.asarray(lookup), None, tape
 
@@ -75,11 +76,16 @@ class Embedding(Layer):
             raise IndexError(f"ids must be in 0..{self.rows - 1}, got {ids[place]} at {place}")
         return ids
 
+    def _check_tape(self, tape):
+        checks.tape(tape, np.ndarray)
+        checks.integers(tape, "tape")
+
     def stepper(self):
         table = self.table.copy()
         return lambda x_t: table[self._checked(x_t)]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        self._check_tape(tape)
         grads = self._gradients(out)
         dW = grads["weight"]
         if isinstance(dy, RowGradients):  # y was a Lookup
@@ -147,6 +153,7 @@ class OneHot(Embedding):
         pass
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        self._check_tape(tape)
         return Gradients(None, self._gradients(out), None)
 
 
@@ -187,6 +194,7 @@ class Linear(Layer):
             a[:] = rng.uniform(-bound, bound, a.shape)
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
         return y, None, x if record else None
 
@@ -206,6 +214,8 @@ class Linear(Layer):
         return lambda x_t: self._apply(x_t, packed)[1]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        checks.tape(tape, np.ndarray)
+        checks.same_dtype(tape, "tape", self.dtype, "weight")
         W, grads = self.parameters["weight"], self._gradients(out)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", W.dtype, "weight")
@@ -259,6 +269,7 @@ class Dropout(Layer):
         self.p, self.per = float(p), per
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
         x = checks.array(x, "x")
@@ -268,6 +279,9 @@ class Dropout(Layer):
         return x * mask, None, mask if record else None
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        if tape is not None:
+            checks.tape(tape, np.ndarray)
+            checks.array(tape, "tape")
         return Gradients(dy if tape is None else dy * tape, {}, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):

@@ -27,6 +27,7 @@ class Hold(Layer):
         super().__init__()
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x = checks.array(x, "x")
         if lengths is None:
             return x, None, None
@@ -55,6 +56,10 @@ class Hold(Layer):
         dy = checks.array(dy, "dy")
         if tape is None:
             return Gradients(dy, {}, None)
+        checks.tape(tape, np.ndarray)
+        checks.integers(tape, "tape")
+        if tape.ndim != 2:
+            raise ValueError(f"tape must be (T, N), got {tape.shape}")
         checks.shape(dy, "dy", (*tape.shape, *dy.shape[2:]), "the shape of y")
         dx, n = np.zeros_like(dy), np.arange(tape.shape[1])
         # A valid step gets the gradients of itself and of the padding that repeats it, in order.

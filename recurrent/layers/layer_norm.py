@@ -50,6 +50,7 @@ class LayerNorm(Layer):
         self.parameters["bias"][:] = 0
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x = checks.array(x, "x")
         checks.same_dtype(x, "x", self.dtype, "weight")
         if x.ndim < 1 or x.shape[-1] != self.in_features:
@@ -67,6 +68,7 @@ class LayerNorm(Layer):
         return lambda x_t: frozen.forward(x_t)[0]
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        checks.tape(tape, tuple, 2)
         (normal, scale), grads = tape, self._gradients(out)
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", normal.dtype, "weight")

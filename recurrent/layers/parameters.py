@@ -32,18 +32,36 @@ class ParameterViews(dict):
         Raises KeyError for an unknown name, ValueError for another shape, TypeError for another
         dtype.
         """
-        a, value = self[name], checks.array(value, name)
+        value = self._fitting(name, value)
+        self[name][:] = value
+
+    def _fitting(self, name, value) -> np.ndarray:
+        a = self[name] if isinstance(name, str) else self.__missing__(name)
+        value = checks.array(value, name)
         checks.same_dtype(value, name, a.dtype, f"the model's {name}")
         checks.shape(value, name, a.shape, f"the shape of the model's {name}")
-        a[:] = value
+        return value
 
     def __missing__(self, name):
-        raise KeyError(f"no parameter {name!r}; the names are {', '.join(self)}")
+        raise KeyError(
+            f"no parameter {checks.shown(name)}; the names are {', '.join(self)}"
+            f"{checks.guess(name, self)}"
+        )
 
     def update(self, other: Mapping | Iterable = (), **named: Any) -> None:
-        """Copy each value into the array of its name; raises the errors of an assignment."""
-        for name, value in dict(other, **named).items():
-            self[name] = value
+        """Copy each value into the array of its name; raises the errors of an assignment.
+
+        If one value does not fit, none is copied.
+        """
+        try:
+            values = dict(other, **named)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"other must be a dict of arrays by name, got {type(other).__name__}"
+            ) from None
+        fitting = {name: self._fitting(name, value) for name, value in values.items()}
+        for name, value in fitting.items():
+            self[name][:] = value
 
     def __ior__(self, other):
         self.update(other)

@@ -21,6 +21,7 @@ class Pool(Layer, abstract=True):
     needs_sequence, returns_sequence = True, False
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x = checks.array(x, "x")
         if x.ndim not in (2, 3):
             raise ValueError(f"x must be (T, N, K) or (T, K), got {x.shape}")
@@ -36,6 +37,7 @@ class Pool(Layer, abstract=True):
         return y.reshape(x.shape[1:]), None, (x.shape, x.dtype, valid, saved) if record else None
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        checks.tape(tape, tuple, 4)
         shape, dtype, valid, saved = tape
         dy = checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", dtype, "x")

@@ -12,10 +12,11 @@ import numpy as np
 
 from .. import cells, checks, kernels
 from ..engine import dropout, preactivations, ragged
-from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions
+from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions, DirectionTapes
 from ..engine.engine import Engine
 from ..engine.params import Sizes, check_proj_size
 from ..engine.runner import DirectedRunner, Runner
+from ..engine.tape import Tape
 from .base import Gradients, Layer
 from .recording import LayerRecording
 
@@ -233,6 +234,7 @@ class Recurrent(Layer):
         )
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
+        checks.modes(record, training)
         x, lengths, listed = ragged.pad_sequences(x, lengths)
         learned = state is None and bool(self.initial) and np.ndim(x) > 1
         if learned:
@@ -245,6 +247,7 @@ class Recurrent(Layer):
         return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+        checks.tape(tape, DirectionTapes if self.bidirectional else Tape)
         grads = self._gradients(out)
         dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
         runner = self.training_runner() if getattr(tape, "masks", None) else self.runner

@@ -89,6 +89,7 @@ class Model:
 
     @generator.setter
     def generator(self, rng: np.random.Generator) -> None:
+        checks.instance(rng, np.random.Generator, "generator", "a numpy.random.Generator")
         self._generator = rng
         for layer in self.layers:
             layer.generator = rng
@@ -106,7 +107,11 @@ class Model:
         str
             For example "layer 2 (LSTM)".
         """
-        return f"layer {k} ({type(self.layers[k]).__name__})"
+        try:
+            return f"layer {k} ({type(self.layers[k]).__name__})"
+        except (IndexError, TypeError):  # no check before: every layer of every call asks
+            k = checks.index(k, "k", len(self.layers), ", the layers")
+            return self.where(k)
 
     def initialise(self, rng: Any = 0, init: str | initialisers.Initialiser = "pytorch") -> Model:
         """Give all parameters new initial values, layer by layer.
@@ -141,6 +146,7 @@ class Model:
         bool
             False from the first pooling layer on.
         """
+        k = checks.index(k, "k", len(self.layers), ", the layers")
         return all(layer.returns_sequence for layer in self.layers[: k + 1])
 
     def output_lengths(self, lengths: Any) -> Any:
@@ -350,7 +356,9 @@ class Model:
             if listed:
                 targets = ragged.pad_sequences(targets, None, "targets")[0]
             recording.targets = targets
-            recording.loss, dy = loss(y, targets, lengths=self.output_lengths(lengths))
+            recording.loss, dy = checks.loss_of(
+                loss(y, targets, lengths=self.output_lengths(lengths))
+            )
             recording.gradients = self.backward(dy, tape, recording=recording)
             for layer, layer_tape in zip(layers, tape, strict=True):
                 layer.finish(layer_tape)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import checks
 from ..engine.footprint import WIDE
+from ..optim import Adam, Optimizer
 
 
 class Plan(NamedTuple):
@@ -42,6 +43,14 @@ class Plan(NamedTuple):
             if size
         )
         return f"{self.total / 1e6:,.1f} MB: {parts}"
+
+
+def plan_slots(optimizer: Any) -> int:
+    """Return the number of vectors of an optimiser's state; of Adam for None."""
+    if optimizer is None:
+        optimizer = Adam()
+    checks.instance(optimizer, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
+    return len(optimizer.slots)
 
 
 def plan(

@@ -21,10 +21,10 @@ from ..layers.base import Gradients
 from ..layers.parameters import parameter_views
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
-from ..optim import Adam, Optimizer
+from ..optim import Optimizer
 from .base import Model
 from .decoding import Generated, beam_search
-from .memory_plan import Plan, plan
+from .memory_plan import Plan, plan, plan_slots
 from .sequential import Sequential
 
 BRIDGES = ("concat", "sum", "average")
@@ -95,8 +95,8 @@ class Seq2Seq(Model):
                 "encoder and decoder must be two different models, got the same one twice"
             )
         checks.same_dtype(decoder.flat, "decoder", encoder.dtype, "encoder")
-        if bridge not in (None, *BRIDGES):
-            raise ValueError(f"bridge must be one of {', '.join(BRIDGES)} or None, got {bridge!r}")
+        if bridge is not None:
+            checks.choice(bridge, "bridge", BRIDGES, also=" or None")
         self.encoder, self.decoder, self.dtype = encoder, decoder, encoder.dtype
         self.bridge: Any = bridge
         self.start, self.end = start, end
@@ -263,8 +263,9 @@ class Seq2Seq(Model):
         return layer.state_from({s: arrays.get(s, zeros.get(s)) for s in layer.state_delays})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        if tape is None:
-            raise ValueError("backward needs a tape: call forward with record=True")
+        checks.tape(tape, tuple, len(self))
+        if recording is not None:
+            checks.instance(recording, Recording, "recording", "a Recording of this model")
         if dstate is not None:
             raise ValueError("dstate must be None: the loss does not depend on the final state")
         n, split = len(self.encoder), self.encoder.size
@@ -346,6 +347,8 @@ class Seq2Seq(Model):
         ValueError
             If source is not a batch, or max_steps or beam is below 1.
         """
+        max_steps, beam = checks.size(max_steps, "max_steps"), checks.size(beam, "beam")
+        length_power = checks.number(length_power, "length_power")
         source, lengths, _ = ragged.pad_sequences(source, lengths, "source")
         read, encoded, _ = self._encode(source, lengths)
         y = read[-1]
@@ -355,7 +358,7 @@ class Seq2Seq(Model):
                 "pass it as a list of one array"
             )
         start = self._start(y, encoded, lengths)
-        rows = np.repeat(np.arange(y.shape[-2]), checks.size(beam, "beam"))
+        rows = np.repeat(np.arange(y.shape[-2]), beam)
         decode = self.decoder.packed()
 
         def step(ids, state):
@@ -429,7 +432,7 @@ class Seq2Seq(Model):
                 f"T must be a pair: the steps of the source and of the target, got {T!r}"
             )
         parts = [(self.encoder, T[0]), (self.decoder, T[1])]
-        slots = len((optimizer or Adam()).slots)
+        slots = plan_slots(optimizer)
         return plan(parts, N, training, ragged, slots, self.memories)
 
     def describe(self) -> dict:

@@ -13,10 +13,11 @@ from ..engine import ragged
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
 from ..layers.parameters import ParameterViews, parameter_views
+from ..layers.recording import Recording
 from ..layers.stream import Stream
-from ..optim import Adam, Optimizer
+from ..optim import Optimizer
 from .base import Model
-from .memory_plan import Plan, plan
+from .memory_plan import Plan, plan, plan_slots
 
 MOST_CELLS = 64  # in a description: equations that are new to the process are traced
 
@@ -118,11 +119,7 @@ class Sequential(Model):
         return ragged.pad_sequences(x, lengths)
 
     def run_layers(self, x, state, lengths, record, training):
-        state = (None,) * len(self) if state is None else state
-        if len(state) != len(self):
-            raise ValueError(
-                f"state must have {len(self)} entries, one per layer, got {len(state)}"
-            )
+        state = checks.per_layer(state, "state", len(self))
         outputs, new, tapes = [x], [], []
         for k, before in enumerate(state):
             with checks.naming(self.where(k)):
@@ -144,11 +141,10 @@ class Sequential(Model):
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
         grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})
-        dstate = (None,) * len(self) if dstate is None else dstate
-        if len(dstate) != len(self):
-            raise ValueError(
-                f"dstate must have {len(self)} entries, one per layer, got {len(dstate)}"
-            )
+        dstate = checks.per_layer(dstate, "dstate", len(self))
+        checks.tape(tape, tuple, len(self))
+        if recording is not None:
+            checks.instance(recording, Recording, "recording", "a Recording of this model")
         d_initial = [None] * len(self)
         for k in reversed(range(len(self))):
             layer, state_gradients = self.layers[k], None
@@ -178,7 +174,7 @@ class Sequential(Model):
         bool
             True for an Embedding or OneHot right below a recurrent layer.
         """
-        return self._passes_lookup[k]
+        return self._passes_lookup[checks.index(k, "k", len(self), ", the layers")]
 
     def plan(
         self,
@@ -222,7 +218,7 @@ class Sequential(Model):
         >>> plan.parameters, plan.optimizer / plan.parameters, plan.total < 128e6
         (5392644, 2.0, True)
         """
-        slots = len((optimizer or Adam()).slots)
+        slots = plan_slots(optimizer)
         return plan([(self, T)], N, training, ragged, slots)
 
     def stream(self) -> Stream:
@@ -258,7 +254,8 @@ class Sequential(Model):
 
         def run(x, state):
             after = []
-            for k, (layer, before) in enumerate(zip(layers, state, strict=True)):
+            states = checks.per_layer(state, "state", len(layers))
+            for k, (layer, before) in enumerate(zip(layers, states, strict=True)):
                 with checks.naming(self.where(k)):
                     x, new = layer(x, before)
                 after.append(new)

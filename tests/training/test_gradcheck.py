@@ -131,7 +131,7 @@ def test_subjects_and_losses_of_the_wrong_type():
         gradcheck(X, X)
     with pytest.raises(
         TypeError,
-        match="the loss must return its value and its gradient with respect to y, got float64",
+        match="loss must return its value and its gradient with respect to y, got float64",
     ):
         gradcheck(LSTM(X.shape[-1], 2), X, lambda y: (y * y).sum(dtype=float))
 
