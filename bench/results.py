@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recurrent.models import files
+from recurrent import checks
+from recurrent.models import files, schema
 
 FORMAT = 1
 OURS = "recurrent"
@@ -224,20 +225,38 @@ def read(path: str | Path) -> Run:
     return Run(**head, rows=tuple(rows))
 
 
+_text = schema.text(10_000)
+_figure = schema.optional(checks.number)
+_texts = schema.mapping(_text)
+
+# The kinds of the fields of a row and of a run, but for the figures that `_problem` checks.
+KINDS: dict[str, schema.Schema] = {
+    **dict.fromkeys(("name", "group", "cell", "task", "dtype", "per"), _text),
+    **dict.fromkeys(("flops", "bytes"), _figure),
+    **{"error": schema.optional(_text), "notes": _texts},
+    **dict.fromkeys(("date", "command", "mode"), _text),
+    **{"machine": schema.dictionary, "versions": _texts, "missing": _texts},
+    "peaks": schema.mapping(schema.mapping(_figure)),
+}
+
+
 def _parse(path, number, line, kind, of):
     """Parse a line and return the fields that the dataclass `of` has."""
     try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
+        data = schema.parse_json(line, "the line")
+    except ValueError as error:
         raise ValueError(
             f"{path}, line {number}: expected a JSON object, got {line[:40]!r} ({error})"
         ) from None
     got = data.get("kind") if isinstance(data, dict) else data
     if got != kind:
-        raise ValueError(f'{path}, line {number}: expected a line of kind "{kind}", got {got!r}')
+        raise ValueError(
+            f'{path}, line {number}: expected a line of kind "{kind}", got {checks.shown(got)}'
+        )
     if kind == "run" and data.get("format") != FORMAT:
         raise ValueError(
-            f"{path}, line {number}: expected format {FORMAT}, got {data.get('format')!r}"
+            f"{path}, line {number}: expected format {FORMAT}, got "
+            f"{checks.shown(data.get('format'))}"
         )
     absent = [
         f.name
@@ -246,11 +265,18 @@ def _parse(path, number, line, kind, of):
     ]
     if absent:
         raise ValueError(f"{path}, line {number}: the {kind} lacks {', '.join(absent)}")
-    return {f.name: data[f.name] for f in fields(of) if f.name in data and f.name != "rows"}
+    values = {f.name: data[f.name] for f in fields(of) if f.name in data and f.name != "rows"}
+    try:
+        for name, value in values.items():
+            if name in KINDS:
+                KINDS[name](value, name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
+    return values
 
 
 def _problem(row):
-    """Describe the first invalid value of a row; return None if all are valid."""
+    """Describe the first invalid figure of a row; return None if all are valid."""
     if not isinstance(row.threads, int) or row.threads < 1:
         return f"threads must be a whole number of at least 1, got {row.threads!r}"
     if not isinstance(row.samples, dict):
@@ -268,5 +294,5 @@ def _problem(row):
 def _positive(values):
     """Return whether `values` is a list of positive finite numbers."""
     return isinstance(values, list) and all(
-        isinstance(v, int | float) and 0 < v < math.inf for v in values
+        isinstance(v, int | float) and 0 < v < 1e300 for v in values
     )

@@ -22,7 +22,7 @@ from ..layers.recurrent import Recurrent
 from ..models import schema, storage
 from ..models.base import Model
 from ..models.sequential import Sequential
-from .history import History
+from .history import FACTS, HISTORY, History
 from .state import TrainingState
 
 # Functions that modify the decoded metadata of a file of version 1 before anything is built, to
@@ -30,24 +30,10 @@ from .state import TrainingState
 UPGRADES: list[Callable[[dict[str, Any]], None]] = []
 
 _count = schema.whole(0, 2**53)
-_number = checks.number
-
-
-def _any_number(value: Any, name: str) -> None:
-    """Accept a number, NaN and infinity included: a validation may give one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {checks.shown(value)}")
-
-
-def _pair(value: Any, name: str) -> None:
-    """Accept a number of updates and a number, such as the loss of a validation."""
-    schema.items(schema.plain, 2, 2)(value, name)
-    _count(value[0], f"{name}[0]")
-    _any_number(value[1], f"{name}[1]")
 
 
 def _learning_rate(value: Any, name: str) -> None:
-    (_schedule if isinstance(value, dict) else _number)(value, name)
+    (_schedule if isinstance(value, dict) else checks.number)(value, name)
 
 
 def _optimizer_options(value: Any, name: str) -> None:
@@ -57,16 +43,7 @@ def _optimizer_options(value: Any, name: str) -> None:
     _learning_rate(value["lr"], f"{name}.lr")
 
 
-_schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(_number)))
-_history = {
-    "start": _count,
-    "best": schema.optional(_pair),
-    "seconds": _number,
-    "stopped": storage.NAME,
-    "smoothed": schema.optional(_number),
-}
-_pairs = schema.items(_pair)
-
+_schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(checks.number)))
 # What a file holds, by name in its metadata; constructors check the options of what they build.
 SCHEMA = schema.record(
     version=_count,
@@ -84,15 +61,9 @@ SCHEMA = schema.record(
         {
             "options": schema.dictionary,
             "cursor": schema.optional(_count),
-            "history": schema.record(**_history),
+            "history": schema.record(**FACTS),
         }
     ),
-)
-
-# The history of a file of version 1, which holds its lists as JSON.
-FIRST_HISTORY = schema.record(
-    {"losses": schema.items(_any_number), "validation": _pairs, "metrics": _pairs, **_history}
-    | {"updates": _count}
 )
 
 
@@ -241,7 +212,7 @@ def _upgrade(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
     """Turn the contents of a file of version 1 into those of version 2."""
     facts = values.get("training")
     if isinstance(facts, dict) and "history" in facts:
-        FIRST_HISTORY(facts["history"], "checkpoint.training.history")
+        HISTORY(facts["history"], "checkpoint.training.history")
         arrays, facts["history"] = History.from_dict(facts["history"]).to_arrays()
         tensors |= {f"history.{name}": a for name, a in arrays.items()}
     values["cells"] = {}

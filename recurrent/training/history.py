@@ -3,10 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
+from .. import checks
+from ..models import schema
+
 LISTS = ("losses", "validation", "metrics")
+
+_count = schema.whole(0, 2**53)
+
+
+def _any_number(value: Any, name: str) -> None:
+    """Accept a number, NaN and infinity included: a validation may give one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {checks.shown(value)}")
+
+
+def _pair(value: Any, name: str) -> None:
+    """Accept a number of updates and a number, such as the loss of a validation."""
+    schema.items(schema.plain, 2, 2)(value, name)
+    _count(value[0], f"{name}[0]")
+    _any_number(value[1], f"{name}[1]")
+
+
+# The fields that are no lists.
+FACTS: dict[str, schema.Schema] = {
+    "start": _count,
+    "best": schema.optional(_pair),
+    "seconds": checks.number,
+    "stopped": schema.text(200),
+    "smoothed": schema.optional(checks.number),
+}
+
+# What `History.to_dict` returns, after a round trip through JSON; every entry may be missing.
+HISTORY = schema.record(
+    {
+        "losses": schema.items(_any_number),
+        "validation": schema.items(_pair),
+        "metrics": schema.items(_pair),
+        "updates": _count,
+        **FACTS,
+    }
+)
 
 
 @dataclass

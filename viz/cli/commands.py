@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,8 @@ import typer
 
 from recurrent.charlm.model import CharLM
 from recurrent.cli.runner import UsageError, run
+from recurrent.models import files, schema
+from recurrent.training.history import HISTORY
 
 from ..draw.drawing import Drawing
 from ..draw.render import RenderError
@@ -407,10 +408,13 @@ def curve(
 ) -> int:
     """Draw the training curve of a model."""
     if source.suffix == ".json":
+        files.check_readable(source)
         try:
-            history = json.loads(source.read_text(encoding="utf-8"))
+            history = schema.parse_json(source.read_text(encoding="utf-8"), "it")
+            single = isinstance(history, dict) and "losses" in history
+            (HISTORY if single else schema.mapping(HISTORY))(history, "history")
             return _write(draw_curve(history), out, "curve")
-        except (TypeError, json.JSONDecodeError) as error:
+        except (ArithmeticError, TypeError, ValueError) as error:
             raise ValueError(f"{source} is not a history: {error}") from None
     made = models.model(str(source))
     if not isinstance(made, CharLM):
