@@ -27,7 +27,7 @@ from ..layers.recurrent import Recurrent
 from . import files, schema
 from .base import Model
 from .seq2seq import build
-from .sequential import parameter
+from .sequential import MOST_CELLS, parameter
 
 FORMAT, VERSION = "recurrent", 2
 METADATA = 8_000_000  # characters at most, so that no file takes long to parse
@@ -305,9 +305,12 @@ def describe_model(model: Model) -> dict[str, Any]:
             )
         if kind is Recurrent and _registered(layer.dropouts.cell) is None:
             raise TypeError(
-                f"a file can hold cells that are found by their name, and {layer.cell.name} is "
-                "not: register it with recurrent.cells.register"
+                "a file can hold cells that are found by their name, and "
+                f"{layer.dropouts.cell.name} is not: register it with recurrent.cells.register"
             )
+    count = len({layer.cell.name for layer in model.layers if isinstance(layer, Recurrent)})
+    if count > MOST_CELLS:
+        raise ValueError(f"a file can hold at most {MOST_CELLS} different cells, got {count}")
     return {
         "model": model.describe(),
         "cells": {cell.name: equations_digest(cell) for cell in _cells(model)},

@@ -1,7 +1,12 @@
 """Checkpoints: a round trip, resuming bit for bit, bad files, and files of earlier versions."""
 
 import json
+import math
 import os
+import resource
+import threading
+import time
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,26 @@ import pytest
 from safetensors.numpy import save_file
 from support.checkpoints import parts, write
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Linear, Sequential, optim
+from recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Dropout,
+    Embedding,
+    Linear,
+    Recurrent,
+    Seq2Seq,
+    Sequential,
+    fit,
+    optim,
+)
+from recurrent.cells import CELLS, sigmoid, tanh, trace_cell
 from recurrent.charlm.model import CharLM
 from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.layers import Layer
+from recurrent.losses import softmax_cross_entropy
+from recurrent.models import storage
 from recurrent.training import checkpoint
 from recurrent.training.checkpoint import Checkpoint
 from recurrent.training.history import History
@@ -19,6 +41,7 @@ from recurrent.training.state import TrainingState
 
 TEXT = "pack my box with five dozen liquor jugs; " * 20
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
+BUILT_IN = tuple(CELLS)  # before a test registers its own
 
 
 def model(dtype="float32"):
@@ -359,3 +382,249 @@ def test_a_file_of_the_version_before_resumes_to_the_same_losses(tmp_path, name,
     if name == "torch-rnn":
         assert lm.optimizer.options["restart"]
         assert lm.settings["optimizer"] == "torchrnnadam:eps_hat=true,restart=true"
+
+
+def test_a_flipped_bit_and_exchanged_arrays_are_found(tmp_path):
+    """Every 37th byte is changed; then every pair of arrays of one shape is exchanged."""
+    path = tmp_path / "m"
+    checkpoint.save(path, trained())
+    data, refused = path.read_bytes(), 0
+    length = 8 + int.from_bytes(data[:8], "little")
+    for k in range(length, len(data), 37):
+        path.write_bytes(data[:k] + bytes([data[k] ^ 1 << k % 8]) + data[k + 1 :])
+        with pytest.raises(ValueError, match="damaged or changed after it was saved"):
+            checkpoint.load(path)
+    path.write_bytes(data)
+    tensors, metadata = parts(path)
+    for a, b in combinations(tensors, 2):
+        one, other = tensors[a], tensors[b]
+        if (one.shape, one.dtype) == (other.shape, other.dtype) and not np.array_equal(one, other):
+            write(path, {**tensors, a: other, b: one}, metadata, digest=False)
+            with pytest.raises(ValueError, match="damaged or changed"):
+                checkpoint.load(path)
+            refused += 1
+    assert refused > 10
+    for name in metadata.keys() - {"format", "digest", "version"}:
+        write(path, tensors, {**metadata, name: metadata[name] + " "}, digest=False)
+        with pytest.raises(ValueError, match="damaged or changed"):
+            checkpoint.load(path)
+    write(path, tensors, {**metadata, "version": "1"}, digest=False)
+    with pytest.raises(ValueError, match="version 1, but a digest"):
+        checkpoint.load(path)
+
+
+def test_metadata_stay_small_however_long_a_training_is(tmp_path):
+    """Five million updates, and 100,000 validations of which one has no loss."""
+    losses = np.random.default_rng(0).random(5_000_000).tolist()
+    validation = [(50 * k, 1.0 + k) for k in range(100_000)]
+    history = History(losses=losses, validation=validation, metrics=validation[:-1], best=(0, 1.0))
+    history.validation[7] = (350, math.nan)
+    training = TrainingState(optim.Adam(), history)
+    checkpoint.save(tmp_path / "m", Checkpoint(model(), training=training))
+    _, metadata = parts(tmp_path / "m")
+    assert sum(map(len, metadata.values())) < 3000
+    again = checkpoint.load(tmp_path / "m").training.history
+    assert str(again.validation.pop(7)) == str(history.validation.pop(7))
+    assert again == history
+    assert type(again.losses) is list
+    assert type(again.losses[0]) is float
+
+
+def test_numbers_of_numpy_are_saved_as_numbers(tmp_path):
+    options = {"seq": np.int64(10), "clip": np.float32(0.5), "sum": np.True_, "a": np.arange(2)}
+    net = Sequential(LSTM(np.int64(3), np.int32(4), proj_size=np.int64(2)), Linear(np.int8(2), 1))
+    sgd = optim.SGD(np.float32(0.1), momentum=np.float32(0.9))
+    sgd.update(net.flat, np.ones_like(net.flat))
+    checkpoint.save(tmp_path / "m", Checkpoint(net, options, options, TrainingState(sgd)))
+    again = checkpoint.load(tmp_path / "m")
+    assert again.options == again.about == {"seq": 10, "clip": 0.5, "sum": True, "a": [0, 1]}
+    assert_same_bits(again.model.flat, net.flat)
+    assert again.model[0].sizes == (3, 4, 2)
+    results = []
+    for optimizer in (sgd, again.training.optimizer):
+        optimizer.update(flat := np.ones_like(net.flat), flat / 3)
+        results.append(flat)
+    assert_same_bits(*results, "momentum is a number of the next update too")
+
+
+UNSAVEABLE = {
+    "a function as learning rate": (
+        lambda c: setattr(c.training, "optimizer", optim.SGD(lambda step: 0.1)),
+        "lr must be a number or one of Constant, StepDecay",
+    ),
+    "about": (lambda c: c.about.update(a={1, 2}), "about must be data that JSON can hold"),
+    "options": (lambda c: c.options.update(a=np.float64), "training must be data that JSON can"),
+    "deep": (lambda c: c.about.update(a=json.loads("[" * 40 + "]" * 40)), "about must be nested"),
+    "long": (lambda c: c.about.update(a="x" * 8_000_001), r"at most 8,000,000 .* of them in about"),
+    "cursor": (lambda c: setattr(c.training, "cursor", -1), "training.cursor must be at least 0"),
+}
+
+
+@pytest.mark.parametrize("case", UNSAVEABLE)
+def test_what_cannot_be_saved_is_found_beforehand(tmp_path, case):
+    change, words = UNSAVEABLE[case]
+    saved = trained()
+    checkpoint.check_saveable(saved)
+    change(saved)
+    for fail in (checkpoint.check_saveable, lambda c: checkpoint.save(tmp_path / "m", c)):
+        with pytest.raises((TypeError, ValueError), match=words):
+            fail(saved)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_model_in_place_of_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(TypeError, match=r"must be a Checkpoint, such as .*, got Sequential"):
+        checkpoint.save(tmp_path / "m", model())
+
+
+def minimal(name="mine", register=True, slope=1.0):
+    @trace_cell(name, gates="f g", states="h", register=register)
+    def cell(x, h, previous):
+        f, g = sigmoid(x.f + h.f), tanh(slope * (x.g + h.g))
+        return dict(f=f, g=g, h=f * previous.h + (1 - f) * g)
+
+    return cell
+
+
+@pytest.fixture
+def mine():
+    yield minimal()
+    CELLS.pop("mine", None)
+
+
+def test_a_cell_with_other_equations_is_refused(tmp_path, mine):
+    path, net = tmp_path / "m", Sequential(Recurrent(mine, 2, 3, zoneout=0.1), Linear(3, 1))
+    checkpoint.save(path, Checkpoint(net))
+    minimal()  # the same equations again, as in another process
+    assert_same_bits(checkpoint.load(path).model.flat, net.flat)
+    minimal(slope=1.5)
+    with pytest.raises(ValueError, match="cell 'mine' has other equations now than when the file"):
+        checkpoint.load(path)
+    del CELLS["mine"]
+    with pytest.raises(ValueError, match=r"unknown cell 'mine': declare it with recurrent.cell"):
+        checkpoint.load(path)
+    with pytest.raises(TypeError, match="mine is not: register it"):
+        checkpoint.save(path, Checkpoint(net))
+    tensors, metadata = parts(path)
+    write(path, tensors, {**metadata, "cells": "{}"})
+    minimal()
+    with pytest.raises(ValueError, match="equations of the cell 'mine' have no digest"):
+        checkpoint.load(path)
+
+
+def test_an_optimiser_with_other_equations_is_refused(tmp_path):
+    path = tmp_path / "m"
+
+    def define(factor):
+        class Own(optim.Optimizer):
+            def equations(self, a, k):
+                return dict(p=a.p - factor * k.lr * a.g)
+
+        return Own
+
+    try:
+        training = TrainingState(define(1)(0.1))
+        checkpoint.save(path, Checkpoint(model(), training=training))
+        checkpoint.load(path)
+        define(2)
+        with pytest.raises(ValueError, match="optimizer Own has other equations now than when"):
+            checkpoint.load(path)
+    finally:
+        del optim.OPTIMIZERS["Own"]
+
+
+def test_digests_of_equations_are_those_of_other_machines():
+    """The file holds the digests of all cells and optimisers: files of today must load tomorrow.
+
+    Where equations change on purpose, `checkpoint.load` must still read files with the old ones.
+    """
+    found = {name: storage.equations_digest(CELLS[name]) for name in sorted(BUILT_IN)}
+    found |= {
+        name: optim.OPTIMIZERS[name]().digest
+        for name in ("SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "TorchRnnAdam")
+    }
+    assert found == json.loads((GOLDEN / "equations.json").read_text())
+
+
+def test_loading_draws_nothing_and_keeps_the_state_of_the_generator(tmp_path, monkeypatch):
+    saved = trained()
+    checkpoint.save(tmp_path / "m", saved)
+    monkeypatch.setattr(Layer, "initialise", None)
+    for kind in (Embedding, LSTM, GRU, RNN, Linear):
+        monkeypatch.setattr(kind, "reset_parameters", None)
+    assert_same_bits(checkpoint.load(tmp_path / "m").model.flat, saved.model.flat)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([{"type": "LSTM", "options": {"input_size": 8000, "hidden_size": 8000}}], "weight_ih_l0"),
+        ([LINEAR] * 100_000, "model.layers must have 1 to 2,048 entries, got 100,000"),
+        ([{"type": "Hold", "options": {}}] * 2000 + [LINEAR], "array 2000.weight is missing"),
+        (
+            [
+                {"type": "GRU", "options": {"input_size": 1, "hidden_size": 1, "clip": 1 + k / 7}}
+                for k in range(2000)
+            ],
+            "array 0.weight_ih_l0 is missing",
+        ),
+    ],
+)
+def test_sizes_are_compared_with_the_file_before_anything_is_made(tmp_path, layers, words):
+    """Of these descriptions, the models took a minute and gigabytes."""
+    path = tmp_path / "m"
+    checkpoint.save(path, Checkpoint(model()))
+    set_model("layers", layers)(path)
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=words):
+        checkpoint.load(path)
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_many_different_cells_are_refused(tmp_path):
+    """Each cell is traced: a file of a few kilobytes must not make a process trace hundreds."""
+    layers = [GRU(1, 1, clip=1 + k / 7) for k in range(70)]
+    with pytest.raises(ValueError, match="at most 64 different cells"):
+        checkpoint.check_saveable(Checkpoint(Sequential(*layers)))
+
+
+@pytest.mark.parametrize(("kind", "make"), [("FIFO", os.mkfifo), ("device", None)])
+def test_a_fifo_and_a_device_are_refused_at_once(tmp_path, kind, make):
+    path = tmp_path / "m" if make else "/dev/zero"
+    if make:
+        make(path)
+    with pytest.raises(OSError, match=f"is a {kind}; expected the name of a file"):
+        checkpoint.load(path)
+
+
+def test_the_training_of_an_encoder_and_a_decoder_is_saved(tmp_path):
+    """Its carried state holds the memory of an Attention, from which no batch continues."""
+    encoder = Sequential(Embedding(5, 2), GRU(2, 3))
+    decoder = Sequential(Embedding(5, 2), GRU(2, 3), Attention(3, 3), Linear(6, 5))
+    net, ids = Seq2Seq(encoder, decoder), np.arange(6).reshape(3, 2) % 5
+    batches, state = [((ids, ids), ids)], TrainingState(optim.Adam())
+    fit(net, batches, softmax_cross_entropy, updates=2, resume=state, progress=False)
+    checkpoint.save(tmp_path / "m", Checkpoint(net, training=state))
+    again = checkpoint.load(tmp_path / "m")
+    for model_, training in ((net, state), (again.model, again.training)):
+        fit(model_, batches, softmax_cross_entropy, updates=4, resume=training, progress=False)
+    assert_same_bits(again.model.flat, net.flat)
+    assert again.training.history.losses == state.history.losses
+
+
+def test_readers_see_whole_checkpoints_while_threads_save(tmp_path):
+    path, saved, seen = tmp_path / "m", [trained(), Checkpoint(model())], []
+    checkpoint.save(path, saved[0])
+    threads = [
+        threading.Thread(target=lambda c=c: [checkpoint.save(path, c) for _ in range(10)])
+        for c in saved
+    ]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        seen.append(checkpoint.load(path).training is None)
+    for thread in threads:
+        thread.join()
+    assert seen
+    assert os.listdir(tmp_path) == ["m"]
