@@ -64,9 +64,9 @@ class Seq2Seq(Model):
     Raises
     ------
     TypeError
-        If encoder or decoder is not a Sequential, or their dtypes differ.
+        If encoder or decoder is not a Sequential, their dtypes differ, or an id is not an int.
     ValueError
-        If sizes do not fit, or the decoder cannot run step by step.
+        If sizes do not fit, the decoder cannot run step by step, or it has no id `start` or `end`.
 
     References
     ----------
@@ -99,7 +99,10 @@ class Seq2Seq(Model):
             checks.choice(bridge, "bridge", BRIDGES, also=" or None")
         self.encoder, self.decoder, self.dtype = encoder, decoder, encoder.dtype
         self.bridge: Any = bridge
-        self.start, self.end = start, end
+        rows = getattr(decoder.layers[0], "rows", checks.LARGEST)
+        self.start = checks.integer(start, "start", 0, rows - 1)
+        last = (decoder.out_features or checks.LARGEST) - 1
+        self.end = None if end is None else checks.integer(end, "end", 0, last)
         self.layers, self.out_features = [*encoder.layers, *decoder.layers], decoder.out_features
         self.memories = [
             k

@@ -15,6 +15,7 @@ from recurrent.charlm.text import Vocabulary
 from recurrent.layers.base import LAYERS
 from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
+from recurrent.models import storage
 from recurrent.training import checkpoint
 
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
@@ -55,11 +56,23 @@ def model(name: str) -> Any:
         if about.get("kind") == "CharLM":
             return CharLM.load(name)
         if "reads" in about and "writes" in about:
-            return Translator(
-                loaded.model, *(Vocabulary.build(about[part]) for part in ("reads", "writes"))
-            )
+            with storage.reading(name):
+                return _translator(loaded.model, about)
         return loaded.model
     return Sequential(*(_layer(part) for part in name.split(",")), rng=0)
+
+
+def _translator(model, about) -> Translator:
+    """Return a translator; raise ValueError unless its vocabularies fit its model."""
+    made = Translator(model, *(Vocabulary.build(about[part]) for part in ("reads", "writes")))
+    stacks = [model.encoder, model.decoder] if isinstance(model, Seq2Seq) else []
+    sizes = [(getattr(stack[0], "rows", None), stack.out_features) for stack in stacks]
+    V, W = len(made.reads), len(made.writes)
+    if not sizes or sizes[0][0] != V or sizes[1] != (W, W):
+        raise ValueError(
+            f"vocabularies of {V} and {W} symbols need a Seq2Seq that reads and writes as many"
+        )
+    return made
 
 
 def _known(part):
