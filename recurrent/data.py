@@ -36,16 +36,17 @@ class Batch(NamedTuple):
 
     Parameters
     ----------
-    x : ndarray, shape (T, N) or (T, N, D), or Pair
+    x : ndarray, shape (T, N) or (T, N, D), or list of arrays (T_i, ...), or Pair
         Inputs, as the model takes them.
     targets : ndarray, shape (T, N) or (T, N, M), or (N, ...) for one target per sequence
-        Targets, as the loss takes them.
+        Targets, as the loss takes them; a list of arrays (T_i, ...) if x is a list.
     lengths : ndarray, shape (N,), int, or Pair, optional
         Lengths of the sequences.
     carry : bool
         Whether this batch starts from the final state of the batch before; gradients are cut.
     weight : int, optional
-        Number of entries that the loss is a mean over; the size of `targets` by default.
+        Number of entries that the loss is a mean over, for a loss of your own that leaves out some.
+        By default they are counted: `losses.count_entries`.
     """
 
     x: Any
@@ -72,8 +73,6 @@ def as_batch(batch: Any) -> Batch:
     TypeError
         If it is anything else.
     """
-    if isinstance(batch, Batch):
-        return batch
     is_sequence = isinstance(batch, (tuple, list))
     if not is_sequence or not 2 <= len(batch) <= len(Batch._fields):
         got = type(batch).__name__
@@ -81,7 +80,46 @@ def as_batch(batch: Any) -> Batch:
         raise TypeError(
             f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
         )
-    return Batch(*batch)
+    batch = Batch(*batch)
+    if batch.targets is None:
+        raise TypeError("the targets of a batch must be an array, got None")
+    checks.flag(batch.carry, "carry of a batch")
+    if batch.weight is not None:
+        checks.number(batch.weight, "weight of a batch", 0)
+    return batch
+
+
+def as_arrays(batch: Any, model: Any) -> Batch:
+    """Convert the lists of sequences in a batch to padded arrays with lengths.
+
+    Parameters
+    ----------
+    batch : Batch, tuple or list
+        A batch as `as_batch` takes it.
+    model : Model
+        The model that reads it.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the lists do not fit each other.
+    """
+    batch = as_batch(batch)
+    x, lengths, listed = model.prepare_input(batch.x, batch.lengths)
+    targets = batch.targets
+    if listed:
+        counts = lengths.target if isinstance(lengths, Pair) else lengths
+        targets = ragged.pad_targets(targets, counts)
+    elif ragged.is_list(targets) and model.output_lengths(lengths) is not None:
+        raise TypeError(
+            "the targets of a batch must be an array, because x is one, got a list of arrays;"
+            " pad both or neither"
+        )
+    return batch._replace(x=x, targets=targets, lengths=lengths)
 
 
 class BatchSource:
@@ -171,11 +209,15 @@ class Windows(BatchSource):
         carry: str | Callable[[int, int], bool] = "epoch",
         keep_last: bool = False,
     ):
-        self.x, self.y = np.asarray(x), np.asarray(y)
-        self.window = checks.size(window, "window")
+        for name, a in (("x", x), ("y", y)):
+            if ragged.is_list(a):
+                raise TypeError(f"{name} must be an array (L, N, ...), got a list of arrays")
+        self.x, self.y = checks.as_array(x, "x"), checks.as_array(y, "y")
+        self.window = window = checks.size(window, "window")
         self.carry = carry
-        if not callable(carry) and carry not in CARRIES:
-            raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {carry!r}")
+        if not callable(carry):
+            checks.choice(carry, "carry", CARRIES)
+        keep_last = checks.flag(keep_last, "keep_last")
         if self.x.ndim < 1 or self.y.ndim < 1 or len(self.x) != len(self.y):
             raise ValueError(
                 "x and y must have the same number of steps,"
@@ -199,7 +241,7 @@ class Windows(BatchSource):
         part = slice(start, min(start + self.window, self.steps))
         x, y = self.x[part], self.y[part]
         starts_from_zero = self.carry if callable(self.carry) else CARRIES[self.carry]
-        return Batch(x, y, None, not starts_from_zero(k, len(self)), y.size)
+        return Batch(x, y, None, not starts_from_zero(k, len(self)))
 
 
 class Shuffled(BatchSource):
@@ -219,7 +261,8 @@ class Shuffled(BatchSource):
     """
 
     def __init__(self, N: int, batch: int, rng: Any, keep_last: bool):
-        self.N, self.size, self.keep_last = N, checks.size(batch, "batch"), keep_last
+        self.N, self.size = N, checks.size(batch, "batch")
+        self.keep_last = keep_last = checks.flag(keep_last, "keep_last")
         least = 1 if keep_last else batch
         if least > N:
             raise ValueError(
@@ -271,17 +314,17 @@ class Batches(Shuffled):
 
     Parameters
     ----------
-    x : ndarray, shape (T, N) or (T, N, D)
-        N sequences of T inputs, time-major.
+    x : ndarray, shape (T, N) or (T, N, D), or list of N arrays (T_i, ...)
+        N sequences of T inputs, time-major, or of different lengths.
     y : ndarray, shape (T, N) or (T, N, M); with `per_sequence` (N,) or (N, M)
-        Their targets.
+        Their targets; a list of N arrays (T_i, ...) if x is a list.
     batch : int
         Number of sequences of a batch.
     rng : int or numpy.random.Generator, optional
         Seed of the random order. One number is taken from it; the order of an epoch follows from
         that and the number of the epoch. None keeps the order.
-    lengths : ndarray, shape (N,), int, optional
-        Lengths of the sequences; what lies behind them is padding.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences; what lies behind them is padding. A list has its own.
     per_sequence : bool
         Whether y has one target for each sequence instead of one for each step.
     keep_last : bool
@@ -310,29 +353,28 @@ class Batches(Shuffled):
         per_sequence: bool = False,
         keep_last: bool = True,
     ):
-        self.x, self.y, self.per_sequence = np.asarray(x), np.asarray(y), per_sequence
+        x, lengths, listed = ragged.pad_sequences(x, lengths)
+        self.x = checks.as_array(x, "x")
+        self.y = checks.as_array(ragged.pad_targets(y, lengths, "y") if listed else y, "y")
+        self.per_sequence = per_sequence = checks.flag(per_sequence, "per_sequence")
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
         T, N = self.x.shape[:2]
         if per_sequence and self.y.shape[:1] != (N,):
             raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
         if not per_sequence and self.y.shape[:2] != (T, N):
-            raise ValueError(f"y must be (T, N, ...) with T, N = {T}, {N}, got {self.y.shape}")
+            raise ValueError(
+                f"y must be (T, N, ...) with T, N = {T}, {N}, got {self.y.shape}"
+                f"{'; for one target per sequence pass per_sequence=True' * (len(self.y) == N)}"
+            )
         super().__init__(N, batch, rng, keep_last)
-        self.lengths = checks.sequence_lengths(lengths, T, N)
+        self.lengths = checks.valid_steps(lengths, T, N)
 
     def batch(self, k: int) -> Batch:
         indices = self.indices(k)
         x = self.x.take(indices, axis=1)
         y = self.y.take(indices, axis=0 if self.per_sequence else 1)
-        if self.lengths is None:
-            return Batch(x, y, None, False, y.size)
-        lengths = self.lengths[indices]
-        if self.per_sequence:
-            weight = int(np.count_nonzero(lengths)) * y[:1].size
-        else:
-            weight = int(lengths.sum()) * y[:1, :1].size
-        return Batch(x, y, lengths, False, weight)
+        return Batch(x, y, None if self.lengths is None else self.lengths[..., indices])
 
 
 class Pairs(Shuffled):
@@ -381,16 +423,26 @@ class Pairs(Shuffled):
         start: int = 0,
         keep_last: bool = True,
     ):
+        for name, value in (("sources", sources), ("targets", targets)):
+            checks.instance(value, (list, tuple, np.ndarray), name, "a list of arrays")
         if len(sources) != len(targets):
             raise ValueError(
                 "sources and targets must have the same length,"
                 f" got {len(sources)} and {len(targets)}"
             )
+        targets = [checks.integers(a, f"targets[{n}]") for n, a in enumerate(targets)]
         for n, target in enumerate(targets):
+            if target.ndim != 1:
+                raise ValueError(f"targets[{n}] must be (T,), got {target.shape}")
             if len(target) == 0:
                 raise ValueError(f"each target must have at least one step, got none in target {n}")
+        if not isinstance(sources, np.ndarray):
+            sources = [checks.as_array(a, f"sources[{n}]") for n, a in enumerate(sources)]
+            if any(a.ndim == 0 for a in sources):
+                raise TypeError("sources must be a list of arrays (S,) or (S, D), got numbers")
         super().__init__(len(sources), batch, rng, keep_last)
-        self.sources, self.targets, self.start = sources, targets, start
+        self.sources, self.targets = sources, targets
+        self.start = checks.integer(start, "start", 0)
 
     def batch(self, k: int) -> Batch:
         indices = self.indices(k)
@@ -403,5 +455,4 @@ class Pairs(Shuffled):
         targets, lengths, _ = ragged.pad_sequences(chosen, None, "targets")
         inputs = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
         inputs[np.arange(len(inputs))[:, None] >= lengths] = 0
-        weight = int(lengths.sum())
-        return Batch(Pair(source, inputs), targets, Pair(source_lengths, lengths), False, weight)
+        return Batch(Pair(source, inputs), targets, Pair(source_lengths, lengths))

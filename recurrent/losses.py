@@ -5,20 +5,47 @@ Python float, dy like y. Valid are the first `lengths[n]` steps of sequence n, a
 `mask` is true; both if both are given. At other entries dy is zero, and y and targets have no
 effect, even if they are NaN; at valid entries NaN propagates. Without any valid entry the value is
 0.0. Entries are summed in float64, in row order.
+
+Where y is a list of arrays (T_i, ...), as models return it for a list of sequences, targets are a
+list too, and so is dy; the arrays have their own lengths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
 
 from . import checks, kernels
+from .engine import ragged
 
 Loss = Callable[..., tuple[float, np.ndarray]]
 
 
+def _takes_lists(loss: Callable) -> Any:
+    """Return a loss that also takes y and targets as lists of arrays (T_i, ...)."""
+
+    @wraps(loss)
+    def padded(y, targets, lengths=None, *mask, **options):
+        if not isinstance(y, (list, tuple)):
+            if np.ndim(y) > 2 and ragged.is_list(targets):
+                raise TypeError(
+                    "targets must be an array, because y is one, got a list of arrays;"
+                    " pad both or neither"
+                )
+            return loss(y, targets, lengths, *mask, **options)
+        y, own_lengths, listed = ragged.pad_sequences(y, lengths, "y")
+        if listed:
+            targets = ragged.pad_targets(targets, own_lengths)
+        value, dy = loss(y, targets, own_lengths, *mask, **options)
+        return value, ragged.unpad_sequences(dy, own_lengths) if listed else dy
+
+    return padded
+
+
+@_takes_lists
 def softmax_cross_entropy(
     y: np.ndarray,
     targets: np.ndarray,
@@ -60,11 +87,9 @@ def softmax_cross_entropy(
     >>> round(value, 6), dy.tolist()
     (1.386294, [[0.25, 0.25, -0.75, 0.25]])
     """
-    y, targets = checks.array(y, "y"), np.asarray(targets)
+    y, targets = checks.array(y, "y"), checks.integers(targets, "targets")
     if y.ndim < 1 or y.shape[-1] == 0:
         raise ValueError(f"y must be (..., V) with V at least 1, got {y.shape}")
-    if not np.issubdtype(targets.dtype, np.integer):
-        raise TypeError(f"targets must be integers, got {targets.dtype.name}")
     checks.shape(targets, "targets", y.shape[:-1], "the shape of y without V")
     valid = _valid(y.shape[:-1], lengths, mask)
     count, V = _count(targets, valid), y.shape[-1]
@@ -83,6 +108,7 @@ def softmax_cross_entropy(
     return _in_order(losses) / count, dy
 
 
+@_takes_lists
 def mean_squared_error(
     y: np.ndarray,
     targets: np.ndarray,
@@ -134,6 +160,7 @@ def mean_squared_error(
     return value, dy
 
 
+@_takes_lists
 def binary_cross_entropy(
     y: np.ndarray,
     targets: np.ndarray,
@@ -196,8 +223,8 @@ def at_last_step(loss: Loss) -> Loss:
     """Make a loss of the last valid step only, for many-to-one models.
 
     The new loss takes y (T, N, M) with targets (N, ...), or y (T, M) with the target of a single
-    sequence. With `lengths` the last step of sequence n is lengths[n] - 1; a sequence of length 0
-    is not valid.
+    sequence. With `lengths` the last step of sequence n is lengths[n] - 1, or the last that a
+    mask (T, N) marks; a sequence without any is not valid.
 
     Parameters
     ----------
@@ -216,27 +243,39 @@ def at_last_step(loss: Loss) -> Loss:
     (1.0, [0.0, 0.0, 2.0])
     """
 
+    checks.function(loss, "loss", "losses.mean_squared_error")
+
+    @_takes_lists
     def last(
         y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
-        y = np.asarray(y)
+        y = checks.as_array(y, "y")
         if y.ndim not in (2, 3) or len(y) == 0:
             raise ValueError(f"y must be (T, N, M) or (T, M) with at least one step, got {y.shape}")
         dy = np.zeros_like(y)
         if lengths is None:
             value, dy[-1] = loss(y[-1], targets)
             return value, dy
-        if y.ndim != 3:
-            raise ValueError(f"lengths need a batch: y must be (T, N, M), got {y.shape}")
-        lengths = np.asarray(checks.sequence_lengths(lengths, *y.shape[:2]))
-        valid = np.flatnonzero(lengths)
+        end, valid = _last_steps(y, lengths)
+        targets = checks.as_array(targets, "targets")
+        if targets.shape[:1] != y.shape[1:2]:
+            raise ValueError(f"targets must be (N, ...) with N = {y.shape[1]}, got {targets.shape}")
         if not valid.size:
             return 0.0, dy
-        end = lengths[valid] - 1
-        value, dy[end, valid] = loss(y[end, valid], np.asarray(targets)[valid])
+        value, dy[end, valid] = loss(y[end, valid], targets[valid])
         return value, dy
 
+    def entries(y: np.ndarray, targets: Any, lengths: Any) -> int:
+        """Count the entries that the loss is a mean over."""
+        if lengths is not None:
+            end, valid = _last_steps(y, lengths)
+            y, targets = y[end, valid], np.asarray(targets)[valid]
+        else:
+            y = y[-1]
+        return count_entries(loss, y, targets)
+
     last.__name__ = f"{getattr(loss, '__name__', 'loss')} at the last step"
+    last.entries = entries
     return last
 
 
@@ -263,6 +302,9 @@ def summed_over_steps(loss: Loss) -> Loss:
     (1.0, [2.0, 2.0, 2.0, 2.0])
     """
 
+    checks.function(loss, "loss", "losses.mean_squared_error")
+
+    @_takes_lists
     def summed(
         y: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
@@ -271,7 +313,74 @@ def summed_over_steps(loss: Loss) -> Loss:
         return value, dy
 
     summed.__name__ = f"{getattr(loss, '__name__', 'loss')} summed over steps"
+    summed.entries = partial(count_entries, loss)
     return summed
+
+
+def count_entries(loss: Any, y: np.ndarray, targets: Any, lengths: Any = None) -> int:
+    """Count the entries that a loss, or a metric, is a mean over: the weight of a batch.
+
+    Targets at the steps behind `lengths` do not count, nor does the one target of a sequence
+    without steps. A loss that leaves out other entries counts its own by an attribute `entries`,
+    a function of y, targets and lengths; `functools.partial` of a loss with a mask is understood.
+
+    Parameters
+    ----------
+    loss : callable
+        The loss or metric.
+    y : ndarray, shape (T, N, M), or (N, M) without lengths
+        Outputs.
+    targets : ndarray, shape (T, N), (T, N, M), (N,) or (N, M)
+        Targets, as the loss takes them.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If targets do not fit y and lengths.
+
+    Examples
+    --------
+    >>> y, targets = np.zeros((5, 2, 3)), np.zeros((5, 2), int)
+    >>> count_entries(softmax_cross_entropy, y, targets, lengths=[5, 1])
+    6
+    """
+    mask = None
+    while not hasattr(loss, "entries") and isinstance(loss, partial):
+        mask, loss = loss.keywords.get("mask", mask), loss.func
+    if hasattr(loss, "entries"):
+        return int(loss.entries(y, targets, lengths))
+    y, targets = np.asarray(y), checks.as_array(targets, "targets")
+    if lengths is None:
+        return _count(targets, _valid(targets.shape, None, mask))
+    T, N = y.shape[:2]
+    # With T = N = M, floats (N, M) may be one target for each sequence; class ids (T, N) are not.
+    once = targets.ndim == 2 and targets.shape == y.shape[1:] and targets.dtype.kind == "f"
+    if targets.shape[:2] == (T, N) and not once:
+        return _count(targets, _valid(targets.shape, lengths, mask))
+    if targets.shape[:1] != (N,):
+        raise ValueError(
+            f"targets must be (T, N, ...) or (N, ...) with T, N = {T}, {N}, got {targets.shape};"
+            " for other targets give each Batch its weight"
+        )
+    steps = checks.inside(np.asarray(checks.valid_steps(lengths, T, N)), T)
+    valid = np.broadcast_to(steps.any(axis=0).reshape(N, *[1] * (targets.ndim - 1)), targets.shape)
+    return _count(targets, valid)
+
+
+def _last_steps(y: np.ndarray, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last valid step of each sequence that has one, and the number of the sequence."""
+    if y.ndim != 3:
+        raise ValueError(f"lengths need a batch: y must be (T, N, M), got {y.shape}")
+    T, N = y.shape[:2]
+    steps = checks.inside(np.asarray(checks.valid_steps(lengths, T, N)), T)
+    valid = np.flatnonzero(steps.any(axis=0))
+    return T - 1 - np.argmax(steps[::-1], axis=0)[valid], valid
 
 
 def _regression(y: Any, targets: Any, lengths: Any, mask: Any):
@@ -307,7 +416,7 @@ def _valid(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray | None
         inside = checks.inside(steps, shape[0])
         valid = np.broadcast_to(inside.reshape(*shape[:2], *[1] * (len(shape) - 2)), shape)
     if mask is not None:
-        mask = np.asarray(mask)
+        mask = checks.as_array(mask, "mask")
         if mask.dtype != bool:
             raise TypeError(f"mask must be bool, got {mask.dtype.name}")
         try:

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from . import checks
+
 Schedule = Callable[[int], float]
+
+
+def _convert(schedule: Any, check: Callable, name: str, *least: float, **limits: float) -> None:
+    """Check an option of a schedule, and store it as a number of Python."""
+    where = f"{type(schedule).__name__}: "
+    value = check(getattr(schedule, name), name, *least, **limits, where=where)
+    object.__setattr__(schedule, name, value)
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,19 @@ class Constant:
     ----------
     lr : float
         The learning rate.
+
+    Raises
+    ------
+    ValueError
+        If it is negative.
+    TypeError
+        If it is not a number.
     """
 
     lr: float
+
+    def __post_init__(self):
+        _convert(self, checks.number, "lr", 0)
 
     def __call__(self, step: int) -> float:
         return self.lr
@@ -47,7 +66,9 @@ class StepDecay:
     Raises
     ------
     ValueError
-        If `every` is below 1 or `first` is negative.
+        If `every` is below 1, `factor` not above 0, or another option negative.
+    TypeError
+        If an option is not a number.
 
     Examples
     --------
@@ -63,10 +84,11 @@ class StepDecay:
     first: int | None = None
 
     def __post_init__(self):
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, got {self.every}")
-        if self.first is not None and self.first < 0:
-            raise ValueError(f"first must be at least 0, got {self.first}")
+        _convert(self, checks.number, "lr", 0)
+        _convert(self, checks.integer, "every", 1)
+        _convert(self, checks.number, "factor", above=0)
+        if self.first is not None:
+            _convert(self, checks.integer, "first", 0)
 
     def __call__(self, step: int) -> float:
         return self.lr * self.factor ** self.decays(step)
@@ -97,10 +119,21 @@ class Exponential:
         Initial learning rate.
     factor : float
         The factor of each decay.
+
+    Raises
+    ------
+    ValueError
+        If `factor` is not above 0 or `lr` negative.
+    TypeError
+        If an option is not a number.
     """
 
     lr: float
     factor: float
+
+    def __post_init__(self):
+        _convert(self, checks.number, "lr", 0)
+        _convert(self, checks.number, "factor", above=0)
 
     def __call__(self, step: int) -> float:
         return self.lr * self.factor**step
@@ -127,7 +160,9 @@ class Cosine:
     Raises
     ------
     ValueError
-        If `warmup` is negative or not below `steps`.
+        If `warmup` is negative or not below `steps`, or a rate is negative.
+    TypeError
+        If an option is not a number.
 
     Examples
     --------
@@ -141,6 +176,10 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self):
+        _convert(self, checks.number, "lr", 0)
+        _convert(self, checks.number, "final", 0)
+        _convert(self, checks.integer, "steps")
+        _convert(self, checks.integer, "warmup")
         if not 0 <= self.warmup < self.steps:
             raise ValueError(
                 "steps must be above warmup, and warmup at least 0,"
@@ -152,6 +191,35 @@ class Cosine:
             return self.lr * (step + 1) / self.warmup
         done = min((step - self.warmup) / (self.steps - self.warmup), 1.0)
         return self.final + (self.lr - self.final) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def check_length(lr: float | Schedule, done: int, total: int) -> None:
+    """Raise ValueError if a schedule has fallen to a rate of 0 before the last update.
+
+    Parameters
+    ----------
+    lr : float or callable
+        The learning rate. Of functions, only the schedules of this module are understood.
+    done : int
+        Number of updates made with it.
+    total : int
+        Number of updates to be made, including these.
+
+    Raises
+    ------
+    ValueError
+        If an update of the rest would not change the parameters.
+
+    Examples
+    --------
+    >>> check_length(Cosine(0.1, steps=500), 0, 500)
+    """
+    if isinstance(lr, Cosine) and lr.final == 0 < lr.lr and lr.steps < total > done:
+        raise ValueError(
+            f"the schedule {lr} ends after update {lr.steps}, so that the updates from there to"
+            f" {total} would have a rate of 0: train to update {lr.steps}, or make the schedule"
+            f" anew with steps={total} or a final rate above 0"
+        )
 
 
 SCHEDULES = {s.__name__: s for s in (Constant, StepDecay, Exponential, Cosine)}

@@ -10,11 +10,11 @@ ROOT = Path(__file__).parents[1]
 
 # A part imports parts of earlier lines only; parts on one line do not import each other.
 LEVELS = (
-    "checks graph progress schedules",
-    "equations",
+    "checks graph progress",
+    "schedules equations",
     "kernels cells initialisers",
-    "engine optim losses",
-    "layers data",
+    "engine optim",
+    "losses layers data",
     "models",
     "training gradcheck warmup",
     "charlm conformance user_cells",

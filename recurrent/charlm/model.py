@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -12,12 +13,13 @@ import numpy as np
 from .. import checks
 from ..layers import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
-from ..models import storage
+from ..models import files, storage
 from ..models.sequential import Sequential
 from ..optim import Optimizer
 from ..training import checkpoint
 from ..training.fit import evaluate
 from ..training.history import History
+from ..training.interrupt import deferred_interrupt
 from ..training.state import TrainingState
 from . import presets, recipe, sampling
 from .recipe import Recipe
@@ -229,7 +231,8 @@ class CharLM:
             Checkpoint to write after each validation (without one, each epoch) and at the end.
         resume : bool
             Continue the training with its options, except for those in `overrides`. The optimiser
-            and how the text is read cannot change; `lr`, `schedule` and the length can.
+            and how the text is read cannot change; `lr`, `schedule` and the length can, and a
+            schedule that ends with the training follows its length.
         progress : bool or rich.console.Console
             Whether, or where, to show progress.
         callback : callable, optional
@@ -240,19 +243,24 @@ class CharLM:
         Returns
         -------
         History
-            Losses in nats. `stopped` is "interrupted" after Ctrl-C.
+            Losses in nats. `stopped` is "interrupted" after Ctrl-C, SIGTERM or SIGHUP.
 
         Raises
         ------
         ValueError
-            If the text is too short, or is not the one of the training to resume.
+            If an option is out of range, the text is too short, or is not the one of the training
+            to resume.
         TypeError
-            If there is no such option.
+            If there is no such option, it has the wrong type, or a learning rate that is to be
+            saved is a function.
+        OSError
+            If `save_to` cannot be written, or another training writes it. If a save fails later,
+            nothing is lost: call `save` with another path, or `train` with `resume`.
         FloatingPointError
-            If a loss or gradient is not finite. The model has the best parameters, but its training
-            cannot be resumed.
+            If a loss or gradient is not finite. The model has the best parameters; `resume`
+            continues from the update before, with a lower `lr` for example.
         """
-        before = Recipe.from_dict(self.options) if resume else self.recipe
+        before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
         now, ids = before.override(**overrides), self.ids(text)
         source = fingerprint(ids)
         if resume:
@@ -263,20 +271,53 @@ class CharLM:
             check_resumable(self.options, now, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
         optimizer: Any = self.optimizer if resume else now.new_optimizer()
-        if {"lr", "schedule"} & overrides.keys() if resume else now.schedule is not None:
-            optimizer.lr = now.learning_rate(len(windows))
+        lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)
+        earlier = self.training, self.options, optimizer.lr
         training = self.training if resume else TrainingState(optimizer)
-        self.training, self.options = training, now.to_dict() | source
-        return learn(
-            self.model,
-            windows,
-            held_out,
-            now,
-            training,
-            save=None if save_to is None else lambda: self.save(save_to),
-            progress=progress,
-            callback=callback,
-        )
+        done, saved = training.history.updates, 0
+
+        def save() -> None:
+            nonlocal saved
+            self.save(save_to)  # type: ignore[arg-type]
+            saved = training.history.updates
+
+        lock = contextlib.nullcontext() if save_to is None else files.writer_lock(save_to)
+        with deferred_interrupt(), lock:
+            self.training, self.options, optimizer.lr = training, now.to_dict() | source, lr
+            try:
+                if save_to is not None:
+                    checkpoint.check_saveable(self._checkpoint())
+                return learn(
+                    self.model,
+                    windows,
+                    held_out,
+                    now,
+                    training,
+                    save=None if save_to is None else save,
+                    progress=progress,
+                    callback=callback,
+                )
+            except BaseException as error:
+                if training.history.updates == done:
+                    self.training, self.options, optimizer.lr = earlier
+                if saved and isinstance(error, FloatingPointError):
+                    error.args = (f"{error}; {save_to} holds the model after update {saved:,}",)
+                raise
+
+    def _learning_rate(self, optimizer, now, epoch, overrides, resume) -> Any:
+        """Return the learning rate of a training of windows: `epoch` of them are one epoch.
+
+        A schedule of the recipe ends with the training, so that it follows a new length.
+        """
+        if resume:
+            changed = {"lr", "schedule"} & overrides.keys()
+            changed |= {"epochs", "updates"} & overrides.keys() if now.schedule else set()
+            return now.learning_rate(epoch) if changed else optimizer.lr
+        if not isinstance(now.optimizer, Optimizer):
+            return now.learning_rate(epoch)
+        if now.schedule is None:
+            return optimizer.lr
+        return now.learning_rate(epoch, None if "lr" in overrides else optimizer.lr)
 
     def bits_per_character(self, text: str | bytes | np.ndarray, streams: int = 1) -> float:
         """Compute the mean of -log2 p(symbol | symbols before it), without dropout.
@@ -370,8 +411,12 @@ class CharLM:
         OSError
             If the file cannot be written.
         """
+        checkpoint.save(path, self._checkpoint())
+
+    def _checkpoint(self) -> checkpoint.Checkpoint:
+        """Return what `save` writes."""
         about = {"kind": "CharLM", "vocabulary": self.vocabulary.describe()}
-        checkpoint.save(path, checkpoint.Checkpoint(self.model, about, self.options, self.training))
+        return checkpoint.Checkpoint(self.model, about, self.options, self.training)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CharLM:

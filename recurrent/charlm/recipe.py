@@ -55,7 +55,7 @@ class Recipe:
     optimizer : str or Optimizer
         Name and options, such as "rmsprop:alpha=0.95", or an optimiser.
     lr : float or callable
-        Learning rate, or a schedule.
+        Learning rate, or a schedule. An `optimizer` that is an object has its own.
     schedule : str, optional
         Learning-rate schedule over all updates of the training, such as "cosine:warmup=100" or
         "stepdecay:every=5epochs,factor=0.5".
@@ -81,6 +81,8 @@ class Recipe:
     ------
     ValueError
         If an option is out of range or unknown, or two options exclude each other.
+    TypeError
+        If an option has the wrong type.
     """
 
     preset: str | None = None
@@ -104,13 +106,21 @@ class Recipe:
     smooth: float | None = None
 
     def __post_init__(self):
-        for name in ("seq", "batch", "epochs", "updates", "validate_every", "look_back"):
-            if getattr(self, name) is not None:
-                checks.size(getattr(self, name), name)
-        for name in ("validation", "test", "smooth"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+        def convert(check: Callable, *names: str, **limits: float) -> None:
+            for name in names:
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, check(getattr(self, name), name, **limits))
+
+        convert(checks.size, "seq", "batch", "look_back", "epochs", "validate_every", "patience")
+        convert(checks.integer, "updates", least=1)
+        convert(checks.number, "validation", "test", "smooth", least=0, below=1)
+        convert(checks.number, "clip", "clip_value", above=0)
+        convert(checks.flag, "sum_steps")
+        if not callable(self.lr):
+            convert(checks.number, "lr", least=0)
+        for name in ("seq", "batch", "epochs", "validation", "test", "sum_steps", "lr"):
+            if getattr(self, name) is None:
+                raise TypeError(f"{name} must not be None")
         if self.validation + self.test >= 1:
             raise ValueError(
                 "validation + test must be below 1, to leave some text to train on,"
@@ -120,15 +130,29 @@ class Recipe:
             raise ValueError(
                 f"look_back must be at least the {self.seq} steps of a window, got {self.look_back}"
             )
-        if self.carry not in CARRIES:
-            raise ValueError(f"carry must be one of {', '.join(CARRIES)}, got {self.carry!r}")
+        checks.choice(self.carry, "carry", CARRIES)
         if self.look_back is not None and self.carry == "never":
             raise ValueError("look_back needs a hidden state that is carried, got carry 'never'")
-        splits.find(self.loader)
+        if self.patience is not None and self.validation == 0:
+            raise ValueError(
+                "patience counts validations: it needs validation above 0,"
+                f" got patience {self.patience} and validation 0"
+            )
+        splits.find(checks.text(self.loader, "loader"))
         if isinstance(self.optimizer, str):
             spec.parse_optimizer(self.optimizer, 0.0)
+        else:
+            checks.instance(self.optimizer, Optimizer, "optimizer", "a name or an Optimizer")
         if self.schedule is not None:
-            spec.parse_schedule(self.schedule, 0.0, LONG, in_updates(LONG))
+            schedule = checks.text(self.schedule, "schedule")
+            if callable(self.lr):
+                raise TypeError(
+                    f"lr must be a number, because the schedule is {schedule!r}; got a function"
+                )
+            # How many updates an epoch has is known later, when the text is.
+            exact = self.updates is not None and "epoch" not in schedule
+            updates = self.updates if exact and self.updates else LONG
+            spec.parse_schedule(schedule, 0.0, updates, in_updates(LONG))
 
     def override(self, **overrides: Any) -> Recipe:
         """Return this recipe with other options.
@@ -167,7 +191,7 @@ class Recipe:
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         if isinstance(self.optimizer, Optimizer):
             options["optimizer"] = type(self.optimizer).__name__.lower()
-        if not isinstance(self.lr, (int, float)):
+        if callable(self.lr):
             del options["lr"]
         return options
 
@@ -211,13 +235,15 @@ class Recipe:
         """
         return self.epochs * epoch if self.updates is None else self.updates
 
-    def learning_rate(self, epoch: int) -> float | Schedule:
+    def learning_rate(self, epoch: int, lr: float | Schedule | None = None) -> float | Schedule:
         """Return the learning rate or its schedule.
 
         Parameters
         ----------
         epoch : int
             Number of updates of an epoch.
+        lr : float, optional
+            Initial learning rate, if not that of the recipe.
 
         Returns
         -------
@@ -233,10 +259,13 @@ class Recipe:
         >>> Recipe(schedule="stepdecay:every=2epochs,factor=0.5", lr=0.1).learning_rate(epoch=50)
         StepDecay(lr=0.1, every=100, factor=0.5, first=None)
         """
+        lr = self.lr if lr is None else lr
         if self.schedule is None:
-            return self.lr
+            return lr
+        if callable(lr):
+            raise ValueError(f"the schedule {self.schedule!r} needs a number as lr, got {lr!r}")
         updates = self.total_updates(epoch)
-        return spec.parse_schedule(self.schedule, self.lr, updates, in_updates(epoch))
+        return spec.parse_schedule(self.schedule, lr, updates, in_updates(epoch))
 
 
 OPTIONS = tuple(f.name for f in fields(Recipe))

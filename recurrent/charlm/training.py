@@ -14,6 +14,7 @@ from ..losses import softmax_cross_entropy, summed_over_steps
 from ..models.sequential import Sequential
 from ..training.fit import fit
 from ..training.history import History
+from ..training.interrupt import deferred_interrupt
 from ..training.state import TrainingState
 from . import splits
 from .presets import CARRIES
@@ -105,21 +106,17 @@ def learn(
     """Train a model by a recipe and save it after each validation, and at the end.
 
     Without validation it is saved after each epoch. When `save` is called the model holds the best
-    parameters. If training fails, the model keeps the best parameters and the history of the last
-    save, but training cannot be resumed, because it may have stopped within an update.
+    parameters. After an error, be it of `save`, the training can go on from its last update.
     """
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)
     if recipe.smooth is not None and training.history.smoothed is None:
         training.history.smoothed = math.log(cast(int, model.out_features))
-    saved = training.history
 
     def after_update(update: int, history: History) -> None:
-        nonlocal saved
         validated = history.validation and history.validation[-1][0] == update
-        if update % every == 0 or update == updates or validated:
-            saved = history.copy()
-            if save is not None:
+        if save is not None and (update % every == 0 or update == updates or validated):
+            with interrupt.held():
                 training.restore_best(model)
                 try:
                     save()
@@ -129,7 +126,7 @@ def learn(
             callback(update, history)
 
     loss = summed_over_steps(softmax_cross_entropy) if recipe.sum_steps else softmax_cross_entropy
-    try:
+    with deferred_interrupt() as interrupt:
         fit(
             model,
             windows,
@@ -147,12 +144,7 @@ def learn(
             smooth=SMOOTH if recipe.smooth is None else recipe.smooth,
             resume=training,
         )
-    except BaseException:
-        if training.best is not None:
-            model.flat[:] = training.best
-        training.history, training.optimizer = saved, None
-        training.latest = training.best = None
-        raise
-    if save is not None:
-        save()
+        if save is not None:
+            with interrupt.held():
+                save()
     return training.history

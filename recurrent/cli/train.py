@@ -21,6 +21,7 @@ from ..initialisers import INITIALISERS
 from ..models.files import check_writable
 from ..training import signals
 from ..training.history import History
+from ..training.interrupt import deferred_interrupt
 from . import memory
 from .options import Source, examples, flag, given, name_source, number, refuse, warn_skipped
 from .runner import UsageError, print_error
@@ -197,14 +198,9 @@ def train(
         print(presets.PRESETS[lm.recipe.preset].source)
     counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
-    try:
-        with name_source(source):
-            history = lm.train(text, **(overrides if resume else {}), save_to=out, resume=resume)
-    except FloatingPointError as error:
-        saved = lm.history.updates
-        state = f"; {out} holds the model after update {saved:,}" if saved > done else ""
-        raise FloatingPointError(f"{error}{state}") from error
-    return _report(lm, history, done, source, out, signal.SIGINT)
+    with name_source(source), deferred_interrupt() as interrupt:
+        history = lm.train(text, **(overrides if resume else {}), save_to=out, resume=resume)
+    return _report(lm, history, done, source, out, interrupt.signum or signal.SIGINT)
 
 
 def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> None:

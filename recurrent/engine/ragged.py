@@ -118,17 +118,20 @@ def _full(T: int, N: int) -> Layout:
     return Layout(T, N, T * N, np.arange(T + 1, dtype=np.int64) * N, None, None, NO_ROWS, None)
 
 
+def is_list(x: Any) -> bool:
+    """Return whether x is a list or tuple of arrays, each of at least one axis."""
+    if not isinstance(x, (list, tuple)) or not x:
+        return False
+    return all(isinstance(a, np.ndarray) and a.ndim for a in x)
+
+
 def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool]:
     """Pad a list of arrays (T_i, ...) with zeros to (T, N, ...); return it, the lengths and True.
 
     Anything but a list of arrays is returned as it is, with `lengths` and False. Raises ValueError
     or TypeError if the arrays of the list do not fit each other.
     """
-    if (
-        not isinstance(x, (list, tuple))
-        or not x
-        or not all(isinstance(a, np.ndarray) and a.ndim for a in x)
-    ):
+    if not is_list(x):
         return x, lengths, False
     if lengths is not None:
         raise ValueError(
@@ -150,3 +153,74 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
 def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     """Return the sequences of (T, N, ...) as a list of copies (T_i, ...)."""
     return [a[:length, n].copy() for n, length in enumerate(lengths)]
+
+
+def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.ndarray:
+    """Return the targets of N sequences that are given as a list, as one array.
+
+    A list of arrays (T_i, ...) becomes (T, N, ...). One target for each sequence, as a list or an
+    array of N, becomes (N, ...). Raises an error for an array of which it is not clear which axis
+    is the time.
+    """
+    N = len(lengths)
+    if isinstance(targets, np.ndarray):
+        if targets.ndim not in (1, 2) or (targets.ndim == 2 and targets.dtype.kind in "iu"):
+            raise TypeError(
+                f"{name} must be a list of {N} arrays (T_i, ...), because the sequences are a"
+                f" list, got an array of shape {targets.shape}"
+            )
+    elif not isinstance(targets, (list, tuple)):
+        raise TypeError(
+            f"{name} must be a list of {N} arrays, because the sequences are a list,"
+            f" got {type(targets).__name__}"
+        )
+    if len(targets) != N:
+        raise ValueError(
+            f"{name} must have an entry for each of the {N} sequences, got {len(targets)}"
+        )
+    if isinstance(targets, np.ndarray):
+        return targets
+    rows = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(targets)]
+    shapes = {a.shape for a in rows}
+    vectors = len(shapes) == 1 and rows[0].ndim == 1 and rows[0].dtype.kind == "f"
+    if vectors or shapes == {()}:  # one target for each sequence
+        return np.array(rows)
+    for n, (a, length) in enumerate(zip(rows, lengths, strict=True)):
+        if a.shape[:1] != (length,):
+            raise ValueError(
+                f"{name}[{n}] must have the {length} steps of sequence {n}, got shape {a.shape}"
+            )
+    return pad_sequences(rows, None, name)[0]
+
+
+class ListTape(tuple):
+    """The tapes of layers, of a run on a list of arrays (T_i, ...)."""
+
+    lengths: np.ndarray  # (N,) T_i
+    y_listed: bool  # whether y is a list too; not after a pooling layer
+
+    def __new__(cls, tapes, lengths, y_listed):
+        self = super().__new__(cls, tapes)
+        self.lengths, self.y_listed = lengths, y_listed
+        return self
+
+    def __getnewargs__(self):
+        return tuple(self), self.lengths, self.y_listed
+
+
+def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
+    """Pad dy as `pad_sequences` does; return it, the lengths, and whether dx is to be a list.
+
+    Raises an error unless dy is a list of the lengths of y where y was a list.
+    """
+    if not isinstance(tape, ListTape):
+        return pad_sequences(dy, None, "dy")
+    if dy is not None and tape.y_listed:
+        if not is_list(dy):
+            got = type(dy).__name__
+            raise TypeError(f"dy must be a list of arrays (T_i, ...), as y is, got {got}")
+        expected, got = tape.lengths.tolist(), [len(a) for a in dy]
+        if got != expected:
+            raise ValueError(f"dy must have the lengths of y, {expected[:5]}, got {got[:5]}")
+        dy = pad_sequences(dy, None, "dy")[0]
+    return dy, tape.lengths, True

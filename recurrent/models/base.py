@@ -296,6 +296,10 @@ class Model:
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, final, tapes = self.run_layers(x, state, lengths, record, training)
         y, y_lengths = outputs[-1], self.output_lengths(lengths)
+        if listed:
+            tapes = ragged.ListTape(
+                tapes, getattr(lengths, "target", lengths), y_lengths is not None
+            )
         if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)
         return y, final, tapes if record else None
@@ -354,7 +358,8 @@ class Model:
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
             if listed:
-                targets = ragged.pad_sequences(targets, None, "targets")[0]
+                counts = getattr(lengths, "target", lengths)  # those of the decoder of a Seq2Seq
+                targets = ragged.pad_targets(targets, counts)
             recording.targets = targets
             recording.loss, dy = checks.loss_of(
                 loss(y, targets, lengths=self.output_lengths(lengths))

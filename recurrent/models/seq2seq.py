@@ -271,6 +271,7 @@ class Seq2Seq(Model):
             checks.instance(recording, Recording, "recording", "a Recording of this model")
         if dstate is not None:
             raise ValueError("dstate must be None: the loss does not depend on the final state")
+        ragged.pad_dy(dy, tape)  # a check
         n, split = len(self.encoder), self.encoder.size
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)

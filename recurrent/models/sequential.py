@@ -137,7 +137,7 @@ class Sequential(Model):
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
         if tape is None:
             raise ValueError("backward needs a tape: call forward with record=True")
-        dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
+        dy, lengths, listed = ragged.pad_dy(dy, tape)
         flat = np.empty_like(self.flat) if out is None else out
         checks.writeable(flat, "out", self.flat)
         grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})

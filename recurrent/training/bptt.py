@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..data import as_arrays
 from ..losses import Loss
 from ..models.base import Model
 
@@ -88,10 +89,10 @@ class TruncatedBPTT:
 
         Parameters
         ----------
-        x : ndarray, shape (k1, N) or (k1, N, D)
-            Inputs of the piece, as the model takes them.
+        x : ndarray, shape (k1, N) or (k1, N, D), or list of arrays (T_i, ...)
+            Inputs of the piece, as the model takes them. A list is padded.
         targets : ndarray, shape (k1, N) or (k1, N, M)
-            Targets of the piece, as the loss takes them.
+            Targets of the piece, as the loss takes them; a list if x is one.
         loss : callable
             `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
         lengths : ndarray, shape (N,), int, optional
@@ -113,8 +114,9 @@ class TruncatedBPTT:
         ValueError
             If the look-back is shorter than the piece, or combined with lengths.
         """
+        x, targets, lengths, *_ = as_arrays((x, targets, lengths), self.model)
         if self.look_back is not None:
-            x = np.asarray(x)
+            x = checks.as_array(x, "x")
             if lengths is not None:
                 raise ValueError(
                     "look_back needs sequences without lengths: each piece continues the one before"
@@ -128,7 +130,7 @@ class TruncatedBPTT:
         before = 0 if self.past is None else len(self.past)
         y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
         y_new = y[before:] if before else y
-        value, dy = loss(y_new, targets, lengths=self.model.output_lengths(lengths))
+        value, dy = _value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
         out = np.empty_like(self.model.flat) if out is None else out
@@ -155,3 +157,15 @@ class TruncatedBPTT:
                 self.carried = self.model.forward(window[:dropped], self.carried)[1]
             self.past = window[dropped:]
         self.state = after
+
+
+def _value_and_gradient(loss, y, targets, lengths) -> tuple[float, np.ndarray]:
+    """Return the results of a loss; raise TypeError unless they are a number and an array."""
+    result = loss(y, targets, lengths=lengths)
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        got = checks.shown(result)
+        raise TypeError(f"loss must return its value and the gradient with respect to y, got {got}")
+    value, dy = result
+    if np.ndim(value) or not np.issubdtype(np.asarray(value).dtype, np.floating):
+        raise TypeError(f"loss must return a float and the gradient, got {checks.shown(result)}")
+    return float(value), dy

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from .. import checks
-from ..data import Batch, as_batch
-from ..losses import Loss
+from .. import checks, schedules
+from ..data import Batch, Pair, as_arrays, as_batch
+from ..losses import Loss, count_entries
 from ..models.base import Model
 from ..optim import Optimizer, clip_norm, clip_value
 from ..progress import Progress, Silent
@@ -46,16 +47,18 @@ def fit(
 ) -> History:
     """Train a model: for each batch forward, loss, backward, gradient clipping, update.
 
-    Ctrl-C ends training as if it had finished: after the current update, or at once during
-    validation. A second Ctrl-C raises KeyboardInterrupt immediately, even within an update.
+    Ctrl-C, SIGTERM and SIGHUP end training as if it had finished: after the current update, or at
+    once during validation, which `resume` then makes first. A second Ctrl-C raises
+    KeyboardInterrupt at once. Whenever `fit` raises an error, model and `resume` are those after
+    the last whole update, so that training can go on.
 
     Parameters
     ----------
     model : Model
         Its parameters are modified.
     batches : sized iterable of Batch
-        One epoch per iteration, such as `Windows`, `Batches` or a list of `Batch`. It starts at its
-        `cursor`, if it has one.
+        One epoch per iteration, such as `Windows`, `Batches` or a list of `Batch`. It starts at the
+        cursor of `resume`, or at its own `cursor`, if it has one.
     loss : callable
         `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
     optimizer : Optimizer, optional
@@ -100,12 +103,15 @@ def fit(
     Raises
     ------
     FloatingPointError
-        Before an update whose loss or gradient is not finite. The parameters are those after the
-        update before; the attribute `history` of the error holds the history so far.
+        Before an update whose loss or gradient is not finite; the message says whether x, targets
+        or a parameter is not. The update before is the last; the attribute `history` of the error
+        holds the history so far.
     ValueError
-        If `batches` is empty, or `patience` is used without `validation`.
+        If `batches` is empty, an option is out of range, `patience` or `metric` is used without
+        `validation`, `updates` is below the number already made, the best parameters of an earlier
+        call are lost, or a schedule ends before training does.
     TypeError
-        If `batches` has no length, or `loss` or `optimizer` is not one.
+        If `batches` has no length, or an argument has the wrong type.
 
     Examples
     --------
@@ -120,19 +126,87 @@ def fit(
     >>> history.updates, history.losses[0] > 0.3, history.losses[-1] < 0.01
     (400, True, True)
     """
-    checks.function(loss, "loss", "losses.softmax_cross_entropy")
     state = TrainingState() if resume is None else resume
+    checks.instance(state, TrainingState, "resume", "a TrainingState")
     optimizer = state.optimizer if optimizer is None else optimizer
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"optimizer must be an Optimizer such as optim.Adam(), got {type(optimizer).__name__}"
-        )
-    if epochs < 0:
-        raise ValueError(f"epochs must be at least 0, got {epochs}")
-    if patience is not None and validation is None:
+    checks.instance(optimizer, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
+    _check_model(model, loss)
+    limits = {"clip_norm": clip_norm, "clip_value": clip_value}
+    limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}
+    epochs = checks.integer(epochs, "epochs", 0)
+    keep_best = checks.flag(keep_best, "keep_best")
+    smooth = checks.number(smooth, "smooth", 0, below=1)
+    if validate_every is not None:
+        validate_every = checks.integer(validate_every, "validate_every", 1)
+    if callback is not None:
+        checks.function(callback, "callback", "print")
+    if validation is not None:
+        _length(validation, "validation")
+    elif patience is not None:
         raise ValueError("patience counts validations, so it needs validation=batches, got None")
-    count = _length(batches)
-    position = _seek(batches, state.cursor) % count  # in the epoch
+    elif metric is not None:
+        raise ValueError("metric is computed in validations, so it needs validation=batches")
+    if patience is not None:
+        patience = checks.integer(patience, "patience", 1)
+    if metric is not None:
+        checks.function(metric, "metric", "losses.mean_squared_error")
+    if not isinstance(progress, (bool, np.bool_)) and not hasattr(progress, "print"):
+        raise TypeError(
+            f"progress must be True, False or a rich Console, got {type(progress).__name__}"
+        )
+    keep_best = keep_best and validation is not None
+    if keep_best and state.best_is_lost:
+        raise ValueError(
+            "the best parameters of the training to resume are not kept, because it ran without"
+            " keep_best or validation since: pass keep_best=False"
+        )
+    reader = _Reader(batches, state.cursor)
+    position = reader.cursor % reader.count  # in the epoch
+    start = state.history.updates
+    last = start + epochs * reader.count - position
+    if updates is not None:
+        last = checks.integer(updates, "updates", 0)
+        if last < start:
+            raise ValueError(
+                f"updates counts those made before resume too: it must be at least {start},"
+                f" got {last}"
+            )
+    schedules.check_length(optimizer.lr, optimizer.steps, optimizer.steps + last - start)
+    run = TruncatedBPTT(model, look_back, state.carried, state.past)
+
+    gradient = np.empty_like(model.flat)
+
+    def is_due(update: int) -> bool:
+        """Return whether a validation follows this update."""
+        if validation is None or (history.validation and history.validation[-1][0] == update):
+            return False
+        if validate_every is None:
+            return update == last or (update - start + position) % reader.count == 0
+        return update == last or update % validate_every == 0
+
+    def validate(update: int) -> None:
+        """Validate, and keep the parameters if they are the best."""
+        nonlocal worse
+        with interrupt.at_once():
+            values = _mean_over_batches(model, validation, loss, *filter(None, [metric]))
+        with interrupt.held():
+            _add_validation(history, update, *values)
+            worse += 1
+            if history.best is not None and history.best[0] == update:
+                worse = 0
+                state.best = model.flat.copy() if keep_best else None
+
+    def conclude(update: int) -> None:
+        """Run the callback after an update and its validation, and decide whether it is the last.
+
+        The end is a KeyboardInterrupt or `history.stopped`.
+        """
+        if callback is not None:
+            callback(update, history)
+        if patience is not None and worse >= patience:
+            history.stopped = "patience"
+        else:
+            interrupt.check()
 
     history = state.history.copy()
     history.stopped = ""
@@ -140,65 +214,76 @@ def fit(
     history.best = min(finite, key=lambda v: v[1], default=None)
     best_update = 0 if history.best is None else history.best[0]
     worse = sum(update > best_update for update, _ in history.validation)
-    state.optimizer, state.history = optimizer, history
-    if patience is not None and worse >= patience:
-        history.stopped = "patience"
-        return history
-
-    start = history.updates
-    last = start + epochs * count - position if updates is None else updates
-    run = TruncatedBPTT(model, look_back, state.carried, state.past)
-    state.restore_latest(model)
-    if validation is None or not keep_best:
-        state.best = None
-    gradient = np.empty_like(model.flat)
     began = time.perf_counter() - history.seconds
-    with deferred_interrupt() as interrupt, _progress(progress, last, start, metric) as report:
+    drawn, before, phase = None, reader.cursor, "between updates"
+    with deferred_interrupt() as interrupt:
         try:
-            for update, batch in zip(range(start + 1, last + 1), _repeat(batches), strict=False):
-                if not batch.carry:
-                    run.reset()
-                value, _, y = run.gradient(batch.x, batch.targets, loss, batch.lengths, gradient)
-                if not math.isfinite(value):
-                    raise _not_finite(f"the loss is {value}", update, history)
-                if not _clip(gradient, clip_norm, clip_value):
-                    raise _not_finite("the gradient is not finite", update, history)
-                optimizer.update(model.flat, gradient)
-                steps = math.prod(y.shape[:-1])
-                del y  # free the memory before the next forward pass
-                state.carried, state.past = run.carried, run.past
-                state.cursor = getattr(batches, "cursor", None)
-                history.losses.append(value)
-                average = history.smoothed
-                history.smoothed = (
-                    value if average is None else smooth * average + (1 - smooth) * value
-                )
-                history.seconds = time.perf_counter() - began
-
-                end_of_epoch = (update - start + position) % count == 0
-                due = end_of_epoch if validate_every is None else update % validate_every == 0
-                if validation is not None and (due or update == last):
-                    with interrupt.at_once():
-                        _validate(model, validation, loss, metric, update, history)
-                    worse += 1
-                    if history.best is not None and history.best[0] == update:
-                        worse = 0
-                        state.best = model.flat.copy() if keep_best else None
-                report(history, steps)
-                if callback is not None:
-                    callback(update, history)
+            with _progress(progress, last, start, metric) as report:
+                with interrupt.held():
+                    state.optimizer, state.history = optimizer, history
+                    state.restore_latest(model)
+                    if not keep_best:
+                        state.best = None
                 if patience is not None and worse >= patience:
                     history.stopped = "patience"
-                    break
+                elif start > 0 and is_due(start):  # an interrupt came before it
+                    validate(start)
+                    conclude(start)
                 interrupt.check()
-            history.stopped = history.stopped or "finished"
-        except KeyboardInterrupt:
-            if interrupt.forced:
+                stream = iter(reader)
+                while history.updates < last and not history.stopped:
+                    update = history.updates + 1
+                    drawn, before = model.generator.bit_generator.state, reader.cursor
+                    phase = "gradient"
+                    batch = as_arrays(next(stream), model)
+                    if not batch.carry:
+                        run.reset()
+                    value, _, y = run.gradient(
+                        batch.x, batch.targets, loss, batch.lengths, gradient
+                    )
+                    if not math.isfinite(value):
+                        raise _not_finite(f"the loss is {value}", update, batch, model, history)
+                    if not _clip(gradient, **limits):
+                        what = "the gradient is not finite"
+                        raise _not_finite(what, update, batch, model, history)
+                    steps = math.prod(y.shape[:-1])
+                    del y  # free the memory before the next forward pass
+                    with interrupt.held():
+                        phase = "update"
+                        optimizer.update(model.flat, gradient)
+                        state.carried, state.past = run.carried, run.past
+                        state.cursor = reader.cursor
+                        history.losses.append(value)
+                        average = history.smoothed
+                        history.smoothed = (
+                            value if average is None else smooth * average + (1 - smooth) * value
+                        )
+                        history.seconds = time.perf_counter() - began
+                        phase = "between updates"
+                    if is_due(update):
+                        validate(update)
+                    report(history, steps)
+                    conclude(update)
+            with interrupt.held():
+                history.stopped = history.stopped or "finished"
+                state.restore_best(model)
+            if interrupt.end():
+                history.stopped = "interrupted"
+        except BaseException as error:
+            with interrupt.held():
+                if phase != "between updates":
+                    model.generator.bit_generator.state = drawn
+                    reader.seek(before)
+                lost = phase == "update" and not isinstance(error, Exception)
+                if lost:  # an interrupt that a program raises by itself
+                    state.optimizer = None
+                state.restore_best(model)
+            interrupt.end()
+            if lost or interrupt.forced or not isinstance(error, KeyboardInterrupt):
                 raise
             history.stopped = "interrupted"
         finally:
             history.seconds = time.perf_counter() - began
-    state.restore_best(model)
     return history
 
 
@@ -220,108 +305,173 @@ def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
     Returns
     -------
     float
-        Mean over the entries, each batch weighted by its number of valid entries.
+        Mean over the entries: each batch is weighted by the number of entries that the loss is a
+        mean over, see `losses.count_entries`, or by its `weight`.
 
     Raises
     ------
     ValueError
         If there is no valid entry.
+    TypeError
+        If an argument has the wrong type.
+
+    Examples
+    --------
+    >>> from recurrent import Linear, Sequential
+    >>> from recurrent.losses import mean_squared_error
+    >>> model = Sequential(Linear(1, 1))
+    >>> model.flat = np.array([1, 0], np.float32)  # y = x
+    >>> long, short = np.full((9, 1, 1), 3, np.float32), np.ones((1, 1, 1), np.float32)
+    >>> batches = [(long, 0 * long, [1]), (short, 0 * short)]  # one valid step each
+    >>> evaluate(model, batches, mean_squared_error)
+    5.0
     """
+    _check_model(model, loss)
+    _check_batches(batches, "batches")
+    return _mean_over_batches(model, batches, loss)[0]
+
+
+def _check_model(model, loss) -> None:
+    """Raise TypeError unless these are a model and a loss."""
+    checks.instance(model, Model, "model", "a Sequential or another model")
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
-    return _mean_over_batches(model, batches, _value_of(loss))[0]
-
-
-def _value_of(loss):
-    """Return a function that computes only the value of a loss."""
-    return lambda y, targets, lengths: loss(y, targets, lengths=lengths)[0]
 
 
 def _mean_over_batches(model, batches, *functions) -> list[float]:
-    """Return the mean of each function over one epoch, batches weighted by their valid entries."""
-    state, weights = None, 0
-    totals = [0.0] * len(functions)
+    """Return the mean of each loss or metric over the entries of one epoch."""
+    state = None
+    totals, weights = [0.0] * len(functions), [0.0] * len(functions)
     cursor = getattr(batches, "cursor", None)
     try:
         if cursor is not None:
             batches.cursor = 0
-        for batch in map(as_batch, batches):
+        for batch in batches:
+            batch = as_arrays(batch, model)
             y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
             lengths = model.output_lengths(batch.lengths)
-            # A model that pools answers once for each sequence, including those without steps.
-            pooled = batch.lengths is not None and lengths is None
-            weight = np.size(batch.targets) if pooled or batch.weight is None else batch.weight
-            weights += weight
-            if weight:
-                totals = [
-                    total + weight * function(y, batch.targets, lengths)
-                    for total, function in zip(totals, functions, strict=True)
-                ]
+            for k, function in enumerate(functions):
+                weight = batch.weight
+                if weight is None:
+                    weight = count_entries(function, y, batch.targets, lengths)
+                if weight:
+                    value = function(y, batch.targets, lengths=lengths)
+                    value = value[0] if isinstance(value, tuple) else value
+                    totals[k] += weight * value
+                    weights[k] += weight
     finally:
         if cursor is not None:
             batches.cursor = cursor
-    if weights == 0:
+    if not all(weights):
         raise ValueError("nothing to evaluate: no batch has a valid entry")
-    return [float(total / weights) for total in totals]
+    return [float(total / weight) for total, weight in zip(totals, weights, strict=True)]
 
 
-def _validate(model, batches, loss, metric, update, history) -> None:
+def _add_validation(history, update, value, *metrics) -> None:
     """Add a validation to the history."""
-    functions = [_value_of(loss)]
-    if metric is not None:
-        functions.append(lambda y, targets, lengths: metric(y, targets, lengths=lengths))
-    value, *metrics = _mean_over_batches(model, batches, *functions)
     history.validation.append((update, value))
     history.metrics += [(update, v) for v in metrics]
     if not math.isnan(value) and (history.best is None or value < history.best[1]):
         history.best = update, value
 
 
-def _clip(gradient, norm_limit, value_limit) -> bool:
+def _clip(gradient, **limits: float) -> bool:
     """Clip the gradient in place and return whether it was finite."""
-    if norm_limit is not None:
-        finite = math.isfinite(clip_norm(gradient, norm_limit))
+    if "clip_norm" in limits:
+        finite = math.isfinite(clip_norm(gradient, limits["clip_norm"]))
     else:
         with np.errstate(invalid="ignore", over="ignore"):
             finite = math.isfinite(gradient.sum())
-    if value_limit is not None and finite:
-        clip_value(gradient, value_limit)
+    if "clip_value" in limits and finite:
+        clip_value(gradient, limits["clip_value"])
     return finite
 
 
-def _not_finite(what, update, history) -> FloatingPointError:
-    """Return an error that holds the history before the failing update."""
+def _not_finite(what, update, batch, model, history) -> FloatingPointError:
+    """Return an error that says why, and that holds the history before the failing update."""
+    cause = "; ".join(_found_not_finite(batch, model)) or "try a lower lr or clip_norm"
     error: Any = FloatingPointError(
-        f"update {update}: {what}; the parameters before it are kept; try a lower lr or clip_norm"
+        f"update {update}: {what}; the parameters before it are kept; {cause}"
     )
     error.history = history
     return error
 
 
-def _length(batches) -> int:
+def _found_not_finite(batch, model) -> Iterator[str]:
+    """Yield where a parameter, x or the targets are not finite; padding does not count."""
+    pair = batch.lengths if isinstance(batch.lengths, Pair) else Pair(batch.lengths, batch.lengths)
+    named = [("x", batch.x, pair.source), ("targets", batch.targets, pair.target)]
+    if isinstance(batch.x, Pair):
+        named[0] = ("the source of x", batch.x.source, pair.source)
+    named += [(f"parameter {name}", a, None) for name, a in model.parameters.items()]
+    for name, a, lengths in named:
+        a = np.asarray(a)
+        bad = ~np.isfinite(a) if a.dtype.kind == "f" else np.zeros(0, bool)
+        if lengths is not None and bad.ndim > 1:
+            T, N = bad.shape[:2]
+            steps = np.asarray(lengths)
+            if steps.shape in ((N,), (T, N)):
+                inside = checks.inside(steps, T).reshape(T, N, *[1] * (bad.ndim - 2))
+                bad &= inside
+        for place in np.argwhere(bad)[:1].tolist():
+            yield f"{name} has {a[tuple(place)]} at {tuple(place)}"
+
+
+def _length(batches, name: str = "batches") -> int:
     """Return the number of batches of an epoch; raise an error if there is none."""
     try:
         count = len(batches)
     except TypeError:
-        name = type(batches).__name__
+        kind = type(batches).__name__
         raise TypeError(
-            f"batches must have a length, got {name}; use a list, Windows or Batches"
+            f"{name} must have a length, got {kind}; use a list, Windows or Batches"
         ) from None
     if count == 0:
-        raise ValueError("batches must have at least one batch, got none")
+        raise ValueError(f"{name} must have at least one batch, got none")
+    _check_batches(batches, name)
     return count
 
 
-def _seek(batches: Any, cursor: int | None) -> int:
-    """Move the batches to a cursor, if they have one, and return it."""
-    if cursor is not None and hasattr(batches, "cursor"):
-        batches.cursor = cursor
-    return getattr(batches, "cursor", 0)
+def _check_batches(batches, name) -> None:
+    """Raise TypeError unless these are batches, as far as it costs little to know."""
+    if isinstance(batches, (list, tuple)):
+        for batch in batches:
+            as_batch(batch)
+    elif isinstance(batches, (str, bytes, dict, np.ndarray)) or not (
+        hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
+    ):
+        raise TypeError(
+            f"{name} must be Windows, Batches or a list of batches, got {type(batches).__name__}"
+        )
 
 
-def _repeat(batches) -> Iterator[Batch]:
-    """Yield the batches of one epoch after the other, without end."""
-    while True:
-        yield from map(as_batch, batches)
+class _Reader:
+    """Reads the batches of one epoch after the other, without end, from a cursor on."""
+
+    def __init__(self, batches, cursor: int | None):
+        self.batches, self.count = batches, _length(batches)
+        self.counts = not hasattr(batches, "cursor")  # whether the cursor is kept here alone
+        self.cursor = (0 if self.counts else batches.cursor) if cursor is None else cursor
+
+    def seek(self, cursor: int) -> None:
+        """Set the cursor."""
+        self.cursor = cursor
+        if not self.counts:
+            self.batches.cursor = cursor
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            skip = self.cursor % self.count if self.counts else 0
+            self.seek(self.cursor)
+            found = False
+            for batch in islice(self.batches, skip, None):
+                found = True
+                self.cursor = self.cursor + 1 if self.counts else self.batches.cursor
+                yield batch
+            if not found:
+                raise ValueError(
+                    f"batches must give {self.count} batches each time they are iterated,"
+                    " got none; use a list, Windows or Batches"
+                )
 
 
 def _progress(progress, last, start, metric) -> Silent:

@@ -1,58 +1,126 @@
-"""Ctrl-C that waits for the end of an update."""
+"""Signals that ask a program to end wait for the end of an update: Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from . import signals
+
+NAMES = ("SIGTERM", "SIGHUP", "SIGINT")  # handlers are put back in this order
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+
+# Handlers that end the program, which a training may hold back. A program may add its own.
+ENDING: set[Any] = {*signals.DEFAULTS, signals.raise_ended}
 
 
 class DeferredInterrupt:
-    """Holds back an interrupt until the training loop is between two updates."""
+    """Holds back a signal until the training loop is between two updates.
 
-    def __init__(self):
-        self.requested = False
-        self.immediate = False  # inside `at_once`
-        self.forced = False  # a second Ctrl-C, which does not wait
+    Attributes
+    ----------
+    signum : int or None
+        The first signal that came, such as `signal.SIGTERM`.
+    forced : bool
+        Whether a second Ctrl-C came, which does not wait.
+    honoured : bool
+        Whether the training loop has ended because of the signal.
+    immediate : bool
+        Whether a signal raises KeyboardInterrupt at once, as in a validation.
+    holding : bool
+        Whether even a second Ctrl-C waits: inside `held`.
+    """
 
-    def handle(self, signum, frame):
-        """Handle the signal: raise at once for a second Ctrl-C and inside `at_once`."""
-        self.forced = self.requested
-        self.requested = True
-        if self.immediate or self.forced:
-            raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self.forced = self.honoured = self.immediate = self.holding = False
+
+    def handle(self, signum, frame) -> None:
+        """Handle a signal: note it, and raise KeyboardInterrupt if it does not wait."""
+        # A second SIGTERM is no second wish: `timeout`, for one, sends each signal twice.
+        self.forced |= signum == signal.SIGINT and self.signum is not None
+        if self.signum is None:
+            self.signum = signum
+        if self.immediate or (self.forced and not self.holding):
+            self.check()
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if an interrupt was held back."""
-        if self.requested:
+        """Raise KeyboardInterrupt if a signal was held back; then nothing more until `end`."""
+        if self.signum is not None:
+            self.immediate, self.holding = False, True
             raise KeyboardInterrupt
 
+    def end(self) -> bool:
+        """Note that the training loop has come to its end; return whether a signal had come."""
+        self.holding = False
+        self.honoured = self.signum is not None
+        return self.honoured
+
     @contextmanager
-    def at_once(self):
-        """Let Ctrl-C raise immediately inside this context."""
-        self.check()
-        self.immediate = True
+    def at_once(self) -> Iterator[None]:
+        """Let a signal raise KeyboardInterrupt at once inside this context."""
         try:
+            self.immediate = True
+            self.check()
             yield
         finally:
             self.immediate = False
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let even a second Ctrl-C wait for the end of this context."""
+        outer, self.holding = self.holding, True
+        try:
+            yield
+        finally:
+            self.holding = outer
+        if self.forced and not outer:
+            self.check()
+
+
+_current: DeferredInterrupt | None = None  # of the main thread
+
 
 @contextmanager
-def deferred_interrupt():
-    """Install a `DeferredInterrupt` as the handler of SIGINT.
+def deferred_interrupt() -> Iterator[DeferredInterrupt]:
+    """Handle SIGINT, SIGTERM and SIGHUP by a `DeferredInterrupt` inside this context.
 
-    Outside the main thread, and where the program has a handler of its own, nothing is installed.
+    A signal is left alone whose handler is not in `ENDING`, because the program has its own or
+    ignores the signal; so are all of them outside the main thread. Contexts nest: an inner one
+    yields the object of the outer one. When the outer one ends, a signal that no training loop has
+    honoured is sent again.
+
+    Yields
+    ------
+    DeferredInterrupt
+        Its `signum` says which signal came, for an exit code of 128 + signum.
     """
-    interrupt = DeferredInterrupt()
-    install = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if install:
-        signal.signal(signal.SIGINT, interrupt.handle)
+    global _current
+    if threading.current_thread() is not threading.main_thread():
+        yield DeferredInterrupt()
+        return
+    if _current is not None:
+        yield _current
+        return
+    interrupt = _current = DeferredInterrupt()
+    replaced: dict[int, Any] = {}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        for signum in SIGNALS:
+            handler = signal.getsignal(signum)
+            if handler in ENDING:
+                replaced[signum] = handler
+                signal.signal(signum, interrupt.handle)
         yield interrupt
     finally:
-        if install:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _current, interrupt.holding = None, True
+        # No handler that is back may raise before all of them are.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for signum, handler in replaced.items():
+            signal.signal(signum, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if interrupt.signum is not None and not interrupt.honoured:
+            signal.raise_signal(interrupt.signum)

@@ -83,7 +83,10 @@ def parse_schedule(
     missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in options]
     if missing:
         raise ValueError(f"schedule {name} needs {', '.join(missing)}: {name}:{missing[0]}=...")
-    return cls(**options)
+    try:
+        return cls(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"schedule {text}: {error}") from error
 
 
 def _split(text: str) -> tuple[str, list[tuple[str, str]]]:

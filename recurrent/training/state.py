@@ -26,7 +26,8 @@ class TrainingState:
     history : History
         Losses and validations so far.
     cursor : int, optional
-        `cursor` of the batches: how many have been read. None leaves that of the batches alone.
+        How many batches have been read, over all epochs: the `cursor` of the batches, if they have
+        one. None leaves that of the batches alone.
     carried : tuple, optional
         Model state from which the next batch continues, if it carries the state: one entry per
         layer, arrays of shape (N, H).
@@ -60,6 +61,15 @@ class TrainingState:
     # While training runs the model holds the latest parameters, and the best ones are here.
     best: np.ndarray | None = field(default=None, init=False, repr=False)
 
+    @property
+    def best_is_lost(self) -> bool:
+        """Whether the best parameters are neither in the model nor here.
+
+        So it is after training without `keep_best`, or without validation after training with it.
+        """
+        best = self.history.best
+        return best is not None and self.latest is None and best[0] != self.history.updates
+
     def restore_latest(self, model: Model) -> None:
         """Put the latest parameters back into the model, and keep the best ones in `best`.
 
@@ -79,7 +89,8 @@ class TrainingState:
         ----------
         model : Model
         """
-        if self.best is not None and not np.array_equal(self.best, model.flat):
+        best, update = self.best, (self.history.best or (None,))[0]
+        if best is not None and update != self.history.updates:
             self.latest = model.flat.copy()
-            model.flat[:] = self.best
+            model.flat[:] = best
         self.best = None

@@ -289,7 +289,16 @@ BAD = {
         1,
         "model.safetensors: No such file or directory",
     ),
-    "infinite loss": (["train", "text.txt", *SMALL, "--lr", "inf"], 1, "update 2: the loss is nan"),
+    "infinite loss": (
+        ["train", "text.txt", *SMALL, "--lr", "1e38"],
+        1,
+        "update 2: the loss is nan",
+    ),
+    "infinite rate": (
+        ["train", "text.txt", *SMALL, "--lr", "inf"],
+        2,
+        "lr must be finite, got inf",
+    ),
     "no checkpoint": (["sample", "text.txt"], 1, "text.txt: not a complete .safetensors file"),
     "no model": (["info", "nothing"], 1, "nothing: No such file or directory"),
 }

@@ -515,7 +515,7 @@ def test_import_is_quick_and_silent_training_needs_no_rich():
             ValueError,
             "patience counts validations, so it needs validation=batches",
         ),
-        (dict(clip_norm=0), ValueError, "limit must be above 0, got 0"),
+        (dict(clip_norm=0), ValueError, "clip_norm must be above 0, got 0"),
     ],
 )
 def test_bad_input_is_one_clear_line(options, error, message):
