@@ -23,7 +23,8 @@ class PackedParams:
 class Stepper:
     """A cell that runs one time step per call and holds its state: the result of `Engine.stepper`.
 
-    The outputs equal those of `Engine.forward` over the sequence, bit for bit.
+    The outputs equal those of `Engine.forward` over the sequence, bit for bit. The state before the
+    last step is kept, so that `rewind` can take that step back.
 
     Parameters
     ----------
@@ -44,6 +45,19 @@ class Stepper:
     def reset(self) -> None:
         """Return to the initial state; the batch size may change afterwards."""
         self.shape: tuple[int, ...] | None = None  # shape of x_t, set by the first call
+        self.steps = 0  # since the initial state; half steps % 2 of each array is the state
+
+    def rewind(self, steps: int) -> None:
+        """Return to the state after `steps` steps, which may be one fewer than there were.
+
+        Parameters
+        ----------
+        steps : int
+            How many steps since the initial state count.
+        """
+        if steps == 0:
+            self.reset()
+        self.steps = steps
 
     def __call__(self, x_t: np.ndarray) -> np.ndarray:
         """Run one time step.
@@ -70,7 +84,8 @@ class Stepper:
             self._begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
         x = x_t.reshape(self._N, self.sizes.D)
-        self._step(self.cell, self._weights, x, self._h, self._states, y)
+        self._step(self.cell, self._weights, x, self._h, self._states, self.steps & 1, y)
+        self.steps += 1
         return y if x_t.ndim == 2 else y[0]
 
     def _begin(self, x_t):
@@ -83,20 +98,22 @@ class Stepper:
                 f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; "
                 "call reset to change it"
             )
-        self.shape, self._N = x_t.shape, x_t.shape[0] if x_t.ndim == 2 else 1
-        self._y_shape = self._N, P
-        self._h = np.zeros((2 * self._N, P), self.dtype)
-        self._states = np.zeros((len(self.cell.states) - 1, self._N, H), self.dtype)
+        self._N = N = x_t.shape[0] if x_t.ndim == 2 else 1
+        self._y_shape = N, P
+        self._h = np.zeros((2, N, P), self.dtype)
+        self._states = np.zeros((2, len(self.cell.states) - 1, N, H), self.dtype)
         if self._initial is not None:
-            self._h[: self._N] = self._initial[0]
+            self._h[0] = self._initial[0]
             for k, a in enumerate(self._initial[1:]):
-                self._states[k, :, : a.shape[-1]] = a
+                self._states[0, k, :, : a.shape[-1]] = a
+        self.shape = x_t.shape  # last: with a shape, the arrays are there
 
     @property
     def state(self) -> Any:
         """The state after the last step, as `Engine.forward` returns it; None before the first."""
         if self.shape is None:
             return None
-        copies = self._h[: self._N].copy(), *self._states.copy()
+        now = self.steps & 1
+        copies = self._h[now].copy(), *self._states[now].copy()
         arrays = trim_states(self.cell, copies, self.sizes.P)
         return state_type(self.cell.states)(*(a if len(self.shape) == 2 else a[0] for a in arrays))

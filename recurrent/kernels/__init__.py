@@ -104,9 +104,10 @@ class Backend(Protocol):
         x: np.ndarray,
         h: np.ndarray,
         states: np.ndarray,
+        now: int,
         y: np.ndarray,
     ) -> None:
-        """Run one time step in place, for streaming.
+        """Run one time step, for streaming; the states before it stay as they are.
 
         Parameters
         ----------
@@ -116,11 +117,12 @@ class Backend(Protocol):
             The packed weights from `pack_forward`.
         x : ndarray, shape (N, D), real
             Inputs.
-        h : ndarray, shape (2 N, P), real
-            The first state in rows 0 to N - 1, replaced by the new one; the other rows are
-            workspace.
-        states : ndarray, shape (B - 1, N, H), real
-            The other states, replaced by the new ones.
+        h : ndarray, shape (2, N, P), real
+            The first state in h[now]; the new one is written to h[1 - now].
+        states : ndarray, shape (2, B - 1, N, H), real
+            The other states, likewise.
+        now : int
+            Which half holds the states before the step, 0 or 1.
         y : ndarray, shape (N, P), real
             Written: the new first state.
         """

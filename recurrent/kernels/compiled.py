@@ -120,16 +120,18 @@ def _grain(t, accumulators: int) -> int:
     return t.lanes * t.blocks(accumulators)
 
 
-def step(cell: Cell, weights: Packed, x, h, states, y) -> None:
-    """Run one time step in place."""
+def step(cell: Cell, weights: Packed, x, h, states, now: int, y) -> None:
+    """Run one time step."""
     panels, bias, p, D, P, H = weights.weights
     N = len(y)
     if not worth_a_thread(2.0 * N * weights.width * (D + P)):
         t, work = weights.target, weights.work(N) if weights.planes else bias
-        _step(t)(t, N, x, D, panels, bias, p, h, P, H, states, y, work)
+        _step(t)(t, N, x, D, panels, bias, p, h, P, H, states, now, y, work)
         return
-    forward(cell, x, NO_ROWS, np.array([0, N]), weights, h, states, np.empty((0, 0), x.dtype))
-    h[:N] = y[:] = h[N:]
+    history, new = np.concatenate([h[now], y]), states[1 - now]
+    new[:] = states[now]
+    forward(cell, x, NO_ROWS, np.array([0, N]), weights, history, new, np.empty((0, 0), x.dtype))
+    h[1 - now] = y[:] = history[N:]
 
 
 @cache
@@ -139,10 +141,13 @@ def _step(t):
     Numba's dispatch by the types of the arguments would take as long as the step itself.
     """
     number = types.int64
-    one, two, three = (types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3))
+    one, two, three, four = (
+        types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3, 4)
+    )
+    sizes = number, number
     return sequence.step.compile(
-        (numba.typeof(t), number, two, number, one, one, one, two, number, number, three, two, one)
-    )  # fmt: skip
+        (numba.typeof(t), number, two, number, one, one, one, three, *sizes, four, number, two, one)
+    )
 
 
 def _lengths(offsets, N: int) -> np.ndarray | None:

@@ -138,12 +138,14 @@ def _put(rows, value):
     rows[:, : np.shape(value)[-1] if np.ndim(value) else None] = value
 
 
-def step(cell: Cell, weights, x, h, states, y) -> None:
-    """Run one time step in place."""
+def step(cell: Cell, weights, x, h, states, now: int, y) -> None:
+    """Run one time step."""
     N, no_rows = len(y), np.zeros(0, np.int64)
     saved = np.empty((0, 0, weights.H), y.dtype)
-    forward(cell, x, no_rows, np.array([0, N]), weights, h, states, saved)
-    h[:N] = y[:] = h[N:]
+    history, new = np.concatenate([h[now], y]), states[1 - now]
+    new[:] = states[now]
+    forward(cell, x, no_rows, np.array([0, N]), weights, history, new, saved)
+    h[1 - now] = y[:] = history[N:]
 
 
 def backward(

@@ -385,7 +385,8 @@ class Layer:
         Returns
         -------
         callable
-            x_t -> y_t. It has `state` and `reset()` if the layer has a state.
+            x_t -> y_t. If the layer has a state, it has `state`, `reset()` and `rewind(steps)`,
+            which returns to the state after that many steps: at most the last one is taken back.
         """
         return lambda x_t: self.forward(x_t)[0]
 

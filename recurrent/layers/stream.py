@@ -22,11 +22,12 @@ class Stream:
 
     def __init__(self, steppers: list[Callable]):
         self._steppers = steppers
+        self._steps = 0  # that all layers have made since the initial states
 
     def step(self, x_t: np.ndarray | np.integer | int) -> np.ndarray:
         """Run one time step.
 
-        If an error is raised, all states are those before the call.
+        If an error is raised or Ctrl-C is pressed, all states are those before the call.
 
         Parameters
         ----------
@@ -49,8 +50,15 @@ class Stream:
             If an id is out of range.
         """
         y: Any = x_t
-        for step in self._steppers:
-            y = step(y)
+        try:
+            for step in self._steppers:
+                y = step(y)
+        except BaseException:
+            for step in self._steppers:
+                if hasattr(step, "rewind"):
+                    step.rewind(self._steps)
+            raise
+        self._steps += 1
         return y
 
     @property
@@ -63,3 +71,4 @@ class Stream:
         for step in self._steppers:
             if hasattr(step, "reset"):
                 step.reset()
+        self._steps = 0

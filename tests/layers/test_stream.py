@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from recurrent import GRU, LSTM, RNN, Dropout, Embedding, Engine, Linear, Sequential
+from recurrent import GRU, LSTM, QRNN, RNN, Dropout, Embedding, Engine, Linear, Sequential
 from recurrent.cells import CELLS
 from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.layers.base import Layer
 
 
 @pytest.mark.reference
@@ -51,3 +52,47 @@ def test_packed_params_are_a_snapshot(engine, dtype):
         engine.forward(x, packed, record=True)
     with pytest.raises(ValueError, match="the params were packed for"):
         Engine(next(c for c in CELLS.values() if c is not engine.cell)).forward(x, packed)
+
+
+class Fails(Layer, abstract=True):
+    """Passes x on until `error` is set."""
+
+    error: BaseException | None = None
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        if self.error is not None:
+            raise self.error
+        return x, None, None
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("cells", [(LSTM, GRU), (QRNN, RNN)])
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("error", [ValueError("later"), KeyboardInterrupt()])
+def test_a_step_that_fails_in_a_later_layer_takes_the_earlier_ones_back(cells, after, error):
+    """The first layer had advanced: the next step differed from that of the same stream."""
+    rng = np.random.default_rng(0)
+    first, second = cells
+    broken = Fails()
+    layers = first(3, 20, learn_state=True), broken, second(20, 4)
+    model = Sequential(*layers, rng=0)
+    for a in layers[0].initial:
+        model.parameters[f"0.{a}"][:] = rng.standard_normal(20)
+    x = rng.standard_normal((5, 2, 3)).astype("f")
+    y, state, _ = model.forward(x)
+    stream = model.stream()
+    for t, x_t in enumerate(x):
+        if t == after:
+            for _ in range(2):
+                before = stream.state
+                broken.error = error
+                with pytest.raises(type(error)):
+                    stream.step(x_t[:1] if after == 0 else x_t)
+                broken.error = None
+                for a, b in zip(before, stream.state, strict=True):
+                    for one, other in zip(a or (), b or (), strict=True):
+                        assert_same_bits(one, other)
+        assert_same_bits(stream.step(x_t), y[t])
+    for a, b in zip(stream.state, state, strict=True):
+        for one, other in zip(a or (), b or (), strict=True):
+            assert_same_bits(one, other)
