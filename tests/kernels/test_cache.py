@@ -1,11 +1,14 @@
 """Start-up: imports are light and compile nothing; the next process loads kernels from disk."""
 
+import errno
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,8 +17,10 @@ import pytest
 from numba import config
 
 import recurrent
+from recurrent.kernels import cache
 from recurrent.kernels.jit import jit
 
+open_file = open
 ALLOWED = 0.25  # seconds that `import recurrent` may take after `import numba`
 
 
@@ -220,6 +225,10 @@ def doubled(a):
     return a + a
 
 
+def tripled(a):
+    return a + a + a
+
+
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
 def test_two_processes_never_write_compiled_code_to_one_file(tmp_path, monkeypatch):
     """The worst order: both read the empty index, then the second writes its code first."""
@@ -274,6 +283,126 @@ def test_without_a_folder_for_compiled_code_there_is_one_warning(tmp_path):
     lines = python(READ_ONLY, "-P", PYTHONDONTWRITEBYTECODE="1", **environment).splitlines()
     assert len(lines) == 1
     assert "NUMBA_CACHE_DIR" in lines[0]
+
+
+def flip(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "longer": lambda content: content + b"more",
+    "noise": lambda content: np.random.default_rng(0).bytes(len(content)),
+    "one bit": flip,
+}
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """Compile two kernels anew; return their cache hits and the messages of all warnings."""
+    if config.DISABLE_JIT:
+        pytest.skip("nothing is compiled with the JIT off")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setattr(config, "CACHE_DIR", str(folder))
+
+    def run(hurt=lambda: None):
+        monkeypatch.setattr(cache, "_warned", False)
+        kernels = jit(doubled), jit(tripled)
+        hurt()
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            assert [k(np.array([1.5, 2.5])).tolist() for k in kernels] == [[3, 5], [4.5, 7.5]]
+        hits = [sum(k.stats.cache_hits.values()) for k in kernels]
+        assert not [f for f in tmp_path.rglob("*") if ".tmp." in f.name]
+        return hits, [str(w.message) for w in shown]
+
+    return folder, run
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"], ids=["index", "data"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_replaced_and_the_user_told_once(fresh, kind, damage):
+    """Numba raised UnpicklingError or EOFError, or loaded machine code with a flipped bit."""
+    folder, run = fresh
+    assert run() == ([0, 0], [])
+    assert run() == ([1, 1], [])
+    files = list(folder.rglob(f"*.{kind}"))
+    assert len(files) == 2
+    for path in files:
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    hits, (message,) = run()
+    assert hits == [0, 0]
+    assert "is damaged" in message
+    assert "NUMBA_CACHE_DIR" in message
+    assert str(folder) in message
+    assert run() == ([1, 1], [])
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"], ids=["index", "data"])
+def test_a_folder_in_the_place_of_a_file_is_told_once(fresh, kind):
+    folder, run = fresh
+    run()
+    for path in folder.rglob(f"*.{kind}"):
+        path.unlink()
+        path.mkdir()
+    for _ in range(2):
+        hits, (message,) = run()
+        assert hits == [0, 0]
+        assert "Is a directory" in message
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_once(fresh):
+    folder, run = fresh
+
+    def replace():
+        shutil.rmtree(folder)
+        folder.touch()
+
+    hits, (message,) = run(replace)
+    assert hits == [0, 0]
+    assert "File exists" in message or "Not a directory" in message
+
+
+def test_a_full_disk_is_told_once(fresh, monkeypatch):
+    _, run = fresh
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda path, mode="r", **kwargs: Full() if "w" in mode else open_file(path, mode, **kwargs),
+    )
+    hits, (message,) = run()
+    assert hits == [0, 0]
+    assert "No space left on device" in message
+
+
+def test_a_cache_folder_that_is_gone_is_made_again(fresh):
+    folder, run = fresh
+    assert run(lambda: shutil.rmtree(folder)) == ([0, 0], [])
+    assert run() == ([1, 1], [])
+
+
+TOO_LARGE = """
+    import resource, signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+    """
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_the_engine_computes_where_the_system_refuses_to_write(tmp_path):
+    """No file may be larger than 3 kB: every write of machine code fails, of many kernels."""
+    code = textwrap.dedent(TOO_LARGE) + textwrap.dedent(READ_ONLY)
+    lines = python(code, NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+    assert len(lines) == 1
+    assert "File too large" in lines[0]
 
 
 TWO_THREADS = """

@@ -19,7 +19,7 @@ from numba.extending import NativeValue, models, register_model, unbox
 
 from ...equations.cell import Cell
 from ...equations.rules import Rule
-from ..jit import source_digest
+from ..cache import source_digest
 
 
 class VectorUnit(NamedTuple):
