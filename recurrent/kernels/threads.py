@@ -54,10 +54,13 @@ _pool: ThreadPoolExecutor | None = None
 _avoided_cpu: dict[int, int] = {}
 
 
-def _discard_pool() -> None:
-    """Forget the pool in a forked child, which inherits the object, but not its threads."""
-    global _pool
-    _pool = None
+def _renew_pool() -> None:
+    """Forget the pool in a forked child, which inherits the object, but not its threads.
+
+    Another thread may hold the lock at the fork: it would never be released in the child.
+    """
+    global _pool, _submitting
+    _pool, _submitting = None, threading.Lock()
     _avoided_cpu.clear()
 
 
@@ -94,7 +97,7 @@ _sched_getcpu = (
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_discard_pool)
+    os.register_at_fork(after_in_child=_renew_pool)
 
 
 def split(

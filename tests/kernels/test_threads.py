@@ -281,6 +281,79 @@ assert os.waitpid(child, 0)[1] == 0
     run_with_threads(2, code)
 
 
+FORKS = """
+import os, signal, threading
+import numpy as np, recurrent
+from numba import njit
+from recurrent.kernels import threads
+
+threads.MIN_FLOPS_PER_THREAD = threads.MIN_FLOPS_PER_BARRIER = 1.0
+x, params = np.ones((3, 8, 6), "f"), recurrent.lstm.init(6, 40)
+
+def compute():
+    y, _, tape = recurrent.lstm.forward(x, params, record=True)
+    return y, *recurrent.lstm.backward(y, tape)[1]
+
+def compile_one():
+    @njit
+    def twice(a):
+        return a + a
+    return twice(np.ones(2)),
+
+work = {work}
+expected = work()
+stop = threading.Event()
+
+def again():
+    while not stop.is_set():
+        work()
+
+others = [threading.Thread(target=again) for _ in range(2)]
+for thread in others:
+    thread.start()
+for k in range({forks}):
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(0 if all(map(np.array_equal, work(), expected)) else 1)
+    assert os.waitpid(child, 0)[1] == 0, k
+stop.set()
+for thread in others:
+    thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize(
+    ("work", "forks"),
+    [
+        ("compute", 30),
+        pytest.param("compile_one", 4, marks=compiled),
+        pytest.param("compute", 5000, marks=pytest.mark.slow),
+        pytest.param("compile_one", 500, marks=[compiled, pytest.mark.slow]),
+    ],
+)
+def test_a_child_forked_while_other_threads_work_computes(work, forks):
+    """It hung where a thread held the lock of the pool or of Numba's compiler at the fork."""
+    run_with_threads(4, FORKS.format(work=work, forks=forks))
+
+
+def test_a_child_forked_under_the_pools_lock_has_its_own_lock():
+    code = """
+import os, signal
+from recurrent.kernels import threads
+threads.MIN_FLOPS_PER_THREAD = 1.0
+with threads._submitting:
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        threads.split(1e9, 4, lambda first, last: None)
+        os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    run_with_threads(4, code)
+
+
 EVERY_COUNT = """
 import sys
 sys.path.insert(0, {tests!r})
