@@ -108,6 +108,13 @@ gives the same bits alone, in any batch, with any padding, on any number of thre
 call, in chunks or step by step, on one machine. tanh is accurate to 6 ulp (units in the last place)
 in float32 and to 4 ulp in float64; other libraries' results differ in the last digits.
 
+Arrays that are read later
+--------------------------
+A tape refers to x and to the parameters. `backward` raises an error if an update or an assignment
+changed the parameters after `forward`. It compares three entries of each, so it does not see that
+a few others were changed in place; nor does it see a change of x. `out=` must not share memory with
+the parameters, x or dy. A masked array with a masked entry is refused: pass `lengths` or a mask.
+
 Environment variables
 ---------------------
 NUMBA_NUM_THREADS sets the number of threads, NUMBA_CACHE_DIR the folder of compiled kernels.

@@ -6,7 +6,7 @@ import difflib
 import math
 import operator
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from numbers import Real
 from pathlib import Path
@@ -43,10 +43,17 @@ class naming:
 def as_array(value: Any, name: str, where: str = "") -> np.ndarray:
     """Return `value` as an array of any dtype; raise TypeError for what cannot become one.
 
-    Tensors of other libraries are taken as NumPy takes them: without a copy, and never cast.
+    Tensors of other libraries are taken as NumPy takes them: without a copy, and never cast. NumPy
+    takes masked entries as values, so an array that has any is a ValueError.
     """
     if type(value) is np.ndarray:
         return value
+    masked = _masked(value)
+    if masked:
+        raise ValueError(
+            f"{where}{name} has {masked} masked {'entry' if masked == 1 else 'entries'}: pass "
+            f"lengths or a mask instead, or fill them by {name}.filled(0)"
+        )
     try:
         return np.asarray(value)
     except Exception as error:  # a list of unequal rows, a tensor on a device, and so on
@@ -54,6 +61,15 @@ def as_array(value: Any, name: str, where: str = "") -> np.ndarray:
         kind = type(value).__name__
         got = f"a {kind} of entries of different shapes" if not reason else f"{kind}{reason}"
         raise TypeError(f"{where}{name} must be an array, got {got}") from None
+
+
+def _masked(value: Any) -> int:
+    """Return the number of masked entries of a masked array, or of those in a list."""
+    if isinstance(value, np.ma.MaskedArray):
+        return np.ma.count_masked(value)
+    if isinstance(value, (list, tuple)):
+        return sum(_masked(a) for a in value if isinstance(a, (list, tuple, np.ndarray)))
+    return 0
 
 
 def _one_line(error: BaseException) -> str:
@@ -125,7 +141,11 @@ def shape(a: np.ndarray, name: str, expected: tuple[int, ...], words: str, where
 
 def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> None:
     """Raise TypeError or ValueError unless a kernel can write a result like `like` into `a`."""
+    if type(a) is np.ndarray and a.dtype is like.dtype and a.shape == like.shape and a.flags.carray:
+        return
     instance(a, np.ndarray, name, "an array", where)
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{where}{name} must be an array without a mask, got MaskedArray")
     same_dtype(a, name, like.dtype, "the result", where)
     shape(a, name, like.shape, "the shape of the result", where)
     flags = {"not C-contiguous": a.flags.c_contiguous, "read-only": a.flags.writeable}
@@ -135,6 +155,43 @@ def writeable(a: np.ndarray, name: str, like: np.ndarray, where: str = "") -> No
             f"{where}{name} must be C-contiguous and writeable, because the result is written "
             f"into it; got an array that is {' and '.join(lacks)}"
         )
+
+
+def apart(
+    written: Sequence[np.ndarray],
+    names: Sequence[str],
+    read: Sequence[np.ndarray],
+    others: Sequence[str],
+) -> None:
+    """Raise ValueError if an array that is written shares memory with one that is read.
+
+    `names` and `others` are the names of both. Pairs of arrays are compared only where the owners
+    of their memory, which are compared first, may be the same. An array that is written twice is an
+    error too.
+    """
+    owners, sure = set(), True
+    for a in written:
+        owner = a if a.base is None else a.base
+        sure = sure and type(owner) is np.ndarray and owner.base is None
+        owners.add(id(owner))
+    for a in read:
+        owner = a if a.base is None else a.base
+        if type(owner) is _Writeable:
+            owner = owner.owner if owner.owner.base is None else owner.owner.base
+        sure = sure and type(owner) is np.ndarray and owner.base is None
+        if not sure or id(owner) in owners:
+            break
+    else:
+        if len(set(map(id, written))) == len(written):
+            return
+        read, others = written, names
+    for k, (a, other) in enumerate(zip(read, others, strict=True)):
+        for b, name in list(zip(written, names, strict=True))[k + 1 if read is written else 0 :]:
+            if np.may_share_memory(a, b):
+                raise ValueError(
+                    f"{name} shares memory with {other}, and would overwrite it while it is "
+                    "needed: pass another array"
+                )
 
 
 LARGEST = 2**31 - 1  # of a size: an axis that an int32 can index

@@ -176,7 +176,8 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If shapes differ, or if `flat` or the state is not C-contiguous and writeable.
+            If shapes differ, if `flat` or the state is not C-contiguous and writeable, or if these
+            share memory with each other or the gradient.
         TypeError
             If dtypes differ.
         """
@@ -191,6 +192,8 @@ class Optimizer:
             checks.same_dtype(a, name, flat.dtype, "flat")
         for name, a in {"flat": flat, **self.arrays}.items():
             checks.writeable(a, name, flat)
+        read = gradient, *self.arrays.values()
+        checks.apart((flat,), ("flat",), read, ("gradient", *self.arrays))
         arrays = {"p": flat, "g": gradient, **self.arrays}
         numbers = self.numbers(self.rate)
         kernels.backend.apply_rule(self._rule(arrays, numbers), numbers, arrays, BLOCK)

@@ -19,7 +19,7 @@ from ..equations.cell import Cell
 from .bernoulli import bernoulli, dropout_mask, probability
 from .engine import Engine
 from .footprint import Footprint
-from .params import check_params, check_state, sizes_of
+from .params import check_input, check_params, check_state, sizes_of
 from .tape import Tape
 
 NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
@@ -146,6 +146,7 @@ class DropoutRunner:
         """Run `Engine.forward` with new masks."""
         cell = self.options.cell
         params = check_params(cell, params, self.dtypes)
+        x = check_input(x, sizes_of(cell, params).D, params.W_ih.dtype, lengths, self.dtypes)
         masks = self.sample_masks(x.shape, params)
         if "weight_hh" in masks:
             params = params._replace(W_hh=params.W_hh * masks["weight_hh"])

@@ -15,6 +15,7 @@ from .lookup import Lookup, RowGradients, distinct
 from .params import (
     Sizes,
     cell_params_type,
+    check_input,
     check_params,
     check_proj_size,
     check_state,
@@ -248,7 +249,7 @@ class Engine:
         if type(record) is not bool or type(reverse) is not bool:
             record, reverse = checks.flag(record, "record"), checks.flag(reverse, "reverse")
         packed, params = self._packed(params, record)
-        x = self._checked_input(x, packed, lengths)
+        x = check_input(x, packed.sizes.D, packed.dtype, lengths, self.dtypes)
         batched = x.ndim == 3
         T, N = x.shape[0], x.shape[1] if batched else 1
         dense = lengths is None and masks is None and not isinstance(x, Lookup)
@@ -283,16 +284,6 @@ class Engine:
                 f"but forward was called on the engine of {self.name}"
             )
         return params, None
-
-    def _checked_input(self, x, packed, lengths) -> Any:
-        x = x if isinstance(x, Lookup) else checks.array(x, "x", self.dtypes)
-        checks.same_dtype(x, "x", packed.dtype, "params")
-        D = packed.sizes.D
-        if x.ndim not in (2, 3) or x.shape[-1] != D:
-            raise ValueError(f"x must be (T, N, D={D}) or (T, D={D}), got {x.shape}")
-        if x.ndim == 2 and lengths is not None:
-            raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
-        return x
 
     def _initialised(self, state, layout, batched, packed, record):
         """Allocate h, the other states and the saved values; write the initial state."""
@@ -370,7 +361,10 @@ class Engine:
     ) -> tuple[Any, Any, Any]:
         """Back-propagate through time.
 
-        The tape is not consumed: `backward` may be called again.
+        The tape is not consumed: `backward` may be called again. It refers to x and the parameters:
+        both must be as they were in `forward`. Parameters that have changed are an error where an
+        entry in the middle of an array differs, as after any update; other changes in place are not
+        seen, and give the gradient of no function.
 
         Parameters
         ----------
@@ -382,7 +376,8 @@ class Engine:
         dstate : State, optional
             Gradient of the loss with respect to the final state, arrays of shape (N, H) or (H,).
         out : Params, optional
-            Arrays that receive dparams.
+            Arrays that receive dparams; they must not share memory with each other, the
+            parameters, x or dy.
         state_gradients : dict, optional
             Receives by name the total gradient with respect to each state after every step,
             (T, N, H) or (T, H), including its effect on the other states of its step.
@@ -399,7 +394,8 @@ class Engine:
         Raises
         ------
         ValueError
-            If shapes do not fit, or the tape is None or of another cell.
+            If shapes do not fit, the tape is None or of another cell, the parameters have changed
+            since it was recorded, or `out` shares memory with what is read.
         TypeError
             If dtypes do not fit, or `tape` is not a Tape.
         """
@@ -410,7 +406,7 @@ class Engine:
         T, N, S, sizes = layout.T, layout.N, layout.S, sizes_of(cell, params)
         dy = self._checked_dy(dy, tape, sizes)
         full = with_biases(cell, params)
-        dparams = self._gradient_arrays(out, params)
+        dparams = self._gradient_arrays(out, params, tape.x, dy)
         carry_shape, da_shape, dp_shape = allocation.backward_shapes(cell, S, N, sizes.H)
         carry = self._initial_carry(carry_shape, dstate, tape, sizes)
         da, dp = np.empty(da_shape, dtype), np.zeros(dp_shape, dtype)
@@ -463,6 +459,7 @@ class Engine:
                 f"the tape was recorded by {tape.cell.name}, "
                 f"but backward was called on the engine of {self.name}"
             )
+        tape.check_params()
 
     def _checked_dy(self, dy, tape, sizes) -> np.ndarray:
         T, N, P = tape.layout.T, tape.layout.N, sizes.P
@@ -475,12 +472,15 @@ class Engine:
         checks.shape(dy, "dy", shape, f"(T, N, {letter})" if tape.batched else f"(T, {letter})")
         return dy
 
-    def _gradient_arrays(self, out, params) -> Any:
+    def _gradient_arrays(self, out, params, x, dy) -> Any:
         """Return new arrays for dparams, or `out` after checking it."""
         if out is None:
             return self.Params(*[np.empty(a.shape, a.dtype) for a in params])
-        for a, like, name in zip(out, params, self.Params._fields, strict=True):
-            checks.writeable(a, f"out.{name}", like)
+        fields = self.Params._fields
+        names = [f"out.{name}" for name in fields]
+        for a, like, name in zip(out, params, names, strict=True):
+            checks.writeable(a, name, like)
+        checks.apart(out, names, (*params, x, dy), (*fields, "x", "dy"))
         return out
 
     def _initial_carry(self, shape, dstate, tape, sizes) -> np.ndarray:

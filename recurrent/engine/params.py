@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from ..equations.cell import Cell
+from .lookup import Lookup
 
 
 class Sizes(NamedTuple):
@@ -132,6 +133,17 @@ def check_params(cell: Cell, params: Any, dtypes: tuple[str, ...]) -> Any:
             )
         checks.same_dtype(a, name, dtype, "W_ih")
     return params
+
+
+def check_input(x: Any, D: int, dtype: np.dtype, lengths: Any, dtypes: tuple[str, ...]) -> Any:
+    """Return x as an array or Lookup; raise an error unless it fits the parameters."""
+    x = x if isinstance(x, Lookup) else checks.array(x, "x", dtypes)
+    checks.same_dtype(x, "x", dtype, "params")
+    if x.ndim not in (2, 3) or x.shape[-1] != D:
+        raise ValueError(f"x must be (T, N, D={D}) or (T, D={D}), got {x.shape}")
+    if x.ndim == 2 and lengths is not None:
+        raise ValueError(f"lengths need a batch: x must be (T, N, D={D}), got {x.shape}")
+    return x
 
 
 def check_state(

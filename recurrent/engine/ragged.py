@@ -137,6 +137,7 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
         raise ValueError(
             f"lengths must be None if {name} is a list of arrays, which has its own lengths"
         )
+    x = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(x)]
     first = x[0]
     for n, a in enumerate(x):
         if a.shape[1:] != first.shape[1:]:

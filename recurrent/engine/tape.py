@@ -38,6 +38,21 @@ class Tape:
         self.saved_rows = saved_rows  # (S, saved, H): further values that `backward` needs
         self.unit_masks = unit_masks  # (S, M, H) or None: the masks that the units took
         self.masks: dict[str, np.ndarray] = {}
+        self.samples = [a.item(a.size // 2) for a in params]
+
+    def check_params(self) -> None:
+        """Raise ValueError if the parameters have changed since the forward pass, by a sample.
+
+        An entry in the middle of each array is compared: an update changes all entries that have a
+        gradient. A change of a few other entries is not seen.
+        """
+        for a, name, before in zip(self.params, self.params._fields, self.samples, strict=True):
+            now = a.item(a.size // 2)
+            if now != before and (now == now or before == before):
+                raise ValueError(
+                    f"the parameters changed between forward and backward ({name}): call forward "
+                    "again, or backward before the update"
+                )
 
     def public(self, packed: np.ndarray) -> np.ndarray:
         """Return packed rows as (T, N, ...), or as (T, ...) for unbatched input."""

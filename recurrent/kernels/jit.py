@@ -1,17 +1,12 @@
-"""The decorator of all kernels: compile options, cache on disk, and forks during a compilation."""
+"""The decorator of all kernels: compile options, and the on-disk cache of compiled code."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import numba
-from llvmlite.binding import ffi
 from numba import config, njit
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.ufunc import parallel
 
 from .cache import KernelCache, warn_once
+from .codegen import forks as forks  # a fork waits for a compilation
 
 
 def jit(function):
@@ -45,35 +40,3 @@ def launch(kernel, target, *args):
         signature = tuple(numba.typeof(a) for a in (target, *args))
         entry = _entries[kernel, target] = kernel.compile(signature)
     return entry(target, *args)
-
-
-# Locks of Numba and LLVM in the order in which a compilation takes them. A child forked while
-# another thread holds one would wait for it for ever, and LLVM would be in the middle of its work.
-# So a fork waits for that thread.
-_locks: list[Any] = [
-    lock
-    for lock in (
-        global_compiler_lock,
-        getattr(ffi.lib, "_lock", None),
-        getattr(parallel, "_backend_init_thread_lock", None),
-    )
-    if lock is not None
-]
-_held: list[Any] = []  # by the thread that forks
-
-
-def _hold_locks() -> None:
-    for lock in _locks:
-        lock.__enter__()
-        _held.append(lock)
-
-
-def _release_locks() -> None:
-    while _held:
-        _held.pop().__exit__(None, None, None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_hold_locks, after_in_parent=_release_locks, after_in_child=_release_locks
-    )

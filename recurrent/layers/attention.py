@@ -294,10 +294,10 @@ class Attention(Layer):
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         checks.tape(tape, AttentionTape)
-        grads, p = self._gradients(out), self.parameters
-        dy = checks.array(dy, "dy")
+        p, dy = self.parameters, checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", tape.y.dtype, "x")
         checks.shape(dy, "dy", _by_time(tape.y, tape.batched).shape, "the shape of y")
+        grads = self._gradients(out, dy=dy, x=tape.x, memory=tape.memory)
         d = _by_sequence(dy)
         if "weight_output" in self.shapes:
             d = d.copy()

@@ -11,7 +11,7 @@ import numpy as np
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
 from ..graph import Graph
-from .parameters import parameter_views
+from .parameters import GradientViews, parameter_views
 from .recording import LayerRecording
 from .stream import Stream
 
@@ -295,7 +295,8 @@ class Layer:
         dstate : Any, optional
             Gradient with respect to the final state; zeros by default.
         out : dict of str to ndarray, shape of each parameter, optional
-            Arrays to write the gradients of the parameters to.
+            Arrays to write the gradients of the parameters to; they must not share memory with
+            the parameters, dy or x.
         state_gradients : dict, optional
             A dict that a recurrent layer fills with the gradient of each state after each step.
 
@@ -309,7 +310,7 @@ class Layer:
         TypeError
             If dy has the wrong dtype.
         ValueError
-            If dy has another shape than y.
+            If dy has another shape than y, or `out` does not fit.
         """
         raise NotImplementedError
 
@@ -428,5 +429,22 @@ class Layer:
         """
         return None
 
-    def _gradients(self, out: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        return {n: np.empty_like(a) for n, a in self.parameters.items()} if out is None else out
+    def _gradients(self, out: Any, **read: np.ndarray) -> dict[str, np.ndarray]:
+        """Return new arrays for the gradients, or `out` after checking it.
+
+        `read`: further arrays by name that it must not share memory with.
+        """
+        if out is None:
+            return {n: np.empty_like(a) for n, a in self.parameters.items()}
+        if type(out) is GradientViews:
+            return out
+        checks.instance(out, dict, "out", "a dict of arrays by name")
+        if out.keys() != self.shapes.keys():
+            names = [", ".join(d) or "nothing" for d in (self.shapes, out)]
+            raise ValueError(f"out must have the names {names[0]}, got {names[1]}")
+        for n, a in self.parameters.items():
+            checks.writeable(out[n], f"out[{n!r}]", a)
+        read = {**self.parameters, **read}
+        names = [f"out[{n!r}]" for n in out]
+        checks.apart(list(out.values()), names, list(read.values()), list(read))
+        return out

@@ -68,9 +68,7 @@ class Embedding(Layer):
         return Lookup(self.table, ids), None, ids if record else None
 
     def _checked(self, x):
-        ids = np.asarray(x)
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise TypeError(f"ids must be integers, got {ids.dtype.name}")
+        ids = checks.integers(x, "ids")
         if ids.size and (ids.min() < 0 or ids.max() >= self.rows):
             place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= self.rows))[0])
             raise IndexError(f"ids must be in 0..{self.rows - 1}, got {ids[place]} at {place}")
@@ -86,18 +84,24 @@ class Embedding(Layer):
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         self._check_tape(tape)
-        grads = self._gradients(out)
-        dW = grads["weight"]
         if isinstance(dy, RowGradients):  # y was a Lookup
+            grads = self._gradients(out)
+            dW = grads["weight"]
             dW[:] = 0
             dW[dy.ids] = dy.rows
             return Gradients(None, grads, None)
-        dy = checks.array(dy, "dy")
-        checks.same_dtype(dy, "dy", dW.dtype, "weight")
-        checks.shape(dy, "dy", (*tape.shape, dW.shape[1]), "the shape of y")
+        dy = self._checked_dy(dy, tape)
+        grads = self._gradients(out, dy=dy)
+        dW = grads["weight"]
         dW[:] = 0
         kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
         return Gradients(None, grads, None)
+
+    def _checked_dy(self, dy, ids):
+        dy = checks.array(dy, "dy")
+        checks.same_dtype(dy, "dy", self.dtype, "y")
+        checks.shape(dy, "dy", (*ids.shape, self.out_features), "the shape of y")
+        return dy
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         return Footprint(0, T * N * self.out_features * dtype.itemsize, 0, 0, 0)
@@ -154,6 +158,8 @@ class OneHot(Embedding):
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         self._check_tape(tape)
+        if not isinstance(dy, RowGradients):
+            self._checked_dy(dy, tape)
         return Gradients(None, self._gradients(out), None)
 
 
@@ -216,10 +222,10 @@ class Linear(Layer):
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         checks.tape(tape, np.ndarray)
         checks.same_dtype(tape, "tape", self.dtype, "weight")
-        W, grads = self.parameters["weight"], self._gradients(out)
-        dy = checks.array(dy, "dy")
+        W, dy = self.parameters["weight"], checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", W.dtype, "weight")
         checks.shape(dy, "dy", (*tape.shape[:-1], self.out_features), "the shape of y")
+        grads = self._gradients(out, dy=dy, x=tape)
         dx = np.empty_like(tape)
         dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, tape, dx))
         kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], grads["bias"])
@@ -270,19 +276,24 @@ class Dropout(Layer):
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         checks.modes(record, training)
+        x = checks.array(x, "x")
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
-        x = checks.array(x, "x")
         mask = bernoulli.dropout_mask(
             self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype
         )
         return x * mask, None, mask if record else None
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
-        if tape is not None:
-            checks.tape(tape, np.ndarray)
-            checks.array(tape, "tape")
-        return Gradients(dy if tape is None else dy * tape, {}, None)
+        dy = checks.array(dy, "dy")
+        if tape is None:
+            return Gradients(dy, {}, None)
+        checks.tape(tape, np.ndarray)
+        checks.array(tape, "tape")
+        checks.same_dtype(dy, "dy", tape.dtype, "x")
+        steps = dy.shape[:1] if self.per == "sequence" else tape.shape[:1]
+        checks.shape(dy, "dy", (*steps, *tape.shape[1:]), "the shape of y")
+        return Gradients(dy * tape, {}, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         entries = T * N * width if self.p and training else 0

@@ -69,10 +69,10 @@ class LayerNorm(Layer):
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         checks.tape(tape, tuple, 2)
-        (normal, scale), grads = tape, self._gradients(out)
-        dy = checks.array(dy, "dy")
+        (normal, scale), dy = tape, checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", normal.dtype, "weight")
         checks.shape(dy, "dy", normal.shape, "the shape of y")
+        grads = self._gradients(out, dy=dy)
         steps = tuple(range(dy.ndim - 1))
         np.sum(dy * normal, axis=steps, out=grads["weight"])
         np.sum(dy, axis=steps, out=grads["bias"])

@@ -76,6 +76,10 @@ class ParameterViews(dict):
         return _restored, (dict(self),)
 
 
+class GradientViews(dict):
+    """Arrays by name that a model makes for the gradients of a layer; it has checked them."""
+
+
 def _restored(arrays: dict[str, np.ndarray]) -> ParameterViews:
     return ParameterViews(arrays)
 

@@ -13,6 +13,21 @@ from ..layers.parameters import ParameterViews
 from ..layers.recording import Keep, Recording
 
 
+class ModelTape(tuple):
+    """The tape of each layer, with what `backward` checks.
+
+    Attributes
+    ----------
+    x : Any
+        The input.
+    samples : bytes
+        Some entries of the parameters during `forward`.
+    """
+
+    x: Any = None
+    samples: bytes | None = None
+
+
 class Model:
     """Base class of models: layers, parameters in one flat vector, runs and recordings.
 
@@ -174,6 +189,11 @@ class Model:
     ) -> Gradients:
         """Compute gradients of the loss.
 
+        The tape refers to x and the parameters: both must be as they were in `forward`. Parameters
+        that have changed are an error where the first, the middle or the last entry of one of them
+        differs, as after any update; other changes in place are not seen, and give the gradient of
+        no function.
+
         Parameters
         ----------
         dy : ndarray, shape of y, or None
@@ -184,7 +204,8 @@ class Model:
             Gradient with respect to the final state, one entry per layer; None for zeros.
             Must be None for a Seq2Seq.
         out : ndarray, shape (P,), dtype of the model, optional
-            Vector to write the gradients of the parameters to, in the order of `flat`.
+            Vector to write the gradients of the parameters to, in the order of `flat`. It must not
+            share memory with `flat`, x or dy.
         recording : Recording, optional
             A recording to add the gradients of outputs and states to.
 
@@ -198,9 +219,75 @@ class Model:
         TypeError
             If dy or `out` has the wrong dtype.
         ValueError
-            If the tape is missing or a shape does not fit.
+            If the tape is missing, a shape does not fit, the parameters have changed since the
+            forward pass, or `out` shares memory with what is read.
         """
         raise NotImplementedError
+
+    def check_tape(self, tape: Any) -> None:
+        """Check that the parameters are those of the forward pass, by three entries of each.
+
+        Parameters
+        ----------
+        tape : tuple or None
+            The tape.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no tape of these layers, or one of the entries has changed.
+        """
+        checks.tape(tape, tuple, len(self))
+        before = getattr(tape, "samples", None)
+        if before is not None and before != self._samples():
+            raise ValueError(
+                "the parameters changed between forward and backward: call forward again, or "
+                "backward before the update"
+            )
+
+    def gradient_vector(
+        self, out: np.ndarray | None, tape: Any = None, dy: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return a new vector for the gradient, or `out` after checking it.
+
+        Parameters
+        ----------
+        out : ndarray, shape (P,), optional
+            A vector like `flat`.
+        tape : tuple, optional
+            The tape that `backward` reads.
+        dy : ndarray, shape of y, optional
+            The gradient that `backward` reads.
+
+        Returns
+        -------
+        ndarray, shape (P,)
+            The vector.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `out` is not like `flat`, or shares memory with the parameters, x or dy.
+        """
+        if out is None:
+            return np.empty_like(self.flat)
+        checks.writeable(out, "out", self.flat)
+        x = getattr(tape, "x", None)
+        sources, targets = x if isinstance(x, tuple) else (x, None)
+        read = {"model.flat, the parameters": self.flat, "x": sources, "dy": dy, "targets": targets}
+        read = {name: a for name, a in read.items() if isinstance(a, np.ndarray)}
+        checks.apart((out,), ("out",), tuple(read.values()), tuple(read))
+        return out
+
+    def _samples(self) -> bytes:
+        """Return the first, the middle and the last entry of each parameter."""
+        places = self.__dict__.get("_sampled")
+        if places is None:
+            sizes = np.array([a.size for a in self.parameters.values()], np.int64)
+            first = np.cumsum(sizes) - sizes
+            places = np.concatenate([first, first + sizes // 2, first + sizes - 1])
+            self._sampled = places
+        return self.flat.take(places).tobytes()
 
     def prepare_input(self, x: Any, lengths: Any) -> tuple[Any, Any, bool]:
         """Convert sequences given as lists to padded arrays with lengths.
@@ -302,7 +389,11 @@ class Model:
             )
         if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)
-        return y, final, tapes if record else None
+        if not record:
+            return y, final, None
+        tape = ModelTape(tapes)
+        tape.x, tape.samples = outputs[0], self._samples()
+        return y, final, tape
 
     def record(
         self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None

@@ -266,15 +266,14 @@ class Seq2Seq(Model):
         return layer.state_from({s: arrays.get(s, zeros.get(s)) for s in layer.state_delays})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        checks.tape(tape, tuple, len(self))
+        self.check_tape(tape)
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")
         if dstate is not None:
             raise ValueError("dstate must be None: the loss does not depend on the final state")
         ragged.pad_dy(dy, tape)  # a check
         n, split = len(self.encoder), self.encoder.size
-        flat = np.empty_like(self.flat) if out is None else out
-        checks.writeable(flat, "out", self.flat)
+        flat = self.gradient_vector(out, tape, dy)
         encoding = decoding = None
         if recording is not None:
             encoding = Recording(None, None, recording.layers[:n])

@@ -12,7 +12,7 @@ from .. import checks, initialisers
 from ..engine import ragged
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
-from ..layers.parameters import ParameterViews, parameter_views
+from ..layers.parameters import GradientViews, ParameterViews, parameter_views
 from ..layers.recording import Recording
 from ..layers.stream import Stream
 from ..optim import Optimizer
@@ -135,14 +135,11 @@ class Sequential(Model):
         return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        if tape is None:
-            raise ValueError("backward needs a tape: call forward with record=True")
+        self.check_tape(tape)
         dy, lengths, listed = ragged.pad_dy(dy, tape)
-        flat = np.empty_like(self.flat) if out is None else out
-        checks.writeable(flat, "out", self.flat)
+        flat = self.gradient_vector(out, tape, dy)
         grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})
         dstate = checks.per_layer(dstate, "dstate", len(self))
-        checks.tape(tape, tuple, len(self))
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")
         d_initial = [None] * len(self)
@@ -151,7 +148,7 @@ class Sequential(Model):
             if recording is not None:
                 recording.layers[k].dy = None if dy is None else np.asarray(dy)
                 state_gradients = recording.layers[k].dstates
-            own = {name: grads[f"{k}.{name}"] for name in layer.shapes}
+            own = GradientViews({name: grads[f"{k}.{name}"] for name in layer.shapes})
             if dy is None and dstate[k] is None and not layer.state_delays:
                 for a in own.values():
                     a[:] = 0

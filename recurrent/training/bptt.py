@@ -126,6 +126,7 @@ class TruncatedBPTT:
                     f"look_back must be at least the {len(x)} steps of a piece,"
                     f" got {self.look_back}"
                 )
+        out = self.model.gradient_vector(out)
         window = x if self.past is None else np.concatenate([self.past, x])
         before = 0 if self.past is None else len(self.past)
         y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
@@ -133,7 +134,6 @@ class TruncatedBPTT:
         value, dy = _value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
-        out = np.empty_like(self.model.flat) if out is None else out
         if math.isfinite(value):
             self.model.backward(dy, tape, out=out)
         else:

@@ -9,47 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import config, njit
 from numba.core.dispatcher import Dispatcher
+from support.kernel_work import add_outer, attending, everything, training
 from support.sentinels import GuardedModule, guarded, kernel_modules, watch
 from support.strategies import Case, cases
 
-from recurrent import LSTM, Attention, Embedding, Linear, Memory, Sequential
+from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.engine.engine import Engine
 from recurrent.kernels import compiled, matmul
 from recurrent.kernels.codegen.target import target
-from recurrent.kernels.codegen.tile import at, product_tiles
-from recurrent.losses import softmax_cross_entropy
-from recurrent.optim import Adam, clip_norm
 
 pytestmark = pytest.mark.skipif(
     bool(config.DISABLE_JIT), reason="there are no compiled kernels with the JIT off"
 )
 
 WIDTHS = [1, 15, 16, 17, 31, 33, 50]
-
-
-def everything(p):
-    """Forward, steps, and backward of a problem with a recording and without."""
-    engine: Engine = p.engine
-    y, final, tape = p.forward(record=True)
-    state_gradients = {}
-    dx, dparams, initial = engine.backward(p.dy, tape, p.dstate, state_gradients=state_gradients)
-    stepper = engine.stepper(p.params)
-    steps = [stepper(x_t) for x_t in p.x]
-    plain, last, _ = p.forward()
-    return [
-        y,
-        *final,
-        *tape.gates.values(),
-        dx,
-        *dparams,
-        *initial,
-        *state_gradients.values(),
-        *steps,
-        *stepper.state,
-        plain,
-        *last,
-    ]
 
 
 def assert_guards_change_nothing(work):
@@ -101,33 +75,9 @@ def test_layers_around_a_cell(dtype, data):
     assert_guards_change_nothing(work)
 
 
-def training(V, S, P, dtype):
-    """Do the rest of a training step: the loss of some rows, gradient clipping, an update."""
-    rng = np.random.default_rng(V + S)
-    y, mask = rng.standard_normal((S, V)).astype(dtype), rng.random(S) < 0.7
-    flat, gradient, optimizer = *rng.standard_normal((2, P)).astype(dtype), Adam(amsgrad=True)
-    loss, dy = softmax_cross_entropy(y, rng.integers(0, V, S), mask=mask)
-    norm = clip_norm(gradient, 0.1)
-    optimizer.update(flat, gradient)
-    return [np.array([loss, norm]), dy, gradient, flat, *optimizer.arrays.values()]
-
-
 @given(st.integers(1, 50), st.integers(0, 9), st.integers(0, 100))
 def test_elementwise_passes(dtype, V, S, P):
     assert_guards_change_nothing(lambda: training(V, S, P, dtype))
-
-
-def attending(T, S, N, Q, M, dtype):
-    """Run an attention layer forward and backward, with padding in its memory."""
-    rng = np.random.default_rng(T + S)
-    layer = Attention(Q, M, output_size=3).initialise(0, dtype)
-    x, values = (
-        rng.standard_normal((T, N, Q)).astype(dtype),
-        rng.standard_normal((S, N, M)).astype(dtype),
-    )
-    y, _, tape = layer.forward(x, Memory(values, rng.integers(0, S + 1, N)), record=True)
-    grads = layer.backward(np.cos(y), tape)
-    return [y, tape.weights, grads.dx, grads.state.values, *grads.params.values()]
 
 
 @given(
@@ -170,11 +120,6 @@ def test_every_kernel_that_is_called_from_python_was_watched():
     ]
     called = {n.attr for n in used if isinstance(getattr(modules[n.value.id], n.attr), Dispatcher)}
     assert assert_guards_change_nothing(work) == called
-
-
-@njit
-def add_outer(target, M, D, K, transposed, panels, out):
-    product_tiles(target, M, D, K, at(out, 0), D, at(transposed, 0), K, at(panels, 0), at(out, 0))
 
 
 @given(st.data())

@@ -5,6 +5,7 @@ however it was allocated, to an address that is not aligned for vectors. Tests c
 functions as usual; their results must keep every bit.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -43,7 +44,7 @@ class Guarded:
             self.original[...] = self.array
 
 
-def guarded(kernel: Dispatcher, seen: set | None = None):
+def guarded(kernel: Dispatcher, seen: set | None = None, kind: Callable = Guarded):
     """Return a function that calls the kernel on guarded copies of its arrays, in tuples too."""
 
     def call(*args):
@@ -56,7 +57,7 @@ def guarded(kernel: Dispatcher, seen: set | None = None):
                 return type(a)(*items) if hasattr(a, "_fields") else tuple(items)
             if not isinstance(a, np.ndarray):
                 return a
-            copies.append((name, Guarded(a)))
+            copies.append((name, kind(a)))
             return copies[-1][1].array
 
         kernel(*[guard(a, str(k)) for k, a in enumerate(args)])
@@ -70,12 +71,12 @@ def guarded(kernel: Dispatcher, seen: set | None = None):
 class GuardedModule:
     """A module of kernels, all guarded; `seen` collects the names of those that were called."""
 
-    def __init__(self, module: ModuleType, seen: set | None = None):
-        self.module, self.seen = module, seen
+    def __init__(self, module: ModuleType, seen: set | None = None, kind: Callable = Guarded):
+        self.module, self.seen, self.kind = module, seen, kind
 
     def __getattr__(self, name):
         value = getattr(self.module, name)
-        return guarded(value, self.seen) if isinstance(value, Dispatcher) else value
+        return guarded(value, self.seen, self.kind) if isinstance(value, Dispatcher) else value
 
 
 def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
@@ -86,14 +87,14 @@ def kernel_modules(module: ModuleType) -> dict[str, ModuleType]:
     }
 
 
-def watch(monkeypatch, backend: ModuleType) -> set:
+def watch(monkeypatch, backend: ModuleType, kind: Callable = Guarded) -> set:
     """Guard every kernel that `backend` calls until the patch is undone.
 
     Returns the set of names of the kernels called, which fills as they are.
     """
     seen = set()
     for name, module in kernel_modules(backend).items():
-        monkeypatch.setattr(backend, name, GuardedModule(module, seen))
+        monkeypatch.setattr(backend, name, GuardedModule(module, seen, kind))
     for name, f in list(vars(backend).items()):
         # A cached function may hold kernels that are not guarded.
         if hasattr(f, "cache_clear") and f.__module__ == backend.__name__:
