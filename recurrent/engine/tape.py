@@ -38,7 +38,7 @@ class Tape:
         self.saved_rows = saved_rows  # (S, saved, H): further values that `backward` needs
         self.unit_masks = unit_masks  # (S, M, H) or None: the masks that the units took
         self.masks: dict[str, np.ndarray] = {}
-        self.samples = [a.item(a.size // 2) for a in params]
+        self.samples = [a.item(a.size // 2) if a.size else None for a in params]
 
     def check_params(self) -> None:
         """Raise ValueError if the parameters have changed since the forward pass, by a sample.
@@ -47,7 +47,7 @@ class Tape:
         gradient. A change of a few other entries is not seen.
         """
         for a, name, before in zip(self.params, self.params._fields, self.samples, strict=True):
-            now = a.item(a.size // 2)
+            now = a.item(a.size // 2) if a.size else None
             if now != before and (now == now or before == before):
                 raise ValueError(
                     f"the parameters changed between forward and backward ({name}): call forward "

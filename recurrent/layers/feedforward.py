@@ -99,7 +99,7 @@ class Embedding(Layer):
 
     def _checked_dy(self, dy, ids):
         dy = checks.array(dy, "dy")
-        checks.same_dtype(dy, "dy", self.dtype, "y")
+        checks.same_dtype(dy, "dy", self.dtype, "weight" if self.shapes else "the model")
         checks.shape(dy, "dy", (*ids.shape, self.out_features), "the shape of y")
         return dy
 

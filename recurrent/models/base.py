@@ -283,7 +283,7 @@ class Model:
         """Return the first, the middle and the last entry of each parameter."""
         places = self.__dict__.get("_sampled")
         if places is None:
-            sizes = np.array([a.size for a in self.parameters.values()], np.int64)
+            sizes = np.array([a.size for a in self.parameters.values() if a.size], np.int64)
             first = np.cumsum(sizes) - sizes
             places = np.concatenate([first, first + sizes // 2, first + sizes - 1])
             self._sampled = places
