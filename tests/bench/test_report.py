@@ -144,6 +144,19 @@ def test_writing_and_reading_a_run_gives_the_same_run(tmp_path_factory, samples,
             lambda lines: [lines[0], lines[1].replace('"quantity": "seconds"', '"quantity": "s"')],
             "line 2: quantity must be",
         ),
+        (lambda lines: ["[" * 10**5], "line 1: expected a JSON object"),
+        (
+            lambda lines: [lines[0].replace('"machine": {', '"machine": 3, "x": {'), *lines[1:]],
+            "line 1: machine must be a dict, got int",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace('"notes": {}', '"notes": [[]]')],
+            "line 2: notes must be a dict, got list",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace('"group": "forward"', '"group": {}')],
+            "line 2: group must be a str, got dict",
+        ),
     ],
 )
 def test_a_bad_run_file_raises_a_one_line_error(tmp_path, change, message):

@@ -414,9 +414,9 @@ def test_a_flipped_bit_and_exchanged_arrays_are_found(tmp_path):
 
 
 def test_metadata_stay_small_however_long_a_training_is(tmp_path):
-    """Five million updates, and 100,000 validations of which one has no loss."""
-    losses = np.random.default_rng(0).random(5_000_000).tolist()
-    validation = [(50 * k, 1.0 + k) for k in range(100_000)]
+    """A million updates, and 20,000 validations of which one has no loss."""
+    losses = np.random.default_rng(0).random(1_000_000).tolist()
+    validation = [(50 * k, 1.0 + k) for k in range(20_000)]
     history = History(losses=losses, validation=validation, metrics=validation[:-1], best=(0, 1.0))
     history.validation[7] = (350, math.nan)
     training = TrainingState(optim.Adam(), history)

@@ -85,8 +85,16 @@ def seq2seq(path):
 FIRST = ("torch-rnn", "look-back")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def interpreted():
+    """Interpret equations: mutated options make new cells, which would be compiled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "backend", reference)
+        yield
+
+
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory):
+def originals(tmp_path_factory, interpreted):
     """Good files by name, the last two of version 1."""
     return good_files(tmp_path_factory.mktemp("originals"))
 
@@ -143,8 +151,8 @@ def train(read_):
         except FloatingPointError:
             pass
         except ValueError as error:
-            # A file cannot tell whether the text is the right one, nor how long it is.
-            if "the text" not in str(error):
+            # The file is in order, but this text, or so few updates more, are not what it needs.
+            if not any(words in str(error) for words in ("the text", "schedule", "keep_best")):
                 raise
         return
     model, training = read_.model, read_.training
@@ -219,13 +227,6 @@ class Attack:
             self.counts["unchanged"] += 1
 
 
-@pytest.fixture
-def interpreted(monkeypatch):
-    """Interpret equations: cells with other options would be compiled."""
-    monkeypatch.setattr(kernels, "backend", reference)
-
-
-@pytest.mark.usefixtures("interpreted")
 def test_a_few_hundred_mutated_files(originals, tmp_path):
     attack = Attack(originals, tmp_path / "m", seed=1)
     for _ in range(400):
@@ -237,7 +238,6 @@ def test_a_few_hundred_mutated_files(originals, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_a_hundred_thousand_mutated_files(originals, tmp_path, seed):
     attack = Attack(originals, tmp_path / "m", seed)

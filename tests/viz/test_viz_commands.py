@@ -10,6 +10,7 @@ import pytest
 
 import viz
 from recurrent import CharLM
+from recurrent.tasks import backwards as reversal
 from viz.cli import backwards, gallery, models
 from viz.cli import commands as cli
 
@@ -144,6 +145,38 @@ def test_curve_reads_a_history(trained, tmp_path):
     assert cli.main(["curve", "history.json", "-o", "a.gv"]) == 0
     assert cli.main(["curve", str(trained), "-o", "b.gv"]) == 0
     assert (tmp_path / "a.gv").read_bytes() == (tmp_path / "b.gv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 10**5, "it is nested too deeply to be read"),
+        ("{", "it is not JSON"),
+        ('{"losses": [1, "x"]}', "history.losses[1] must be a number, got 'x'"),
+        ('{"losses": [1], "validation": [[1]]}', "history.validation[0] must have 2 entries"),
+        ('{"losses": [1], "start": -1}', "history.start must be at least 0, got -1"),
+        ('{"losses": [1%s]}' % ("0" * 400), "too large"),
+        ('{"losses": [NaN]}', "no finite loss to draw"),
+        ('{"a": 3}', "history['a'] must be a dict, got int"),
+        ("3", "history must be a dict, got int"),
+    ],
+)
+def test_curve_refuses_what_is_no_history(tmp_path, capsys, text, words):
+    (tmp_path / "history.json").write_text(text)
+    assert cli.main(["curve", "history.json"]) == 1
+    out = capsys.readouterr()
+    assert out.err.count("\n") == 1
+    assert "history.json is not a history: " in out.err
+    assert words in out.err
+
+
+def test_a_translator_has_the_vocabularies_of_its_model(tmp_path, capsys):
+    model, right = reversal.model(), (reversal.SOURCE, reversal.TARGET)
+    for reads, writes in (right, (right[1], right[1]), (right[0], right[0])):
+        models.Translator(model, reads, writes).save(tmp_path / "m")
+        fits = (reads, writes) == right
+        assert cli.main(["network", "m", "-o", "a.gv"]) == (0 if fits else 1)
+    assert "m: vocabularies of 26 and 26 symbols need a Seq2Seq" in capsys.readouterr().err
 
 
 def test_the_gallery_has_a_picture_and_a_working_command_for_every_question(tmp_path, monkeypatch):
