@@ -44,6 +44,7 @@ def _optimizer_options(value: Any, name: str) -> None:
 
 
 _schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(checks.number)))
+
 # What a file holds, by name in its metadata; constructors check the options of what they build.
 SCHEMA = schema.record(
     version=_count,
@@ -248,19 +249,24 @@ def _training(
         names = [name for name in tensors if name.startswith("history.")]
         arrays = {name.partition(".")[2]: tensors.pop(name) for name in names}
         history = History.from_arrays(arrays, facts["history"])
-    carried, N = _carried(model, tensors)
-    past = _past(model, N, tensors.pop("past", None))
+    carried, rows = _carried(model, tensors)
+    past = _past(model, rows, tensors.pop("past", None))
     latest = vector("latest") if "latest" in tensors else None
     training = TrainingState(optimizer, history, facts.get("cursor"), carried, past, latest)
     empty = "history" not in facts and all(p is None for p in (optimizer, carried, past, latest))
     return None if empty else training
 
 
-def _carried(model: Model, tensors: dict[str, np.ndarray]) -> tuple[tuple | None, int]:
-    """Take the carried state of the layers from `tensors`; return it and its N, 0 without one."""
+def _carried(
+    model: Model, tensors: dict[str, np.ndarray]
+) -> tuple[tuple | None, tuple[int, ...] | None]:
+    """Take the carried state of the layers from `tensors`.
+
+    Return it and its rows: (N,), () for a single sequence, or None without a state.
+    """
     if not any(name.startswith("state.") for name in tensors):
-        return None, 0
-    carried, N = [], 0
+        return None, None
+    carried, rows = [], None
     for k, layer in enumerate(model.layers):
         if not isinstance(layer, Recurrent):
             carried.append(None)
@@ -268,31 +274,31 @@ def _carried(model: Model, tensors: dict[str, np.ndarray]) -> tuple[tuple | None
         arrays = {}
         for s in layer.state_delays:
             name = f"state.{k}.{s}"
-            if not N:
+            if rows is None:
                 first = tensors.get(name)
-                N = len(first) if first is not None and first.ndim == 2 and len(first) else 1
-            arrays[s] = storage.take(tensors, name, (N, layer.state_sizes[s]), model.dtype)
+                rows = first.shape[:-1] if first is not None and first.ndim in (1, 2) else (1,)
+            arrays[s] = storage.take(tensors, name, (*rows, layer.state_sizes[s]), model.dtype)
         carried.append(layer.state_from(arrays))
-    return tuple(carried), N
+    return tuple(carried), rows
 
 
-def _past(model: Model, N: int, past: np.ndarray | None) -> np.ndarray | None:
+def _past(model: Model, rows: tuple[int, ...] | None, past: np.ndarray | None) -> np.ndarray | None:
     """Return the inputs of a look-back; raise ValueError unless the model can read them.
 
-    `N` is that of the carried state, or 0 without one.
+    `rows` are those of the carried state, or None without one.
     """
     if past is None:
         return None
     first = model.layers[0]
     if isinstance(first, Embedding):
-        fits = past.dtype.kind in "iu" and past.ndim == 2
+        fits = past.dtype.kind in "iu" and past.ndim in (1, 2)
         fits = fits and (past.size == 0 or 0 <= past.min() <= past.max() < first.rows)
-        expected = f"(P, N) ids below {first.rows}"
+        expected, own = f"(P, N) ids below {first.rows}", past.shape[1:]
     else:
         width = first.in_features
-        fits = past.dtype == model.dtype and past.ndim == 3 and width in (None, past.shape[2])
-        expected = f"(P, N, {'D' if width is None else width}) {model.dtype.name}"
-    if not fits or (N and past.shape[1] != N):
-        expected += f" with N = {N}" if N else ""
+        fits = past.dtype == model.dtype and past.ndim in (2, 3) and width in (None, past.shape[-1])
+        expected, own = f"(P, N, {width or 'D'}) {model.dtype.name}", past.shape[1:-1]
+    if not fits or rows not in (None, own):
+        expected += f" with {rows[0]} sequences" if rows else ""
         raise ValueError(f"array past must be {expected}, got {past.shape} {past.dtype.name}")
     return past

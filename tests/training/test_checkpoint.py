@@ -1,5 +1,6 @@
 """Checkpoints: a round trip, resuming bit for bit, bad files, and files of earlier versions."""
 
+import copy
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from recurrent import (
 from recurrent.cells import CELLS, sigmoid, tanh, trace_cell
 from recurrent.charlm.model import CharLM
 from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.data import Windows
 from recurrent.layers import Layer
 from recurrent.losses import softmax_cross_entropy
 from recurrent.models import storage
@@ -611,6 +613,30 @@ def test_the_training_of_an_encoder_and_a_decoder_is_saved(tmp_path):
         fit(model_, batches, softmax_cross_entropy, updates=4, resume=training, progress=False)
     assert_same_bits(again.model.flat, net.flat)
     assert again.training.history.losses == state.history.losses
+
+
+@pytest.mark.parametrize("look_back", [None, 6])
+@pytest.mark.parametrize("shape", [(41,), (41, 2)])
+@pytest.mark.parametrize("first", [Embedding(5, 3), LSTM(3, 3)])
+def test_a_single_sequence_and_a_batch_resume_with_the_same_bits(tmp_path, first, shape, look_back):
+    """The carried state of a single sequence has no axis N."""
+    ids = np.arange(math.prod(shape)).reshape(shape) % 5
+    x = ids if isinstance(first, Embedding) else np.cos(ids[..., None] + np.arange(3)).astype("f")
+    kind = type(first)
+    net = Sequential(kind(**first.options), LSTM(3, 4), Linear(4, 5))
+    whole, state = copy.deepcopy(net), TrainingState(optim.Adam())
+    options = dict(loss=softmax_cross_entropy, look_back=look_back, progress=False)
+
+    def windows():
+        return Windows(x[:-1], ids[1:], 4)
+
+    expected = fit(whole, windows(), optimizer=optim.Adam(), updates=13, **options)
+    fit(net, windows(), updates=7, resume=state, **options)
+    checkpoint.save(tmp_path / "m", Checkpoint(net, training=state))
+    again = checkpoint.load(tmp_path / "m")
+    history = fit(again.model, windows(), updates=13, resume=again.training, **options)
+    assert history.losses == expected.losses
+    assert_same_bits(again.model.flat, whole.flat)
 
 
 def test_readers_see_whole_checkpoints_while_threads_save(tmp_path):
