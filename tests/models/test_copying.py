@@ -102,3 +102,20 @@ def test_a_copied_model_gives_an_equal_stream():
     model, x = Sequential(LSTM(3, 4), rng=0), numbers(5, 2, 3)
     stream = WAYS["pickle"](model).stream()
     assert_same_bits(np.stack([stream.step(x_t) for x_t in x]), model.forward(x)[0])
+
+
+@pytest.mark.reference
+def test_a_tape_keeps_the_lengths_of_a_list():
+    """Copied or not, it takes a list of gradients with the lengths of y and nothing else."""
+    model = Sequential(LSTM(3, 4), Linear(4, 2), rng=0)
+    x = [np.full((n, 3), 0.5, "f") for n in (2, 4, 3)]
+    y, _, tape = model.forward(x, record=True)
+    expected = model.backward(y, tape)
+    assert [a.shape for a in expected.dx] == [(2, 3), (4, 3), (3, 3)]
+    for copied in (pickle.loads(pickle.dumps(tape)), copy.deepcopy(tape)):
+        for a, b in zip(model.backward(y, copied).dx, expected.dx, strict=True):
+            assert_same_bits(a, b)
+        with pytest.raises(ValueError, match="dy must have the lengths of y"):
+            model.backward(y[::-1], copied)
+        with pytest.raises(TypeError, match="dy must be a list of arrays"):
+            model.backward(np.ones((4, 3, 2), "f"), copied)
