@@ -7,12 +7,11 @@ text that are held out for validation and for a test.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
-from .text import require, streams
+from .text import require, smallest, streams
 
 
 class Split(NamedTuple):
@@ -95,7 +94,7 @@ def char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, un
     out, or only floor(validation count) of them if there is a test. Raises ValueError if no
     window is left for training.
     """
-    need = next(k for k in count(1) if int(k * (1 - validation - test)) > 0) * N * T
+    need = smallest(lambda windows: int(windows * (1 - validation - test)) > 0) * N * T
     if len(ids) < need:
         held_out = f", with {validation + test:g} of the windows held out"
         raise ValueError(

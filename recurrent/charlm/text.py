@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -218,6 +218,27 @@ def _codes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
+def smallest(holds: Callable[[int], bool]) -> int:
+    """Return the smallest positive integer for which a condition holds.
+
+    Parameters
+    ----------
+    holds : callable
+        The condition; it holds for all larger integers too.
+
+    Returns
+    -------
+    int
+    """
+    low, high = 0, 1
+    while not holds(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
 def require(
     n: int, N: int, window: int = 1, unit: str = "character", held_out: float = 0.0, after: int = 1
 ) -> None:
@@ -238,9 +259,8 @@ def require(
     after : int
         Number of symbols needed after the windows, including the last target.
     """
-    need = N * window + after
-    while need - int(need * held_out) < N * window + after:
-        need += 1
+    used = N * window + after
+    need = smallest(lambda n: n - int(n * held_out) >= used)
     if n < need:
         what = "is empty" if n == 0 else f"has {n:,} {unit}{'s' * (n != 1)}"
         steps = f"{window} step{'s' * (window != 1)}"

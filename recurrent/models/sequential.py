@@ -75,7 +75,12 @@ class Sequential(Model):
         for k, arrays in enumerate(before):
             for name, a in (arrays or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
-        self._bind_parameters(np.empty(sum(layer.size for layer in layers), self.dtype))
+        size = sum(layer.size for layer in layers)
+        try:
+            flat = np.empty(size, self.dtype)
+        except ValueError:  # beyond what an array can have at all
+            raise MemoryError(f"unable to allocate {size:,} parameters") from None
+        self._bind_parameters(flat)
         for layer, arrays in zip(layers, before, strict=True):
             if arrays is None:
                 scheme(layer, rng)
