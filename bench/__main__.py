@@ -6,6 +6,7 @@ from __future__ import annotations
 import recurrent  # noqa: F401  # isort: skip
 
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,10 @@ import typer
 from rich.console import Console
 
 from recurrent.cli import runner
+from recurrent.cli.options import number, refuse
+from recurrent.cli.streams import keep_going
+from recurrent.models.files import check_writable
+from recurrent.training import signals
 
 from . import commands
 
@@ -68,6 +73,14 @@ def earlier(out: Path | None, now: Run) -> Run:
     return replace(before, command=now.command, mode=now.mode)
 
 
+def _check_output(out: Path) -> None:
+    """Raise typer.BadParameter if the run cannot be written to this file."""
+    try:
+        check_writable(out)
+    except OSError as error:
+        raise typer.BadParameter(runner.describe(error), param_hint="--out") from None
+
+
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
@@ -87,7 +100,7 @@ def main(
     ] = "1,all",
     seconds: Annotated[
         float | None,
-        typer.Option(min=0, metavar="X", help="Measuring time per engine and row, in seconds."),
+        number("Measuring time per engine and row, in seconds.", metavar="X"),
     ] = None,
     out: Annotated[
         Path | None,
@@ -112,6 +125,7 @@ def main(
     python -m bench --only 'lstm-*-H128' --threads 1 --out run.jsonl
     """
     if context.invoked_subcommand is not None:
+        refuse(context, context.params, context.invoked_subcommand, "it measures nothing")
         return
     if quick and full:
         raise typer.BadParameter("expected --quick or --full, not both")
@@ -131,10 +145,8 @@ def main(
         more = [w.name for w in choose(only, "full")]
         hint = f"; --full has {len(more)}, such as {more[0]}" if more else ""
         raise typer.BadParameter(f"no row of this mode matches {only!r}{hint}", param_hint="--only")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise typer.BadParameter(f"no such folder: {out.absolute().parent}", param_hint="--out")
-    if out is not None and out.is_dir():
-        raise typer.BadParameter(f"expected a file, but {out} is a folder", param_hint="--out")
+    if out is not None:
+        _check_output(out)
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
     command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
     run = results.Run(
@@ -146,20 +158,21 @@ def main(
     planned = plan(chosen, counts, {row.key for row in rows})
     total = len(rows) + sum(len(w) for _, w in planned)
     measured = collect(planned, pace, peaks, missing)
-    stopped = False
+    stopped: KeyboardInterrupt | None = None
+    keep_going()
     try:
         rows.extend(report_progress(measured, total - len(rows), Console(stderr=True)))
-    except KeyboardInterrupt:
-        stopped = True
+    except KeyboardInterrupt as error:
+        stopped = error
     finally:
         measured.close()
     run = replace(run, rows=tuple(rows))
     if out is not None:
         results.write(out, run)
     table.show(run, Console(width=None if sys.stdout.isatty() else 160))
-    if stopped:
-        print(f"bench: stopped after {len(rows)} of {total} rows", file=sys.stderr)
-        raise typer.Exit(130)
+    if stopped is not None:
+        signum = getattr(stopped, "signum", signal.SIGINT)
+        raise signals.Ended(signum, f" after {len(rows)} of {total} rows")
     if any(row.error for row in rows):
         raise typer.Exit(1)
 

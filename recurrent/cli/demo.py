@@ -12,13 +12,15 @@ from ..charlm.model import CharLM
 from ..charlm.splits import split
 from ..losses import softmax_cross_entropy
 from ..models import files
+from .options import make_folder
+from .runner import trained
 from .source import demo_text
 
 
 def run(out: Path, updates: int, seed: int, console: Console) -> int:
     """Train, evaluate, sample and draw a model, write to the folder `out`; return the exit code."""
-    out.mkdir(parents=True, exist_ok=True)
     path, text = out / "model.safetensors", demo_text()
+    make_folder(path)
     lm = CharLM(text, layers=2, hidden=128, embedding=128, rng=seed)
     ids = lm.ids(text)
     _, held_out = split(ids, 0.05)
@@ -29,7 +31,11 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     console.print(f"Model: 2 LSTM layers of 128 units, {lm.model.size:,} parameters.")
     console.file.flush()  # the progress bar goes to standard error
     before = lm.bits_per_character(held_out)
-    history = lm.train(ids, updates=updates, validate_every=max(1, updates // 4), save_to=path)
+    every = max(1, updates // 4)
+    history = trained(
+        lambda: lm.train(ids, updates=updates, validate_every=every, save_to=path),
+        lambda history: f" after update {history.updates:,}; the model is saved in {path}",
+    )
     after = lm.bits_per_character(held_out)
     files.replace(out / "history.json", json.dumps(history.to_dict()).encode())
     console.print(f"\nTraining loss in nats, averaged: {_averages(history.losses)}")
@@ -44,9 +50,6 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
     console.print("\n")
     for file in [path, out / "history.json", *draw(lm, held_out[:200], out)]:
         console.print(f"wrote {file}")
-    if history.stopped == "interrupted":
-        console.print(f"Interrupted after update {history.updates}.")
-        return 130
     console.print(f'Next: python -m recurrent sample {path} --prime "The "')
     return 0
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..models.files import check_writable
 from .runner import UsageError
 from .source import check_regular
 
@@ -22,6 +23,15 @@ def existing_file(path: Any) -> Any:
     if path is not None:
         check_regular(path)
     return path
+
+
+def make_folder(file: Path) -> None:
+    """Make the folder of a file; raise OSError if the file cannot be written there."""
+    folder = file.parent
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder; expected the name of one to write to")
+    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(file)
 
 
 Model = Annotated[
@@ -56,7 +66,8 @@ def _representable(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         raise typer.BadParameter("expected a number, got nan")
     if isinstance(value, int) and value > LARGEST:
-        raise typer.BadParameter(f"expected at most {LARGEST}, got {value:.0e}".replace("+", ""))
+        digits = len(str(value)) if value < 10**30 else "more than 30"
+        raise typer.BadParameter(f"expected at most {LARGEST}, got a number of {digits} digits")
     return value
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 
 import typer
 
 from ..training import signals
+from ..training.history import History
+from ..training.interrupt import deferred_interrupt
 from .streams import guarded
 
 # Some versions of typer use click, others a copy of it; both provide these base classes.
 UsageError = typer.BadParameter.__mro__[1]
 _ClickError = typer.BadParameter.__mro__[2]
+LONGEST = 1000  # characters of a message
 USER_ERRORS = (OSError, ValueError, FloatingPointError, MemoryError)
 
 
 def print_error(program: str, message: str) -> None:
-    """Print a message to standard error as one line."""
-    print(f"{program}: {' '.join(str(message).split())}", file=sys.stderr)
+    """Print a message to standard error as one line, without the middle of a very long one."""
+    line = " ".join(str(message).split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    print(f"{program}: {line}", file=sys.stderr)
 
 
 def run(
@@ -43,21 +50,35 @@ def run(
             code = error.exit_code
         except (KeyboardInterrupt, typer.Abort) as error:
             signum = getattr(error, "signum", signal.SIGINT)
-            print_error(program, signals.ENDINGS[signum])
+            print_error(program, signals.ENDINGS[signum] + getattr(error, "done", ""))
             code = 128 + signum
         except (Exception, SystemExit) as error:
             code = 0
             if out.error is None or not out.raising:  # otherwise it comes from standard output
                 if not isinstance(error, (*USER_ERRORS, *user_errors)):
                     raise
-                print_error(program, _describe(error))
+                print_error(program, describe(error))
                 code = 1
         out.raising = False
         out.flush()
         if out.error is not None and not isinstance(out.error, BrokenPipeError):
-            print_error(program, _describe(out.error))
+            print_error(program, describe(out.error))
             code = code or 1
         return code
+
+
+def trained(
+    train: Callable[[], History], done: Callable[[History], str] = lambda history: ""
+) -> History:
+    """Call `train` and return its history, or raise `Ended` if a signal ended the training.
+
+    `done(history)` continues the word "interrupted": it says what is saved.
+    """
+    with deferred_interrupt() as interrupt:
+        history = train()
+    if history.stopped == "interrupted":
+        raise signals.Ended(interrupt.signum or signal.SIGINT, done(history))
+    return history
 
 
 def _invoke(app, program, arguments) -> int:
@@ -70,9 +91,15 @@ def _invoke(app, program, arguments) -> int:
         return end.exit_code
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """Return an error as text that names the file of an OSError."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return error.strerror if error.filename is None else f"{_name(error)}: {error.strerror}"
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}" if str(error) else "not enough memory"
     return str(error)
+
+
+def _name(error: OSError) -> str:
+    """Return the name of the file of an error; that of an empty path is shown as quotes."""
+    return str(error.filename) or "''"

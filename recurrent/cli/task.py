@@ -14,34 +14,43 @@ from ..models import files
 from ..tasks.base import Prediction, Task, accuracy
 from ..training import checkpoint
 from ..training.history import History
+from .options import make_folder
+from .runner import trained
 
 
 def run(task: Task, out: Path, updates: int | None, console: Console) -> int:
     """Train, evaluate and draw `task`, write to the folder `out`; return the exit code."""
-    out.mkdir(parents=True, exist_ok=True)
+    path, history_path = out / "model.safetensors", out / "history.json"
+    make_folder(path)
     console.print(task.summary)
     console.print(
         f"{task.model.size:,} parameters; examples: {task.training.N:,} for training, "
         f"{task.validation.N:,} for validation, {task.held_out.N:,} held out.\n"
     )
     console.file.flush()  # the progress bar goes to standard error
-    history = task.train(updates, console if console.is_terminal else True)
+
+    def train() -> History:
+        """Train and save."""
+        history = task.train(updates, console if console.is_terminal else True)
+        names = zip(("reads", "writes"), task.vocabularies or (), strict=False)
+        vocabularies = {name: vocabulary.describe() for name, vocabulary in names}
+        about = {"kind": "Task", "task": task.name, **vocabularies}
+        checkpoint.save(path, checkpoint.Checkpoint(task.model, about))
+        files.replace(history_path, json.dumps(history.to_dict()).encode())
+        return history
+
+    history = trained(
+        train, lambda history: f" after update {history.updates:,}; the model is saved in {path}"
+    )
     predictions = task.predict(task.model)
     console.print(predictions_table(predictions))
     console.print(
         f"{accuracy(predictions):.2%} of {len(predictions):,} held-out examples are exactly right "
         f"after {history.updates:,} updates."
     )
-    path = out / "model.safetensors"
-    names = zip(("reads", "writes"), task.vocabularies or (), strict=False)
-    vocabularies = {name: vocabulary.describe() for name, vocabulary in names}
-    about = {"kind": "Task", "task": task.name, **vocabularies}
-    checkpoint.save(path, checkpoint.Checkpoint(task.model, about))
-    history_path = out / "history.json"
-    files.replace(history_path, json.dumps(history.to_dict()).encode())
     for file in [path, history_path, *draw(task, history, out)]:
         console.print(f"wrote {file}")
-    return 130 if history.stopped == "interrupted" else 0
+    return 0
 
 
 def draw(task: Task, history: History, out: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,12 +18,10 @@ from ..charlm.text import Vocabulary
 from ..charlm.training import training_windows
 from ..initialisers import INITIALISERS
 from ..models.files import check_writable
-from ..training import signals
 from ..training.history import History
-from ..training.interrupt import deferred_interrupt
 from . import memory
 from .options import Source, examples, flag, given, name_source, number, refuse, warn_skipped
-from .runner import UsageError, print_error
+from .runner import UsageError, trained
 from .source import read_text
 from .streams import keep_going
 
@@ -177,7 +174,8 @@ def train(
     """Train a character model on text.
 
     When training ends, --out holds the best model by validation loss, and --resume can continue.
-    Ctrl-C finishes the current update, saves the model and prints the command that resumes.
+    Ctrl-C, SIGTERM and SIGHUP finish the current update, save the model and print the command that
+    resumes.
     """
     options = {
         name.strip("_"): getattr(value, "value", value) for name, value in context.params.items()
@@ -198,9 +196,13 @@ def train(
         print(presets.PRESETS[lm.recipe.preset].source)
     counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
-    with name_source(source), deferred_interrupt() as interrupt:
-        history = lm.train(text, **(overrides if resume else {}), save_to=out, resume=resume)
-    return _report(lm, history, done, source, out, interrupt.signum or signal.SIGINT)
+    more = overrides if resume else {}
+    with name_source(source):
+        history = trained(
+            lambda: lm.train(text, **more, save_to=out, resume=resume),
+            lambda history: _how_to_resume(lm, history, source, out),
+        )
+    return _report(lm, history, done, out)
 
 
 def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> None:
@@ -267,11 +269,17 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
     return lm
 
 
-def _report(lm: CharLM, history: History, done: int, source: str, out: Path, signum: int) -> int:
-    """Print how the training ended and what to do next; return the exit code.
+def _how_to_resume(lm: CharLM, history: History, source: str, out: Path) -> str:
+    """Say after an interrupt what is saved, and the command that continues."""
+    now = Recipe.from_dict(lm.options)
+    command = f"python -m recurrent train {shlex.quote(source)} --resume"
+    command += f" --out {shlex.quote(str(out))}"
+    command += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
+    return f" after update {history.updates:,}; the model is saved in {out}; resume with: {command}"
 
-    `signum` is the signal that ended it, if one did.
-    """
+
+def _report(lm: CharLM, history: History, done: int, out: Path) -> int:
+    """Print how the training ended and what to do next; return the exit code."""
     unit, now = lm.vocabulary.unit, Recipe.from_dict(lm.options)
     if history.metrics:
         best = min(value for _, value in history.metrics)
@@ -279,16 +287,6 @@ def _report(lm: CharLM, history: History, done: int, source: str, out: Path, sig
             f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} "
             f"(after update {history.best[0]:,})"
         )
-    if history.stopped == "interrupted":
-        command = f"python -m recurrent train {shlex.quote(source)} --resume"
-        command += f" --out {shlex.quote(str(out))}"
-        command += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
-        print_error(
-            "recurrent",
-            f"{signals.ENDINGS[signum]} after update {history.updates:,}; "
-            f"the model is saved in {out}; resume with: {command}",
-        )
-        return 128 + signum
     if history.updates == done:
         reason = "nothing left to do: raise --epochs or --updates"
         if history.stopped == "patience":

@@ -33,15 +33,17 @@ class Ended(KeyboardInterrupt):
     ----------
     signum : int
         Number of the signal.
+    done : str
+        What the program has done: it follows the word "interrupted".
     """
 
-    def __init__(self, signum: int):
+    def __init__(self, signum: int, done: str = ""):
         super().__init__(signum)
-        self.signum = signum
+        self.signum, self.done = signum, done
 
 
 def raise_ended(signum: int, frame: object = None) -> None:
-    """Raise `Ended`: the handler of SIGTERM and SIGHUP while a command runs."""
+    """Raise `Ended`, as the handler of SIGTERM and SIGHUP does while a command runs."""
     raise Ended(signum)
 
 

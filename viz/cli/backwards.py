@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recurrent.cli.runner import trained
 from recurrent.tasks import backwards, task
 
 from .models import Translator
@@ -14,5 +15,5 @@ UPDATES, SHOWN = 300, backwards.EXAMPLE
 def train(updates: int = UPDATES, progress: Any = True) -> Translator:
     """Train on batches of random letters and the same letters backwards."""
     reversal = task("backwards")
-    reversal.train(updates, progress)
+    trained(lambda: reversal.train(updates, progress))
     return Translator(reversal.model, backwards.SOURCE, backwards.TARGET)

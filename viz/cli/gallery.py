@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
+from recurrent.cli.runner import trained
 from recurrent.cli.source import demo_text
 from recurrent.losses import softmax_cross_entropy
 from recurrent.models.files import replace
@@ -50,7 +51,8 @@ def train(updates: int = 300) -> CharLM:
     """Train the gallery's model: one LSTM layer of 64 units on Python's documentation."""
     words = demo_text()[:100_000]
     lm = CharLM(words + READS, layers=1, hidden=64, embedding=16, rng=0)
-    lm.train(words, updates=updates, seq=32, batch=16, validate_every=max(1, updates // 5))
+    every = max(1, updates // 5)
+    trained(lambda: lm.train(words, updates=updates, seq=32, batch=16, validate_every=every))
     return lm
 
 
