@@ -10,6 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from recurrent.cli.runner import describe, print_error
+from recurrent.cli.source import check_regular, naming
+
 from .report.compare import compare as compare_runs
 from .report.table import show as show_run
 from .results import Run, read, write
@@ -39,21 +42,24 @@ def one_line():
     """Report an unreadable file, a file that holds no run, or a missing package in one line."""
     try:
         yield
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
-    except (ValueError, ImportError) as error:
-        _fail(str(error))
+    except (OSError, ValueError, ImportError) as error:
+        if getattr(sys.stdout, "error", None) is not None:
+            raise  # standard output cannot be written
+        print_error("bench", describe(error))
+        raise typer.Exit(2) from None
 
 
-def _fail(message):
-    print(f"bench: {message}", file=sys.stderr)
-    raise typer.Exit(2)
+def _stored(path: Path) -> Run:
+    """Read a run; raise OSError or ValueError for anything else."""
+    check_regular(path, "a run file")
+    with naming(path):
+        return read(path)
 
 
 def show(run: Stored) -> None:
     """Print the tables of a run."""
     with one_line():
-        show_run(read(run), console())
+        show_run(_stored(run), console())
 
 
 def compare(
@@ -66,7 +72,7 @@ def compare(
 ) -> None:
     """Compare two runs; the change of the peers, whose code is the same, shows the noise."""
     with one_line():
-        compare_runs(read(a), read(b), console())
+        compare_runs(_stored(a), _stored(b), console())
 
 
 def report(
@@ -79,7 +85,7 @@ def report(
     with one_line():
         from .report.markdown import report as write_report
 
-        print(write_report(read(run), out))
+        print(write_report(_stored(run), out))
 
 
 def roofline(
@@ -95,7 +101,7 @@ def roofline(
 ) -> None:
     """Draw each kernel's speed against the limits of compute and bandwidth; needs matplotlib."""
     with one_line():
-        stored = _readme_run() if run is None else read(run)
+        stored = _readme_run() if run is None else _stored(run)
         from .report.roofline import roofline as draw_roofline
 
         draw_roofline(stored, out)
@@ -108,7 +114,7 @@ def readme(run: Stored) -> None:
 
     with one_line():
         stored = RUNS / run.name
-        contents = read(run)
+        contents = _stored(run)
         RUNS.mkdir(exist_ok=True)
         write(stored, contents)
         write_table(stored, README)

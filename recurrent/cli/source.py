@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,14 +45,16 @@ def read_text(path: str, raw: bool = False) -> tuple[str | bytes, list[str]]:
         return _decode(_read_standard_input(), "standard input", raw), []
     if not os.path.isdir(path):
         check_size(check_regular(path, "a text file or a folder").st_size, path)
-        return _decode(Path(path).read_bytes(), path, raw), []
+        with naming(path):
+            return _decode(Path(path).read_bytes(), path, raw), []
     parts, skipped, size = [], [], 0
     for file in sorted(p for p in Path(path).rglob("*") if p.is_file()):
         if any(part.startswith(".") for part in file.relative_to(path).parts):
             continue
         size += file.stat().st_size
         check_size(size, path)
-        data = file.read_bytes()
+        with naming(file):
+            data = file.read_bytes()
         if b"\0" in data:
             skipped.append(str(file))
             continue
@@ -61,6 +65,17 @@ def read_text(path: str, raw: bool = False) -> tuple[str | bytes, list[str]]:
     if not parts:
         raise ValueError(f"{path}: no text files in this folder")
     return (b"" if raw else "").join(parts), skipped
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let an error of the system name a file that could be opened, but not read."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and error.filename is None:
+            error.filename = path
+        raise
 
 
 def check_size(size: int, name: str) -> None:

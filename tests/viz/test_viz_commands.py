@@ -243,7 +243,7 @@ def test_the_loss_of_the_last_step_reaches_others_only_through_time():
         (
             ["network", "LSTM:a:10"],
             1,
-            "LSTM:a:10: invalid literal for int() with base 10: 'a'; write a layer as LSTM:5:10",
+            "LSTM:a:10: expected numbers, got 'a'; write a layer as LSTM:5:10",
         ),
         (["text", "LSTM:5:10"], 2, "give the text once: TEXT or --text TEXT"),
         (["text", "LSTM:5:10", "a", "--text", "b"], 2, "give the text once"),

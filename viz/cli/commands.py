@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from recurrent.charlm.model import CharLM
+from recurrent.cli.options import existing_file, make_folder, number, refuse
 from recurrent.cli.runner import UsageError, run
+from recurrent.cli.streams import keep_going
 from recurrent.models import files, schema
 from recurrent.training.history import HISTORY
 
-from ..draw.drawing import Drawing
+from ..draw.drawing import Drawing, format_of
 from ..draw.render import RenderError
 from ..page.explore import explore as draw_page
 from ..reading import probing
@@ -39,6 +42,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+MOST_STEPS = 100_000  # a picture shows fewer, but a model runs through all of them
+
+
+def _model_file(name: str | None) -> str | None:
+    """Return the name of a model; raise OSError if it names a folder or a device."""
+    return existing_file(name) if name is not None and os.path.lexists(name) else name
+
+
+def _output(path: Path | None) -> Path | None:
+    """Return the path of a picture; raise an error if it cannot be written."""
+    if path is not None:
+        format_of(path)
+        files.check_writable(path)
+    return path
+
 
 Model = Annotated[
     str,
@@ -46,6 +64,7 @@ Model = Annotated[
         metavar="MODEL",
         help="A checkpoint of python -m recurrent train, or layers such as LSTM:5:10,Linear:10:1.",
         show_default=False,
+        callback=_model_file,
     ),
 ]
 Out = Annotated[
@@ -56,6 +75,7 @@ Out = Annotated[
         metavar="FILE",
         help="Output file: .svg, .png, .pdf, .gv or .html. Default: VIEW.svg.",
         show_default=False,
+        callback=_output,
     ),
 ]
 Text = Annotated[
@@ -66,12 +86,7 @@ Text = Annotated[
 ]
 Layer = Annotated[
     int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Number of the layer in the model. Default: a recurrent layer.",
-        show_default=False,
-    ),
+    number("Number of the layer in the model. Default: a recurrent layer.", show_default=False),
 ]
 
 Direction = Annotated[
@@ -79,13 +94,11 @@ Direction = Annotated[
 ]
 Unit = Annotated[
     int | None,
-    typer.Option(min=0, metavar="N", help="Number of the unit, from 0.", show_default=False),
+    number("Number of the unit, from 0.", show_default=False),
 ]
 Steps = Annotated[
     int,
-    typer.Option(
-        min=0, metavar="N", help="Time steps of random input to run; 0 shows the weights alone."
-    ),
+    number("Time steps of random input to run; 0 shows the weights alone.", max=MOST_STEPS),
 ]
 
 
@@ -115,18 +128,16 @@ def unrolled(
     text: Text = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of time steps. Default: 4, or those of the text.",
+        number(
+            "Number of time steps. Default: 4, or those of the text.",
+            1,
+            max=MOST_STEPS,
             show_default=False,
         ),
     ] = None,
     window: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Steps per window of truncated BPTT.", show_default=False
-        ),
+        number("Steps per window of truncated BPTT.", 1, show_default=False),
     ] = None,
 ) -> int:
     """Draw the network unrolled over time, with the same weights at every step."""
@@ -143,7 +154,8 @@ def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[3:]
 
-    def draw(model, out, layer, direction, text, steps, **options):
+    def draw(context, model, out, layer, direction, text, steps, **options):
+        _refuse_steps(context, text)
         chosen, recording = _recurrent(model, layer, text, steps)
         return _write(command(chosen, recording, direction, **options), out, command.__name__)
 
@@ -158,7 +170,14 @@ def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
         option("text", Text, None),
     ]
     draw.__signature__ = inspect.Signature(
-        [option("model", Model), option("out", Out, None), *own, *after, option("steps", Steps, 0)]
+        [
+            option("context", typer.Context),
+            option("model", Model),
+            option("out", Out, None),
+            *own,
+            *after,
+            option("steps", Steps, 0),
+        ]
     )
     draw.__name__, draw.__doc__ = command.__name__, command.__doc__
     return draw
@@ -219,12 +238,8 @@ def unit(
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option(
-            "--inputs",
-            min=1,
-            metavar="N",
-            help="Draw the N inputs with the largest weights.",
-            show_default=False,
+        number(
+            "Draw the N inputs with the largest weights.", 1, "N", "--inputs", show_default=False
         ),
     ] = None,
 ) -> Drawing:
@@ -252,7 +267,10 @@ def task(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="A model whose layers are drawn.", show_default=False
+            metavar="[MODEL]",
+            help="A model whose layers are drawn.",
+            show_default=False,
+            callback=_model_file,
         ),
     ] = None,
     out: Out = None,
@@ -272,15 +290,17 @@ def task(
     )
 )
 def attention(
+    context: typer.Context,
     model: Model,
     out: Out = None,
     text: Text = None,
     steps: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
+        number("Time steps of random input if there is no text.", 1, max=MOST_STEPS),
     ] = 6,
 ) -> int:
     """Draw the attention of each output: weights as line widths and numbers."""
+    _refuse_steps(context, text)
     made = models.model(model)
     run = models.run(made, text, steps)
     return _write(draw_attention(models.layers_of(made), **run._asdict()), out, "attention")
@@ -292,12 +312,13 @@ def attention(
     )
 )
 def gradients(
+    context: typer.Context,
     model: Model,
     out: Out = None,
     text: Text = None,
     steps: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
+        number("Time steps of random input if there is no text.", 1, max=MOST_STEPS),
     ] = 20,
     every: Annotated[
         bool,
@@ -308,6 +329,7 @@ def gradients(
     ] = False,
 ) -> int:
     """Draw where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
+    _refuse_steps(context, text)
     made = models.model(model)
     return _write(
         draw_gradients(models.layers_of(made), models.recording(made, text, steps, not every)),
@@ -332,12 +354,7 @@ def text(
     ] = None,
     unit: Annotated[
         int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            help="Number of the unit. Default: the one that varies most.",
-            show_default=False,
-        ),
+        number("Number of the unit. Default: the one that varies most.", show_default=False),
     ] = None,
     layer: Layer = None,
     value: Annotated[str, typer.Option(metavar="NAME", help="h, c or the name of a gate.")] = "h",
@@ -369,14 +386,16 @@ def text(
     )
 )
 def explore(
+    context: typer.Context,
     model: Model,
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="Output file, .html.")
+        Path,
+        typer.Option("-o", "--out", metavar="FILE", help="Output file, .html.", callback=_output),
     ] = Path("explore.html"),
     text: Text = None,
     steps: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Time steps of random input if there is no text."),
+        number("Time steps of random input if there is no text.", 1, max=MOST_STEPS),
     ] = 12,
     part: Annotated[
         str | None,
@@ -388,6 +407,7 @@ def explore(
     ] = None,
 ) -> int:
     """Write a self-contained page of all levels and values, with a slider over time."""
+    _refuse_steps(context, text)
     made = models.model(model)
     page = draw_page(models.layers_of(made), **models.run(made, text, steps)._asdict(), part=part)
     print(f"wrote {page.save(out)}")
@@ -402,6 +422,7 @@ def curve(
             metavar="FILE",
             help="A trained model, or a history.json with one history or up to six by name.",
             show_default=False,
+            callback=existing_file,
         ),
     ],
     out: Out = None,
@@ -429,16 +450,24 @@ def gallery(
     ),
     updates: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Updates for training each of the two small models."),
+        number("Updates for training each of the two small models.", 1),
     ] = 300,
 ) -> int:
     """Write a page of common questions, each answered by a picture; trains two small models."""
     from . import backwards
     from . import gallery as page
 
+    keep_going()
+    make_folder(out / "index.html")
     for file in page.write(out, page.train(updates), backwards.train(updates)):
         print(f"wrote {file}")
     return 0
+
+
+def _refuse_steps(context: typer.Context, text: str | None) -> None:
+    """Raise UsageError for a number of steps beside a text, which has its own."""
+    if text is not None:
+        refuse(context, ["steps"], "--text", "the text sets the number of steps")
 
 
 def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from recurrent import CharLM, Seq2Seq, Sequential
 from recurrent.charlm.text import Vocabulary
+from recurrent.cli import memory
 from recurrent.layers.base import LAYERS
 from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
@@ -48,9 +50,9 @@ def model(name: str) -> Any:
 
     Raises OSError or ValueError for a file that is no checkpoint, ValueError for invalid layers.
     """
-    if Path(name).exists() or not all(
-        _LAYER.fullmatch(part) or _known(part) for part in name.split(",")
-    ):
+    parts = name.split(",")
+    is_list = any(map(_known, parts)) or all(map(_LAYER.fullmatch, parts))
+    if Path(name).exists() or not is_list:
         loaded = checkpoint.load(name)
         about = loaded.about
         if about.get("kind") == "CharLM":
@@ -59,7 +61,9 @@ def model(name: str) -> Any:
             with storage.reading(name):
                 return _translator(loaded.model, about)
         return loaded.model
-    return Sequential(*(_layer(part) for part in name.split(",")), rng=0)
+    layers = [_layer(part) for part in parts]
+    memory.check(4 * sum(layer.size for layer in layers), f"{name:.50}", "use smaller layers")
+    return Sequential(*layers, rng=0)
 
 
 def _translator(model, about) -> Translator:
@@ -87,13 +91,36 @@ def _known(part):
 def _layer(part):
     if (made := _known(part)) is None:
         raise ValueError(
-            f"{part}: no such file, and no such layer; the layers are {', '.join(LAYERS)}"
+            f"{part!r}: no such file, and no such layer; the layers are {', '.join(LAYERS)}"
         )
+    sizes = [_number(part, size) for size in part.split(":")[1:]]
+    signature = inspect.signature(made)
     try:
-        return made(*(float(s) if "." in s else int(s) for s in part.split(":")[1:]))
+        signature.bind(*sizes)
+    except TypeError:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [p for p in signature.parameters.values() if p.kind is kind]
+        needed = [p.name for p in parameters if p.default is p.empty]
+        raise ValueError(
+            f"{part}: expected {':'.join([made.__name__, *needed])}, got {len(sizes)} sizes; "
+            "write a layer as LSTM:5:10"
+        ) from None
+    try:
+        return made(*sizes)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{part}: {error}; write a layer as LSTM:5:10, its sizes after its name"
+        ) from None
+
+
+def _number(part, size):
+    """Return a size of a layer as a number."""
+    try:
+        return float(size) if "." in size else int(size)
+    except ValueError:
+        raise ValueError(
+            f"{part}: expected numbers, got {size!r}; write a layer as LSTM:5:10, its sizes after "
+            "its name"
         ) from None
 
 

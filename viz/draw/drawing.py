@@ -15,6 +15,14 @@ from . import dot, notation, render, svg
 FORMATS = ("svg", "png", "pdf", "gv", "html")
 
 
+def format_of(path: Path) -> str:
+    """Return the format that the suffix of a file name chooses; raise ValueError if none does."""
+    format = path.suffix.lower().lstrip(".")
+    if format not in FORMATS:
+        raise ValueError(f"the file name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
+    return format
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A picture that a view returns; a notebook displays it as SVG.
@@ -152,9 +160,7 @@ class Drawing:
             If the file cannot be written; an earlier one then stays as it was.
         """
         path = Path(path)
-        format = path.suffix.lower().lstrip(".")
-        if format not in FORMATS:
-            raise ValueError(f"the file name must end in .{', .'.join(FORMATS)}, got {path.name!r}")
+        format = format_of(path)
         files.replace(path, self.pipe(format, engine))
         return path
 
