@@ -112,7 +112,11 @@ def items(entry: Schema, least: int = 0, most: int = ENTRIES) -> Schema:
             count = f"{least}" if least == most else f"{least} to {most:,}"
             raise ValueError(f"{name} must have {count} entries, got {len(value):,}")
         for k, v in enumerate(value):
-            entry(v, f"{name}[{k}]")
+            try:
+                entry(v, name)
+            except (TypeError, ValueError):  # names of a million entries take long to write
+                entry(v, f"{name}[{k}]")
+                raise
 
     return check
 

@@ -23,7 +23,9 @@ def _any_number(value: Any, name: str) -> None:
 
 def _pair(value: Any, name: str) -> None:
     """Accept a number of updates and a number, such as the loss of a validation."""
-    schema.items(schema.plain, 2, 2)(value, name)
+    checks.instance(value, list, name, "a list")
+    if len(value) != 2:
+        raise ValueError(f"{name} must have 2 entries, got {len(value):,}")
     _count(value[0], f"{name}[0]")
     _any_number(value[1], f"{name}[1]")
 

@@ -152,7 +152,9 @@ def train(read_):
             pass
         except ValueError as error:
             # The file is in order, but this text, or so few updates more, are not what it needs.
-            if not any(words in str(error) for words in ("the text", "schedule", "keep_best")):
+            if not any(
+                words in str(error) for words in ("the text", "vocabulary", "schedule", "keep_best")
+            ):
                 raise
         return
     model, training = read_.model, read_.training
