@@ -219,5 +219,5 @@ def test_invalid_options():
         Recurrent("mgu", D, H, zonout=0.1)
     with pytest.raises(ValueError, match="indrnn has no W_hh"):
         Recurrent("indrnn", D, H, weight_drop=0.1)
-    with pytest.raises(ValueError, match="per must be 'step' or 'sequence', got 'batch'"):
+    with pytest.raises(ValueError, match="per must be one of step, sequence, got 'batch'"):
         Dropout(0.5, per="batch")
