@@ -450,7 +450,7 @@ class CharLM:
             lm.vocabulary = Vocabulary.build(loaded.about.get("vocabulary"))
             _check_stack(lm.model, len(lm.vocabulary))
             if lm.options or lm.training.optimizer is not None:
-                _check_options(lm.options)
+                _check_options(lm.options, lm.training)
         return lm
 
 
@@ -473,8 +473,16 @@ def _check_stack(model: Any, V: int) -> None:
             raise ValueError(f"a character model runs step by step, and {model.where(k)} cannot")
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def _check_options(options: dict[str, Any], training: TrainingState) -> None:
     """Raise TypeError or ValueError unless training can resume with these options."""
-    Recipe.from_dict(options)
+    batch = Recipe.from_dict(options).batch
+    states = [np.shape(s[0])[:-1] for s in training.carried or () if s is not None]
+    states += [] if training.past is None else [training.past.shape[1:]]
+    for rows in states:
+        if rows != (batch,):
+            raise ValueError(
+                f"the options have a batch of {batch}, but the carried state has the shape "
+                f"({', '.join([*map(str, rows), '...'])})"
+            )
     checks.integer(options.get("symbols"), "symbols", 0)
     checks.text(options.get("text"), "text")

@@ -351,6 +351,26 @@ def test_other_models_are_not_character_models(tmp_path):
         CharLM.load(tmp_path / "m")
 
 
+BAD_TRAININGS = {
+    "batch": (dict(batch=5), r"have a batch of 5, but the carried state has the shape \(4, ...\)"),
+    "carry": (dict(carry=[]), "carry must be one of"),
+    "text": (dict(text=3), "text must be a str, got int"),
+    "seq": (dict(seq="6"), "seq must be an int, got str"),
+    "no symbols": (dict(symbols=None), "symbols must be an int, got NoneType"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TRAININGS)
+def test_options_that_no_training_can_resume_with_are_refused(tmp_path, case):
+    change, words = BAD_TRAININGS[case]
+    lm, path = character_model(), tmp_path / "m"
+    learn(lm, 4, save_to=path)
+    lm.options |= change
+    lm.save(path)
+    with pytest.raises(ValueError, match=f"^{path}: .*{words}"):
+        CharLM.load(path)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write m to"):
         checkpoint.save(tmp_path / "nowhere" / "m", trained())
