@@ -86,7 +86,8 @@ Sequences of different lengths
 length y is zero, and the final state is that of the last valid step. A boolean mask (T, N) in
 place of the lengths may have gaps: a masked step leaves the state as it is, and y is zero there,
 as with Keras' `zero_output_for_mask`; a `Hold` layer repeats the last valid output instead. A
-list of arrays (T_i, D) is padded for you, and y is such a list.
+list of arrays (T_i, D) is padded for you, and y is such a list. With it targets and dy are lists
+too, in losses, `backward`, `fit` and `evaluate`; their means are over the valid entries alone.
 
 Both directions
 ---------------

@@ -114,11 +114,6 @@ def as_arrays(batch: Any, model: Any) -> Batch:
     if listed:
         counts = lengths.target if isinstance(lengths, Pair) else lengths
         targets = ragged.pad_targets(targets, counts)
-    elif ragged.is_list(targets) and model.output_lengths(lengths) is not None:
-        raise TypeError(
-            "the targets of a batch must be an array, because x is one, got a list of arrays;"
-            " pad both or neither"
-        )
     return batch._replace(x=x, targets=targets, lengths=lengths)
 
 
@@ -363,9 +358,10 @@ class Batches(Shuffled):
         if per_sequence and self.y.shape[:1] != (N,):
             raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
         if not per_sequence and self.y.shape[:2] != (T, N):
+            once = "; for one target per sequence pass per_sequence=True"
             raise ValueError(
                 f"y must be (T, N, ...) with T, N = {T}, {N}, got {self.y.shape}"
-                f"{'; for one target per sequence pass per_sequence=True' * (len(self.y) == N)}"
+                f"{once * (self.y.shape[:1] == (N,))}"
             )
         super().__init__(N, batch, rng, keep_last)
         self.lengths = checks.valid_steps(lengths, T, N)

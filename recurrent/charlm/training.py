@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from .. import checks
 from ..data import Windows
 from ..losses import softmax_cross_entropy, summed_over_steps
 from ..models.sequential import Sequential
@@ -108,6 +109,8 @@ def learn(
     Without validation it is saved after each epoch. When `save` is called the model holds the best
     parameters. After an error, be it of `save`, the training can go on from its last update.
     """
+    if callback is not None:
+        checks.function(callback, "callback", "print")
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)
     if recipe.smooth is not None and training.history.smoothed is None:

@@ -197,16 +197,16 @@ def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.
 class ListTape(tuple):
     """The tapes of layers, of a run on a list of arrays (T_i, ...)."""
 
-    lengths: np.ndarray  # (N,) T_i
+    list_lengths: np.ndarray  # (N,) T_i
     y_listed: bool  # whether y is a list too; not after a pooling layer
 
     def __new__(cls, tapes, lengths, y_listed):
         self = super().__new__(cls, tapes)
-        self.lengths, self.y_listed = lengths, y_listed
+        self.list_lengths, self.y_listed = lengths, y_listed
         return self
 
     def __getnewargs__(self):
-        return tuple(self), self.lengths, self.y_listed
+        return tuple(self), self.list_lengths, self.y_listed
 
 
 def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
@@ -214,14 +214,15 @@ def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
 
     Raises an error unless dy is a list of the lengths of y where y was a list.
     """
-    if not isinstance(tape, ListTape):
+    lengths = getattr(tape, "list_lengths", None)
+    if lengths is None:
         return pad_sequences(dy, None, "dy")
-    if dy is not None and tape.y_listed:
+    if dy is not None and getattr(tape, "y_listed", True):
         if not is_list(dy):
             got = type(dy).__name__
             raise TypeError(f"dy must be a list of arrays (T_i, ...), as y is, got {got}")
-        expected, got = tape.lengths.tolist(), [len(a) for a in dy]
+        expected, got = lengths.tolist(), [len(a) for a in dy]
         if got != expected:
             raise ValueError(f"dy must have the lengths of y, {expected[:5]}, got {got[:5]}")
         dy = pad_sequences(dy, None, "dy")[0]
-    return dy, tape.lengths, True
+    return dy, lengths, True

@@ -242,20 +242,22 @@ class Recurrent(Layer):
         training = record if training is None else training
         runner = self.training_runner() if training else self.runner
         y, final, tape = runner.forward(x, self.params, state, lengths, record=record)
-        if learned and record:
-            (tape.forward if self.bidirectional else tape).learned = True
+        if record:
+            own: Any = tape.forward if self.bidirectional else tape
+            own.learned, own.list_lengths = learned, lengths if listed else None
         return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
         checks.tape(tape, DirectionTapes if self.bidirectional else Tape)
         grads = self._gradients(out)
-        dy, lengths, listed = ragged.pad_sequences(dy, None, "dy")
+        own: Any = tape.forward if self.bidirectional else tape
+        dy, lengths, listed = ragged.pad_dy(dy, own)
         runner = self.training_runner() if getattr(tape, "masks", None) else self.runner
         dx, _, d_initial = runner.backward(
             dy, tape, dstate, self.params_from(grads), state_gradients
         )
         if self.initial:
-            learned = (tape.forward if self.bidirectional else tape).learned
+            learned = own.learned
             arrays = self.state_arrays(d_initial)
             for name, s in self.initial.items():
                 d = arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0)

@@ -131,7 +131,7 @@ class TruncatedBPTT:
         before = 0 if self.past is None else len(self.past)
         y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
         y_new = y[before:] if before else y
-        value, dy = _value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))
+        value, dy = value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))
         if before:
             dy = np.concatenate([np.zeros_like(y[:before]), dy])
         if math.isfinite(value):
@@ -159,8 +159,30 @@ class TruncatedBPTT:
         self.state = after
 
 
-def _value_and_gradient(loss, y, targets, lengths) -> tuple[float, np.ndarray]:
-    """Return the results of a loss; raise TypeError unless they are a number and an array."""
+def value_and_gradient(loss: Loss, y: Any, targets: Any, lengths: Any) -> tuple[float, np.ndarray]:
+    """Call a loss.
+
+    Parameters
+    ----------
+    loss : callable
+        `loss(y, targets, lengths=...)` returns the value and the gradient with respect to y.
+    y : ndarray, shape (T, N, M)
+        Outputs.
+    targets : ndarray, shape (T, N) or (T, N, M)
+        Targets, as the loss takes them.
+    lengths : ndarray, shape (N,), int, optional
+        Lengths of the sequences.
+
+    Returns
+    -------
+    value : float
+    dy : ndarray, shape of y
+
+    Raises
+    ------
+    TypeError
+        If the loss returns anything else.
+    """
     result = loss(y, targets, lengths=lengths)
     if not isinstance(result, (tuple, list)) or len(result) != 2:
         got = checks.shown(result)

@@ -16,7 +16,7 @@ from ..losses import Loss, count_entries
 from ..models.base import Model
 from ..optim import Optimizer, clip_norm, clip_value
 from ..progress import Progress, Silent
-from .bptt import TruncatedBPTT
+from .bptt import TruncatedBPTT, value_and_gradient
 from .history import History
 from .interrupt import deferred_interrupt
 from .state import TrainingState
@@ -188,7 +188,7 @@ def fit(
         """Validate, and keep the parameters if they are the best."""
         nonlocal worse
         with interrupt.at_once():
-            values = _mean_over_batches(model, validation, loss, *filter(None, [metric]))
+            values = _mean_over_batches(model, validation, loss, metric)
         with interrupt.held():
             _add_validation(history, update, *values)
             worse += 1
@@ -337,9 +337,21 @@ def _check_model(model, loss) -> None:
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
 
 
-def _mean_over_batches(model, batches, *functions) -> list[float]:
-    """Return the mean of each loss or metric over the entries of one epoch."""
+def _mean_over_batches(model, batches, loss, metric=None) -> list[float]:
+    """Return the mean of the loss, and of the metric, over the entries of one epoch."""
     state = None
+
+    def value_of_loss(y, targets, lengths):
+        return value_and_gradient(loss, y, targets, lengths)[0]
+
+    def value_of_metric(y, targets, lengths):
+        value = metric(y, targets, lengths=lengths)
+        if np.ndim(value):
+            raise TypeError(f"metric must return a number, got {checks.shown(value)}")
+        return value
+
+    values = value_of_loss, value_of_metric
+    functions = [loss] if metric is None else [loss, metric]
     totals, weights = [0.0] * len(functions), [0.0] * len(functions)
     cursor = getattr(batches, "cursor", None)
     try:
@@ -354,9 +366,7 @@ def _mean_over_batches(model, batches, *functions) -> list[float]:
                 if weight is None:
                     weight = count_entries(function, y, batch.targets, lengths)
                 if weight:
-                    value = function(y, batch.targets, lengths=lengths)
-                    value = value[0] if isinstance(value, tuple) else value
-                    totals[k] += weight * value
+                    totals[k] += weight * values[k](y, batch.targets, lengths)
                     weights[k] += weight
     finally:
         if cursor is not None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurrent.charlm.presets import CARRIES
-from recurrent.data import Batches, Windows
+from recurrent.data import Batches, Pairs, Windows
 from recurrent.losses import count_entries, mean_squared_error
 
 pytestmark = pytest.mark.reference
@@ -159,6 +159,27 @@ def test_weights_count_valid_entries():
             "at least 5 sequences for batches of 5, got 3",
         ),
         (lambda: Batches(X[:, 0, 0], Y, 5), ValueError, r"x must be \(T, N, ...\), got \(23,\)"),
+        (lambda: Windows([X, X], Y, 5), TypeError, r"x must be an array \(L, N, ...\), got a list"),
+        (lambda: Windows(X, Y, 5, carry=3), TypeError, "carry must be one of epoch, always, never"),
+        (
+            lambda: Windows(X, Y, 5, keep_last=1),
+            TypeError,
+            "keep_last must be True or False, got 1",
+        ),
+        (lambda: Batches(X, Y[0], 2, per_sequence=1), TypeError, "per_sequence must be True or Fa"),
+        (lambda: Batches(X, Y[0], 2), ValueError, "for one target per sequence pass per_sequence"),
+        (lambda: Batches(X, None, 2), ValueError, r"y must be \(T, N, ...\)"),
+        (lambda: Batches([X[0], X[0]], [X[0]], 2), ValueError, "y must have an entry for each of"),
+        (lambda: Batches(X, Y, 2, rng="a"), TypeError, "rng must be an int, a numpy.random.Gener"),
+        (lambda: Pairs(3, [], 2), TypeError, "sources must be a list of arrays, got int"),
+        (lambda: Pairs([X[0]], [[0.5]], 2), TypeError, r"targets\[0\] must be integers, got float"),
+        (
+            lambda: Pairs([X[0]], [[[1]]], 2),
+            ValueError,
+            r"targets\[0\] must be \(T,\), got \(1, 1\)",
+        ),
+        (lambda: Pairs([1, 2], [[1], [2]], 2), TypeError, "sources must be a list of arrays"),
+        (lambda: Pairs([X[0]], [[1]], 1, start=-1), ValueError, "start must be at least 0, got -1"),
         (
             lambda: Batches(X, Y, 2, lengths=[1, 2]),
             ValueError,
@@ -170,3 +191,26 @@ def test_bad_input_is_one_clear_line(call, error, message):
     with pytest.raises(error, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_lists_and_masks_of_batches():
+    """A list is padded, not read with its axes exchanged; a mask goes along with its sequences."""
+    x = [np.full((2, 1), n, np.float32) for n in range(2)]
+    batches = Batches(x, [np.array([n, n]) for n in range(2)], 2, None)
+    batch = batches.batch(0)
+    assert batch.x[..., 0].tolist() == [[0, 1], [0, 1]]
+    assert batch.targets.tolist() == [[0, 1], [0, 1]]
+    assert batch.lengths.tolist() == [2, 2]
+    once = Batches([x[0], x[1][:1]], [5, 6], 2, None, per_sequence=True).batch(0)
+    assert (once.lengths.tolist(), once.targets.tolist()) == ([2, 1], [5, 6])
+    mask = np.random.default_rng(0).random((L, N)) < 0.5
+    parts = list(Batches(X, Y, 2, 3, lengths=mask))
+    for b in parts:
+        order = [int(n) for n in b.targets[0]]  # row 0 of Y counts the sequences
+        np.testing.assert_array_equal(b.lengths, mask[:, order])
+
+
+def test_pairs_take_plain_lists():
+    batch = Pairs([[1, 2], [3]], [[1], [2, 3]], 2, None).batch(0)
+    assert batch.targets.T.tolist() == [[1, 0], [2, 3]]
+    assert batch.lengths.source.tolist() == [2, 1]

@@ -1,5 +1,6 @@
 """The training loop: updates, validation, early stopping, Ctrl-C, resuming."""
 
+import copy
 import io
 import json
 import os
@@ -10,10 +11,26 @@ import sys
 import numpy as np
 import pytest
 
-from recurrent import GRU, LSTM, Dropout, Embedding, Linear, MeanPool, Sequential, optim
+from recurrent import (
+    GRU,
+    LSTM,
+    Dropout,
+    Embedding,
+    Linear,
+    MeanPool,
+    Seq2Seq,
+    Sequential,
+    optim,
+)
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
-from recurrent.data import Batch, Batches, Windows
-from recurrent.losses import at_last_step, mean_squared_error, softmax_cross_entropy
+from recurrent.data import Batch, Batches, Pairs, Windows
+from recurrent.losses import (
+    at_last_step,
+    mean_squared_error,
+    softmax_cross_entropy,
+    summed_over_steps,
+)
+from recurrent.schedules import Cosine
 from recurrent.training.fit import evaluate, fit
 from recurrent.training.history import History
 from recurrent.training.state import TrainingState
@@ -632,3 +649,416 @@ def test_bad_batches_losses_and_optimizers_are_named():
         fit(model, [batch], mean_squared_error, "adam", progress=False)
     with pytest.raises(ValueError, match=r"\Aepochs must be at least 0, got -1\Z"):
         fit(model, [batch], mean_squared_error, optim.Adam(), epochs=-1, progress=False)
+
+
+# Weights: a batch counts as many times as its loss has entries.
+
+
+def identity():
+    """A model y = x."""
+    model = Sequential(Linear(1, 1))
+    model.flat = np.array([1, 0], np.float32)
+    return model
+
+
+def threes_and_ones(T=9):
+    """One valid 3 among nine steps, and a single 1, against zeros: the mean of 9 and 1 is 5."""
+    long, short = np.full((T, 1, 1), 3, np.float32), np.ones((1, 1, 1), np.float32)
+    return [(long, 0 * long, [1]), (short, 0 * short)]
+
+
+@pytest.mark.parametrize(
+    ("batches", "loss"),
+    [
+        (threes_and_ones(), mean_squared_error),
+        ([Batch(*b) for b in threes_and_ones()], mean_squared_error),
+        (
+            [(x, t, np.arange(len(x))[:, None] < 1) for x, t, *_ in threes_and_ones()],
+            mean_squared_error,
+        ),
+        ([([x[:1, 0]], [t[:1, 0]]) for x, t, *_ in threes_and_ones()], mean_squared_error),
+        ([(x, t[0], *n) for x, t, *n in threes_and_ones()], at_last_step(mean_squared_error)),
+        ([(x, t, *n) for x, t, *n in threes_and_ones()], summed_over_steps(mean_squared_error)),
+        (threes_and_ones(), lambda y, targets, lengths: mean_squared_error(y, targets, lengths)),
+        (
+            [(x, t[0], *n) for x, t, *n in threes_and_ones()],
+            lambda y, targets, lengths: at_last_step(mean_squared_error)(y, targets, lengths),
+        ),
+        (
+            [Batch(x, t, None, weight=1) for x, t, *_ in threes_and_ones()],
+            lambda y, targets, lengths: mean_squared_error(y[:1], targets[:1]),
+        ),
+    ],
+    ids=[
+        "tuples",
+        "Batch",
+        "masks",
+        "lists",
+        "last step",
+        "summed",
+        "own",
+        "own last step",
+        "weight",
+    ],
+)
+def test_a_batch_weighs_as_much_as_its_loss_has_entries(batches, loss):
+    assert evaluate(identity(), batches, loss) == 5.0
+
+
+def test_fit_keeps_the_best_by_the_right_weights():
+    """By weights that count blanks, the first update would be the best."""
+    x = np.ones((9, 1, 1))
+    validation = [(x, 0 * x, [1]), (x[:1], 4 * x[:1])]  # w^2 and (w - 4)^2: the mean is at 2
+    model, batches = one_weight()
+    options = dict(validation=validation, epochs=3, progress=False)
+    history = fit(model, batches, mean_squared_error, Walk([1, 2, 3]), **options)
+    assert history.validation == [(1, 5.0), (2, 4.0), (3, 5.0)]
+    assert history.best == (2, 4.0)
+    assert model.flat[0] == 2
+
+
+def test_a_metric_has_its_own_entries():
+    """The loss has one entry for each step, the metric one for each sequence."""
+    x = np.ones((2, 1, 1), np.float32)
+    validation = [(x, 2 * x, [2]), (x[:1], 0 * x[:1], [1])]
+    model = identity()
+
+    @count_as(lambda y, targets, lengths: y.shape[1])
+    def last(y, targets, lengths):
+        return float(targets[0, 0, 0])
+
+    history = fit(
+        model, validation, mean_squared_error, optim.SGD(0.0), validation=validation, metric=last,
+        progress=False,
+    )  # fmt: skip
+    assert history.metrics == [(2, 1.0)]
+    assert history.validation == [(2, 1.0)]
+
+
+def count_as(entries):
+    """Let a function count its entries in its own way."""
+
+    def mark(function):
+        function.entries = entries
+        return function
+
+    return mark
+
+
+def test_pooled_models_and_pairs_weigh_by_their_entries():
+    model = Sequential(GRU(2, 3), MeanPool(), Linear(3, 1), rng=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 7, 2)), rng.standard_normal((7, 1))
+    lengths = np.array([6, 0, 1, 5, 2, 0, 3])
+    expected = mean_squared_error(model.forward(x, lengths=lengths)[0], y)[0]
+    cuts = [slice(0, 1), slice(1, 7)]
+    tuples = [(x[:, s], y[s], lengths[s]) for s in cuts]
+    lists = [([x[:n, k] for k, n in enumerate(lengths)][s], y[s]) for s in cuts]
+    for batches in (tuples, lists):
+        assert_close(evaluate(model, batches, mean_squared_error), expected, 10)
+    seq2seq = Seq2Seq(
+        Sequential(Embedding(V, 3), GRU(3, 4)), Sequential(Embedding(V, 3), GRU(3, 4), Linear(4, V))
+    )
+    sources, targets = [rng.integers(0, V, n) for n in (3, 5, 2)], [rng.integers(0, V, n) for n in
+                                                                   (1, 4, 2)]  # fmt: skip
+    whole = Pairs(sources, targets, 3, None)
+    pieces = Pairs(sources, targets, 2, None)
+    plain = [b[:3] for b in pieces]
+    listed = [
+        ((sources[s], [np.append(0, t[:-1]) for t in targets[s]]), targets[s])
+        for s in (slice(0, 2), slice(2, 3))
+    ]
+    expected = evaluate(seq2seq, whole, softmax_cross_entropy)
+    for batches in (pieces, plain, listed):
+        assert abs(evaluate(seq2seq, batches, softmax_cross_entropy) - expected) < 1e-6
+
+
+# Lists of sequences
+
+
+def listed_problem(pooled=False, equal=False):
+    """Sequences as a list and as arrays with lengths."""
+    rng = np.random.default_rng(5)
+    lengths = np.array([3, 3, 3]) if equal else np.array([4, 1, 3])
+    x = [rng.standard_normal((n, 2)) for n in lengths]
+    y = rng.standard_normal((3, 3)) if pooled else [rng.standard_normal((n, 3)) for n in lengths]
+    padded = np.zeros((lengths.max(), 3, 2)), np.zeros((lengths.max(), 3, 3))
+    for n, length in enumerate(lengths):
+        padded[0][:length, n] = x[n]
+        if not pooled:
+            padded[1][:length, n] = y[n]
+    layers = [GRU(2, 4), *([MeanPool()] if pooled else []), Linear(4, 3)]
+    make = lambda: Sequential(*[copy.deepcopy(layer) for layer in layers], rng=1, dtype="float64")  # noqa: E731
+    return make, (x, y), (padded[0], y if pooled else padded[1], lengths)
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["ragged", "N = T"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_lists_of_sequences_train_as_padded_arrays_do(pooled, equal):
+    make, listed, padded = listed_problem(pooled, equal)
+    results = []
+    for batch in (listed, padded):
+        model = make()
+        history = fit(
+            model, [batch], mean_squared_error, optim.Adam(), epochs=3, validation=[batch],
+            progress=False,
+        )  # fmt: skip
+        results.append((history.losses, history.validation, model.flat.tobytes()))
+    assert results[0] == results[1]
+    if not pooled:
+        batches = [Batches(*listed, 2, 1), Batches(*padded[:2], 2, 1, lengths=padded[2])]
+        losses = [
+            fit(make(), b, mean_squared_error, optim.Adam(), epochs=3, progress=False).losses
+            for b in batches
+        ]
+        assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["ragged", "N = T"])
+def test_losses_and_backward_take_lists(equal):
+    make, (x, targets), (x_padded, targets_padded, lengths) = listed_problem(equal=equal)
+    model = make()
+    y, _, tape = model.forward(x, record=True)
+    value, dy = mean_squared_error(y, targets)
+    assert [a.shape for a in dy] == [a.shape for a in targets]
+    gradients = model.backward(dy, tape)
+    y, _, tape = model.forward(x_padded, lengths=lengths, record=True)
+    expected, dy = mean_squared_error(y, targets_padded, lengths)
+    again = model.backward(dy, tape)
+    assert value == expected
+    for name, a in again.params.items():
+        assert_same_bits(gradients.params[name], a)
+    assert [a.shape for a in gradients.dx] == [a.shape for a in x]
+    recording = model.record(x, targets, mean_squared_error)
+    assert recording.loss == value
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda x, y: (x, np.array(y)), TypeError, "targets must be a list of 3 arrays"),
+        (lambda x, y: (x, y[:2]), ValueError, "targets must have an entry for each of the 3"),
+        (lambda x, y: (x, [y[0], y[1], y[2][:-1]]), ValueError, r"targets\[2\] must have the 3"),
+        (lambda x, y: (x, 7), TypeError, "targets must be a list of 3 arrays"),
+        (lambda x, y: (np.array(x), y), TypeError, "targets must be an array, because y is one"),
+        (lambda x, y: ([*x[:2], x[2][:, :1]], y), ValueError, r"x\[2\] must be \(T, 2\) as x\[0\]"),
+        (lambda x, y: (x, y, [3, 3, 3]), ValueError, "lengths must be None if x is a list"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused_before_anything_changes(change, error, words):
+    make, (x, y), _ = listed_problem(equal=True)
+    model, adam = make(), optim.Adam()
+    before = model.flat.copy()
+    for call in (
+        lambda: fit(model, [change(x, y)], mean_squared_error, adam, progress=False),
+        lambda: evaluate(model, [change(x, y)], mean_squared_error),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert_same_bits(model.flat, before)
+    assert adam.steps == 0
+
+
+def test_an_array_is_no_gradient_of_a_list():
+    """Where N = T it would be read with its axes exchanged."""
+    make, (x, _), _ = listed_problem(equal=True)
+    model = make()
+    y, _, tape = model.forward(x, record=True)
+    with pytest.raises(TypeError, match=r"dy must be a list of arrays \(T_i, ...\), as y is"):
+        model.backward(np.array(y), tape)
+    with pytest.raises(ValueError, match=r"dy must have the lengths of y, \[3, 3, 3\], got \[3, 3"):
+        model.backward([y[0], y[1], y[2][:2]], tape)
+    with pytest.raises(TypeError, match="targets must be an array, because y is one"):
+        mean_squared_error(np.array(y), y)
+
+
+# Schedules that end
+
+
+def test_a_schedule_that_ends_before_training_is_refused():
+    model, batches = one_weight()
+    before = model.flat.copy()
+    adam = optim.Adam(Cosine(0.1, steps=10))
+    with pytest.raises(ValueError, match=r"ends after update 10, .* to 11 would have a rate of 0"):
+        fit(model, batches, mean_squared_error, adam, updates=11, progress=False)
+    assert_same_bits(model.flat, before)
+    state = TrainingState(adam)
+    options = dict(resume=state, progress=False)
+    fit(model, batches, mean_squared_error, updates=10, **options)
+    with pytest.raises(ValueError, match="make the schedule anew with steps=20 or a final rate"):
+        fit(model, batches, mean_squared_error, updates=20, **options)
+    assert (state.history.updates, state.optimizer) == (10, adam)
+    fit(model, batches, mean_squared_error, updates=10, **options)
+    adam.lr = Cosine(0.1, steps=10, final=0.01)
+    assert fit(model, batches, mean_squared_error, updates=20, **options).updates == 20
+
+
+# What fails leaves a training that can go on
+
+
+class Full(Exception):
+    """Stands for a full disk."""
+
+
+@pytest.mark.parametrize("where", ["loss", "callback", "validation", "nan"])
+def test_training_goes_on_after_an_error(where):
+    """An error between or within updates: dropout, order and best parameters are as they were."""
+
+    def run(model, state, fail=None):
+        def loss(y, targets, lengths=None):
+            value, dy = softmax_cross_entropy(y, targets, lengths)
+            if fail in ("loss", "nan") and state.history.updates == 7:
+                if fail == "nan":
+                    return np.nan, dy
+                raise Full
+            return value, dy
+
+        def callback(update, history):
+            if fail == "callback" and update == 7:
+                raise Full
+
+        def metric(y, targets, lengths=None):
+            if fail == "validation" and state.history.updates == 8:
+                raise Full
+            return 0.5
+
+        x, y = text(6, 9)
+        windows, held_out = Batches(x, y, 2, rng=3), Batches(x, (y + 1) % V, 4)
+        options = dict(updates=15, validation=held_out, validate_every=4, progress=False)
+        options |= dict(callback=callback, metric=metric, resume=state)
+        return fit(model, windows, loss, **options)
+
+    whole, state = character_model(0.3), TrainingState(optim.Adam(0.2))
+    expected = run(whole, state)
+    assert expected.best[0] < 15
+    model, again = character_model(0.3), TrainingState(optim.Adam(0.2))
+    with pytest.raises(FloatingPointError if where == "nan" else Full):
+        run(model, again, where)
+    assert again.history.updates in (7, 8)
+    if again.history.best[0] != again.history.updates:
+        assert again.latest is not None
+    history = run(model, again)
+    assert (history.losses, history.validation) == (expected.losses, expected.validation)
+    assert_same_bits(model.flat, whole.flat)
+    assert_same_bits(again.latest, state.latest)
+
+
+def test_a_list_of_batches_resumes_in_the_middle_of_an_epoch():
+    x, y = text(12)
+    batches = [(x[k : k + 2], y[k : k + 2]) for k in range(0, 12, 2)]
+
+    def train(state, model, updates):
+        options = dict(updates=updates, resume=state, progress=False)
+        return fit(model, batches, softmax_cross_entropy, **options)
+
+    whole, state, model = character_model(), TrainingState(optim.SGD(0.1)), character_model()
+    expected = train(TrainingState(optim.SGD(0.1)), whole, 15).losses
+    for updates in (4, 9, 15):
+        history = train(state, model, updates)
+    assert history.losses == expected
+    assert_same_bits(model.flat, whole.flat)
+
+
+def test_best_parameters_that_are_lost_are_not_made_up():
+    model, batches = one_weight()
+    state = TrainingState(Walk([1, 2, 3, 4]))
+    options = dict(validation=batches, resume=state, progress=False)
+    fit(model, batches, mean_squared_error, updates=2, keep_best=False, **options)
+    with pytest.raises(ValueError, match=r"best parameters .* are not kept.*pass keep_best=False"):
+        fit(model, batches, mean_squared_error, updates=3, **options)
+    history = fit(model, batches, mean_squared_error, updates=3, keep_best=False, **options)
+    assert (history.best, model.flat[0]) == ((1, 1.0), 3)
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x, y, m: x.__setitem__((3, 1, 0), np.nan), r"x has nan at \(3, 1, 0\)"),
+        (lambda x, y, m: x.__setitem__((3, 1, 0), np.inf), r"x has inf at \(3, 1, 0\)"),
+        (lambda x, y, m: y.__setitem__((0, 0, 0), -np.inf), r"targets has -inf at \(0, 0, 0\)"),
+        (lambda x, y, m: m.flat.__setitem__(0, np.nan), r"parameter 0.weight_ih_l0 has nan at"),
+        (lambda x, y, m: y.fill(1e200), "try a lower lr or clip_norm"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_not_finite_is_named(change, words):
+    model = Sequential(GRU(2, 3), Linear(3, 1), dtype="float64")
+    x, y = np.zeros((5, 2, 2)), np.zeros((5, 2, 1))
+    x[4, 0] = np.nan  # padding may hold anything
+    change(x, y, model)
+    with pytest.raises(FloatingPointError, match=rf"^update 1: the .*; {words}"):
+        fit(model, [(x, y, [4, 5])], mean_squared_error, optim.SGD(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        (dict(model=GRU(1, 1)), TypeError, "model must be a Sequential or another model, got GRU"),
+        (dict(epochs=1.5), TypeError, "epochs must be an int, got float"),
+        (dict(epochs=True), TypeError, "epochs must be an int, got bool"),
+        (dict(updates=2.0), TypeError, "updates must be an int, got float"),
+        (dict(updates=-1), ValueError, "updates must be at least 0, got -1"),
+        (dict(updates=3), ValueError, "it must be at least 5, got 3"),
+        (dict(validate_every=0), ValueError, "validate_every must be at least 1, got 0"),
+        (dict(patience=0), ValueError, "patience must be at least 1, got 0"),
+        (dict(smooth=1), ValueError, "smooth must be at least 0 and below 1, got 1"),
+        (dict(smooth="0.9"), TypeError, "smooth must be a number, got str"),
+        (dict(keep_best="no"), TypeError, "keep_best must be True or False, got 'no'"),
+        (dict(clip_norm=-1), ValueError, "clip_norm must be above 0, got -1"),
+        (dict(clip_value=np.nan), ValueError, "clip_value must be above 0, got nan"),
+        (dict(callback=3), TypeError, "callback must be a function such as print, got int"),
+        (dict(metric="accuracy"), TypeError, "metric must be a function such as"),
+        (dict(metric=len, validation=None, patience=None), ValueError, "metric is computed in val"),
+        (dict(look_back=0), ValueError, "look_back must be at least 1, got 0"),
+        (dict(progress="yes"), TypeError, "progress must be True, False or a rich Console, got"),
+        (dict(resume=History()), TypeError, "resume must be a TrainingState, got History"),
+        (dict(validation=iter(())), TypeError, "validation must have a length, got tuple_iterator"),
+        (dict(validation=[]), ValueError, "validation must have at least one batch, got none"),
+        (dict(validation=[3]), TypeError, r"a batch must be \(x, targets\) .*, got int"),
+        (dict(batches={"x": 1}), TypeError, "batches must be Windows, Batches or a list of bat"),
+        (dict(batches="ab"), TypeError, "batches must be Windows, Batches or a list of batches"),
+        (dict(batches=[(1, None)]), TypeError, "the targets of a batch must be an array, got None"),
+        (dict(batches=[(1, 2, None, 3)]), TypeError, "carry of a batch must be True or False"),
+        (dict(batches=[(1, 2, None, False, -1)]), ValueError, "weight of a batch must be at least"),
+        (dict(loss=lambda y, t, lengths: 3.0), TypeError, "loss must return its value and the"),
+        (dict(loss=lambda y, t, lengths: (y, y)), TypeError, "loss must return a float and the"),
+    ],
+)
+def test_wrong_arguments_change_nothing(options, error, words):
+    model, batches = one_weight()
+    state = TrainingState(optim.SGD(0.1))
+    fit(model, batches, mean_squared_error, updates=5, resume=state, progress=False)
+    before, history, draws = model.flat.copy(), state.history.copy(), model.generator.bit_generator
+    drawn = draws.state
+    options = dict(batches=batches, loss=mean_squared_error, validation=batches, patience=2,
+                   model=model, progress=False, resume=state, updates=9) | options  # fmt: skip
+    with pytest.raises(error, match=words) as caught:
+        fit(**options)
+    assert "\n" not in str(caught.value)
+    assert_same_bits(model.flat, before)
+    assert (state.history.losses, state.optimizer.steps) == (history.losses, 5)
+    assert draws.state == drawn
+
+
+def test_batches_that_give_nothing_are_named():
+    class Once(list):
+        def __iter__(self):
+            return iter(())
+
+    model, batches = one_weight()
+    with pytest.raises(ValueError, match=r"batches must give 1 batches each time .*, got none"):
+        fit(model, Once(batches), mean_squared_error, optim.SGD(), progress=False)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_layer_alone_takes_no_array_as_the_gradient_of_a_list(bidirectional):
+    layer = LSTM(2, 3, bidirectional=bidirectional)
+    x = [np.ones((2, 2), np.float32)] * 2
+    y, _, tape = layer.forward(x, record=True)
+    with pytest.raises(TypeError, match=r"dy must be a list of arrays \(T_i, ...\), as y is"):
+        layer.backward(np.array(y), tape)
+    assert [dx.shape for dx in layer.backward(y, tape).dx] == [(2, 2), (2, 2)]

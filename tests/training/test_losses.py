@@ -1,14 +1,18 @@
 """Losses and their gradients against central differences and PyTorch; padding and masks."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from recurrent.conformance.tolerance import assert_close, tolerance
+from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 from recurrent.losses import (
     at_last_step,
     binary_cross_entropy,
+    count_entries,
     mean_squared_error,
     softmax_cross_entropy,
+    summed_over_steps,
 )
 
 T, N, V = 5, 4, 7
@@ -254,4 +258,110 @@ IDS = np.zeros((T, N), int)
 def test_bad_input_is_one_clear_line(call, error, message):
     with pytest.raises(error, match=message) as caught:
         call()
+    assert "\n" not in str(caught.value)
+
+
+# Lists of sequences, masks, and how many entries count
+
+
+def listed(dtype="float64"):
+    rng = np.random.default_rng(3)
+    lengths = np.array([3, 0, 1, 3])
+    y = [rng.standard_normal((n, 2)).astype(dtype) for n in lengths]
+    padded = np.full((3, 4, 2), np.nan, dtype)
+    for n, a in enumerate(y):
+        padded[: len(a), n] = a
+    return y, padded, lengths
+
+
+@pytest.mark.parametrize("name", ["ids", "floats", "summed", "last step", "last step, ids"])
+def test_lists_of_sequences_are_padded(name):
+    y, padded, lengths = listed()
+    rng = np.random.default_rng(4)
+    ids = [rng.integers(0, 2, n) for n in lengths]
+    floats = [rng.random((n, 2)) for n in lengths]
+    once, numbers = [rng.random(2) for _ in lengths], [int(k) for k in rng.integers(0, 2, 4)]
+    loss, targets = {
+        "ids": (softmax_cross_entropy, ids),
+        "floats": (binary_cross_entropy, floats),
+        "summed": (summed_over_steps(mean_squared_error), floats),
+        "last step": (at_last_step(mean_squared_error), once),
+        "last step, ids": (at_last_step(softmax_cross_entropy), numbers),
+    }[name]
+    value, dy = loss(y, targets)
+    whole = np.array(targets) if "last" in name else np.zeros((3, 4, *targets[0].shape[1:]), float)
+    if "last" not in name:
+        for n, a in enumerate(targets):
+            whole[: len(a), n] = a
+        whole = whole.astype(targets[0].dtype)
+    expected, d_padded = loss(np.nan_to_num(padded), whole, lengths)
+    assert value == expected
+    for n, (a, length) in enumerate(zip(dy, lengths, strict=True)):
+        assert_same_bits(a, d_padded[:length, n])
+
+
+def test_the_last_step_of_a_mask():
+    y = np.arange(12.0).reshape(4, 3, 1)
+    mask = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 1], [0, 0, 0]], bool)
+    value, dy = at_last_step(mean_squared_error)(y, np.array([[6.0], [0.0], [6.0]]), mask)
+    assert value == 2.0  # y at (2, 0) is 6, at (2, 2) it is 8; sequence 1 has no step
+    assert dy[2, 2, 0] == 2.0
+    assert np.count_nonzero(dy) == 1
+
+
+@pytest.mark.parametrize("T", [3, 4])
+@pytest.mark.parametrize("name", ["ids", "floats", "last step", "last ids", "mask", "own", "once"])
+def test_entries_are_those_that_the_loss_averages_over(name, T):
+    """With losses of 1 for each entry the gradient tells how many the mean is over: T = N = M."""
+    rng, N, M = np.random.default_rng(0), 3, 3
+    lengths = np.array([T, 0, 1])
+    y, ids, floats = np.zeros((T, N, M)), rng.integers(0, M, (T, N)), np.ones((T, N, M))
+    mask, last = rng.random((T, N, M)) < 0.5, at_last_step(mean_squared_error)
+    loss, targets, count = {
+        "ids": (softmax_cross_entropy, ids, T + 1),
+        "floats": (mean_squared_error, floats, 3 * (T + 1)),
+        "last step": (at_last_step(mean_squared_error), floats[0], 6),
+        "last ids": (at_last_step(softmax_cross_entropy), ids[0], 2),
+        "mask": (partial(mean_squared_error, mask=mask), floats, None),
+        "own": (lambda y, t, lengths: binary_cross_entropy(y, t, lengths), floats, 3 * (T + 1)),
+        "once": (lambda y, t, lengths: last(y, t, lengths), floats[0], 6),
+    }[name]
+    inside = np.arange(T)[:, None] < lengths
+    if count is None:
+        count = np.count_nonzero(mask & inside[..., None])
+    for steps in (lengths, inside):
+        assert count_entries(loss, y, targets, steps) == count
+        assert count_entries(loss, y, targets, np.zeros_like(steps)) == 0
+    _, dy = loss(y, targets, lengths)
+    if loss is not softmax_cross_entropy and name != "last ids":
+        assert np.count_nonzero(dy) == count
+    assert count_entries(summed_over_steps(loss), y, targets, lengths) == count
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda y: mean_squared_error(y, [1, 2]), TypeError, "targets must be float32 or float64"),
+        (lambda y: mean_squared_error(None, y), TypeError, "y must be float32 or float64, got"),
+        (lambda y: mean_squared_error(y, y, mask=[2]), TypeError, "mask must be bool, got int64"),
+        (lambda y: softmax_cross_entropy(y, y > 0), TypeError, "must be integers, got bool"),
+        (lambda y: softmax_cross_entropy(y, None), TypeError, "targets must be integers, got None"),
+        (lambda y: at_last_step(3), TypeError, "loss must be a function such as losses.mean"),
+        (lambda y: summed_over_steps(None), TypeError, "loss must be a function such as losses"),
+        (
+            lambda y: at_last_step(mean_squared_error)(y, y[0, :1], [1, 1]),
+            ValueError,
+            r"targets must be \(N, ...\) with N = 2, got \(1, 3\)",
+        ),
+        (
+            lambda y: count_entries(mean_squared_error, y, np.zeros(7), [1, 1]),
+            ValueError,
+            r"targets must be \(T, N, ...\) or \(N, ...\) with T, N = 4, 2, got \(7,\)",
+        ),
+        (lambda y: mean_squared_error([*y], [*y], [2] * 4), ValueError, "lengths must be None"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(call, error, words):
+    with pytest.raises(error, match=words) as caught:
+        call(np.zeros((4, 2, 3)))
     assert "\n" not in str(caught.value)

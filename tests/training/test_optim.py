@@ -365,6 +365,14 @@ FLAT = np.zeros(3)
         ),
         (lambda: Cosine(0.1, steps=5, warmup=5), ValueError, "steps must be above warmup"),
         (lambda: StepDecay(0.1, every=0, factor=1), ValueError, "every must be at least 1, got 0"),
+        (lambda: StepDecay(0.1, every=2.0, factor=1), TypeError, "StepDecay: every must be an int"),
+        (lambda: StepDecay(0.1, 2, factor=0), ValueError, "factor must be above 0, got 0"),
+        (lambda: StepDecay(0.1, 2, 0.5, first=-1), ValueError, "first must be at least 0, got -1"),
+        (lambda: Exponential("0.1", 0.9), TypeError, "Exponential: lr must be a number, got str"),
+        (lambda: Exponential(0.1, np.nan), ValueError, "factor must be above 0, got nan"),
+        (lambda: Constant(-1), ValueError, "Constant: lr must be at least 0, got -1"),
+        (lambda: Cosine(0.1, steps=None), TypeError, "Cosine: steps must be an int, got NoneType"),
+        (lambda: Cosine(0.1, 10, final=-1), ValueError, "final must be at least 0, got -1"),
         (lambda: clip_norm(FLAT, 0), ValueError, "limit must be above 0, got 0"),
         (lambda: clip_value(FLAT, -1), ValueError, "limit must be above 0, got -1"),
     ],
@@ -483,3 +491,15 @@ def test_the_name_of_an_optimizer_belongs_to_one_class():
     again = define()
     assert optim.OPTIMIZERS["Twice"] is again, "the same class, defined again, replaces itself"
     del optim.OPTIMIZERS["Twice"]
+
+
+def test_schedules_keep_numbers_of_python():
+    """NumPy's numbers are taken, and can be saved."""
+    schedule = Cosine(np.float32(0.5), np.int64(9), np.int32(3), np.float64(0.25))
+    assert schedule == Cosine(0.5, 9, 3, 0.25)
+    assert [type(v) for v in schedules.describe(schedule)["options"].values()] == [
+        float,
+        int,
+        int,
+        float,
+    ]
