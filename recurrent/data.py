@@ -348,9 +348,10 @@ class Batches(Shuffled):
         per_sequence: bool = False,
         keep_last: bool = True,
     ):
-        x, lengths, listed = ragged.pad_sequences(x, lengths)
+        steps: Any
+        x, steps, listed = ragged.pad_sequences(x, lengths)
         self.x = checks.as_array(x, "x")
-        self.y = checks.as_array(ragged.pad_targets(y, lengths, "y") if listed else y, "y")
+        self.y = checks.as_array(ragged.pad_targets(y, steps, "y") if listed else y, "y")
         self.per_sequence = per_sequence = checks.flag(per_sequence, "per_sequence")
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
@@ -364,7 +365,7 @@ class Batches(Shuffled):
                 f"{once * (self.y.shape[:1] == (N,))}"
             )
         super().__init__(N, batch, rng, keep_last)
-        self.lengths = checks.valid_steps(lengths, T, N)
+        self.lengths = checks.valid_steps(steps, T, N)
 
     def batch(self, k: int) -> Batch:
         indices = self.indices(k)
@@ -419,8 +420,9 @@ class Pairs(Shuffled):
         start: int = 0,
         keep_last: bool = True,
     ):
+        kinds: Any = (list, tuple, np.ndarray)
         for name, value in (("sources", sources), ("targets", targets)):
-            checks.instance(value, (list, tuple, np.ndarray), name, "a list of arrays")
+            checks.instance(value, kinds, name, "a list of arrays")
         if len(sources) != len(targets):
             raise ValueError(
                 "sources and targets must have the same length,"

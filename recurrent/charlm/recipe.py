@@ -259,13 +259,13 @@ class Recipe:
         >>> Recipe(schedule="stepdecay:every=2epochs,factor=0.5", lr=0.1).learning_rate(epoch=50)
         StepDecay(lr=0.1, every=100, factor=0.5, first=None)
         """
-        lr = self.lr if lr is None else lr
+        first: Any = self.lr if lr is None else lr
         if self.schedule is None:
-            return lr
-        if callable(lr):
-            raise ValueError(f"the schedule {self.schedule!r} needs a number as lr, got {lr!r}")
+            return first
+        if callable(first):
+            raise ValueError(f"the schedule {self.schedule!r} needs a number as lr, got {first!r}")
         updates = self.total_updates(epoch)
-        return spec.parse_schedule(self.schedule, lr, updates, in_updates(epoch))
+        return spec.parse_schedule(self.schedule, first, updates, in_updates(epoch))
 
 
 OPTIONS = tuple(f.name for f in fields(Recipe))

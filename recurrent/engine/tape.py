@@ -26,7 +26,7 @@ class Tape:
     """
 
     learned = False  # whether the initial state consists of a layer's parameters
-    list_lengths: Any = None  # (N,) the lengths of the sequences, if they came as a list
+    list_lengths: np.ndarray | None = None  # (N,) the lengths of sequences that came as a list
 
     def __init__(
         self, cell, layout, batched, params, x, ids, h_rows, state_rows, saved_rows, unit_masks

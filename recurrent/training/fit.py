@@ -128,8 +128,8 @@ def fit(
     """
     state = TrainingState() if resume is None else resume
     checks.instance(state, TrainingState, "resume", "a TrainingState")
-    optimizer = state.optimizer if optimizer is None else optimizer
-    checks.instance(optimizer, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
+    rule: Any = state.optimizer if optimizer is None else optimizer
+    checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
     _check_model(model, loss)
     limits = {"clip_norm": clip_norm, "clip_value": clip_value}
     limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}
@@ -171,7 +171,7 @@ def fit(
                 f"updates counts those made before resume too: it must be at least {start},"
                 f" got {last}"
             )
-    schedules.check_length(optimizer.lr, optimizer.steps, optimizer.steps + last - start)
+    schedules.check_length(rule.lr, rule.steps, rule.steps + last - start)
     run = TruncatedBPTT(model, look_back, state.carried, state.past)
 
     gradient = np.empty_like(model.flat)
@@ -215,12 +215,13 @@ def fit(
     best_update = 0 if history.best is None else history.best[0]
     worse = sum(update > best_update for update, _ in history.validation)
     began = time.perf_counter() - history.seconds
-    drawn, before, phase = None, reader.cursor, "between updates"
+    drawn: Any = None  # the generator's state, the cursor and the phase of the update
+    before, phase = reader.cursor, "between updates"
     with deferred_interrupt() as interrupt:
         try:
             with _progress(progress, last, start, metric) as report:
                 with interrupt.held():
-                    state.optimizer, state.history = optimizer, history
+                    state.optimizer, state.history = rule, history
                     state.restore_latest(model)
                     if not keep_best:
                         state.best = None
@@ -250,7 +251,7 @@ def fit(
                     del y  # free the memory before the next forward pass
                     with interrupt.held():
                         phase = "update"
-                        optimizer.update(model.flat, gradient)
+                        rule.update(model.flat, gradient)
                         state.carried, state.past = run.carried, run.past
                         state.cursor = reader.cursor
                         history.losses.append(value)
@@ -337,7 +338,7 @@ def _check_model(model, loss) -> None:
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
 
 
-def _mean_over_batches(model, batches, loss, metric=None) -> list[float]:
+def _mean_over_batches(model, batches, loss, metric: Any = None) -> list[float]:
     """Return the mean of the loss, and of the metric, over the entries of one epoch."""
     state = None
 
@@ -351,7 +352,7 @@ def _mean_over_batches(model, batches, loss, metric=None) -> list[float]:
         return value
 
     values = value_of_loss, value_of_metric
-    functions = [loss] if metric is None else [loss, metric]
+    functions = list(filter(None, (loss, metric)))
     totals, weights = [0.0] * len(functions), [0.0] * len(functions)
     cursor = getattr(batches, "cursor", None)
     try:
@@ -417,8 +418,8 @@ def _found_not_finite(batch, model) -> Iterator[str]:
         a = np.asarray(a)
         bad = ~np.isfinite(a) if a.dtype.kind == "f" else np.zeros(0, bool)
         if lengths is not None and bad.ndim > 1:
-            T, N = bad.shape[:2]
-            steps = np.asarray(lengths)
+            shape: Any = bad.shape
+            (T, N), steps = shape[:2], np.asarray(lengths)
             if steps.shape in ((N,), (T, N)):
                 inside = checks.inside(steps, T).reshape(T, N, *[1] * (bad.ndim - 2))
                 bad &= inside
