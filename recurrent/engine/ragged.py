@@ -194,25 +194,11 @@ def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.
     return pad_sequences(rows, None, name)[0]
 
 
-class ListTape(tuple):
-    """The tapes of layers, of a run on a list of arrays (T_i, ...)."""
-
-    list_lengths: np.ndarray  # (N,) T_i
-    y_listed: bool  # whether y is a list too; not after a pooling layer
-
-    def __new__(cls, tapes, lengths, y_listed):
-        self = super().__new__(cls, tapes)
-        self.list_lengths, self.y_listed = lengths, y_listed
-        return self
-
-    def __getnewargs__(self):
-        return tuple(self), self.list_lengths, self.y_listed
-
-
 def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
     """Pad dy as `pad_sequences` does; return it, the lengths, and whether dx is to be a list.
 
-    Raises an error unless dy is a list of the lengths of y where y was a list.
+    Raises an error unless dy is a list of the lengths of y where y was a list: the tape has
+    `list_lengths` if x was one, and that of a model `y_listed`.
     """
     lengths = getattr(tape, "list_lengths", None)
     if lengths is None:

@@ -22,10 +22,16 @@ class ModelTape(tuple):
         The input.
     samples : bytes
         Some entries of the parameters during `forward`.
+    list_lengths : ndarray, shape (N,), or None
+        Lengths of the sequences if x was a list of arrays (T_i, ...).
+    y_listed : bool
+        Whether y was a list too; not after a pooling layer.
     """
 
     x: Any = None
     samples: bytes | None = None
+    list_lengths: np.ndarray | None = None
+    y_listed = False
 
 
 class Model:
@@ -383,16 +389,15 @@ class Model:
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, final, tapes = self.run_layers(x, state, lengths, record, training)
         y, y_lengths = outputs[-1], self.output_lengths(lengths)
-        if listed:
-            tapes = ragged.ListTape(
-                tapes, getattr(lengths, "target", lengths), y_lengths is not None
-            )
-        if listed and y_lengths is not None:
+        y_listed = listed and y_lengths is not None
+        if y_listed:
             y = ragged.unpad_sequences(y, y_lengths)
         if not record:
             return y, final, None
         tape = ModelTape(tapes)
         tape.x, tape.samples = outputs[0], self._samples()
+        if listed:
+            tape.list_lengths, tape.y_listed = getattr(lengths, "target", lengths), y_listed
         return y, final, tape
 
     def record(
