@@ -358,6 +358,13 @@ def loss_of(result: Any) -> tuple[float, np.ndarray]:
     return result
 
 
+def labels(value: Any, name: str) -> None:
+    """Raise TypeError unless `value` is a sequence, one label for each step."""
+    plain = isinstance(value, (str, tuple, list, range))
+    if not plain and not (isinstance(value, np.ndarray) and value.ndim):
+        raise TypeError(f"{name} must be a sequence of labels, got {shown(value)}")
+
+
 def path(value: Any, name: str = "path") -> Path:
     """Return `value` as a Path; raise an error unless it names a file."""
     if not isinstance(value, (str, os.PathLike)):
@@ -368,7 +375,9 @@ def path(value: Any, name: str = "path") -> Path:
     return Path(text)
 
 
-def instance(value: Any, kind: type, name: str, words: str, where: str = "") -> None:
+def instance(
+    value: Any, kind: type | tuple[type, ...], name: str, words: str, where: str = ""
+) -> None:
     """Raise TypeError unless `value` is of the kind that `words` describe."""
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -93,11 +93,13 @@ class CharLM:
         init: Any = "pytorch",
     ):
         self.vocabulary = Vocabulary.of(vocabulary) if isinstance(vocabulary, str) else vocabulary
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
-        checks.size(layers, "layers")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        words = "a str to take the symbols from, or a Vocabulary (of bytes: Vocabulary.bytes())"
+        checks.instance(self.vocabulary, Vocabulary, "vocabulary", words)
+        checks.choice(cell, "cell", CELLS)
+        layers, hidden = checks.size(layers, "layers"), checks.size(hidden, "hidden")
+        embedding = checks.integer(embedding, "embedding", 0, checks.LARGEST)
+        biases = checks.integer(biases, "biases", 0, 2)
+        dropout = checks.number(dropout, "dropout", least=0, below=1)
         if dropout and layers < 2:
             raise ValueError(
                 f"dropout acts between recurrent layers: it needs at least 2 of them, got {layers}"
@@ -206,7 +208,16 @@ class CharLM:
         ValueError
             If a character is not in the vocabulary.
         """
-        return text if isinstance(text, np.ndarray) else self.vocabulary.encode(text)
+        if isinstance(text, (str, bytes)):
+            return self.vocabulary.encode(text)
+        checks.instance(text, np.ndarray, "text", "str, bytes or an array of ids")
+        ids, V = checks.integers(text, "text, as ids,"), len(self.vocabulary)
+        if ids.ndim != 1:
+            raise ValueError(f"text, as ids, must be (n,), got {ids.shape}")
+        if ids.size and not 0 <= ids.min() <= ids.max() < V:
+            k = int(np.flatnonzero((ids < 0) | (ids >= V))[0])
+            raise IndexError(f"text, as ids, must be in 0..{V - 1}, got {ids[k]} at {k}")
+        return ids
 
     def train(
         self,
@@ -388,10 +399,10 @@ class CharLM:
         ValueError
             At the call, if an option is out of range or the prime has unknown characters.
         """
-        prime_ids, V = self.ids(prime), len(self.vocabulary)
-        if length < 0:
-            raise ValueError(f"length must be at least 0, got {length}")
-        rng = np.random.default_rng(seed)
+        prime_ids, V = self.vocabulary.encode(checks.text(prime, "prime")), len(self.vocabulary)
+        length = checks.integer(length, "length", 0)
+        seed = None if seed is None else checks.integer(seed, "seed", 0)
+        rng, greedy = np.random.default_rng(seed), checks.flag(greedy, "greedy")
         options: dict[str, Any] = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
         # Check the options now, not at the first piece.
         sampling.sample_id(np.zeros(1), np.random.default_rng(0), **options)

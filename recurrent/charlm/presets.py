@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .. import data
+from .. import checks, data
 from ..optim import Adam
 from ..schedules import Schedule, StepDecay
 from ..training import checkpoint
@@ -205,6 +205,4 @@ def find(name: str) -> Preset:
     ValueError
         If the name is unknown.
     """
-    if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name]
+    return PRESETS[checks.choice(name, "preset", PRESETS)]

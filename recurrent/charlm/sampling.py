@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from .. import checks
 from ..layers.stream import Stream
 
 
@@ -28,11 +29,12 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     ValueError
         If the temperature is not positive and finite.
     """
-    if not 0 < value < np.inf:
+    if isinstance(value, (int, float)) and value == 0:
         raise ValueError(
-            f"temperature must be above 0, got {value}; greedy always takes the most likely symbol"
+            "temperature must be above 0, got 0; greedy=True always takes the most likely symbol"
         )
-    return np.asarray(logits, np.float64) / value
+    value = checks.number(value, "temperature", above=0)
+    return _doubles(logits) / value
 
 
 def top_k(logits: np.ndarray, k: int) -> np.ndarray:
@@ -54,8 +56,7 @@ def top_k(logits: np.ndarray, k: int) -> np.ndarray:
     ValueError
         If k is below 1.
     """
-    if k < 1:
-        raise ValueError(f"top_k must be at least 1, got {k}")
+    k, logits = checks.integer(k, "top_k", 1), _doubles(logits)
     return _keep(logits, np.argsort(-logits, kind="stable")[:k])
 
 
@@ -83,11 +84,23 @@ def top_p(logits: np.ndarray, p: float) -> np.ndarray:
     ----------
     A. Holtzman et al., "The curious case of neural text degeneration", ICLR 2020.
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {p}")
+    p, logits = checks.number(p, "top_p", above=0, most=1), _doubles(logits)
     order = np.argsort(-logits, kind="stable")
     reached = np.cumsum(probabilities(logits)[order])
     return _keep(logits, order[: int(np.searchsorted(reached, p * reached[-1])) + 1])
+
+
+def _doubles(logits) -> np.ndarray:
+    """Return logits in float64; raise TypeError or ValueError unless they are (V,) numbers."""
+    if type(logits) is np.ndarray and logits.dtype == np.float64 and logits.ndim == 1:
+        if logits.size:
+            return logits
+    a = checks.as_array(logits, "logits")
+    if a.dtype.kind not in "fiu":
+        raise TypeError(f"logits must be numbers, got {a.dtype.name}")
+    if a.ndim != 1 or a.size == 0:
+        raise ValueError(f"logits must be (V,) with V at least 1, got {a.shape}")
+    return a.astype(np.float64)
 
 
 def _keep(logits, ids):
@@ -114,7 +127,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     FloatingPointError
         If the largest logit is not finite.
     """
-    a = np.asarray(logits, np.float64)
+    a = _doubles(logits)
     if not np.isfinite(a.max()):
         raise FloatingPointError(
             "the model's output is not finite: its parameters hold NaN or infinite numbers"

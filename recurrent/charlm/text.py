@@ -34,7 +34,7 @@ class Vocabulary:
     """
 
     def __init__(self, symbols: str | None):
-        self.symbols = symbols
+        self.symbols = symbols if symbols is None else checks.text(symbols, "symbols")
         if symbols is not None:
             if not symbols:
                 raise ValueError("a vocabulary needs at least one character, but the text is empty")
@@ -62,7 +62,7 @@ class Vocabulary:
         ValueError
             If the text is empty.
         """
-        return cls("".join(sorted(set(text))))
+        return cls("".join(sorted(set(checks.text(text, "text")))))
 
     @classmethod
     def bytes(cls) -> Vocabulary:
@@ -111,6 +111,7 @@ class Vocabulary:
             If the text is bytes but the symbols are characters.
         """
         if self.symbols is None:
+            checks.instance(text, (str, bytes), "text", "str or bytes")
             raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
             return np.frombuffer(raw, np.uint8).astype(np.int32)
         if not isinstance(text, str):
@@ -162,10 +163,10 @@ class Vocabulary:
         IndexError
             If an id is out of range.
         """
+        checks.instance(ids, Iterable, "ids", "an iterable of int")
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for k in ids:
-            if not 0 <= k < len(self):
-                raise IndexError(f"ids must be in 0..{len(self) - 1}, got {k}")
+            k = checks.index(k, "ids", len(self))
             piece = self.symbols[k] if self.symbols is not None else decoder.decode(b"%c" % int(k))
             if piece:
                 yield piece

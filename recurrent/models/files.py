@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .. import checks
+
 _held: set[int] = set()  # file descriptors of the writer locks of this process
 
 
@@ -84,6 +86,7 @@ def check_readable(path: str | os.PathLike) -> int:
     OSError
         If there is no such file, or it cannot be read.
     """
+    path = checks.path(path)  # a number would be a file descriptor
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(f"{os.fspath(path)} is a folder; expected the name of a file")
@@ -143,7 +146,7 @@ def _target(path) -> tuple[Path, os.stat_result | None]:
 
     Raises OSError for anything that must not be replaced.
     """
-    target = Path(os.path.realpath(os.fspath(path)))
+    target = Path(os.path.realpath(checks.path(path)))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} to write {target.name} to")
     try:

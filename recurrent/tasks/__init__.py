@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 
+from .. import checks
 from .base import Task
 
 # Name (also the name of the task's module) -> kind of sequence task.
@@ -26,12 +27,12 @@ def summary(name: str) -> str:
 def task(name: str, seed: int = 0) -> Task:
     """Return a task with its data and a new model, both generated from `seed`.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name and a negative seed.
     """
+    seed = checks.integer(seed, "seed", 0)
     return replace(_module(name).task(seed), name=name, kind=TASKS[name], summary=summary(name))
 
 
 def _module(name):
-    if name not in TASKS:
-        raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}")
+    checks.choice(name, "task", TASKS)
     return import_module(f".{name}", __name__)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
+from recurrent import checks
 from recurrent.models import files
 
 from . import dot, notation, render, svg
@@ -86,7 +87,7 @@ class Drawing:
         -------
         Drawing
         """
-        return replace(self, body=body)
+        return replace(self, body=checks.text(body, "body"))
 
     def pipe(self, format: str = "svg", engine: str | None = None) -> bytes:
         """Return the picture as bytes.
@@ -109,8 +110,7 @@ class Drawing:
         RenderError
             If there is no renderer.
         """
-        if format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        checks.choice(format, "format", FORMATS)
         if format == "gv":
             return self.source.encode()
         if format == "html":
@@ -159,7 +159,7 @@ class Drawing:
         OSError
             If the file cannot be written; an earlier one then stays as it was.
         """
-        path = Path(path)
+        path = checks.path(path)
         format = format_of(path)
         files.replace(path, self.pipe(format, engine))
         return path

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import notation, palette
 from ..draw.drawing import Drawing
 from ..reading.attention_weights import recorded_weights
@@ -87,6 +89,7 @@ def _labels(given, name, count, letter):
     """Return a label for each step."""
     if given is None:
         return [notation.sub(letter, s) for s in range(count)]
+    checks.labels(given, name)
     if len(given) != count:
         raise ValueError(f"{name} must have one label for each of {count} steps, got {len(given)}")
     return [symbol(str(v)) for v in given]

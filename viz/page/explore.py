@@ -8,6 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from recurrent import checks
 from recurrent.models import files
 
 from ..draw import notation
@@ -71,7 +74,7 @@ class Page:
         Path
             The path of the file.
         """
-        path = Path(path)
+        path = checks.path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             return self.picture.save(path)
         files.replace(path, self.html.encode())
@@ -144,15 +147,14 @@ def explore(
             raise ValueError(f"explore cannot draw layers with a projection, got {layer!r}")
     ways = [way for layer in layers for way in directions_of(layer)]
     largest = max(way.hidden_size for way in ways)
-    for j in units:
-        if not 0 <= j < largest:
-            raise IndexError(f"units must be in 0..{largest - 1}, got {j}")
+    checks.instance(units, (tuple, list, range, np.ndarray), "units", "a sequence of int")
+    units = [checks.index(j, "units", largest) for j in units]
     runs = [LayerRun(recording, way, n, units, BUDGET / len(ways), stack.first) for way in ways]
     T = runs[0].T
-    t = T - 1 if t is None else t
-    if not 0 <= t < T:
-        raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
+    t = T - 1 if t is None else checks.index(t, "t", T, ", the steps of the recording")
     named, name = (outputs, "outputs") if stack.labelled == "output" else (inputs, "inputs")
+    if named is not None:
+        checks.labels(named, name)
     if named is not None and len(named) != T:
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
     labels = None if named is None else [tables.symbol(str(s)) for s in named]

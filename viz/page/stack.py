@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from recurrent import checks
 from recurrent.layers.recording import Recording
 
 from ..reading.models import parts_of
@@ -38,12 +39,11 @@ def stack_of(model: Any, recording: Recording, part: str | None = None) -> Stack
         if part is not None:
             name = type(model).__name__
             raise ValueError(
-                f"part is for models of an encoder and a decoder, got {part!r} for {name}"
+                "part is for models of an encoder and a decoder, "
+                f"got {checks.shown(part)} for {name}"
             )
         return Stack(model, recording, recording)
-    part = "decoder" if part is None else part
-    if part not in parts:
-        raise ValueError(f"part must be one of {', '.join(parts)}, got {part!r}")
+    part = "decoder" if part is None else checks.choice(part, "part", parts)
     _, stack, first, number = parts[part]
     layers = recording.layers[first : first + len(stack.layers)]
     lengths = None if recording.lengths is None else recording.lengths[number]

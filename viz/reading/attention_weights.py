@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import checks
+
 from .models import checked
 from .steps import padded_steps
 
@@ -21,7 +23,13 @@ class AttentionWeights(NamedTuple):
 
 def one_sequence(weights: Any, n: int) -> np.ndarray:
     """Return the weights (T_out, T_in) of sequence n of (T_out, N, T_in) or (T_out, T_in)."""
-    a = np.asarray(weights, np.float64)
+    a = checks.as_array(weights, "model, as weights,")
+    if a.dtype.kind not in "fiu":
+        raise TypeError(
+            "model must be a model with an Attention layer or an array of weights, "
+            f"got {checks.shown(weights)}"
+        )
+    a, n = a.astype(np.float64), checks.integer(n, "n")
     if a.ndim not in (2, 3):
         raise ValueError(f"weights must be (T_out, N, T_in) or (T_out, T_in), got {a.shape}")
     if a.ndim == 3 and not 0 <= n < a.shape[1]:
@@ -38,6 +46,7 @@ def recorded_weights(model: Any, recording: Any, n: int, layer: int | None) -> A
     if not places:
         name = type(model).__name__
         raise TypeError(f"attention draws a model with an Attention layer, got {name} without one")
+    layer = None if layer is None else checks.integer(layer, "layer")
     if layer is not None and layer not in places:
         listed = ", ".join(map(str, places))
         raise IndexError(f"layer must be one of {listed}, the Attention layers, got {layer}")

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
 from recurrent.engine.bidirectional import REVERSE
 from recurrent.layers.base import Layer
-
-from .steps import is_int
 
 NAMES = ("forward", "reverse")
 
@@ -118,16 +117,12 @@ def directions_of(layer: Any) -> list[Direction]:
 def check_recurrent(layer: Any, view: str) -> None:
     """Raise TypeError for anything but a recurrent layer; an engine has a cell, but no weights."""
     if not isinstance(layer, Layer) or layer.cell is None:
-        raise TypeError(f"{view} draws a recurrent layer, got {type(layer).__name__}")
+        raise TypeError(f"{view} draws a recurrent layer, got {checks.shown(layer)}")
 
 
 def check_unit(unit: Any, layer: Any, name: str = "unit") -> None:
     """Raise TypeError or IndexError unless `unit` is the number of a unit of the layer."""
-    if not is_int(unit):
-        raise TypeError(f"{name} must be an int, got {type(unit).__name__}")
-    last = layer.hidden_size - 1
-    if not 0 <= unit <= last:
-        raise IndexError(f"{name} must be in 0..{last}, the units of {layer!r}, got {unit}")
+    checks.index(unit, name, layer.hidden_size, f", the units of {layer!r}")
 
 
 def direction_of(layer: Any, name: str = "forward", view: str = "the view") -> Direction:
@@ -138,8 +133,7 @@ def direction_of(layer: Any, name: str = "forward", view: str = "the view") -> D
     if isinstance(layer, Direction):
         return layer
     check_recurrent(layer, view)
-    if name not in NAMES:
-        raise ValueError(f"direction must be 'forward' or 'reverse', got {name!r}")
+    checks.choice(name, "direction", NAMES)
     if name == "reverse" and not layer.bidirectional:
         raise ValueError(f"direction='reverse' needs a bidirectional layer, got {layer!r}")
     return Direction(layer, name)

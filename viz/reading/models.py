@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from recurrent import checks
 from recurrent.layers.recording import Recording
 from recurrent.models.base import Model
 
@@ -42,9 +43,15 @@ def check_model(model: Any, view: str) -> None:
         raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
 
 
+def check_recording(recording: Any, view: str) -> None:
+    """Raise TypeError for anything but a recording."""
+    checks.instance(recording, Recording, "recording", f"a Recording for {view}: model.record(...)")
+
+
 def checked(model: Any, recording: Recording, view: str) -> Recording:
     """Return the recording; raise TypeError or ValueError unless it has the layers of the model."""
     check_model(model, view)
+    check_recording(recording, view)
     recorded = len(recording.layers)
     if recorded != len(model.layers):
         raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import checks
 from recurrent.charlm.model import CharLM
 
 FEATURES = ("inside quotes", "position in line", "upper case", "digit", "space")
@@ -28,20 +29,22 @@ def read(model: Any, text: str, value: str = "h") -> dict[int, np.ndarray]:
     """
     if not isinstance(model, CharLM):
         raise TypeError(f"text needs a character model (CharLM), got {type(model).__name__}")
-    if not text:
+    if not checks.text(text, "text"):
         raise ValueError("text must have at least one character, got none")
     recording = model.model.record(model.ids(text))
     last = np.arange(len(text))
     if model.vocabulary.unit == "byte":  # a character is known when its last byte has been read
         last = np.cumsum([len(c.encode("utf-8", "surrogatepass")) for c in text]) - 1
-    found, known = {}, set()
+    found, known, value = {}, set(), checks.text(value, "value")
     for k, layer in enumerate(recording.layers):
         values = {**layer.gates, **layer.states}
         known |= set(values)
         if value in values:
             found[k] = np.asarray(values[value])[last]
     if not found:
-        raise ValueError(f"value must be one of {', '.join(sorted(known))}, got {value!r}")
+        raise ValueError(
+            f"value must be one of {', '.join(sorted(known))}, got {checks.shown(value)}"
+        )
     return found
 
 
@@ -74,7 +77,7 @@ def units_like(model: Any, text: str, feature: Any, value: str = "h", top: int =
     ValueError
         If the feature is unknown, has another length or is constant, or no layer has `value`.
     """
-    wanted = numbers(feature, text)
+    wanted, top = numbers(feature, checks.text(text, "text")), checks.size(top, "top")
     if len(wanted) < 2 or not wanted.std() > 0:
         raise ValueError(
             "the feature is the same for every character of this text, so no unit can follow it"
@@ -99,10 +102,13 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
         if feature not in FEATURES:
             raise ValueError(
                 f"feature must be one of {', '.join(FEATURES)}, numbers or a function, "
-                f"got {feature!r}"
+                f"got {checks.shown(feature)}"
             )
         return np.array(_NAMED[feature](text), np.float64)
-    found = np.asarray(feature(text) if callable(feature) else feature, np.float64)
+    found = checks.as_array(feature(text) if callable(feature) else feature, "feature")
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"feature must be numbers, got {checks.shown(feature)}")
+    found = found.astype(np.float64)
     if found.shape != (len(text),):
         raise ValueError(
             f"feature must be ({len(text)},), one number for each character, got {found.shape}"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
+
 MOST = 24  # columns, however many steps are asked for
 # All steps are shown up to ALL of them; beyond that, the first, the last and those at the cuts.
 ALL, FIRST, LAST = 8, 3, 2
@@ -23,16 +25,17 @@ def is_int(value: Any) -> bool:
 
 def chosen_steps(steps: int | Sequence[int], window: int | None) -> tuple[int, list[int]]:
     """Return the number of steps and which of them to show."""
-    if window is not None and (not is_int(window) or window < 1):
-        raise ValueError(f"window must be an int of at least 1, got {window!r}")
+    if window is not None:
+        checks.size(window, "window")
     if is_int(steps):
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        checks.size(steps, "steps")
         return int(steps), visible_steps(int(steps), window)
     listed = isinstance(steps, (Sequence, range, np.ndarray)) and not isinstance(steps, str)
     wanted = list(steps) if listed else []
     if not wanted or any(not is_int(t) or t < 0 for t in wanted):
-        raise ValueError(f"steps must be a count or a list of steps from 0, got {steps!r}")
+        raise ValueError(
+            f"steps must be a count or a list of steps from 0, got {checks.shown(steps)}"
+        )
     chosen = sorted({int(t) for t in wanted})
     if len(chosen) > MOST:  # the picture says how many it leaves out
         chosen = chosen[: MOST // 2] + chosen[-MOST // 2 :]
@@ -59,10 +62,10 @@ def padded_steps(lengths: Any, n: int, T: int) -> frozenset[int]:
     """Return the steps of T that are padding in sequence n; `lengths` (N,) or a mask (T, N)."""
     if lengths is None:
         return frozenset()
-    a = np.asarray(lengths)
-    N = a.shape[-1] if a.ndim else 0
-    if not is_int(n) or not 0 <= n < N:
-        raise IndexError(f"n must be in 0..{N - 1}, the sequences of lengths, got {n!r}")
+    a = checks.as_array(lengths, "lengths")
+    if a.ndim not in (1, 2) or a.size == 0:
+        raise ValueError(f"lengths must be (N,) ints or a mask (T, N) of bools, got {a.shape}")
+    n = checks.index(n, "n", a.shape[-1], ", the sequences of lengths")
     if a.ndim == 2 and a.dtype == bool:
         return frozenset(int(t) for t in np.flatnonzero(~a[:T, n])) | frozenset(range(len(a), T))
     if a.ndim != 1 or not np.issubdtype(a.dtype, np.integer):

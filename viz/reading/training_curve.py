@@ -33,11 +33,18 @@ def _run(history):
     values = history.to_dict() if isinstance(history, History) else history
     if not isinstance(values, Mapping) or "losses" not in values:
         raise TypeError(f"curve draws a History or its to_dict(), got {type(history).__name__}")
-    validation = np.asarray(values.get("validation") or np.empty((0, 2)), np.float64)
+    try:
+        losses = np.asarray(values["losses"], np.float64).reshape(-1)
+        validation = np.asarray(values.get("validation") or np.empty((0, 2)), np.float64)
+        validation = validation.reshape(-1, 2)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "history must hold losses, numbers, and validation, pairs of an update and a loss"
+        ) from None
     return Run(
-        np.asarray(values["losses"], np.float64),
+        losses,
         int(values.get("start") or 0),
-        validation.reshape(-1, 2),
+        validation,
         values.get("best"),
     )
 

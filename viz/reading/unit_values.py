@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
 from recurrent.layers.recording import Recording
 from recurrent.models.base import Model
 from recurrent.models.seq2seq import Seq2Seq
@@ -107,16 +108,14 @@ def read_unit(recording: Recording, layer: Any, j: int, t: int | None, n: int) -
     """
     way = direction_of(layer)
     cell, end = way.cell, way.end
+    models.check_recording(recording, "the view")
     k = index_in(recording, way.layer)
     recorded = recording.layers[k]
     _check(recorded, way.layer, k)
     batched = recorded.y.ndim == 3
     T, N = len(recorded.y), recorded.y.shape[1] if batched else 1
-    t = T - 1 if t is None else t
-    if not 0 <= t < T:
-        raise IndexError(f"t must be in 0..{T - 1}, the steps of the recording, got {t}")
-    if not 0 <= n < N:
-        raise IndexError(f"n must be in 0..{N - 1}, the sequences of the recording, got {n}")
+    t = T - 1 if t is None else checks.index(t, "t", T, ", the steps of the recording")
+    n = checks.index(n, "n", N, ", the sequences of the recording")
     states = {s: sequence(recorded.states[s + end], n, batched) for s in cell.states}
     gates = {
         g: sequence(recorded.gates[g + end], n, batched)

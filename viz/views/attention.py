@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
 from recurrent.models.base import Model
 
 from ..draw import dot, legend, notation, palette
@@ -68,6 +69,7 @@ def attention(
     T_out, T_in = weights.shape
     rows = [t for t in range(T_out) if t not in found.padded_outputs]
     columns = [s for s in range(T_in) if s not in found.padded_inputs]
+    step = None if step is None else checks.integer(step, "step")
     if step is not None and step not in rows:
         steps = notation.count(len(rows), "output step")
         raise IndexError(f"step must be one of the {steps} of this sequence, got {step}")
@@ -92,6 +94,7 @@ def attention(
 def _labels(given, name, count, chosen, letter):
     if given is None:
         return [notation.sub(letter, t) for t in chosen]
+    checks.labels(given, name)
     if len(given) != count:
         steps = notation.count(count, "step")
         raise ValueError(f"{name} must have one label for each of {steps}, got {len(given)}")

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
@@ -105,8 +107,7 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
     TypeError
         If `model` is not a model.
     """
-    if kind not in STORIES:
-        raise ValueError(f"kind must be one of {', '.join(STORIES)}, got {kind!r}")
+    checks.choice(kind, "kind", STORIES)
     story = STORIES[kind]
     if model is None:
         states = () if kind == "one-to-one" else ("h",)

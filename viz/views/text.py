@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, probing
-from ..reading.steps import is_int
 
 COLUMNS, WIDE, TALL = 72, 11, 19
 
@@ -58,18 +59,15 @@ def text(
         If the unit or layer does not exist.
     """
     found = probing.read(model, text, value)
-    layer = max(found) if layer is None else layer
+    layer = max(found) if layer is None else checks.integer(layer, "layer")
+    max_nodes = None if max_nodes is None else checks.size(max_nodes, "max_nodes")
     if layer not in found:
         listed = ", ".join(map(str, found))
         raise IndexError(f"layer must be one of {listed}, the layers with {value}, got {layer}")
     units = found[layer]
     if unit is None:
         unit = int(np.nan_to_num(units.std(axis=0)).argmax())
-    if not is_int(unit):
-        raise TypeError(f"unit must be an int, got {type(unit).__name__}")
-    last = units.shape[1] - 1
-    if not 0 <= unit <= last:
-        raise IndexError(f"unit must be in 0..{last}, the units of layer {layer}, got {unit}")
+    unit = checks.index(unit, "unit", units.shape[1], f", the units of layer {layer}")
     values = units[:, unit].astype(np.float64)
     finite = np.abs(values[np.isfinite(values)])
     limit = palette.nice(float(finite.max(initial=0)))

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, nodes, unit_values
 from ..reading.direction import check_unit, direction_of
-from ..reading.steps import is_int
 from ..reading.wiring import unit_wiring
 from .gate import gate as draw_gate
 from .parts.unit_inside import Inside
@@ -83,8 +84,7 @@ def unit(
     """
     way = direction_of(layer, direction, "unit")
     check_unit(j, layer, "j")
-    if k is not None and (not is_int(k) or k < 1):
-        raise ValueError(f"k must be an int of at least 1, got {k!r}")
+    k = None if k is None else checks.size(k, "k")
     if gate is not None:
         return draw_gate(way, int(j), gate, recording, t, n, k)
     values = None if recording is None else unit_values.read_unit(recording, way, j, t, n)

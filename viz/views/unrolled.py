@@ -75,10 +75,9 @@ def unrolled(
     T, shown = chosen_steps(steps, window)
     if recording is not None:
         checked(model, recording, "unrolled")
-        if len(recording.y) < T:
-            raise ValueError(
-                f"steps must be within the {len(recording.y)} steps of the recording, got {T}"
-            )
+        recorded = len(recording.x)  # y of a model that pools has no time axis
+        if recorded < T:
+            raise ValueError(f"steps must be within the {recorded} steps of the recording, got {T}")
     if window is not None and any(-1 in layer.state_delays.values() for layer in model.layers):
         raise ValueError(
             "window (truncated back-propagation) needs layers of one direction: "
