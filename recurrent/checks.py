@@ -384,12 +384,20 @@ def instance(
         raise TypeError(f"{where}{name} must be {words}, got {got}")
 
 
+def iterable(value: Any, name: str, words: str, where: str = "") -> None:
+    """Raise TypeError unless one can iterate over `value`; `words` say of what."""
+    try:
+        iter(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{where}{name} must be {words}, got {kind}") from None
+
+
 def function(value: Any, name: str, example: str, where: str = "") -> None:
-    """Raise TypeError unless `value` is callable."""
-    if not callable(value):
-        raise TypeError(
-            f"{where}{name} must be a function such as {example}, got {type(value).__name__}"
-        )
+    """Raise TypeError unless `value` is callable; a class is none: its instances may be."""
+    if not callable(value) or isinstance(value, type):
+        got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{where}{name} must be a function such as {example}, got {got}")
 
 
 def index(value: Any, name: str, n: int, of: str = "", where: str = "") -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from . import checks
 from .data import Pair
 from .engine import ragged
+from .engine.bidirectional import Directions
 from .engine.engine import Engine
 from .equations.cell import Cell
 from .layers import Layer, Recurrent, layer_from_cell
@@ -75,7 +77,7 @@ def complex_step(
 
     def derivative(a, k):
         a[k] += 1j * step
-        slope = loss(values).imag / step
+        slope = _number(loss(values)).imag / step
         a[k] = a[k].real
         return slope
 
@@ -110,13 +112,15 @@ def central_differences(
         The derivatives, with the shapes of the arguments; NaN at indices that were not chosen.
     """
     _check_point(loss, arguments, chosen)
+    for name, a in arguments.items():
+        checks.writeable(a, f"arguments[{name!r}]", a)
     step = checks.number(step, "step", above=0)
 
     def derivative(a, k):
         before, ends = a[k], []
         for side in (step, -step):
             a[k] = before + side
-            ends.append(loss(arguments))
+            ends.append(_number(loss(arguments)))
         a[k] = before
         return (ends[0] - ends[1]) / (2 * step)
 
@@ -149,6 +153,12 @@ def _check_point(loss, arguments, chosen):
                     f"chosen[{name!r}] must be indices of an array of shape "
                     f"{arguments[name].shape}, got {checks.shown(k)}"
                 )
+
+
+def _number(value):
+    if np.ndim(value) or not isinstance(value, (Number, np.generic, np.ndarray)):
+        raise TypeError(f"loss must return a number, got {checks.shown(value)}")
+    return value
 
 
 def _each(arguments, chosen, derivative) -> Arrays:
@@ -319,6 +329,10 @@ def gradcheck(
     state = None if state is None else checks.per_layer(state, "state", len(model))
     x, lengths, _ = model.prepare_input(x, lengths)
     x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
+    if any(a.size == 0 for a in _named(x).values()):
+        raise ValueError(f"x must have at least one entry, got {checks.shown(x)}")
+    if state is not None:
+        state = [_checked_state(model, k, s) for k, s in enumerate(state)]
     problem = _Problem(model, x, lengths, state, loss, targets, seed)
     rng, findings = np.random.default_rng(seed), []
     gradients = problem.gradients()
@@ -434,6 +448,30 @@ class _Problem:
             for n, a in self.model[k].state_arrays(gradients.state[k]).items()
         }
         return {**gradients.params, **_named(gradients.dx), **initial}
+
+
+def _checked_state(model, k, state):
+    """Return the initial state of a layer as float64 arrays; raise an error unless it is one."""
+    layer = model.layers[k]
+    if state is None or not isinstance(layer, Recurrent):
+        return state
+    kind = Directions if layer.bidirectional else layer.engine.State
+    parts = state if layer.bidirectional else (state,)
+    words = f"a state of {model.where(k)}, as forward returns it"
+    checks.instance(parts, tuple, f"state[{k}]", words)
+    for part in (state, *parts):
+        if not isinstance(part, (tuple, list)):
+            checks.instance(part, kind, f"state[{k}]", words)
+    if len(parts) != 1 + layer.bidirectional or any(
+        len(p) != len(layer.cell.states) for p in parts
+    ):
+        raise ValueError(f"state[{k}] must be {words}, got {checks.shown(state)}")
+    made = [layer.engine.State(*(_doubles(a, f"state[{k}]") for a in p)) for p in parts]
+    return Directions(*made) if layer.bidirectional else made[0]
+
+
+def _doubles(a, name) -> np.ndarray:
+    return checks.array(a, name).astype(np.float64)
 
 
 def _own(x) -> np.ndarray:

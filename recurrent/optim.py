@@ -140,6 +140,7 @@ class Optimizer:
         dict of str to float
             The learning rate, the options that are numbers, and what a subclass adds.
         """
+        lr = _rate(lr, f"{type(self).__name__}: ")
         options = {k: v for k, v in self.options.items() if isinstance(v, (int, float))}
         return {"lr": lr, **options}
 

@@ -45,6 +45,7 @@ class Constant:
         _convert(self, checks.number, "lr", 0)
 
     def __call__(self, step: int) -> float:
+        step = checks.integer(step, "step", 0)
         return self.lr
 
 
@@ -91,6 +92,7 @@ class StepDecay:
             _convert(self, checks.integer, "first", 0)
 
     def __call__(self, step: int) -> float:
+        step = checks.integer(step, "step", 0)
         return self.lr * self.factor ** self.decays(step)
 
     def decays(self, step: int) -> int:
@@ -136,6 +138,7 @@ class Exponential:
         _convert(self, checks.number, "factor", above=0)
 
     def __call__(self, step: int) -> float:
+        step = checks.integer(step, "step", 0)
         return self.lr * self.factor**step
 
 
@@ -187,6 +190,7 @@ class Cosine:
             )
 
     def __call__(self, step: int) -> float:
+        step = checks.integer(step, "step", 0)
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = min((step - self.warmup) / (self.steps - self.warmup), 1.0)

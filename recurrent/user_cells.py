@@ -53,6 +53,8 @@ def cell(
     ------
     TypeError
         If an argument or the equations are not of the form described above.
+    AttributeError
+        If the equations use a name that is not declared.
     ValueError
         If another cell has this name, if the equations do not return exactly the gates and states,
         or if the output is not finite.

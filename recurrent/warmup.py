@@ -44,7 +44,7 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     """
     chosen = [find(c) for c in cells or PYTORCH]
     names = [dtypes] if isinstance(dtypes, str) else dtypes
-    checks.instance(names, Iterable, "dtypes", "names such as 'float32'")
+    checks.iterable(names, "dtypes", "names such as 'float32'")
     training = checks.flag(training, "training")
     kinds = [checks.dtype(name) for name in names]
     parts = [_forward, _step] + ([_backward] if training else [])

@@ -92,9 +92,9 @@ def top_p(logits: np.ndarray, p: float) -> np.ndarray:
 
 def _doubles(logits) -> np.ndarray:
     """Return logits in float64; raise TypeError or ValueError unless they are (V,) numbers."""
-    if type(logits) is np.ndarray and logits.dtype == np.float64 and logits.ndim == 1:
-        if logits.size:
-            return logits
+    ready = type(logits) is np.ndarray and logits.dtype == np.float64 and logits.ndim == 1
+    if ready and logits.size:
+        return logits
     a = checks.as_array(logits, "logits")
     if a.dtype.kind not in "fiu":
         raise TypeError(f"logits must be numbers, got {a.dtype.name}")

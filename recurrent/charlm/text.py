@@ -163,7 +163,7 @@ class Vocabulary:
         IndexError
             If an id is out of range.
         """
-        checks.instance(ids, Iterable, "ids", "an iterable of int")
+        checks.iterable(ids, "ids", "an iterable of int")
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for k in ids:
             k = checks.index(k, "ids", len(self))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..cells.dropout import with_expected_zoneout, with_masks
 from ..equations.cell import Cell
 from .bernoulli import bernoulli, dropout_mask, probability
@@ -44,11 +45,14 @@ class DropoutOptions:
         for s in zoneout:
             if s not in cell.states:
                 raise ValueError(
-                    f"zoneout: {cell.name} has the states {', '.join(cell.states)}, got {s!r}"
+                    f"zoneout: {cell.name} has the states {', '.join(cell.states)}, "
+                    f"got {checks.shown(s)}"
                 )
         zoneout = {
             s: probability(zoneout[s], f"zoneout of {s}") for s in cell.states if s in zoneout
         }
+        recurrent_dropout = probability(recurrent_dropout, "recurrent_dropout")
+        weight_drop = probability(weight_drop, "weight_drop")
         if (recurrent_dropout or weight_drop) and not cell.h_gates:
             raise ValueError(
                 f"{cell.name} has no W_hh, which recurrent_dropout and weight_drop act on"
@@ -60,8 +64,8 @@ class DropoutOptions:
             )
         return cls(
             cell,
-            probability(recurrent_dropout, "recurrent_dropout"),
-            probability(weight_drop, "weight_drop"),
+            recurrent_dropout,
+            weight_drop,
             tuple((s, p) for s, p in zoneout.items() if p),
         )
 

@@ -77,6 +77,8 @@ def trace_cell(
     ------
     TypeError
         If an argument is not a str, or the equations cannot be traced.
+    AttributeError
+        If the equations use a name that is not declared.
     ValueError
         If a name occurs twice or is reserved, if the equations do not return exactly the gates and
         states or have more than 500 operations, if a state is constant, or if a product or a

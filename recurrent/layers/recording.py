@@ -50,6 +50,14 @@ class Keep:
         for name in keep:
             if name not in known:
                 raise ValueError(f"the keys of keep must be among {', '.join(known)}, got {name!r}")
+        for name, words in {"names": "str", "units": "int", "layers": "int"}.items():
+            if keep.get(name) is not None:
+                checks.iterable(keep[name], f"keep: {name}", f"a sequence of {words}")
+                check = checks.text if name == "names" else checks.integer
+                keep = {**keep, name: [check(v, f"keep: {name}") for v in keep[name]]}
+        if keep.get("steps") is not None and not isinstance(keep["steps"], slice):
+            checks.iterable(keep["steps"], "keep: steps", "a sequence of int or a slice")
+            keep = {**keep, "steps": [checks.integer(v, "keep: steps") for v in keep["steps"]]}
         return cls(**keep)
 
     def part(self, a: np.ndarray | None, steps: bool, units: bool) -> np.ndarray | None:
@@ -72,7 +80,9 @@ class Keep:
         chosen = range(len(layers)) if self.layers is None else self.layers
         for k in chosen:
             if k not in range(len(layers)):
-                raise ValueError(f"keep: layers must be in 0..{len(layers) - 1}, got {k!r}")
+                raise ValueError(
+                    f"keep: layers must be in 0..{len(layers) - 1}, got {checks.shown(k)}"
+                )
         known = {"y": None} | {
             n.removesuffix(REVERSE): None for k in chosen for n in layers[k].names
         }

@@ -84,6 +84,7 @@ def plan(
         Sizes in bytes.
     """
     N = checks.size(N, "N")
+    training, ragged = checks.flag(training, "training"), checks.flag(ragged, "ragged")
     size = parts[0][0].dtype.itemsize
     parameters = sum(model.flat.nbytes for model, _ in parts)
     footprints = []  # pairs: footprint of a layer, whether it attends to the previous part

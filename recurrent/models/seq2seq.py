@@ -25,7 +25,7 @@ from ..optim import Optimizer
 from .base import Model
 from .decoding import Generated, beam_search
 from .memory_plan import Plan, plan, plan_slots
-from .sequential import Sequential
+from .sequential import Sequential, described
 
 BRIDGES = ("concat", "sum", "average")
 
@@ -194,11 +194,13 @@ class Seq2Seq(Model):
 
     def where(self, k):
         n = len(self.encoder)
+        k = checks.index(k, "k", len(self), ", the layers")
         if k < n:
             return f"encoder: {self.encoder.where(k)}"
         return f"decoder: {self.decoder.where(k - n)}"
 
     def has_steps(self, k):
+        k = checks.index(k, "k", len(self), ", the layers")
         return k >= len(self.encoder) or self.encoder.has_steps(k)
 
     def output_lengths(self, lengths):
@@ -432,7 +434,8 @@ class Seq2Seq(Model):
         """
         if not isinstance(T, (tuple, list)) or len(T) != 2:
             raise ValueError(
-                f"T must be a pair: the steps of the source and of the target, got {T!r}"
+                "T must be a pair: the steps of the source and of the target, "
+                f"got {checks.shown(T)}"
             )
         parts = [(self.encoder, T[0]), (self.decoder, T[1])]
         slots = plan_slots(optimizer)
@@ -473,6 +476,7 @@ class Seq2Seq(Model):
             If a layer type is unknown, or an option or the shape or dtype of a parameter does not
             fit.
         """
+        described(description, "dtype", "encoder", "decoder", "bridge", "start", "end")
         parts = []
         for part in ("encoder", "decoder"):
             stack = {"dtype": description["dtype"], "layers": description[part]}

@@ -305,9 +305,14 @@ class Sequential(Model):
             If a layer type is unknown, or an option or the shape or dtype of a parameter does not
             fit.
         """
+        described(description, "dtype", "layers")
+        checks.instance(description["layers"], (list, tuple), "layers of description", "a list")
         layers, cells = [], set()
         dtype = checks.dtype(description["dtype"])
         for k, d in enumerate(description["layers"]):
+            described(d, "type", "options", where=f"layer {k} of ")
+            checks.text(d["type"], f"type of layer {k} of description")
+            checks.instance(d["options"], dict, f"options of layer {k} of description", "a dict")
             if d["type"] not in LAYERS:
                 raise ValueError(
                     f"unknown layer type {checks.shown(d['type'])}; known are {', '.join(LAYERS)}"
@@ -365,3 +370,12 @@ def parameter(
     if a.shape != shape or a.dtype != dtype:
         raise ValueError(f"array {name} must be {shape} {dtype.name}, got {a.shape} {a.dtype.name}")
     return a
+
+
+def described(value: Any, *keys: str, where: str = "") -> None:
+    """Raise an error unless a description is a dict with these keys."""
+    name = f"{where}description"
+    checks.instance(value, dict, name, "a dict, as describe returns it")
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ValueError(f"{name} must have the keys {', '.join(keys)}; {missing[0]} is missing")

@@ -202,6 +202,7 @@ def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
 @contextmanager
 def reading(path: str | os.PathLike) -> Iterator[None]:
     """Let every error that the contents of a file cause name the file, in one line."""
+    path = checks.path(path)
     try:
         yield
     except OSError:
@@ -231,6 +232,7 @@ def read(path: str | os.PathLike) -> Stored:
     ValueError
         If it is not a complete file of this package, or was changed.
     """
+    path = checks.path(path)
     size = files.check_readable(path)
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:

@@ -8,8 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recurrent import checks
 from recurrent.models import files
 
@@ -147,7 +145,7 @@ def explore(
             raise ValueError(f"explore cannot draw layers with a projection, got {layer!r}")
     ways = [way for layer in layers for way in directions_of(layer)]
     largest = max(way.hidden_size for way in ways)
-    checks.instance(units, (tuple, list, range, np.ndarray), "units", "a sequence of int")
+    checks.iterable(units, "units", "a sequence of int")
     units = [checks.index(j, "units", largest) for j in units]
     runs = [LayerRun(recording, way, n, units, BUDGET / len(ways), stack.first) for way in ways]
     T = runs[0].T

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import dot, labels, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..layout.circuit import cell_circuit
 from ..reading import describe, evaluate, nodes
-from ..reading.direction import check_recurrent, check_unit, direction_of
+from ..reading.direction import NAMES, check_recurrent, check_unit, direction_of
 from .parts.cell_grid import Grid
 
 # Factors by which rows and columns move apart until every label has a place.
@@ -68,6 +70,8 @@ def cell(
         does not exist or is missing for a recording of a bidirectional layer.
     """
     check_recurrent(layer, "cell")
+    backward = checks.flag(backward, "backward")
+    direction = None if direction is None else checks.choice(direction, "direction", NAMES)
     if unit is not None:
         check_unit(unit, layer)
     if recording is not None and direction is None and layer.bidirectional:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import checks
 from recurrent.equations.expressions import OPS, Expr
 
 from ..draw import dot, legend, notation, palette
@@ -35,7 +36,9 @@ def gate(
     """
     if name not in way.cell.gates:
         gates = ", ".join(way.cell.gates)
-        raise ValueError(f"gate must be one of {gates}, the gates of {way.layer!r}, got {name!r}")
+        raise ValueError(
+            f"gate must be one of {gates}, the gates of {way.layer!r}, got {checks.shown(name)}"
+        )
     unit = None if recording is None else unit_values.read_unit(recording, way, j, t, n)
     if unit and unit.padded:
         raise ValueError(f"t = {unit.t} is padding in sequence {n}: nothing is computed there")

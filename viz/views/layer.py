@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
@@ -80,7 +82,7 @@ def layer(
     ValueError
         If the direction does not exist, or the recording is of another model.
     """
-    way = direction_of(layer, direction, "layer")
+    way, folded = direction_of(layer, direction, "layer"), checks.flag(folded, "folded")
     if unit is not None:
         check_unit(unit, layer)
     step = None if recording is None else evaluate.step(recording, way, t, n)
