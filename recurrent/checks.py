@@ -372,6 +372,8 @@ def path(value: Any, name: str = "path") -> Path:
     text = os.fspath(value)
     if not isinstance(text, str) or not text or "\0" in text:
         raise ValueError(f"{name} must be the path of a file, got {shown(text)}")
+    if len(os.fsencode(Path(text).name)) > 255:
+        raise ValueError(f"{name} must have at most 255 bytes in a name, got {shown(text)}")
     return Path(text)
 
 

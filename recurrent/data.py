@@ -232,6 +232,7 @@ class Windows(BatchSource):
         return tuple(range(self.window, self.steps, self.window))
 
     def batch(self, k: int) -> Batch:
+        k = checks.integer(k, "k", 0)
         start = k % len(self) * self.window
         part = slice(start, min(start + self.window, self.steps))
         x, y = self.x[part], self.y[part]
@@ -256,7 +257,8 @@ class Shuffled(BatchSource):
     """
 
     def __init__(self, N: int, batch: int, rng: Any, keep_last: bool):
-        self.N, self.size = N, checks.size(batch, "batch")
+        N, batch = checks.integer(N, "N", 0, checks.LARGEST), checks.size(batch, "batch")
+        self.N, self.size = N, batch
         self.keep_last = keep_last = checks.flag(keep_last, "keep_last")
         least = 1 if keep_last else batch
         if least > N:
@@ -281,6 +283,7 @@ class Shuffled(BatchSource):
         -------
         ndarray, shape (N,), int
         """
+        epoch = checks.integer(epoch, "epoch", 0)
         if self.seed is not None and self._epoch != epoch:
             self._epoch = epoch
             self._order = np.random.default_rng([self.seed, epoch]).permutation(self.N)
@@ -298,7 +301,7 @@ class Shuffled(BatchSource):
         -------
         ndarray, shape (batch,), int
         """
-        epoch, place = divmod(k, len(self))
+        epoch, place = divmod(checks.integer(k, "k", 0), len(self))
         return self.order(epoch)[place * self.size : (place + 1) * self.size]
 
 
@@ -355,6 +358,8 @@ class Batches(Shuffled):
         self.per_sequence = per_sequence = checks.flag(per_sequence, "per_sequence")
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
+        if self.y.ndim < 1:
+            raise ValueError(f"y must have sequences, (N, ...) or (T, N, ...), got {self.y.shape}")
         T, N = self.x.shape[:2]
         if per_sequence and self.y.shape[:1] != (N,):
             raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
@@ -423,6 +428,8 @@ class Pairs(Shuffled):
         kinds: Any = (list, tuple, np.ndarray)
         for name, value in (("sources", sources), ("targets", targets)):
             checks.instance(value, kinds, name, "a list of arrays")
+            if isinstance(value, np.ndarray) and value.ndim == 0:
+                raise TypeError(f"{name} must be a list of arrays, got {checks.shown(value)}")
         if len(sources) != len(targets):
             raise ValueError(
                 "sources and targets must have the same length,"

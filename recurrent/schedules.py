@@ -107,6 +107,7 @@ class StepDecay:
         -------
         int
         """
+        step = checks.integer(step, "step", 0)
         first = self.every if self.first is None else self.first
         return max(0, (step - first) // self.every + 1)
 
@@ -251,7 +252,8 @@ def describe(lr: float | Schedule) -> float | dict:
         return {"type": type(lr).__name__, "options": asdict(cast(Any, lr))}
     if callable(lr):
         raise TypeError(
-            f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, got {lr!r}"
+            f"lr must be a number or one of {', '.join(SCHEDULES)} to be described, "
+            f"got {checks.shown(lr)}"
         )
     return float(lr)
 

@@ -282,6 +282,8 @@ class CharLM:
             check_resumable(self.options, now, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
         optimizer: Any = self.optimizer if resume else now.new_optimizer()
+        if callback is not None:
+            checks.function(callback, "callback", "print")
         lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)
         earlier = self.training, self.options, optimizer.lr
         training = self.training if resume else TrainingState(optimizer)

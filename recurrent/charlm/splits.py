@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import checks
 from .text import require, smallest, streams
 
 
@@ -135,6 +136,4 @@ SPLITS: dict[str, Callable[[np.ndarray, int, int, float, float, str], Split]] = 
 
 def find(name: str) -> Callable[[np.ndarray, int, int, float, float, str], Split]:
     """Return a split by the name of its loader; raise ValueError if it is unknown."""
-    if name not in SPLITS:
-        raise ValueError(f"loader must be one of {', '.join(SPLITS)}, got {name!r}")
-    return SPLITS[name]
+    return SPLITS[checks.choice(name, "loader", SPLITS)]

@@ -204,9 +204,9 @@ class Vocabulary:
             If it is anything else.
         """
         match description:
-            case {"kind": "bytes"}:
+            case {"kind": str("bytes")}:
                 return cls.bytes()
-            case {"kind": "characters", "symbols": str(symbols)}:
+            case {"kind": str("characters"), "symbols": str(symbols)}:
                 return cls(symbols)
         raise ValueError(
             "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols, "

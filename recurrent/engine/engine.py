@@ -476,6 +476,9 @@ class Engine:
         """Return new arrays for dparams, or `out` after checking it."""
         if out is None:
             return self.Params(*[np.empty(a.shape, a.dtype) for a in params])
+        if not isinstance(out, (tuple, list)) or len(out) != len(params):
+            fields = ", ".join(self.Params._fields)
+            raise TypeError(f"out must be Params of {fields}, got {checks.shown(out)}")
         fields = self.Params._fields
         names = [f"out.{name}" for name in fields]
         for a, like, name in zip(out, params, names, strict=True):

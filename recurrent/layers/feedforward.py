@@ -64,6 +64,8 @@ class Embedding(Layer):
         self, x: np.ndarray, record: bool = False
     ) -> tuple[Lookup, None, np.ndarray | None]:
         """Run `forward` without copying rows, for a layer that accepts a Lookup."""
+        if type(record) is not bool:
+            record = checks.flag(record, "record")
         ids = self._checked(x)
         return Lookup(self.table, ids), None, ids if record else None
 

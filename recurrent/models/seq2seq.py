@@ -282,7 +282,8 @@ class Seq2Seq(Model):
             decoding = Recording(None, None, recording.layers[n:])
         with checks.naming("decoder"):
             written = self.decoder.backward(dy, tape[n:], None, flat[split:], decoding)
-        dvalues = [written.state[k].values for k in self.memories]
+        # Without dy no gradient reaches the memories.
+        dvalues = [written.state[k].values for k in self.memories if written.state[k] is not None]
         d = None  # gradient with respect to the encoder's output
         if self.ends_in_vector:
             d = written.state[self.first].h

@@ -147,6 +147,8 @@ class Sequential(Model):
         dstate = checks.per_layer(dstate, "dstate", len(self))
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")
+        if dy is not None and recording is not None:
+            dy = checks.as_array(dy, "dy")
         d_initial = [None] * len(self)
         for k in reversed(range(len(self))):
             layer, state_gradients = self.layers[k], None

@@ -70,10 +70,15 @@ class TruncatedBPTT:
         state: Any = None,
         past: np.ndarray | None = None,
     ):
+        checks.instance(model, Model, "model", "a model")
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
-        self.state = self.carried = state
-        self.past = past
+        self.state = self.carried = (
+            None if state is None else checks.per_layer(state, "state", len(model))
+        )
+        self.past = past = None if past is None else checks.as_array(past, "past")
+        if past is not None and past.ndim == 0:
+            raise ValueError(f"past must have time steps, (P, N) or (P, N, D), got {past.shape}")
         self.steps = 0 if past is None else len(past)
         self.cuts: list[int] = []
 
@@ -114,9 +119,12 @@ class TruncatedBPTT:
         ValueError
             If the look-back is shorter than the piece, or combined with lengths.
         """
+        checks.function(loss, "loss", "losses.softmax_cross_entropy")
         x, targets, lengths, *_ = as_arrays((x, targets, lengths), self.model)
         if self.look_back is not None:
             x = checks.as_array(x, "x")
+            if x.ndim == 0:
+                raise ValueError(f"x must have time steps, (T, N) or (T, N, D), got {x.shape}")
             if lengths is not None:
                 raise ValueError(
                     "look_back needs sequences without lengths: each piece continues the one before"

@@ -444,11 +444,13 @@ def _length(batches, name: str = "batches") -> int:
 
 def _check_batches(batches, name) -> None:
     """Raise TypeError unless these are batches, as far as it costs little to know."""
-    if isinstance(batches, (list, tuple)):
+    if isinstance(batches, (list, tuple, set, frozenset)):
         for batch in batches:
             as_batch(batch)
-    elif isinstance(batches, (str, bytes, dict, np.ndarray)) or not (
-        hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")
+    elif (
+        isinstance(batches, (str, bytes, dict, type))
+        or hasattr(batches, "shape")  # an array, a number of NumPy or a tensor
+        or not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__"))
     ):
         raise TypeError(
             f"{name} must be Windows, Batches or a list of batches, got {type(batches).__name__}"

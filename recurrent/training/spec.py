@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from inspect import signature
 from typing import Any
 
+from .. import checks
 from ..optim import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES, Schedule
 
@@ -100,7 +101,9 @@ def _find(name: str, what: str, known: dict[str, Any]) -> Any:
     """Return the entry of that name, in any case."""
     entries = {k.lower(): entry for k, entry in known.items()}
     if name.strip().lower() not in entries:
-        raise ValueError(f"{what} must be one of {', '.join(known).lower()}, got {name!r}")
+        raise ValueError(
+            f"{what} must be one of {', '.join(known).lower()}, got {checks.shown(name)}"
+        )
     return entries[name.strip().lower()]
 
 
@@ -109,13 +112,15 @@ def _options(where: str, pairs, types: dict[str, str], readers) -> dict[str, Any
     options = {}
     for key, value in pairs:
         if key not in types:
-            raise ValueError(f"{where} has the options {', '.join(types)}, got {key!r}")
+            raise ValueError(f"{where} has the options {', '.join(types)}, got {checks.shown(key)}")
         kind = types[key]
         try:
             options[key] = readers[kind](value)
         except (KeyError, ValueError):
             expected = "true or false" if kind == "bool" else "a number"
-            raise ValueError(f"{where}: {key} must be {expected}, got {value!r}") from None
+            raise ValueError(
+                f"{where}: {key} must be {expected}, got {checks.shown(value)}"
+            ) from None
     return options
 
 

@@ -105,7 +105,7 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
                 f"got {checks.shown(feature)}"
             )
         return np.array(_NAMED[feature](text), np.float64)
-    found = checks.as_array(feature(text) if callable(feature) else feature, "feature")
+    found = checks.as_array(_computed(feature, text), "feature")
     if found.dtype.kind not in "fiub":
         raise TypeError(f"feature must be numbers, got {checks.shown(feature)}")
     found = found.astype(np.float64)
@@ -119,6 +119,12 @@ def numbers(feature: str | Callable | Any, text: str) -> np.ndarray:
             f"feature must be finite for every character, got {found[k]} at character {k}"
         )
     return found
+
+
+def _computed(feature, text):
+    if isinstance(feature, type):
+        raise TypeError(f"feature must be a function of the text, got the class {feature.__name__}")
+    return feature(text) if callable(feature) else feature
 
 
 def _quoted(text):

@@ -31,7 +31,9 @@ def chosen_steps(steps: int | Sequence[int], window: int | None) -> tuple[int, l
         checks.size(steps, "steps")
         return int(steps), visible_steps(int(steps), window)
     listed = isinstance(steps, (Sequence, range, np.ndarray)) and not isinstance(steps, str)
-    wanted = list(steps) if listed and np.ndim(steps) == 1 else []
+    wanted = (
+        list(steps) if listed and not (isinstance(steps, np.ndarray) and steps.ndim != 1) else []
+    )
     if not wanted or any(not is_int(t) or t < 0 for t in wanted):
         raise ValueError(
             f"steps must be a count or a list of steps from 0, got {checks.shown(steps)}"

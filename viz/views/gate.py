@@ -34,7 +34,7 @@ def gate(
 
     Raises ValueError for a gate that the cell does not have, and for a padded step.
     """
-    if name not in way.cell.gates:
+    if not isinstance(name, str) or name not in way.cell.gates:
         gates = ", ".join(way.cell.gates)
         raise ValueError(
             f"gate must be one of {gates}, the gates of {way.layer!r}, got {checks.shown(name)}"

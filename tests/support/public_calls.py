@@ -1,0 +1,863 @@
+"""A call that works for every public function, class and method: the table for wrong calls."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import recurrent as R
+import viz
+from recurrent import cells, data, initialisers, losses, optim, presets, schedules
+from recurrent.charlm import sampling, text
+from recurrent.engine.params import Sizes
+from recurrent.gradcheck import central_differences, complex_step
+from recurrent.tasks import task
+from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
+
+from .viz_models import attending
+from .wrong_calls import Call
+
+T, N, D, H = 3, 2, 4, 5
+CALLS: dict[str, Call] = {}
+
+
+def public(name, /, errors=(), without=None, **words):
+    """Register a function that returns a call as `Call.make`."""
+
+    def decorate(make):
+        assert name not in CALLS
+        CALLS[name] = Call(name, make, words, errors, without or {})
+        return make
+
+    return decorate
+
+
+def add(name, function, /, errors=(), words=None, without=None, watched=(), **arguments):
+    """Register a call of a function without state."""
+
+    def make():
+        fresh = {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+        return function, fresh, list(watched)
+
+    assert name not in CALLS
+    CALLS[name] = Call(name, make, words or {}, errors, without or {})
+
+
+def floats(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def ids(*shape, below=7):
+    return np.random.default_rng(0).integers(0, below, shape)
+
+
+# Layers
+
+RECURRENT = dict(bidirectional=True, merge="sum", learn_state=False)
+DROPOUTS = dict(recurrent_dropout=0.1, weight_drop=0.1, zoneout={"h": 0.1})
+SIZES = dict(input_size=D, hidden_size=H)
+add("RNN", R.RNN, **SIZES, **RECURRENT, nonlinearity="relu", clip=1.0, biases=1, **DROPOUTS)
+add(
+    "LSTM", R.LSTM, **SIZES, **RECURRENT, proj_size=2, peephole=True, coupled=False,
+    layer_norm=False, clip=1.0, cell_clip=2.0, activations=("sigmoid", "tanh", "relu"), biases=1,
+    **DROPOUTS,
+)  # fmt: skip
+add(
+    "GRU", R.GRU, **SIZES, **RECURRENT, reset_after=True, z_keeps=False, layer_norm=False, clip=1.0,
+    activations=("sigmoid", "tanh"), biases=1, **DROPOUTS,
+)  # fmt: skip
+add("QRNN", R.QRNN, **SIZES, **RECURRENT, window=2, zoneout=0.1)
+add("Recurrent", R.Recurrent, cell="lstm", **SIZES, **RECURRENT, proj_size=0, **DROPOUTS)
+add("Embedding", R.Embedding, num_embeddings=7, embedding_dim=3)
+add("OneHot", R.OneHot, num_classes=7)
+add("Linear", R.Linear, in_features=3, out_features=2)
+add("Dropout", R.Dropout, p=0.5, per="step")
+add("LayerNorm", R.LayerNorm, normalized_shape=3, eps=1e-5)
+add(
+    "Attention", R.Attention, query_size=3, memory_size=4, score="additive", score_size=2,
+    output_size=2,
+)  # fmt: skip
+add("Last", R.Last, bidirectional=True)
+
+LAYERS = {
+    "RNN": (lambda: R.RNN(D, H), lambda: floats(T, N, D)),
+    "LSTM": (lambda: R.LSTM(D, H), lambda: floats(T, N, D)),
+    "LSTM both": (lambda: R.LSTM(D, H, bidirectional=True), lambda: floats(T, N, D)),
+    "LSTM dropout": (
+        lambda: R.LSTM(D, H, learn_state=True, weight_drop=0.3),
+        lambda: floats(T, N, D),
+    ),
+    "Embedding": (lambda: R.Embedding(7, 3), lambda: ids(T, N)),
+    "OneHot": (lambda: R.OneHot(7), lambda: ids(T, N)),
+    "Linear": (lambda: R.Linear(D, H), lambda: floats(T, N, D)),
+    "Dropout": (lambda: R.Dropout(0.3), lambda: floats(T, N, D)),
+    "Dropout per sequence": (lambda: R.Dropout(0.3, "sequence"), lambda: floats(T, N, D)),
+    "Dropout of nothing": (lambda: R.Dropout(0), lambda: floats(T, N, D)),
+    "LayerNorm": (lambda: R.LayerNorm(D), lambda: floats(T, N, D)),
+    "Attention": (lambda: R.Attention(D, output_size=3), lambda: floats(T, N, D)),
+    "Attention to a memory": (lambda: R.Attention(D, H), lambda: floats(T, N, D)),
+    "Last": (R.Last, lambda: floats(T, N, D)),
+    "Last both": (lambda: R.Last(bidirectional=True), lambda: floats(T, N, D)),
+    "MaxPool": (R.MaxPool, lambda: floats(T, N, D)),
+    "MeanPool": (R.MeanPool, lambda: floats(T, N, D)),
+    "Hold": (R.Hold, lambda: floats(T, N, D)),
+}
+X = r"x|ids|source|target|lengths|state|memory|batch"
+
+
+def _layer_calls(name, build, inputs):
+    def made():
+        layer = build()
+        layer.initialise(0)
+        state = None
+        if layer.cell is not None:
+            state = layer.forward(inputs())[1]
+        elif name == "Attention to a memory":
+            state = R.Memory(floats(T + 1, N, H), np.array([T, 1]))
+        return layer, inputs(), state
+
+    ids_error = (IndexError,) if layer_takes_ids(name) else ()
+    state_words = r"state|memory|M = |values|lengths" if "Attention" in name else "state"
+
+    @public(f"{name}.forward", x=X, state=state_words, errors=ids_error)
+    def forward():
+        layer, x, state = made()
+        arguments = dict(x=x, state=state, lengths=np.array([T, 1]), record=True, training=False)
+        if name in ("Embedding", "OneHot", "Linear", "LayerNorm") or "Dropout" in name:
+            del arguments["state"]
+        return layer.forward, arguments, [layer, x]
+
+    @public(f"{name}.backward", dy="dy", tape="tape|dy", dstate="dstate", state_gradients="state_g")
+    def backward():
+        layer, x, state = made()
+        y, final, tape = layer.forward(x, state, record=True)
+        out = {n: np.zeros_like(a) for n, a in layer.parameters.items()}
+        arguments = dict(dy=np.ones_like(y), tape=tape, out=out)
+        if layer.cell is not None:
+            arguments |= dict(dstate=final, state_gradients={})
+        return layer.backward, arguments, [layer, x]
+
+    @public(f"{name}.initialise")
+    def initialise():
+        layer, _, _ = made()
+        return layer.initialise, dict(rng=1, dtype="float64", init="keras"), [layer]
+
+    @public(f"{name}.check_below", below="below|input|layer")
+    def check_below():
+        layer = build()
+        both = R.LSTM(D, D, bidirectional=True)
+        return layer.check_below, dict(below=[both if name == "Last both" else R.Linear(D, D)]), []
+
+    @public(f"{name}.bind", parameters=r"parameters|weight|bias|h0|c0")
+    def bind():
+        layer, _, _ = made()
+        arrays = {n: a.copy() for n, a in layer.parameters.items()}
+        return layer.bind, dict(parameters=arrays), [layer]
+
+    if layer_streams(name):
+
+        @public(f"{name}.stream.step", x_t=r"x_t|x|ids", errors=ids_error)
+        def step():
+            layer, x, _ = made()
+            stream = layer.stream()
+            stream.step(x[0])
+            return stream.step, dict(x_t=x[0]), [layer, stream]
+
+    if layer_runs_packed(name):
+
+        @public(f"{name}.packed", x=X, state=state_words, errors=ids_error)
+        def packed():
+            layer, x, state = made()
+            return layer.packed(), dict(x=x, state=state), [layer, x]
+
+
+def layer_takes_ids(name):
+    return name in ("Embedding", "OneHot")
+
+
+def layer_streams(name):
+    return not any(word in name for word in ("both", "Last", "Pool", "Attention"))
+
+
+def layer_runs_packed(name):
+    return name in ("LSTM", "LSTM both", "LSTM dropout", "Attention to a memory", "Attention")
+
+
+for _name, (_build, _inputs) in LAYERS.items():
+    _layer_calls(_name, _build, _inputs)
+
+
+# Models
+
+
+def small(vocabulary=7):
+    return R.Sequential(R.Embedding(vocabulary, D), R.LSTM(D, H), R.Linear(H, vocabulary), rng=0)
+
+
+def numeric(*more):
+    return R.Sequential(R.LSTM(D, H), R.Linear(H, 2), *more, rng=0)
+
+
+def pair():
+    encoder = R.Sequential(R.Embedding(7, 3), R.LSTM(3, 4), rng=0)
+    decoder = R.Sequential(
+        R.Embedding(6, 3), R.LSTM(3, 4), R.Attention(4, 4), R.Linear(8, 6), rng=1
+    )
+    return R.Seq2Seq(encoder, decoder)
+
+
+@public("Sequential", first="layer", second="layer")
+def _():
+    def make(first, second, **options):
+        return R.Sequential(first, second, **options)
+
+    arguments = dict(first=R.Linear(2, 3), second=R.GRU(3, 2))
+    return make, arguments | dict(rng=0, dtype="float64", init="keras"), []
+
+
+@public("Seq2Seq", encoder="encoder|decoder", errors=())
+def _():
+    parts = pair()
+    encoder = R.Sequential(R.Embedding(7, 3), R.LSTM(3, 4), rng=0)
+    decoder = R.Sequential(R.Embedding(6, 3), R.LSTM(3, 4), R.Linear(4, 6), rng=1)
+    arguments = dict(encoder=encoder, decoder=decoder, bridge="concat", start=0, end=1)
+    return R.Seq2Seq, arguments, [parts]
+
+
+MODELS = {
+    "numeric": (numeric, lambda: floats(T, N, D), lambda: np.array([T, 1])),
+    "small": (small, lambda: ids(T, N), lambda: np.array([T, 1])),
+    "pooled": (lambda: numeric(R.MeanPool()), lambda: floats(T, N, D), lambda: np.array([T, 1])),
+    "pair": (
+        pair,
+        lambda: data.Pair(ids(T, N), ids(T + 1, N, below=6)),
+        lambda: data.Pair(np.array([T, 1]), np.array([T + 1, 2])),
+    ),
+}
+LENGTHS = "lengths|batch"
+
+
+def _model_calls(name, build, inputs, lengths):
+    X = r"x|ids|source|target|lengths|pair"
+    errors = (IndexError,)
+
+    def targets(model, y):
+        return ids(*y.shape[:-1], below=y.shape[-1])
+
+    @public(f"{name}.forward", x=X, lengths=LENGTHS, errors=errors, state="state")
+    def forward():
+        model, x = build(), inputs()
+        state = model.forward(x)[1] if name != "pair" else None
+        arguments = dict(x=x, state=state, lengths=lengths(), record=True, training=True)
+        return model.forward, arguments, [model]
+
+    @public(f"{name}.backward", dy="dy", tape="tape", recording="recording")
+    def backward():
+        model, x = build(), inputs()
+        y, final, tape = model.forward(x, record=True)
+        recording = model.record(x)
+        arguments = dict(dy=np.ones_like(y), tape=tape, out=np.zeros_like(model.flat))
+        arguments |= dict(recording=recording)
+        arguments |= {} if name == "pair" else dict(dstate=final)
+        return model.backward, arguments, [model]
+
+    @public(
+        f"{name}.record", x=X, lengths=LENGTHS, errors=errors, targets="targets|lengths|loss",
+        loss="targets and loss|loss", keep="keep",
+    )  # fmt: skip
+    def record():
+        model, x = build(), inputs()
+        y = model.forward(x)[0]
+        arguments = dict(x=x, targets=targets(model, y), loss=losses.softmax_cross_entropy)
+        k = 1 if name in ("small", "pair") else 0
+        keep = dict(names=["h"], steps=[0, 1], units=[0], layers=[k])
+        return model.record, arguments | dict(lengths=lengths(), keep=keep), [model]
+
+    @public(f"{name}.initialise")
+    def initialise():
+        model = build()
+        return model.initialise, dict(rng=1, init="orthogonal"), [model]
+
+    for method in ("has_steps", "where"):
+
+        @public(f"{name}.{method}", errors=errors, k="k|layer")
+        def numbered(method=method):
+            return getattr(build(), method), dict(k=0), []
+
+    @public(f"{name}.plan")
+    def plan():
+        pair = (T, T) if name == "pair" else T
+        arguments = dict(T=pair, N=N, training=True, ragged=False, optimizer=optim.Adam())
+        return build().plan, arguments, []
+
+    @public(f"{name}.flat", flat="flat")
+    def flat():
+        model = build()
+
+        def assign(flat):
+            model.flat = flat
+
+        return assign, dict(flat=model.flat.copy()), [model]
+
+    @public(f"{name}.parameters", name="parameter", errors=(KeyError,), value=r"\w+")
+    def parameters():
+        model = build()
+
+        def assign(name, value):
+            model.parameters[name] = value
+
+        name = next(iter(model.parameters))
+        return assign, dict(name=name, value=model.parameters[name].copy()), [model]
+
+    @public(f"{name}.parameters.update", errors=(KeyError,), other=r"other|parameter|\d\.\w+")
+    def update():
+        model = build()
+        arrays = {n: a.copy() for n, a in model.parameters.items()}
+        return model.parameters.update, dict(other=arrays), [model]
+
+    @public(f"{name}.generator", rng="generator")
+    def generator():
+        model = build()
+
+        def assign(rng):
+            model.generator = rng
+
+        return assign, dict(rng=np.random.default_rng(0)), [model]
+
+    @public(
+        f"{name}.build",
+        description=r"description|layer|dtype|options|encoder|decoder|bridge|\w+ must",
+    )
+    def rebuild():
+        model = build()
+        return type(model).build, dict(description=model.describe()), []
+
+    if name == "pooled":
+        return
+
+    @public(
+        f"gradcheck {name}", x=X, lengths=LENGTHS, errors=errors, targets="targets", loss="loss",
+        without={"targets": {"None"}},
+    )  # fmt: skip
+    def check():
+        model, x = build(), inputs()
+        y = model.forward(x)[0]
+        state = {} if name == "pair" else dict(state=model.forward(x)[1])
+        arguments = dict(
+            subject=model, x=x, loss=losses.softmax_cross_entropy, targets=targets(model, y),
+            lengths=lengths(), hidden_size=3, entries=1, eps=1e-5, seed=0, strict=True, **state,
+        )  # fmt: skip
+        return R.gradcheck, arguments, [model]
+
+
+for _name, _parts in MODELS.items():
+    _model_calls(_name, *_parts)
+
+
+@public("Sequential.bind")
+def _():
+    model = numeric()
+    return model.bind, dict(flat=np.zeros_like(model.flat)), [model]
+
+
+@public("Sequential.passes_lookup", errors=(IndexError,), k="k|layer")
+def _():
+    return small().passes_lookup, dict(k=0), []
+
+
+@public("Sequential.stream.step", errors=(IndexError,), x_t=r"x_t|x|ids")
+def _():
+    model = small()
+    stream = model.stream()
+    stream.step(ids(N))
+    return stream.step, dict(x_t=ids(N)), [model, stream]
+
+
+@public("Sequential.packed", errors=(IndexError,), x=X, state="state")
+def _():
+    model = small()
+    return model.packed(), dict(x=ids(T, N), state=model.forward(ids(T, N))[1]), [model]
+
+
+@public(
+    "Seq2Seq.generate", errors=(IndexError,), source="source|ids|lengths|x",
+    lengths="lengths|source", without={"max_steps": {"10**20"}},
+)  # fmt: skip
+def _():
+    model = pair()
+    arguments = dict(source=ids(T, N), max_steps=3, beam=2, lengths=np.array([T, 1]))
+    return model.generate, arguments | dict(length_power=0.5), [model]
+
+
+# Engines
+
+LSTM = R.lstm
+PARAMS = LSTM.init(D, H)
+STATE = LSTM.State(floats(N, H), floats(N, H))
+P_WORDS = r"params|W_ih|W_hh|b_ih|b_hh|x must"
+add("Engine", R.Engine, cell="lstm", backend=None, words={"backend": "backend"})
+add("Engine.shapes", LSTM.shapes, D=D, H=H, P=None)
+add("Engine.state_sizes", LSTM.state_sizes, sizes=Sizes(D, H, H))
+add("Engine.init", LSTM.init, input_size=D, hidden_size=H, dtype="float64", rng=0, proj_size=0)
+add(
+    "Engine.forward", LSTM.forward, x=floats(T, N, D), params=PARAMS, state=STATE,
+    lengths=np.array([T, 1]), reverse=False, record=True, masks=None, watched=[PARAMS, STATE],
+    words=dict(x="x|lengths|state", params=P_WORDS),
+)  # fmt: skip
+add(
+    "Engine.footprint", LSTM.footprint, T=T, N=N, sizes=Sizes(D, H, H), dtype=np.dtype("float32"),
+    ragged=False, training=True, reverse=False, table=None,
+)  # fmt: skip
+add("Engine.pack", LSTM.pack, params=PARAMS, words=dict(params=P_WORDS))
+add(
+    "Engine.stepper", LSTM.stepper, params=PARAMS, words=dict(params=P_WORDS),
+    initial=LSTM.State(floats(H), floats(H)),
+)  # fmt: skip
+add(
+    "Engine.step", LSTM.step, x_t=floats(N, D), state=STATE, params=PARAMS,
+    words=dict(x_t="x_t|x|state", params=P_WORDS),
+)  # fmt: skip
+
+
+@public("Engine.backward", dstate="dstate", state_gradients="state_gradients")
+def _():
+    y, _, tape = LSTM.forward(floats(T, N, D), PARAMS, record=True)
+    out = LSTM.Params(*map(np.zeros_like, PARAMS))
+    arguments = dict(dy=floats(*y.shape), tape=tape, dstate=STATE, out=out, state_gradients={})
+    return LSTM.backward, arguments, [PARAMS]
+
+
+@public("Engine.stepper()")
+def _():
+    stepper = LSTM.stepper(PARAMS)
+    stepper(floats(N, D))
+    return stepper, dict(x_t=floats(N, D)), [stepper.state]
+
+
+# Data, losses, optimisers, schedules, initialisers
+
+SERIES = dict(x=ids(9, N), y=ids(9, N))
+LENGTH_WORDS = dict(x=r"x|lengths", y="y")
+add("Windows", data.Windows, **SERIES, window=3, carry="epoch", keep_last=True, words=LENGTH_WORDS)
+add(
+    "Batches", data.Batches, x=floats(T, 4, D), y=floats(T, 4, 1), batch=2, rng=0,
+    lengths=np.array([3, 2, 1, 0]), per_sequence=False, keep_last=True,
+    words=dict(x="x|y|lengths|batch", per_sequence="per_sequence|y"),
+)  # fmt: skip
+PAIRS = dict(sources=[ids(3), ids(5)], targets=[ids(2), ids(4)])
+add(
+    "Pairs", data.Pairs, **PAIRS, batch=1, rng=0, start=0, keep_last=True,
+    words=dict(targets="target"),
+)  # fmt: skip
+add("Shuffled", data.Shuffled, N=5, batch=2, rng=0, keep_last=True, words=dict(N="N|x"))
+add("Windows.batch", data.Windows(**SERIES, window=3).batch, k=1)
+add("Batches.batch", data.Batches(floats(T, 4, D), floats(T, 4, 1), 2).batch, k=1)
+add("Pairs.batch", data.Pairs(**PAIRS, batch=1).batch, k=1)
+add("Shuffled.order", data.Shuffled(5, 2, 0, True).order, epoch=1)
+add("Shuffled.indices", data.Shuffled(5, 2, 0, True).indices, k=1)
+add("as_batch", data.as_batch, batch=(1, 2))
+
+MASK = np.array([[True, False], [True, True], [False, True]])
+for _loss in (losses.mean_squared_error, losses.binary_cross_entropy):
+    add(
+        _loss.__name__, _loss, y=floats(T, N, 2), targets=np.abs(floats(T, N, 2)).clip(0, 1),
+        lengths=np.array([T, 1]), mask=MASK[..., None],
+        words=dict(y="y|targets|lengths|mask", targets="targets"),
+    )  # fmt: skip
+add(
+    "softmax_cross_entropy", losses.softmax_cross_entropy, y=floats(T, N, 4), mask=MASK,
+    targets=ids(T, N, below=4), lengths=np.array([T, 1]), errors=(IndexError,),
+    words=dict(y="y|targets|lengths|mask"),
+)  # fmt: skip
+for _make in (losses.at_last_step, losses.summed_over_steps):
+    add(_make.__name__, _make, loss=losses.mean_squared_error)
+    last = _make is losses.at_last_step
+    add(
+        f"{_make.__name__}()", _make(losses.mean_squared_error), y=floats(T, N, 2),
+        targets=floats(N, 2) if last else floats(T, N, 2), lengths=np.array([T, 1]),
+        words=dict(y="y|targets|lengths"),
+    )  # fmt: skip
+
+OPTIMIZERS = {
+    optim.SGD: dict(momentum=0.5, dampening=0.0, nesterov=True, weight_decay=0.1),
+    optim.RMSprop: dict(alpha=0.9, eps=1e-8, weight_decay=0.1, momentum=0.5, centered=True),
+    optim.Adagrad: dict(lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.1, eps=1e-8),
+    optim.Adam: dict(betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1, amsgrad=True),
+    optim.AdamW: dict(betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1, amsgrad=True),
+    presets.TorchRnnAdam: dict(
+        betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1, amsgrad=True, eps_hat=True, restart=False
+    ),
+}
+for _kind, _options in OPTIMIZERS.items():
+    add(_kind.__name__, _kind, lr=0.1, **_options)
+
+    @public(f"{_kind.__name__}.update", flat="flat|gradient")
+    def _(kind=_kind, options=_options):
+        optimizer, flat = kind(0.1, **options), floats(8)
+        optimizer.update(flat, floats(8))
+        return optimizer.update, dict(flat=flat, gradient=floats(8)), [optimizer, flat]
+
+    @public(f"{_kind.__name__} with an option", value="lr|schedule")
+    def _(kind=_kind):
+        optimizer, flat = kind(0.1), floats(8)
+
+        def run(value):
+            optimizer.lr = value
+            optimizer.update(flat, floats(8))
+
+        return run, dict(value=schedules.Constant(0.1)), [flat]
+
+    @public(f"{_kind.__name__}.numbers")
+    def _(kind=_kind, options=_options):
+        return kind(0.1, **options).numbers, dict(lr=0.1), []
+
+
+add("clip_norm", optim.clip_norm, gradient=floats(8), limit=1.0)
+add("clip_value", optim.clip_value, gradient=floats(8), limit=1.0)
+
+add("Constant", schedules.Constant, lr=0.1)
+add("Cosine", schedules.Cosine, lr=0.1, steps=10, warmup=2, final=0.01)
+add("Exponential", schedules.Exponential, lr=0.1, factor=0.9)
+add("StepDecay", schedules.StepDecay, lr=0.1, every=3, factor=0.5, first=2)
+for _schedule in (
+    schedules.Constant(0.1), schedules.Cosine(0.1, 10), schedules.Exponential(0.1, 0.9),
+    schedules.StepDecay(0.1, 3, 0.5),
+):  # fmt: skip
+    add(f"{type(_schedule).__name__}()", _schedule, step=2)
+add("StepDecay.decays", schedules.StepDecay(0.1, 3, 0.5).decays, step=2)
+
+for _init in ("pytorch", "keras", "orthogonal", "char_rnn", "torch_rnn", "min_char_rnn"):
+
+    @public(_init)
+    def _(init=_init):
+        layer = R.LSTM(D, H).initialise(0)
+        return getattr(initialisers, init), dict(layer=layer, rng=np.random.default_rng(0)), [layer]
+
+
+@public("Chrono()")
+def _():
+    layer = R.LSTM(D, H).initialise(0)
+    return initialisers.Chrono(9), dict(layer=layer, rng=np.random.default_rng(0)), [layer]
+
+
+add("Chrono", initialisers.Chrono, T_max=9.0)
+
+
+# Cells
+
+E = cells.trace_cell("probe", "g", "h", register=False)(
+    lambda x, h, previous: dict(g=x.g + h.g, h=x.g)
+).previous[0]
+OPERANDS = "operands|number|limit|gate"
+for _name in ("exp", "mean", "relu", "sigmoid", "softplus", "sqrt", "tanh"):
+    add(f"cells.{_name}", getattr(cells, _name), x=E, words=dict(x=OPERANDS))
+add("cells.projection", cells.projection, vector=E, words=dict(vector=OPERANDS))
+add("cells.product", cells.product, gate="g", vector=E, words=dict(vector=OPERANDS))
+add("cells.maximum", cells.maximum, a=E, b=1.0, words=dict(a=OPERANDS, b=OPERANDS))
+add("cells.minimum", cells.minimum, a=E, b=1.0, words=dict(a=OPERANDS, b=OPERANDS))
+add("cells.clip", cells.clip, x=E, limit=1.0, words=dict(x=OPERANDS))
+for _name in ("add", "sub", "mul", "truediv"):
+    add(
+        f"Expr {_name}", getattr(E, f"__{_name}__"), other=2,
+        words=dict(other="operands|number|exponent|values|equations"),
+    )  # fmt: skip
+add("cells.activation", cells.activation, text="tanh", words=dict(text="activation"))
+add("cells.find", cells.find, cell="lstm")
+add("cells.register", cells.register, cell=cells.lstm)
+CELL_OPTIONS = {
+    "rnn_cell": dict(nonlinearity="relu", clip=1.0, biases=1),
+    "lstm_cell": dict(
+        peephole=True, coupled=False, layer_norm=False, projection=False, clip=1.0, cell_clip=1.0,
+        activations=("sigmoid", "tanh", "tanh"), biases=1,
+    ),
+    "gru_cell": dict(reset_after=True, z_keeps=False, layer_norm=False, clip=1.0, biases=1),
+    "qrnn_cell": dict(window=2),
+}  # fmt: skip
+for _name, _options in CELL_OPTIONS.items():
+    add(f"cells.{_name}", getattr(cells, _name), **_options)
+
+
+def equations(x, h, previous, p):
+    g = cells.tanh(x.g + h.g + p.w * previous.h)
+    return dict(g=g, h=g)
+
+
+def declared(declare):
+    """Declare a cell and return a function that also runs the decorator."""
+
+    def run(equations, **options):
+        before = dict(cells.CELLS)
+        try:
+            return declare(**options)(equations)
+        finally:
+            cells.CELLS.clear()
+            cells.CELLS.update(before)
+
+    return run
+
+
+NAMES = dict(name="tried", gates="g", states="h", parameters="w", biases=1, equations=equations)
+EQUATION_WORDS = dict(
+    equations="equations", gates="gates|cell", states="states|cell", parameters="parameters|cell|p "
+)
+UNKNOWN = (AttributeError,)
+add("cell", declared(R.cell), errors=UNKNOWN, **NAMES, words=EQUATION_WORDS)
+add(
+    "cells.trace_cell", declared(cells.trace_cell), errors=UNKNOWN, **NAMES, initial={"w": 1.0},
+    register=False,
+    words=EQUATION_WORDS | {"parameters": "parameters|cell|p |initial"},
+)  # fmt: skip
+add(
+    "warmup", lambda cell, dtypes, training: R.warmup(cell, dtypes=dtypes, training=training),
+    cell="lstm", dtypes=("float32",), training=False, words=dict(dtypes="dtype"),
+)  # fmt: skip
+add(
+    "gradcheck", R.gradcheck, subject=cells.lstm, x=np.zeros((2, 1, 2)), hidden_size=2,
+    entries=1, words=dict(x="x|layer|input_size"),
+)  # fmt: skip
+add(
+    "complex_step", complex_step, loss=lambda a: np.sum(a["x"] ** 2), arguments={"x": np.ones(2)},
+    chosen={"x": [(0,)]}, words=dict(arguments="arguments|chosen"),
+)  # fmt: skip
+add(
+    "central_differences", central_differences, loss=lambda a: np.sum(a["x"] ** 2), step=1e-5,
+    arguments={"x": np.ones(2)}, chosen={"x": [(0,)]}, words=dict(arguments="arguments|chosen"),
+)  # fmt: skip
+
+
+# Training
+
+
+def windows():
+    return data.Windows(ids(9, N), ids(9, N), 3)
+
+
+@public(
+    "fit", errors=(IndexError,), batches="batch|x|ids", loss="loss", validation="validation|batch",
+    without={"epochs": {"10**20"}, "updates": {"10**20"}, "metric": {"function"}},
+    optimizer="optimizer|lr",
+)  # fmt: skip
+def _():
+    model, optimizer = small(), optim.SGD(0.1)
+    arguments = dict(
+        model=model, batches=windows(), loss=losses.softmax_cross_entropy, optimizer=optimizer,
+        epochs=1, updates=2, validation=windows(), validate_every=1, patience=2, keep_best=True,
+        clip_norm=1.0, clip_value=1.0, metric=lambda y, targets, lengths: 0.0, progress=False,
+        callback=lambda update, history: None, look_back=4, smooth=0.9, resume=TrainingState(),
+    )  # fmt: skip
+    return R.fit, arguments, [model, optimizer]
+
+
+@public("evaluate", errors=(IndexError,), batches="batch|x|ids", loss="loss")
+def _():
+    model = small()
+    arguments = dict(model=model, batches=windows(), loss=losses.softmax_cross_entropy)
+    return R.evaluate, arguments, [model]
+
+
+@public("TruncatedBPTT", past="past")
+def _():
+    model = small()
+    state = model.forward(ids(T, N))[1]
+    return R.TruncatedBPTT, dict(model=model, look_back=4, state=state, past=ids(1, N)), [model]
+
+
+@public("TruncatedBPTT.gradient", errors=(IndexError,), x=r"x|ids|targets|look_back", loss="loss")
+def _():
+    model = small()
+    run = R.TruncatedBPTT(model, 4)
+    arguments = dict(x=ids(T, N), targets=ids(T, N), loss=losses.softmax_cross_entropy)
+    arguments |= dict(lengths=None, out=np.zeros_like(model.flat))
+    return run.gradient, arguments, [model, run]
+
+
+FOLDER = Path(tempfile.mkdtemp(prefix="wrong-calls-"))
+OS = (OSError,)
+PATH = "path|file|folder|wrong"
+
+
+@public("checkpoint.save", errors=OS, path=PATH)
+def _():
+    made = checkpoint.Checkpoint(small(), {"kind": "any"}, {}, None)
+    return checkpoint.save, dict(path=FOLDER / "a.safetensors", checkpoint=made), []
+
+
+@public("checkpoint.load", errors=OS, path=PATH)
+def _():
+    path = FOLDER / "b.safetensors"
+    checkpoint.save(path, checkpoint.Checkpoint(small()))
+    return checkpoint.load, dict(path=path), []
+
+
+# Character models
+
+TEXT = "to be or not to be, that is the question " * 4
+
+
+def charlm():
+    return R.CharLM(TEXT, layers=1, hidden=4, embedding=3)
+
+
+add(
+    "CharLM", R.CharLM, vocabulary=TEXT, cell="gru", layers=2, hidden=4, embedding=3, biases=1,
+    dropout=0.1, rng=0, dtype="float32", init="keras",
+)  # fmt: skip
+add(
+    "CharLM.preset", R.CharLM.preset, name="min-char-rnn", vocabulary=TEXT, hidden=4, seq=5,
+    lr=0.1, words=dict(name="preset"),
+)  # fmt: skip
+
+
+@public("CharLM.ids", text="text|character|ids")
+def _():
+    return charlm().ids, dict(text="to be"), []
+
+
+@public("CharLM.bits_per_character", text="text|character|ids", errors=(IndexError,))
+def _():
+    return charlm().bits_per_character, dict(text=TEXT, streams=2), []
+
+
+@public("CharLM.sample", prime="prime|text|character")
+def _():
+    lm = charlm()
+
+    def sample(length, **options):
+        pieces = lm.sample(length, **options)
+        return pieces if isinstance(length, int) and length > 99 else list(pieces)
+
+    arguments = dict(length=2, prime="to", temperature=0.9, top_k=3, top_p=0.9, greedy=False)
+    return sample, arguments | dict(seed=0), [lm]
+
+
+@public(
+    "CharLM.train", text="text|character|ids", save_to="save_to|path|file",
+    errors=(IndexError, *OS), epochs="epochs|updates",
+    without={"epochs": {"10**20"}, "updates": {"10**20"}},
+)  # fmt: skip
+def _():
+    lm = charlm()
+    arguments = dict(
+        text=TEXT, save_to=FOLDER / "c.safetensors", resume=False, progress=False,
+        callback=lambda update, history: None, loader="even", validation=0.2, test=0.0, seq=5,
+        batch=2, carry="epoch", look_back=None, sum_steps=False, optimizer="sgd", lr=0.1,
+        schedule=None, clip=1.0, clip_value=None, epochs=1, updates=1, validate_every=1,
+        patience=None, smooth=0.9,
+    )  # fmt: skip
+    known = R.charlm.recipe.OPTIONS
+    return lm.train, {k: v for k, v in arguments.items() if k in known or k in SHARED}, [lm]
+
+
+SHARED = ("text", "save_to", "resume", "progress", "callback")
+
+
+@public("CharLM.save", errors=OS, path=PATH)
+def _():
+    return charlm().save, dict(path=FOLDER / "d.safetensors"), []
+
+
+@public("CharLM.load", errors=OS, path=PATH)
+def _():
+    path = FOLDER / "e.safetensors"
+    charlm().save(path)
+    return R.CharLM.load, dict(path=path), []
+
+
+add("Vocabulary", text.Vocabulary, symbols="abc", words=dict(symbols="symbols|vocabulary"))
+add("Vocabulary.of", text.Vocabulary.of, text="hello", words=dict(text="text|vocabulary"))
+VOCABULARY = text.Vocabulary("abc")
+add("Vocabulary.encode", VOCABULARY.encode, text="abc", words=dict(text="text|character"))
+add("Vocabulary.decode", VOCABULARY.decode, ids=[0, 1], errors=(IndexError,))
+add("Vocabulary.pieces", lambda ids: list(VOCABULARY.pieces(ids)), ids=[0, 1], errors=(IndexError,))
+add("Vocabulary.build", text.Vocabulary.build, description=VOCABULARY.describe(),
+    words=dict(description="vocabulary"))  # fmt: skip
+add("presets.find", presets.find, name="char-rnn", words=dict(name="preset"))
+LOGITS = floats(6)
+add("sampling.temperature", sampling.temperature, logits=LOGITS, value=0.5,
+    words=dict(value="temperature"))  # fmt: skip
+add("sampling.top_k", sampling.top_k, logits=LOGITS, k=2, words=dict(k="top_k"))
+add("sampling.top_p", sampling.top_p, logits=LOGITS, p=0.5, words=dict(p="top_p"))
+add(
+    "sampling.probabilities", sampling.probabilities, logits=LOGITS, words=dict(logits="logits|out")
+)
+add("task", task, name="ring", seed=0, words=dict(name="task"))
+
+
+# Pictures
+
+
+def numeric_run():
+    model = numeric()
+    x, y = floats(6, N, D), floats(6, N, 2)
+    return model, model.record(x, targets=y, loss=losses.mean_squared_error)
+
+
+MODEL, RECORDING = numeric_run()
+PAIR, PAIR_RECORDING = attending()
+LM = charlm()
+INDEX = (IndexError,)
+DRAWN = dict(
+    model="model|layer|draws", layer="model|layer|draws", recording="recording|run",
+    text="text|character|feature",
+)  # fmt: skip
+RUN = dict(model=MODEL, recording=RECORDING)
+UNIT = dict(layer=MODEL[0], recording=RECORDING)
+VIEWS = {
+    "viz.network": (viz.network, RUN),
+    "viz.gradients": (viz.gradients, RUN),
+    "viz.unrolled": (
+        viz.unrolled,
+        dict(model=MODEL, steps=6, window=3, recording=RECORDING, lengths=[6, 4], n=1),
+    ),
+    "viz.task": (viz.task, dict(kind="many-to-many", **RUN)),
+    "viz.cell": (viz.cell, dict(**UNIT, t=1, n=0, unit=2, backward=True, direction="forward")),
+    "viz.layer": (viz.layer, dict(**UNIT, t=1, n=0, unit=2, direction="forward", folded=True)),
+    "viz.unit": (
+        viz.unit,
+        dict(layer=MODEL[0], j=1, recording=RECORDING, t=1, n=0, gate="i", k=None,
+             direction="forward"),
+    ),
+    "viz.weights": (viz.weights, dict(**UNIT, direction="forward")),
+    "viz.text": (
+        viz.text, dict(model=LM, text="to be", unit=1, value="h", layer=1, max_nodes=90)
+    ),
+    "viz.units_like": (
+        viz.units_like,
+        dict(model=LM, text="to be", feature=[1, 0, 0, 1, 0], value="h", top=2),
+    ),
+    "viz.explore": (
+        viz.explore,
+        dict(**RUN, inputs=list("abcdef"), units=[0, 1], t=1, n=0, outputs=None, part=None),
+    ),
+    "viz.explore a pair": (
+        viz.explore,
+        dict(model=PAIR, recording=PAIR_RECORDING, inputs=None, units=[0], t=1, n=0,
+             outputs=list("abcde"), part="decoder"),
+    ),
+    "viz.attention": (
+        viz.attention,
+        dict(model=PAIR, recording=PAIR_RECORDING, n=0, inputs=list("abcdefg"),
+             outputs=list("abcde"), layer=None, step=1),
+    ),
+}  # fmt: skip
+for _name, (_function, _arguments) in VIEWS.items():
+    add(_name, _function, errors=INDEX, words=DRAWN, **_arguments)
+
+
+@public("viz.curve", history="history|curve")
+def _():
+    model = small()
+    loss = losses.softmax_cross_entropy
+    history = R.fit(model, windows(), loss, optim.SGD(0.1), updates=2, progress=False)
+    return viz.curve, dict(history=history), []
+
+
+DRAWING = viz.network(MODEL)
+add("Drawing.pipe", DRAWING.pipe, format="gv", engine=None, errors=(viz.RenderError,),
+    words=dict(format="format", engine="engine|renderer|Graphviz"))  # fmt: skip
+add("Drawing.save", DRAWING.save, path=FOLDER / "f.gv", engine=None,
+    errors=(viz.RenderError, OSError), words=dict(path="path|file"))  # fmt: skip
+add("Drawing.with_page", DRAWING.with_page, body="<p>")
