@@ -192,6 +192,21 @@ def test_nan_and_infinity_pass_through_activations(text):
         assert y[1:].tolist() == list(ends)
 
 
+@pytest.mark.parametrize(
+    ("name", "x", "expected"),
+    [
+        ("leakyrelu", [-2.0, 2.0], [-0.02, 2.0]),
+        ("thresholdedrelu", [0.9, 1.0, 1.1], [0.0, 0.0, 1.1]),
+        ("hardsigmoid", [-1.0, 1.0, 3.0], [0.3, 0.7, 1.0]),
+        ("elu", [-1.0, 2.0], [np.expm1(-1.0), 2.0]),
+    ],
+)
+def test_activations_without_numbers_have_those_of_onnx(name, x, expected):
+    engine, one = Engine(rnn_cell(nonlinearity=name, biases=0)).reference, np.ones((1, 1))
+    y = engine.forward(np.array(x).reshape(1, -1, 1), engine.Params(one, 0 * one))[0].ravel()
+    np.testing.assert_allclose(y, expected, rtol=1e-15, atol=1e-16)
+
+
 def test_the_default_is_the_registered_cell():
     assert (
         lstm_cell()

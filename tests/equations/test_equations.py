@@ -91,6 +91,15 @@ def test_shared_sums_take_one_accumulator():
     ]
 
 
+def test_adjacent_gates_are_one_product():
+    """Runs of (accumulator, gate, count): the candidate of the GRU has its h part by itself."""
+    assert [(CELLS[name].x_runs, CELLS[name].h_runs) for name in ("lstm", "gru", "qrnn")] == [
+        (((0, 0, 4),), ((0, 0, 4),)),
+        (((0, 0, 3),), ((0, 0, 2), (3, 2, 1))),
+        (((0, 0, 3),), ()),
+    ]
+
+
 def test_equal_equations_have_equal_digests():
     def make(slope):
         @trace_cell("digest_test", gates="n", states="h", register=False)

@@ -48,6 +48,7 @@ def apply(rule, values, block=16384, kernels=backend):
 
 
 def test_a_rule_lists_the_arrays_and_numbers_that_it_uses():
+    assert RULE.name == "everything"
     assert list(RULE.arrays) == ["p", "g", "v", "last"]
     assert list(RULE.numbers) == ["eps", "rate"]
     with pytest.raises(

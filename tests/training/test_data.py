@@ -122,6 +122,26 @@ def test_weights_count_valid_entries():
     assert [counted(b, 4) for b in once] == [8, 8]
 
 
+def test_pairs_of_sequences():
+    """The decoder's inputs are the targets one step later, after the start; padding is 0."""
+    sources = [np.array(ids) for ids in ([3, 5], [4], [6, 7, 8])]
+    targets = [np.array(ids) for ids in ([2, 3, 1], [4, 1], [1])]
+    pairs = Pairs(sources, targets, 2, rng=None, start=9)
+    assert len(pairs) == 2
+    first, second = pairs
+    assert first.x.source.tolist() == [[3, 4], [5, 0]]
+    assert first.x.target.tolist() == [[9, 9], [2, 4], [3, 0]]
+    assert first.targets.tolist() == [[2, 4], [3, 1], [1, 0]]
+    assert [a.tolist() for a in first.lengths] == [[2, 1], [3, 2]]
+    assert not first.carry
+    assert second.x.source.tolist() == [[6], [7], [8]]
+    assert (second.x.target.tolist(), second.targets.tolist()) == ([[9]], [[1]])
+    whole = Pairs(sources, targets, 2, rng=None, keep_last=False)
+    assert [b.targets.tolist() for b in whole] == [first.targets.tolist()]
+    shuffled = list(Pairs(sources, targets, 1, rng=1))
+    assert sorted(b.targets[:, 0].tolist() for b in shuffled) == [[1], [2, 3, 1], [4, 1]]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -423,6 +423,13 @@ def test_resumed_training_is_the_same_bit_for_bit(at):
     assert rest.updates == whole.updates == 15
 
 
+def test_updates_are_counted_from_the_start_of_a_history():
+    history = History(start=3, losses=[1.0, 2.0])
+    assert (history.updates, history.seconds) == (5, 0.0)
+    assert History.from_dict(history.to_dict()) == history
+    assert history.to_dict()["updates"] == 5
+
+
 def test_an_optimizer_passed_with_a_state_replaces_that_of_the_state():
     state, batches = TrainingState(optim.Adam()), [Batch(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))]
     model, spy = Sequential(Linear(1, 1), dtype="float64"), Spy()

@@ -166,13 +166,27 @@ def test_the_last_valid_step():
     value, dy = loss(y, targets[0], lengths=LENGTHS)
     valid = LENGTHS > 0
     ends = y[LENGTHS[valid] - 1, np.flatnonzero(valid)]
-    assert value == mean_squared_error(ends, targets[0][valid])[0]
+    expected, d_ends = mean_squared_error(ends, targets[0][valid])
+    assert value == expected
+    np.testing.assert_array_equal(dy[LENGTHS[valid] - 1, np.flatnonzero(valid)], d_ends)
     assert {tuple(k) for k in np.argwhere(dy.any(axis=2))} == {(4, 0), (2, 2), (0, 3)}
     assert loss(y, targets[0], lengths=0 * LENGTHS)[0] == 0.0
     ids = np.arange(N)
     single, d_single = at_last_step(softmax_cross_entropy)(y[:, 1], ids[1])
     assert single == softmax_cross_entropy(y[-1, 1], ids[1])[0]
     assert d_single.shape == (T, V)
+
+
+def test_the_sum_over_steps():
+    """The gradient is that of the sum over T steps of each step's mean; the value is the mean."""
+    y, targets = example("softmax_cross_entropy")
+    value, dy = summed_over_steps(softmax_cross_entropy)(y, targets)
+    steps = [softmax_cross_entropy(y[t], targets[t]) for t in range(T)]
+    assert_close(value, np.mean([v for v, _ in steps]), 4)
+    assert_close(dy, np.stack([d for _, d in steps]), 4)
+    _, dy = summed_over_steps(mean_squared_error)(y, 0 * y, lengths=LENGTHS)
+    valid = np.arange(T)[:, None] < LENGTHS
+    assert_close(dy, valid[..., None] * T * 2 * y / (valid.sum() * V), 4)
 
 
 Y = np.zeros((T, N, V))
