@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from numba import config
 from support.browser import browser, open_any  # noqa: F401
 
@@ -31,6 +31,8 @@ from recurrent.engine.engine import Engine
 
 # No deadline: the first call of a kernel compiles it.
 common = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+if os.environ.get("RECURRENT_FIRST_FAILURE"):  # support/mutation.py: no smaller example is needed
+    common["phases"] = [Phase.explicit, Phase.generate]
 few = 15 if config.DISABLE_JIT else None
 settings.register_profile("dev", max_examples=few or 15, **common)
 settings.register_profile("ci", max_examples=few or 30, derandomize=True, **common)
