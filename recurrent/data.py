@@ -359,7 +359,8 @@ class Batches(Shuffled):
         if self.x.ndim < 2:
             raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
         if self.y.ndim < 1:
-            raise ValueError(f"y must have sequences, (N, ...) or (T, N, ...), got {self.y.shape}")
+            axes = "N" if per_sequence else "T, N"
+            raise ValueError(f"y must be ({axes}, ...), got {self.y.shape}")
         T, N = self.x.shape[:2]
         if per_sequence and self.y.shape[:1] != (N,):
             raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
