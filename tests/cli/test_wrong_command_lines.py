@@ -95,7 +95,7 @@ WRONG = [
     ("recurrent", [*TRAIN, "--layers", 10**20], 2, "'--layers': expected at most 92233720368547"),
     ("recurrent", [*TRAIN, "--layers", 10**12], 1, "training this model needs about"),
     ("recurrent", [*TRAIN, "--hidden", 2**31 - 1], 1, "not enough memory"),
-    ("recurrent", [*TRAIN, "--hidden", 2**31], 2, "hidden_size must be at most"),
+    ("recurrent", [*TRAIN, "--hidden", 2**31], 2, "hidden must be at most 2147483647"),
     ("recurrent", [*TRAIN, "--hidden", LARGE], 2, "got a number of more than 30 digits"),
     ("recurrent", [*TRAIN, "--embedding", 2**31 - 1], 1, "not enough memory"),
     ("recurrent", ["eval", "m", "text.txt", "--batch", 10**9], 1, "at least 1,000,000,001"),
