@@ -62,7 +62,8 @@ class TorchRnnAdam(Adam):
         restart: bool = True,
     ):
         super().__init__(lr, betas, eps, weight_decay, amsgrad)
-        self.options |= {"eps_hat": eps_hat, "restart": restart}
+        flags = {"eps_hat": eps_hat, "restart": restart}
+        self.options |= {k: checks.flag(v, k, "TorchRnnAdam: ") for k, v in flags.items()}
 
     @property
     def age(self):

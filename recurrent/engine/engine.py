@@ -604,7 +604,12 @@ class Engine:
         TypeError
             If their dtypes do not fit.
         """
-        return Stepper(self.pack(params), self.dtypes, initial)
+        packed = self.pack(params)
+        if initial is not None:
+            initial = check_state(
+                self.cell, initial, "initial", (), packed.sizes, packed.dtype, self.dtypes
+            )
+        return Stepper(packed, self.dtypes, initial)
 
     def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
         """Run one time step; the result equals that of `forward`, bit for bit.
