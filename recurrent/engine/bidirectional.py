@@ -132,9 +132,12 @@ class Bidirectional:
         return y, Directions(final, final_reverse), tapes
 
     def backward(
-        self, dy, tape, dstate=None, out=None, state_gradients=None
+        self, dy, tape, dstate=None, out=None, state_gradients=None, sums: None = None
     ) -> tuple[Any, Directions, Directions]:
-        """Return dx and, as `Directions`, dparams and the gradient of the initial state."""
+        """Return dx and, as `Directions`, dparams and the gradient of the initial state.
+
+        `sums` must be None: a run in both directions has no segments.
+        """
         checks.tape(tape, DirectionTapes)
         _check_dict(state_gradients)
         dfinal, outs = self._pair(dstate, "dstate"), self._pair(out, "out")

@@ -21,6 +21,7 @@ from .bernoulli import bernoulli, dropout_mask, probability
 from .engine import Engine
 from .footprint import Footprint
 from .params import check_input, check_params, check_state, sizes_of
+from .sums import Sums
 from .tape import Tape
 
 NAMES = ("recurrent_dropout", "weight_drop", "zoneout")
@@ -114,7 +115,7 @@ class DropoutRunner:
         T, *rows = x_shape[:-1]
         width = dict(zip(o.cell.states, self.unmasked.state_sizes(sizes), strict=True))
         masks = {
-            f"zoneout_{s}": bernoulli(generator, p, (T, *rows, width[s]), dtype)
+            f"zoneout_{s}": bernoulli(generator, p, (T, *rows, width[s]), dtype, by_step=True)
             for s, p in o.zoneout
         }
         if o.recurrent_dropout:
@@ -177,17 +178,23 @@ class DropoutRunner:
         dstate: Any = None,
         out: Any = None,
         state_gradients: dict | None = None,
+        sums: Sums | None = None,
     ) -> tuple[Any, Any, Any]:
         """Run `Engine.backward` with the masks of the tape."""
-        masked_h = "dropout" in tape.masks
+        masked_h, final = "dropout" in tape.masks, sums is None or sums.final
         if dstate is not None and masked_h:
-            dstate = (np.zeros_like(dstate[0]), *dstate)
-        dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, state_gradients)
-        if "weight_hh" in tape.masks:
+            d_dropped = None if sums is None else sums.d_dropped
+            dstate = (np.zeros_like(dstate[0]) if d_dropped is None else d_dropped, *dstate)
+        dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, state_gradients, sums)
+        if "weight_hh" in tape.masks and final:
             dparams.W_hh[...] *= tape.masks["weight_hh"]
         if masked_h:
             d_dropped, h, *others = d_initial
-            d_initial = self.unmasked.State(h + tape.masks["dropout"] * d_dropped, *others)
+            if final:
+                h = h + tape.masks["dropout"] * d_dropped
+            else:  # the segment before adds it, as the step before does within a segment
+                sums.d_dropped = d_dropped
+            d_initial = self.unmasked.State(h, *others)
             if state_gradients is not None:
                 del state_gradients[self.engine.cell.states[0]]
         return dx, dparams, d_initial

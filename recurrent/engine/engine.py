@@ -27,6 +27,7 @@ from .params import (
     with_biases,
 )
 from .stepping import PackedParams, Stepper
+from .sums import Sums
 from .tape import Tape
 
 
@@ -358,6 +359,7 @@ class Engine:
         dstate: Any = None,
         out: Any = None,
         state_gradients: dict | None = None,
+        sums: Sums | None = None,
     ) -> tuple[Any, Any, Any]:
         """Back-propagate through time.
 
@@ -365,6 +367,9 @@ class Engine:
         both must be as they were in `forward`. Parameters that have changed are an error where an
         entry in the middle of an array differs, as after any update; other changes in place are not
         seen, and give the gradient of no function.
+
+        Each entry of dparams is one chain of additions over all steps, from the last one to the
+        first, and in a step from the last sequence of the batch to the first.
 
         Parameters
         ----------
@@ -381,11 +386,15 @@ class Engine:
         state_gradients : dict, optional
             Receives by name the total gradient with respect to each state after every step,
             (T, N, H) or (T, H), including its effect on the other states of its step.
+        sums : Sums, optional
+            Of a run in segments, the last one first: `out` holds the sums of later segments, and
+            this one is added.
 
         Returns
         -------
         dx : ndarray, shape (T, N, D) or (T, D), or RowGradients
-            Gradient with respect to x; RowGradients if x was a Lookup.
+            Gradient with respect to x; RowGradients if x was a Lookup, or None before its final
+            segment.
         dparams : Params
             Gradients with respect to the parameters; `out` if it was given.
         dstate : State
@@ -406,10 +415,13 @@ class Engine:
         T, N, S, sizes = layout.T, layout.N, layout.S, sizes_of(cell, params)
         dy = self._checked_dy(dy, tape, sizes)
         full = with_biases(cell, params)
-        dparams = self._gradient_arrays(out, params, tape.x, dy)
+        dparams = self._gradient_arrays(out, params, tape.x, dy, sums)
+        sums = Sums(final=True) if sums is None else sums
         carry_shape, da_shape, dp_shape = allocation.backward_shapes(cell, S, N, sizes.H)
         carry = self._initial_carry(carry_shape, dstate, tape, sizes)
-        da, dp = np.empty(da_shape, dtype), np.zeros(dp_shape, dtype)
+        da = np.empty(da_shape, dtype)
+        dp = layout.to_packed_order(sums.per_unit(dp_shape, dtype).swapaxes(0, 1)).swapaxes(0, 1)
+        dp = np.ascontiguousarray(dp)
         recorded = (len(cell.states), S) if state_gradients is not None else (0, 0)
         d_states = np.empty((*recorded, sizes.H), dtype)
         dy_rows = layout.pack(dy.reshape(T, N, sizes.P))
@@ -428,9 +440,14 @@ class Engine:
             d_states,
             tape.unit_masks,
         )
-        da_x = da if tape.ids is None else self._summed_by_id(da, *tape.ids)
+        order = layout.by_sequence()
+        sums.dp = layout.from_packed_order(dp.swapaxes(0, 1)).swapaxes(0, 1)
+        x, da_x, x_order = tape.x, da, order
+        if tape.ids is not None:
+            sums.add_by_id(self.kernels, *tape.ids, x, da, order)
+            x, da_x, x_order = sums.by_id if sums.final else (x[:0], da[:0], ragged.NO_ROWS)
         dx = self._gradient_of_input(da_x, full)
-        self._gradient_of_weights(tape, da, da_x, dp, dparams)
+        self._gradient_of_weights(tape, x, da_x, x_order, da, order, sums, dparams)
         if state_gradients is not None:
             d_states = trim_states(cell, d_states, sizes.P)
             state_gradients.update(zip(cell.states, map(tape.public, d_states), strict=True))
@@ -443,8 +460,8 @@ class Engine:
             return tape.public(self._gradient_of_input(da, full))
 
         # `each` keeps da, the largest array of all, so only a recording gets it.
-        rows = RowGradients(tape.ids[0], dx, None if state_gradients is None else each)
-        return rows, dparams, self.State(*carry)
+        rows = RowGradients(sums.ids, dx, None if state_gradients is None else each)
+        return rows if sums.final else None, dparams, self.State(*carry)
 
     def _check_tape(self, tape):
         if tape is None:
@@ -472,10 +489,10 @@ class Engine:
         checks.shape(dy, "dy", shape, f"(T, N, {letter})" if tape.batched else f"(T, {letter})")
         return dy
 
-    def _gradient_arrays(self, out, params, x, dy) -> Any:
-        """Return new arrays for dparams, or `out` after checking it."""
+    def _gradient_arrays(self, out, params, x, dy, sums) -> Any:
+        """Return zeros for dparams, in `out` after checking it; with `sums` it keeps its values."""
         if out is None:
-            return self.Params(*[np.empty(a.shape, a.dtype) for a in params])
+            return self.Params(*[np.zeros(a.shape, a.dtype) for a in params])
         if not isinstance(out, (tuple, list)) or len(out) != len(params):
             fields = ", ".join(self.Params._fields)
             raise TypeError(f"out must be Params of {fields}, got {checks.shown(out)}")
@@ -484,6 +501,8 @@ class Engine:
         for a, like, name in zip(out, params, names, strict=True):
             checks.writeable(a, name, like)
         checks.apart(out, names, (*params, x, dy), (*fields, "x", "dy"))
+        for a in out if sums is None else ():
+            a[...] = 0
         return out
 
     def _initial_carry(self, shape, dstate, tape, sizes) -> np.ndarray:
@@ -496,22 +515,26 @@ class Engine:
                 carry[k, :, :width] = tape.layout.to_packed_order(a.reshape(N, width))
         return carry
 
-    def _summed_by_id(self, da, ids, places) -> np.ndarray:
-        """Sum the rows of da that belong to the same id, in their order."""
-        sums, width = np.zeros((len(ids), *da.shape[1:]), da.dtype), da.shape[1] * da.shape[2]
-        self.kernels.scatter_add(sums.reshape(-1, width), places, da.reshape(-1, width))
-        return sums
-
     def _gradient_of_input(self, da, params) -> np.ndarray:
         dx = np.empty((len(da), params.W_ih.shape[1]), da.dtype)
         self.kernels.gradient_of_input(self.cell, da, params, dx)
         return dx
 
-    def _gradient_of_weights(self, tape, da, da_x, dp, dparams):
-        gradients = with_biases(self.cell, dparams, np.empty)
+    def _gradient_of_weights(self, tape, x, da_x, x_order, da, order, sums, dparams):
+        gradients, previous = with_biases(self.cell, dparams), tape.layout.previous
         vectors = [tape.saved_rows[:, k] for k in self.cell.backward.vectors]
         self.kernels.gradient_of_weights(
-            self.cell, da_x, tape.x, da, dp, tape.h_rows, tape.layout.previous, vectors, gradients
+            self.cell,
+            da_x,
+            x,
+            x_order,
+            da,
+            sums.dp if sums.final else sums.dp[:0],
+            tape.h_rows,
+            previous[order] if order.size else previous,
+            order,
+            vectors,
+            gradients,
         )
 
     def footprint(

@@ -54,6 +54,18 @@ class Layout(NamedTuple):
         out[..., self.order, :] = a
         return out
 
+    def by_sequence(self) -> np.ndarray:
+        """Return the packed rows, each step's in the order of the batch; empty for 0 to S - 1.
+
+        Sums over rows keep this order. That of the packed rows depends on which sequence is longer
+        after a step, and so would the bits of the sums up to it.
+        """
+        if self.order is None or (np.diff(self.order) > 0).all():
+            return NO_ROWS
+        place = np.argsort(self.order)  # the packed place of each sequence
+        steps = self.offsets[:-1, None] + place
+        return steps[steps < self.offsets[1:, None]]
+
     def final(self, states: np.ndarray) -> np.ndarray:
         """Return the state after the last valid step, (..., N, H), from all, (..., N + S, H)."""
         if self.lengths is None:

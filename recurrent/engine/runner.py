@@ -8,6 +8,7 @@ import numpy as np
 
 from .footprint import Footprint
 from .params import Sizes
+from .sums import Sums
 
 
 class Runner(Protocol):
@@ -29,6 +30,7 @@ class Runner(Protocol):
         dstate: Any = None,
         out: Any = None,
         state_gradients: dict | None = None,
+        sums: Sums | None = None,
     ) -> tuple[Any, Any, Any]:
         """Return dx, dparams and the gradient with respect to the initial state."""
         ...

@@ -209,14 +209,16 @@ class Backend(Protocol):
         cell: Cell,
         da_x: np.ndarray,
         x: np.ndarray,
+        x_order: np.ndarray,
         da: np.ndarray,
         dp: np.ndarray,
         h: np.ndarray,
         previous: np.ndarray,
+        order: np.ndarray,
         vectors: list[np.ndarray],
         dparams: Any,
     ) -> None:
-        """Compute the gradients of all parameters, sums over rows or sequences in their order.
+        """Add the gradients of all parameters, sums over rows or sequences, the last one first.
 
         Parameters
         ----------
@@ -226,6 +228,9 @@ class Backend(Protocol):
             da itself; or its sums over the rows that read one row of a table.
         x : ndarray, shape (rows, D), real
             Inputs in packed order, or the rows of a table.
+        x_order : ndarray, shape (rows of x,) or (0,), int64
+            The rows of da_x and x, in the order whose reverse is that of the sums; empty for 0, 1
+            and so on.
         da : ndarray, shape (S, C, H), real
             From `backward`.
         dp : ndarray, shape (N, U, H), real
@@ -233,11 +238,14 @@ class Backend(Protocol):
         h : ndarray, shape (N + S, P), real
             From `forward`.
         previous : ndarray, shape (S,) or (0,), int64
-            The row of h that each packed row starts from; empty for rows 0 to S - 1.
+            The row of h that each row, in the order of `order`, starts from; empty for rows 0 to
+            S - 1.
+        order : ndarray, shape (S,) or (0,), int64
+            The rows of da and of the vectors, like x_order.
         vectors : list of ndarray, shape (S, H), real
             The vectors that are multiplied by weights within a step, one for each of cell.products.
         dparams : NamedTuple of ndarray, real
-            Written; shapes as in `pack_forward`.
+            Updated in place: the gradients are added. Shapes as in `pack_forward`.
         """
         ...
 
@@ -309,7 +317,7 @@ class Backend(Protocol):
         dW: np.ndarray,
         db: np.ndarray,
     ) -> None:
-        """Compute the gradients of `linear`.
+        """Compute the gradient of x, and add those of W and b, the last row first.
 
         Parameters
         ----------
@@ -322,9 +330,9 @@ class Backend(Protocol):
         dx : ndarray, shape (S, K) or (0, K), real
             Written unless empty: the gradient with respect to x.
         dW : ndarray, shape (M, K), real
-            Written.
+            Updated in place.
         db : ndarray, shape (M,), real
-            Written.
+            Updated in place.
         """
         ...
 
@@ -344,8 +352,22 @@ class Backend(Protocol):
         """
         ...
 
-    def scatter_add(self, dW: np.ndarray, ids: np.ndarray, dy: np.ndarray) -> None:
-        """Add dy[s] to dW[ids[s]], in the order of s.
+    def column_sums(self, a: np.ndarray, out: np.ndarray) -> None:
+        """Add all rows of a to out, the last one first.
+
+        Parameters
+        ----------
+        a : ndarray, shape (S, K), real
+            The rows to add.
+        out : ndarray, shape (K,), real
+            Updated in place.
+        """
+        ...
+
+    def scatter_add(
+        self, dW: np.ndarray, ids: np.ndarray, dy: np.ndarray, order: np.ndarray
+    ) -> None:
+        """Add dy[s] to dW[ids[s]], the last s first.
 
         Parameters
         ----------
@@ -355,6 +377,8 @@ class Backend(Protocol):
             Rows of dW.
         dy : ndarray, shape (S, E), real
             The rows to add.
+        order : ndarray, shape (S,) or (0,), int64
+            The rows s, in the order whose reverse is that of the sums; empty for 0, 1 and so on.
         """
         ...
 

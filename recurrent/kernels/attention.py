@@ -33,7 +33,7 @@ def rows_by_columns(target, first, last, a, S, K, b, M, out):
     """Compute out (N, S, M) = a b, a (N, S, K), b (N, K, M)."""
     panels, zeros = np.zeros(padded(target, M) * K, a.dtype), np.zeros(M, a.dtype)
     for n in range(first, last):
-        pack_rows(target, b[n * K * M : (n + 1) * K * M], M, NO_ROWS, 0, K, panels, K)
+        pack_rows(target, b[n * K * M : (n + 1) * K * M], M, NO_ROWS, 0, 1, K, panels, K)
         rows = a[n * S * K : (n + 1) * S * K]
         product(target, 0, S, rows, 0, K, K, panels, M, zeros, out[n * S * M : (n + 1) * S * M])
 
@@ -43,7 +43,10 @@ def columns_by_columns(target, first, last, a, S, K, b, M, out):
     """Compute out (N, K, M) = a' b, a (N, S, K), b (N, S, M)."""
     for n in range(first, last):
         left, right = a[n * S * K : (n + 1) * S * K], b[n * S * M : (n + 1) * S * M]
-        outer(target, left, 0, K, K, S, right, M, NO_ROWS, out[n * K * M : (n + 1) * K * M])
+        sums = out[n * K * M : (n + 1) * K * M]
+        for k in range(sums.size):
+            sums[k] = 0
+        outer(target, left, 0, K, K, NO_ROWS, right, M, NO_ROWS, S, 1, sums)
 
 
 @jit

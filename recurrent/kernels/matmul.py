@@ -4,6 +4,10 @@
 and weights, `attention` for the products of each sequence. The right factor is packed into panels:
 for each k the columns of one register tile (see `codegen.tile`), so that the inner loop reads
 memory in order. All arrays are flat; the shapes given are those before flattening.
+
+A sum over rows is one chain of additions for each element. Gradients of weights run from the last
+row to the first, as back-propagation through time does, and continue the sums in `out`: a sequence
+in segments, the last one first, gives the same chains and so the same bits.
 """
 
 from __future__ import annotations
@@ -34,8 +38,8 @@ def padded(target, units):
 
 
 @jit
-def pack_rows(target, w, D, rows, first, K, panels, panel_rows):
-    """Pack K rows of w (S, D), from `first` on or those that `rows` lists from there, into panels.
+def pack_rows(target, w, D, rows, first, step, K, panels, panel_rows):
+    """Pack K rows of w (S, D) into panels: first, first + step, and so on, or `rows` at these.
 
     panels: (D / width, panel_rows, width). The width is that of the widest tile while a whole one
     fits, then one vector. The padding past column D is not written.
@@ -44,7 +48,7 @@ def pack_rows(target, w, D, rows, first, K, panels, panel_rows):
     while d < D:
         width = wide(target, 1) if padded(target, D) - d >= wide(target, 1) else lanes(target)
         for k in range(K):
-            source = rows[first + k] if rows.size else first + k
+            source = rows[first + step * k] if rows.size else first + step * k
             panel = at(panels, d * panel_rows + k * width)
             copy(target, at(w, source * D + d), panel, min(width, D - d))
         d += width
@@ -78,54 +82,73 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
 
 
 @jit
-def column_sums(target, a, column, count, stride, S, out):
-    """Compute out[c] = the sum of a[s * stride + column + c] over S rows s, in their order."""
-    for c in range(count):
-        out[c] = 0
-    for s in range(S):
+def column_sums(target, a, column, count, stride, order, S, out):
+    """Add a[s * stride + column + c] to out[c] for S rows s, the last one first.
+
+    `order` lists the rows; empty means their own order.
+    """
+    for k in range(S - 1, -1, -1):
+        s = order[k] if order.size else k
         add(target, at(a, s * stride + column), at(out, 0), count)
 
 
 @jit
-def transpose_columns(target, a, column, count, stride, first, K, out):
-    """Compute out (count, K) = the transpose of a[first:first + K, column:column + count]."""
+def transpose_columns(target, a, column, count, stride, order, first, step, K, block, out):
+    """Compute out (count, K) = the transpose of `count` columns, from `column` on, of K rows of a.
+
+    The rows are first, first + step, and so on, or `order` at these: then a block of
+    (lanes, count) rows is gathered at a time.
+    """
     for k in range(0, K, lanes(target)):
-        source = at(a, (first + k) * stride + column)
-        transpose(target, source, stride, min(lanes(target), K - k), count, at(out, k), K)
+        some, here = min(lanes(target), K - k), first + step * k
+        if order.size:
+            for r in range(some):
+                source = at(a, order[here + step * r] * stride + column)
+                copy(target, source, at(block, r * count), count)
+            transpose(target, at(block, 0), count, some, count, at(out, k), K)
+        else:
+            source = at(a, here * stride + column)
+            transpose(target, source, step * stride, some, count, at(out, k), K)
 
 
 @jit
-def outer(target, a, column, M, stride, S, b, D, rows, out):
-    """Compute out (M, D) = the sum over S rows s of a[s, column:column + M]' b[rows[s]].
+def outer(target, a, column, M, stride, order, b, D, rows, S, step, out):
+    """Add to out (M, D) the sum over S rows s of a[order[s], column:column + M]' b[rows[s]].
 
-    Each element is one chain of additions in the order of s. a: rows of `stride` numbers. b: rows
-    of D numbers; an empty `rows` means b[s].
+    Each element is one chain of additions in the order of s, the last one first if `step` is -1
+    and not 1. a: rows of `stride` numbers. b: rows of D numbers. An empty `order` or `rows` means
+    row s.
     """
     setting = flush_denormals()
-    most = min(S, ROWS_AT_ONCE)
-    transposed = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
+    most, columns = min(S, ROWS_AT_ONCE), min(M, COLUMNS_AT_ONCE)
+    transposed = np.empty(columns * most, a.dtype)
+    block = np.empty(columns * lanes(target) if order.size else 0, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
-    for c in range(M * D):
-        out[c] = 0
-    for first in range(0, S, ROWS_AT_ONCE):
-        K = min(ROWS_AT_ONCE, S - first)
-        pack_rows(target, b, D, rows, first, K, panels, K)
+    for done in range(0, S, ROWS_AT_ONCE):
+        K, first = min(ROWS_AT_ONCE, S - done), done if step > 0 else S - 1 - done
+        pack_rows(target, b, D, rows, first, step, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
             count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, m * D)
-            transpose_columns(target, a, column + m, count, stride, first, K, transposed)
+            transpose_columns(
+                target, a, column + m, count, stride, order, first, step, K, block, transposed
+            )
             product_tiles(target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), sums)
     restore_denormals(setting)
 
 
 @jit
-def weight_gradient(target, a, column, M, stride, S, b, D, rows, out, sums):
-    """Compute `outer`, and in sums (M,) the column sums of a: the gradient of the bias."""
-    outer(target, a, column, M, stride, S, b, D, rows, out)
-    column_sums(target, a, column, M, stride, S, sums)
+def weight_gradient(target, a, column, M, stride, order, b, D, rows, S, out, sums):
+    """Add `outer`, the last row first, and the column sums of a, the gradient of the bias."""
+    outer(target, a, column, M, stride, order, b, D, rows, S, -1, out)
+    column_sums(target, a, column, M, stride, order, S, sums)
 
 
 @jit
-def add_rows(target, dW, E, ids, dy, first, last):
-    """Add dy (S, E)[s] to dW (V, E)[ids[s]] in the order of s; columns first to last."""
-    for s in range(ids.size):
+def add_rows(target, dW, E, ids, dy, order, first, last):
+    """Add dy (S, E)[s] to dW (V, E)[ids[s]], the last s first; columns first to last.
+
+    `order` lists the rows s; empty means their own order.
+    """
+    for k in range(ids.size - 1, -1, -1):
+        s = order[k] if order.size else k
         add(target, at(dy, s * E + first), at(dW, ids[s] * E + first), last - first)

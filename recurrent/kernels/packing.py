@@ -92,7 +92,7 @@ def pack_products(cell, t, params, H, P, direction, panels) -> None:
                 bias[:] = b_hh[block]
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
-            matmul.pack_rows(plain_target, flat(matrix), M, NO_ROWS, 0, K, here, K)
+            matmul.pack_rows(plain_target, flat(matrix), M, NO_ROWS, 0, 1, K, here, K)
         else:
             matmul.pack_columns(plain_target, flat(matrix), K, M, here)
         start += here.size

@@ -193,12 +193,16 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
-def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
-    """Compute the gradients of all parameters."""
+def gradient_of_weights(
+    cell: Cell, da_x, x, x_order, da, dp, h, previous, order, vectors, dparams
+) -> None:
+    """Add the gradients of all parameters."""
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     W_hr, own = split_params(cell, dparams)
     H = W_hr.shape[1]
     before = h[previous] if previous.size else h[: len(da)]
+    da, *vectors = (a[order] if order.size else a for a in (da, *vectors))
+    da_x, x = (a[x_order] if x_order.size else a for a in (da_x, x))
     for k, a in enumerate(cell.accumulators):
         if a.x:
             i = cell.x_gates.index(a.gate) * H
@@ -210,23 +214,19 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
         zip(cell.products, vectors, strict=True), len(cell.accumulators)
     ):
         if e.op == "projection":
-            gradient_of_matrix(da[:, k, : len(W_hr)], vector, W_hr, np.empty(len(W_hr), W_hr.dtype))
+            gradient_of_matrix(da[:, k, : len(W_hr)], vector, W_hr, np.zeros(len(W_hr), W_hr.dtype))
         else:
             i = cell.h_gates.index(e.name) * H
             gradient_of_matrix(
                 da[:, k], vector[:, : W_hh.shape[1]], W_hh[i : i + H], b_hh[i : i + H]
             )
     for k, total in enumerate(own):
-        total[:] = 0
-        for row in dp[:, k]:
-            total += row
+        column_sums(dp[:, k], total)
 
 
 def gradient_of_matrix(dy, x, dW, db) -> None:
-    """Compute dW (M, K) = dy (S, M)' x (S, K) and db (M,), sums over rows in their order."""
-    dW[:] = 0
-    db[:] = 0
-    for d, row in zip(dy, x, strict=True):
+    """Add dy (S, M)' x (S, K) to dW (M, K), and the sum of dy to db (M,), the last row first."""
+    for d, row in zip(dy[::-1], x[::-1], strict=True):
         dW += d[:, None] * row
         db += d
 
@@ -261,10 +261,16 @@ def linear_backward(dy, x, W, dx, dW, db) -> None:
         product(dy, W, dx)
 
 
-def scatter_add(dW, ids, dy) -> None:
+def column_sums(a, out) -> None:
+    """Add all rows of a to out."""
+    for row in a[::-1]:
+        out += row
+
+
+def scatter_add(dW, ids, dy, order) -> None:
     """Add dy[s] to dW[ids[s]]."""
-    for i, d in zip(ids, dy, strict=True):
-        dW[i] += d
+    for s in (order if order.size else np.arange(len(ids)))[::-1]:
+        dW[ids[s]] += dy[s]
 
 
 def rows_by_rows(a, b, out) -> None:

@@ -292,12 +292,12 @@ class Attention(Layer):
         _apply(TANH, p=y)
         return y
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, AttentionTape)
         p, dy = self.parameters, checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", tape.y.dtype, "x")
         checks.shape(dy, "dy", _by_time(tape.y, tape.batched).shape, "the shape of y")
-        grads = self._gradients(out, dy=dy, x=tape.x, memory=tape.memory)
+        grads = self._sums(out, dy=dy, x=tape.x, memory=tape.memory)
         d = _by_sequence(dy)
         if "weight_output" in self.shapes:
             d = d.copy()
@@ -421,7 +421,7 @@ class Attention(Layer):
     def _scores_backward(self, d, dcontext, tape, dx, grads) -> np.ndarray:
         """Return the gradient of the memory from that of the scores, d.
 
-        Adds to dx and writes the gradients of the parameters.
+        Adds to dx and to the gradients of the parameters.
         """
         p, dmemory = self.parameters, np.zeros_like(tape.memory)
         if self.score == "additive":
@@ -490,9 +490,9 @@ def _linear(x, packed) -> np.ndarray:
 
 
 def _linear_backward(dy, x, W, dW, db=None) -> np.ndarray:
-    """Return dx; write dW and db."""
+    """Return dx; add to dW and db."""
     dx = np.empty_like(x)
     dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, x, dx))
-    db = np.empty(len(W), W.dtype) if db is None else db
+    db = np.zeros(len(W), W.dtype) if db is None else db
     kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, dW, db)
     return dx

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
+from ..engine.sums import Sums
 from ..graph import Graph
 from .parameters import GradientViews, parameter_views
 from .recording import LayerRecording
@@ -59,6 +60,9 @@ class Layer:
         Whether the layer needs the time steps of a sequence in order.
     returns_sequence : bool
         Whether y has a time axis.
+    runs_in_segments : bool
+        Whether a run may be cut into segments of time: the state holds all that later steps need,
+        and `backward` takes `sums` if there are parameters. False by default.
     takes_lookup : bool
         Whether x may be a Lookup: rows of a table, not yet copied out.
     gives_lookup : bool
@@ -85,6 +89,7 @@ class Layer:
     shapes: dict[str, tuple[int, ...]]
     needs_sequence = False
     returns_sequence = True
+    runs_in_segments = False
     takes_lookup = False
     gives_lookup = False
     cell: Any = None
@@ -283,6 +288,7 @@ class Layer:
         dstate: Any = None,
         out: dict[str, np.ndarray] | None = None,
         state_gradients: dict | None = None,
+        sums: Sums | None = None,
     ) -> Gradients:
         """Compute gradients of the loss.
 
@@ -299,6 +305,9 @@ class Layer:
             the parameters, dy or x.
         state_gradients : dict, optional
             A dict that a recurrent layer fills with the gradient of each state after each step.
+        sums : Sums, optional
+            Of a run in segments, the last one first: `out` holds the sums of later segments, and
+            the gradients of this one are added, row after row from the last to the first.
 
         Returns
         -------
@@ -448,3 +457,12 @@ class Layer:
         names = [f"out[{n!r}]" for n in out]
         checks.apart(list(out.values()), names, list(read.values()), list(read))
         return out
+
+    def _sums(
+        self, out: Any, sums: Sums | None = None, **read: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Return arrays to add gradients to: zeros, or with `sums` those of later segments."""
+        grads = self._gradients(out, **read)
+        for a in grads.values() if sums is None else ():
+            a[...] = 0
+        return grads

@@ -10,6 +10,7 @@ from .. import checks, kernels
 from ..engine import bernoulli
 from ..engine.footprint import Footprint
 from ..engine.lookup import Lookup, RowGradients
+from ..engine.ragged import NO_ROWS
 from .base import Gradients, Layer
 
 
@@ -36,7 +37,7 @@ class Embedding(Layer):
         In `forward`, if an id is out of range.
     """
 
-    gives_lookup = True
+    gives_lookup = runs_in_segments = True
 
     def __init__(self, num_embeddings: int, embedding_dim: int):
         num_embeddings = checks.size(num_embeddings, "num_embeddings")
@@ -84,19 +85,16 @@ class Embedding(Layer):
         table = self.table.copy()
         return lambda x_t: table[self._checked(x_t)]
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         self._check_tape(tape)
-        if isinstance(dy, RowGradients):  # y was a Lookup
-            grads = self._gradients(out)
-            dW = grads["weight"]
-            dW[:] = 0
-            dW[dy.ids] = dy.rows
+        if isinstance(dy, RowGradients):  # y was a Lookup, and these are the sums of all segments
+            grads = self._sums(out, sums)
+            grads["weight"][dy.ids] = dy.rows
             return Gradients(None, grads, None)
         dy = self._checked_dy(dy, tape)
-        grads = self._gradients(out, dy=dy)
-        dW = grads["weight"]
-        dW[:] = 0
-        kernels.backend.scatter_add(dW, tape.reshape(-1), dy.reshape(-1, dW.shape[1]))
+        grads = self._sums(out, sums, dy=dy)
+        ids, rows = tape.reshape(-1), dy.reshape(-1, self.out_features)
+        kernels.backend.scatter_add(grads["weight"], ids, rows, NO_ROWS)
         return Gradients(None, grads, None)
 
     def _checked_dy(self, dy, ids):
@@ -158,7 +156,7 @@ class OneHot(Embedding):
     def reset_parameters(self, rng):
         pass
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         self._check_tape(tape)
         if not isinstance(dy, RowGradients):
             self._checked_dy(dy, tape)
@@ -186,6 +184,7 @@ class Linear(Layer):
         If a size is below 1.
     """
 
+    runs_in_segments = True
     in_features: int
     out_features: int
 
@@ -221,13 +220,13 @@ class Linear(Layer):
         packed = kernels.backend.pack_linear(*self.parameters.values())
         return lambda x_t: self._apply(x_t, packed)[1]
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, np.ndarray)
         checks.same_dtype(tape, "tape", self.dtype, "weight")
         W, dy = self.parameters["weight"], checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", W.dtype, "weight")
         checks.shape(dy, "dy", (*tape.shape[:-1], self.out_features), "the shape of y")
-        grads = self._gradients(out, dy=dy, x=tape)
+        grads = self._sums(out, sums, dy=dy, x=tape)
         dx = np.empty_like(tape)
         dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, tape, dx))
         kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], grads["bias"])
@@ -271,6 +270,8 @@ class Dropout(Layer):
     networks" (2016), for variational dropout.
     """
 
+    runs_in_segments = True
+
     def __init__(self, p: float = 0.5, per: str = "step"):
         checks.choice(per, "per", ("step", "sequence"))
         super().__init__(p=bernoulli.probability(p, "p"), **({} if per == "step" else {"per": per}))
@@ -281,12 +282,12 @@ class Dropout(Layer):
         x = checks.array(x, "x")
         if self.p == 0 or not (record if training is None else training):
             return x, None, None
-        mask = bernoulli.dropout_mask(
-            self.generator, self.p, x.shape if self.per == "step" else (1, *x.shape[1:]), x.dtype
-        )
+        by_step = self.per == "step"
+        shape = x.shape if by_step else (1, *x.shape[1:])
+        mask = bernoulli.dropout_mask(self.generator, self.p, shape, x.dtype, by_step)
         return x * mask, None, mask if record else None
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         dy = checks.array(dy, "dy")
         if tape is None:
             return Gradients(dy, {}, None)

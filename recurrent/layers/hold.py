@@ -52,7 +52,7 @@ class Hold(Layer):
     def keeps_input(self, ragged):
         return not ragged  # y is then x itself
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         dy = checks.array(dy, "dy")
         if tape is None:
             return Gradients(dy, {}, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import checks
+from .. import checks, kernels
 from ..engine.footprint import Footprint
 from .base import Gradients, Layer
 
@@ -35,6 +35,7 @@ class LayerNorm(Layer):
     Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
 
+    runs_in_segments = True
     in_features: int
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5):
@@ -67,15 +68,14 @@ class LayerNorm(Layer):
         frozen.bind({name: a.copy() for name, a in self.parameters.items()})
         return lambda x_t: frozen.forward(x_t)[0]
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, tuple, 2)
         (normal, scale), dy = tape, checks.array(dy, "dy")
         checks.same_dtype(dy, "dy", normal.dtype, "weight")
         checks.shape(dy, "dy", normal.shape, "the shape of y")
-        grads = self._gradients(out, dy=dy)
-        steps = tuple(range(dy.ndim - 1))
-        np.sum(dy * normal, axis=steps, out=grads["weight"])
-        np.sum(dy, axis=steps, out=grads["bias"])
+        grads = self._sums(out, sums, dy=dy)
+        for a, total in ((dy * normal, grads["weight"]), (dy, grads["bias"])):
+            kernels.backend.column_sums(a.reshape(-1, self.in_features), total)
         dx = dy * self.parameters["weight"]
         # Neither scaling x nor shifting it changes y: remove both components from the gradient.
         along = (dx * normal).mean(axis=-1, keepdims=True)

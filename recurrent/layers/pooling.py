@@ -36,7 +36,7 @@ class Pool(Layer, abstract=True):
         y, saved = self.pool(batch, valid) if T else (np.zeros(batch.shape[1:], x.dtype), None)
         return y.reshape(x.shape[1:]), None, (x.shape, x.dtype, valid, saved) if record else None
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, tuple, 4)
         shape, dtype, valid, saved = tape
         dy = checks.array(dy, "dy")

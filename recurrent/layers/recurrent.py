@@ -160,6 +160,11 @@ class Recurrent(Layer):
         self.shapes |= {name: (self.state_sizes[s],) for name, s in self.initial.items()}
 
     @property
+    def runs_in_segments(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True unless the layer is bidirectional."""
+        return not self.bidirectional
+
+    @property
     def cell(self) -> cells.Cell:
         """Equations of the cell; with zoneout, those of evaluation."""
         return self.engine.cell
@@ -247,14 +252,14 @@ class Recurrent(Layer):
             own.learned, own.list_lengths = learned, lengths if listed else None
         return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
 
-    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None):
+    def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, DirectionTapes if self.bidirectional else Tape)
         grads = self._gradients(out)
         own: Any = tape.forward if self.bidirectional else tape
         dy, lengths, listed = ragged.pad_dy(dy, own)
         runner = self.training_runner() if getattr(tape, "masks", None) else self.runner
         dx, _, d_initial = runner.backward(
-            dy, tape, dstate, self.params_from(grads), state_gradients
+            dy, tape, dstate, self.params_from(grads), state_gradients, sums
         )
         if self.initial:
             learned = own.learned

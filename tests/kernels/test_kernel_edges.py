@@ -124,31 +124,29 @@ def test_every_kernel_that_is_called_from_python_was_watched():
 
 @given(st.data())
 def test_scratch_of_a_sum_over_rows(dtype, data):
-    """The workspace of `outer`, with no number to spare."""
+    """The workspace of `outer`, with no number to spare, in both directions."""
     M, D, K, S = (data.draw(st.integers(1, 50), label=name) for name in "MDKS")
     rng, t = np.random.default_rng(data.draw(st.integers(0, 99))), target(np.dtype(dtype))
     K = min(K, S)
     first, column, L = S - K, 3, t.lanes
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((S, M + 5), (S, D)))
-    rows = rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS
-    transposed, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
-    out, kernels = np.zeros(M * D, dtype), GuardedModule(matmul)
-    kernels.transpose_columns(t, a.ravel(), column, M, M + 5, first, K, transposed)
-    kernels.pack_rows(t, b.ravel(), D, rows, first, K, panels, K)
-    guarded(add_outer)(t, M, D, K, transposed, panels, out)
-    expected, everywhere = np.zeros(M * D, dtype), rows[first:] if rows.size else slice(first, None)
-    kernels.outer(
-        t,
-        a[first:, column:].ravel(),
-        0,
-        M,
-        M + 2,
-        K,
-        b[everywhere].ravel(),
-        D,
-        compiled.NO_ROWS,
-        expected,
+    order, rows = (
+        rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS for _ in range(2)
     )
+    step = data.draw(st.sampled_from([1, -1]))
+    start = first if step > 0 else S - 1
+    transposed, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
+    block = np.full(M * L if order.size else 0, np.nan, dtype)
+    begun = rng.standard_normal(M * D).astype(dtype)
+    out, expected, kernels = begun.copy(), begun.copy(), GuardedModule(matmul)
+    kernels.transpose_columns(
+        t, a.ravel(), column, M, M + 5, order, start, step, K, block, transposed
+    )
+    kernels.pack_rows(t, b.ravel(), D, rows, start, step, K, panels, K)
+    guarded(add_outer)(t, M, D, K, transposed, panels, out)
+    a, b = (c[r[first:]] if r.size else c[first:] for c, r in ((a, order), (b, rows)))
+    no, left, right = compiled.NO_ROWS, a[::step, column:].ravel(), b[::step].ravel()
+    kernels.outer(t, left, 0, M, M + 2, no, right, D, no, K, 1, expected)
     assert_same_bits(out, expected)
 
 
