@@ -102,6 +102,13 @@ layers, `Dropout(p, per="sequence")` is variational dropout. Inside a recurrent 
 `recurrent_dropout` acts on the hidden state, `weight_drop` on W_hh (DropConnect) and `zoneout`
 keeps previous states.
 
+Long sequences
+--------------
+`fit(..., checkpoint_every=1000)`, and `TruncatedBPTT(model, checkpoint_every=1000)` in a loop of
+your own, keep the state of every 1,000th step instead of all that the backward pass needs, and
+compute the steps between again. The gradient over 100,000 steps has the same bits, in a fraction of
+the memory and about 1.4 times the time. `look_back` truncates the gradient instead.
+
 Reproducible bits
 -----------------
 Every element of a product is one chain of fused multiply-adds in a fixed order. So a sequence

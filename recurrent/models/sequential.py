@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine import ragged
+from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
@@ -125,8 +126,39 @@ class Sequential(Model):
 
     def run_layers(self, x, state, lengths, record, training):
         state = checks.per_layer(state, "state", len(self))
+        return self.run_range(range(len(self)), x, state, lengths, record, training)
+
+    def run_range(
+        self, layers: range, x: Any, state: tuple, lengths: Any, record: bool, training: bool | None
+    ) -> tuple[list, tuple, tuple]:
+        """Run some layers, one after the other, as `run_layers` runs all.
+
+        Parameters
+        ----------
+        layers : range
+            Numbers of the layers.
+        x : Any
+            Input of the first of them.
+        state : tuple
+            Initial state, one entry per layer of the range.
+        lengths : Any
+            Lengths as `prepare_input` returns them.
+        record : bool
+            Whether to return tapes.
+        training : bool or None
+            Whether dropout acts; None for the value of `record`.
+
+        Returns
+        -------
+        outputs : list
+            x, then the output of each layer of the range.
+        state : tuple
+            Final state of each.
+        tape : tuple
+            Tape of each.
+        """
         outputs, new, tapes = [x], [], []
-        for k, before in enumerate(state):
+        for k, before in zip(layers, state, strict=True):
             with checks.naming(self.where(k)):
                 if self._passes_lookup[k]:
                     y, after, tape = self.layers[k].look_up(outputs[-1], record)
@@ -149,21 +181,64 @@ class Sequential(Model):
             checks.instance(recording, Recording, "recording", "a Recording of this model")
         if dy is not None and recording is not None:
             dy = checks.as_array(dy, "dy")
-        d_initial = [None] * len(self)
-        for k in reversed(range(len(self))):
+        dy, d_initial = self.backward_range(range(len(self)), dy, tape, dstate, grads, recording)
+        dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
+        return Gradients(dx, grads, d_initial)
+
+    def backward_range(
+        self,
+        layers: range,
+        dy: Any,
+        tape: tuple,
+        dstate: tuple,
+        grads: dict[str, np.ndarray],
+        recording: Recording | None = None,
+        sums: Sequence[Sums] | None = None,
+    ) -> tuple[Any, tuple]:
+        """Run `backward` of some layers, the last one first.
+
+        Parameters
+        ----------
+        layers : range
+            Numbers of the layers.
+        dy : Any
+            Gradient with respect to the output of the last of them; None for zeros.
+        tape : tuple
+            Tape of each layer of the range, as `run_range` returns it.
+        dstate : tuple
+            Gradient with respect to the final state of each.
+        grads : dict of str to ndarray, shape of each parameter
+            Arrays to write the gradients of the parameters to, by the model's names.
+        recording : Recording, optional
+            A recording to add the gradients of outputs and states to.
+        sums : sequence of Sums, optional
+            For each layer of a run in segments, see `Layer.backward`.
+
+        Returns
+        -------
+        dx : Any
+            Gradient with respect to the input of the first layer.
+        d_initial : tuple
+            Gradient with respect to the initial state of each.
+        """
+        d_initial: list = [None] * len(layers)
+        for i, k in reversed(list(enumerate(layers))):
             layer, state_gradients = self.layers[k], None
             if recording is not None:
                 recording.layers[k].dy = None if dy is None else np.asarray(dy)
                 state_gradients = recording.layers[k].dstates
             own = GradientViews({name: grads[f"{k}.{name}"] for name in layer.shapes})
-            if dy is None and dstate[k] is None and not layer.state_delays:
-                for a in own.values():
+            if dy is None and dstate[i] is None and not layer.state_delays:
+                for a in own.values() if sums is None else ():
                     a[:] = 0
                 continue
+            # Layers without parameters need not take `sums`.
+            more = {} if sums is None or not own else {"sums": sums[i]}
             with checks.naming(self.where(k)):
-                dy, _, d_initial[k] = layer.backward(dy, tape[k], dstate[k], own, state_gradients)
-        dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
-        return Gradients(dx, grads, tuple(d_initial))
+                dy, _, d_initial[i] = layer.backward(
+                    dy, tape[i], dstate[i], own, state_gradients, **more
+                )
+        return dy, tuple(d_initial)
 
     def passes_lookup(self, k: int) -> bool:
         """Return whether a layer passes a Lookup to the next one, so that its rows are not copied.

@@ -42,6 +42,7 @@ def fit(
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
     look_back: int | None = None,
+    checkpoint_every: int | None = None,
     smooth: float = 0.98,
     resume: TrainingState | None = None,
 ) -> History:
@@ -88,6 +89,9 @@ def fit(
     look_back : int, optional
         How many steps a gradient goes back where batches carry the state, including those of the
         batch; by default only those. See `TruncatedBPTT`.
+    checkpoint_every : int, optional
+        Keep the state of every that many steps alone and compute the others again in the backward
+        pass: little memory for long sequences, the same bits. See `TruncatedBPTT`.
     smooth : float
         Smoothing factor of `history.smoothed`, an exponential moving average of the losses.
     resume : TrainingState, optional
@@ -172,7 +176,7 @@ def fit(
                 f" got {last}"
             )
     schedules.check_length(rule.lr, rule.steps, rule.steps + last - start)
-    run = TruncatedBPTT(model, look_back, state.carried, state.past)
+    run = TruncatedBPTT(model, look_back, state.carried, state.past, checkpoint_every)
 
     gradient = np.empty_like(model.flat)
 
