@@ -674,7 +674,8 @@ def _():
     return run.gradient, arguments, [model, run]
 
 
-FOLDER = Path(tempfile.mkdtemp(prefix="wrong-calls-"))
+OWN_FOLDER = tempfile.TemporaryDirectory(prefix="wrong-calls-")  # removed at exit
+FOLDER = Path(OWN_FOLDER.name)
 OS = (OSError,)
 PATH = "path|file|folder|wrong"
 
