@@ -91,7 +91,10 @@ def plan(
     stays = []  # whether the output of each layer is in memory until its backward pass
     memory = 0  # bytes of the gradient of the memory that is attended to
     for number, (model, T) in enumerate(parts):
-        T, width, table = checks.size(T, "T"), model[0].in_features, None
+        T, table = checks.size(T, "T"), None
+        # Of layers that take any width, such as Dropout, the next one that does not tells it.
+        sizes = (layer.in_features for layer in model.layers)
+        width = next((size for size in sizes if size is not None), None)
         for k, layer in enumerate(model.layers):
             attends = number and k in memories
             more = {"memory": parts[number - 1][1]} if attends else {}

@@ -40,6 +40,7 @@ MODELS = {
         Linear(128, 65),
     ],
     "vectors": lambda: [LSTM(64, 128), GRU(128, 200), Linear(200, 65)],
+    "dropped": lambda: [Dropout(0.2), LSTM(64, 128), Linear(128, 65)],
     "words": lambda: [Embedding(3000, 64), Dropout(0.1), LSTM(64, 64), Linear(64, 65)],
     "both ways": lambda: [Embedding(65, 64), GRU(64, 128, bidirectional=True), Linear(256, 65)],
     "last": lambda: [LSTM(64, 128, bidirectional=True), Last(bidirectional=True), Linear(256, 65)],
@@ -94,12 +95,9 @@ def translator(score):
 def problem(name, T, N):
     """Return a model, its input and its targets."""
     model, rng = Sequential(*MODELS[name](), rng=0), np.random.default_rng(0)
+    D = next(layer.in_features for layer in model.layers if layer.in_features is not None)
     ids = rng.integers(0, 65, (T, N))
-    x = (
-        ids
-        if isinstance(model[0], Embedding)
-        else rng.standard_normal((T, N, model[0].in_features), dtype=np.float32)
-    )
+    x = ids if isinstance(model[0], Embedding) else rng.standard_normal((T, N, D), dtype=np.float32)
     return model, x, ids if model.returns_sequence else ids[0]
 
 
