@@ -123,6 +123,57 @@ changed the parameters after `forward`. It compares three entries of each, so it
 a few others were changed in place; nor does it see a change of x. `out=` must not share memory with
 the parameters, x or dy. A masked array with a masked entry is refused: pass `lengths` or a mask.
 
+What it promises
+----------------
+Each promise with the test that proves it, in the folder tests of the source:
+
+* Results are those of the equations, written out in NumPy.
+  engine/test_naive.py::test_forward_equals_naive_loops
+* Gradients are exact: those by complex step differ by rounding alone.
+  engine/test_gradients.py::test_every_entry_by_complex_step
+* Weights and initial values are PyTorch's, and so is a training.
+  engine/test_parity_torch.py::test_names_and_shapes_are_those_of_a_torch_sequential
+  training/test_parity_training.py::test_the_first_hundred_losses_are_those_of_torch
+* A sequence gives the same bits alone and in any batch, with any padding.
+  engine/test_invariants.py::test_a_row_of_a_batch_equals_the_sequence_alone
+  engine/test_invariants.py::test_longer_padding_changes_nothing
+* One call, chunks and single steps give the same bits.
+  engine/test_invariants.py::test_two_chunks_with_carried_state_equal_one_call
+  engine/test_invariants.py::test_a_stream_equals_the_sequence_call
+* Any number of threads, and calls from many threads, give the same bits.
+  kernels/test_threads.py::test_model
+  engine/test_invariants.py::test_calls_from_many_threads_are_independent
+* Calls in any order change only what they are meant to change.
+  test_stateful.py::TestSession
+* A call that fails changes nothing; its error is one line.
+  test_bad_input.py::test_a_failed_call_changes_nothing
+* Training that stops and resumes has the bits of training without a break.
+  training/test_checkpoint.py::test_a_resumed_training_has_the_same_bits
+* Ctrl-C and SIGTERM end training at an update and change no bit.
+  training/test_interrupt.py::test_a_signal_at_any_moment_changes_no_bit
+  training/test_interrupt.py::test_a_character_model_is_saved_whatever_the_signal_hits
+* A kill or a full disk at any moment loses no checkpoint.
+  cli/test_kills.py::test_a_kill_loses_no_checkpoint
+  cli/test_kills.py::test_a_full_disk_loses_no_checkpoint
+* A save that fails leaves the old file, and readers see whole files only.
+  training/test_checkpoint.py::test_a_save_that_fails_leaves_the_old_file_and_no_other
+  training/test_checkpoint.py::test_readers_see_whole_checkpoints_while_threads_save
+* A changed bit of a checkpoint is found when it is loaded.
+  training/test_checkpoint.py::test_a_flipped_bit_and_exchanged_arrays_are_found
+* A hostile checkpoint is refused in one line, in little time and memory.
+  training/test_hostile_checkpoints.py::test_a_few_hundred_mutated_files
+  training/test_checkpoint.py::test_sizes_are_compared_with_the_file_before_anything_is_made
+* No checkpoint or text is unpickled, and no module opens a connection.
+  test_packaging.py::test_no_module_unpickles_or_opens_a_connection
+* Training takes the memory that `plan` says.
+  models/test_memory_plan.py::test_training_takes_the_planned_memory
+* Kernels allocate nothing per step, and no memory is kept from update to update.
+  kernels/test_allocation.py::test_kernels_allocate_nothing_per_step
+  kernels/test_allocation.py::test_training_keeps_no_memory_from_update_to_update
+* Text stays text in pictures and pages; a broken renderer is stopped.
+  viz/test_escaping.py::test_no_text_ends_its_dot_string
+  viz/test_render.py::test_a_broken_renderer_is_stopped_and_gives_a_one_line_error
+
 Environment variables
 ---------------------
 NUMBA_NUM_THREADS sets the number of threads, NUMBA_CACHE_DIR the folder of compiled kernels.
@@ -132,6 +183,8 @@ the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves their placem
 
 # First, because it handles Ctrl-C during the imports that follow.
 from .training import signals as _signals  # noqa: F401  # isort: skip
+import sys as _sys
+
 from . import cells, data, initialisers, losses, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM
@@ -164,6 +217,13 @@ from .training.bptt import TruncatedBPTT
 from .training.fit import evaluate, fit
 from .user_cells import cell
 from .warmup import warmup
+
+# After the imports: an extension module that needs the GIL has switched it on by now.
+if not getattr(_sys, "_is_gil_enabled", lambda: True)():
+    raise ImportError(
+        "recurrent is not tested without Python's GIL: set the environment variable PYTHON_GIL=1, "
+        "or use a build of Python that is not free-threaded"
+    )
 
 Both = Directions
 rnn, rnn_relu, lstm, gru = map(Engine, (cells.rnn, cells.rnn_relu, cells.lstm, cells.gru))

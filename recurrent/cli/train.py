@@ -180,7 +180,8 @@ def train(
     options = {
         name.strip("_"): getattr(value, "value", value) for name, value in context.params.items()
     }
-    options |= {"clip": clip or None, "clip_value": clip_value or None}
+    # Before version 0.28 of typer `context.params` holds a Path as a text.
+    options |= {"out": out, "clip": clip or None, "clip_value": clip_value or None}
     explicit = {name.strip("_") for name in given(context)}
     _check_usage(context, options, explicit)
     check_writable(out)
