@@ -165,6 +165,12 @@ Each promise with the test that proves it, in the folder tests of the source:
   training/test_checkpoint.py::test_sizes_are_compared_with_the_file_before_anything_is_made
 * No checkpoint or text is unpickled, and no module opens a connection.
   test_packaging.py::test_no_module_unpickles_or_opens_a_connection
+* Back-propagation in segments changes no bit and takes a fraction of the memory.
+  training/test_segments.py::test_segments_change_no_bit
+  training/test_segments.py::test_segments_take_little_memory
+* A damaged or full cache of compiled kernels stops no computation.
+  kernels/test_cache.py::test_a_damaged_file_is_replaced_and_the_user_told_once
+  kernels/test_cache.py::test_a_full_disk_is_told_once
 * Training takes the memory that `plan` says.
   models/test_memory_plan.py::test_training_takes_the_planned_memory
 * Kernels allocate nothing per step, and no memory is kept from update to update.
