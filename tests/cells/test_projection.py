@@ -253,7 +253,7 @@ def test_a_user_cell_may_project():
             ValueError,
             "proj_size must be at most hidden_size=3, got 4",
         ),
-        (lambda: LSTM(2, 3, proj_size=-1), ValueError, "proj_size must be at least 1, got -1"),
+        (lambda: LSTM(2, 3, proj_size=-1), ValueError, "proj_size must be at least 0, got -1"),
         (lambda: LSTM(2, 3, proj_size=1.5), TypeError, "proj_size must be an int, got float"),
         (lambda: recurrent.GRU(2, 3, proj_size=2), TypeError, "gru has no option 'proj_size'"),
         (

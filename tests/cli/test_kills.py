@@ -48,7 +48,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, *arguments, slow_saves=False, **options):
+def start(folder, *arguments, slow_saves=False):
     program = ["-c", SLOW_SAVES] if slow_saves else ["-m", "recurrent"]
     return subprocess.Popen(
         [sys.executable, *program, "train", "text.txt", *map(str, arguments)],
@@ -56,7 +56,6 @@ def start(folder, *arguments, slow_saves=False, **options):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -174,11 +173,8 @@ def test_a_full_disk_loses_no_checkpoint(folder, times):
     size, rng = (folder / "m").stat().st_size, random.Random(0)
     for _ in range(times):
         before, limit = (folder / "m").read_bytes(), rng.randrange(1, size)
-        process = start(
-            folder,
-            *train(folder, MANY),
-            preexec_fn=lambda n=limit: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)),
-        )
+        process = start(folder, *train(folder, MANY))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
         err = process.communicate(timeout=120)[1]
         lines = [line for line in err.splitlines() if not line.startswith("update ")]
         assert (process.returncode, lines) == (1, ["recurrent: m: File too large"])

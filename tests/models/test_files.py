@@ -1,6 +1,5 @@
 """Files that are replaced as a whole: no save leaves a broken file, follows a link or is lost."""
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -8,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -169,24 +167,30 @@ def test_a_path_has_one_writer(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link", "m"]
 
 
-def sleep(started):
-    started.set()
-    time.sleep(60)
+FORK_UNDER_THE_LOCK = """
+import os, signal, time
+from recurrent.models import files
+reader, writer = os.pipe()
+with files.writer_lock("m"):
+    child = os.fork()
+    if not child:
+        os.write(writer, b"started")
+        time.sleep(60)
+        os._exit(0)
+    os.read(reader, 1)
+try:
+    with files.writer_lock("m"):
+        pass
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
 
 
 def test_a_forked_child_does_not_keep_the_lock(tmp_path):
-    context = multiprocessing.get_context("fork")
-    started = context.Event()
-    with files.writer_lock(tmp_path / "m"):
-        child = context.Process(target=sleep, args=(started,), daemon=True)
-        child.start()
-        assert started.wait(30)
-    try:
-        with files.writer_lock(tmp_path / "m"):
-            pass
-    finally:
-        child.kill()
-        child.join()
+    """This runs in its own process, because other threads of this one may not allow a fork."""
+    subprocess.run(
+        [sys.executable, "-c", FORK_UNDER_THE_LOCK], cwd=tmp_path, check=True, timeout=60
+    )
 
 
 def test_readers_see_whole_files_while_threads_write(tmp_path):

@@ -355,7 +355,7 @@ def test_errors_name_the_expected_value():
         (ValueError, "needs a bidirectional layer", lambda: viz.layer(layer, direction="reverse")),
         (
             ValueError,
-            "direction must be 'forward' or 'reverse', got 'back'",
+            "direction must be one of forward, reverse, got 'back'",
             lambda: viz.unit(layer, 0, direction="back"),
         ),
         (
@@ -363,7 +363,7 @@ def test_errors_name_the_expected_value():
             "gate must be one of i, f, g, o, .*got 'q'",
             lambda: viz.unit(layer, 0, gate="q"),
         ),
-        (ValueError, "k must be an int of at least 1, got 0", lambda: viz.unit(layer, 0, k=0)),
+        (ValueError, "k must be at least 1, got 0", lambda: viz.unit(layer, 0, k=0)),
         (ValueError, "expected one of", lambda: viz.layer(recorded("gru")[0][0], recording)),
     ]
     for kind, message, call in cases:

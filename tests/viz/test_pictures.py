@@ -473,8 +473,11 @@ def test_the_padding_of_a_recording_is_drawn():
         False,
         False,
     ]
-    for bad in (2, -1, "0", True):
+    for bad in (2, -1):
         with pytest.raises(IndexError, match=r"n must be in 0\.\.1"):
+            viz.unrolled(model, 5, recording=recording, n=bad)
+    for bad in ("0", True):
+        with pytest.raises(TypeError, match="n must be an int"):
             viz.unrolled(model, 5, recording=recording, n=bad)
     with pytest.raises(ValueError, match=r"lengths must be \(N,\) ints or a mask"):
         viz.unrolled(model, 5, lengths=[1.5, 2])
@@ -661,7 +664,7 @@ def test_errors_name_the_expected_value():
         (ValueError, "steps must be a count or a list", lambda: viz.unrolled(model, [2, -1])),
         (
             ValueError,
-            "window must be an int of at least 1, got 0",
+            "window must be at least 1, got 0",
             lambda: viz.unrolled(model, 4, window=0),
         ),
         (
