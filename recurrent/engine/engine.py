@@ -256,7 +256,8 @@ class Engine:
         dense = lengths is None and masks is None and not isinstance(x, Lookup)
         if T == 1 and dense and not record and not self.cell.output:
             return self._one_step(x, packed, state)
-        layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse)
+        order = lengths.order if isinstance(lengths, ragged.SegmentLengths) else None
+        layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse, order)
         h, states, saved = self._initialised(state, layout, batched, packed, record)
         rows, places, ids = _input_rows(x, layout)
         unit_masks = self._packed_masks(masks, x, packed.sizes.H, layout)
@@ -369,7 +370,7 @@ class Engine:
         seen, and give the gradient of no function.
 
         Each entry of dparams is one chain of additions over all steps, from the last one to the
-        first, and in a step from the last sequence of the batch to the first.
+        first.
 
         Parameters
         ----------
@@ -420,8 +421,7 @@ class Engine:
         carry_shape, da_shape, dp_shape = allocation.backward_shapes(cell, S, N, sizes.H)
         carry = self._initial_carry(carry_shape, dstate, tape, sizes)
         da = np.empty(da_shape, dtype)
-        dp = layout.to_packed_order(sums.per_unit(dp_shape, dtype).swapaxes(0, 1)).swapaxes(0, 1)
-        dp = np.ascontiguousarray(dp)
+        dp = sums.per_unit(dp_shape, dtype)
         recorded = (len(cell.states), S) if state_gradients is not None else (0, 0)
         d_states = np.empty((*recorded, sizes.H), dtype)
         dy_rows = layout.pack(dy.reshape(T, N, sizes.P))
@@ -440,14 +440,12 @@ class Engine:
             d_states,
             tape.unit_masks,
         )
-        order = layout.by_sequence()
-        sums.dp = layout.from_packed_order(dp.swapaxes(0, 1)).swapaxes(0, 1)
-        x, da_x, x_order = tape.x, da, order
+        x, da_x = tape.x, da
         if tape.ids is not None:
-            sums.add_by_id(self.kernels, *tape.ids, x, da, order)
-            x, da_x, x_order = sums.by_id if sums.final else (x[:0], da[:0], ragged.NO_ROWS)
+            sums.add_by_id(self.kernels, *tape.ids, x, da)
+            x, da_x = (sums.rows, sums.da) if sums.final else (x[:0], da[:0])
         dx = self._gradient_of_input(da_x, full)
-        self._gradient_of_weights(tape, x, da_x, x_order, da, order, sums, dparams)
+        self._gradient_of_weights(tape, x, da_x, da, dp if sums.final else dp[:0], dparams)
         if state_gradients is not None:
             d_states = trim_states(cell, d_states, sizes.P)
             state_gradients.update(zip(cell.states, map(tape.public, d_states), strict=True))
@@ -502,7 +500,7 @@ class Engine:
             checks.writeable(a, name, like)
         checks.apart(out, names, (*params, x, dy), (*fields, "x", "dy"))
         for a in out if sums is None else ():
-            a[...] = 0
+            a.fill(0)
         return out
 
     def _initial_carry(self, shape, dstate, tape, sizes) -> np.ndarray:
@@ -520,21 +518,11 @@ class Engine:
         self.kernels.gradient_of_input(self.cell, da, params, dx)
         return dx
 
-    def _gradient_of_weights(self, tape, x, da_x, x_order, da, order, sums, dparams):
-        gradients, previous = with_biases(self.cell, dparams), tape.layout.previous
+    def _gradient_of_weights(self, tape, x, da_x, da, dp, dparams):
+        gradients = with_biases(self.cell, dparams)
         vectors = [tape.saved_rows[:, k] for k in self.cell.backward.vectors]
         self.kernels.gradient_of_weights(
-            self.cell,
-            da_x,
-            x,
-            x_order,
-            da,
-            sums.dp if sums.final else sums.dp[:0],
-            tape.h_rows,
-            previous[order] if order.size else previous,
-            order,
-            vectors,
-            gradients,
+            self.cell, da_x, x, da, dp, tape.h_rows, tape.layout.previous, vectors, gradients
         )
 
     def footprint(

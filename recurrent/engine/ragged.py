@@ -54,18 +54,6 @@ class Layout(NamedTuple):
         out[..., self.order, :] = a
         return out
 
-    def by_sequence(self) -> np.ndarray:
-        """Return the packed rows, each step's in the order of the batch; empty for 0 to S - 1.
-
-        Sums over rows keep this order. That of the packed rows depends on which sequence is longer
-        after a step, and so would the bits of the sums up to it.
-        """
-        if self.order is None or (np.diff(self.order) > 0).all():
-            return NO_ROWS
-        place = np.argsort(self.order)  # the packed place of each sequence
-        steps = self.offsets[:-1, None] + place
-        return steps[steps < self.offsets[1:, None]]
-
     def final(self, states: np.ndarray) -> np.ndarray:
         """Return the state after the last valid step, (..., N, H), from all, (..., N + S, H)."""
         if self.lengths is None:
@@ -79,18 +67,41 @@ class Layout(NamedTuple):
 NO_ROWS = np.zeros(0, np.int64)
 
 
-def layout(T: int, N: int, lengths: np.ndarray | None = None, reverse: bool = False) -> Layout:
-    """Return the packed order of N sequences.
+class SegmentLengths(np.ndarray):
+    """Lengths (N,) within a segment of time, and the packed order of the whole run, which it keeps.
+
+    The order of the rows of a step is that of sums over rows. That of the lengths within the
+    segment would differ: sequences of different lengths may all be valid in it.
+    """
+
+    order: np.ndarray | None = None  # (N,) the sequence at each packed place
+
+    @classmethod
+    def within(cls, lengths: np.ndarray, first: int, last: int) -> SegmentLengths:
+        """Return the lengths (N,) of whole sequences within the steps first to last."""
+        some = np.clip(lengths - first, 0, last - first).view(cls)
+        some.order = np.argsort(-lengths, kind="stable")
+        return some
+
+
+def layout(
+    T: int,
+    N: int,
+    lengths: np.ndarray | None = None,
+    reverse: bool = False,
+    order: np.ndarray | None = None,
+) -> Layout:
+    """Return the packed order of N sequences, or that which `order` lists, longest first.
 
     With `reverse` each one runs from its last valid step to its first. `lengths` may also be a mask
     (T, N). Steps that are not valid have no row, so the state skips them.
     """
     if lengths is None:
         return _reversed(T, N) if reverse else _full(T, N)
-    return _ordered(T, N, lengths, reverse)
+    return _ordered(T, N, lengths, reverse, order)
 
 
-def _ordered(T, N, lengths, reverse) -> Layout:
+def _ordered(T, N, lengths, reverse, order=None) -> Layout:
     mask = None
     if lengths is None:
         valid = np.full(N, T, np.int64)
@@ -98,7 +109,7 @@ def _ordered(T, N, lengths, reverse) -> Layout:
         mask, valid = lengths, lengths.sum(axis=0)
     else:
         valid = lengths
-    order = np.argsort(-valid, kind="stable")
+    order = np.argsort(-valid, kind="stable") if order is None else order
     sorted_lengths = valid[order]
     counts = np.searchsorted(-sorted_lengths, -np.arange(T), side="left")  # sequences longer than t
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

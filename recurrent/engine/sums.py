@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from .ragged import NO_ROWS
-
 
 class Sums:
     """What `backward` of one layer hands on from one segment of time to the segment before it.
@@ -23,7 +21,7 @@ class Sums:
     Attributes
     ----------
     dp : ndarray, shape (N, U, H), or None
-        Gradients of the parameters of each unit for each sequence, in the order of the batch.
+        Gradients of the parameters of each unit for each sequence, in packed order.
     ids, rows, da : ndarray, shapes (V,), (V, D) and (V, C, H)
         Of a Lookup: the ids so far, their rows of the table, and the sums of the gradients with
         respect to the accumulators over all steps with each id.
@@ -41,14 +39,10 @@ class Sums:
 
     def per_unit(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return dp so far, zeros at first."""
-        return np.zeros(shape, dtype) if self.dp is None else self.dp
+        self.dp = np.zeros(shape, dtype) if self.dp is None else self.dp
+        return self.dp
 
-    @property
-    def by_id(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of the table and sums of all ids, ascending, and their order."""
-        return self.rows, self.da, NO_ROWS
-
-    def add_by_id(self, kernels, ids, places, rows, da, order) -> None:
+    def add_by_id(self, kernels, ids, places, rows, da) -> None:
         """Add the rows of da (S, C, H), last first, to the sums of their ids, ids[places]."""
         if self.ids is None:
             self.ids, self.rows = ids, rows
@@ -56,7 +50,7 @@ class Sums:
         elif not np.array_equal(ids, self.ids):
             places = self._merge(ids, rows)[places]
         width = da.shape[1] * da.shape[2]
-        kernels.scatter_add(self.da.reshape(-1, width), places, da.reshape(-1, width), order)
+        kernels.scatter_add(self.da.reshape(-1, width), places, da.reshape(-1, width))
 
     def _merge(self, ids, rows) -> np.ndarray:
         """Make room for more ids; return the places of these among all."""

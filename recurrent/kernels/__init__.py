@@ -209,12 +209,10 @@ class Backend(Protocol):
         cell: Cell,
         da_x: np.ndarray,
         x: np.ndarray,
-        x_order: np.ndarray,
         da: np.ndarray,
         dp: np.ndarray,
         h: np.ndarray,
         previous: np.ndarray,
-        order: np.ndarray,
         vectors: list[np.ndarray],
         dparams: Any,
     ) -> None:
@@ -228,9 +226,6 @@ class Backend(Protocol):
             da itself; or its sums over the rows that read one row of a table.
         x : ndarray, shape (rows, D), real
             Inputs in packed order, or the rows of a table.
-        x_order : ndarray, shape (rows of x,) or (0,), int64
-            The rows of da_x and x, in the order whose reverse is that of the sums; empty for 0, 1
-            and so on.
         da : ndarray, shape (S, C, H), real
             From `backward`.
         dp : ndarray, shape (N, U, H), real
@@ -238,10 +233,7 @@ class Backend(Protocol):
         h : ndarray, shape (N + S, P), real
             From `forward`.
         previous : ndarray, shape (S,) or (0,), int64
-            The row of h that each row, in the order of `order`, starts from; empty for rows 0 to
-            S - 1.
-        order : ndarray, shape (S,) or (0,), int64
-            The rows of da and of the vectors, like x_order.
+            The row of h that each packed row starts from; empty for rows 0 to S - 1.
         vectors : list of ndarray, shape (S, H), real
             The vectors that are multiplied by weights within a step, one for each of cell.products.
         dparams : NamedTuple of ndarray, real
@@ -364,9 +356,7 @@ class Backend(Protocol):
         """
         ...
 
-    def scatter_add(
-        self, dW: np.ndarray, ids: np.ndarray, dy: np.ndarray, order: np.ndarray
-    ) -> None:
+    def scatter_add(self, dW: np.ndarray, ids: np.ndarray, dy: np.ndarray) -> None:
         """Add dy[s] to dW[ids[s]], the last s first.
 
         Parameters
@@ -377,8 +367,6 @@ class Backend(Protocol):
             Rows of dW.
         dy : ndarray, shape (S, E), real
             The rows to add.
-        order : ndarray, shape (S,) or (0,), int64
-            The rows s, in the order whose reverse is that of the sums; empty for 0, 1 and so on.
         """
         ...
 

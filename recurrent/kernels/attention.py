@@ -46,7 +46,7 @@ def columns_by_columns(target, first, last, a, S, K, b, M, out):
         sums = out[n * K * M : (n + 1) * K * M]
         for k in range(sums.size):
             sums[k] = 0
-        outer(target, left, 0, K, K, NO_ROWS, right, M, NO_ROWS, S, 1, sums)
+        outer(target, left, 0, K, K, S, 1, right, M, NO_ROWS, sums)
 
 
 @jit

@@ -219,29 +219,15 @@ def _product(a, column, K, panels, M, bias, out) -> None:
     split(2.0 * S * K * M, S, run)
 
 
-def _outer(a, column, M, order, b, rows, out, sums) -> None:
-    """Add a' b to out (M, D), and to sums (M,) the column sums of a, for M columns from `column`.
-
-    `order`, `rows`: the rows of a and of b, see `matmul.outer`.
-    """
+def _outer(a, column, M, b, rows, out, sums) -> None:
+    """Add a' b to out (M, D), and the column sums of a to sums (M,), for M columns of a."""
     S, stride, D, t = len(a), prod(a.shape[1:]), b.shape[1], target(a.dtype)
     a, b, out = flat(a), flat(b), flat(out)
 
     def run(first, last):
         here = out[first * D : last * D]
         matmul.weight_gradient(
-            t,
-            a,
-            column + first,
-            last - first,
-            stride,
-            order,
-            b,
-            D,
-            rows,
-            S,
-            here,
-            sums[first:last],
+            t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last]
         )
 
     split(2.0 * S * M * D, M, run)
@@ -259,22 +245,17 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     _times(da, params[0], dx)
 
 
-def gradient_of_weights(
-    cell: Cell, da_x, x, x_order, da, dp, h, previous, order, vectors, dparams
-) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
     """Add the gradients of all parameters."""
     t = target(x.dtype)
     H = da.shape[2]
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     W_hr, own = reference.split_params(cell, dparams)
-    factors = (
-        (cell.x_runs, da_x, x_order, x, x_order, W_ih, b_ih),
-        (cell.h_runs, da, order, h, previous, W_hh, b_hh),
-    )
-    for runs, a, a_rows, b, b_rows, dW, db in factors:
+    rows = ((cell.x_runs, da_x, x, NO_ROWS, W_ih, b_ih), (cell.h_runs, da, h, previous, W_hh, b_hh))
+    for runs, a, b, index, dW, db in rows:
         for run in runs:
             block = slice(run.gate * H, (run.gate + run.count) * H)
-            _outer(a, run.accumulator * H, run.count * H, a_rows, b, b_rows, dW[block], db[block])
+            _outer(a, run.accumulator * H, run.count * H, b, index, dW[block], db[block])
     for k, (e, vector) in enumerate(
         zip(cell.products, vectors, strict=True), len(cell.accumulators)
     ):
@@ -283,11 +264,10 @@ def gradient_of_weights(
         else:
             block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
             dW, db = W_hh[block], b_hh[block]
-        vector = np.ascontiguousarray(vector[:, : dW.shape[1]])
-        _outer(da, k * H, len(dW), order, vector, order, dW, db)
+        _outer(da, k * H, len(dW), np.ascontiguousarray(vector[:, : dW.shape[1]]), NO_ROWS, dW, db)
     N, width, flat_dp = len(dp), dp.shape[1] * H, flat(dp)
     for k, out in enumerate(own):
-        matmul.column_sums(t, flat_dp, k * H, H, width, NO_ROWS, N, out)
+        matmul.column_sums(t, flat_dp, k * H, H, width, N, out)
 
 
 def pack_linear(W, b):
@@ -307,7 +287,7 @@ def linear(x, weights, y) -> None:
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
     """Compute the gradients of `linear`."""
-    _outer(dy, 0, dy.shape[1], NO_ROWS, x, NO_ROWS, dW, db)
+    _outer(dy, 0, dy.shape[1], x, NO_ROWS, dW, db)
     if dx.size:
         _times(dy, W, dx)
 
@@ -318,18 +298,18 @@ def column_sums(a, out) -> None:
     a = flat(a)
 
     def run(first, last):
-        matmul.column_sums(t, a, first, last - first, K, NO_ROWS, S, out[first:last])
+        matmul.column_sums(t, a, first, last - first, K, S, out[first:last])
 
     split(ADDED_ENTRY * a.size, K, run)
 
 
-def scatter_add(dW, ids, dy, order) -> None:
+def scatter_add(dW, ids, dy) -> None:
     """Add dy[s] to dW[ids[s]]; threads share the columns."""
     t, E = target(dW.dtype), dW.shape[1]
     dW, ids, dy = flat(dW), np.require(ids, np.int64, "CAW"), flat(dy)
 
     def run(first, last):
-        matmul.add_rows(t, dW, E, ids, dy, order, first, last)
+        matmul.add_rows(t, dW, E, ids, dy, first, last)
 
     split(ADDED_ENTRY * dy.size, E, run)
 

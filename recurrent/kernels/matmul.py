@@ -82,73 +82,53 @@ def product(target, first, last, a, column, stride, K, panels, M, bias, out):
 
 
 @jit
-def column_sums(target, a, column, count, stride, order, S, out):
-    """Add a[s * stride + column + c] to out[c] for S rows s, the last one first.
-
-    `order` lists the rows; empty means their own order.
-    """
-    for k in range(S - 1, -1, -1):
-        s = order[k] if order.size else k
+def column_sums(target, a, column, count, stride, S, out):
+    """Add a[s * stride + column + c] to out[c] for S rows s, the last one first."""
+    for s in range(S - 1, -1, -1):
         add(target, at(a, s * stride + column), at(out, 0), count)
 
 
 @jit
-def transpose_columns(target, a, column, count, stride, order, first, step, K, block, out):
-    """Compute out (count, K) = the transpose of `count` columns, from `column` on, of K rows of a.
+def transpose_columns(target, a, column, count, stride, first, step, K, out):
+    """Compute out (count, K) = the transpose of `count` columns of a, from `column` on.
 
-    The rows are first, first + step, and so on, or `order` at these: then a block of
-    (lanes, count) rows is gathered at a time.
+    They are columns of K rows: first, first + step, and so on.
     """
     for k in range(0, K, lanes(target)):
-        some, here = min(lanes(target), K - k), first + step * k
-        if order.size:
-            for r in range(some):
-                source = at(a, order[here + step * r] * stride + column)
-                copy(target, source, at(block, r * count), count)
-            transpose(target, at(block, 0), count, some, count, at(out, k), K)
-        else:
-            source = at(a, here * stride + column)
-            transpose(target, source, step * stride, some, count, at(out, k), K)
+        source, some = at(a, (first + step * k) * stride + column), min(lanes(target), K - k)
+        transpose(target, source, step * stride, some, count, at(out, k), K)
 
 
 @jit
-def outer(target, a, column, M, stride, order, b, D, rows, S, step, out):
-    """Add to out (M, D) the sum over S rows s of a[order[s], column:column + M]' b[rows[s]].
+def outer(target, a, column, M, stride, S, step, b, D, rows, out):
+    """Add to out (M, D) the sum over S rows s of a[s, column:column + M]' b[rows[s]].
 
     Each element is one chain of additions in the order of s, the last one first if `step` is -1
-    and not 1. a: rows of `stride` numbers. b: rows of D numbers. An empty `order` or `rows` means
-    row s.
+    and not 1. a: rows of `stride` numbers. b: rows of D numbers; an empty `rows` means b[s].
     """
     setting = flush_denormals()
-    most, columns = min(S, ROWS_AT_ONCE), min(M, COLUMNS_AT_ONCE)
-    transposed = np.empty(columns * most, a.dtype)
-    block = np.empty(columns * lanes(target) if order.size else 0, a.dtype)
+    most = min(S, ROWS_AT_ONCE)
+    transposed = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
     panels = np.zeros(padded(target, D) * most, a.dtype)
     for done in range(0, S, ROWS_AT_ONCE):
         K, first = min(ROWS_AT_ONCE, S - done), done if step > 0 else S - 1 - done
         pack_rows(target, b, D, rows, first, step, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
             count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, m * D)
-            transpose_columns(
-                target, a, column + m, count, stride, order, first, step, K, block, transposed
-            )
+            transpose_columns(target, a, column + m, count, stride, first, step, K, transposed)
             product_tiles(target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), sums)
     restore_denormals(setting)
 
 
 @jit
-def weight_gradient(target, a, column, M, stride, order, b, D, rows, S, out, sums):
+def weight_gradient(target, a, column, M, stride, S, b, D, rows, out, sums):
     """Add `outer`, the last row first, and the column sums of a, the gradient of the bias."""
-    outer(target, a, column, M, stride, order, b, D, rows, S, -1, out)
-    column_sums(target, a, column, M, stride, order, S, sums)
+    outer(target, a, column, M, stride, S, -1, b, D, rows, out)
+    column_sums(target, a, column, M, stride, S, sums)
 
 
 @jit
-def add_rows(target, dW, E, ids, dy, order, first, last):
-    """Add dy (S, E)[s] to dW (V, E)[ids[s]], the last s first; columns first to last.
-
-    `order` lists the rows s; empty means their own order.
-    """
-    for k in range(ids.size - 1, -1, -1):
-        s = order[k] if order.size else k
+def add_rows(target, dW, E, ids, dy, first, last):
+    """Add dy (S, E)[s] to dW (V, E)[ids[s]], the last s first; columns first to last."""
+    for s in range(ids.size - 1, -1, -1):
         add(target, at(dy, s * E + first), at(dW, ids[s] * E + first), last - first)

@@ -193,16 +193,12 @@ def gradient_of_input(cell: Cell, da, params, dx) -> None:
     product(da[:, :x_accumulators].reshape(len(da), x_accumulators * da.shape[2]), params[0], dx)
 
 
-def gradient_of_weights(
-    cell: Cell, da_x, x, x_order, da, dp, h, previous, order, vectors, dparams
-) -> None:
+def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dparams) -> None:
     """Add the gradients of all parameters."""
     W_ih, W_hh, b_ih, b_hh = dparams[:4]
     W_hr, own = split_params(cell, dparams)
     H = W_hr.shape[1]
     before = h[previous] if previous.size else h[: len(da)]
-    da, *vectors = (a[order] if order.size else a for a in (da, *vectors))
-    da_x, x = (a[x_order] if x_order.size else a for a in (da_x, x))
     for k, a in enumerate(cell.accumulators):
         if a.x:
             i = cell.x_gates.index(a.gate) * H
@@ -267,10 +263,10 @@ def column_sums(a, out) -> None:
         out += row
 
 
-def scatter_add(dW, ids, dy, order) -> None:
+def scatter_add(dW, ids, dy) -> None:
     """Add dy[s] to dW[ids[s]]."""
-    for s in (order if order.size else np.arange(len(ids)))[::-1]:
-        dW[ids[s]] += dy[s]
+    for i, d in zip(ids[::-1], dy[::-1], strict=True):
+        dW[i] += d
 
 
 def rows_by_rows(a, b, out) -> None:

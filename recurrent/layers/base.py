@@ -464,5 +464,5 @@ class Layer:
         """Return arrays to add gradients to: zeros, or with `sums` those of later segments."""
         grads = self._gradients(out, **read)
         for a in grads.values() if sums is None else ():
-            a[...] = 0
+            a.fill(0)
         return grads

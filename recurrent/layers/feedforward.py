@@ -10,7 +10,6 @@ from .. import checks, kernels
 from ..engine import bernoulli
 from ..engine.footprint import Footprint
 from ..engine.lookup import Lookup, RowGradients
-from ..engine.ragged import NO_ROWS
 from .base import Gradients, Layer
 
 
@@ -93,8 +92,8 @@ class Embedding(Layer):
             return Gradients(None, grads, None)
         dy = self._checked_dy(dy, tape)
         grads = self._sums(out, sums, dy=dy)
-        ids, rows = tape.reshape(-1), dy.reshape(-1, self.out_features)
-        kernels.backend.scatter_add(grads["weight"], ids, rows, NO_ROWS)
+        rows = dy.reshape(-1, self.out_features)
+        kernels.backend.scatter_add(grads["weight"], tape.reshape(-1), rows)
         return Gradients(None, grads, None)
 
     def _checked_dy(self, dy, ids):

@@ -39,9 +39,10 @@ class TruncatedBPTT:
         Gradient checkpointing: the forward pass keeps the state of every that many steps, y and
         nothing else, and the backward pass computes the segments between them again, the last one
         first. The gradient is the same, bit for bit. The memory is that of one segment, of the
-        states and of y, and the time about 1.4 times as long. The square root of the number of
-        steps needs least memory; a few hundred steps or more cost least time. Layers that need the
-        whole sequence are refused, but for `Last`. By default the forward pass records all steps.
+        states and of y; the time is 1.1 to 1.4 times as long, and less where memory is short. The
+        square root of the number of steps needs least memory, a thousand steps least time. Layers
+        that need the whole sequence are refused, but for `Last`. By default the forward pass
+        records all steps.
 
     Attributes
     ----------

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import checks
 from ..engine.bernoulli import Segments
+from ..engine.ragged import SegmentLengths
 from ..engine.sums import Sums
 from ..layers.parameters import parameter_views
 from ..layers.pooling import Last
@@ -129,11 +130,10 @@ class SegmentedRun:
         return valid
 
     def _lengths(self, segment) -> Any:
-        """Return the lengths within a segment; None if all of its steps are valid."""
+        """Return the lengths within a segment, or None."""
         if self.valid is None:
             return None
-        here = np.clip(self.valid - segment.start, 0, segment.stop - segment.start)
-        return None if (here == segment.stop - segment.start).all() else here
+        return SegmentLengths.within(self.valid, segment.start, segment.stop)
 
     def _ends(self, segment) -> Any:
         """Return which last valid steps are in a segment, and of which sequences; None if none."""

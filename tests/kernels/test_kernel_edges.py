@@ -130,23 +130,18 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     K = min(K, S)
     first, column, L = S - K, 3, t.lanes
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in ((S, M + 5), (S, D)))
-    order, rows = (
-        rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS for _ in range(2)
-    )
+    rows = rng.permutation(S) if data.draw(st.booleans()) else compiled.NO_ROWS
     step = data.draw(st.sampled_from([1, -1]))
     start = first if step > 0 else S - 1
     transposed, panels = np.full(M * K, np.nan, dtype), np.zeros(-(-D // L) * L * K, dtype)
-    block = np.full(M * L if order.size else 0, np.nan, dtype)
     begun = rng.standard_normal(M * D).astype(dtype)
     out, expected, kernels = begun.copy(), begun.copy(), GuardedModule(matmul)
-    kernels.transpose_columns(
-        t, a.ravel(), column, M, M + 5, order, start, step, K, block, transposed
-    )
+    kernels.transpose_columns(t, a.ravel(), column, M, M + 5, start, step, K, transposed)
     kernels.pack_rows(t, b.ravel(), D, rows, start, step, K, panels, K)
     guarded(add_outer)(t, M, D, K, transposed, panels, out)
-    a, b = (c[r[first:]] if r.size else c[first:] for c, r in ((a, order), (b, rows)))
-    no, left, right = compiled.NO_ROWS, a[::step, column:].ravel(), b[::step].ravel()
-    kernels.outer(t, left, 0, M, M + 2, no, right, D, no, K, 1, expected)
+    left, right = a[first:][::step, column:], (b[rows[first:]] if rows.size else b[first:])[::step]
+    no_rows = compiled.NO_ROWS
+    kernels.outer(t, left.ravel(), 0, M, M + 2, K, 1, right.ravel(), D, no_rows, expected)
     assert_same_bits(out, expected)
 
 
