@@ -92,7 +92,8 @@ GROUPS = {
         Suite("kernels/codegen/staged.py kernels/schedule.py", f"kernels/test_cross_unit.py {STEP}",
               first="normalised and lstm"),
         Suite("kernels/reference.py", f"engine/test_naive.py {CELLS} {ROWS}", False),
-        Suite("kernels/[cps]*.py kernels/codegen/[cglst]*.py", STEP, first=ONE_CELL),
+        Suite("kernels/compiled.py kernels/packing.py kernels/sequence.py "
+              "kernels/codegen/[cglst]*.py", STEP, first=ONE_CELL),
     ),
     "engine": (
         Suite("engine/allocation.py engine/footprint.py engine/buffers.py",
