@@ -41,6 +41,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 # A shell starts background jobs with Ctrl-C ignored, which commands under test would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as under nohup
+        signal.signal(number, signal.SIG_DFL)
 
 ENGINES = {name: Engine(cell) for name, cell in CELLS.items()}
 

@@ -29,7 +29,15 @@ UNCHECKED = {
     *("Gradients", "Directions", "Memory", "Batch", "Pair", "Drawing", "Layer", "Model"),
     *("Optimizer", "Drawing.from_items", "Engine.checked_input"),
     *("Layer.footprint", "Layer.keeps_input", "Layer.recorded", "Layer.reset_parameters"),
-    *("run_layers", "prepare_input", "output_lengths", "equations", "check_tape"),
+    *(
+        "run_layers",
+        "run_range",
+        "backward_range",
+        "prepare_input",
+        "output_lengths",
+        "equations",
+        "check_tape",
+    ),
     "gradient_vector",
 }
 
