@@ -233,7 +233,7 @@ def number(
     try:
         result = float(value)
     except OverflowError:
-        result = math.inf if value > 0 else -math.inf
+        result = math.inf if operator.gt(value, 0) else -math.inf
     limits = [
         (f"{words} {limit:g}", holds(result, limit))
         for words, limit, holds in (

@@ -11,7 +11,7 @@ import inspect
 import math
 from numbers import Real
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -24,7 +24,7 @@ BLOCK = 16384  # entries that a thread updates at a time, and entries of one par
 OPTIMIZERS: dict[str, type[Optimizer]] = {}
 
 
-def _is_schedule(lr: Any) -> bool:
+def _is_schedule(lr: Any) -> TypeGuard[schedules.Schedule]:
     return callable(lr) and not isinstance(lr, type)
 
 
@@ -444,8 +444,10 @@ class Adam(Optimizer):
         where = f"{type(self).__name__}: "
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise TypeError(f"{where}betas must be two numbers below 1, got {checks.shown(betas)}")
-        betas = tuple(checks.number(b, "betas", least=0, below=1, where=where) for b in betas)
-        super().__init__(lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad)
+        first, second = (checks.number(b, "betas", least=0, below=1, where=where) for b in betas)
+        super().__init__(
+            lr, betas=(first, second), eps=eps, weight_decay=weight_decay, amsgrad=amsgrad
+        )
 
     @property
     def slots(self):

@@ -14,6 +14,7 @@ import numpy as np
 from .. import checks
 from .footprint import Footprint
 from .runner import DirectedRunner
+from .sums import Sums
 from .tape import Tape
 
 REVERSE = "_reverse"  # the suffix of names of the second direction
@@ -132,7 +133,7 @@ class Bidirectional:
         return y, Directions(final, final_reverse), tapes
 
     def backward(
-        self, dy, tape, dstate=None, out=None, state_gradients=None, sums: None = None
+        self, dy, tape, dstate=None, out=None, state_gradients=None, sums: Sums | None = None
     ) -> tuple[Any, Directions, Directions]:
         """Return dx and, as `Directions`, dparams and the gradient of the initial state.
 

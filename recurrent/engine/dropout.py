@@ -181,19 +181,20 @@ class DropoutRunner:
         sums: Sums | None = None,
     ) -> tuple[Any, Any, Any]:
         """Run `Engine.backward` with the masks of the tape."""
-        masked_h, final = "dropout" in tape.masks, sums is None or sums.final
+        masked_h = "dropout" in tape.masks
+        segment = Sums(final=True) if sums is None else sums
         if dstate is not None and masked_h:
-            d_dropped = None if sums is None else sums.d_dropped
-            dstate = (np.zeros_like(dstate[0]) if d_dropped is None else d_dropped, *dstate)
+            later = segment.d_dropped
+            dstate = (np.zeros_like(dstate[0]) if later is None else later, *dstate)
         dx, dparams, d_initial = self.engine.backward(dy, tape, dstate, out, state_gradients, sums)
-        if "weight_hh" in tape.masks and final:
+        if "weight_hh" in tape.masks and segment.final:
             dparams.W_hh[...] *= tape.masks["weight_hh"]
         if masked_h:
             d_dropped, h, *others = d_initial
-            if final:
+            if segment.final:
                 h = h + tape.masks["dropout"] * d_dropped
             else:  # the segment before adds it, as the step before does within a segment
-                sums.d_dropped = d_dropped
+                segment.d_dropped = d_dropped
             d_initial = self.unmasked.State(h, *others)
             if state_gradients is not None:
                 del state_gradients[self.engine.cell.states[0]]

@@ -442,7 +442,8 @@ class Engine:
         )
         x, da_x = tape.x, da
         if tape.ids is not None:
-            sums.add_by_id(self.kernels, *tape.ids, x, da)
+            ids, places = tape.ids
+            sums.add_by_id(self.kernels, ids, places, x, da)
             x, da_x = (sums.rows, sums.da) if sums.final else (x[:0], da[:0])
         dx = self._gradient_of_input(da_x, full)
         self._gradient_of_weights(tape, x, da_x, da, dp if sums.final else dp[:0], dparams)
@@ -564,10 +565,10 @@ class Engine:
         """
         T, N = checks.integer(T, "T", 0), checks.integer(N, "N", 0)
         flags = dict(ragged=ragged, training=training, reverse=reverse)
-        flags = [checks.flag(value, name) for name, value in flags.items()]
+        flags = {name: checks.flag(value, name) for name, value in flags.items()}
         table = None if table is None else checks.size(table, "table")
         sizes, dtype = _checked_sizes(sizes), checks.dtype(dtype)
-        return allocation.footprint(self.cell, T, N, sizes, dtype, *flags, table)
+        return allocation.footprint(self.cell, T, N, sizes, dtype, **flags, table=table)
 
     def pack(self, params: Any) -> PackedParams:
         """Return a snapshot of the parameters, checked and packed once for many calls of `forward`.

@@ -37,6 +37,7 @@ class Embedding(Layer):
     """
 
     gives_lookup = runs_in_segments = True
+    out_features: int
 
     def __init__(self, num_embeddings: int, embedding_dim: int):
         num_embeddings = checks.size(num_embeddings, "num_embeddings")

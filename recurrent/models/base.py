@@ -389,15 +389,15 @@ class Model:
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, final, tapes = self.run_layers(x, state, lengths, record, training)
         y, y_lengths = outputs[-1], self.output_lengths(lengths)
-        y_listed = listed and y_lengths is not None
-        if y_listed:
+        if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)
         if not record:
             return y, final, None
         tape = ModelTape(tapes)
         tape.x, tape.samples = outputs[0], self._samples()
         if listed:
-            tape.list_lengths, tape.y_listed = getattr(lengths, "target", lengths), y_listed
+            tape.list_lengths = getattr(lengths, "target", lengths)
+            tape.y_listed = y_lengths is not None
         return y, final, tape
 
     def record(

@@ -7,7 +7,7 @@ is propagated back through the last h = k2 steps.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .. import checks
 from ..data import as_arrays
 from ..losses import Loss
 from ..models.base import Model
+from ..models.sequential import Sequential
 from .segments import SegmentedRun, check_segments
 
 
@@ -167,7 +168,8 @@ class TruncatedBPTT:
         if self.checkpoint_every is None:
             y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
         else:
-            tape = SegmentedRun(self.model, window, self.carried, lengths, self.checkpoint_every)
+            model = cast(Sequential, self.model)  # see check_segments
+            tape = SegmentedRun(model, window, self.carried, lengths, self.checkpoint_every)
             y, after = tape.y, tape.state
         y_new = y[before:] if before else y
         value, dy = value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))

@@ -94,7 +94,8 @@ class SegmentedRun:
         generators = [model[k].generator for k in self.body]
         one_each = {id(g): Segments(g, T) for g in generators}  # most often one in all
         self.masks = [one_each[id(g)] for g in generators]
-        before, y = state[: len(self.body)], None
+        before = state[: len(self.body)]
+        y: Any = None
         for segment in self.segments:
             self.states.append(before)
             # The last segment is recorded at once: backward begins with it.
