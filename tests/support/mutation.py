@@ -92,8 +92,9 @@ GROUPS = {
         Suite("kernels/codegen/staged.py kernels/schedule.py", f"kernels/test_cross_unit.py {STEP}",
               first="normalised and lstm"),
         Suite("kernels/reference.py", f"engine/test_naive.py {CELLS} {ROWS}", False),
-        Suite("kernels/compiled.py kernels/packing.py kernels/sequence.py "
-              "kernels/codegen/[cglst]*.py", STEP, first=ONE_CELL),
+        Suite("kernels/compiled.py", f"{STEP} {ROWS}", first=ONE_CELL),
+        Suite("kernels/packing.py kernels/sequence.py kernels/codegen/[cglst]*.py", STEP,
+              first=ONE_CELL),
     ),
     "engine": (
         Suite("engine/allocation.py engine/footprint.py engine/buffers.py",
@@ -425,7 +426,8 @@ def run(
     seconds = round(time.perf_counter() - began, 1)
     if process.returncode == 0:
         return "survived", "", seconds
-    started = re.findall(r"^(tests/\S+::.+?)(?: (?:PASSED|FAILED|ERROR|SKIPPED).*)?$", output, re.M)
+    ends = "PASSED|FAILED|ERROR|SKIPPED|Fatal Python error"
+    started = re.findall(rf"^(tests/\S+::.+?) *(?: (?:{ends}).*)?$", output, re.M)
     if stalled:
         return "time limit", started[-1] if started else "", seconds
     failed = re.findall(r"^(?:FAILED|ERROR) (tests/[^\s:]+(?:::.+?)?)(?: - .*)?$", output, re.M)
