@@ -12,6 +12,7 @@ from .. import checks, initialisers
 from ..engine.footprint import Footprint
 from ..engine.sums import Sums
 from ..graph import Graph
+from .attributes import Sealed
 from .parameters import GradientViews, parameter_views
 from .recording import LayerRecording
 from .stream import Stream
@@ -37,7 +38,7 @@ class Gradients(NamedTuple):
     state: Any
 
 
-class Layer:
+class Layer(Sealed):
     """Base class of all layers.
 
     A subclass sets `shapes` in its constructor and implements `forward` and `backward`. It
@@ -77,6 +78,8 @@ class Layer:
         The model that the layer is part of.
     generator : numpy.random.Generator
         Source of dropout masks. Layers of a model share the model's.
+    trainable : bool
+        Whether training changes the parameters; True at first.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class Layer:
     state_delays: dict[str, int]
 
     def __init_subclass__(cls, abstract: bool = False):
+        super().__init_subclass__()
         if abstract:
             return
         name, place = cls.__name__, (cls.__module__, cls.__qualname__)
@@ -113,6 +117,7 @@ class Layer:
         self.options = checks.plain(options)
         self.shapes, self.state_delays = {}, {}
         self._parameters: Any = None
+        self._trainable = True
         self.owner: Any = None
         self.generator = np.random.default_rng(0)
 
@@ -121,6 +126,17 @@ class Layer:
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+    def describe(self) -> dict:
+        """Return the type, the options and whether it is trained, as plain data.
+
+        Returns
+        -------
+        dict
+            An entry of the layers in the description of a model.
+        """
+        frozen = {} if self.trainable else {"trainable": False}
+        return {"type": type(self).__name__, "options": self.options, **frozen}
 
     def check_below(self, below: Sequence[Layer]) -> None:
         """Check that the layers below provide what this layer needs.
@@ -148,6 +164,23 @@ class Layer:
     def size(self) -> int:
         """Number of parameters."""
         return sum(math.prod(s) for s in self.shapes.values())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters.
+
+        Gradients are computed either way. Raises TypeError for anything but a bool.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.flag(value, "trainable")
+
+    @property
+    def frozen(self) -> list[str]:
+        """Names of the parameters that training does not change."""
+        return [] if self.trainable else list(self.shapes)
 
     @property
     def initialised(self) -> bool:

@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine import buffers, ragged
+from ..layers.attributes import Sealed
 from ..layers.base import Gradients
-from ..layers.parameters import ParameterViews
+from ..layers.parameters import ParameterViews, parameter_views
 from ..layers.recording import Keep, Recording
 
 
@@ -34,7 +35,7 @@ class ModelTape(tuple):
     y_listed = False
 
 
-class Model:
+class Model(Sealed):
     """Base class of models: layers, parameters in one flat vector, runs and recordings.
 
     A subclass sets `layers`, `parameters` (views into `flat` by name) and `dtype`, and implements
@@ -81,12 +82,42 @@ class Model:
             checks.shape(values, "flat", self._flat.shape, "(P,)")
             self._flat[:] = values
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes all parameters; setting it sets that of every layer."""
+        return all(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = checks.flag(value, "trainable")
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def frozen(self) -> list[str]:
+        """Names of the parameters that training does not change."""
+        return [f"{name}.{n}" for name, part in self.parts.items() for n in part.frozen]
+
+    def trainable_mask(self) -> np.ndarray:
+        """Return which entries of `flat` training changes.
+
+        Returns
+        -------
+        ndarray, shape (P,), bool
+            False for the parameters of layers whose `trainable` is False.
+        """
+        mask = np.ones(self.size, bool)
+        views = parameter_views(mask, {n: a.shape for n, a in self.parameters.items()})
+        for name in self.frozen:
+            views[name][:] = False
+        return mask
+
     def __getstate__(self):
         # Views are created again from `_flat`.
         return {name: value for name, value in self.__dict__.items() if name != "parameters"}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        self.__dict__.update(state, parameters=None)
         self._bind_parameters(self._flat)
 
     def describe(self) -> dict:

@@ -98,6 +98,10 @@ class Sequential(Model):
             layer.bind(ParameterViews(own))
             layer.owner = self
 
+    @property
+    def frozen(self):
+        return [f"{k}.{n}" for k, layer in enumerate(self.layers) for n in layer.frozen]
+
     def bind(self, flat: np.ndarray) -> None:
         """Move the parameters and their values to another vector, such as a part of a larger one.
 
@@ -345,9 +349,7 @@ class Sequential(Model):
     def describe(self) -> dict:
         return {
             "dtype": self.dtype.name,
-            "layers": [
-                {"type": type(layer).__name__, "options": layer.options} for layer in self.layers
-            ],
+            "layers": [layer.describe() for layer in self.layers],
         }
 
     @classmethod
@@ -396,6 +398,7 @@ class Sequential(Model):
                 )
             with checks.naming(f"layer {k} ({d['type']})"):
                 layer = LAYERS[d["type"]](**d["options"])
+                layer.trainable = d.get("trainable", True)
             if parameters is not None:
                 own = {
                     name: parameter(parameters, f"{prefix}{k}.{name}", shape, dtype)

@@ -77,7 +77,8 @@ def generator_schema(value: Any, name: str) -> None:
     GENERATORS[kind](value, name)
 
 
-_layers = schema.items(schema.record(type=NAME, options=schema.dictionary), 1, MOST_LAYERS)
+_layer = schema.record({"trainable": checks.flag}, type=NAME, options=schema.dictionary)
+_layers = schema.items(_layer, 1, MOST_LAYERS)
 _dtype = schema.one_of("float32", "float64")
 _sequential = schema.record(dtype=_dtype, layers=_layers)
 _seq2seq = schema.record(

@@ -1,0 +1,47 @@
+"""Objects that refuse new attributes once they are built, so that a misspelt name is an error."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from .. import checks
+
+
+class Sealed:
+    """Base class of objects whose public attributes are those that a constructor has set.
+
+    Attributes and properties of the class, and names that begin with an underscore, can be set too.
+
+    Examples
+    --------
+    >>> from recurrent import Linear
+    >>> Linear(2, 1).trainble = False
+    Traceback (most recent call last):
+    ...
+    AttributeError: Linear has no attribute 'trainble'; did you mean 'trainable'?
+    """
+
+    def __init_subclass__(cls) -> None:
+        constructor = cls.__init__
+        if constructor is object.__init__:
+            return
+
+        @wraps(constructor)
+        def __init__(self, *args, **options):
+            constructor(self, *args, **options)
+            if type(self) is cls:  # not yet after the constructor of a base class
+                self.__dict__["_sealed"] = True
+
+        cls.__init__ = __init__
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; raise AttributeError for a name that the object does not have."""
+        own = self.__dict__
+        if name in own or "_sealed" not in own or name[0] == "_" or hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+            return
+        names = [n for n in dir(self) if n[0] != "_"]
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute {name!r}{checks.guess(name, names)}"
+        )
