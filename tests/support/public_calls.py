@@ -461,15 +461,20 @@ add("Shuffled.indices", data.Shuffled(5, 2, 0, True).indices, k=1)
 add("as_batch", data.as_batch, batch=(1, 2))
 
 MASK = np.array([[True, False], [True, True], [False, True]])
-for _loss in (losses.mean_squared_error, losses.binary_cross_entropy):
+REGRESSION = {
+    losses.mean_squared_error: {}, losses.mean_absolute_error: {}, losses.huber: dict(delta=0.5),
+    losses.quantile: dict(q=0.3), losses.binary_cross_entropy: dict(pos_weight=2.0),
+}  # fmt: skip
+for _loss, _options in REGRESSION.items():
     add(
         _loss.__name__, _loss, y=floats(T, N, 2), targets=np.abs(floats(T, N, 2)).clip(0, 1),
-        lengths=np.array([T, 1]), mask=MASK[..., None],
+        lengths=np.array([T, 1]), mask=MASK[..., None], **_options, sample_weight=np.ones(N),
         words=dict(y="y|targets|lengths|mask", targets="targets"),
     )  # fmt: skip
 add(
     "softmax_cross_entropy", losses.softmax_cross_entropy, y=floats(T, N, 4), mask=MASK,
     targets=ids(T, N, below=4), lengths=np.array([T, 1]), errors=(IndexError,),
+    weight=np.ones(4), label_smoothing=0.1, ignore_index=2, sample_weight=np.ones(N),
     words=dict(y="y|targets|lengths|mask"),
 )  # fmt: skip
 for _make in (losses.at_last_step, losses.summed_over_steps):
@@ -478,7 +483,7 @@ for _make in (losses.at_last_step, losses.summed_over_steps):
     add(
         f"{_make.__name__}()", _make(losses.mean_squared_error), y=floats(T, N, 2),
         targets=floats(N, 2) if last else floats(T, N, 2), lengths=np.array([T, 1]),
-        words=dict(y="y|targets|lengths"),
+        sample_weight=np.ones(N), words=dict(y="y|targets|lengths"),
     )  # fmt: skip
 
 OPTIMIZERS = {

@@ -38,8 +38,8 @@ MODULES = {
         MeanPool Memory OneHot QRNN RNN Recurrent
         """,
     "recurrent.losses": """
-        at_last_step binary_cross_entropy mean_squared_error softmax_cross_entropy
-        summed_over_steps
+        at_last_step binary_cross_entropy count_entries huber mean_absolute_error
+        mean_squared_error quantile softmax_cross_entropy summed_over_steps
         """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
     "recurrent.schedules": "Constant Cosine Exponential StepDecay",

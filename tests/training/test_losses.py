@@ -10,14 +10,23 @@ from recurrent.losses import (
     at_last_step,
     binary_cross_entropy,
     count_entries,
+    huber,
+    mean_absolute_error,
     mean_squared_error,
+    quantile,
     softmax_cross_entropy,
     summed_over_steps,
 )
 
 T, N, V = 5, 4, 7
 LENGTHS = np.array([5, 0, 3, 1])
-LOSSES = {f.__name__: f for f in (softmax_cross_entropy, mean_squared_error, binary_cross_entropy)}
+LOSSES = {
+    f.__name__: f
+    for f in (
+        softmax_cross_entropy, mean_squared_error, binary_cross_entropy, mean_absolute_error, huber,
+        quantile,
+    )
+}  # fmt: skip
 
 pytestmark = pytest.mark.reference
 
@@ -85,6 +94,9 @@ def test_equals_torch(name, dtype, kind):
         "softmax_cross_entropy": torch.nn.functional.cross_entropy,
         "mean_squared_error": torch.nn.functional.mse_loss,
         "binary_cross_entropy": torch.nn.functional.binary_cross_entropy_with_logits,
+        "mean_absolute_error": torch.nn.functional.l1_loss,
+        "huber": torch.nn.functional.huber_loss,
+        "quantile": lambda y, t: torch.maximum(t - y, y - t).mean() / 2,
     }[name]
     expected = function(theirs[valid], torch.tensor(targets)[valid])
     expected.backward()
@@ -189,6 +201,214 @@ def test_the_sum_over_steps():
     assert_close(dy, valid[..., None] * T * 2 * y / (valid.sum() * V), 4)
 
 
+# Options of the losses
+
+CLASSES = np.array([0.5, 2.0, 0.1, 1.0, 0.25, 3.0, 1.0])
+LEVELS = np.linspace(0.1, 0.9, V)
+OPTIONS = {
+    "class weights": (softmax_cross_entropy, {"weight": CLASSES}),
+    "smoothing": (softmax_cross_entropy, {"label_smoothing": 0.2}),
+    "ignored": (softmax_cross_entropy, {"ignore_index": 3}),
+    "ignored outside": (softmax_cross_entropy, {"ignore_index": -100}),
+    "all of classes": (
+        softmax_cross_entropy,
+        {"weight": CLASSES, "label_smoothing": 0.3, "ignore_index": 3},
+    ),
+    "pos_weight": (binary_cross_entropy, {"pos_weight": CLASSES}),
+    "one pos_weight": (binary_cross_entropy, {"pos_weight": 2.5}),
+    "delta": (huber, {"delta": 2.5}),
+    "q": (quantile, {"q": 0.8}),
+    "several q": (quantile, {"q": LEVELS}),
+    "none": (mean_squared_error, {}),
+    "none, absolute": (mean_absolute_error, {}),
+}
+
+
+def torch_loss(torch, name, options, dtype):
+    """The same loss by PyTorch: of each entry, and the divisor of each entry's weight."""
+    F = torch.nn.functional
+    weight = {k: torch.tensor(CLASSES.astype(dtype)) for k in ("weight",) if k in options}
+    plain = {k: v for k, v in options.items() if k in ("label_smoothing", "ignore_index", "delta")}
+    q = torch.tensor(np.asarray(options.get("q", 0.5), dtype))
+    positive = torch.tensor(np.asarray(options.get("pos_weight", 1), dtype))
+    return {
+        "softmax_cross_entropy": lambda y, t: F.cross_entropy(
+            y, t, **weight, **plain, reduction="none"
+        ),
+        "binary_cross_entropy": lambda y, t: F.binary_cross_entropy_with_logits(
+            y, t, pos_weight=positive, reduction="none"
+        ),
+        "huber": lambda y, t: F.huber_loss(y, t, **plain, reduction="none"),
+        "mean_squared_error": lambda y, t: F.mse_loss(y, t, reduction="none"),
+        "mean_absolute_error": lambda y, t: F.l1_loss(y, t, reduction="none"),
+        "quantile": lambda y, t: torch.maximum(q * (t - y), (q - 1) * (t - y)),
+    }[name]
+
+
+def option_example(case, dtype="float64"):
+    loss, options = OPTIONS[case]
+    y, targets = example(loss.__name__, dtype)
+    if options.get("ignore_index") == -100:
+        targets[1:3, 2] = -100
+    return loss, options, y, targets
+
+
+@pytest.mark.parametrize(
+    "case", ["class weights", "smoothing", "all of classes", "ignored outside"]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_options_of_classes_equal_torchs_mean(case, dtype):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    loss, options, y, targets = option_example(case, dtype)
+    theirs = torch.tensor(y, requires_grad=True)
+    own = {k: torch.tensor(v.astype(dtype)) if k == "weight" else v for k, v in options.items()}
+    expected = torch.nn.functional.cross_entropy(
+        theirs.reshape(-1, V), torch.tensor(targets).reshape(-1), **own
+    )
+    expected.backward()
+    value, dy = loss(y, targets, **options)
+    assert abs(value - float(expected.detach())) <= tolerance(dtype, y.size, 5)
+    assert_close(dy, theirs.grad.numpy(), V)
+
+
+@pytest.mark.parametrize("per", ["nothing", "sequence", "step", "entry"])
+@pytest.mark.parametrize("case", OPTIONS)
+def test_weighted_options_equal_torchs_sum(case, per):
+    """The sum of weight times loss over the sum of the weights, with lengths."""
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    loss, options, y, targets = option_example(case)
+    classes = loss is softmax_cross_entropy
+    shape = {"nothing": (), "sequence": (N,), "step": (T, N), "entry": targets.shape}[per]
+    weights = np.random.default_rng(5).random(shape) if shape else np.ones(())
+    if per == "step":
+        weights[:2, 2] = 0  # not valid: the target may be NaN
+        if not classes:
+            targets[0, 2] = np.nan
+    w = weights[..., None] if per == "step" and not classes else weights
+    w = w.reshape(N, *[1] * (targets.ndim - 2)) if per == "sequence" else w
+    inside = (np.arange(T)[:, None] < LENGTHS).reshape(T, N, *[1] * (targets.ndim - 2))
+    w = np.broadcast_to(w * inside, targets.shape).copy()
+    total = w * CLASSES[targets.clip(0)] if "weight" in options else w
+    if "ignore_index" in options:
+        total = np.where(targets == options["ignore_index"], 0, total)
+    theirs = torch.tensor(y, requires_grad=True)
+    each = torch_loss(torch, loss.__name__, options, "float64")(
+        theirs.reshape(-1, V) if classes else theirs,
+        torch.tensor(np.nan_to_num(targets).reshape(-1) if classes else np.nan_to_num(targets)),
+    )
+    expected = (each.reshape(w.shape) * torch.tensor(w)).sum() / total.sum()
+    expected.backward()
+    given = {} if per == "nothing" else {"sample_weight": weights}
+    value, dy = loss(y, targets, LENGTHS, **options, **given)
+    assert abs(value - float(expected.detach())) <= tolerance(float, y.size, 10)
+    assert_close(dy, theirs.grad.numpy(), 10 * V)
+    assert dy.any()
+    count = count_entries(partial(loss, **options, **given), y, targets, LENGTHS)
+    assert_close(float(count), total.sum(), total.size)
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_gradient_of_options_by_central_differences(case):
+    loss, options, y, targets = option_example(case)
+    options = {**options, "sample_weight": np.random.default_rng(6).random((T, N))}
+    _, dy = loss(y, targets, LENGTHS, **options)
+    step = np.finfo(float).eps ** (1 / 3)
+    for k in list(np.ndindex(y.shape))[::5]:
+        ends = []
+        for s in (step, -step):
+            moved = y.copy()
+            moved[k] += s
+            ends.append(loss(moved, targets, LENGTHS, **options)[0])
+        assert dy[k] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-8)
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_joined_means_do_not_depend_on_the_cut(case):
+    """Means of batches, weighted by their entries, are the mean of all."""
+    loss, options, y, targets = option_example(case)
+    weights = np.random.default_rng(7).random((T, N))
+    whole = loss(y, targets, LENGTHS, sample_weight=weights, **options)[0]
+    total = count = 0.0
+    for n in range(N):
+        part = partial(loss, sample_weight=weights[:, n : n + 1], **options)
+        batch = y[:, n : n + 1], targets[:, n : n + 1], LENGTHS[n : n + 1]
+        weight = count_entries(part, *batch)
+        total, count = total + weight * part(*batch)[0], count + weight
+    assert_close(total / count, whole, y.size)
+
+
+def test_without_weight_the_loss_is_zero():
+    """Where all is ignored PyTorch's mean is NaN; here it is 0, like any mean of nothing."""
+    y, ids = example("softmax_cross_entropy")
+    for options in (
+        {"ignore_index": -1, "weight": CLASSES},
+        {"ignore_index": -1},
+        {"ignore_index": -1, "label_smoothing": 0.1},
+        {"sample_weight": np.zeros((T, N))},
+    ):
+        targets = np.full_like(ids, -1) if "ignore_index" in options else ids
+        value, dy = softmax_cross_entropy(y, targets, **options)
+        assert (value, dy.any()) == (0.0, False)
+        assert count_entries(partial(softmax_cross_entropy, **options), y, targets) == 0
+    value, dy = softmax_cross_entropy(y, np.full_like(ids, 2), weight=CLASSES != 0.1)
+    assert (value, dy.any()) == (0.0, False)
+    for name in ("mean_squared_error", "quantile", "huber"):
+        y, targets = example(name)
+        value, dy = LOSSES[name](y, np.nan * targets, sample_weight=np.zeros(N))
+        assert (value, dy.any()) == (0.0, False)
+
+
+@pytest.mark.parametrize("case", ["all of classes", "several q", "delta"])
+def test_options_with_lists_and_at_the_last_step(case):
+    loss, options, y, targets = option_example(case)
+    weights = np.random.default_rng(8).random((T, N))
+    expected, d = loss(y, targets, LENGTHS, sample_weight=weights, **options)
+    lists = [[a[:length, n] for n, length in enumerate(LENGTHS)] for a in (y, targets, weights)]
+    value, dy = loss(*lists[:2], sample_weight=lists[2], **options)
+    assert value == expected
+    for n, length in enumerate(LENGTHS):
+        assert_same_bits(dy[n], d[:length, n])
+    once = loss(lists[0], lists[1], sample_weight=weights[0], **options)[0]
+    assert once == loss(y, targets, LENGTHS, sample_weight=weights[0], **options)[0]
+    last = at_last_step(partial(loss, **options))
+    valid = LENGTHS > 0
+    ends = y[LENGTHS[valid] - 1, np.flatnonzero(valid)]
+    value, _ = last(y, targets[0], LENGTHS, sample_weight=weights[0])
+    own = partial(loss, sample_weight=weights[0, valid], **options)
+    assert value == own(ends, targets[0, valid])[0]
+    count = count_entries(partial(last, sample_weight=weights[0]), y, targets[0], LENGTHS)
+    assert count == count_entries(own, ends, targets[0, valid])
+    summed = summed_over_steps(loss)
+    value, dy = summed(y, targets, LENGTHS, sample_weight=weights, **options)
+    assert value == expected
+    assert_close(dy, T * d, 2)
+    count = count_entries(partial(summed, sample_weight=weights, **options), y, targets, LENGTHS)
+    assert count == count_entries(
+        partial(loss, sample_weight=weights, **options), y, targets, LENGTHS
+    )
+
+
+def test_one_target_of_several_quantiles():
+    y, targets = example("quantile")
+    value, dy = quantile(y, targets[..., :1], q=LEVELS)
+    expected, d = quantile(y, np.repeat(targets[..., :1], V, -1), q=LEVELS)
+    assert value == expected
+    assert_same_bits(dy, d)
+
+
+def test_a_loss_of_ones_own_counts_its_entries():
+    def known(y, targets, lengths=None):
+        return mean_squared_error(y, targets, lengths, mask=~np.isnan(targets))
+
+    known.entries = lambda y, targets, lengths: np.count_nonzero(~np.isnan(targets))
+    y, targets = example("mean_squared_error")
+    targets[1, 2, 3:] = np.nan
+    assert count_entries(known, y, targets) == y.size - V + 3
+    known.entries = lambda y, targets, lengths: "many"
+    with pytest.raises(TypeError, match="what entries of the loss returns must be a number"):
+        count_entries(known, y, targets)
+
+
 Y = np.zeros((T, N, V))
 IDS = np.zeros((T, N), int)
 
@@ -260,6 +480,49 @@ IDS = np.zeros((T, N), int)
             lambda: binary_cross_entropy(Y, Y > 0),
             TypeError,
             "targets must be float32 or float64, got bool",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS - 100),
+            IndexError,
+            r"got -100 at \(0, 0\); to leave it out pass ignore_index=-100",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, weight=[1, 2]),
+            ValueError,
+            r"weight must be \(V,\) = \(7,\), got \(2,\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, weight=-CLASSES),
+            ValueError,
+            r"weight must be finite and at least 0, got -0.5 at \(0,\)",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, label_smoothing=2),
+            ValueError,
+            "label_smoothing must be at least 0 and at most 1, got 2",
+        ),
+        (
+            lambda: softmax_cross_entropy(Y, IDS, ignore_index=0.5),
+            TypeError,
+            "ignore_index must be an int, got float",
+        ),
+        (
+            lambda: mean_squared_error(Y, Y, sample_weight=np.ones(T)),
+            ValueError,
+            r"for each step, \(5, 4\), or for each sequence, \(4,\), got \(5,\)",
+        ),
+        (
+            lambda: mean_squared_error(Y, Y, sample_weight=["a"]),
+            TypeError,
+            "sample_weight must be numbers, got str",
+        ),
+        (lambda: huber(Y, Y, delta=0), ValueError, "delta must be above 0, got 0"),
+        (lambda: quantile(Y, Y, q=1.0), ValueError, "q must be above 0 and below 1, got 1.0"),
+        (lambda: quantile(Y, Y, q=[0.5]), ValueError, r"q must be \(M,\) = \(7,\), got \(1,\)"),
+        (
+            lambda: binary_cross_entropy(Y, Y, pos_weight=[1, 2]),
+            ValueError,
+            r"pos_weight must be a number or \(M,\) = \(7,\), got \(2,\)",
         ),
         (lambda: at_last_step(mean_squared_error)(Y[:0], Y[0]), ValueError, "at least one step"),
         (
