@@ -22,12 +22,12 @@ Run it with `forward`, or one time step at a time with a stream, which copies th
 
 Contents
 --------
-* Models: `Sequential`, `Seq2Seq`, `CharLM`.
+* Models: `Sequential`, `Seq2Seq`, `CharLM`. `model.save(path)` writes one, `load(path)` reads it.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
   `MeanPool`, `MaxPool`, `Hold`.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `optim`,
-  `schedules`, `initialisers`. `training.checkpoint` saves and loads models.
+  `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
@@ -217,6 +217,7 @@ from .layers import (
     OneHot,
     Recurrent,
 )
+from .models.loading import load
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
 from .training.bptt import TruncatedBPTT
@@ -271,6 +272,7 @@ __all__ = [
     "gru",
     "indrnn",
     "initialisers",
+    "load",
     "losses",
     "lstm",
     "mgu",

@@ -13,7 +13,7 @@ import numpy as np
 from .. import checks
 from ..layers import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
-from ..models import files, storage
+from ..models import files, loading, storage
 from ..models.sequential import Sequential
 from ..optim import Optimizer
 from ..training import checkpoint
@@ -451,20 +451,27 @@ class CharLM:
         ValueError
             If it is not a complete checkpoint of a character model.
         """
-        loaded = checkpoint.load(path)
         with storage.reading(path):
-            kind = loaded.about.get("kind")
-            if kind != "CharLM":
-                found = kind if kind is None else checks.shown(kind)
-                raise ValueError(f"not a character model: expected kind CharLM, found {found}")
-            lm = cls.__new__(cls)
-            lm.model, lm.recipe = loaded.model, Recipe()
-            lm.options, lm.training = loaded.options, loaded.training or TrainingState()
-            lm.vocabulary = Vocabulary.build(loaded.about.get("vocabulary"))
-            _check_stack(lm.model, len(lm.vocabulary))
-            if lm.options or lm.training.optimizer is not None:
-                _check_options(lm.options, lm.training)
+            return cls._of(checkpoint.contents(storage.read(path)))
+
+    @classmethod
+    def _of(cls, loaded: checkpoint.Checkpoint) -> CharLM:
+        """Return the model of a checkpoint; raise ValueError unless it is a character model."""
+        kind = loaded.about.get("kind")
+        if kind != "CharLM":
+            found = kind if kind is None else checks.shown(kind)
+            raise ValueError(f"not a character model: expected kind CharLM, found {found}")
+        lm = cls.__new__(cls)
+        lm.model, lm.recipe = loaded.model, Recipe()
+        lm.options, lm.training = loaded.options, loaded.training or TrainingState()
+        lm.vocabulary = Vocabulary.build(loaded.about.get("vocabulary"))
+        _check_stack(lm.model, len(lm.vocabulary))
+        if lm.options or lm.training.optimizer is not None:
+            _check_options(lm.options, lm.training)
         return lm
+
+
+loading.KINDS["CharLM"] = lambda stored: CharLM._of(checkpoint.contents(stored))
 
 
 def _check_stack(model: Any, V: int) -> None:

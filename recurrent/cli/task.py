@@ -12,7 +12,6 @@ from rich.text import Text
 from ..layers import Attention
 from ..models import files
 from ..tasks.base import Prediction, Task, accuracy
-from ..training import checkpoint
 from ..training.history import History
 from .options import make_folder
 from .runner import trained
@@ -32,10 +31,7 @@ def run(task: Task, out: Path, updates: int | None, console: Console) -> int:
     def train() -> History:
         """Train and save."""
         history = task.train(updates, console if console.is_terminal else True)
-        names = zip(("reads", "writes"), task.vocabularies or (), strict=False)
-        vocabularies = {name: vocabulary.describe() for name, vocabulary in names}
-        about = {"kind": "Task", "task": task.name, **vocabularies}
-        checkpoint.save(path, checkpoint.Checkpoint(task.model, about))
+        task.save(path)
         files.replace(history_path, json.dumps(history.to_dict()).encode())
         return history
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
 from ..layers.recording import Keep, Recording
+from . import storage
 
 
 class ModelTape(tuple):
@@ -129,6 +131,35 @@ class Model(Sealed):
             Data that JSON can hold, without the values of the parameters.
         """
         raise NotImplementedError
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model to a file, which `recurrent.load` reads.
+
+        The file is written as a whole: if writing fails, an earlier file of that name stays as it
+        was. `recurrent.training.checkpoint` saves the state of a training too.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, by convention with the ending .safetensors.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist, or the file cannot be written.
+        TypeError, ValueError
+            If a layer or a cell cannot be found again by its name, or has too many options.
+
+        Examples
+        --------
+        >>> import recurrent
+        >>> model = recurrent.Sequential(recurrent.LSTM(2, 3), rng=0)
+        >>> model.save("model.safetensors")
+        >>> again = recurrent.load("model.safetensors")
+        >>> again, bool(np.all(again.flat == model.flat))
+        (Sequential(LSTM(input_size=2, hidden_size=3)), True)
+        """
+        storage.save(path, self)
 
     def _bind_parameters(self, flat: np.ndarray) -> None:
         """Make `parameters` and those of the layers views into this vector of their values."""

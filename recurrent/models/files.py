@@ -87,7 +87,10 @@ def check_readable(path: str | os.PathLike) -> int:
         If there is no such file, or it cannot be read.
     """
     path = checks.path(path)  # a number would be a file descriptor
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, os.fspath(path)) from None
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(f"{os.fspath(path)} is a folder; expected the name of a file")
     if not stat.S_ISREG(status.st_mode):

@@ -19,8 +19,7 @@ from ..layers.stream import Stream
 from ..optim import Optimizer
 from .base import Model
 from .memory_plan import Plan, plan, plan_slots
-
-MOST_CELLS = 64  # in a description: equations that are new to the process are traced
+from .storage import MOST_CELLS, parameter
 
 
 class Sequential(Model):
@@ -438,18 +437,6 @@ class Sequential(Model):
         g.nodes.append(Node("y", "output", "y", g.node(source).shape))
         g.edges.append(Edge(source, "y", shape=g.node(source).shape))
         return g
-
-
-def parameter(
-    parameters: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
-    """Return the array with this name; raise ValueError unless it has this shape and dtype."""
-    a = parameters.get(name)
-    if a is None:
-        raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
-    if a.shape != shape or a.dtype != dtype:
-        raise ValueError(f"array {name} must be {shape} {dtype.name}, got {a.shape} {a.dtype.name}")
-    return a
 
 
 def described(value: Any, *keys: str, where: str = "") -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -24,15 +24,13 @@ from ..equations.cell import CELLS, Cell
 from ..equations.expressions import fingerprint
 from ..layers.base import LAYERS
 from ..layers.recurrent import Recurrent
-from . import files, schema
-from .base import Model
-from .seq2seq import build
-from .sequential import MOST_CELLS, parameter
+from . import files, foreign, schema
 
 FORMAT, VERSION = "recurrent", 2
 METADATA = 8_000_000  # characters at most, so that no file takes long to parse
 NAME = schema.text(200)
 MOST_LAYERS = 2048
+MOST_CELLS = 64  # in a description: equations that are new to the process are traced
 NUMBERS = {"F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64"}  # safetensors' names
 
 u32, u64, u128 = (schema.whole(0, 2**bits - 1) for bits in (32, 64, 128))
@@ -137,6 +135,33 @@ def write(
     files.replace(path, to_bytes(contiguous, metadata))
 
 
+def save(path: str | os.PathLike, model: Any, about: dict[str, Any] | None = None) -> None:
+    """Write a model: its layers, parameters, cells and random generator.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    model : Model
+        The model.
+    about : dict, optional
+        Anything else about it that JSON can hold; "kind" decides what reads the file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    TypeError, ValueError
+        If a file cannot hold the model; see `describe_model`.
+    """
+    rest = {"about": about or {}, "optimizer": None, "training": {}}
+    metadata = encoded({**describe_model(model), **rest})
+    values = decoded(metadata)
+    for name, check in MODEL.items():
+        check(values[name], name)
+    write(path, dict(model.parameters), metadata)
+
+
 def encoded(values: dict[str, Any]) -> dict[str, str]:
     """Return metadata as a file holds them: data that JSON can hold, and NumPy's numbers, arrays.
 
@@ -234,18 +259,21 @@ def read(path: str | os.PathLike) -> Stored:
         If it is not a complete file of this package, or was changed.
     """
     path = checks.path(path)
+    if os.path.isdir(path):
+        raise IsADirectoryError(foreign.folder(path))
     size = files.check_readable(path)
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             metadata, names = file.metadata() or {}, list(file.keys())
-            version = _version(metadata)
+            version = _version(metadata, names)
             for name in names:
                 kind = file.get_slice(name).get_dtype()
                 if kind not in NUMBERS:
                     raise ValueError(f"array {checks.shown(name)} has entries of type {kind}")
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise ValueError(f"not a complete .safetensors file ({size:,} bytes): {error}") from error
+        words = foreign.file(path) or f"not a complete .safetensors file ({size:,} bytes): {error}"
+        raise ValueError(words) from error
     if version > 1:
         expected, found = metadata.pop("digest", ""), digest(tensors, metadata)
         if found != expected:
@@ -257,13 +285,10 @@ def read(path: str | os.PathLike) -> Stored:
     return Stored(version, decoded(metadata), tensors)
 
 
-def _version(metadata: dict[str, str]) -> int:
+def _version(metadata: dict[str, str], names: list[str]) -> int:
     """Return the version of a file; raise ValueError unless it is one that `read` reads."""
     if metadata.get("format") != FORMAT:
-        found = ", ".join(map(checks.shown, sorted(metadata)[:5])) or "none"
-        raise ValueError(
-            f"not a checkpoint of this package: expected metadata format = recurrent, found {found}"
-        )
+        raise ValueError(foreign.state_dict(names))
     version = metadata.get("version", "none")
     if version not in ("1", "2"):
         raise ValueError(
@@ -286,8 +311,22 @@ def take(
     return array
 
 
-def describe_model(model: Model) -> dict[str, Any]:
-    """Return what a file holds about a model beside its parameters: `build_model` reads it.
+def parameter(
+    parameters: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype
+) -> np.ndarray:
+    """Return the array with this name; raise ValueError unless it has this shape and dtype."""
+    a = parameters.get(name)
+    if a is None:
+        raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
+    if a.shape != shape or a.dtype != dtype:
+        raise ValueError(f"array {name} must be {shape} {dtype.name}, got {a.shape} {a.dtype.name}")
+    return a
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """Return what a file holds about a model beside its parameters.
+
+    `recurrent.models.loading.build_model` reads it.
 
     Parameters
     ----------
@@ -316,57 +355,9 @@ def describe_model(model: Model) -> dict[str, Any]:
         raise ValueError(f"a file can hold at most {MOST_CELLS} different cells, got {count}")
     return {
         "model": model.describe(),
-        "cells": {cell.name: equations_digest(cell) for cell in _cells(model)},
+        "cells": {cell.name: equations_digest(cell) for cell in cells_of(model)},
         "generator": model.generator.bit_generator.state,
     }
-
-
-def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
-    """Build a model from the contents of a file, which `MODEL` has been compared with.
-
-    Parameters
-    ----------
-    values : dict
-        The entries of `MODEL`; without "cells", equations are not compared.
-    tensors : dict of str to ndarray, of any shape
-        The arrays of the file; those of the model are removed.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the arrays are not those of the model, or a cell has other equations.
-    """
-    description = values["model"]
-    for part in ("layers", "encoder", "decoder"):
-        for d in description.get(part, ()):
-            name = d["options"].get("cell")
-            if d["type"] == Recurrent.__name__ and isinstance(name, str) and name not in CELLS:
-                raise ValueError(
-                    f"unknown cell {checks.shown(name)}: declare it with recurrent.cell before you "
-                    f"load the file; known cells are {', '.join(CELLS)}"
-                )
-    model = build(description, tensors)
-    found = {cell.name: equations_digest(cell) for cell in _cells(model)}
-    stored = found if values["cells"] is None else values["cells"]
-    for name, equations in found.items():
-        if name not in stored:
-            raise ValueError(f"the equations of the cell {checks.shown(name)} have no digest")
-        if stored[name] != equations:
-            raise ValueError(
-                f"the cell {name!r} has other equations now than when the file was saved: declare "
-                "it as it was then before you load the file, and new equations under a new name"
-            )
-    for name in model.parameters:
-        del tensors[name]
-    state = values["generator"]
-    bits = getattr(np.random, state["bit_generator"])()
-    bits.state = state
-    model.generator = np.random.Generator(bits)
-    return model
 
 
 def equations_digest(cell: Cell) -> str:
@@ -383,6 +374,6 @@ def _registered(cell: Cell) -> Cell | None:
     return known if same else None
 
 
-def _cells(model: Model) -> list[Cell]:
+def cells_of(model: Any) -> list[Cell]:
     """Return the cells of a model's recurrent layers, without dropout."""
     return [layer.dropouts.cell for layer in model.layers if isinstance(layer, Recurrent)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from ..charlm.text import Vocabulary
 from ..data import BatchSource
 from ..losses import softmax_cross_entropy
+from ..models import storage
 from ..models.base import Model
 from ..optim import Adam
 from ..schedules import Cosine
@@ -57,6 +59,12 @@ class Task:
             clip_norm=1.0,
             progress=progress,
         )
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model and the vocabularies; `recurrent.load` reads them."""
+        names = zip(("reads", "writes"), self.vocabularies or (), strict=False)
+        vocabularies = {name: vocabulary.describe() for name, vocabulary in names}
+        storage.save(path, self.model, {"kind": "Task", "task": self.name, **vocabularies})
 
 
 class Split(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 from .. import checks, optim
 from ..layers.feedforward import Embedding
 from ..layers.recurrent import Recurrent
-from ..models import schema, storage
+from ..models import loading, schema, storage
 from ..models.base import Model
 from ..models.sequential import Sequential
 from .history import FACTS, HISTORY, History
@@ -196,17 +196,25 @@ def load(path: str | os.PathLike) -> Checkpoint:
         expected and what it holds.
     """
     with storage.reading(path):
-        version, values, tensors = storage.read(path)
-        if version == 1:
-            _upgrade(values, tensors)
-        else:
-            SCHEMA(values, "checkpoint")
-        model = storage.build_model(values, tensors)
-        training = _training(model, values, tensors)
-        if tensors:
-            names = ", ".join(map(checks.shown, sorted(tensors)[:3]))
-            raise ValueError(f"the model has no arrays called {names}")
+        return contents(storage.read(path))
+
+
+def contents(stored: storage.Stored) -> Checkpoint:
+    """Return the checkpoint that a file holds; raises the errors of `load`, without its name."""
+    version, values, tensors = stored
+    if version == 1:
+        _upgrade(values, tensors)
+    else:
+        SCHEMA(values, "checkpoint")
+    model = loading.build_model(values, tensors)
+    training = _training(model, values, tensors)
+    if tensors:
+        names = ", ".join(map(checks.shown, sorted(tensors)[:3]))
+        raise ValueError(f"the model has no arrays called {names}")
     return Checkpoint(model, values["about"], values["training"].get("options", {}), training)
+
+
+loading.KINDS[""] = lambda stored: contents(stored).model
 
 
 def _upgrade(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:

@@ -299,7 +299,7 @@ BAD = {
         2,
         "lr must be finite, got inf",
     ),
-    "no checkpoint": (["sample", "text.txt"], 1, "text.txt: not a complete .safetensors file"),
+    "no checkpoint": (["sample", "text.txt"], 1, "text.txt: this is a text: python -m recurrent"),
     "no model": (["info", "nothing"], 1, "nothing: No such file or directory"),
 }
 

@@ -139,10 +139,10 @@ WRONG = [
     ),
     ("recurrent", ["eval", "m", "binary"], 1, "binary: not UTF-8 text (byte 0x80 at position 128)"),
     # Checkpoints and other files to read.
-    ("recurrent", ["info", "empty"], 1, "empty: not a complete .safetensors file (0 bytes)"),
+    ("recurrent", ["info", "empty"], 1, "not a complete .safetensors file (0 bytes)"),
     ("recurrent", ["info", "void"], 1, "void: expected a file, got a folder"),
     ("recurrent", ["sample", "fifo"], 1, "fifo: expected a file, got a FIFO"),
-    ("recurrent", ["sample", "arrays.npz"], 1, "arrays.npz: not a complete .safetensors file"),
+    ("recurrent", ["sample", "arrays.npz"], 1, "arrays.npz: this is a file of NumPy's arrays"),
     ("viz", ["network", "/dev/zero"], 1, "/dev/zero: expected a file, got a device"),
     ("viz", ["curve", "list.json"], 1, "list.json is not a history: it is not JSON"),
     ("viz", ["curve", "deep.json"], 1, "deep.json is not a history: it is nested too deeply"),

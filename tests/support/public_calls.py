@@ -21,6 +21,10 @@ from .viz_models import attending
 from .wrong_calls import Call
 
 T, N, D, H = 3, 2, 4, 5
+OWN_FOLDER = tempfile.TemporaryDirectory(prefix="wrong-calls-")  # removed at exit
+FOLDER = Path(OWN_FOLDER.name)
+OS = (OSError,)
+PATH = "path|file|folder|wrong"
 CALLS: dict[str, Call] = {}
 
 
@@ -286,6 +290,10 @@ def _model_calls(name, build, inputs, lengths):
         @public(f"{name}.{method}", errors=errors, k="k|layer")
         def numbered(method=method):
             return getattr(build(), method), dict(k=0), []
+
+    @public(f"{name}.save", errors=OS, path=PATH)
+    def save():
+        return build().save, dict(path=FOLDER / f"{name}.safetensors"), []
 
     @public(f"{name}.plan")
     def plan():
@@ -679,12 +687,6 @@ def _():
     return run.gradient, arguments, [model, run]
 
 
-OWN_FOLDER = tempfile.TemporaryDirectory(prefix="wrong-calls-")  # removed at exit
-FOLDER = Path(OWN_FOLDER.name)
-OS = (OSError,)
-PATH = "path|file|folder|wrong"
-
-
 @public("checkpoint.save", errors=OS, path=PATH)
 def _():
     made = checkpoint.Checkpoint(small(), {"kind": "any"}, {}, None)
@@ -696,6 +698,13 @@ def _():
     path = FOLDER / "b.safetensors"
     checkpoint.save(path, checkpoint.Checkpoint(small()))
     return checkpoint.load, dict(path=path), []
+
+
+@public("load", errors=OS, path=PATH)
+def _():
+    path = FOLDER / "load.safetensors"
+    small().save(path)
+    return R.load, dict(path=path), []
 
 
 # Character models

@@ -153,11 +153,11 @@ DAMAGES = {
     "empty": (lambda p: p.write_bytes(b""), r"not a complete .safetensors file \(0 bytes\)"),
     "text": (
         lambda p: p.write_text("Once upon a time there was"),
-        "not a complete .safetensors file",
+        "this is a text: python -m recurrent train trains a model on a text",
     ),
     "another's": (
         lambda p: save_file({"a": np.zeros(1)}, p),
-        "expected metadata format = recurrent, found none",
+        r"this is a .safetensors file of 1 array \(a, ...\) without a model: build the model",
     ),
     "no metadata": (rewrite(lambda t, m: m.pop("training")), "checkpoint lacks training"),
     "no JSON": (rewrite(lambda t, m: m.update(model="{")), "the metadata model is not JSON"),

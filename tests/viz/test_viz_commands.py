@@ -10,6 +10,7 @@ import pytest
 
 import viz
 from recurrent import CharLM
+from recurrent.models import storage
 from recurrent.tasks import backwards as reversal
 from viz.cli import backwards, gallery, models
 from viz.cli import commands as cli
@@ -173,7 +174,8 @@ def test_curve_refuses_what_is_no_history(tmp_path, capsys, text, words):
 def test_a_translator_has_the_vocabularies_of_its_model(tmp_path, capsys):
     model, right = reversal.model(), (reversal.SOURCE, reversal.TARGET)
     for reads, writes in (right, (right[1], right[1]), (right[0], right[0])):
-        models.Translator(model, reads, writes).save(tmp_path / "m")
+        about = {"reads": reads.describe(), "writes": writes.describe()}
+        storage.save(tmp_path / "m", model, {"kind": "Translator", **about})
         fits = (reads, writes) == right
         assert cli.main(["network", "m", "-o", "a.gv"]) == (0 if fits else 1)
     assert "m: vocabularies of 26 and 26 symbols need a Seq2Seq" in capsys.readouterr().err

@@ -5,20 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent import CharLM, Seq2Seq, Sequential
-from recurrent.charlm.text import Vocabulary
+from recurrent import CharLM, Seq2Seq, Sequential, load
+from recurrent.charlm.translator import Translator
 from recurrent.cli import memory
 from recurrent.layers.base import LAYERS
 from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
-from recurrent.models import storage
-from recurrent.training import checkpoint
 
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 
@@ -31,52 +28,18 @@ class Run(NamedTuple):
     outputs: Sequence[str] | None = None
 
 
-@dataclass(frozen=True)
-class Translator:
-    """An encoder-decoder model and the vocabularies that it reads and writes."""
-
-    model: Seq2Seq
-    reads: Vocabulary
-    writes: Vocabulary
-
-    def save(self, path: Path) -> None:
-        """Save a checkpoint that `model` loads."""
-        known = {"reads": self.reads.describe(), "writes": self.writes.describe()}
-        checkpoint.save(path, checkpoint.Checkpoint(self.model, {"kind": "Translator", **known}))
-
-
 def model(name: str) -> Any:
-    """Load a model from a checkpoint, or build one from layers such as "LSTM:5:10,Linear:10:1".
+    """Load a model from a file, or build one from layers such as "LSTM:5:10,Linear:10:1".
 
-    Raises OSError or ValueError for a file that is no checkpoint, ValueError for invalid layers.
+    Raises OSError or ValueError for a file that holds no model, ValueError for invalid layers.
     """
     parts = name.split(",")
     is_list = any(map(_known, parts)) or all(map(_LAYER.fullmatch, parts))
     if Path(name).exists() or not is_list:
-        loaded = checkpoint.load(name)
-        about = loaded.about
-        if about.get("kind") == "CharLM":
-            return CharLM.load(name)
-        if "reads" in about and "writes" in about:
-            with storage.reading(name):
-                return _translator(loaded.model, about)
-        return loaded.model
+        return load(name)
     layers = [_layer(part) for part in parts]
     memory.check(4 * sum(layer.size for layer in layers), f"{name:.50}", "use smaller layers")
     return Sequential(*layers, rng=0)
-
-
-def _translator(model, about) -> Translator:
-    """Return a translator; raise ValueError unless its vocabularies fit its model."""
-    made = Translator(model, *(Vocabulary.build(about[part]) for part in ("reads", "writes")))
-    stacks = [model.encoder, model.decoder] if isinstance(model, Seq2Seq) else []
-    sizes = [(getattr(stack[0], "rows", None), stack.out_features) for stack in stacks]
-    V, W = len(made.reads), len(made.writes)
-    if not sizes or sizes[0][0] != V or sizes[1] != (W, W):
-        raise ValueError(
-            f"vocabularies of {V} and {W} symbols need a Seq2Seq that reads and writes as many"
-        )
-    return made
 
 
 def _known(part):
