@@ -23,6 +23,7 @@ Run it with `forward`, or one time step at a time with a stream, which copies th
 Contents
 --------
 * Models: `Sequential`, `Seq2Seq`, `CharLM`. `model.save(path)` writes one, `load(path)` reads it.
+  `predict` runs one over any number of sequences.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
   `MeanPool`, `MaxPool`, `Hold`.
@@ -218,6 +219,7 @@ from .layers import (
     Recurrent,
 )
 from .models.loading import load
+from .models.predict import predict
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
 from .training.bptt import TruncatedBPTT
@@ -279,6 +281,7 @@ __all__ = [
     "mingru",
     "minlstm",
     "optim",
+    "predict",
     "presets",
     "qrnn",
     "release_memory",

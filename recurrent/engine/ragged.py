@@ -160,6 +160,17 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
         raise ValueError(
             f"lengths must be None if {name} is a list of arrays, which has its own lengths"
         )
+    x = checked_list(x, name)
+    first = x[0]
+    counts = np.array([len(a) for a in x], np.int64)
+    padded = np.zeros((int(counts.max()), len(x), *first.shape[1:]), first.dtype)
+    for n, a in enumerate(x):
+        padded[: len(a), n] = a
+    return padded, counts, True
+
+
+def checked_list(x: Any, name: str) -> list[np.ndarray]:
+    """Return the arrays (T_i, ...) of a list; raise an error unless they fit each other."""
     x = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(x)]
     first = x[0]
     for n, a in enumerate(x):
@@ -167,11 +178,7 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
             sizes = ", ".join(map(str, ("T", *first.shape[1:])))
             raise ValueError(f"{name}[{n}] must be ({sizes}) as {name}[0], got {a.shape}")
         checks.same_dtype(a, f"{name}[{n}]", first.dtype, f"{name}[0]")
-    counts = np.array([len(a) for a in x], np.int64)
-    padded = np.zeros((int(counts.max()), len(x), *first.shape[1:]), first.dtype)
-    for n, a in enumerate(x):
-        padded[: len(a), n] = a
-    return padded, counts, True
+    return x
 
 
 def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:

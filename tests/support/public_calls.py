@@ -707,6 +707,15 @@ def _():
     return R.load, dict(path=path), []
 
 
+@public(
+    "predict", errors=(OSError, IndexError), model="model|path|file", x=X, lengths=LENGTHS,
+)  # fmt: skip
+def _():
+    model = numeric()
+    x = floats(T, 3 * N, D)
+    return R.predict, dict(model=model, x=x, batch=N, lengths=np.full(3 * N, T)), [model]
+
+
 # Character models
 
 TEXT = "to be or not to be, that is the question " * 4

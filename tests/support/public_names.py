@@ -12,7 +12,7 @@ PACKAGES = {
         Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold LSTM Last
         LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN Recurrent Seq2Seq Sequential
         TruncatedBPTT cell data evaluate fit gradcheck gru indrnn initialisers load losses lstm mgu
-        mingru minlstm optim presets qrnn release_memory rnn rnn_relu schedules sru warmup
+        mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules sru warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
