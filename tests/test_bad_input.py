@@ -326,10 +326,24 @@ def test_pooling():
             layer.backward(x, tape)
         with fails(TypeError, "dy must have the dtype of x, float32, got float64"):
             layer.backward(x[0].astype(float), tape)
-        with fails(
-            ValueError, type(layer).__name__, "cannot run step by step: it needs the whole sequence"
-        ):
-            layer.stream()
+        if layer.bidirectional:
+            with fails(ValueError, "Last(bidirectional=True) cannot run step by step"):
+                layer.stream()
+            continue
+        stream = layer.stream()
+        with fails(ValueError, "x_t must be (N, K) or (K,), got (4, 3, 6)"):
+            stream.step(x)
+        stream.step(x[0])
+        with fails(ValueError, "x_t must have 6 features, got (3, 5)"):
+            stream.step(x[0, :, :5])
+        with fails(ValueError, "x_t must be (3, 6) as in the steps before, got (2, 6)"):
+            stream.step(x[0, :2])
+        with fails(TypeError, "x_t must have the dtype of the state, float32, got float64"):
+            stream.step(x[0].astype(float))
+        with fails(TypeError, "state must be PoolState(total, steps), got 5"):
+            stream.state = 5
+        with fails(ValueError, "state.steps must be (N,) = (3,), got (2,)"):
+            stream.state = (x[0], np.ones(2, int))
     with fails(
         ValueError, "x must have an even number of features, one half per direction, got (4, 3, 5)"
     ):

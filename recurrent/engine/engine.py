@@ -594,7 +594,7 @@ class Engine:
         params = check_params(self.cell, params, self.dtypes)
         return PackedParams(self.cell, self.kernels, sizes_of(self.cell, params), params)
 
-    def stepper(self, params: Any, initial: Any = None) -> Stepper:
+    def stepper(self, params: Any, initial: Any = None, state: Any = None) -> Stepper:
         """Return a callable that runs the cell one time step per call: `y_t = stepper(x_t)`.
 
         Parameters
@@ -603,11 +603,14 @@ class Engine:
             The parameters, packed once; later changes of them do not affect the stepper.
         initial : State, optional
             The state that every sequence starts from, arrays of shape (H,); zeros by default.
+        state : State, optional
+            The state before the first step, arrays of shape (N, H) or (H,), as `forward` returns
+            it; `initial` by default.
 
         Returns
         -------
         Stepper
-            Holds the state between calls.
+            Holds the state between calls; `state` can be assigned too.
 
         Raises
         ------
@@ -621,7 +624,10 @@ class Engine:
             initial = check_state(
                 self.cell, initial, "initial", (), packed.sizes, packed.dtype, self.dtypes
             )
-        return Stepper(packed, self.dtypes, initial)
+        stepper = Stepper(packed, self.dtypes, initial)
+        if state is not None:
+            stepper.state = state
+        return stepper
 
     def step(self, x_t: np.ndarray, state: Any, params: Any) -> Any:
         """Run one time step; the result equals that of `forward`, bit for bit.

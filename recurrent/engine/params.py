@@ -154,6 +154,7 @@ def check_state(
     sizes: Sizes,
     dtype: np.dtype,
     dtypes: tuple[str, ...],
+    other: str = "x",
 ) -> Any:
     """Return State of arrays (*rows, H) or (*rows, P); raise an error that names a wrong one."""
     kind = state_type(cell.states)
@@ -169,7 +170,7 @@ def check_state(
     for field, a, (width, projected) in zip(kind._fields, state, widths, strict=True):
         letter, label = "P" if projected else "H", f"{name}.{field}"
         a = checks.array(a, label, dtypes)
-        checks.same_dtype(a, label, dtype, "x")
+        checks.same_dtype(a, label, dtype, other)
         checks.shape(a, label, (*rows, width), f"(N, {letter})" if rows else f"({letter},)")
         arrays.append(a)
     return kind(*arrays)

@@ -1,14 +1,16 @@
-"""Packed weights for repeated calls, and a cell that runs one time step per call."""
+"""Packed weights for repeated calls, and what runs one time step per call and holds a state."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..equations.cell import Cell
-from .params import Sizes, state_type, trim_states, with_biases
+from .params import Sizes, check_state, state_type, trim_states, with_biases
 
 
 class PackedParams:
@@ -20,11 +22,169 @@ class PackedParams:
         self.weights = kernels.pack_forward(cell, with_biases(cell, params))
 
 
-class Stepper:
+class StateStepper:
+    """Base class of what runs one time step per call and holds its state.
+
+    The state before the last step is kept, so that `rewind` can take that step back. A subclass
+    calls `_load` in its first step, and then writes the state after each step beside the one
+    before it. It implements `_checked`, which returns a copy of a state that fits, and `_arrays`,
+    which returns the arrays (N, ...) of the present state.
+
+    Attributes
+    ----------
+    steps : int
+        Number of steps since the state was set.
+    shape : tuple of int or None
+        Shape of x_t, as the first step sets it.
+    """
+
+    _first: Sequence[Any]  # the initial state of each sequence, one entry for each of `_arrays`
+    _buffers: tuple[str, ...]  # names of the attributes that steps write to
+    _start: Any = None  # the state that was set, arrays (N, ...) or (...)
+
+    def reset(self, rows: Any = None) -> None:
+        """Return to the initial state.
+
+        Parameters
+        ----------
+        rows : sequence of int, or array of bool, shape (N,), optional
+            The sequences of the batch that return; the others keep their state. All by default;
+            then N may change.
+
+        Raises
+        ------
+        ValueError
+            If there is a single sequence, or `rows` has another shape.
+        TypeError
+            If `rows` are no ints.
+        IndexError
+            If there is no such row.
+        """
+        if rows is None:
+            self._start = None
+            self.rewind(0)
+            return
+        rows = _checked_rows(rows, self.rows)
+        if self.shape is not None:
+            _set_rows(self._arrays(), rows, self._first)
+        elif self._start is not None:
+            arrays = [a.copy() for a in self._start]
+            _set_rows(arrays, rows, self._first)
+            self._start = self._read_only(arrays)
+
+    def rewind(self, steps: int) -> None:
+        """Return to the state after `steps` steps, which may be one fewer than there were.
+
+        Parameters
+        ----------
+        steps : int
+            How many steps count since the state was set.
+        """
+        if steps == 0:
+            self.shape: tuple[int, ...] | None = None
+        self.steps = steps
+
+    @property
+    def rows(self) -> tuple[int, ...] | None:
+        """Shape of the batch, (N,), or () for one sequence; None while any fits."""
+        if self.shape is not None:
+            return self.shape[:-1]
+        return None if self._start is None else self._start[0].shape[:-1]
+
+    @property
+    def state(self) -> Any:
+        """The state after the last step, as `forward` returns it; None in the initial state.
+
+        It is a copy, whose arrays cannot be written. Assigning sets the state; None stands for the
+        initial one.
+        """
+        if self.shape is None:
+            return self._start
+        arrays = self._arrays()
+        return self._read_only(arrays if len(self.shape) == 2 else [a[0] for a in arrays])
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        start = None if value is None else self._read_only(self._checked(value))
+        self.reset()
+        self._start = start
+
+    def copy(self) -> Any:
+        """Return a stepper that goes on from the same state; the weights are shared.
+
+        Returns
+        -------
+        Stepper
+            Neither stepper changes the other one.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        for name in self._buffers:
+            setattr(new, name, copy.deepcopy(getattr(self, name, None)))
+        return new
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def _load(self, x_t) -> None:
+        """Write the state to start from to `_arrays`, once `steps` is 0 and they fit x_t."""
+        for a, first in zip(self._arrays(), self._start or self._first, strict=True):
+            a[...] = first
+        self.shape = x_t.shape  # last: with a shape, the arrays are there
+
+    def _check_batch(self, x_t) -> None:
+        """Raise ValueError unless x_t has the batch of the steps before, or of the state."""
+        if self.rows not in (None, x_t.shape[:-1]):
+            before = "as in the steps before" if self.shape is not None else "as the state has"
+            raise ValueError(
+                f"x_t must be {(*self.rows, x_t.shape[-1])} {before}, got {x_t.shape}; "
+                "call reset to change it"
+            )
+
+    def _checked(self, value) -> Any:
+        raise NotImplementedError
+
+    def _arrays(self) -> Sequence[np.ndarray]:
+        raise NotImplementedError
+
+    def _read_only(self, state: Any) -> Any:
+        """Return a copy of a state that cannot be written."""
+        raise NotImplementedError
+
+
+def _set_rows(arrays: Sequence[np.ndarray], rows: np.ndarray, values: Sequence[Any]) -> None:
+    for a, value in zip(arrays, values, strict=True):
+        a[rows] = value
+
+
+def _checked_rows(rows: Any, batch: tuple[int, ...] | None) -> np.ndarray:
+    """Return the rows of a batch as ints; raise an error unless they are such."""
+    chosen = checks.as_array(rows, "rows")
+    if batch == ():
+        raise ValueError("rows needs a batch, but x_t is a single sequence: call reset()")
+    if chosen.dtype == bool:
+        if batch is not None:
+            checks.shape(chosen, "rows as a mask", batch, "(N,)")
+        return np.flatnonzero(chosen)
+    chosen = checks.integers(chosen if chosen.size else chosen.astype(np.int64), "rows")
+    if chosen.ndim != 1:
+        raise ValueError(f"rows must be a sequence of ints, such as [3], got {checks.shown(rows)}")
+    for row in chosen:
+        if row < 0 or (batch is not None and row >= batch[0]):
+            last = "" if batch is None else batch[0] - 1
+            raise IndexError(f"rows must be in 0..{last}, got {row}")
+    return chosen
+
+
+class Stepper(StateStepper):
     """A cell that runs one time step per call and holds its state: the result of `Engine.stepper`.
 
     The outputs equal those of `Engine.forward` over the sequence, bit for bit. The state before the
-    last step is kept, so that `rewind` can take that step back.
+    last step is kept, so that `rewind` can take that step back. A stepper can be copied and
+    pickled.
 
     Parameters
     ----------
@@ -36,28 +196,14 @@ class Stepper:
         The state that every sequence starts from, each array of shape (H,); zeros by default.
     """
 
+    _buffers = "_h", "_states"
+
     def __init__(self, packed: PackedParams, dtypes: tuple[str, ...], initial: Any = None):
         self.cell, self.sizes, self.dtype = packed.cell, packed.sizes, packed.dtype
-        self.dtypes, self._weights, self._initial = dtypes, packed.weights, initial
+        self.dtypes, self._weights = dtypes, packed.weights
+        self._first = (0,) * len(self.cell.states) if initial is None else initial
         self._step = packed.kernels.step  # a function can be pickled, its module cannot
         self.reset()
-
-    def reset(self) -> None:
-        """Return to the initial state; the batch size may change afterwards."""
-        self.shape: tuple[int, ...] | None = None  # shape of x_t, set by the first call
-        self.steps = 0  # since the initial state; half steps % 2 of each array is the state
-
-    def rewind(self, steps: int) -> None:
-        """Return to the state after `steps` steps, which may be one fewer than there were.
-
-        Parameters
-        ----------
-        steps : int
-            How many steps since the initial state count.
-        """
-        if steps == 0:
-            self.reset()
-        self.steps = steps
 
     def __call__(self, x_t: np.ndarray) -> np.ndarray:
         """Run one time step.
@@ -93,27 +239,26 @@ class Stepper:
         D, H, P = self.sizes
         if x_t.ndim not in (1, 2) or x_t.shape[-1] != D:
             raise ValueError(f"x_t must be (N, D={D}) or (D={D},), got {x_t.shape}")
-        if self.shape is not None:
-            raise ValueError(
-                f"x_t must be {self.shape} as in the steps before, got {x_t.shape}; "
-                "call reset to change it"
-            )
+        self._check_batch(x_t)
         self._N = N = x_t.shape[0] if x_t.ndim == 2 else 1
         self._y_shape = N, P
         self._h = np.zeros((2, N, P), self.dtype)
         self._states = np.zeros((2, len(self.cell.states) - 1, N, H), self.dtype)
-        if self._initial is not None:
-            self._h[0] = self._initial[0]
-            for k, a in enumerate(self._initial[1:]):
-                self._states[0, k, :, : a.shape[-1]] = a
-        self.shape = x_t.shape  # last: with a shape, the arrays are there
+        self._load(x_t)
 
-    @property
-    def state(self) -> Any:
-        """The state after the last step, as `Engine.forward` returns it; None before the first."""
-        if self.shape is None:
-            return None
+    def _arrays(self):
         now = self.steps & 1
-        copies = self._h[now].copy(), *self._states[now].copy()
-        arrays = trim_states(self.cell, copies, self.sizes.P)
-        return state_type(self.cell.states)(*(a if len(self.shape) == 2 else a[0] for a in arrays))
+        return trim_states(self.cell, [self._h[now], *self._states[now]], self.sizes.P)
+
+    def _checked(self, value):
+        rows = np.shape(value[0])[:-1] if isinstance(value, (tuple, list)) and value else ()
+        rows = rows if len(rows) == 1 else ()
+        return check_state(
+            self.cell, value, "state", rows, self.sizes, self.dtype, self.dtypes, "the weights"
+        )
+
+    def _read_only(self, state):
+        arrays = [a.copy() for a in state]
+        for a in arrays:
+            a.flags.writeable = False
+        return state_type(self.cell.states)(*arrays)

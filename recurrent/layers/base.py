@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..graph import Graph
 from .attributes import Sealed
 from .parameters import GradientViews, parameter_views
 from .recording import LayerRecording
-from .stream import Stream
+from .stream import LayerStream, Stream
 
 LAYERS: dict[str, type[Layer]] = {}
 
@@ -428,10 +429,11 @@ class Layer(Sealed):
         Returns
         -------
         callable
-            x_t -> y_t. If the layer has a state, it has `state`, `reset()` and `rewind(steps)`,
-            which returns to the state after that many steps: at most the last one is taken back.
+            x_t -> y_t. If the layer has a state, it has `state`, which can be assigned, `rows`,
+            `reset(rows=None)`, and `rewind(steps)`, which returns to the state after that many
+            steps: at most the last one is taken back. See `StateStepper`. It can be pickled.
         """
-        return lambda x_t: self.forward(x_t)[0]
+        return partial(_output, self)
 
     def packed(self) -> Callable:
         """Return `forward` as a function whose weights are packed once, for many short calls.
@@ -446,20 +448,25 @@ class Layer(Sealed):
         step = self.stepper()
         return lambda x, state: (step(x), None)
 
-    def stream(self) -> Stream:
+    def stream(self, state: Any = None) -> Stream:
         """Return a stream, which runs this layer one time step at a time.
+
+        Parameters
+        ----------
+        state : Any, optional
+            The state to start from, as `forward` returns it; the initial one by default.
 
         Returns
         -------
         Stream
-            A stream with a snapshot of the weights: `step(x_t)`, `reset()`.
+            A stream with a snapshot of the weights: `step(x_t)`, `state`, `reset()`, `copy()`.
 
         Raises
         ------
         ValueError
-            If the layer needs the whole sequence.
+            If the layer needs the whole sequence, or the state does not fit.
         """
-        return Stream([self.stepper()])
+        return LayerStream([self.stepper()], [""], state)
 
     def graph(self) -> Graph | None:
         """Return the graph of one unit of a recurrent layer.
@@ -499,3 +506,8 @@ class Layer(Sealed):
         for a in grads.values() if sums is None else ():
             a.fill(0)
         return grads
+
+
+def _output(layer: Layer, x_t: Any) -> Any:
+    """Return the output of a layer alone; a function of the module can be pickled."""
+    return layer.forward(x_t)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,19 +72,14 @@ class Embedding(Layer):
         return Lookup(self.table, ids), None, ids if record else None
 
     def _checked(self, x):
-        ids = checks.integers(x, "ids")
-        if ids.size and (ids.min() < 0 or ids.max() >= self.rows):
-            place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= self.rows))[0])
-            raise IndexError(f"ids must be in 0..{self.rows - 1}, got {ids[place]} at {place}")
-        return ids
+        return _checked_ids(x, self.rows)
 
     def _check_tape(self, tape):
         checks.tape(tape, np.ndarray)
         checks.integers(tape, "tape")
 
     def stepper(self):
-        table = self.table.copy()
-        return lambda x_t: table[self._checked(x_t)]
+        return partial(_row, self.table.copy())
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         self._check_tape(tape)
@@ -163,6 +159,46 @@ class OneHot(Embedding):
         return Gradients(None, self._gradients(out), None)
 
 
+def _checked_ids(x: Any, rows: int) -> np.ndarray:
+    """Return ids as an array of ints; raise IndexError if the table has no such row."""
+    ids = checks.integers(x, "ids")
+    if ids.size and (ids.min() < 0 or ids.max() >= rows):
+        place = tuple(int(k) for k in np.argwhere((ids < 0) | (ids >= rows))[0])
+        raise IndexError(f"ids must be in 0..{rows - 1}, got {ids[place]} at {place}")
+    return ids
+
+
+def _row(table: np.ndarray, x_t: Any) -> np.ndarray:
+    """Return rows of the table of an Embedding."""
+    return table[_checked_ids(x_t, len(table))]
+
+
+class LinearStepper:
+    """A snapshot of an affine map; calling it with x (..., K) returns y (..., M).
+
+    Parameters
+    ----------
+    W : ndarray, shape (M, K)
+        The weights.
+    b : ndarray, shape (M,)
+        The bias.
+    """
+
+    def __init__(self, W: np.ndarray, b: np.ndarray):
+        self.M, self.K = W.shape
+        self.dtype, self._linear = W.dtype, kernels.backend.linear
+        self._weights = kernels.backend.pack_linear(W, b)
+
+    def __call__(self, x: Any) -> np.ndarray:
+        x = checks.array(x, "x")
+        checks.same_dtype(x, "x", self.dtype, "weight")
+        if x.ndim < 1 or x.shape[-1] != self.K:
+            raise ValueError(f"x must be (..., {self.K}), got {x.shape}")
+        y = np.empty((*x.shape[:-1], self.M), x.dtype)
+        self._linear(x.reshape(-1, self.K), self._weights, y.reshape(-1, self.M))
+        return y
+
+
 class Linear(Layer):
     """Affine map of the last axis: y = x W' + b.
 
@@ -202,23 +238,11 @@ class Linear(Layer):
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         checks.modes(record, training)
-        x, y = self._apply(x, kernels.backend.pack_linear(*self.parameters.values()))
-        return y, None, x if record else None
-
-    def _apply(self, x, packed):
         x = checks.array(x, "x")
-        checks.same_dtype(x, "x", self.dtype, "weight")
-        if x.ndim < 1 or x.shape[-1] != self.in_features:
-            raise ValueError(f"x must be (..., {self.in_features}), got {x.shape}")
-        y = np.empty((*x.shape[:-1], self.out_features), x.dtype)
-        kernels.backend.linear(
-            x.reshape(-1, self.in_features), packed, y.reshape(-1, self.out_features)
-        )
-        return x, y
+        return self.stepper()(x), None, x if record else None
 
     def stepper(self):
-        packed = kernels.backend.pack_linear(*self.parameters.values())
-        return lambda x_t: self._apply(x_t, packed)[1]
+        return LinearStepper(*self.parameters.values())
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, np.ndarray)

@@ -66,7 +66,7 @@ class LayerNorm(Layer):
     def stepper(self):
         frozen = LayerNorm(self.in_features, self.eps)
         frozen.bind({name: a.copy() for name, a in self.parameters.items()})
-        return lambda x_t: frozen.forward(x_t)[0]
+        return super(LayerNorm, frozen).stepper()
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, tuple, 2)

@@ -6,12 +6,13 @@ steps; a sequence without any gives zeros. Values of x in the padding do not mat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import checks
 from ..engine.footprint import WIDE, Footprint
+from ..engine.stepping import StateStepper
 from .base import Gradients, Layer
 
 
@@ -25,6 +26,10 @@ class Pool(Layer, abstract=True):
         x = checks.array(x, "x")
         if x.ndim not in (2, 3):
             raise ValueError(f"x must be (T, N, K) or (T, K), got {x.shape}")
+        if state is not None:
+            raise ValueError(
+                f"state must be None: {type(self).__name__} continues in a stream only, see stream"
+            )
         if x.ndim == 2 and lengths is not None:
             raise ValueError(f"lengths need a batch: x must be (T, N, K), got {x.shape}")
         batch = x if x.ndim == 3 else x[:, None]
@@ -61,9 +66,7 @@ class Pool(Layer, abstract=True):
         return 0
 
     def stepper(self):
-        raise ValueError(
-            f"{type(self).__name__} cannot run step by step: it needs the whole sequence"
-        )
+        return PoolStepper(type(self))
 
     def pool(self, x: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return y (N, K) and what `spread` needs, from x (T, N, K) and valid (T, N), T >= 1."""
@@ -72,6 +75,16 @@ class Pool(Layer, abstract=True):
     def spread(self, dy: np.ndarray, valid: np.ndarray, saved: Any, dx: np.ndarray) -> None:
         """Write the gradient of x to dx (T, N, K), which is zeros, from dy (N, K)."""
         raise NotImplementedError
+
+    @staticmethod
+    def added(total: np.ndarray, new: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the total (N, K) after a step x; where `new` (N, 1) is true, it is the first."""
+        raise NotImplementedError
+
+    @staticmethod
+    def answer(total: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Return y (N, K) after `steps` (N, 1) steps, at least one."""
+        return total.copy()
 
 
 class SelectPool(Pool, abstract=True):
@@ -141,6 +154,18 @@ class Last(SelectPool):
     def saved_size(self, N, width, dtype):
         return N * width * WIDE if self.bidirectional else N * WIDE
 
+    def stepper(self):
+        if self.bidirectional:
+            raise ValueError(
+                "Last(bidirectional=True) cannot run step by step: "
+                "the reverse direction starts at the last time step"
+            )
+        return super().stepper()
+
+    @staticmethod
+    def added(total, new, x):
+        return x.copy()
+
 
 class MaxPool(SelectPool):
     """Takes the maximum of each feature over the valid time steps.
@@ -153,6 +178,11 @@ class MaxPool(SelectPool):
 
     def step(self, x, valid):
         return np.where(valid[:, :, None], x, x.dtype.type(-np.inf)).argmax(axis=0)
+
+    @staticmethod
+    def added(total, new, x):
+        # The earliest of equal values is kept, -0.0 and 0.0 too, and the first NaN, as by argmax.
+        return np.where(new | (x > total) | (np.isnan(x) & ~np.isnan(total)), x, total)
 
     def saved_size(self, N, width, dtype):
         return N * width * WIDE
@@ -177,3 +207,89 @@ class MeanPool(Pool):
 
     def spread(self, dy, valid, saved, dx):
         np.copyto(dx, dy / saved, where=valid[:, :, None])
+
+    @staticmethod
+    def added(total, new, x):
+        return total + x
+
+    @staticmethod
+    def answer(total, steps):
+        return total / steps.astype(total.dtype)
+
+
+class PoolState(NamedTuple):
+    """The state of a pooling layer in a stream.
+
+    Parameters
+    ----------
+    total : ndarray, shape (N, K) or (K,)
+        Sum, maximum or last value of the steps so far.
+    steps : ndarray, shape (N,) or (), int64
+        Number of steps so far.
+    """
+
+    total: Any
+    steps: Any
+
+
+class PoolStepper(StateStepper):
+    """A pooling layer that returns its answer so far in each step.
+
+    It equals that of `forward` for the steps so far, bit for bit.
+
+    Parameters
+    ----------
+    pool : type
+        The class of the layer.
+    """
+
+    _first, _buffers = (0, 0), ("_halves",)
+
+    def __init__(self, pool: type[Pool]):
+        self.pool = pool
+        self.reset()
+
+    def __call__(self, x_t: Any) -> np.ndarray:
+        x_t = checks.array(x_t, "x_t")
+        if self.shape is None or x_t.shape != self.shape or x_t.dtype != self._halves[0][0].dtype:
+            self._begin(x_t)
+        total, steps = self._arrays()
+        x = x_t.reshape(total.shape)
+        new = self.pool.added(total, steps[:, None] == 0, x), steps + 1
+        self._halves[1 - (self.steps & 1)] = new
+        self.steps += 1
+        return self.pool.answer(new[0], new[1][:, None]).reshape(x_t.shape)
+
+    def _begin(self, x_t):
+        if x_t.ndim not in (1, 2):
+            raise ValueError(f"x_t must be (N, K) or (K,), got {x_t.shape}")
+        self._check_batch(x_t)
+        if self.shape is not None or self._start is not None:
+            before = self._halves[0][0] if self.shape is not None else self._start.total
+            checks.same_dtype(x_t, "x_t", before.dtype, "the state")
+            if x_t.shape[-1] != before.shape[-1]:
+                raise ValueError(f"x_t must have {before.shape[-1]} features, got {x_t.shape}")
+        batch = x_t.reshape(-1, x_t.shape[-1])
+        self._halves = [(np.zeros_like(batch), np.zeros(len(batch), np.int64)), None]
+        self._load(x_t)
+
+    def _arrays(self):
+        return self._halves[self.steps & 1]
+
+    def _checked(self, value):
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise TypeError(f"state must be PoolState(total, steps), got {checks.shown(value)}")
+        total = checks.array(value[0], "state.total")
+        if total.ndim not in (1, 2):
+            raise ValueError(f"state.total must be (N, K) or (K,), got {total.shape}")
+        steps = checks.integers(value[1], "state.steps")
+        checks.shape(steps, "state.steps", total.shape[:-1], "(N,)" if total.ndim == 2 else "()")
+        if (steps < 0).any():
+            raise ValueError(f"state.steps must be at least 0, got {steps.min()}")
+        return total, steps.astype(np.int64)
+
+    def _read_only(self, state):
+        arrays = [np.array(a) for a in state]
+        for a in arrays:
+            a.flags.writeable = False
+        return PoolState(*arrays)

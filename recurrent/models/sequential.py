@@ -303,24 +303,32 @@ class Sequential(Model):
         slots = plan_slots(optimizer)
         return plan([(self, T)], N, training, ragged, slots)
 
-    def stream(self) -> Stream:
+    def stream(self, state: Any = None) -> Stream:
         """Return a stream, which runs the model one time step at a time.
+
+        Parameters
+        ----------
+        state : tuple, optional
+            The state to start from, one entry per layer, as `forward` returns it; the layers'
+            initial states by default. A pooling layer starts anew.
 
         Returns
         -------
         Stream
-            A stream with a snapshot of the weights: `step(x_t)`, `reset()`.
+            A stream with a snapshot of the weights: `step(x_t)`, `state`, `reset()`, `copy()`.
 
         Raises
         ------
         ValueError
-            If a layer needs the whole sequence.
+            If a layer needs the whole sequence, or the state does not fit.
+        TypeError
+            If the state has another dtype.
         """
         steppers = []
         for k, layer in enumerate(self.layers):
             with checks.naming(self.where(k)):
                 steppers.append(layer.stepper())
-        return Stream(steppers)
+        return Stream(steppers, [self.where(k) for k in range(len(self))], state)
 
     def packed(self) -> Callable:
         """Return `forward` as a function whose weights are packed once.

@@ -170,6 +170,13 @@ def _layer_calls(name, build, inputs):
             stream.step(x[0])
             return stream.step, dict(x_t=x[0]), [layer, stream]
 
+        @public(f"{name}.stream", state="state")
+        def stream():
+            layer, x, _ = made()
+            stream = layer.stream()
+            stream.step(x[0])
+            return layer.stream, dict(state=stream.state), [layer]
+
     if layer_runs_packed(name):
 
         @public(f"{name}.packed", x=X, state=state_words, errors=ids_error)
@@ -183,7 +190,7 @@ def layer_takes_ids(name):
 
 
 def layer_streams(name):
-    return not any(word in name for word in ("both", "Last", "Pool", "Attention"))
+    return not any(word in name for word in ("both", "Attention"))
 
 
 def layer_runs_packed(name):
@@ -384,6 +391,19 @@ def _():
     return stream.step, dict(x_t=ids(N)), [model, stream]
 
 
+@public("Sequential.stream", state="state")
+def _():
+    model = small()
+    return model.stream, dict(state=model.forward(ids(T, N))[1]), [model]
+
+
+@public("Sequential.stream.reset", errors=(IndexError,))
+def _():
+    stream = small().stream()
+    stream.step(ids(N))
+    return stream.reset, dict(rows=[0]), [stream]
+
+
 @public("Sequential.packed", errors=(IndexError,), x=X, state="state")
 def _():
     model = small()
@@ -422,7 +442,7 @@ add(
 add("Engine.pack", LSTM.pack, params=PARAMS, words=dict(params=P_WORDS))
 add(
     "Engine.stepper", LSTM.stepper, params=PARAMS, words=dict(params=P_WORDS),
-    initial=LSTM.State(floats(H), floats(H)),
+    initial=LSTM.State(floats(H), floats(H)), state=STATE,
 )  # fmt: skip
 add(
     "Engine.step", LSTM.step, x_t=floats(N, D), state=STATE, params=PARAMS,
@@ -443,6 +463,13 @@ def _():
     stepper = LSTM.stepper(PARAMS)
     stepper(floats(N, D))
     return stepper, dict(x_t=floats(N, D)), [stepper.state]
+
+
+@public("Engine.stepper().reset", errors=(IndexError,))
+def _():
+    stepper = LSTM.stepper(PARAMS)
+    stepper(floats(N, D))
+    return stepper.reset, dict(rows=[0]), [stepper.state]
 
 
 # Data, losses, optimisers, schedules, initialisers
