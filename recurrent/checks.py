@@ -124,8 +124,13 @@ class _Writeable:
 def same_dtype(a: Any, name: str, dtype: np.dtype, other: str, where: str = "") -> None:
     """Raise TypeError unless `a` has the dtype of the argument called `other`."""
     if a.dtype != dtype:
+        advice = ""
+        if name in ("x", "targets") and a.dtype.kind == "f" and dtype.kind == "f":
+            advice = (
+                f'; {name}.astype("{dtype}") converts it, as Batches(..., dtype="{dtype}") does'
+            )
         raise TypeError(
-            f"{where}{name} must have the dtype of {other}, {dtype.name}, got {a.dtype.name}"
+            f"{where}{name} must have the dtype of {other}, {dtype.name}, got {a.dtype.name}{advice}"
         )
 
 

@@ -16,13 +16,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .. import checks, data
+from .. import checks
+from ..data import batches
 from ..optim import Adam
 from ..schedules import Schedule, StepDecay
 from ..training import checkpoint
 
 # torch-rnn resets the state one window early: before the last window of each epoch.
-CARRIES = {**data.CARRIES, "torch-rnn": lambda k, n: k == 0 or k % n == n - 1}
+CARRIES = {**batches.CARRIES, "torch-rnn": lambda k, n: k == 0 or k % n == n - 1}
 
 
 class TorchRnnAdam(Adam):

@@ -160,25 +160,46 @@ def pad_sequences(x: Any, lengths: Any, name: str = "x") -> tuple[Any, Any, bool
         raise ValueError(
             f"lengths must be None if {name} is a list of arrays, which has its own lengths"
         )
-    x = checked_list(x, name)
-    first = x[0]
-    counts = np.array([len(a) for a in x], np.int64)
-    padded = np.zeros((int(counts.max()), len(x), *first.shape[1:]), first.dtype)
-    for n, a in enumerate(x):
-        padded[: len(a), n] = a
-    return padded, counts, True
+    return *pad_arrays(checked_list(x, name)), True
 
 
-def checked_list(x: Any, name: str) -> list[np.ndarray]:
-    """Return the arrays (T_i, ...) of a list; raise an error unless they fit each other."""
+def checked_list(x: Any, name: str, cast: bool = False) -> list[np.ndarray]:
+    """Return the entries of a list as arrays (T_i, ...).
+
+    Raises ValueError or TypeError if they do not fit each other; their dtypes may differ with
+    `cast`.
+    """
     x = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(x)]
     first = x[0]
     for n, a in enumerate(x):
+        if a.ndim == 0:
+            raise TypeError(
+                f"{name} must be a list of arrays (T_i, ...), got {checks.shown(a[()])}"
+            )
         if a.shape[1:] != first.shape[1:]:
             sizes = ", ".join(map(str, ("T", *first.shape[1:])))
             raise ValueError(f"{name}[{n}] must be ({sizes}) as {name}[0], got {a.shape}")
-        checks.same_dtype(a, f"{name}[{n}]", first.dtype, f"{name}[0]")
+        if not cast:
+            checks.same_dtype(a, f"{name}[{n}]", first.dtype, f"{name}[0]")
+        elif a.dtype.kind not in "fbiu":
+            raise TypeError(f"{name}[{n}] must be numbers, got {a.dtype.name}")
     return x
+
+
+def pad_arrays(x: list[np.ndarray], dtype: np.dtype | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Pad arrays (T_i, ...) with zeros to (T, N, ...); return it and the lengths (N,).
+
+    Floats and bools are converted to `dtype`, if there is one.
+    """
+    kinds = {a.dtype for a in x}
+    common = kinds.pop() if len(kinds) == 1 else np.result_type(*kinds)
+    if dtype is not None and common.kind in "fb":
+        common = dtype
+    counts = np.array([len(a) for a in x], np.int64)
+    padded = np.zeros((int(counts.max()), len(x), *x[0].shape[1:]), common)
+    for n, a in enumerate(x):
+        padded[: len(a), n] = a
+    return padded, counts
 
 
 def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -193,9 +214,26 @@ def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.
     array of N, becomes (N, ...). Raises an error for an array of which it is not clear which axis
     is the time.
     """
+    rows, once = as_targets(targets, lengths, name)
+    return rows if once else pad_arrays(rows)[0]
+
+
+def as_targets(
+    targets: Any,
+    lengths: np.ndarray,
+    name: str,
+    per_sequence: bool | None = None,
+    cast: bool = False,
+) -> tuple[Any, bool]:
+    """Return the targets of N sequences, and whether there is one for each of them.
+
+    One for each is an array (N, ...); otherwise they are a list of arrays (T_i, ...).
+    `per_sequence` says which; by default it is found out.
+    """
     N = len(lengths)
     if isinstance(targets, np.ndarray):
-        if targets.ndim not in (1, 2) or (targets.ndim == 2 and targets.dtype.kind in "iu"):
+        unclear = targets.ndim not in (1, 2) or (targets.ndim == 2 and targets.dtype.kind in "iu")
+        if per_sequence is False or (unclear and not (per_sequence and targets.ndim)):
             raise TypeError(
                 f"{name} must be a list of {N} arrays (T_i, ...), because the sequences are a"
                 f" list, got an array of shape {targets.shape}"
@@ -210,18 +248,23 @@ def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.
             f"{name} must have an entry for each of the {N} sequences, got {len(targets)}"
         )
     if isinstance(targets, np.ndarray):
-        return targets
+        return targets, True
     rows = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(targets)]
     shapes = {a.shape for a in rows}
     vectors = len(shapes) == 1 and rows[0].ndim == 1 and rows[0].dtype.kind == "f"
-    if vectors or shapes == {()}:  # one target for each sequence
-        return np.array(rows)
+    if per_sequence is None:
+        per_sequence = vectors or shapes == {()}
+    if per_sequence:
+        for n, a in enumerate(rows):
+            if a.shape != rows[0].shape:
+                raise ValueError(f"{name}[{n}] must be {rows[0].shape} as {name}[0], got {a.shape}")
+        return np.array(rows), True
     for n, (a, length) in enumerate(zip(rows, lengths, strict=True)):
         if a.shape[:1] != (length,):
             raise ValueError(
                 f"{name}[{n}] must have the {length} steps of sequence {n}, got shape {a.shape}"
             )
-    return pad_sequences(rows, None, name)[0]
+    return checked_list(rows, name, cast), False
 
 
 def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:

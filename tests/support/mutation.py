@@ -109,7 +109,7 @@ GROUPS = {
               "training/test_fit.py training/test_checkpoint.py test_bad_input.py"),
         Suite("initialisers.py", "layers/test_initialisers.py layers/test_layers.py "
               "test_bad_input.py"),
-        Suite("data.py", "training/test_data.py training/test_fit.py test_bad_input.py"),
+        Suite("data/[!_]*.py", "training/test_data.py training/test_fit.py test_bad_input.py"),
         Suite("training/bptt.py", "training/test_bptt.py training/test_fit.py"),
         Suite("training/fit.py training/history.py training/state.py",
               "training/test_fit.py training/test_bptt.py training/test_checkpoint.py "

@@ -479,8 +479,9 @@ LENGTH_WORDS = dict(x=r"x|lengths", y="y")
 add("Windows", data.Windows, **SERIES, window=3, carry="epoch", keep_last=True, words=LENGTH_WORDS)
 add(
     "Batches", data.Batches, x=floats(T, 4, D), y=floats(T, 4, 1), batch=2, rng=0,
-    lengths=np.array([3, 2, 1, 0]), per_sequence=False, keep_last=True,
-    words=dict(x="x|y|lengths|batch", per_sequence="per_sequence|y"),
+    lengths=np.array([3, 2, 1, 0]), per_sequence=False, keep_last=True, batch_first=False,
+    dtype=None,
+    words=dict(x="x|y|lengths|batch", per_sequence="per_sequence|y", batch_first="batch_first|y"),
 )  # fmt: skip
 PAIRS = dict(sources=[ids(3), ids(5)], targets=[ids(2), ids(4)])
 add(
@@ -494,6 +495,33 @@ add("Pairs.batch", data.Pairs(**PAIRS, batch=1).batch, k=1)
 add("Shuffled.order", data.Shuffled(5, 2, 0, True).order, epoch=1)
 add("Shuffled.indices", data.Shuffled(5, 2, 0, True).indices, k=1)
 add("as_batch", data.as_batch, batch=(1, 2))
+add(
+    "Batches of a list", data.Batches, x=[floats(2, D), floats(3, D)],
+    y=[floats(2, 1), floats(3, 1)], batch=2, dtype="float32", words=dict(x="x|y"),
+)  # fmt: skip
+add(
+    "SlidingWindows", data.SlidingWindows, x=floats(9, D), steps=3, batch=2, rng=0, y=ids(9),
+    ahead=[1, 2], stride=2, mask=np.arange(9) > 1, keep_last=True, dtype="float64",
+    words=dict(x="x|y", steps="steps|x", ahead="ahead|x", y="y|x", stride="stride"),
+)  # fmt: skip
+add("SlidingWindows.batch", data.SlidingWindows(floats(9, D), 3, 2).batch, k=1)
+add("pad_sequences", data.pad_sequences, sequences=[floats(2, D), floats(3, D)], value=0.5,
+    batch_first=True, dtype="float32")  # fmt: skip
+add("unpad_sequences", data.unpad_sequences, a=floats(T, 2), lengths=np.array([T, 1]),
+    batch_first=False, words=dict(a="a|lengths", batch_first="batch_first|lengths"))  # fmt: skip
+add("fill_missing", data.fill_missing, x=floats(T, N), value="previous")
+add("Scaler", data.Scaler, kind="minmax")
+SCALER = data.Scaler().fit(floats(T, N, D))
+for _name in ("fit", "fit_transform"):
+    add(
+        f"Scaler.{_name}", getattr(data.Scaler(), _name), x=floats(T, N, D),
+        lengths=np.array([T, 1]), batch_first=False,
+        words=dict(x="x|lengths", batch_first="batch_first|lengths"),
+    )  # fmt: skip
+add("Scaler.transform", SCALER.transform, x=floats(N, D))
+add("Scaler.inverse_transform", SCALER.inverse_transform, x=floats(N, D))
+add("Scaler.build", data.Scaler.build, description=SCALER.describe(),
+    words=dict(description="description|kind"))  # fmt: skip
 
 MASK = np.array([[True, False], [True, True], [False, True]])
 REGRESSION = {

@@ -28,7 +28,10 @@ MODULES = {
         """,
     "recurrent.charlm.presets": "PRESETS",
     "recurrent.conformance.selftest": "run",
-    "recurrent.data": "Batch Batches Pair Pairs Shuffled Windows",
+    "recurrent.data": """
+        Batch Batches Pair Pairs Scaler Shuffled SlidingWindows Windows fill_missing pad_sequences
+        unpad_sequences
+        """,
     "recurrent.engine": "Engine",
     "recurrent.initialisers": """
         Chrono char_rnn keras min_char_rnn orthogonal pytorch torch_rnn

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks
-from .engine import ragged
+from .. import checks
+from ..engine import ragged
 
 
 class Pair(NamedTuple):
@@ -180,6 +180,8 @@ class Windows(BatchSource):
         over all epochs of n windows, starts from a zero state.
     keep_last : bool
         Whether to keep a last, shorter window.
+    dtype : {"float32", "float64"}, optional
+        Convert floats and bools to this type, window by window. By default nothing is cast.
 
     Raises
     ------
@@ -203,7 +205,9 @@ class Windows(BatchSource):
         *,
         carry: str | Callable[[int, int], bool] = "epoch",
         keep_last: bool = False,
+        dtype: Any = None,
     ):
+        self.dtype = None if dtype is None else checks.dtype(dtype)
         for name, a in (("x", x), ("y", y)):
             if ragged.is_list(a):
                 raise TypeError(f"{name} must be an array (L, N, ...), got a list of arrays")
@@ -235,7 +239,7 @@ class Windows(BatchSource):
         k = checks.integer(k, "k", 0)
         start = k % len(self) * self.window
         part = slice(start, min(start + self.window, self.steps))
-        x, y = self.x[part], self.y[part]
+        x, y = cast(self.x[part], self.dtype), cast(self.y[part], self.dtype)
         starts_from_zero = self.carry if callable(self.carry) else CARRIES[self.carry]
         return Batch(x, y, None, not starts_from_zero(k, len(self)))
 
@@ -308,14 +312,15 @@ class Shuffled(BatchSource):
 class Batches(Shuffled):
     """Batches of independent sequences, in a new random order each epoch.
 
-    The state starts from zero in each batch.
+    The state starts from zero in each batch. A batch is time-major; the sequences of a list are
+    padded to the longest of their batch.
 
     Parameters
     ----------
-    x : ndarray, shape (T, N) or (T, N, D), or list of N arrays (T_i, ...)
-        N sequences of T inputs, time-major, or of different lengths.
-    y : ndarray, shape (T, N) or (T, N, M); with `per_sequence` (N,) or (N, M)
-        Their targets; a list of N arrays (T_i, ...) if x is a list.
+    x : ndarray, shape (T, N) or (T, N, D), or list of N sequences (T_i, ...)
+        N sequences of T inputs, time-major; or a list of sequences of different lengths.
+    y : ndarray, shape (T, N) or (T, N, M), or (N,) or (N, M) for one target per sequence
+        Their targets. If x is a list: a list of N targets (T_i, ...), or one for each sequence.
     batch : int
         Number of sequences of a batch.
     rng : int or numpy.random.Generator, optional
@@ -323,10 +328,16 @@ class Batches(Shuffled):
         that and the number of the epoch. None keeps the order.
     lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
         Lengths of the sequences; what lies behind them is padding. A list has its own.
-    per_sequence : bool
-        Whether y has one target for each sequence instead of one for each step.
+    per_sequence : bool, optional
+        Whether y has one target for each sequence instead of one for each step. By default it has
+        if y is (N,), or a list of numbers.
     keep_last : bool
         Whether to keep a last, smaller batch.
+    batch_first : bool
+        Whether x, y and a mask are (N, T, ...). The batches are time-major all the same.
+    dtype : {"float32", "float64"}, optional
+        Convert floats and bools to this type, batch by batch. Integers, which are ids or classes,
+        stay. By default nothing is cast.
 
     Raises
     ------
@@ -338,46 +349,134 @@ class Batches(Shuffled):
     >>> batches = Batches(np.zeros((5, 10, 2)), np.zeros((5, 10, 1)), 4, rng=0)
     >>> [b.x.shape for b in batches]
     [(5, 4, 2), (5, 4, 2), (5, 2, 2)]
+
+    A list of sequences, with one class each:
+
+    >>> batch = Batches([np.zeros((5, 2)), np.zeros((3, 2))], [1, 0], 2, dtype="float32").batch(0)
+    >>> batch.x.shape, batch.x.dtype.name, sorted(batch.lengths.tolist())
+    ((5, 2, 2), 'float32', [3, 5])
     """
 
     def __init__(
         self,
-        x: np.ndarray,
-        y: np.ndarray,
+        x: Any,
+        y: Any,
         batch: int,
         rng: Any = 0,
         *,
-        lengths: np.ndarray | None = None,
-        per_sequence: bool = False,
+        lengths: Any = None,
+        per_sequence: bool | None = None,
         keep_last: bool = True,
+        batch_first: bool = False,
+        dtype: Any = None,
     ):
-        steps: Any
-        x, steps, listed = ragged.pad_sequences(x, lengths)
-        self.x = checks.as_array(x, "x")
-        self.y = checks.as_array(ragged.pad_targets(y, steps, "y") if listed else y, "y")
-        self.per_sequence = per_sequence = checks.flag(per_sequence, "per_sequence")
-        if self.x.ndim < 2:
-            raise ValueError(f"x must be (T, N, ...), got {self.x.shape}")
-        if self.y.ndim < 1:
-            axes = "N" if per_sequence else "T, N"
-            raise ValueError(f"y must be ({axes}, ...), got {self.y.shape}")
-        T, N = self.x.shape[:2]
-        if per_sequence and self.y.shape[:1] != (N,):
-            raise ValueError(f"y must be (N, ...) with N = {N}, got {self.y.shape}")
-        if not per_sequence and self.y.shape[:2] != (T, N):
-            once = "; for one target per sequence pass per_sequence=True"
-            raise ValueError(
-                f"y must be (T, N, ...) with T, N = {T}, {N}, got {self.y.shape}"
-                f"{once * (self.y.shape[:1] == (N,))}"
-            )
+        self.dtype = None if dtype is None else checks.dtype(dtype)
+        batch_first = checks.flag(batch_first, "batch_first")
+        if per_sequence is not None:
+            per_sequence = checks.flag(per_sequence, "per_sequence")
+        self.listed = isinstance(x, (list, tuple)) and len(x) > 0
+        if self.listed:
+            if lengths is not None:
+                raise ValueError(
+                    "lengths must be None if x is a list of sequences, which has its own lengths"
+                )
+            self._take_lists(x, y, per_sequence)
+            N = len(self.x)
+        else:
+            self._take_arrays(x, y, lengths, per_sequence, batch_first)
+            N = self.x.shape[1]
         super().__init__(N, batch, rng, keep_last)
-        self.lengths = checks.valid_steps(steps, T, N)
+
+    def _take_lists(self, x, y, per_sequence):
+        """Check lists of sequences and keep them."""
+        cast = self.dtype is not None
+        self.x, self.lengths = ragged.checked_list(x, "x", cast), None
+        counts = np.array([len(a) for a in self.x], np.int64)
+        self.y, self.per_sequence = ragged.as_targets(y, counts, "y", per_sequence, cast)
+        given_lists = per_sequence is None and isinstance(y, (list, tuple))
+        M = self.y.shape[1] if given_lists and self.per_sequence and self.y.ndim == 2 else None
+        if (counts == M).all():
+            raise ValueError(
+                f"y may be {M} numbers for each sequence or one for each of its steps: "
+                "pass per_sequence=True or False"
+            )
+
+    def _take_arrays(self, x, y, lengths, per_sequence, batch_first):
+        """Check arrays and keep time-major views of them."""
+        x, y = checks.as_array(x, "x"), checks.as_array(y, "y")
+        axes = "N, T" if batch_first else "T, N"
+        if x.ndim < 2:
+            raise ValueError(f"x must be ({axes}, ...), got {x.shape}; or a list of sequences")
+        if y.ndim < 1:
+            raise ValueError(f"y must be ({'N' if per_sequence else axes}, ...), got {y.shape}")
+        T, N = x.shape[:2][::-1] if batch_first else x.shape[:2]
+        per_sequence = y.shape == (N,) if per_sequence is None else per_sequence
+        expected = (N,) if per_sequence else x.shape[:2]
+        if y.shape[: len(expected)] != expected:
+            words = f"({axes}, ...) with {axes} = {x.shape[0]}, {x.shape[1]}"
+            raise ValueError(
+                f"y must be {f'(N, ...) with N = {N}' if per_sequence else words}, got {y.shape}"
+                f"{_advice(y, T, N, batch_first, per_sequence)}"
+            )
+        if lengths is not None:
+            lengths = checks.as_array(lengths, "lengths")
+            if lengths.dtype == bool and lengths.ndim == 2:
+                checks.shape(lengths, "lengths as a mask", x.shape[:2], f"({axes})")
+                lengths = lengths.T if batch_first else lengths
+            elif lengths.shape == (T,) != (N,):
+                raise ValueError(
+                    f"lengths must be (N,) = ({N},), got ({T},)"
+                    f"{_advice(lengths, T, N, batch_first, True)}"
+                )
+        if batch_first:
+            x, y = x.swapaxes(0, 1), y if per_sequence else y.swapaxes(0, 1)
+        self.x, self.y, self.per_sequence = x, y, per_sequence
+        self.lengths = checks.valid_steps(lengths, T, N)
 
     def batch(self, k: int) -> Batch:
         indices = self.indices(k)
-        x = self.x.take(indices, axis=1)
-        y = self.y.take(indices, axis=0 if self.per_sequence else 1)
-        return Batch(x, y, None if self.lengths is None else self.lengths[..., indices])
+        if self.listed:
+            x, lengths = ragged.pad_arrays([self.x[n] for n in indices], self.dtype)
+        else:
+            # `take` along an axis of a view would copy the whole array.
+            x = np.ascontiguousarray(self.x[:, indices])
+            lengths = None if self.lengths is None else self.lengths[..., indices]
+        if self.per_sequence:
+            y = self.y[indices]
+        elif self.listed:
+            y, _ = ragged.pad_arrays([self.y[n] for n in indices], self.dtype)
+        else:
+            y = np.ascontiguousarray(self.y[:, indices])
+        return Batch(cast(x, self.dtype), cast(y, self.dtype), lengths)
+
+
+def cast(a: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
+    """Convert an array of floats or bools.
+
+    Parameters
+    ----------
+    a : ndarray, any shape
+        The array.
+    dtype : numpy.dtype, optional
+        The type of the result.
+
+    Returns
+    -------
+    ndarray, shape of a
+        The array itself if `dtype` is None or if it holds integers.
+    """
+    return a if dtype is None or a.dtype.kind not in "fb" else a.astype(dtype, copy=False)
+
+
+def _advice(a: np.ndarray, T: int, N: int, batch_first: bool, per_sequence: bool) -> str:
+    """Return the end of an error: what to write for an array with a first axis of this size."""
+    if len(a) == N and not per_sequence:
+        return "; for one target per sequence pass per_sequence=True"
+    if len(a) != T or T == N:
+        return ""
+    if batch_first:
+        return "; x looks time-major, (T, N, ...): leave out batch_first=True"
+    return "; x looks batch-first, (N, T, ...): pass batch_first=True"
 
 
 class Pairs(Shuffled):
