@@ -130,7 +130,8 @@ def same_dtype(a: Any, name: str, dtype: np.dtype, other: str, where: str = "") 
                 f'; {name}.astype("{dtype}") converts it, as Batches(..., dtype="{dtype}") does'
             )
         raise TypeError(
-            f"{where}{name} must have the dtype of {other}, {dtype.name}, got {a.dtype.name}{advice}"
+            f"{where}{name} must have the dtype of {other}, {dtype.name}, got {a.dtype.name}"
+            f"{advice}"
         )
 
 

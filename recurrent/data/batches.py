@@ -374,6 +374,8 @@ class Batches(Shuffled):
         batch_first = checks.flag(batch_first, "batch_first")
         if per_sequence is not None:
             per_sequence = checks.flag(per_sequence, "per_sequence")
+        self.x: Any
+        self.y: Any
         self.listed = isinstance(x, (list, tuple)) and len(x) > 0
         if self.listed:
             if lengths is not None:

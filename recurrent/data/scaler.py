@@ -183,7 +183,7 @@ class Scaler:
 
     def _each(self, x, function) -> Any:
         """Apply a function of an array, the shift and the scale to an array or a list."""
-        if self.shift is None or self.scale is None:
+        if self.shift is None:
             raise ValueError("this Scaler knows no features: call fit(x) first")
         if ragged.is_list(x):
             return [self._one(a, function, f"x[{n}]") for n, a in enumerate(x)]
@@ -194,10 +194,11 @@ class Scaler:
         a = checks.as_array(x, name)
         if a.dtype.kind not in "fiu":
             raise TypeError(f"{name} must be numbers, got {a.dtype.name}")
-        D = len(self.shift)
+        shift: Any = self.shift
+        D = len(shift)
         if D > 1 and a.shape[-1:] != (D,):
             raise ValueError(f"{name} must have {D} features on its last axis, got {a.shape}")
-        y = function(a.astype(np.float64), *(self.shift, self.scale))
+        y = function(a.astype(np.float64), shift, self.scale)
         return y.astype(a.dtype if a.dtype.kind == "f" else np.float64)
 
     def describe(self) -> dict:

@@ -506,7 +506,7 @@ add(
 )  # fmt: skip
 add("SlidingWindows.batch", data.SlidingWindows(floats(9, D), 3, 2).batch, k=1)
 add("pad_sequences", data.pad_sequences, sequences=[floats(2, D), floats(3, D)], value=0.5,
-    batch_first=True, dtype="float32")  # fmt: skip
+    batch_first=True, dtype="float32", words=dict(sequences="sequences|value"))  # fmt: skip
 add("unpad_sequences", data.unpad_sequences, a=floats(T, 2), lengths=np.array([T, 1]),
     batch_first=False, words=dict(a="a|lengths", batch_first="batch_first|lengths"))  # fmt: skip
 add("fill_missing", data.fill_missing, x=floats(T, N), value="previous")
