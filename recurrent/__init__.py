@@ -27,8 +27,9 @@ Contents
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
   `MeanPool`, `MaxPool`, `Hold`.
-* Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `optim`,
-  `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a training.
+* Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
+  `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
+  training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
@@ -192,7 +193,7 @@ the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves their placem
 from .training import signals as _signals  # noqa: F401  # isort: skip
 import sys as _sys
 
-from . import cells, data, initialisers, losses, optim, schedules
+from . import cells, data, initialisers, losses, metrics, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM
 from .engine.bidirectional import Directions
@@ -277,6 +278,7 @@ __all__ = [
     "load",
     "losses",
     "lstm",
+    "metrics",
     "mgu",
     "mingru",
     "minlstm",

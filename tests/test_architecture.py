@@ -15,7 +15,7 @@ LEVELS = (
     "kernels cells initialisers",
     "engine optim",
     "losses layers data",
-    "models",
+    "models metrics",
     "training gradcheck warmup",
     "charlm conformance user_cells",
     "tasks __init__",

@@ -48,29 +48,17 @@ def at_last_step(loss: Loss) -> Loss:
         sample_weight: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         y = checks.as_array(y, "y")
-        if y.ndim not in (2, 3) or len(y) == 0:
-            raise ValueError(f"y must be (T, N, M) or (T, M) with at least one step, got {y.shape}")
+        ends, targets, place = last_steps(y, targets, lengths)
         dy = np.zeros_like(y)
-        if lengths is None:
-            value, dy[-1] = _weighted(loss, sample_weight)(y[-1], targets)
-            return value, dy
-        end, valid = _last_steps(y, lengths)
-        targets = checks.as_array(targets, "targets")
-        if targets.shape[:1] != y.shape[1:2]:
-            raise ValueError(f"targets must be (N, ...) with N = {y.shape[1]}, got {targets.shape}")
-        if not valid.size:
+        if not ends.size:
             return 0.0, dy
-        weighted = _weighted(loss, sample_weight, y, valid)
-        value, dy[end, valid] = weighted(y[end, valid], targets[valid])
+        value, dy[place] = _weighted(loss, sample_weight, y, place)(ends, targets)
         return value, dy
 
     def entries(y: np.ndarray, targets: Any, lengths: Any, sample_weight: Any = None) -> float:
         """Count the entries that the loss is a mean over."""
-        if lengths is None:
-            return count_entries(_weighted(loss, sample_weight), y[-1], targets)
-        end, valid = _last_steps(y, lengths)
-        weighted = _weighted(loss, sample_weight, y, valid)
-        return count_entries(weighted, y[end, valid], np.asarray(targets)[valid])
+        ends, targets, place = last_steps(np.asarray(y), targets, lengths)
+        return count_entries(_weighted(loss, sample_weight, y, place), ends, targets)
 
     last.__name__ = f"{getattr(loss, '__name__', 'loss')} at the last step"
     last.entries = entries
@@ -121,22 +109,30 @@ def summed_over_steps(loss: Loss) -> Loss:
     return summed
 
 
-def _weighted(loss: Loss, sample_weight: Any, y: Any = None, valid: Any = None) -> Any:
-    """Return the loss with the weights of the sequences, of those that are `valid` if given."""
-    if sample_weight is None:
-        return loss
-    weights = checks.as_array(sample_weight, "sample_weight")
-    if valid is not None:
-        checks.shape(weights, "sample_weight", y.shape[1:2], "(N,)")
-        weights = weights[valid]
-    return partial(loss, sample_weight=weights)
-
-
-def _last_steps(y: np.ndarray, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last valid step of each sequence that has one, and the number of the sequence."""
+def last_steps(y: np.ndarray, targets: Any, lengths: Any) -> tuple[np.ndarray, Any, tuple]:
+    """Return y and targets of the sequences that have a last step, and the place of that in y."""
+    if y.ndim not in (2, 3) or len(y) == 0:
+        raise ValueError(f"y must be (T, N, M) or (T, M) with at least one step, got {y.shape}")
+    if lengths is None:
+        return y[-1], targets, (-1,)
     if y.ndim != 3:
         raise ValueError(f"lengths need a batch: y must be (T, N, M), got {y.shape}")
     T, N = y.shape[:2]
     steps = checks.inside(np.asarray(checks.valid_steps(lengths, T, N)), T)
     valid = np.flatnonzero(steps.any(axis=0))
-    return T - 1 - np.argmax(steps[::-1], axis=0)[valid], valid
+    end = T - 1 - np.argmax(steps[::-1], axis=0)[valid]
+    targets = checks.as_array(targets, "targets")
+    if targets.shape[:1] != (N,):
+        raise ValueError(f"targets must be (N, ...) with N = {N}, got {targets.shape}")
+    return y[end, valid], targets[valid], (end, valid)
+
+
+def _weighted(loss: Loss, sample_weight: Any, y: Any, place: tuple) -> Any:
+    """Return the loss with the weights of the sequences at a place of y."""
+    if sample_weight is None:
+        return loss
+    weights = checks.as_array(sample_weight, "sample_weight")
+    if len(place) > 1:
+        checks.shape(weights, "sample_weight", y.shape[1:2], "(N,)")
+        weights = weights[place[1]]
+    return partial(loss, sample_weight=weights)

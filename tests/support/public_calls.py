@@ -9,7 +9,7 @@ import numpy as np
 
 import recurrent as R
 import viz
-from recurrent import cells, data, initialisers, losses, optim, presets, schedules
+from recurrent import cells, data, initialisers, losses, metrics, optim, presets, schedules
 from recurrent.charlm import sampling, text
 from recurrent.engine.params import Sizes
 from recurrent.gradcheck import central_differences, complex_step
@@ -548,6 +548,19 @@ for _make in (losses.at_last_step, losses.summed_over_steps):
         targets=floats(N, 2) if last else floats(T, N, 2), lengths=np.array([T, 1]),
         sample_weight=np.ones(N), words=dict(y="y|targets|lengths"),
     )  # fmt: skip
+
+for _metric in (metrics.accuracy, metrics.confusion_matrix, metrics.macro_f1):
+    add(
+        _metric.__name__, _metric, y=floats(T, N, 4), targets=ids(T, N, below=4),
+        lengths=np.array([T, 1]), mask=MASK, ignore_index=2, words=dict(y="y|targets|lengths|mask"),
+    )  # fmt: skip
+for _metric in (metrics.root_mean_squared_error, metrics.mean_absolute_error):
+    add(
+        f"metrics.{_metric.__name__}", _metric, y=floats(T, N, 2), targets=floats(T, N, 2),
+        lengths=np.array([T, 1]), mask=MASK[..., None],
+        words=dict(y="y|targets|lengths|mask", targets="targets"),
+    )  # fmt: skip
+add("metrics.at_last_step", metrics.at_last_step, metric=metrics.accuracy)
 
 OPTIMIZERS = {
     optim.SGD: dict(momentum=0.5, dampening=0.0, nesterov=True, weight_decay=0.1),

@@ -11,8 +11,9 @@ PACKAGES = {
     "recurrent": """
         Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold LSTM Last
         LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN Recurrent Seq2Seq Sequential
-        TruncatedBPTT cell data evaluate fit gradcheck gru indrnn initialisers load losses lstm mgu
-        mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules sru warmup
+        TruncatedBPTT cell data evaluate fit gradcheck gru indrnn initialisers load losses lstm
+        metrics mgu mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules
+        sru warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -44,11 +45,14 @@ MODULES = {
         at_last_step binary_cross_entropy count_entries huber mean_absolute_error
         mean_squared_error quantile softmax_cross_entropy summed_over_steps
         """,
+    "recurrent.metrics": """
+        accuracy at_last_step confusion_matrix macro_f1 mean_absolute_error root_mean_squared_error
+        """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
     "recurrent.schedules": "Constant Cosine Exponential StepDecay",
 }
 # Modules and classes whose public names, methods included, have numpydoc docstrings.
-DOCUMENTED = ("data", "initialisers", "losses", "optim", "schedules")
+DOCUMENTED = ("data", "initialisers", "losses", "metrics", "optim", "schedules")
 CLASSES = ("Engine", "layers.base.Layer", "models.base.Model", "Sequential", "Seq2Seq", "CharLM")
 
 
