@@ -26,7 +26,7 @@ Contents
   `predict` runs one over any number of sequences.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
-  `MeanPool`, `MaxPool`, `Hold`.
+  `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, and `Activation` by name.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
@@ -205,6 +205,7 @@ from .layers import (
     LSTM,
     QRNN,
     RNN,
+    Activation,
     Attention,
     Dropout,
     Embedding,
@@ -218,6 +219,10 @@ from .layers import (
     Memory,
     OneHot,
     Recurrent,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
 )
 from .models.loading import load
 from .models.predict import predict
@@ -247,6 +252,7 @@ __all__ = [
     "LSTM",
     "QRNN",
     "RNN",
+    "Activation",
     "Attention",
     "Both",
     "CharLM",
@@ -263,9 +269,13 @@ __all__ = [
     "MeanPool",
     "Memory",
     "OneHot",
+    "ReLU",
     "Recurrent",
     "Seq2Seq",
     "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "TruncatedBPTT",
     "cell",
     "data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..layers import Dropout, Embedding, Layer, LayerNorm, Linear, OneHot, Recurrent
+from ..layers import Activation, Dropout, Embedding, Layer, LayerNorm, Linear, OneHot, Recurrent
 from ..models.sequential import Sequential
 
 
@@ -43,9 +43,10 @@ def unit(model: Sequential, k: int) -> str:
         )
     if isinstance(layer, Linear):
         M, K = layer.shapes["weight"]
+        bias = "bias" in layer.shapes
         return (
-            f"Each unit is one neuron with {K:,} inputs and a bias: {K + 1:,} parameters. "
-            f"Its output, one of {M:,}, goes to {target}."
+            f"Each unit is one neuron with {K:,} inputs and {'a' if bias else 'no'} bias: "
+            f"{K + bias:,} parameters. Its output, one of {M:,}, goes to {target}."
         )
     if isinstance(layer, Dropout):
         return (
@@ -57,6 +58,12 @@ def unit(model: Sequential, k: int) -> str:
             f"Normalises the {layer.in_features:,} values of each time step to zero mean and unit "
             "variance; each value has its own gain and bias."
         )
+    if isinstance(layer, Activation):
+        if layer.function == "softmax":
+            return (
+                "Turns the values of each time step into probabilities by softmax. No parameters."
+            )
+        return f"Applies {layer.function} to each value. No parameters."
     return _other(layer)
 
 

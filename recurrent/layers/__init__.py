@@ -1,5 +1,6 @@
 """Layers: each owns its parameters, checks shapes and calls one engine function per direction."""
 
+from .activation import Activation, ReLU, Sigmoid, Softmax, Tanh
 from .attention import Attention, Memory
 from .base import Gradients, Layer
 from .feedforward import Dropout, Embedding, Linear, OneHot
@@ -13,6 +14,7 @@ __all__ = [
     "LSTM",
     "QRNN",
     "RNN",
+    "Activation",
     "Attention",
     "Dropout",
     "Embedding",
@@ -26,6 +28,10 @@ __all__ = [
     "MeanPool",
     "Memory",
     "OneHot",
+    "ReLU",
     "Recurrent",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "layer_from_cell",
 ]

@@ -237,8 +237,20 @@ class Layer(Sealed):
                 f"dtype must be {self.owner.dtype.name}, as in the model that this layer is part "
                 f"of, got {dtype.name}"
             )
-        scheme(self, rng)
+        self.fill(scheme, rng)
         return self
+
+    def fill(self, scheme: initialisers.Initialiser, rng: np.random.Generator) -> None:
+        """Fill the parameters with the initial values of a scheme.
+
+        Parameters
+        ----------
+        scheme : callable
+            A function in `recurrent.initialisers`.
+        rng : numpy.random.Generator
+            Source of the random values.
+        """
+        scheme(self, rng)
 
     def bind(self, parameters: dict[str, np.ndarray]) -> None:
         """Replace the parameter arrays by these.

@@ -12,6 +12,7 @@ from ..engine import bernoulli
 from ..engine.footprint import Footprint
 from ..engine.lookup import Lookup, RowGradients
 from .base import Gradients, Layer
+from .parameters import ParameterViews
 
 
 class Embedding(Layer):
@@ -26,27 +27,78 @@ class Embedding(Layer):
         Number of ids.
     embedding_dim : int
         Size of each row.
+    padding_idx : int, optional
+        Id of the padding: its row starts as zeros and gets no gradient. Negative ones count from
+        the end.
 
     Raises
     ------
     TypeError
-        If a size is not an int; in `forward`, if ids are not integers.
+        If a size or padding_idx is not an int; in `forward`, if ids are not integers.
     ValueError
-        If a size is below 1.
+        If a size is below 1, or there is no id padding_idx.
     IndexError
         In `forward`, if an id is out of range.
     """
 
     gives_lookup = runs_in_segments = True
     out_features: int
+    padding_idx: int | None = None
 
-    def __init__(self, num_embeddings: int, embedding_dim: int):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None):
         num_embeddings = checks.size(num_embeddings, "num_embeddings")
         embedding_dim = checks.size(embedding_dim, "embedding_dim")
-        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        self.out_features = embedding_dim
+        options = {}
+        if padding_idx is not None:
+            last = num_embeddings - 1
+            padding_idx = checks.integer(padding_idx, "padding_idx", -num_embeddings, last)
+            options["padding_idx"] = padding_idx % num_embeddings
+        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim, **options)
+        self.out_features, self.padding_idx = embedding_dim, options.get("padding_idx")
         self.shapes = {"weight": (num_embeddings, embedding_dim)}
         self.rows = num_embeddings
+
+    @staticmethod
+    def from_pretrained(
+        embeddings: np.ndarray, freeze: bool = True, padding_idx: int | None = None
+    ) -> Embedding:
+        """Make a layer of given rows, such as word vectors.
+
+        Parameters
+        ----------
+        embeddings : ndarray, shape (num_embeddings, embedding_dim), float32 or float64
+            The rows, in the dtype of the model; they are copied.
+        freeze : bool, default True
+            Whether training leaves the rows as they are: `trainable` is then False.
+        padding_idx : int, optional
+            Id of the padding, whose row gets no gradient. Its values stay as given.
+
+        Returns
+        -------
+        Embedding
+
+        Raises
+        ------
+        TypeError
+            If the array is not float32 or float64, or an argument has the wrong type.
+        ValueError
+            If the array has not two axes, or there is no id padding_idx.
+
+        Examples
+        --------
+        >>> layer = Embedding.from_pretrained(np.eye(3, dtype=np.float32))
+        >>> layer.forward(np.array([2, 0]))[0].tolist(), layer.trainable
+        ([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], False)
+        """
+        rows, freeze = checks.array(embeddings, "embeddings"), checks.flag(freeze, "freeze")
+        if rows.ndim != 2 or not rows.size:
+            raise ValueError(
+                f"embeddings must be (num_embeddings, embedding_dim), got {rows.shape}"
+            )
+        layer = Embedding(*rows.shape, padding_idx=padding_idx)
+        layer.bind(ParameterViews(weight=rows.copy()))
+        layer.trainable = not freeze
+        return layer
 
     @property
     def table(self) -> np.ndarray:
@@ -56,6 +108,11 @@ class Embedding(Layer):
     def reset_parameters(self, rng):
         weight = self.parameters["weight"]
         weight[:] = rng.standard_normal(weight.shape)
+
+    def fill(self, scheme, rng):
+        super().fill(scheme, rng)
+        if self.padding_idx is not None:
+            self.parameters["weight"][self.padding_idx] = 0
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         checks.modes(record, training)
@@ -86,12 +143,18 @@ class Embedding(Layer):
         if isinstance(dy, RowGradients):  # y was a Lookup, and these are the sums of all segments
             grads = self._sums(out, sums)
             grads["weight"][dy.ids] = dy.rows
-            return Gradients(None, grads, None)
+            return Gradients(None, self._without_padding(grads), None)
         dy = self._checked_dy(dy, tape)
         grads = self._sums(out, sums, dy=dy)
         rows = dy.reshape(-1, self.out_features)
         kernels.backend.scatter_add(grads["weight"], tape.reshape(-1), rows)
-        return Gradients(None, grads, None)
+        return Gradients(None, self._without_padding(grads), None)
+
+    def _without_padding(self, grads):
+        """Return gradients whose row of the padding is zeros."""
+        if self.padding_idx is not None:
+            grads["weight"][self.padding_idx] = 0
+        return grads
 
     def _checked_dy(self, dy, ids):
         dy = checks.array(dy, "dy")
@@ -211,11 +274,13 @@ class Linear(Layer):
         Size of the last axis of x.
     out_features : int
         Size of the last axis of y.
+    bias : bool, default True
+        Whether the layer has b; without it y = x W'.
 
     Raises
     ------
     TypeError
-        If a size is not an int.
+        If a size is not an int or bias not a bool.
     ValueError
         If a size is below 1.
     """
@@ -224,12 +289,15 @@ class Linear(Layer):
     in_features: int
     out_features: int
 
-    def __init__(self, in_features: int, out_features: int):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
         in_features = checks.size(in_features, "in_features")
         out_features = checks.size(out_features, "out_features")
-        super().__init__(in_features=in_features, out_features=out_features)
+        options = {} if checks.flag(bias, "bias") else {"bias": False}
+        super().__init__(in_features=in_features, out_features=out_features, **options)
         self.in_features, self.out_features = in_features, out_features
-        self.shapes = {"weight": (out_features, in_features), "bias": (out_features,)}
+        self.shapes = {"weight": (out_features, in_features)}
+        if not options:
+            self.shapes["bias"] = (out_features,)
 
     def reset_parameters(self, rng):
         bound = 1 / np.sqrt(self.in_features)
@@ -242,7 +310,8 @@ class Linear(Layer):
         return self.stepper()(x), None, x if record else None
 
     def stepper(self):
-        return LinearStepper(*self.parameters.values())
+        W, bias = self.parameters["weight"], self.parameters.get("bias")
+        return LinearStepper(W, np.zeros(len(W), W.dtype) if bias is None else bias)
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, np.ndarray)
@@ -253,7 +322,8 @@ class Linear(Layer):
         grads = self._sums(out, sums, dy=dy, x=tape)
         dx = np.empty_like(tape)
         dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, tape, dx))
-        kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], grads["bias"])
+        db = grads["bias"] if "bias" in grads else np.zeros(len(W), W.dtype)
+        kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], db)
         return Gradients(dx, grads, None)
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):

@@ -83,7 +83,7 @@ class Sequential(Model):
         self._bind_parameters(flat)
         for layer, arrays in zip(layers, before, strict=True):
             if arrays is None:
-                scheme(layer, rng)
+                layer.fill(scheme, rng)
             else:
                 layer.parameters.update(arrays)
         self.generator = rng

@@ -17,6 +17,8 @@ from recurrent import (
     MaxPool,
     MeanPool,
     OneHot,
+    ReLU,
+    Softmax,
 )
 
 pytestmark = pytest.mark.reference
@@ -32,6 +34,9 @@ LAYERS = {
     "max": MaxPool(),
     "mean": MeanPool(),
     "linear": Linear(3, 4),
+    "linear without bias": Linear(3, 4, bias=False),
+    "relu": ReLU(),
+    "softmax": Softmax(),
     "layer norm": LayerNorm(3),
     "attention": Attention(3),
     "rnn": RNN(3, 4),

@@ -13,6 +13,7 @@ from recurrent import (
     LSTM,
     QRNN,
     RNN,
+    Activation,
     Attention,
     Dropout,
     Embedding,
@@ -24,6 +25,10 @@ from recurrent import (
     MeanPool,
     OneHot,
     Recurrent,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
 )
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.layers.base import LAYERS, Layer
@@ -59,6 +64,16 @@ EXAMPLES += [
     Attention(4, score="dot"),
     Attention(4),
     Attention(4, score="additive", score_size=6, output_size=5),
+]
+EXAMPLES += [
+    Linear(4, 3, bias=False),
+    Embedding(5, 3, padding_idx=-1),
+    Activation("leaky_relu"),
+    Activation("softmax"),
+    ReLU(),
+    Tanh(),
+    Sigmoid(),
+    Softmax(),
 ]
 
 

@@ -11,6 +11,7 @@ from recurrent import (
     GRU,
     LSTM,
     RNN,
+    Activation,
     Attention,
     Dropout,
     Embedding,
@@ -22,6 +23,8 @@ from recurrent import (
     MeanPool,
     Seq2Seq,
     Sequential,
+    Softmax,
+    Tanh,
 )
 from recurrent.data import Batch, Pair
 from recurrent.engine import buffers
@@ -67,6 +70,14 @@ MODELS = {
     "masked both ways": lambda: [
         LSTM(64, 64, zoneout={"c": 0.2}, bidirectional=True),
         Linear(128, 65),
+    ],
+    "activated": lambda: [
+        LSTM(64, 128),
+        Tanh(),
+        Linear(128, 65, bias=False),
+        Activation("relu"),
+        Linear(65, 65),
+        Softmax(),
     ],
     "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
     "attending": lambda: [

@@ -75,9 +75,14 @@ add(
 )  # fmt: skip
 add("QRNN", R.QRNN, **SIZES, **RECURRENT, window=2, zoneout=0.1)
 add("Recurrent", R.Recurrent, cell="lstm", **SIZES, **RECURRENT, proj_size=0, **DROPOUTS)
-add("Embedding", R.Embedding, num_embeddings=7, embedding_dim=3)
+add("Embedding", R.Embedding, num_embeddings=7, embedding_dim=3, padding_idx=0)
+add(
+    "Embedding.from_pretrained", R.Embedding.from_pretrained, embeddings=floats(5, 3), freeze=False,
+    padding_idx=0,
+)  # fmt: skip
 add("OneHot", R.OneHot, num_classes=7)
-add("Linear", R.Linear, in_features=3, out_features=2)
+add("Linear", R.Linear, in_features=3, out_features=2, bias=False)
+add("Activation", R.Activation, name="softmax")
 add("Dropout", R.Dropout, p=0.5, per="step")
 add("LayerNorm", R.LayerNorm, normalized_shape=3, eps=1e-5)
 add(
@@ -97,6 +102,8 @@ LAYERS = {
     "Embedding": (lambda: R.Embedding(7, 3), lambda: ids(T, N)),
     "OneHot": (lambda: R.OneHot(7), lambda: ids(T, N)),
     "Linear": (lambda: R.Linear(D, H), lambda: floats(T, N, D)),
+    "ReLU": (R.ReLU, lambda: floats(T, N, D)),
+    "Softmax": (R.Softmax, lambda: floats(T, N, D)),
     "Dropout": (lambda: R.Dropout(0.3), lambda: floats(T, N, D)),
     "Dropout per sequence": (lambda: R.Dropout(0.3, "sequence"), lambda: floats(T, N, D)),
     "Dropout of nothing": (lambda: R.Dropout(0), lambda: floats(T, N, D)),

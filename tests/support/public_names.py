@@ -9,11 +9,11 @@ import recurrent
 # `__all__` of each package.
 PACKAGES = {
     "recurrent": """
-        Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold LSTM Last
-        LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN Recurrent Seq2Seq Sequential
-        TruncatedBPTT cell data evaluate fit gradcheck gru indrnn initialisers load losses lstm
-        metrics mgu mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules
-        sru warmup
+        Activation Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold
+        LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Seq2Seq
+        Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate fit gradcheck gru indrnn
+        initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
+        release_memory rnn rnn_relu schedules sru warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -38,8 +38,8 @@ MODULES = {
         Chrono char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
         """,
     "recurrent.layers": """
-        Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear MaxPool
-        MeanPool Memory OneHot QRNN RNN Recurrent
+        Activation Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear
+        MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Sigmoid Softmax Tanh
         """,
     "recurrent.losses": """
         at_last_step binary_cross_entropy count_entries huber mean_absolute_error
