@@ -196,6 +196,7 @@ import sys as _sys
 from . import cells, data, initialisers, losses, metrics, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM
+from .checks.guided import module_getattr as _module_getattr
 from .engine.bidirectional import Directions
 from .engine.buffers import release as release_memory
 from .engine.engine import Engine
@@ -247,6 +248,7 @@ mgu, indrnn, mingru, minlstm, qrnn, sru = map(
 )
 
 __version__ = "0.1.0"
+__getattr__ = _module_getattr(__name__)
 __all__ = [
     "GRU",
     "LSTM",

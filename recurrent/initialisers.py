@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeGuard
 import numpy as np
 
 from . import checks
+from .checks.guided import module_getattr
 from .equations.cell import Cell
 from .equations.expressions import topological
 
@@ -334,3 +335,6 @@ def orthonormal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     q, r = np.linalg.qr(rng.standard_normal(tall))
     q = q * np.sign(np.diag(r))
     return q if shape[0] >= shape[1] else q.T
+
+
+__getattr__ = module_getattr(__name__)

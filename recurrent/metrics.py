@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
+from .checks.guided import module_getattr
 from .engine import ragged
 from .losses.entries import check_both_arrays, count_entries, valid_entries
 from .losses.steps import last_steps
@@ -459,3 +460,6 @@ def _inner(metric: Any) -> tuple[dict[str, Any], Any]:
     while isinstance(metric, partial) and not hasattr(metric, "counts"):
         options, metric = {**metric.keywords, **options}, metric.func
     return options, metric
+
+
+__getattr__ = module_getattr(__name__)

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from . import checks, kernels, schedules
+from .checks.guided import Guided, module_getattr
 from .equations.expressions import Expr, maximum, sqrt
 from .equations.rules import Rule, trace
 
@@ -36,7 +37,7 @@ def _rate(lr: Any, where: str) -> float:
     return checks.number(lr, "lr", least=0, where=where)
 
 
-class Optimizer:
+class Optimizer(Guided):
     """Base class of the optimisers.
 
     A subclass names its state in `slots` and declares the update in `equations`. It is registered
@@ -94,6 +95,7 @@ class Optimizer:
         return checks.number(value, name, least=0, where=where)
 
     def __init_subclass__(cls):
+        super().__init_subclass__()
         name, place = cls.__name__, (cls.__module__, cls.__qualname__)
         taken = OPTIMIZERS.get(name)
         # A class that is defined again, by a reload or in a notebook, replaces itself.
@@ -620,3 +622,6 @@ def _checked_limit(gradient: Any, limit: Any) -> float:
     if isinstance(limit, float) and limit == math.inf:
         return limit
     return checks.number(limit, "limit", above=0)
+
+
+__getattr__ = module_getattr(__name__)

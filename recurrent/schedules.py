@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from . import checks
+from .checks.guided import explained, module_getattr
 
 Schedule = Callable[[int], float]
 
@@ -22,6 +23,7 @@ def _convert(schedule: Any, check: Callable, name: str, *least: float, **limits:
     object.__setattr__(schedule, name, value)
 
 
+@explained
 @dataclass(frozen=True)
 class Constant:
     """A constant learning rate.
@@ -49,6 +51,7 @@ class Constant:
         return self.lr
 
 
+@explained
 @dataclass(frozen=True)
 class StepDecay:
     """Multiply the learning rate by a factor at regular intervals, as PyTorch's StepLR.
@@ -112,6 +115,7 @@ class StepDecay:
         return max(0, (step - first) // self.every + 1)
 
 
+@explained
 @dataclass(frozen=True)
 class Exponential:
     """Multiply the learning rate by a factor after each update, as PyTorch's ExponentialLR.
@@ -143,6 +147,7 @@ class Exponential:
         return self.lr * self.factor**step
 
 
+@explained
 @dataclass(frozen=True)
 class Cosine:
     """Linear warm-up, then half a cosine down to a final rate, where it stays.
@@ -282,3 +287,6 @@ def build(description: float | dict) -> float | Schedule:
             f"unknown schedule {description['type']!r:.60}; known are {', '.join(SCHEDULES)}"
         )
     return SCHEDULES[description["type"]](**description["options"])
+
+
+__getattr__ = module_getattr(__name__)

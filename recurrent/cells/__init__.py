@@ -1,5 +1,6 @@
 """The built-in cells, one family per file, and the functions that equations are written with."""
 
+from ..checks.guided import module_getattr
 from ..equations.cell import CELLS, Cell, find, register
 from ..equations.expressions import (
     clip,
@@ -61,3 +62,6 @@ __all__ = [
     "tanh",
     "trace_cell",
 ]
+
+
+__getattr__ = module_getattr(__name__)

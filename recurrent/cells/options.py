@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import checks
+from ..checks import guided
 from ..equations.cell import Cell
 from .activations import canonical
 
@@ -29,10 +30,7 @@ def cell_family(
         def make(**options):
             for option in options:
                 if option not in defaults:
-                    raise TypeError(
-                        f"{name} has no option {option!r}; its options are {', '.join(defaults)}"
-                        f"{checks.guess(option, defaults)}"
-                    )
+                    raise guided.unknown_option(name, option, defaults)
             values = {}
             for option, default in defaults.items():
                 values[option] = _checked(option, options.get(option, default), default)
@@ -43,7 +41,7 @@ def cell_family(
                 cells[full_name] = build(full_name, **values)
             return cells[full_name]
 
-        make.__doc__ = build.__doc__
+        make.__doc__, make.options = build.__doc__, tuple(defaults)
         return make
 
     return decorate

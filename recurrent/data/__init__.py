@@ -5,6 +5,7 @@ parts of a series with what follows each, `Pairs` the data of a `Seq2Seq`. `pad_
 array of a list, `Scaler` standardises features, `fill_missing` takes the NaN out of them.
 """
 
+from ..checks.guided import module_getattr
 from .batches import (
     Batch,
     Batches,
@@ -37,3 +38,5 @@ __all__ = [
     "pad_sequences",
     "unpad_sequences",
 ]
+
+__getattr__ = module_getattr(__name__)

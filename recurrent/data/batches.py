@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks
+from ..checks.guided import Guided
 from ..engine import ragged
 
 
@@ -117,7 +118,7 @@ def as_arrays(batch: Any, model: Any) -> Batch:
     return batch._replace(x=x, targets=targets, lengths=lengths)
 
 
-class BatchSource:
+class BatchSource(Guided):
     """Base class of training data. A subclass implements `__len__` and `batch(k)`.
 
     `cursor` is the number of batches read, over all epochs; setting it resumes there.

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 from .. import checks
+from ..checks.elsewhere import answer
 
 
 class Sealed:
@@ -41,7 +42,7 @@ class Sealed:
         if name in own or "_sealed" not in own or name[0] == "_" or hasattr(type(self), name):
             object.__setattr__(self, name, value)
             return
-        names = [n for n in dir(self) if n[0] != "_"]
-        raise AttributeError(
-            f"{type(self).__name__} has no attribute {name!r}{checks.guess(name, names)}"
-        )
+        classes = [c.__name__ for c in type(self).__mro__]
+        words = answer(name, *classes, alone=False)
+        words = words or checks.guess(name, [n for n in dir(self) if n[0] != "_"])
+        raise AttributeError(f"{classes[0]} has no attribute {name!r}{words}")

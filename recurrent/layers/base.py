@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks, initialisers
+from ..checks.guided import Guided
 from ..engine.footprint import Footprint
 from ..engine.sums import Sums
 from ..graph import Graph
@@ -39,7 +40,7 @@ class Gradients(NamedTuple):
     state: Any
 
 
-class Layer(Sealed):
+class Layer(Guided, Sealed):
     """Base class of all layers.
 
     A subclass sets `shapes` in its constructor and implements `forward` and `backward`. It

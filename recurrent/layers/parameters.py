@@ -67,6 +67,10 @@ class ParameterViews(dict):
         self.update(other)
         return self
 
+    def __call__(self) -> list[np.ndarray]:
+        """Return the arrays in a list, as the method `parameters` of PyTorch's modules."""
+        return list(self.values())
+
     def _fixed(self, *_: Any) -> Any:
         raise TypeError("parameters cannot be added or removed; assign a value to an existing name")
 

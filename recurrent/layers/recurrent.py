@@ -5,12 +5,14 @@ Names and initial values of the parameters are PyTorch's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import cells, checks, kernels
+from ..checks import elsewhere, guided
 from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions, DirectionTapes
 from ..engine.engine import Engine
@@ -107,6 +109,9 @@ class Recurrent(Layer):
         proj_size: int = 0,
         **options: Any,
     ):
+        if type(bidirectional) is int:  # the place of num_layers in PyTorch
+            advice = elsewhere.answer("num_layers")
+            raise TypeError(f"bidirectional must be True or False, got {bidirectional}{advice}")
         bidirectional = checks.flag(bidirectional, "bidirectional")
         learn_state = checks.flag(learn_state, "learn_state")
         checks.choice(merge, "merge", MERGES)
@@ -115,11 +120,8 @@ class Recurrent(Layer):
                 f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge"
             )
         cell = cells.find(cell)
-        for name in _cell_options(options) if type(self) is Recurrent else ():
-            raise TypeError(
-                f"a layer of {cell.name} has no option {name!r}; "
-                f"its options are {', '.join(dropout.NAMES)}{checks.guess(name, dropout.NAMES)}"
-            )
+        if type(self) is Recurrent:
+            self._check_options(options)
         input_size = checks.size(input_size, "input_size")
         hidden_size = checks.size(hidden_size, "hidden_size")
         P = check_proj_size(cell, proj_size, hidden_size)
@@ -158,6 +160,16 @@ class Recurrent(Layer):
             f"{s}0{end}": f"{s}{end}" for end in directions for s in cell.states if learn_state
         }
         self.shapes |= {name: (self.state_sizes[s],) for name, s in self.initial.items()}
+
+    def _check_options(self, options: dict, of_cell: Iterable[str] = ()) -> None:
+        """Raise TypeError for an option that neither the layer nor its cell nor dropout has."""
+        known = [*of_cell, *dropout.NAMES]
+        for name in options:
+            if name not in known:
+                named = inspect.signature(type(self)).parameters.values()
+                own = [p.name for p in named if p.kind is not p.VAR_KEYWORD]
+                listed = dict.fromkeys([*own, *known])
+                raise guided.unknown_option(type(self).__name__, name, listed, "Recurrent")
 
     @property
     def runs_in_segments(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -310,25 +322,6 @@ def layer_from_cell(cell: cells.Cell | str, input_size: int, hidden_size: int) -
     return Recurrent(cell, input_size, hidden_size, proj_size=proj_size)
 
 
-# Options of layers in other libraries, and what replaces them here.
-ELSEWHERE = {
-    "num_layers": "stack layers in a model: Sequential(LSTM(D, H), LSTM(H, H))",
-    "batch_first": "time is the first axis: pass x.swapaxes(0, 1)",
-    "bias": "biases=0, 1 or 2 is the number of bias vectors per gate",
-    "dropout": "use Dropout(p) between layers and recurrent_dropout=p inside",
-    "return_sequences": "y has all steps; add Last() to take the last one",
-    "stateful": "pass the state that a call returns to the next one",
-}
-
-
-def _cell_options(options):
-    """Return the options that are not dropout. Raises TypeError for one of another library."""
-    for name in options:
-        if name in ELSEWHERE:
-            raise TypeError(f"{name} is not an option of recurrent layers: {ELSEWHERE[name]}")
-    return {k: v for k, v in options.items() if k not in dropout.NAMES}
-
-
 class WithOptions(Recurrent, abstract=True):
     """Base class of layers whose options define the cell.
 
@@ -346,10 +339,16 @@ class WithOptions(Recurrent, abstract=True):
         learn_state: bool = False,
         **options: Any,
     ):
-        cell = type(self).make_cell(**_cell_options(options))
+        cell = self._cell(options)
         super().__init__(
             cell, input_size, hidden_size, bidirectional, merge, learn_state, **options
         )
+
+    def _cell(self, options, **more) -> cells.Cell:
+        """Return the cell of these options, dropout aside, and of those that follow from others."""
+        known = [name for name in self.make_cell.options if name not in more]
+        self._check_options(options, known)
+        return self.make_cell(**{k: v for k, v in options.items() if k in known}, **more)
 
 
 class RNN(WithOptions):
@@ -480,10 +479,8 @@ class LSTM(WithOptions):
         proj_size: int = 0,
         **options: Any,
     ):
-        if "projection" in options:
-            raise TypeError("an LSTM layer has no option 'projection': pass its size as proj_size")
         proj_size = checks.integer(proj_size, "proj_size", 0)
-        cell = self.make_cell(**_cell_options(options), projection=proj_size != 0)
+        cell = self._cell(options, projection=proj_size != 0)
         Recurrent.__init__(
             self,
             cell,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import Guided
 
 
 class StreamState(tuple):
@@ -174,7 +175,7 @@ class Steps:
         return self.copy()
 
 
-class Stream(Steps):
+class Stream(Guided, Steps):
     """Layers run one time step at a time; `stream()` of a layer or a model returns one.
 
     Outputs are bitwise equal to those of the same layers run over the whole sequence. A stream uses

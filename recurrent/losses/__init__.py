@@ -32,6 +32,7 @@ A loss of your own is any function that is called in the same way. If it leaves 
 
 from __future__ import annotations
 
+from ..checks.guided import module_getattr
 from .classification import binary_cross_entropy, softmax_cross_entropy
 from .entries import Loss, count_entries
 from .regression import huber, mean_absolute_error, mean_squared_error, quantile
@@ -49,3 +50,5 @@ __all__ = [
     "softmax_cross_entropy",
     "summed_over_steps",
 ]
+
+__getattr__ = module_getattr(__name__)

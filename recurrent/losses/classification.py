@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks, kernels
+from ..checks.guided import explained
 from .entries import find_entries, nonnegative, sample_weights, sum_in_order, takes_lists
 from .regression import check_pair
 
 
+@explained
 @takes_lists
 def softmax_cross_entropy(
     y: np.ndarray,
@@ -142,6 +144,7 @@ def _of_classes(targets, weight, ignore_index) -> tuple[Any, Any]:
 softmax_cross_entropy.of_classes = _of_classes
 
 
+@explained
 @takes_lists
 def binary_cross_entropy(
     y: np.ndarray,

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import explained
 from .entries import Entries, find_entries, sample_weights, takes_lists
 
 
+@explained
 @takes_lists
 def mean_squared_error(
     y: np.ndarray,
@@ -63,6 +65,7 @@ def mean_squared_error(
         return value, found.scale(dy, 2)
 
 
+@explained
 @takes_lists
 def mean_absolute_error(
     y: np.ndarray,
@@ -115,6 +118,7 @@ def mean_absolute_error(
         return found.mean(np.abs(found.pick(error))), found.scale(np.sign(error))
 
 
+@explained
 @takes_lists
 def huber(
     y: np.ndarray,
@@ -178,6 +182,7 @@ def huber(
         return found.mean(found.pick(losses)), found.scale(slope)
 
 
+@explained
 @takes_lists
 def quantile(
     y: np.ndarray,

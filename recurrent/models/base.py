@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, initialisers
+from ..checks.guided import Guided
 from ..engine import buffers, ragged
 from ..layers.attributes import Sealed
 from ..layers.base import Gradients
@@ -37,7 +38,7 @@ class ModelTape(tuple):
     y_listed = False
 
 
-class Model(Sealed):
+class Model(Guided, Sealed):
     """Base class of models: layers, parameters in one flat vector, runs and recordings.
 
     A subclass sets `layers`, `parameters` (views into `flat` by name) and `dtype`, and implements
@@ -119,7 +120,7 @@ class Model(Sealed):
         return {name: value for name, value in self.__dict__.items() if name != "parameters"}
 
     def __setstate__(self, state):
-        self.__dict__.update(state, parameters=None)
+        vars(self).update(state, parameters=None)
         self._bind_parameters(self._flat)
 
     def describe(self) -> dict:
@@ -461,6 +462,21 @@ class Model(Sealed):
             tape.list_lengths = getattr(lengths, "target", lengths)
             tape.y_listed = y_lengths is not None
         return y, final, tape
+
+    def __call__(self, x: Any) -> Any:
+        """Return the output alone, as `forward` computes it without a tape.
+
+        Parameters
+        ----------
+        x : ndarray, shape (T, N, D) or (T, D), or list of arrays (T_i, D)
+            Input, as `forward` takes it.
+
+        Returns
+        -------
+        ndarray or list
+            Output of the last layer.
+        """
+        return self.forward(x)[0]
 
     def record(
         self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, schedules
+from ..checks.guided import explained
 from ..data import Batch, Pair, as_arrays, as_batch
 from ..losses import Loss, count_entries
 from ..models.base import Model
@@ -24,6 +25,7 @@ from .state import TrainingState
 Metric = Callable[..., float]
 
 
+@explained
 def fit(
     model: Model,
     batches: Iterable[Batch],
@@ -292,6 +294,7 @@ def fit(
     return history
 
 
+@explained
 def evaluate(model: Model, batches: Iterable[Batch], loss: Loss) -> float:
     """Compute the mean loss over all valid entries of one epoch, without dropout.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import Guided
 from ..models import schema
 
 LISTS = ("losses", "validation", "metrics")
@@ -52,7 +53,7 @@ HISTORY = schema.record(
 
 
 @dataclass
-class History:
+class History(Guided):
     """The losses, validations and metrics of a training run, all plain numbers.
 
     Parameters

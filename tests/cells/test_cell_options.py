@@ -274,22 +274,22 @@ def test_layers_with_options_train_stream_and_are_saved(tmp_path):
         (
             lambda: LSTM(2, 3, peepholes=True),
             TypeError,
-            "lstm has no option 'peepholes'; its options are peephole, coupled",
+            "LSTM has no option 'peepholes'; its options are input_size",
         ),
         (
             lambda: LSTM(2, 3, num_layers=2),
             TypeError,
-            "num_layers is not an option of recurrent layers: stack layers in a model: Sequential(",
+            "LSTM has no option 'num_layers'; stack layers in a model: `Sequential(",
         ),
         (
             lambda: GRU(2, 3, batch_first=True),
             TypeError,
-            "batch_first is not an option of recurrent layers: time is the first axis",
+            "write `Sequential(..., batch_first=True)`; without it time is the first axis",
         ),
         (
             lambda: Recurrent("mgu", 2, 3, dropout=0.1),
             TypeError,
-            "dropout is not an option of recurrent layers: use Dropout(p) between layers",
+            "write `Dropout(0.5)` between layers",
         ),
         (lambda: LSTM(2, 3, peephole=1), TypeError, "peephole must be True or False, got 1"),
         (lambda: GRU(2, 3, clip=-1), ValueError, "clip must be above 0, got -1"),

@@ -255,7 +255,7 @@ def test_a_user_cell_may_project():
         ),
         (lambda: LSTM(2, 3, proj_size=-1), ValueError, "proj_size must be at least 0, got -1"),
         (lambda: LSTM(2, 3, proj_size=1.5), TypeError, "proj_size must be an int, got float"),
-        (lambda: recurrent.GRU(2, 3, proj_size=2), TypeError, "gru has no option 'proj_size'"),
+        (lambda: recurrent.GRU(2, 3, proj_size=2), TypeError, "GRU has no option 'proj_size'"),
         (
             lambda: recurrent.Recurrent("gru", 2, 3, proj_size=2),
             ValueError,
@@ -264,7 +264,7 @@ def test_a_user_cell_may_project():
         (
             lambda: LSTM(2, 3, projection=True),
             TypeError,
-            "no option 'projection': pass its size as proj_size",
+            "LSTM has no option 'projection'; write `proj_size=`",
         ),
         (
             lambda: Engine(CELLS["lstm"]).init(2, 3),

@@ -1,0 +1,677 @@
+"""What users of PyTorch, Keras and scikit-learn write first, and how it is written here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+# An answer, and below it the names that it answers. A name of one class or function has that before
+# it, as in Embedding.input_dim, and "Optimizer()" stands for too many positional arguments.
+TABLE = """
+# Layers
+
+write `Linear(in_features, out_features)`
+    Dense Affine FullyConnected Lin
+
+write `RNN(input_size, hidden_size)`
+    SimpleRNN VanillaRNN ElmanRNN Elman
+
+write `LSTM(input_size, hidden_size)` or GRU or RNN, and `layer.stream()` for single steps
+    LSTMCell GRUCell RNNCell SimpleRNNCell StackedRNNCells OptimizedLSTMCell CuDNNLSTM CuDNNGRU
+
+write `LSTM(input_size, hidden_size, bidirectional=True)`
+    Bidirectional bidirectional BiLSTM BiGRU BidirectionalLSTM Bidir
+
+`Linear` and the other layers act on every time step by themselves
+    TimeDistributed
+
+`Seq2Seq` gives the summary of its encoder to each step of its decoder
+    RepeatVector
+
+pass `lengths=`, a number per sequence or a mask (T, N), to `forward`, `Batches` and losses
+    Masking masking mask_value
+
+write `Last()` for the last time step, or `MeanPool()` for the mean of all
+    Flatten
+
+leave it out: the first layer says the number of features, `LSTM(5, 16)`
+    Input InputLayer
+
+write `Embedding(num_embeddings, embedding_dim)`
+    Embeddings EmbeddingBag
+
+write `OneHot(num_classes)` as the first layer
+    OneHotEncoder one_hot to_categorical
+
+write `Attention(query_size, memory_size)`, the attention of a `Seq2Seq`
+    MultiheadAttention MultiHeadAttention AdditiveAttention BahdanauAttention LuongAttention
+
+write `LayerNorm(normalized_shape)`, or `LSTM(5, 16, layer_norm=True)` inside the cell
+    BatchNorm1d BatchNorm BatchNormalization LayerNormalization GroupNorm RMSNorm
+
+write `MeanPool()`, the mean over the valid steps
+    GlobalAveragePooling1D AvgPool1d AdaptiveAvgPool1d AveragePooling1D MeanPooling
+
+write `MaxPool()`
+    GlobalMaxPooling1D MaxPool1d AdaptiveMaxPool1d MaxPooling1D
+
+write `Last()`
+    LastStep TakeLast SelectLast LastTimeStep ExtractLast
+
+write `Dropout(0.5, per="sequence")`
+    SpatialDropout1D VariationalDropout
+
+write `Dropout(0.5)`
+    AlphaDropout GaussianDropout GaussianNoise
+
+`losses.softmax_cross_entropy` takes logits, so leave it out
+    LogSoftmax log_softmax
+
+leave it out: a layer more is not needed
+    Identity
+
+this package has recurrent layers only; a window of steps is `QRNN(5, 16, window=2)`
+    Conv1d Conv1D Conv2d Transformer TransformerEncoder TransformerEncoderLayer PositionalEncoding
+    Conv ConvLSTM2D MaxPool2d
+
+a layer of your own is a subclass of Layer: see `help(recurrent.layers.Layer)`
+    Lambda Concatenate Add Reshape Permute Module Layer BaseLayer
+
+write `Sequential(*layers)`, or a Python list of models
+    ModuleList ModuleDict
+
+write `Sequential(*layers)`, or `Seq2Seq(encoder, decoder)` for two of them
+    Model Functional
+
+write `Seq2Seq(encoder, decoder)`
+    Encoder Decoder EncoderDecoder
+
+write `LSTM(5, 16, peephole=True)`
+    peephole PeepholeLSTM PeepholeLSTMCell
+
+write `LSTM(5, 16, layer_norm=True)`
+    LayerNormLSTM LayerNormLSTMCell LayerNormGRU
+
+write `LSTM(5, 16, proj_size=8)`
+    ProjectedLSTM LSTMP
+
+the layers are names of recurrent itself: `from recurrent import LSTM, Linear, Sequential`
+    nn layers Layers torch keras tf functional F rnn_layers
+
+# Losses
+
+write `losses.softmax_cross_entropy`, a function of logits and class ids
+    CrossEntropyLoss cross_entropy CrossEntropy crossentropy SparseCategoricalCrossentropy NLLLoss
+    sparse_categorical_crossentropy categorical_crossentropy CategoricalCrossentropy nll_loss
+    softmax_crossentropy SoftmaxCrossEntropy cross_entropy_loss CategoricalCrossEntropy log_loss
+    sparse_softmax_cross_entropy softmax_cross_entropy_with_integer_labels nll softmax
+    softmax_cross_entropy_with_logits softmax_cross_entropy
+
+write `losses.mean_squared_error`, a function
+    MSELoss mse MSE mse_loss MeanSquaredError mean_squared_error l2_loss L2Loss squared_error
+    squared_loss mean_square_error
+
+write `losses.binary_cross_entropy`, a function of logits, so that no Sigmoid goes before it
+    BCELoss BCEWithLogitsLoss binary_crossentropy BinaryCrossentropy bce BCE BinaryCrossEntropy
+    binary_cross_entropy_with_logits bce_loss bce_with_logits sigmoid_binary_cross_entropy
+    sigmoid_cross_entropy binary_cross_entropy
+
+write `losses.mean_absolute_error`, a function
+    L1Loss l1_loss MeanAbsoluteError mae MAE mean_absolute_error absolute_error l1
+
+write `losses.huber`, a function
+    HuberLoss Huber huber_loss SmoothL1Loss smooth_l1_loss smooth_l1 huber
+
+write `losses.quantile`
+    QuantileLoss PinballLoss pinball pinball_loss quantile_loss
+
+a loss is any function of y and targets that returns its value and the gradient dy
+    CTCLoss KLDivLoss CosineEmbeddingLoss TripletMarginLoss PoissonNLLLoss GaussianNLLLoss hinge
+    kl_divergence CosineSimilarity
+
+# Optimisers and learning rates
+
+the module is `optim`
+    Optim optimizers optimizer optimisers optimiser torch.optim
+
+write `optim.RMSprop(lr)`
+    RMSProp rmsprop
+
+write `optim.Adam(lr)`
+    adam
+
+write `optim.AdamW(lr)`
+    adamw
+
+write `optim.SGD(lr, momentum=0.9, nesterov=True)`
+    sgd Momentum GradientDescent Nesterov
+
+write `optim.Adagrad(lr)`
+    adagrad AdaGrad
+
+the optimisers are `optim.SGD`, RMSprop, Adagrad, Adam and AdamW; a subclass of `optim.Optimizer`
+makes your own from one rule
+    Nadam NAdam Adamax Adadelta LBFGS Rprop RAdam Lion Lamb Ftrl Adafactor SparseAdam ASGD Shampoo
+    nadam adamax adadelta rprop lion lamb
+
+the module is `schedules`; a schedule takes the place of the rate: `Adam(Cosine(1e-3, 1000))`
+    lr_scheduler LRScheduler schedule scheduler lr_schedules LearningRateSchedule
+
+write `fit(..., clip_norm=1.0)`, or `optim.clip_norm(gradient, 1.0)` in a loop of your own
+    clip_grad_norm_ clip_grad_norm clip_by_global_norm clipnorm global_clipnorm max_grad_norm
+    gradient_clip gradient_clip_val grad_clip clip_grad clip_gradients gradient_clipping max_norm
+
+write `fit(..., clip_value=1.0)`, or `optim.clip_value(gradient, 1.0)` in a loop of your own
+    clip_grad_value_ clipvalue clip_by_value
+
+write `schedules.StepDecay(lr, every, factor)`, counted in updates, and pass it as the rate
+    StepLR MultiStepLR PiecewiseConstantDecay StepDecayLR step_decay
+
+write `schedules.Exponential(lr, ...)`, counted in updates, and pass it as the rate
+    ExponentialLR ExponentialDecay InverseTimeDecay exponential_decay
+
+write `schedules.Cosine(lr, steps)`, counted in updates, and pass it as the rate
+    CosineAnnealingLR CosineDecay CosineAnnealing CosineAnnealingWarmRestarts CosineSchedule
+    cosine_decay CosineDecayRestarts CosineLR cosine_decay_schedule CosineScheduler
+
+write `schedules.Cosine(lr, steps, warmup=100)`
+    WarmupCosine LinearWarmup WarmUp Warmup LinearLR warmup_steps get_cosine_schedule_with_warmup
+    warmup_cosine_decay_schedule LinearSchedule
+
+write `schedules.OneCycle(...)`, passed as the rate
+    OneCycleLR OneCycleScheduler one_cycle
+
+write `schedules.ReduceOnPlateau(...)`, passed as the rate
+    ReduceLROnPlateau ReduceOnPlateauLR reduce_lr_on_plateau
+
+a schedule is any function from the number of the update to a rate: `Adam(lambda k: 1e-3)`
+    LambdaLR LearningRateScheduler CyclicLR PolynomialDecay PolynomialLR
+
+write `lr=`
+    learning_rate_init eta lr0 base_lr alpha0 Optimizer.learning_rate learning_rate max_lr
+    initial_learning_rate peak_lr initial_lr
+
+an optimiser takes no parameters, `fit` gives them to it: `Adam(1e-3)`
+    params parameters_ Optimizer() Optimizer.parameters Optimizer.lr
+
+write `betas=(0.9, 0.999)`
+    beta_1 beta_2 beta1 beta2 b1 b2
+
+write `eps=`
+    epsilon
+
+write `alpha=`, the decay rate of RMSprop
+    rho
+
+write `weight_decay=`, or pass a schedule as the rate
+    decay
+
+write `AdamW(1e-3, weight_decay=1e-2)`, or weight_decay of another optimiser
+    kernel_regularizer l2 l1_l2 recurrent_regularizer regularizer bias_regularizer
+    activity_regularizer weight_regularizer regularizers L2 weight_decay
+
+let the loss return its value and its gradient with the other sign
+    maximize
+
+`fit(model, batches, loss, optimizer)` makes the updates; in a loop of your own write
+`optimizer.update(model.flat, gradient)`
+    step apply_gradients minimize apply_updates
+
+leave it out: `model.backward` returns new gradients each time
+    zero_grad
+
+write `fit(..., lr={'0.': 1e-4})`, a rate per beginning of names
+    param_groups
+
+write `optimizer.lr`
+    get_lr get_last_lr
+
+# Data
+
+write `data.Batches(x, y, 32)`; any sized iterable of pairs (x, y) serves too
+    DataLoader Dataset TensorDataset Dataloader Loader dataset DataSet from_tensor_slices
+    BatchLoader BatchIterator ArrayDataset SequenceDataset
+
+write `data.Windows(x, y, window)` for streams, cut in windows
+    TimeseriesGenerator timeseries_dataset_from_array sliding_window sliding_window_view
+    make_windows create_sequences create_dataset SlidingWindow SlidingWindows
+
+pass a list of arrays (T_i, D): it is padded for you, and y is a list
+    pad_sequence pack_padded_sequence pad_packed_sequence pack_sequence PackedSequence
+    unpack_sequence pack
+
+slice the arrays, sequences are axis 1: `x[:, :800], x[:, 800:]`
+    train_test_split random_split validation_split KFold TimeSeriesSplit
+
+write `data.Scaler`
+    StandardScaler MinMaxScaler Normalizer normalize RobustScaler
+
+`CharLM` has the vocabulary of its text; other ids are integer arrays that you make
+    Tokenizer TextVectorization StringLookup CountVectorizer Vocab build_vocab
+
+`Batches(x, y, 32, rng=0)` shuffles; `rng=None` keeps the order
+    shuffle
+
+write `batch=`, the number of sequences of a batch
+    batch_size batchsize bs n_batch
+
+write `keep_last=False`
+    drop_last drop_remainder
+
+leave it out: arrays are in memory already
+    num_workers pin_memory collate_fn prefetch
+
+write `rng=0` where a model or batches are made
+    seed random_state random_seed manual_seed set_seed set_random_seed PRNGKey key seed_everything
+
+inputs are NumPy arrays: `np.asarray(a, np.float32)`
+    from_numpy tensor Tensor as_tensor to_tensor array asarray Variable convert_to_tensor
+
+# Training
+
+write `fit(model, batches, loss, Adam(1e-3), epochs=10)`
+    train Trainer trainer fit_model train_model Trainer.fit Learner fit_generator
+
+write `fit(model, Batches(x, y, 32), losses.mean_squared_error, Adam(1e-3), epochs=10)`
+    Model.fit Model.compile Model.train_on_batch Model.partial_fit Model.optimizer Model.loss
+    Model.criterion Model.configure_optimizers
+
+a model has no modes: dropout acts in `fit` and in `model.forward(x, record=True)`
+    Model.train Model.eval Model.training Model.requires_grad_ Model.requires_grad
+
+write `evaluate(model, batches, loss)`
+    Model.evaluate Model.score Model.test
+
+write `recurrent.predict(model, x)`, or `model(x)` for one array
+    Model.predict Model.predict_on_batch Model.transform Model.__call__ Model.predict_proba
+    Model.predict_step Model.inference Model.infer
+
+`model.parameters` is a dict of arrays by name, `model.flat` all of them in one vector
+    Model.state_dict Model.get_weights Model.weights Model.variables Model.trainable_variables
+    Model.trainable_weights Model.named_parameters Model.params Model.coefs_
+    Model.trainable_parameters Model.get_parameters Model.parameter_dict Model.weight
+
+write `model.parameters.update(state_dict)`
+    Model.load_state_dict Model.set_weights Model.set_params Model.set_parameters
+
+write `model.save(path)`
+    Model.save_weights Model.to_file Model.dump Model.export Model.save_pretrained
+    Model.save_model
+
+write `model = recurrent.load(path)`
+    Model.load_weights Model.load Model.from_pretrained Model.restore load_model load_state_dict
+    restore from_pretrained load_weights
+
+write `model.size`
+    Model.count_params Model.num_parameters Model.n_params Model.num_params Model.n_parameters
+
+give all layers at once: `Sequential(LSTM(5, 16), Linear(16, 1))`
+    Model.add Model.append Model.add_module Model.extend Model.insert Model.pop
+
+`model.layers` is the list of layers, `model[0]` the first
+    Model.children Model.modules Model.named_modules Model.named_children Model.get_layer
+    Model.steps
+
+without a state `model.forward(x)` starts from zeros; it returns the final state, which
+`model.forward(x, state)` or a stream takes up
+    Model.reset_states Model.reset_state Model.init_hidden Model.initial_state Model.begin_state
+    Model.init_state Model.zero_state Model.hidden Model.reset_hidden Model.hidden_state
+    Model.get_initial_state
+
+write `stream = model.stream()`, then `y = stream.step(x_t)`
+    Model.step Model.predict_next Model.forward_step Model.online Model.update
+
+write `model.initialise(rng=0)`
+    Model.init Model.build_ Model.reset_parameters Model.initialize Model.apply Model.reset
+    Model.init_weights
+
+`model.backward(dy, tape)` returns the gradients by name, `fit` makes the whole training
+    Model.zero_grad Model.grad Model.gradients Model.gradient Model.get_gradients
+
+pictures are in the package viz: `import viz; help(viz)`
+    Model.plot Model.plot_model Model.draw Model.visualize Model.show Model.graph_
+
+write `Sequential(..., dtype="float64")`
+    Model.double Model.float Model.half Model.astype
+
+`fit` returns the history: `history = fit(model, ...)`
+    Model.history Model.callbacks
+
+leave it out: everything runs on the CPU
+    Model.to Model.cuda Model.cpu Model.device
+
+write `model.summary()`
+    Model.input_shape Model.output_shape Model.get_config summary
+
+write `copy.deepcopy(model)`
+    Model.clone Model.deepcopy
+
+leave it out: everything is compiled and runs on the CPU
+    device cuda gpu use_gpu is_available to_device jit compile
+
+write `fit(..., validation=batches)`
+    validation_data val_data valid_data eval_set val validation_set dev valid val_batches
+    eval_data val_loader valid_loader test_data
+
+write `epochs=`
+    n_epochs num_epochs nb_epoch max_epochs max_iter n_iter iterations
+
+write `updates=`
+    steps_per_epoch num_steps steps max_steps num_updates
+
+write `progress=True` or `progress=False`
+    verbose
+
+write `callback=function`, called as function(update, history)
+    callbacks on_epoch_end Callback
+
+write `metric=function`
+    metrics
+
+the fourth argument is `optimizer`
+    opt optim_
+
+the third argument is `loss`, a function
+    criterion loss_fn loss_function objective cost
+
+write `fit(..., validation=batches, patience=5)`; the best parameters are kept
+    EarlyStopping early_stopping early_stop n_iter_no_change early_stopping_rounds
+
+write `keep_best=True`
+    restore_best_weights save_best_only load_best_model_at_end
+
+write `model.save(path)`; `training.checkpoint.save` keeps the state of the training as well
+    ModelCheckpoint checkpoint save_weights save_model dump checkpoint_path checkpoint_dir
+
+`model.forward(x)` keeps no tape; with `record=True` it returns one, for `model.backward(dy,
+tape)`
+    no_grad inference_mode grad value_and_grad autograd backward GradientTape requires_grad
+    stop_gradient enable_grad
+
+write `look_back=`
+    bptt tbptt truncate bptt_steps k2 tbptt_steps truncated_bptt_steps
+
+the first layer says the number of features: `LSTM(5, 16)`
+    batch_input_shape input_shape
+
+give `weight=` to the loss: see `help(recurrent.losses)`
+    class_weight class_weights
+
+give weights to the loss: see `help(recurrent.losses)`
+    sample_weight sample_weights
+
+write `recurrent.set_num_threads(2)`
+    set_threads num_threads n_threads set_num_interop_threads intra_op_num_threads n_jobs
+
+pictures are in the package viz: `help(viz)`
+    plot_model draw plot visualize make_dot
+
+write `Sequential(LSTM(5, 16), Last(), Linear(16, 3))` and `fit` with a loss
+    LSTMClassifier RNNClassifier LSTMRegressor MLPClassifier RNNRegressor GRUClassifier
+
+write a loop over `fit(model, batches, loss)`
+    Pipeline make_pipeline GridSearchCV cross_val_score
+
+write `recurrent.__version__`
+    __version__ version
+
+# Metrics
+
+write `metrics.accuracy`
+    Accuracy accuracy_score CategoricalAccuracy SparseCategoricalAccuracy BinaryAccuracy acc
+    categorical_accuracy sparse_categorical_accuracy
+
+write `metrics.macro_f1`
+    f1_score F1Score f1 F1 fbeta_score precision_score recall_score Precision Recall precision
+    recall classification_report macro_f1_score
+
+write `metrics.confusion`
+    ConfusionMatrix confusion_matrix
+
+write `metrics.rmse`
+    RootMeanSquaredError root_mean_squared_error rmse_score RMSE
+
+a metric is any function of y and targets: see `help(recurrent.metrics)`
+    r2_score r2 AUC roc_auc_score roc_auc perplexity Perplexity TopKCategoricalAccuracy
+
+# Initial values
+
+the module is `initialisers`; a model takes one by name: `Sequential(..., init='keras')`
+    init initializers inits initialisation initialization
+
+write `Sequential(..., init='keras')` for Glorot's, `init='orthogonal'`, or a function of your
+own: see `help(recurrent.initialisers)`
+    xavier_uniform_ xavier_normal_ glorot_uniform GlorotUniform xavier xavier_uniform
+    glorot_normal kaiming_uniform_ kaiming_normal_ he_normal he_uniform HeNormal HeUniform
+    lecun_normal Glorot normal_ uniform_ zeros_ ones_ constant_ RandomNormal RandomUniform Zeros
+    Ones TruncatedNormal trunc_normal_ variance_scaling VarianceScaling xavier_normal
+    kaiming_uniform kaiming_normal GlorotNormal zeros ones normal uniform random_normal constant
+    eye_ identity Orthogonal orthogonal_
+
+the model initialises its layers: `Sequential(..., init='keras')`
+    kernel_initializer recurrent_initializer bias_initializer embeddings_initializer kernel_init
+    unit_forget_bias weight_init initializer bias_init
+
+# Options of layers
+
+write `hidden_size=` in a recurrent layer, `out_features=` in Linear
+    units hidden_dim n_hidden num_units hidden_units dim_h n_units num_hidden features
+
+write `input_size=` in a recurrent layer, `in_features=` in Linear
+    input_dim n_in input_features in_dim n_features num_features in_size n_inputs
+
+write `out_features=` in Linear; a recurrent layer has hidden_size outputs
+    output_dim n_out out_dim output_features output_size out_size n_outputs
+
+write `num_embeddings=`
+    Embedding.input_dim Embedding.vocab_size Embedding.num_embedding Embedding.n_tokens
+    Embedding.vocabulary_size
+
+write `embedding_dim=`
+    Embedding.output_dim Embedding.embed_dim Embedding.dim Embedding.embedding_size
+    Embedding.emb_dim
+
+pass `lengths=` to `forward` and to `Batches`
+    mask_zero
+
+leave it out: any number of time steps may come
+    input_length sequence_length seq_len seq_length timesteps time_steps unroll time_major max_len
+
+write `bias=False` in Linear; `biases=0` in a recurrent layer
+    use_bias
+
+write `biases=0`, 1 or 2: the number of bias vectors per gate
+    bias
+
+stack layers in a model: `Sequential(LSTM(5, 16), LSTM(16, 16))`
+    num_layers n_layers layers_ num_stacked depth Recurrent()
+
+write `Sequential(..., batch_first=True)`; without it time is the first axis
+    batch_first
+
+write `Dropout(0.5)` between layers, and `recurrent_dropout=0.5` inside a recurrent one
+    dropout dropout_rate
+
+write `p=`
+    rate prob dropout_prob keep_prob drop_prob drop_rate p_drop
+
+leave it out: y is always a new array
+    inplace
+
+y has all steps; add `Last()` to take the last one
+    return_sequences
+
+`forward` always returns the final state: `y, state, tape = model.forward(x)`
+    return_state
+
+pass the state that a call returns to the next one, or use `model.stream()`
+    stateful
+
+`bidirectional=True` reads in both directions
+    go_backwards reverse
+
+write `nonlinearity='relu'` in RNN, `activations=(...)` in LSTM and GRU, a layer such as `Tanh()`
+after Linear
+    activation
+
+write `activations=(...)`
+    recurrent_activation gate_activation inner_activation
+
+write `zoneout=0.1`
+    zoneout_rate
+
+leave it out
+    implementation reset_after_
+
+leave it out: everything runs on the CPU
+    device_
+
+the model has the dtype: `Sequential(..., dtype="float64")`
+    Layer.dtype
+
+write `layer.trainable = False` once the model is made
+    Layer.trainable
+
+the model has it: `Sequential(..., rng=0)`
+    Layer.rng Layer.seed Layer.init
+
+write `merge='sum'` or 'concat', 'mean', 'product'
+    merge_mode
+
+write `state=`
+    hx h0 h_0 hidden initial_state init_state state0 initial_states prev_state hidden_state carry
+
+write `record=True`
+    return_tape save_tape keep_tape cache
+
+write `lengths=`, which takes a mask (T, N) too
+    mask
+
+write `lengths=`
+    sequence_lengths seq_lengths seq_lens lens input_lengths
+
+# Attributes of layers, histories and streams
+
+`layer.parameters` is a dict of arrays by name: `layer.parameters['weight_ih_l0']`
+    Layer.weight Layer.kernel Layer.W Layer.get_weights Layer.weights Layer.state_dict
+    Layer.weight_ih_l0 Layer.weight_hh_l0 Layer.bias_ih_l0 Layer.bias_hh_l0 Layer.bias
+    Layer.recurrent_kernel Layer.named_parameters Layer.W_ih Layer.W_hh Layer.coef_
+
+write `layer.parameters.update(arrays)`
+    Layer.set_weights Layer.load_state_dict
+
+`layer.options` is the dict of its options: `layer.options['hidden_size']`
+    Layer.hidden_size Layer.units Layer.input_size Layer.num_layers Layer.proj_size
+    Layer.get_config Layer.config
+
+write `layer.trainable = False`
+    Layer.requires_grad Layer.requires_grad_ Layer.freeze Layer.frozen
+
+write `layer.out_features`
+    Layer.output_shape Layer.output_size Layer.output_dim
+
+a layer keeps no state: `forward` takes one and returns the final one
+    Layer.states Layer.reset_states Layer.hidden Layer.initial_state Layer.h Layer.init_hidden
+
+leave it out
+    Layer.flatten_parameters Layer.build Layer.to Layer.cuda Layer.eval Layer.train
+
+write `layer.size`
+    Layer.count_params Layer.numel
+
+write `layer.stream().step(x_t)`
+    Layer.step
+
+a layer has a number, its place in the model: `model.where(0)`
+    Layer.name
+
+`layer.options` is the dict of its options
+    Layer.activation Layer.nonlinearity
+
+write `model.record(x)`, which keeps each gate, state and output
+    Layer.output Layer.activations Layer.hidden_states Layer.gates
+
+write `y_t = stream.step(x_t)`
+    Stream.predict Stream.forward Stream.update Stream.push Stream.send Stream.next Stream.run
+    Stream.__call__ Stream.feed
+
+write `stream.reset()`
+    Stream.reset_states Stream.reset_state Stream.clear Stream.restart
+
+write `stream.state`, one entry per layer
+    Stream.hidden Stream.h Stream.states Stream.hidden_state Stream.get_state Stream.hx
+
+leave it out: a stream holds nothing but arrays
+    Stream.close Stream.stop
+
+write `history.losses`, a loss per update
+    History.history History.loss History.train_loss History.loss_curve_ History.losses_
+    History.training_loss
+
+write `history.validation`
+    History.val_loss History.validation_loss History.val_losses History.valid_loss
+
+write `history.updates`
+    History.epoch History.epochs History.n_iter_
+
+pictures of a training are in the package viz: `help(viz)`
+    History.plot History.show
+
+write `history.to_frame()`
+    History.to_pandas History.to_csv History.df History.dataframe
+
+`fit` changes the model that it is given
+    History.params History.model
+
+write `optimizer.rate`
+    Optimizer.get_lr Optimizer.get_last_lr
+
+the batches have it: `fit(model, Batches(x, y, 32), ...)`
+    fit.batch_size fit.shuffle fit.batch
+
+write `proj_size=`
+    projection
+
+write `steps=`, counted in updates
+    T_max decay_steps total_steps t_max Cosine.epochs Cosine.total
+
+write `every=`, counted in updates
+    step_size StepDecay.step decay_every milestones
+
+write `factor=`
+    gamma decay_rate StepDecay.decay Exponential.decay
+
+write `final=`
+    eta_min min_lr end_lr final_lr
+"""
+
+
+@cache
+def answers() -> dict[str, str]:
+    """Return the answer to each name of the table."""
+    found = {}
+    for paragraph in TABLE.strip().split("\n\n"):
+        lines = [line for line in paragraph.split("\n") if not line.startswith("#")]
+        answer = " ".join(line for line in lines if not line.startswith(" "))
+        for name in " ".join(line for line in lines if line.startswith(" ")).split():
+            found[name] = answer
+    return found
+
+
+def answer(name: Any, *owners: str, alone: bool = True) -> str:
+    """Return "; " and the answer to a name, or an empty str.
+
+    Parameters
+    ----------
+    name : Any
+        Name or option that does not exist here.
+    *owners : str
+        Classes or functions whose own answers go before the common ones.
+    alone : bool, default True
+        Whether the answers to the name alone count.
+    """
+    if not isinstance(name, str):
+        return ""
+    known = answers()
+    keys = [*(f"{owner}.{name}" for owner in owners), *[name] * alone]
+    return next((f"; {known[key]}" for key in keys if key in known), "")

@@ -1,0 +1,178 @@
+"""Errors for names and options that do not exist: one line that says what to write instead."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dis import opmap
+from typing import Any, TypeVar
+
+from . import guess
+from .elsewhere import answer, answers
+
+F = TypeVar("F", bound=Callable)
+
+
+def unknown_option(owner: str, name: str, options: Iterable[str], *owners: str) -> TypeError:
+    """Return the error for an option that does not exist.
+
+    Parameters
+    ----------
+    owner : str
+        What has no such option, such as "LSTM".
+    name : str
+        The option.
+    options : iterable of str
+        The options that can be given.
+    *owners : str
+        Classes or functions to look up answers for, besides `owner`.
+    """
+    options = list(options)
+    words = answer(name, owner, *owners)
+    if not words and options:
+        words = f"; its options are {', '.join(options)}{guess(name, options)}"
+    return TypeError(f"{owner} has no option {name!r}{words}")
+
+
+def _owners(function, args) -> tuple[str, tuple[str, ...]]:
+    """Return the name to show for a function, and the names to look up answers for."""
+    if function.__name__ != "__init__":
+        return function.__name__, ()
+    classes = tuple(c.__name__ for c in type(args[0]).__mro__[:-1])
+    return classes[0], classes[1:]
+
+
+def _refused(function, args, kwargs) -> TypeError | None:
+    """Return the error for arguments that do not fit a function's signature, None if they do."""
+    parameters = inspect.signature(function).parameters
+    first = 1 if function.__name__ == "__init__" else 0
+    kinds = inspect.Parameter
+    by_place = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    places = [p.name for p in parameters.values() if p.kind in by_place][first:]
+    names = [p.name for p in parameters.values() if p.kind is not kinds.VAR_KEYWORD][first:]
+    owner, others = _owners(function, args)
+    if all(p.kind is not kinds.VAR_KEYWORD for p in parameters.values()):
+        for name in kwargs:
+            if name not in names:
+                return unknown_option(owner, name, names, *others)
+    advice = next((a for o in (owner, *others) if (a := answer(f"{o}()"))), "")
+    given = len(args) - first
+    if given > len(places):
+        listed = ", ".join(places) or "none"
+        return TypeError(
+            f"{owner} takes {len(places)} positional arguments ({listed}), got {given}{advice}"
+        )
+    for name in places[:given]:
+        if name in kwargs:
+            return TypeError(f"{owner} got {name} twice, by its place and by its name{advice}")
+    required = [
+        p.name
+        for p in list(parameters.values())[first:]
+        if p.default is kinds.empty and p.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
+    ]
+    missing = [name for name in required if name not in places[:given] and name not in kwargs]
+    if missing:
+        return TypeError(f"{owner} needs {' and '.join(missing)}: {owner}({', '.join(required)})")
+    return None
+
+
+def explained(function: F) -> F:
+    """Let the errors for arguments that do not fit a function say what to write instead.
+
+    Parameters
+    ----------
+    function : callable
+        A function, or a class for its constructor.
+
+    Returns
+    -------
+    callable
+        The same, with other errors.
+    """
+
+    if isinstance(function, type):
+        function.__init__ = explained(function.__init__)
+        return function
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # from within the function
+            refused = _refused(function, args, kwargs)
+            if refused is None:
+                raise
+        raise refused
+
+    return call  # pyright: ignore[reportReturnType]
+
+
+class Elsewhere:
+    """A name that a class does not have: reading it says what to write instead."""
+
+    def __init__(self, answer: str):
+        self.answer = answer
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner):
+        raise AttributeError(f"{owner.__name__} has no {self.name}; {self.answer}")
+
+
+class Listed(type):
+    """Type of classes whose `dir` leaves out the names that exist elsewhere."""
+
+    def __dir__(cls):
+        names = super().__dir__()
+        return [n for n in names if not isinstance(inspect.getattr_static(cls, n, None), Elsewhere)]
+
+
+class Guided(metaclass=Listed):
+    """Base of classes that answer the names and options of other libraries.
+
+    An `__getattr__` would make every attribute slower to read.
+    """
+
+    def __init_subclass__(cls, **options: Any):
+        if "__init__" in vars(cls):
+            cls.__init__ = explained(cls.__init__)
+        super().__init_subclass__(**options)
+        if Guided in cls.__bases__:
+            for key, text in answers().items():
+                owner, _, name = key.rpartition(".")
+                if owner == cls.__name__ and not hasattr(cls, name):
+                    place = Elsewhere(text)
+                    setattr(cls, name, place)
+                    place.__set_name__(cls, name)
+
+    def __dir__(self):
+        return sorted({*vars(self), *dir(type(self))})
+
+
+def module_getattr(module: str) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module.
+
+    Parameters
+    ----------
+    module : str
+        Its `__name__`.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        names = [n for n in vars(sys.modules[module]) if not n.startswith("_")]
+        text = f"{module} has no {name}{answer(name) or guess(name, names)}"
+        # `from module import name` replaces an AttributeError by one without these words.
+        frame = sys._getframe(1)
+        code = frame.f_code
+        imported = code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
+        kind = ImportError if imported or code.co_name == "_handle_fromlist" else AttributeError
+        raise kind(text)
+
+    return __getattr__
