@@ -14,7 +14,7 @@ from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
 from ..layers.recording import Keep, Recording
-from . import storage
+from . import storage, summary
 
 
 class ModelTape(tuple):
@@ -161,6 +161,30 @@ class Model(Guided, Sealed):
         (Sequential(LSTM(input_size=2, hidden_size=3)), True)
         """
         storage.save(path, self)
+
+    def summary(self) -> str:
+        """Return a table of the layers as text: outputs, numbers of parameters, and states.
+
+        Returns
+        -------
+        str
+            One line a layer, to be printed. The first column is what the names of the layer's
+            parameters begin with.
+
+        Examples
+        --------
+        >>> from recurrent import LSTM, Dropout, Embedding, Linear, Sequential
+        >>> model = Sequential(Embedding(65, 16), LSTM(16, 32), Dropout(0.2), Linear(32, 65))
+        >>> print(model.summary())
+        Sequential
+             layer              output       parameters  state
+          0  Embedding(65, 16)  (T, N, 16)        1,040
+          1  LSTM(16, 32)       (T, N, 32)        6,400  h, c (N, 32)
+          2  Dropout(0.2)       (T, N, 32)            0
+          3  Linear(32, 65)     (T, N, 65)        2,145
+             total                                9,585  float32, 38.3 kB
+        """
+        return summary.summary(self)
 
     def _bind_parameters(self, flat: np.ndarray) -> None:
         """Make `parameters` and those of the layers views into this vector of their values."""
