@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from recurrent.cli import runner
-from recurrent.cli.options import number, refuse
+from recurrent.cli.options import Version, number, refuse
 from recurrent.cli.streams import keep_going
 from recurrent.models.files import check_writable
 from recurrent.training import signals
@@ -109,6 +109,7 @@ def main(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the rows in --out and measure the others.")
     ] = False,
+    version: Version = False,
 ) -> None:
     """Measure this engine and its peers on the same work, side by side in one run.
 

@@ -459,8 +459,8 @@ class CharLM:
         """Return the model of a checkpoint; raise ValueError unless it is a character model."""
         kind = loaded.about.get("kind")
         if kind != "CharLM":
-            found = kind if kind is None else checks.shown(kind)
-            raise ValueError(f"not a character model: expected kind CharLM, found {found}")
+            found = type(loaded.model).__name__ if kind is None else checks.shown(kind)
+            raise ValueError(f"not a character model: expected a file of CharLM.save, got {found}")
         lm = cls.__new__(cls)
         lm.model, lm.recipe = loaded.model, Recipe()
         lm.options, lm.training = loaded.options, loaded.training or TrainingState()

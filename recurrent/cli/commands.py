@@ -1,4 +1,4 @@
-"""The commands demo, task, train, sample, eval, info and selftest.
+"""The commands demo, task, train, sample, eval, info and selftest, and the option --version.
 
 Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
 129 after SIGHUP.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,8 +17,21 @@ from rich.text import Text
 
 from ..cells import CELLS
 from ..charlm.model import CharLM
+from ..charlm.translator import Translator
+from ..models import summary
+from ..models.loading import load
 from . import describe
-from .options import Model, Source, examples, name_source, number, refuse, warn_skipped
+from .options import (
+    Model,
+    Source,
+    Version,
+    examples,
+    given,
+    name_source,
+    number,
+    refuse,
+    warn_skipped,
+)
 from .runner import UsageError, run
 from .source import read_text
 from .streams import keep_going
@@ -41,6 +54,11 @@ class _Console(Console):
 def console() -> Console:
     """Return a console on standard output: colours on a terminal, else plain 80-column text."""
     return _Console(highlight=False, markup=False, soft_wrap=False)
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Take the options that need no command."""
 
 
 @app.command(epilog=examples("demo", "demo --updates 200 --out /tmp/demo"))
@@ -123,11 +141,26 @@ def sample(
         int | None, number("Random seed, to repeat a sample.", show_default="random")
     ] = None,
 ) -> int:
-    """Generate text with a trained model; characters are printed as they are sampled."""
+    """Generate text with a trained model; characters are printed as they are sampled.
+
+    An encoder-decoder with vocabularies, such as that of the task dates, reads
+    --prime and writes its answer.
+    """
+    chances = ("temperature", "top_k", "top_p")
     if greedy:
-        why = "it always chooses the most likely symbol"
-        refuse(context, ("temperature", "top_k", "top_p"), "--greedy", why)
-    lm = CharLM.load(model)
+        refuse(context, chances, "--greedy", "it always chooses the most likely symbol")
+    made = load(model)
+    if isinstance(made, Translator):
+        why = "it writes the most likely symbols"
+        refuse(context, (*chances, "seed"), "an encoder-decoder", why)
+        if not prime:
+            raise UsageError(f"{model} is an encoder-decoder: give the text to read by --prime")
+        try:
+            print(made.translate(prime, length if "length" in given(context) else None))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return 0
+    lm = _character_model(made, model)
     try:
         pieces = lm.sample(
             length,
@@ -161,8 +194,8 @@ def evaluate(
         int, number("Parallel streams: faster, but each starts without context.", 1)
     ] = 1,
 ) -> int:
-    """Evaluate a model on a text: cross-entropy in bits per character, and perplexity."""
-    lm = CharLM.load(model)
+    """Evaluate a character model on a text: bits per character, and perplexity."""
+    lm = _character_model(load(model), model)
     text, skipped = read_text(source, raw=lm.settings["bytes"])
     warn_skipped(skipped)
     unit = lm.vocabulary.unit
@@ -178,32 +211,54 @@ def evaluate(
 @app.command(epilog=examples("info model.safetensors"))
 def info(model: Model) -> int:
     """Show layers, shapes and parameter counts, and describe one unit of each layer."""
-    lm = CharLM.load(model)
-    show, net = console(), lm.model
+    made = load(model)
+    net = getattr(made, "model", made)
+    symbols = {"vocabulary of": "vocabulary", "reads": "reads", "writes": "writes"}
+    about = [
+        f"{words} {len(vocabulary)} {vocabulary.unit}s"
+        for words, name in symbols.items()
+        if (vocabulary := getattr(made, name, None)) is not None
+    ]
+    title = ", ".join([f"{net.size:,} parameters", net.dtype.name, *about])
     table = Table(
         "",
         "layer",
         "output",
         "arrays",
         "parameters",
-        title=f"{model}: {net.size:,} parameters, {net.dtype.name}, "
-        f"vocabulary of {len(lm.vocabulary)} {lm.vocabulary.unit}s",
+        title=f"{model}: {type(made).__name__}, {title}",
         title_justify="left",
     )
     for column in (table.columns[0], table.columns[-1]):
         column.justify = "right"
-    width = ""
-    for k, layer in enumerate(net.layers):
-        width = width if layer.out_features is None else str(layer.out_features)
+    rows, kinds = summary.rows(net), [type(layer).__name__ for layer in net.layers]
+    for row, kind, layer in zip(rows, kinds, net.layers, strict=True):
         arrays = "\n".join(f"{name} {shape}" for name, shape in layer.shapes.items())
-        table.add_row(str(k), type(layer).__name__, f"(T, N, {width})", arrays, f"{layer.size:,}")
+        table.add_row(row.name, kind, row.output, arrays, row.parameters)
+    show = console()
     show.print(table)
-    for k, layer in enumerate(net.layers):
-        show.print(Text.assemble((f"{k} {type(layer).__name__}. ", "bold"), describe.unit(net, k)))
-    if lm.history.updates:
-        best = f"; best validation loss {lm.history.best[1]:.4f} nats" if lm.history.best else ""
-        show.print(f"Trained for {lm.history.updates:,} updates with {lm.optimizer!r}{best}.")
+    words = [
+        describe.unit(stack, k, "the decoder" if part == "encoder" else "the model's output")
+        for part, stack in net.parts.items()
+        for k in range(len(stack))
+    ]
+    for row, kind, text in zip(rows, kinds, words, strict=True):
+        show.print(Text.assemble((f"{row.name} {kind}. ", "bold"), text))
+    if isinstance(made, CharLM) and made.history.updates:
+        history = made.history
+        best = f"; best validation loss {history.best[1]:.4f} nats" if history.best else ""
+        show.print(f"Trained for {history.updates:,} updates with {made.optimizer!r}{best}.")
     return 0
+
+
+def _character_model(made: Any, path: Path) -> CharLM:
+    """Return a character model; raise ValueError for another one."""
+    if not isinstance(made, CharLM):
+        raise ValueError(
+            f"{path} holds a {type(made).__name__}, and this command needs a character model, "
+            "which python -m recurrent train writes"
+        )
+    return made
 
 
 @app.command(epilog=examples("selftest", "selftest lstm"))

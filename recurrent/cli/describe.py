@@ -23,9 +23,9 @@ def biases_of_unit(layer: Recurrent) -> int:
     return rows // _units(layer)
 
 
-def unit(model: Sequential, k: int) -> str:
-    """Describe one unit of layer k in a few sentences."""
-    layer, target = model[k], "the model's output"
+def unit(model: Sequential, k: int, end: str = "the model's output") -> str:
+    """Describe one unit of layer k in a few sentences; `end`: what the last layer goes to."""
+    layer, target = model[k], end
     if k + 1 < len(model):
         target = f"layer {k + 1} ({type(model[k + 1]).__name__})"
     if isinstance(layer, Recurrent):

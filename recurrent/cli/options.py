@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .. import __version__
+from ..models import foreign
 from ..models.files import check_writable
 from .runner import UsageError
 from .source import check_regular
@@ -23,6 +26,13 @@ def existing_file(path: Any) -> Any:
     if path is not None:
         check_regular(path)
     return path
+
+
+def existing_model(path: Any) -> Any:
+    """Return the path of a model; the error for a folder names a model in it."""
+    if path is not None and os.path.isdir(path):
+        raise IsADirectoryError(foreign.folder(path))
+    return existing_file(path)
 
 
 def make_folder(file: Path) -> None:
@@ -38,9 +48,9 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="A checkpoint written by train or demo.",
+        help="A file of train, task, demo, model.save or CharLM.save.",
         show_default=False,
-        callback=existing_file,
+        callback=existing_model,
     ),
 ]
 Source = Annotated[
@@ -49,6 +59,21 @@ Source = Annotated[
         metavar="FILE|DIR|-",
         help="A text file, a folder of text files, or - for standard input.",
         show_default=False,
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    """Print the version of the package and end the command."""
+    if wanted:
+        print(f"recurrent {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
     ),
 ]
 

@@ -342,7 +342,7 @@ def test_ctrl_c_saves_and_can_be_resumed(tmp_path):
 
 def test_other_models_are_not_character_models(tmp_path):
     checkpoint.save(tmp_path / "m", trained())
-    with pytest.raises(ValueError, match="not a character model: expected kind CharLM, found None"):
+    with pytest.raises(ValueError, match=r"not a character model: .* got Sequential"):
         CharLM.load(tmp_path / "m")
     lm = character_model()
     lm.vocabulary = type(lm.vocabulary)("abc")

@@ -10,11 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from recurrent.charlm.model import CharLM
-from recurrent.cli.options import existing_file, make_folder, number, refuse
+from recurrent.cli.options import (
+    Version,
+    existing_file,
+    existing_model,
+    make_folder,
+    number,
+    refuse,
+)
 from recurrent.cli.runner import UsageError, run
 from recurrent.cli.streams import keep_going
 from recurrent.models import files, schema
+from recurrent.training import checkpoint
 from recurrent.training.history import HISTORY
 
 from ..draw.drawing import Drawing, format_of
@@ -42,12 +49,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def options(version: Version = False) -> None:
+    """Take the options that need no command."""
+
+
 MOST_STEPS = 100_000  # a picture shows fewer, but a model runs through all of them
 
 
 def _model_file(name: str | None) -> str | None:
     """Return the name of a model; raise OSError if it names a folder or a device."""
-    return existing_file(name) if name is not None and os.path.lexists(name) else name
+    return existing_model(name) if name is not None and os.path.lexists(name) else name
 
 
 def _output(path: Path | None) -> Path | None:
@@ -62,7 +76,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A checkpoint of python -m recurrent train, or layers such as LSTM:5:10,Linear:10:1.",
+        help="A file of model.save or python -m recurrent, or layers as in LSTM:5:10,Linear:10:1.",
         show_default=False,
         callback=_model_file,
     ),
@@ -437,10 +451,13 @@ def curve(
             return _write(draw_curve(history), out, "curve")
         except (ArithmeticError, TypeError, ValueError) as error:
             raise ValueError(f"{source} is not a history: {error}") from None
-    made = models.model(str(source))
-    if not isinstance(made, CharLM):
-        raise ValueError(f"{source}: the model has no training history")
-    return _write(draw_curve(made.history), out, "curve")
+    training = checkpoint.load(source).training
+    if training is None or not training.history.updates:
+        raise ValueError(
+            f"{source} holds a model without its training: name the history.json beside it, or a "
+            "file of CharLM.save or recurrent.training.checkpoint"
+        )
+    return _write(draw_curve(training.history), out, "curve")
 
 
 @app.command(epilog=examples("gallery -o gallery"))
