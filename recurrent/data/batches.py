@@ -15,6 +15,7 @@ import numpy as np
 from .. import checks
 from ..checks.guided import Guided
 from ..engine import ragged
+from ..engine.episodes import checked_resets
 
 
 class Pair(NamedTuple):
@@ -48,6 +49,8 @@ class Batch(NamedTuple):
     weight : int, optional
         Number of entries that the loss is a mean over, for a loss of your own that leaves out some.
         By default they are counted: `losses.count_entries`.
+    resets : mask, shape (T, N), bool, or list of arrays (T_i,), optional
+        Where episodes begin, see `Model.forward`.
     """
 
     x: Any
@@ -55,6 +58,7 @@ class Batch(NamedTuple):
     lengths: Any = None
     carry: bool = False
     weight: int | None = None
+    resets: Any = None
 
 
 def as_batch(batch: Any) -> Batch:
@@ -183,6 +187,8 @@ class Windows(BatchSource):
         Whether to keep a last, shorter window.
     dtype : {"float32", "float64"}, optional
         Convert floats and bools to this type, window by window. By default nothing is cast.
+    resets : mask, shape (L, N), bool, optional
+        Where episodes begin: before that step the state returns to the initial one.
 
     Raises
     ------
@@ -207,6 +213,7 @@ class Windows(BatchSource):
         carry: str | Callable[[int, int], bool] = "epoch",
         keep_last: bool = False,
         dtype: Any = None,
+        resets: Any = None,
     ):
         self.dtype = None if dtype is None else checks.dtype(dtype)
         for name, a in (("x", x), ("y", y)):
@@ -223,6 +230,11 @@ class Windows(BatchSource):
                 "x and y must have the same number of steps,"
                 f" got shapes {self.x.shape} and {self.y.shape}"
             )
+        self.resets = None
+        if resets is not None:
+            if self.x.ndim < 2:
+                raise ValueError(f"resets needs a batch: x must be (L, N, ...), got {self.x.shape}")
+            self.resets = checked_resets(resets, *self.x.shape[:2])
         L, least = len(self.x), 1 if keep_last else window
         if least > L:
             raise ValueError(f"x must have at least {least} steps for windows of {window}, got {L}")
@@ -242,7 +254,8 @@ class Windows(BatchSource):
         part = slice(start, min(start + self.window, self.steps))
         x, y = cast(self.x[part], self.dtype), cast(self.y[part], self.dtype)
         starts_from_zero = self.carry if callable(self.carry) else CARRIES[self.carry]
-        return Batch(x, y, None, not starts_from_zero(k, len(self)))
+        resets = None if self.resets is None else self.resets[part]
+        return Batch(x, y, None, not starts_from_zero(k, len(self)), resets=resets)
 
 
 class Shuffled(BatchSource):
@@ -335,10 +348,13 @@ class Batches(Shuffled):
     keep_last : bool
         Whether to keep a last, smaller batch.
     batch_first : bool
-        Whether x, y and a mask are (N, T, ...). The batches are time-major all the same.
+        Whether x, y and masks are (N, T, ...). The batches are time-major all the same.
     dtype : {"float32", "float64"}, optional
         Convert floats and bools to this type, batch by batch. Integers, which are ids or classes,
         stay. By default nothing is cast.
+    resets : mask, shape (T, N), bool, or list of N arrays (T_i,) if x is a list, optional
+        Where episodes begin: before that step the state returns to the initial one, and the
+        gradient is cut.
 
     Raises
     ------
@@ -370,6 +386,7 @@ class Batches(Shuffled):
         keep_last: bool = True,
         batch_first: bool = False,
         dtype: Any = None,
+        resets: Any = None,
     ):
         self.dtype = None if dtype is None else checks.dtype(dtype)
         batch_first = checks.flag(batch_first, "batch_first")
@@ -384,10 +401,16 @@ class Batches(Shuffled):
                     "lengths must be None if x is a list of sequences, which has its own lengths"
                 )
             self._take_lists(x, y, per_sequence)
-            N = len(self.x)
+            N, T = len(self.x), max(map(len, self.x))
+            counts: Any = np.array([len(a) for a in self.x])
         else:
             self._take_arrays(x, y, lengths, per_sequence, batch_first)
-            N = self.x.shape[1]
+            (T, N), counts = self.x.shape[:2], None
+            if batch_first and resets is not None:
+                resets = checks.as_array(resets, "resets")
+                checks.shape(resets, "resets", (N, T), "(N, T)")
+                resets = resets.T
+        self.resets = None if resets is None else checked_resets(resets, T, N, counts)
         super().__init__(N, batch, rng, keep_last)
 
     def _take_lists(self, x, y, per_sequence):
@@ -450,7 +473,8 @@ class Batches(Shuffled):
             y, _ = ragged.pad_arrays([self.y[n] for n in indices], self.dtype)
         else:
             y = np.ascontiguousarray(self.y[:, indices])
-        return Batch(cast(x, self.dtype), cast(y, self.dtype), lengths)
+        resets = None if self.resets is None else self.resets[: len(x), indices]
+        return Batch(cast(x, self.dtype), cast(y, self.dtype), lengths, resets=resets)
 
 
 def cast(a: np.ndarray, dtype: np.dtype | None) -> np.ndarray:

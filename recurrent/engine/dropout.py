@@ -19,6 +19,7 @@ from ..cells.dropout import with_expected_zoneout, with_masks
 from ..equations.cell import Cell
 from .bernoulli import bernoulli, dropout_mask, probability
 from .engine import Engine
+from .episodes import Episodes
 from .footprint import Footprint
 from .params import check_input, check_params, check_state, sizes_of
 from .sums import Sums
@@ -163,9 +164,11 @@ class DropoutRunner:
             for k, name in enumerate(names):
                 unit_masks[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
-            dtype = params.W_hh.dtype
+            dtype, dropped = params.W_hh.dtype, masks["dropout"]
+            if isinstance(lengths, Episodes):  # they share the mask of their sequence
+                rows, dropped = [lengths.count], dropped[lengths.sequence]
             state = check_state(cell, state, "state", tuple(rows), sizes, dtype, self.dtypes)
-            state = (masks["dropout"] * state[0], *state)
+            state = (dropped * state[0], *state)
         y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, unit_masks)
         tape.masks = masks
         final = self.unmasked.State(*final[self.engine.cell.output :])
@@ -192,7 +195,9 @@ class DropoutRunner:
         if masked_h:
             d_dropped, h, *others = d_initial
             if segment.final:
-                h = h + tape.masks["dropout"] * d_dropped
+                sequence = tape.layout.sequence
+                dropped = tape.masks["dropout"]
+                h = h + (dropped if sequence is None else dropped[sequence]) * d_dropped
             else:  # the segment before adds it, as the step before does within a segment
                 segment.d_dropped = d_dropped
             d_initial = self.unmasked.State(h, *others)

@@ -10,6 +10,7 @@ import numpy as np
 from .. import checks, kernels
 from ..equations.cell import Cell, find
 from . import allocation, buffers, ragged
+from .episodes import Episodes
 from .footprint import Footprint
 from .lookup import Lookup, RowGradients, distinct
 from .params import (
@@ -256,15 +257,18 @@ class Engine:
         dense = lengths is None and masks is None and not isinstance(x, Lookup)
         if T == 1 and dense and not record and not self.cell.output:
             return self._one_step(x, packed, state)
-        order = lengths.order if isinstance(lengths, ragged.SegmentLengths) else None
-        layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse, order)
+        if isinstance(lengths, Episodes):
+            layout = lengths.layout(reverse)
+        else:
+            order = lengths.order if isinstance(lengths, ragged.SegmentLengths) else None
+            layout = ragged.layout(T, N, checks.valid_steps(lengths, T, N), reverse, order)
         h, states, saved = self._initialised(state, layout, batched, packed, record)
         rows, places, ids = _input_rows(x, layout)
         unit_masks = self._packed_masks(masks, x, packed.sizes.H, layout)
         self.kernels.forward(
             self.cell, rows, places, layout.offsets, packed.weights, h, states, saved, unit_masks
         )
-        y = layout.unpack((h, *states)[self.cell.output][N:, : packed.sizes.P])
+        y = layout.unpack((h, *states)[self.cell.output][layout.N :, : packed.sizes.P])
         final = self._final_state(h, states, layout, batched, packed.sizes, record)
         tape = None
         if record:
@@ -320,7 +324,7 @@ class Engine:
         masks = checks.array(masks, "masks")
         words = "(T, N, M, H)" if x.ndim == 3 else "(T, M, H)"
         checks.shape(masks, "masks", (*x.shape[:-1], M, H), words)
-        return layout.pack(masks.reshape(layout.T, layout.N, M, H))
+        return layout.pack(masks.reshape(layout.T, layout.width, M, H))
 
     def _final_state(self, h, states, layout, batched, sizes, record) -> Any:
         """Return the state after each sequence's last valid step, copied from y or the tape."""
@@ -424,7 +428,7 @@ class Engine:
         dp = sums.per_unit(dp_shape, dtype)
         recorded = (len(cell.states), S) if state_gradients is not None else (0, 0)
         d_states = np.empty((*recorded, sizes.H), dtype)
-        dy_rows = layout.pack(dy.reshape(T, N, sizes.P))
+        dy_rows = layout.pack(dy.reshape(T, layout.width, sizes.P))
         # The weights are packed for this call alone: the next update changes them.
         self.kernels.backward(
             cell,
@@ -478,7 +482,7 @@ class Engine:
         tape.check_params()
 
     def _checked_dy(self, dy, tape, sizes) -> np.ndarray:
-        T, N, P = tape.layout.T, tape.layout.N, sizes.P
+        T, N, P = tape.layout.T, tape.layout.width, sizes.P
         shape = (T, N, P) if tape.batched else (T, P)
         if dy is None:
             dy = np.zeros(shape, tape.x.dtype)
@@ -671,7 +675,7 @@ def _input_rows(x, layout):
     The rows of a Lookup are those of its distinct ids. For an array they are its packed rows; the
     second result is then empty and the third None.
     """
-    T, N = layout.T, layout.N
+    T, N = layout.T, layout.width
     if isinstance(x, Lookup):
         ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))
         return x.table[ids[0]], ids[1], ids

@@ -59,11 +59,11 @@ def gradients(tape: Tape | DirectionTapes, dstates: dict[str, np.ndarray]) -> di
         ]
         return named(*(gradients(one, d) for one, d in zip(tape, halves, strict=True)))
     cell, b, layout = tape.cell, tape.cell.backward, tape.layout
-    T, N, dtype = layout.T, layout.N, tape.h_rows.dtype
+    T, N, dtype = layout.T, layout.width, tape.h_rows.dtype
     buffers = trim_states(cell, (tape.h_rows, *tape.state_rows), tape.h_rows.shape[1])
     saved = tape.saved_rows.swapaxes(0, 1)
     known = reference.node_values(cell, [e for _, e in b.saved], saved, tape.h_rows)
-    known |= {cell.values[s]: a[N:] for s, a in zip(cell.states, buffers, strict=True)}
+    known |= {cell.values[s]: a[layout.N :] for s, a in zip(cell.states, buffers, strict=True)}
     known |= {e: _previous_rows(tape, a) for e, a in zip(cell.previous, buffers, strict=True)}
     weights = reference.Weights(cell, with_biases(cell, tape.params))
     known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))

@@ -16,7 +16,11 @@ from .. import checks
 
 
 class Layout(NamedTuple):
-    """The packed order of N sequences of at most T steps, with S valid steps in all."""
+    """The packed order of N sequences of at most T steps, with S valid steps in all.
+
+    A sequence has a row of state, and a column of arrays (T, N, ...). Episodes (see `episodes`)
+    have a row each, but share the columns of the sequences that they belong to.
+    """
 
     T: int
     N: int
@@ -28,19 +32,26 @@ class Layout(NamedTuple):
     # empty: row s itself
     previous: np.ndarray
     lengths: np.ndarray | None  # (N,)
+    columns: int | None = None  # number of columns of arrays; None: N
+    sequence: np.ndarray | None = None  # (N,) the column of each row of state; None: unchanged
+
+    @property
+    def width(self) -> int:
+        """Number of columns of arrays (T, N, ...)."""
+        return self.N if self.columns is None else self.columns
 
     def pack(self, a: np.ndarray) -> np.ndarray:
         """Return the valid steps of (T, N, ...) in packed order, (S, ...)."""
-        flat = a.reshape(self.T * self.N, *a.shape[2:])
+        flat = a.reshape(self.T * self.width, *a.shape[2:])
         return flat if self.rows is None else flat[self.rows]
 
     def unpack(self, a: np.ndarray) -> np.ndarray:
         """Return packed rows (S, ...) as (T, N, ...), with zeros at padded steps."""
         if self.rows is None:
             return a.reshape(self.T, self.N, *a.shape[1:])
-        out = np.zeros((self.T * self.N, *a.shape[1:]), a.dtype)
+        out = np.zeros((self.T * self.width, *a.shape[1:]), a.dtype)
         out[self.rows] = a
-        return out.reshape(self.T, self.N, *a.shape[1:])
+        return out.reshape(self.T, self.width, *a.shape[1:])
 
     def to_packed_order(self, a: np.ndarray) -> np.ndarray:
         """Return the sequences of (..., N, H) in packed order."""

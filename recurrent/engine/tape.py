@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .params import trim_states
@@ -25,7 +27,9 @@ class Tape:
         The masks of dropout inside the layer.
     """
 
-    learned = False  # whether the initial state consists of a layer's parameters
+    # Whether the initial state consists of a layer's parameters; of episodes which (E,), bool.
+    learned: Any = False
+    episodes: Any = None  # if the sequences were cut into episodes
     list_lengths: np.ndarray | None = None  # (N,) the lengths of sequences that came as a list
 
     def __init__(

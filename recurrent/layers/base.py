@@ -66,6 +66,9 @@ class Layer(Guided, Sealed):
     runs_in_segments : bool
         Whether a run may be cut into segments of time: the state holds all that later steps need,
         and `backward` takes `sums` if there are parameters. False by default.
+    runs_in_episodes : bool
+        Whether `lengths` may be `Episodes`, each of which is run as a sequence of its own. True by
+        default for a layer that does not need the sequence.
     takes_lookup : bool
         Whether x may be a Lookup: rows of a table, not yet copied out.
     gives_lookup : bool
@@ -139,6 +142,10 @@ class Layer(Guided, Sealed):
         """
         frozen = {} if self.trainable else {"trainable": False}
         return {"type": type(self).__name__, "options": self.options, **frozen}
+
+    @property
+    def runs_in_episodes(self) -> bool:
+        return not self.needs_sequence
 
     def check_below(self, below: Sequence[Layer]) -> None:
         """Check that the layers below provide what this layer needs.

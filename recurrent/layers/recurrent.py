@@ -16,7 +16,8 @@ from ..checks import elsewhere, guided
 from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions, DirectionTapes
 from ..engine.engine import Engine
-from ..engine.params import Sizes, check_proj_size
+from ..engine.episodes import Episodes
+from ..engine.params import Sizes, check_proj_size, check_state
 from ..engine.runner import DirectedRunner, Runner
 from ..engine.tape import Tape
 from .base import Gradients, Layer
@@ -97,6 +98,7 @@ class Recurrent(Layer):
     """
 
     needs_sequence = takes_lookup = True
+    runs_in_episodes = True  # pyright: ignore[reportAssignmentType]
 
     def __init__(
         self,
@@ -250,19 +252,57 @@ class Recurrent(Layer):
             {s: np.tile(self.parameters[n], (*rows, 1)) for n, s in self.initial.items()}
         )
 
-    def forward(self, x, state=None, lengths=None, record=False, training=None):
+    def forward(self, x, state=None, lengths: Any = None, record=False, training=None):
         checks.modes(record, training)
         x, lengths, listed = ragged.pad_sequences(x, lengths)
-        learned = state is None and bool(self.initial) and np.ndim(x) > 1
-        if learned:
+        learned: Any = state is None and bool(self.initial) and np.ndim(x) > 1
+        episodes = lengths if isinstance(lengths, Episodes) else None
+        if episodes is not None:
+            learned = True if state is None else ~episodes.given
+            state = self._states_of_episodes(state, episodes)
+        elif learned:
             state = self.learned_state(np.shape(x)[1:-1])
         training = record if training is None else training
         runner = self.training_runner() if training else self.runner
         y, final, tape = runner.forward(x, self.params, state, lengths, record=record)
+        if episodes is not None:
+            arrays = self.state_arrays(final).items()
+            final = self.state_from({s: a[episodes.last] for s, a in arrays})
         if record:
             own: Any = tape.forward if self.bidirectional else tape
+            own.episodes = episodes
             own.learned, own.list_lengths = learned, lengths if listed else None
-        return ragged.unpad_sequences(y, lengths) if listed else y, final, tape
+        return ragged.unpad_sequences(y, np.asarray(lengths)) if listed else y, final, tape
+
+    def _checked_state(self, state, name, N) -> dict[str, np.ndarray]:
+        """Return the arrays (N, width) of a state by name; raise an error if one does not fit."""
+        parts = state if self.bidirectional else (state,)
+        if not isinstance(parts, (tuple, list)) or len(parts) != 1 + self.bidirectional:
+            raise ValueError(
+                f"{name} of a bidirectional layer must be (forward, reverse), "
+                f"got {checks.shown(state)}"
+            )
+        engine = self.engine
+        checked = [
+            check_state(
+                engine.cell, a, name, (N,), self.sizes, self.dtype, engine.dtypes, "the layer"
+            )
+            for a in parts
+        ]
+        return dict(zip(self.state_delays, [a for one in checked for a in one], strict=True))
+
+    def _states_of_episodes(self, state, episodes) -> Any:
+        """Return the initial state of each episode, (E, width); None for zeros."""
+        if state is None and not self.initial:
+            return None
+        given = {} if state is None else self._checked_state(state, "state", episodes.N)
+        default = {s: self.parameters[name] for name, s in self.initial.items()}
+        return self.state_from(
+            {
+                s: episodes.initial(given.get(s), default.get(s, 0), width, self.dtype)
+                for s, width in self.state_sizes.items()
+            }
+        )
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, DirectionTapes if self.bidirectional else Tape)
@@ -270,15 +310,23 @@ class Recurrent(Layer):
         own: Any = tape.forward if self.bidirectional else tape
         dy, lengths, listed = ragged.pad_dy(dy, own)
         runner = self.training_runner() if getattr(tape, "masks", None) else self.runner
+        episodes = own.episodes
+        if episodes is not None and dstate is not None:
+            arrays = self._checked_state(dstate, "dstate", episodes.N)
+            dstate = self.state_from({s: episodes.spread(a) for s, a in arrays.items()})
         dx, _, d_initial = runner.backward(
             dy, tape, dstate, self.params_from(grads), state_gradients, sums
         )
         if self.initial:
-            learned = own.learned
             arrays = self.state_arrays(d_initial)
             for name, s in self.initial.items():
-                d = arrays[s].reshape(-1, self.state_sizes[s]).sum(axis=0)
-                grads[name][:] = d if learned else 0
+                rows = arrays[s].reshape(-1, self.state_sizes[s])
+                if isinstance(own.learned, np.ndarray):  # of episodes
+                    rows = rows[own.learned]
+                grads[name][:] = 0 if own.learned is False else rows.sum(axis=0)
+        if episodes is not None:
+            arrays = self.state_arrays(d_initial).items()
+            d_initial = self.state_from({s: episodes.collected(a) for s, a in arrays})
         return Gradients(ragged.unpad_sequences(dx, lengths) if listed else dx, grads, d_initial)
 
     def recorded(self, y, tape):

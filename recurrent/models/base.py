@@ -10,6 +10,7 @@ import numpy as np
 from .. import checks, initialisers
 from ..checks.guided import Guided
 from ..engine import buffers, ragged
+from ..engine.episodes import Episodes
 from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
@@ -403,6 +404,10 @@ class Model(Guided, Sealed):
         """
         raise NotImplementedError
 
+    def _episodes(self, x: Any, lengths: Any, resets: Any) -> Episodes:
+        """Return what takes the place of `lengths` in `run_layers`, to cut sequences at resets."""
+        raise ValueError(f"resets must be None: a {type(self).__name__} has no episodes")
+
     def run_layers(
         self, x: Any, state: Any, lengths: Any, record: bool, training: bool | None
     ) -> tuple[list, tuple, tuple]:
@@ -439,6 +444,7 @@ class Model(Guided, Sealed):
         lengths: Any = None,
         record: bool = False,
         training: bool | None = None,
+        resets: Any = None,
     ) -> tuple[Any, tuple, tuple | None]:
         """Run all layers.
 
@@ -457,6 +463,12 @@ class Model(Guided, Sealed):
             Whether to keep the tape, which `backward` needs.
         training : bool, optional
             Whether dropout acts; the value of `record` by default.
+        resets : mask, shape (T, N), bool, optional
+            Where an episode begins: before that step the state returns to the initial one, and the
+            gradient is cut. Each episode gives the bits that it gives as a sequence of its own.
+            `state` is that of the first episodes, the final state that of the last ones. A reset
+            at a step that is not valid takes effect at the next one that is. A list of arrays
+            (T_i,) if x is a list.
 
         Returns
         -------
@@ -474,7 +486,8 @@ class Model(Guided, Sealed):
             If an argument does not fit; the message names the layer.
         """
         x, lengths, listed = self.prepare_input(x, lengths)
-        outputs, final, tapes = self.run_layers(x, state, lengths, record, training)
+        valid = lengths if resets is None else self._episodes(x, lengths, resets)
+        outputs, final, tapes = self.run_layers(x, state, valid, record, training)
         y, y_lengths = outputs[-1], self.output_lengths(lengths)
         if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)

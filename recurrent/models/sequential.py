@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine import ragged
+from ..engine.episodes import Episodes, checked_resets
 from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
 from ..layers.base import LAYERS, Gradients, Layer
@@ -126,6 +127,22 @@ class Sequential(Model):
 
     def prepare_input(self, x, lengths):
         return ragged.pad_sequences(x, lengths)
+
+    def _episodes(self, x, lengths, resets):
+        for k, layer in enumerate(self.layers):
+            if not layer.runs_in_episodes:
+                raise ValueError(
+                    f"resets must be None: {self.where(k)} reads whole sequences; "
+                    "pass each episode as a sequence, see forward of a list"
+                )
+        x = checks.as_array(x, "x")
+        ids = x.dtype.kind in "iu"
+        if x.ndim < (2 if ids else 3):
+            axes = "(T, N)" if ids else "(T, N, D)"
+            raise ValueError(f"resets needs a batch: x must be {axes}, got {x.shape}")
+        valid = checks.valid_steps(lengths, *x.shape[:2])
+        T, N = x.shape[:2]
+        return Episodes(checked_resets(resets, T, N, valid), valid)
 
     def run_layers(self, x, state, lengths, record, training):
         state = checks.per_layer(state, "state", len(self))

@@ -115,7 +115,13 @@ class TruncatedBPTT:
         self.steps, self.cuts = 0, []
 
     def gradient(
-        self, x: Any, targets: Any, loss: Loss, lengths: Any = None, out: np.ndarray | None = None
+        self,
+        x: Any,
+        targets: Any,
+        loss: Loss,
+        lengths: Any = None,
+        out: np.ndarray | None = None,
+        resets: Any = None,
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """Read one piece and compute the gradient of its loss.
 
@@ -131,6 +137,9 @@ class TruncatedBPTT:
             Lengths of the sequences; only without a look-back.
         out : ndarray, shape (size,), optional
             Receives the gradient; a vector like `model.flat`.
+        resets : mask, shape (k1, N), bool, optional
+            Where episodes begin, see `Model.forward`; only without a look-back and
+            `checkpoint_every`.
 
         Returns
         -------
@@ -144,11 +153,15 @@ class TruncatedBPTT:
         Raises
         ------
         ValueError
-            If the look-back is shorter than the piece, or combined with lengths; or if the valid
-            steps of a mask have gaps and `checkpoint_every` is set.
+            If the look-back is shorter than the piece, or combined with lengths or resets; or if
+            `checkpoint_every` is combined with resets or a mask whose valid steps have gaps.
         """
         checks.function(loss, "loss", "losses.softmax_cross_entropy")
         x, targets, lengths, *_ = as_arrays((x, targets, lengths), self.model)
+        if resets is not None:
+            for name in ("look_back", "checkpoint_every"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"resets must be None with {name}: leave one of them out")
         if self.look_back is not None:
             x = checks.as_array(x, "x")
             if x.ndim == 0:
@@ -166,7 +179,9 @@ class TruncatedBPTT:
         window = x if self.past is None else np.concatenate([self.past, x])
         before = 0 if self.past is None else len(self.past)
         if self.checkpoint_every is None:
-            y, after, tape = self.model.forward(window, self.carried, lengths, record=True)
+            y, after, tape = self.model.forward(
+                window, self.carried, lengths, record=True, resets=resets
+            )
         else:
             model = cast(Sequential, self.model)  # see check_segments
             tape = SegmentedRun(model, window, self.carried, lengths, self.checkpoint_every)

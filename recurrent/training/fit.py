@@ -246,7 +246,7 @@ def fit(
                     if not batch.carry:
                         run.reset()
                     value, _, y = run.gradient(
-                        batch.x, batch.targets, loss, batch.lengths, gradient
+                        batch.x, batch.targets, loss, batch.lengths, gradient, batch.resets
                     )
                     if not math.isfinite(value):
                         raise _not_finite(f"the loss is {value}", update, batch, model, history)
@@ -367,7 +367,8 @@ def _mean_over_batches(model, batches, loss, metric: Any = None) -> list[float]:
             batches.cursor = 0
         for batch in batches:
             batch = as_arrays(batch, model)
-            y, state, _ = model.forward(batch.x, state if batch.carry else None, batch.lengths)
+            before = state if batch.carry else None
+            y, state, _ = model.forward(batch.x, before, batch.lengths, resets=batch.resets)
             lengths = model.output_lengths(batch.lengths)
             for k, function in enumerate(functions):
                 weight = batch.weight

@@ -398,6 +398,12 @@ def _():
     return stream.step, dict(x_t=ids(N)), [model, stream]
 
 
+@public("Sequential.forward with resets", x=f"{X}|resets", errors=(IndexError,))
+def _():
+    model = small()
+    return model.forward, dict(x=ids(T, N), resets=np.ones((T, N), bool)), [model]
+
+
 @public("Sequential.stream", state="state")
 def _():
     model = small()
@@ -482,13 +488,20 @@ def _():
 # Data, losses, optimisers, schedules, initialisers
 
 SERIES = dict(x=ids(9, N), y=ids(9, N))
-LENGTH_WORDS = dict(x=r"x|lengths", y="y")
-add("Windows", data.Windows, **SERIES, window=3, carry="epoch", keep_last=True, words=LENGTH_WORDS)
+LENGTH_WORDS = dict(x=r"x|lengths|resets", y="y")
+add(
+    "Windows", data.Windows, **SERIES, window=3, carry="epoch", keep_last=True, words=LENGTH_WORDS,
+    resets=np.ones((9, N), bool),
+)  # fmt: skip
 add(
     "Batches", data.Batches, x=floats(T, 4, D), y=floats(T, 4, 1), batch=2, rng=0,
     lengths=np.array([3, 2, 1, 0]), per_sequence=False, keep_last=True, batch_first=False,
-    dtype=None,
-    words=dict(x="x|y|lengths|batch", per_sequence="per_sequence|y", batch_first="batch_first|y"),
+    dtype=None, resets=np.ones((T, 4), bool),
+    words=dict(
+        x="x|y|lengths|batch|resets",
+        per_sequence="per_sequence|y",
+        batch_first="batch_first|y|resets",
+    ),
 )  # fmt: skip
 PAIRS = dict(sources=[ids(3), ids(5)], targets=[ids(2), ids(4)])
 add(
@@ -760,6 +773,13 @@ def _():
     arguments = dict(x=ids(T, N), targets=ids(T, N), loss=losses.softmax_cross_entropy)
     arguments |= dict(lengths=None, out=np.zeros_like(model.flat))
     return run.gradient, arguments, [model, run]
+
+
+@public("TruncatedBPTT.gradient with resets", errors=(IndexError,), x="x|ids|targets|resets")
+def _():
+    model = small()
+    arguments = dict(x=ids(T, N), targets=ids(T, N), loss=losses.softmax_cross_entropy)
+    return R.TruncatedBPTT(model).gradient, arguments | dict(resets=np.ones((T, N), bool)), [model]
 
 
 @public("checkpoint.save", errors=OS, path=PATH)
