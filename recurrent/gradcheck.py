@@ -243,6 +243,9 @@ class GradCheck:
     def __bool__(self):
         return self.ok
 
+    def __repr__(self):
+        return f"<GradCheck of {len(self.findings)} findings: {self}>"
+
     def __str__(self):
         wrong = sum(not f.ok for f in self.findings)
         verdict = "gradients are right"

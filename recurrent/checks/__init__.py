@@ -312,6 +312,17 @@ def shown(value: Any) -> str:
     return type(value).__name__
 
 
+def brief(value: Any) -> str:
+    """Return the words for a value in a repr: the shape and dtype of an array, not its entries."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype.name}"
+    if isinstance(value, (tuple, list)) and any(isinstance(v, np.ndarray) for v in value):
+        if isinstance(value, list) or len(value) > 2:
+            return f"a list of {len(value):,}"
+        return f"({', '.join(map(brief, value))})"
+    return getattr(value, "__name__", None) or shown(value)
+
+
 def plain(value: Any) -> Any:
     """Return options with Python's numbers in place of NumPy's, so that JSON can hold them."""
     if isinstance(value, np.generic):

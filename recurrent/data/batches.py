@@ -130,6 +130,11 @@ class BatchSource(Guided):
 
     cursor: int = 0
 
+    def __repr__(self):
+        values = {k: v for k, v in vars(self).items() if v is not None and not k.startswith("_")}
+        words = ", ".join(f"{name}={checks.brief(value)}" for name, value in values.items())
+        return f"<{type(self).__name__}: {words[:400]}>"
+
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
         raise NotImplementedError

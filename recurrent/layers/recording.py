@@ -131,6 +131,23 @@ class LayerRecording:
     dpreactivations: dict[str, np.ndarray] = field(default_factory=dict)
     initial: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def __repr__(self):
+        return f"<LayerRecording: {self.brief}>"
+
+    @property
+    def brief(self) -> str:
+        """The shape of y, and the names of the gates and states, in at most 90 characters."""
+        names = {"gates": self.gates, "states": self.states}
+        words = [] if self.y is None else [f"y {checks.brief(self.y)}"]
+        for kind, arrays in names.items():
+            forward = [name for name in arrays if not name.endswith(REVERSE)]
+            words += [f"{kind} {' '.join(forward)}"] * bool(forward)
+        words += ["both directions"] * any(name.endswith(REVERSE) for name in self.states)
+        words += ["weights"] * (self.weights is not None)
+        words += ["gradients"] * (self.dy is not None or bool(self.dstates))
+        text = ", ".join(words) or "nothing kept"
+        return text if len(text) <= 90 else f"{text[:87]}..."
+
     def finish(self, tape: Any) -> None:
         """Compute the gradients of the pre-activations, once those of the states are known."""
         if self.dstates:
@@ -192,6 +209,15 @@ class Recording:
     targets: Any = None
     loss: float | None = None
     gradients: Any = None
+
+    def __repr__(self):
+        words = [f"x {checks.brief(self.x)}", f"y {checks.brief(self.y)}"]
+        words += [] if self.loss is None else [f"loss {self.loss:.6g}"]
+        words += ["gradients"] * (self.gradients is not None)
+        lines = [f"layer {k}: {layer.brief}" for k, layer in enumerate(self.layers)]
+        if len(lines) > 8:
+            lines[5:-2] = [f"... and {len(lines) - 7:,} more layers ..."]
+        return "\n  ".join([f"<Recording: {', '.join(words)}", *lines]) + ">"
 
     def keep_only(self, keep: Keep, has_steps: Sequence[bool]) -> Recording:
         """Return a recording whose layers hold copies of the parts that `keep` selects.

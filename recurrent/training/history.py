@@ -90,6 +90,17 @@ class History(Guided):
         """Number of updates made, including those before `start`."""
         return self.start + len(self.losses)
 
+    def __repr__(self):
+        words = []
+        if self.losses:
+            words.append(f"loss {self.losses[0]:.4g} to {self.losses[-1]:.4g}")
+        if self.validation:
+            words.append(f"validation {self.validation[-1][1]:.4g}")
+        if self.best is not None:
+            words.append(f"best {self.best[1]:.4g} after update {self.best[0]:,}")
+        words += [f"{self.seconds:.3g} s", self.stopped]
+        return f"<History of {self.updates:,} updates: {', '.join(filter(None, words))}>"
+
     def copy(self) -> History:
         """Return a history with lists of its own.
 
