@@ -408,8 +408,8 @@ class Session(RuleBasedStateMachine):
         path = self.path("lm.safetensors")
         self.lm.save(path)
         again = CharLM.load(path)
-        text = "".join(self.lm.sample(12, prime, seed=seed, **options))
-        assert text == "".join(again.sample(12, prime, seed=seed, **options))
+        text = self.lm.sample(prime, 12, seed=seed, **options)
+        assert text == again.sample(prime, 12, seed=seed, **options)
         assert set(text) <= set(TEXT)
         assert again.bits_per_character(TEXT) == self.lm.bits_per_character(TEXT)
         self.lm = again

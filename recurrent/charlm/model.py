@@ -21,9 +21,10 @@ from ..training.fit import evaluate
 from ..training.history import History
 from ..training.interrupt import deferred_interrupt
 from ..training.state import TrainingState
+from . import documents as documents_of
 from . import presets, recipe, sampling
 from .recipe import Recipe
-from .text import Vocabulary
+from .text import UNKNOWN, Vocabulary
 from .training import check_resumable, evaluation_windows, fingerprint, learn, training_windows
 
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
@@ -34,8 +35,8 @@ class CharLM:
 
     Parameters
     ----------
-    vocabulary : Vocabulary or str
-        The symbols, or a text to take them from.
+    vocabulary : Vocabulary, str or list of str
+        The symbols, or a text or documents to take them from.
     cell : {"lstm", "gru", "rnn"}
         Recurrent cell.
     layers : int
@@ -80,7 +81,7 @@ class CharLM:
 
     def __init__(
         self,
-        vocabulary: Vocabulary | str,
+        vocabulary: Vocabulary | str | list[str],
         *,
         cell: str = "lstm",
         layers: int = 2,
@@ -92,9 +93,14 @@ class CharLM:
         dtype: Any = "float32",
         init: Any = "pytorch",
     ):
-        self.vocabulary = Vocabulary.of(vocabulary) if isinstance(vocabulary, str) else vocabulary
+        if isinstance(vocabulary, list) and vocabulary:
+            for n, document in enumerate(vocabulary):
+                checks.text(document, f"vocabulary[{n}]")
+        if isinstance(vocabulary, (str, list)):
+            vocabulary = Vocabulary.of(vocabulary)
         words = "a str to take the symbols from, or a Vocabulary (of bytes: Vocabulary.bytes())"
-        checks.instance(self.vocabulary, Vocabulary, "vocabulary", words)
+        checks.instance(vocabulary, Vocabulary, "vocabulary", words)
+        self.vocabulary = vocabulary
         checks.choice(cell, "cell", CELLS)
         layers, hidden = checks.size(layers, "layers"), checks.size(hidden, "hidden")
         embedding = checks.integer(embedding, "embedding", 0, checks.LARGEST)
@@ -115,15 +121,17 @@ class CharLM:
         self.forget()
 
     @classmethod
-    def preset(cls, name: str, vocabulary: Vocabulary | str, **overrides: Any) -> CharLM:
+    def preset(
+        cls, name: str, vocabulary: Vocabulary | str | list[str], **overrides: Any
+    ) -> CharLM:
         """Build a published model, whose `train` has the published options as defaults.
 
         Parameters
         ----------
         name : {"min-char-rnn", "char-rnn", "torch-rnn"}
             The preset: see `recurrent.presets`.
-        vocabulary : Vocabulary or str
-            The symbols, or a text to take them from.
+        vocabulary : Vocabulary, str or list of str
+            The symbols, or a text or documents to take them from.
         **overrides : object
             Options of `CharLM` and of `train` that override the preset.
 
@@ -191,27 +199,47 @@ class CharLM:
             **{name: self.options[name] for name in fixed if name in self.options},
         }
 
-    def ids(self, text: str | bytes | np.ndarray) -> np.ndarray:
+    def ids(self, text: str | bytes | list[str] | np.ndarray) -> np.ndarray:
         """Convert a text to ids.
 
         Parameters
         ----------
-        text : str, bytes or ndarray of shape (n,), int
-            The text; ids are returned as they are.
+        text : str, bytes, list of str, or ndarray of shape (n,), int
+            The text, or documents; ids are returned as they are.
 
         Returns
         -------
         ndarray, shape (n,), int32
+            With documents, the id of the end symbol stands before and behind each.
 
         Raises
         ------
         ValueError
             If a character is not in the vocabulary.
         """
+        return self._ids(text, "error", np.int32)
+
+    def _ids(
+        self, text: Any, unknown: str, dtype: Any = None, documents: str | None = None
+    ) -> np.ndarray:
+        """Convert a text to ids of a dtype, by default the smallest."""
+        v = self.vocabulary
+        listed = isinstance(text, (list, tuple)) and len(text) > 0
+        listed = listed and all(isinstance(document, str) for document in text)
+        if v.end is None and (listed or documents is not None):
+            raise ValueError(
+                "text has documents, but the vocabulary has no end symbol: make the model from "
+                "documents, CharLM(list of str)"
+            )
+        if listed:
+            text = documents_of.joined(text, str(v.end))
+        elif documents is not None and isinstance(text, str):
+            separator = documents_of.separator(documents)
+            text = "".join(documents_of.cut([text], separator, str(v.end)))
         if isinstance(text, (str, bytes)):
-            return self.vocabulary.encode(text)
-        checks.instance(text, np.ndarray, "text", "str, bytes or an array of ids")
-        ids, V = checks.integers(text, "text, as ids,"), len(self.vocabulary)
+            return v.encode(text, unknown=unknown, dtype=v.dtype if dtype is None else dtype)
+        checks.instance(text, np.ndarray, "text", "str, bytes, a list of str or an array of ids")
+        ids, V = checks.integers(text, "text, as ids,"), len(v)
         if ids.ndim != 1:
             raise ValueError(f"text, as ids, must be (n,), got {ids.shape}")
         if ids.size and not 0 <= ids.min() <= ids.max() < V:
@@ -221,7 +249,7 @@ class CharLM:
 
     def train(
         self,
-        text: str | bytes | np.ndarray,
+        text: str | bytes | list[str] | np.ndarray,
         *,
         save_to: str | os.PathLike | None = None,
         resume: bool = False,
@@ -236,8 +264,9 @@ class CharLM:
 
         Parameters
         ----------
-        text : str, bytes or ndarray of shape (n,), int
-            The text, or its ids.
+        text : str, bytes, list of str, or ndarray of shape (n,), int
+            The text, or documents, or its ids. It takes a byte a symbol of memory more, or two
+            with more than 256 symbols.
         save_to : str or os.PathLike, optional
             Checkpoint to write after each validation (without one, each epoch) and at the end.
         resume : bool
@@ -272,7 +301,10 @@ class CharLM:
             continues from the update before, with a lower `lr` for example.
         """
         before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
-        now, ids = before.override(**overrides), self.ids(text)
+        now = before.override(**overrides)
+        if callback is not None:
+            checks.function(callback, "callback", "print")
+        ids = self._ids(text, now.unknown, documents=now.documents)
         source = fingerprint(ids)
         if resume:
             if self.optimizer is None:
@@ -282,8 +314,6 @@ class CharLM:
             check_resumable(self.options, now, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
         optimizer: Any = self.optimizer if resume else now.new_optimizer()
-        if callback is not None:
-            checks.function(callback, "callback", "print")
         lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)
         earlier = self.training, self.options, optimizer.lr
         training = self.training if resume else TrainingState(optimizer)
@@ -332,17 +362,25 @@ class CharLM:
             return optimizer.lr
         return now.learning_rate(epoch, None if "lr" in overrides else optimizer.lr)
 
-    def bits_per_character(self, text: str | bytes | np.ndarray, streams: int = 1) -> float:
+    def bits_per_character(
+        self,
+        text: str | bytes | list[str] | np.ndarray,
+        streams: int = 1,
+        *,
+        unknown: str = "error",
+    ) -> float:
         """Compute the mean of -log2 p(symbol | symbols before it), without dropout.
 
         Parameters
         ----------
-        text : str, bytes or ndarray of shape (n,), int
-            The text, or its ids. Every symbol but the first counts.
+        text : str, bytes, list of str, or ndarray of shape (n,), int
+            The text, or documents, or its ids. Every symbol but the first counts.
         streams : int
             Number of equal pieces of the text that run side by side, each from a zero state.
             This is faster and a little pessimistic; up to streams - 1 symbols at the end are left
             out.
+        unknown : {"error", "skip", "replace"}
+            What becomes of characters that are not in the vocabulary; see `Vocabulary.encode`.
 
         Returns
         -------
@@ -354,31 +392,32 @@ class CharLM:
         ValueError
             If the text has fewer than streams + 1 symbols.
         """
-        windows = evaluation_windows(
-            self.vocabulary, self.ids(text), checks.size(streams, "streams")
-        )
+        streams = checks.size(streams, "streams")
+        checks.choice(unknown, "unknown", UNKNOWN)
+        windows = evaluation_windows(self.vocabulary, self._ids(text, unknown), streams)
         return evaluate(self.model, windows, softmax_cross_entropy) / math.log(2)
 
     def sample(
         self,
-        length: int = 2000,
         prime: str = "",
+        length: int = 2000,
         *,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         greedy: bool = False,
+        stop: str | list[str] | None = None,
         seed: int | None = None,
-    ) -> Iterator[str]:
-        """Generate text that continues a prime.
+    ) -> str:
+        """Sample the text that follows a prime.
 
         Parameters
         ----------
-        length : int
-            Number of symbols to generate.
         prime : str
             Text that the model reads first (the prompt). Without it the first symbol is sampled
-            uniformly from the vocabulary, as char-rnn does.
+            uniformly from the vocabulary, as char-rnn does; a model of documents begins one.
+        length : int
+            Number of symbols to sample at most. A model of documents ends where one does.
         temperature : float
             Divides the logits: below 1 favours likely symbols.
         top_k : int, optional
@@ -388,6 +427,61 @@ class CharLM:
             least this.
         greedy : bool
             Always take the most likely symbol.
+        stop : str or list of str, optional
+            End before the first of these texts.
+        seed : int, optional
+            Equal seeds give equal texts.
+
+        Returns
+        -------
+        str
+            The text without the prime.
+
+        Raises
+        ------
+        ValueError
+            If an option is out of range or the prime has unknown characters.
+
+        Examples
+        --------
+        >>> lm = CharLM("to be or not to be", layers=1, hidden=8, embedding=4)
+        >>> text = lm.sample("to ", length=20, seed=0)
+        >>> len(text), lm.sample("to ", 20, seed=0, stop=text[5]) == text.split(text[5])[0]
+        (20, True)
+        """
+        options: Any = dict(temperature=temperature, top_k=top_k, top_p=top_p, greedy=greedy)
+        return "".join(self.generate(prime, length, stop=stop, seed=seed, **options))
+
+    def generate(
+        self,
+        prime: str = "",
+        length: int = 2000,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool = False,
+        stop: str | list[str] | None = None,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Sample the text that follows a prime, piece by piece, as `sample` does.
+
+        Parameters
+        ----------
+        prime : str
+            Text that the model reads first.
+        length : int
+            Number of symbols to sample at most.
+        temperature : float
+            Divides the logits.
+        top_k : int, optional
+            Sample from the k most likely symbols only.
+        top_p : float, optional
+            Nucleus sampling.
+        greedy : bool
+            Always take the most likely symbol.
+        stop : str or list of str, optional
+            End before the first of these texts.
         seed : int, optional
             Equal seeds give equal texts.
 
@@ -401,15 +495,26 @@ class CharLM:
         ValueError
             At the call, if an option is out of range or the prime has unknown characters.
         """
-        prime_ids, V = self.vocabulary.encode(checks.text(prime, "prime")), len(self.vocabulary)
+        if isinstance(prime, (int, np.integer)) and not isinstance(prime, bool):
+            raise TypeError(f"prime must be a str, got int: write length={checks.shown(prime)}")
+        v, V = self.vocabulary, len(self.vocabulary)
+        prime_ids = [*v.encode(checks.text(prime, "prime"))]
+        prime_ids = prime_ids if v.end_id is None else [np.int32(v.end_id), *prime_ids]
         length = checks.integer(length, "length", 0)
+        stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
+        if not isinstance(stops, (list, tuple)) or not all(s and type(s) is str for s in stops):
+            raise TypeError(
+                f"stop must be a str that is not empty, or a list of them, got {checks.shown(stop)}"
+            )
         seed = None if seed is None else checks.integer(seed, "seed", 0)
         rng, greedy = np.random.default_rng(seed), checks.flag(greedy, "greedy")
         options: dict[str, Any] = dict(value=temperature, k=top_k, p=top_p, greedy=greedy)
         # Check the options now, not at the first piece.
         sampling.sample_id(np.zeros(1), np.random.default_rng(0), **options)
         stream = self.model.stream()
-        return self.vocabulary.pieces(sampling.generate(stream, V, length, prime_ids, rng, options))
+        ids = sampling.generate(stream, V, length, prime_ids, rng, options, v.end_id)
+        pieces = v.pieces(ids)
+        return sampling.until(pieces, stops) if stops else pieces
 
     def save(self, path: str | os.PathLike) -> None:
         """Write model, vocabulary and training to a checkpoint.

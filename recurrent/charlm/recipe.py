@@ -13,6 +13,7 @@ from ..schedules import Schedule
 from ..training import spec
 from . import splits
 from .presets import CARRIES
+from .text import UNKNOWN
 
 # Options that cannot change when training is resumed.
 FIXED = (
@@ -25,6 +26,8 @@ FIXED = (
     "look_back",
     "sum_steps",
     "optimizer",
+    "documents",
+    "unknown",
 )
 
 LONG = 10**9  # updates, to check a schedule before it is known how many there are
@@ -76,6 +79,11 @@ class Recipe:
     smooth : float, optional
         Smoothing factor of the displayed loss, which then starts at ln V. By default the factor is
         0.98 and the displayed loss starts at the first loss.
+    documents : str, optional
+        Where a text is cut into documents: "lines", or the text that stands between two. The state
+        is reset between them. The vocabulary must have an end symbol.
+    unknown : {"error", "skip", "replace"}
+        What becomes of characters that are not in the vocabulary; see `Vocabulary.encode`.
 
     Raises
     ------
@@ -104,6 +112,8 @@ class Recipe:
     validate_every: int | None = None
     patience: int | None = None
     smooth: float | None = None
+    documents: str | None = None
+    unknown: str = "error"
 
     def __post_init__(self):
         def convert(check: Callable, *names: str, **limits: float) -> None:
@@ -138,6 +148,9 @@ class Recipe:
                 "patience counts validations: it needs validation above 0,"
                 f" got patience {self.patience} and validation 0"
             )
+        if self.documents is not None and not checks.text(self.documents, "documents"):
+            raise ValueError("documents must be 'lines' or the text between documents, got ''")
+        checks.choice(self.unknown, "unknown", UNKNOWN)
         splits.find(checks.text(self.loader, "loader"))
         if isinstance(self.optimizer, str):
             spec.parse_optimizer(self.optimizer, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -181,6 +181,7 @@ def generate(
     prime: Iterable[int],
     rng: np.random.Generator,
     options: dict,
+    end: int | None = None,
 ) -> Iterator[int]:
     """Generate ids one by one, each sampled from a model's output for the ids before it.
 
@@ -198,6 +199,8 @@ def generate(
         Source of random numbers.
     options : dict
         Options of `sample_id`.
+    end : int, optional
+        The id that ends the text before its length; it is not yielded.
 
     Yields
     ------
@@ -209,5 +212,45 @@ def generate(
         logits = stream.step(k)
     for _ in range(length):
         k = int(rng.integers(V)) if logits is None else sample_id(logits, rng, **options)
+        if k == end:
+            return
         yield k
         logits = stream.step(np.int32(k))
+
+
+def until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
+    """End a text before the first of some texts that it would contain.
+
+    Parameters
+    ----------
+    pieces : iterable of str
+        The text, as it comes.
+    stops : sequence of str
+        The texts to end at, none of them empty.
+
+    Yields
+    ------
+    str
+        A piece, as soon as it cannot be the beginning of a text to end at.
+
+    Examples
+    --------
+    >>> list(until(["a", "b.", ".", "c", "d"], ["..", "dd"]))
+    ['a', 'b']
+    """
+    held = ""
+    for piece in pieces:
+        held += piece
+        found = [at for stop in stops if (at := held.find(stop)) >= 0]
+        if found:
+            if min(found):
+                yield held[: min(found)]
+            return
+        longest = min(len(held), max(map(len, stops)) - 1)
+        begun = (n for n in range(longest, 0, -1) if any(s.startswith(held[-n:]) for s in stops))
+        ready = len(held) - next(begun, 0)
+        if ready:
+            yield held[:ready]
+        held = held[ready:]
+    if held:
+        yield held

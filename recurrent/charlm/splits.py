@@ -20,11 +20,11 @@ class Split(NamedTuple):
 
     Parameters
     ----------
-    x : ndarray, shape (L, N), int32
+    x : ndarray, shape (L, N), int
         Training streams.
-    y : ndarray, shape (L, N), int32
+    y : ndarray, shape (L, N), int
         Their targets: the ids one step later.
-    held_out : ndarray, shape (n,), or two of shape (L', N'), int32, optional
+    held_out : ndarray, shape (n,), or two of shape (L', N'), int, optional
         Held-out text as ids, or as streams x and y.
     """
 
@@ -103,7 +103,7 @@ def char_rnn(ids: np.ndarray, N: int, T: int, validation: float, test: float, un
             f" {N} streams of {T} steps{held_out if validation or test else ''}"
         )
     ids = ids[: len(ids) // (N * T) * N * T]
-    x, y = (np.ascontiguousarray(a.reshape(N, -1).T) for a in (ids, np.roll(ids, -1)))
+    x, y = (a.reshape(N, -1).T for a in (ids, np.roll(ids, -1)))
     windows = len(x) // T
     training = int(windows * (1 - validation - test))
     end = windows if not test else training + int(windows * validation)

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from .documents import END, joined
+
+UNKNOWN = ("error", "skip", "replace")
+REPLACEMENTS = "\ufffd? "  # the first of them that a vocabulary has
+CHUNK = 2**18  # characters that are encoded at a time
 
 
 class Vocabulary:
@@ -18,11 +23,13 @@ class Vocabulary:
     ----------
     symbols : str or None
         The characters, each once; None for bytes.
+    end : str, optional
+        The one of them that marks the end of a document.
 
     Raises
     ------
     ValueError
-        If there is no character, or one occurs twice.
+        If there is no character, one occurs twice, or `end` is none of them.
 
     Examples
     --------
@@ -31,27 +38,33 @@ class Vocabulary:
     array([1, 3, 2, 0], dtype=int32)
     >>> v.decode([1, 3, 2, 0])
     'hole'
+    >>> v.encode("hole!", unknown="skip").tolist()
+    [1, 3, 2, 0]
     """
 
-    def __init__(self, symbols: str | None):
+    def __init__(self, symbols: str | None, end: str | None = None):
         self.symbols = symbols if symbols is None else checks.text(symbols, "symbols")
+        self.end = end if end is None else checks.text(end, "end")
         if symbols is not None:
             if not symbols:
                 raise ValueError("a vocabulary needs at least one character, but the text is empty")
             if len(set(symbols)) != len(symbols):
                 raise ValueError("the symbols of a vocabulary must differ from each other")
-            self._codes = _codes(symbols)
-            self._order = np.argsort(self._codes).astype(np.int32)
-            self._sorted = self._codes[self._order]
+            codes, V = _codes(symbols), len(symbols)
+            # The id of each code point; V for those that are not in the vocabulary.
+            self._ids = np.full(int(codes.max()) + 2, V, np.min_scalar_type(V))
+            self._ids[codes] = np.arange(V)
+        if end is not None and (len(end) != 1 or end not in (symbols or "")):
+            raise ValueError(f"end must be one of the symbols, got {checks.shown(end)}")
 
     @classmethod
-    def of(cls, text: str) -> Vocabulary:
+    def of(cls, text: str | list[str]) -> Vocabulary:
         """Build the vocabulary of a text: its characters in sorted order.
 
         Parameters
         ----------
-        text : str
-            The text.
+        text : str, or list of str
+            The text; or documents, for a vocabulary with a symbol that ends them.
 
         Returns
         -------
@@ -62,7 +75,31 @@ class Vocabulary:
         ValueError
             If the text is empty.
         """
-        return cls("".join(sorted(set(checks.text(text, "text")))))
+        if isinstance(text, (list, tuple)):
+            return cls.of_pieces([joined(text)], END)
+        return cls.of_pieces([checks.text(text, "text")])
+
+    @classmethod
+    def of_pieces(cls, pieces: Iterable[str], end: str | None = None) -> Vocabulary:
+        """Build the vocabulary of a text that comes in pieces.
+
+        Parameters
+        ----------
+        pieces : iterable of str
+            The text.
+        end : str, optional
+            The character in it that ends a document.
+
+        Returns
+        -------
+        Vocabulary
+
+        Raises
+        ------
+        ValueError
+            If the text is empty.
+        """
+        return cls("".join(sorted(set().union(*pieces))), end)
 
     @classmethod
     def bytes(cls) -> Vocabulary:
@@ -82,25 +119,40 @@ class Vocabulary:
     def __len__(self):
         return 256 if self.symbols is None else len(self.symbols)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest dtype that holds every id."""
+        return np.min_scalar_type(len(self) - 1)
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of the symbol that ends a document, if there is one."""
+        return None if self.end is None or self.symbols is None else self.symbols.index(self.end)
+
     def __eq__(self, other):
-        return isinstance(other, Vocabulary) and self.symbols == other.symbols
+        return isinstance(other, Vocabulary) and self.describe() == other.describe()
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self):
-        return f"Vocabulary({len(self)} {self.unit}s)"
+        return f"Vocabulary({len(self)} {self.unit}s{', with an end symbol' * bool(self.end)})"
 
-    def encode(self, text: str | bytes) -> np.ndarray:
+    def encode(self, text: str | bytes, *, unknown: str = "error", dtype: Any = np.int32) -> Any:
         """Convert a text to ids.
 
         Parameters
         ----------
         text : str or bytes
             The text; bytes only for a vocabulary of bytes.
+        unknown : {"error", "skip", "replace"}
+            What becomes of a character that is not in the vocabulary. "replace" puts U+FFFD, a
+            question mark or a space, the first of them that is in the vocabulary.
+        dtype : dtype
+            Type of the ids; `dtype` of the vocabulary takes the least memory.
 
         Returns
         -------
-        ndarray, shape (n,), int32
+        ndarray, shape (n,), int
             One id per character, or per byte of its UTF-8 form.
 
         Raises
@@ -110,20 +162,76 @@ class Vocabulary:
         TypeError
             If the text is bytes but the symbols are characters.
         """
+        checks.choice(unknown, "unknown", UNKNOWN)
         if self.symbols is None:
             checks.instance(text, (str, bytes), "text", "str or bytes")
             raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-            return np.frombuffer(raw, np.uint8).astype(np.int32)
+            return np.frombuffer(raw, np.uint8).astype(dtype, copy=False)
         if not isinstance(text, str):
             raise TypeError(
                 f"text must be str for a vocabulary of characters, got {type(text).__name__}"
             )
-        codes = _codes(text)
-        place = np.minimum(np.searchsorted(self._sorted, codes), len(self) - 1)
-        for at in np.flatnonzero(self._sorted[place] != codes)[:1]:
-            unknown = f"{text[at]!r} (U+{codes[at]:04X}) at position {at}"
-            raise ValueError(f"character {unknown} is not among the {len(self)} in the vocabulary")
-        return self._order[place]
+        out, n = np.empty(len(text), dtype), 0
+        for start in range(0, len(text), CHUNK):
+            ids = self._encode(text[start : start + CHUNK], unknown, start)
+            out[n : n + len(ids)] = ids
+            n += len(ids)
+        return out[:n]
+
+    def encode_pieces(self, pieces: list, unknown: str = "error") -> np.ndarray:
+        """Convert a text that comes in pieces to ids, in little memory.
+
+        Parameters
+        ----------
+        pieces : list of str, or of bytes for a vocabulary of bytes
+            The text. The list is emptied.
+        unknown : {"error", "skip", "replace"}
+            See `encode`.
+
+        Returns
+        -------
+        ndarray, shape (n,), of the vocabulary's dtype
+
+        Raises
+        ------
+        ValueError
+            If a character is not in the vocabulary.
+        """
+        out, n, position = np.empty(sum(map(len, pieces)), self.dtype), 0, 0
+        pieces.reverse()
+        while pieces:
+            piece = pieces.pop()
+            if isinstance(piece, bytes):
+                ids = np.frombuffer(piece, np.uint8)
+            else:
+                ids = self._encode(piece, unknown, position)
+            out[n : n + len(ids)] = ids
+            n, position = n + len(ids), position + len(piece)
+        return out[:n]
+
+    def _encode(self, text: str, unknown: str, position: int) -> np.ndarray:
+        """Convert a piece of a text, which begins at a position of it, to ids."""
+        codes, V = _codes(text), len(self)
+        ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
+        lacking = np.flatnonzero(ids == V)
+        if not len(lacking):
+            return ids
+        if unknown == "skip":
+            return np.delete(ids, lacking)
+        if unknown == "replace":
+            known: Any = self.symbols
+            found = [known.index(c) for c in REPLACEMENTS if c in known]
+            if not found:
+                raise ValueError(
+                    "unknown='replace' needs U+FFFD, '?' or ' ' in the vocabulary, which has none"
+                )
+            ids[lacking] = found[0]
+            return ids
+        at = int(lacking[0])
+        raise ValueError(
+            f"character {text[at]!r} (U+{codes[at]:04X}) at position {position + at} is not among "
+            f"the {V} in the vocabulary"
+        )
 
     def decode(self, ids: Iterable[int]) -> str:
         """Convert ids to text.
@@ -183,7 +291,8 @@ class Vocabulary:
         """
         if self.symbols is None:
             return {"kind": "bytes"}
-        return {"kind": "characters", "symbols": self.symbols}
+        end = {} if self.end is None else {"end": self.end}
+        return {"kind": "characters", "symbols": self.symbols, **end}
 
     @classmethod
     def build(cls, description: Any) -> Vocabulary:
@@ -207,7 +316,7 @@ class Vocabulary:
             case {"kind": str("bytes")}:
                 return cls.bytes()
             case {"kind": str("characters"), "symbols": str(symbols)}:
-                return cls(symbols)
+                return cls(symbols, description.get("end"))
         raise ValueError(
             "a vocabulary must have the kind 'bytes', or the kind 'characters' and symbols, "
             f"got {checks.shown(description)}"
@@ -297,7 +406,7 @@ def streams(
     Returns
     -------
     x : ndarray, shape (L, N), int
-        Column n is the n-th contiguous piece of the text.
+        Column n is the n-th contiguous piece of the text. Both are views of `ids`.
     y : ndarray, shape (L, N), int
         Targets: x one step later.
 
@@ -310,4 +419,4 @@ def streams(
     L = (len(ids) - 1) // N
     L -= L % window if whole else 0
     x, y = (ids[k : k + N * L].reshape(N, L).T for k in (0, 1))
-    return np.ascontiguousarray(x), np.ascontiguousarray(y)
+    return x, y

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import checks
-from ..data import Windows
+from ..data import Batch, Windows
 from ..losses import softmax_cross_entropy, summed_over_steps
 from ..models.sequential import Sequential
 from ..training.fit import fit
@@ -20,7 +20,7 @@ from ..training.state import TrainingState
 from . import splits
 from .presets import CARRIES
 from .recipe import FIXED, Recipe
-from .text import Vocabulary, streams
+from .text import CHUNK, Vocabulary, streams
 
 SMOOTH = 0.98  # smoothing factor of the displayed loss, unless the recipe has one
 
@@ -44,33 +44,62 @@ def bits_per_character(y: np.ndarray, targets: np.ndarray, lengths: Any = None) 
     return softmax_cross_entropy(y, targets, lengths=lengths)[0] / math.log(2)
 
 
+class TextWindows(Windows):
+    """Windows of ids of any dtype, in which the state is reset where a document begins.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (L, N), int
+        Streams of ids, and their targets.
+    window : int
+        Number of steps of a window.
+    end : int, optional
+        The id that stands before the first symbol of each document.
+    **options : object
+        Options of `Windows`.
+    """
+
+    def __init__(self, x: Any, y: Any, window: int, end: int | None = None, **options: Any):
+        super().__init__(x, y, window, **options)
+        self.end = end
+
+    def batch(self, k: int) -> Batch:
+        batch = super().batch(k)
+        x, y = (np.ascontiguousarray(a, np.int32) for a in (batch.x, batch.targets))
+        resets = None if self.end is None else x == self.end
+        batch = batch._replace(x=x, targets=y)
+        return batch if resets is None or not resets.any() else batch._replace(resets=resets)
+
+
 def evaluation_windows(vocabulary: Vocabulary, ids: np.ndarray, N: int) -> Windows:
     """Cut a text of ids (n,) into windows of N streams, as long as 4 MB of logits allow."""
     x, y = streams(ids, N, unit=vocabulary.unit)
     longest = max(1, 2**20 // (N * len(vocabulary)))
-    return Windows(x, y, min(len(x), longest), keep_last=True)
+    return TextWindows(x, y, min(len(x), longest), vocabulary.end_id, keep_last=True)
 
 
 def training_windows(
     vocabulary: Vocabulary, ids: np.ndarray, recipe: Recipe
 ) -> tuple[Windows, Windows | None]:
     """Cut a text of ids (n,) into windows for training and for validation."""
-    cut = splits.find(recipe.loader)
+    cut, end = splits.find(recipe.loader), vocabulary.end_id
     x, y, held_out = cut(
         ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, vocabulary.unit
     )
     if isinstance(held_out, tuple):
-        held_out = Windows(*held_out, recipe.seq)
+        held_out = TextWindows(*held_out, recipe.seq, end)
     elif held_out is not None:
         N = min(recipe.batch, max(1, len(held_out) // 1000))
         held_out = evaluation_windows(vocabulary, held_out, N)
-    return Windows(x, y, recipe.seq, carry=CARRIES[recipe.carry]), held_out
+    return TextWindows(x, y, recipe.seq, end, carry=CARRIES[recipe.carry]), held_out
 
 
 def fingerprint(ids: np.ndarray) -> dict[str, Any]:
     """Return the length and a digest of a text of ids (n,), by which resuming recognises it."""
-    digest = hashlib.sha256(np.ascontiguousarray(ids).data).hexdigest()
-    return {"symbols": len(ids), "text": digest}
+    digest = hashlib.sha256()
+    for start in range(0, len(ids), CHUNK):
+        digest.update(np.ascontiguousarray(ids[start : start + CHUNK], np.int32).data)
+    return {"symbols": len(ids), "text": digest.hexdigest()}
 
 
 def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None:

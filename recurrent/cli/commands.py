@@ -6,7 +6,9 @@ Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C,
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,23 +19,26 @@ from rich.text import Text
 
 from ..cells import CELLS
 from ..charlm.model import CharLM
+from ..charlm.recipe import Recipe
 from ..charlm.translator import Translator
-from ..models import summary
+from ..models import files, summary
 from ..models.loading import load
 from . import describe
 from .options import (
     Model,
     Source,
+    Unknown,
     Version,
     examples,
     given,
     name_source,
     number,
+    print_notes,
     refuse,
-    warn_skipped,
+    unescaped,
 )
 from .runner import UsageError, run
-from .source import read_text
+from .source import read_text, unknown_characters
 from .streams import keep_going
 from .train import EXAMPLES, train
 
@@ -118,7 +123,9 @@ app.command(epilog=EXAMPLES)(train)
 
 @app.command(
     epilog=examples(
-        "sample model.safetensors", 'sample model.safetensors --prime "The " --temperature 0.7'
+        "sample model.safetensors",
+        'sample model.safetensors --prime "The " --temperature 0.7 --stop "\\n\\n"',
+        "sample model.safetensors --length 100000 --out sample.txt",
     )
 )
 def sample(
@@ -137,8 +144,15 @@ def sample(
     greedy: Annotated[
         bool, typer.Option("--greedy", help="Always choose the most likely symbol.")
     ] = False,
+    stop: Annotated[
+        str | None,
+        typer.Option(help='Stop before this text, such as "\\n\\n".', metavar="TEXT"),
+    ] = None,
     seed: Annotated[
         int | None, number("Random seed, to repeat a sample.", show_default="random")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the text to this file.", metavar="FILE")
     ] = None,
 ) -> int:
     """Generate text with a trained model; characters are printed as they are sampled.
@@ -146,34 +160,46 @@ def sample(
     An encoder-decoder with vocabularies, such as that of the task dates, reads
     --prime and writes its answer.
     """
+    stop = unescaped(stop, "--stop")
+    if out is not None:
+        files.check_writable(out)
     chances = ("temperature", "top_k", "top_p")
     if greedy:
         refuse(context, chances, "--greedy", "it always chooses the most likely symbol")
     made = load(model)
     if isinstance(made, Translator):
         why = "it writes the most likely symbols"
-        refuse(context, (*chances, "seed"), "an encoder-decoder", why)
+        refuse(context, (*chances, "stop", "seed"), "an encoder-decoder", why)
         if not prime:
             raise UsageError(f"{model} is an encoder-decoder: give the text to read by --prime")
         try:
-            print(made.translate(prime, length if "length" in given(context) else None))
+            answer = made.translate(prime, length if "length" in given(context) else None)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return 0
+        return _write([answer], out)
     lm = _character_model(made, model)
     try:
-        pieces = lm.sample(
-            length,
+        pieces = lm.generate(
             prime,
+            length,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             greedy=greedy,
+            stop=stop,
             seed=seed,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    sys.stdout.write(prime)
+    return _write(itertools.chain([prime], pieces), out)
+
+
+def _write(pieces: Iterable[str], out: Path | None) -> int:
+    """Write a text to a file, or print it as it comes; return the exit code."""
+    if out is not None:
+        files.replace(out, "".join([*pieces, "\n"]).encode("utf-8", "replace"))
+        print(f"wrote {out}")
+        return 0
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
@@ -193,17 +219,20 @@ def evaluate(
     batch: Annotated[
         int, number("Parallel streams: faster, but each starts without context.", 1)
     ] = 1,
+    unknown: Unknown = "error",
 ) -> int:
     """Evaluate a character model on a text: bits per character, and perplexity."""
     lm = _character_model(load(model), model)
-    text, skipped = read_text(source, raw=lm.settings["bytes"])
-    warn_skipped(skipped)
-    unit = lm.vocabulary.unit
+    v, unit = lm.vocabulary, lm.vocabulary.unit
+    documents = Recipe.from_dict(lm.options).documents
+    text = read_text(source, v.symbols is None, v.symbols, documents)
+    print_notes([*text.notes, *unknown_characters(text.pieces, v, unknown)])
     with name_source(source):
-        bits = lm.bits_per_character(text, batch)
+        ids = v.encode_pieces(text.pieces, unknown)
+        bits = lm.bits_per_character(ids, batch)
     print(
         f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, "
-        f"over {len(text):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
+        f"over {len(ids):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
     )
     return 0
 

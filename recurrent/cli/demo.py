@@ -44,7 +44,7 @@ def run(out: Path, updates: int, seed: int, console: Console) -> int:
         f"{after:.3f} after"
     )
     console.print('\nSample for the prompt "The ", temperature 0.7:\n\nThe ', end="")
-    for piece in lm.sample(400, "The ", temperature=0.7, seed=seed):
+    for piece in lm.generate("The ", 400, temperature=0.7, seed=seed):
         console.file.write(piece)
         console.file.flush()
     console.print("\n")

@@ -11,7 +11,7 @@ from ..charlm.model import CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.text import Vocabulary
 
-TEXT = 16  # bytes of memory that a text takes at least for each of its own, while it is read
+TEXT = 4  # bytes of memory that a text takes at most for each of its own, while it is read
 
 
 def total() -> int:

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
+from ..charlm.text import UNKNOWN
 from ..models import foreign
 from ..models.files import check_writable
 from .runner import UsageError
@@ -78,6 +80,15 @@ Version = Annotated[
 ]
 
 
+Unknown = Annotated[
+    StrEnum("Unknown", {name: name for name in UNKNOWN}),
+    typer.Option(
+        metavar="NAME",
+        help="What becomes of characters that the model does not know: error, skip or replace.",
+    ),
+]
+
+
 def number(
     help: str, minimum: int = 0, metavar: str = "N", *names: str, **settings: Any
 ) -> typer.models.OptionInfo:
@@ -122,11 +133,25 @@ def examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(f"  python -m recurrent {line}" for line in lines)
 
 
-def warn_skipped(files: list[str]) -> None:
-    """Report the files of a folder that are not text."""
-    if files:
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        print(f"skipped, not a text file: {files[0]}{more}", file=sys.stderr)
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what a command left out or changed, on standard error."""
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+def unescaped(value: str | None, option: str) -> str | None:
+    """Return the text of an option, in which \\n, \\t and so on stand for the characters."""
+    if value is None:
+        return None
+    try:
+        text = value.encode("raw_unicode_escape").decode("unicode_escape")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"{option}: expected a text with \\n, \\t or \\\\, got {value!r}"
+        ) from None
+    if not text:
+        raise UsageError(f"{option}: expected a text that is not empty")
+    return text
 
 
 @contextmanager

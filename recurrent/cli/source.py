@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
+import itertools
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
+from ..charlm import documents as documents_of
+from ..charlm.text import Vocabulary
 from . import memory
 
 CHUNK = 2**20  # bytes
@@ -32,39 +37,153 @@ def check_regular(path: str | os.PathLike, expected: str = "a file") -> os.stat_
     return status
 
 
-def read_text(path: str, raw: bool = False) -> tuple[str | bytes, list[str]]:
+class Text(NamedTuple):
+    """A text that was read, in pieces.
+
+    Parameters
+    ----------
+    pieces : list of str, or list of bytes
+        The text; bytes if it was read raw.
+    notes : list of str
+        What was left out or changed while it was read, one line each.
+    """
+
+    pieces: list
+    notes: list[str]
+
+
+def read_text(
+    path: str, raw: bool = False, keep: str | None = "", documents: str | None = None
+) -> Text:
     """Read a text file, standard input ("-") or all text files below a folder, joined.
 
-    The files of a folder are sorted by path. With `raw`, the contents are returned as bytes.
+    The files of a folder are sorted by path; those that are not UTF-8 text are skipped. With `raw`,
+    the contents are bytes. Otherwise the line ends CR and CRLF become LF, and byte-order marks are
+    left out, unless those characters are in `keep`. `documents` cuts the text: see
+    `documents.separator`.
 
-    Returns the text, and the files of a folder that were skipped because they are not UTF-8 text.
     Raises OSError if a file cannot be read, ValueError if a single file is not UTF-8 or a folder
     holds no text files, and MemoryError for more text than the machine has memory for.
     """
+    folder = path != "-" and os.path.isdir(path)
     if path == "-":
-        return _decode(_read_standard_input(), "standard input", raw), []
-    if not os.path.isdir(path):
+        files: dict[str, Iterable[bytes]] = {"standard input": _standard_input()}
+    elif folder:
+        found = sorted(p for p in Path(path).rglob("*") if p.is_file())
+        shown = [p for p in found if not any(a.startswith(".") for a in p.relative_to(path).parts)]
+        check_size(sum(p.stat().st_size for p in shown), path)
+        files = {str(p): _chunks(p) for p in shown}
+    else:
         check_size(check_regular(path, "a text file or a folder").st_size, path)
-        with naming(path):
-            return _decode(Path(path).read_bytes(), path, raw), []
-    parts, skipped, size = [], [], 0
-    for file in sorted(p for p in Path(path).rglob("*") if p.is_file()):
-        if any(part.startswith(".") for part in file.relative_to(path).parts):
-            continue
-        size += file.stat().st_size
-        check_size(size, path)
-        with naming(file):
-            data = file.read_bytes()
-        if b"\0" in data:
-            skipped.append(str(file))
-            continue
+        files = {path: _chunks(path)}
+    pieces, skipped, changed = [], [], []
+    for name, chunks in files.items():
         try:
-            parts.append(_decode(data, str(file), raw))
+            if raw:
+                pieces.append(list(_without_zero(chunks) if folder else chunks))
+                continue
+            decoder = Decoder(name, keep or "")
+            pieces.append(list(decoder.pieces(_without_zero(chunks) if folder else chunks)))
         except ValueError:
-            skipped.append(str(file))
-    if not parts:
+            if not folder:
+                raise
+            skipped.append(name)
+        else:
+            changed += [f"{name}: {', '.join(decoder.changes)}"] if decoder.changes else []
+    if not pieces:
         raise ValueError(f"{path}: no text files in this folder")
-    return (b"" if raw else "").join(parts), skipped
+    notes = [_note("skipped, not a text file: ", skipped), _note("", changed)]
+    if documents is not None:
+        separator = documents_of.separator(documents)
+        pieces = [list(documents_of.cut(found, separator)) for found in pieces]
+        pieces[1:] = [found[1:] for found in pieces[1:]]  # the one before has ended
+    return Text([piece for found in pieces for piece in found], list(filter(None, notes)))
+
+
+def unknown_characters(pieces: list, vocabulary: Vocabulary, unknown: str) -> list[str]:
+    """Return a line about the characters that a vocabulary lacks, if they are not an error."""
+    if unknown == "error" or vocabulary.symbols is None:
+        return []
+    lacking = sorted(set().union(*pieces) - set(vocabulary.symbols))
+    if not lacking:
+        return []
+    done = {"skip": "skipped", "replace": "replaced"}[unknown]
+    few = ", ".join(map(repr, lacking[:10])) + ", ..." * (len(lacking) > 10)
+    return [f"{done}, not in the vocabulary: {few}"]
+
+
+def _note(beginning: str, names: list[str]) -> str:
+    """Return a line about the first of several files; an empty str if there is none."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{beginning}{names[0]}{more}" if names else ""
+
+
+def _without_zero(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield chunks; raise ValueError at a byte 0, which no text has."""
+    for data in chunks:
+        if b"\0" in data:
+            raise ValueError("not a text")
+        yield data
+
+
+class Decoder:
+    """Decodes UTF-8 in chunks, with uniform line ends and without a byte-order mark.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file in errors.
+    keep : str
+        The characters among CR and U+FEFF that stay.
+    """
+
+    def __init__(self, name: str, keep: str):
+        self.name, self.keep = name, keep
+        self.utf8: Any = codecs.getincrementaldecoder("utf-8")()
+        self.lines = io.IncrementalNewlineDecoder(None, translate="\r" not in keep)
+        self.mark = False
+
+    @property
+    def changes(self) -> list[str]:
+        """What the decoder has changed, in words."""
+        changes = ["byte-order mark left out"] if self.mark else []
+        seen = self.lines.newlines or ()
+        seen = (seen,) if isinstance(seen, str) else seen
+        found = [name for name, end in (("CRLF", "\r\n"), ("CR", "\r")) if end in seen]
+        if found and "\r" not in self.keep:
+            changes.append(f"line ends {' and '.join(found)} read as LF")
+        return changes
+
+    def pieces(self, chunks: Iterable[bytes]) -> Iterator[str]:
+        """Yield the text of the bytes in chunks."""
+        read = 0
+        for data in itertools.chain(chunks, [b""]):
+            before = read - len(self.utf8.getstate()[0])
+            try:
+                text = self.utf8.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise ValueError(self._why(error, before)) from None
+            if before == 0 and "\ufeff" not in self.keep and text.startswith("\ufeff"):
+                self.mark, text = True, text[1:]
+            read += len(data)
+            text = self.lines.decode(text, final=not data)
+            if text:
+                yield text
+
+    def _why(self, error: UnicodeDecodeError, before: int) -> str:
+        """Return what is wrong with the bytes."""
+        data: bytes = error.object
+        if before == 0 and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return f"{self.name}: not UTF-8 text but UTF-16; convert it: iconv -f UTF-16 -t UTF-8"
+        wrong = f"byte 0x{data[error.start]:02x} at position {before + error.start}"
+        return f"{self.name}: not UTF-8 text ({wrong}); use --bytes to train a model of bytes on it"
+
+
+def _chunks(path: str | os.PathLike) -> Iterator[bytes]:
+    """Yield the bytes of a file."""
+    with naming(path), open(path, "rb") as file:
+        while data := file.read(CHUNK):
+            yield data
 
 
 @contextmanager
@@ -83,19 +202,18 @@ def check_size(size: int, name: str) -> None:
     memory.check(memory.TEXT * size, f"{name}: a text of {size:,} bytes", "use a part of it")
 
 
-def _read_standard_input() -> bytes:
-    """Read standard input to its end; raise MemoryError as soon as it is too long."""
+def _standard_input() -> Iterator[bytes]:
+    """Yield standard input to its end; raise MemoryError as soon as it is too long."""
     if sys.stdin is None:
         raise ValueError("standard input is closed; expected a text, as in: cat FILE |")
     source: BinaryIO = sys.stdin.buffer
     if _is_endless(source):
         raise OSError("standard input: expected a text, got a device without an end")
-    parts, size = [], 0
+    size = 0
     while data := source.read(CHUNK):
-        parts.append(data)
         size += len(data)
         check_size(size, "standard input")
-    return b"".join(parts)
+        yield data
 
 
 def _is_endless(source) -> bool:
@@ -118,18 +236,6 @@ def _kind(mode: int) -> str:
         "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
     }
     return next((name for name, is_kind in kinds.items() if is_kind(mode)), "something else")
-
-
-def _decode(data: bytes, name: str, raw: bool) -> str | bytes:
-    if raw:
-        return data
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        wrong = f"byte 0x{data[error.start]:02x} at position {error.start}"
-        raise ValueError(
-            f"{name}: not UTF-8 text ({wrong}); use --bytes to train a model of bytes on it"
-        ) from None
 
 
 def demo_text() -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from .. import optim
 from ..charlm import presets, recipe
+from ..charlm.documents import END
 from ..charlm.model import CELLS, CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.splits import SPLITS
@@ -20,9 +23,21 @@ from ..initialisers import INITIALISERS
 from ..models.files import check_writable
 from ..training.history import History
 from . import memory
-from .options import Source, examples, flag, given, name_source, number, refuse, warn_skipped
+from .options import (
+    Source,
+    Unknown,
+    examples,
+    existing_file,
+    flag,
+    given,
+    name_source,
+    number,
+    print_notes,
+    refuse,
+    unescaped,
+)
 from .runner import UsageError, trained
-from .source import read_text
+from .source import read_text, unknown_characters
 from .streams import keep_going
 
 # Without those that belong to a preset.
@@ -51,6 +66,8 @@ EXAMPLES = examples(
     "train book.txt --epochs 20 --resume",
     "train book.txt --schedule cosine:warmup=200,final=1e-4",
     "train - --bytes --updates 500 < data.bin",
+    "train names.txt --documents lines",
+    "train letters.txt --init-from book.safetensors --unknown skip --out letters.safetensors",
 )
 
 
@@ -95,6 +112,16 @@ def train(
     test: Annotated[
         float, _number("Fraction reserved after it for a test of your own.", TEXT, metavar="X")
     ] = Recipe.test,
+    documents: Annotated[
+        str | None,
+        _option(
+            'Where documents end: lines, files, or the text between them, such as "\\n\\n". The '
+            "state is reset there, and sample ends.",
+            TEXT,
+            metavar="TEXT",
+        ),
+    ] = None,
+    unknown: Unknown = "error",
     loader: Annotated[
         Loader,
         _option(f"How the text is split into streams: {', '.join(Loader)}.", TEXT, metavar="NAME"),
@@ -157,6 +184,15 @@ def train(
             metavar="X",
         ),
     ] = None,
+    init_from: Annotated[
+        Path | None,
+        _option(
+            "Start from the parameters and the vocabulary of this model.",
+            FILES,
+            metavar="MODEL",
+            callback=existing_file,
+        ),
+    ] = None,
     seed: Annotated[int, number("Seed of the initial parameters and of dropout.")] = 0,
     out: Annotated[Path, _option("Checkpoint to write.", FILES, metavar="MODEL")] = Path(
         "model.safetensors"
@@ -182,25 +218,41 @@ def train(
     }
     # Before version 0.28 of typer `context.params` holds a Path as a text.
     options |= {"out": out, "clip": clip or None, "clip_value": clip_value or None}
+    options["documents"] = unescaped(documents, "--documents")
     explicit = {name.strip("_") for name in given(context)}
     _check_usage(context, options, explicit)
     check_writable(out)
     lm = _load(out, options, explicit) if resume else None
-    text, skipped = read_text(source, raw=bytes_ or (resume and lm.settings["bytes"]))
-    warn_skipped(skipped)
-    if lm is None:
-        lm = _new(text, source, options, explicit)
+    lm = _start(init_from, options) if init_from else lm
     overrides = {name: options[name] for name in recipe.OPTIONS if name in explicit}
+    made = _recipe(options, explicit)
+    if resume and lm is not None:
+        made = _usage(lambda: Recipe.from_dict(lm.options).override(**overrides))
+    raw = bytes_ if lm is None else lm.vocabulary.symbols is None
+    keep = "" if lm is None else lm.vocabulary.symbols
+    text = read_text(source, raw, keep, made.documents)
+    print_notes(text.notes)
+    ids: Any
+    if lm is None:
+        lm, ids = _new(text.pieces, source, options, explicit, made)
+    else:
+        print_notes(unknown_characters(text.pieces, lm.vocabulary, made.unknown))
+        with name_source(source):
+            ids = lm.vocabulary.encode_pieces(text.pieces, made.unknown)
+        if not resume:
+            model = {name: lm.settings[name] for name in MODEL_OPTIONS if name != "init"}
+            _check_size(lm.vocabulary, ids, model, made, source)
+            lm.recipe = made
     unit, done = lm.vocabulary.unit, lm.history.updates
     keep_going()
     if lm.recipe.preset is not None:
         print(presets.PRESETS[lm.recipe.preset].source)
-    counts = f"{len(text):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
+    counts = f"{len(ids):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
     more = overrides if resume else {}
     with name_source(source):
         history = trained(
-            lambda: lm.train(text, **more, save_to=out, resume=resume),
+            lambda: lm.train(ids, **more, save_to=out, resume=resume),
             lambda history: _how_to_resume(lm, history, source, out),
         )
     return _report(lm, history, done, out)
@@ -214,6 +266,16 @@ def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> N
     if options["resume"]:
         why = f"the training in {out} goes on with its own parameters"
         refuse(context, ("init", "seed", "force"), "--resume", why)
+        refuse(context, ("init_from",), "--resume", "give one of them")
+    if options["init_from"]:
+        why = "the model keeps its layers and its vocabulary"
+        refuse(context, (*MODEL_OPTIONS, "preset", "bytes_", "seed"), "--init-from", why)
+    elif not options["resume"]:
+        why = "a new model knows all characters; it needs --init-from MODEL"
+        if "unknown" in explicit:
+            raise UsageError(f"--unknown: {why}")
+    if options["documents"] and options["bytes"]:
+        raise UsageError("--documents cannot be combined with --bytes: no byte is free to end them")
     refuse(context, ("epochs",) if "updates" in explicit else (), "--updates", "give one of them")
     if options["patience"] and not options["validation"]:
         raise UsageError("--patience counts validations: it needs --validation above 0, got 0")
@@ -223,35 +285,65 @@ def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> N
         raise UsageError(f"{out} exists: continue it with --resume or overwrite it with --force")
 
 
-def _new(text: str | bytes, source: str, options: dict, explicit: set[str]) -> CharLM:
-    """Build a model and its recipe; explicit options override the preset.
+def _recipe(options: dict, explicit: set[str]) -> Recipe:
+    """Return the recipe of a new training; explicit options override the preset."""
+    preset = presets.PRESETS[options["preset"]].training if options["preset"] else {}
+    training = {
+        name: options[name] for name in recipe.OPTIONS if name in explicit or name not in preset
+    }
+    return _usage(lambda: Recipe(**(preset | training)))
 
-    Whether the text is long enough and the memory large enough is checked before that.
+
+def _usage(make: Callable[[], Recipe]) -> Recipe:
+    """Return a recipe; an error of its options is one of usage."""
+    try:
+        return make()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _new(
+    pieces: list, source: str, options: dict, explicit: set[str], made: Recipe
+) -> tuple[CharLM, np.ndarray]:
+    """Build a model, and convert the text to ids; explicit options override the preset.
+
+    Whether the text is long enough and the memory large enough is checked before the model is made.
     """
     with name_source(source):
-        vocabulary = Vocabulary.bytes() if options["bytes"] else Vocabulary.of(text)
-    preset = presets.PRESETS[options["preset"]] if options["preset"] else presets.Preset("", {}, {})
-    model = {
-        name: options[name]
-        for name in MODEL_OPTIONS
-        if name in explicit or name not in preset.model
+        end = None if made.documents is None else END
+        symbols = Vocabulary.bytes() if options["bytes"] else Vocabulary.of_pieces(pieces, end)
+        ids = symbols.encode_pieces(pieces)
+    preset = presets.PRESETS[options["preset"]].model if options["preset"] else {}
+    model = preset | {
+        name: options[name] for name in MODEL_OPTIONS if name in explicit or name not in preset
     }
-    training = {
-        name: options[name]
-        for name in recipe.OPTIONS
-        if name in explicit or name not in preset.training
-    }
-    model = preset.model | model
+    _check_size(symbols, ids, model, made, source)
+    lm = CharLM(symbols, **model, rng=options["seed"])
+    lm.recipe = made
+    return lm, ids
+
+
+def _check_size(
+    vocabulary: Vocabulary, ids: np.ndarray, model: dict, made: Recipe, source: str
+) -> None:
+    """Raise an error if the text is too short or the memory too small for a training."""
     try:
-        made = Recipe(**(preset.training | training))
         need = memory.training(vocabulary, model, made)
     except ValueError as error:
         raise UsageError(str(error)) from None
     with name_source(source):
-        training_windows(vocabulary, vocabulary.encode(text), made)
+        training_windows(vocabulary, ids, made)
     memory.check(need, "training this model", "use smaller --hidden, --layers, --batch or --seq")
-    lm = CharLM(vocabulary, **model, rng=options["seed"])
-    lm.recipe = made
+
+
+def _start(path: Path, options: dict) -> CharLM:
+    """Load the model to start from; raise UsageError if it cannot have documents."""
+    lm = CharLM.load(path)
+    if options["documents"] is not None and lm.vocabulary.end is None:
+        raise UsageError(
+            f"--documents needs an end symbol, which the vocabulary of {path} lacks: it was "
+            "trained without --documents"
+        )
     return lm
 
 

@@ -223,7 +223,7 @@ def test_dropout_does_not_act_in_evaluation_or_sampling():
     lm, plain = small(dropout=0.5), small()
     plain.model.flat[:] = lm.model.flat
     assert lm.bits_per_character(TEXT) == plain.bits_per_character(TEXT)
-    assert "".join(lm.sample(30, seed=1)) == "".join(plain.sample(30, seed=1))
+    assert lm.sample(length=30, seed=1) == plain.sample(length=30, seed=1)
 
 
 def test_training_lowers_the_loss_and_keeps_the_best():
@@ -251,22 +251,22 @@ def test_the_best_parameters_are_kept_when_training_gets_worse():
 
 def test_samples_of_a_seed_are_equal_and_others_differ():
     lm = small()
-    texts = ["".join(lm.sample(40, seed=s)) for s in (1, 1, 2)]
+    texts = [lm.sample(length=40, seed=s) for s in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 40
-    assert list(lm.sample(0, seed=1)) == []
+    assert lm.sample(length=0, seed=1) == ""
 
 
 def test_a_sample_continues_its_prime():
     lm = small()
     train(lm, updates=5)
     logits = lm.model.forward(lm.ids("the q"))[0][-1]
-    assert next(lm.sample(1, "the q", greedy=True)) == lm.vocabulary.symbols[int(logits.argmax())]
-    greedy = "".join(lm.sample(9, "the q", greedy=True))
+    assert (lm.sample("the q", 1, greedy=True)) == lm.vocabulary.symbols[int(logits.argmax())]
+    greedy = lm.sample("the q", 9, greedy=True)
     assert (
         greedy
-        == "".join(lm.sample(9, "the q", top_k=1, seed=5))
-        == "".join(lm.sample(9, "the q", top_p=1e-6, seed=6))
+        == lm.sample("the q", 9, top_k=1, seed=5)
+        == lm.sample("the q", 9, top_p=1e-6, seed=6)
     )
 
 
@@ -275,7 +275,7 @@ def test_the_first_character_without_a_prime_is_uniform():
     V, samples = len(lm.vocabulary), 1500
     lm.model.parameters["3.bias"][0] = 50.0  # the model itself would always say symbol 0
     counts = np.bincount(
-        [lm.ids(next(lm.sample(1, seed=s)))[0] for s in range(samples)], minlength=V
+        [lm.ids(lm.sample(length=1, seed=s))[0] for s in range(samples)], minlength=V
     )
     assert np.all(np.abs(counts - samples / V) <= 5 * np.sqrt(samples / V))
 
@@ -300,7 +300,7 @@ def test_a_model_of_bytes_learns_raw_data():
     data = bytes(range(256)) * 2
     history = lm.train(data, seq=5, batch=2, updates=3, progress=False)
     assert history.updates == 3
-    assert isinstance("".join(lm.sample(20, seed=0)), str)
+    assert isinstance(lm.sample(length=20, seed=0), str)
 
 
 @pytest.mark.parametrize(
@@ -350,3 +350,62 @@ def test_the_error_names_the_shortest_text_that_can_be_trained_on():
         lm.train(TEXT[:121], seq=12, batch=9, validation=0.1, updates=1, progress=False).updates
         == 1
     )
+
+
+def test_a_sample_is_one_line_and_ends_before_a_text():
+    lm = small()
+    text = lm.sample("the ", length=200, seed=4)
+    assert len(text) == 200
+    assert "".join(lm.generate("the ", 200, seed=4)) == text
+    for stop in (text[50:52], [text[60:63], text[30:31]], ["no such text", text[7:12]]):
+        stops = [stop] if isinstance(stop, str) else stop
+        first = min(at for s in stops if (at := text.find(s)) >= 0)
+        assert lm.sample("the ", 200, stop=stop, seed=4) == text[:first]
+    assert lm.sample("the ", 200, stop="no such text", seed=4) == text
+    with pytest.raises(TypeError, match=r"prime must be a str, got int: write length=200"):
+        lm.sample(200)
+    for wrong in ("", [""], [1], 3):
+        with pytest.raises(TypeError, match="stop must be a str that is not empty, or a list"):
+            lm.sample(stop=wrong)
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 3, 7])
+def test_a_stop_may_come_in_any_pieces(cuts):
+    text = "aabab.ababc.abc"
+    pieces = [text[k : k + cuts] for k in range(0, len(text), cuts)]
+    for stops in (["abc"], ["abab", "c"], ["x"], ["abc."], ["c", "b.a"]):
+        found = [at for s in stops if (at := text.find(s)) >= 0]
+        assert "".join(sampling.until(pieces, stops)) == text[: min(found, default=None)]
+
+
+def test_unknown_characters_are_skipped_or_replaced():
+    v = Vocabulary("ab? ")
+    assert v.encode("a€b𝄞", unknown="skip").tolist() == [0, 1]
+    assert v.encode("a€b𝄞", unknown="replace").tolist() == [0, 2, 1, 2]
+    assert Vocabulary("ab \ufffd?").encode("€", unknown="replace").tolist() == [3]
+    with pytest.raises(ValueError, match=r"needs U\+FFFD, '\?' or ' ' in the vocabulary"):
+        Vocabulary("ab").encode("€", unknown="replace")
+    with pytest.raises(ValueError, match="unknown must be one of error, skip, replace"):
+        v.encode("a", unknown="drop")
+
+
+@pytest.mark.parametrize("symbols", [2, 256, 257, 65536, 65537])
+def test_ids_take_the_least_memory(symbols):
+    v = Vocabulary("".join(map(chr, range(32, 0xD800)))[:symbols])
+    if symbols > len(v):
+        v = Vocabulary(v.symbols + "".join(map(chr, range(0x10000, 0x10000 + symbols - len(v)))))
+    text = v.symbols[::-1] * 2
+    least = np.uint8 if symbols <= 256 else np.uint16 if symbols <= 65536 else np.uint32
+    ids = v.encode_pieces([text[:5], text[5:]])
+    assert ids.dtype == v.dtype == least
+    np.testing.assert_array_equal(ids, v.encode(text))
+    assert v.decode(ids) == text
+
+
+def test_ids_of_any_dtype_train_to_the_same_bits():
+    flats = []
+    for text in (TEXT, small().ids(TEXT), small().ids(TEXT).astype(np.int64)):
+        lm = small()
+        lm.train(text, seq=7, batch=3, updates=4, progress=False)
+        flats.append((lm.model.flat.tobytes(), lm.options["text"]))
+    assert flats[0] == flats[1] == flats[2]

@@ -70,7 +70,7 @@ def test_train_sample_eval_info(run, model):
     assert lm.history.updates == 10
     code, out, err = run("sample", model, "--length", 30, "--seed", 1, "--prime", "judge")
     assert (code, err) == (0, "")
-    assert out == "judge" + "".join(lm.sample(30, "judge", seed=1)) + "\n"
+    assert out == "judge" + lm.sample("judge", 30, seed=1) + "\n"
     code, out, err = run("eval", model, "text.txt")
     assert (code, err) == (0, "")
     assert out.startswith(f"{lm.bits_per_character(TEXT):.4f} bits per character")
@@ -174,6 +174,8 @@ def test_every_option_of_a_recipe_is_an_option_of_train(run):
         "preset": None,
         "epochs": 10,
         "sum_steps": True,
+        "documents": None,
+        "unknown": "error",
     }
     assert {k: lm.settings[k] for k in model if k != "init"} == {
         k: v for k, v in model.items() if k != "init"

@@ -12,10 +12,10 @@ def test_files_and_folders(tmp_path):
     (tmp_path / ".hidden").write_text("never")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xff")
     (tmp_path / "zero").write_bytes(b"a\0b")
-    text, skipped = read_text(str(tmp_path))
-    assert text == "eins zwei"
-    assert [s.rsplit("/")[-1] for s in skipped] == ["picture.png", "zero"]
-    assert read_text(str(tmp_path / "zero"), raw=True)[0] == b"a\0b"
+    text, notes = read_text(str(tmp_path))
+    assert "".join(text) == "eins zwei"
+    assert notes == [f"skipped, not a text file: {tmp_path}/picture.png and 1 more"]
+    assert read_text(str(tmp_path / "zero"), raw=True).pieces == [b"a\0b"]
     with pytest.raises(
         ValueError, match=r"picture.png: not UTF-8 text \(byte 0x89 at position 0\)"
     ):

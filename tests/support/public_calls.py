@@ -837,19 +837,22 @@ def _():
 
 @public("CharLM.bits_per_character", text="text|character|ids", errors=(IndexError,))
 def _():
-    return charlm().bits_per_character, dict(text=TEXT, streams=2), []
+    return charlm().bits_per_character, dict(text=TEXT, streams=2, unknown="replace"), []
 
 
-@public("CharLM.sample", prime="prime|text|character")
-def _():
-    lm = charlm()
+for _method in ("sample", "generate"):
 
-    def sample(length, **options):
-        pieces = lm.sample(length, **options)
-        return pieces if isinstance(length, int) and length > 99 else list(pieces)
+    @public(f"CharLM.{_method}", prime="prime|text|character")
+    def _(method=_method):
+        lm = charlm()
 
-    arguments = dict(length=2, prime="to", temperature=0.9, top_k=3, top_p=0.9, greedy=False)
-    return sample, arguments | dict(seed=0), [lm]
+        def sample(length, **options):
+            if isinstance(length, int) and length > 99:  # sampling would not end
+                return lm.generate(length=length, **options)
+            return list(getattr(lm, method)(length=length, **options))
+
+        arguments = dict(length=2, prime="to", temperature=0.9, top_k=3, top_p=0.9, greedy=False)
+        return sample, arguments | dict(stop=["not", "be"], seed=0), [lm]
 
 
 @public(
@@ -864,7 +867,7 @@ def _():
         callback=lambda update, history: None, loader="even", validation=0.2, test=0.0, seq=5,
         batch=2, carry="epoch", look_back=None, sum_steps=False, optimizer="sgd", lr=0.1,
         schedule=None, clip=1.0, clip_value=None, epochs=1, updates=1, validate_every=1,
-        patience=None, smooth=0.9,
+        patience=None, smooth=0.9, documents=None, unknown="skip",
     )  # fmt: skip
     known = R.charlm.recipe.OPTIONS
     return lm.train, {k: v for k, v in arguments.items() if k in known or k in SHARED}, [lm]
@@ -885,10 +888,16 @@ def _():
     return R.CharLM.load, dict(path=path), []
 
 
-add("Vocabulary", text.Vocabulary, symbols="abc", words=dict(symbols="symbols|vocabulary"))
+add(
+    "Vocabulary", text.Vocabulary, symbols="abc", end="a",
+    words=dict(symbols="symbols|vocabulary|end"),
+)  # fmt: skip
 add("Vocabulary.of", text.Vocabulary.of, text="hello", words=dict(text="text|vocabulary"))
 VOCABULARY = text.Vocabulary("abc")
-add("Vocabulary.encode", VOCABULARY.encode, text="abc", words=dict(text="text|character"))
+add(
+    "Vocabulary.encode", VOCABULARY.encode, text="abc", unknown="skip",
+    words=dict(text="text|character"),
+)  # fmt: skip
 add("Vocabulary.decode", VOCABULARY.decode, ids=[0, 1], errors=(IndexError,))
 add("Vocabulary.pieces", lambda ids: list(VOCABULARY.pieces(ids)), ids=[0, 1], errors=(IndexError,))
 add("Vocabulary.build", text.Vocabulary.build, description=VOCABULARY.describe(),

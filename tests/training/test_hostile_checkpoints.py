@@ -147,7 +147,7 @@ def train(read_):
             if read_.optimizer is not None:
                 last = read_.history.updates + 1
                 read_.train(TEXT, updates=last, resume=True, progress=False)
-            "".join(read_.sample(3, seed=1))
+            read_.sample(length=3, seed=1)
         except FloatingPointError:
             pass
         except ValueError as error:
