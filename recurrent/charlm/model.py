@@ -93,9 +93,11 @@ class CharLM:
         dtype: Any = "float32",
         init: Any = "pytorch",
     ):
-        if isinstance(vocabulary, list) and vocabulary:
+        if isinstance(vocabulary, list):
             for n, document in enumerate(vocabulary):
                 checks.text(document, f"vocabulary[{n}]")
+            if not any(vocabulary):
+                raise ValueError("vocabulary must have a document that is not empty, got none")
         if isinstance(vocabulary, (str, list)):
             vocabulary = Vocabulary.of(vocabulary)
         words = "a str to take the symbols from, or a Vocabulary (of bytes: Vocabulary.bytes())"
@@ -502,7 +504,7 @@ class CharLM:
         prime_ids = prime_ids if v.end_id is None else [np.int32(v.end_id), *prime_ids]
         length = checks.integer(length, "length", 0)
         stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
-        if not isinstance(stops, (list, tuple)) or not all(s and type(s) is str for s in stops):
+        if not isinstance(stops, (list, tuple)) or not all(type(s) is str and s for s in stops):
             raise TypeError(
                 f"stop must be a str that is not empty, or a list of them, got {checks.shown(stop)}"
             )
