@@ -149,6 +149,11 @@ Each promise with the test that proves it, in the folder tests of the source:
   test_stateful.py::TestSession
 * A call that fails changes nothing; its error is one line.
   test_bad_input.py::test_a_failed_call_changes_nothing
+* A model that is saved and loaded is the same; a file that is something else is told by what it is.
+  models/test_loading.py::test_a_model_comes_back_as_it_was
+  models/test_loading.py::test_another_file_is_named_by_what_it_is
+* `predict` gives each sequence the bits that it has alone.
+  models/test_predict.py::test_a_list_has_the_bits_of_each_sequence_alone
 * Training that stops and resumes has the bits of training without a break.
   training/test_checkpoint.py::test_a_resumed_training_has_the_same_bits
 * Ctrl-C and SIGTERM end training at an update and change no bit.

@@ -68,7 +68,10 @@ def unit(model: Sequential, k: int, end: str = "the model's output") -> str:
 
 
 def _other(layer: Layer) -> str:
-    return f"{layer.size:,} parameters."
+    """Describe a layer by the summary of its class, also one of the user's own."""
+    summary = (type(layer).__doc__ or "").strip().partition("\n")[0]
+    count = f"{layer.size:,} parameters." if layer.size else "No parameters."
+    return f"{summary} {count}".strip()
 
 
 def _recurrent(layer: Recurrent, target: str) -> str:

@@ -82,6 +82,12 @@ def test_info_takes_every_model(name, run):
     assert ("vocabulary of" in flat) == (name == "CharLM")
 
 
+def test_info_describes_any_layer(run, tmp_path):
+    Sequential(GRU(2, 3), recurrent.MeanPool()).save(tmp_path / "m")
+    out = " ".join(run("recurrent", "info", tmp_path / "m")[1].split())
+    assert "1 MeanPool. Takes the mean of each feature over the valid time steps. No param" in out
+
+
 @pytest.mark.parametrize("view", ["network", "explore", "gradients"])
 @pytest.mark.parametrize("name", MODELS)
 def test_pictures_of_every_model(view, name, run, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from recurrent.training import checkpoint
 from recurrent.training.state import TrainingState
 
 RNG = np.random.default_rng(0)
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
 LETTERS = Vocabulary.of("abcdefgh")
 
 
@@ -81,6 +83,13 @@ def test_a_character_model_keeps_its_vocabulary(tmp_path):
     again = recurrent.load(tmp_path / "m")
     assert type(again) is CharLM
     assert again.sample("to", 20, seed=1) == lm.sample("to", 20, seed=1)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.safetensors")), ids=lambda p: p.stem)
+def test_files_of_the_first_version(path):
+    lm = recurrent.load(path)
+    assert type(lm) is CharLM
+    assert lm.model.flat.tobytes() == CharLM.load(path).model.flat.tobytes()
 
 
 def test_a_translator_keeps_its_vocabularies(tmp_path):
@@ -239,6 +248,8 @@ def test_a_state_dict_is_loaded_as_the_message_says(tmp_path):
         recurrent.load(tmp_path / "file")
     assert "model.parameters.update(safetensors.numpy.load_file(path))" in str(error.value)
     model.parameters.update(load_file(tmp_path / "file"))
+    np.savez(tmp_path / "file.npz", **arrays)
+    model.parameters.update(np.load(tmp_path / "file.npz"))  # as the message for such a file says
     assert all(np.array_equal(model.parameters[name], a) for name, a in arrays.items())
 
 

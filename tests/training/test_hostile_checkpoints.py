@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.mutations import Mutator, join, split
 
+import recurrent
 from recurrent import (
     GRU,
     LSTM,
@@ -131,13 +132,13 @@ def contents(loaded):
     arrays = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items() if a is not None}
     about = loaded.about, loaded.options, loaded.model.describe(), t.optimizer.describe()
     bits = str(loaded.model.generator.bit_generator.state)
-    return json.dumps(about), bits, arrays, str(t.history), t.cursor
+    return json.dumps(about), bits, arrays, str(t.history.to_dict()), t.cursor
 
 
 def read(path):
     """Read a file as the programs do: a character model as such."""
     loaded = checkpoint.load(path)
-    return CharLM.load(path) if loaded.about.get("kind") == "CharLM" else loaded
+    return recurrent.load(path) if loaded.about.get("kind") == "CharLM" else loaded
 
 
 def train(read_):
