@@ -25,7 +25,14 @@ from . import documents as documents_of
 from . import presets, recipe, sampling
 from .recipe import Recipe
 from .text import UNKNOWN, Vocabulary
-from .training import check_resumable, evaluation_windows, fingerprint, learn, training_windows
+from .training import (
+    check_resumable,
+    check_text,
+    evaluation_windows,
+    fingerprint,
+    learn,
+    training_windows,
+)
 
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
@@ -306,14 +313,16 @@ class CharLM:
         now = before.override(**overrides)
         if callback is not None:
             checks.function(callback, "callback", "print")
-        ids = self._ids(text, now.unknown, documents=now.documents)
-        source = fingerprint(ids)
         if resume:
             if self.optimizer is None:
                 raise ValueError(
                     "cannot resume: this model was never trained, or saved without its training"
                 )
-            check_resumable(self.options, now, source, self.vocabulary.unit)
+            check_resumable(self.options, now)
+        ids = self._ids(text, now.unknown, documents=now.documents)
+        source = fingerprint(ids)
+        if resume:
+            check_text(self.options, source, self.vocabulary.unit)
         windows, held_out = training_windows(self.vocabulary, ids, now)
         optimizer: Any = self.optimizer if resume else now.new_optimizer()
         lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)

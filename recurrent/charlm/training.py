@@ -82,6 +82,11 @@ def training_windows(
     vocabulary: Vocabulary, ids: np.ndarray, recipe: Recipe
 ) -> tuple[Windows, Windows | None]:
     """Cut a text of ids (n,) into windows for training and for validation."""
+    if recipe.look_back is not None and vocabulary.end is not None:
+        raise ValueError(
+            "look_back must be None for a text of documents, between which the state is reset, "
+            f"got {recipe.look_back}"
+        )
     cut, end = splits.find(recipe.loader), vocabulary.end_id
     x, y, held_out = cut(
         ids, recipe.batch, recipe.seq, recipe.validation, recipe.test, vocabulary.unit
@@ -102,11 +107,8 @@ def fingerprint(ids: np.ndarray) -> dict[str, Any]:
     return {"symbols": len(ids), "text": digest.hexdigest()}
 
 
-def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None:
-    """Raise ValueError unless training with the options `before` can resume with these options.
-
-    `text` is the fingerprint of the text, `unit` the name of a symbol ("character" or "byte").
-    """
+def check_resumable(before: dict, recipe: Recipe) -> None:
+    """Raise ValueError unless training with the options `before` can resume with these options."""
     old, new = Recipe.from_dict(before).to_dict(), recipe.to_dict()
     for name in FIXED:
         if new[name] != old[name]:
@@ -114,6 +116,13 @@ def check_resumable(before: dict, recipe: Recipe, text: dict, unit: str) -> None
                 f"resume needs the {name} that the training began with: {old[name]},"
                 f" got {new[name]}"
             )
+
+
+def check_text(before: dict, text: dict, unit: str) -> None:
+    """Raise ValueError unless a text is the one that a training began with.
+
+    `text` is its fingerprint, `unit` the name of a symbol ("character" or "byte").
+    """
     if any(text[name] != before[name] for name in text):
         raise ValueError(
             "resume needs the text that the training began with:"

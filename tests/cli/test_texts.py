@@ -156,3 +156,39 @@ def test_samples_stop_at_a_text_and_go_to_a_file(run, tmp_path):
     code, _, err = run(*command, "--out", "no/s.txt")
     assert (code, "\n" in err) == (1, False)
     assert Vocabulary.of(TEXT) == lm.vocabulary
+
+
+@pytest.mark.parametrize(
+    ("documents", "separator"), [("lines", "\n"), ("\\n\\n", "\n\n"), ("<e>", "<e>")]
+)
+def test_documents_of_the_command_line(run, tmp_path, documents, separator):
+    names = ["anna", "bo", "cleo", "dan"] * 9
+    (tmp_path / "names").write_text(separator.join(names) + separator)
+    train = ["train", "names", "--documents", documents, *SMALL, "--out", "d"]
+    assert run(*train, "--updates", 2)[0] == 0
+    assert run("train", "names", "--resume", "--out", "d", "--updates", 5)[0] == 0
+    lm = CharLM.load(tmp_path / "d")
+    whole = CharLM(names, layers=1, hidden=8, embedding=4)
+    recipe = dict(seq=5, batch=2, updates=5, progress=False)
+    whole.train(
+        separator.join(names), documents=separator if separator != "\n" else "lines", **recipe
+    )
+    assert whole.model.flat.tobytes() == lm.model.flat.tobytes()
+    code, out, _ = run("eval", "d", "names")
+    assert code == 0
+    assert out.startswith(f"{whole.bits_per_character(names):.4f} bits per character")
+    code, _, err = run(*train[:2], "--resume", "--documents", "-", "--out", "d", "--updates", 9)
+    assert code == 2
+    assert "--documents - contradicts d, which was trained with" in err
+    lm.model.parameters["2.bias"][lm.vocabulary.end_id] = 100.0
+    lm.save(tmp_path / "d")
+    assert run("sample", "d", "--prime", "bo")[1] == "bo\n"
+
+
+def test_the_files_of_a_folder_are_documents(tmp_path):
+    for name, text in {"a": "one\ntwo", "b": "", "c": "three\n"}.items():
+        (tmp_path / name).write_text(text)
+    text = read_text(str(tmp_path), documents="files")
+    assert "".join(text.pieces) == "\x03one\ntwo\x03three\n\x03"
+    lines = read_text(str(tmp_path), documents="lines")
+    assert "".join(lines.pieces) == "\x03one\x03two\x03three\x03"
