@@ -26,7 +26,8 @@ Contents
   `predict` runs one over any number of sequences.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
-  `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, and `Activation` by name.
+  `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by name,
+  and `Residual` around others.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
@@ -226,6 +227,7 @@ from .layers import (
     OneHot,
     Recurrent,
     ReLU,
+    Residual,
     Sigmoid,
     Softmax,
     Tanh,
@@ -278,6 +280,7 @@ __all__ = [
     "OneHot",
     "ReLU",
     "Recurrent",
+    "Residual",
     "Seq2Seq",
     "Sequential",
     "Sigmoid",

@@ -368,7 +368,7 @@ class _Problem:
         y, final, _ = self.forward(None)
         self.states: dict[int, Arrays] = {}
         for k, layer in enumerate(model.layers if isinstance(model, Sequential) else []):
-            if isinstance(layer, Recurrent):
+            if layer.state_delays:
                 initial = None if state is None else state[k]
                 arrays = layer.state_arrays(final[k] if initial is None else initial)
                 scale = 0.5 if initial is None else 0.0
@@ -513,6 +513,8 @@ def _twin(subject, x, hidden_size) -> Any:
         twin.owner = None
         twin.bind({n: a.astype(np.float64) for n, a in layer.parameters.items()})
         layers.append(twin)
+    if isinstance(subject, Sequential):
+        return subject.rebuilt(layers, "float64")
     return Sequential(*layers, dtype="float64")
 
 

@@ -36,6 +36,13 @@ class Sums:
         self.rows: Any = None
         self.da: Any = None
         self.d_dropped: Any = None
+        self._parts: dict[int, Sums] = {}
+
+    def part(self, k: int) -> Sums:
+        """Return those of layer k of a layer that holds others."""
+        part = self._parts.setdefault(k, Sums())
+        part.final = self.final
+        return part
 
     def per_unit(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return dp so far, zeros at first."""

@@ -8,6 +8,7 @@ from .hold import Hold
 from .layer_norm import LayerNorm
 from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_from_cell
+from .residual import Residual
 
 __all__ = [
     "GRU",
@@ -30,6 +31,7 @@ __all__ = [
     "OneHot",
     "ReLU",
     "Recurrent",
+    "Residual",
     "Sigmoid",
     "Softmax",
     "Tanh",

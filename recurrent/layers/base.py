@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,12 +41,18 @@ class Gradients(NamedTuple):
 
 
 class Layer(Guided, Sealed):
-    """Base class of all layers.
+    """Base class of all layers; a layer of your own is a subclass.
 
-    A subclass sets `shapes` in its constructor and implements `forward` and `backward`. It
-    implements `reset_parameters` if it has parameters, `footprint` if its memory is to be planned,
-    and `stepper` if one step at a time is cheaper or different. Every class is registered under
-    its name, which saved models refer to; `abstract=True` in the class statement prevents that.
+    A layer without parameters implements `forward` and `backward`, see the example. It then works
+    in models, `fit`, `gradcheck`, streams and recordings. What is more needs more:
+
+    * Options: a constructor passes them to `super().__init__(**options)`.
+    * Files: they hold the name of the class and the options. Define the class, under the same
+      name, before you load one. `abstract=True` in the class statement registers no name.
+    * Parameters: the constructor sets `shapes`, `reset_parameters` fills `parameters`, and
+      `backward` writes their gradients to the arrays in `out`, or to new ones if it is None.
+    * Time steps that depend on each other: `needs_sequence = True`, and `stepper` for streams.
+    * `checkpoint_every`: `runs_in_segments = True`. `plan`: `footprint`.
 
     Parameters
     ----------
@@ -79,8 +85,11 @@ class Layer(Guided, Sealed):
         Whether the layer also runs from the last time step to the first.
     state_delays : dict of str to int
         For each state by name, the number of steps after which it is read: 1, or -1 in reverse.
-    owner : Model or None
-        The model that the layer is part of.
+        A layer that has any also has `state_sizes`, `state_arrays` and `state_from`.
+    inner : tuple of Layer
+        The layers that the layer holds.
+    owner : Model, Layer or None
+        The model, or the layer outside a model, that the layer is part of.
     generator : numpy.random.Generator
         Source of dropout masks. Layers of a model share the model's.
     trainable : bool
@@ -90,6 +99,24 @@ class Layer(Guided, Sealed):
     ------
     TypeError
         When a subclass is defined whose name another layer class has.
+
+    Examples
+    --------
+    >>> from recurrent import LSTM, Linear, Sequential, gradcheck
+    >>> class Square(Layer):
+    ...     def forward(self, x, *_, **__):
+    ...         return x * x, None, x  # y, state, tape
+    ...
+    ...     def backward(self, dy, tape, *_, **__):
+    ...         return Gradients(2 * tape * dy, {}, None)
+    >>> model = Sequential(LSTM(2, 3), Square(), Linear(3, 1), rng=0)
+    >>> x = np.ones((4, 2), np.float32)
+    >>> gradcheck(model, x).ok
+    True
+    >>> stream = model.stream()
+    >>> bool((np.array([stream.step(x_t) for x_t in x]) == model.forward(x)[0]).all())
+    True
+    >>> del LAYERS["Square"]
     """
 
     in_features: int | None = None
@@ -103,6 +130,8 @@ class Layer(Guided, Sealed):
     cell: Any = None
     bidirectional = False
     state_delays: dict[str, int]
+    state_sizes: dict[str, int]
+    inner: tuple[Layer, ...] = ()
 
     def __init_subclass__(cls, abstract: bool = False):
         super().__init_subclass__()
@@ -146,6 +175,21 @@ class Layer(Guided, Sealed):
     @property
     def runs_in_episodes(self) -> bool:
         return not self.needs_sequence
+
+    @classmethod
+    def build(cls, options: dict) -> Layer:
+        """Make a layer from the options in a description.
+
+        Parameters
+        ----------
+        options : dict
+            Those of `describe`.
+
+        Returns
+        -------
+        Layer
+        """
+        return cls(**options)
 
     def check_below(self, below: Sequence[Layer]) -> None:
         """Check that the layers below provide what this layer needs.
@@ -203,7 +247,7 @@ class Layer(Guided, Sealed):
         A layer outside a model is initialised in float32 from seed 0 on first use.
         """
         if not self.initialised:
-            self.initialise()
+            (self.owner if isinstance(self.owner, Layer) else self).initialise()
         return self._parameters
 
     @property
@@ -236,6 +280,8 @@ class Layer(Guided, Sealed):
             If the scheme is unknown, or if the layer is part of a model of another dtype.
         """
         scheme, rng = initialisers.named(init), checks.generator(rng)
+        if isinstance(self.owner, Layer) and not self.initialised:
+            self.owner.initialise()  # it holds this layer, and the arrays of its parameters
         before = self.dtype if self.initialised else np.dtype(np.float32)
         dtype = before if dtype is None else checks.dtype(dtype)
         if self.owner is None:
@@ -531,3 +577,53 @@ class Layer(Guided, Sealed):
 def _output(layer: Layer, x_t: Any) -> Any:
     """Return the output of a layer alone; a function of the module can be pickled."""
     return layer.forward(x_t)[0]
+
+
+def walk(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield layers, each followed by those that it holds."""
+    for layer in layers:
+        yield layer
+        yield from walk(layer.inner)
+
+
+def built(description: Any, k: int) -> Layer:
+    """Return the layer of a description; raise the error of `Sequential.build`, naming it k."""
+    described(description, "type", "options", where=f"layer {k} of ")
+    kind, options = description["type"], description["options"]
+    checks.text(kind, f"type of layer {k} of description")
+    checks.instance(options, dict, f"options of layer {k} of description", "a dict")
+    if kind not in LAYERS:
+        raise ValueError(f"unknown layer type {checks.shown(kind)}; known are {', '.join(LAYERS)}")
+    with checks.naming(f"layer {k} ({kind})"):
+        layer = LAYERS[kind].build(options)
+        layer.trainable = description.get("trainable", True)
+    return layer
+
+
+def described(value: Any, *keys: str, where: str = "") -> None:
+    """Raise an error unless a description is a dict with these keys."""
+    name = f"{where}description"
+    checks.instance(value, dict, name, "a dict, as describe returns it")
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ValueError(f"{name} must have the keys {', '.join(keys)}; {missing[0]} is missing")
+
+
+def connect(
+    layers: Sequence[Layer], where: Callable[[int], str], below: Sequence[Layer] = ()
+) -> Any:
+    """Check that layers fit one after the other; return the size of the output, None for any.
+
+    `where(k)` names layer k in an error; `below` are the layers below the first one.
+    """
+    width, source = None, ""  # output size of the layers so far, and the layer that outputs it
+    for k, layer in enumerate(layers):
+        if None not in (width, layer.in_features) and width != layer.in_features:
+            raise ValueError(
+                f"{where(k)} takes {layer.in_features} input features, but {source} outputs {width}"
+            )
+        with checks.naming(where(k)):
+            layer.check_below([*below, *layers[:k]])
+        if layer.out_features is not None:
+            width, source = layer.out_features, where(k)
+    return width

@@ -200,6 +200,8 @@ class Model(Guided, Sealed):
     def generator(self, rng: np.random.Generator) -> None:
         checks.instance(rng, np.random.Generator, "generator", "a numpy.random.Generator")
         self._generator = rng
+        for _, inner in getattr(self, "_models", ()):
+            inner.generator = rng
         for layer in self.layers:
             layer.generator = rng
 
@@ -237,10 +239,14 @@ class Model(Guided, Sealed):
         Model
             The model itself.
         """
-        rng = checks.generator(rng)
-        for layer in self.layers:
-            layer.initialise(rng, init=init)
+        scheme, rng = initialisers.named(init), checks.generator(rng)
+        for part in self.parts.values():
+            part._initialise(scheme, rng)
         return self
+
+    def _initialise(self, scheme: initialisers.Initialiser, rng: np.random.Generator) -> None:
+        """Fill all parameters with new initial values."""
+        raise NotImplementedError
 
     def has_steps(self, k: int) -> bool:
         """Return whether the output of a layer has a time axis.

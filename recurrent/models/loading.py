@@ -7,7 +7,7 @@ registers the function that reads them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
     """
     description = values["model"]
     for part in ("layers", "encoder", "decoder"):
-        for d in description.get(part, ()):
+        for d in _layers(description.get(part, ())):
             if d["type"] not in LAYERS:
                 raise ValueError(
                     f"unknown layer type {checks.shown(d['type'])}: define its class before you "
@@ -116,3 +116,11 @@ def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
     bits.state = state
     model.generator = np.random.Generator(bits)
     return model
+
+
+def _layers(descriptions: Any) -> Iterator[dict]:
+    """Yield the descriptions of layers, and of those that they hold."""
+    for d in descriptions if isinstance(descriptions, (list, tuple)) else ():
+        if isinstance(d, dict) and isinstance(d.get("options"), dict) and "type" in d:
+            yield d
+            yield from _layers(d["options"].get("layers"))

@@ -122,13 +122,15 @@ def plan(
     loss = dy = rows * (width or 1) * size
     peak = max(peak, tape + loss + 2 * rows * WIDE)
     last_part = len(parts[-1][0])  # number of its layers
+    tied = [sum(model.parameters[n].nbytes for n in model.tie.values()) for model, _ in parts]
     aside = 0  # gradient of the memory, on its way to the part before
     for k, (f, attends) in enumerate(reversed(footprints)):
         if k == last_part:
             dy, aside = aside, 0
         passed = dy + f.dx if k else f.dx
         attended = memory if attends else 0
-        peak = max(peak, tape + loss + passed + aside + attended + f.backward)
+        own = tied[-1] if k < last_part else tied[0]  # gradients that are summed at the end
+        peak = max(peak, tape + loss + passed + aside + attended + f.backward + own)
         dy, aside = f.dx or dy, memory if attends else aside
     peak += memory  # the memory of the previous update lives until this update has its own
     return Plan(parameters, parameters, slots * parameters, tape, peak - tape)

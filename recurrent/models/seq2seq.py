@@ -17,7 +17,7 @@ from ..engine import ragged
 from ..engine.bidirectional import MERGES, REVERSE
 from ..graph import Edge, Graph
 from ..layers.attention import Attention, Memory
-from ..layers.base import Gradients
+from ..layers.base import Gradients, described
 from ..layers.parameters import parameter_views
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
@@ -25,7 +25,7 @@ from ..optim import Optimizer
 from .base import Model
 from .decoding import Generated, beam_search
 from .memory_plan import Plan, plan, plan_slots
-from .sequential import Sequential, described
+from .sequential import Sequential
 
 BRIDGES = ("concat", "sum", "average")
 
@@ -149,7 +149,7 @@ class Seq2Seq(Model):
         sources, takers = recurrent_layers
         if not takers:
             raise ValueError("the decoder needs a recurrent layer, got none")
-        for k in takers:
+        for k in range(len(decoder)):
             if decoder[k].bidirectional:
                 raise ValueError(
                     f"decoder: {decoder.where(k)} is bidirectional, "
@@ -392,10 +392,10 @@ class Seq2Seq(Model):
         )
 
     def _rows(self, state, rows, others):
-        """Return rows of the states of recurrent layers; other layers' states are in `others`."""
+        """Return rows of the states of layers that have some; `others` has those of the rest."""
         return tuple(
-            type(s)(*(a[rows] for a in s))
-            if s is not None and isinstance(layer, Recurrent)
+            layer.state_from({n: a[rows] for n, a in layer.state_arrays(s).items()})
+            if s is not None and layer.state_delays
             else others.get(k, s)
             for k, (layer, s) in enumerate(zip(self.decoder.layers, state, strict=True))
         )

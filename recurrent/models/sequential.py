@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from ..engine import ragged
 from ..engine.episodes import Episodes, checked_resets
 from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
-from ..layers.base import LAYERS, Gradients, Layer
+from ..layers.base import Gradients, Layer, built, connect, described, walk
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
 from ..layers.recording import Recording
 from ..layers.stream import Stream
@@ -23,12 +25,23 @@ from .memory_plan import Plan, plan, plan_slots
 from .storage import MOST_CELLS, parameter
 
 
+class Named(NamedTuple):
+    """A layer with its name in the model: "1.0" is layer 0 of the model that is argument 1."""
+
+    name: str
+    layer: Layer
+
+
 class Sequential(Model):
     """A model of layers applied one after the other.
 
+    A model among the arguments stands for its layers, which keep their values: `model[k]` counts
+    all layers, and the parameters have the names of the nested PyTorch module, "1.0.weight". The
+    inner model stays in use; it shares its parameters with the outer one.
+
     Parameters
     ----------
-    *layers : Layer
+    *layers : Layer or Sequential
         The layers. Those with parameter values keep them; each may be part of one model only.
     rng : int or numpy.random.Generator, default 0
         Seed or generator of the initial parameters and of dropout.
@@ -36,71 +49,207 @@ class Sequential(Model):
         Dtype of the parameters.
     init : str or callable, default "pytorch"
         Initialisation scheme: a name in `recurrent.initialisers`, or a function.
+    tie : dict of str to str, optional
+        Weight tying: parameters that share the array of another one of the same shape, as in
+        {"2.weight": "0.weight"}. Their gradients are summed; `parameters` and files have the array
+        once, under the name after the colon, and so has it the initial values of that parameter.
+
+    Attributes
+    ----------
+    names : list of str
+        What precedes the names of each layer's parameters: "0", "1.0", "1.1".
 
     Raises
     ------
     TypeError
         If an argument is not a layer, or a layer has values of another dtype.
     ValueError
-        If the sizes of neighbouring layers do not fit, or a layer is part of a model.
+        If the sizes of neighbouring layers do not fit, a layer is part of a model, or `tie` does
+        not fit the parameters.
+
+    Examples
+    --------
+    >>> from recurrent import LSTM, Embedding, Linear
+    >>> encoder = Sequential(Embedding(7, 4), LSTM(4, 4))
+    >>> model = Sequential(encoder, Linear(4, 7), tie={"1.weight": "0.0.weight"})
+    >>> len(model), list(model.parameters)[::4]
+    (3, ['0.0.weight', '0.1.bias_hh_l0'])
     """
 
-    def __init__(self, *layers: Layer, rng: Any = 0, dtype: Any = "float32", init: Any = "pytorch"):
+    def __init__(
+        self,
+        *layers: Layer | Sequential,
+        rng: Any = 0,
+        dtype: Any = "float32",
+        init: Any = "pytorch",
+        tie: dict[str, str] | None = None,
+    ):
         if not layers:
             raise ValueError("a model needs at least one layer, got none")
-        self.layers, self.dtype = list(layers), checks.dtype(dtype)
+        self.dtype = checks.dtype(dtype)
         rng, scheme = checks.generator(rng), initialisers.named(init)
-        width, source = None, ""  # output size of the layers so far, and the layer that outputs it
-        for k, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layer {k} must be a layer, got {type(layer).__name__}")
-            if layer.owner is not None or any(layer is other for other in layers[:k]):
-                raise ValueError(
-                    f"{self.where(k)} is already part of a model; "
-                    "make a new layer or copy its parameters"
-                )
-            if None not in (width, layer.in_features) and width != layer.in_features:
-                raise ValueError(
-                    f"{self.where(k)} takes {layer.in_features} input features, "
-                    f"but {source} outputs {width}"
-                )
-            with checks.naming(self.where(k)):
-                layer.check_below(layers[:k])
-            if layer.out_features is not None:
-                width, source = layer.out_features, self.where(k)
-        self.out_features = width
-        lookups = [a.gives_lookup and b.takes_lookup for a, b in pairwise(layers)]
+        self._flatten(layers)
+        self.out_features = connect(self.layers, self.where)
+        self._tie: dict[str, str] = {}
+        if tie is not None or self._models:
+            self._tie = self._inner_ties()
+            self._check_ties(tie or {})
+            self._tie |= tie or {}
+        lookups = [a.gives_lookup and b.takes_lookup for a, b in pairwise(self.layers)]
         self._passes_lookup = [*lookups, False]
-        self.returns_sequence = all(layer.returns_sequence for layer in layers)
-        before = [layer.parameters if layer.initialised else None for layer in layers]
+        self.returns_sequence = all(layer.returns_sequence for layer in self.layers)
+        before = [layer.parameters if layer.initialised else None for layer in self.layers]
         for k, arrays in enumerate(before):
             for name, a in (arrays or {}).items():
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
-        size = sum(layer.size for layer in layers)
+        size = sum(map(math.prod, self._shapes().values()))
         try:
             flat = np.empty(size, self.dtype)
         except ValueError:  # beyond what an array can have at all
             raise MemoryError(f"unable to allocate {size:,} parameters") from None
         self._bind_parameters(flat)
-        for layer, arrays in zip(layers, before, strict=True):
-            if arrays is None:
-                layer.fill(scheme, rng)
-            else:
-                layer.parameters.update(arrays)
+        self._initialise(scheme, rng, before)
         self.generator = rng
+
+    def _flatten(self, arguments) -> None:
+        """Set the layers, their names and the inner models; raise an error for anything else."""
+        self.layers, self.names = [], []
+        self._models: list[tuple[range, Sequential]] = []  # with the numbers of their layers
+        for k, item in enumerate(arguments):
+            if isinstance(item, Sequential):
+                owner, new = item, list(zip(item.names, item.layers, strict=True))
+                self._models.append((range(len(self.layers), len(self.layers) + len(new)), item))
+                new = [(f"{k}.{name}", layer) for name, layer in new]
+            else:
+                owner, new = None, [item if isinstance(item, Named) else (str(k), item)]
+            for name, layer in new:
+                number = len(self.layers)
+                if not isinstance(layer, Layer):
+                    raise TypeError(f"layer {number} must be a layer, got {type(layer).__name__}")
+                taken = layer.owner is not owner or any(layer is other for other in self.layers)
+                self.layers.append(layer)
+                self.names.append(name)
+                if taken:
+                    raise ValueError(
+                        f"{self.where(number)} is already part of a model; "
+                        "make a new layer or copy its parameters"
+                    )
+
+    def _inner_ties(self) -> dict[str, str]:
+        """Return the ties of the inner models, in the names of this one."""
+        ties = {}
+        for numbers, model in self._models:
+            for k, name in zip(numbers, model.names, strict=True):
+                for n, entry in model._entries(k - numbers.start).items():
+                    if entry != f"{name}.{n}":
+                        outer = self.names[k].removesuffix(name)
+                        ties[f"{self.names[k]}.{n}"] = f"{outer}{entry}"
+        return ties
+
+    def _check_ties(self, tie) -> None:
+        """Raise TypeError or ValueError unless `tie` names parameters of one shape."""
+        checks.instance(tie, dict, "tie", "a dict of names of parameters")
+        shapes, inside = self._shapes(), {k for numbers, _ in self._models for k in numbers}
+        inner = tuple(f"{self.names[k]}." for k in inside)
+        for name, source in tie.items():
+            for one in (name, source):
+                if one not in shapes:
+                    raise ValueError(
+                        f"tie: no parameter {checks.shown(one)}; the names are "
+                        f"{', '.join(shapes)}{checks.guess(one, shapes)}"
+                    )
+            if source in tie:
+                raise ValueError(
+                    f"tie: {name} must share a parameter that is not tied itself, got {source}"
+                )
+            if shapes[name] != shapes[source]:
+                raise ValueError(
+                    f"tie: {name} must have the shape of {source}, {shapes[source]}, "
+                    f"got {shapes[name]}"
+                )
+            if name.startswith(inner):
+                raise ValueError(
+                    f"tie: {name} is a parameter of an inner model, which keeps it: "
+                    f"write {{{source!r}: {name!r}}}, or make one model of all layers"
+                )
+
+    @property
+    def tie(self) -> dict[str, str]:
+        """Parameters that share the array of another one: their name, and the name of that one."""
+        return dict(self._tie)
+
+    def tied(self, k: int) -> dict[str, str]:
+        """Return the parameters of a layer that share the array of another one.
+
+        Parameters
+        ----------
+        k : int
+            Number of the layer.
+
+        Returns
+        -------
+        dict of str to str
+            Their names in the layer, and the names of the others in the model.
+        """
+        k = checks.index(k, "k", len(self), ", the layers")
+        return {n: e for n, e in self._entries(k).items() if e != f"{self.names[k]}.{n}"}
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of `parameters`."""
+        named = {
+            f"{name}.{n}": shape
+            for name, layer in zip(self.names, self.layers, strict=True)
+            for n, shape in layer.shapes.items()
+        }
+        return {name: shape for name, shape in named.items() if name not in self._tie}
+
+    def _entries(self, k: int) -> dict[str, str]:
+        """Return, for each parameter of a layer, the name in `parameters` of its array."""
+        names = {n: f"{self.names[k]}.{n}" for n in self.layers[k].shapes}
+        return {n: self._tie.get(name, name) for n, name in names.items()}
 
     def _bind_parameters(self, flat):
         self._flat = flat
-        named = [(f"{k}.{n}", s) for k, a in enumerate(self.layers) for n, s in a.shapes.items()]
-        self.parameters = parameter_views(flat, dict(named))
+        self.parameters = parameter_views(flat, self._shapes())
+        self._bind_models()
         for k, layer in enumerate(self.layers):
-            own = {name: self.parameters[f"{k}.{name}"] for name in layer.shapes}
+            own = {n: self.parameters[name] for n, name in self._entries(k).items()}
             layer.bind(ParameterViews(own))
             layer.owner = self
 
+    def _bind_models(self) -> None:
+        """Make the vectors of the inner models parts of that of this one."""
+        for numbers, model in self._models:
+            below = [a.size for k in range(numbers.start) for a in self._own(k).values()]
+            first = sum(below)
+            model._bind_parameters(self._flat[first : first + model.size])
+
+    def _own(self, k: int) -> dict[str, np.ndarray]:
+        """Return the arrays that `parameters` has under the name of a layer."""
+        names = (f"{self.names[k]}.{n}" for n in self.layers[k].shapes)
+        return {name: self.parameters[name] for name in names if name not in self._tie}
+
+    def _initialise(self, scheme, rng, before=None) -> None:
+        """Fill the parameters; `before` has the values of the layers that keep theirs, or None."""
+        shared: dict[str, Any] = dict.fromkeys(self._tie.values())
+        for k, layer in enumerate(self.layers):
+            values = before[k] if before else None
+            given = values is not None
+            if values is not None:
+                layer.parameters.update(values)
+            else:
+                layer.fill(scheme, rng)
+            for n, name in self._entries(k).items():
+                if name in shared:  # values that were given win, then those of the name itself
+                    rank = given, name == f"{self.names[k]}.{n}"
+                    if shared[name] is None or rank > shared[name][0]:
+                        shared[name] = rank, self.parameters[name].copy()
+        self.parameters.update({name: a for name, (_, a) in shared.items()})
+
     @property
     def frozen(self):
-        return [f"{k}.{n}" for k, layer in enumerate(self.layers) for n in layer.frozen]
+        found = [self._entries(k)[n] for k, layer in enumerate(self.layers) for n in layer.frozen]
+        return list(dict.fromkeys(found))
 
     def bind(self, flat: np.ndarray) -> None:
         """Move the parameters and their values to another vector, such as a part of a larger one.
@@ -120,7 +269,8 @@ class Sequential(Model):
         self._bind_parameters(flat)
 
     def __repr__(self):
-        return f"Sequential({', '.join(map(repr, self.layers))})"
+        options = [f"tie={self.tie!r}"] if self._tie else []
+        return f"Sequential({', '.join([*_nested(self.names, self.layers), *options])})"
 
     def output_lengths(self, lengths):
         return lengths if self.returns_sequence else None
@@ -195,7 +345,7 @@ class Sequential(Model):
         self.check_tape(tape)
         dy, lengths, listed = ragged.pad_dy(dy, tape)
         flat = self.gradient_vector(out, tape, dy)
-        grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})
+        grads = self.gradient_arrays(flat)
         dstate = checks.per_layer(dstate, "dstate", len(self))
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")
@@ -203,7 +353,42 @@ class Sequential(Model):
             dy = checks.as_array(dy, "dy")
         dy, d_initial = self.backward_range(range(len(self)), dy, tape, dstate, grads, recording)
         dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
-        return Gradients(dx, grads, d_initial)
+        return Gradients(dx, self.summed(grads), d_initial)
+
+    def gradient_arrays(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Return arrays for the gradients of all layers, those of tied parameters on their own.
+
+        Parameters
+        ----------
+        flat : ndarray, shape (P,)
+            Vector that the others are views of.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Arrays that `backward_range` writes to, by name, and `summed` adds up.
+        """
+        grads: dict[str, np.ndarray] = dict(parameter_views(flat, self._shapes()))
+        for name, source in self._tie.items():
+            grads[name] = np.zeros_like(grads[source])
+        return grads
+
+    def summed(self, grads: dict[str, np.ndarray]) -> ParameterViews:
+        """Add the gradients of tied parameters to those that they share an array with.
+
+        Parameters
+        ----------
+        grads : dict of str to ndarray, shape of each parameter
+            The result of `gradient_arrays`, after the backward pass.
+
+        Returns
+        -------
+        ParameterViews
+            The gradients by the names of `parameters`.
+        """
+        for name, source in self._tie.items():
+            grads[source] += grads[name]
+        return ParameterViews({name: grads[name] for name in self.parameters})
 
     def backward_range(
         self,
@@ -247,7 +432,7 @@ class Sequential(Model):
             if recording is not None:
                 recording.layers[k].dy = None if dy is None else np.asarray(dy)
                 state_gradients = recording.layers[k].dstates
-            own = GradientViews({name: grads[f"{k}.{name}"] for name in layer.shapes})
+            own = GradientViews({n: grads[f"{self.names[k]}.{n}"] for n in layer.shapes})
             if dy is None and dstate[i] is None and not layer.state_delays:
                 for a in own.values() if sums is None else ():
                     a[:] = 0
@@ -371,10 +556,13 @@ class Sequential(Model):
         return run
 
     def describe(self) -> dict:
-        return {
-            "dtype": self.dtype.name,
-            "layers": [layer.describe() for layer in self.layers],
-        }
+        layers = []
+        for k, (name, layer) in enumerate(zip(self.names, self.layers, strict=True)):
+            entry = layer.describe()
+            tied = self.tied(k)
+            entry |= {"name": name} if name != str(k) else {}
+            layers.append(entry | ({"tied": tied} if tied else {}))
+        return {"dtype": self.dtype.name, "layers": layers}
 
     @classmethod
     def build(
@@ -410,30 +598,45 @@ class Sequential(Model):
         """
         described(description, "dtype", "layers")
         checks.instance(description["layers"], (list, tuple), "layers of description", "a list")
-        layers, cells = [], set()
+        layers, cells, tie, full = [], set(), {}, []
         dtype = checks.dtype(description["dtype"])
         for k, d in enumerate(description["layers"]):
-            described(d, "type", "options", where=f"layer {k} of ")
-            checks.text(d["type"], f"type of layer {k} of description")
-            checks.instance(d["options"], dict, f"options of layer {k} of description", "a dict")
-            if d["type"] not in LAYERS:
-                raise ValueError(
-                    f"unknown layer type {checks.shown(d['type'])}; known are {', '.join(LAYERS)}"
-                )
-            with checks.naming(f"layer {k} ({d['type']})"):
-                layer = LAYERS[d["type"]](**d["options"])
-                layer.trainable = d.get("trainable", True)
+            layer = built(d, k)
+            name, tied = _name(d, k), d.get("tied", {})
+            checks.instance(tied, dict, f"tied of layer {k} of description", "a dict")
+            tie |= {f"{name}.{n}": source for n, source in tied.items()}
             if parameters is not None:
                 own = {
-                    name: parameter(parameters, f"{prefix}{k}.{name}", shape, dtype)
-                    for name, shape in layer.shapes.items()
+                    n: parameter(parameters, f"{prefix}{tied.get(n, f'{name}.{n}')}", shape, dtype)
+                    for n, shape in layer.shapes.items()
                 }
                 layer.bind(ParameterViews(own))
-            cells.add(None if layer.cell is None else layer.cell.name)
+            cells |= {one.cell.name for one in walk([layer]) if one.cell is not None}
             if len(cells) > MOST_CELLS:
                 raise ValueError(f"a description may have at most {MOST_CELLS} different cells")
-            layers.append(layer)
-        return cls(*layers, dtype=dtype)
+            layers.append(Named(name, layer))
+            full += [f"{name}.{n}" for n in layer.shapes] or [name]
+        if len(set(full)) < len(full):
+            raise ValueError("names of layers of description must all differ")
+        return cls(*layers, dtype=dtype, tie=tie or None)
+
+    def rebuilt(self, layers: Sequence[Layer], dtype: Any) -> Sequential:
+        """Return a model of other layers of the same shapes, with these names and ties.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+            As many layers.
+        dtype : dtype-like
+            Dtype of the model.
+
+        Returns
+        -------
+        Sequential
+        """
+        checks.per_layer(layers, "layers", len(self))
+        named: Any = map(Named, self.names, layers)
+        return Sequential(*named, dtype=dtype, tie=self.tie or None)
 
     def graph(self) -> Graph:
         """Return the graph of the layers.
@@ -464,10 +667,23 @@ class Sequential(Model):
         return g
 
 
-def described(value: Any, *keys: str, where: str = "") -> None:
-    """Raise an error unless a description is a dict with these keys."""
-    name = f"{where}description"
-    checks.instance(value, dict, name, "a dict, as describe returns it")
-    missing = [key for key in keys if key not in value]
-    if missing:
-        raise ValueError(f"{name} must have the keys {', '.join(keys)}; {missing[0]} is missing")
+def _name(description: dict, k: int) -> str:
+    """Return the name of a layer: its number, or numbers separated by dots."""
+    name = checks.text(description.get("name", str(k)), f"name of layer {k} of description")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", name) or len(name) > 200:
+        raise ValueError(
+            f"name of layer {k} of description must be numbers with dots, got {checks.shown(name)}"
+        )
+    return name
+
+
+def _nested(names: Sequence[str], layers: Sequence[Layer]) -> list[str]:
+    """Return the reprs of layers, those of inner models as one."""
+    found = []
+    for _, group in groupby(zip(names, layers, strict=True), lambda item: item[0].split(".")[0]):
+        inner = [(name.partition(".")[2], layer) for name, layer in group]
+        if inner[0][0]:
+            found.append(f"Sequential({', '.join(_nested(*zip(*inner, strict=True)))})")
+        else:
+            found.append(repr(inner[0][1]))
+    return found

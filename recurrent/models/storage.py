@@ -22,7 +22,7 @@ from safetensors.numpy import save as to_bytes
 from .. import checks
 from ..equations.cell import CELLS, Cell
 from ..equations.expressions import fingerprint
-from ..layers.base import LAYERS
+from ..layers.base import LAYERS, walk
 from ..layers.recurrent import Recurrent
 from . import files, foreign, schema
 
@@ -75,7 +75,11 @@ def generator_schema(value: Any, name: str) -> None:
     GENERATORS[kind](value, name)
 
 
-_layer = schema.record({"trainable": checks.flag}, type=NAME, options=schema.dictionary)
+_layer = schema.record(
+    {"trainable": checks.flag, "name": NAME, "tied": schema.mapping(NAME)},
+    type=NAME,
+    options=schema.dictionary,
+)
 _layers = schema.items(_layer, 1, MOST_LAYERS)
 _dtype = schema.one_of("float32", "float64")
 _sequential = schema.record(dtype=_dtype, layers=_layers)
@@ -338,7 +342,8 @@ def describe_model(model: Any) -> dict[str, Any]:
     dict
         The entries of `MODEL`.
     """
-    for layer in model.layers:
+    layer: Any
+    for layer in walk(model.layers):
         kind = type(layer)
         if LAYERS.get(kind.__name__) is not kind:
             raise TypeError(
@@ -350,7 +355,7 @@ def describe_model(model: Any) -> dict[str, Any]:
                 "a file can hold cells that are found by their name, and "
                 f"{layer.dropouts.cell.name} is not: register it with recurrent.cells.register"
             )
-    count = len({layer.cell.name for layer in model.layers if isinstance(layer, Recurrent)})
+    count = len({cell.name for cell in cells_of(model)})
     if count > MOST_CELLS:
         raise ValueError(f"a file can hold at most {MOST_CELLS} different cells, got {count}")
     return {
@@ -376,4 +381,4 @@ def _registered(cell: Cell) -> Cell | None:
 
 def cells_of(model: Any) -> list[Cell]:
     """Return the cells of a model's recurrent layers, without dropout."""
-    return [layer.dropouts.cell for layer in model.layers if isinstance(layer, Recurrent)]
+    return [layer.dropouts.cell for layer in walk(model.layers) if isinstance(layer, Recurrent)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -35,14 +36,16 @@ def rows(model: Any) -> list[Row]:
     for part, stack in model.parts.items():
         graph = stack.graph()
         for k, layer in enumerate(stack.layers):
-            notes = [_state(graph, f"layer{k}")]
+            name, tied = stack.names[k], stack.tied(k)
+            size = layer.size - sum(math.prod(layer.shapes[n]) for n in tied)
+            notes = [_state(graph, f"layer{k}"), *(f"{n} is {other}" for n, other in tied.items())]
             notes += ["frozen"] * (layer.size > 0 and not layer.trainable)
             found.append(
                 Row(
-                    f"{part}.{k}" if part else str(k),
+                    f"{part}.{name}" if part else name,
                     _layer(layer),
                     _shape(graph.node(f"layer{k}").shape),
-                    f"{layer.size:,}",
+                    f"{size:,}",
                     ", ".join(filter(None, notes)),
                 )
             )
@@ -51,7 +54,7 @@ def rows(model: Any) -> list[Row]:
 
 def _layer(layer: Any) -> str:
     """Return a layer as one would write it: sizes without their names, other options with them."""
-    options, words = dict(layer.options), []
+    options, words = dict(layer.options), [_layer(inner) for inner in layer.inner]
     for name in inspect.signature(type(layer)).parameters:
         value = options.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):

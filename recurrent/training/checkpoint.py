@@ -18,7 +18,6 @@ import numpy as np
 
 from .. import checks, optim
 from ..layers.feedforward import Embedding
-from ..layers.recurrent import Recurrent
 from ..models import loading, schema, storage
 from ..models.base import Model
 from ..models.sequential import Sequential
@@ -167,7 +166,7 @@ def _state_arrays(model: Model, carried: tuple | None) -> dict[str, np.ndarray]:
     """Return the arrays of a carried state by name. A Seq2Seq starts every batch anew."""
     arrays = {}
     for k, state in enumerate(carried or () if isinstance(model, Sequential) else ()):
-        if state is not None and isinstance(model[k], Recurrent):
+        if state is not None and model[k].state_delays:
             own = model[k].state_arrays(state)
             arrays |= {f"state.{k}.{name}": a for name, a in own.items()}
     return arrays
@@ -276,7 +275,7 @@ def _carried(
         return None, None
     carried, rows = [], None
     for k, layer in enumerate(model.layers):
-        if not isinstance(layer, Recurrent):
+        if not layer.state_delays:
             carried.append(None)
             continue
         arrays = {}

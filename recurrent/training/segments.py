@@ -23,7 +23,6 @@ from .. import checks
 from ..engine.bernoulli import Segments
 from ..engine.ragged import SegmentLengths
 from ..engine.sums import Sums
-from ..layers.parameters import parameter_views
 from ..layers.pooling import Last
 from ..models.base import Model
 from ..models.sequential import Sequential
@@ -184,7 +183,7 @@ class SegmentedRun:
         model, body = self.model, self.body
         out = model.gradient_vector(out, self, dy)
         out[:] = 0
-        grads = parameter_views(out, {name: a.shape for name, a in model.parameters.items()})
+        grads = model.gradient_arrays(out)
         d_head: tuple = ()
         if self.pools:
             none = (None,) * len(self.head)
@@ -200,6 +199,7 @@ class SegmentedRun:
             d = self._d_last(segment, dy) if self.pools else dy[segment]
             dstate = model.backward_range(body, d, tape, dstate, grads, sums=sums)[1]
             del tape, d  # free the memory before the next segment is recorded
+        model.summed(grads)
         return (*dstate, *d_head)
 
     def _d_last(self, segment, dy) -> np.ndarray:

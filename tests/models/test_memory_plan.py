@@ -21,6 +21,7 @@ from recurrent import (
     Linear,
     MaxPool,
     MeanPool,
+    Residual,
     Seq2Seq,
     Sequential,
     Softmax,
@@ -78,6 +79,16 @@ MODELS = {
         Activation("relu"),
         Linear(65, 65),
         Softmax(),
+    ],
+    "tied": lambda: [
+        Sequential(
+            Embedding(65, 256), LSTM(256, 256), Linear(256, 65), tie={"2.weight": "0.weight"}
+        )
+    ],
+    "residual": lambda: [
+        LSTM(64, 128),
+        Residual(LSTM(128, 128), Dropout(0.2), Linear(128, 128)),
+        Linear(128, 65),
     ],
     "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
     "attending": lambda: [

@@ -103,6 +103,7 @@ LAYERS = {
     "OneHot": (lambda: R.OneHot(7), lambda: ids(T, N)),
     "Linear": (lambda: R.Linear(D, H), lambda: floats(T, N, D)),
     "ReLU": (R.ReLU, lambda: floats(T, N, D)),
+    "Residual": (lambda: R.Residual(R.LSTM(D, D), R.Dropout(0.3)), lambda: floats(T, N, D)),
     "Softmax": (R.Softmax, lambda: floats(T, N, D)),
     "Dropout": (lambda: R.Dropout(0.3), lambda: floats(T, N, D)),
     "Dropout per sequence": (lambda: R.Dropout(0.3, "sequence"), lambda: floats(T, N, D)),

@@ -10,9 +10,9 @@ import recurrent
 PACKAGES = {
     "recurrent": """
         Activation Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold
-        LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Seq2Seq
-        Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate fit gradcheck gru indrnn
-        initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
+        LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual
+        Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate fit gradcheck gru
+        indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
         release_memory rnn rnn_relu schedules sru warmup
         """,
     "viz": """
@@ -39,7 +39,7 @@ MODULES = {
         """,
     "recurrent.layers": """
         Activation Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear
-        MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Sigmoid Softmax Tanh
+        MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual Sigmoid Softmax Tanh
         """,
     "recurrent.losses": """
         at_last_step binary_cross_entropy count_entries huber mean_absolute_error
