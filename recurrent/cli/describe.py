@@ -27,7 +27,7 @@ def unit(model: Sequential, k: int, end: str = "the model's output") -> str:
     """Describe one unit of layer k in a few sentences; `end`: what the last layer goes to."""
     layer, target = model[k], end
     if k + 1 < len(model):
-        target = f"layer {k + 1} ({type(model[k + 1]).__name__})"
+        target = f"layer {model.names[k + 1]} ({type(model[k + 1]).__name__})"
     if isinstance(layer, Recurrent):
         return _recurrent(layer, target)
     if isinstance(layer, OneHot):

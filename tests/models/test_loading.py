@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from support.checkpoints import parts
 
 import recurrent
-from recurrent import GRU, LSTM, Attention, CharLM, Embedding, Linear, Seq2Seq, Sequential
+from recurrent import GRU, LSTM, Attention, CharLM, Embedding, Linear, Residual, Seq2Seq, Sequential
 from recurrent.charlm.text import Vocabulary
 from recurrent.charlm.translator import Translator
 from recurrent.layers.base import LAYERS, Layer
@@ -33,10 +33,23 @@ def pair():
     return Seq2Seq(encoder, decoder, start=1, end=2)
 
 
+def frozen():
+    model = Sequential(LSTM(2, 3), Linear(3, 1), rng=8)
+    model[0].trainable = False
+    return model
+
+
 MODELS = {
     "Sequential": lambda: Sequential(LSTM(2, 3), Linear(3, 1), rng=4),
     "float64": lambda: Sequential(GRU(2, 3, bidirectional=True), rng=5, dtype="float64"),
     "own generator": lambda: Sequential(LSTM(2, 3), rng=np.random.Generator(np.random.SFC64(3))),
+    "nested": lambda: Sequential(
+        Sequential(Embedding(7, 4), LSTM(4, 4)), Residual(GRU(4, 4), Linear(4, 4)), rng=6
+    ),
+    "tied": lambda: Sequential(
+        Embedding(7, 4), GRU(4, 4), Linear(4, 7), tie={"2.weight": "0.weight"}, rng=7
+    ),
+    "frozen": frozen,
     "Seq2Seq": pair,
 }
 
@@ -48,6 +61,9 @@ def test_a_model_comes_back_as_it_was(name, tmp_path):
     again = recurrent.load(tmp_path / "m")
     assert type(again) is type(model)
     assert again.describe() == model.describe()
+    assert repr(again) == repr(model)
+    assert list(again.parameters) == list(model.parameters)
+    assert [layer.trainable for layer in again.layers] == [a.trainable for a in model.layers]
     assert again.flat.tobytes() == model.flat.tobytes()
     assert again.flat.dtype == model.flat.dtype
     assert again.generator.random() == model.generator.random()

@@ -15,6 +15,7 @@ from recurrent import (
     Last,
     Linear,
     MeanPool,
+    Residual,
     Seq2Seq,
     Sequential,
     predict,
@@ -34,6 +35,7 @@ MODELS = {
     "last": lambda: Sequential(LSTM(2, 3), Last(), Linear(3, 4), rng=0),
     "mean": lambda: Sequential(GRU(2, 3), MeanPool(), Linear(3, 4), rng=0),
     "hold": lambda: Sequential(LSTM(2, 3), Hold(), rng=0),
+    "residual": lambda: Sequential(Sequential(Linear(2, 3)), Residual(GRU(3, 3)), rng=0),
     "ids": lambda: Sequential(Embedding(7, 2), LSTM(2, 3), Linear(3, 7), rng=0),
 }
 
