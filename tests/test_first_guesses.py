@@ -36,6 +36,10 @@ def line_of(error, call, *arguments, **options):
         (lambda: optim.SGD(0.1, momentun=0.9), "did you mean 'momentum'?"),
         (lambda: fit(MODEL), "fit needs batches and loss: fit(model, batches, loss)"),
         (lambda: fit(MODEL, [], None, num_epochs=3), "write `epochs=`"),
+        (lambda: recurrent.load(filename="m"), "load has no option 'filename'; write `path=`"),
+        (lambda: recurrent.predict(MODEL, X=3), "predict has no option 'X'; write `x=`"),
+        (lambda: recurrent.predict(MODEL), "predict needs x: predict(model, x)"),
+        (lambda: recurrent.CharLM("ab", num_layers=2), "no option 'num_layers'; write `layers=`"),
     ],
 )
 def test_arguments_of_other_libraries(call, words):
@@ -47,6 +51,9 @@ def test_arguments_of_other_libraries(call, words):
     [
         (lambda: recurrent.Dense, "recurrent has no Dense; write `Linear("),
         (lambda: losses.MSELoss, "write `losses.mean_squared_error`"),
+        (lambda: recurrent.save, "recurrent has no save; write `model.save(path)`"),
+        (lambda: recurrent.CharLM("ab", hidden=2).summary, "are a Sequential, `lm.model`"),
+        (lambda: recurrent.CharLM("ab", hidden=2).perplexity, "write `lm.bits_per_character("),
         (lambda: optim.AdaM, "did you mean 'Adam'?"),
         (lambda: MODEL.fit, "Sequential has no fit; write `fit(model, "),
         (lambda: MODEL[0].weight_ih_l0, "`layer.parameters` is a dict of arrays"),

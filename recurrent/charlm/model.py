@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import Guided
 from ..layers import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, OneHot, Recurrent
 from ..losses import softmax_cross_entropy
 from ..models import files, loading, storage
@@ -37,7 +38,7 @@ from .training import (
 CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
-class CharLM:
+class CharLM(Guided):
     """A character-level language model: Embedding or OneHot, recurrent layers, Linear.
 
     Parameters

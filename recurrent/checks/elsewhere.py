@@ -381,7 +381,7 @@ write `keep_best=True`
     restore_best_weights save_best_only load_best_model_at_end
 
 write `model.save(path)`; `training.checkpoint.save` keeps the state of the training as well
-    ModelCheckpoint checkpoint save_weights save_model dump checkpoint_path checkpoint_dir
+    ModelCheckpoint checkpoint save save_weights save_model dump checkpoint_path checkpoint_dir
 
 `model.forward(x)` keeps no tape; with `record=True` it returns one, for `model.backward(dy,
 tape)`
@@ -603,6 +603,34 @@ write `stream.state`, one entry per layer
 
 leave it out: a stream holds nothing but arrays
     Stream.close Stream.stop
+
+write `x=`
+    predict.X predict.inputs predict.input predict.sequences predict.data
+
+write `path=`
+    load.file load.filename load.filepath load.f
+
+the layers of a character model are a Sequential, `lm.model`
+    CharLM.summary CharLM.parameters CharLM.layers CharLM.flat CharLM.forward CharLM.stream
+    CharLM.state_dict CharLM.predict CharLM.size CharLM.record CharLM.trainable CharLM.net
+
+write `layers=`
+    CharLM.n_layers CharLM.num_layers CharLM.depth
+
+write `hidden=`
+    CharLM.hidden_size CharLM.units CharLM.size_hidden CharLM.n_hidden CharLM.hidden_dim
+
+write `embedding=`, 0 for one-hot vectors
+    CharLM.embedding_dim CharLM.embedding_size CharLM.embed_dim CharLM.emb
+
+write `lm.train(text)`
+    CharLM.fit CharLM.learn CharLM.partial_fit
+
+write `lm.bits_per_character(text)`
+    CharLM.evaluate CharLM.perplexity CharLM.score CharLM.loss CharLM.bpc
+
+write `lm.ids(text)`; `lm.vocabulary` turns ids into text again
+    CharLM.encode CharLM.tokenize CharLM.decode CharLM.vocab CharLM.tokenizer CharLM.stoi
 
 write `history.losses`, a loss per update
     History.history History.loss History.train_loss History.loss_curve_ History.losses_

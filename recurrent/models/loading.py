@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import explained
 from ..equations.cell import CELLS
 from ..layers.base import LAYERS
 from ..layers.recurrent import Recurrent
@@ -26,6 +27,7 @@ from .storage import Stored
 KINDS: dict[str, Callable[[Stored], Any]] = {}
 
 
+@explained
 def load(path: str | os.PathLike) -> Any:
     """Read a model that `save` has written, with its parameters and its random generator.
 

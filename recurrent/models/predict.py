@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import explained
 from ..engine import ragged
 from ..progress import track
 from .base import Model
@@ -16,6 +17,7 @@ from .loading import load
 from .seq2seq import Seq2Seq
 
 
+@explained
 def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any:
     """Return the model's output for any number of sequences, without dropout.
 
