@@ -330,7 +330,10 @@ def gradcheck(
         checks.function(loss, "loss", "losses.mean_squared_error")
     model = _twin(subject, x, hidden_size)
     state = None if state is None else checks.per_layer(state, "state", len(model))
-    x, lengths, _ = model.prepare_input(x, lengths)
+    given = subject if isinstance(subject, Model) else model
+    x, lengths, listed = given.prepare_input(x, lengths)
+    if given.batch_first and targets is not None and not listed:
+        targets = given.targets_by_time(targets, x)
     x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
     if any(a.size == 0 for a in _named(x).values()):
         raise ValueError(f"x must have at least one entry, got {checks.shown(x)}")

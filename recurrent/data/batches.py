@@ -95,12 +95,12 @@ def as_batch(batch: Any) -> Batch:
 
 
 def as_arrays(batch: Any, model: Any) -> Batch:
-    """Convert the lists of sequences in a batch to padded arrays with lengths.
+    """Convert the lists of sequences in a batch to padded arrays with lengths, time-major.
 
     Parameters
     ----------
     batch : Batch, tuple or list
-        A batch as `as_batch` takes it.
+        A batch as `as_batch` takes it. A tuple has the layout of the model, a Batch is time-major.
     model : Model
         The model that reads it.
 
@@ -113,13 +113,17 @@ def as_arrays(batch: Any, model: Any) -> Batch:
     TypeError, ValueError
         If the lists do not fit each other.
     """
+    model = model.time_major if isinstance(batch, Batch) else model
     batch = as_batch(batch)
     x, lengths, listed = model.prepare_input(batch.x, batch.lengths)
-    targets = batch.targets
+    targets, resets = batch.targets, batch.resets
     if listed:
         counts = lengths.target if isinstance(lengths, Pair) else lengths
         targets = ragged.pad_targets(targets, counts)
-    return batch._replace(x=x, targets=targets, lengths=lengths)
+    elif model.batch_first:
+        targets = model.targets_by_time(targets, x)
+        resets = None if resets is None else model.resets_by_time(resets, x)
+    return batch._replace(x=x, targets=targets, lengths=lengths, resets=resets)
 
 
 class BatchSource(Guided):

@@ -157,7 +157,7 @@ class Residual(Layer):
         return {**self.__dict__, "_owner": None}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        vars(self).update(state)
         self.owner = None
 
     def __repr__(self):

@@ -50,6 +50,7 @@ class Model(Guided, Sealed):
     parameters: ParameterViews
     dtype: np.dtype
     out_features: int | None
+    batch_first = False
     _flat: np.ndarray
     _generator: np.random.Generator
 
@@ -63,6 +64,18 @@ class Model(Guided, Sealed):
     def parts(self) -> dict[str, Model]:
         """The stacks of layers that the model consists of, by name; {"": self} for a single one."""
         return {"": self}
+
+    @property
+    def time_major(self) -> Model:
+        """The model as it reads time-major arrays: itself, unless it is batch-first.
+
+        It shares layers, parameters and random generator with the model.
+        """
+        if not self.batch_first:
+            return self
+        same = type(self).__new__(type(self))
+        vars(same).update(vars(self), batch_first=False)
+        return same
 
     @property
     def size(self) -> int:
@@ -410,6 +423,71 @@ class Model(Guided, Sealed):
         """
         raise NotImplementedError
 
+    def swapped(self, a: Any) -> Any:
+        """Change y, dy or dx of a batch-first model from one layout to the other.
+
+        Parameters
+        ----------
+        a : ndarray, shape (T, N, ...) or (N, T, ...), or anything else
+            An array; a list, None and what has no axis of time or of sequences stay as they are.
+
+        Returns
+        -------
+        Any
+            A contiguous array with the first two axes swapped.
+        """
+        if not self.batch_first or not isinstance(a, np.ndarray) or a.ndim < 3:
+            return a
+        return np.ascontiguousarray(a.swapaxes(0, 1))
+
+    def targets_by_time(self, targets: Any, x: np.ndarray) -> Any:
+        """Return the targets of a batch as losses take them, time-major.
+
+        Parameters
+        ----------
+        targets : Any
+            Targets; of a batch-first model those of each step are (N, T, ...).
+        x : ndarray, shape (T, N, ...)
+            The input as `prepare_input` returns it.
+
+        Returns
+        -------
+        Any
+            Targets (T, N, ...); those without an axis of time as they are.
+        """
+        if not self.batch_first or not self.has_steps(len(self) - 1):
+            return targets
+        targets = checks.as_array(targets, "targets")
+        fits = targets.ndim > 1 and targets.shape[:2] == x.shape[1::-1]
+        return np.ascontiguousarray(targets.swapaxes(0, 1)) if fits else targets
+
+    def resets_by_time(self, resets: Any, x: np.ndarray) -> np.ndarray:
+        """Return the resets (N, T) of a batch-first model as (T, N).
+
+        Parameters
+        ----------
+        resets : ndarray, shape (N, T), bool
+            Where episodes begin.
+        x : ndarray, shape (T, N, ...)
+            The input as `prepare_input` returns it.
+
+        Returns
+        -------
+        ndarray, shape (T, N), bool
+
+        Raises
+        ------
+        ValueError
+            If they have another shape.
+        """
+        return self._turned(resets, "resets", x.shape[:2])
+
+    def _turned(self, mask: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a mask (N, T) as (T, N); raise ValueError for another shape."""
+        mask = checks.as_array(mask, name)
+        checks.shape(mask, name, shape[::-1], "(N, T), as the model is batch-first,")
+        return mask.T
+
     def _episodes(self, x: Any, lengths: Any, resets: Any) -> Episodes:
         """Return what takes the place of `lengths` in `run_layers`, to cut sequences at resets."""
         raise ValueError(f"resets must be None: a {type(self).__name__} has no episodes")
@@ -457,9 +535,10 @@ class Model(Guided, Sealed):
         Parameters
         ----------
         x : ndarray, shape (T, N, D) or (T, D), dtype of the model
-            Input, time-major; integer ids, shape (T, N) or (T,), if the first layer is an
-            Embedding. Or a list of arrays (T_i, ...), one for each sequence. A Seq2Seq takes a
-            pair of such inputs, (source, target).
+            Input, time-major, or (N, T, D) if the model is batch-first: then y and masks are
+            (N, T, ...) too. Integer ids, shape (T, N) or (T,), if the first layer is an Embedding.
+            Or a list of arrays (T_i, ...), one for each sequence. A Seq2Seq takes a pair of such
+            inputs, (source, target).
         state : tuple, optional
             Initial state, one entry per layer, as `forward` returns it. Must be None for a
             Seq2Seq.
@@ -492,11 +571,15 @@ class Model(Guided, Sealed):
             If an argument does not fit; the message names the layer.
         """
         x, lengths, listed = self.prepare_input(x, lengths)
+        if self.batch_first and resets is not None and not listed:
+            resets = self.resets_by_time(resets, x)
         valid = lengths if resets is None else self._episodes(x, lengths, resets)
         outputs, final, tapes = self.run_layers(x, state, valid, record, training)
         y, y_lengths = outputs[-1], self.output_lengths(lengths)
         if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)
+        elif self.batch_first and not listed:
+            y = self.swapped(y)
         if not record:
             return y, final, None
         tape = ModelTape(tapes)
@@ -577,11 +660,13 @@ class Model(Guided, Sealed):
             if listed:
                 counts = getattr(lengths, "target", lengths)  # those of the decoder of a Seq2Seq
                 targets = ragged.pad_targets(targets, counts)
+            elif self.batch_first:
+                targets = self.targets_by_time(targets, outputs[0])
             recording.targets = targets
             recording.loss, dy = checks.loss_of(
                 loss(y, targets, lengths=self.output_lengths(lengths))
             )
-            recording.gradients = self.backward(dy, tape, recording=recording)
+            recording.gradients = self.time_major.backward(dy, tape, recording=recording)
             for layer, layer_tape in zip(layers, tape, strict=True):
                 layer.finish(layer_tape)
         if keep is None:

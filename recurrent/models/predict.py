@@ -30,9 +30,9 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     model : Sequential, CharLM, str or os.PathLike
         The model, or the file of one. An encoder-decoder has `generate` instead.
     x : ndarray, shape (T, N, D) or (T, N), or list of N arrays (T_i, D) or (T_i,)
-        The sequences, time-major, or ids where the first layer is an Embedding. Those of a list may
-        differ in length: they are sorted into batches by length, and the outputs are in the order
-        of x. A single sequence, (T, D) or (T,), is taken too.
+        The sequences, time-major unless the model is batch-first, or ids where the first layer is
+        an Embedding. Those of a list may differ in length: they are sorted into batches by length,
+        and the outputs are in the order of x. A single sequence, (T, D) or (T,), is taken too.
     batch : int, default 256
         Number of sequences of a batch.
     lengths : array of int, shape (N,), or mask, shape (T, N), optional
@@ -70,6 +70,9 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
         if lengths is not None:
             raise ValueError("lengths must be None if x is a list of arrays, which has its own")
         return _of_list(net, ragged.checked_list(x, "x"), batch)
+    if net.batch_first:
+        x, lengths, _ = net.prepare_input(x, lengths)
+        return net.swapped(predict(net.time_major, x, batch, lengths=lengths))
     x, first = checks.as_array(x, "x"), net.layers[0]
     if first.gives_lookup:
         with checks.naming(net.where(0)):

@@ -90,6 +90,10 @@ class Seq2Seq(Model):
                 raise TypeError(f"{name} must be a Sequential, got {type(part).__name__}")
             if any(layer.owner is not part for layer in part.layers):
                 raise ValueError(f"the {name} is already part of a model; make a new one")
+            if part.batch_first:
+                raise ValueError(
+                    f"the {name} must be time-major, as a Seq2Seq is: leave batch_first=True out"
+                )
         if encoder is decoder:
             raise ValueError(
                 "encoder and decoder must be two different models, got the same one twice"

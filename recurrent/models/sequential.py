@@ -54,6 +54,11 @@ class Sequential(Model):
         {"2.weight": "0.weight"}. Their gradients are summed; `parameters` and files have the array
         once, under the name after the colon, and so has it the initial values of that parameter.
 
+    batch_first : bool, default False
+        Whether arrays are (N, T, ...) rather than (T, N, ...): x, y, masks, dy and dx, and targets
+        in `fit` and `evaluate`. States and recordings are time-major, and so is what losses and
+        metrics are called with. A `data.Batch` is time-major, a plain tuple (x, targets) is not.
+
     Attributes
     ----------
     names : list of str
@@ -83,11 +88,13 @@ class Sequential(Model):
         dtype: Any = "float32",
         init: Any = "pytorch",
         tie: dict[str, str] | None = None,
+        batch_first: bool = False,
     ):
         if not layers:
             raise ValueError("a model needs at least one layer, got none")
         self.dtype = checks.dtype(dtype)
         rng, scheme = checks.generator(rng), initialisers.named(init)
+        self.batch_first = checks.flag(batch_first, "batch_first")
         self._flatten(layers)
         self.out_features = connect(self.layers, self.where)
         self._tie: dict[str, str] = {}
@@ -117,6 +124,11 @@ class Sequential(Model):
         self._models: list[tuple[range, Sequential]] = []  # with the numbers of their layers
         for k, item in enumerate(arguments):
             if isinstance(item, Sequential):
+                if item.batch_first and not self.batch_first:
+                    raise ValueError(
+                        f"argument {k} is a batch-first model: pass batch_first=True to the outer "
+                        "one, whose input it shares"
+                    )
                 owner, new = item, list(zip(item.names, item.layers, strict=True))
                 self._models.append((range(len(self.layers), len(self.layers) + len(new)), item))
                 new = [(f"{k}.{name}", layer) for name, layer in new]
@@ -270,13 +282,28 @@ class Sequential(Model):
 
     def __repr__(self):
         options = [f"tie={self.tie!r}"] if self._tie else []
+        options += ["batch_first=True"] if self.batch_first else []
         return f"Sequential({', '.join([*_nested(self.names, self.layers), *options])})"
 
     def output_lengths(self, lengths):
         return lengths if self.returns_sequence else None
 
     def prepare_input(self, x, lengths):
-        return ragged.pad_sequences(x, lengths)
+        x, lengths, listed = ragged.pad_sequences(x, lengths)
+        if not self.batch_first or listed:
+            return x, lengths, listed
+        x = checks.as_array(x, "x")
+        ids = x.dtype.kind in "iu"
+        width = None if ids else next((a.in_features for a in self.layers if a.in_features), None)
+        if width is not None and x.shape[-1:] != (width,):
+            raise ValueError(
+                f"x must be (N, T, {width}), as the model is batch-first, got {x.shape}"
+            )
+        if x.ndim >= (2 if ids else 3):
+            x = x.swapaxes(0, 1)
+            if lengths is not None and np.ndim(lengths) == 2:
+                lengths = self._turned(lengths, "lengths", x.shape[:2])
+        return x, lengths, listed
 
     def _episodes(self, x, lengths, resets):
         for k, layer in enumerate(self.layers):
@@ -344,6 +371,8 @@ class Sequential(Model):
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
         self.check_tape(tape)
         dy, lengths, listed = ragged.pad_dy(dy, tape)
+        if self.batch_first and not listed and self.returns_sequence and dy is not None:
+            dy = self.swapped(checks.as_array(dy, "dy"))
         flat = self.gradient_vector(out, tape, dy)
         grads = self.gradient_arrays(flat)
         dstate = checks.per_layer(dstate, "dstate", len(self))
@@ -352,7 +381,9 @@ class Sequential(Model):
         if dy is not None and recording is not None:
             dy = checks.as_array(dy, "dy")
         dy, d_initial = self.backward_range(range(len(self)), dy, tape, dstate, grads, recording)
-        dx = ragged.unpad_sequences(dy, lengths) if listed and dy is not None else dy
+        dx = self.swapped(dy)
+        if listed and dy is not None:
+            dx = ragged.unpad_sequences(dy, lengths)
         return Gradients(dx, self.summed(grads), d_initial)
 
     def gradient_arrays(self, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -533,7 +564,7 @@ class Sequential(Model):
         return Stream(steppers, [self.where(k) for k in range(len(self))], state)
 
     def packed(self) -> Callable:
-        """Return `forward` as a function whose weights are packed once.
+        """Return `forward` as a function whose weights are packed once, for time-major x.
 
         It serves many short calls that pass the state on; a stream holds the state itself.
 
@@ -562,7 +593,8 @@ class Sequential(Model):
             tied = self.tied(k)
             entry |= {"name": name} if name != str(k) else {}
             layers.append(entry | ({"tied": tied} if tied else {}))
-        return {"dtype": self.dtype.name, "layers": layers}
+        layout = {"batch_first": True} if self.batch_first else {}
+        return {"dtype": self.dtype.name, "layers": layers, **layout}
 
     @classmethod
     def build(
@@ -618,10 +650,11 @@ class Sequential(Model):
             full += [f"{name}.{n}" for n in layer.shapes] or [name]
         if len(set(full)) < len(full):
             raise ValueError("names of layers of description must all differ")
-        return cls(*layers, dtype=dtype, tie=tie or None)
+        layout = description.get("batch_first", False)
+        return cls(*layers, dtype=dtype, tie=tie or None, batch_first=layout)
 
     def rebuilt(self, layers: Sequence[Layer], dtype: Any) -> Sequential:
-        """Return a model of other layers of the same shapes, with these names and ties.
+        """Return a time-major model of other layers of the same shapes, with these names and ties.
 
         Parameters
         ----------

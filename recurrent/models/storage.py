@@ -82,7 +82,7 @@ _layer = schema.record(
 )
 _layers = schema.items(_layer, 1, MOST_LAYERS)
 _dtype = schema.one_of("float32", "float64")
-_sequential = schema.record(dtype=_dtype, layers=_layers)
+_sequential = schema.record({"batch_first": checks.flag}, dtype=_dtype, layers=_layers)
 _seq2seq = schema.record(
     dtype=_dtype,
     encoder=_layers,

@@ -128,7 +128,8 @@ class TruncatedBPTT:
         Parameters
         ----------
         x : ndarray, shape (k1, N) or (k1, N, D), or list of arrays (T_i, ...)
-            Inputs of the piece, as the model takes them. A list is padded.
+            Inputs of the piece, as the model takes them: (N, k1, ...) if it is batch-first, like
+            targets, masks and y. A list is padded.
         targets : ndarray, shape (k1, N) or (k1, N, M)
             Targets of the piece, as the loss takes them; a list if x is one.
         loss : callable
@@ -157,7 +158,9 @@ class TruncatedBPTT:
             `checkpoint_every` is combined with resets or a mask whose valid steps have gaps.
         """
         checks.function(loss, "loss", "losses.softmax_cross_entropy")
-        x, targets, lengths, *_ = as_arrays((x, targets, lengths), self.model)
+        piece = as_arrays((x, targets, lengths, False, None, resets), self.model)
+        x, targets, lengths, _, _, resets = piece
+        model = self.model.time_major
         if resets is not None:
             for name in ("look_back", "checkpoint_every"):
                 if getattr(self, name) is not None:
@@ -179,12 +182,12 @@ class TruncatedBPTT:
         window = x if self.past is None else np.concatenate([self.past, x])
         before = 0 if self.past is None else len(self.past)
         if self.checkpoint_every is None:
-            y, after, tape = self.model.forward(
+            y, after, tape = model.forward(
                 window, self.carried, lengths, record=True, resets=resets
             )
         else:
-            model = cast(Sequential, self.model)  # see check_segments
-            tape = SegmentedRun(model, window, self.carried, lengths, self.checkpoint_every)
+            whole = cast(Sequential, model)  # see check_segments
+            tape = SegmentedRun(whole, window, self.carried, lengths, self.checkpoint_every)
             y, after = tape.y, tape.state
         y_new = y[before:] if before else y
         value, dy = value_and_gradient(loss, y_new, targets, self.model.output_lengths(lengths))
@@ -195,10 +198,10 @@ class TruncatedBPTT:
         elif isinstance(tape, SegmentedRun):
             tape.backward(dy, out)
         else:
-            self.model.backward(dy, tape, out=out)
+            model.backward(dy, tape, out=out)
         del tape, dy  # free the memory before the next forward pass
         self._advance(window, before, after)
-        return value, out, y_new
+        return value, out, self.model.swapped(y_new)
 
     def _advance(self, window, before, after):
         """Drop the past steps that are beyond the look-back of the next piece."""
@@ -212,7 +215,7 @@ class TruncatedBPTT:
             self.carried, self.past = after, None
         else:
             if dropped:
-                self.carried = self.model.forward(window[:dropped], self.carried)[1]
+                self.carried = self.model.time_major.forward(window[:dropped], self.carried)[1]
             self.past = window[dropped:]
         self.state = after
 

@@ -178,7 +178,7 @@ def fit(
                 f" got {last}"
             )
     schedules.check_length(rule.lr, rule.steps, rule.steps + last - start)
-    run = TruncatedBPTT(model, look_back, state.carried, state.past, checkpoint_every)
+    run = TruncatedBPTT(model.time_major, look_back, state.carried, state.past, checkpoint_every)
 
     gradient = np.empty_like(model.flat)
 
@@ -347,7 +347,7 @@ def _check_model(model, loss) -> None:
 
 def _mean_over_batches(model, batches, loss, metric: Any = None) -> list[float]:
     """Return the mean of the loss, and of the metric, over the entries of one epoch."""
-    state = None
+    state, whole = None, model.time_major
 
     def value_of_loss(y, targets, lengths):
         return value_and_gradient(loss, y, targets, lengths)[0]
@@ -368,7 +368,7 @@ def _mean_over_batches(model, batches, loss, metric: Any = None) -> list[float]:
         for batch in batches:
             batch = as_arrays(batch, model)
             before = state if batch.carry else None
-            y, state, _ = model.forward(batch.x, before, batch.lengths, resets=batch.resets)
+            y, state, _ = whole.forward(batch.x, before, batch.lengths, resets=batch.resets)
             lengths = model.output_lengths(batch.lengths)
             for k, function in enumerate(functions):
                 weight = batch.weight

@@ -234,7 +234,8 @@ def _():
         return R.Sequential(first, second, **options)
 
     arguments = dict(first=R.Linear(2, 3), second=R.GRU(3, 2))
-    return make, arguments | dict(rng=0, dtype="float64", init="keras"), []
+    more = dict(tie={"1.bias_ih_l0": "1.bias_hh_l0"}, batch_first=True)
+    return make, arguments | dict(rng=0, dtype="float64", init="keras") | more, []
 
 
 @public("Seq2Seq", encoder="encoder|decoder", errors=())
