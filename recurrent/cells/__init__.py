@@ -4,7 +4,9 @@ from ..checks.guided import module_getattr
 from ..equations.cell import CELLS, Cell, find, register
 from ..equations.expressions import (
     clip,
+    cos,
     exp,
+    log,
     maximum,
     mean,
     minimum,
@@ -12,9 +14,11 @@ from ..equations.expressions import (
     projection,
     relu,
     sigmoid,
+    sin,
     softplus,
     sqrt,
     tanh,
+    where,
 )
 from ..equations.tracer import trace_cell
 from .activations import ACTIVATIONS, activation
@@ -25,19 +29,24 @@ from .mgu import mgu
 from .rnn import rnn, rnn_cell, rnn_relu
 
 PYTORCH = {c.name: c for c in (rnn, rnn_relu, lstm, gru)}  # cells that PyTorch has too
+# By name: a declaration may not give these names to other equations.
+BUILT_IN = dict(CELLS)
 
 __all__ = [
     "ACTIVATIONS",
+    "BUILT_IN",
     "CELLS",
     "PYTORCH",
     "Cell",
     "activation",
     "clip",
+    "cos",
     "exp",
     "find",
     "gru",
     "gru_cell",
     "indrnn",
+    "log",
     "lstm",
     "lstm_cell",
     "maximum",
@@ -56,11 +65,13 @@ __all__ = [
     "rnn_cell",
     "rnn_relu",
     "sigmoid",
+    "sin",
     "softplus",
     "sqrt",
     "sru",
     "tanh",
     "trace_cell",
+    "where",
 ]
 
 

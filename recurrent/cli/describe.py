@@ -14,7 +14,8 @@ def _units(layer: Recurrent) -> int:
 def parameters_of_unit(layer: Recurrent) -> tuple[int, int]:
     """Count the parameters of one unit: with all its biases, and with one bias per sum."""
     count = layer.size // _units(layer)
-    return count, count - biases_of_unit(layer) + len(layer.cell.accumulators)
+    sums = sum(a.gate not in layer.cell.inputs for a in layer.cell.accumulators)
+    return count, count - biases_of_unit(layer) + sums
 
 
 def biases_of_unit(layer: Recurrent) -> int:
@@ -76,6 +77,7 @@ def _other(layer: Layer) -> str:
 
 def _recurrent(layer: Recurrent, target: str) -> str:
     cell, (D, H, P) = layer.cell, layer.sizes
+    D -= len(cell.inputs)
     h, *internal = cell.states
     sentences = []
     if layer.bidirectional:
@@ -94,9 +96,14 @@ def _recurrent(layer: Recurrent, target: str) -> str:
     products += [f"{P:,}"] * cell.has_projection
     biases, (size, with_one_bias) = biases_of_unit(layer), parameters_of_unit(layer)
     counts = f"{' + '.join(products)} weights + {biases} bias{'es' * (biases != 1)}"
-    counts += f" + {len(cell.parameters)} other" if cell.parameters else ""
+    own = len(cell.parameters) - len(cell.scalars)
+    counts += f" + {own} other" if own else ""
     fewer = f" ({with_one_bias:,} with one bias per sum)" if with_one_bias < size else ""
     sentences.append(f"A unit has {counts} = {size:,} parameters{fewer}.")
+    if cell.scalars:
+        sentences.append(f"All units share the parameters {', '.join(cell.scalars)}.")
+    if cell.inputs:
+        sentences.append(f"The last columns of x, {', '.join(cell.inputs)}, reach every unit.")
     output = f"Its output {h} is one value per time step, which goes"
     if cell.has_projection:
         output = (
@@ -116,6 +123,7 @@ def _recurrent(layer: Recurrent, target: str) -> str:
 def _gates(layer: Recurrent) -> str:
     """Describe the number of gates of a unit, and the inputs of each gate."""
     cell, (D, H, P) = layer.cell, layer.sizes
+    D -= len(cell.inputs)
     h, count = cell.states[0], len(cell.gates)
     previous = f"the {P:,} values" if cell.has_projection else f"{h} of all {H:,} units"
     previous += f" of {h}" * cell.has_projection + " of its direction" * layer.bidirectional

@@ -70,7 +70,8 @@ class Problem:
     def __init__(self, case, engine):
         self.case, self.engine = case, engine
         rng = np.random.default_rng(case.seed)
-        T, N, D, H = case.T, case.N, case.D, case.H
+        named_inputs = len(engine.cell.inputs)
+        T, N, D, H = case.T, case.N, case.D + named_inputs, case.H
 
         def normal(*shape):
             return rng.standard_normal(shape).astype(case.dtype)
@@ -89,6 +90,7 @@ class Problem:
             lambda: engine.init(D, H, case.dtype, rng, P if engine.cell.has_projection else 0)
         )
         self.x = normal(T, N, D) * np.dtype(case.dtype).type(case.scale)
+        self.x[..., case.D :] = np.abs(self.x[..., case.D :])  # times and gaps
         self.dy = normal(T, N, 2 * P if case.merge == "concat" else P)
         self.lengths = rng.integers(0, T + 1, N) if case.ragged else None
         self.state = each(lambda: states(case.scale)) if case.initial else None

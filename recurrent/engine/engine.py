@@ -17,15 +17,18 @@ from .params import (
     Sizes,
     cell_params_type,
     check_input,
+    check_input_size,
     check_params,
     check_proj_size,
     check_state,
+    kernel_gradients,
+    kernel_params,
     param_shapes,
     sizes_of,
     state_sizes,
     state_type,
+    take_gradients,
     trim_states,
-    with_biases,
 )
 from .stepping import PackedParams, Stepper
 from .sums import Sums
@@ -128,7 +131,7 @@ class Engine:
         >>> Engine("gru").shapes(2, 5)
         Params(W_ih=(15, 2), W_hh=(15, 5), b_ih=(15,), b_hh=(15,))
         """
-        D, H = checks.size(D, "D"), checks.size(H, "H")
+        D, H = check_input_size(self.cell, D, "D"), checks.size(H, "H")
         return param_shapes(self.cell, D, H, None if P is None else checks.size(P, "P"))
 
     def state_sizes(self, sizes: Sizes) -> tuple[int, ...]:
@@ -156,7 +159,7 @@ class Engine:
     ) -> Any:
         """Return new parameters, drawn uniformly from +-1/sqrt(H) as in PyTorch.
 
-        Per-unit parameters for which the cell declares an initial value get that value.
+        Parameters, and biases of gates, for which the cell declares an initial value get that.
 
         Parameters
         ----------
@@ -185,17 +188,26 @@ class Engine:
         TypeError
             If a size is not an int or the dtype is neither float32 nor float64.
         """
-        D, H = checks.size(input_size, "input_size"), checks.size(hidden_size, "hidden_size")
+        D = check_input_size(self.cell, input_size)
+        H = checks.size(hidden_size, "hidden_size")
         dtype, rng = checks.dtype(dtype), checks.generator(rng)
         P = check_proj_size(self.cell, proj_size, H)
         bound, initial = 1 / np.sqrt(H), self.cell.initial
+
+        def drawn(value, shape):
+            if isinstance(value, tuple):
+                return rng.uniform(*value, shape).astype(dtype)
+            return np.full(shape, value, dtype)
+
         shapes = self.shapes(D, H, P)._asdict()
-        new = {
-            n: rng.uniform(-bound, bound, shape).astype(dtype)
-            for n, shape in shapes.items()
-            if n not in initial
-        }
-        return self.Params(**new, **{n: np.full(H, value, dtype) for n, value in initial.items()})
+        new = {n: drawn(initial.get(n, (-bound, bound)), shape) for n, shape in shapes.items()}
+        for k, gate in enumerate(self.cell.x_gates if self.cell.biases else ()):
+            if gate in initial and gate not in self.cell.parameters:
+                new["b_ih"][k * H : (k + 1) * H] = drawn(initial[gate], H)
+                if "b_hh" in new and gate in self.cell.h_gates:
+                    j = self.cell.h_gates.index(gate)
+                    new["b_hh"][j * H : (j + 1) * H] = 0
+        return self.Params(**new)
 
     def forward(
         self,
@@ -419,7 +431,7 @@ class Engine:
         cell, layout, params, dtype = self.cell, tape.layout, tape.params, tape.x.dtype
         T, N, S, sizes = layout.T, layout.N, layout.S, sizes_of(cell, params)
         dy = self._checked_dy(dy, tape, sizes)
-        full = with_biases(cell, params)
+        full = kernel_params(cell, params)
         dparams = self._gradient_arrays(out, params, tape.x, dy, sums)
         sums = Sums(final=True) if sums is None else sums
         carry_shape, da_shape, dp_shape = allocation.backward_shapes(cell, S, N, sizes.H)
@@ -524,11 +536,12 @@ class Engine:
         return dx
 
     def _gradient_of_weights(self, tape, x, da_x, da, dp, dparams):
-        gradients = with_biases(self.cell, dparams)
+        gradients = kernel_gradients(self.cell, dparams)
         vectors = [tape.saved_rows[:, k] for k in self.cell.backward.vectors]
         self.kernels.gradient_of_weights(
             self.cell, da_x, x, da, dp, tape.h_rows, tape.layout.previous, vectors, gradients
         )
+        take_gradients(self.cell, gradients, dparams)
 
     def footprint(
         self,

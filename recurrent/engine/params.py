@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -58,14 +58,26 @@ def param_shapes(cell: Cell, D: int, H: int, P: int | None = None) -> Any:
     x_rows, h_rows = len(cell.x_gates) * H, len(cell.h_gates) * H
     biases = ((x_rows,), (h_rows,))[: cell.biases]
     projection = [(P, H)] if cell.has_projection else []
-    per_unit = [(H,)] * len(cell.parameters)
-    return cell_params_type(cell)((x_rows, D), (h_rows, P or H), *biases, *projection, *per_unit)
+    own = [(1,) if n in cell.scalars else (H,) for n in cell.parameters]
+    W_ih = (x_rows, D - len(cell.inputs))
+    return cell_params_type(cell)(W_ih, (h_rows, P or H), *biases, *projection, *own)
 
 
 def sizes_of(cell: Cell, params: Any) -> Sizes:
     """Return the sizes of params whose matrices have two axes."""
-    P = params.W_hh.shape[1]
-    return Sizes(params.W_ih.shape[1], params.W_hr.shape[1] if cell.has_projection else P, P)
+    D, P = params.W_ih.shape[1] + len(cell.inputs), params.W_hh.shape[1]
+    return Sizes(D, params.W_hr.shape[1] if cell.has_projection else P, P)
+
+
+def check_input_size(cell: Cell, input_size: Any, name: str = "input_size") -> int:
+    """Return the number of columns of x; raise ValueError if `cell.inputs` leave none for W_ih."""
+    D = checks.size(input_size, name)
+    if len(cell.inputs) >= D:
+        raise ValueError(
+            f"{name} counts all columns of x, and the last of {cell.name} are "
+            f"{', '.join(cell.inputs)}: it must be at least {len(cell.inputs) + 1}, got {D}"
+        )
+    return D
 
 
 def state_sizes(cell: Cell, sizes: Sizes) -> tuple[int, ...]:
@@ -81,15 +93,52 @@ def trim_states(cell: Cell, states: Iterable[np.ndarray], P: int) -> list[np.nda
     ]
 
 
-def with_biases(cell: Cell, params: Any, fill: Callable = np.zeros) -> Any:
-    """Return params with b_ih and b_hh, as the kernels take them; `fill` makes missing ones."""
+def kernel_params(cell: Cell, params: Any) -> Any:
+    """Return params as the kernels take them, without a copy of what needs no change.
+
+    They have b_ih and b_hh, W_ih has rows of `cell.inputs` too, each 1 at its column of x, and a
+    parameter that all units share has a value for each.
+    """
     n = cell.biases
-    if n == 2:
+    if n == 2 and not cell.inputs and not cell.scalars:
         return params
     W_ih, W_hh, *others = params
-    missing = [fill(len(W), W.dtype) for W in (W_ih, W_hh)[n:]]
+    biases = [*others[:n], *(np.zeros(len(W), W.dtype) for W in (W_ih, W_hh)[n:])]
+    if cell.inputs:
+        (rows, D), H, E = W_ih.shape, sizes_of(cell, params).H, len(cell.inputs)
+        used = cell.x_rows[len(cell.x_gates) :]
+        full = np.zeros((rows + len(used) * H, D + E), W_ih.dtype)
+        full[:rows, :D] = W_ih
+        for k, name in enumerate(used):
+            first = rows + k * H
+            full[first : first + H, D + cell.inputs.index(name)] = 1
+        W_ih = full
+        biases[0] = np.concatenate([biases[0], np.zeros(len(full) - rows, full.dtype)])
+    own = dict(zip(cell.parameters, others[len(others) - len(cell.parameters) :], strict=True))
+    for name in cell.scalars:
+        own[name] = np.full(sizes_of(cell, params).H, own[name][0])
+    projection = others[n : len(others) - len(own)]
     full_type = params_type(cell.parameters, 2, cell.has_projection)
-    return full_type(W_ih, W_hh, *others[:n], *missing, *others[n:])
+    return full_type(W_ih, W_hh, *biases, *projection, *own.values())
+
+
+def kernel_gradients(cell: Cell, dparams: Any) -> Any:
+    """Return dparams in the form of `kernel_params`, for kernels to add to."""
+    full = kernel_params(cell, dparams)
+    for name in cell.scalars:
+        getattr(full, name).fill(0)
+    return full
+
+
+def take_gradients(cell: Cell, full: Any, dparams: Any) -> None:
+    """Take gradients from `kernel_gradients` back to dparams, added up over units that share."""
+    if cell.inputs:
+        rows, D = dparams.W_ih.shape
+        dparams.W_ih[...] = full.W_ih[:rows, :D]
+        if cell.biases:
+            dparams.b_ih[...] = full.b_ih[:rows]
+    for name in cell.scalars:
+        getattr(dparams, name)[0] += np.add.accumulate(getattr(full, name))[-1]
 
 
 def check_proj_size(cell: Cell, proj_size: Any, hidden_size: int) -> int:

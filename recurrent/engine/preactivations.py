@@ -13,7 +13,7 @@ from ..equations.cell import Cell
 from ..equations.expressions import evaluate
 from ..kernels import reference
 from .bidirectional import REVERSE, DirectionTapes, named
-from .params import sizes_of, trim_states, with_biases
+from .params import kernel_params, sizes_of, trim_states
 from .tape import Tape
 
 
@@ -31,14 +31,14 @@ def preactivations(tape: Tape | DirectionTapes) -> dict[str, np.ndarray]:
     if isinstance(tape, DirectionTapes):
         return named(*(preactivations(one) for one in tape))
     cell = tape.cell
-    W_ih, W_hh, b_ih, b_hh = with_biases(cell, tape.params)[:4]
+    W_ih, W_hh, b_ih, b_hh = kernel_params(cell, tape.params)[:4]
     x = tape.x if tape.ids is None else tape.x[tape.ids[1]]
     H, h = sizes_of(cell, tape.params).H, _previous_rows(tape, tape.h_rows)
     out = {}
     for name, a in zip(names(cell), cell.accumulators, strict=True):
         total = np.zeros((len(x), H), x.dtype)
         for used, rows, W, b, gates in (
-            (a.x, x, W_ih, b_ih, cell.x_gates),
+            (a.x, x, W_ih, b_ih, cell.x_rows),
             (a.h, h, W_hh, b_hh, cell.h_gates),
         ):
             if used:
@@ -65,7 +65,7 @@ def gradients(tape: Tape | DirectionTapes, dstates: dict[str, np.ndarray]) -> di
     known = reference.node_values(cell, [e for _, e in b.saved], saved, tape.h_rows)
     known |= {cell.values[s]: a[layout.N :] for s, a in zip(cell.states, buffers, strict=True)}
     known |= {e: _previous_rows(tape, a) for e, a in zip(cell.previous, buffers, strict=True)}
-    weights = reference.Weights(cell, with_biases(cell, tape.params))
+    weights = reference.Weights(cell, kernel_params(cell, tape.params))
     known |= dict(zip(cell.parameter_inputs, weights.parameters, strict=True))
     products = weights.products
     total = [layout.pack(dstates[s].reshape(T, N, -1)) for s in cell.states]

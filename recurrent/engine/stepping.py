@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import checks
 from ..equations.cell import Cell
-from .params import Sizes, check_state, state_type, trim_states, with_biases
+from .params import Sizes, check_state, kernel_params, state_type, trim_states
 
 
 class PackedParams:
@@ -19,7 +19,7 @@ class PackedParams:
     def __init__(self, cell: Cell, kernels: Any, sizes: Sizes, params: Any):
         self.cell, self.kernels, self.sizes = cell, kernels, sizes
         self.dtype = params.W_ih.dtype
-        self.weights = kernels.pack_forward(cell, with_biases(cell, params))
+        self.weights = kernels.pack_forward(cell, kernel_params(cell, params))
 
 
 class StateStepper:

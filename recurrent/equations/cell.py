@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import checks
 from ..graph import Edge, Graph, Node
@@ -59,13 +62,46 @@ class Cell:
     parameter_inputs: tuple[Expr, ...]  # inputs: parameters, then masks
     values: dict[str, Expr]  # gates and new states by name
     biases: int = 2  # bias vectors per gate: 2 (b_ih and b_hh), 1 (b_ih) or 0
-    # Initial values of per-unit parameters that do not start as random numbers.
-    initial: dict[str, float] = field(default_factory=dict)
+    # Initial values of parameters and biases of gates: a number, or the ends of a uniform range.
+    initial: dict[str, float | tuple[float, float]] = field(default_factory=dict)
     masks: tuple[str, ...] = ()  # names of the masks that each unit has at each step
     output: int = 0  # index of the state that the layer outputs
+    inputs: tuple[str, ...] = ()  # names of the last columns of x, which units read as they are
+    scalars: tuple[str, ...] = ()  # those of the parameters that all units of a layer share
+    options: dict[str, Any] = field(default_factory=dict)  # hyper-parameters and their values
+    # Traces the equations with other hyper-parameters: a family's cells are the same for the same.
+    variant: Callable[..., Cell] | None = None
+
+    def __call__(self, **options: Any) -> Cell:
+        """Return the cell with other values of some hyper-parameters.
+
+        Parameters
+        ----------
+        **options : Any
+            Hyper-parameters of the declaration, of the kind of their defaults.
+
+        Returns
+        -------
+        Cell
+            Its name lists the values that are not the defaults: "leaky(leak=0.3)". That name finds
+            the cell too, so files need no other description of it.
+
+        Raises
+        ------
+        TypeError
+            If the declaration has no such hyper-parameter, or a value is of another kind.
+        ValueError
+            If a value is not finite.
+        """
+        if self.variant is None:
+            raise TypeError(
+                f"cell {self.name} has no hyper-parameters: keyword-only arguments of its "
+                "equations would be, as in def equations(x, h, previous, *, leak=0.5)"
+            )
+        return self.variant(**{**self.options, **options})
 
     def __reduce__(self):
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "variant"}
         # The nodes come first, arguments before the nodes that use them: pickling is recursive.
         nodes = topological((*self.values.values(), *(a.input for a in self.accumulators)))
         return _unpickled, (self.name, self.digest, self.gates, nodes, values)
@@ -79,6 +115,15 @@ class Cell:
     def x_gates(self) -> tuple[str, ...]:
         """Gates that have rows in W_ih, in their order."""
         return tuple(g for g in self.gates if any(a.gate == g and a.x for a in self.accumulators))
+
+    @cached_property
+    def x_rows(self) -> tuple[str, ...]:
+        """Names of the blocks of rows of W_ih as kernels take it: of gates, then of `inputs`.
+
+        A row of an input is 1 at its column of x and 0 elsewhere (see `engine.params`).
+        """
+        used = {a.gate for a in self.accumulators if a.x}
+        return (*self.x_gates, *(i for i in self.inputs if i in used))
 
     @cached_property
     def h_gates(self) -> tuple[str, ...]:
@@ -130,7 +175,7 @@ class Cell:
     @cached_property
     def x_runs(self) -> tuple[Run, ...]:
         """Blocks of rows of W_ih."""
-        rows = self.x_gates.index
+        rows = self.x_rows.index
         return _runs([(k, rows(a.gate)) for k, a in enumerate(self.accumulators) if a.x])
 
     @cached_property
@@ -172,7 +217,7 @@ class Cell:
         ids = {}
         for k, e in enumerate(topological(self.values.values())):
             accumulator = next((a for a in self.accumulators if a.input is e), None)
-            if accumulator:
+            if accumulator and accumulator.gate not in self.inputs:
                 # A gate with two accumulators has one from x and one from h.
                 single = sum(a.gate == accumulator.gate for a in self.accumulators) == 1
                 part = "" if single else ".x" if accumulator.x else ".h"
@@ -182,7 +227,7 @@ class Cell:
                 g.edges += [Edge(f"vector:{s}", ids[e]) for s, yes in used if yes]
             elif e.op == "input":
                 kind, name = e.name.split(".", 1)
-                ids[e] = f"{kind}:{name}"
+                ids[e] = f"{'p' if kind == 'x' else kind}:{name}"
                 kind = "previous" if kind == "previous" else "parameter"
                 g.nodes.append(Node(ids[e], kind, name))
             elif e.op == "const":
@@ -212,7 +257,7 @@ CELLS: dict[str, Cell] = {}
 
 def _unpickled(name: str, digest: str, gates: tuple[str, ...], nodes: list, values: dict) -> Cell:
     """Return the registered cell with this name and these equations, or else a new one."""
-    known = CELLS.get(name)
+    known = lookup(name)
     return known if known and (known.digest, known.gates) == (digest, gates) else Cell(**values)
 
 
@@ -232,12 +277,36 @@ def find(cell: str | Cell) -> Cell:
         return cell
     if not isinstance(cell, str):
         raise TypeError(f"a cell must be given by name or as a Cell, got {type(cell).__name__}")
-    if cell not in CELLS:
+    found = lookup(cell)
+    if found is None:
         raise ValueError(
             f"unknown cell {checks.shown(cell)}; known cells are {', '.join(CELLS)}"
             f"{checks.guess(cell, CELLS)}"
         )
-    return CELLS[cell]
+    return found
+
+
+def lookup(name: str) -> Cell | None:
+    """Return the cell with this name, which may list hyper-parameters, or None.
+
+    Raises TypeError or ValueError if a hyper-parameter does not fit the cell.
+    """
+    if name in CELLS:
+        return CELLS[name]
+    match = re.fullmatch(r"(.+)\(([^()]{1,400})\)", name)
+    if not match or match[1] not in CELLS:
+        return None
+    try:
+        call: Any = ast.parse(f"f({match[2]})", mode="eval").body
+        options = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+        if call.args or None in options:
+            raise ValueError
+    except (ValueError, SyntaxError, MemoryError, RecursionError, AttributeError, TypeError):
+        raise ValueError(
+            f"the parentheses of cell {checks.shown(name)} must hold hyper-parameters such as "
+            "leak=0.3"
+        ) from None
+    return CELLS[match[1]](**options)
 
 
 def _runs(pairs: list[tuple[int, int]]) -> tuple[Run, ...]:
@@ -266,7 +335,8 @@ def _differentiate(cell: Cell) -> Backward:
     for e in reversed(topological(cell.new)):
         if e in adjoint and e.args:
             for a, d in zip(e.args, operation(e.op).gradients(e, e.args, adjoint[e]), strict=True):
-                add(a, d)
+                if d is not None:
+                    add(a, d)
 
     def adjoints(nodes):
         return tuple(adjoint.get(e, zero) for e in nodes)

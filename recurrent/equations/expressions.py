@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import checks
+
+MOST_ANGLE = 1e6  # of sin and cos: kernels reduce larger arguments with too few digits of pi
+MOST_FACTORS = 64  # of an integer power; a larger one is exp(power log(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,46 +78,68 @@ class Expr:
     def __bool__(self):
         raise TypeError(
             "a cell's equations cannot branch on a value, because kernels compute many units at "
-            "once; use relu, maximum or minimum instead"
+            "once; use where(a > b, x, y), maximum or minimum, and multiply comparisons for `and`"
         )
 
-    def _compare(self, other):
+    def __gt__(self, other):
+        return Expr("greater", self, as_expr(other))
+
+    def __lt__(self, other):
+        return Expr("greater", as_expr(other), self)
+
+    def __ge__(self, other):
+        return Expr("at_least", self, as_expr(other))
+
+    def __le__(self, other):
+        return Expr("at_least", as_expr(other), self)
+
+    def _equal(self):
         raise TypeError(
-            "a cell's equations cannot compare values, because kernels compute many units at "
-            "once; use relu, maximum or minimum instead"
+            "a cell's equations cannot compare values for equality, which rounding decides; "
+            "use >, >=, < or <="
         )
-
-    __lt__ = __le__ = __gt__ = __ge__ = _compare
 
     def __eq__(self, other):
-        return self is other or (not isinstance(other, Expr) and self._compare(other))
+        return self is other or (not isinstance(other, Expr) and self._equal())
 
     __hash__ = object.__hash__
 
     def _unknown(self, *_):
         raise TypeError(
-            "values in a cell's equations are symbolic and have +, -, *, /, abs and powers from 1 "
-            "to 8 only; use the functions of recurrent.cells for others"
+            "values in a cell's equations are symbolic and have +, -, *, /, %, **, abs, >, >=, < "
+            "and <= only; use the functions of recurrent.cells for others: x - x % 1 rounds down; "
+            "for comparisons, a * b is `and`, maximum(a, b) is `or`, 1 - a is `not`"
         )
 
-    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _unknown
+    __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _unknown
     __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = _unknown
-    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __rpow__ = _unknown
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _unknown
     __round__ = __trunc__ = __floor__ = __ceil__ = _unknown
+
+    def __mod__(self, other):
+        return Expr("remainder", self, as_expr(other))
+
+    def __rmod__(self, other):
+        return Expr("remainder", as_expr(other), self)
 
     def __abs__(self):
         return maximum(self, -self)
 
     def __pow__(self, power):
-        if not isinstance(power, (int, np.integer)) or not 1 <= power <= 8:
-            raise TypeError(
-                "an exponent in a cell's equations must be an integer from 1 to 8, "
-                f"got {checks.shown(power)}; exp and sqrt are available too"
+        if not isinstance(power, Expr):
+            power = float(as_expr(power).value)
+            if power == 0.5:
+                return sqrt(self)
+            if power.is_integer() and abs(power) <= MOST_FACTORS:
+                return _integer_power(self, int(power))
+        return exp(power * log(self))
+
+    def __rpow__(self, base):
+        if (base := as_expr(base).value) <= 0:
+            raise ValueError(
+                f"the base of a power in a cell's equations must be above 0, got {base:g}"
             )
-        result = self
-        for _ in range(power - 1):
-            result = result * self
-        return result
+        return exp(self * math.log(base))
 
     def _vector(self, *_):
         raise TypeError(
@@ -134,8 +160,14 @@ class Expr:
     def __array_ufunc__(self, ufunc, method, *inputs, **_):
         name = ufunc.__name__
         arithmetic = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+        arithmetic |= {"remainder": "remainder", "greater": "greater", "greater_equal": "at_least"}
         if name in arithmetic and method == "__call__":  # a NumPy scalar with an expression
             return Expr(arithmetic[name], *map(as_expr, inputs))
+        if name in ("less", "less_equal") and method == "__call__":
+            swapped = "greater" if name == "less" else "at_least"
+            return Expr(swapped, *map(as_expr, reversed(inputs)))
+        if name == "power" and method == "__call__":
+            return float(inputs[0]) ** inputs[1]
         raise TypeError(
             f"values in a cell's equations are symbolic, so np.{name} does not apply; "
             "use the functions of recurrent.cells"
@@ -200,6 +232,33 @@ def sqrt(x: Expr) -> Expr:
     return Expr("sqrt", as_expr(x))
 
 
+def log(x: Expr) -> Expr:
+    """Return the natural logarithm: NaN below 0, -inf at 0.
+
+    Kernels read numbers below the smallest normal one as 0.
+    """
+    return Expr("log", as_expr(x))
+
+
+def sin(x: Expr) -> Expr:
+    """Return the sine; NaN for |x| above a million."""
+    return Expr("sin", as_expr(x))
+
+
+def cos(x: Expr) -> Expr:
+    """Return the cosine; NaN for |x| above a million."""
+    return Expr("cos", as_expr(x))
+
+
+def where(condition: Expr, a: Expr | float, b: Expr | float) -> Expr:
+    """Return a where the condition is not 0, else b.
+
+    The gradient goes to the one that is taken, and none to the condition. The other is computed
+    too: its derivative must be finite, so write sqrt(where(x > 0, x, 1)) inside a `where`.
+    """
+    return Expr("where", as_expr(condition), as_expr(a), as_expr(b))
+
+
 def maximum(a: Expr | float, b: Expr | float) -> Expr:
     """Return the larger of two; NaN if either is NaN. The gradient goes to b if they are equal."""
     return Expr("max", as_expr(a), as_expr(b))
@@ -244,7 +303,7 @@ class Op(NamedTuple):
     """The NumPy function of an operation, for complex numbers too, and its derivatives."""
 
     numpy: Callable | None
-    # (result, arguments, gradient of the result) -> gradient of each argument
+    # (result, arguments, gradient of the result) -> gradient of each argument, None for none
     gradients: Callable | None
 
 
@@ -265,6 +324,18 @@ OPS = {
     "min": Op(
         lambda a, b: np.where((a.real < b.real) | (a != a), a, b),
         lambda y, a, d: _to_the_larger(a[1], a[0], d),
+    ),
+    "log": Op(np.log, lambda y, a, d: (d / a[0],)),
+    "sin": Op(lambda x: np.sin(_in_range(x)), lambda y, a, d: (d * cos(a[0]),)),
+    "cos": Op(lambda x: np.cos(_in_range(x)), lambda y, a, d: (-(d * sin(a[0])),)),
+    # a - b floor(a / b), so the quotient (a - y) / b is an integer.
+    "remainder": Op(lambda a, b: _remainder(a, b), lambda y, a, d: (d, -(d * ((a[0] - y) / a[1])))),
+    # A comparison is constant on both sides of its jump.
+    "greater": Op(lambda a, b: _truth(a.real > b.real, a, b), lambda y, a, d: (None, None)),
+    "at_least": Op(lambda a, b: _truth(a.real >= b.real, a, b), lambda y, a, d: (None, None)),
+    "where": Op(
+        lambda c, a, b: np.where(c.real != 0, a, b),
+        lambda y, a, d: (None, where(a[0], d, 0.0), where(a[0], 0.0, d)),
     ),
     "softplus": Op(
         lambda x: np.where(x.real > 0, x, 0) + np.log1p(np.exp(np.where(x.real > 0, -x, x))),
@@ -297,6 +368,36 @@ def _mean_of_rows(x):
     return np.broadcast_to(
         np.add.accumulate(x, axis=-1)[..., -1:] / x.dtype.type(x.shape[-1]), x.shape
     )
+
+
+def _in_range(x):
+    """Return x, NaN where kernels give NaN for sin and cos."""
+    return np.where(np.abs(x.real) <= MOST_ANGLE, x, x.dtype.type(np.nan))
+
+
+def _truth(condition, a, b):
+    """Return 1 where the condition holds, else 0, in the dtype of the arguments."""
+    return condition.astype(np.result_type(a, b))
+
+
+def _remainder(a, b):
+    if not np.iscomplexobj(a) and not np.iscomplexobj(b):
+        return np.remainder(a, b)
+    rest = np.remainder(a.real, b.real)
+    return rest + 1j * (a.imag - np.rint((a.real - rest) / b.real) * b.imag)
+
+
+def _integer_power(x: Expr, power: int) -> Expr:
+    """Return a product of |power| factors; its inverse if the power is negative."""
+    if power <= 0:
+        return 1 / _integer_power(x, -power) if power else as_expr(1.0)
+    if power > 8:  # the square of the lower half of the factors
+        half = _integer_power(x, power // 2)
+        return half * half * x if power % 2 else half * half
+    result = x
+    for _ in range(power - 1):
+        result = result * x
+    return result
 
 
 def operation(op: str) -> Op:

@@ -11,6 +11,8 @@ import inspect
 import keyword
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from .. import checks
 from .cell import Accumulator, Cell
@@ -44,8 +46,10 @@ def trace_cell(
     states: str,
     parameters: str = "",
     biases: int = 2,
-    initial: dict[str, float] | None = None,
+    initial: dict[str, Any] | None = None,
     register: bool = True,
+    inputs: str = "",
+    scalars: str = "",
 ) -> Callable[[Callable], Cell]:
     """Declare a cell by a function of one unit's scalars.
 
@@ -60,10 +64,15 @@ def trace_cell(
         unit. The first state is the hidden state: W_hh multiplies it, and the layer outputs it.
     biases : int
         Bias vectors per gate: 2 (b_ih and b_hh, as in PyTorch), 1 (b_ih) or 0.
-    initial : dict of str to float, optional
-        Initial values of parameters that do not start as random numbers.
+    initial : dict of str to float or pair of float, optional
+        Initial values of parameters, weights and biases, and of a gate's bias by the gate's name:
+        a number, or the two ends of a uniform distribution.
     register : bool
         Whether the cell can be found by its name.
+    inputs : str
+        Names of the last columns of x, one number each for all units: `x.dt` is that number.
+    scalars : str
+        Names of parameters with one value for the whole layer.
 
     Returns
     -------
@@ -71,7 +80,9 @@ def trace_cell(
         A decorator for the equations: a function of `x` (`x.i` is row i of W_ih x + b_ih for this
         unit), `h` (`h.i` is the same of W_hh h + b_hh), `previous` (`previous.c` is this unit's
         state c of the previous step) and, if there are any parameters, `p` (`p.w`). It returns a
-        dict of all gates and new states by name. The decorator returns the cell.
+        dict of all gates and new states by name. Keyword-only arguments with defaults are
+        hyper-parameters: calling the cell gives it with other values. The decorator returns the
+        cell.
 
     Raises
     ------
@@ -91,36 +102,109 @@ def trace_cell(
     checks.flag(register, "register", where)
     gate_names = _split(where, "gates", gates)
     state_names = _split(where, "states", states)
-    parameter_names = _split(where, "parameters", parameters)
-    start = _initial_values(where, initial, parameter_names)
+    scalar_names = _split(where, "scalars", scalars)
+    parameter_names = (*_split(where, "parameters", parameters), *scalar_names)
+    input_names = _split(where, "inputs", inputs)
+    _check_apart(where, "parameters and scalars", parameter_names)
+    _check_apart(where, "gates and inputs", (*gate_names, *input_names))
+    start = _initial_values(where, initial, gate_names, parameter_names)
     if not state_names:
         raise ValueError(
             f"cell {name}: states must name at least one state, which the layer outputs; got none"
         )
 
-    def trace(equations: Callable) -> Cell:
-        x = {g: Expr("input", name=f"x.{g}") for g in gate_names}
+    def trace_with(equations: Callable, name: str, options: dict[str, Any]) -> Cell:
+        x = {g: Expr("input", name=f"x.{g}") for g in (*gate_names, *input_names)}
         h = {g: Expr("input", name=f"h.{g}") for g in gate_names}
         previous = {s: Expr("input", name=f"previous.{s}") for s in state_names}
         p = {q: Expr("input", name=f"p.{q}") for q in parameter_names}
         arguments = {"x": x, "h": h, "previous": previous, **({"p": p} if p else {})}
-        values = _call(name, equations, arguments)
+        values = _call(name, equations, arguments, options)
         _check_names(name, values, (*gate_names, *state_names))
 
         values = {n: _value(name, n, values[n]) for n in (*gate_names, *state_names)}
         unique = deduplicate(values.values())
         values = {n: unique[e] for n, e in values.items()}
-        accumulators, values = _merge(gate_names, x, h, values)
+        accumulators, values = _merge(gate_names, input_names, x, h, values)
         cell = Cell(
             name, gate_names, state_names, parameter_names, accumulators,
             tuple(previous.values()), tuple(p.values()), values, int(biases), start,
+            inputs=input_names, scalars=scalar_names, options=options,
         )  # fmt: skip
         _check_graph(cell)
         _check_products(cell)
         check_widths(cell)
+        return cell
+
+    def trace(equations: Callable) -> Cell:
+        defaults = _hyper_parameters(where, equations)
+        cell = trace_with(equations, name, defaults)
+        if defaults:
+            cells: dict[str, Cell] = {}
+
+            def variant(**options: Any) -> Cell:
+                values = {**defaults, **_checked_options(where, options, defaults)}
+                text = ", ".join(f"{k}={v!r}" for k, v in values.items() if v != defaults[k])
+                full_name = f"{name}({text})" if text else name
+                if full_name not in cells:
+                    traced = trace_with(equations, full_name, values)
+                    cells[full_name] = replace(traced, variant=variant)
+                return cells[full_name]
+
+            cells[name] = cell = replace(cell, variant=variant)
         return register_cell(cell) if register else cell
 
     return trace
+
+
+def _hyper_parameters(where, equations) -> dict[str, Any]:
+    """Return the keyword-only arguments of the equations with their defaults."""
+    try:
+        arguments = inspect.signature(equations).parameters.values()
+    except (TypeError, ValueError):  # `_call` says what is wrong
+        return {}
+    found = {a.name: a.default for a in arguments if a.kind is a.KEYWORD_ONLY}
+    for n, default in found.items():
+        if default is inspect.Parameter.empty:
+            raise TypeError(
+                f"{where}the hyper-parameter {n} needs a default, such as `*, {n}=0.5` in the "
+                "arguments of the equations"
+            )
+        if not isinstance(default, (bool, int, float, str)):
+            raise TypeError(
+                f"{where}the default of the hyper-parameter {n} must be a number, a bool or a str, "
+                f"got {type(default).__name__}"
+            )
+    return _checked_options(where, found, found)
+
+
+def _checked_options(where, options, defaults) -> dict[str, Any]:
+    """Return hyper-parameters of the kind of their defaults."""
+    checked = {}
+    for n, value in options.items():
+        if n not in defaults:
+            raise TypeError(
+                f"{where}no hyper-parameter {n!r}; there are {', '.join(defaults)}"
+                f"{checks.guess(n, defaults)}"
+            )
+        default = defaults[n]
+        if isinstance(default, bool):
+            checked[n] = checks.flag(value, n, where)
+        elif isinstance(default, int):
+            checked[n] = checks.integer(value, n, where=where)
+        elif isinstance(default, float):
+            checked[n] = float(checks.number(value, n, where=where))
+        else:
+            checked[n] = checks.text(value, n)
+            if not value.isidentifier():
+                raise ValueError(f"{where}{n} must be one word, got {checks.shown(value)}")
+    return checked
+
+
+def _check_apart(where, what, names) -> None:
+    for k, n in enumerate(names):
+        if n in names[:k]:
+            raise ValueError(f"{where}{what} must differ from each other, got {n!r} twice")
 
 
 def _split(where, argument, names) -> tuple[str, ...]:
@@ -149,17 +233,31 @@ def _split(where, argument, names) -> tuple[str, ...]:
     return found
 
 
-def _initial_values(where, initial, parameters) -> dict[str, float]:
+def _initial_values(where, initial, gates, parameters) -> dict[str, Any]:
     if initial is None:
         return {}
     checks.instance(initial, dict, "initial", "a dict of parameters and their values", where)
-    for n in initial:
-        if n not in parameters:
+    known = (*parameters, *gates, *RESERVED[:5])
+    found = {}
+    for n, v in initial.items():
+        if n not in known:
             raise ValueError(
-                f"{where}initial must hold some of the parameters {', '.join(parameters)}, "
-                f"got {checks.shown(n)}"
+                f"{where}initial must hold some of {', '.join(known)}, got {checks.shown(n)}"
             )
-    return {n: checks.number(v, f"initial[{n!r}]", where=where) for n, v in initial.items()}
+        label = f"initial[{n!r}]"
+        if isinstance(v, (tuple, list)):
+            if len(v) != 2:
+                raise ValueError(
+                    f"{where}{label} must be a number or the two ends of a range, "
+                    f"got {checks.shown(v)}"
+                )
+            low, high = (checks.number(end, label, where=where) for end in v)
+            if low > high:
+                raise ValueError(f"{where}{label} must be (low, high), got {checks.shown(v)}")
+            found[n] = (low, high)
+        else:
+            found[n] = checks.number(v, label, where=where)
+    return found
 
 
 def _value(cell, name, value) -> Expr:
@@ -189,7 +287,7 @@ def _check_graph(cell) -> None:
         )
 
 
-def _call(name, equations, arguments):
+def _call(name, equations, arguments, options):
     """Call the equations with symbols; raise TypeError for a wrong signature or result."""
     checks.function(equations, "the equations", "f(x, h, previous)", f"cell {name}: ")
     expected = ", ".join(arguments)
@@ -206,7 +304,7 @@ def _call(name, equations, arguments):
         raise TypeError(
             f"cell {name}: the equations must be a function of ({expected}), got {signature}"
         ) from None
-    values = equations(*(_Names(name, a, scalars) for a, scalars in arguments.items()))
+    values = equations(*(_Names(name, a, known) for a, known in arguments.items()), **options)
     if not isinstance(values, dict):
         raise TypeError(
             f"cell {name}: the equations must return a dict of gates and new states, "
@@ -262,7 +360,7 @@ def check_widths(cell: Cell) -> None:
         )
 
 
-def _merge(gates, x, h, values):
+def _merge(gates, inputs, x, h, values):
     """Replace x.g + h.g by one accumulator if the cell uses them in that sum only."""
     nodes = topological(values.values())
     uses = Counter(a for e in nodes for a in e.args) + Counter(values.values())
@@ -279,5 +377,6 @@ def _merge(gates, x, h, values):
     merged = [
         Accumulator(g, True, g in sums, sums.get(g, x[g])) for g in gates if g in sums or uses[x[g]]
     ]
+    merged += [Accumulator(i, True, False, x[i]) for i in inputs if uses[x[i]]]
     separate = [Accumulator(g, False, True, h[g]) for g in gates if g not in sums and uses[h[g]]]
     return tuple(merged + separate), {n: new[e] for n, e in values.items()}

@@ -55,7 +55,7 @@ class Backend(Protocol):
         cell : Cell
             The equations.
         params : NamedTuple of ndarray, real
-            W_ih (rows of its gates, D), W_hh (rows of its gates, P), b_ih and b_hh (those rows,),
+            W_ih (rows of cell.x_rows, D), W_hh (rows of its gates, P), b_ih and b_hh (those rows,),
             W_hr (P, H) if the cell projects, then U arrays (H,).
         """
         ...

@@ -43,7 +43,7 @@ def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
     found = []
     for tile in schedule.tiles(cell):
         some = [cell.accumulators[k] for k in tile]
-        x = np.array([cell.x_gates.index(a.gate) if a.x else -1 for a in some], np.int64)
+        x = np.array([cell.x_rows.index(a.gate) if a.x else -1 for a in some], np.int64)
         h = np.array([cell.h_gates.index(a.gate) if a.h else -1 for a in some], np.int64)
         found.append(Gates(x, h, x[x >= 0], h[h >= 0]))
     return tuple(found)

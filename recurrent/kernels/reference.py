@@ -54,7 +54,7 @@ class Weights:
         H = self.H
         out = np.zeros((len(self.cell.accumulators), len(x), H), np.result_type(x, self.W_ih))
         for total, accumulator in zip(out, self.cell.accumulators, strict=True):
-            i = self.cell.x_gates.index(accumulator.gate) if accumulator.x else None
+            i = self.cell.x_rows.index(accumulator.gate) if accumulator.x else None
             j = self.cell.h_gates.index(accumulator.gate) if accumulator.h else None
             biases = [
                 b[k * H : (k + 1) * H] for b, k in ((self.b_ih, i), (self.b_hh, j)) if k is not None
@@ -201,7 +201,7 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
     before = h[previous] if previous.size else h[: len(da)]
     for k, a in enumerate(cell.accumulators):
         if a.x:
-            i = cell.x_gates.index(a.gate) * H
+            i = cell.x_rows.index(a.gate) * H
             gradient_of_matrix(da_x[:, k], x, W_ih[i : i + H], b_ih[i : i + H])
         if a.h:
             i = cell.h_gates.index(a.gate) * H

@@ -19,7 +19,9 @@ from ..equations.cell import Cell
 from ..equations.expressions import CROSS_UNIT, Expr, topological
 
 # Operations that take about as long as ten quick ones.
-SLOW = {"div", "exp", "sigmoid", "softplus", "sqrt", "tanh"}
+SLOW = {
+    "cos", "div", "exp", "log", "remainder", "sigmoid", "sin", "softplus", "sqrt", "tanh",
+}  # fmt: skip
 # The most loads and quick operations with which a value is computed again, not stored for a later
 # stage.
 MAX_RECOMPUTED = 4

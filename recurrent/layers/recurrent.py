@@ -17,7 +17,7 @@ from ..engine import dropout, preactivations, ragged
 from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions, DirectionTapes
 from ..engine.engine import Engine
 from ..engine.episodes import Episodes
-from ..engine.params import Sizes, check_proj_size, check_state
+from ..engine.params import Sizes, check_input_size, check_proj_size, check_state
 from ..engine.runner import DirectedRunner, Runner
 from ..engine.tape import Tape
 from .base import Gradients, Layer
@@ -44,7 +44,7 @@ class Recurrent(Layer):
     cell : Cell or str
         The cell, or the name of a registered one.
     input_size : int
-        D, the size of the last axis of x.
+        D, the size of the last axis of x. It counts the columns that the cell's `inputs` name.
     hidden_size : int
         H, the number of units.
     bidirectional : bool, default False
@@ -62,7 +62,7 @@ class Recurrent(Layer):
     proj_size : int, default 0
         P, the number of features of y and h of a cell with a projection; 0 for other cells.
     **options : Any
-        Dropout inside the layer, see below.
+        Hyper-parameters of the cell, and dropout inside the layer, see below.
 
     Other Parameters
     ----------------
@@ -123,8 +123,10 @@ class Recurrent(Layer):
             )
         cell = cells.find(cell)
         if type(self) is Recurrent:
-            self._check_options(options)
-        input_size = checks.size(input_size, "input_size")
+            values = {k: options.pop(k) for k in cell.options if k in options}
+            cell = cell(**values) if values else cell
+            self._check_options(options, cell.options)
+        input_size = check_input_size(cell, input_size)
         hidden_size = checks.size(hidden_size, "hidden_size")
         P = check_proj_size(cell, proj_size, hidden_size)
         sizes = {"input_size": input_size, "hidden_size": hidden_size}
@@ -365,7 +367,10 @@ class Recurrent(Layer):
 
 
 def layer_from_cell(cell: cells.Cell | str, input_size: int, hidden_size: int) -> Recurrent:
-    """Return a layer of any cell; proj_size is half of hidden_size if the cell has a projection."""
+    """Return a layer of any cell; proj_size is half of hidden_size if the cell has a projection.
+
+    `input_size` is at least one more than the number of the cell's inputs.
+    """
     proj_size = (hidden_size + 1) // 2 if cells.find(cell).has_projection else 0
     return Recurrent(cell, input_size, hidden_size, proj_size=proj_size)
 

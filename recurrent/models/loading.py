@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import checks
 from ..checks.guided import explained
-from ..equations.cell import CELLS
+from ..equations.cell import CELLS, lookup
 from ..layers.base import LAYERS
 from ..layers.recurrent import Recurrent
 from . import storage
@@ -95,7 +95,7 @@ def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
                     f"load the file; known are {', '.join(LAYERS)}"
                 )
             name = d["options"].get("cell")
-            if d["type"] == Recurrent.__name__ and isinstance(name, str) and name not in CELLS:
+            if d["type"] == Recurrent.__name__ and isinstance(name, str) and lookup(name) is None:
                 raise ValueError(
                     f"unknown cell {checks.shown(name)}: declare it with recurrent.cell before you "
                     f"load the file; known cells are {', '.join(CELLS)}"

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from .. import checks
-from ..equations.cell import CELLS, Cell
+from ..equations.cell import Cell, lookup
 from ..equations.expressions import fingerprint
 from ..layers.base import LAYERS, walk
 from ..layers.recurrent import Recurrent
@@ -351,9 +351,12 @@ def describe_model(model: Any) -> dict[str, Any]:
                 f"{kind.__name__} is not"
             )
         if kind is Recurrent and _registered(layer.dropouts.cell) is None:
+            name = layer.dropouts.cell.name
+            why = "register it with recurrent.cells.register"
+            if lookup(name) is not None:
+                why = "it was declared again with other equations; declare those of this model"
             raise TypeError(
-                "a file can hold cells that are found by their name, and "
-                f"{layer.dropouts.cell.name} is not: register it with recurrent.cells.register"
+                f"a file can hold cells that are found by their name, and {name} is not: {why}"
             )
     count = len({cell.name for cell in cells_of(model)})
     if count > MOST_CELLS:
@@ -369,12 +372,13 @@ def equations_digest(cell: Cell) -> str:
     """Return a digest of a cell's equations: equal in all processes and on all machines."""
     accumulators = [a[:3] for a in cell.accumulators]
     names = (tuple(cell.values), cell.gates, cell.states, cell.parameters)
-    return fingerprint(cell.values.values(), *names, cell.biases, accumulators)
+    extra = (cell.inputs, cell.scalars) if cell.inputs or cell.scalars else ()
+    return fingerprint(cell.values.values(), *names, cell.biases, accumulators, *extra)
 
 
 def _registered(cell: Cell) -> Cell | None:
     """Return the registered cell with the name and the equations of this one, or None."""
-    known = CELLS.get(cell.name)
+    known = lookup(cell.name)
     same = known is not None and equations_digest(known) == equations_digest(cell)
     return known if same else None
 

@@ -13,7 +13,7 @@ from recurrent import GRU, LSTM, RNN, Engine, Recurrent, Sequential
 from recurrent.cells import CELLS, gru_cell, lstm_cell, rnn_cell
 from recurrent.cells.activations import ACTIVATIONS, canonical
 from recurrent.conformance.tolerance import assert_close, assert_same_bits
-from recurrent.engine.params import with_biases
+from recurrent.engine.params import kernel_params
 from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.reference
@@ -74,7 +74,7 @@ def made(family, options):
 
 def onnx(op, options, p, lengths):
     """Run the same node in ONNX. With coupled gates, it has rows for f but ignores them: NaN."""
-    params, H = with_biases(p.engine.cell, p.params), p.case.H
+    params, H = kernel_params(p.engine.cell, p.params), p.case.H
     order = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}[op]
 
     def rows(a):
@@ -236,7 +236,7 @@ def test_fewer_biases_are_biases_of_zero(count):
     p = Case(T=4, N=2, D=3, H=4).build(Engine(gru_cell(biases=count)).reference)
     assert p.params._fields == ("W_ih", "W_hh", "b_ih", "b_hh")[: 2 + count]
     full = Engine(CELLS["gru"]).reference
-    params = with_biases(p.engine.cell, p.params)
+    params = kernel_params(p.engine.cell, p.params)
     assert_same_bits(p.forward()[0], p.forward(full, params=params)[0])
     theirs = p.gradients(full, params=params)
     for name, g in p.gradients().items():

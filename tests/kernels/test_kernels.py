@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from recurrent.cells import exp, maximum, minimum, relu, sigmoid, softplus, sqrt, tanh, trace_cell
+from recurrent.cells import (
+    cos,
+    exp,
+    log,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    sqrt,
+    tanh,
+    trace_cell,
+    where,
+)
 from recurrent.engine.engine import Engine
 from recurrent.equations.expressions import OPS
 from recurrent.kernels.codegen.target import AVX2, AVX512, PORTABLE, Target, host
@@ -19,6 +33,21 @@ FUNCTIONS = {
     "softplus": softplus,
     "sqrt": sqrt,
     "relu": relu,
+    "log": log,
+    "sin": sin,
+    "cos": cos,
+    "remainder": lambda a: a % 0.7,
+    "remainder_negative": lambda a: a % -1e10,
+    "remainder_of": lambda a: 5 % a,
+    "power": lambda a: a**2.5,
+    "power_of_2": lambda a: 2**a,
+    "ninth_power": lambda a: a**9,
+    "inverse_cube": lambda a: a**-3,
+    "above_1": lambda a: a > 1,
+    "below_1": lambda a: a < 1,
+    "least_1": lambda a: a >= 1,
+    "most_1": lambda a: a <= 1,
+    "chosen": lambda a: where(a, 2 * a, -1.0),
     "inverse": lambda a: 1 / a,
     "at_least_1": lambda a: maximum(a, 1.0),
     "at_least_1_swapped": lambda a: maximum(1.0, a),
@@ -103,6 +132,90 @@ def test_softplus_is_within_its_stated_bound(dtype):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(-60, 60, 100_000), rng.standard_normal(100_000)]).astype(dtype)
     assert ulps(elementwise("softplus", x), np.logaddexp(0, x.astype(np.longdouble))).max() <= 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_is_within_its_stated_bound(dtype):
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    most = np.log10(float(info.max))
+    x = [rng.uniform(0.4, 2.5, 200_000), rng.uniform(0.99, 1.01, 100_000)]
+    x += [10.0 ** rng.uniform(np.log10(float(info.smallest_normal)), most, 200_000)]
+    x += [1 + np.arange(-1000, 1000) * float(info.eps), [float(info.smallest_normal), 0.5**0.5]]
+    x = np.concatenate(x).astype(dtype)
+    x = x[x != 1]
+    assert ulps(elementwise("log", x), np.log(x.astype(np.longdouble))).max() <= 1
+    ends = np.array([1, 0, -0.0, -1, np.inf, -np.inf, np.nan], dtype)
+    expected = np.array([0, -np.inf, -np.inf, np.nan, np.inf, np.nan, np.nan], dtype)
+    np.testing.assert_array_equal(elementwise("log", ends), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sin_and_cos_are_within_their_stated_bounds(dtype):
+    rng = np.random.default_rng(0)
+    x = [rng.uniform(-10, 10, 100_000), rng.uniform(-1e6, 1e6, 100_000)]
+    # Numbers near multiples of pi / 2, where the reduced argument has lost most of its digits.
+    x += [np.arange(-600_000, 600_000, 17) * (np.pi / 2), 10.0 ** rng.uniform(-30, 0, 10_000)]
+    x = np.concatenate(x).astype(dtype)
+    exact = x.astype(np.longdouble)
+    for name, function in (("sin", np.sin), ("cos", np.cos)):
+        assert ulps(elementwise(name, x), function(exact)).max() <= 2, name
+    ends = np.array([0, np.inf, -np.inf, np.nan, 1.1e6, -1.1e6], dtype)
+    np.testing.assert_array_equal(elementwise("sin", ends), [0, *[np.nan] * 5])
+    np.testing.assert_array_equal(elementwise("cos", ends), [1, *[np.nan] * 5])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_remainders_are_exact(dtype):
+    rng = np.random.default_rng(0)
+    divisor = dtype(0.7)
+    near = (np.arange(-50_000, 50_000) * float(divisor)).astype(dtype)
+    x = np.concatenate([rng.uniform(-1e5, 1e5, 100_000), rng.standard_normal(100_000)])
+    x = np.concatenate([x.astype(dtype), near, np.nextafter(near[near != 0], dtype(9e9))])
+    found = elementwise("remainder", x)
+    np.testing.assert_array_equal(found, np.remainder(x, divisor))
+    assert found.min() >= 0
+    assert found.max() < divisor
+    found, limit = elementwise("remainder_negative", x), dtype(-1e10)
+    np.testing.assert_array_equal(found, np.remainder(x, limit))
+    with np.errstate(invalid="ignore"):
+        ends = np.array([0, np.inf, -np.inf, np.nan, 3, -3, 1e30], dtype)
+        for name, pair in (("remainder", (ends, divisor)), ("remainder_of", (dtype(5), ends))):
+            if name == "remainder":
+                pair = pair[0][:-1], pair[1]
+            expected = np.remainder(*pair)
+            np.testing.assert_array_equal(elementwise(name, ends)[: expected.size], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_powers_are_within_their_stated_bounds(dtype):
+    """A real power is exp(a log(x)): an error of the logarithm grows with the exponent."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([10.0 ** rng.uniform(-6, 6, 100_000), [0]]).astype(dtype)
+    wide = x.astype(np.longdouble)
+    with np.errstate(divide="ignore"):
+        size = 2.5 * np.abs(np.log(wide))
+    assert (ulps(elementwise("power", x), wide**2.5)[:-1] <= 2 + 2 * size[:-1]).all()
+    assert elementwise("power", x)[-1] == 0
+    assert np.isnan(elementwise("power", -x[:1])).all()
+    y = rng.uniform(-20, 20, 100_000).astype(dtype)
+    size = np.abs(y) * np.log(2)
+    assert (ulps(elementwise("power_of_2", y), 2 ** y.astype(np.longdouble)) <= 2 + 2 * size).all()
+    y, wide = (a[np.abs(a) > 1e-3] for a in (y, y.astype(np.longdouble)))
+    assert ulps(elementwise("ninth_power", y), wide**9).max() <= 8
+    assert ulps(elementwise("inverse_cube", y), wide**-3).max() <= 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_comparisons_and_choices(dtype):
+    x = np.array([0, 1, 2, -np.inf, np.inf, np.nan, -0.0], dtype)
+    for name, expected in (
+        ("above_1", x > 1),
+        ("below_1", x < 1),
+        ("least_1", x >= 1),
+        ("most_1", x <= 1),
+        ("chosen", np.where(x, 2 * x, dtype(-1))),
+    ):
+        np.testing.assert_array_equal(elementwise(name, x), expected.astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

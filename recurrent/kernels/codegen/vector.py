@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+from ...equations.expressions import MOST_ANGLE
 from .target import Target
 
 LINE = 64  # bytes of a cache line
@@ -243,6 +245,132 @@ class Vectors:
         series = [2 / (2 * n + 1) for n in range(17 if self.double else 8, -1, -1)]
         return self.fma(s, self.polynomial(self.b.fmul(s, s), series), self.relu(x))
 
+    def log(self, x):
+        """Return the natural logarithm within 1 ulp in both dtypes, which tests check.
+
+        x = 2^k m with m from sqrt(1/2) to sqrt(2), and log(m) = f - s (f - R) with f = m - 1,
+        s = f / (2 + f) and R = 2 artanh(s) / s - 2 by its series. -inf for 0 and for numbers
+        below the smallest normal one, NaN below.
+        """
+        b, bits = self.b, self._bits(x)
+        bias, place = (1023, 52) if self.double else (127, 23)
+
+        def integers(n):
+            return ir.Constant(bits.type, [n] * self.lanes)
+
+        # Adding the bits of 1 over those of sqrt(1/2) carries into the exponent from there on.
+        root = 0x3FE6A09E667F3BCD if self.double else 0x3F3504F3
+        offset = b.sub(bits, integers(root))
+        k = b.ashr(offset, integers(place))
+        m = b.bitcast(b.sub(bits, b.shl(k, integers(place))), self.type)
+        k = b.sitofp(k, self.type)
+        f = b.fsub(m, self.constant(1.0))
+        s = b.fdiv(f, b.fadd(f, self.constant(2.0)))
+        z = b.fmul(s, s)
+        series = [2 / (2 * n + 1) for n in range(12 if self.double else 6, 0, -1)]
+        rest = b.fmul(z, self.polynomial(z, series))
+        high, low = (LN2_HIGH, LN2_LOW)
+        if not self.double:
+            high, low = LN2_HIGH_32, math.log(2) - LN2_HIGH_32
+        # The square of f is exact neither here nor below, but it is small beside f.
+        half = b.fmul(self.constant(0.5), b.fmul(f, f))
+        small = self.fma(s, b.fadd(half, rest), b.fmul(k, self.constant(low)))
+        y = self.fma(k, self.constant(high), b.fsub(f, b.fsub(half, small)))
+        infinite, nothing = self.constant(math.inf), self.constant(math.nan)
+        tiny = self.constant(2.0 ** (1 - bias))
+        y = b.select(b.fcmp_ordered("<", x, tiny), self.constant(-math.inf), y)
+        y = b.select(b.fcmp_ordered("==", x, infinite), infinite, y)
+        return b.select(b.fcmp_unordered("<", x, self.constant(0.0)), nothing, y)
+
+    def sin(self, x):
+        """Return the sine within 2 ulp; NaN for |x| above `MOST_ANGLE`. Tests check the bound."""
+        return self._circular(x, 0)
+
+    def cos(self, x):
+        """Return the cosine, as `sin` does."""
+        return self._circular(x, 1)
+
+    def _circular(self, x, quarter: int):
+        """Return sin(x + quarter pi / 2), in float64 for both dtypes.
+
+        With k the nearest integer to 2 x / pi, r = x - k pi / 2 is computed from pi in parts whose
+        products with k are exact; the series of sine or cosine at r follow.
+        """
+        b = self.b
+        if not self.double:
+            wide = Vectors(b, Target(np.dtype(np.float64), self.target.unit, None), self.lanes)
+            y = wide._circular(b.fpext(x, wide.type), quarter)
+            return b.fptrunc(y, self.type)
+        magic = self.constant(1.5 * 2.0**52)
+        shifted = b.fadd(b.fmul(x, self.constant(2 / math.pi)), magic)
+        k = b.fsub(shifted, magic)
+        first, second, third, fourth = map(self.constant, HALF_PI)
+        r = b.fsub(x, b.fmul(k, first))  # exact
+        product = b.fmul(k, second)
+        high = b.fsub(r, product)
+        # The error of this difference, exact whichever of the two is larger.
+        back = b.fsub(high, r)
+        low = b.fsub(b.fsub(r, b.fsub(high, back)), b.fadd(product, back))
+        r = b.fadd(high, b.fsub(b.fsub(low, b.fmul(k, third)), b.fmul(k, fourth)))
+        z = b.fmul(r, r)
+        odd = [(-1) ** n / math.factorial(2 * n + 1) for n in range(8, 0, -1)]
+        even = [(-1) ** n / math.factorial(2 * n) for n in range(9, 1, -1)]
+        sine = self.fma(b.fmul(r, z), self.polynomial(z, odd), r)
+        half, one = b.fmul(self.constant(0.5), z), self.constant(1.0)
+        most = b.fsub(one, half)
+        lost = b.fsub(b.fsub(one, most), half)  # the rounding error of 1 - z / 2
+        cosine = b.fadd(most, self.fma(b.fmul(z, z), self.polynomial(z, even), lost))
+
+        def integers(n):
+            return ir.Constant(ir.VectorType(I64, self.lanes), [n] * self.lanes)
+
+        quadrant = b.add(self._bits(shifted), integers(quarter))
+
+        def bit(n):
+            return b.icmp_signed("!=", b.and_(quadrant, integers(n)), integers(0))
+
+        y = b.select(bit(1), cosine, sine)
+        y = b.select(bit(2), b.fneg(y), y)
+        size = self.maximum(x, b.fneg(x))
+        within = b.fcmp_ordered("<=", size, self.constant(MOST_ANGLE))
+        return b.select(within, y, self.constant(math.nan))
+
+    def remainder(self, a, b):
+        """Return a - b floor(a / b), whose sign is that of b; NaN if b is 0 or a infinite.
+
+        Exact with fused multiply-adds while |a / b| is below 2^23 in float32, 2^52 in float64.
+        """
+        build, zero = self.b, self.constant(0.0)
+        quotient = self.call(f"llvm.floor.{self.suffix}", self.type, build.fdiv(a, b))
+        rest = self.fma(build.fneg(quotient), b, a)
+        # The quotient may be rounded up to an integer, or, without fusion, the product.
+        signs = (build.fcmp_ordered("<", n, zero) for n in (rest, b))
+        opposite = build.and_(build.xor(*signs), build.fcmp_ordered("!=", rest, zero))
+        rest = build.select(opposite, build.fadd(rest, b), rest)
+        # An infinite b gives a itself, or b for the other sign, as NumPy does.
+        size = self.maximum(b, build.fneg(b))
+        endless = build.fcmp_ordered("==", size, self.constant(math.inf))
+        signs = (build.fcmp_ordered("<", n, zero) for n in (a, b))
+        across = build.and_(build.xor(*signs), build.fcmp_ordered("!=", a, zero))
+        finite = build.fcmp_ordered("<", self.maximum(a, build.fneg(a)), self.constant(math.inf))
+        limit = build.select(finite, build.select(across, b, a), self.constant(math.nan))
+        return build.select(endless, limit, rest)
+
+    def greater(self, a, b):
+        """Return 1 where a > b, else 0."""
+        return self._truth(self.b.fcmp_ordered(">", a, b))
+
+    def at_least(self, a, b):
+        """Return 1 where a >= b, else 0."""
+        return self._truth(self.b.fcmp_ordered(">=", a, b))
+
+    def _truth(self, mask):
+        return self.b.select(mask, self.constant(1.0), self.constant(0.0))
+
+    def where(self, condition, a, b):
+        """Return a where the condition is not 0 (NaN is not), else b."""
+        return self.b.select(self.b.fcmp_unordered("!=", condition, self.constant(0.0)), a, b)
+
     def across(self, x, combine: Callable) -> ir.Value:
         """Reduce all lanes to one number, the upper half combined with the lower, and so on.
 
@@ -290,6 +418,13 @@ class Vectors:
             "sqrt": self.sqrt,
             "max": self.maximum,
             "min": self.minimum,
+            "log": self.log,
+            "sin": self.sin,
+            "cos": self.cos,
+            "remainder": self.remainder,
+            "greater": self.greater,
+            "at_least": self.at_least,
+            "where": self.where,
             "softplus": self.softplus,
             "tanh": self.tanh,
             "sigmoid": self.sigmoid,
@@ -301,6 +436,13 @@ class Vectors:
 # ln(2) in two parts; the first has so few bits that its product with any exponent k is exact.
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 LN2_HIGH_32 = 355 / 512
+# pi / 2 in parts of 33 bits, so that their products with integers below 2^20 are exact; the rest.
+HALF_PI = (
+    float.fromhex("0x1.921fb544p+0"),
+    float.fromhex("0x1.0b4611a6p-34"),
+    float.fromhex("0x1.3198a2ep-69"),
+    float.fromhex("0x1.b839a252049c1p-104"),
+)
 # tanh(x) = x P(x^2) / Q(x^2) on +-9: a least-squares fit, reweighted until the relative error was
 # level at 7e-9.
 TANH_P = [
