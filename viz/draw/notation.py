@@ -23,7 +23,8 @@ _UNSHOWN = re.compile(
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories without a glyph
 _SIGNS = {
     "sigmoid": "σ", "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "sqrt": "√",
-    "positive": "> 0", "projection": "W_hr", "product": "W_hh ·",
+    "positive": "> 0", "greater": ">", "at_least": "≥", "remainder": "mod", "projection": "W_hr",
+    "product": "W_hh ·",
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 // The cell: values and gradients of its graph for one unit, from the table of viz.page.equations.
 const OPS = { add: (a, b) => a + b, sub: (a, b) => a - b, mul: (a, b) => a * b, div: (a, b) => a / b, neg: (a) => -a, positive: (a) => Number(a > 0),
-  tanh: Math.tanh, sigmoid: (a) => 0.5 * Math.tanh(0.5 * a) + 0.5, exp: Math.exp, sqrt: Math.sqrt, relu: (a) => (a <= 0 ? 0 : a) };
+  tanh: Math.tanh, sigmoid: (a) => 0.5 * Math.tanh(0.5 * a) + 0.5, exp: Math.exp, sqrt: Math.sqrt, relu: (a) => (a <= 0 ? 0 : a),
+  log: Math.log, sin: Math.sin, cos: Math.cos, greater: (a, b) => Number(a > b), at_least: (a, b) => Number(a >= b), where: (c, a, b) => (c === 0 ? b : a) };
 const evaluate = (e, values) => (Array.isArray(e) ? OPS[e[0]](...e.slice(1).map((a) => evaluate(a, values))) : typeof e === "string" ? values[e] : e);
 function forward(layer, u, t) {
   const values = {};

@@ -19,17 +19,21 @@ from ..reading import evaluate
 from ..reading.wiring import cell_wiring
 
 # The operations of cell.js.
-KNOWN = ("add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu")
+KNOWN = (
+    "add", "sub", "mul", "div", "neg", "positive", "tanh", "sigmoid", "exp", "sqrt", "relu", "log",
+    "sin", "cos", "greater", "at_least", "where",
+)  # fmt: skip
 
 
 def computed(cell: Cell) -> list[str]:
     """Return the ids of the nodes whose values must be stored besides those of the recording."""
     drawn, recorded = {a.id for a in cell_wiring(cell).neurons}, _recorded(cell)
     known = (*KNOWN, "const", "input")
+    given = {a.input for a in cell.accumulators if a.gate in cell.inputs}
     return [
         k
         for k, e in _expressions(cell).items()
-        if k not in recorded and (k in drawn or e.op not in known)
+        if k not in recorded and (k in drawn or e.op not in known or e in given)
     ]
 
 

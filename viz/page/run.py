@@ -54,10 +54,10 @@ class LayerRun:
         self.n, self.way, self.layer, self.place, self.k = n, way, layer, place, place - first_layer
         unit_values.read_unit(recording, way, 0, None, n)  # raises the errors
         recorded = recording.layers[place]
-        self.D, self.H, self.first = layer.input_size, layer.hidden_size, layer.cell.states[0]
+        self.D, self.H, self.first = way.input_size, layer.hidden_size, layer.cell.states[0]
         batched = recorded.y.ndim == 3
         x = models.input_of(recording, layer.owner, place)
-        self.x = unit_values.sequence(x, n, batched)
+        self.x = unit_values.sequence(x, n, batched)[:, : way.input_size]
         self.h = unit_values.sequence(recorded.states[self.first + way.end], n, batched)
         self.T = len(self.h)
         found = [

@@ -41,10 +41,11 @@ def unit_facts(layer: Any) -> list[str]:
     """Return lines about one unit: neurons, inputs, parameters, and outputs of unit and layer."""
     way = direction_of(layer)
     cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
-    X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(way), len(cell.accumulators)
+    X, R, P, A = len(cell.x_gates), len(cell.h_gates), _own(way), _sums(cell)
     B, biases = cell.biases, _biases(cell)
     weights, size = X * D + R * W, way.size // H
-    whole = all(a.x and a.h for a in cell.accumulators)
+    shared = f" + {len(cell.scalars)} shared" * bool(cell.scalars)
+    whole = all(a.x and a.h for a in cell.accumulators if a.gate not in cell.inputs)
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
     takes = f"{each} {D:,} + {W:,} = {D + W:,} inputs, {BIASES[B]}"
     more = f" + {P}" if P else ""
@@ -54,7 +55,7 @@ def unit_facts(layer: Any) -> list[str]:
         takes = f"{x_gates} of {notation.count(D, 'input')}, {h_gates} of {W:,} from all units"
         counted = f"{weights:,} weights + {biases} biases{more}"
     one_bias_each = weights + A + P
-    whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,} = {H * size:,}"
+    whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,}{shared} = {way.size:,}"
     if B == 2:
         whole_layer += f" (one bias per Σ: {H * one_bias_each:,})"
     if way.both:
@@ -69,9 +70,14 @@ def unit_facts(layer: Any) -> list[str]:
     ]
 
 
+def _sums(cell):
+    """Return the number of dot products of a unit."""
+    return sum(a.gate not in cell.inputs for a in cell.accumulators)
+
+
 def _neurons(cell, whole):
     """Return a phrase that counts the neurons of a unit and lists its memories."""
-    A = len(cell.accumulators)
+    A = _sums(cell)
     text = notation.count(A, "neuron")
     if not whole:
         gates = notation.count(len(cell.gates), "gate")
@@ -108,6 +114,7 @@ def layer_summary(layer: Any) -> str:
         each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({W:,}{' + 1' * (B > 1)})"
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
+    counted += f" + {len(cell.scalars)}" * bool(cell.scalars)
     units, size = notation.count(H, "unit"), way.layer.size
     if way.both and not isinstance(layer, Direction):
         return f"{units} in each of 2 directions · {size:,} parameters = 2 × {counted}"
@@ -134,13 +141,14 @@ def _own(way):
     These are the parameters of the equations, the unit's column of W_hr and learned initial states.
     """
     own = len(way.cell.parameters) + (way.output_size if way.cell.has_projection else 0)
+    own -= len(way.cell.scalars)
     return own + len(way.layer.initial) // (1 + way.both)
 
 
 def one_bias(layer: Any) -> int:
     """Return the number of parameters if b_ih and b_hh were one bias for each dot product."""
     way = direction_of(layer)
-    doubled = _biases(way.cell) - len(way.cell.accumulators)
+    doubled = _biases(way.cell) - _sums(way.cell)
     return way.layer.size - way.hidden_size * doubled * (1 + way.both)
 
 

@@ -31,7 +31,8 @@ class Direction:
 
     @property
     def input_size(self) -> int:
-        return self.layer.input_size
+        """Number of columns of x that W_ih multiplies."""
+        return self.layer.input_size - len(self.cell.inputs)
 
     @property
     def hidden_size(self) -> int:
@@ -58,8 +59,10 @@ class Direction:
 
     @property
     def parameters(self) -> dict[str, np.ndarray]:
-        """The arrays of `params` by name."""
-        return self.params._asdict()
+        """The arrays of `params` by name; a value that all units share is there for each."""
+        arrays, cell = self.params._asdict(), self.cell
+        shared = {n: np.repeat(arrays[n], self.hidden_size) for n in cell.scalars}
+        return arrays | shared
 
     @property
     def size(self) -> int:

@@ -19,7 +19,10 @@ _INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
 
 
 class Step(NamedTuple):
-    """One step of a sequence: x (D,), and states and gates by name, (H,) or (P,) if projected."""
+    """One step of a sequence: x (D,), and states and gates by name, (H,) or (P,) if projected.
+
+    `given` are the values of the cell's inputs, which are not in x.
+    """
 
     t: int
     T: int
@@ -28,6 +31,7 @@ class Step(NamedTuple):
     after: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]  # dL/d(state), empty without a loss
     gates: dict[str, np.ndarray]
+    given: dict[str, float]
 
 
 def step(recording: Recording, layer: Any, t: int | None, n: int) -> Step:
@@ -61,6 +65,7 @@ def step(recording: Recording, layer: Any, t: int | None, n: int) -> Step:
         after={s: a[t] for s, a in states.items()},
         gradients={s: a[t] for s, a in own(recorded.dstates, way.cell.states).items()},
         gates={g: a[t] for g, a in own(recorded.gates, way.cell.gates).items()},
+        given=unit.given,
     )
 
 
@@ -76,6 +81,9 @@ def forward(layer: Any, at: Step) -> dict[str, np.ndarray]:
         sums |= {(side, g): rows[k * H : (k + 1) * H] for k, g in enumerate(gates)}
     known = {}
     for a in cell.accumulators:
+        if a.gate in cell.inputs:
+            known[a.input] = np.full(H, at.given[a.gate], np.float64)
+            continue
         sides = [side for side, used in (("ih", a.x), ("hh", a.h)) if used]
         known[a.input] = sum(sums[side, a.gate] for side in sides)
     for e, s in zip(cell.previous, cell.states, strict=True):
@@ -119,7 +127,8 @@ def local_derivatives(cell: Cell) -> dict[str, list[tuple[str, Expr]]]:
             leaves = {s: Expr("input", name=s) for s in (*sources, node.id)}
             one = Expr("const", value=1.0)
             found = OPS[node.kind].gradients(leaves[node.id], [leaves[s] for s in sources], one)
-            out[node.id] = [(s, _simple(e)) for s, e in zip(sources, found, strict=True)]
+            pairs = zip(sources, found, strict=True)
+            out[node.id] = [(s, _simple(e)) for s, e in pairs if e is not None]
     return out
 
 

@@ -21,6 +21,8 @@ from .steps import padded_steps
 class UnitValues:
     """Values of a unit at step t: x (D,), the previous h (H,) or (P,), its own states and gates.
 
+    `given` are the last columns of x, which the cell's inputs name; they are not in x.
+
     A state that a projection makes belongs to no single unit and is left out.
     """
 
@@ -32,6 +34,7 @@ class UnitValues:
     states: dict[str, float] = field(default_factory=dict)
     gates: dict[str, float] = field(default_factory=dict)
     last: int | None = None  # the step that `before` comes from; None for the initial states
+    given: dict[str, float] = field(default_factory=dict)
     padded: bool = False  # whether step t is padding
 
     @property
@@ -128,15 +131,17 @@ def read_unit(recording: Recording, layer: Any, j: int, t: int | None, n: int) -
     before = initial(recording, way, n) if last is None else {s: a[last] for s, a in states.items()}
     projected = dict(zip(cell.states, cell.projected_states, strict=True))
     own = [s for s in cell.states if not projected[s]]
+    x = sequence(models.input_of(recording, way.owner, k), n, batched)[t]
     return UnitValues(
         t=t,
         T=T,
-        x=sequence(models.input_of(recording, way.owner, k), n, batched)[t],
+        x=x[: way.input_size],
         h=before[cell.states[0]],
         before={s: float(before[s][j]) for s in own},
         states={s: float(states[s][t, j]) for s in own},
         gates={g: float(a[t, j]) for g, a in gates.items()},
         last=last,
+        given=dict(zip(cell.inputs, map(float, x[way.input_size :]), strict=True)),
         padded=t in padding,
     )
 

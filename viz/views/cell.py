@@ -208,8 +208,12 @@ class _Picture:
             self._node(o.id, o.label, self._tip(text, o.id), **look)
         look = dict(fontsize=9, color=palette.LINE, fill="#FFFFFF", style="rounded,filled")
         for p in self.wiring.parameters:
-            tip = self._tip(f"{self.names[p]}: own parameter of each unit", p)
-            self._node(p, self.names[p], tip, **look)
+            name, what = self.names[p], "own parameter of each unit"
+            if name in self.cell.scalars:
+                what = "parameter that all units share"
+            elif name in self.cell.inputs:
+                what = "column of x, the same for all units"
+            self._node(p, name, self._tip(f"{name}: {what}", p), **look)
 
     def _terminals(self):
         first = self.cell.states[0]
@@ -430,6 +434,13 @@ class _Picture:
     def _along(self, s):
         """Return the derivatives along a state's lane, without factors of one."""
         local = evaluate.local_derivatives(self.cell)
-        chain = [nodes.previous(s), *self.circuit.spines[s]]
-        found = [next(e for k, e in local[b] if k == a) for a, b in pairwise(chain)]
-        return [self._spelled(e) for e in found if not (e.op == "const" and e.value == 1)]
+        chain, found = [nodes.previous(s), *self.circuit.spines[s]], []
+        dense = {o.id: o.label for o in self.wiring.operations if o.dense}
+        for a, b in pairwise(chain):
+            if b in dense:
+                found.append(f"{dense[b].removesuffix(' ·')}ᵀ")
+                continue
+            e = next((e for k, e in local[b] if k == a), None)
+            if e is not None and not (e.op == "const" and e.value == 1):
+                found.append(self._spelled(e))
+        return found

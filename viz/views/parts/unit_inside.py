@@ -69,7 +69,7 @@ class Inside:
             tip = f"{a.name}: {notation.count(counts[a.id], 'weight')}"
             self._gate(a.id, NEURON, a.label, title, a.colour, v, tip)
         for p in w.parameters:
-            self._parameter(p, own)
+            self._parameter(p, own, unit)
         for o in w.operations:
             if o.gate:
                 v = unit.gates[o.gate] if unit else None
@@ -83,12 +83,20 @@ class Inside:
             self.canvas.wire(a, b, self._route(a, b, path), radius=8)
         self._loops(unit)
 
-    def _parameter(self, p, own):
+    def _parameter(self, p, own, unit):
         name = nodes.parameter_name(p)
-        tip = f"own parameter {name} = {notation.exact(own[name])}"
-        look = dict(fontsize=8, color=palette.LINE, tip=tip)
+        look = dict(fontsize=8, color=palette.LINE)
+        if name in self.way.cell.inputs:
+            label, tip = name, f"{name}, a column of x, the same for all units"
+            if unit:
+                label += f" {notation.signed(unit.given[name])}"
+                tip += f", value {notation.exact(unit.given[name])}"
+            self.canvas.node(p, self.canvas.centre(p), PARAMETER, label, tip=tip, **look)
+            return
+        shared = name in self.way.cell.scalars
+        tip = f"{'shared' if shared else 'own'} parameter {name} = {notation.exact(own[name])}"
         label = f"{name} {notation.signed(own[name])}"
-        self.canvas.node(p, self.canvas.centre(p), PARAMETER, label, **look)
+        self.canvas.node(p, self.canvas.centre(p), PARAMETER, label, tip=tip, **look)
 
     def _operation(self, o):
         left, _, right, _ = self.canvas.box[o.id]
