@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import naive
 from oracles.onnx import as_int32, onnx_run
 from oracles.onnx_cases import blocks, conformance
 from support.gradients import assert_gradients
@@ -158,7 +159,7 @@ def jax_steps():
     [Case(T=4, N=2, D=4, H=17), Case(T=4, N=3, D=3, H=5, ragged=True, seed=5)],
     ids=["full", "ragged"],
 )
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", naive.UNITS)
 def test_gradients_equal_jax(name, case):
     """Check the kernels if other tests compile them anyway, else the interpreter."""
     step = jax_steps()[name]

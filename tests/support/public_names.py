@@ -23,9 +23,11 @@ PACKAGES = {
 # Names that each module has among others.
 MODULES = {
     "recurrent.cells": """
-        CELLS PYTORCH Cell activation clip exp find gru lstm maximum mean mgu indrnn mingru
-        minimum minlstm product projection qrnn relu rnn rnn_relu sigmoid softplus sqrt sru tanh
-        trace_cell
+        CELLS PAPERS PYTORCH Cell activation cfc clip cos echo_state exp fastgrnn find grud gru
+        janet
+        ligru log lstm ltc maximum mean mgu indrnn mingru minimum minlstm multiplicative_lstm
+        nested_lstm phased_lstm product projection qrnn relu rnn rnn_relu sigmoid sin slstm softplus
+        sqrt sru tanh trace_cell where
         """,
     "recurrent.charlm.presets": "PRESETS",
     "recurrent.conformance.selftest": "run",

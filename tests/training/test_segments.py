@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import naive
 from support.cells import three_states
 from support.models import recurrent_layers
 
@@ -126,7 +127,10 @@ def test_segments_change_no_bit(layers, dtype, T, N, every, ragged, seed):
         assert_same_run(make, x, targets, every, np.arange(T)[:, None] < lengths)
 
 
-@pytest.mark.parametrize("cell", sorted(CELLS))
+@pytest.mark.parametrize(
+    "cell",
+    [pytest.param(c, marks=() if c in naive.UNITS else pytest.mark.ci) for c in sorted(CELLS)],
+)
 @given(every=EVERY, ragged=st.booleans(), seed=st.integers(0, 99))
 def test_every_cell_runs_in_segments(cell, every, ragged, seed):
     make, x, targets = problem(lambda: [layer_from_cell(cell, D, 5)], 9, 3, "float32", seed)
