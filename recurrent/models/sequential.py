@@ -687,7 +687,8 @@ class Sequential(Model):
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.out_features is None else layer.out_features
             rows = rows if layer.returns_sequence else ("N",)
-            node = Node(f"layer{k}", type(layer).__name__, repr(layer), (*rows, width), layer.size)
+            kind, size = type(layer).__name__, sum(a.size for a in self._own(k).values())
+            node = Node(f"layer{k}", kind, repr(layer), (*rows, width), size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))
             g.edges += [

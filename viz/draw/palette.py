@@ -75,7 +75,8 @@ def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
 
 
 def state(name: str, index: int) -> str:
-    """Return the colour of a state's wires."""
+    """Return the colour of a state's wires; "0.h" is h of a layer inside another one."""
+    name = name.rpartition(".")[2]
     return STATES.get(name, OTHER_STATES[index % len(OTHER_STATES)])
 
 

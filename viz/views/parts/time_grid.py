@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recurrent.engine.bidirectional import REVERSE
+from recurrent.layers.base import walk
 
 from ...reading import describe, nodes, unit_values
 from ...reading.direction import direction_of
@@ -69,7 +70,8 @@ def _layer_rows(model, graph, n, shape, steps, below):
     loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
     fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
     if any(loops.values()):
-        fixed["begins"] = unit_values.origin(direction_of(layer))
+        within = next(one for one in walk([layer]) if one.cell is not None)
+        fixed["begins"] = unit_values.origin(direction_of(within))
     if not loops[-1]:
         states = tuple(e.label for e in loops[1])
         size = CELL if states else BOX
@@ -80,7 +82,9 @@ def _layer_rows(model, graph, n, shape, steps, below):
         own = dict(states=tuple(e.label for e in loops[d]), direction=d, around=d < 0)
         own |= dict(label=f"{kind} {arrow}", shape=loops[d][0].shape, size=CELL, below=below)
         found.append(Row(name, **own, **fixed))
-    both = dict(label=layer.merge, shape=shape, size=BOX, below=(reverse, forward))
+    both = dict(
+        label=getattr(layer, "merge", "x + f"), shape=shape, size=BOX, below=(reverse, forward)
+    )
     return [*found, Row(f"{n.id}_merge", **both, **{**fixed, "kind": "merge"})]
 
 
