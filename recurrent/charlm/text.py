@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checks
 from .documents import END, joined
+from .idstore import IdStore
 
 UNKNOWN = ("error", "skip", "replace")
 REPLACEMENTS = "\ufffd? "  # the first of them that a vocabulary has
@@ -75,31 +76,47 @@ class Vocabulary:
         ValueError
             If the text is empty.
         """
-        if isinstance(text, (list, tuple)):
-            return cls.of_pieces([joined(text)], END)
-        return cls.of_pieces([checks.text(text, "text")])
+        end = END if isinstance(text, (list, tuple)) else None
+        text = joined(text) if isinstance(text, (list, tuple)) else checks.text(text, "text")
+        return cls("".join(sorted(set(text))), end)
 
     @classmethod
-    def of_pieces(cls, pieces: Iterable[str], end: str | None = None) -> Vocabulary:
-        """Build the vocabulary of a text that comes in pieces.
+    def of_pieces(
+        cls, pieces: Iterable[str], end: str | None = None
+    ) -> tuple[Vocabulary, np.ndarray]:
+        """Build the vocabulary of a text that comes in pieces, and convert the text to ids.
 
         Parameters
         ----------
         pieces : iterable of str
-            The text.
+            The text, which is read once.
         end : str, optional
             The character in it that ends a document.
 
         Returns
         -------
-        Vocabulary
+        vocabulary : Vocabulary
+            The characters in sorted order.
+        ids : ndarray, shape (n,), of the vocabulary's dtype
 
         Raises
         ------
         ValueError
             If the text is empty.
         """
-        return cls("".join(sorted(set().union(*pieces))), end)
+        store, symbols = IdStore(np.uint8), ""  # in the order in which they are seen
+        known: Any = None
+        for piece in pieces:
+            new = set(piece).difference(symbols)
+            if new:
+                symbols += "".join(sorted(new))
+                known = cls(symbols)
+            store.append(known._encode(piece, "error", 0), known.dtype)
+        vocabulary, ids = cls("".join(sorted(symbols)), end), store.array()
+        order = vocabulary.encode(symbols, dtype=vocabulary.dtype)
+        for start in range(0, len(ids), CHUNK):
+            ids[start : start + CHUNK] = order[ids[start : start + CHUNK]]
+        return vocabulary, ids
 
     @classmethod
     def bytes(cls) -> Vocabulary:
@@ -178,46 +195,55 @@ class Vocabulary:
             n += len(ids)
         return out[:n]
 
-    def encode_pieces(self, pieces: list, unknown: str = "error") -> np.ndarray:
+    def encode_pieces(
+        self, pieces: Iterable, unknown: str = "error"
+    ) -> tuple[np.ndarray, list[str]]:
         """Convert a text that comes in pieces to ids, in little memory.
 
         Parameters
         ----------
-        pieces : list of str, or of bytes for a vocabulary of bytes
-            The text. The list is emptied.
+        pieces : iterable of str, or of bytes for a vocabulary of bytes
+            The text, which is read once.
         unknown : {"error", "skip", "replace"}
             See `encode`.
 
         Returns
         -------
-        ndarray, shape (n,), of the vocabulary's dtype
+        ids : ndarray, shape (n,), of the vocabulary's dtype
+        lacking : list of str
+            The characters of the text that are not in the vocabulary.
 
         Raises
         ------
         ValueError
             If a character is not in the vocabulary.
         """
-        out, n, position = np.empty(sum(map(len, pieces)), self.dtype), 0, 0
-        pieces.reverse()
-        while pieces:
-            piece = pieces.pop()
+        store, position, lacking = IdStore(self.dtype), 0, set()
+        for piece in pieces:
             if isinstance(piece, bytes):
                 ids = np.frombuffer(piece, np.uint8)
             else:
-                ids = self._encode(piece, unknown, position)
-            out[n : n + len(ids)] = ids
-            n, position = n + len(ids), position + len(piece)
-        return out[:n]
+                ids = self._encode(piece, unknown, position, lacking)
+            store.append(ids, self.dtype)
+            position += len(piece)
+        return store.array(), sorted(lacking)
 
-    def _encode(self, text: str, unknown: str, position: int) -> np.ndarray:
-        """Convert a piece of a text, which begins at a position of it, to ids."""
+    def _encode(
+        self, text: str, unknown: str, position: int, lacking: set[str] | None = None
+    ) -> np.ndarray:
+        """Convert a piece of a text, which begins at a position of it, to ids.
+
+        Characters that are not in the vocabulary are added to `lacking`.
+        """
         codes, V = _codes(text), len(self)
         ids = self._ids[np.minimum(codes, len(self._ids) - 1)]
-        lacking = np.flatnonzero(ids == V)
-        if not len(lacking):
+        places = np.flatnonzero(ids == V)
+        if not len(places):
             return ids
+        if lacking is not None:
+            lacking.update(map(chr, np.unique(codes[places])))
         if unknown == "skip":
-            return np.delete(ids, lacking)
+            return np.delete(ids, places)
         if unknown == "replace":
             known: Any = self.symbols
             found = [known.index(c) for c in REPLACEMENTS if c in known]
@@ -225,9 +251,9 @@ class Vocabulary:
                 raise ValueError(
                     "unknown='replace' needs U+FFFD, '?' or ' ' in the vocabulary, which has none"
                 )
-            ids[lacking] = found[0]
+            ids[places] = found[0]
             return ids
-        at = int(lacking[0])
+        at = int(places[0])
         raise ValueError(
             f"character {text[at]!r} (U+{codes[at]:04X}) at position {position + at} is not among "
             f"the {V} in the vocabulary"

@@ -226,9 +226,9 @@ def evaluate(
     v, unit = lm.vocabulary, lm.vocabulary.unit
     documents = Recipe.from_dict(lm.options).documents
     text = read_text(source, v.symbols is None, v.symbols, documents)
-    print_notes([*text.notes, *unknown_characters(text.pieces, v, unknown)])
     with name_source(source):
-        ids = v.encode_pieces(text.pieces, unknown)
+        ids, lacking = v.encode_pieces(text.pieces, unknown)
+        print_notes([*text.notes, *unknown_characters(lacking, unknown)])
         bits = lm.bits_per_character(ids, batch)
     print(
         f"{bits:.4f} bits per {unit}, perplexity {2**bits:.3f}, "

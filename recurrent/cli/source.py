@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..charlm import documents as documents_of
-from ..charlm.text import Vocabulary
 from . import memory
 
-CHUNK = 2**20  # bytes
+CHUNK = 2**17  # bytes
 
 
 def check_regular(path: str | os.PathLike, expected: str = "a file") -> os.stat_result:
@@ -38,17 +37,18 @@ def check_regular(path: str | os.PathLike, expected: str = "a file") -> os.stat_
 
 
 class Text(NamedTuple):
-    """A text that was read, in pieces.
+    """A text that can be read once, in pieces.
 
     Parameters
     ----------
-    pieces : list of str, or list of bytes
-        The text; bytes if it was read raw.
+    pieces : iterator of str, or of bytes
+        The text; bytes if it is read raw. Reading it raises OSError if a file cannot be read,
+        ValueError if it is not UTF-8 and MemoryError for more text than there is memory for.
     notes : list of str
-        What was left out or changed while it was read, one line each.
+        What was left out or changed so far, one line each.
     """
 
-    pieces: list
+    pieces: Iterator[Any]
     notes: list[str]
 
 
@@ -62,49 +62,61 @@ def read_text(
     left out, unless those characters are in `keep`. `documents` cuts the text: see
     `documents.separator`.
 
-    Raises OSError if a file cannot be read, ValueError if a single file is not UTF-8 or a folder
-    holds no text files, and MemoryError for more text than the machine has memory for.
+    Raises OSError if there is no such file, ValueError if a folder holds no text files, and
+    MemoryError for a text larger than the memory.
     """
-    folder = path != "-" and os.path.isdir(path)
+    notes: list[str] = []
     if path == "-":
-        files: dict[str, Iterable[bytes]] = {"standard input": _standard_input()}
-    elif folder:
+        sources: dict[str, Iterable[bytes]] = {"standard input": _standard_input()}
+    elif os.path.isdir(path):
         found = sorted(p for p in Path(path).rglob("*") if p.is_file())
         shown = [p for p in found if not any(a.startswith(".") for a in p.relative_to(path).parts)]
         check_size(sum(p.stat().st_size for p in shown), path)
-        files = {str(p): _chunks(p) for p in shown}
+        texts = [p for p in shown if _is_text(p, raw)]
+        if not texts:
+            raise ValueError(f"{path}: no text files in this folder")
+        skipped = [str(p) for p in shown if p not in texts]
+        notes += [_note("skipped, not a text file: ", skipped)] if skipped else []
+        sources = {str(p): _chunks(p) for p in texts}
     else:
         check_size(check_regular(path, "a text file or a folder").st_size, path)
-        files = {path: _chunks(path)}
-    pieces, skipped, changed = [], [], []
-    for name, chunks in files.items():
+        sources = {path: _chunks(path)}
+    if raw:
+        return Text(itertools.chain.from_iterable(sources.values()), notes)
+    return Text(_decoded(sources, keep or "", documents, notes), notes)
+
+
+def _decoded(
+    sources: dict[str, Iterable[bytes]], keep: str, documents: str | None, notes: list[str]
+) -> Iterator[str]:
+    """Yield the text of files, cut into documents, and add notes about what was changed."""
+    changed = []
+    for k, (name, chunks) in enumerate(sources.items()):
+        decoder = Decoder(name, keep)
+        pieces = decoder.pieces(chunks)
+        if documents is not None:
+            pieces = documents_of.cut(pieces, documents_of.separator(documents))
+            pieces = itertools.islice(pieces, k > 0, None)  # the file before has ended
+        yield from pieces
+        changed += [f"{name}: {', '.join(decoder.changes)}"] if decoder.changes else []
+    notes += [_note("", changed)] if changed else []
+
+
+def _is_text(path: Path, raw: bool) -> bool:
+    """Return whether a file of a folder has no byte 0 and, unless it is read raw, is UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for data in _chunks(path):
+        if b"\0" in data:
+            return False
         try:
-            if raw:
-                pieces.append(list(_without_zero(chunks) if folder else chunks))
-                continue
-            decoder = Decoder(name, keep or "")
-            pieces.append(list(decoder.pieces(_without_zero(chunks) if folder else chunks)))
-        except ValueError:
-            if not folder:
-                raise
-            skipped.append(name)
-        else:
-            changed += [f"{name}: {', '.join(decoder.changes)}"] if decoder.changes else []
-    if not pieces:
-        raise ValueError(f"{path}: no text files in this folder")
-    notes = [_note("skipped, not a text file: ", skipped), _note("", changed)]
-    if documents is not None:
-        separator = documents_of.separator(documents)
-        pieces = [list(documents_of.cut(found, separator)) for found in pieces]
-        pieces[1:] = [found[1:] for found in pieces[1:]]  # the one before has ended
-    return Text([piece for found in pieces for piece in found], list(filter(None, notes)))
+            decoder.decode(b"" if raw else data)
+        except UnicodeDecodeError:
+            return False
+    return decoder.getstate()[0] == b""
 
 
-def unknown_characters(pieces: list, vocabulary: Vocabulary, unknown: str) -> list[str]:
-    """Return a line about the characters that a vocabulary lacks, if they are not an error."""
-    if unknown == "error" or vocabulary.symbols is None:
-        return []
-    lacking = sorted(set().union(*pieces) - set(vocabulary.symbols))
+def unknown_characters(lacking: list[str], unknown: str) -> list[str]:
+    """Return a line about the characters that a vocabulary lacks and that were no error."""
     if not lacking:
         return []
     done = {"skip": "skipped", "replace": "replaced"}[unknown]
@@ -113,17 +125,9 @@ def unknown_characters(pieces: list, vocabulary: Vocabulary, unknown: str) -> li
 
 
 def _note(beginning: str, names: list[str]) -> str:
-    """Return a line about the first of several files; an empty str if there is none."""
+    """Return a line about the first of several files."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{beginning}{names[0]}{more}" if names else ""
-
-
-def _without_zero(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield chunks; raise ValueError at a byte 0, which no text has."""
-    for data in chunks:
-        if b"\0" in data:
-            raise ValueError("not a text")
-        yield data
+    return f"{beginning}{names[0]}{more}"
 
 
 class Decoder:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -231,18 +231,17 @@ def train(
     raw = bytes_ if lm is None else lm.vocabulary.symbols is None
     keep = "" if lm is None else lm.vocabulary.symbols
     text = read_text(source, raw, keep, made.documents)
-    print_notes(text.notes)
-    ids: Any
     if lm is None:
         lm, ids = _new(text.pieces, source, options, explicit, made)
     else:
-        print_notes(unknown_characters(text.pieces, lm.vocabulary, made.unknown))
         with name_source(source):
-            ids = lm.vocabulary.encode_pieces(text.pieces, made.unknown)
+            ids, lacking = lm.vocabulary.encode_pieces(text.pieces, made.unknown)
+        text.notes.extend(unknown_characters(lacking, made.unknown))
         if not resume:
             model = {name: lm.settings[name] for name in MODEL_OPTIONS if name != "init"}
             _check_size(lm.vocabulary, ids, model, made, source)
             lm.recipe = made
+    print_notes(text.notes)
     unit, done = lm.vocabulary.unit, lm.history.updates
     keep_going()
     if lm.recipe.preset is not None:
@@ -303,22 +302,24 @@ def _usage(make: Callable[[], Recipe]) -> Recipe:
 
 
 def _new(
-    pieces: list, source: str, options: dict, explicit: set[str], made: Recipe
+    pieces: Iterable, source: str, options: dict, explicit: set[str], made: Recipe
 ) -> tuple[CharLM, np.ndarray]:
     """Build a model, and convert the text to ids; explicit options override the preset.
 
     Whether the text is long enough and the memory large enough is checked before the model is made.
     """
     with name_source(source):
-        end = None if made.documents is None else END
-        symbols = Vocabulary.bytes() if options["bytes"] else Vocabulary.of_pieces(pieces, end)
-        ids = symbols.encode_pieces(pieces)
+        if options["bytes"]:
+            vocabulary = Vocabulary.bytes()
+            ids, _ = vocabulary.encode_pieces(pieces)
+        else:
+            vocabulary, ids = Vocabulary.of_pieces(pieces, made.documents and END)
     preset = presets.PRESETS[options["preset"]].model if options["preset"] else {}
     model = preset | {
         name: options[name] for name in MODEL_OPTIONS if name in explicit or name not in preset
     }
-    _check_size(symbols, ids, model, made, source)
-    lm = CharLM(symbols, **model, rng=options["seed"])
+    _check_size(vocabulary, ids, model, made, source)
+    lm = CharLM(vocabulary, **model, rng=options["seed"])
     lm.recipe = made
     return lm, ids
 

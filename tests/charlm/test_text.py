@@ -396,10 +396,15 @@ def test_ids_take_the_least_memory(symbols):
         v = Vocabulary(v.symbols + "".join(map(chr, range(0x10000, 0x10000 + symbols - len(v)))))
     text = v.symbols[::-1] * 2
     least = np.uint8 if symbols <= 256 else np.uint16 if symbols <= 65536 else np.uint32
-    ids = v.encode_pieces([text[:5], text[5:]])
+    ids, _ = v.encode_pieces([text[:5], text[5:]])
     assert ids.dtype == v.dtype == least
     np.testing.assert_array_equal(ids, v.encode(text))
     assert v.decode(ids) == text
+    pieces = [text[:1], text[1:300], "", text[300:70_000], text[70_000:]]
+    again, ids = Vocabulary.of_pieces(pieces)
+    assert again == Vocabulary.of(text)
+    assert ids.dtype == least
+    np.testing.assert_array_equal(ids, again.encode(text))
 
 
 def test_ids_of_any_dtype_train_to_the_same_bits():
