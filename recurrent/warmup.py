@@ -65,7 +65,12 @@ def _forward(model, ids):
 
 
 def _step(model, ids):
-    model.stream().step(ids[0])
+    stream = model.stream()
+    stream.step(ids[0])
+    stream.reset()
+    stream.step(ids[0, 0])  # a chain without a batch
+    layer = model[1]
+    layer.forward(np.zeros((1, 1, layer.input_size), layer.dtype))  # a single step
 
 
 def _backward(model, ids):

@@ -12,6 +12,7 @@ ci
     equations/test_equations.py    four of the six cells of the tests in float32
     cells/test_papers.py, training/test_segments.py   eight or more cells of papers
     engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
+    kernels/test_chain.py          a step of a chain of layers, for every cell
     bench/test_measure.py          workloads of the less common cells, which few peers have
 slow
     Tests that train to convergence or draw many examples: `pytest -m slow`, by hand.

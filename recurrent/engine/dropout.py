@@ -165,8 +165,9 @@ class DropoutRunner:
                 unit_masks[..., k, : masks[name].shape[-1]] = masks[name]
         if state is not None and "dropout" in masks:
             dtype, dropped = params.W_hh.dtype, masks["dropout"]
-            if isinstance(lengths, Episodes):  # they share the mask of their sequence
-                rows, dropped = [lengths.count], dropped[lengths.sequence]
+            episodes: Any = lengths
+            if isinstance(episodes, Episodes):  # they share the mask of their sequence
+                rows, dropped = [episodes.count], dropped[episodes.sequence]
             state = check_state(cell, state, "state", tuple(rows), sizes, dtype, self.dtypes)
             state = (dropped * state[0], *state)
         y, final, tape = self.engine.forward(x, params, state, lengths, reverse, True, unit_masks)

@@ -214,7 +214,7 @@ class Engine:
         x: np.ndarray,
         params: Any,
         state: Any = None,
-        lengths: np.ndarray | None = None,
+        lengths: Any = None,
         reverse: bool = False,
         record: bool = False,
         masks: np.ndarray | None = None,

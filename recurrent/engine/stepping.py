@@ -227,12 +227,46 @@ class Stepper(StateStepper):
         """
         x_t = checks.array(x_t, "x_t", self.dtypes)
         if x_t.shape != self.shape or x_t.dtype != self.dtype:
-            self._begin(x_t)
+            self.begin(x_t)
         y = np.empty(self._y_shape, self.dtype)
         x = x_t.reshape(self._N, self.sizes.D)
         self._step(self.cell, self._weights, x, self._h, self._states, self.steps & 1, y)
         self.steps += 1
         return y if x_t.ndim == 2 else y[0]
+
+    def begin(self, x_t: np.ndarray) -> tuple[int, ...]:
+        """Check x_t and allocate what all steps need, if that is not done, see `Chain`.
+
+        Parameters
+        ----------
+        x_t : ndarray, shape (N, D) or (D,), float32 or float64
+            The input.
+
+        Returns
+        -------
+        tuple of int
+            Shape of the output.
+
+        Raises
+        ------
+        ValueError
+            If x_t has another shape than in the steps before.
+        TypeError
+            If x_t does not have the dtype of the params.
+        """
+        if x_t.shape != self.shape or x_t.dtype != self.dtype:
+            self._begin(x_t)
+        return (*x_t.shape[:-1], self.sizes.P)
+
+    def link(self) -> tuple:
+        """Return the weights and the memory of the states, as `Backend.chain` takes them.
+
+        Returns
+        -------
+        tuple
+            The packed weights, h and the other states.
+        """
+        return self._weights, self._h, self._states
 
     def _begin(self, x_t):
         checks.same_dtype(x_t, "x_t", self.dtype, "params")

@@ -128,6 +128,23 @@ class Backend(Protocol):
         """
         ...
 
+    def chain(self, links: list[tuple], N: int, axes: int) -> Any:
+        """Return one time step of several layers as a function (x, now, y), or None.
+
+        It writes y, the output of the last layer, and the states as `step` does. None if the layers
+        are to be run one after the other, because threads share the work of one of them.
+
+        Parameters
+        ----------
+        links : list of tuple
+            For each layer (weights, h, states) as `step` takes them, or (weights,) as `linear`.
+        N : int
+            Number of sequences.
+        axes : int
+            Number of axes of x and y, C-contiguous: 2, or 1 for a single sequence.
+        """
+        ...
+
     def pack_backward(self, cell: Cell, params: Any) -> Any:
         """Return a copy of the weights in the layout that `backward` reads.
 

@@ -8,8 +8,9 @@ part. Those are loops around intrinsics of `codegen`, which write the machine co
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from math import prod
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -18,8 +19,9 @@ from numba import types
 from ..equations.cell import Cell
 from ..equations.rules import Rule
 from . import attention, elementwise, matmul, reference, schedule, sequence
-from .codegen.target import target
-from .jit import launch
+from . import chain as chained
+from .codegen.target import Target, target
+from .jit import address_of, launch
 from .matmul import NO_ROWS
 from .packing import (
     Packed,
@@ -150,6 +152,60 @@ def _step(t):
     )
 
 
+def chain(links, N: int, axes: int):
+    """Return one time step of several layers as a function (x, now, y)."""
+    program = np.zeros((len(links), chained.FIELDS), np.int64)
+    kept = [program]  # what the program has the addresses of
+    for row, (weights, *memory) in zip(program, links, strict=True):
+        if isinstance(weights, Packed):
+            w, t, (h, states) = weights.weights, weights.target, memory
+            kernel, width, flops = chained.recurrent_step, w.P, weights.width * (w.D + w.P)
+            work = weights.work(N) if weights.planes else w.bias
+            arrays = w.panels, w.bias, w.parameters, h, states
+            fields = N, w.D, w.P, w.H, *map(_address, arrays), states.shape[1], _address(work)
+            kept += [*arrays, work]
+        else:
+            panels, bias, t, K = weights
+            kernel, width, flops = chained.linear_step, bias.size, K * bias.size
+            fields = N, K, bias.size, _address(panels), _address(bias)
+            kept += [panels, bias]
+        if worth_a_thread(2.0 * N * flops):
+            return None
+        out = np.empty((N, width), t.dtype)
+        kept.append(out)
+        fields = _step_address(kernel, t), _address(out), *fields
+        row[: len(fields)] = fields
+    return _Chain(_chain(t.dtype, axes), program, kept)
+
+
+class _Chain(partial):
+    """A chain of steps as a function (x, now, y), which keeps the arrays that it writes to."""
+
+    kept: list[np.ndarray]
+
+    def __new__(cls, entry, program, kept):
+        found = super().__new__(cls, entry, program, len(program))
+        found.kept = kept
+        return found
+
+
+def _address(a) -> int:
+    return a.__array_interface__["data"][0]
+
+
+@cache
+def _step_address(kernel, t) -> int:
+    """Return the address of a step of `chain`, compiled for a target."""
+    return address_of(kernel, (numba.typeof(t), *[types.int64] * 4))
+
+
+@cache
+def _chain(dtype, axes: int):
+    """Return `chain.run` for arrays x and y of a dtype, with 1 or 2 axes."""
+    number, array = types.int64, types.Array(numba.from_dtype(dtype), axes, "C")
+    return chained.run.compile((types.Array(number, 2, "C"), number, array, number, array))
+
+
 def _lengths(offsets, N: int) -> np.ndarray | None:
     """Return the length (N,) of each sequence, the longest first; None if all are equal."""
     if offsets[-1] == (len(offsets) - 1) * N:
@@ -270,19 +326,28 @@ def gradient_of_weights(cell: Cell, da_x, x, da, dp, h, previous, vectors, dpara
         matmul.column_sums(t, flat_dp, k * H, H, width, N, out)
 
 
+class PackedLinear(NamedTuple):
+    """A copy of the weights of an affine map."""
+
+    panels: np.ndarray
+    bias: np.ndarray
+    target: Target
+    K: int
+
+
 def pack_linear(W, b):
     """Return a copy of the weights: panels of W and the biases."""
     t = target(W.dtype)
     M, K = W.shape
     panels = np.zeros(padded(t, M) * K, W.dtype)
     matmul.pack_columns(t, flat(W), K, M, panels)
-    return panels, b.copy()
+    return PackedLinear(panels, b.copy(), t, K)
 
 
 def linear(x, weights, y) -> None:
     """Compute y = x W' + b."""
-    panels, b = weights
-    _product(x, 0, x.shape[1], panels, b.size, b, y)
+    panels, b, _, K = weights
+    _product(x, 0, K, panels, b.size, b, y)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:

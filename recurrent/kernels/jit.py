@@ -29,6 +29,13 @@ def jit(function):
 _entries: dict = {}
 
 
+def address_of(kernel, signature: tuple) -> int:
+    """Return the address of a kernel compiled for a signature, as a C function."""
+    kernel.compile(signature)
+    compiled = kernel.overloads[signature]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+
+
 def launch(kernel, target, *args):
     """Call a kernel by the signature of its first call with this target.
 

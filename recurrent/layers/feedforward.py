@@ -254,12 +254,20 @@ class LinearStepper:
 
     def __call__(self, x: Any) -> np.ndarray:
         x = checks.array(x, "x")
+        y = np.empty(self.begin(x), x.dtype)
+        self._linear(x.reshape(-1, self.K), self._weights, y.reshape(-1, self.M))
+        return y
+
+    def begin(self, x: np.ndarray) -> tuple[int, ...]:
+        """Check x and return the shape of y, see `Chain`."""
         checks.same_dtype(x, "x", self.dtype, "weight")
         if x.ndim < 1 or x.shape[-1] != self.K:
             raise ValueError(f"x must be (..., {self.K}), got {x.shape}")
-        y = np.empty((*x.shape[:-1], self.M), x.dtype)
-        self._linear(x.reshape(-1, self.K), self._weights, y.reshape(-1, self.M))
-        return y
+        return (*x.shape[:-1], self.M)
+
+    def link(self) -> tuple:
+        """Return the weights as `Backend.chain` takes them."""
+        return (self._weights,)
 
 
 class Linear(Layer):
@@ -335,6 +343,20 @@ class Linear(Layer):
         return True
 
 
+class NoDropout:
+    """Dropout in a stream, which passes x on."""
+
+    def __call__(self, x: Any) -> np.ndarray:
+        return checks.array(x, "x")
+
+    def begin(self, x: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of y, see `Chain`."""
+        return x.shape
+
+    def link(self) -> None:
+        """Return None, because y is x."""
+
+
 class Dropout(Layer):
     """Dropout between layers.
 
@@ -391,6 +413,9 @@ class Dropout(Layer):
         steps = dy.shape[:1] if self.per == "sequence" else tape.shape[:1]
         checks.shape(dy, "dy", (*steps, *tape.shape[1:]), "the shape of y")
         return Gradients(dy * tape, {}, None)
+
+    def stepper(self):
+        return NoDropout()
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         entries = T * N * width if self.p and training else 0

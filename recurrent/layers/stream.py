@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..checks.guided import Guided
+from ..engine.chain import Chain
 
 
 class StreamState(tuple):
@@ -40,6 +42,19 @@ class Steps:
     def __init__(self, steppers: Sequence[Callable], names: Sequence[str]):
         self._steppers, self._names = list(steppers), list(names)
         self._steps = 0  # that all layers have made since their states were set
+        self._arrange()
+
+    def _arrange(self):
+        """Let steppers in a row that can be linked run in one call."""
+        self._plan: list[Any] = []
+        for linked, group in groupby(self._steppers, lambda step: hasattr(step, "link")):
+            some = list(group)
+            self._plan += [Chain(some)] if linked else some
+
+    def _forget(self):
+        for step in self._plan:
+            if isinstance(step, Chain):
+                step.forget()
 
     def step(self, x_t: np.ndarray | np.integer | int) -> np.ndarray:
         """Run one time step.
@@ -68,7 +83,7 @@ class Steps:
         """
         y: Any = x_t
         try:
-            for step in self._steppers:
+            for step in self._plan:
                 y = step(y)
         except BaseException:
             self.rewind(self._steps)
@@ -90,6 +105,8 @@ class Steps:
             if hasattr(step, "rewind"):
                 step.rewind(steps)
         self._steps = steps
+        if steps == 0:
+            self._forget()
 
     def reset(self, rows: Any = None) -> None:
         """Return to the initial states of the layers, such as zeros.
@@ -118,6 +135,7 @@ class Steps:
                 step.reset(rows)
         if rows is None:
             self._steps = 0
+            self._forget()
 
     @property
     def rows(self) -> tuple[int, ...] | None:
@@ -166,7 +184,15 @@ class Steps:
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._steppers = [copy.deepcopy(s) if hasattr(s, "state") else s for s in self._steppers]
+        new._arrange()
         return new
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_plan"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._arrange()
 
     def __copy__(self):
         return self.copy()
@@ -175,7 +201,7 @@ class Steps:
         return self.copy()
 
 
-class Stream(Guided, Steps):
+class Stream(Steps, Guided):
     """Layers run one time step at a time; `stream()` of a layer or a model returns one.
 
     Outputs are bitwise equal to those of the same layers run over the whole sequence. A stream uses

@@ -14,6 +14,7 @@ from recurrent import (
     LayerNorm,
     Linear,
     Recurrent,
+    Residual,
     Seq2Seq,
     Sequential,
     TruncatedBPTT,
@@ -207,6 +208,21 @@ def test_valid_steps_with_gaps():
         y[:, 0], np.concatenate([first, 0 * x[:2, 0, :1] * first[:1], second[0], first * 0])
     )
     assert_same_arrays(rows(final, 0), second[1])
+
+
+def test_episodes_within_a_residual():
+    inner = Residual(LSTM(D, D), Linear(D, D))
+    model, x, resets = Sequential(inner, Linear(D, 2), rng=0), numbers(T, N, D), mask()
+    state = model.forward(numbers(3, N, D, seed=5))[1]
+    y, final, tape = model.forward(x, state, record=True, resets=resets)
+    grads = model.backward(y, tape)
+    for n, a, b, goes_on in parts(resets):
+        start = rows(state, n) if goes_on else None
+        alone, final_alone, tape = model.forward(x[a:b, n], start, record=True)
+        assert_same_bits(y[a:b, n], alone)
+        assert_same_bits(grads.dx[a:b, n], model.backward(alone, tape).dx)
+        if b == T:
+            assert_same_arrays(rows(final, n), final_alone)
 
 
 def test_no_resets_are_no_episodes():

@@ -87,6 +87,9 @@ class Target:
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
 
+    def __reduce__(self):
+        return _unpickled, (self.dtype, self.unit, self.cell)
+
     def blocks(self, accumulators: int) -> int:
         """Return how many blocks of `lanes` units a tile has: about four vectors per row in all."""
         return max(1, 4 // accumulators)
@@ -113,6 +116,15 @@ class Target:
 def target(dtype: np.dtype, cell: Cell | Rule | None = None) -> Target:
     """Return the target for this machine."""
     return Target(dtype, host(), cell)
+
+
+def _unpickled(dtype, unit, cell) -> Target:
+    if unit != host():
+        raise ValueError(
+            f"the packed weights are those of another processor, with vectors of {unit.bytes} bytes"
+            f" and not {host().bytes}: make the stream again, model.stream(state)"
+        )
+    return target(dtype, cell)
 
 
 @unbox(TargetType)
