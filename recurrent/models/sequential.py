@@ -399,10 +399,10 @@ class Sequential(Model):
         dict of str to ndarray
             Arrays that `backward_range` writes to, by name, and `summed` adds up.
         """
-        grads: dict[str, np.ndarray] = dict(parameter_views(flat, self._shapes()))
-        for name, source in self._tie.items():
-            grads[name] = np.zeros_like(grads[source])
-        return grads
+        grads = parameter_views(flat, {name: a.shape for name, a in self.parameters.items()})
+        if not self._tie:
+            return grads
+        return {**grads, **{name: np.zeros_like(grads[e]) for name, e in self._tie.items()}}
 
     def summed(self, grads: dict[str, np.ndarray]) -> ParameterViews:
         """Add the gradients of tied parameters to those that they share an array with.
@@ -417,6 +417,8 @@ class Sequential(Model):
         ParameterViews
             The gradients by the names of `parameters`.
         """
+        if isinstance(grads, ParameterViews):  # none is tied
+            return grads
         for name, source in self._tie.items():
             grads[source] += grads[name]
         return ParameterViews({name: grads[name] for name in self.parameters})

@@ -45,10 +45,13 @@ def test_the_network_counts_shared_parameters_once():
 def test_it_is_a_row_of_the_unrolled_network_with_its_states(recording):
     for drawing in (viz.unrolled(model(), steps=3), viz.unrolled(model(), recording=recording)):
         nodes = read(drawing.source)[0]
-        labels = {node.label for node in nodes.values()}
+        labels = {node.attributes.get("label") for node in nodes.values()}
         assert {"Residual", "ReLU", "Linear", "0.h0", "h = 0"} <= labels
     both = Sequential(Residual(GRU(3, 3, bidirectional=True, merge="sum")))
-    labels = {node.label for node in read(viz.unrolled(both, steps=3).source)[0].values()}
+    labels = {
+        node.attributes.get("label")
+        for node in read(viz.unrolled(both, steps=3).source)[0].values()
+    }
     assert {"Residual →", "Residual ←", "x + f"} <= labels
 
 
