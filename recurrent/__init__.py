@@ -37,6 +37,7 @@ Contents
   `rnn_relu`, `lstm`, `gru`, `mgu`, `indrnn`, `mingru`, `minlstm`, `qrnn`, `sru`, or
   `Engine(cell)`.
 * What functions return and take: `Gradients`, `Directions` (also named `Both`), `Memory`.
+* `set_num_threads` and `get_num_threads`.
 * `release_memory` returns buffers that are kept for reuse to the system.
 
 Shapes and dtypes
@@ -190,9 +191,10 @@ Each promise with the test that proves it, in the folder tests of the source:
 
 Environment variables
 ---------------------
-NUMBA_NUM_THREADS sets the number of threads, NUMBA_CACHE_DIR the folder of compiled kernels.
-NUMBA_DISABLE_JIT=1 runs the NumPy reference, which is very slow. On Linux, worker threads keep off
-the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves their placement to the system.
+NUMBA_NUM_THREADS sets the number of threads, which `set_num_threads` lowers, NUMBA_CACHE_DIR the
+folder of compiled kernels. NUMBA_DISABLE_JIT=1 runs the NumPy reference, which is very slow. On
+Linux, worker threads keep off the processor of the calling thread; RECURRENT_PIN_WORKERS=0 leaves
+their placement to the system.
 """
 
 # First, because it handles Ctrl-C during the imports that follow.
@@ -207,6 +209,7 @@ from .engine.bidirectional import Directions
 from .engine.buffers import release as release_memory
 from .engine.engine import Engine
 from .gradcheck import gradcheck
+from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,
     LSTM,
@@ -291,6 +294,7 @@ __all__ = [
     "data",
     "evaluate",
     "fit",
+    "get_num_threads",
     "gradcheck",
     "gru",
     "indrnn",
@@ -310,6 +314,7 @@ __all__ = [
     "rnn",
     "rnn_relu",
     "schedules",
+    "set_num_threads",
     "sru",
     "warmup",
 ]

@@ -2,8 +2,8 @@
 
 `compiled` calls `split` or `split_steps` to run a kernel. Kernels release the GIL, so plain Python
 threads run them in parallel, for any number of callers at once. Every thread computes whole rows or
-units, so the number of threads changes no bit of a result. Numba sets that number:
-`numba.set_num_threads` and NUMBA_NUM_THREADS.
+units, so the number of threads changes no bit of a result. That number is the least of
+NUMBA_NUM_THREADS, `set_num_threads` and, where Numba's own pool runs, `numba.set_num_threads`.
 
 On Linux the calling thread sets the CPU affinity of the pool's workers so that none is woken on the
 caller's CPU (see `_keep_workers_off_callers_cpu`). Set the environment variable
@@ -24,6 +24,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from numba.np.ufunc import parallel
+
+from .. import checks
 
 PIN_WORKERS = os.environ.get("RECURRENT_PIN_WORKERS", "1") != "0"
 
@@ -48,6 +50,7 @@ class Share(NamedTuple):
     barrier: np.ndarray  # (2,), int64: the threads wait for each other here
 
 
+_allowed: int | None = None  # by `set_num_threads`
 _submitting = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 # By native id of a worker: the CPU that its affinity leaves out, -1 if none.
@@ -166,7 +169,55 @@ def available() -> int:
     has already started the pool.
     """
     started = getattr(parallel, "_is_initialized", True)
-    return numba.get_num_threads() if started else numba.config.NUMBA_NUM_THREADS
+    most = numba.get_num_threads() if started else numba.config.NUMBA_NUM_THREADS
+    return most if _allowed is None else min(most, _allowed)
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a call uses at most, whichever thread of the process makes it.
+
+    No bit of a result depends on the number. Small calls use one thread in any case.
+
+    Parameters
+    ----------
+    n : int
+        Number of threads, the calling one included: from 1 to the number of processors, or to the
+        number that the environment variable NUMBA_NUM_THREADS has at the import.
+
+    Raises
+    ------
+    TypeError
+        If n is not an int.
+    ValueError
+        If n is out of range.
+
+    Examples
+    --------
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    global _allowed
+    n, most = checks.integer(n, "n", 1), numba.config.NUMBA_NUM_THREADS
+    if n > most:
+        raise ValueError(
+            f"n must be at most {most}, the threads that this process has room for, got "
+            f"{checks.shown(n)}; set NUMBA_NUM_THREADS before the import to have more"
+        )
+    _allowed = n
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call may use.
+
+    Returns
+    -------
+    int
+        The number of `set_num_threads`; at first that of the processors, or NUMBA_NUM_THREADS.
+    """
+    return available()
 
 
 def worth_a_thread(flops: float) -> bool:

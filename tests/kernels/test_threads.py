@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numba import njit
 from support.strategies import Case, cases
 
+import recurrent
 from recurrent import LSTM, Embedding, Linear, Sequential
 from recurrent.cells import PYTORCH
 from recurrent.conformance.promises import results
@@ -417,3 +418,61 @@ for count in (1, 2, 4):
 def test_threads_batch_sizes_and_padding_change_no_bit(cell):
     """1, 2 and 4 threads, real ones, even where there are fewer processors."""
     run_with_threads(4, EVERY_COUNT.format(tests=str(Path(__file__).parents[1]), cells=[cell]))
+
+
+@pytest.fixture
+def most():
+    """The greatest number of threads; the number before the test is set again after it."""
+    before = recurrent.get_num_threads()
+    yield numba.config.NUMBA_NUM_THREADS
+    recurrent.set_num_threads(before)
+
+
+def test_the_number_of_threads_is_set_for_all_threads(most):
+    for n in (1, most):
+        recurrent.set_num_threads(n)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(recurrent.get_num_threads).result() == n
+        assert recurrent.get_num_threads() == n
+        assert threads.parts_of(1e15, 1000) == n
+
+
+def test_the_set_number_of_threads_changes_no_bit(most):
+    model = Sequential(LSTM(64, 256), rng=0)
+    x = np.random.default_rng(0).standard_normal((10, 40, 64)).astype(np.float32)
+    found = []
+    for n in (1, most):
+        recurrent.set_num_threads(n)
+        found.append(model.forward(x)[0])
+    assert_same_bits(*found)
+
+
+def test_one_thread_hands_nothing_over(most, monkeypatch):
+    handed = []
+    monkeypatch.setattr(threads, "_run_in_parallel", handed.append)
+    recurrent.set_num_threads(1)
+    done = []
+    threads.split(1e15, 10, lambda first, last: done.append((first, last)))
+    threads.split_steps(1e15, 5, 1, 4, 64, 8, done.append, lambda: None)
+    assert not handed
+    assert done[0] == (0, 10)
+    assert done[1][:5] == (0, 1, 0, 64, 1)
+    recurrent.set_num_threads(most)
+    threads.split(1e15, 10, lambda first, last: done.append((first, last)))
+    assert len(handed) == (most > 1)
+
+
+@pytest.mark.parametrize(
+    ("n", "kind", "words"),
+    [
+        (0, ValueError, "n must be at least 1, got 0"),
+        (10**6, ValueError, "n must be at most .*, got 1000000; set NUMBA_NUM_THREADS"),
+        (2.0, TypeError, "n must be an int, got float"),
+        (True, TypeError, "n must be an int, got bool"),
+    ],
+)
+def test_a_wrong_number_of_threads_changes_nothing(n, kind, words, most):
+    recurrent.set_num_threads(1)
+    with pytest.raises(kind, match=words):
+        recurrent.set_num_threads(n)
+    assert recurrent.get_num_threads() == 1

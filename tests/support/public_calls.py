@@ -797,6 +797,11 @@ def _():
     return checkpoint.load, dict(path=path), []
 
 
+@public("set_num_threads")
+def _():
+    return R.set_num_threads, dict(n=R.get_num_threads()), []
+
+
 @public("load", errors=OS, path=PATH)
 def _():
     path = FOLDER / "load.safetensors"

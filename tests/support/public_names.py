@@ -11,9 +11,9 @@ PACKAGES = {
     "recurrent": """
         Activation Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold
         LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual
-        Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate fit gradcheck gru
-        indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
-        release_memory rnn rnn_relu schedules sru warmup
+        Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate fit get_num_threads
+        gradcheck gru indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict
+        presets qrnn release_memory rnn rnn_relu schedules set_num_threads sru warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
