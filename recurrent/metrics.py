@@ -449,6 +449,11 @@ def direction_of(metric: Metric) -> bool | None:
     return getattr(_inner(metric)[1], "higher_is_better", None)
 
 
+def gives_number(metric: Metric) -> bool:
+    """Return whether a metric gives a number, as far as is known."""
+    return _inner(metric)[1] is not confusion_matrix
+
+
 def name_of(metric: Metric) -> str:
     """Return the name of a metric."""
     return getattr(_inner(metric)[1], "__name__", "metric").strip("<>")

@@ -37,6 +37,22 @@ def _rate(lr: Any, where: str) -> float:
     return checks.number(lr, "lr", least=0, where=where)
 
 
+def _spans(parts: Any, size: int) -> list[slice]:
+    """Return the slices of `parts`; raise an error unless they divide entries among them."""
+    checks.instance(parts, list, "parts", "a list of slices with their learning rates")
+    end, spans = 0, []
+    for part in parts:
+        pair = isinstance(part, tuple) and len(part) == 2
+        if not pair or not isinstance(part[0], slice) or part[0].step is not None:
+            raise TypeError(
+                f"parts must be tuples such as (slice(0, 10), 1e-3), got {checks.shown(part)}"
+            )
+        start = checks.integer(part[0].start, "parts: the start of a slice", end)
+        end = checks.integer(part[0].stop, "parts: the end of a slice", start, size)
+        spans.append(part[0])
+    return spans
+
+
 class Optimizer(Guided):
     """Base class of the optimisers.
 
@@ -166,7 +182,12 @@ class Optimizer(Guided):
         """
         raise NotImplementedError
 
-    def update(self, flat: np.ndarray, gradient: np.ndarray) -> None:
+    def update(
+        self,
+        flat: np.ndarray,
+        gradient: np.ndarray,
+        parts: list[tuple[slice, float]] | None = None,
+    ) -> None:
         """Make one update.
 
         Parameters
@@ -175,6 +196,9 @@ class Optimizer(Guided):
             Parameters; modified.
         gradient : ndarray, shape (size,), dtype of `flat`
             Their gradient.
+        parts : list of (slice, float), optional
+            Slices of `flat`, each with its learning rate. Other entries stay as they are, and so
+            does their state. By default all entries are updated at `rate`.
 
         Raises
         ------
@@ -188,6 +212,9 @@ class Optimizer(Guided):
         gradient = checks.array(gradient, "gradient")
         if flat.ndim != 1:
             raise ValueError(f"flat must be (P,), got {flat.shape}")
+        spans = [slice(None)] if parts is None else _spans(parts, flat.size)
+        rates = [self.rate] if parts is None else [rate for _, rate in parts]
+        each = [self.numbers(rate) for rate in rates]
         if not self.arrays or self.age == 0:
             self.arrays = {name: np.full_like(flat, value) for name, value in self.slots.items()}
         for name, a in {"gradient": gradient, **self.arrays}.items():
@@ -198,8 +225,9 @@ class Optimizer(Guided):
         read = gradient, *self.arrays.values()
         checks.apart((flat,), ("flat",), read, ("gradient", *self.arrays))
         arrays = {"p": flat, "g": gradient, **self.arrays}
-        numbers = self.numbers(self.rate)
-        kernels.backend.apply_rule(self._rule(arrays, numbers), numbers, arrays, BLOCK)
+        for span, numbers in zip(spans, each, strict=True):
+            own = arrays if parts is None else {name: a[span] for name, a in arrays.items()}
+            kernels.backend.apply_rule(self._rule(arrays, numbers), numbers, own, BLOCK)
         self.steps += 1
 
     def _rule(self, arrays, numbers) -> Rule:

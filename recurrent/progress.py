@@ -108,22 +108,20 @@ class Progress(Silent):
         Number of updates at the end of training.
     start : int
         Number of updates made before.
-    metric : str
-        Name of the metric.
     console : rich.console.Console, optional
         Console that shows it; standard error by default.
     """
 
     REFRESH = 0.1, 10.0  # seconds between two displays: on a terminal, in a file
 
-    def __init__(self, total: int, start: int, metric: str, console: Any = None):
+    def __init__(self, total: int, start: int, console: Any = None):
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
         from rich.table import Column
 
         self.console = console or _standard_error()
         self.visible = True  # until the console cannot be written
-        self.total, self.start, self.metric = total, start, metric
+        self.total, self.start = total, start
         self.history: Any = None
         self.bar = None
         if self.console.is_terminal:
@@ -195,8 +193,9 @@ class Progress(Silent):
         parts = [f"loss {history.smoothed:.4g}"]
         if history.validation:
             parts.append(f"held out {history.validation[-1][1]:.4g}")
-        if history.metrics:
-            parts.append(f"{self.metric} {history.metrics[-1][1]:.4g}")
+        for name, values in history.metrics.items():
+            if values:
+                parts.append(f"{name.replace('_', ' ')} {values[-1][1]:.4g}")
         unit = next((u for u in ((1e6, "M"), (1e3, "k")) if self.rate >= u[0]), (1, ""))
         parts.append(f"{self.rate / unit[0]:.3g}{unit[1]} steps/s")
         # Room for the count, the time and a short bar.

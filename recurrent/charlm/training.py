@@ -151,6 +151,9 @@ def learn(
         checks.function(callback, "callback", "print")
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)
+    if "metric" in training.history.metrics:  # of a file that has no names of metrics
+        named = training.history.metrics
+        named[bits_per_character.__name__] = named.pop("metric")
     if recipe.smooth is not None and training.history.smoothed is None:
         training.history.smoothed = math.log(cast(int, model.out_features))
 
@@ -178,7 +181,7 @@ def learn(
             patience=recipe.patience,
             clip_norm=recipe.clip,
             clip_value=recipe.clip_value,
-            metric=bits_per_character if held_out else None,
+            metrics=bits_per_character if held_out else None,
             progress=progress,
             callback=after_update,
             look_back=recipe.look_back,

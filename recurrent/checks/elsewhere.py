@@ -365,8 +365,8 @@ write `progress=True` or `progress=False`
 write `callback=function`, called as function(update, history)
     callbacks on_epoch_end Callback
 
-write `metric=function`
-    metrics
+write `metrics=metrics.accuracy`, or a list of metrics
+    metric scorers scoring eval_metric
 
 the fourth argument is `optimizer`
     opt optim_
@@ -425,11 +425,11 @@ write `metrics.macro_f1`
     f1_score F1Score f1 F1 fbeta_score precision_score recall_score Precision Recall precision
     recall classification_report macro_f1_score
 
-write `metrics.confusion`
-    ConfusionMatrix confusion_matrix
+write `metrics.confusion_matrix`
+    ConfusionMatrix confusion
 
-write `metrics.rmse`
-    RootMeanSquaredError root_mean_squared_error rmse_score RMSE
+write `metrics.root_mean_squared_error`
+    RootMeanSquaredError rmse rmse_score RMSE
 
 a metric is any function of y and targets: see `help(recurrent.metrics)`
     r2_score r2 AUC roc_auc_score roc_auc perplexity Perplexity TopKCategoricalAccuracy

@@ -375,10 +375,11 @@ def _how_to_resume(lm: CharLM, history: History, source: str, out: Path) -> str:
 def _report(lm: CharLM, history: History, done: int, out: Path) -> int:
     """Print how the training ended and what to do next; return the exit code."""
     unit, now = lm.vocabulary.unit, Recipe.from_dict(lm.options)
-    if history.metrics:
-        best = min(value for _, value in history.metrics)
+    values = [value for _, value in history.metrics.get("bits_per_character", ())]
+    if values:
+        best = min(values)
         print(
-            f"best of {len(history.metrics)} validations: {best:.4f} bits per {unit} "
+            f"best of {len(values)} validations: {best:.4f} bits per {unit} "
             f"(after update {history.best[0]:,})"
         )
     if history.updates == done:

@@ -46,19 +46,22 @@ class Batch(NamedTuple):
         Lengths of the sequences.
     carry : bool
         Whether this batch starts from the final state of the batch before; gradients are cut.
-    weight : int, optional
+    weight : int or float, optional
         Number of entries that the loss is a mean over, for a loss of your own that leaves out some.
         By default they are counted: `losses.count_entries`.
     resets : mask, shape (T, N), bool, or list of arrays (T_i,), optional
         Where episodes begin, see `Model.forward`.
+    sample_weight : ndarray, shape (N,) or (T, N), or shape of targets, optional
+        Weights of the sequences, of their steps or of all entries in the loss; see `losses`.
     """
 
     x: Any
     targets: np.ndarray
     lengths: Any = None
     carry: bool = False
-    weight: int | None = None
+    weight: float | None = None
     resets: Any = None
+    sample_weight: Any = None
 
 
 def as_batch(batch: Any) -> Batch:
@@ -116,14 +119,18 @@ def as_arrays(batch: Any, model: Any) -> Batch:
     model = model.time_major if isinstance(batch, Batch) else model
     batch = as_batch(batch)
     x, lengths, listed = model.prepare_input(batch.x, batch.lengths)
-    targets, resets = batch.targets, batch.resets
+    targets, resets, weights = batch.targets, batch.resets, batch.sample_weight
     if listed:
         counts = lengths.target if isinstance(lengths, Pair) else lengths
         targets = ragged.pad_targets(targets, counts)
+        if weights is not None:
+            weights = ragged.pad_targets(weights, counts, "sample_weight")
     elif model.batch_first:
         targets = model.targets_by_time(targets, x)
         resets = None if resets is None else model.resets_by_time(resets, x)
-    return batch._replace(x=x, targets=targets, lengths=lengths, resets=resets)
+        if weights is not None and np.ndim(weights) > 1:
+            weights = model.targets_by_time(weights, x)
+    return Batch(x, targets, lengths, batch.carry, batch.weight, resets, weights)
 
 
 class BatchSource(Guided):

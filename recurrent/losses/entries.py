@@ -197,6 +197,7 @@ def count_entries(loss: Any, y: np.ndarray, targets: Any, lengths: Any = None) -
     >>> count_entries(weighted, y, targets, lengths=[5, 1])
     3.0
     """
+    checks.function(loss, "loss", "losses.mean_squared_error")
     options: dict[str, Any] = {}
     while not hasattr(loss, "entries") and isinstance(loss, partial):
         options, loss = {**loss.keywords, **options}, loss.func
@@ -204,9 +205,11 @@ def count_entries(loss: Any, y: np.ndarray, targets: Any, lengths: Any = None) -
         count = loss.entries(y, targets, lengths, **options)
         checks.number(count, "what entries of the loss returns", 0)
         return count.item() if isinstance(count, np.generic) else count
-    y, targets = np.asarray(y), checks.as_array(targets, "targets")
+    y, targets = checks.as_array(y, "y"), checks.as_array(targets, "targets")
     mask, shape = options.get("mask"), y.shape
     if lengths is not None:
+        if y.ndim < 2:
+            raise ValueError(f"lengths need a batch: y must be (T, N, ...), got {y.shape}")
         T, N = y.shape[:2]
         # With T = N = M, floats (N, M) may be one target for each sequence; ids (T, N) are not.
         once = targets.ndim == 2 and targets.shape == y.shape[1:] and targets.dtype.kind == "f"

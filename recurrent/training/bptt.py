@@ -159,7 +159,7 @@ class TruncatedBPTT:
         """
         checks.function(loss, "loss", "losses.softmax_cross_entropy")
         piece = as_arrays((x, targets, lengths, False, None, resets), self.model)
-        x, targets, lengths, _, _, resets = piece
+        x, targets, lengths, resets = piece.x, piece.targets, piece.lengths, piece.resets
         model = self.model.time_major
         if resets is not None:
             for name in ("look_back", "checkpoint_every"):

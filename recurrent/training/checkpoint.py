@@ -3,8 +3,8 @@
 Parameters keep the names of the model ("1.weight_ih_l0"). The training state is stored beside
 them: "optimizer.<name>", "state.<layer>.<name>" (the carried state), "past" (with a look-back, the
 inputs that follow it), "latest" (the parameters after the last update, if the model holds the
-best ones) and "history.<name>". Nothing is pickled: loading a file never runs code from it.
-`recurrent.models.storage` writes and reads the file.
+best or averaged ones), "average" and "history.<name>". Nothing is pickled: loading a file never
+runs code from it. `recurrent.models.storage` writes and reads the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..layers.feedforward import Embedding
 from ..models import loading, schema, storage
 from ..models.base import Model
 from ..models.sequential import Sequential
-from .history import FACTS, HISTORY, History
+from .history import FACTS, HISTORY, LATER, History
 from .state import TrainingState
 
 # Functions that modify the decoded metadata of a file of version 1 before anything is built, to
@@ -42,7 +42,13 @@ def _optimizer_options(value: Any, name: str) -> None:
     _learning_rate(value["lr"], f"{name}.lr")
 
 
-_schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(checks.number)))
+def _option(value: Any, name: str) -> None:
+    """Accept an option of a schedule."""
+    if not isinstance(value, (bool, str)):
+        checks.number(value, name)
+
+
+_schedule = schema.record(type=storage.NAME, options=schema.mapping(schema.optional(_option)))
 
 # What a file holds, by name in its metadata; constructors check the options of what they build.
 SCHEMA = schema.record(
@@ -61,7 +67,7 @@ SCHEMA = schema.record(
         {
             "options": schema.dictionary,
             "cursor": schema.optional(_count),
-            "history": schema.record(**FACTS),
+            "history": schema.record(LATER, **FACTS),
         }
     ),
 )
@@ -147,7 +153,7 @@ def _contents(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, 
         arrays, values = training.history.to_arrays()
         tensors |= {f"history.{name}": a for name, a in arrays.items()}
         facts |= {"cursor": training.cursor, "history": values}
-        arrays = {"latest": training.latest, "past": training.past}
+        arrays = {"latest": training.latest, "past": training.past, "average": training.average}
         tensors |= {name: a for name, a in arrays.items() if a is not None}
         tensors |= _state_arrays(model, training.carried)
     metadata = storage.encoded(
@@ -258,9 +264,10 @@ def _training(
         history = History.from_arrays(arrays, facts["history"])
     carried, rows = _carried(model, tensors)
     past = _past(model, rows, tensors.pop("past", None))
-    latest = vector("latest") if "latest" in tensors else None
-    training = TrainingState(optimizer, history, facts.get("cursor"), carried, past, latest)
-    empty = "history" not in facts and all(p is None for p in (optimizer, carried, past, latest))
+    latest, average = (vector(n) if n in tensors else None for n in ("latest", "average"))
+    kept = optimizer, carried, past, latest, average
+    training = TrainingState(optimizer, history, facts.get("cursor"), *kept[1:])
+    empty = "history" not in facts and all(part is None for part in kept)
     return None if empty else training
 
 

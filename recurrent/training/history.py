@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..checks.guided import Guided
 from ..models import schema
 
 LISTS = ("losses", "validation", "metrics")
+UNNAMED = "metric"  # the name of the metric of an older file
 
 _count = schema.whole(0, 2**53)
 
@@ -31,7 +33,17 @@ def _pair(value: Any, name: str) -> None:
     _any_number(value[1], f"{name}[1]")
 
 
-# The fields that are no lists.
+def _metrics(value: Any, name: str) -> None:
+    """Accept metrics by name, or the list of a metric without a name that older files have."""
+    check = schema.items(_pair)
+    (check if isinstance(value, list) else schema.mapping(check))(value, name)
+
+
+# The fields that are no lists, and those of them that older files lack.
+LATER: dict[str, schema.Schema] = {
+    "monitor": schema.text(200),
+    "lr": schema.optional(checks.number),
+}
 FACTS: dict[str, schema.Schema] = {
     "start": _count,
     "best": schema.optional(_pair),
@@ -45,9 +57,10 @@ HISTORY = schema.record(
     {
         "losses": schema.items(_any_number),
         "validation": schema.items(_pair),
-        "metrics": schema.items(_pair),
+        "metrics": _metrics,
         "updates": _count,
         **FACTS,
+        **LATER,
     }
 )
 
@@ -64,26 +77,33 @@ class History(Guided):
         Loss of each update, computed before the parameters change.
     validation : list of (int, float)
         Number of updates made and mean validation loss, for each validation.
-    metrics : list of (int, float)
-        Number of updates made and mean of the metric, for each validation.
+    metrics : dict of str to list of (int, float)
+        For each metric by name, number of updates made and value, for each validation.
     best : (int, float), optional
-        The entry of `validation` with the lowest loss; a loss of NaN is never the best.
+        Number of updates and value of the best validation; NaN is never the best.
     seconds : float
         Wall-clock time spent in `fit`.
     stopped : str
-        Why training ended: "finished", "patience" or "interrupted"; empty while it runs.
+        Why training ended: "finished", "patience", "callback" or "interrupted"; empty while it
+        runs.
     smoothed : float, optional
         Exponential moving average of the losses.
+    monitor : str
+        What `best` is the best of: "loss", or the name of a metric.
+    lr : float, optional
+        Learning rate of the last update.
     """
 
     start: int = 0
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)
-    metrics: list[tuple[int, float]] = field(default_factory=list)
+    metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     best: tuple[int, float] | None = None
     seconds: float = 0.0
     stopped: str = ""
     smoothed: float | None = None
+    monitor: str = "loss"
+    lr: float | None = None
 
     @property
     def updates(self) -> int:
@@ -112,7 +132,7 @@ class History(Guided):
             self,
             losses=list(self.losses),
             validation=list(self.validation),
-            metrics=list(self.metrics),
+            metrics={name: list(values) for name, values in self.metrics.items()},
         )
 
     def to_dict(self) -> dict:
@@ -123,10 +143,9 @@ class History(Guided):
         dict
             The fields by name, and "updates".
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: list(v) if isinstance(v, list) else v for k, v in values.items()} | {
-            "updates": self.updates
-        }
+        copied = self.copy()
+        values = {f.name: getattr(copied, f.name) for f in fields(self)}
+        return values | {"updates": self.updates}
 
     @classmethod
     def from_dict(cls, values: dict) -> History:
@@ -144,7 +163,12 @@ class History(Guided):
         known = {f.name for f in fields(cls)}
         history = cls(**{k: v for k, v in values.items() if k in known})
         history.validation = [(update, loss) for update, loss in history.validation]
-        history.metrics = [(update, value) for update, value in history.metrics]
+        metrics: Any = history.metrics
+        if isinstance(metrics, list):  # of an older file
+            metrics = {UNNAMED: metrics} if metrics else {}
+        history.metrics = {
+            name: [(update, value) for update, value in pairs] for name, pairs in metrics.items()
+        }
         if history.best is not None:
             history.best = history.best[0], history.best[1]
         return history
@@ -155,13 +179,14 @@ class History(Guided):
         Returns
         -------
         arrays : dict of str to ndarray, each of shape (n,)
-            "losses"; "validation.updates" and "validation.values"; the same of the metrics.
+            "losses"; "validation.updates" and "validation.values"; the same of each metric, such as
+            "metrics.accuracy.updates".
         values : dict
             The other fields by name.
         """
         arrays: dict[str, np.ndarray] = {"losses": np.array(self.losses, np.float64)}
-        for name in ("validation", "metrics"):
-            pairs = getattr(self, name)
+        lists = {f"metrics.{name}": pairs for name, pairs in self.metrics.items()}
+        for name, pairs in {"validation": self.validation, **lists}.items():
             arrays[f"{name}.updates"] = np.array([update for update, _ in pairs], np.int64)
             arrays[f"{name}.values"] = np.array([value for _, value in pairs], np.float64)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LISTS}
@@ -187,23 +212,36 @@ class History(Guided):
         ValueError
             If an array is missing, or has another dtype or shape than it would have.
         """
-        expected = cls().to_arrays()[0]
+        dtypes = {"updates": "int64", "values": "float64"}
+        names = {name.rpartition(".")[0] for name in arrays} - {""} | {"validation"}
+        expected = {f"{name}.{part}": dtype for name in names for part, dtype in dtypes.items()}
+        expected["losses"] = "float64"
         for name in expected.keys() | arrays.keys():
-            if name not in arrays or name not in expected:
-                what = "is missing" if name in expected else "is unknown"
+            known = name in expected and re.fullmatch(
+                r"losses|(validation|metrics(\..*)?)\.\w+", name
+            )
+            if name not in arrays or not known:
+                what = "is missing" if known else "is unknown"
                 raise ValueError(f"array history.{name} {what}")
-            a, dtype = arrays[name], expected[name].dtype
+            a, dtype = arrays[name], expected[name]
             if a.ndim != 1 or a.dtype != dtype:
                 raise ValueError(
-                    f"array history.{name} must be (n,) {dtype.name}, got {a.shape} {a.dtype.name}"
+                    f"array history.{name} must be (n,) {dtype}, got {a.shape} {a.dtype.name}"
                 )
-        lists = {"losses": arrays["losses"].tolist()}
-        for name in ("validation", "metrics"):
-            updates, numbers = (arrays[f"{name}.{part}"] for part in ("updates", "values"))
+        lists: dict[str, Any] = {"losses": arrays["losses"].tolist(), "metrics": {}}
+        for name in sorted(names):
+            updates, numbers = (arrays[f"{name}.{part}"] for part in dtypes)
             if updates.shape != numbers.shape or (updates.size and updates.min() < 0):
                 raise ValueError(
                     f"arrays history.{name} must be updates from 0 and as many values, got "
                     f"{updates.shape} and {numbers.shape}"
                 )
-            lists[name] = list(zip(updates.tolist(), numbers.tolist(), strict=True))
+            pairs = list(zip(updates.tolist(), numbers.tolist(), strict=True))
+            field_name, _, metric = name.partition(".")
+            if field_name == "validation":
+                lists["validation"] = pairs
+            elif metric:
+                lists["metrics"][metric] = pairs
+            elif pairs:  # of an older file
+                lists["metrics"][UNNAMED] = pairs
         return cls.from_dict({**values, **lists})

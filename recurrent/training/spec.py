@@ -132,5 +132,6 @@ def _type_name(annotation: Any) -> str:
 READERS: dict[str, Callable[[str], Any]] = {
     "float": float,
     "int": int,
+    "str": str,
     "bool": {"true": True, "false": False}.__getitem__,
 }

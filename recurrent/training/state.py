@@ -34,8 +34,10 @@ class TrainingState:
     past : ndarray, shape (P, N) or (P, N, D), optional
         With a look-back: the inputs after `carried` through which the next gradient goes back.
     latest : ndarray, shape (size,), float32 or float64, optional
-        Parameters after the last update, like `model.flat`, if the model holds the best ones
-        instead.
+        Parameters after the last update, like `model.flat`, if the model holds the best or the
+        averaged ones instead.
+    average : ndarray, shape (size,), float32 or float64, optional
+        Averaged parameters, of a training with `ema`.
 
     Examples
     --------
@@ -58,17 +60,31 @@ class TrainingState:
     carried: Any = field(default=None, repr=False)
     past: np.ndarray | None = field(default=None, repr=False)
     latest: np.ndarray | None = field(default=None, repr=False)
+    average: np.ndarray | None = field(default=None, repr=False)
     # While training runs the model holds the latest parameters, and the best ones are here.
     best: np.ndarray | None = field(default=None, init=False, repr=False)
 
-    @property
-    def best_is_lost(self) -> bool:
-        """Whether the best parameters are neither in the model nor here.
+    def best_is_lost(self, model: Model, update: int | None) -> bool:
+        """Return whether the best parameters are neither in the model nor here.
 
         So it is after training without `keep_best`, or without validation after training with it.
+
+        Parameters
+        ----------
+        model : Model
+            The model, as training has left it.
+        update : int or None
+            The update after which the parameters were best.
+
+        Returns
+        -------
+        bool
         """
-        best = self.history.best
-        return best is not None and self.latest is None and best[0] != self.history.updates
+        if update is None or update == self.history.updates:
+            return False
+        if self.latest is None or self.history.best is None or self.history.best[0] != update:
+            return True
+        return self.average is not None and np.array_equal(model.flat, self.average)
 
     def restore_latest(self, model: Model) -> None:
         """Put the latest parameters back into the model, and keep the best ones in `best`.
@@ -85,12 +101,18 @@ class TrainingState:
     def restore_best(self, model: Model) -> None:
         """Put the best parameters into the model, and keep the latest ones in `latest`.
 
+        Without best ones the averaged parameters take their place, if there are any.
+
         Parameters
         ----------
         model : Model
         """
         best, update = self.best, (self.history.best or (None,))[0]
-        if best is not None and update != self.history.updates:
+        if self.average is not None:
+            best = self.average if best is None else best
+        elif update == self.history.updates:
+            best = None  # the latest ones are the best
+        if best is not None:
             self.latest = model.flat.copy()
             model.flat[:] = best
         self.best = None

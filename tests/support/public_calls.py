@@ -562,6 +562,10 @@ add(
     weight=np.ones(4), label_smoothing=0.1, ignore_index=2, sample_weight=np.ones(N),
     words=dict(y="y|targets|lengths|mask"),
 )  # fmt: skip
+add(
+    "count_entries", losses.count_entries, loss=losses.mean_squared_error, y=floats(T, N, 2),
+    targets=floats(T, N, 2), lengths=np.array([T, 1]), words=dict(y="y|targets|lengths"),
+)  # fmt: skip
 for _make in (losses.at_last_step, losses.summed_over_steps):
     add(_make.__name__, _make, loss=losses.mean_squared_error)
     last = _make is losses.at_last_step
@@ -576,9 +580,12 @@ for _metric in (metrics.accuracy, metrics.confusion_matrix, metrics.macro_f1):
         _metric.__name__, _metric, y=floats(T, N, 4), targets=ids(T, N, below=4),
         lengths=np.array([T, 1]), mask=MASK, ignore_index=2, words=dict(y="y|targets|lengths|mask"),
     )  # fmt: skip
-for _metric in (metrics.root_mean_squared_error, metrics.mean_absolute_error):
+for _name, _metric in {
+    "root_mean_squared_error": metrics.root_mean_squared_error,
+    "metrics.mean_absolute_error": metrics.mean_absolute_error,
+}.items():
     add(
-        f"metrics.{_metric.__name__}", _metric, y=floats(T, N, 2), targets=floats(T, N, 2),
+        _name, _metric, y=floats(T, N, 2), targets=floats(T, N, 2),
         lengths=np.array([T, 1]), mask=MASK[..., None],
         words=dict(y="y|targets|lengths|mask", targets="targets"),
     )  # fmt: skip
@@ -597,11 +604,13 @@ OPTIMIZERS = {
 for _kind, _options in OPTIMIZERS.items():
     add(_kind.__name__, _kind, lr=0.1, **_options)
 
-    @public(f"{_kind.__name__}.update", flat="flat|gradient")
+    @public(f"{_kind.__name__}.update", flat="flat|gradient|parts", parts="parts|lr")
     def _(kind=_kind, options=_options):
         optimizer, flat = kind(0.1, **options), floats(8)
         optimizer.update(flat, floats(8))
-        return optimizer.update, dict(flat=flat, gradient=floats(8)), [optimizer, flat]
+        parts = [(slice(0, 2), 0.1), (slice(4, 8), 0.2)]
+        arguments = dict(flat=flat, gradient=floats(8), parts=parts)
+        return optimizer.update, arguments, [optimizer, flat]
 
     @public(f"{_kind.__name__} with an option", value="lr|schedule")
     def _(kind=_kind):
@@ -622,12 +631,24 @@ add("clip_norm", optim.clip_norm, gradient=floats(8), limit=1.0)
 add("clip_value", optim.clip_value, gradient=floats(8), limit=1.0)
 
 add("Constant", schedules.Constant, lr=0.1)
+add(
+    "OneCycle", schedules.OneCycle, lr=0.1, steps=9, pct_start=0.3, anneal="cos", div_factor=25.0,
+    final_div_factor=1e4, three_phase=True,
+)  # fmt: skip
+add(
+    "ReduceOnPlateau", schedules.ReduceOnPlateau, lr=0.1, factor=0.5, patience=2, threshold=1e-4,
+    relative=True, cooldown=1, min_lr=0.01, eps=1e-8,
+)  # fmt: skip
+add(
+    "ReduceOnPlateau.after", schedules.ReduceOnPlateau(0.1).after, values=[1.0, 2.0],
+    higher_is_better=True,
+)  # fmt: skip
 add("Cosine", schedules.Cosine, lr=0.1, steps=10, warmup=2, final=0.01)
 add("Exponential", schedules.Exponential, lr=0.1, factor=0.9)
 add("StepDecay", schedules.StepDecay, lr=0.1, every=3, factor=0.5, first=2)
 for _schedule in (
     schedules.Constant(0.1), schedules.Cosine(0.1, 10), schedules.Exponential(0.1, 0.9),
-    schedules.StepDecay(0.1, 3, 0.5),
+    schedules.StepDecay(0.1, 3, 0.5), schedules.OneCycle(0.1, 9), schedules.ReduceOnPlateau(0.1),
 ):  # fmt: skip
     add(f"{type(_schedule).__name__}()", _schedule, step=2)
 add("StepDecay.decays", schedules.StepDecay(0.1, 3, 0.5).decays, step=2)
@@ -740,7 +761,7 @@ def windows():
 
 @public(
     "fit", errors=(IndexError,), batches="batch|x|ids", loss="loss", validation="validation|batch",
-    without={"epochs": {"10**20"}, "updates": {"10**20"}, "metric": {"function"}},
+    without={"epochs": {"10**20"}, "updates": {"10**20"}, "metrics": {"function"}},
     optimizer="optimizer|lr",
 )  # fmt: skip
 def _():
@@ -748,7 +769,8 @@ def _():
     arguments = dict(
         model=model, batches=windows(), loss=losses.softmax_cross_entropy, optimizer=optimizer,
         epochs=1, updates=2, validation=windows(), validate_every=1, patience=2, keep_best=True,
-        clip_norm=1.0, clip_value=1.0, metric=lambda y, targets, lengths: 0.0, progress=False,
+        clip_norm=1.0, clip_value=1.0, metrics=metrics.accuracy, monitor="accuracy",
+        progress=False, freeze=["0."], lr={"1.": 1e-3}, accumulate=2, ema=0.9,
         callback=lambda update, history: None, look_back=4, smooth=0.9, resume=TrainingState(),
     )  # fmt: skip
     return R.fit, arguments, [model, optimizer]
@@ -757,7 +779,9 @@ def _():
 @public("evaluate", errors=(IndexError,), batches="batch|x|ids", loss="loss")
 def _():
     model = small()
-    arguments = dict(model=model, batches=windows(), loss=losses.softmax_cross_entropy)
+    arguments = dict(
+        model=model, batches=windows(), loss=losses.softmax_cross_entropy, metrics="accuracy"
+    )
     return R.evaluate, arguments, [model]
 
 

@@ -51,7 +51,7 @@ MODULES = {
         accuracy at_last_step confusion_matrix macro_f1 mean_absolute_error root_mean_squared_error
         """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
-    "recurrent.schedules": "Constant Cosine Exponential StepDecay",
+    "recurrent.schedules": "Constant Cosine Exponential OneCycle ReduceOnPlateau StepDecay",
 }
 # Modules and classes whose public names, methods included, have numpydoc docstrings.
 DOCUMENTED = ("data", "initialisers", "losses", "metrics", "optim", "schedules")

@@ -439,7 +439,9 @@ def test_metadata_stay_small_however_long_a_training_is(tmp_path):
     """A million updates, and 20,000 validations of which one has no loss."""
     losses = np.random.default_rng(0).random(1_000_000).tolist()
     validation = [(50 * k, 1.0 + k) for k in range(20_000)]
-    history = History(losses=losses, validation=validation, metrics=validation[:-1], best=(0, 1.0))
+    history = History(
+        losses=losses, validation=validation, metrics={"a": validation[:-1]}, best=(0, 1.0)
+    )
     history.validation[7] = (350, math.nan)
     training = TrainingState(optim.Adam(), history)
     checkpoint.save(tmp_path / "m", Checkpoint(model(), training=training))

@@ -203,14 +203,14 @@ def test_when_validation_and_callback_run():
         Walk([9, 8, 7, 6, 5, 4, 3]),
         updates=7,
         validation=batches,
-        metric=lambda y, targets, lengths: y[0, 0, 0],
+        metrics=lambda y, targets, lengths: y[0, 0, 0],
         callback=lambda update, history: calls.append(
             (update, len(history.validation), history.updates)
         ),
         progress=False,
     )
     assert history.validation == [(3, 49.0), (6, 16.0), (7, 9.0)], "after each epoch and at the end"
-    assert history.metrics == [(3, 7.0), (6, 4.0), (7, 3.0)]
+    assert history.metrics == {"lambda": [(3, 7.0), (6, 4.0), (7, 3.0)]}
     assert calls == [(1, 0, 1), (2, 0, 2), (3, 1, 3), (4, 1, 4), (5, 1, 5), (6, 2, 6), (7, 3, 7)]
     assert history.losses == [0, 81, 64, 49, 36, 25, 16]
     assert json.loads(json.dumps(history.to_dict()))["validation"][0] == [3, 49.0]
@@ -480,14 +480,14 @@ def test_progress_shows_loss_validation_metric_and_speed(terminal):
         return (y.argmax(axis=-1) == targets).mean()
 
     windows = Windows(*text(), 10)
-    options = dict(validation=windows, metric=accuracy, progress=console)
+    options = dict(validation=windows, metrics=accuracy, progress=console)
     history = fit(character_model(), windows, softmax_cross_entropy, optim.Adam(), **options)
     shown = console.file.getvalue()
     for word in (
         "6/6",
         "loss 1.",
         f"held out {history.best[1]:.4g}",
-        f"accuracy {history.metrics[0][1]:.4g}",
+        f"accuracy {history.metrics['accuracy'][0][1]:.4g}",
         "steps/s",
     ):
         assert word in shown
@@ -505,7 +505,7 @@ def test_a_narrow_terminal_cuts_no_number_short(width):
     windows = Windows(*text(), 10)
     options = dict(
         validation=windows,
-        metric=bits_per_character,
+        metrics=bits_per_character,
         progress=console,
         updates=1000,
         callback=stop_at(3),
@@ -735,10 +735,10 @@ def test_a_metric_has_its_own_entries():
         return float(targets[0, 0, 0])
 
     history = fit(
-        model, validation, mean_squared_error, optim.SGD(0.0), validation=validation, metric=last,
+        model, validation, mean_squared_error, optim.SGD(0.0), validation=validation, metrics=last,
         progress=False,
     )  # fmt: skip
-    assert history.metrics == [(2, 1.0)]
+    assert history.metrics == {"last": [(2, 1.0)]}
     assert history.validation == [(2, 1.0)]
 
 
@@ -933,7 +933,7 @@ def test_training_goes_on_after_an_error(where):
         x, y = text(6, 9)
         windows, held_out = Batches(x, y, 2, rng=3), Batches(x, (y + 1) % V, 4)
         options = dict(updates=15, validation=held_out, validate_every=4, progress=False)
-        options |= dict(callback=callback, metric=metric, resume=state)
+        options |= dict(callback=callback, metrics=metric, resume=state)
         return fit(model, windows, loss, **options)
 
     whole, state = character_model(0.3), TrainingState(optim.Adam(0.2))
@@ -1018,8 +1018,25 @@ def test_what_is_not_finite_is_named(change, words):
         (dict(clip_norm=-1), ValueError, "clip_norm must be above 0, got -1"),
         (dict(clip_value=np.nan), ValueError, "clip_value must be above 0, got nan"),
         (dict(callback=3), TypeError, "callback must be a function such as print, got int"),
-        (dict(metric="accuracy"), TypeError, "metric must be a function such as"),
-        (dict(metric=len, validation=None, patience=None), ValueError, "metric is computed in val"),
+        (dict(metrics="acuracy"), ValueError, "metrics must be one of .*; did you mean 'acc"),
+        (dict(metrics=3), TypeError, "metrics must be a metric such as metrics.accuracy, or a"),
+        (dict(metrics=[3]), TypeError, "metrics must be a function such as metrics.accuracy, got"),
+        (dict(metrics=[len, len]), ValueError, "metrics: the name 'len' is used twice; give names"),
+        (dict(metrics=dict(loss=len)), ValueError, "metrics: the name 'loss' is that of the loss"),
+        (dict(metrics="confusion_matrix"), TypeError, "confusion_matrix gives an array: pass"),
+        (dict(metrics=len, validation=None, patience=None), ValueError, "metrics are computed in"),
+        (dict(patience=1, validation=None), ValueError, "patience counts validations, so"),
+        (dict(monitor="accuracy"), ValueError, "monitor must be one of loss, got 'accuracy'"),
+        (dict(metrics=len, monitor="len"), ValueError, "set higher_is_better = True or False of"),
+        (dict(freeze=3), TypeError, r"freeze must be .*, such as \['0.'\], got 3"),
+        (dict(freeze="1."), ValueError, "freeze: no parameter's name begins with '1.'; the names"),
+        (dict(freeze="0"), ValueError, "all parameters are frozen, so that there is nothing to"),
+        (dict(lr=0.1), TypeError, r"lr must be a dict .*, got 0.1; the optimizer has the rate of"),
+        (dict(lr={"0.b": -1}), ValueError, r"lr\['0.b'\] must be at least 0, got -1"),
+        (dict(lr={"b": 1}), ValueError, "lr: no parameter's name begins with 'b'; the names are"),
+        (dict(accumulate=0), ValueError, "accumulate must be at least 1, got 0"),
+        (dict(ema=1), ValueError, "ema must be at least 0 and below 1, got 1"),
+        (dict(callback=[print, 3]), TypeError, "callback must be a function such as print, got"),
         (dict(look_back=0), ValueError, "look_back must be at least 1, got 0"),
         (dict(progress="yes"), TypeError, "progress must be True, False or a rich Console, got"),
         (dict(resume=History()), TypeError, "resume must be a TrainingState, got History"),

@@ -55,7 +55,7 @@ def with_training(model, path, optimizer, x):
     gradient = np.empty_like(model.flat)
     model.backward(np.ones_like(y), tape, out=gradient)
     optimizer.update(model.flat, gradient)
-    history = History(losses=[1.0], validation=[(1, 2.0)], metrics=[(1, 3.0)], best=(1, 2.0))
+    history = History(losses=[1.0], validation=[(1, 2.0)], metrics={"a": [(1, 3.0)]}, best=(1, 2.0))
     training = TrainingState(optimizer, history, 1, state, None, model.flat * 2)
     checkpoint.save(path, Checkpoint(model, {"kind": "x", "a": [1, {"b": None}]}, {}, training))
 

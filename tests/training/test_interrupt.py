@@ -56,7 +56,8 @@ class Training:
 
     updates = 9
 
-    def __init__(self):
+    def __init__(self, **options):
+        self.options = options
         rng = np.random.default_rng(1)
         lengths = rng.integers(1, 7, 10)
         x = [rng.integers(0, V, n) for n in lengths]
@@ -74,11 +75,12 @@ class Training:
             updates=self.updates,
             validation=self.validation,
             validate_every=2,
-            metric=lambda y, targets, lengths: softmax_cross_entropy(y, targets, lengths)[0] / 2,
+            metrics=lambda y, targets, lengths: softmax_cross_entropy(y, targets, lengths)[0] / 2,
             callback=lambda update, history: self.calls.append(update),
             clip_norm=1.0,
             resume=self.state,
             progress=False,
+            **self.options,
         )
 
     def result(self):
@@ -100,23 +102,25 @@ class Training:
         assert (self.state.latest is None) == (other.state.latest is None)
         if self.state.latest is not None:
             assert_same_bits(self.state.latest, other.state.latest)
+        if self.state.average is not None:
+            assert_same_bits(self.state.average, other.state.average)
         for name, a in self.state.optimizer.arrays.items():
             assert_same_bits(a, other.state.optimizer.arrays[name])
 
 
-@pytest.fixture(scope="module")
-def undisturbed():
+@pytest.fixture(scope="module", params=[{}, dict(ema=0.6, accumulate=2, freeze=["0."])], ids=str)
+def undisturbed(request):
     """A training that nothing interrupts, and how many lines it runs."""
-    Training().run()  # compiles
-    training, counter = Training(), AtLine()
+    Training(**request.param).run()  # compiles
+    training, counter = Training(**request.param), AtLine()
     counter.run(training.run)
     assert training.state.history.best[0] < training.updates, "the best is not the latest"
     return training, counter.count
 
 
-def stop_and_resume(moments, signum, signals_each=1):
+def stop_and_resume(moments, signum, signals_each=1, options=None):
     """Run a training that is interrupted at each of these lines, and resume it until it is done."""
-    training = Training()
+    training = Training(**(options or {}))
     with signals.raised():
         for k in [*moments, 10**9]:
             lines = range(k, k + 40 * signals_each, 40)
@@ -133,7 +137,7 @@ def check_moments(undisturbed, seed, count, signum, signals_each=1):
     rng = np.random.default_rng(seed)
     for _ in range(count):
         moments = rng.integers(1, lines, rng.integers(1, 4)).tolist()
-        stop_and_resume(moments, signum, signals_each).assert_same(whole)
+        stop_and_resume(moments, signum, signals_each, whole.options).assert_same(whole)
 
 
 @pytest.mark.parametrize("signum", SIGNALS)
@@ -199,7 +203,7 @@ def test_an_interrupted_validation_is_made_first_when_training_resumes(undisturb
     """The one that is lost may be the best: it was in update 20 in place of 24."""
     whole, _ = undisturbed
     for lost in (2, 4, 6, 8, 9):
-        training, calls = Training(), 0
+        training, calls = Training(**whole.options), 0
         forward = training.validation.batch
 
         def batch(k, training=training, forward=forward, lost=lost):
@@ -220,11 +224,11 @@ def test_an_interrupted_validation_is_made_first_when_training_resumes(undisturb
 
 def test_a_signal_in_the_update_of_a_validation_does_not_lose_it(undisturbed):
     whole, _ = undisturbed
-    training = Training()
+    training = Training(**whole.options)
     update = training.state.optimizer.update
 
-    def interrupted(flat, gradient):
-        update(flat, gradient)
+    def interrupted(flat, gradient, parts=None):
+        update(flat, gradient, parts)
         if training.state.history.updates == 3:
             signal.raise_signal(signal.SIGTERM)
 

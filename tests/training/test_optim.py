@@ -6,13 +6,21 @@ import re
 import numpy as np
 import pytest
 
-from recurrent import optim, schedules
+from recurrent import Linear, Sequential, fit, optim, schedules
 from recurrent.charlm.presets import TorchRnnAdam, last_decay
 from recurrent.charlm.recipe import in_updates
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 from recurrent.kernels import threads
+from recurrent.losses import mean_squared_error
 from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop, clip_norm, clip_value
-from recurrent.schedules import Constant, Cosine, Exponential, StepDecay
+from recurrent.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    ReduceOnPlateau,
+    StepDecay,
+)
 from recurrent.training import spec
 
 P, STEPS = 37, 25
@@ -284,6 +292,67 @@ def test_a_rate_that_decays_at_a_first_step_and_then_regularly(every, first):
         assert (schedule(step), last_decay(schedule, step)) == (rate, since)
 
 
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize("three_phase", [False, True])
+@pytest.mark.parametrize(("steps", "share"), [(50, 0.3), (7, 0.5), (20, 0.0), (20, 0.45)])
+def test_one_cycle_equals_torchs(anneal, three_phase, steps, share):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.3, steps, pct_start=share, anneal_strategy=anneal, cycle_momentum=False,
+        div_factor=10, final_div_factor=100, three_phase=three_phase,
+    )  # fmt: skip
+    ours = OneCycle(0.3, steps, share, anneal, 10, 100, three_phase)
+    for step in range(steps):
+        assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        if step < steps - 1:
+            scheduler.step()
+    assert ours(steps + 5) == ours(steps - 1)
+
+
+@pytest.mark.parametrize("higher", [False, True])
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("cooldown", [0, 3])
+def test_reduce_on_plateau_equals_torchs(higher, relative, cooldown):
+    torch = pytest.importorskip("torch", reason="PyTorch is the outside oracle")
+    for seed in range(5):
+        values = np.random.default_rng(seed).standard_normal(60).cumsum().round(1)
+        values[[7, 30]] = np.nan
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, "max" if higher else "min", factor=0.3, patience=2, threshold=0.05,
+            threshold_mode="rel" if relative else "abs", cooldown=cooldown, min_lr=1e-3, eps=1e-4,
+        )  # fmt: skip
+        ours = ReduceOnPlateau(0.1, 0.3, 2, 0.05, relative, cooldown, 1e-3, 1e-4)
+        rates = []
+        for k, value in enumerate(values, 1):
+            scheduler.step(value)
+            rates.append(optimizer.param_groups[0]["lr"])
+            assert ours.after(values[:k].tolist(), higher) == pytest.approx(rates[-1], rel=1e-12)
+        assert len(set(rates)) > 2
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, RMSprop])
+def test_parts_are_updated_at_their_rates_and_the_rest_stays(kind):
+    """Each part has the bits of an update of the whole at its rate."""
+    rng = np.random.default_rng(3)
+    flat, gradients = rng.standard_normal(1000), rng.standard_normal((4, 1000))
+    whole, rates = {}, (0.1, 0.02)
+    for rate in rates:
+        whole[rate] = flat.copy()
+        rule = kind(rate)
+        for g in gradients:
+            rule.update(whole[rate], g)
+    mixed, rule = flat.copy(), kind(7.0)
+    for g in gradients:
+        rule.update(mixed, g, [(slice(0, 333), 0.1), (slice(500, 1000), 0.02)])
+    np.testing.assert_array_equal(mixed[:333], whole[0.1][:333])
+    np.testing.assert_array_equal(mixed[333:500], flat[333:500])
+    np.testing.assert_array_equal(mixed[500:], whole[0.02][500:])
+    assert rule.steps == 4
+
+
 def test_a_schedule_sets_the_rate_of_each_update():
     flat, g = np.zeros(1), np.ones(1)
     path = run(SGD(StepDecay(1.0, every=2, factor=0.5)), flat, [g] * 5)
@@ -298,8 +367,11 @@ def test_a_schedule_sets_the_rate_of_each_update():
 
 @pytest.mark.parametrize(
     "lr",
-    [0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01)],
-)
+    [
+        0.1, Constant(0.1), StepDecay(0.1, 2, 0.5), Exponential(0.1, 0.9), Cosine(0.1, 9, 3, 0.01),
+        OneCycle(0.1, 9, 0.2, "linear", three_phase=True), ReduceOnPlateau(0.1, relative=False),
+    ],
+)  # fmt: skip
 def test_schedules_are_data(lr):
     assert schedules.build(json.loads(json.dumps(schedules.describe(lr)))) == lr
 
@@ -373,6 +445,32 @@ FLAT = np.zeros(3)
         (lambda: Constant(-1), ValueError, "Constant: lr must be at least 0, got -1"),
         (lambda: Cosine(0.1, steps=None), TypeError, "Cosine: steps must be an int, got NoneType"),
         (lambda: Cosine(0.1, 10, final=-1), ValueError, "final must be at least 0, got -1"),
+        (lambda: OneCycle(0.1, 0), ValueError, "OneCycle: steps must be at least 1, got 0"),
+        (lambda: OneCycle(0.1, 9, 1.5), ValueError, "pct_start must be at least 0 and at most 1"),
+        (lambda: OneCycle(0.1, 9, anneal="up"), ValueError, "anneal must be one of cos, linear"),
+        (lambda: ReduceOnPlateau(0.1, 1), ValueError, "factor must be at least 0 and below 1, got"),
+        (lambda: ReduceOnPlateau(0.1).after(3), TypeError, "values must be a sequence of numbers"),
+        (lambda: ReduceOnPlateau(0.1).after(["a"]), TypeError, "values must be numbers, got 'a'"),
+        (
+            lambda: schedules.check_length(OneCycle(0.1, 9), 0, 10),
+            ValueError,
+            "has 9 updates, and training goes to update 10: make the schedule anew with steps=10",
+        ),
+        (
+            lambda: Adam().update(FLAT, FLAT + 1, 3),
+            TypeError,
+            "parts must be a list of slices with",
+        ),
+        (
+            lambda: Adam().update(FLAT, FLAT + 1, [3]),
+            TypeError,
+            r"parts must be tuples such as \(slice",
+        ),
+        (
+            lambda: Adam().update(FLAT, FLAT + 1, [(slice(0, 2), 0.1), (slice(1, 3), 0.1)]),
+            ValueError,
+            "parts: the start of a slice must be at least 2, got 1",
+        ),
         (lambda: clip_norm(FLAT, 0), ValueError, "limit must be above 0, got 0"),
         (lambda: clip_value(FLAT, -1), ValueError, "limit must be above 0, got -1"),
     ],
@@ -391,6 +489,11 @@ def test_bad_input_is_one_clear_line(call, error, message):
         ("cosine: warmup=5, final=0.01", Cosine(0.1, 50, 5, 0.01)),
         ("stepdecay:every=3,factor=0.5", StepDecay(0.1, 3, 0.5)),
         ("exponential:factor=0.9,lr=2", Exponential(2.0, 0.9)),
+        (
+            "onecycle:anneal=linear,three_phase=true,pct_start=0.2",
+            OneCycle(0.1, 50, 0.2, "linear", three_phase=True),
+        ),
+        ("reduceonplateau:patience=3,relative=false", ReduceOnPlateau(0.1, 0.1, 3, relative=False)),
         ("stepdecay:every=2epochs,factor=0.5,first=1 epoch - 1", StepDecay(0.1, 14, 0.5, 6)),
     ],
 )
@@ -403,7 +506,8 @@ def test_a_schedule_from_text(text, expected):
     [
         (
             "linear",
-            "schedule must be one of constant, stepdecay, exponential, cosine, got 'linear'",
+            "schedule must be one of constant, stepdecay, exponential, cosine, onecycle, "
+            "reduceonplateau, got 'linear'",
         ),
         ("cosine:warm=3", "schedule cosine has the options lr, steps, warmup, final, got 'warm'"),
         ("cosine:warmup=many", "schedule cosine: warmup must be a number, got 'many'"),
@@ -491,6 +595,26 @@ def test_the_name_of_an_optimizer_belongs_to_one_class():
     again = define()
     assert optim.OPTIMIZERS["Twice"] is again, "the same class, defined again, replaces itself"
     del optim.OPTIMIZERS["Twice"]
+
+
+def test_a_plateau_lowers_the_rate_of_fit_by_its_validations():
+    model = Sequential(Linear(1, 1), rng=0)
+    x = np.ones((1, 1, 1), np.float32)
+    values = iter([1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    rates = []
+
+    def score(y, targets, lengths=None):
+        return next(values)
+
+    score.higher_is_better = True
+    fit(
+        model, [(x, x)], mean_squared_error, SGD(ReduceOnPlateau(0.8, 0.5, patience=1)), epochs=7,
+        validation=[(x, x)], metrics=score, monitor="score", progress=False,
+        callback=lambda update, history: rates.append(history.lr),
+    )  # fmt: skip
+    assert rates == [0.8, 0.8, 0.8, 0.4, 0.4, 0.4, 0.2]
+    with pytest.raises(ValueError, match="ReduceOnPlateau waits for validations, so it needs"):
+        fit(model, [(x, x)], mean_squared_error, SGD(ReduceOnPlateau(0.8)), progress=False)
 
 
 def test_schedules_keep_numbers_of_python():
