@@ -507,5 +507,5 @@ def test_a_schedule_of_the_learning_rate(run):
     assert (code, err) == (
         2,
         "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, "
-        "got 'linear'\n",
+        "onecycle, reduceonplateau, got 'linear'\n",
     )
