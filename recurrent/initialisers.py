@@ -232,6 +232,71 @@ class Chrono:
                     blocks["i"][:] = -blocks[gate]
 
 
+@dataclass(frozen=True)
+class Reservoir:
+    """Weights of an echo state network, which are not trained: W_hh is sparse, of a given radius.
+
+    W_hh of each gate has entries U(-1, 1), a share `density` of them not 0, all scaled so that its
+    largest eigenvalue has the magnitude `radius`. W_ih and biases are U(-input_scale, input_scale),
+    b_hh is 0. Parameters of the cell's own, and other layers, start as in `pytorch`.
+
+    Parameters
+    ----------
+    radius : float, default 0.9
+        Spectral radius of W_hh; below 1 the state forgets its beginning.
+    density : float, default 0.1
+        Probability that an entry of W_hh is not 0, above 0 and at most 1.
+    input_scale : float, default 1.0
+        Largest magnitude in W_ih and b_ih.
+
+    Raises
+    ------
+    ValueError
+        If `radius` or `input_scale` is below 0, or `density` is not between 0 and 1.
+
+    References
+    ----------
+    Jaeger, "The echo state approach to analysing and training recurrent neural networks" (2001).
+
+    Examples
+    --------
+    >>> from recurrent import Recurrent
+    >>> layer = Recurrent("echo_state", 1, 50, leak=0.3).initialise(0, init=Reservoir(0.8, 0.2))
+    >>> W = layer.params.W_hh
+    >>> bool(np.isclose(np.abs(np.linalg.eigvals(W)).max(), 0.8)), round(float((W != 0).mean()), 1)
+    (True, 0.2)
+    """
+
+    radius: float = 0.9
+    density: float = 0.1
+    input_scale: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "radius", checks.number(self.radius, "radius", least=0))
+        density = checks.number(self.density, "density", above=0, most=1)
+        object.__setattr__(self, "density", density)
+        scale = checks.number(self.input_scale, "input_scale", least=0)
+        object.__setattr__(self, "input_scale", scale)
+
+    def __call__(self, layer: AnyLayer, rng: np.random.Generator) -> None:
+        _check(layer, rng)
+        layer.reset_parameters(rng)
+        if not is_recurrent(layer):
+            return
+        for name, a in matrices(layer).items():
+            if name.startswith("weight_ih"):
+                a[:] = rng.uniform(-self.input_scale, self.input_scale, a.shape)
+            for block in np.split(a, gate_blocks(layer, name)) if name[:9] == "weight_hh" else ():
+                W = rng.uniform(-1, 1, block.shape) * (rng.random(block.shape) < self.density)
+                square = W.shape[0] == W.shape[1]  # not with a projection
+                size = np.abs(np.linalg.eigvals(W)).max() if square else np.linalg.norm(W, 2)
+                block[:] = W * (self.radius / size) if size else W
+        for a in biases(layer, "bias_ih"):
+            a[:] = rng.uniform(-self.input_scale, self.input_scale, a.shape)
+        for a in biases(layer, "bias_hh"):
+            a[:] = 0
+
+
 INITIALISERS: dict[str, Initialiser] = {
     "pytorch": pytorch,
     "keras": keras,

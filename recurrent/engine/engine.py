@@ -45,7 +45,8 @@ class Engine:
     Arrays are time-major: x (T, N, D), y (T, N, H) and each state (N, H), with T time steps, N
     sequences, input size D and hidden size H. A single sequence has no N axis. All arrays of a
     call have the same dtype, float32 or float64. Params have PyTorch's names, shapes, gate order
-    and initialisation. If the cell has a projection, y and h have size P instead of H.
+    and initialisation. If the cell has a projection, y and h have size P instead of H. If it has
+    inputs of its own, they are the last of the D columns of x, and W_ih has no columns for them.
 
     Parameters
     ----------

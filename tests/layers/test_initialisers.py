@@ -6,7 +6,7 @@ import pytest
 from recurrent import GRU, LSTM, RNN, CharLM, Embedding, Linear, Sequential, initialisers
 from recurrent.cells import sigmoid, tanh, trace_cell
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
-from recurrent.initialisers import INITIALISERS, Chrono
+from recurrent.initialisers import INITIALISERS, Chrono, Reservoir
 from recurrent.layers.recurrent import Recurrent
 
 pytestmark = pytest.mark.reference
@@ -18,7 +18,7 @@ LAYERS = {
     "rnn": lambda: RNN(D, H),
     "linear": lambda: Linear(D, H),
 }
-SCHEMES = {**INITIALISERS, "chrono": Chrono(20)}
+SCHEMES = {**INITIALISERS, "chrono": Chrono(20), "reservoir": Reservoir()}
 
 
 def made(kind, init, seed=0):

@@ -670,24 +670,38 @@ def _():
 add("Chrono", initialisers.Chrono, T_max=9.0)
 
 
+@public("Reservoir()")
+def _():
+    layer = R.LSTM(D, H).initialise(0)
+    return initialisers.Reservoir(), dict(layer=layer, rng=np.random.default_rng(0)), [layer]
+
+
+add("Reservoir", initialisers.Reservoir, radius=0.9, density=0.1, input_scale=1.0)
+
+
 # Cells
 
 E = cells.trace_cell("probe", "g", "h", register=False)(
     lambda x, h, previous: dict(g=x.g + h.g, h=x.g)
 ).previous[0]
 OPERANDS = "operands|number|limit|gate"
-for _name in ("exp", "mean", "relu", "sigmoid", "softplus", "sqrt", "tanh"):
+for _name in ["cos", "exp", "log", "mean", "relu", "sigmoid", "sin", "softplus", "sqrt", "tanh"]:
     add(f"cells.{_name}", getattr(cells, _name), x=E, words=dict(x=OPERANDS))
 add("cells.projection", cells.projection, vector=E, words=dict(vector=OPERANDS))
 add("cells.product", cells.product, gate="g", vector=E, words=dict(vector=OPERANDS))
 add("cells.maximum", cells.maximum, a=E, b=1.0, words=dict(a=OPERANDS, b=OPERANDS))
 add("cells.minimum", cells.minimum, a=E, b=1.0, words=dict(a=OPERANDS, b=OPERANDS))
+add(
+    "cells.where", cells.where, condition=E, a=E, b=1.0,
+    words=dict(condition=OPERANDS, a=OPERANDS, b=OPERANDS),
+)  # fmt: skip
 add("cells.clip", cells.clip, x=E, limit=1.0, words=dict(x=OPERANDS))
-for _name in ("add", "sub", "mul", "truediv"):
+for _name in ("add", "sub", "mul", "truediv", "mod", "gt", "ge", "lt", "le"):
     add(
         f"Expr {_name}", getattr(E, f"__{_name}__"), other=2,
         words=dict(other="operands|number|exponent|values|equations"),
     )  # fmt: skip
+add("Expr pow", E.__pow__, power=2, words=dict(power="operands|number"))
 add("cells.activation", cells.activation, text="tanh", words=dict(text="activation"))
 add("cells.find", cells.find, cell="lstm")
 add("cells.register", cells.register, cell=cells.lstm)
@@ -728,12 +742,17 @@ EQUATION_WORDS = dict(
     equations="equations", gates="gates|cell", states="states|cell", parameters="parameters|cell|p "
 )
 UNKNOWN = (AttributeError,)
-add("cell", declared(R.cell), errors=UNKNOWN, **NAMES, words=EQUATION_WORDS)
-add(
-    "cells.trace_cell", declared(cells.trace_cell), errors=UNKNOWN, **NAMES, initial={"w": 1.0},
-    register=False,
-    words=EQUATION_WORDS | {"parameters": "parameters|cell|p |initial"},
+MORE = dict(inputs="dt", scalars="v", initial={"w": 1.0, "v": (0.0, 1.0), "g": 1.0})
+EQUATION_WORDS |= dict(
+    parameters="parameters|cell|p |initial", scalars="scalars|initial", inputs="inputs",
+    gates="gates|cell|initial",
 )  # fmt: skip
+add("cell", declared(R.cell), errors=UNKNOWN, **NAMES, **MORE, words=EQUATION_WORDS)
+add(
+    "cells.trace_cell", declared(cells.trace_cell), errors=UNKNOWN, **NAMES, **MORE,
+    register=False, words=EQUATION_WORDS,
+)  # fmt: skip
+add("Cell()", cells.PAPERS["phased_lstm"], leak=0.1, r_on=0.5)
 add(
     "warmup", lambda cell, dtypes, training: R.warmup(cell, dtypes=dtypes, training=training),
     cell="lstm", dtypes=("float32",), training=False, words=dict(dtypes="dtype"),

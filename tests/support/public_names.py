@@ -37,7 +37,7 @@ MODULES = {
         """,
     "recurrent.engine": "Engine",
     "recurrent.initialisers": """
-        Chrono char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
+        Chrono Reservoir char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
         """,
     "recurrent.layers": """
         Activation Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear
