@@ -12,7 +12,18 @@ from safetensors.numpy import save_file
 from support.checkpoints import parts
 
 import recurrent
-from recurrent import GRU, LSTM, Attention, CharLM, Embedding, Linear, Residual, Seq2Seq, Sequential
+from recurrent import (
+    GRU,
+    LSTM,
+    Attention,
+    CharLM,
+    Embedding,
+    Linear,
+    Recurrent,
+    Residual,
+    Seq2Seq,
+    Sequential,
+)
 from recurrent.charlm.text import Vocabulary
 from recurrent.charlm.translator import Translator
 from recurrent.layers.base import LAYERS, Layer
@@ -50,6 +61,10 @@ MODELS = {
         Embedding(7, 4), GRU(4, 4), Linear(4, 7), tie={"2.weight": "0.weight"}, rng=7
     ),
     "frozen": frozen,
+    "batch first": lambda: Sequential(LSTM(2, 3), rng=9, batch_first=True),
+    "cell with options": lambda: Sequential(
+        Recurrent("mgu", 2, 3, bidirectional=True, merge="sum", learn_state=True), rng=9
+    ),
     "Seq2Seq": pair,
 }
 
