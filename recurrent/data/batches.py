@@ -426,6 +426,10 @@ class Batches(Shuffled):
                 resets = checks.as_array(resets, "resets")
                 checks.shape(resets, "resets", (N, T), "(N, T)")
                 resets = resets.T
+        for name, a in (("x", self.x), ("y", self.y)):
+            a = a[0] if isinstance(a, list) else a
+            if a.dtype.kind not in "fbiu":
+                raise TypeError(f"{name} must be numbers, got {a.dtype.name}")
         self.resets = None if resets is None else checked_resets(resets, T, N, counts)
         super().__init__(N, batch, rng, keep_last)
 

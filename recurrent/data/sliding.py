@@ -49,7 +49,7 @@ class SlidingWindows(Shuffled):
     Raises
     ------
     ValueError
-        If the shapes do not fit together, or no window has a target.
+        If the shapes do not fit together, x has NaN at a valid step, or no window has a target.
 
     Examples
     --------
@@ -92,6 +92,7 @@ class SlidingWindows(Shuffled):
             self.x = self.x[:, None]
         if self.y.ndim == 1 and self.y.dtype.kind not in "iu":
             self.y = self.y[:, None]
+        self._check_finite()
         span = self.steps + int(self.ahead.max())
         first = np.cumsum([0, *counts[:-1]])
         starts = [
@@ -108,6 +109,18 @@ class SlidingWindows(Shuffled):
         if not len(self.starts):
             raise ValueError("x must have a window with a target that is valid, got none")
         super().__init__(len(self.starts), batch, rng, keep_last)
+
+    def _check_finite(self) -> None:
+        """Raise ValueError for a value of x that is not finite at a valid step."""
+        if self.x.dtype.kind != "f":
+            return
+        bad = ~np.isfinite(self.x).all(axis=1)
+        bad &= True if self.mask is None else self.mask
+        for step in np.flatnonzero(bad)[:1]:
+            raise ValueError(
+                f"x must be finite at valid steps, got {self.x[step].tolist()} at step {step}: "
+                "filled, present = data.fill_missing(x) gives values and a mask"
+            )
 
     def _usable(self, same: bool) -> np.ndarray:
         """Return which windows have valid targets and a valid step; `same` if y is x."""

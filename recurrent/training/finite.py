@@ -57,4 +57,7 @@ def _causes(batch: Batch, model: Model) -> Iterator[str]:
                 inside = checks.inside(steps, T).reshape(T, N, *[1] * (bad.ndim - 2))
                 bad &= inside
         for place in np.argwhere(bad)[:1].tolist():
-            yield f"{name} has {a[tuple(place)]} at {tuple(place)}"
+            value = a[tuple(place)]
+            fills = np.isnan(value) and not name.startswith("parameter")
+            advice = " (missing values: data.fill_missing)" if fills else ""
+            yield f"{name} has {value} at {tuple(place)}{advice}"

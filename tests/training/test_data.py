@@ -223,6 +223,8 @@ def test_pairs_of_sequences():
             ValueError,
             "y may be 2 numbers for each sequence or one for each of its steps: pass per_sequence",
         ),
+        (lambda: Batches([["a", "b"]], [[0, 1]], 1), TypeError, "x must be numbers, got str"),
+        (lambda: Batches(X, Y.astype(complex), 2), TypeError, "y must be numbers, got complex128"),
         (lambda: Batches([1, 2], [1, 2], 2), TypeError, r"x must be a list of arrays \(T_i, ...\)"),
         (
             lambda: Batches([X[0], X[1]], [[1, 2], [3]], 2, per_sequence=True),

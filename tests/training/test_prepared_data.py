@@ -54,6 +54,10 @@ def test_padding_and_its_inverse():
         (lambda: SlidingWindows(SERIES, 3, 2, ahead=-1), "ahead must be at least 0, got -1"),
         (lambda: SlidingWindows(SERIES, 3, 2, mask=SERIES > 99), "x must have a window with a"),
         (lambda: SlidingWindows(SERIES, 3, 2, mask=SERIES), "mask must be bool"),
+        (
+            lambda: SlidingWindows([SERIES, np.where(SERIES == 3, -np.inf, SERIES)], 3, 2),
+            r"x must be finite at valid steps, got \[-?inf\] at step 23: filled, present = data.f",
+        ),
         (lambda: fill_missing(SERIES, "next"), "value must be one of previous or a number"),
         (lambda: fill_missing(["a"]), r"x\[0\] must be numbers"),
         (lambda: Scaler("max"), "kind must be one of standard, minmax, got 'max'"),
@@ -203,6 +207,20 @@ def test_the_values_at_masked_steps_change_no_bit():
         losses.append(evaluate(model, windows, mean_squared_error))
     assert losses[0] == losses[1] == losses[2]
     assert np.isfinite(losses[0])
+
+
+def test_training_on_missing_values_says_what_to_do():
+    x = np.zeros((4, 3, 1), "f")
+    x[2, 1] = np.nan
+    model = Sequential(GRU(1, 2), Linear(2, 1))
+    with pytest.raises(
+        FloatingPointError, match=r"\(2, 1, 0\) \(missing values: data.fill_missing"
+    ):
+        fit(model, Batches(x, 0 * x, 3, None), mean_squared_error, Adam(), progress=False)
+    filled, present = fill_missing(x)
+    assert present[..., 0].sum() == 11
+    data = Batches(filled, 0 * filled, 3, lengths=present[..., 0])
+    assert np.isfinite(fit(model, data, mean_squared_error, Adam(), progress=False).losses).all()
 
 
 def test_filling_with_the_last_value():
