@@ -27,13 +27,9 @@ def interpreted():
 
 def arrays(state):
     """Return the arrays of a model's state in order."""
-    found = []
-    for s in state:
-        for part in (
-            s if s is None or not hasattr(s, "summary") else (*s.forward, *s.reverse)
-        ) or ():
-            found.append(part)
-    return found
+    if state is None or isinstance(state, np.ndarray):
+        return [] if state is None else [state]
+    return [a for part in state for a in arrays(part)]
 
 
 def row(state, model, n):

@@ -15,7 +15,10 @@ from recurrent import (
     MaxPool,
     MeanPool,
     Recurrent,
+    ReLU,
+    Residual,
     Sequential,
+    Tanh,
 )
 from recurrent.cells import PYTORCH
 from recurrent.engine.bidirectional import MERGES
@@ -75,13 +78,19 @@ def stacks(draw, dtype=None, pooled=True, **options):
             layers.append(Dropout(0.4, **draw(st.sampled_from([{}, dict(per="sequence")]))))
         layers.append(draw(recurrent_layers(width, **options)))
         width = layers[-1].out_features
-    both = getattr(layers[-1], "merge", None)
+        if draw(st.booleans()):
+            layers.append(draw(st.sampled_from([ReLU, Tanh]))())
+    recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
+    both = getattr(recurrent[-1], "merge", None)
+    if draw(st.booleans()):
+        layers.append(Residual(GRU(width, 2), Dropout(0.3), Linear(2, width, bias=False)))
+        both = None
     last = [] if both not in (None, "concat") else [lambda: Last(bidirectional=both == "concat")]
     after = draw(st.sampled_from([None, Hold, *([MeanPool, MaxPool, *last] if pooled else [])]))
     if after is not None:
         layers.append(after())
     if draw(st.booleans()):
-        layers.append(Linear(width, 2))
+        layers.append(Linear(width, 2, bias=draw(st.booleans())))
     model = Sequential(
         *layers,
         rng=draw(st.integers(0, 999)),

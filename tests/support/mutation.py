@@ -71,7 +71,9 @@ LAYERS = (
     "layers/test_layers.py layers/test_onehot.py layers/test_layer_norm.py layers/test_hold.py "
     "layers/test_stream.py layers/test_recording.py layers/test_parameters.py "
     "layers/test_learned_state.py layers/test_keras.py layers/test_attention.py "
-    "layers/test_initialisers.py models test_bad_input.py"
+    "layers/test_initialisers.py layers/test_activation.py layers/test_residual.py "
+    "layers/test_trainable.py layers/test_embedding_and_linear_options.py "
+    "layers/test_own_layer.py models test_bad_input.py"
 )
 
 # The tests of a module are those of the first suite that names it.
