@@ -6,9 +6,13 @@ import pickle
 import numpy as np
 import pytest
 
-from recurrent import LSTM, Dropout, Embedding, Linear, Seq2Seq, Sequential
+from recurrent import LSTM, Dropout, Embedding, Linear, Seq2Seq, Sequential, fit
 from recurrent.layers import Gradients, Layer
 from recurrent.layers.base import LAYERS
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from recurrent.training import checkpoint
+from recurrent.training.state import TrainingState
 
 
 def small():
@@ -55,6 +59,62 @@ def test_copies_and_descriptions_keep_it():
         again.trainable = True
     assert not model[3].trainable
     assert "trainable" not in small().describe()["layers"][3]
+
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(0.1, momentum=0.9, weight_decay=0.1),
+    "adam": lambda: Adam(0.1, weight_decay=0.1),
+    "adamw": lambda: AdamW(0.1, weight_decay=0.1),
+    "rmsprop": lambda: RMSprop(0.1, weight_decay=0.1, momentum=0.5),
+    "adagrad": lambda: Adagrad(0.1, weight_decay=0.1),
+}
+IDS = np.random.default_rng(0).integers(0, 5, (6, 3))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_optimiser_changes_a_frozen_layer(name):
+    model, rule = small(), OPTIMIZERS[name]()
+    model[1].trainable = False
+    before, mask = model.flat.copy(), model.trainable_mask()
+    fit(model, [(IDS, IDS % 2)], softmax_cross_entropy, rule, epochs=3, progress=False, clip_norm=1)
+    assert np.array_equal(model.flat[~mask], before[~mask])
+    assert (model.flat[mask] != before[mask]).mean() > 0.9
+    for slot, a in rule.arrays.items():  # as if the layer had just been added
+        assert (a[~mask] == rule.slots[slot]).all()
+
+
+def test_a_frozen_model_is_trained_on_as_from_a_file(tmp_path):
+    whole = Sequential(
+        Embedding.from_pretrained(np.eye(5, 3, dtype="f")), LSTM(3, 4), Linear(4, 2), rng=0
+    )
+    model, batches = copy.deepcopy(whole), [(IDS, IDS % 2)]
+
+    def train(model, updates, state):
+        fit(model, batches, softmax_cross_entropy, updates=updates, resume=state, progress=False)
+
+    train(whole, 4, TrainingState(Adam(0.05)))
+    state = TrainingState(Adam(0.05))
+    train(model, 2, state)
+    checkpoint.save(tmp_path / "a", checkpoint.Checkpoint(model, training=state))
+    loaded = checkpoint.load(tmp_path / "a")
+    train(loaded.model, 4, loaded.training)
+    assert np.array_equal(loaded.model.flat, whole.flat)
+    assert np.array_equal(whole.parameters["0.weight"], np.eye(5, 3))
+    loaded.model.trainable = True
+    train(loaded.model, 6, loaded.training)
+    assert not np.array_equal(loaded.model.parameters["0.weight"], np.eye(5, 3))
+
+
+def test_a_shared_array_is_frozen_with_either_layer():
+    for k in (0, 2):
+        model = Sequential(
+            Embedding(5, 3), LSTM(3, 3), Linear(3, 5), tie={"2.weight": "0.weight"}, rng=0
+        )
+        model[k].trainable = False
+        assert model.frozen[0] == "0.weight"
+        before = model.parameters["0.weight"].copy()
+        fit(model, [(IDS, IDS)], softmax_cross_entropy, AdamW(0.1), epochs=2, progress=False)
+        assert np.array_equal(model.parameters["0.weight"], before)
 
 
 def test_only_a_bool_is_accepted():
