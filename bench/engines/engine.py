@@ -12,10 +12,10 @@ from ..workloads.catalogue import CELLS
 class Engine:
     """An engine.
 
-    A subclass defines those methods of workloads that it supports: forward, train, step, update,
-    attend, translate, decode. Each takes a workload and its data and returns a function without
-    arguments, or None if the engine cannot do it. `__init__` raises ImportError if the package is
-    not installed.
+    A subclass defines those methods of workloads that it supports: forward, train, step,
+    step_model, update, attend, translate, decode. Each takes a workload and its data and returns a
+    function without arguments, or None if the engine cannot do it. `__init__` raises ImportError if
+    the package is not installed.
     """
 
     name: str

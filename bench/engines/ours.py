@@ -65,8 +65,16 @@ class Ours(Engine):
         return train
 
     def step(self, workload, data):
-        stepper, x_t = workload.engine.stepper(data.params[0]), data.x[0]
-        return lambda: stepper(x_t)
+        layer = recurrent.Recurrent(workload.engine.cell, workload.D, workload.H)
+        layer.initialise(dtype=workload.dtype)
+        for p, a in zip(layer.parameters.values(), data.params[0], strict=True):
+            p[:] = a
+        stream, x_t = layer.stream(), data.x[0]
+        return lambda: stream.step(x_t)
+
+    def step_model(self, workload, data):
+        stream, x_t = load(workload.model(), data).stream(), data.x
+        return lambda: stream.step(x_t)
 
     def update(self, workload, data):
         model, windows, state = load(workload.model(), data), cycle(data.windows), None

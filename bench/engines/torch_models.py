@@ -35,6 +35,20 @@ class Models(Engine):
 
         return apply_update
 
+    def step_model(self, workload, data):
+        torch = self.torch
+        cell, linear = torch.nn.GRUCell(workload.D, workload.H), torch.nn.Linear(workload.H, 1)
+        self.fill(torch.nn.ModuleList([cell, linear]), data.parameters.values())
+        x_t, state = torch.from_numpy(data.x), None
+
+        def step():
+            nonlocal state
+            with torch.inference_mode():
+                state = cell(x_t, state)
+                return linear(state).numpy()
+
+        return step
+
     def update(self, workload, data):
         torch = self.torch
         embedding = torch.nn.Embedding(workload.V, workload.E)

@@ -16,7 +16,7 @@ from recurrent.cells import gru_cell, lstm_cell
 from recurrent.layers.attention import SCORES
 
 from .base import Work
-from .models import Attending, CharModel, Translation
+from .models import Attending, CharModel, StreamedModel, Translation
 
 MODES = ("quick", "default", "full")  # each includes the one before
 FIRST_CACHE = 32 * 1024  # bytes; weights that fit stay there from one time step to the next
@@ -293,6 +293,8 @@ WORKLOADS: list[Work | Probe] = [
         Workload(c, "step", 1, 1, H, H, group="stream", per="step", mode="default")
         for c, H in product(("lstm", "gru"), STREAM)
     ),
+    StreamedModel(1, 40, mode="default"),
+    StreamedModel(128, 512),
     *(
         Workload("lstm", "forward", 1, 1000, H, H, group="stream", kind="many", per="step")
         for H in STREAM

@@ -1,4 +1,4 @@
-"""Workloads of several layers: the character model, attention, and the encoder-decoder."""
+"""Workloads of several layers: character model, stream, attention, encoder-decoder."""
 
 from __future__ import annotations
 
@@ -62,6 +62,45 @@ class CharData:
     """Windows (x (T, N), targets (T, N)) of ids, and the parameters by name."""
 
     windows: list
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class StreamedModel(Work):
+    """One time step of a model for a single sequence: a GRU and a linear layer with one output."""
+
+    D: int
+    H: int
+    mode: str = "full"
+
+    cell, task, group, per, method = "gru", "step", "stream", "step", "step_model"
+    tolerance = 1e-5
+
+    @property
+    def name(self) -> str:
+        return f"gru-linear-step-N1-T1-D{self.D}-H{self.H}"
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products per step."""
+        gates = len(recurrent.gru.cell.gates)
+        return 2 * (gates * self.H * (self.D + self.H) + self.H)
+
+    def model(self) -> recurrent.Sequential:
+        return recurrent.Sequential(
+            recurrent.GRU(self.D, self.H), recurrent.Linear(self.H, 1), rng=0
+        )
+
+    def data(self) -> StreamedData:
+        x = np.random.default_rng(1).standard_normal((1, self.D), np.float32)
+        return StreamedData(x, copied(self.model().parameters))
+
+
+@dataclass(frozen=True)
+class StreamedData:
+    """x (1, D) of every step, and the parameters by name."""
+
+    x: np.ndarray
     parameters: dict
 
 

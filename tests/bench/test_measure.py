@@ -18,7 +18,7 @@ from bench.engines.engine import Engine
 from bench.measure import cold_start, peaks, processes, runner, timing
 from bench.workloads import catalogue
 from bench.workloads.catalogue import Workload
-from bench.workloads.models import Attending, CharModel, Translation
+from bench.workloads.models import Attending, CharModel, StreamedModel, Translation
 
 NAMES = Path(__file__).parents[1] / "golden" / "bench_workloads.txt"
 AT_ONCE = timing.Pace(0, 1)
@@ -54,6 +54,7 @@ def tiny():
     more += [Workload(c, t, 3, 7, 4, 8) for c in catalogue.OPTIONS for t in catalogue.TASKS]
     # Each of these cells is compiled for this test alone.
     more = [pytest.param(workload, marks=pytest.mark.ci) for workload in more]
+    more += [StreamedModel(3, 6)]
     more += [
         Attending(c, t, 3, 4, 6, 8)
         for c, t in (("dot", "forward"), ("general", "train"), ("additive", "train"))

@@ -362,3 +362,17 @@ def test_what_cannot_be_combined_with_resets():
         run = TruncatedBPTT(model, **{name: 20})
         with pytest.raises(ValueError, match=f"resets must be None with {name}"):
             run.gradient(numbers(T, N, D), numbers(T, N, 2), mean_squared_error, resets=mask())
+
+
+@pytest.mark.reference
+def test_windows_carry_the_state_of_the_last_episodes():
+    model, x, resets = stack(), numbers(T, N, D), mask()
+    resets[4, 0] = True  # at the beginning of the second window
+    y = model.forward(x, resets=resets)[0]
+    run = TruncatedBPTT(model)
+    for batch in Windows(x, y, 4, resets=resets, keep_last=True):
+        value, _, piece = run.gradient(
+            batch.x, batch.targets, mean_squared_error, resets=batch.resets
+        )
+        assert_same_bits(piece, batch.targets)
+        assert value == 0
