@@ -14,6 +14,7 @@ import recurrent
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 IMPORTED_AS = {"graphviz-pure": None, "svg2pdf-py": "svg2pdf_py"}  # the first is a program
 # With these a file or a page could run code, or send something away.
 NEVER = {"pickle", "marshal", "shelve", "dill", "socket", "ssl", "urllib", "http", "requests"}
@@ -32,7 +33,8 @@ def names(requirements):
 
 
 def test_every_import_is_declared_and_every_declaration_imported():
-    declared = names([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["pdf"]])
+    extras = [r for k in ("pdf", "pandas", "tensorboard") for r in EXTRAS[k]]
+    declared = names([*PROJECT["dependencies"], *extras])
     expected = {IMPORTED_AS.get(name, name) for name in declared} - {None, "svg2pdf_py"}
     # numba brings llvmlite, of the version that fits.
     assert imported() - sys.stdlib_module_names == expected | {"llvmlite"}

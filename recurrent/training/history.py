@@ -135,6 +135,35 @@ class History(Guided):
             metrics={name: list(values) for name, values in self.metrics.items()},
         )
 
+    def to_frame(self) -> Any:
+        """Return the history as a table with a row for each update.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Its index is the number of updates made; its columns are loss, validation and the
+            metrics by name, NaN where an update has none.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-not-found,import-untyped]
+        except ImportError:
+            raise ImportError(
+                "to_frame needs pandas: pip install recurrent-engine[pandas]"
+            ) from None
+        first = self.start + 1
+        losses = pandas.Series(self.losses, range(first, first + len(self.losses)), np.float64)
+        columns = {"loss": losses}
+        for name, pairs in {"validation": self.validation, **self.metrics}.items():
+            columns[name] = pandas.Series(dict(pairs), dtype=np.float64)
+        frame = pandas.DataFrame(columns)
+        frame.index = frame.index.astype(np.int64).rename("update")
+        return frame
+
     def to_dict(self) -> dict:
         """Return the history as a dictionary that can be written as JSON.
 
