@@ -11,6 +11,7 @@ ci
     kernels/test_vector_units.py   AVX2 by name, and the LSTM for SSE2: most machines have AVX2
     equations/test_equations.py    four of the six cells of the tests in float32
     cells/test_papers.py, training/test_segments.py   eight or more cells of papers
+    viz/test_page_browser.py       cells whose pictures take seconds, as in cells/test_papers.py
     engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
     kernels/test_chain.py          a step of a chain of layers, for every cell
     bench/test_measure.py          workloads of the less common cells, which few peers have

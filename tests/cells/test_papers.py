@@ -130,8 +130,18 @@ def test_models_are_saved_with_their_hyper_parameters(tmp_path, name, options):
     assert_same_bits(loaded.flat, model.flat)
 
 
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("name", papers.STEPS)
+# Laying out the circuits of the largest cells takes seconds.
+DRAWN = [
+    *(
+        pytest.param(n, False, marks=pytest.mark.ci if n in ("phased_lstm", "nested_lstm") else ())
+        for n in papers.STEPS
+    ),
+    ("cfc", True),
+    ("fastgrnn", True),
+]
+
+
+@pytest.mark.parametrize(("name", "both"), DRAWN)
 def test_pictures_of_every_cell(name, both):
     layer = Recurrent(name, 3, 4, bidirectional=both)
     model = Sequential(layer, Linear(layer.out_features, 2), rng=0)

@@ -7,6 +7,7 @@ from support.viz_models import attending
 
 import recurrent
 import viz
+from recurrent.cells import cos, log, sin, trace_cell, where
 from recurrent.losses import mean_squared_error
 from viz.draw import notation
 from viz.layout import circuit
@@ -306,11 +307,44 @@ def tip(page, id):
 @pytest.mark.parametrize("k", [1, 2])
 def test_the_cell_shows_the_value_of_every_wire(opened, seen, k):
     """Gates and states are the recorded ones; other values and gradients follow from the graph."""
-    model, recording = seen
-    layer, t, j = model[k], 9, 6
-    page = opened()
+    assert_every_wire(opened(), *seen, k, 9, 6)
+
+
+DEEP, SLOWLY_DRAWN = ("slstm", "phased_lstm"), pytest.mark.ci
+
+
+@trace_cell("circular", gates="a b", states="h", inputs="t", scalars="rate", register=False)
+def circular(x, h, previous, p):
+    a, b = sin(x.a + h.a) + cos(p.rate * x.t), x.b + h.b
+    c = where(b >= previous.h, log(2 + a) - previous.h, a % 0.7)
+    return dict(a=a, b=b, h=c * (b > 0) - 0.5 * previous.h)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["circular", "cfc", "fastgrnn", *(pytest.param(n, marks=SLOWLY_DRAWN) for n in DEEP)],
+)
+def test_the_page_knows_the_vocabulary_of_equations(open_any, tmp_path, name):
+    cell = circular if name == "circular" else name
+    layer = recurrent.Recurrent(cell, 3, 5)
+    layer.engine = layer.runner = layer.engine.reference
+    model = recurrent.Sequential(layer, recurrent.Linear(5, 2), rng=0)
+    if name == "phased_lstm":
+        model.parameters["0.log_tau_l0"][:] = np.linspace(0, 3, 5)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 3, (8, 1, 3)).astype("float32")
+    targets = rng.standard_normal((8, 1, 2)).astype("float32")
+    recording = model.record(x, targets=targets, loss=mean_squared_error)
+    page = open_any(viz.explore(model, recording).save(tmp_path / "page.html"))
+    assert_every_wire(page, model, recording, 0, 5, 3)
+
+
+def assert_every_wire(page, model, recording, k, t, j):
+    """Check the picture of layer k, which is layer max(k - 1, 0) of the page."""
+    layer, n = model[k], max(k - 1, 0)
     page.click('#levels [data-level="cell"]')
-    page.select_option("#layer", str(k - 1))
+    if n:
+        page.select_option("#layer", str(n))
     page.locator("#time").fill(str(t))
     page.locator("#unit").fill(str(j))
     page.keyboard.press("Tab")
@@ -320,26 +354,27 @@ def test_the_cell_shows_the_value_of_every_wire(opened, seen, k):
     ids = [*(a.id for a in drawn.neurons), *(o.id for o in drawn.operations)]
     tails = {a for a, _, _ in circuit.cell_circuit(layer.cell).routes}
     for i in ids:
-        assert float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]) == pytest.approx(
+        assert float(tip(page, f"c{n}-{i}").rpartition(" ")[2]) == pytest.approx(
             numbers[i][j], rel=2e-5, abs=1e-7
         ), i
         if i in tails:
-            said = written(page, f"c{k - 1}-value:{i}")[1]
-            assert said == notation.signed(float(tip(page, f"c{k - 1}-{i}").rpartition(" ")[2]))
-    assert notation.exact(recording.layers[k].states["h"][t, 0, j]) in tip(
-        page, f"c{k - 1}-state:h"
-    )
+            said = written(page, f"c{n}-value:{i}")[1]
+            assert said == notation.signed(float(tip(page, f"c{n}-{i}").rpartition(" ")[2]))
+    assert notation.exact(recording.layers[k].states["h"][t, 0, j]) in tip(page, f"c{n}-state:h")
     assert notation.exact(recording.layers[k].states["h"][t - 1, 0, j]) in tip(
-        page, f"c{k - 1}-previous:h"
+        page, f"c{n}-previous:h"
     )
-    assert written(page, f"c{k - 1}-numbers") == [f"values at t = {t}: unit {j}"]
+    assert written(page, f"c{n}-numbers") == [f"values at t = {t}: unit {j}"]
     page.check("#gradient")
-    assert not page.locator(f"#c{k - 1}").is_visible()
+    assert not page.locator(f"#c{n}").is_visible()
     found = evaluate.backward(layer.cell, numbers, step.gradients)
     for i in ids:
-        said = float(tip(page, f"b{k - 1}-{i}").rpartition(" ")[2])
+        if i not in found:  # a comparison has no gradient
+            assert "gradient" not in tip(page, f"b{n}-{i}"), i
+            continue
+        said = float(tip(page, f"b{n}-{i}").rpartition(" ")[2])
         assert said == pytest.approx(found[i][j], rel=2e-4, abs=1e-9), i
-    assert written(page, f"b{k - 1}-value:state:h")[1] == notation.plain(
+    assert written(page, f"b{n}-value:state:h")[1] == notation.plain(
         recording.layers[k].dstates["h"][t, 0, j]
     )
 
