@@ -72,6 +72,10 @@ The others have no W_hh and no b_hh; u, v_f and v_r have one number per unit.
     sru      n f r s  h c     n, s = W x, f = sigmoid(W_f x + v_f c), r = sigmoid(W_r x + v_r c)
                               c = f c + (1 - f) n,  h = r c + (1 - r) s
 
+Cells of papers, for layers such as `Recurrent("cfc", 5, 10)`: slstm, cfc, ltc, phased_lstm, grud,
+janet, ligru, fastgrnn, multiplicative_lstm, nested_lstm and echo_state. `help(recurrent.cells)`
+lists what equations of one's own can say.
+
 `help(recurrent.LSTM)` and so on list the options.
 
 Parameters

@@ -166,3 +166,34 @@ def test_a_reservoir_needs_no_training():
     y, target = layer.forward(x)[0][50:], x[48:-2, 0]
     readout = np.linalg.lstsq(y[:250], target[:250], rcond=None)[0]
     assert np.corrcoef(y[250:] @ readout, target[250:])[0, 1] > 0.95
+
+
+def test_fit_freezes_a_reservoir():
+    layer = Recurrent("echo_state", 1, 9)
+    model = Sequential(layer, Linear(9, 1), rng=0)
+    layer.initialise(0, init=Reservoir(density=0.5))
+    layer.engine = layer.runner = layer.engine.reference
+    before = {n: a.copy() for n, a in model.parameters.items()}
+    x = np.random.default_rng(0).standard_normal((5, 2, 1)).astype(np.float32)
+    options = dict(epochs=3, progress=False, freeze="0.")
+    fit(model, [Batch(x, x)], losses.mean_squared_error, optim.Adam(0.1), **options)
+    changed = {n for n, a in model.parameters.items() if (a != before[n]).any()}
+    assert changed == {"1.weight", "1.bias"}
+
+
+def test_gradients_of_shared_parameters_add_up_over_batches():
+    """An update by several batches has the gradient of them joined."""
+    x = np.random.default_rng(0).uniform(0, 1, (5, 4, 3)).astype(np.float64)
+    targets = np.zeros((5, 4, 4))
+
+    def trained(batches, **options):
+        layer = Recurrent(decaying(f"joined{len(batches)}"), 3, 4)
+        model = Sequential(layer, rng=0, dtype="float64")
+        layer.engine = layer.runner = layer.engine.reference
+        options = dict(progress=False, **options)
+        fit(model, batches, losses.mean_squared_error, optim.SGD(0.5), **options)
+        return model.flat
+
+    halves = [Batch(x[:, k : k + 2], targets[:, k : k + 2]) for k in (0, 2)]
+    found = trained(halves, accumulate=2)
+    np.testing.assert_allclose(found, trained([Batch(x, targets)]), atol=1e-13)
