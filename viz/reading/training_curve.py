@@ -14,12 +14,17 @@ POINTS = 300  # at most, of a smoothed curve
 
 
 class Run(NamedTuple):
-    """One training run: losses (U,) after update `start`, and validation (V, 2) of update, loss."""
+    """One training run: losses (U,) after update `start`, and validation (V, 2) of update, loss.
+
+    `metrics` have by name the same as `validation`; `best` is of `monitor`, "loss" or a metric.
+    """
 
     losses: np.ndarray
     start: int
     validation: np.ndarray
     best: tuple[int, float] | None
+    metrics: dict[str, np.ndarray]
+    monitor: str
 
 
 def runs_of(history: Any) -> dict[str, Run]:
@@ -37,6 +42,13 @@ def _run(history):
         losses = np.asarray(values["losses"], np.float64).reshape(-1)
         validation = np.asarray(values.get("validation") or np.empty((0, 2)), np.float64)
         validation = validation.reshape(-1, 2)
+        metrics = values.get("metrics") or {}
+        metrics = metrics if isinstance(metrics, Mapping) else {"metric": metrics}
+        metrics = {
+            str(name): np.asarray(pairs, np.float64).reshape(-1, 2)
+            for name, pairs in metrics.items()
+            if len(pairs)
+        }
     except (TypeError, ValueError):
         raise TypeError(
             "history must hold losses, numbers, and validation, pairs of an update and a loss"
@@ -46,6 +58,8 @@ def _run(history):
         int(values.get("start") or 0),
         validation,
         values.get("best"),
+        metrics,
+        str(values.get("monitor") or "loss"),
     )
 
 
