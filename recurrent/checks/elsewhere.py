@@ -232,13 +232,16 @@ write `data.Batches(x, y, 32)`; any sized iterable of pairs (x, y) serves too
     DataLoader Dataset TensorDataset Dataloader Loader dataset DataSet from_tensor_slices
     BatchLoader BatchIterator ArrayDataset SequenceDataset
 
-write `data.Windows(x, y, window)` for streams, cut in windows
+write `data.SlidingWindows(x, steps, batch)`; `data.Windows(x, y, window)` cuts long streams
     TimeseriesGenerator timeseries_dataset_from_array sliding_window sliding_window_view
-    make_windows create_sequences create_dataset SlidingWindow SlidingWindows
+    make_windows create_sequences create_dataset SlidingWindow
 
-pass a list of arrays (T_i, D): it is padded for you, and y is a list
+write `data.pad_sequences(list)`; or pass the list of arrays (T_i, D), which is padded for you
     pad_sequence pack_padded_sequence pad_packed_sequence pack_sequence PackedSequence
     unpack_sequence pack
+
+write `filled, present = data.fill_missing(x)`
+    SimpleImputer fillna fill_na ffill interpolate nan_to_num
 
 slice the arrays, sequences are axis 1: `x[:, :800], x[:, 800:]`
     train_test_split random_split validation_split KFold TimeSeriesSplit
