@@ -371,6 +371,8 @@ class Batches(Shuffled):
     resets : mask, shape (T, N), bool, or list of N arrays (T_i,) if x is a list, optional
         Where episodes begin: before that step the state returns to the initial one, and the
         gradient is cut.
+    sample_weight : ndarray, shape (N,) or (T, N), or list of N arrays (T_i,), optional
+        Weights of the sequences, or of their steps, in the loss; see `recurrent.losses`.
 
     Raises
     ------
@@ -403,6 +405,7 @@ class Batches(Shuffled):
         batch_first: bool = False,
         dtype: Any = None,
         resets: Any = None,
+        sample_weight: Any = None,
     ):
         self.dtype = None if dtype is None else checks.dtype(dtype)
         batch_first = checks.flag(batch_first, "batch_first")
@@ -431,6 +434,7 @@ class Batches(Shuffled):
             if a.dtype.kind not in "fbiu":
                 raise TypeError(f"{name} must be numbers, got {a.dtype.name}")
         self.resets = None if resets is None else checked_resets(resets, T, N, counts)
+        self.sample_weight = _weights(sample_weight, T, N, counts, batch_first)
         super().__init__(N, batch, rng, keep_last)
 
     def _take_lists(self, x, y, per_sequence):
@@ -494,7 +498,32 @@ class Batches(Shuffled):
         else:
             y = np.ascontiguousarray(self.y[:, indices])
         resets = None if self.resets is None else self.resets[: len(x), indices]
-        return Batch(cast(x, self.dtype), cast(y, self.dtype), lengths, resets=resets)
+        weights = self.sample_weight
+        if weights is not None:
+            weights = weights[indices] if weights.ndim == 1 else weights[: len(x), indices]
+        x, y = cast(x, self.dtype), cast(y, self.dtype)
+        return Batch(x, y, lengths, resets=resets, sample_weight=weights)
+
+
+def _weights(value: Any, T: int, N: int, counts: Any, batch_first: bool) -> np.ndarray | None:
+    """Return weights (N,) or (T, N) as float64; raise an error unless they fit N sequences."""
+    if value is None:
+        return None
+    if counts is not None and ragged.is_list(value):
+        value = ragged.pad_targets(value, counts, "sample_weight")
+        batch_first = False
+    a = checks.as_array(value, "sample_weight")
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"sample_weight must be numbers, got {a.dtype.name}")
+    axes, shape = ("N, T", (N, T)) if batch_first else ("T, N", (T, N))
+    if a.shape not in ((N,), shape):
+        raise ValueError(
+            f"sample_weight must be (N,) = ({N},) or ({axes}) = {shape}, got {a.shape}"
+        )
+    a = (a.T if batch_first and a.ndim == 2 else a).astype(np.float64)
+    if not (np.isfinite(a) & (a >= 0)).all():
+        raise ValueError("sample_weight must be finite and at least 0 everywhere")
+    return a
 
 
 def cast(a: np.ndarray, dtype: np.dtype | None) -> np.ndarray:

@@ -498,11 +498,11 @@ add(
 add(
     "Batches", data.Batches, x=floats(T, 4, D), y=floats(T, 4, 1), batch=2, rng=0,
     lengths=np.array([3, 2, 1, 0]), per_sequence=False, keep_last=True, batch_first=False,
-    dtype=None, resets=np.ones((T, 4), bool),
+    dtype=None, resets=np.ones((T, 4), bool), sample_weight=np.ones((T, 4)),
     words=dict(
-        x="x|y|lengths|batch|resets",
+        x="x|y|lengths|batch|resets|sample_weight",
         per_sequence="per_sequence|y",
-        batch_first="batch_first|y|resets",
+        batch_first="batch_first|y|resets|sample_weight",
     ),
 )  # fmt: skip
 PAIRS = dict(sources=[ids(3), ids(5)], targets=[ids(2), ids(4)])

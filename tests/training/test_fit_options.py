@@ -170,6 +170,43 @@ def test_accumulated_gradients_are_those_of_the_joined_batch(weights):
     assert_close(short.gradients[0], first.gradients[0], 100)
 
 
+@pytest.mark.parametrize("kind", ["sequences", "steps", "batch first", "list", "list of steps"])
+def test_weights_of_samples_go_with_their_sequences(kind):
+    """A weight of 0 leaves a sequence out; twice the weight counts as much as two of them."""
+    rng = np.random.default_rng(2)
+    lengths, counts = np.array([5, 2, 4, 1, 3]), np.array([1, 0, 2, 1, 1])
+    x, ids = (
+        [rng.standard_normal((n, 3)) for n in lengths],
+        [rng.integers(0, V, n) for n in lengths],
+    )
+    model = Sequential(LSTM(3, 4), Linear(4, V), rng=0, dtype="float64")
+    repeated = [n for n in range(5) for _ in range(counts[n])]
+    plain = Batches([x[n] for n in repeated], [ids[n] for n in repeated], 2)
+    expected = evaluate(model, plain, softmax_cross_entropy)
+    padded = np.zeros((5, 5, 3)), np.zeros((5, 5), int)
+    for n, (a, b) in enumerate(zip(x, ids, strict=True)):
+        padded[0][: len(a), n], padded[1][: len(b), n] = a, b
+    steps = np.repeat(counts[None], 5, 0)
+    first = [np.swapaxes(a, 0, 1) for a in padded]
+    batches = {
+        "sequences": lambda: Batches(*padded, 2, lengths=lengths, sample_weight=counts),
+        "steps": lambda: Batches(*padded, 2, lengths=lengths, sample_weight=steps),
+        "batch first": lambda: Batches(
+            *first, 2, lengths=lengths, sample_weight=steps.T, batch_first=True
+        ),
+        "list": lambda: Batches(x, ids, 2, sample_weight=counts),
+        "list of steps": lambda: Batches(
+            x, ids, 2, sample_weight=[np.full(n, c) for n, c in zip(lengths, counts, strict=True)]
+        ),
+    }[kind]()
+    assert_close(evaluate(model, batches, softmax_cross_entropy), expected, 100)
+    whole, parts = Recorder(), Recorder()
+    copies = copy.deepcopy(model)
+    fit(copies, plain, softmax_cross_entropy, whole, accumulate=9, progress=False)
+    fit(model, batches, softmax_cross_entropy, parts, accumulate=9, progress=False)
+    assert_close(parts.gradients[0], whole.gradients[0], 100)
+
+
 def test_updates_of_several_batches_are_counted_by_epoch():
     batches = Batches(*text(6, 14), 2)  # 7 batches: 3, 3 and 1
     history = train(tagger(), optim.SGD(0.1), batches, epochs=3, accumulate=3, validation=batches)
