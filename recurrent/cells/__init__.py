@@ -20,7 +20,8 @@ functions. y is the result; the error is in units in the last place (ulp), in ei
     -a                   -1
     abs(a)               where(a > 0, 1, -1)
     a % b                1; -(a - y) / b             sign of b, NaN if b is 0; exact up to |a / b|
-                                                     of 2^23 (float64 2^52); x - x % 1 rounds down
+                                                     of 2^23 (float64 2^52), or to an ulp of a on
+                                                     processors without FMA; x - x % 1 rounds down
     a ** 3               3 * a ** 2                  whole numbers to 64 (and below 0): products
     a ** 0.5             0.5 / y                     the square root
     a ** b               b * a ** (b - 1); y*log(a)  a > 0; 2 + 2 |b log(a)| ulp
