@@ -30,7 +30,7 @@ Contents
   and `Residual` around others.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
-  training, `training.logs` writes it for other programs, `training.range_test` finds its rate.
+  training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,

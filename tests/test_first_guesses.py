@@ -1,15 +1,20 @@
 """Names and options of other libraries raise one line that says what to write here."""
 
+import ast
+import copy
 import inspect
 import pickle
+import re
 
 import numpy as np
 import pytest
 
 import recurrent
+import viz
 from recurrent import GRU, LSTM, Embedding, Linear, Recurrent, Sequential, fit, losses, optim
-from recurrent.checks.elsewhere import TABLE
+from recurrent.checks.elsewhere import TABLE, answers
 from recurrent.checks.guided import Elsewhere, explained
+from recurrent.training.history import History
 
 MODEL = Sequential(LSTM(5, 4), Linear(4, 1), rng=0)
 
@@ -26,6 +31,7 @@ def line_of(error, call, *arguments, **options):
     [
         (lambda: LSTM(5, 4, units=3), "LSTM has no option 'units'; write `hidden_size=`"),
         (lambda: LSTM(5, 4, 2), "got 2; stack layers in a model"),
+        (lambda: recurrent.RNN(5, 4, "relu"), "got 'relu'; write `nonlinearity='relu'` in RNN"),
         (lambda: LSTM(5, 4, num_layers=2), "stack layers in a model"),
         (lambda: LSTM(32), "LSTM needs hidden_size: LSTM(input_size, hidden_size)"),
         (lambda: GRU(5, 4, rest_after=True), "did you mean 'reset_after'?"),
@@ -40,6 +46,14 @@ def line_of(error, call, *arguments, **options):
         (lambda: recurrent.predict(MODEL, X=3), "predict has no option 'X'; write `x=`"),
         (lambda: recurrent.predict(MODEL), "predict needs x: predict(model, x)"),
         (lambda: recurrent.CharLM("ab", num_layers=2), "no option 'num_layers'; write `layers=`"),
+        (lambda: fit(MODEL, [], "mse", optim.Adam()), "write `losses.mean_squared_error`"),
+        (lambda: fit(MODEL, [], losses.huber, "adam"), "write `optim.Adam(lr)`"),
+        (
+            lambda: MODEL.backward(1),
+            "Sequential.backward needs tape: Sequential.backward(dy, tape)",
+        ),
+        (lambda: MODEL.forward(1, h0=1), "Sequential.forward has no option 'h0'; write `state=`"),
+        (lambda: Linear(2, 1, activation="tanh"), "write a layer after it"),
     ],
 )
 def test_arguments_of_other_libraries(call, words):
@@ -56,6 +70,8 @@ def test_arguments_of_other_libraries(call, words):
         (lambda: recurrent.CharLM("ab", hidden=2).perplexity, "write `lm.bits_per_character("),
         (lambda: optim.AdaM, "did you mean 'Adam'?"),
         (lambda: MODEL.fit, "Sequential has no fit; write `fit(model, "),
+        (lambda: optim.Adam().param_groups, "write `optimizer.lr`"),
+        (lambda: setattr(MODEL[0], "requires_grad", False), "write `layer.trainable = False`"),
         (lambda: MODEL[0].weight_ih_l0, "`layer.parameters` is a dict of arrays"),
         (lambda: MODEL.stream().predict, "write `y_t = stream.step(x_t)`"),
     ],
@@ -93,6 +109,9 @@ def test_options_listed_are_those_that_can_be_given():
 def test_a_model_called_gives_its_output_and_parameters_called_the_arrays():
     x = np.ones((3, 2, 5), np.float32)
     assert np.array_equal(MODEL(x), MODEL.forward(x)[0])
+    y, state = MODEL[0](x)
+    assert np.array_equal(MODEL[1](y), MODEL(x))
+    assert len(state) == 2
     assert [a.shape for a in MODEL.parameters()] == [a.shape for a in MODEL.parameters.values()]
 
 
@@ -133,3 +152,67 @@ def test_attributes_of_subclasses_go_first():
 def test_each_name_has_one_answer():
     names = [n for line in TABLE.split("\n") if line.startswith("    ") for n in line.split()]
     assert sorted(names) == sorted(set(names))
+
+
+SUBJECTS = {
+    "model": MODEL,
+    "layer": MODEL[0],
+    "lm": recurrent.CharLM("ab", hidden=2),
+    "stream": MODEL.stream(),
+    "optimizer": optim.Adam(),
+    "history": History(),
+    "recurrent": recurrent,
+    "viz": viz,
+    "copy": copy,
+    "np": np,
+}
+
+
+def found(node):
+    """Return what a name or an attribute in an answer means; None for a value of the reader's."""
+    if isinstance(node, ast.Attribute):
+        owner = found(node.value)
+        return None if owner is None else getattr(owner, node.attr)
+    if isinstance(node, ast.Call):
+        return None
+    if node.id in SUBJECTS:
+        return SUBJECTS[node.id]
+    for module in (
+        recurrent,
+        recurrent.training,
+        recurrent.data,
+        optim,
+        recurrent.schedules,
+        losses,
+    ):
+        if node.id in vars(module):
+            return vars(module)[node.id]
+    assert node.id in VALUES, f"{node.id} is nothing here"
+    return None
+
+
+# Values of the reader's, and functions of Python.
+VALUES = re.findall(
+    r"\w+",
+    """
+    x y dy tape a text path state state_dict arrays batches loss function gradient lr every factor
+    steps window input_size hidden_size in_features out_features num_embeddings embedding_dim k
+    num_classes query_size memory_size normalized_shape encoder decoder layers help
+    """,
+)
+
+
+@pytest.mark.parametrize("answer", sorted(set(answers().values())))
+def test_what_an_answer_tells_to_write_exists(answer):
+    for code in re.findall("`(.+?)`", answer):
+        for node in ast.walk(ast.parse(code.rstrip("="))):
+            if isinstance(node, ast.Call):
+                function, options = found(node.func), {k.arg for k in node.keywords} - {None}
+                if function is not None and options:
+                    known = inspect.signature(function).parameters
+                    more = any(p.kind is p.VAR_KEYWORD for p in known.values())
+                    assert more or options <= known.keys(), f"{code}: {options - known.keys()}"
+            elif isinstance(node, ast.Attribute) or (
+                isinstance(node, ast.Name) and node.id[0] <= "Z"
+            ):
+                found(node)

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .elsewhere import answer
+
 
 @lru_cache
 def _dtypes(names: tuple[str, ...]) -> tuple[np.dtype, ...]:
@@ -400,7 +402,7 @@ def instance(
     """Raise TypeError unless `value` is of the kind that `words` describe."""
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"{where}{name} must be {words}, got {got}")
+        raise TypeError(f"{where}{name} must be {words}, got {got}{answer(value)}")
 
 
 def iterable(value: Any, name: str, words: str, where: str = "") -> None:
@@ -416,7 +418,9 @@ def function(value: Any, name: str, example: str, where: str = "") -> None:
     """Raise TypeError unless `value` is callable; a class is none: its instances may be."""
     if not callable(value) or isinstance(value, type):
         got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"{where}{name} must be a function such as {example}, got {got}")
+        raise TypeError(
+            f"{where}{name} must be a function such as {example}, got {got}{answer(value)}"
+        )
 
 
 def index(value: Any, name: str, n: int, of: str = "", where: str = "") -> int:

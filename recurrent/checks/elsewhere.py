@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-# An answer, and below it the names that it answers. A name of one class or function has that before
-# it, as in Embedding.input_dim, and "Optimizer()" stands for too many positional arguments.
+# An answer, and below it the names that it answers. "Embedding(input_dim)" is an option of this
+# class alone, "Model.fit" an attribute, and "Optimizer()" stands for too many positional arguments.
 TABLE = """
 # Layers
 
@@ -132,7 +132,7 @@ a loss is any function of y and targets that returns its value and the gradient 
 # Optimisers and learning rates
 
 the module is `optim`
-    Optim optimizers optimizer optimisers optimiser torch.optim
+    Optim optimizers optimizer optimisers optimiser
 
 write `optim.RMSprop(lr)`
     RMSProp rmsprop
@@ -155,7 +155,8 @@ makes your own from one rule
     nadam adamax adadelta rprop lion lamb
 
 the module is `schedules`; a schedule takes the place of the rate: `Adam(Cosine(1e-3, 1000))`
-    lr_scheduler LRScheduler schedule scheduler lr_schedules LearningRateSchedule
+    LRScheduler lr_schedules LearningRateSchedule scheduler schedule lr_schedule lr_scheduler
+    fit(scheduler)
 
 write `fit(..., clip_norm=1.0)`, or `optim.clip_norm(gradient, 1.0)` in a loop of your own
     clip_grad_norm_ clip_grad_norm clip_by_global_norm clipnorm global_clipnorm max_grad_norm
@@ -188,11 +189,11 @@ a schedule is any function from the number of the update to a rate: `Adam(lambda
     LambdaLR LearningRateScheduler CyclicLR PolynomialDecay PolynomialLR
 
 write `lr=`
-    learning_rate_init eta lr0 base_lr alpha0 Optimizer.learning_rate learning_rate max_lr
-    initial_learning_rate peak_lr initial_lr
+    learning_rate_init eta lr0 base_lr alpha0 learning_rate max_lr initial_learning_rate peak_lr
+    initial_lr
 
 an optimiser takes no parameters, `fit` gives them to it: `Adam(1e-3)`
-    params parameters_ Optimizer() Optimizer.parameters Optimizer.lr
+    params Optimizer()
 
 write `betas=(0.9, 0.999)`
     beta_1 beta_2 beta1 beta2 b1 b2
@@ -215,10 +216,11 @@ let the loss return its value and its gradient with the other sign
 
 `fit(model, batches, loss, optimizer)` makes the updates; in a loop of your own write
 `optimizer.update(model.flat, gradient)`
-    step apply_gradients minimize apply_updates
+    apply_gradients minimize apply_updates Optimizer.step Optimizer.apply_gradients
+    Optimizer.minimize step
 
 leave it out: `model.backward` returns new gradients each time
-    zero_grad
+    zero_grad Optimizer.zero_grad
 
 write `fit(..., lr={'0.': 1e-4})`, a rate per beginning of names
     param_groups
@@ -273,7 +275,7 @@ inputs are NumPy arrays: `np.asarray(a, np.float32)`
 # Training
 
 write `fit(model, batches, loss, Adam(1e-3), epochs=10)`
-    train Trainer trainer fit_model train_model Trainer.fit Learner fit_generator
+    train Trainer trainer fit_model train_model Learner fit_generator
 
 write `fit(model, Batches(x, y, 32), losses.mean_squared_error, Adam(1e-3), epochs=10)`
     Model.fit Model.compile Model.train_on_batch Model.partial_fit Model.optimizer Model.loss
@@ -286,8 +288,8 @@ write `evaluate(model, batches, loss)`
     Model.evaluate Model.score Model.test
 
 write `recurrent.predict(model, x)`, or `model(x)` for one array
-    Model.predict Model.predict_on_batch Model.transform Model.__call__ Model.predict_proba
-    Model.predict_step Model.inference Model.infer
+    Model.predict Model.predict_on_batch Model.transform Model.predict_step Model.inference
+    Model.infer
 
 `model.parameters` is a dict of arrays by name, `model.flat` all of them in one vector
     Model.state_dict Model.get_weights Model.weights Model.variables Model.trainable_variables
@@ -299,7 +301,7 @@ write `model.parameters.update(state_dict)`
 
 write `model.save(path)`
     Model.save_weights Model.to_file Model.dump Model.export Model.save_pretrained
-    Model.save_model
+    Model.save_model save
 
 write `model = recurrent.load(path)`
     Model.load_weights Model.load Model.from_pretrained Model.restore load_model load_state_dict
@@ -325,14 +327,13 @@ write `stream = model.stream()`, then `y = stream.step(x_t)`
     Model.step Model.predict_next Model.forward_step Model.online Model.update
 
 write `model.initialise(rng=0)`
-    Model.init Model.build_ Model.reset_parameters Model.initialize Model.apply Model.reset
-    Model.init_weights
+    Model.init Model.reset_parameters Model.initialize Model.apply Model.reset Model.init_weights
 
 `model.backward(dy, tape)` returns the gradients by name, `fit` makes the whole training
     Model.zero_grad Model.grad Model.gradients Model.gradient Model.get_gradients
 
 pictures are in the package viz: `import viz; help(viz)`
-    Model.plot Model.plot_model Model.draw Model.visualize Model.show Model.graph_
+    Model.plot Model.plot_model Model.draw Model.visualize Model.show
 
 write `Sequential(..., dtype="float64")`
     Model.double Model.float Model.half Model.astype
@@ -366,13 +367,13 @@ write `progress=True` or `progress=False`
     verbose
 
 write `callback=function`, called as function(update, history)
-    callbacks on_epoch_end Callback
+    on_epoch_end Callback callbacks
 
 write `metrics=metrics.accuracy`, or a list of metrics
     metric scorers scoring eval_metric
 
 the fourth argument is `optimizer`
-    opt optim_
+    opt
 
 the third argument is `loss`, a function
     criterion loss_fn loss_function objective cost
@@ -384,7 +385,7 @@ write `keep_best=True`
     restore_best_weights save_best_only load_best_model_at_end
 
 write `model.save(path)`; `training.checkpoint.save` keeps the state of the training as well
-    ModelCheckpoint checkpoint save save_weights save_model dump checkpoint_path checkpoint_dir
+    ModelCheckpoint checkpoint save_weights save_model dump checkpoint_path checkpoint_dir
 
 `model.forward(x)` keeps no tape; with `record=True` it returns one, for `model.backward(dy,
 tape)`
@@ -422,7 +423,7 @@ write `recurrent.__version__`
 
 write `metrics.accuracy`
     Accuracy accuracy_score CategoricalAccuracy SparseCategoricalAccuracy BinaryAccuracy acc
-    categorical_accuracy sparse_categorical_accuracy
+    categorical_accuracy sparse_categorical_accuracy accuracy
 
 write `metrics.macro_f1`
     f1_score F1Score f1 F1 fbeta_score precision_score recall_score Precision Recall precision
@@ -467,12 +468,12 @@ write `out_features=` in Linear; a recurrent layer has hidden_size outputs
     output_dim n_out out_dim output_features output_size out_size n_outputs
 
 write `num_embeddings=`
-    Embedding.input_dim Embedding.vocab_size Embedding.num_embedding Embedding.n_tokens
-    Embedding.vocabulary_size
+    Embedding(input_dim) Embedding(vocab_size) Embedding(num_embedding) Embedding(n_tokens)
+    Embedding(vocabulary_size)
 
 write `embedding_dim=`
-    Embedding.output_dim Embedding.embed_dim Embedding.dim Embedding.embedding_size
-    Embedding.emb_dim
+    Embedding(output_dim) Embedding(embed_dim) Embedding(dim) Embedding(embedding_size)
+    Embedding(emb_dim)
 
 pass `lengths=` to `forward` and to `Batches`
     mask_zero
@@ -487,7 +488,7 @@ write `biases=0`, 1 or 2: the number of bias vectors per gate
     bias
 
 stack layers in a model: `Sequential(LSTM(5, 16), LSTM(16, 16))`
-    num_layers n_layers layers_ num_stacked depth Recurrent()
+    num_layers n_layers num_stacked depth Recurrent()
 
 write `Sequential(..., batch_first=True)`; without it time is the first axis
     batch_first
@@ -524,19 +525,16 @@ write `zoneout=0.1`
     zoneout_rate
 
 leave it out
-    implementation reset_after_
-
-leave it out: everything runs on the CPU
-    device_
+    implementation
 
 the model has the dtype: `Sequential(..., dtype="float64")`
-    Layer.dtype
+    Layer(dtype)
 
 write `layer.trainable = False` once the model is made
-    Layer.trainable
+    Layer(trainable)
 
 the model has it: `Sequential(..., rng=0)`
-    Layer.rng Layer.seed Layer.init
+    Layer(rng) Layer(seed) Layer(init)
 
 write `merge='sum'` or 'concat', 'mean', 'product'
     merge_mode
@@ -596,7 +594,7 @@ write `model.record(x)`, which keeps each gate, state and output
 
 write `y_t = stream.step(x_t)`
     Stream.predict Stream.forward Stream.update Stream.push Stream.send Stream.next Stream.run
-    Stream.__call__ Stream.feed
+    Stream.feed
 
 write `stream.reset()`
     Stream.reset_states Stream.reset_state Stream.clear Stream.restart
@@ -608,23 +606,23 @@ leave it out: a stream holds nothing but arrays
     Stream.close Stream.stop
 
 write `x=`
-    predict.X predict.inputs predict.input predict.sequences predict.data
+    predict(X) predict(inputs) predict(input) predict(sequences) predict(data)
 
 write `path=`
-    load.file load.filename load.filepath load.f
+    load(file) load(filename) load(filepath) load(f)
 
 the layers of a character model are a Sequential, `lm.model`
     CharLM.summary CharLM.parameters CharLM.layers CharLM.flat CharLM.forward CharLM.stream
     CharLM.state_dict CharLM.predict CharLM.size CharLM.record CharLM.trainable CharLM.net
 
 write `layers=`
-    CharLM.n_layers CharLM.num_layers CharLM.depth
+    CharLM(n_layers) CharLM(num_layers) CharLM(depth)
 
 write `hidden=`
-    CharLM.hidden_size CharLM.units CharLM.size_hidden CharLM.n_hidden CharLM.hidden_dim
+    CharLM(hidden_size) CharLM(units) CharLM(size_hidden) CharLM(n_hidden) CharLM(hidden_dim)
 
 write `embedding=`, 0 for one-hot vectors
-    CharLM.embedding_dim CharLM.embedding_size CharLM.embed_dim CharLM.emb
+    CharLM(embedding_dim) CharLM(embedding_size) CharLM(embed_dim) CharLM(emb)
 
 write `lm.train(text)`
     CharLM.fit CharLM.learn CharLM.partial_fit
@@ -636,8 +634,7 @@ write `lm.ids(text)`; `lm.vocabulary` turns ids into text again
     CharLM.encode CharLM.tokenize CharLM.decode CharLM.vocab CharLM.tokenizer CharLM.stoi
 
 write `history.losses`, a loss per update
-    History.history History.loss History.train_loss History.loss_curve_ History.losses_
-    History.training_loss
+    History.history History.loss History.train_loss History.loss_curve_ History.training_loss
 
 write `history.validation`
     History.val_loss History.validation_loss History.val_losses History.valid_loss
@@ -654,26 +651,49 @@ write `history.to_frame()`
 `fit` changes the model that it is given
     History.params History.model
 
-write `optimizer.rate`
-    Optimizer.get_lr Optimizer.get_last_lr
-
 the batches have it: `fit(model, Batches(x, y, 32), ...)`
-    fit.batch_size fit.shuffle fit.batch
+    fit(batch_size) fit(shuffle) fit(batch)
 
 write `proj_size=`
     projection
 
 write `steps=`, counted in updates
-    T_max decay_steps total_steps t_max Cosine.epochs Cosine.total
+    T_max decay_steps total_steps t_max Cosine(epochs) Cosine(total)
 
 write `every=`, counted in updates
-    step_size StepDecay.step decay_every milestones
+    step_size StepDecay(step) decay_every milestones
 
 write `factor=`
-    gamma decay_rate StepDecay.decay Exponential.decay
+    gamma decay_rate StepDecay(decay) Exponential(decay)
 
 write `final=`
     eta_min min_lr end_lr final_lr
+
+write `optimizer.rate`; `optimizer.lr` is what was given, a number or a schedule
+    Optimizer.learning_rate Optimizer.get_lr Optimizer.get_last_lr
+
+leave it out: the state is made by the first update; `recurrent.load` and `training.checkpoint`
+keep it
+    Optimizer.init Optimizer.initialize Optimizer.build Optimizer.state_dict Optimizer.state
+    Optimizer.load_state_dict
+
+write `optimizer.lr`, or `fit(..., lr={'0.': 1e-4})` for other rates of some layers
+    Optimizer.param_groups Optimizer.add_param_group
+
+layers are numbered: `model[0]`, and '0.' begins the names of its arrays
+    Layer(name) Layer(label)
+
+write a layer after it: `Sequential(Linear(16, 1), Sigmoid())`
+    Linear(activation) Embedding(activation)
+
+write `metrics=[metrics.accuracy]`
+    metrics
+
+write `recurrent.predict(model, x)` and a `Softmax()` as the last layer, or after it
+    Model.predict_proba
+
+leave it out: layers and parameters have numbers, as in '0.weight_ih_l0'
+    Sequential(name) Model(name) Sequential(layers_name)
 """
 
 
@@ -689,20 +709,17 @@ def answers() -> dict[str, str]:
     return found
 
 
-def answer(name: Any, *owners: str, alone: bool = True) -> str:
+def answer(name: Any, *keys: str) -> str:
     """Return "; " and the answer to a name, or an empty str.
 
     Parameters
     ----------
     name : Any
-        Name or option that does not exist here.
-    *owners : str
-        Classes or functions whose own answers go before the common ones.
-    alone : bool, default True
-        Whether the answers to the name alone count.
+        Name or option that does not exist here; without answer if it is no str.
+    *keys : str
+        Keys of the table that go before the name alone.
     """
     if not isinstance(name, str):
         return ""
-    known = answers()
-    keys = [*(f"{owner}.{name}" for owner in owners), *[name] * alone]
+    known, keys = answers(), (*keys, name)
     return next((f"; {known[key]}" for key in keys if key in known), "")

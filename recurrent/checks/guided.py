@@ -30,49 +30,42 @@ def unknown_option(owner: str, name: str, options: Iterable[str], *owners: str) 
         Classes or functions to look up answers for, besides `owner`.
     """
     options = list(options)
-    words = answer(name, owner, *owners)
+    words = answer(name, *(f"{o}({name})" for o in (owner, *owners)))
     if not words and options:
         words = f"; its options are {', '.join(options)}{guess(name, options)}"
     return TypeError(f"{owner} has no option {name!r}{words}")
 
 
-def _owners(function, args) -> tuple[str, tuple[str, ...]]:
-    """Return the name to show for a function, and the names to look up answers for."""
-    if function.__name__ != "__init__":
-        return function.__name__, ()
-    classes = tuple(c.__name__ for c in type(args[0]).__mro__[:-1])
-    return classes[0], classes[1:]
-
-
 def _refused(function, args, kwargs) -> TypeError | None:
     """Return the error for arguments that do not fit a function's signature, None if they do."""
-    parameters = inspect.signature(function).parameters
-    first = 1 if function.__name__ == "__init__" else 0
-    kinds = inspect.Parameter
-    by_place = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
-    places = [p.name for p in parameters.values() if p.kind in by_place][first:]
-    names = [p.name for p in parameters.values() if p.kind is not kinds.VAR_KEYWORD][first:]
-    owner, others = _owners(function, args)
-    if all(p.kind is not kinds.VAR_KEYWORD for p in parameters.values()):
+    parameters = list(inspect.signature(function).parameters.values())
+    owner, owners = function.__name__, []
+    if parameters and parameters[0].name == "self":
+        classes = [c.__name__ for c in type(args[0]).__mro__]
+        if owner == "__init__":
+            owner, *owners = classes
+        else:
+            owner, owners = f"{classes[0]}.{owner}", [owner]
+        parameters, args = parameters[1:], args[1:]
+    p = inspect.Parameter
+    places = [a.name for a in parameters if a.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [a.name for a in parameters if a.kind is not p.VAR_KEYWORD]
+    if len(names) == len(parameters):
         for name in kwargs:
             if name not in names:
-                return unknown_option(owner, name, names, *others)
-    advice = next((a for o in (owner, *others) if (a := answer(f"{o}()"))), "")
-    given = len(args) - first
-    if given > len(places):
+                return unknown_option(owner, name, names, *owners)
+    advice = answer("()", *(f"{o}()" for o in (owner, *owners)))
+    if len(args) > len(places):
         listed = ", ".join(places) or "none"
         return TypeError(
-            f"{owner} takes {len(places)} positional arguments ({listed}), got {given}{advice}"
+            f"{owner} takes {len(places)} positional arguments ({listed}), got {len(args)}{advice}"
         )
-    for name in places[:given]:
+    for name in places[: len(args)]:
         if name in kwargs:
             return TypeError(f"{owner} got {name} twice, by its place and by its name{advice}")
-    required = [
-        p.name
-        for p in list(parameters.values())[first:]
-        if p.default is kinds.empty and p.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
-    ]
-    missing = [name for name in required if name not in places[:given] and name not in kwargs]
+    various = (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    required = [a.name for a in parameters if a.default is p.empty and a.kind not in various]
+    missing = [name for name in required if name not in (*places[: len(args)], *kwargs)]
     if missing:
         return TypeError(f"{owner} needs {' and '.join(missing)}: {owner}({', '.join(required)})")
     return None
@@ -91,7 +84,6 @@ def explained(function: F) -> F:
     callable
         The same, with other errors.
     """
-
     if isinstance(function, type):
         function.__init__ = explained(function.__init__)
         return function
@@ -114,11 +106,8 @@ def explained(function: F) -> F:
 class Elsewhere:
     """A name that a class does not have: reading it says what to write instead."""
 
-    def __init__(self, answer: str):
-        self.answer = answer
-
-    def __set_name__(self, owner, name):
-        self.name = name
+    def __init__(self, name: str, answer: str):
+        self.name, self.answer = name, answer
 
     def __get__(self, instance, owner):
         raise AttributeError(f"{owner.__name__} has no {self.name}; {self.answer}")
@@ -135,20 +124,22 @@ class Listed(type):
 class Guided(metaclass=Listed):
     """Base of classes that answer the names and options of other libraries.
 
-    An `__getattr__` would make every attribute slower to read.
+    An `__getattr__` would make every attribute slower to read. `_explained` has the names of the
+    methods whose arguments are explained.
     """
 
+    _explained: tuple[str, ...] = ("__init__",)
+
     def __init_subclass__(cls, **options: Any):
-        if "__init__" in vars(cls):
-            cls.__init__ = explained(cls.__init__)
+        for name in cls._explained:
+            if name in vars(cls):
+                setattr(cls, name, explained(vars(cls)[name]))
         super().__init_subclass__(**options)
         if Guided in cls.__bases__:
             for key, text in answers().items():
                 owner, _, name = key.rpartition(".")
                 if owner == cls.__name__ and not hasattr(cls, name):
-                    place = Elsewhere(text)
-                    setattr(cls, name, place)
-                    place.__set_name__(cls, name)
+                    setattr(cls, name, Elsewhere(name, text))
 
     def __dir__(self):
         return sorted({*vars(self), *dir(type(self))})
@@ -170,9 +161,7 @@ def module_getattr(module: str) -> Callable[[str], Any]:
         text = f"{module} has no {name}{answer(name) or guess(name, names)}"
         # `from module import name` replaces an AttributeError by one without these words.
         frame = sys._getframe(1)
-        code = frame.f_code
-        imported = code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
-        kind = ImportError if imported or code.co_name == "_handle_fromlist" else AttributeError
-        raise kind(text)
+        imported = frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
+        raise (ImportError if imported else AttributeError)(text)
 
     return __getattr__

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 from .. import checks
-from ..checks.elsewhere import answer
+from ..checks.elsewhere import answer, answers
 
 
 class Sealed:
@@ -43,6 +43,6 @@ class Sealed:
             object.__setattr__(self, name, value)
             return
         classes = [c.__name__ for c in type(self).__mro__]
-        words = answer(name, *classes, alone=False)
+        words = next((answer(k) for c in classes if (k := f"{c}.{name}") in answers()), "")
         words = words or checks.guess(name, [n for n in dir(self) if n[0] != "_"])
         raise AttributeError(f"{classes[0]} has no attribute {name!r}{words}")

@@ -213,6 +213,22 @@ class Layer(Guided, Sealed):
                     f"layer {k} ({type(layer).__name__}) outputs one vector per sequence"
                 )
 
+    def __call__(self, x: Any) -> Any:
+        """Return what PyTorch's layer returns: y, and for a layer with a state (y, final state).
+
+        Parameters
+        ----------
+        x : ndarray, shape (T, N, in_features) or (T, in_features)
+            Input, as `forward` takes it.
+
+        Returns
+        -------
+        ndarray or tuple
+            Output without a tape.
+        """
+        y, state, _ = self.forward(x)
+        return y if state is None else (y, state)
+
     @property
     def size(self) -> int:
         """Number of parameters."""

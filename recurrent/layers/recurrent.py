@@ -111,9 +111,10 @@ class Recurrent(Layer):
         proj_size: int = 0,
         **options: Any,
     ):
-        if type(bidirectional) is int:  # the place of num_layers in PyTorch
-            advice = elsewhere.answer("num_layers")
-            raise TypeError(f"bidirectional must be True or False, got {bidirectional}{advice}")
+        if type(bidirectional) in (int, str):  # the place of num_layers or of an activation
+            words = elsewhere.answer("num_layers" if type(bidirectional) is int else "activation")
+            shown = checks.shown(bidirectional)
+            raise TypeError(f"bidirectional must be True or False, got {shown}{words}")
         bidirectional = checks.flag(bidirectional, "bidirectional")
         learn_state = checks.flag(learn_state, "learn_state")
         checks.choice(merge, "merge", MERGES)

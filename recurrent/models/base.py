@@ -46,6 +46,7 @@ class Model(Guided, Sealed):
     `prepare_input`, `run_layers`, `backward` and `output_lengths`.
     """
 
+    _explained = ("__init__", "forward", "backward", "record", "stream", "initialise", "save")
     layers: list[Any]
     parameters: ParameterViews
     dtype: np.dtype

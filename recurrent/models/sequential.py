@@ -90,6 +90,8 @@ class Sequential(Model):
         tie: dict[str, str] | None = None,
         batch_first: bool = False,
     ):
+        if len(layers) == 1 and isinstance(layers[0], list):
+            layers = tuple(layers[0])  # as Keras' Sequential
         if not layers:
             raise ValueError("a model needs at least one layer, got none")
         self.dtype = checks.dtype(dtype)

@@ -647,11 +647,11 @@ def test_bad_batches_losses_and_optimizers_are_named():
         evaluate(model, [batch[:1]], mean_squared_error)
     with pytest.raises(
         TypeError,
-        match=r"\Aloss must be a function such as losses\.softmax_cross_entropy, got str\Z",
+        match=r"\Aloss must be a function such as losses\.softmax_cross_entropy, got str; write",
     ):
         fit(model, [batch], "mse", optim.Adam(), progress=False)
     with pytest.raises(
-        TypeError, match=r"\Aoptimizer must be an Optimizer such as optim\.Adam\(\), got str\Z"
+        TypeError, match=r"\Aoptimizer must be an Optimizer such as optim\.Adam\(\), got str; write"
     ):
         fit(model, [batch], mean_squared_error, "adam", progress=False)
     with pytest.raises(ValueError, match=r"\Aepochs must be at least 0, got -1\Z"):
