@@ -55,7 +55,7 @@ def phased_lstm(x, h, previous, p, *, r_on=0.05, leak=0.001):
     new = f * previous.c + i * g
     o = sigmoid(x.o + h.o + p.p_o * new)
     phi = (x.t * exp(-p.log_tau) - p.shift) % 1
-    rise = phi * (2 / r_on)
+    rise = phi / (r_on / 2)
     k = where(phi < r_on / 2, rise, where(phi < r_on, 2 - rise, leak * phi))
     c = k * new + (1 - k) * previous.c
     return dict(i=i, f=f, g=g, o=o, c=c, h=k * (o * tanh(new)) + (1 - k) * previous.h)

@@ -67,6 +67,14 @@ def load(path: str | os.PathLike) -> Any:
         return KINDS[kind if known else ""](stored)  # type: ignore[index]
 
 
+def _is_known(cell: str) -> bool:
+    """Return whether a cell has this name; hyper-parameters in it are values of unknown origin."""
+    try:
+        return lookup(cell) is not None
+    except ArithmeticError as error:
+        raise ValueError(f"the cell {checks.shown(cell)} cannot be traced: {error}") from None
+
+
 def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model:
     """Build a model from the contents of a file, which `storage.MODEL` has been compared with.
 
@@ -95,7 +103,7 @@ def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
                     f"load the file; known are {', '.join(LAYERS)}"
                 )
             name = d["options"].get("cell")
-            if d["type"] == Recurrent.__name__ and isinstance(name, str) and lookup(name) is None:
+            if d["type"] == Recurrent.__name__ and isinstance(name, str) and not _is_known(name):
                 raise ValueError(
                     f"unknown cell {checks.shown(name)}: declare it with recurrent.cell before you "
                     f"load the file; known cells are {', '.join(CELLS)}"

@@ -131,6 +131,21 @@ def test_hyper_parameters_follow_the_last_declaration(tmp_path):
         checkpoint.load(tmp_path / "m")
 
 
+def test_a_file_with_constants_that_the_equations_refuse(tmp_path):
+    def declare(pole):
+        @recurrent.cell("inverse", gates="g", states="h")
+        def inverse(x, h, previous, *, leak=1.0):
+            return dict(g=x.g + h.g, h=tanh(x.g + h.g) * (1 / (leak - pole)))
+
+        return inverse
+
+    model = Sequential(Recurrent(declare(0.0)(leak=0.5), 2, 3), rng=0)
+    checkpoint.save(tmp_path / "m", checkpoint.Checkpoint(model))
+    declare(0.5)
+    with pytest.raises(ValueError, match=r"'inverse\(leak=0.5\)' cannot be traced: .*division"):
+        checkpoint.load(tmp_path / "m")
+
+
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
