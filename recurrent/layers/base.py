@@ -46,7 +46,8 @@ class Layer(Guided, Sealed):
     A layer without parameters implements `forward` and `backward`, see the example. It then works
     in models, `fit`, `gradcheck`, streams and recordings. What is more needs more:
 
-    * Options: a constructor passes them to `super().__init__(**options)`.
+    * Options: a constructor passes them to `super().__init__(**options)`. It sets all attributes:
+      later on, a name that is new is refused unless it begins with an underscore.
     * Files: they hold the name of the class and the options. Define the class, under the same
       name, before you load one. `abstract=True` in the class statement registers no name.
     * Parameters: the constructor sets `shapes`, `reset_parameters` fills `parameters`, and

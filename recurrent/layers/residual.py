@@ -170,6 +170,8 @@ class Residual(Layer):
     @classmethod
     def build(cls, options: dict) -> Layer:
         described(options, "layers")
+        if len(options) > 1:
+            raise TypeError(f"a Residual has no option but its layers, got {', '.join(options)}")
         checks.instance(options["layers"], (list, tuple), "layers", "a list")
         if len(options["layers"]) > MOST:
             raise ValueError(f"a Residual in a description may have at most {MOST} layers")

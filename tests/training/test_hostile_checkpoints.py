@@ -24,8 +24,11 @@ from recurrent import (
     LayerNorm,
     Linear,
     MeanPool,
+    Residual,
     Seq2Seq,
     Sequential,
+    Softmax,
+    Tanh,
     kernels,
     optim,
     schedules,
@@ -83,6 +86,14 @@ def seq2seq(path):
     with_training(model, path, optim.RMSprop(momentum=0.5, centered=True), (ids % 5, ids % 4))
 
 
+def nested(path):
+    inner = Sequential(Residual(GRU(4, 2), Tanh(), Linear(2, 4, bias=False)), Linear(4, 4))
+    tie = {"2.weight": "1.1.weight"}
+    model = Sequential(Linear(3, 4), inner, Linear(4, 4), Softmax(), tie=tie, batch_first=True)
+    model[0].trainable = False
+    with_training(model, path, optim.AdamW(), np.ones((2, 4, 3), "f"))
+
+
 FIRST = ("torch-rnn", "look-back")
 
 
@@ -102,7 +113,7 @@ def originals(tmp_path_factory, interpreted):
 
 def good_files(folder):
     found = {}
-    for make in (character_model, sequential, seq2seq):
+    for make in (character_model, sequential, seq2seq, nested):
         make(folder / make.__name__)
         found[make.__name__] = (folder / make.__name__).read_bytes()
     found |= {name: (GOLDEN / f"{name}.safetensors").read_bytes() for name in FIRST}
