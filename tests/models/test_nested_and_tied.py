@@ -155,7 +155,7 @@ def test_an_encoder_may_be_nested():
         (lambda m: [Sequential(m), Sequential(m)], "layer 0 .Linear. is already part of a model"),
         (lambda m: Sequential(m, Linear(3, 2)), "layer 1 .Linear. takes 3 input features, but"),
         (lambda m: Sequential(m, dtype="float64"), "must have the dtype of the model, float64"),
-        (lambda m: Sequential([m]), "layer 0 must be a layer, got list"),
+        (lambda m: Sequential(m, [m]), "layer 1 must be a layer, got list"),
     ],
 )
 def test_models_that_do_not_fit(make, words):
