@@ -17,6 +17,7 @@ from recurrent.checks.guided import Elsewhere, explained
 from recurrent.training.history import History
 
 MODEL = Sequential(LSTM(5, 4), Linear(4, 1), rng=0)
+X = np.ones((3, 2, 5), np.float32)
 
 
 def line_of(error, call, *arguments, **options):
@@ -46,6 +47,11 @@ def line_of(error, call, *arguments, **options):
         (lambda: recurrent.predict(MODEL, X=3), "predict has no option 'X'; write `x=`"),
         (lambda: recurrent.predict(MODEL), "predict needs x: predict(model, x)"),
         (lambda: recurrent.CharLM("ab", num_layers=2), "no option 'num_layers'; write `layers=`"),
+        (
+            lambda: fit(MODEL, X, X),
+            "batches must be Windows, Batches or a list of batches, got nda",
+        ),
+        (lambda: fit(MODEL, (X, X), losses.huber), "got a tuple of arrays; write `Batches("),
         (lambda: fit(MODEL, [], "mse", optim.Adam()), "write `losses.mean_squared_error`"),
         (lambda: fit(MODEL, [], losses.huber, "adam"), "write `optim.Adam(lr)`"),
         (

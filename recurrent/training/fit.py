@@ -20,7 +20,7 @@ from .history import History
 from .loop import Loop
 from .monitor import Monitor, direction
 from .rates import Rates
-from .reader import Reader, count_batches
+from .reader import Reader, check_batches, count_batches
 from .state import TrainingState
 
 __all__ = ["evaluate", "fit"]
@@ -162,8 +162,9 @@ def fit(
     state = TrainingState() if resume is None else resume
     checks.instance(state, TrainingState, "resume", "a TrainingState")
     rule: Any = state.optimizer if optimizer is None else optimizer
-    checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
+    check_batches(batches, "batches")
     check_model(model, loss)
+    checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
     limits = {"clip_norm": clip_norm, "clip_value": clip_value}
     limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}
     epochs = checks.integer(epochs, "epochs", 0)

@@ -28,17 +28,19 @@ def count_batches(batches: Any, name: str = "batches") -> int:
 
 def check_batches(batches: Any, name: str) -> None:
     """Raise TypeError unless these are batches, as far as it costs little to know."""
-    if isinstance(batches, (list, tuple, set, frozenset)):
+    arrays = isinstance(batches, tuple) and all(hasattr(a, "shape") for a in batches)
+    if isinstance(batches, (list, tuple, set, frozenset)) and not arrays:
         for batch in batches:
             as_batch(batch)
     elif (
-        isinstance(batches, (str, bytes, dict, type))
+        arrays
+        or isinstance(batches, (str, bytes, dict, type))
         or hasattr(batches, "shape")  # an array, a number of NumPy or a tensor
         or not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__"))
     ):
-        raise TypeError(
-            f"{name} must be Windows, Batches or a list of batches, got {type(batches).__name__}"
-        )
+        got = "a tuple of arrays" if arrays else type(batches).__name__
+        write = "; write `Batches(x, y, 32)`" if arrays or hasattr(batches, "shape") else ""
+        raise TypeError(f"{name} must be Windows, Batches or a list of batches, got {got}{write}")
 
 
 def weighted(loss: Loss, batch: Batch) -> Loss:
