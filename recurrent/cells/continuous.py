@@ -68,8 +68,9 @@ def grud(x, h, previous):
     x holds values, masks (1 where observed) and the gaps since each value was last observed. The
     state decays before the step: h' = exp(-max(0, W_d x + b_d)) h; then a GRU as in the paper, with
     the reset before the product. In the paper W_d reads the gaps alone, the gates read values
-    and masks; here each reads all of x. A unit has no feature of its own, so the decay of a
-    missing value towards its mean, exp(-max(0, w gap + b)), belongs before this layer.
+    and masks; here each reads all of x, unless `fit(freeze=)` keeps zeros in W_ih. A unit has no
+    feature of its own, so the decay of a missing value towards its mean, exp(-max(0, w gap + b)),
+    belongs before this layer.
     """
     d = exp(-relu(x.d))
     decayed = d * previous.h

@@ -20,7 +20,7 @@ def slstm(x, h, previous):
     The input gate exp(i) and the forget gate sigmoid(f) are divided by exp(m), so that neither
     overflows: m = max(log sigmoid(f) + m, i), and i at the first step. c and the sum of weights n
     are both scaled, h = o c / n. n is at least 1 except in states from elsewhere. Every unit reads
-    all units: the block-diagonal U of several heads is a special case.
+    all units; for heads, set U to blocks on the diagonal and keep its zeros by `fit(freeze=)`.
     """
     i, f, g, o = x.i + h.i, -softplus(-(x.f + h.f)), tanh(x.g + h.g), sigmoid(x.o + h.o)
     m = where(previous.n > 0, maximum(f + previous.m, i), i)

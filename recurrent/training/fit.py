@@ -43,7 +43,7 @@ def fit(
     monitor: str = LOSS,
     patience: int | None = None,
     keep_best: bool = True,
-    freeze: str | list[str] | None = None,
+    freeze: str | list[str] | dict[str, Any] | None = None,
     lr: dict[str, float | schedules.Schedule] | None = None,
     accumulate: int = 1,
     ema: float | None = None,
@@ -92,9 +92,11 @@ def fit(
         Early stopping: number of validations in a row without a new best that ends training.
     keep_best : bool
         With `validation`, leave the model with the best parameters rather than the latest.
-    freeze : str or list of str, optional
+    freeze : str, list of str, or dict of str to ndarray, shape of the parameter, bool, optional
         Parameters whose names begin so stay as they are, as do those of layers whose `trainable` is
-        False: ["0."] is the first layer. Their gradient counts as zero.
+        False: ["0."] is the first layer. Their gradient counts as zero. A dict has masks (bool) of
+        the entries that stay: {"0.weight_hh_l0": W_hh == 0} keeps a pattern of zeros, such as
+        blocks on the diagonal.
     lr : dict of str to float or callable, optional
         Learning rates, or schedules, of the parameters whose names begin so: {"0.": 1e-4}. The
         longest beginning wins; the optimiser has the rate of all others.

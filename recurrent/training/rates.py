@@ -38,6 +38,24 @@ def _check_prefix(prefix: Any, option: str, model: Model) -> str:
     return prefix
 
 
+def _masked_entries(masks: dict[str, Any], model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Return which entries of `model.flat` masks choose, and their values."""
+    every = np.zeros(model.size, bool)
+    views = parameter_views(every, {n: a.shape for n, a in model.parameters.items()})
+    for name, mask in masks.items():
+        if name not in views:
+            _check_prefix(name, "freeze", model)
+            raise ValueError(f"freeze: a mask needs a parameter's whole name, got {name!r}")
+        label = f"freeze[{name!r}]"
+        mask = checks.as_array(mask, label)
+        if mask.dtype != bool:
+            raise TypeError(f"{label} must be a mask of bool, got {mask.dtype.name}")
+        checks.shape(mask, label, views[name].shape, f"the shape of the model's {name}")
+        views[name][...] = mask
+    entries = np.flatnonzero(every)
+    return entries, model.flat[entries]
+
+
 class Rates:
     """The learning rates of a training: that of the optimiser, and those of names by prefix.
 
@@ -47,15 +65,18 @@ class Rates:
         The model. Layers whose `trainable` is False are frozen.
     rule : Optimizer
         The optimiser.
-    freeze : str or list of str, optional
-        Prefixes of the names of parameters that stay as they are.
+    freeze : str, list of str or dict of str to ndarray, optional
+        Prefixes of the names of parameters that stay as they are; or names and masks of entries.
     lr : dict of str to float or callable, optional
         Learning rates by prefix; the longest prefix of a name wins.
     """
 
     def __init__(self, model: Model, rule: Optimizer, freeze: Any, lr: Any):
         self.rule = rule
-        freeze = [freeze] if isinstance(freeze, str) else [] if freeze is None else freeze
+        self.kept = _masked_entries(freeze, model) if isinstance(freeze, dict) else None
+        if isinstance(freeze, dict) or freeze is None:
+            freeze = []
+        freeze = [freeze] if isinstance(freeze, str) else freeze
         if not isinstance(freeze, (list, tuple, set, frozenset)):
             raise TypeError(
                 "freeze must be a list of prefixes of parameters' names, such as ['0.'], got"
@@ -120,6 +141,8 @@ class Rates:
         """Set the gradient of the frozen parameters to zero."""
         for span in self.frozen:
             gradient[span] = 0
+        if self.kept is not None:
+            gradient[self.kept[0]] = 0
 
     def update(self, flat: np.ndarray, gradient: np.ndarray) -> None:
         """Make one update of the parameters."""
@@ -128,3 +151,6 @@ class Rates:
         else:
             parts = [(span, self.now(rate)) for span, rate in self.parts]
             self.rule.update(flat, gradient, parts)
+        if self.kept is not None:  # weight decay changes entries without a gradient too
+            entries, values = self.kept
+            flat[entries] = values

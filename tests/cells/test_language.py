@@ -196,6 +196,33 @@ def test_fit_freezes_a_reservoir():
     assert changed == {"1.weight", "1.bias"}
 
 
+@pytest.mark.parametrize("rule", [optim.SGD(0.1, momentum=0.9), optim.AdamW(0.05)])
+def test_fit_keeps_a_pattern_of_zeros(rule):
+    """Blocks on the diagonal: two heads, of which neither reads the other."""
+    layer = Recurrent("slstm", 2, 4)
+    model = Sequential(layer, rng=0)
+    layer.engine = layer.runner = layer.engine.reference
+    other_head = np.tile(np.kron(np.eye(2), np.ones((2, 2))) == 0, (4, 1))
+    W = model.parameters["0.weight_hh_l0"]
+    W[other_head] = 0
+    W[0, 0], before = 0, W.copy()
+    x = np.random.default_rng(0).standard_normal((5, 3, 2)).astype(np.float32)
+    batches = [Batch(x, np.zeros((5, 3, 4), np.float32))]
+    options = dict(epochs=3, progress=False, freeze={"0.weight_hh_l0": other_head})
+    fit(model, batches, losses.mean_squared_error, rule, **options)
+    assert not W[other_head].any()
+    assert (before != W)[~other_head].all()
+    y = model.forward(x)[0]
+    W[0, :] += other_head[0]
+    assert (model.forward(x)[0] != y)[1:].any(), "the other head would be read without the zeros"
+    kept = model.flat.copy()
+    wrong = {"0.weight_hh": other_head}, {"nobody": other_head}, {"0.weight_hh_l0": other_head[1:]}
+    for freeze in (*wrong, {"0.weight_hh_l0": W}):
+        with pytest.raises((TypeError, ValueError), match="freeze"):
+            fit(model, batches, losses.mean_squared_error, rule, freeze=freeze, progress=False)
+    assert_same_bits(model.flat, kept)
+
+
 def test_gradients_of_shared_parameters_add_up_over_batches():
     """An update by several batches has the gradient of them joined."""
     x = np.random.default_rng(0).uniform(0, 1, (5, 4, 3)).astype(np.float64)
