@@ -238,6 +238,14 @@ def _():
     return make, arguments | dict(rng=0, dtype="float64", init="keras") | more, []
 
 
+@public("Residual", first="layer", second="layer")
+def _():
+    def make(first, second):
+        return R.Residual(first, second)
+
+    return make, dict(first=R.GRU(3, 3), second=R.Linear(3, 3)), []
+
+
 @public("Seq2Seq", encoder="encoder|decoder", errors=())
 def _():
     parts = pair()
