@@ -137,7 +137,8 @@ class Backend(Protocol):
         Parameters
         ----------
         links : list of tuple
-            For each layer (weights, h, states) as `step` takes them, or (weights,) as `linear`.
+            For each layer (weights, h, states) as `step` takes them, (weights,) as `linear`, or
+            (rule, width, dtype) for y = f(x) by a rule of x and y.
         N : int
             Number of sequences.
         axes : int

@@ -12,10 +12,14 @@ a new combination of layers needs no compilation.
 
 from __future__ import annotations
 
+import numpy as np
+from numba import carray
+
 from .codegen.address import address, call_step, pointer, word
 from .codegen.copy import copy
-from .codegen.denormals import flush_denormals, restore_denormals
+from .codegen.denormals import FLUSH, flush_denormals, restore_denormals
 from .codegen.gates import GateInputs
+from .codegen.passes import rule_entries
 from .codegen.staged import ForwardStates, Team, Workspace
 from .codegen.step import forward_step
 from .codegen.tile import in_order, product_tiles
@@ -51,6 +55,22 @@ def linear_step(target, fields, x, now, y):
     panels, bias = pointer(target, word(fields, 5), 0), pointer(target, word(fields, 6), 0)
     source, out = pointer(target, x, 0), pointer(target, y, 0)
     product_tiles(target, N, M, K, bias, 0, source, K, panels, out)
+    return 0
+
+
+@jit
+def rule_step(target, fields, x, now, y):
+    """Compute y = f(x), entry by entry, by the target's rule.
+
+    Denormals are kept, as by `elementwise.apply_rule`.
+    """
+    count = word(fields, 2)
+    source = carray(pointer(target, x, 0), (count,))
+    out = carray(pointer(target, y, 0), (count,))
+    setting = flush_denormals()
+    restore_denormals(np.int32(setting & ~FLUSH))
+    rule_entries(target, source, (source, out), 0, count)
+    restore_denormals(setting)
     return 0
 
 

@@ -164,6 +164,10 @@ def chain(links, N: int, axes: int):
             arrays = w.panels, w.bias, w.parameters, h, states
             fields = N, w.D, w.P, w.H, *map(_address, arrays), states.shape[1], _address(work)
             kept += [*arrays, work]
+        elif isinstance(weights, Rule):
+            width, dtype = memory
+            kernel, t, flops = chained.rule_step, target(dtype, weights), RULE_ENTRY * width / 2
+            fields = (N * width,)
         else:
             panels, bias, t, K = weights
             kernel, width, flops = chained.linear_step, bias.size, K * bias.size

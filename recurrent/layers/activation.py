@@ -93,6 +93,9 @@ class Activation(Layer):
             kernels.backend.softmax_backward(tape.reshape(rows), dx.reshape(rows))
         return Gradients(dx, self._gradients(out), None)
 
+    def stepper(self):
+        return super().stepper() if self.function == "softmax" else ActivationStepper(self.function)
+
     def footprint(self, T, N, width, dtype, ragged, training, table=None):
         size = T * N * width * dtype.itemsize
         return Footprint(0, size, 0, 0, size)
@@ -116,6 +119,34 @@ def _softmax(x) -> np.ndarray:
         rows = y.reshape(1, -1, y.shape[-1])
         kernels.backend.softmax(rows, np.ones((1, y.shape[-1]), bool))
     return y
+
+
+class ActivationStepper:
+    """An activation function of each entry, as a step y_t = f(x_t).
+
+    Parameters
+    ----------
+    function : str
+        Its canonical name.
+    """
+
+    def __init__(self, function: str):
+        self.function = function
+
+    def __call__(self, x: Any) -> np.ndarray:
+        x = checks.array(x, "x")
+        y = np.empty_like(x)
+        _apply(rules(self.function)[0], x=x, y=y)
+        return y
+
+    def begin(self, x: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of y, see `Chain`."""
+        self._width, self._dtype = x.shape[-1] if x.ndim else 1, x.dtype
+        return x.shape
+
+    def link(self) -> tuple:
+        """Return the rule as `Backend.chain` takes it."""
+        return rules(self.function)[0], self._width, self._dtype
 
 
 class ReLU(Activation):

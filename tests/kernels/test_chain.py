@@ -11,6 +11,7 @@ from recurrent import (
     GRU,
     LSTM,
     RNN,
+    Activation,
     Dropout,
     Embedding,
     LayerNorm,
@@ -18,6 +19,8 @@ from recurrent import (
     Recurrent,
     Residual,
     Sequential,
+    Sigmoid,
+    Tanh,
 )
 from recurrent.cells import CELLS
 from recurrent.conformance.tolerance import assert_same_bits
@@ -57,6 +60,21 @@ def test_a_step_is_one_call(dtype, rows, sizes):
     layers = GRU(D, H), Dropout(0.4), LSTM(H, H), Linear(H, M)
     stream = check(Sequential(*layers, rng=1, dtype=dtype), numbers(T, *rows, D, dtype=dtype))
     assert calls(stream) == [4]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [(), (2,), (11,)])
+def test_activations_are_part_of_a_call(dtype, rows):
+    layers = Tanh(), GRU(17, 33), Activation("elu"), Linear(33, 5), Sigmoid()
+    stream = check(Sequential(*layers, rng=1, dtype=dtype), numbers(T, *rows, 17, dtype=dtype))
+    assert calls(stream) == [5]
+
+
+def test_activations_in_a_call_keep_denormals():
+    x = np.float32([[[1e-40, -1e-39, 2]], [[1, 2, 3]]])
+    stream = check(Sequential(Activation("leaky_relu"), Activation("softsign")), x)
+    assert calls(stream) == [2]
+    assert 0 < stream.step(x[0])[0, 0] < np.finfo(np.float32).tiny
 
 
 def test_layers_that_hold_layers():
