@@ -153,6 +153,11 @@ class Progress(Silent):
             self.show()
         if self.bar:
             _shown(self.bar.stop)
+        if self.visible and self.history is not None and not any(error):
+            reason = {"patience": "patience is used up", "callback": "a callback returned True"}
+            if words := reason.get(self.history.stopped):
+                line = f"training ended at update {self.history.updates}: {words}"
+                _shown(self.console.print, line, highlight=False, soft_wrap=True)
 
     def __call__(self, history, steps):
         self.history = history

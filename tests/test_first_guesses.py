@@ -3,6 +3,7 @@
 import ast
 import copy
 import inspect
+import json
 import pickle
 import re
 
@@ -11,7 +12,7 @@ import pytest
 
 import recurrent
 import viz
-from recurrent import GRU, LSTM, Embedding, Linear, Recurrent, Sequential, fit, losses, optim
+from recurrent import GRU, LSTM, Embedding, Linear, Recurrent, Sequential, data, fit, losses, optim
 from recurrent.checks.elsewhere import TABLE, answers
 from recurrent.checks.guided import Elsewhere, explained
 from recurrent.training.history import History
@@ -163,6 +164,8 @@ def test_each_name_has_one_answer():
 SUBJECTS = {
     "model": MODEL,
     "layer": MODEL[0],
+    "json": json,
+    "scaler": data.Scaler().fit(X),
     "lm": recurrent.CharLM("ab", hidden=2),
     "stream": MODEL.stream(),
     "optimizer": optim.Adam(),
@@ -201,9 +204,9 @@ def found(node):
 VALUES = re.findall(
     r"\w+",
     """
-    x y dy tape a text path state state_dict arrays batches loss function gradient lr every factor
-    steps window input_size hidden_size in_features out_features num_embeddings embedding_dim k
-    num_classes query_size memory_size normalized_shape encoder decoder layers help
+    x y dy tape a text file series path state state_dict arrays batches loss function gradient lr
+    every factor steps window input_size hidden_size in_features out_features num_embeddings
+    embedding_dim k num_classes query_size memory_size normalized_shape encoder decoder layers help
     """,
 )
 

@@ -246,7 +246,7 @@ write `filled, present = data.fill_missing(x)`
     SimpleImputer fillna fill_na ffill interpolate nan_to_num
 
 slice the arrays, sequences are axis 1: `x[:, :800], x[:, 800:]`
-    train_test_split random_split validation_split KFold TimeSeriesSplit
+    train_test_split random_split validation_split
 
 write `data.Scaler`
     StandardScaler MinMaxScaler Normalizer normalize RobustScaler
@@ -694,6 +694,30 @@ write `recurrent.predict(model, x)` and a `Softmax()` as the last layer, or afte
 
 leave it out: layers and parameters have numbers, as in '0.weight_ih_l0'
     Sequential(name) Model(name) Sequential(layers_name)
+
+write `json.dump(scaler.describe(), file)`
+    Scaler.save Scaler.dump Scaler.to_json Scaler.get_params Scaler.state_dict
+
+write `Scaler.build(json.load(file))`
+    Scaler.load Scaler.from_json Scaler.set_params Scaler.load_state_dict
+
+write `scaler.shift`
+    Scaler.mean_ Scaler.mean Scaler.mu Scaler.center_ Scaler.data_min_ Scaler.min_
+
+write `scaler.scale`
+    Scaler.scale_ Scaler.std Scaler.std_ Scaler.var_ Scaler.sigma Scaler.data_range_
+
+slice the arrays: steps are axis 0, as in `series[:800]`, sequences of a batch axis 1
+    TimeSeriesSplit KFold
+
+write `ahead=`: 6 is the sixth step alone, range(1, 7) are all six
+    SlidingWindows(horizon) SlidingWindows(forecast_horizon) SlidingWindows(n_ahead)
+    SlidingWindows(prediction_length) SlidingWindows(offset) SlidingWindows(delay)
+
+write `steps=`
+    SlidingWindows(window) SlidingWindows(window_size) SlidingWindows(length)
+    SlidingWindows(lookback) SlidingWindows(look_back) SlidingWindows(sequence_length)
+    SlidingWindows(seq_len) SlidingWindows(size)
 """
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..checks.guided import Guided
 from ..engine import ragged
 
 KINDS = ("standard", "minmax")
 
 
-class Scaler:
+class Scaler(Guided):
     """Scales each feature by its mean and standard deviation, or to the range 0 to 1.
 
     Padding and NaN do not count. A feature that is constant becomes 0.
@@ -197,7 +198,10 @@ class Scaler:
         shift: Any = self.shift
         D = len(shift)
         if D > 1 and a.shape[-1:] != (D,):
-            raise ValueError(f"{name} must have {D} features on its last axis, got {a.shape}")
+            raise ValueError(
+                f"{name} must have {D} features on its last axis, got {a.shape}; targets of other "
+                "features have a Scaler of their own"
+            )
         y = function(a.astype(np.float64), shift, self.scale)
         return y.astype(a.dtype if a.dtype.kind == "f" else np.float64)
 

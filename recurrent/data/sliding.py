@@ -30,12 +30,14 @@ class SlidingWindows(Shuffled):
         The series that the targets come from; by default x.
     ahead : int or sequence of int
         How many steps after the last one of a window its target is: 1 is the next step, and
-        range(1, 13) are the next twelve.
+        range(1, 13) are the next twelve. 0, the last step itself, needs `y`.
     stride : int
         Number of steps from the start of a window to that of the next.
     mask : ndarray, shape (L,), bool, or list of such arrays, optional
-        The steps that are valid. A model skips the others; a window whose target, or all of whose
-        steps are not valid is left out. So is one whose target is NaN.
+        The steps of x that are valid. A model skips the others; a window is left out if its target
+        or all of its steps are not valid, or if its target is NaN.
+    y_mask : ndarray, shape (L,), bool, or list of such arrays, optional
+        The steps of the targets that are valid; those of `mask` by default.
     keep_last : bool
         Whether to keep a last, smaller batch.
     dtype : {"float32", "float64"}, optional
@@ -73,21 +75,17 @@ class SlidingWindows(Shuffled):
         ahead: Any = 1,
         stride: int = 1,
         mask: Any = None,
+        y_mask: Any = None,
         keep_last: bool = True,
         dtype: Any = None,
     ):
         self.dtype = None if dtype is None else checks.dtype(dtype)
         self.steps, stride = checks.size(steps, "steps"), checks.size(stride, "stride")
-        self.ahead = _ahead(ahead)
+        self.ahead = _ahead(ahead, 1 if y is None else 0)
         self.x, counts = _joined(x, "x")
         self.y = self.x if y is None else _same_steps(y, "y", counts)
-        self.mask = None
-        if mask is not None:
-            self.mask = _same_steps(mask, "mask", counts)
-            if self.mask.dtype != bool or self.mask.ndim != 1:
-                raise TypeError(
-                    f"mask must be bool (L,), got {self.mask.dtype.name} {self.mask.shape}"
-                )
+        self.mask = _valid_steps(mask, "mask", counts)
+        known = self.mask if y_mask is None else _valid_steps(y_mask, "y_mask", counts)
         if self.x.ndim == 1 and self.x.dtype.kind not in "iu":
             self.x = self.x[:, None]
         if self.y.ndim == 1 and self.y.dtype.kind not in "iu":
@@ -105,7 +103,7 @@ class SlidingWindows(Shuffled):
                 f"x must have at least {span} steps for windows of {self.steps} steps and a "
                 f"target {int(self.ahead.max())} ahead, got {max(counts)}"
             )
-        self.starts = self.starts[self._usable(y is None)]
+        self.starts = self.starts[self._usable(known)]
         if not len(self.starts):
             raise ValueError("x must have a window with a target that is valid, got none")
         super().__init__(len(self.starts), batch, rng, keep_last)
@@ -122,14 +120,13 @@ class SlidingWindows(Shuffled):
                 "filled, present = data.fill_missing(x) gives values and a mask"
             )
 
-    def _usable(self, same: bool) -> np.ndarray:
-        """Return which windows have valid targets and a valid step; `same` if y is x."""
-        valid = np.ones(len(self.y), bool)
+    def _usable(self, known: np.ndarray | None) -> np.ndarray:
+        """Return which windows have valid targets, at steps that are known, and a valid step."""
+        valid = np.ones(len(self.y), bool) if known is None else known.copy()
         if self.y.dtype.kind == "f":
             valid &= ~np.isnan(self.y).reshape(len(self.y), -1).any(axis=1)
         usable = np.ones(len(self.starts), bool)
         if self.mask is not None:
-            valid &= self.mask if same else True
             counts = np.concatenate([[0], np.cumsum(self.mask)])
             usable = counts[self.starts + self.steps] > counts[self.starts]
         for k in self.ahead:
@@ -147,14 +144,24 @@ class SlidingWindows(Shuffled):
         return Batch(cast(self.x[inside], self.dtype), cast(y, self.dtype), lengths)
 
 
-def _ahead(ahead: Any) -> np.ndarray:
+def _valid_steps(mask: Any, name: str, counts: list[int]) -> np.ndarray | None:
+    """Return the mask (L,) joined; raise TypeError for anything else."""
+    if mask is None:
+        return None
+    joined = _same_steps(mask, name, counts)
+    if joined.dtype != bool or joined.ndim != 1:
+        raise TypeError(f"{name} must be bool (L,), got {joined.dtype.name} {joined.shape}")
+    return joined
+
+
+def _ahead(ahead: Any, least: int) -> np.ndarray:
     """Return how many steps ahead the targets are, as an array of int."""
     if not isinstance(ahead, (list, tuple, range, np.ndarray)):
-        return np.array([checks.integer(ahead, "ahead", 0, checks.LARGEST)])
+        return np.array([checks.integer(ahead, "ahead", least, checks.LARGEST)])
     steps = checks.integers(list(ahead) if isinstance(ahead, range) else ahead, "ahead")
     if steps.ndim != 1 or not len(steps):
         raise ValueError(f"ahead must be an int or a list of int, got {checks.shown(ahead)}")
-    return np.array([checks.integer(k, "ahead", 0, checks.LARGEST) for k in steps])
+    return np.array([checks.integer(k, "ahead", least, checks.LARGEST) for k in steps])
 
 
 def _joined(x: Any, name: str) -> tuple[np.ndarray, list[int]]:

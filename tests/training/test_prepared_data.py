@@ -51,7 +51,7 @@ def test_padding_and_its_inverse():
         (lambda: unpad_sequences(np.zeros((2, 1)), [3]), "lengths must be between 0 and T = 2"),
         (lambda: SlidingWindows(SERIES, 20, 2), "x must have at least 21 steps .* 1 ahead, got 20"),
         (lambda: SlidingWindows(SERIES, 3, 2, y=SERIES[1:]), "y must have the steps of x"),
-        (lambda: SlidingWindows(SERIES, 3, 2, ahead=-1), "ahead must be at least 0, got -1"),
+        (lambda: SlidingWindows(SERIES, 3, 2, ahead=-1), "ahead must be at least 1, got -1"),
         (lambda: SlidingWindows(SERIES, 3, 2, mask=SERIES > 99), "x must have a window with a"),
         (lambda: SlidingWindows(SERIES, 3, 2, mask=SERIES), "mask must be bool"),
         (
@@ -151,6 +151,17 @@ def windows_by_hand(x, y, steps, ahead, stride):
         (x[s : s + steps], np.concatenate([y[s + steps - 1 + k] for k in ahead]))
         for s in range(0, last + 1, stride)
     ]
+
+
+def test_the_mask_leaves_out_targets_of_another_series_too():
+    x, known = np.arange(12.0), np.arange(12) % 5 != 4  # steps 4 and 9 are missing
+    for y_mask, steps in ((None, [3, 5, 6, 7, 8, 10, 11]), (np.arange(12) > 9, [10, 11])):
+        windows = SlidingWindows(x, 3, 20, rng=None, y=10 * x, mask=known, y_mask=y_mask)
+        assert windows.batch(0).targets[:, 0].tolist() == [10 * k for k in steps]
+    last = SlidingWindows(x, 3, 20, rng=None, y=x, ahead=0)
+    assert last.batch(0).targets[0] == 2
+    with pytest.raises(ValueError, match="ahead must be at least 1, got 0"):
+        SlidingWindows(x, 3, 20, ahead=0)
 
 
 @pytest.mark.parametrize("stride", [1, 3])
