@@ -31,7 +31,7 @@ def temperature(logits: np.ndarray, value: float) -> np.ndarray:
     """
     if isinstance(value, (int, float)) and value == 0:
         raise ValueError(
-            "temperature must be above 0, got 0; greedy=True always takes the most likely symbol"
+            "temperature must be above 0, got 0; greedy always takes the most likely symbol"
         )
     value = checks.number(value, "temperature", above=0)
     return _doubles(logits) / value

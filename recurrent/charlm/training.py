@@ -127,7 +127,8 @@ def check_text(before: dict, text: dict, unit: str) -> None:
         raise ValueError(
             "resume needs the text that the training began with:"
             f" {before['symbols']:,} {unit}s, got {text['symbols']:,}"
-            f"{' different ones' * (before['symbols'] == text['symbols'])}"
+            f"{' different ones' * (before['symbols'] == text['symbols'])};"
+            " to train on with another text, start from the model without resume"
         )
 
 

@@ -553,7 +553,7 @@ write `lengths=`
 
 # Attributes of layers, histories and streams
 
-`layer.parameters` is a dict of arrays by name: `layer.parameters['weight_ih_l0']`
+`layer.parameters` is a dict of arrays by name
     Layer.weight Layer.kernel Layer.W Layer.get_weights Layer.weights Layer.state_dict
     Layer.weight_ih_l0 Layer.weight_hh_l0 Layer.bias_ih_l0 Layer.bias_hh_l0 Layer.bias
     Layer.recurrent_kernel Layer.named_parameters Layer.W_ih Layer.W_hh Layer.coef_
@@ -638,6 +638,7 @@ write `history.losses`, a loss per update
 
 write `history.validation`
     History.val_loss History.validation_loss History.val_losses History.valid_loss
+    History.validations
 
 write `history.updates`
     History.epoch History.epochs History.n_iter_
@@ -718,6 +719,21 @@ write `steps=`
     SlidingWindows(window) SlidingWindows(window_size) SlidingWindows(length)
     SlidingWindows(lookback) SlidingWindows(look_back) SlidingWindows(sequence_length)
     SlidingWindows(seq_len) SlidingWindows(size)
+
+write `Recurrent('cfc', input_size, hidden_size)`: cells are given by name, see
+`help(recurrent.cells)`
+    CfC CFC LTC JANET Janet sLSTM SLSTM xLSTM PhasedLSTM NestedLSTM MultiplicativeLSTM mLSTM GRUD
+    LiGRU FastGRNN EchoState ESN Reservoir MGU IndRNN SRU minGRU minLSTM
+
+write `Embedding.from_pretrained(matrix)`
+    Embedding(weights) Embedding(weight) Embedding(pretrained) Embedding(embeddings)
+    Embedding(matrix)
+
+write `Sequential(..., tie={'2.weight': '0.weight'})`
+    tie_weights tied weight_tying tie_embeddings share_weights
+
+`CharLM` samples text, `Seq2Seq` generates sequences; step by step write `model.stream()`
+    Model.generate Model.sample Model.decode
 """
 
 

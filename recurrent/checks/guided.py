@@ -67,7 +67,11 @@ def _refused(function, args, kwargs) -> TypeError | None:
     required = [a.name for a in parameters if a.default is p.empty and a.kind not in various]
     missing = [name for name in required if name not in (*places[: len(args)], *kwargs)]
     if missing:
-        return TypeError(f"{owner} needs {' and '.join(missing)}: {owner}({', '.join(required)})")
+        words = f"{owner} needs {' and '.join(missing)}: {owner}({', '.join(required)})"
+        if kwargs and not args and not owners:  # a function, to be handed on with options
+            options = ", ".join(f"{name}=..." for name in kwargs)
+            words += f"; to hand it on with options write functools.partial({owner}, {options})"
+        return TypeError(words)
     return None
 
 

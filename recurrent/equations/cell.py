@@ -257,7 +257,10 @@ CELLS: dict[str, Cell] = {}
 
 def _unpickled(name: str, digest: str, gates: tuple[str, ...], nodes: list, values: dict) -> Cell:
     """Return the registered cell with this name and these equations, or else a new one."""
-    known = lookup(name)
+    try:
+        known = lookup(name)
+    except (TypeError, ValueError):  # the options in its name are no hyper-parameters
+        known = None
     return known if known and (known.digest, known.gates) == (digest, gates) else Cell(**values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -20,6 +21,11 @@ from .recording import LayerRecording
 from .stream import LayerStream, Stream
 
 LAYERS: dict[str, type[Layer]] = {}
+# What models call the methods of a layer with, by places.
+ARGUMENTS = {
+    "forward": "x, state, lengths, record, training",
+    "backward": "dy, tape, dstate, out, state_gradients",
+}
 
 
 class Gradients(NamedTuple):
@@ -51,7 +57,8 @@ class Layer(Guided, Sealed):
     * Files: they hold the name of the class and the options. Define the class, under the same
       name, before you load one. `abstract=True` in the class statement registers no name.
     * Parameters: the constructor sets `shapes`, `reset_parameters` fills `parameters`, and
-      `backward` writes their gradients to the arrays in `out`, or to new ones if it is None.
+      `backward` returns their gradients by name, see the second example. It may write them to the
+      arrays in `out` instead and return those.
     * Time steps that depend on each other: `needs_sequence = True`, and `stepper` for streams.
     * `checkpoint_every`: `runs_in_segments = True`. `plan`: `footprint`.
 
@@ -117,7 +124,27 @@ class Layer(Guided, Sealed):
     >>> stream = model.stream()
     >>> bool((np.array([stream.step(x_t) for x_t in x]) == model.forward(x)[0]).all())
     True
-    >>> del LAYERS["Square"]
+
+    A layer with parameters:
+
+    >>> class Scale(Layer):
+    ...     def __init__(self, width):
+    ...         super().__init__(width=width)
+    ...         self.in_features = self.out_features = width
+    ...         self.shapes = {"scale": (width,)}
+    ...
+    ...     def reset_parameters(self, rng):
+    ...         self.parameters["scale"][:] = 1
+    ...
+    ...     def forward(self, x, *_, **__):
+    ...         return x * self.parameters["scale"], None, x
+    ...
+    ...     def backward(self, dy, tape, *_, **__):
+    ...         dscale = (dy * tape).reshape(-1, self.in_features).sum(axis=0)
+    ...         return Gradients(dy * self.parameters["scale"], {"scale": dscale}, None)
+    >>> gradcheck(Sequential(LSTM(2, 3), Scale(3), rng=0), x).ok
+    True
+    >>> del LAYERS["Square"], LAYERS["Scale"]
     """
 
     in_features: int | None = None
@@ -135,6 +162,9 @@ class Layer(Guided, Sealed):
     inner: tuple[Layer, ...] = ()
 
     def __init_subclass__(cls, abstract: bool = False):
+        for name, words in ARGUMENTS.items():
+            if name in vars(cls):
+                _check_signature(cls, name, words)
         super().__init_subclass__()
         if abstract:
             return
@@ -355,6 +385,11 @@ class Layer(Guided, Sealed):
         rng : numpy.random.Generator
             Source of the random values.
         """
+        if self.shapes:
+            raise TypeError(
+                f"{type(self).__name__} has parameters ({', '.join(self.shapes)}) but no "
+                "reset_parameters(self, rng), which fills self.parameters"
+            )
 
     def forward(
         self,
@@ -396,7 +431,7 @@ class Layer(Guided, Sealed):
         ValueError
             If shapes or lengths do not fit.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(
         self,
@@ -438,7 +473,7 @@ class Layer(Guided, Sealed):
         ValueError
             If dy has another shape than y, or `out` does not fit.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no backward, so it cannot be trained")
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None) -> Footprint:
         """Estimate the memory of a training step or of a forward pass.
@@ -589,6 +624,42 @@ class Layer(Guided, Sealed):
         for a in grads.values() if sums is None else ():
             a.fill(0)
         return grads
+
+
+def checked_outputs(layer: Layer, result: Any) -> tuple:
+    """Return what `forward` of a layer returned; raise TypeError unless it is (y, state, tape)."""
+    if type(result) is not tuple or len(result) != 3:
+        words = f"must return (y, state, tape), got {checks.shown(result)}"
+        raise TypeError(f"forward of {type(layer).__name__} {words}")
+    return result
+
+
+def checked_gradients(layer: Layer, result: Any, out: dict[str, np.ndarray]) -> tuple[Any, Any]:
+    """Return dx and the state's gradient that `backward` of a layer returned.
+
+    The gradients of the parameters are copied to `out` unless the layer has written them there.
+    """
+    name = type(layer).__name__
+    if not isinstance(result, tuple) or len(result) != 3:
+        words = f"must return Gradients(dx, params, state), got {checks.shown(result)}"
+        raise TypeError(f"backward of {name} {words}")
+    dx, params, state = result
+    if out and params is not out:
+        if not isinstance(params, dict) or params.keys() != out.keys():
+            words = f"must return the gradients of {', '.join(out)} by name"
+            raise TypeError(f"backward of {name} {words}, got {checks.shown(params)}")
+        for n, a in out.items():
+            if params[n] is not a:
+                a[...] = params[n]
+    return dx, state
+
+
+def _check_signature(cls: type, name: str, words: str) -> None:
+    """Raise TypeError unless a method takes these arguments by their places."""
+    try:
+        inspect.signature(vars(cls)[name]).bind(*["self", *words.split(", ")])
+    except TypeError:
+        raise TypeError(f"{cls.__name__}.{name} must take ({words})") from None
 
 
 def _output(layer: Layer, x_t: Any) -> Any:

@@ -10,7 +10,15 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
-from .base import Gradients, Layer, built, connect, described
+from .base import (
+    Gradients,
+    Layer,
+    built,
+    checked_gradients,
+    checked_outputs,
+    connect,
+    described,
+)
 from .parameters import GradientViews, ParameterViews, parameter_views
 from .recording import LayerRecording
 from .stream import Steps
@@ -197,7 +205,8 @@ class Residual(Layer):
         new, tapes = [], []
         for k, (layer, one) in enumerate(zip(self.inner, before, strict=True)):
             with checks.naming(self._where(k)):
-                y, after, tape = layer.forward(y, one, lengths, record, training)
+                result = layer.forward(y, one, lengths, record, training)
+                y, after, tape = checked_outputs(layer, result)
             new.append(after)
             tapes.append(tape)
         final = tuple(new) if self.state_delays else None
@@ -213,9 +222,9 @@ class Residual(Layer):
             gradients: Any = None if state_gradients is None else {}
             more = {} if sums is None or not own else {"sums": sums.part(k)}
             with checks.naming(self._where(k)):
-                d, _, initial[k] = self.inner[k].backward(
-                    d, tape[k], after[k], own, gradients, **more
-                )
+                layer = self.inner[k]
+                result = layer.backward(d, tape[k], after[k], own, gradients, **more)
+                d, initial[k] = checked_gradients(layer, result, own)
             if state_gradients is not None:
                 state_gradients.update(self._joined([{}] * k + [gradients]))
         return Gradients(dy + d, grads, tuple(initial) if self.state_delays else None)

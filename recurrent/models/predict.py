@@ -66,6 +66,10 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     """
     net = _model(model)
     batch = checks.size(batch, "batch")
+    if isinstance(x, list) and all(isinstance(a, (list, tuple)) for a in x):
+        if not x:
+            raise ValueError("x must be an array or a list of sequences, got an empty list")
+        x = [checks.as_array(a, f"x[{n}]") for n, a in enumerate(x)]  # as Batches takes them
     if ragged.is_list(x):
         if lengths is not None:
             raise ValueError("lengths must be None if x is a list of arrays, which has its own")

@@ -15,7 +15,16 @@ from ..engine import ragged
 from ..engine.episodes import Episodes, checked_resets
 from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
-from ..layers.base import Gradients, Layer, built, connect, described, walk
+from ..layers.base import (
+    Gradients,
+    Layer,
+    built,
+    checked_gradients,
+    checked_outputs,
+    connect,
+    described,
+    walk,
+)
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
 from ..layers.recording import Recording
 from ..layers.stream import Stream
@@ -140,6 +149,9 @@ class Sequential(Model):
                 number = len(self.layers)
                 if not isinstance(layer, Layer):
                     raise TypeError(f"layer {number} must be a layer, got {type(layer).__name__}")
+                if "options" not in vars(layer):
+                    kind = type(layer).__name__
+                    raise TypeError(f"{kind}.__init__ must first call super().__init__()")
                 taken = layer.owner is not owner or any(layer is other for other in self.layers)
                 self.layers.append(layer)
                 self.names.append(name)
@@ -362,9 +374,9 @@ class Sequential(Model):
                 if self._passes_lookup[k]:
                     y, after, tape = self.layers[k].look_up(outputs[-1], record)
                 else:
-                    y, after, tape = self.layers[k].forward(
-                        outputs[-1], before, lengths, record, training
-                    )
+                    layer = self.layers[k]
+                    result = layer.forward(outputs[-1], before, lengths, record, training)
+                    y, after, tape = checked_outputs(layer, result)
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -475,9 +487,8 @@ class Sequential(Model):
             # Layers without parameters need not take `sums`.
             more = {} if sums is None or not own else {"sums": sums[i]}
             with checks.naming(self.where(k)):
-                dy, _, d_initial[i] = layer.backward(
-                    dy, tape[i], dstate[i], own, state_gradients, **more
-                )
+                result = layer.backward(dy, tape[i], dstate[i], own, state_gradients, **more)
+                dy, d_initial[i] = checked_gradients(layer, result, own)
         return dy, tuple(d_initial)
 
     def passes_lookup(self, k: int) -> bool:

@@ -13,7 +13,7 @@ from support.kernel_work import add_outer, attending, everything, training
 from support.sentinels import GuardedModule, guarded, kernel_modules, watch
 from support.strategies import Case, cases
 
-from recurrent import LSTM, Embedding, Linear, Sequential
+from recurrent import LSTM, Embedding, Linear, Sequential, Tanh
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.engine.engine import Engine
 from recurrent.kernels import compiled, matmul
@@ -100,6 +100,8 @@ def test_every_kernel_that_is_called_from_python_was_watched():
         Engine(LSTM(3, 2, peephole=True).cell)
     )  # parameters of each unit
 
+    chained = Sequential(LSTM(2, 3), Linear(3, 3), Tanh(), rng=0)
+
     def work():
         y, _, tape = model.forward(np.array([[0, 2], [1, 1]]), record=True)
         return [
@@ -108,6 +110,7 @@ def test_every_kernel_that_is_called_from_python_was_watched():
             *everything(p),
             *everything(alone),
             *everything(own),
+            chained.stream().step(np.ones((2, 2), "f")),
             *training(3, 4, 5, "float32"),
             *attending(2, 3, 2, 2, 3, "float32"),
         ]

@@ -5,6 +5,7 @@ however it was allocated, to an address that is not aligned for vectors. Tests c
 functions as usual; their results must keep every bit.
 """
 
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 
@@ -76,6 +77,12 @@ class GuardedModule:
 
     def __getattr__(self, name):
         value = getattr(self.module, name)
+        if (
+            isinstance(value, Dispatcher)
+            and "fields" in inspect.signature(value.py_func).parameters
+        ):
+            self.seen.add(name)  # called by its address, it gets addresses
+            return value
         return guarded(value, self.seen, self.kind) if isinstance(value, Dispatcher) else value
 
 
