@@ -2,6 +2,7 @@
 
 # First, because it handles Ctrl-C during the imports that follow.
 import recurrent as _recurrent  # noqa: F401
+from recurrent.checks.guided import module_getattr as _module_getattr
 
 from .draw.drawing import Drawing
 from .draw.render import RenderError
@@ -19,6 +20,7 @@ from .views.unit import unit
 from .views.unrolled import unrolled
 from .views.weights import weights
 
+__getattr__ = _module_getattr(__name__)
 __all__ = [
     "Drawing",
     "RenderError",

@@ -104,7 +104,7 @@ write `losses.softmax_cross_entropy`, a function of logits and class ids
     CrossEntropyLoss cross_entropy CrossEntropy crossentropy SparseCategoricalCrossentropy NLLLoss
     sparse_categorical_crossentropy categorical_crossentropy CategoricalCrossentropy nll_loss
     softmax_crossentropy SoftmaxCrossEntropy cross_entropy_loss CategoricalCrossEntropy log_loss
-    sparse_softmax_cross_entropy softmax_cross_entropy_with_integer_labels nll softmax
+    sparse_softmax_cross_entropy softmax_cross_entropy_with_integer_labels nll
     softmax_cross_entropy_with_logits softmax_cross_entropy
 
 write `losses.mean_squared_error`, a function
@@ -339,7 +339,7 @@ write `Sequential(..., dtype="float64")`
     Model.double Model.float Model.half Model.astype
 
 `fit` returns the history: `history = fit(model, ...)`
-    Model.history Model.callbacks
+    Model.history Model.callbacks History HistoryCallback
 
 leave it out: everything runs on the CPU
     Model.to Model.cuda Model.cpu Model.device
@@ -734,6 +734,19 @@ write `Sequential(..., tie={'2.weight': '0.weight'})`
 
 `CharLM` samples text, `Seq2Seq` generates sequences; step by step write `model.stream()`
     Model.generate Model.sample Model.decode
+
+write `from recurrent.training.logs import CSVLog, TensorBoardLog` and `fit(...,
+callback=CSVLog(path))`
+    CSVLogger CSVLog TensorBoardLog TensorBoard TensorBoardLogger SummaryWriter
+
+write `Softmax()` as the last layer, or `losses.softmax_cross_entropy` as the loss of logits
+    softmax
+
+write `model.trainable = False`, `layer.trainable = False` or `fit(..., freeze=['0.'])`
+    Model.freeze Model.frozen_layers Model.unfreeze
+
+write `viz.curve(history)`
+    plot_history plot_loss learning_curve
 """
 
 

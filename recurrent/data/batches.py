@@ -342,8 +342,9 @@ class Shuffled(BatchSource):
 class Batches(Shuffled):
     """Batches of independent sequences, in a new random order each epoch.
 
-    The state starts from zero in each batch. A batch is time-major; the sequences of a list are
-    padded to the longest of their batch.
+    The state starts from zero in each batch. The order goes on from epoch to epoch, also in another
+    `fit`; new Batches, or `batches.cursor = 0`, begin again. A batch is time-major; the
+    sequences of a list are padded to the longest of their batch.
 
     Parameters
     ----------

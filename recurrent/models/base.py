@@ -590,20 +590,22 @@ class Model(Guided, Sealed):
             tape.y_listed = y_lengths is not None
         return y, final, tape
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Any, lengths: Any = None) -> Any:
         """Return the output alone, as `forward` computes it without a tape.
 
         Parameters
         ----------
         x : ndarray, shape (T, N, D) or (T, D), or list of arrays (T_i, D)
             Input, as `forward` takes it.
+        lengths : array of int, shape (N,), or mask, shape (T, N), optional
+            Valid time steps of each sequence.
 
         Returns
         -------
         ndarray or list
             Output of the last layer.
         """
-        return self.forward(x)[0]
+        return self.forward(x, lengths=lengths)[0]
 
     def record(
         self, x: Any, targets: Any = None, loss: Any = None, lengths: Any = None, keep: Any = None

@@ -158,7 +158,7 @@ class Sequential(Model):
                 if taken:
                     raise ValueError(
                         f"{self.where(number)} is already part of a model; "
-                        "make a new layer or copy its parameters"
+                        "make a new layer, or pass the whole model: Sequential(model, ...)"
                     )
 
     def _inner_ties(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from recurrent import checks
 from recurrent.engine.bidirectional import REVERSE
 from recurrent.layers.base import Layer
+from recurrent.models.base import Model
 
 NAMES = ("forward", "reverse")
 
@@ -120,7 +121,8 @@ def directions_of(layer: Any) -> list[Direction]:
 def check_recurrent(layer: Any, view: str) -> None:
     """Raise TypeError for anything but a recurrent layer; an engine has a cell, but no weights."""
     if not isinstance(layer, Layer) or layer.cell is None:
-        raise TypeError(f"{view} draws a recurrent layer, got {checks.shown(layer)}")
+        write = ", such as model[0]" if isinstance(layer, Model) else ""
+        raise TypeError(f"{view} draws a recurrent layer{write}, got {checks.shown(layer)}")
 
 
 def check_unit(unit: Any, layer: Any, name: str = "unit") -> None:

@@ -56,7 +56,8 @@ def checked(model: Any, recording: Recording, view: str) -> Recording:
     if recorded != len(model.layers):
         raise ValueError(
             f"{view} needs a recording of this model, which has "
-            f"{notation.count(len(model.layers), 'layer')}; the recording has {recorded}"
+            f"{notation.count(len(model.layers), 'layer')}; the recording has {recorded}; "
+            "record the outermost model of the layers"
         )
     return recording
 
