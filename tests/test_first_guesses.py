@@ -15,6 +15,7 @@ import viz
 from recurrent import GRU, LSTM, Embedding, Linear, Recurrent, Sequential, data, fit, losses, optim
 from recurrent.checks.elsewhere import TABLE, answers
 from recurrent.checks.guided import Elsewhere, explained
+from recurrent.training import logs
 from recurrent.training.history import History
 
 MODEL = Sequential(LSTM(5, 4), Linear(4, 1), rng=0)
@@ -192,6 +193,7 @@ def found(node):
         recurrent.data,
         optim,
         recurrent.schedules,
+        logs,
         losses,
     ):
         if node.id in vars(module):
