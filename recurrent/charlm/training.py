@@ -128,7 +128,7 @@ def check_text(before: dict, text: dict, unit: str) -> None:
             "resume needs the text that the training began with:"
             f" {before['symbols']:,} {unit}s, got {text['symbols']:,}"
             f"{' different ones' * (before['symbols'] == text['symbols'])};"
-            " to train on with another text, start from the model without resume"
+            " to train on with another text, load the model and train it without resume"
         )
 
 

@@ -31,6 +31,7 @@ from .options import (
     Version,
     examples,
     given,
+    in_options,
     name_source,
     number,
     print_notes,
@@ -175,7 +176,7 @@ def sample(
         try:
             answer = made.translate(prime, length if "length" in given(context) else None)
         except ValueError as error:
-            raise UsageError(str(error)) from None
+            raise UsageError(in_options(error, context.params)) from None
         return _write([answer], out)
     lm = _character_model(made, model)
     try:
@@ -190,7 +191,7 @@ def sample(
             seed=seed,
         )
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(in_options(error, context.params)) from None
     return _write(itertools.chain([prime], pieces), out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -121,6 +122,18 @@ def flag(name: str) -> str:
     return f"--{name.strip('_').replace('_', '-')}"
 
 
+def in_options(error: Exception, names: Iterable[str]) -> str:
+    """Return the text of an error with the options of a command in place of its parameters.
+
+    "temperature must be above 0" becomes "--temperature must be above 0".
+    """
+    if not names:
+        return str(error)
+    parameters = "|".join(sorted((name.strip("_") for name in names), key=len, reverse=True))
+    pattern = rf"(?<![\w-])({parameters})(?= must| needs| always| counts)"
+    return re.sub(pattern, lambda match: flag(match[1]), str(error))
+
+
 def refuse(context: typer.Context, ignored: Iterable[str], beside: str, why: str) -> None:
     """Raise UsageError if one of the options `ignored` is given, which `beside` would ignore."""
     for name in ignored:
@@ -155,9 +168,13 @@ def unescaped(value: str | None, option: str) -> str | None:
 
 
 @contextmanager
-def name_source(source: str):
-    """Prefix a ValueError with the name of the text's source."""
+def name_source(source: str, names: Iterable[str] = (), hint: str = ""):
+    """Prefix a ValueError with the name of the text's source; `hint` follows unknown characters.
+
+    `names` are the parameters of the command, see `in_options`.
+    """
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{'standard input' if source == '-' else source}: {error}") from error
+        text = in_options(error, names) + hint * ("is not among" in str(error))
+        raise ValueError(f"{'standard input' if source == '-' else source}: {text}") from error

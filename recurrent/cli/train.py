@@ -234,7 +234,7 @@ def train(
     if lm is None:
         lm, ids = _new(text.pieces, source, options, explicit, made)
     else:
-        with name_source(source):
+        with name_source(source, hint="; --unknown skip or replace takes others"):
             ids, lacking = lm.vocabulary.encode_pieces(text.pieces, made.unknown)
         text.notes.extend(unknown_characters(lacking, made.unknown))
         if not resume:
@@ -249,7 +249,7 @@ def train(
     counts = f"{len(ids):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
     more = overrides if resume else {}
-    with name_source(source):
+    with name_source(source, context.params):
         history = trained(
             lambda: lm.train(ids, **more, save_to=out, resume=resume),
             lambda history: _how_to_resume(lm, history, source, out),
