@@ -344,7 +344,7 @@ BAD_LATER = {
         2,
         "temperature must be above 0",
     ),
-    "top-p": (["sample", "model.safetensors", "--top-p", 2], 2, "top_p must be"),
+    "top-p": (["sample", "model.safetensors", "--top-p", 2], 2, "--top-p must be"),
     "unknown character": (
         ["eval", "model.safetensors", "capital.txt"],
         1,

@@ -219,6 +219,9 @@ class AlmostLinear(Layer, abstract=True):
         super().__init__()
         self.shapes = {"weight": (1,)}
 
+    def reset_parameters(self, rng):
+        self.parameters["weight"][:] = 1
+
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         return x * self.parameters["weight"], None, x
 

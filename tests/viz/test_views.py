@@ -324,7 +324,8 @@ def test_the_network_of_a_run_shows_its_values():
     without = viz.network(model, recording=model.record(x)).source
     assert "|y|: means over a run" in without
     assert "|dL/dy|" not in without
-    message = "network needs a recording of this model, which has 1 layer; the recording has 2"
+    message = "network needs a recording of this model, which has 1 layer; the recording has 2; "
+    message += "record the outermost model of the layers"
     with pytest.raises(ValueError, match=rf"\A{message}\Z"):
         viz.network(Sequential(LSTM(3, 4)), recording=run)
 
