@@ -23,6 +23,8 @@ class Sealed:
     AttributeError: Linear has no attribute 'trainble'; did you mean 'trainable'?
     """
 
+    _sealed = False
+
     def __init_subclass__(cls) -> None:
         constructor = cls.__init__
         if constructor is object.__init__:
@@ -32,14 +34,18 @@ class Sealed:
         def __init__(self, *args, **options):
             constructor(self, *args, **options)
             if type(self) is cls:  # not yet after the constructor of a base class
-                self.__dict__["_sealed"] = True
+                self._sealed = True
 
         cls.__init__ = __init__
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; raise AttributeError for a name that the object does not have."""
-        own = self.__dict__
-        if name in own or "_sealed" not in own or name[0] == "_" or hasattr(type(self), name):
+        if (
+            not self._sealed
+            or name[0] == "_"
+            or hasattr(type(self), name)
+            or hasattr(self, name)  # `vars(self)` would make every attribute slower to read
+        ):
             object.__setattr__(self, name, value)
             return
         classes = [c.__name__ for c in type(self).__mro__]

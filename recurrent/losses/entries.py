@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ def find_entries(
     """Return the entries of this shape that are valid; `weights`, of this shape, are theirs."""
     valid = valid_entries(shape, lengths, mask)
     if weights is None:
-        total = int(np.prod(shape)) if valid is None else int(np.count_nonzero(valid))
+        total = math.prod(shape) if valid is None else int(np.count_nonzero(valid))
         return Entries(valid, None, total)
     valid = weights > 0 if valid is None else valid & (weights > 0)
     weights = np.where(valid, weights, 0.0)

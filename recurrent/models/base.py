@@ -46,6 +46,7 @@ class Model(Guided, Sealed):
     `prepare_input`, `run_layers`, `backward` and `output_lengths`.
     """
 
+    _sampled: np.ndarray | None = None  # places of the entries that `_samples` returns
     _explained = ("__init__", "forward", "backward", "record", "stream", "initialise", "save")
     layers: list[Any]
     parameters: ParameterViews
@@ -395,7 +396,7 @@ class Model(Guided, Sealed):
 
     def _samples(self) -> bytes:
         """Return the first, the middle and the last entry of each parameter."""
-        places = self.__dict__.get("_sampled")
+        places = self._sampled
         if places is None:
             sizes = np.array([a.size for a in self.parameters.values() if a.size], np.int64)
             first = np.cumsum(sizes) - sizes
