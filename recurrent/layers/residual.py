@@ -10,17 +10,17 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
-from .base import (
-    Gradients,
-    Layer,
-    built,
-    checked_gradients,
-    checked_outputs,
-    connect,
-    described,
-)
+from .base import Gradients, Layer
 from .parameters import GradientViews, ParameterViews, parameter_views
 from .recording import LayerRecording
+from .stack import (
+    built,
+    check_layer,
+    checked_gradients,
+    connect,
+    described,
+    refuse_outputs,
+)
 from .stream import Steps
 
 MOST = 64  # layers in a description, see Sequential.build
@@ -60,9 +60,7 @@ class Residual(Layer):
         if not layers:
             raise ValueError("a Residual needs at least one layer, got none")
         for k, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                got = type(layer).__name__
-                raise TypeError(f"layer {k} must be a layer, as in Residual(LSTM(8, 8)), got {got}")
+            check_layer(layer, k, "a layer, as in Residual(LSTM(8, 8))")
             if layer.owner is not None or any(layer is other for other in layers[:k]):
                 raise ValueError(
                     f"layer {k} ({type(layer).__name__}) is already part of a model; "
@@ -206,7 +204,9 @@ class Residual(Layer):
         for k, (layer, one) in enumerate(zip(self.inner, before, strict=True)):
             with checks.naming(self._where(k)):
                 result = layer.forward(y, one, lengths, record, training)
-                y, after, tape = checked_outputs(layer, result)
+                if type(result) is not tuple or len(result) != 3:
+                    refuse_outputs(layer, result)
+                y, after, tape = result
             new.append(after)
             tapes.append(tape)
         final = tuple(new) if self.state_delays else None
@@ -224,7 +224,7 @@ class Residual(Layer):
             with checks.naming(self._where(k)):
                 layer = self.inner[k]
                 result = layer.backward(d, tape[k], after[k], own, gradients, **more)
-                d, initial[k] = checked_gradients(layer, result, own)
+                d, initial[k] = checked_gradients(layer, result, own, sums is not None)
             if state_gradients is not None:
                 state_gradients.update(self._joined([{}] * k + [gradients]))
         return Gradients(dy + d, grads, tuple(initial) if self.state_delays else None)

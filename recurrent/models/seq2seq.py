@@ -17,10 +17,11 @@ from ..engine import ragged
 from ..engine.bidirectional import MERGES, REVERSE
 from ..graph import Edge, Graph
 from ..layers.attention import Attention, Memory
-from ..layers.base import Gradients, described
+from ..layers.base import Gradients
 from ..layers.parameters import parameter_views
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
+from ..layers.stack import described
 from ..optim import Optimizer
 from .base import Model
 from .decoding import Generated, beam_search

@@ -15,18 +15,18 @@ from ..engine import ragged
 from ..engine.episodes import Episodes, checked_resets
 from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
-from ..layers.base import (
-    Gradients,
-    Layer,
-    built,
-    checked_gradients,
-    checked_outputs,
-    connect,
-    described,
-    walk,
-)
+from ..layers.base import Gradients, Layer
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
 from ..layers.recording import Recording
+from ..layers.stack import (
+    built,
+    check_layer,
+    checked_gradients,
+    connect,
+    described,
+    refuse_outputs,
+    walk,
+)
 from ..layers.stream import Stream
 from ..optim import Optimizer
 from .base import Model
@@ -147,11 +147,7 @@ class Sequential(Model):
                 owner, new = None, [item if isinstance(item, Named) else (str(k), item)]
             for name, layer in new:
                 number = len(self.layers)
-                if not isinstance(layer, Layer):
-                    raise TypeError(f"layer {number} must be a layer, got {type(layer).__name__}")
-                if "options" not in vars(layer):
-                    kind = type(layer).__name__
-                    raise TypeError(f"{kind}.__init__ must first call super().__init__()")
+                check_layer(layer, number)
                 taken = layer.owner is not owner or any(layer is other for other in self.layers)
                 self.layers.append(layer)
                 self.names.append(name)
@@ -376,7 +372,9 @@ class Sequential(Model):
                 else:
                     layer = self.layers[k]
                     result = layer.forward(outputs[-1], before, lengths, record, training)
-                    y, after, tape = checked_outputs(layer, result)
+                    if type(result) is not tuple or len(result) != 3:
+                        refuse_outputs(layer, result)
+                    y, after, tape = result
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -488,7 +486,7 @@ class Sequential(Model):
             more = {} if sums is None or not own else {"sums": sums[i]}
             with checks.naming(self.where(k)):
                 result = layer.backward(dy, tape[i], dstate[i], own, state_gradients, **more)
-                dy, d_initial[i] = checked_gradients(layer, result, own)
+                dy, d_initial[i] = checked_gradients(layer, result, own, sums is not None)
         return dy, tuple(d_initial)
 
     def passes_lookup(self, k: int) -> bool:

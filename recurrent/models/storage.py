@@ -22,8 +22,9 @@ from safetensors.numpy import save as to_bytes
 from .. import checks
 from ..equations.cell import Cell, lookup
 from ..equations.expressions import fingerprint
-from ..layers.base import LAYERS, walk
+from ..layers.base import LAYERS
 from ..layers.recurrent import Recurrent
+from ..layers.stack import walk
 from . import files, foreign, schema
 
 FORMAT, VERSION = "recurrent", 2

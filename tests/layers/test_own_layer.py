@@ -92,3 +92,53 @@ def test_segments_and_plans_need_what_the_docstring_says(classes):
         for every in (None, 2)
     )
     assert_same_bits(parts, whole)
+
+
+def test_errors_of_a_layer_say_what_its_methods_must_do():
+    def made(**methods):
+        return type("Own", (Layer,), methods, abstract=True)
+
+    def forward(self, x, *_, **__):
+        return x, None, x
+
+    with pytest.raises(TypeError, match=r"Own\.forward must take \(x, state, lengths, record,"):
+        made(forward=lambda self, x: x)
+    model = Sequential(Linear(2, 2), made(forward=lambda self, x, *_: x)())
+    with pytest.raises(TypeError, match=r"forward of Own must return \(y, state, tape\), got an a"):
+        model.forward(np.ones((3, 2), np.float32))
+    with pytest.raises(TypeError, match=r"Own\.__init__ must first call super\(\)\.__init__\(\)"):
+        Sequential(made(__init__=lambda self: None, forward=forward)())
+    with pytest.raises(TypeError, match=r"Own\.__init__ must first call super\(\)\.__init__\(\)"):
+        Residual(made(__init__=lambda self: None, forward=forward)())
+    y, _, tape = (model := Sequential(Linear(2, 2), made(forward=forward)())).forward(
+        np.ones((3, 2), np.float32), record=True
+    )
+    with pytest.raises(NotImplementedError, match="Own has no backward, so it cannot be trained"):
+        model.backward(y, tape)
+
+    def shaped(self):
+        Layer.__init__(self)
+        self.shapes = {"weight": (2,)}
+
+    with pytest.raises(TypeError, match=r"Own has parameters \(weight\) but no reset_parameters"):
+        Sequential(made(__init__=shaped, forward=forward)())
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_gradients_that_a_layer_only_returns_are_taken(classes, every):
+    """Whether it writes to `out` or returns new arrays, in one piece and in segments."""
+    _, Gain = classes
+
+    class Returned(Gain):
+        def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
+            return super().backward(dy, tape)
+
+    x, y = RNG.standard_normal((2, 7, 4, 3)).astype("f")
+    found = [
+        TruncatedBPTT(Sequential(LSTM(3, 3), kind(3), rng=0), checkpoint_every=every).gradient(
+            x, y, mean_squared_error
+        )[1]
+        for kind in (Gain, Returned)
+    ]
+    assert np.any(found[0][-3:])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recurrent.engine.bidirectional import REVERSE
-from recurrent.layers.base import walk
+from recurrent.layers.stack import walk
 
 from ...reading import describe, nodes, unit_values
 from ...reading.direction import direction_of
