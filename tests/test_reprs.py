@@ -1,4 +1,4 @@
-"""What a notebook shows of large objects fits in ten lines and names what is in them."""
+"""The repr of a large object fits in ten lines of a notebook and names what is in it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What users of PyTorch, Keras and scikit-learn write first, and how it is written here."""
+"""A table tells users of PyTorch, Keras and scikit-learn how their first guess is written here."""
 
 from __future__ import annotations
 

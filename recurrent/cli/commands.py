@@ -25,6 +25,7 @@ from ..models import files, summary
 from ..models.loading import load
 from . import describe
 from .options import (
+    OTHERS,
     Model,
     Source,
     Unknown,
@@ -227,7 +228,7 @@ def evaluate(
     v, unit = lm.vocabulary, lm.vocabulary.unit
     documents = Recipe.from_dict(lm.options).documents
     text = read_text(source, v.symbols is None, v.symbols, documents)
-    with name_source(source):
+    with name_source(source, hint=OTHERS):
         ids, lacking = v.encode_pieces(text.pieces, unknown)
         print_notes([*text.notes, *unknown_characters(lacking, unknown)])
         bits = lm.bits_per_character(ids, batch)

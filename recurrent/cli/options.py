@@ -108,6 +108,9 @@ def _representable(value: Any) -> Any:
     return value
 
 
+OTHERS = "; --unknown skip or replace takes others"  # after an unknown character
+
+
 def given(context: typer.Context) -> set[str]:
     """Return the names of the parameters that the command line gives."""
     return {
@@ -122,16 +125,18 @@ def flag(name: str) -> str:
     return f"--{name.strip('_').replace('_', '-')}"
 
 
-def in_options(error: Exception, names: Iterable[str]) -> str:
+def in_options(error: Exception, names: Iterable[str], also: dict[str, str] | None = None) -> str:
     """Return the text of an error with the options of a command in place of its parameters.
 
-    "temperature must be above 0" becomes "--temperature must be above 0".
+    "temperature must be above 0" becomes "--temperature must be above 0". `also` has the options of
+    parameters with other names.
     """
-    if not names:
+    options = {name.strip("_"): flag(name) for name in names} | (also or {})
+    if not options:
         return str(error)
-    parameters = "|".join(sorted((name.strip("_") for name in names), key=len, reverse=True))
-    pattern = rf"(?<![\w-])({parameters})(?= must| needs| always| counts)"
-    return re.sub(pattern, lambda match: flag(match[1]), str(error))
+    pattern = rf"(?<![\w-])({'|'.join(sorted(options, key=len, reverse=True))})"
+    pattern += "(?= must| needs| always| counts)"
+    return re.sub(pattern, lambda match: options[match[1]], str(error))
 
 
 def refuse(context: typer.Context, ignored: Iterable[str], beside: str, why: str) -> None:

@@ -149,7 +149,7 @@ class Decoder:
 
     @property
     def changes(self) -> list[str]:
-        """What the decoder has changed, in words."""
+        """Notes for the user: what the decoder has changed."""
         changes = ["byte-order mark left out"] if self.mark else []
         seen = self.lines.newlines or ()
         seen = (seen,) if isinstance(seen, str) else seen

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -24,12 +24,14 @@ from ..models.files import check_writable
 from ..training.history import History
 from . import memory
 from .options import (
+    OTHERS,
     Source,
     Unknown,
     examples,
     existing_file,
     flag,
     given,
+    in_options,
     name_source,
     number,
     print_notes,
@@ -234,7 +236,7 @@ def train(
     if lm is None:
         lm, ids = _new(text.pieces, source, options, explicit, made)
     else:
-        with name_source(source, hint="; --unknown skip or replace takes others"):
+        with name_source(source, hint=OTHERS):
             ids, lacking = lm.vocabulary.encode_pieces(text.pieces, made.unknown)
         text.notes.extend(unknown_characters(lacking, made.unknown))
         if not resume:
@@ -293,12 +295,13 @@ def _recipe(options: dict, explicit: set[str]) -> Recipe:
     return _usage(lambda: Recipe(**(preset | training)))
 
 
-def _usage(make: Callable[[], Recipe]) -> Recipe:
-    """Return a recipe; an error of its options is one of usage."""
+def _usage(make: Callable[[], Any]) -> Any:
+    """Return what `make` makes of options; an error of theirs is one of usage."""
     try:
         return make()
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        names = *recipe.OPTIONS, *MODEL_OPTIONS
+        raise UsageError(in_options(error, names)) from None
 
 
 def _new(
@@ -328,10 +331,7 @@ def _check_size(
     vocabulary: Vocabulary, ids: np.ndarray, model: dict, made: Recipe, source: str
 ) -> None:
     """Raise an error if the text is too short or the memory too small for a training."""
-    try:
-        need = memory.training(vocabulary, model, made)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    need = _usage(lambda: memory.training(vocabulary, model, made))
     with name_source(source):
         training_windows(vocabulary, ids, made)
     memory.check(need, "training this model", "use smaller --hidden, --layers, --batch or --seq")

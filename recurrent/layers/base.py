@@ -267,7 +267,7 @@ class Layer(Guided, Sealed):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the parameters.
+        """True if training changes the parameters.
 
         Gradients are computed either way. Raises TypeError for anything but a bool.
         """

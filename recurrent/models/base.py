@@ -103,7 +103,7 @@ class Model(Guided, Sealed):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes all parameters; setting it sets that of every layer."""
+        """True if training changes all parameters; setting it sets that of every layer."""
         return all(layer.trainable for layer in self.layers)
 
     @trainable.setter

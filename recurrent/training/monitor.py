@@ -1,4 +1,4 @@
-"""Which validation is the best, and how many in a row were none."""
+"""The monitor finds the best validation and counts those in a row that were not better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parameters an update changes, and by which learning rate."""
+"""Rates tell which parameters an update changes, and by which learning rate."""
 
 from __future__ import annotations
 

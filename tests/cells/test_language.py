@@ -1,4 +1,4 @@
-"""What a declaration can say: named inputs, shared parameters, initial values, constants."""
+"""A declaration can name inputs, shared parameters, initial values and constants."""
 
 import pickle
 

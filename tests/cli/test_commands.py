@@ -250,7 +250,7 @@ BAD = {
     "bad look-back": (
         ["train", "text.txt", "--look-back", 9],
         2,
-        "look_back must be at least the 50 steps of a window, got 9",
+        "--look-back must be at least the 50 steps of a window, got 9",
     ),
     "text too short for min-char-rnn": (
         ["train", "tiny.txt", "--preset", "min-char-rnn"],
@@ -270,7 +270,7 @@ BAD = {
     "dropout of 1": (
         ["train", "text.txt", "--dropout", 1],
         2,
-        "dropout must be at least 0 and below 1, got 1.0",
+        "--dropout must be at least 0 and below 1, got 1.0",
     ),
     "validation of 1": (["train", "text.txt", "--validation", 1], 2, "below 1"),
     "no folder": (["train", "text.txt", "--out", "no/model"], 2, "no such folder"),
@@ -506,6 +506,6 @@ def test_a_schedule_of_the_learning_rate(run):
     code, _, err = run("train", "text.txt", *SMALL, "--force", "--schedule", "linear")
     assert (code, err) == (
         2,
-        "recurrent: schedule must be one of constant, stepdecay, exponential, cosine, "
+        "recurrent: --schedule must be one of constant, stepdecay, exponential, cosine, "
         "onecycle, reduceonplateau, got 'linear'\n",
     )

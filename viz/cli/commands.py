@@ -14,6 +14,7 @@ from recurrent.cli.options import (
     Version,
     existing_file,
     existing_model,
+    in_options,
     make_folder,
     number,
     refuse,
@@ -171,7 +172,12 @@ def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
     def draw(context, model, out, layer, direction, text, steps, **options):
         _refuse_steps(context, text)
         chosen, recording = _recurrent(model, layer, text, steps)
-        return _write(command(chosen, recording, direction, **options), out, command.__name__)
+        try:
+            drawing = command(chosen, recording, direction, **options)
+        except (IndexError, ValueError) as error:
+            text = in_options(error, options, {"j": "--unit", "k": "--inputs"})
+            raise type(error)(text) from error
+        return _write(drawing, out, command.__name__)
 
     def option(name, kind, default=inspect.Parameter.empty):
         return inspect.Parameter(
