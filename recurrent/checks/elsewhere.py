@@ -98,6 +98,14 @@ write `LSTM(5, 16, proj_size=8)`
 the layers are names of recurrent itself: `from recurrent import LSTM, Linear, Sequential`
     nn layers Layers torch keras tf functional F rnn_layers
 
+write `Recurrent('cfc', input_size, hidden_size)`: cells are given by name, see
+`help(recurrent.cells)`
+    CfC CFC LTC JANET Janet sLSTM SLSTM xLSTM PhasedLSTM NestedLSTM MultiplicativeLSTM mLSTM GRUD
+    LiGRU FastGRNN EchoState ESN Reservoir MGU IndRNN SRU minGRU minLSTM
+
+write `Softmax()` as the last layer, or `losses.softmax_cross_entropy` as the loss of logits
+    softmax
+
 # Losses
 
 write `losses.softmax_cross_entropy`, a function of logits and class ids
@@ -153,10 +161,6 @@ the optimisers are `optim.SGD`, RMSprop, Adagrad, Adam and AdamW; a subclass of 
 makes your own from one rule
     Nadam NAdam Adamax Adadelta LBFGS Rprop RAdam Lion Lamb Ftrl Adafactor SparseAdam ASGD Shampoo
     nadam adamax adadelta rprop lion lamb
-
-the module is `schedules`; a schedule takes the place of the rate: `Adam(Cosine(1e-3, 1000))`
-    LRScheduler lr_schedules LearningRateSchedule scheduler schedule lr_schedule lr_scheduler
-    fit(scheduler)
 
 write `fit(..., clip_norm=1.0)`, or `optim.clip_norm(gradient, 1.0)` in a loop of your own
     clip_grad_norm_ clip_grad_norm clip_by_global_norm clipnorm global_clipnorm max_grad_norm
@@ -228,6 +232,29 @@ write `fit(..., lr={'0.': 1e-4})`, a rate per beginning of names
 write `optimizer.lr`
     get_lr get_last_lr
 
+write `steps=`, counted in updates
+    T_max decay_steps total_steps t_max Cosine(epochs) Cosine(total)
+
+write `every=`, counted in updates
+    step_size StepDecay(step) decay_every milestones
+
+write `factor=`
+    gamma decay_rate StepDecay(decay) Exponential(decay)
+
+write `final=`
+    eta_min min_lr end_lr final_lr
+
+write `optimizer.rate`; `optimizer.lr` is what was given, a number or a schedule
+    Optimizer.learning_rate Optimizer.get_lr Optimizer.get_last_lr
+
+leave it out: the state is made by the first update; `recurrent.load` and `training.checkpoint`
+keep it
+    Optimizer.init Optimizer.initialize Optimizer.build Optimizer.state_dict Optimizer.state
+    Optimizer.load_state_dict
+
+write `optimizer.lr`, or `fit(..., lr={'0.': 1e-4})` for other rates of some layers
+    Optimizer.param_groups Optimizer.add_param_group
+
 # Data
 
 write `data.Batches(x, y, 32)`; any sized iterable of pairs (x, y) serves too
@@ -272,10 +299,138 @@ write `rng=0` where a model or batches are made
 inputs are NumPy arrays: `np.asarray(a, np.float32)`
     from_numpy tensor Tensor as_tensor to_tensor array asarray Variable convert_to_tensor
 
+write `json.dump(scaler.describe(), file)`
+    Scaler.save Scaler.dump Scaler.to_json Scaler.get_params Scaler.state_dict
+
+write `Scaler.build(json.load(file))`
+    Scaler.load Scaler.from_json Scaler.set_params Scaler.load_state_dict
+
+write `scaler.shift`
+    Scaler.mean_ Scaler.mean Scaler.mu Scaler.center_ Scaler.data_min_ Scaler.min_
+
+write `scaler.scale`
+    Scaler.scale_ Scaler.std Scaler.std_ Scaler.var_ Scaler.sigma Scaler.data_range_
+
+slice the arrays: steps are axis 0, as in `series[:800]`, sequences of a batch axis 1
+    TimeSeriesSplit KFold
+
+write `ahead=`: 6 is the sixth step alone, range(1, 7) are all six
+    SlidingWindows(horizon) SlidingWindows(forecast_horizon) SlidingWindows(n_ahead)
+    SlidingWindows(prediction_length) SlidingWindows(offset) SlidingWindows(delay)
+
+write `steps=`
+    SlidingWindows(window) SlidingWindows(window_size) SlidingWindows(length)
+    SlidingWindows(lookback) SlidingWindows(look_back) SlidingWindows(sequence_length)
+    SlidingWindows(seq_len) SlidingWindows(size)
+
 # Training
+
+the module is `schedules`; a schedule takes the place of the rate: `Adam(Cosine(1e-3, 1000))`
+    LRScheduler lr_schedules LearningRateSchedule scheduler schedule lr_schedule lr_scheduler
+    fit(scheduler)
 
 write `fit(model, batches, loss, Adam(1e-3), epochs=10)`
     train Trainer trainer fit_model train_model Learner fit_generator
+
+leave it out: everything is compiled and runs on the CPU
+    device cuda gpu use_gpu is_available to_device jit compile
+
+write `fit(..., validation=batches)`
+    validation_data val_data valid_data eval_set val validation_set dev valid val_batches
+    eval_data val_loader valid_loader test_data
+
+write `epochs=`
+    n_epochs num_epochs nb_epoch max_epochs max_iter n_iter iterations
+
+write `updates=`
+    steps_per_epoch num_steps steps max_steps num_updates
+
+write `progress=True` or `progress=False`
+    verbose
+
+write `callback=function`, called as function(update, history)
+    on_epoch_end Callback callbacks
+
+write `metrics=metrics.accuracy`, or a list of metrics
+    metric scorers scoring eval_metric
+
+the fourth argument is `optimizer`
+    opt
+
+the third argument is `loss`, a function
+    criterion loss_fn loss_function objective cost
+
+write `fit(..., validation=batches, patience=5)`; the best parameters are kept
+    EarlyStopping early_stopping early_stop n_iter_no_change early_stopping_rounds
+
+write `keep_best=True`
+    restore_best_weights save_best_only load_best_model_at_end
+
+write `model.save(path)`; `training.checkpoint.save` keeps the state of the training as well
+    ModelCheckpoint checkpoint save_weights save_model dump checkpoint_path checkpoint_dir
+
+`model.forward(x)` keeps no tape; with `record=True` it returns one, for `model.backward(dy,
+tape)`
+    no_grad inference_mode grad value_and_grad autograd backward GradientTape requires_grad
+    stop_gradient enable_grad
+
+write `look_back=`
+    bptt tbptt truncate bptt_steps k2 tbptt_steps truncated_bptt_steps
+
+the first layer says the number of features: `LSTM(5, 16)`
+    batch_input_shape input_shape
+
+give `weight=` to the loss: see `help(recurrent.losses)`
+    class_weight class_weights
+
+give weights to the loss: see `help(recurrent.losses)`
+    sample_weight sample_weights
+
+write `recurrent.set_num_threads(2)`
+    set_threads num_threads n_threads set_num_interop_threads intra_op_num_threads n_jobs
+
+pictures are in the package viz: `help(viz)`
+    plot_model draw plot visualize make_dot
+
+write `Sequential(LSTM(5, 16), Last(), Linear(16, 3))` and `fit` with a loss
+    LSTMClassifier RNNClassifier LSTMRegressor MLPClassifier RNNRegressor GRUClassifier
+
+write a loop over `fit(model, batches, loss)`
+    Pipeline make_pipeline GridSearchCV cross_val_score
+
+write `recurrent.__version__`
+    __version__ version
+
+the batches have it: `fit(model, Batches(x, y, 32), ...)`
+    fit(batch_size) fit(shuffle) fit(batch)
+
+write `from recurrent.training.logs import CSVLog, TensorBoardLog` and `fit(...,
+callback=CSVLog(path))`
+    CSVLogger CSVLog TensorBoardLog TensorBoard TensorBoardLogger SummaryWriter
+
+write `viz.curve(history)`
+    plot_history plot_loss learning_curve
+
+# Metrics
+
+write `metrics.accuracy`
+    Accuracy accuracy_score CategoricalAccuracy SparseCategoricalAccuracy BinaryAccuracy acc
+    categorical_accuracy sparse_categorical_accuracy accuracy
+
+write `metrics.macro_f1`
+    f1_score F1Score f1 F1 fbeta_score precision_score recall_score Precision Recall precision
+    recall classification_report macro_f1_score
+
+write `metrics.confusion_matrix`
+    ConfusionMatrix confusion
+
+write `metrics.root_mean_squared_error`
+    RootMeanSquaredError rmse rmse_score RMSE
+
+a metric is any function of y and targets: see `help(recurrent.metrics)`
+    r2_score r2 AUC roc_auc_score roc_auc perplexity Perplexity TopKCategoricalAccuracy
+
+# Models, files and character models
 
 write `fit(model, Batches(x, y, 32), losses.mean_squared_error, Adam(1e-3), epochs=10)`
     Model.fit Model.compile Model.train_on_batch Model.partial_fit Model.optimizer Model.loss
@@ -350,93 +505,45 @@ write `model.summary()`
 write `copy.deepcopy(model)`
     Model.clone Model.deepcopy
 
-leave it out: everything is compiled and runs on the CPU
-    device cuda gpu use_gpu is_available to_device jit compile
+write `x=`
+    predict(X) predict(inputs) predict(input) predict(sequences) predict(data)
 
-write `fit(..., validation=batches)`
-    validation_data val_data valid_data eval_set val validation_set dev valid val_batches
-    eval_data val_loader valid_loader test_data
+write `path=`
+    load(file) load(filename) load(filepath) load(f)
 
-write `epochs=`
-    n_epochs num_epochs nb_epoch max_epochs max_iter n_iter iterations
+the layers of a character model are a Sequential, `lm.model`
+    CharLM.summary CharLM.parameters CharLM.layers CharLM.flat CharLM.forward CharLM.stream
+    CharLM.state_dict CharLM.predict CharLM.size CharLM.record CharLM.trainable CharLM.net
 
-write `updates=`
-    steps_per_epoch num_steps steps max_steps num_updates
+write `layers=`
+    CharLM(n_layers) CharLM(num_layers) CharLM(depth)
 
-write `progress=True` or `progress=False`
-    verbose
+write `hidden=`
+    CharLM(hidden_size) CharLM(units) CharLM(size_hidden) CharLM(n_hidden) CharLM(hidden_dim)
 
-write `callback=function`, called as function(update, history)
-    on_epoch_end Callback callbacks
+write `embedding=`, 0 for one-hot vectors
+    CharLM(embedding_dim) CharLM(embedding_size) CharLM(embed_dim) CharLM(emb)
 
-write `metrics=metrics.accuracy`, or a list of metrics
-    metric scorers scoring eval_metric
+write `lm.train(text)`
+    CharLM.fit CharLM.learn CharLM.partial_fit
 
-the fourth argument is `optimizer`
-    opt
+write `lm.bits_per_character(text)`
+    CharLM.evaluate CharLM.perplexity CharLM.score CharLM.loss CharLM.bpc
 
-the third argument is `loss`, a function
-    criterion loss_fn loss_function objective cost
+write `lm.ids(text)`; `lm.vocabulary` turns ids into text again
+    CharLM.encode CharLM.tokenize CharLM.decode CharLM.vocab CharLM.tokenizer CharLM.stoi
 
-write `fit(..., validation=batches, patience=5)`; the best parameters are kept
-    EarlyStopping early_stopping early_stop n_iter_no_change early_stopping_rounds
+write `recurrent.predict(model, x)` and a `Softmax()` as the last layer, or after it
+    Model.predict_proba
 
-write `keep_best=True`
-    restore_best_weights save_best_only load_best_model_at_end
+leave it out: layers and parameters have numbers, as in '0.weight_ih_l0'
+    Sequential(name) Model(name) Sequential(layers_name)
 
-write `model.save(path)`; `training.checkpoint.save` keeps the state of the training as well
-    ModelCheckpoint checkpoint save_weights save_model dump checkpoint_path checkpoint_dir
+`CharLM` samples text, `Seq2Seq` generates sequences; step by step write `model.stream()`
+    Model.generate Model.sample Model.decode
 
-`model.forward(x)` keeps no tape; with `record=True` it returns one, for `model.backward(dy,
-tape)`
-    no_grad inference_mode grad value_and_grad autograd backward GradientTape requires_grad
-    stop_gradient enable_grad
-
-write `look_back=`
-    bptt tbptt truncate bptt_steps k2 tbptt_steps truncated_bptt_steps
-
-the first layer says the number of features: `LSTM(5, 16)`
-    batch_input_shape input_shape
-
-give `weight=` to the loss: see `help(recurrent.losses)`
-    class_weight class_weights
-
-give weights to the loss: see `help(recurrent.losses)`
-    sample_weight sample_weights
-
-write `recurrent.set_num_threads(2)`
-    set_threads num_threads n_threads set_num_interop_threads intra_op_num_threads n_jobs
-
-pictures are in the package viz: `help(viz)`
-    plot_model draw plot visualize make_dot
-
-write `Sequential(LSTM(5, 16), Last(), Linear(16, 3))` and `fit` with a loss
-    LSTMClassifier RNNClassifier LSTMRegressor MLPClassifier RNNRegressor GRUClassifier
-
-write a loop over `fit(model, batches, loss)`
-    Pipeline make_pipeline GridSearchCV cross_val_score
-
-write `recurrent.__version__`
-    __version__ version
-
-# Metrics
-
-write `metrics.accuracy`
-    Accuracy accuracy_score CategoricalAccuracy SparseCategoricalAccuracy BinaryAccuracy acc
-    categorical_accuracy sparse_categorical_accuracy accuracy
-
-write `metrics.macro_f1`
-    f1_score F1Score f1 F1 fbeta_score precision_score recall_score Precision Recall precision
-    recall classification_report macro_f1_score
-
-write `metrics.confusion_matrix`
-    ConfusionMatrix confusion
-
-write `metrics.root_mean_squared_error`
-    RootMeanSquaredError rmse rmse_score RMSE
-
-a metric is any function of y and targets: see `help(recurrent.metrics)`
-    r2_score r2 AUC roc_auc_score roc_auc perplexity Perplexity TopKCategoricalAccuracy
+write `model.trainable = False`, `layer.trainable = False` or `fit(..., freeze=['0.'])`
+    Model.freeze Model.frozen_layers Model.unfreeze
 
 # Initial values
 
@@ -527,16 +634,7 @@ write `zoneout=0.1`
 leave it out
     implementation
 
-the model has the dtype: `Sequential(..., dtype="float64")`
-    Layer(dtype)
-
-write `layer.trainable = False` once the model is made
-    Layer(trainable)
-
-the model has it: `Sequential(..., rng=0)`
-    Layer(rng) Layer(seed) Layer(init)
-
-write `merge='sum'` or 'concat', 'mean', 'product'
+write `merge='sum'`, 'concat', 'mul' or 'average'
     merge_mode
 
 write `state=`
@@ -551,7 +649,29 @@ write `lengths=`, which takes a mask (T, N) too
 write `lengths=`
     sequence_lengths seq_lengths seq_lens lens input_lengths
 
-# Attributes of layers, histories and streams
+write `proj_size=`
+    projection
+
+write a layer after it: `Sequential(Linear(16, 1), Sigmoid())`
+    Linear(activation) Embedding(activation)
+
+write `Embedding.from_pretrained(matrix)`
+    Embedding(weights) Embedding(weight) Embedding(pretrained) Embedding(embeddings)
+    Embedding(matrix)
+
+write `Sequential(..., tie={'2.weight': '0.weight'})`
+    tie_weights tied weight_tying tie_embeddings share_weights
+
+# Attributes of layers, streams and histories
+
+the model has the dtype: `Sequential(..., dtype="float64")`
+    Layer(dtype)
+
+write `layer.trainable = False` once the model is made
+    Layer(trainable)
+
+the model has it: `Sequential(..., rng=0)`
+    Layer(rng) Layer(seed) Layer(init)
 
 `layer.parameters` is a dict of arrays by name
     Layer.weight Layer.kernel Layer.W Layer.get_weights Layer.weights Layer.state_dict
@@ -605,34 +725,6 @@ write `stream.state`, one entry per layer
 leave it out: a stream holds nothing but arrays
     Stream.close Stream.stop
 
-write `x=`
-    predict(X) predict(inputs) predict(input) predict(sequences) predict(data)
-
-write `path=`
-    load(file) load(filename) load(filepath) load(f)
-
-the layers of a character model are a Sequential, `lm.model`
-    CharLM.summary CharLM.parameters CharLM.layers CharLM.flat CharLM.forward CharLM.stream
-    CharLM.state_dict CharLM.predict CharLM.size CharLM.record CharLM.trainable CharLM.net
-
-write `layers=`
-    CharLM(n_layers) CharLM(num_layers) CharLM(depth)
-
-write `hidden=`
-    CharLM(hidden_size) CharLM(units) CharLM(size_hidden) CharLM(n_hidden) CharLM(hidden_dim)
-
-write `embedding=`, 0 for one-hot vectors
-    CharLM(embedding_dim) CharLM(embedding_size) CharLM(embed_dim) CharLM(emb)
-
-write `lm.train(text)`
-    CharLM.fit CharLM.learn CharLM.partial_fit
-
-write `lm.bits_per_character(text)`
-    CharLM.evaluate CharLM.perplexity CharLM.score CharLM.loss CharLM.bpc
-
-write `lm.ids(text)`; `lm.vocabulary` turns ids into text again
-    CharLM.encode CharLM.tokenize CharLM.decode CharLM.vocab CharLM.tokenizer CharLM.stoi
-
 write `history.losses`, a loss per update
     History.history History.loss History.train_loss History.loss_curve_ History.training_loss
 
@@ -652,101 +744,8 @@ write `history.to_frame()`
 `fit` changes the model that it is given
     History.params History.model
 
-the batches have it: `fit(model, Batches(x, y, 32), ...)`
-    fit(batch_size) fit(shuffle) fit(batch)
-
-write `proj_size=`
-    projection
-
-write `steps=`, counted in updates
-    T_max decay_steps total_steps t_max Cosine(epochs) Cosine(total)
-
-write `every=`, counted in updates
-    step_size StepDecay(step) decay_every milestones
-
-write `factor=`
-    gamma decay_rate StepDecay(decay) Exponential(decay)
-
-write `final=`
-    eta_min min_lr end_lr final_lr
-
-write `optimizer.rate`; `optimizer.lr` is what was given, a number or a schedule
-    Optimizer.learning_rate Optimizer.get_lr Optimizer.get_last_lr
-
-leave it out: the state is made by the first update; `recurrent.load` and `training.checkpoint`
-keep it
-    Optimizer.init Optimizer.initialize Optimizer.build Optimizer.state_dict Optimizer.state
-    Optimizer.load_state_dict
-
-write `optimizer.lr`, or `fit(..., lr={'0.': 1e-4})` for other rates of some layers
-    Optimizer.param_groups Optimizer.add_param_group
-
 layers are numbered: `model[0]`, and '0.' begins the names of its arrays
     Layer(name) Layer(label)
-
-write a layer after it: `Sequential(Linear(16, 1), Sigmoid())`
-    Linear(activation) Embedding(activation)
-
-write `metrics=[metrics.accuracy]`
-    metrics
-
-write `recurrent.predict(model, x)` and a `Softmax()` as the last layer, or after it
-    Model.predict_proba
-
-leave it out: layers and parameters have numbers, as in '0.weight_ih_l0'
-    Sequential(name) Model(name) Sequential(layers_name)
-
-write `json.dump(scaler.describe(), file)`
-    Scaler.save Scaler.dump Scaler.to_json Scaler.get_params Scaler.state_dict
-
-write `Scaler.build(json.load(file))`
-    Scaler.load Scaler.from_json Scaler.set_params Scaler.load_state_dict
-
-write `scaler.shift`
-    Scaler.mean_ Scaler.mean Scaler.mu Scaler.center_ Scaler.data_min_ Scaler.min_
-
-write `scaler.scale`
-    Scaler.scale_ Scaler.std Scaler.std_ Scaler.var_ Scaler.sigma Scaler.data_range_
-
-slice the arrays: steps are axis 0, as in `series[:800]`, sequences of a batch axis 1
-    TimeSeriesSplit KFold
-
-write `ahead=`: 6 is the sixth step alone, range(1, 7) are all six
-    SlidingWindows(horizon) SlidingWindows(forecast_horizon) SlidingWindows(n_ahead)
-    SlidingWindows(prediction_length) SlidingWindows(offset) SlidingWindows(delay)
-
-write `steps=`
-    SlidingWindows(window) SlidingWindows(window_size) SlidingWindows(length)
-    SlidingWindows(lookback) SlidingWindows(look_back) SlidingWindows(sequence_length)
-    SlidingWindows(seq_len) SlidingWindows(size)
-
-write `Recurrent('cfc', input_size, hidden_size)`: cells are given by name, see
-`help(recurrent.cells)`
-    CfC CFC LTC JANET Janet sLSTM SLSTM xLSTM PhasedLSTM NestedLSTM MultiplicativeLSTM mLSTM GRUD
-    LiGRU FastGRNN EchoState ESN Reservoir MGU IndRNN SRU minGRU minLSTM
-
-write `Embedding.from_pretrained(matrix)`
-    Embedding(weights) Embedding(weight) Embedding(pretrained) Embedding(embeddings)
-    Embedding(matrix)
-
-write `Sequential(..., tie={'2.weight': '0.weight'})`
-    tie_weights tied weight_tying tie_embeddings share_weights
-
-`CharLM` samples text, `Seq2Seq` generates sequences; step by step write `model.stream()`
-    Model.generate Model.sample Model.decode
-
-write `from recurrent.training.logs import CSVLog, TensorBoardLog` and `fit(...,
-callback=CSVLog(path))`
-    CSVLogger CSVLog TensorBoardLog TensorBoard TensorBoardLogger SummaryWriter
-
-write `Softmax()` as the last layer, or `losses.softmax_cross_entropy` as the loss of logits
-    softmax
-
-write `model.trainable = False`, `layer.trainable = False` or `fit(..., freeze=['0.'])`
-    Model.freeze Model.frozen_layers Model.unfreeze
-
-write `viz.curve(history)`
-    plot_history plot_loss learning_curve
 """
 
 
