@@ -115,7 +115,7 @@ Long sequences
 `fit(..., checkpoint_every=1000)`, and `TruncatedBPTT(model, checkpoint_every=1000)` in a loop of
 your own, keep the state of every 1,000th step instead of all that the backward pass needs, and
 compute the steps between again. The gradient over 100,000 steps has the same bits, in a fraction of
-the memory and 1.1 to 1.4 times the time. `look_back` truncates the gradient instead.
+the memory and 0.4 to 1.3 times the time. `look_back` truncates the gradient instead.
 
 Reproducible bits
 -----------------
