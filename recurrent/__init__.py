@@ -210,9 +210,9 @@ from .charlm import presets
 from .charlm.model import CharLM
 from .checks.guided import module_getattr as _module_getattr
 from .engine.bidirectional import Directions
-from .engine.buffers import release as release_memory
 from .engine.engine import Engine
 from .gradcheck import gradcheck
+from .kernels.memory import release as release_memory
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     GRU,

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from ..equations.cell import Cell
+from ..kernels.quantized import Quantized, quantize
 from .lookup import Lookup
 
 
@@ -108,18 +109,27 @@ def kernel_params(cell: Cell, params: Any) -> Any:
         (rows, D), H, E = W_ih.shape, sizes_of(cell, params).H, len(cell.inputs)
         used = cell.x_rows[len(cell.x_gates) :]
         full = np.zeros((rows + len(used) * H, D + E), W_ih.dtype)
-        full[:rows, :D] = W_ih
         for k, name in enumerate(used):
             first = rows + k * H
             full[first : first + H, D + cell.inputs.index(name)] = 1
-        W_ih = full
         biases[0] = np.concatenate([biases[0], np.zeros(len(full) - rows, full.dtype)])
+        if isinstance(W_ih, Quantized):
+            W_ih = W_ih.inside(full)
+        else:
+            full[:rows, :D] = W_ih
+            W_ih = full
     own = dict(zip(cell.parameters, others[len(others) - len(cell.parameters) :], strict=True))
     for name in cell.scalars:
         own[name] = np.full(sizes_of(cell, params).H, own[name][0])
     projection = others[n : len(others) - len(own)]
     full_type = params_type(cell.parameters, 2, cell.has_projection)
     return full_type(W_ih, W_hh, *biases, *projection, *own.values())
+
+
+def quantized_params(params: Any, weights: str) -> Any:
+    """Return checked params with their matrices quantised; vectors stay as they are."""
+    matrices = {n: a for n, a in params._asdict().items() if a.ndim == 2}
+    return params._replace(**{n: quantize(a, weights, n) for n, a in matrices.items()})
 
 
 def kernel_gradients(cell: Cell, dparams: Any) -> Any:

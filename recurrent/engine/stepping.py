@@ -10,16 +10,38 @@ import numpy as np
 
 from .. import checks
 from ..equations.cell import Cell
+from ..kernels import memory
+from ..kernels.quantized import Quantized, dequantized
 from .params import Sizes, check_state, kernel_params, state_type, trim_states
 
 
 class PackedParams:
-    """A snapshot of checked params, packed for the forward kernel: the result of `Engine.pack`."""
+    """A snapshot of checked params, packed for the forward kernel: the result of `Engine.pack`.
+
+    The matrices of `params` may be quantised.
+    """
 
     def __init__(self, cell: Cell, kernels: Any, sizes: Sizes, params: Any):
         self.cell, self.kernels, self.sizes = cell, kernels, sizes
         self.dtype = params.W_ih.dtype
+        self._quantized = params if isinstance(params.W_ih, Quantized) else None
         self.weights = kernels.pack_forward(cell, kernel_params(cell, params))
+
+    def dequantized(self) -> Any:
+        """Return Params of the rounded weights, float32, which give the same bits.
+
+        Returns
+        -------
+        Params
+
+        Raises
+        ------
+        ValueError
+            If the weights are not quantised.
+        """
+        if self._quantized is None:
+            raise ValueError('the weights are not quantised; pack(params, weights="int8") does it')
+        return dequantized(self._quantized)
 
 
 class StateStepper:
@@ -276,8 +298,8 @@ class Stepper(StateStepper):
         self._check_batch(x_t)
         self._N = N = x_t.shape[0] if x_t.ndim == 2 else 1
         self._y_shape = N, P
-        self._h = np.zeros((2, N, P), self.dtype)
-        self._states = np.zeros((2, len(self.cell.states) - 1, N, H), self.dtype)
+        self._h = memory.zeros((2, N, P), self.dtype)
+        self._states = memory.zeros((2, len(self.cell.states) - 1, N, H), self.dtype)
         self._load(x_t)
 
     def _arrays(self):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels import memory
+
 
 class Sums:
     """What `backward` of one layer hands on from one segment of time to the segment before it.
@@ -46,14 +48,14 @@ class Sums:
 
     def per_unit(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Return dp so far, zeros at first."""
-        self.dp = np.zeros(shape, dtype) if self.dp is None else self.dp
+        self.dp = memory.zeros(shape, dtype) if self.dp is None else self.dp
         return self.dp
 
     def add_by_id(self, kernels, ids, places, rows, da) -> None:
         """Add the rows of da (S, C, H), last first, to the sums of their ids, ids[places]."""
         if self.ids is None:
             self.ids, self.rows = ids, rows
-            self.da = np.zeros((len(ids), *da.shape[1:]), da.dtype)
+            self.da = memory.zeros((len(ids), *da.shape[1:]), da.dtype)
         elif not np.array_equal(ids, self.ids):
             places = self._merge(ids, rows)[places]
         width = da.shape[1] * da.shape[2]
@@ -65,9 +67,9 @@ class Sums:
         new = np.searchsorted(merged, ids)
         if len(merged) > len(self.ids):
             before, old_rows, old_da = np.searchsorted(merged, self.ids), self.rows, self.da
-            self.rows = np.empty((len(merged), rows.shape[1]), rows.dtype)
+            self.rows = memory.empty((len(merged), rows.shape[1]), rows.dtype)
             self.rows[before], self.rows[new] = old_rows, rows
-            self.da = np.zeros((len(merged), *old_da.shape[1:]), old_da.dtype)
+            self.da = memory.zeros((len(merged), *old_da.shape[1:]), old_da.dtype)
             self.da[before] = old_da
             self.ids = merged
         return new

@@ -15,27 +15,32 @@ import numpy as np
 from .codegen.passes import exponentials, largest, scale
 from .codegen.tile import at
 from .jit import jit
-from .matmul import NO_ROWS, outer, pack_columns, pack_rows, padded, product
+from .matmul import NO_ROWS, WHOLE, aligned, outer, pack_columns, pack_rows, padded, product
+from .memory import LINE
 
 
 @jit
 def rows_by_rows(target, first, last, a, S, K, b, M, out):
     """Compute out (N, S, M) = a b', a (N, S, K), b (N, M, K)."""
-    panels, zeros = np.zeros(padded(target, M) * K, a.dtype), np.zeros(M, a.dtype)
+    panels = aligned(np.zeros(padded(target, M) * K + LINE, a.dtype))
+    zeros = np.zeros(M, a.dtype)
     for n in range(first, last):
         pack_columns(target, b[n * M * K : (n + 1) * M * K], K, M, panels)
         rows = a[n * S * K : (n + 1) * S * K]
-        product(target, 0, S, rows, 0, K, K, panels, M, zeros, out[n * S * M : (n + 1) * S * M])
+        y = out[n * S * M : (n + 1) * S * M]
+        product(target, 0, S, rows, 0, K, K, panels, M, zeros, WHOLE, y)
 
 
 @jit
 def rows_by_columns(target, first, last, a, S, K, b, M, out):
     """Compute out (N, S, M) = a b, a (N, S, K), b (N, K, M)."""
-    panels, zeros = np.zeros(padded(target, M) * K, a.dtype), np.zeros(M, a.dtype)
+    panels = aligned(np.zeros(padded(target, M) * K + LINE, a.dtype))
+    zeros = np.zeros(M, a.dtype)
     for n in range(first, last):
         pack_rows(target, b[n * K * M : (n + 1) * K * M], M, NO_ROWS, 0, 1, K, panels, K)
         rows = a[n * S * K : (n + 1) * S * K]
-        product(target, 0, S, rows, 0, K, K, panels, M, zeros, out[n * S * M : (n + 1) * S * M])
+        y = out[n * S * M : (n + 1) * S * M]
+        product(target, 0, S, rows, 0, K, K, panels, M, zeros, WHOLE, y)
 
 
 @jit
@@ -46,7 +51,7 @@ def columns_by_columns(target, first, last, a, S, K, b, M, out):
         sums = out[n * K * M : (n + 1) * K * M]
         for k in range(sums.size):
             sums[k] = 0
-        outer(target, left, 0, K, K, S, 1, right, M, NO_ROWS, sums)
+        outer(target, left, 0, K, K, S, 1, right, M, NO_ROWS, WHOLE, sums)
 
 
 @jit

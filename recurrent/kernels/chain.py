@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from .codegen.address import address, call_step, pointer, word
+from .codegen.address import address, call_step, pointer, pointer_to_panels, word
 from .codegen.copy import copy
 from .codegen.denormals import FLUSH, flush_denormals, restore_denormals
 from .codegen.gates import GateInputs
@@ -24,6 +24,7 @@ from .codegen.staged import ForwardStates, Team, Workspace
 from .codegen.step import forward_step
 from .codegen.tile import in_order, product_tiles
 from .jit import jit
+from .matmul import WHOLE
 
 FIELDS = 13
 WORD = 8  # bytes of a field
@@ -39,10 +40,15 @@ def recurrent_step(target, fields, x, now, y):
     half = others * N * H
     old, new = pointer(target, states, now * half), pointer(target, states, (1 - now) * half)
     first, source = pointer(target, bias, 0), pointer(target, x, 0)
-    packed, own, nothing = pointer(target, panels, 0), pointer(target, p, 0), pointer(target, 0, 0)
-    inputs = GateInputs(first, 0, in_order(), source, D, 1, old_h, P, H, packed)
+    packed, own, nothing = (
+        pointer_to_panels(target, panels),
+        pointer(target, p, 0),
+        pointer(target, 0, 0),
+    )
+    inputs = GateInputs(first, 0, in_order(), source, D, 1, old_h, P, H, packed, now)
     after = ForwardStates(new_h, old, new, N * H, nothing, own)
-    team, workspace = Team(0, H, in_order(), 1, 0), Workspace(pointer(target, work, 0), N * H)
+    workspace = Workspace(pointer(target, work, 0), N * H, WHOLE, nothing)
+    team = Team(0, H, in_order(), 1, 0)
     forward_step(target, N, team, inputs, after, workspace)
     copy(target, new_h, pointer(target, y, 0), N * P)
     return 0
@@ -52,9 +58,9 @@ def recurrent_step(target, fields, x, now, y):
 def linear_step(target, fields, x, now, y):
     """Compute y = x W' + b."""
     N, K, M = word(fields, 2), word(fields, 3), word(fields, 4)
-    panels, bias = pointer(target, word(fields, 5), 0), pointer(target, word(fields, 6), 0)
+    panels, bias = pointer_to_panels(target, word(fields, 5)), pointer(target, word(fields, 6), 0)
     source, out = pointer(target, x, 0), pointer(target, y, 0)
-    product_tiles(target, N, M, K, bias, 0, source, K, panels, out)
+    product_tiles(target, N, M, K, bias, 0, source, K, panels, WHOLE, out)
     return 0
 
 

@@ -18,13 +18,15 @@ from numba import types
 
 from ..equations.cell import Cell
 from ..equations.rules import Rule
-from . import attention, elementwise, matmul, reference, schedule, sequence
+from . import attention, blocking, elementwise, matmul, memory, reference, schedule, sequence
 from . import chain as chained
 from .codegen.target import Target, target
+from .codegen.tile import pointer_to_weights
 from .jit import address_of, launch
 from .matmul import NO_ROWS
 from .packing import (
     Packed,
+    as_stored,
     flat,
     pack_products,
     packed_sizes,
@@ -35,6 +37,7 @@ from .packing import (
     units,
     with_masks,
 )
+from .quantized import Quantized, with_scales
 from .reference import Scratch
 from .threads import parts_of, split, split_steps, worth_a_thread
 
@@ -96,10 +99,11 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
         w = w._replace(parameters=with_masks(w.parameters, masks))
     x, sums, stride = flat(x), w.bias, 0
     if _projects(t, S, N, ids.size > 0):
-        sums, stride = np.empty(V * weights.width, x.dtype), weights.width
+        sums, stride = memory.empty((V * weights.width,), x.dtype), weights.width
 
         def project(first, last):
-            launch(sequence.project, t, first, last, x, w, sums, stride)
+            pieces = weights.pieces(w.D, last - first)
+            launch(sequence.project, t, first, last, x, w, pieces, sums, stride)
 
         split(2.0 * V * w.D * weights.width, V, project)
 
@@ -110,7 +114,8 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
     work = weights.work(N) if weights.planes else w.bias
 
     def run(share):
-        launch(sequence.forward, t, share, x, offsets, w, initial, history, work)
+        pieces = weights.pieces(w.P if stride else w.D + w.P, share.last - share.first)
+        launch(sequence.forward, t, share, x, offsets, w, pieces, initial, history, work)
 
     flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P)
     steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
@@ -146,9 +151,23 @@ def _step(t):
     one, two, three, four = (
         types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3, 4)
     )
-    sizes = number, number
+    panels, sizes = types.Array(pointer_to_weights(t).dtype, 1, "C"), (number, number)
     return sequence.step.compile(
-        (numba.typeof(t), number, two, number, one, one, one, three, *sizes, four, number, two, one)
+        (
+            numba.typeof(t),
+            number,
+            two,
+            number,
+            panels,
+            one,
+            one,
+            three,
+            *sizes,
+            four,
+            number,
+            two,
+            one,
+        )
     )
 
 
@@ -175,7 +194,7 @@ def chain(links, N: int, axes: int):
             kept += [panels, bias]
         if worth_a_thread(2.0 * N * flops):
             return None
-        out = np.empty((N, width), t.dtype)
+        out = memory.empty((N, width), t.dtype)
         kept.append(out)
         fields = _step_address(kernel, t), _address(out), *fields
         row[: len(fields)] = fields
@@ -222,9 +241,9 @@ def pack_backward(cell: Cell, params):
     W_hh, H = params.W_hh, units(cell, params)
     t, (rows, P) = target(W_hh.dtype, cell), W_hh.shape
     size = padded(t, P) * rows
-    panels = np.zeros(size + product_sizes(cell, t, H, P, schedule.backward), W_hh.dtype)
+    panels = memory.zeros((size + product_sizes(cell, t, H, P, schedule.backward),), W_hh.dtype)
     matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, 1, rows, panels[:size], rows)
-    if cell.cross_unit_ops:
+    if cell.cross_unit_ops:  # whose biases are zeros
         pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
     return t, sequence.BackwardWeights(panels, per_unit_parameters(cell, params), P, H)
 
@@ -239,7 +258,7 @@ def backward(
     H, N = w.H, len(h) - S
     padded_carry = carry
     if H % t.lanes:  # whole vectors throughout: storing a part of one is slow
-        padded_carry = np.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
+        padded_carry = memory.zeros((*carry.shape[:2], padded(t, H)), carry.dtype)
         padded_carry[..., :H] = carry
     history = sequence.History(
         flat(h), flat(states), states.shape[1] * H, flat(saved), saved.shape[1] * H
@@ -248,10 +267,12 @@ def backward(
         flat(padded_carry), flat(da), da.shape[1] * H, flat(dp), dp.shape[1] * H,
         flat(state_gradients),
     )  # fmt: skip
-    dy, work = flat(dy), np.empty(planes(cell, schedule.backward) * N * H, dy.dtype)
+    dy, work = flat(dy), memory.empty((planes(cell, schedule.backward) * N * H,), dy.dtype)
+    rows = len(cell.h_gates) * H
 
     def run(share):
-        launch(sequence.backward, t, share, dy, offsets, w, history, gradients, work)
+        pieces = blocking.pieces(t, t.blocks(1), rows, share.last - share.first, False)
+        launch(sequence.backward, t, share, dy, offsets, w, pieces, history, gradients, work)
 
     flops, steps = 2.0 * S * w.P * len(cell.h_gates) * H, len(offsets) - 1
     split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N))
@@ -263,18 +284,19 @@ def _panels(W) -> np.ndarray:
     """Return W (M, K) packed as the right factor of a product over M."""
     t = target(W.dtype)
     M, K = W.shape
-    panels = np.zeros(padded(t, K) * M, W.dtype)
+    panels = memory.zeros((padded(t, K) * M,), W.dtype)
     matmul.pack_rows(t, flat(W), K, NO_ROWS, 0, 1, M, panels, M)
     return panels
 
 
-def _product(a, column, K, panels, M, bias, out) -> None:
+def _product(t, a, column, K, panels, M, bias, out) -> None:
     """Compute out (S, M) = bias + a (S, ...)[:, column:column + K] w, w (K, M) in panels."""
-    S, stride, t = len(a), prod(a.shape[1:]), target(a.dtype)
+    S, stride = len(a), prod(a.shape[1:])
     a, out = flat(a), flat(out)
 
     def run(first, last):
-        matmul.product(t, first, last, a, column, stride, K, panels, M, bias, out)
+        piece = _piece(t, K, last - first)
+        matmul.product(t, first, last, a, column, stride, K, panels, M, bias, piece, out)
 
     split(2.0 * S * K * M, S, run)
 
@@ -285,9 +307,9 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
     a, b, out = flat(a), flat(b), flat(out)
 
     def run(first, last):
-        here = out[first * D : last * D]
+        here, piece = out[first * D : last * D], _piece(t, S, last - first)
         matmul.weight_gradient(
-            t, a, column + first, last - first, stride, S, b, D, rows, here, sums[first:last]
+            t, a, column + first, last - first, stride, S, b, D, rows, piece, here, sums[first:last]
         )
 
     split(2.0 * S * M * D, M, run)
@@ -296,7 +318,13 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
 def _times(dy, W, out) -> None:
     """Compute out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
     M, K = W.shape
-    _product(dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
+    _product(target(W.dtype), dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
+
+
+def _piece(t, K, rows) -> int:
+    """Return the length of the pieces of K in which `rows` rows read the panels of a product."""
+    pieces = blocking.pieces(t, t.blocks(1), K, rows, False)
+    return pieces.piece if rows >= pieces.rows else matmul.WHOLE
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
@@ -341,17 +369,20 @@ class PackedLinear(NamedTuple):
 
 def pack_linear(W, b):
     """Return a copy of the weights: panels of W and the biases."""
-    t = target(W.dtype)
-    M, K = W.shape
-    panels = np.zeros(padded(t, M) * K, W.dtype)
-    matmul.pack_columns(t, flat(W), K, M, panels)
-    return PackedLinear(panels, b.copy(), t, K)
+    (M, K), plain = W.shape, target(W.dtype)
+    t = plain
+    if isinstance(W, Quantized):
+        t, W = target(W.dtype, None, W.weights), with_scales(W)
+    rows = K + t.scale_rows
+    panels = memory.zeros((padded(t, M) * rows,), W.dtype)
+    matmul.pack_columns(plain, flat(W), rows, M, panels)
+    return PackedLinear(as_stored(t, panels), b.copy(), t, K)
 
 
 def linear(x, weights, y) -> None:
     """Compute y = x W' + b."""
-    panels, b, _, K = weights
-    _product(x, 0, K, panels, b.size, b, y)
+    panels, b, t, K = weights
+    _product(t, x, 0, K, panels, b.size, b, y)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from .codegen.address import address
 from .codegen.copy import add, copy, transpose
 from .codegen.denormals import flush_denormals, restore_denormals
 from .codegen.tile import at, lanes, product_tiles, wide
 from .jit import jit
+from .memory import LINE
 
 # Rows of a product that pass all panels before the next rows do: they stay in the L2 cache
 # meanwhile.
@@ -27,8 +29,18 @@ PRODUCT_ROWS = 96
 # stored once for each batch of rows; as many columns as fill whole tiles.
 ROWS_AT_ONCE, COLUMNS_AT_ONCE = 576, 96
 
+# A piece of the summed axis (`codegen.tile.Cut`) that is longer than any axis.
+WHOLE = 1 << 62
+
 # An empty list of row numbers: row s is row s.
 NO_ROWS = np.zeros(0, np.int64)
+
+
+@jit
+def aligned(memory):
+    """Return the part of an array that begins at a cache line; LINE numbers may be left out."""
+    skipped = -address(memory) % LINE // memory.itemsize
+    return memory[skipped:]
 
 
 @jit
@@ -67,17 +79,18 @@ def pack_columns(target, w, K, M, panels):
 
 
 @jit
-def product(target, first, last, a, column, stride, K, panels, M, bias, out):
+def product(target, first, last, a, column, stride, K, panels, M, bias, piece, out):
     """Compute rows first to last of out (S, M) = bias (M,) + a[:, column:column + K] w.
 
-    a: rows of `stride` numbers. w (K, M): packed in panels.
+    a: rows of `stride` numbers. w (K, M): packed in panels, read in pieces of K (`tile.Cut`).
     """
     setting = flush_denormals()
     for row in range(first, last, PRODUCT_ROWS):
         count, start = min(PRODUCT_ROWS, last - row), at(a, row * stride + column)
         product_tiles(
-            target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), at(out, row * M)
-        )
+            target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), piece,
+            at(out, row * M),
+        )  # fmt: skip
     restore_denormals(setting)
 
 
@@ -100,30 +113,33 @@ def transpose_columns(target, a, column, count, stride, first, step, K, out):
 
 
 @jit
-def outer(target, a, column, M, stride, S, step, b, D, rows, out):
+def outer(target, a, column, M, stride, S, step, b, D, rows, piece, out):
     """Add to out (M, D) the sum over S rows s of a[s, column:column + M]' b[rows[s]].
 
     Each element is one chain of additions in the order of s, the last one first if `step` is -1
     and not 1. a: rows of `stride` numbers. b: rows of D numbers; an empty `rows` means b[s].
+    piece: see `tile.Cut`.
     """
     setting = flush_denormals()
     most = min(S, ROWS_AT_ONCE)
-    transposed = np.empty(min(M, COLUMNS_AT_ONCE) * most, a.dtype)
-    panels = np.zeros(padded(target, D) * most, a.dtype)
+    transposed = aligned(np.empty(min(M, COLUMNS_AT_ONCE) * most + LINE, a.dtype))
+    panels = aligned(np.zeros(padded(target, D) * most + LINE, a.dtype))
     for done in range(0, S, ROWS_AT_ONCE):
         K, first = min(ROWS_AT_ONCE, S - done), done if step > 0 else S - 1 - done
         pack_rows(target, b, D, rows, first, step, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
             count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, m * D)
             transpose_columns(target, a, column + m, count, stride, first, step, K, transposed)
-            product_tiles(target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), sums)
+            product_tiles(
+                target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), piece, sums
+            )
     restore_denormals(setting)
 
 
 @jit
-def weight_gradient(target, a, column, M, stride, S, b, D, rows, out, sums):
+def weight_gradient(target, a, column, M, stride, S, b, D, rows, piece, out, sums):
     """Add `outer`, the last row first, and the column sums of a, the gradient of the bias."""
-    outer(target, a, column, M, stride, S, -1, b, D, rows, out)
+    outer(target, a, column, M, stride, S, -1, b, D, rows, piece, out)
     column_sums(target, a, column, M, stride, S, sums)
 
 

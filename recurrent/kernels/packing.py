@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..equations.cell import Cell
-from . import matmul, reference, schedule, sequence
+from . import blocking, matmul, memory, reference, schedule, sequence
 from .codegen.target import target
 from .matmul import NO_ROWS
+from .quantized import STORED, Quantized, with_scales
 
 
 def padded(t, units: int) -> int:
@@ -56,18 +57,22 @@ def planes(cell, direction) -> int:
 
 @lru_cache
 def packed_sizes(cell, t, D, H, P) -> tuple[int, int]:
-    """Return how many numbers the panels and the bias of the forward kernel have."""
+    """Return how many weights the panels and how many numbers the bias of `forward` have."""
     X, R = (sum(getattr(a, part) for a in cell.accumulators) for part in "xh")
-    panels = padded(t, H) * (X * D + R * P) + product_sizes(cell, t, H, P, schedule.forward)
+    per_unit = X * (D + t.scale_rows) + R * (P + t.scale_rows)
+    panels = padded(t, H) * per_unit + product_sizes(cell, t, H, P, schedule.forward)
     return panels, padded(t, H) * len(cell.accumulators)
 
 
 def product_sizes(cell, t, H, P, direction) -> int:
-    """Return how many numbers the panels and biases of the products within a step have."""
+    """Return how many weights the panels and biases of the products within a step have.
+
+    A bias is a number of the target's dtype, the size of some quantised weights.
+    """
     if not cell.cross_unit_ops:
         return 0
     return sum(
-        padded(t, M) * K + H
+        padded(t, M) * (K + t.scale_rows) + H * (t.dtype.itemsize // t.weight_size)
         for M, K in (_shape(cell, e, H, P) for e in direction(cell)[1].products)
     )
 
@@ -77,57 +82,88 @@ def _shape(cell, e, H, P) -> tuple[int, int]:
     return (P if cell.projected_nodes[e] else H), (P if cell.projected_nodes[e.args[0]] else H)
 
 
-def pack_products(cell, t, params, H, P, direction, panels) -> None:
-    """Pack the weights of the products within a step, one after the other, then their biases."""
+def pack_products(cell, t, params, H, P, direction, panels) -> np.ndarray:
+    """Pack the weights of the products within a step, one after the other; return their biases."""
     products, plain_target = direction(cell)[1].products, target(panels.dtype)
     (_, W_hh, _, b_hh), W_hr = params[:4], reference.split_params(cell, params)[0]
-    start = 0
-    for k, e in enumerate(products):
+    start, biases = 0, np.zeros((len(products), H), panels.dtype)
+    for e, bias in zip(products, biases, strict=True):
         (M, K), matrix = _shape(cell, e, H, P), W_hr
-        bias = panels[panels.size - H * (len(products) - k) :][:H]
         if e.name:
             block = slice(cell.h_gates.index(e.name) * H, (cell.h_gates.index(e.name) + 1) * H)
             matrix = W_hh[block]
             if e.op == "product":
                 bias[:] = b_hh[block]
+        K += t.scale_rows
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
             matmul.pack_rows(plain_target, flat(matrix), M, NO_ROWS, 0, 1, K, here, K)
         else:
             matmul.pack_columns(plain_target, flat(matrix), K, M, here)
         start += here.size
+    return biases.reshape(-1)
 
 
 class Packed:
-    """A copy of a cell's weights, packed for the forward kernel."""
+    """A copy of a cell's weights, packed for the forward kernel.
+
+    Quantised matrices are packed as float32 numbers, of which the codes are made at the end.
+    """
 
     def __init__(self, cell: Cell, params):
+        D, P, H = params[0].shape[1], params[1].shape[1], units(cell, params)
+        kind = params[0].weights if isinstance(params[0], Quantized) else ""
+        params = params._replace(
+            **{n: with_scales(a) for n, a in params._asdict().items() if isinstance(a, Quantized)}
+        )
         W_ih, W_hh, b_ih, b_hh = params[:4]
-        D, P, H = W_ih.shape[1], W_hh.shape[1], units(cell, params)
-        self.target = t = target(W_ih.dtype, cell)
+        self.target, plain = (t := target(W_ih.dtype, cell, kind)), target(W_ih.dtype, cell)
         size, self.width = packed_sizes(cell, t, D, H, P)
-        panels, bias = np.zeros(size, W_ih.dtype), np.zeros(self.width, W_ih.dtype)
+        panels = memory.zeros((size,), W_ih.dtype)
+        bias = memory.zeros((self.width,), W_ih.dtype)
+        sizes = [len(tile) for tile in schedule.tiles(cell)]
+        self.vectors = max(A * t.blocks(A) for A in sizes)  # of a tile
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
             sequence.pack(
-                t, of_x.size, H, flat(W_ih), D, x_used, flat(W_hh), P, h_used, flat(b_ih), of_x,
-                flat(b_hh), of_h, panels[place:], bias[begin:],
+                plain, of_x.size, H, flat(W_ih), D + t.scale_rows, x_used, flat(W_hh),
+                P + t.scale_rows, h_used, flat(b_ih), of_x, flat(b_hh), of_h, panels[place:],
+                bias[begin:],
             )  # fmt: skip
-            place += padded(t, H) * (x_used.size * D + h_used.size * P)
+            place += padded(t, H) * (
+                x_used.size * (D + t.scale_rows) + h_used.size * (P + t.scale_rows)
+            )
             begin += padded(t, H) * of_x.size
+        biases = np.zeros(0, W_ih.dtype)
         if cell.cross_unit_ops:
-            pack_products(cell, t, params, H, P, schedule.forward, panels[place:])
+            biases = pack_products(cell, t, params, H, P, schedule.forward, panels[place:])
+        panels = as_stored(t, panels)
+        if biases.size:
+            panels[panels.size - biases.nbytes // t.weight_size :] = biases.view(panels.dtype)
         parameters = per_unit_parameters(cell, params)
         self.weights = sequence.ForwardWeights(panels, bias, parameters, D, P, H)
 
+    def pieces(self, K: int, rows: int) -> blocking.Pieces:
+        """Return how a step of so many rows reads the panels, whose K numbers it sums up."""
+        return blocking.pieces(self.target, self.vectors, K, rows)
+
     def work(self, N: int) -> np.ndarray:
         """Return the workspace of a step of N sequences, for a cell whose steps need one."""
-        return np.empty(self.planes * N * self.weights.H, self.weights.bias.dtype)
+        return memory.empty((self.planes * N * self.weights.H,), self.weights.bias.dtype)
+
+
+def as_stored(t, panels) -> np.ndarray:
+    """Return packed numbers as the codes of a target's weights."""
+    if not t.weights:
+        return panels
+    codes = memory.empty(panels.shape, STORED[t.weights][0])
+    codes[:] = panels
+    return codes
 
 
 def units(cell, params) -> int:
     """Return the hidden size H."""
-    return reference.split_params(cell, params)[0].shape[1]
+    return params[4 if cell.has_projection else 1].shape[1]
 
 
 def per_unit_parameters(cell, params) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from ..equations.cell import Cell
 from ..equations.expressions import evaluate
 from ..equations.rules import Rule
+from .quantized import Quantized, dequantized
 
 DTYPES = ("float32", "float64", "complex128")
 
@@ -37,7 +38,7 @@ class Weights:
     """A copy of a cell's weights, and the products of a step with them."""
 
     def __init__(self, cell: Cell, params):
-        self.cell, self.params = cell, type(params)(*[p.copy() for p in params])
+        self.cell, self.params = cell, type(params)(*[p.copy() for p in dequantized(params)])
         self.W_ih, self.W_hh, self.b_ih, self.b_hh = self.params[:4]
         self.W_hr, self.parameters = split_params(cell, self.params)
         self.H = self.W_hr.shape[1]
@@ -244,7 +245,7 @@ def linear_scratch(M: int, K: int, S: int, dtype) -> tuple[int, int]:
 
 def pack_linear(W, b):
     """Return a copy of the weights."""
-    return W.copy(), b.copy()
+    return W.dequantized() if isinstance(W, Quantized) else W.copy(), b.copy()
 
 
 def linear(x, weights, y) -> None:

@@ -22,7 +22,7 @@ from .codegen.staged import BackwardGradients, BackwardStates, ForwardStates, Te
 from .codegen.step import backward_step, forward_step
 from .codegen.tile import at, in_order, lanes, null, wide
 from .jit import jit
-from .matmul import padded
+from .matmul import WHOLE, padded
 
 
 class ForwardWeights(NamedTuple):
@@ -127,27 +127,31 @@ def pack(
 
 
 @jit
-def project(target, first, last, x, weights, out, width):
+def project(target, first, last, x, weights, pieces, out, width):
     """Compute bias plus x part of the accumulators for rows first to last of all time steps.
 
-    weights: ForwardWeights. This is faster than step by step if a step has fewer rows than a
-    register tile.
+    weights: ForwardWeights. pieces: blocking.Pieces. This is faster than step by step if a step has
+    fewer rows than a register tile.
     """
     panels, bias, _, D, P, H = weights
+    piece, _, sums = pieces
     setting = flush_denormals()
     source, start = at(x, first * D), at(out, first * width)
-    project_tiles(target, last - first, at(bias, 0), source, D, P, H, at(panels, 0), start)
+    project_tiles(
+        target, last - first, at(bias, 0), source, D, P, H, at(panels, 0), piece, at(sums, 0), start
+    )
     restore_denormals(setting)
 
 
 @jit
-def forward(target, share, x, offsets, weights, initial, history, work):
+def forward(target, share, x, offsets, weights, pieces, initial, history, work):
     """Run all time steps for a thread's share.
 
-    weights: ForwardWeights. initial: InitialSums. work: workspace (planes, N, H) of a step in
-    stages.
+    weights: ForwardWeights. pieces: blocking.Pieces. initial: InitialSums. work: workspace (planes,
+    N, H) of a step in stages.
     """
     first, last, j0, j1, parts, barrier = share
+    length, enough_rows, sums = pieces
     panels, _, p, D, P, H = weights
     init, init_stride, ids = initial
     h, states, states_stride, saved, saved_width = history
@@ -165,14 +169,15 @@ def forward(target, share, x, offsets, weights, initial, history, work):
         row, rows = (0, at(ids, s)) if ids.size else (s, in_order())
         inputs = GateInputs(
             at(init, row * init_stride), init_stride, rows, at(x, row * D), D,
-            0 if init_stride else 1, at(h, before * P), P, H, at(panels, 0),
+            0 if init_stride else 1, at(h, before * P), P, H, at(panels, 0), t & 1,
         )  # fmt: skip
+        piece = length if count >= enough_rows else WHOLE
         steps = ForwardStates(
             at(h, after * P), at(states, old), at(states, new), states_stride, saved_row,
             at(p, per_unit_offset(target, s, H)),
         )  # fmt: skip
         team = Team(j0, j1, at(barrier, 0), parts, rounds)
-        workspace = Workspace(at(work, first * H), N * H)
+        workspace = Workspace(at(work, first * H), N * H, piece, at(sums, 0))
         rounds = forward_step(target, count, team, inputs, steps, workspace)
         if parts > 1:
             rounds += 1
@@ -189,23 +194,25 @@ def step(target, N, x, D, panels, bias, p, h, P, H, states, now, y, work):
     """
     setting = flush_denormals()
     old_h, new_h, half = at(h, now * N * P), at(h, (1 - now) * N * P), states.size // 2
-    inputs = GateInputs(at(bias, 0), 0, in_order(), at(x, 0), D, 1, old_h, P, H, at(panels, 0))
+    source, packed = at(x, 0), at(panels, 0)
+    inputs = GateInputs(at(bias, 0), 0, in_order(), source, D, 1, old_h, P, H, packed, now)
     old, new = at(states, now * half), at(states, (1 - now) * half)
     steps = ForwardStates(new_h, old, new, N * H, null(h), at(p, 0))
-    team, workspace = Team(0, H, in_order(), 1, 0), Workspace(at(work, 0), N * H)
+    team, workspace = Team(0, H, in_order(), 1, 0), Workspace(at(work, 0), N * H, WHOLE, null(h))
     forward_step(target, N, team, inputs, steps, workspace)
     copy(target, new_h, at(y, 0), N * P)
     restore_denormals(setting)
 
 
 @jit
-def backward(target, share, dy, offsets, weights, history, gradients, work):
-    """Run all time steps backward for a thread's share; `work` as in `forward`.
+def backward(target, share, dy, offsets, weights, pieces, history, gradients, work):
+    """Run all time steps backward for a thread's share; `pieces` and `work` as in `forward`.
 
     weights: BackwardWeights. gradients: Gradients, whose carry is the gradient with respect to the
     final states and becomes that with respect to the initial ones.
     """
     first, last, j0, j1, parts, barrier = share
+    length, enough_rows, _ = pieces
     panels, p, P, H = weights
     h, states, states_stride, saved, saved_width = history
     carry, da, da_width, dp, dp_width, state_gradients = gradients
@@ -222,7 +229,10 @@ def backward(target, share, dy, offsets, weights, history, gradients, work):
         end = max(first, min(last, after - s))
         if later > first:
             rows = at(da, (after + first) * da_width)
-            flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H)
+            piece = length if later - first >= enough_rows else WHOLE
+            flow_tiles(
+                target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H, piece, t & 1
+            )
         if end > first:
             r = s + first
             old_row, new_row = old + first, new + first
@@ -237,7 +247,7 @@ def backward(target, share, dy, offsets, weights, history, gradients, work):
                 at(dp, first * dp_width), d_states, S * H,
             )  # fmt: skip
             team = Team(j0, j1, at(barrier, 0), parts, rounds)
-            workspace = Workspace(at(work, first * H), N * H)
+            workspace = Workspace(at(work, first * H), N * H, length, null(h))
             rounds = backward_step(
                 target, end - first, team, P, H, at(panels, 0), steps, d_step, workspace
             )
@@ -250,5 +260,6 @@ def backward(target, share, dy, offsets, weights, history, gradients, work):
                 break
     if later > first:
         rows = at(da, first * da_width)
-        flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H)
+        piece = length if later - first >= enough_rows else WHOLE
+        flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H, piece, 1)
     restore_denormals(setting)

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks, kernels
-from ..engine import buffers
 from ..engine.footprint import Footprint
 from ..equations.expressions import tanh
 from ..equations.rules import trace
+from ..kernels.memory import pooled
 from .base import Gradients, Layer
 from .recording import LayerRecording
 
@@ -236,7 +236,7 @@ class Attention(Layer):
         queries = _by_sequence(x)
         projected = _linear(queries, weights["query"]) if "query" in weights else queries
         saved, rows, context = self._context(projected, memory, weights)
-        joined = buffers.empty((*queries.shape[:2], self.memory_size + self.in_features), x.dtype)
+        joined = pooled((*queries.shape[:2], self.memory_size + self.in_features), x.dtype)
         np.concatenate([context, queries], axis=2, out=joined)
         y = self._output(joined, weights)
         return AttentionTape(
@@ -409,7 +409,7 @@ class Attention(Layer):
         """Return what `_scores_backward` needs, and the scores (N, T_out, T_in)."""
         if self.score == "additive":
             query, keys = query[:, :, None], memory.keys[:, None]
-            inner = buffers.empty(np.broadcast_shapes(query.shape, keys.shape), query.dtype)
+            inner = pooled(np.broadcast_shapes(query.shape, keys.shape), query.dtype)
             np.add(query, keys, out=inner)
             _apply(TANH, p=inner)
             return inner, _linear(inner, weights["score"])[..., 0]
@@ -466,7 +466,7 @@ def _by_sequence(a: Any, copied: bool = False) -> np.ndarray:
     batch_first = a.swapaxes(0, 1)
     if batch_first.flags.c_contiguous and not copied:
         return batch_first
-    out = buffers.empty(batch_first.shape, a.dtype)
+    out = pooled(batch_first.shape, a.dtype)
     out[:] = batch_first
     return out
 

@@ -11,6 +11,7 @@ from .. import checks, kernels
 from ..engine import bernoulli
 from ..engine.footprint import Footprint
 from ..engine.lookup import Lookup, RowGradients
+from ..kernels import memory
 from .base import Gradients, Layer
 from .parameters import ParameterViews
 
@@ -254,7 +255,7 @@ class LinearStepper:
 
     def __call__(self, x: Any) -> np.ndarray:
         x = checks.array(x, "x")
-        y = np.empty(self.begin(x), x.dtype)
+        y = memory.empty(self.begin(x), x.dtype)
         self._linear(x.reshape(-1, self.K), self._weights, y.reshape(-1, self.M))
         return y
 
@@ -328,7 +329,7 @@ class Linear(Layer):
         checks.same_dtype(dy, "dy", W.dtype, "weight")
         checks.shape(dy, "dy", (*tape.shape[:-1], self.out_features), "the shape of y")
         grads = self._sums(out, sums, dy=dy, x=tape)
-        dx = np.empty_like(tape)
+        dx = memory.empty(tape.shape, tape.dtype)
         dy_rows, x_rows, dx_rows = (a.reshape(-1, a.shape[-1]) for a in (dy, tape, dx))
         db = grads["bias"] if "bias" in grads else np.zeros(len(W), W.dtype)
         kernels.backend.linear_backward(dy_rows, x_rows, W, dx_rows, grads["weight"], db)

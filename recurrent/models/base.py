@@ -9,8 +9,9 @@ import numpy as np
 
 from .. import checks, initialisers
 from ..checks.guided import Guided
-from ..engine import buffers, ragged
+from ..engine import ragged
 from ..engine.episodes import Episodes
+from ..kernels import memory
 from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
@@ -385,7 +386,7 @@ class Model(Guided, Sealed):
             If `out` is not like `flat`, or shares memory with the parameters, x or dy.
         """
         if out is None:
-            return np.empty_like(self.flat)
+            return memory.empty(self.flat.shape, self.dtype)
         checks.writeable(out, "out", self.flat)
         x = getattr(tape, "x", None)
         sources, targets = x if isinstance(x, tuple) else (x, None)
@@ -675,5 +676,5 @@ class Model(Guided, Sealed):
                 layer.finish(layer_tape)
         if keep is None:
             return recording
-        buffers.release()  # returns the tapes' memory as soon as they are dropped
+        memory.release()  # returns the tapes' memory as soon as they are dropped
         return recording.keep_only(keep, [self.has_steps(k) for k in range(len(self))])

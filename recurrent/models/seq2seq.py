@@ -16,6 +16,7 @@ from ..data import Pair
 from ..engine import ragged
 from ..engine.bidirectional import MERGES, REVERSE
 from ..graph import Edge, Graph
+from ..kernels import memory
 from ..layers.attention import Attention, Memory
 from ..layers.base import Gradients
 from ..layers.parameters import parameter_views
@@ -120,7 +121,7 @@ class Seq2Seq(Model):
             for part, model in self.parts.items()
             for name, a in model.parameters.items()
         }
-        self._bind_parameters(np.empty(encoder.size + decoder.size, self.dtype))
+        self._bind_parameters(memory.empty((encoder.size + decoder.size,), self.dtype))
         self.generator = encoder.generator
 
     @property

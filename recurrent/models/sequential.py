@@ -15,6 +15,7 @@ from ..engine import ragged
 from ..engine.episodes import Episodes, checked_resets
 from ..engine.sums import Sums
 from ..graph import Edge, Graph, Node
+from ..kernels import memory
 from ..layers.base import Gradients, Layer
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
 from ..layers.recording import Recording
@@ -122,7 +123,7 @@ class Sequential(Model):
                 checks.same_dtype(a, name, self.dtype, "the model", f"{self.where(k)}: ")
         size = sum(map(math.prod, self._shapes().values()))
         try:
-            flat = np.empty(size, self.dtype)
+            flat = memory.empty((size,), self.dtype)
         except ValueError:  # beyond what an array can have at all
             raise MemoryError(f"unable to allocate {size:,} parameters") from None
         self._bind_parameters(flat)

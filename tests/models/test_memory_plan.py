@@ -28,7 +28,7 @@ from recurrent import (
     Tanh,
 )
 from recurrent.data import Batch, Pair
-from recurrent.engine import buffers
+from recurrent.kernels import memory
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import SGD, Adam
 from recurrent.training.fit import fit
@@ -127,7 +127,7 @@ def peak(work):
     """Return the peak of the memory that work() allocates, in bytes."""
     work()  # compiles
     gc.collect()
-    buffers.release()
+    memory.release()
     tracemalloc.start()
     try:
         work()

@@ -60,4 +60,5 @@ def attending(T, S, N, Q, M, dtype):
 
 @njit
 def add_outer(target, M, D, K, transposed, panels, out):
-    product_tiles(target, M, D, K, at(out, 0), D, at(transposed, 0), K, at(panels, 0), at(out, 0))
+    sums, piece = at(out, 0), 8
+    product_tiles(target, M, D, K, sums, D, at(transposed, 0), K, at(panels, 0), piece, sums)

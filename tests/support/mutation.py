@@ -65,7 +65,7 @@ ROWS = (
 ENGINE = (
     "engine/test_naive.py engine/test_invariants.py engine/test_ragged.py "
     "engine/test_bidirectional.py engine/test_lookup.py engine/test_dropout.py "
-    "engine/test_gradients.py engine/test_buffers.py test_bad_input.py"
+    "engine/test_gradients.py kernels/test_memory.py test_bad_input.py"
 )
 LAYERS = (
     "layers/test_layers.py layers/test_onehot.py layers/test_layer_norm.py layers/test_hold.py "
@@ -99,8 +99,8 @@ GROUPS = {
               first=ONE_CELL),
     ),
     "engine": (
-        Suite("engine/allocation.py engine/footprint.py engine/buffers.py",
-              "models/test_memory_plan.py engine/test_buffers.py kernels/test_allocation.py"),
+        Suite("engine/allocation.py engine/footprint.py kernels/memory.py",
+              "models/test_memory_plan.py kernels/test_memory.py kernels/test_allocation.py"),
         Suite("engine/[!_]*.py", ENGINE),
         Suite("layers/attention.py", f"layers/test_attention.py {LAYERS}"),
         Suite("layers/pooling.py layers/recurrent.py layers/[!_]*.py", LAYERS),

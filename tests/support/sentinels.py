@@ -17,7 +17,7 @@ GUARD = 80
 # Bytes of a cache line, and of the widest vector.
 LINE = 64
 # By size of a number: as floats NaN with a payload.
-PATTERN = {1: 0xA5, 4: 0x7FC05EED, 8: 0x7FF800005EED5EED}
+PATTERN = {1: 0xA5, 2: 0x7FC0, 4: 0x7FC05EED, 8: 0x7FF800005EED5EED}
 
 
 class Guarded:

@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .target import TARGETS
-from .tile import pointer_to
+from .tile import pointer_to, pointer_to_weights
 from .vector import I64
 
 
@@ -32,6 +32,17 @@ def pointer(typingctx, target, base, offset):
         return builder.gep(first, [args[2]])
 
     return kind(target, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pointer_to_panels(typingctx, target, base):
+    """Return a pointer to the packed weights behind the address `base`."""
+    kind = pointer_to_weights(TARGETS[target.name])
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[1], context.get_value_type(kind))
+
+    return kind(target, types.int64), codegen
 
 
 @intrinsic

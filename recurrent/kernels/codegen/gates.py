@@ -9,6 +9,7 @@ equations there (`step`); others store the sums first (`staged`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -18,7 +19,19 @@ from numba.extending import intrinsic
 from ...equations.cell import Cell
 from ..schedule import tiles
 from .target import TARGETS
-from .tile import Segment, accumulate, emit_product, emit_row, emit_rows, emit_units, pointer_to
+from .tile import (
+    Cut,
+    Segment,
+    emit_part,
+    emit_pieces,
+    emit_product,
+    emit_row,
+    emit_rows,
+    emit_units,
+    pointer_to,
+    pointer_to_weights,
+    up,
+)
 from .vector import I64, Vectors
 
 
@@ -35,11 +48,7 @@ class GateInputs(NamedTuple):
     P: ir.Value
     H: ir.Value
     panels: ir.Value  # packed weights: for each tile those of x, then those of h
-
-
-def up(v: Vectors, units: ir.Value) -> ir.Value:
-    """Return the units rounded up to whole vectors."""
-    return v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
+    downward: ir.Value  # 1: the last units come first, see `tile.emit_units`
 
 
 def projected_range(v: Vectors, cell: Cell, j0, j1, H, P) -> tuple[ir.Value, ir.Value]:
@@ -61,6 +70,7 @@ def projected_range(v: Vectors, cell: Cell, j0, j1, H, P) -> tuple[ir.Value, ir.
 def weights_per_unit(v: Vectors, cell: Cell, tile: tuple[int, ...], D, P) -> ir.Value:
     """Return how many weights a unit has in the panels of a tile."""
     X, R = (sum(getattr(cell.accumulators[k], part) for k in tile) for part in "xh")
+    D, P = (v.b.add(n, I64(v.target.scale_rows)) for n in (D, P))
     return v.b.add(v.b.mul(D, I64(X)), v.b.mul(P, I64(R)))
 
 
@@ -73,11 +83,12 @@ def panels_of_tile(v: Vectors, cell: Cell, number: int, H, D, P) -> ir.Value:
 
 
 def emit_gates(
-    v: Vectors, cell: Cell, number: int, count, j0, j1, g: GateInputs, finish: Callable
+    v: Vectors, cell: Cell, number: int, count, j0, j1, g: GateInputs, cut: Cut, finish: Callable
 ) -> None:
     """Compute a tile of accumulators (`schedule.tiles`) for `count` sequences, units j0 to j1.
 
     `finish(row, first unit, block, accumulators)` is the epilogue of a row and a block of units.
+    `cut.sums`: (count, vectors of a tile).
     """
     b, tile = v.b, tiles(cell)[number]
     A = len(tile)
@@ -97,45 +108,78 @@ def emit_gates(
             ]
             for part in "xh"
         }
-        panel = v.at(panels, b.mul(j, numbers))
-        recurrent = v.at(panel, b.mul(g.D, I64(X * blocks * v.lanes)))
+        panel, vectors = v.at(panels, b.mul(j, numbers)), blocks * A
+        recurrent = v.panel(panel, I64(X * blocks * v.lanes), g.D)
+        parts = {"x": b.mul(g.adds_x, g.D)} | ({} if g.h is None else {"h": g.P})
+        parts = {part: size for part, size in parts.items() if touched[part]}
+        total = reduce(b.add, parts.values(), I64(0))
 
-        def rows_of_tile(n, rows):
+        def sums_of(n, r):
+            return v.at(cut.sums, b.mul(b.add(n, I64(r)), I64(vectors * v.lanes)))
+
+        def sums_after(n, rows, first, last):
+            """Return the accumulators of some rows after k = first to last, and what they were."""
             places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
             starts = [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
-            acc = [[v.load(v.at(s, k * v.lanes)) for k in range(blocks * A)] for s in starts]
-            x, h = touched["x"], touched["h"]
-            x_row, x_size = v.at(g.x, b.mul(g.D, n)), b.mul(g.adds_x, g.D)
-            segments = [Segment(x_row, g.D, I64(1), x_size, panel, x)]
+            begins = b.icmp_signed("==", first, I64(0))
+            starts = [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(starts)]
+            acc = [[v.load(v.at(s, k * v.lanes)) for k in range(vectors)] for s in starts]
+            x_row = v.at(g.x, b.mul(g.D, n))
+            segments = {"x": (x_row, g.D, panel)}
             if g.h is not None:
-                h_row = v.at(g.h, b.mul(g.P, n))
-                segments.append(Segment(h_row, g.P, I64(1), g.P, recurrent, h))
-            for segment in segments:
-                acc = accumulate(v, acc, segment) if segment.touched else acc
+                segments["h"] = v.at(g.h, b.mul(g.P, n)), g.P, recurrent
+            segments = [
+                Segment(a, stride, I64(1), parts[part], weights, touched[part])
+                for part, (a, stride, weights) in segments.items()
+                if part in parts
+            ]
+            return emit_part(v, acc, segments, first, last)
+
+        def stored(n, rows, first, last):
+            for r, row in enumerate(sums_after(n, rows, first, last)):
+                for k, value in enumerate(row):
+                    v.store(value, v.at(sums_of(n, r), k * v.lanes))
+
+        def finished(n, rows, first):
+            acc = sums_after(n, rows, first, total)
             for u in range(blocks):
                 for r in range(rows):
                     finish(b.add(n, I64(r)), j, u, acc[r][u * A : (u + 1) * A])
 
-        emit_rows(v, blocks * A, count, rows_of_tile)
+        # All pieces but the last are added up here, where the epilogue follows.
+        before = b.block
+        with b.if_then(b.icmp_signed("<", cut.piece, total)):
+            whole = b.sdiv(b.sub(total, I64(1)), cut.piece)
+            early = b.mul(whole, cut.piece)
 
-    emit_units(v, A, j0, j1, units)
+            def piece(first, last):
+                emit_rows(v, vectors, count, lambda n, rows: stored(n, rows, first, last))
+
+            emit_pieces(v, early, cut.piece, piece)
+            inside = b.block
+        first = b.phi(I64)
+        first.add_incoming(I64(0), before)
+        first.add_incoming(early, inside)
+        emit_rows(v, vectors, count, lambda n, rows: finished(n, rows, first))
+
+    emit_units(v, A, j0, j1, units, b.icmp_signed("!=", g.downward, I64(0)))
 
 
 @intrinsic
-def project_tiles(typingctx, target, count, bias, x, D, P, H, panels, out):
+def project_tiles(typingctx, target, count, bias, x, D, P, H, panels, piece, sums, out):
     """Compute out (count, vectors) = bias plus the x part of every accumulator.
 
-    This is an init for `forward_step`, from the same panels.
+    This is an init for `forward_step`, from the same panels. piece, sums: see `tile.Cut`.
     """
     t = TARGETS[target.name]
     cell = t.cell
 
     def codegen(context, b, _, args):
-        _, count, bias, x, D, P, H, panels, out = args
+        _, count, bias, x, D, P, H, panels, piece, sums, out = args
         v = Vectors(b, t)
         out_stride = b.mul(up(v, H), I64(len(cell.accumulators)))
         in_order = ir.Constant(I64.as_pointer(), None)
-        inputs = GateInputs(bias, I64(0), in_order, x, D, I64(1), None, P, H, panels)
+        inputs = GateInputs(bias, I64(0), in_order, x, D, I64(1), None, P, H, panels, I64(0))
         start = out
         for number, tile in enumerate(tiles(cell)):
 
@@ -144,16 +188,16 @@ def project_tiles(typingctx, target, count, bias, x, D, P, H, panels, out):
                 for k, value in enumerate(acc):
                     v.store(value, v.at(line, (u * len(acc) + k) * v.lanes))
 
-            emit_gates(v, cell, number, count, I64(0), H, inputs, finish)
+            emit_gates(v, cell, number, count, I64(0), H, inputs, Cut(piece, sums), finish)
             start = v.at(start, b.mul(up(v, H), I64(len(tile))))
         return context.get_dummy_value()
 
-    i, q = types.int64, pointer_to(t)
-    return types.void(target, i, q, q, i, i, i, q, q), codegen
+    i, q, w = types.int64, pointer_to(t), pointer_to_weights(t)
+    return types.void(target, i, q, q, i, i, i, w, i, q, q), codegen
 
 
 @intrinsic
-def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H):
+def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H, piece, downward):
     """Add da (count, columns, H) times W_hh to carry (count, H padded to whole vectors).
 
     This is the gradient of h that flows from the next time step. Only the part of the P
@@ -163,7 +207,7 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H):
     cell = t.cell
 
     def codegen(context, b, _, args):
-        _, count, j0, j1, da, panels, carry, P, H = args
+        _, count, j0, j1, da, panels, carry, P, H, piece, downward = args
         v = Vectors(b, t)
         row = b.mul(H, I64(cell.columns))
 
@@ -177,8 +221,11 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H):
 
         first, last = projected_range(v, cell, j0, j1, H, P)
         columns, stride = (first, up(v, last)), up(v, H)
-        emit_product(v, count, up(v, P), carry, stride, carry, segments, columns, stride)
+        emit_product(
+            v, count, up(v, P), carry, stride, carry, segments, piece, columns, stride,
+            b.icmp_signed("!=", downward, I64(0)),
+        )  # fmt: skip
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
-    return types.void(target, i, i, i, q, q, q, i, i), codegen
+    return types.void(target, i, i, i, q, q, q, i, i, i, i), codegen

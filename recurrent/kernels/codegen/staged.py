@@ -21,9 +21,9 @@ from ...equations.expressions import Expr
 from .. import schedule
 from .barrier import emit_barrier_wait
 from .copy import emit_vectors
-from .gates import GateInputs, emit_gates, panels_of_tile, projected_range, up
+from .gates import GateInputs, emit_gates, panels_of_tile, projected_range
 from .lower import Expressions, leaves, per_unit_pointers
-from .tile import Segment, emit_product, emit_while, units_left
+from .tile import Cut, Segment, emit_product, emit_while, units_left, up
 from .vector import I64, Vectors
 
 
@@ -42,6 +42,8 @@ class Workspace(NamedTuple):
 
     first: ir.Value
     stride: ir.Value  # distance between the arrays
+    piece: ir.Value  # how panels are read, see `tile.Cut`
+    sums: ir.Value
 
 
 class ForwardStates(NamedTuple):
@@ -185,26 +187,29 @@ class Step:
         """
         v, b, every = self.v, self.b, self.schedule.products
         biases = v.at(self.panels, self._before(len(every)))
+        biases = b.bitcast(biases, v.real.as_pointer())
         M = self.width(stage.projected)
         for e in stage.products:
             source, K = self.plane(e.args[0]), self.width(self.cell.projected_nodes[e.args[0]])
             panels = v.at(self.panels, self._before(every.index(e)))
 
             def segments(n, j, blocks, source=source, K=K, panels=panels):
-                row, panel = v.at(source, b.mul(self.H, n)), v.at(panels, b.mul(j, K))
+                row, panel = v.at(source, b.mul(self.H, n)), v.panel(panels, j, K)
                 return [Segment(row, self.H, I64(1), K, panel, list(range(blocks)))]
 
             bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
-            columns = self.columns(stage.projected)
-            emit_product(v, self.count, M, bias, I64(0), self.plane(e), segments, columns, self.H)
+            columns, piece = self.columns(stage.projected), self.workspace.piece
+            out = self.plane(e)
+            emit_product(v, self.count, M, bias, I64(0), out, segments, piece, columns, self.H)
 
     def _before(self, number: int):
-        """Return how many numbers the panels of the first `number` products have."""
+        """Return how many weights the panels of the first `number` products have."""
         total = I64(0)
         for s in self.schedule.stages:
             for e in s.products:
                 if number > 0:
                     K = self.width(self.cell.projected_nodes[e.args[0]])
+                    K = self.b.add(K, I64(self.v.target.scale_rows))
                     total = self.b.add(total, self.b.mul(up(self.v, self.width(s.projected)), K))
                 number -= 1
         return total
@@ -323,7 +328,8 @@ def emit_forward(
             sums = [v.at(step.plane(cell.accumulators[k].input), here) for k in tile]
             v.store_units(list(zip(acc, sums, strict=True)), left)
 
-        emit_gates(v, cell, number, count, team.j0, team.j1, g, finish)
+        cut = Cut(workspace.piece, workspace.sums)
+        emit_gates(v, cell, number, count, team.j0, team.j1, g, cut, finish)
     return step.emit(loaded, put)
 
 

@@ -26,7 +26,7 @@ from .staged import (
     emit_forward,
 )
 from .target import TARGETS
-from .tile import units_left
+from .tile import Cut, units_left
 from .vector import I64, Vectors
 
 
@@ -84,7 +84,8 @@ def forward_step(typingctx, target, count, team, inputs, states, workspace):
                     ]
                     v.store_units(saved, left)
 
-        emit_gates(v, cell, 0, count, team.j0, team.j1, g, finish)
+        cut = Cut(workspace.piece, workspace.sums)
+        emit_gates(v, cell, 0, count, team.j0, team.j1, g, cut, finish)
         return team.rounds
 
     i = types.int64

@@ -20,6 +20,7 @@ from numba.extending import NativeValue, models, register_model, unbox
 from ...equations.cell import Cell
 from ...equations.rules import Rule
 from ..cache import source_digest
+from ..quantized import STORED
 
 
 class VectorUnit(NamedTuple):
@@ -75,20 +76,31 @@ TARGETS: dict[str, Target] = {}
 
 
 class Target:
-    """The target of a kernel: a dtype, a vector unit, and a cell or a rule."""
+    """The target of a kernel: a dtype, a vector unit, a cell or a rule, and the kind of weights.
 
-    def __init__(self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None):
+    `weights` names the kind if the matrices are quantised; "" stands for the dtype itself.
+    `scale_rows` is then how many rows of codes precede each panel for the scales, and
+    `weight_size` the bytes of a weight.
+    """
+
+    def __init__(
+        self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None, weights: str = ""
+    ):
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
+        self.weights = weights
+        stored, self.scale_rows = STORED[weights] if weights else (self.dtype, 0)
+        self.weight_size = stored.itemsize
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
         registers = f"{unit.bytes}x{unit.registers}{'f' if unit.fma else ''}"
-        name = f"Target({equations}, {self.dtype.name}, {registers}, {source_digest()})"
+        kind = f"{self.dtype.name} {weights}".strip()
+        name = f"Target({equations}, {kind}, {registers}, {source_digest()})"
         self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
 
     def __reduce__(self):
-        return _unpickled, (self.dtype, self.unit, self.cell)
+        return _unpickled, (self.dtype, self.unit, self.cell, self.weights)
 
     def blocks(self, accumulators: int) -> int:
         """Return how many blocks of `lanes` units a tile has: about four vectors per row in all."""
@@ -112,19 +124,23 @@ class Target:
         return sizes
 
 
-@cache
-def target(dtype: np.dtype, cell: Cell | Rule | None = None) -> Target:
+def target(dtype: np.dtype, cell: Cell | Rule | None = None, weights: str = "") -> Target:
     """Return the target for this machine."""
-    return Target(dtype, host(), cell)
+    return _target(dtype, cell, weights)
 
 
-def _unpickled(dtype, unit, cell) -> Target:
+@cache
+def _target(dtype, cell, weights) -> Target:
+    return Target(dtype, host(), cell, weights)
+
+
+def _unpickled(dtype, unit, cell, weights="") -> Target:
     if unit != host():
         raise ValueError(
             f"the packed weights are those of another processor, with vectors of {unit.bytes} bytes"
             f" and not {host().bytes}: make the stream again, model.stream(state)"
         )
-    return target(dtype, cell)
+    return target(dtype, cell, weights)
 
 
 @unbox(TargetType)

@@ -11,6 +11,7 @@ equations, or just a store.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -31,8 +32,55 @@ class Segment(NamedTuple):
     row_stride: ir.Value
     k_stride: ir.Value
     K: ir.Value
-    panel: ir.Value  # (K, touched vectors, lanes)
+    panel: ir.Value  # (K, touched vectors, lanes), see `quantized` for what may precede it
     touched: list[int]  # vectors of the tile that it adds to
+
+
+class Cut(NamedTuple):
+    """How a tile's panel is read: in pieces of the summed axis that stay in the first-level cache.
+
+    All rows pass a piece before the next one is read. In between, the accumulators are stored and
+    taken up again, so the order of every chain is the same, and so are its bits.
+    """
+
+    piece: ir.Value  # length of a piece of the summed axis, all segments one after the other
+    sums: ir.Value  # pointer to memory for the accumulators of all rows, if there are two pieces
+
+
+def emit_pieces(
+    v: Vectors, total: ir.Value, piece: ir.Value, body: Callable[[ir.Value, ir.Value], None]
+) -> None:
+    """Cut 0..total into pieces: `body(first, last)` for each, at least once."""
+    b = v.b
+    entry = b.block
+    loop, done = b.append_basic_block("piece"), b.append_basic_block("pieces_done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    first = b.phi(I64)
+    first.add_incoming(I64(0), entry)
+    last = b.add(first, piece)
+    body(first, least(v, last, total))
+    first.add_incoming(last, b.block)
+    b.cbranch(b.icmp_signed("<", last, total), loop, done)
+    b.position_at_end(done)
+
+
+def least(v: Vectors, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Return the smaller of two integers."""
+    return v.b.select(v.b.icmp_signed("<", x, y), x, y)
+
+
+def emit_part(
+    v: Vectors, acc: list[list[ir.Value]], segments: list[Segment], first: ir.Value, last: ir.Value
+) -> list[list[ir.Value]]:
+    """Add the numbers first to last of the summed axis of all segments to the accumulators."""
+    b, start, zero = v.b, I64(0), I64(0)
+    for segment in segments:
+        begin, end = (least(v, b.sub(n, start), segment.K) for n in (first, last))
+        begin = b.select(b.icmp_signed(">", begin, zero), begin, zero)
+        acc = accumulate(v, acc, segment, begin, end)
+        start = b.add(start, segment.K)
+    return acc
 
 
 def emit_rows(
@@ -89,37 +137,59 @@ def emit_row(v: Vectors, rows: ir.Value, n: ir.Value) -> ir.Value:
 
 
 def emit_units(
-    v: Vectors, accumulators: int, j0: ir.Value, j1: ir.Value, body: Callable[[ir.Value, int], None]
+    v: Vectors,
+    accumulators: int,
+    j0: ir.Value,
+    j1: ir.Value,
+    body: Callable[[ir.Value, int], None],
+    downward: ir.Value | None = None,
 ) -> None:
     """Cover the units j0 to j1 by tiles of `blocks` vectors: `body(first unit, blocks)`.
 
-    Tiles have several blocks as long as these fit, then a single one.
+    Tiles have several blocks as long as these fit, then a single one. With `downward` (i1) the
+    last of the wide tiles comes first: what the step before read last is still in the cache.
     """
+    b = v.b
     blocks = v.target.blocks(accumulators)
-    padded = v.b.mul(v.b.sdiv(v.b.add(j1, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
-    j = emit_while(v, j0, blocks * v.lanes, padded, lambda j: body(j, blocks))
+    padded, step = up(v, j1), blocks * v.lanes
+    count = b.sdiv(b.sub(padded, j0), I64(step))
+    end = b.add(j0, b.mul(count, I64(step)))
+
+    def wide_tile(j):
+        if downward is not None:
+            j = b.select(downward, b.sub(b.sub(b.add(end, j0), j), I64(step)), j)
+        body(j, blocks)
+
+    emit_while(v, j0, step, end, wide_tile)
     if blocks > 1:
-        emit_while(v, j, v.lanes, padded, lambda j: body(j, 1))
+        emit_while(v, end, v.lanes, padded, lambda j: body(j, 1))
 
 
-def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[list[ir.Value]]:
-    """Add a segment to the accumulators acc[row][vector], k after k."""
+def accumulate(
+    v: Vectors, acc: list[list[ir.Value]], segment: Segment, first: ir.Value, last: ir.Value
+) -> list[list[ir.Value]]:
+    """Add k = first to last of a segment to the accumulators acc[row][vector], k after k."""
     b = v.b
     lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
-    entry = b.block
-    loop, done = b.append_basic_block("over_k"), b.append_basic_block("over_k_done")
-    b.cbranch(b.icmp_signed(">", segment.K, I64(0)), loop, done)
+    step = len(segment.touched) * v.lanes
+    rows, columns = range(len(acc)), range(len(segment.touched))
+    before = b.block
+    entry, loop, done = (b.append_basic_block(n) for n in ("from_k", "over_k", "over_k_done"))
+    b.cbranch(b.icmp_signed(">", last, first), entry, done)
+    b.position_at_end(entry)
+    scales = [v.scale(segment.panel, j * v.lanes, step) for j in columns]
+    panel = v.at(segment.panel, step * v.target.scale_rows)
+    start, start_place = b.mul(first, segment.k_stride), b.mul(first, I64(step))
+    b.branch(loop)
     b.position_at_end(loop)
     k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
     phis = [[b.phi(v.type) for _ in segment.touched] for _ in acc]
-    step = len(segment.touched) * v.lanes
-    rows, columns = range(len(acc)), range(len(segment.touched))
 
     def number(r):
         return v.broadcast(b.load(v.at(lines[r], offset)))
 
     def weights(j):
-        return v.load(v.at(segment.panel, place, j * v.lanes))
+        return v.load_weights(v.at(panel, place, j * v.lanes), scales[j])
 
     # The shorter side stays in registers while the longer one is read: a single register too many
     # would be spilled, which halves the speed.
@@ -137,24 +207,24 @@ def accumulate(v: Vectors, acc: list[list[ir.Value]], segment: Segment) -> list[
             for j in columns:
                 new[r][j] = v.fma(x, w[j], phis[r][j])
     following = b.add(k, I64(1))
-    for phi, value in (
-        (k, following),
-        (offset, b.add(offset, segment.k_stride)),
-        (place, b.add(place, I64(step))),
+    for phi, initial, value in (
+        (k, first, following),
+        (offset, start, b.add(offset, segment.k_stride)),
+        (place, start_place, b.add(place, I64(step))),
     ):
-        phi.add_incoming(I64(0), entry)
+        phi.add_incoming(initial, entry)
         phi.add_incoming(value, loop)
     for r, row in enumerate(phis):
         for j, phi in enumerate(row):
             phi.add_incoming(acc[r][segment.touched[j]], entry)
             phi.add_incoming(new[r][j], loop)
-    b.cbranch(b.icmp_signed("<", following, segment.K), loop, done)
+    b.cbranch(b.icmp_signed("<", following, last), loop, done)
     b.position_at_end(done)
     out = [list(row) for row in acc]
     for r in range(len(acc)):
         for j, vector in enumerate(segment.touched):
             phi = b.phi(v.type)
-            phi.add_incoming(acc[r][vector], entry)
+            phi.add_incoming(acc[r][vector], before)
             phi.add_incoming(new[r][j], loop)
             out[r][vector] = phi
     return out
@@ -166,19 +236,26 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
     return v.b.select(v.b.icmp_signed(">", left, I64(0)), left, I64(0))
 
 
-def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_stride=None):
+def emit_product(
+    v, S, M, init, init_stride, out, segments, piece, columns=None, out_stride=None, downward=None
+):
     """Compute out (S, M) = init + products, tile by tile.
 
-    `segments(first row, first column, blocks)` returns those of a tile. `columns`: the range
-    of columns to compute, if not all; whole tiles except at the end of M. `out_stride`: distance
-    between rows of `out`, M by default.
+    `segments(first row, first column, blocks)` returns those of a tile. `piece`: see `Cut`; the
+    accumulators between two pieces are in `out`.
+    `columns`: the range of columns to compute, if not all; whole tiles except at the end of M.
+    `out_stride`: distance between rows of `out`, M by default. `downward`: see `emit_units`.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
     def units(j, blocks):
         left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
+        total = reduce(b.add, (s.K for s in segments(I64(0), j, blocks)))
 
-        def tile(n, rows):
+        def tile(n, rows, first, last):
+            starts = b.icmp_signed("==", first, I64(0))
+            source, stride = b.select(starts, init, out), b.select(starts, init_stride, out_stride)
+
             def places(start, stride):
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
                 return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
@@ -188,16 +265,23 @@ def emit_product(v, S, M, init, init_stride, out, segments, columns=None, out_st
             for u in v.lines(blocks):
                 for pointer in below[u]:
                     v.prefetch(pointer)
-            loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(init, init_stride))]
+            loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(source, stride))]
             acc = [list(row) for row in zip(*loaded, strict=True)]
-            for segment in segments(n, j, blocks):
-                acc = accumulate(v, acc, segment)
+            acc = emit_part(v, acc, list(segments(n, j, blocks)), first, last)
             for u, p in enumerate(places(out, out_stride)):
                 v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
 
-        emit_rows(v, blocks, S, tile)
+        def rows_of_piece(first, last):
+            emit_rows(v, blocks, S, lambda n, rows: tile(n, rows, first, last))
 
-    emit_units(v, 1, m0, m1, units)
+        emit_pieces(v, total, piece, rows_of_piece)
+
+    emit_units(v, 1, m0, m1, units, downward)
+
+
+def up(v: Vectors, units: ir.Value) -> ir.Value:
+    """Return the units rounded up to whole vectors."""
+    return v.b.mul(v.b.sdiv(v.b.add(units, I64(v.lanes - 1)), I64(v.lanes)), I64(v.lanes))
 
 
 def pointer_to(target: Target) -> types.Type:
@@ -205,27 +289,33 @@ def pointer_to(target: Target) -> types.Type:
     return types.CPointer(types.float64 if target.dtype.itemsize == 8 else types.float32)
 
 
+def pointer_to_weights(target: Target) -> types.Type:
+    """Return Numba's type of a pointer to packed weights."""
+    quantized = {"int8": types.int8, "bfloat16": types.uint16}
+    return types.CPointer(quantized[target.weights]) if target.weights else pointer_to(target)
+
+
 @intrinsic
-def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, out):
-    """Compute out (S, M) = init + a (S, K) w, w in panels.
+def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, piece, out):
+    """Compute out (S, M) = init + a (S, K) w, w in panels, read in pieces of K (see `Cut`).
 
     An init_stride of 0 adds one row of `init` to all rows; init may be out itself.
     """
     t = TARGETS[target.name]
 
     def codegen(context, builder, _, args):
-        _, S, M, K, init, init_stride, a, a_stride, panels, out = args
+        _, S, M, K, init, init_stride, a, a_stride, panels, piece, out = args
         v = Vectors(builder, t)
 
         def segments(n, j, blocks):
-            row, panel = v.at(a, builder.mul(a_stride, n)), v.at(panels, builder.mul(j, K))
+            row, panel = v.at(a, builder.mul(a_stride, n)), v.panel(panels, j, K)
             return [Segment(row, a_stride, I64(1), K, panel, list(range(blocks)))]
 
-        emit_product(v, S, M, init, init_stride, out, segments)
+        emit_product(v, S, M, init, init_stride, out, segments, piece)
         return context.get_dummy_value()
 
-    i, q = types.int64, pointer_to(t)
-    return types.void(target, i, i, i, q, i, q, i, q, q), codegen
+    i, q, w = types.int64, pointer_to(t), pointer_to_weights(t)
+    return types.void(target, i, i, i, q, i, q, i, w, i, q), codegen
 
 
 @intrinsic

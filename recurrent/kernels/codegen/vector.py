@@ -68,6 +68,42 @@ class Vectors:
         v.align = self.real_bytes
         return v
 
+    def panel(self, panels, j, K):
+        """Return a pointer to the panel of the units from j on, of K rows of weights per unit."""
+        return self.at(panels, self.b.mul(j, self.b.add(K, I64(self.target.scale_rows))))
+
+    def scale(self, panel, offset: int, step: int):
+        """Return the scales of quantised weights, whose bytes are the first rows of a panel.
+
+        None if weights have no scale. `offset`: of the vector in a row; `step`: length of a row.
+        """
+        if not self.target.scale_rows:
+            return None
+        b, words = self.b, ir.VectorType(I32, self.lanes)
+        bits = ir.Constant(words, None)
+        for k in range(self.target.scale_rows):
+            code = self._load_codes(self.at(panel, offset + k * step))
+            place = ir.Constant(words, [8 * k] * self.lanes)
+            bits = b.or_(bits, b.shl(b.zext(code, words), place))
+        return b.bitcast(bits, self.type)
+
+    def load_weights(self, pointer, scale):
+        """Load a vector of packed weights; quantised ones are widened to numbers, exactly."""
+        if not self.target.weights:
+            return self.load(pointer)
+        b, words, code = self.b, ir.VectorType(I32, self.lanes), self._load_codes(pointer)
+        if self.target.weights == "bfloat16":
+            upper = ir.Constant(words, [16] * self.lanes)
+            return b.bitcast(b.shl(b.zext(code, words), upper), self.type)
+        return b.fmul(b.sitofp(b.sext(code, words), self.type), scale)
+
+    def _load_codes(self, pointer):
+        """Load a vector of quantised weights as they are stored."""
+        kind = ir.VectorType(pointer.type.pointee, self.lanes)
+        code = self.b.load(self.b.bitcast(pointer, kind.as_pointer()))
+        code.align = 1
+        return code
+
     def store(self, value, pointer, mask=None):
         """Store a vector at any address; with a mask only those lanes."""
         vector = self.b.bitcast(pointer, self.type.as_pointer())

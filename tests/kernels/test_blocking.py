@@ -1,0 +1,69 @@
+"""How kernels read panels depends on the caches, and no bit of a result; buffers are aligned."""
+
+import numpy as np
+import pytest
+from numba import config
+from support.strategies import Case
+
+from recurrent import gru, lstm
+from recurrent.cells import lstm_cell
+from recurrent.conformance.tolerance import assert_same_bits
+from recurrent.engine import Engine
+from recurrent.kernels import backend, blocking, memory
+
+pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the NumPy backend packs nothing")
+SMALL = blocking.Caches(first=1, second=1)  # pieces of the least length
+LARGE = blocking.Caches(first=1 << 40, second=1 << 40)
+
+
+def results(cell, case, caches, monkeypatch):
+    """Return all outputs and gradients of a cell on a processor with these caches."""
+    monkeypatch.setattr(blocking, "caches", lambda: caches)
+    p = case.build(Engine(cell))
+    y, state, tape = p.forward(record=True)
+    grads = p.engine.backward(p.dy, tape)
+    return [y, *state, grads[0], *grads[1], *grads[2]]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", lstm_cell(projection=True, layer_norm=True)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_caches_change_no_bit(cell, dtype, monkeypatch):
+    for case in (Case(3, 40, 70, 50, dtype), Case(4, 40, 9, 33, dtype, ragged=True)):
+        parts, whole = (results(cell, case, c, monkeypatch) for c in (SMALL, LARGE))
+        for a, b in zip(parts, whole, strict=True):
+            assert_same_bits(a, b)
+
+
+def test_small_caches_cut_and_large_ones_do_not(monkeypatch):
+    weights = lstm.pack(lstm.init(30, 40)).weights
+    for caches, cuts in ((SMALL, True), (LARGE, False)):
+        monkeypatch.setattr(blocking, "caches", lambda caches=caches: caches)
+        pieces = weights.pieces(70, 100)
+        assert (pieces.piece < 70, pieces.sums.size > 0) == (cuts, cuts)
+        assert weights.pieces(70, pieces.rows - 1).sums.size == 0
+
+
+def test_sizes_of_caches_are_known_or_those_of_a_small_processor(monkeypatch):
+    assert blocking.caches().first >= 8192
+    assert blocking.caches().second >= blocking.caches().first
+    monkeypatch.setattr(blocking.os, "sysconf", lambda name: 1 / 0 if name is None else -1)
+    blocking.caches.cache_clear()
+    assert blocking.caches() == blocking.Caches(32 * 1024, 1 << 20)
+    blocking.caches.cache_clear()
+
+
+def aligned(*arrays):
+    return [a.__array_interface__["data"][0] % memory.LINE for a in arrays if a.size]
+
+
+@pytest.mark.parametrize("engine", [lstm, gru], ids=["lstm", "gru"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_buffers_begin_at_a_cache_line(engine, dtype):
+    p = Case(3, 2, 5, 7, dtype).build(engine)
+    w = engine.pack(p.params).weights.weights
+    y, state, tape = p.forward(record=True)
+    found = aligned(w.panels, w.bias, tape.h_rows, tape.state_rows, tape.saved_rows)
+    dx, dparams, _ = engine.backward(p.dy, tape)
+    found += aligned(dx, *dparams, backend.pack_backward(engine.cell, p.params)[1].panels)
+    linear = backend.pack_linear(*(np.ones(s, dtype) for s in ((5, 3), (5,))))
+    assert not any(found + aligned(linear.panels))
