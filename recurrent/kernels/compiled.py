@@ -175,16 +175,16 @@ def chain(links, N: int, axes: int):
     """Return one time step of several layers as a function (x, now, y)."""
     program = np.zeros((len(links), chained.FIELDS), np.int64)
     kept = [program]  # what the program has the addresses of
-    for row, (weights, *memory) in zip(program, links, strict=True):
+    for row, (weights, *others) in zip(program, links, strict=True):
         if isinstance(weights, Packed):
-            w, t, (h, states) = weights.weights, weights.target, memory
+            w, t, (h, states) = weights.weights, weights.target, others
             kernel, width, flops = chained.recurrent_step, w.P, weights.width * (w.D + w.P)
             work = weights.work(N) if weights.planes else w.bias
             arrays = w.panels, w.bias, w.parameters, h, states
             fields = N, w.D, w.P, w.H, *map(_address, arrays), states.shape[1], _address(work)
             kept += [*arrays, work]
         elif isinstance(weights, Rule):
-            width, dtype = memory
+            width, dtype = others
             kernel, t, flops = chained.rule_step, target(dtype, weights), RULE_ENTRY * width / 2
             fields = (N * width,)
         else:
