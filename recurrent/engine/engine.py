@@ -309,8 +309,9 @@ class Engine:
     def _initialised(self, state, layout, batched, packed, record):
         """Allocate h, the other states and the saved values; write the initial state."""
         N, S, sizes, dtype = layout.N, layout.S, packed.sizes, packed.dtype
-        empty = memory.pooled if record else memory.empty  # the memory of tapes is reused
         shapes = allocation.forward_shapes(self.cell, S, N, sizes, record)
+        # The memory of tapes is reused.
+        empty = memory.pooled if record else memory.empty
         h, states, saved = (empty(shape, dtype) for shape in shapes)
         if state is None:
             h[:N] = 0
@@ -356,8 +357,8 @@ class Engine:
         """Run a single time step without the general setup, in about half the time."""
         batched, (D, H, P) = x.ndim == 3, packed.sizes
         N = x.shape[1] if batched else 1
-        h = memory.zeros((2, N, P), x.dtype)
-        states = memory.zeros((2, len(self.cell.states) - 1, N, H), x.dtype)
+        h = np.zeros((2, N, P), x.dtype)
+        states = np.zeros((2, len(self.cell.states) - 1, N, H), x.dtype)
         y = np.empty((1, N, P), x.dtype)
         if state is not None:
             first, *others = self._checked_state(state, "state", N, batched, packed.sizes, x.dtype)

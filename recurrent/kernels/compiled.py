@@ -99,11 +99,12 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
         w = w._replace(parameters=with_masks(w.parameters, masks))
     x, sums, stride = flat(x), w.bias, 0
     if _projects(t, S, N, ids.size > 0):
-        sums, stride = memory.empty((V * weights.width,), x.dtype), weights.width
+        stride = weights.width
+        sums = memory.empty((V * stride,), x.dtype)
 
         def project(first, last):
-            pieces = weights.pieces(w.D, last - first)
-            launch(sequence.project, t, first, last, x, w, pieces, sums, stride)
+            piece, work = weights.cut(w.D, last - first)
+            launch(sequence.project, t, first, last, x, w, piece, work, sums, stride)
 
         split(2.0 * V * w.D * weights.width, V, project)
 
@@ -114,8 +115,8 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
     work = weights.work(N) if weights.planes else w.bias
 
     def run(share):
-        pieces = weights.pieces(w.P if stride else w.D + w.P, share.last - share.first)
-        launch(sequence.forward, t, share, x, offsets, w, pieces, initial, history, work)
+        piece, sums = weights.cut(w.P if stride else w.D + w.P, share.last - share.first)
+        launch(sequence.forward, t, share, x, offsets, w, piece, sums, initial, history, work)
 
     flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P)
     steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
@@ -241,7 +242,7 @@ def pack_backward(cell: Cell, params):
     W_hh, H = params.W_hh, units(cell, params)
     t, (rows, P) = target(W_hh.dtype, cell), W_hh.shape
     size = padded(t, P) * rows
-    panels = memory.zeros((size + product_sizes(cell, t, H, P, schedule.backward),), W_hh.dtype)
+    panels = memory.panels(size + product_sizes(cell, t, H, P, schedule.backward), W_hh.dtype)
     matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, 1, rows, panels[:size], rows)
     if cell.cross_unit_ops:  # whose biases are zeros
         pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
@@ -271,8 +272,8 @@ def backward(
     rows = len(cell.h_gates) * H
 
     def run(share):
-        pieces = blocking.pieces(t, t.blocks(1), rows, share.last - share.first, False)
-        launch(sequence.backward, t, share, dy, offsets, w, pieces, history, gradients, work)
+        piece = blocking.piece(t, t.blocks(1), rows, share.last - share.first)
+        launch(sequence.backward, t, share, dy, offsets, w, piece, history, gradients, work)
 
     flops, steps = 2.0 * S * w.P * len(cell.h_gates) * H, len(offsets) - 1
     split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N))
@@ -284,7 +285,7 @@ def _panels(W) -> np.ndarray:
     """Return W (M, K) packed as the right factor of a product over M."""
     t = target(W.dtype)
     M, K = W.shape
-    panels = memory.zeros((padded(t, K) * M,), W.dtype)
+    panels = memory.panels(padded(t, K) * M, W.dtype)
     matmul.pack_rows(t, flat(W), K, NO_ROWS, 0, 1, M, panels, M)
     return panels
 
@@ -295,7 +296,7 @@ def _product(t, a, column, K, panels, M, bias, out) -> None:
     a, out = flat(a), flat(out)
 
     def run(first, last):
-        piece = _piece(t, K, last - first)
+        piece = blocking.piece(t, t.blocks(1), K, last - first)
         matmul.product(t, first, last, a, column, stride, K, panels, M, bias, piece, out)
 
     split(2.0 * S * K * M, S, run)
@@ -307,7 +308,7 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
     a, b, out = flat(a), flat(b), flat(out)
 
     def run(first, last):
-        here, piece = out[first * D : last * D], _piece(t, S, last - first)
+        here, piece = out[first * D : last * D], blocking.piece(t, t.blocks(1), S, last - first)
         matmul.weight_gradient(
             t, a, column + first, last - first, stride, S, b, D, rows, piece, here, sums[first:last]
         )
@@ -319,12 +320,6 @@ def _times(dy, W, out) -> None:
     """Compute out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
     M, K = W.shape
     _product(target(W.dtype), dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
-
-
-def _piece(t, K, rows) -> int:
-    """Return the length of the pieces of K in which `rows` rows read the panels of a product."""
-    pieces = blocking.pieces(t, t.blocks(1), K, rows, False)
-    return pieces.piece if rows >= pieces.rows else matmul.WHOLE
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
@@ -374,9 +369,9 @@ def pack_linear(W, b):
     if isinstance(W, Quantized):
         t, W = target(W.dtype, None, W.weights), with_scales(W)
     rows = K + t.scale_rows
-    panels = memory.zeros((padded(t, M) * rows,), W.dtype)
+    panels = memory.panels(padded(t, M) * rows, W.dtype)
     matmul.pack_columns(plain, flat(W), rows, M, panels)
-    return PackedLinear(as_stored(t, panels), b.copy(), t, K)
+    return PackedLinear(as_stored(t, panels) if t.weights else panels, b.copy(), t, K)
 
 
 def linear(x, weights, y) -> None:

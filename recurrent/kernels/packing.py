@@ -16,7 +16,7 @@ import numpy as np
 from ..equations.cell import Cell
 from . import blocking, matmul, memory, reference, schedule, sequence
 from .codegen.target import target
-from .matmul import NO_ROWS
+from .matmul import NO_ROWS, WHOLE
 from .quantized import STORED, Quantized, with_scales
 
 
@@ -48,6 +48,12 @@ def gates_of_tiles(cell: Cell) -> tuple[Gates, ...]:
         h = np.array([cell.h_gates.index(a.gate) if a.h else -1 for a in some], np.int64)
         found.append(Gates(x, h, x[x >= 0], h[h >= 0]))
     return tuple(found)
+
+
+@lru_cache
+def vectors(cell, t) -> int:
+    """Return how many vectors the widest tile of accumulators has."""
+    return max(len(tile) * t.blocks(len(tile)) for tile in schedule.tiles(cell))
 
 
 def planes(cell, direction) -> int:
@@ -112,17 +118,18 @@ class Packed:
 
     def __init__(self, cell: Cell, params):
         D, P, H = params[0].shape[1], params[1].shape[1], units(cell, params)
-        kind = params[0].weights if isinstance(params[0], Quantized) else ""
-        params = params._replace(
-            **{n: with_scales(a) for n, a in params._asdict().items() if isinstance(a, Quantized)}
-        )
+        kind = ""
+        if isinstance(params[0], Quantized):
+            kind = params[0].weights
+            params = type(params)(*map(with_scales, params))
         W_ih, W_hh, b_ih, b_hh = params[:4]
-        self.target, plain = (t := target(W_ih.dtype, cell, kind)), target(W_ih.dtype, cell)
+        plain = t = target(W_ih.dtype, cell)
+        if kind:
+            t = target(W_ih.dtype, cell, kind)
+        self.cell, self.target = cell, t
         size, self.width = packed_sizes(cell, t, D, H, P)
-        panels = memory.zeros((size,), W_ih.dtype)
-        bias = memory.zeros((self.width,), W_ih.dtype)
-        sizes = [len(tile) for tile in schedule.tiles(cell)]
-        self.vectors = max(A * t.blocks(A) for A in sizes)  # of a tile
+        both = memory.panels(size + self.width, W_ih.dtype)
+        panels, bias = both[:size], both[size:]
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
             sequence.pack(
@@ -130,22 +137,32 @@ class Packed:
                 P + t.scale_rows, h_used, flat(b_ih), of_x, flat(b_hh), of_h, panels[place:],
                 bias[begin:],
             )  # fmt: skip
-            place += padded(t, H) * (
-                x_used.size * (D + t.scale_rows) + h_used.size * (P + t.scale_rows)
-            )
+            per_unit = x_used.size * (D + t.scale_rows) + h_used.size * (P + t.scale_rows)
+            place += padded(t, H) * per_unit
             begin += padded(t, H) * of_x.size
-        biases = np.zeros(0, W_ih.dtype)
+        biases = None
         if cell.cross_unit_ops:
             biases = pack_products(cell, t, params, H, P, schedule.forward, panels[place:])
-        panels = as_stored(t, panels)
-        if biases.size:
+        if kind:
+            panels = as_stored(t, panels)
+        if biases is not None and biases.size:
             panels[panels.size - biases.nbytes // t.weight_size :] = biases.view(panels.dtype)
         parameters = per_unit_parameters(cell, params)
         self.weights = sequence.ForwardWeights(panels, bias, parameters, D, P, H)
 
-    def pieces(self, K: int, rows: int) -> blocking.Pieces:
-        """Return how a step of so many rows reads the panels, whose K numbers it sums up."""
-        return blocking.pieces(self.target, self.vectors, K, rows)
+    def cut(self, K: int, rows: int) -> tuple[int, np.ndarray]:
+        """Return the pieces of K in which so many rows read the panels, and memory for the sums.
+
+        See `tile.Cut`.
+        """
+        if rows < blocking.FEW:
+            return WHOLE, self.weights.bias
+        width = vectors(self.cell, self.target)
+        piece = blocking.piece(self.target, width, K, rows)
+        if piece == WHOLE:
+            return WHOLE, self.weights.bias
+        numbers = rows * width * self.target.lanes
+        return piece, memory.empty((numbers,), self.weights.bias.dtype)
 
     def work(self, N: int) -> np.ndarray:
         """Return the workspace of a step of N sequences, for a cell whose steps need one."""
@@ -154,9 +171,7 @@ class Packed:
 
 def as_stored(t, panels) -> np.ndarray:
     """Return packed numbers as the codes of a target's weights."""
-    if not t.weights:
-        return panels
-    codes = memory.empty(panels.shape, STORED[t.weights][0])
+    codes = memory.panels(panels.size, STORED[t.weights][0])
     codes[:] = panels
     return codes
 

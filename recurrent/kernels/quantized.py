@@ -127,11 +127,14 @@ def quantize(W: np.ndarray, weights: str, name: str = "W") -> Quantized:
     return Quantized(codes, scales.astype(np.float32))
 
 
-def with_scales(W: Quantized) -> np.ndarray:
+def with_scales(W: Any) -> np.ndarray:
     """Return the codes as float32, for the packing functions; before each row those of its scale.
 
-    Packing moves numbers and computes nothing, so the codes of a packed matrix are exact.
+    Packing moves numbers and computes nothing, so the codes of a packed matrix are exact. An array
+    that is not quantised stays as it is.
     """
+    if not isinstance(W, Quantized):
+        return W
     codes = W.codes.astype(np.float32)
     if not STORED[W.weights][1]:
         return codes

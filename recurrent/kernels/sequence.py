@@ -127,14 +127,13 @@ def pack(
 
 
 @jit
-def project(target, first, last, x, weights, pieces, out, width):
+def project(target, first, last, x, weights, piece, sums, out, width):
     """Compute bias plus x part of the accumulators for rows first to last of all time steps.
 
-    weights: ForwardWeights. pieces: blocking.Pieces. This is faster than step by step if a step has
-    fewer rows than a register tile.
+    weights: ForwardWeights. piece, sums: see `tile.Cut`. This is faster than step by step if a step
+    has fewer rows than a register tile.
     """
     panels, bias, _, D, P, H = weights
-    piece, _, sums = pieces
     setting = flush_denormals()
     source, start = at(x, first * D), at(out, first * width)
     project_tiles(
@@ -144,14 +143,13 @@ def project(target, first, last, x, weights, pieces, out, width):
 
 
 @jit
-def forward(target, share, x, offsets, weights, pieces, initial, history, work):
+def forward(target, share, x, offsets, weights, piece, sums, initial, history, work):
     """Run all time steps for a thread's share.
 
-    weights: ForwardWeights. pieces: blocking.Pieces. initial: InitialSums. work: workspace (planes,
-    N, H) of a step in stages.
+    weights: ForwardWeights. piece, sums: see `tile.Cut`. initial: InitialSums. work: workspace
+    (planes, N, H) of a step in stages.
     """
     first, last, j0, j1, parts, barrier = share
-    length, enough_rows, sums = pieces
     panels, _, p, D, P, H = weights
     init, init_stride, ids = initial
     h, states, states_stride, saved, saved_width = history
@@ -171,7 +169,6 @@ def forward(target, share, x, offsets, weights, pieces, initial, history, work):
             at(init, row * init_stride), init_stride, rows, at(x, row * D), D,
             0 if init_stride else 1, at(h, before * P), P, H, at(panels, 0), t & 1,
         )  # fmt: skip
-        piece = length if count >= enough_rows else WHOLE
         steps = ForwardStates(
             at(h, after * P), at(states, old), at(states, new), states_stride, saved_row,
             at(p, per_unit_offset(target, s, H)),
@@ -205,14 +202,13 @@ def step(target, N, x, D, panels, bias, p, h, P, H, states, now, y, work):
 
 
 @jit
-def backward(target, share, dy, offsets, weights, pieces, history, gradients, work):
-    """Run all time steps backward for a thread's share; `pieces` and `work` as in `forward`.
+def backward(target, share, dy, offsets, weights, piece, history, gradients, work):
+    """Run all time steps backward for a thread's share; `piece` and `work` as in `forward`.
 
     weights: BackwardWeights. gradients: Gradients, whose carry is the gradient with respect to the
     final states and becomes that with respect to the initial ones.
     """
     first, last, j0, j1, parts, barrier = share
-    length, enough_rows, _ = pieces
     panels, p, P, H = weights
     h, states, states_stride, saved, saved_width = history
     carry, da, da_width, dp, dp_width, state_gradients = gradients
@@ -229,7 +225,6 @@ def backward(target, share, dy, offsets, weights, pieces, history, gradients, wo
         end = max(first, min(last, after - s))
         if later > first:
             rows = at(da, (after + first) * da_width)
-            piece = length if later - first >= enough_rows else WHOLE
             flow_tiles(
                 target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H, piece, t & 1
             )
@@ -247,7 +242,7 @@ def backward(target, share, dy, offsets, weights, pieces, history, gradients, wo
                 at(dp, first * dp_width), d_states, S * H,
             )  # fmt: skip
             team = Team(j0, j1, at(barrier, 0), parts, rounds)
-            workspace = Workspace(at(work, first * H), N * H, length, null(h))
+            workspace = Workspace(at(work, first * H), N * H, piece, null(h))
             rounds = backward_step(
                 target, end - first, team, P, H, at(panels, 0), steps, d_step, workspace
             )
@@ -260,6 +255,5 @@ def backward(target, share, dy, offsets, weights, pieces, history, gradients, wo
                 break
     if later > first:
         rows = at(da, first * da_width)
-        piece = length if later - first >= enough_rows else WHOLE
         flow_tiles(target, later - first, j0, j1, rows, at(panels, 0), carry_rows, P, H, piece, 1)
     restore_denormals(setting)

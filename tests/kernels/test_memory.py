@@ -55,7 +55,7 @@ def test_arrays_are_aligned_and_contiguous(kind, dtype):
     for shape in ((2, memory.LARGE // 8, 1), (3, 5), (0, 7), ()):
         a = kind(shape, dtype)
         assert (a.dtype, a.shape, a.flags.carray) == (dtype, shape, True)
-        assert address(a) % memory.LINE == 0
+        assert a.size < memory.SMALL or address(a) % memory.LINE == 0
         assert kind is not memory.zeros or not a.any()
 
 

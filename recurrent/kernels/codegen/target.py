@@ -64,6 +64,11 @@ def host() -> VectorUnit:
     return AVX512 if "zmm" in code else AVX2
 
 
+def processor() -> str:
+    """Return LLVM's name of the processor that Numba compiles for, such as "znver4"."""
+    return numba.config.CPU_NAME or llvm.get_host_cpu_name()
+
+
 class TargetType(types.Type):
     """Numba's type of a Target; its name is the key of TARGETS."""
 
@@ -124,13 +129,9 @@ class Target:
         return sizes
 
 
+@cache
 def target(dtype: np.dtype, cell: Cell | Rule | None = None, weights: str = "") -> Target:
     """Return the target for this machine."""
-    return _target(dtype, cell, weights)
-
-
-@cache
-def _target(dtype, cell, weights) -> Target:
     return Target(dtype, host(), cell, weights)
 
 

@@ -178,8 +178,9 @@ def accumulate(
     b.cbranch(b.icmp_signed(">", last, first), entry, done)
     b.position_at_end(entry)
     scales = [v.scale(segment.panel, j * v.lanes, step) for j in columns]
-    panel = v.at(segment.panel, step * v.target.scale_rows)
-    start, start_place = b.mul(first, segment.k_stride), b.mul(first, I64(step))
+    panel = v.at(segment.panel, step * v.target.scale_rows, b.mul(first, I64(step)))
+    lines = [v.at(line, b.mul(first, segment.k_stride)) for line in lines]
+    count = b.sub(last, first)
     b.branch(loop)
     b.position_at_end(loop)
     k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
@@ -207,18 +208,18 @@ def accumulate(
             for j in columns:
                 new[r][j] = v.fma(x, w[j], phis[r][j])
     following = b.add(k, I64(1))
-    for phi, initial, value in (
-        (k, first, following),
-        (offset, start, b.add(offset, segment.k_stride)),
-        (place, start_place, b.add(place, I64(step))),
+    for phi, value in (
+        (k, following),
+        (offset, b.add(offset, segment.k_stride)),
+        (place, b.add(place, I64(step))),
     ):
-        phi.add_incoming(initial, entry)
+        phi.add_incoming(I64(0), entry)
         phi.add_incoming(value, loop)
     for r, row in enumerate(phis):
         for j, phi in enumerate(row):
             phi.add_incoming(acc[r][segment.touched[j]], entry)
             phi.add_incoming(new[r][j], loop)
-    b.cbranch(b.icmp_signed("<", following, last), loop, done)
+    b.cbranch(b.icmp_signed("<", following, count), loop, done)
     b.position_at_end(done)
     out = [list(row) for row in acc]
     for r in range(len(acc)):
