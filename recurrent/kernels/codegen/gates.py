@@ -35,6 +35,11 @@ from .tile import (
 from .vector import I64, Vectors
 
 
+# Tiles of a single row that are computed at the same time: one alone has fewer chains of additions
+# than a processor adds up in parallel.
+SIDE_BY_SIDE = 2
+
+
 class GateInputs(NamedTuple):
     """The operands of the accumulators of one time step."""
 
@@ -98,7 +103,7 @@ def emit_gates(
     numbers = weights_per_unit(v, cell, tile, g.D, g.P)
     X = sum(cell.accumulators[k].x for k in tile)
 
-    def units(j, blocks):
+    def units(j, blocks, side_by_side=1):
         touched = {
             part: [
                 u * A + k
@@ -108,8 +113,10 @@ def emit_gates(
             ]
             for part in "xh"
         }
-        panel, vectors = v.at(panels, b.mul(j, numbers)), blocks * A
-        recurrent = v.panel(panel, I64(X * blocks * v.lanes), g.D)
+        vectors, width = blocks * A, blocks * v.lanes
+        firsts = [b.add(j, I64(p * width)) for p in range(side_by_side)]
+        panel = [v.at(panels, b.mul(first, numbers)) for first in firsts]
+        recurrent = [v.panel(one, I64(X * width), g.D) for one in panel]
         parts = {"x": b.mul(g.adds_x, g.D)} | ({} if g.h is None else {"h": g.P})
         parts = {part: size for part, size in parts.items() if touched[part]}
         total = reduce(b.add, parts.values(), I64(0))
@@ -117,15 +124,11 @@ def emit_gates(
         def sums_of(n, r):
             return v.at(cut.sums, b.mul(b.add(n, I64(r)), I64(vectors * v.lanes)))
 
-        def sums_after(n, rows, first, last):
+        def sums_after(n, starts, first, last):
             """Return the accumulators of some rows after k = first to last, and what they were."""
-            places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
-            starts = [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
-            begins = b.icmp_signed("==", first, I64(0))
-            starts = [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(starts)]
-            acc = [[v.load(v.at(s, k * v.lanes)) for k in range(vectors)] for s in starts]
-            x_row = v.at(g.x, b.mul(g.D, n))
-            segments = {"x": (x_row, g.D, panel)}
+            every = range(side_by_side * vectors)  # tiles side by side lie one after the other
+            acc = [[v.load(v.at(s, k * v.lanes)) for k in every] for s in starts]
+            segments = {"x": (v.at(g.x, b.mul(g.D, n)), g.D, panel)}
             if g.h is not None:
                 segments["h"] = v.at(g.h, b.mul(g.P, n)), g.P, recurrent
             segments = [
@@ -135,17 +138,31 @@ def emit_gates(
             ]
             return emit_part(v, acc, segments, first, last)
 
+        def initial(n, rows):
+            places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
+            return [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
+
+        def after_pieces(n, rows, first):
+            """Return where the accumulators are from which k = first goes on."""
+            begins = b.icmp_signed("==", first, I64(0))
+            return [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(initial(n, rows))]
+
         def stored(n, rows, first, last):
-            for r, row in enumerate(sums_after(n, rows, first, last)):
+            for r, row in enumerate(sums_after(n, after_pieces(n, rows, first), first, last)):
                 for k, value in enumerate(row):
                     v.store(value, v.at(sums_of(n, r), k * v.lanes))
 
-        def finished(n, rows, first):
-            acc = sums_after(n, rows, first, total)
-            for u in range(blocks):
-                for r in range(rows):
-                    finish(b.add(n, I64(r)), j, u, acc[r][u * A : (u + 1) * A])
+        def finished(n, rows, starts, first):
+            acc = sums_after(n, starts, first, total)
+            for p, unit in enumerate(firsts):
+                for u in range(blocks):
+                    for r in range(rows):
+                        at = p * vectors + u * A
+                        finish(b.add(n, I64(r)), unit, u, acc[r][at : at + A])
 
+        if only_row:
+            finished(I64(0), 1, initial(I64(0), 1), I64(0))
+            return
         # All pieces but the last are added up here, where the epilogue follows.
         before = b.block
         with b.if_then(b.icmp_signed("<", cut.piece, total)):
@@ -160,9 +177,20 @@ def emit_gates(
         first = b.phi(I64)
         first.add_incoming(I64(0), before)
         first.add_incoming(early, inside)
-        emit_rows(v, vectors, count, lambda n, rows: finished(n, rows, first))
 
-    emit_units(v, A, j0, j1, units, b.icmp_signed("!=", g.downward, I64(0)))
+        def last_piece(n, rows):
+            finished(n, rows, after_pieces(n, rows, first), first)
+
+        emit_rows(v, vectors, count, last_piece)
+
+    downward = b.icmp_signed("!=", g.downward, I64(0))
+    with b.if_else(b.icmp_signed("==", count, I64(1))) as (single, several):
+        with single:
+            only_row = True
+            emit_units(v, A, j0, j1, units, downward, SIDE_BY_SIDE)
+        with several:
+            only_row = False
+            emit_units(v, A, j0, j1, units, downward)
 
 
 @intrinsic
@@ -217,7 +245,7 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H, piece,
                 a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
                 weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
                 K = b.mul(H, I64(run.count))
-                yield Segment(a, row, I64(1), K, weights, list(range(blocks)))
+                yield Segment(a, row, I64(1), K, [weights], list(range(blocks)))
 
         first, last = projected_range(v, cell, j0, j1, H, P)
         columns, stride = (first, up(v, last)), up(v, H)

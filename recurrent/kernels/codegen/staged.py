@@ -195,7 +195,7 @@ class Step:
 
             def segments(n, j, blocks, source=source, K=K, panels=panels):
                 row, panel = v.at(source, b.mul(self.H, n)), v.panel(panels, j, K)
-                return [Segment(row, self.H, I64(1), K, panel, list(range(blocks)))]
+                return [Segment(row, self.H, I64(1), K, [panel], list(range(blocks)))]
 
             bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
             columns, piece = self.columns(stage.projected), self.workspace.piece

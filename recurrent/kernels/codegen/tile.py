@@ -32,8 +32,8 @@ class Segment(NamedTuple):
     row_stride: ir.Value
     k_stride: ir.Value
     K: ir.Value
-    panel: ir.Value  # (K, touched vectors, lanes), see `quantized` for what may precede it
-    touched: list[int]  # vectors of the tile that it adds to
+    panels: list[ir.Value]  # of each tile side by side: (K, touched vectors, lanes), see `panel`
+    touched: list[int]  # vectors of a tile that it adds to
 
 
 class Cut(NamedTuple):
@@ -141,56 +141,70 @@ def emit_units(
     accumulators: int,
     j0: ir.Value,
     j1: ir.Value,
-    body: Callable[[ir.Value, int], None],
+    body: Callable,
     downward: ir.Value | None = None,
+    side_by_side: int = 1,
 ) -> None:
     """Cover the units j0 to j1 by tiles of `blocks` vectors: `body(first unit, blocks)`.
 
     Tiles have several blocks as long as these fit, then a single one. With `downward` (i1) the
     last of the wide tiles comes first: what the step before read last is still in the cache.
+    `side_by_side`: how many wide tiles are computed at a time, by `body(first unit, blocks,
+    side_by_side)`, as long as there are as many.
     """
     b = v.b
     blocks = v.target.blocks(accumulators)
-    padded, step = up(v, j1), blocks * v.lanes
-    count = b.sdiv(b.sub(padded, j0), I64(step))
-    end = b.add(j0, b.mul(count, I64(step)))
+    padded, width = up(v, j1), blocks * v.lanes
+    place = j0
+    for tiles in sorted({side_by_side, 1}, reverse=True):
+        step, begin = tiles * width, place
+        count = b.sdiv(b.sub(padded, begin), I64(step))
+        place = b.add(begin, b.mul(count, I64(step)))
 
-    def wide_tile(j):
-        if downward is not None:
-            j = b.select(downward, b.sub(b.sub(b.add(end, j0), j), I64(step)), j)
-        body(j, blocks)
+        def some_tiles(j, step=step, begin=begin, end=place, tiles=tiles):
+            if downward is not None:
+                j = b.select(downward, b.sub(b.sub(b.add(end, begin), j), I64(step)), j)
+            body(j, blocks, tiles)
 
-    emit_while(v, j0, step, end, wide_tile)
+        emit_while(v, begin, step, place, some_tiles)
     if blocks > 1:
-        emit_while(v, end, v.lanes, padded, lambda j: body(j, 1))
+        emit_while(v, place, v.lanes, padded, lambda j: body(j, 1, 1))
 
 
 def accumulate(
     v: Vectors, acc: list[list[ir.Value]], segment: Segment, first: ir.Value, last: ir.Value
 ) -> list[list[ir.Value]]:
-    """Add k = first to last of a segment to the accumulators acc[row][vector], k after k."""
+    """Add k = first to last of a segment to the accumulators acc[row][vector], k after k.
+
+    The vectors are those of all tiles side by side.
+    """
     b = v.b
     lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
     step = len(segment.touched) * v.lanes
-    rows, columns = range(len(acc)), range(len(segment.touched))
+    whole = len(acc[0]) // len(segment.panels)
+    touched = [p * whole + t for p in range(len(segment.panels)) for t in segment.touched]
+    rows, columns = range(len(acc)), range(len(touched))
+    places = [divmod(j, len(segment.touched)) for j in columns]  # tile, and vector of its panel
     before = b.block
     entry, loop, done = (b.append_basic_block(n) for n in ("from_k", "over_k", "over_k_done"))
     b.cbranch(b.icmp_signed(">", last, first), entry, done)
     b.position_at_end(entry)
-    scales = [v.scale(segment.panel, j * v.lanes, step) for j in columns]
-    panel = v.at(segment.panel, step * v.target.scale_rows, b.mul(first, I64(step)))
+    scales = [v.scale(segment.panels[p], j * v.lanes, step) for p, j in places]
+    skipped = b.add(I64(step * v.target.scale_rows), b.mul(first, I64(step)))
+    panels = [v.at(panel, skipped) for panel in segment.panels]
     lines = [v.at(line, b.mul(first, segment.k_stride)) for line in lines]
     count = b.sub(last, first)
     b.branch(loop)
     b.position_at_end(loop)
     k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
-    phis = [[b.phi(v.type) for _ in segment.touched] for _ in acc]
+    phis = [[b.phi(v.type) for _ in columns] for _ in acc]
 
     def number(r):
         return v.broadcast(b.load(v.at(lines[r], offset)))
 
-    def weights(j):
-        return v.load_weights(v.at(panel, place, j * v.lanes), scales[j])
+    def weights(column):
+        p, j = places[column]
+        return v.load_weights(v.at(panels[p], place, j * v.lanes), scales[column])
 
     # The shorter side stays in registers while the longer one is read: a single register too many
     # would be spilled, which halves the speed.
@@ -217,13 +231,13 @@ def accumulate(
         phi.add_incoming(value, loop)
     for r, row in enumerate(phis):
         for j, phi in enumerate(row):
-            phi.add_incoming(acc[r][segment.touched[j]], entry)
+            phi.add_incoming(acc[r][touched[j]], entry)
             phi.add_incoming(new[r][j], loop)
     b.cbranch(b.icmp_signed("<", following, count), loop, done)
     b.position_at_end(done)
     out = [list(row) for row in acc]
     for r in range(len(acc)):
-        for j, vector in enumerate(segment.touched):
+        for j, vector in enumerate(touched):
             phi = b.phi(v.type)
             phi.add_incoming(acc[r][vector], before)
             phi.add_incoming(new[r][j], loop)
@@ -249,7 +263,7 @@ def emit_product(
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
-    def units(j, blocks):
+    def units(j, blocks, _):
         left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
         total = reduce(b.add, (s.K for s in segments(I64(0), j, blocks)))
 
@@ -310,7 +324,7 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
 
         def segments(n, j, blocks):
             row, panel = v.at(a, builder.mul(a_stride, n)), v.panel(panels, j, K)
-            return [Segment(row, a_stride, I64(1), K, panel, list(range(blocks)))]
+            return [Segment(row, a_stride, I64(1), K, [panel], list(range(blocks)))]
 
         emit_product(v, S, M, init, init_stride, out, segments, piece)
         return context.get_dummy_value()
