@@ -116,6 +116,8 @@ def main(
     Results are compared before anything is timed: if they disagree, the row is
     an error, and the exit code is 1.
 
+    Rows of int8 weights also show float32 of this engine, and errors.
+
     Without --quick or --full it takes over twenty minutes on two processors.
     Ctrl-C keeps the rows measured so far; --resume continues from there.
 

@@ -19,6 +19,9 @@ from recurrent.models import files, schema
 
 FORMAT = 1
 OURS = "recurrent"
+# Recurrent with other weights, beside a row of int8: engine -> kind of weights.
+VARIANTS = {"recurrent-bfloat16": "bfloat16", "recurrent-float32": "float32"}
+OWN = (OURS, *VARIANTS)
 DIGITS = 4  # significant digits of a stored sample; the timer's noise is larger
 
 
@@ -31,6 +34,8 @@ class Row:
         step, x and y once).
     samples: engine -> one figure per round, seconds per call or bytes as `quantity` says.
     notes: engine -> the reason that this row lacks it.
+    errors: engine -> the greatest and the mean absolute error of its results against float64, for
+        quantised weights.
     peak: GFLOP/s of fused multiply-adds, measured between the rounds of a long call.
     """
 
@@ -48,6 +53,7 @@ class Row:
     error: str | None = None
     notes: dict[str, str] = field(default_factory=dict)
     peak: list[float] = field(default_factory=list)
+    errors: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -71,7 +77,7 @@ class Row:
     @property
     def best_peer(self) -> str | None:
         """The peer with the lowest median."""
-        peers = [e for e in self.samples if e != OURS]
+        peers = [e for e in self.samples if e not in OWN]
         return min(peers, key=self.median) if peers and self.measured else None
 
     @property
@@ -118,9 +124,9 @@ class Run:
         return sorted({r.threads for r in self.rows})
 
     @property
-    def engines(self) -> list[str]:
-        """Recurrent, then the peers in the order of first appearance."""
-        return list(dict.fromkeys([OURS, *(e for r in self.rows for e in r.samples)]))
+    def peers(self) -> list[str]:
+        """The peers in the order of first appearance."""
+        return [e for e in dict.fromkeys(e for r in self.rows for e in r.samples) if e not in OWN]
 
     def select(self, **values) -> list[Row]:
         """Return the rows whose fields have these values: `select(group="forward", threads=1)`."""
@@ -195,6 +201,7 @@ def write(path: str | Path, run: Run) -> None:
             {"kind": "row"}
             | asdict(row)
             | {"samples": samples, "peak": [round(p, 2) for p in row.peak]}
+            | {"errors": {e: [float(f"{v:.3g}") for v in two] for e, two in row.errors.items()}}
         )
     files.replace(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
@@ -284,6 +291,11 @@ def _problem(row):
     for engine, values in row.samples.items():
         if not (_positive(values) and values):
             return f"samples of {engine} must be positive finite numbers, got {values!r:.60}"
+    if not isinstance(row.errors, dict):
+        return f"errors must be engine -> list of numbers, got {row.errors!r:.60}"
+    for engine, two in row.errors.items():
+        if not (_numbers(two) and len(two) == 2 and min(two) >= 0):
+            return f"errors of {engine} must be two numbers of at least 0, got {two!r:.60}"
     if not _positive(row.peak):
         return f"peak must be positive finite numbers, got {row.peak!r:.60}"
     if row.quantity not in ("seconds", "bytes"):
@@ -293,6 +305,11 @@ def _problem(row):
 
 def _positive(values):
     """Return whether `values` is a list of positive finite numbers."""
+    return _numbers(values) and all(v > 0 for v in values)
+
+
+def _numbers(values):
+    """Return whether `values` is a list of finite numbers."""
     return isinstance(values, list) and all(
-        isinstance(v, int | float) and 0 < v < 1e300 for v in values
+        isinstance(v, int | float) and abs(v) < 1e300 for v in values
     )

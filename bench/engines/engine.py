@@ -22,11 +22,13 @@ class Engine:
     package: str  # name of the distribution
     module: str  # name of the module to import
     cells: tuple[str, ...] = CELLS  # supported cells and attention scores
+    weights: tuple[str, ...] = ("",)  # supported kinds of weights, "" for those of the dtype
 
     def __init__(self, threads: int):
         self.threads = threads
 
     def prepare(self, workload: Work, data: Any) -> Callable | None:
         """Return a function that does the work, or None if the engine cannot do it."""
-        method = getattr(self, workload.method, None) if workload.cell in self.cells else None
+        supported = workload.cell in self.cells and workload.weights in self.weights
+        method = getattr(self, workload.method, None) if supported else None
         return method(workload, data) if method else None

@@ -1,6 +1,12 @@
-"""ONNX Runtime: one operator node with all optimisations; inference only."""
+"""ONNX Runtime: one operator node with all optimisations; inference only.
+
+int8 weights are those of its `quantize_dynamic`, which makes a node of DynamicQuantizeLSTM.
+"""
 
 from __future__ import annotations
+
+import tempfile
+from pathlib import Path
 
 from . import onnx
 from .engine import Engine
@@ -9,6 +15,7 @@ from .engine import Engine
 class OnnxRuntime(Engine):
     name, package, module = "onnxruntime", "onnxruntime", "onnxruntime"
     cells = onnx.CELLS
+    weights = ("", "int8")
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -17,7 +24,8 @@ class OnnxRuntime(Engine):
 
         self.runtime = onnxruntime
 
-    def session(self, model):
+    def session(self, workload, model):
+        model = quantized(model) if workload.weights else model
         options = self.runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 4  # errors are raised as well
@@ -26,9 +34,28 @@ class OnnxRuntime(Engine):
         return self.runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def forward(self, workload, data):
-        session, feed = self.session(onnx.model(workload, data)), onnx.feed(data)
+        session, feed = self.session(workload, onnx.model(workload, data)), onnx.feed(data)
         return lambda: onnx.merged(session.run(None, feed)[0])
 
     def step(self, workload, data):
-        session = self.session(onnx.model(workload, data, states=True))
+        session = self.session(workload, onnx.model(workload, data, states=True))
         return onnx.stepper(lambda inputs: session.run(None, inputs), workload, data)
+
+
+def quantized(model: bytes) -> bytes:
+    """Return a model with int8 weights, one scale a row, which is as fast and more accurate.
+
+    Raises NotImplementedError if the cell has no quantised operator: its node stays as it is.
+    """
+    from onnx import load_model_from_string
+    from onnxruntime.quantization import quantize_dynamic
+
+    proto = load_model_from_string(model)
+    before = proto.graph.node[0].op_type
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        quantize_dynamic(proto, path, per_channel=True)
+        model = path.read_bytes()
+    if load_model_from_string(model).graph.node[0].op_type == before:
+        raise NotImplementedError(f"ONNX Runtime has no quantised {before}")
+    return model

@@ -8,10 +8,12 @@ import numpy as np
 
 import recurrent
 from recurrent.engine.bidirectional import Bidirectional, Directions
+from recurrent.engine.stepping import Stepper
 from recurrent.layers.attention import Memory
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
+from ..results import VARIANTS
 from ..workloads.catalogue import EVERY_CELL, SCORES
 from .engine import Engine
 
@@ -19,6 +21,11 @@ from .engine import Engine
 class Ours(Engine):
     name, package, module = "recurrent", "recurrent-engine", "recurrent"
     cells = (*EVERY_CELL, *SCORES)
+    weights = ("", "int8")
+
+    def kind(self, workload):
+        """Return the kind of weights to pack; None for those of the dtype."""
+        return workload.weights or None
 
     def layer(self, workload, data):
         """Return a bidirectional layer with the workload's weights."""
@@ -36,7 +43,7 @@ class Ours(Engine):
     def forward(self, workload, data):
         engine = workload.engine
         # The weights are packed once, as ONNX Runtime does when it creates a session.
-        packed = [engine.pack(p) for p in data.params]
+        packed = [engine.pack(p, self.kind(workload)) for p in data.params]
         if workload.directions == 2:
             layer, directions = Bidirectional(engine, "concat"), Directions(*packed)
             return lambda: layer.forward(data.x, directions)[0]
@@ -65,6 +72,10 @@ class Ours(Engine):
         return train
 
     def step(self, workload, data):
+        if workload.weights:
+            packed = workload.engine.pack(data.params[0], self.kind(workload))
+            stepper, x_t = Stepper(packed, workload.engine.dtypes), data.x[0]
+            return lambda: stepper(x_t)
         layer = recurrent.Recurrent(workload.engine.cell, workload.D, workload.H)
         layer.initialise(dtype=workload.dtype)
         for p, a in zip(layer.parameters.values(), data.params[0], strict=True):
@@ -120,6 +131,20 @@ class Ours(Engine):
             return output.scores[:, 0], output.ids[..., 0]
 
         return decode
+
+
+class Variant(Ours):
+    """Recurrent on rows of quantised weights, with the weights that its name says."""
+
+    weights = ("int8",)
+
+    def __init__(self, name: str, threads: int):
+        super().__init__(threads)
+        self.name = name
+
+    def kind(self, workload):
+        weights = VARIANTS[self.name]
+        return None if weights == workload.dtype else weights
 
 
 def load(model, data):

@@ -1,4 +1,7 @@
-"""PyTorch: torch.nn layers, inference mode for forward, autograd for training."""
+"""PyTorch: torch.nn layers, inference mode for forward, autograd for training.
+
+int8 weights are those of `quantize_dynamic`, the only one of PyTorch for recurrent layers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from .torch_models import Models, faster
 class Torch(Models):
     name, package, module = "torch", "torch", "torch"
     cells = (*CELLS, "lstm_proj", *SCORES)
+    weights = ("", "int8")
 
     def __init__(self, threads):
         super().__init__(threads)
@@ -31,7 +35,7 @@ class Torch(Models):
             workload.D, workload.H, bidirectional=workload.directions == 2, dtype=dtype, **options
         )
         self.fill(layer, [a for p in data.params for a in p])
-        return layer
+        return self.quantized(layer) if workload.weights else layer
 
     def sequence(self, layer, workload, data):
         """Return a function from x to y; ragged batches use packed sequences."""
@@ -75,6 +79,7 @@ class Torch(Models):
         torch, x = self.torch, self.torch.from_numpy(data.x)
         cell = getattr(torch.nn, f"{workload.cell.upper()}Cell")(workload.D, workload.H)
         self.fill(cell, data.params[0])
+        cell = self.quantized(cell) if workload.weights else cell
 
         def layer_stepper():
             layer, state = self.layer(workload, data), None

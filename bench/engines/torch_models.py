@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from itertools import cycle
 
@@ -19,6 +20,14 @@ class Models(Engine):
         with self.torch.no_grad():
             for p, a in zip(module.parameters(), arrays, strict=True):
                 p.copy_(self.torch.from_numpy(a))
+
+    def quantized(self, module):
+        """Return a module whose layers and cells have int8 weights."""
+        torch = self.torch
+        parent = torch.nn.ModuleList([module])  # the layers inside of it are replaced
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is deprecated, but has no successor for layers
+            return torch.ao.quantization.quantize_dynamic(parent, dtype=torch.qint8)[0]
 
     def updater(self, module, workload):
         """Return a function from (logits, targets) to the loss that also updates the module."""

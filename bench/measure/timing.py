@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine
-from ..results import OURS, Row
+from ..results import OURS, OWN, VARIANTS, Row
 from ..workloads.base import Work
 from . import peaks
 
@@ -20,6 +20,9 @@ SETTLE = 0.1  # seconds
 LONG = 1e8  # FLOPs of a call from which on the FMA peak is measured between its rounds
 METERED = 0.2  # length of such a measurement, relative to one at the start of a run
 FAR = 3.0  # an engine this many times slower than the best peer is timed for three rounds only
+
+
+LOOSE = 0.1  # largest error of a peer with quantised weights, relative as tolerances are
 
 
 class Pace(NamedTuple):
@@ -59,9 +62,10 @@ def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> 
 
     If results disagree, the row is an error.
     """
-    runs, notes, ours = {}, {}, None
+    runs, notes, errors, ours = {}, {}, {}, None
     facts = workload.facts() | {"threads": threads}
     data = workload.data()
+    exact = workload.exact(data, workload.dtype) if workload.weights else None
     for engine in engines:
         try:
             run = engine.prepare(workload, data)
@@ -75,15 +79,39 @@ def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> 
         if run is None:
             continue
         ours = outputs if ours is None else ours
-        problem = disagreement(ours, outputs, workload.tolerance)
+        wanted = (ours, workload.tolerance) if exact is None else due(workload, data, engine, exact)
+        problem = disagreement(wanted[0], outputs, wanted[1])
         if problem:
             return Row(**facts, samples={}, error=f"{engine.name}: {problem}", notes=notes)
         runs[engine.name] = run
+        if exact is not None:
+            errors[engine.name] = distances(exact, outputs)
     long = (facts.get("flops") or 0) >= LONG
     meter = peaks.meter(facts["dtype"], threads) if long else None
     seconds, peak = rounds(runs, pace, threads, meter)
     samples = {name: [s / workload.count(1) for s in calls] for name, calls in seconds.items()}
-    return Row(**facts, samples=samples, notes=notes, peak=peak)
+    return Row(**facts, samples=samples, notes=notes, peak=peak, errors=errors)
+
+
+def due(workload: Work, data, engine: Engine, exact: list) -> tuple[list, float]:
+    """Return what an engine must compute on a row of quantised weights, and the tolerance.
+
+    The weights of recurrent are known: their results in float64 are due. Peers also round what they
+    multiply by them, so `exact`, of the weights before rounding, is due loosely.
+    """
+    if engine.name not in OWN:
+        return exact, LOOSE
+    weights = VARIANTS.get(engine.name, workload.weights)
+    return exact if weights == workload.dtype else workload.exact(data, weights), workload.tolerance
+
+
+def distances(exact: list, outputs: list) -> list[float]:
+    """Return the greatest and the mean absolute difference of all results."""
+    pairs = [
+        pair for calls in zip(exact, outputs, strict=True) for pair in zip(*calls, strict=True)
+    ]
+    differences = np.concatenate([np.abs(a - b).ravel() for a, b in pairs])
+    return [float(differences.max()), float(differences.mean())]
 
 
 def rounds(
@@ -126,7 +154,7 @@ def rounds(
 
 
 def contenders(samples: dict[str, list[float]]) -> list[str]:
-    """Return recurrent, and the peers at most FAR times slower than the best peer."""
+    """Return recurrent, its variants, and the peers at most FAR times slower than the best."""
     medians = {name: float(np.median(s)) for name, s in samples.items()}
-    best = min((m for name, m in medians.items() if name != OURS), default=0.0)
-    return [name for name, m in medians.items() if name == OURS or m <= FAR * best]
+    best = min((m for name, m in medians.items() if name not in OWN), default=0.0)
+    return [name for name, m in medians.items() if name in OWN or m <= FAR * best]

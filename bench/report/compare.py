@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from ..results import OURS, Row, Run
+from ..results import OWN, Row, Run
 from . import format
 from .table import STYLES, grid
 
@@ -32,7 +32,7 @@ class Change:
         ratios = [
             self.after.median(e) / self.before.median(e)
             for e in self.before.samples
-            if e != OURS and e in self.after.samples
+            if e not in OWN and e in self.after.samples
         ]
         return float(np.exp(np.mean(np.log(ratios)))) if ratios else None
 

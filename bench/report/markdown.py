@@ -8,7 +8,7 @@ from pathlib import Path
 from recurrent.models import files
 
 from ..results import OURS, Run, geometric_mean, write
-from . import format, goals
+from . import format, goals, quantized
 from .table import mean, summary, uncompared
 
 
@@ -55,6 +55,8 @@ def markdown(run: Run, limits: str = "") -> str:
             rows = run.select(threads=threads, group=group)
             if rows:
                 parts += [f"## {group}, {format.threads(threads)}", _rows(run, rows)]
+            if any(r.errors for r in rows):
+                parts += [f"{quantized.title()}.", _quantized(rows)]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
@@ -99,7 +101,7 @@ def _losing(run):
 
 
 def _means(run, threads):
-    peers = [e for e in run.engines if e != OURS]
+    peers = run.peers
     rows = (
         (name, *(mean(of, p) for p in (None, *peers)))
         for name, of in run.groups(threads).items()
@@ -115,6 +117,14 @@ def _goals(run):
     return table(["goal", "bound", "threads", "verdict", "reason"], rows, left=5)
 
 
+def _quantized(rows):
+    """Return the table of the rows with errors."""
+    rows = [r for r in rows if r.measured and r.errors]
+    engines = quantized.engines(rows)
+    lines = [[f"`{r.name}`", *quantized.cells(r, engines, "; ")] for r in rows]
+    return table(["workload", *quantized.headings(engines)], lines)
+
+
 def _peaks(run):
     names = list(dict.fromkeys(name for peaks in run.peaks.values() for name in peaks))
     units = {n: "GB/s" if n.endswith("bandwidth") else "GFLOP/s" for n in names}
@@ -128,7 +138,7 @@ def _peaks(run):
 
 def _rows(run, rows):
     """Return the table of a group: medians, speed, share of the roof, limit, and ratio."""
-    engines = [e for e in run.engines if any(e in r.samples for r in rows)]
+    engines = [OURS, *(e for e in run.peers if any(e in r.samples for r in rows))]
     lines = []
     for r in rows:
         per = "" if r.per == "call" else f" a {r.per}"

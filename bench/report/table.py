@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results import OURS, Row, Run, geometric_mean
-from . import format, goals
+from . import format, goals, quantized
 
 STYLES = {True: "green", False: "bold red", None: "dim"}
 
@@ -17,16 +17,22 @@ STYLES = {True: "green", False: "bold red", None: "dim"}
 def show(run: Run, console: Console) -> None:
     """Print the whole run; if all engines do not fit, show only the best peer of each row."""
     for threads in run.threads:
-        table = _rows(run, threads, all_peers=True)
-        wide = console.options.update(width=1000)
-        if Measurement.get(console, wide, table).maximum > console.width:
-            table = _rows(run, threads, all_peers=False)
-        console.print(table)
+        console.print(_fitting(console, lambda full, n=threads: _rows(run, n, all_peers=full)))
+        if rows := quantized.rows(run, threads):
+            console.print(_fitting(console, lambda full, r=rows: _quantized(r, mean=full)))
         console.print(_means(run, threads))
     losing(run, console)
     console.print(_goals(run))
     for engine, why in run.missing.items():
         console.print(Text(f"{engine} was not measured: {why}"))
+
+
+def _fitting(console, make):
+    """Return the table `make(True)` or, if that is wider than the console, `make(False)`."""
+    table = make(True)
+    wide = console.options.update(width=1000)
+    fits = Measurement.get(console, wide, table).maximum <= console.width
+    return table if fits else make(False)
 
 
 def losing(run: Run, console: Console) -> None:
@@ -73,7 +79,7 @@ def grid(title: str, *headings: str) -> Table:
 def _rows(run, threads, all_peers):
     """Return the table of one thread count, with all peers or the best peer only."""
     rows = run.select(threads=threads)
-    peers = [e for e in run.engines if e != OURS and any(e in r.samples for r in rows)]
+    peers = [e for e in run.peers if any(e in r.samples for r in rows)]
     headings = [format.short(e) for e in peers] if all_peers else ["best peer"]
     title = f"{format.threads(threads)}: medians, p10–p90 of recurrent; ratio = {format.RATIO}"
     table = grid(
@@ -126,6 +132,23 @@ def _rows(run, threads, all_peers):
     return table
 
 
+def _quantized(rows, mean):
+    """Return the table of the rows with errors, with or without the mean errors."""
+    engines, threads = quantized.engines(rows), format.threads(rows[0].threads)
+    table = grid(f"{threads}: {quantized.title(mean)}", "workload", *quantized.headings(engines))
+    heading = None
+    for row in rows:
+        if format.section(row) != heading:
+            heading = format.section(row)
+            table.add_section()
+            table.add_row(Text(heading, style="bold"))
+        table.add_row(
+            f"  {format.label(row).removesuffix(' int8')}",
+            *quantized.cells(row, engines, "\n", mean),
+        )
+    return table
+
+
 def _peer(row, engine, scale, named=False):
     """Format a peer's median, in bold if it is the best."""
     if engine not in row.samples:
@@ -139,7 +162,7 @@ def _peer(row, engine, scale, named=False):
 
 def _means(run, threads):
     """Return the geometric means of the ratios to the best peer of each row and to each peer."""
-    peers = [e for e in run.engines if e != OURS]
+    peers = run.peers
     table = grid(
         f"{format.threads(threads)}: geometric means of the ratios (number of rows)",
         "rows",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 
 class Work:
     """A workload; subclasses are frozen dataclasses.
@@ -11,6 +15,8 @@ class Work:
     flops, bytes: per unit of work; None if not counted.
     compared: number of calls whose results must agree before anything is timed.
     tolerance: the largest difference allowed, relative to the larger of 1 and the largest result.
+    weights: the kind of weights, if not of the dtype: int8. Results are then compared with those of
+        `exact`.
     """
 
     name: str
@@ -23,6 +29,7 @@ class Work:
     per = "call"
     compared = 1
     tolerance: float
+    weights = ""
 
     @property
     def method(self) -> str:
@@ -36,6 +43,14 @@ class Work:
 
     def data(self) -> object:
         """Return the input and weights, the same for every engine."""
+        raise NotImplementedError
+
+    def exact(self, data: Any, weights: str) -> list[list[np.ndarray]]:
+        """Return the results of the compared calls, computed in float64.
+
+        The weights are rounded as int8 or bfloat16 are, or stay as they are (float32). Workloads
+        of quantised weights have this method.
+        """
         raise NotImplementedError
 
     def count(self, calls: int) -> int:

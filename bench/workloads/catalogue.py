@@ -53,6 +53,7 @@ class Workload(Work):
     kind: uniform and tail (ragged batches), full (the same batch without lengths), bidirectional,
         many (many time steps of a stream in one call), denormal (inputs and states below the
         smallest normal number).
+    weights: int8, for inference with quantised weights, or "".
     """
 
     cell: str
@@ -66,10 +67,11 @@ class Workload(Work):
     dtype: str = "float32"
     mode: str = "full"
     per: str = "call"
+    weights: str = ""
 
     @property
     def name(self) -> str:
-        ends = [self.kind, "" if self.dtype == "float32" else self.dtype]
+        ends = [self.kind, "" if self.dtype == "float32" else self.dtype, self.weights]
         return "-".join(
             [self.cell, self.task, f"N{self.N}-T{self.T}-D{self.D}-H{self.H}", *filter(None, ends)]
         )
@@ -139,9 +141,11 @@ class Workload(Work):
         cache; W_ih, x and y once. Training does this twice, the second time with the gradients of y
         and x. It also writes and reads the gates and one more value per unit and time step.
         """
-        item, recurrent_weights = np.dtype(self.dtype).itemsize, self.recurrent_weights
+        item = np.dtype(self.dtype).itemsize
+        share = np.dtype(self.weights or self.dtype).itemsize / item  # of a weight
+        recurrent_weights = self.recurrent_weights * share
         recurrent_weights *= 1 if recurrent_weights * item <= FIRST_CACHE else self.T
-        weights_and_y = self.rows[0] * self.D + recurrent_weights + self.steps * self.P
+        weights_and_y = self.rows[0] * self.D * share + recurrent_weights + self.steps * self.P
         values = self.directions * weights_and_y + self.steps * self.D
         if self.task == "train":
             saved = 2 * self.directions * self.steps * (GATES[self.cell] + 1) * self.H
@@ -166,6 +170,8 @@ class Workload(Work):
         params = [
             init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)
         ]
+        if self.weights:
+            params = [trained(p, rng) for p in params]
         if self.kind == "denormal":  # without biases the states are as small as the inputs
             x *= np.float32(1e-39)
             params = [
@@ -181,8 +187,33 @@ class Workload(Work):
             dy[np.arange(self.T)[:, None] >= lengths] = 0  # padding
         return Data(x, dy, params, lengths)
 
+    def exact(self, data, weights):
+        engine, (params,), x = self.engine, data.params, data.x
+        if weights != self.dtype:
+            params = engine.pack(params, weights).dequantized()
+        if self.task == "step":  # every call has the same input
+            x = np.repeat(x, self.compared, axis=0)
+        double = engine.Params(*(a.astype(np.float64) for a in params))
+        y = engine.forward(x.astype(np.float64), double)[0]
+        return [[a] for a in y] if self.task == "step" else [[y]]
+
     def count(self, calls: int) -> int:
         return calls * self._shared
+
+
+def trained(params, rng: np.random.Generator):
+    """Return parameters whose matrices are spread as after training.
+
+    They are normal, so that a few weights of a row are much larger than the others, with standard
+    deviation 1/sqrt(K) for K columns, 1.7 times that of the initial weights.
+    """
+    return params._replace(
+        **{
+            n: (rng.standard_normal(a.shape) / np.sqrt(a.shape[1])).astype(a.dtype)
+            for n, a in params._asdict().items()
+            if a.ndim == 2
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -250,6 +281,7 @@ STREAM = [32, 128, 512]
 MORE = [(1, 100, 32, 64), (32, 50, 64, 128)]  # for cells that few engines have
 ATTENTION = [(32, 30, 50, 256), (32, 1, 50, 256), (8, 50, 200, 128)]  # N, T, S, H
 DENORMAL = [(1, 100, 128, 128), (32, 50, 64, 128)]
+QUANTIZED = [("step", 1), ("forward", 20)]  # task, T
 FEW = {(1, 100, 32, 64), (32, 50, 64, 128)}
 
 
@@ -324,6 +356,21 @@ WORKLOADS: list[Work | Probe] = [
     Translation("update", 32, 30, 30, 256, mode="default"),
     Translation("update", 32, 30, 30, 256, "ragged"),
     *(Translation("greedy", N, 30, 30, 256) for N in (1, 32)),
+    *(
+        Workload(
+            c,
+            t,
+            N,
+            T,
+            H,
+            H,
+            group="quantized",
+            per="step" if t == "step" else "call",
+            weights="int8",
+            mode="default" if (c, N, H) == ("lstm", 1, 512) else "full",
+        )
+        for c, (t, T), N, H in product(("lstm", "gru"), QUANTIZED, (1, 4, 16), (128, 512, 1024))
+    ),
 ]
 
 

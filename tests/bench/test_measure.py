@@ -23,6 +23,7 @@ from bench.workloads.models import Attending, CharModel, StreamedModel, Translat
 NAMES = Path(__file__).parents[1] / "golden" / "bench_workloads.txt"
 AT_ONCE = timing.Pace(0, 1)
 ROOT = Path(__file__).parents[2]
+QUANTIZED, STEPS = ("lstm", "gru"), (("step", 1), ("forward", 5))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def tiny():
     more += [Workload(c, t, 3, 7, 4, 8) for c in catalogue.OPTIONS for t in catalogue.TASKS]
     # Each of these cells is compiled for this test alone.
     more = [pytest.param(workload, marks=pytest.mark.ci) for workload in more]
+    more += [Workload(c, t, 3, n, 4, 6, weights="int8") for c in QUANTIZED for t, n in STEPS]
     more += [StreamedModel(3, 6)]
     more += [
         Attending(c, t, 3, 4, 6, 8)
@@ -75,8 +77,12 @@ def test_every_installed_engine_agrees(workload, engines):
     assert row.error is None
     assert results.OURS in row.samples
     assert all(len(s) == 1 and s[0] > 0 for s in row.samples.values())
-    allowed = {"onnxruntime"} if workload.dtype == "float64" else set()  # it has no float64
-    assert set(row.notes) <= allowed
+    # It has neither float64 nor a GRU of int8.
+    lacking = workload.dtype == "float64" or (workload.weights and workload.cell == "gru")
+    assert set(row.notes) <= ({"onnxruntime"} if lacking else set())
+    own = set(results.OWN) if workload.weights else {results.OURS}
+    assert own == row.samples.keys() & set(results.OWN)
+    assert row.errors.keys() == (row.samples.keys() if workload.weights else set())
 
 
 class Wrong(Engine):
@@ -142,6 +148,40 @@ def test_an_engine_that_raises_is_left_out_and_ours_is_an_error():
     assert timing.measure(workload, [ours], AT_ONCE, 1).error == f"{results.OURS}: not this one"
 
 
+INT8 = Workload("lstm", "forward", 3, 5, 4, 6, weights="int8")
+
+
+@pytest.mark.parametrize("name", results.OWN)
+def test_our_quantised_results_are_those_of_the_rounded_weights(name, engines):
+    """An error as large as that of rounding is found."""
+    wrong = Wrong(lambda y: y + 1e-3)
+    wrong.name, wrong.ours = name, next(e for e in engines if e.name == name)
+    row = timing.measure(INT8, [wrong], AT_ONCE, 1)
+    assert row.error.startswith(f"{name}: result 0 of call 0 differs by 1.0e-03")
+
+
+def test_errors_of_quantised_peers_are_shown_up_to_a_limit():
+    row = timing.measure(INT8, [ENGINES[results.OURS](1), Wrong(lambda y: y + 0.05)], AT_ONCE, 1)
+    assert row.errors["wrong"] == pytest.approx([0.05, 0.05], abs=0.02)
+    assert 0 < row.errors[results.OURS][1] < row.errors[results.OURS][0] < 0.02
+    row = timing.measure(INT8, [ENGINES[results.OURS](1), Wrong(lambda y: y + 0.15)], AT_ONCE, 1)
+    assert row.error.startswith("wrong: result 0 of call 0 differs by 1.")
+
+
+def test_distances_are_the_greatest_and_the_mean_of_all_results():
+    exact = [[np.zeros((2, 2)), np.ones(2)], [np.zeros(2)]]
+    outputs = [[np.full((2, 2), 0.5), np.ones(2)], [np.array([1.0, -3.0])]]
+    assert timing.distances(exact, outputs) == [3.0, 0.75]
+
+
+def test_quantised_weights_are_fewer_bytes():
+    """A step of N = 1 moves a quarter of the weights, and x and y as before."""
+    int8 = Workload("lstm", "step", 1, 1, 512, 512, weights="int8")
+    weights = 2 * 4 * 512 * 512
+    assert replace(int8, weights="").bytes - int8.bytes == 3 * weights
+    assert int8.name.endswith("-D512-H512-int8")
+
+
 def test_names_are_frozen():
     """New names are appended to the file; none may disappear."""
     frozen, now = NAMES.read_text().split(), [w.name for w in catalogue.WORKLOADS]
@@ -203,6 +243,8 @@ def test_modes_grow_and_patterns_choose():
 def test_engines_far_behind_are_not_timed_further():
     samples = {results.OURS: [9.0], "best": [1.0], "near": [2.9], "far": [3.1]}
     assert timing.contenders(samples) == [results.OURS, "best", "near"]
+    variants = {name: [9.0] for name in results.VARIANTS}
+    assert timing.contenders(samples | variants) == [results.OURS, "best", "near", *variants]
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="peaks are measured by compiled code")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from bench import commands
 from bench.__main__ import app as bench_app
-from bench.report import compare, format, goals, markdown, readme, table
+from bench.report import compare, format, goals, markdown, quantized, readme, table
 from bench.report.format import label
 from bench.results import OURS, geometric_mean, read, write
 
@@ -100,7 +100,12 @@ def test_writing_and_reading_a_run_gives_the_same_run(tmp_path_factory, samples,
     path = tmp_path_factory.mktemp("run") / "a.jsonl"
     rounded = [float(f"{s:.4g}") for s in samples]
     first = run(
-        row(samples={OURS: samples}, threads=threads, notes={"jax": "no"}),
+        row(
+            samples={OURS: samples},
+            threads=threads,
+            notes={"jax": "no"},
+            errors={OURS: [2.5e-3, 0.0]},
+        ),
         row("b", error="wrong", samples={}),
     )
     write(path, first)
@@ -143,6 +148,10 @@ def test_writing_and_reading_a_run_gives_the_same_run(tmp_path_factory, samples,
         (
             lambda lines: [lines[0], lines[1].replace('"quantity": "seconds"', '"quantity": "s"')],
             "line 2: quantity must be",
+        ),
+        (
+            lambda lines: [lines[0], lines[1].replace('"errors": {}', '"errors": {"jax": [1]}')],
+            "line 2: errors of jax must be two numbers of at least 0, got [1]",
         ),
         (lambda lines: ["[" * 10**5], "line 1: expected a JSON object"),
         (
@@ -194,6 +203,63 @@ def test_the_table_has_every_row(width):
     assert "…" not in output[: output.index("goals")] or width < 100
 
 
+def quantised(name="lstm-step-N1-T1-D512-H512-int8", **changes):
+    """Return a row of int8 weights: four times as fast as float32, and ahead of torch."""
+    fields = dict(
+        group="quantized",
+        task="step",
+        samples={
+            OURS: [1e-4],
+            "recurrent-bfloat16": [2e-4],
+            "recurrent-float32": [4e-4],
+            "torch": [1.5e-4],
+        },
+        errors={
+            OURS: [3.1e-3, 4.2e-4],
+            "recurrent-bfloat16": [1e-3, 2e-4],
+            "recurrent-float32": [1.2e-7, 1.1e-8],
+            "torch": [0.0121, 2.2e-3],
+        },
+    )
+    return row(name, **fields | changes)
+
+
+def test_other_weights_of_ours_are_no_peers():
+    r = quantised()
+    assert (r.best_peer, r.against("recurrent-float32")) == ("torch", 4.0)
+    assert run(row(), r).peers == ["torch", "onnxruntime"]
+    alone = quantised(samples={OURS: [1.0], "recurrent-float32": [0.5]})
+    assert alone.best_peer is None
+    assert not run(alone).losing
+
+
+@pytest.mark.parametrize("width", [100, 140])
+def test_the_table_of_quantised_weights_has_times_and_errors(width):
+    other = quantised("gru-step-N1-T1-D128-H128-int8", cell="gru")
+    output = printed(width, table.show, run(row(), quantised(), other, row(threads=2)))
+    assert output.count("int8 weights: medians; greatest") == 1
+    body = output[output.index("int8 weights") :].split("geometric means")[0]
+    assert "…" not in body
+    lines = body.splitlines()
+    at = next(k for k, line in enumerate(lines) if "N1 T1 D512 H512" in line)
+    times = "100 µs 200 µs 400 µs 150 µs 4.00 ▲ 1.50"
+    assert " ".join(lines[at].split()[4:]) == times
+    errors = "3.1e-3 1.0e-3 1.2e-7 1.2e-2"
+    if width == 140:
+        errors = "3.1e-3 (4.2e-4) 1.0e-3 (2.0e-4) 1.2e-7 (1.1e-8) 1.2e-2 (2.2e-3)"
+    assert " ".join(lines[at + 1].split()) == errors
+    assert "int8 weights" not in printed(width, table.show, run(row()))
+
+
+def test_the_report_of_quantised_weights():
+    text = markdown.markdown(run(quantised()))
+    assert "| workload | recurrent | bfloat16 | float32 | torch | float32 / int8 |" in text
+    assert "| 100 µs; 3.1e-3 (4.2e-4) | 200 µs; 1.0e-3 (2.0e-4) |" in text
+    failed = markdown.markdown(run(quantised(error="recurrent: wrong", errors={})))
+    assert "recurrent: wrong" in failed
+    assert "int8 weights" not in failed
+
+
 def test_goals_are_met_missed_or_not_in_the_run():
     verdicts = {(v.goal.what, v.threads): v for v in goals.check(synthetic())}
     every = "every forward and training row: best peer's time / recurrent's"
@@ -239,7 +305,7 @@ def test_compared_rows_are_scaled_by_the_peaks_measured_with_them():
     assert verdict.reason == "1.30, 4 % off: " + odd.name
 
 
-@pytest.mark.parametrize("module", [format, goals, markdown])
+@pytest.mark.parametrize("module", [format, goals, markdown, quantized])
 def test_bench_doctests(module):
     assert not doctest.testmod(module).failed
 
