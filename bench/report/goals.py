@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from ..results import Row, Run, geometric_mean
+from ..results import OURS, OWN, Row, Run, geometric_mean
 from . import format
+from .quantized import FLOAT32
 
 Figures = list[tuple[str, float]]  # name of a row and its figure; NaN if the row is an error
 
@@ -107,9 +108,26 @@ def _mean(run, threads, group, peer=None):
     return [(f"geometric mean of {mean[1]} of {len(rows)} rows", mean[0])] if mean else []
 
 
+def _share(run, threads, ratio):
+    figures = _grid(run, threads)
+    ahead = sum(f >= ratio for _, f in figures)
+    return [(f"{ahead} of {len(figures)} rows", ahead / len(figures))] if figures else []
+
+
 def _large(run, threads, task):
     rows = run.select(threads=threads, task=task, group=task)
     return _figures((r for r in rows if (r.flops or 0) > 1e9), run.share_of_fma)
+
+
+def _quantized(run, threads, figure, condition=lambda row: True):
+    rows = run.select(threads=threads, group="quantized")
+    return _figures(filter(condition, rows), figure)
+
+
+def _error(row):
+    """Return the least error of a peer over recurrent's, both the greatest of their results."""
+    peers = [greatest for e, (greatest, _) in row.errors.items() if e not in OWN]
+    return min(peers) / row.errors[OURS][0] if peers else None
 
 
 def _medians(run, threads, condition, **fields):
@@ -158,6 +176,11 @@ def _odd(run, threads):
     )
 
 
+def _one_sequence(row, least=64, most=512):
+    found = sizes(row.name)
+    return found.get("N") == 1 and least <= found.get("H", 0) <= most
+
+
 def _one_step_of_32(row):
     return sizes(row.name).get("H") == 32 and "many" not in row.name
 
@@ -169,13 +192,29 @@ def _named(*parts):
     )
 
 
+def _gain(row):
+    return row.against(FLOAT32)
+
+
+_large_and_alone = partial(_one_sequence, least=512, most=1024)
 _seconds, _percent = format.measured, partial(format.percent, decimals=1)
 
 GOALS = (
     Goal("every forward and training row: best peer's time / recurrent's", 1.0, _grid),
     Goal(
+        "forward and training rows that are at least 1.10 times as fast as the best peer",
+        0.9,
+        partial(_share, ratio=1.1),
+        show=_percent,
+    ),
+    Goal(
+        "forward, N = 1, H from 64 to 512: best peer's time / recurrent's",
+        1.25,
+        partial(_ratios, group="forward", condition=_one_sequence),
+    ),
+    Goal(
         "forward: geometric mean of the ratios to the best peer",
-        2.0,
+        1.7,
         partial(_mean, group="forward"),
     ),
     Goal(
@@ -185,7 +224,7 @@ GOALS = (
     ),
     Goal(
         "training: geometric mean of the ratios to the best peer",
-        2.5,
+        1.9,
         partial(_mean, group="train"),
     ),
     Goal(
@@ -195,18 +234,18 @@ GOALS = (
     ),
     Goal(
         "forward calls over 1 GFLOP: share of the FMA peak",
-        0.92,
+        0.88,
         partial(_large, task="forward"),
         show=_percent,
     ),
     Goal(
         "training calls over 1 GFLOP: share of the FMA peak",
-        0.85,
+        0.8,
         partial(_large, task="train"),
         show=_percent,
     ),
     Goal(
-        "ragged batches: time per valid step / that of the full batch", 1.2, _ragged, at_most=True
+        "ragged batches: time per valid step / that of the full batch", 1.25, _ragged, at_most=True
     ),
     Goal(
         "ragged batches: PyTorch's packed sequences / recurrent",
@@ -262,5 +301,25 @@ GOALS = (
         partial(_medians, group="first", condition=_named("warm")),
         True,
         _seconds,
+    ),
+    Goal(
+        "int8, N = 1, H = 512 and 1024: recurrent in float32 / in int8",
+        3.0,
+        partial(_quantized, figure=_gain, condition=_large_and_alone),
+    ),
+    Goal(
+        "int8, N = 1, H = 512 and 1024: best peer's int8 / recurrent's",
+        1.0,
+        partial(_quantized, figure=lambda row: row.ratio, condition=_large_and_alone),
+    ),
+    Goal(
+        "int8, N = 1, H = 512 and 1024: least error of a peer / recurrent's",
+        1.0,
+        partial(_quantized, figure=_error, condition=_large_and_alone),
+    ),
+    Goal(
+        "character model 2 x 512, sampling: recurrent in float32 / in int8",
+        2.0,
+        partial(_quantized, figure=_gain, condition=_named("2x512")),
     ),
 )

@@ -260,6 +260,37 @@ def test_the_report_of_quantised_weights():
     assert "int8 weights" not in failed
 
 
+def test_goals_of_quantised_weights():
+    small = quantised("lstm-step-N1-T1-D128-H128-int8", samples={OURS: [1.0], "torch": [0.1]})
+    gru = quantised("gru-forward-N1-T20-D1024-H1024-int8", cell="gru", task="forward")
+    worse = quantised(
+        "lstm-forward-N1-T20-D512-H512-int8",
+        samples={OURS: [2e-4], "recurrent-float32": [4e-4], "torch": [1e-4]},
+        errors={OURS: [0.02, 0.01], "torch": [0.01, 0.01]},
+    )
+    found = {v.goal.what: v for v in goals.check(run(quantised(), small, gru))}
+    ours = [v for what, v in found.items() if what.startswith("int8, ")]
+    assert [v.met for v in ours] == [True] * 3
+    assert ours[0].reason.endswith("2 of 2 rows meet it")
+    found = {v.goal.what: v for v in goals.check(run(quantised(), worse))}
+    reasons = [v.reason for what, v in found.items() if what.startswith("int8, ")]
+    assert [r.split(",")[0] for r in reasons] == ["2.00", "0.50", "0.50"]
+    assert all(worse.name in r for r in reasons)
+
+
+def test_goals_that_count_rows():
+    rows = [row(f"lstm-forward-N1-T9-D9-H{H}") for H in range(64, 73)]
+    close = row("lstm-forward-N1-T9-D9-H32", samples={OURS: [1.0], "torch": [1.05]})
+    what = "forward and training rows that are at least 1.10 times as fast as the best peer"
+    alone = "forward, N = 1, H from 64 to 512: best peer's time / recurrent's"
+    found = {v.goal.what: v for v in goals.check(run(*rows, close))}
+    assert (found[what].met, found[what].reason) == (True, "90.0 %: 9 of 10 rows")
+    assert found[alone].reason.endswith("9 of 9 rows meet it")
+    failed = row("lstm-forward-N1-T9-D9-H512", error="torch: wrong")
+    found = {v.goal.what: v for v in goals.check(run(*rows, close, failed))}
+    assert (found[what].met, found[alone].met) == (False, False)
+
+
 def test_goals_are_met_missed_or_not_in_the_run():
     verdicts = {(v.goal.what, v.threads): v for v in goals.check(synthetic())}
     every = "every forward and training row: best peer's time / recurrent's"
