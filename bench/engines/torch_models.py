@@ -237,16 +237,16 @@ class Models(Engine):
         return decode
 
 
-def faster(*makers: Callable, calls: int = 300) -> Callable:
-    """Return the fastest of the functions that `makers` return."""
-    return min(makers, key=lambda make: seconds(make(), calls))()
+def faster(*makers: Callable, calls: int = 300, most: float = 0.2) -> Callable:
+    """Return the fastest of the functions that `makers` return, each called for `most` seconds."""
+    return min(makers, key=lambda make: seconds(make(), calls, most))()
 
 
-def seconds(run, calls: int) -> float:
-    """Return the median time of a call."""
+def seconds(run, calls: int, most: float) -> float:
+    """Return the median time of a call, of `calls` or, if they are slow, of at least three."""
     times = []
-    for _ in range(calls):
+    while len(times) < 3 or (len(times) < calls and sum(times) < most):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return float(np.median(times[calls // 3 :]))
+    return float(np.median(times[len(times) // 3 :]))

@@ -29,6 +29,7 @@ IMPORT = (
 )
 TINY = {Workload: dict(N=1, T=1, D=4, H=4), CharModel: dict(N=1, T=1, E=4, H=4, V=3)}
 UPDATES = 3
+PROCESSES = 3  # most rounds: a new process varies little
 
 
 def measure(probe: Probe, pace: Pace, threads: int) -> Row:
@@ -41,7 +42,7 @@ def measure(probe: Probe, pace: Pace, threads: int) -> Row:
         with suppress(processes.ProcessFailed):
             ask(probe, OURS, threads, None)
     with tempfile.TemporaryDirectory() if probe.task == "cold" else nullcontext() as folder:
-        for k in range(1 if probe.task == "memory" else (pace.rounds + 1) // 2):
+        for k in range(1 if probe.task == "memory" else min(PROCESSES, (pace.rounds + 1) // 2)):
             for engine in [e for e in ENGINES if e not in notes]:
                 try:
                     result = ask(probe, engine, threads, f"{folder}/{k}" if folder else None)

@@ -16,9 +16,12 @@ from . import peaks
 
 # Idle threads of OpenBLAS and others spin for tens of milliseconds and would occupy the core of the
 # engine that is timed next.
-SETTLE = 0.1  # seconds
+SETTLE = 0.1  # seconds after which they are waited for no longer
+PAUSE, IDLE = 0.004, 0.1  # seconds; the share of a processor that idle threads use at most
 LONG = 1e8  # FLOPs of a call from which on the FMA peak is measured between its rounds
 METERED = 0.2  # length of such a measurement, relative to one at the start of a run
+SLOW = 0.1  # seconds of a call beside which waking threads and filling caches take no time
+FEW = 5  # rounds that do for calls so long that they fill the measuring time several times
 FAR = 3.0  # an engine this many times slower than the best peer is timed for three rounds only
 
 
@@ -88,8 +91,8 @@ def measure(workload: Work, engines: list[Engine], pace: Pace, threads: int) -> 
             errors[engine.name] = distances(exact, outputs)
     long = (facts.get("flops") or 0) >= LONG
     meter = peaks.meter(facts["dtype"], threads) if long else None
-    seconds, peak = rounds(runs, pace, threads, meter)
-    samples = {name: [s / workload.count(1) for s in calls] for name, calls in seconds.items()}
+    taken, peak = rounds(runs, pace, threads, meter)
+    samples = {name: [s / workload.count(1) for s in calls] for name, calls in taken.items()}
     return Row(**facts, samples=samples, notes=notes, peak=peak, errors=errors)
 
 
@@ -119,28 +122,29 @@ def rounds(
 ) -> tuple[dict, list[float]]:
     """Return the seconds per call of every round, and the FMA peak after each round of recurrent.
 
-    With several threads, every round is preceded by a pause and an untimed call.
+    With several threads, the threads of other engines come to rest before every round, and a call
+    that is not SLOW is made once untimed.
     """
     shortest = 0.01 if threads == 1 else 0.03  # seconds of a round
-    repeats = {}
+    repeats, slow = {}, set()
     for name, run in runs.items():
-        run()
-        start = time.perf_counter()
-        run()
-        repeats[name] = max(1, int(shortest / (time.perf_counter() - start)))
+        taken = seconds(run)
+        if taken > SLOW:
+            slow.add(name)
+        elif taken < shortest:  # the first call may have waited for its threads
+            taken = seconds(run)
+        repeats[name] = max(1, int(shortest / taken))
     samples, spent, active, peak = {name: [] for name in runs}, 0.0, list(runs), []
     gc.collect()
     gc.disable()
     try:
-        while len(samples[active[0]]) < pace.rounds or spent < pace.seconds * len(active):
+        while unfinished(len(samples[active[0]]), spent / len(active), pace):
             for name in active:
                 if threads > 1:
-                    time.sleep(SETTLE)
-                    runs[name]()
-                start = time.perf_counter()
-                for _ in range(repeats[name]):
-                    runs[name]()
-                taken = time.perf_counter() - start
+                    settle()
+                    if name not in slow:
+                        runs[name]()
+                taken = seconds(runs[name], repeats[name])
                 spent += taken
                 samples[name].append(taken / repeats[name])
                 if meter and name == OURS:
@@ -151,6 +155,31 @@ def rounds(
     finally:
         gc.enable()
     return samples, peak
+
+
+def seconds(run: Callable, calls: int = 1) -> float:
+    """Return the time of some calls."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return time.perf_counter() - start
+
+
+def settle() -> None:
+    """Wait until no thread of this process computes, at most SETTLE seconds."""
+    end = time.perf_counter() + SETTLE
+    while time.perf_counter() < end:
+        used = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - used < IDLE * PAUSE:
+            return
+
+
+def unfinished(rounds: int, spent: float, pace: Pace) -> bool:
+    """Return whether there must be more rounds; `spent` is the measuring time of each engine."""
+    if rounds >= min(FEW, pace.rounds) and spent >= pace.rounds * max(SLOW, pace.seconds):
+        return False
+    return rounds < pace.rounds or spent < pace.seconds
 
 
 def contenders(samples: dict[str, list[float]]) -> list[str]:

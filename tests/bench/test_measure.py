@@ -182,6 +182,44 @@ def test_quantised_weights_are_fewer_bytes():
     assert int8.name.endswith("-D512-H512-int8")
 
 
+class Clock:
+    """Stands for the module `time`; processes use `used` seconds in each second of sleep."""
+
+    def __init__(self, *used):
+        self.now, self.process, self.used = 0.0, 0.0, list(used)
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.process
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.process += seconds * self.used.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("used", "left"), [([0.0, 9.0], 1), ([1.0, 0.5, 0.01, 9.0], 1), ([1.0] * 100, 75)]
+)
+def test_an_engine_is_timed_once_the_threads_of_others_rest(monkeypatch, used, left):
+    clock = Clock(*used)
+    monkeypatch.setattr(timing, "time", clock)
+    timing.settle()
+    assert len(clock.used) == left
+    assert clock.now <= timing.SETTLE + timing.PAUSE
+
+
+def test_the_number_of_rounds():
+    pace = timing.Pace(0.5, 9)
+    assert timing.unfinished(8, 0.6, pace)  # too few
+    assert timing.unfinished(9, 0.4, pace)  # too short
+    assert not timing.unfinished(9, 0.6, pace)
+    assert not timing.unfinished(5, 4.6, pace)  # calls that take long
+    assert timing.unfinished(4, 4.6, pace)
+    assert not timing.unfinished(1, 0.0, AT_ONCE)
+
+
 def test_names_are_frozen():
     """New names are appended to the file; none may disappear."""
     frozen, now = NAMES.read_text().split(), [w.name for w in catalogue.WORKLOADS]
