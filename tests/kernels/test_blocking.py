@@ -63,7 +63,7 @@ def aligned(*arrays):
 def test_buffers_begin_at_a_cache_line(engine, dtype):
     p = Case(40, 20, 65, 67, dtype).build(engine)
     w = engine.pack(p.params).weights.weights
-    y, state, tape = p.forward(record=True)
+    _, _, tape = p.forward(record=True)
     found = aligned(w.panels, tape.h_rows, tape.state_rows, tape.saved_rows)
     dx, dparams, _ = engine.backward(p.dy, tape)
     found += aligned(dx, *dparams, backend.pack_backward(engine.cell, p.params)[1].panels)

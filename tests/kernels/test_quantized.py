@@ -66,7 +66,7 @@ def test_bfloat16_is_the_nearest_ties_to_even(W):
 def test_weights_that_are_not_finite_are_refused(kind, bad):
     W = np.ones((2, 3), np.float32)
     W[1, 2] = bad
-    with pytest.raises(ValueError, match="^W_hh must be finite to be quantised, got NaN or inf"):
+    with pytest.raises(ValueError, match=r"^W_hh must be finite to be quantised, got NaN or inf"):
         quantize(W, kind, "W_hh")
 
 
