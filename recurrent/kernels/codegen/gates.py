@@ -20,6 +20,7 @@ from ...equations.cell import Cell
 from ..schedule import tiles
 from .target import TARGETS
 from .tile import (
+    SIDE_BY_SIDE,
     Cut,
     Segment,
     emit_part,
@@ -33,10 +34,6 @@ from .tile import (
     up,
 )
 from .vector import I64, Vectors
-
-# Tiles of a single row that are computed at the same time: one alone has fewer chains of additions
-# than a processor adds up in parallel.
-SIDE_BY_SIDE = 2
 
 
 class GateInputs(NamedTuple):
@@ -238,13 +235,14 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H, piece,
         v = Vectors(b, t)
         row = b.mul(H, I64(cell.columns))
 
-        def segments(n, j, blocks):
-            panel = v.at(panels, b.mul(j, b.mul(H, I64(len(cell.h_gates)))))
+        def segments(n, firsts, blocks):
+            tiles = [v.at(panels, b.mul(j, b.mul(H, I64(len(cell.h_gates))))) for j in firsts]
             for run in cell.h_runs:
                 a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
-                weights = v.at(panel, b.mul(H, I64(run.gate * blocks * v.lanes)))
+                before = b.mul(H, I64(run.gate * blocks * v.lanes))
+                weights = [v.at(panel, before) for panel in tiles]
                 K = b.mul(H, I64(run.count))
-                yield Segment(a, row, I64(1), K, [weights], list(range(blocks)))
+                yield Segment(a, row, I64(1), K, weights, list(range(blocks)))
 
         first, last = projected_range(v, cell, j0, j1, H, P)
         columns, stride = (first, up(v, last)), up(v, H)

@@ -22,6 +22,11 @@ from .target import TARGETS, Target
 from .vector import I64, Vectors
 
 
+# Tiles of a single row that are computed at the same time: one alone has fewer chains of additions
+# than a processor adds up in parallel.
+SIDE_BY_SIDE = 2
+
+
 class Segment(NamedTuple):
     """A part of the summed axis with operands of its own, such as x or h: rows times a panel.
 
@@ -256,16 +261,18 @@ def emit_product(
 ):
     """Compute out (S, M) = init + products, tile by tile.
 
-    `segments(first row, first column, blocks)` returns those of a tile. `piece`: see `Cut`; the
-    accumulators between two pieces are in `out`.
+    `segments(first row, first columns, blocks)` returns those of tiles side by side, each of which
+    has a first column. `piece`: see `Cut`; the accumulators between two pieces are in `out`.
     `columns`: the range of columns to compute, if not all; whole tiles except at the end of M.
     `out_stride`: distance between rows of `out`, M by default. `downward`: see `emit_units`.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
-    def units(j, blocks, _):
-        left = [units_left(v, b.sub(M, j), u) for u in range(blocks)]
-        total = reduce(b.add, (s.K for s in segments(I64(0), j, blocks)))
+    def units(j, blocks, side_by_side):
+        firsts = [b.add(j, I64(p * blocks * v.lanes)) for p in range(side_by_side)]
+        vectors = range(side_by_side * blocks)
+        left = [units_left(v, b.sub(M, j), u) for u in vectors]
+        total = reduce(b.add, (s.K for s in segments(I64(0), firsts, blocks)))
 
         def tile(n, rows, first, last):
             starts = b.icmp_signed("==", first, I64(0))
@@ -273,25 +280,34 @@ def emit_product(
 
             def places(start, stride):
                 lines = [v.at(start, b.mul(stride, b.add(n, I64(r))), j) for r in range(rows)]
-                return [[v.at(line, u * v.lanes) for line in lines] for u in range(blocks)]
+                return [[v.at(line, u * v.lanes) for line in lines] for u in vectors]
 
             # Prefetch the rows below, where the next tile may start.
             below = places(v.at(out, b.mul(out_stride, I64(rows))), out_stride)
-            for u in v.lines(blocks):
+            for u in v.lines(len(vectors)):
                 for pointer in below[u]:
                     v.prefetch(pointer)
             loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(source, stride))]
             acc = [list(row) for row in zip(*loaded, strict=True)]
-            acc = emit_part(v, acc, list(segments(n, j, blocks)), first, last)
+            acc = emit_part(v, acc, list(segments(n, firsts, blocks)), first, last)
             for u, p in enumerate(places(out, out_stride)):
                 v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
 
         def rows_of_piece(first, last):
             emit_rows(v, blocks, S, lambda n, rows: tile(n, rows, first, last))
 
-        emit_pieces(v, total, piece, rows_of_piece)
+        if only_row:
+            tile(I64(0), 1, I64(0), total)
+        else:
+            emit_pieces(v, total, piece, rows_of_piece)
 
-    emit_units(v, 1, m0, m1, units, downward)
+    with b.if_else(b.icmp_signed("==", S, I64(1))) as (single, several):
+        with single:
+            only_row = True
+            emit_units(v, 1, m0, m1, units, downward, SIDE_BY_SIDE)
+        with several:
+            only_row = False
+            emit_units(v, 1, m0, m1, units, downward)
 
 
 def up(v: Vectors, units: ir.Value) -> ir.Value:
@@ -322,9 +338,9 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
         _, S, M, K, init, init_stride, a, a_stride, panels, piece, out = args
         v = Vectors(builder, t)
 
-        def segments(n, j, blocks):
-            row, panel = v.at(a, builder.mul(a_stride, n)), v.panel(panels, j, K)
-            return [Segment(row, a_stride, I64(1), K, [panel], list(range(blocks)))]
+        def segments(n, firsts, blocks):
+            row, tiles = v.at(a, builder.mul(a_stride, n)), [v.panel(panels, j, K) for j in firsts]
+            return [Segment(row, a_stride, I64(1), K, tiles, list(range(blocks)))]
 
         emit_product(v, S, M, init, init_stride, out, segments, piece)
         return context.get_dummy_value()
