@@ -54,18 +54,27 @@ def test_sizes_of_caches_are_known_or_those_of_a_small_processor(monkeypatch):
     blocking.caches.cache_clear()
 
 
-def aligned(*arrays):
-    return [a.__array_interface__["data"][0] % memory.LINE for a in arrays if a.size]
+def offsets(*arrays):
+    """Return how far behind a cache line large arrays begin."""
+    large = [a for a in arrays if a.size >= memory.SMALL]
+    return [a.__array_interface__["data"][0] % memory.LINE for a in large]
 
 
 @pytest.mark.parametrize("engine", [lstm, gru], ids=["lstm", "gru"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_buffers_begin_at_a_cache_line(engine, dtype):
     p = Case(40, 20, 65, 67, dtype).build(engine)
-    w = engine.pack(p.params).weights.weights
-    _, _, tape = p.forward(record=True)
-    found = aligned(w.panels, tape.h_rows, tape.state_rows, tape.saved_rows)
+    panels = engine.pack(p.params).weights.weights.panels
+    y, state, tape = p.forward(record=True)
     dx, dparams, _ = engine.backward(p.dy, tape)
-    found += aligned(dx, *dparams, backend.pack_backward(engine.cell, p.params)[1].panels)
-    linear = backend.pack_linear(*(np.ones(s, dtype) for s in ((50, 65), (50,))))
-    assert not any(found + aligned(linear.panels))
+    back = backend.pack_backward(engine.cell, p.params)[1].panels
+    linear = backend.pack_linear(*(np.ones(s, dtype) for s in ((200, 65), (200,))))
+    found = offsets(panels, back, linear.panels, tape.h_rows, tape.saved_rows, dx, *dparams)
+    assert found == [0] * 8
+
+
+@pytest.mark.parametrize("weights", [None, "int8", "bfloat16"])
+def test_panels_begin_at_a_cache_line_however_few_they_are(weights):
+    for H in (1, 16, 33):
+        panels = lstm.pack(lstm.init(2, H), weights).weights.weights.panels
+        assert panels.__array_interface__["data"][0] % memory.LINE == 0

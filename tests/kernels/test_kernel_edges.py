@@ -144,7 +144,7 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     guarded(add_outer)(t, M, D, K, transposed, panels, out)
     left, right = a[first:][::step, column:], (b[rows[first:]] if rows.size else b[first:])[::step]
     no_rows = compiled.NO_ROWS
-    kernels.outer(t, left.ravel(), 0, M, M + 2, K, 1, right.ravel(), D, no_rows, expected)
+    kernels.outer(t, left.ravel(), 0, M, M + 2, K, 1, right.ravel(), D, no_rows, 8, expected)
     assert_same_bits(out, expected)
 
 

@@ -232,6 +232,8 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H, piece,
 
     def codegen(context, b, _, args):
         _, count, j0, j1, da, panels, carry, P, H, piece, downward = args
+        if not cell.h_runs:
+            return context.get_dummy_value()
         v = Vectors(b, t)
         row = b.mul(H, I64(cell.columns))
 

@@ -272,7 +272,7 @@ def emit_product(
         firsts = [b.add(j, I64(p * blocks * v.lanes)) for p in range(side_by_side)]
         vectors = range(side_by_side * blocks)
         left = [units_left(v, b.sub(M, j), u) for u in vectors]
-        total = reduce(b.add, (s.K for s in segments(I64(0), firsts, blocks)))
+        total = reduce(b.add, (s.K for s in segments(I64(0), firsts, blocks)), I64(0))
 
         def tile(n, rows, first, last):
             starts = b.icmp_signed("==", first, I64(0))
