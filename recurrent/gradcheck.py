@@ -328,6 +328,8 @@ def gradcheck(
     eps, strict = checks.number(eps, "eps", above=0), checks.flag(strict, "strict")
     if loss is not None:
         checks.function(loss, "loss", "losses.mean_squared_error")
+    if isinstance(subject, (Model, Layer)):
+        subject.refuse_quantized("gradcheck needs gradients of")
     model = _twin(subject, x, hidden_size)
     state = None if state is None else checks.per_layer(state, "state", len(model))
     given = subject if isinstance(subject, Model) else model

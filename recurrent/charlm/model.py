@@ -169,6 +169,56 @@ class CharLM(Guided):
         lm.recipe = Recipe(name, **preset.training).override(**training)
         return lm
 
+    def quantize(self, weights: str) -> CharLM:
+        """Return the model with quantised weights, for sampling and evaluation.
+
+        Parameters
+        ----------
+        weights : {"int8", "bfloat16"}
+            Kind of the weights, see `Model.quantize`.
+
+        Returns
+        -------
+        CharLM
+            A smaller model that cannot be trained; it has no training state.
+
+        Raises
+        ------
+        TypeError
+            If the weights are not float32.
+        ValueError
+            If the kind is unknown, or a weight is NaN or infinite.
+
+        Examples
+        --------
+        >>> lm = CharLM("to be or not to be", layers=1, hidden=8, embedding=4)
+        >>> small = lm.quantize("int8")
+        >>> small.model.weights, len(small.sample("to ", 20, seed=0))
+        ('int8', 20)
+        """
+        return self._with(self.model.quantize(weights))
+
+    def dequantized(self) -> CharLM:
+        """Return the float32 model with the rounded weights of a quantised one.
+
+        Returns
+        -------
+        CharLM
+            An ordinary model, which can be trained.
+
+        Raises
+        ------
+        TypeError
+            If the weights are not quantised.
+        """
+        return self._with(self.model.dequantized())
+
+    def _with(self, model: Sequential) -> CharLM:
+        """Return a character model of another stack, without a training state."""
+        lm = type(self).__new__(type(self))
+        vars(lm).update(vars(self), model=model, training=TrainingState(), options={**self.options})
+        return lm
+
     def forget(self) -> None:
         """Discard the training state and its options; keep the parameters."""
         self.training = TrainingState()
@@ -301,8 +351,8 @@ class CharLM(Guided):
             If an option is out of range, the text is too short, or is not the one of the training
             to resume.
         TypeError
-            If there is no such option, it has the wrong type, or a learning rate that is to be
-            saved is a function.
+            If there is no such option, it has the wrong type, a learning rate that is to be saved
+            is a function, or the weights are quantised.
         OSError
             If `save_to` cannot be written, or another training writes it. If a save fails later,
             nothing is lost: call `save` with another path, or `train` with `resume`.
@@ -310,6 +360,7 @@ class CharLM(Guided):
             If a loss or gradient is not finite. The model has the best parameters; `resume`
             continues from the update before, with a lower `lr` for example.
         """
+        self.model.refuse_quantized("train trains")
         before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
         now = before.override(**overrides)
         if callback is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import checks
@@ -73,6 +73,42 @@ class Translator:
         ids = self.reads.encode(text)
         steps = 2 * len(ids) + 4 if max_steps is None else max_steps
         return self.writes.decode(self.model.generate(ids[:, None], steps, beam).best[0])
+
+    def quantize(self, weights: str) -> Translator:
+        """Return the translator with quantised weights.
+
+        Parameters
+        ----------
+        weights : {"int8", "bfloat16"}
+            Kind of the weights, see `Model.quantize`.
+
+        Returns
+        -------
+        Translator
+            A smaller model that cannot be trained.
+
+        Raises
+        ------
+        TypeError
+            If the weights are not float32.
+        ValueError
+            If the kind is unknown, or a weight is NaN or infinite.
+        """
+        return replace(self, model=self.model.quantize(weights))
+
+    def dequantized(self) -> Translator:
+        """Return the float32 translator with the rounded weights of a quantised one.
+
+        Returns
+        -------
+        Translator
+
+        Raises
+        ------
+        TypeError
+            If the weights are not quantised.
+        """
+        return replace(self, model=self.model.dequantized())
 
     def save(self, path: str | os.PathLike) -> None:
         """Write model and vocabularies to a file, which `recurrent.load` reads.

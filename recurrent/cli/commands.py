@@ -1,4 +1,4 @@
-"""The commands demo, task, train, sample, eval, info and selftest, and the option --version.
+"""The commands: demo, task, train, sample, eval, quantize, info and selftest; option --version.
 
 Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
 129 after SIGHUP.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from ..charlm.recipe import Recipe
 from ..charlm.translator import Translator
 from ..models import files, summary
 from ..models.loading import load
+from ..models.quantized import WEIGHTS
 from . import describe
 from .options import (
     OTHERS,
@@ -239,6 +241,44 @@ def evaluate(
     return 0
 
 
+@app.command(
+    epilog=examples(
+        "quantize model.safetensors small.safetensors",
+        "quantize model.safetensors small.safetensors --weights bfloat16",
+    )
+)
+def quantize(
+    model: Model,
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The file to write.", show_default=False)
+    ],
+    weights: Annotated[
+        StrEnum("Weights", {name: name for name in WEIGHTS}),
+        typer.Option(metavar="NAME", help="Kind of the weights: int8 or bfloat16."),
+    ] = "int8",
+) -> int:
+    """Write a smaller file of a trained model, for inference: 8 or 16 bits a weight.
+
+    The new model samples, evaluates and runs as the old one, with rounded weights; it cannot be
+    trained further.
+    """
+    files.check_writable(out)
+    if out.exists() and out.samefile(model):
+        raise UsageError(f"OUT must be another file than {model}, which can still be trained")
+    made = load(model)
+    try:
+        small = made.quantize(str(weights))
+    except TypeError as error:
+        raise ValueError(f"{model}: {error}") from None
+    small.save(out)
+    before, after = (getattr(a, "model", a) for a in (made, small))
+    print(
+        f"wrote {out}: {after.size:,} parameters, {after.weights}, {summary.size(after)}; "
+        f"they were {before.weights}, {summary.size(before)}"
+    )
+    return 0
+
+
 @app.command(epilog=examples("info model.safetensors"))
 def info(model: Model) -> int:
     """Show layers, shapes and parameter counts, and describe one unit of each layer."""
@@ -250,7 +290,7 @@ def info(model: Model) -> int:
         for words, name in symbols.items()
         if (vocabulary := getattr(made, name, None)) is not None
     ]
-    title = ", ".join([f"{net.size:,} parameters", net.dtype.name, *about])
+    title = ", ".join([f"{net.size:,} parameters", net.weights, summary.size(net), *about])
     table = Table(
         "",
         "layer",

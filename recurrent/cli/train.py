@@ -21,6 +21,7 @@ from ..charlm.text import Vocabulary
 from ..charlm.training import training_windows
 from ..initialisers import INITIALISERS
 from ..models.files import check_writable
+from ..models.quantized import WEIGHTS
 from ..training.history import History
 from . import memory
 from .options import (
@@ -337,9 +338,21 @@ def _check_size(
     memory.check(need, "training this model", "use smaller --hidden, --layers, --batch or --seq")
 
 
+def _trainable(path: Path) -> CharLM:
+    """Load a character model; raise ValueError if its weights are quantised."""
+    lm = CharLM.load(path)
+    weights = lm.model.weights
+    if weights in WEIGHTS:
+        raise ValueError(
+            f"{path} has {weights} weights, which cannot be trained: train the model that it was "
+            "made from, and quantise that afterwards"
+        )
+    return lm
+
+
 def _start(path: Path, options: dict) -> CharLM:
     """Load the model to start from; raise UsageError if it cannot have documents."""
-    lm = CharLM.load(path)
+    lm = _trainable(path)
     if options["documents"] is not None and lm.vocabulary.end is None:
         raise UsageError(
             f"--documents needs an end symbol, which the vocabulary of {path} lacks: it was "
@@ -350,7 +363,7 @@ def _start(path: Path, options: dict) -> CharLM:
 
 def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
     """Load the model to resume; raise UsageError if an explicit option contradicts it."""
-    lm = CharLM.load(path)
+    lm = _trainable(path)
     for name, value in lm.settings.items():
         if name in explicit and options[name] != value:
             option = flag(name)

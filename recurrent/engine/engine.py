@@ -13,7 +13,7 @@ from ..kernels import memory
 from . import allocation, ragged
 from .episodes import Episodes
 from .footprint import Footprint
-from .lookup import Lookup, RowGradients, distinct
+from .lookup import Lookup, RowGradients, distinct, rows_of
 from .params import (
     Sizes,
     cell_params_type,
@@ -711,5 +711,5 @@ def _input_rows(x, layout):
     T, N = layout.T, layout.width
     if isinstance(x, Lookup):
         ids = distinct(layout.pack(x.ids.reshape(T, N)), len(x.table))
-        return x.table[ids[0]], ids[1], ids
+        return rows_of(x.table, ids[0]), ids[1], ids
     return layout.pack(x.reshape(T, N, x.shape[-1])), ragged.NO_ROWS, None

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from ..kernels.quantized import Quantized
+
+
+def rows_of(table: np.ndarray | Quantized, which: Any) -> np.ndarray:
+    """Return rows of a table, by an index or an array of them; quantised ones are dequantised."""
+    return table.rows(which) if isinstance(table, Quantized) else table[which]
 
 
 class Lookup:
@@ -17,13 +25,13 @@ class Lookup:
 
     Parameters
     ----------
-    table : ndarray, shape (V, D), float32 or float64
+    table : ndarray or Quantized, shape (V, D), float32 or float64
         The rows to choose from.
     ids : ndarray, shape (T, N) or (T,), int
         The row of each step, from 0 to V - 1.
     """
 
-    def __init__(self, table: np.ndarray, ids: np.ndarray):
+    def __init__(self, table: np.ndarray | Quantized, ids: np.ndarray):
         self.table, self.ids = table, ids
         self.shape, self.dtype = (*ids.shape, table.shape[1]), table.dtype
 
@@ -33,7 +41,7 @@ class Lookup:
         return len(self.shape)
 
     def __array__(self, dtype=None, copy=None):
-        return self.table[self.ids]
+        return rows_of(self.table, self.ids)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ v' tanh(W x + U m + b) (Bahdanau, Cho and Bengio, 2015, appendix A.1.2). The out
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from ..equations.expressions import tanh
 from ..equations.rules import trace
 from ..kernels.memory import pooled
 from .base import Gradients, Layer
+from .quantized import QuantizedParameters
 from .recording import LayerRecording
 
 SCORES = ("dot", "general", "additive")
@@ -227,10 +228,10 @@ class Attention(Layer):
 
     def _pack(self) -> dict[str, Any]:
         """Return packed matrices with their biases, by the last word of their names."""
-        p = self.parameters
-        matrices = {n.removeprefix("weight_"): W for n, W in p.items() if W.ndim == 2}
-        biases = {n: p.get(f"bias_{n}", np.zeros(len(W), W.dtype)) for n, W in matrices.items()}
-        return {n: kernels.backend.pack_linear(W, biases[n]) for n, W in matrices.items()}
+        parameters = self.parameters
+        if type(parameters) is QuantizedParameters:
+            return parameters.packed(_packed)
+        return _packed(parameters)
 
     def _attend(self, x, memory: PreparedMemory, weights) -> AttentionTape:
         queries = _by_sequence(x)
@@ -457,6 +458,13 @@ class Attention(Layer):
             query = _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"])
         dx += query
         return dmemory
+
+
+def _packed(p: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the packed matrices of parameters, see `Attention._pack`."""
+    matrices = {n.removeprefix("weight_"): W for n, W in p.items() if len(W.shape) == 2}
+    biases = {n: p.get(f"bias_{n}", np.zeros(len(W), W.dtype)) for n, W in matrices.items()}
+    return {n: kernels.backend.pack_linear(W, biases[n]) for n, W in matrices.items()}
 
 
 def _by_sequence(a: Any, copied: bool = False) -> np.ndarray:

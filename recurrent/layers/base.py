@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ..engine.sums import Sums
 from ..graph import Graph
 from .attributes import Sealed
 from .parameters import GradientViews, parameter_views
+from .quantized import QuantizedParameters, refusal
 from .recording import LayerRecording
 from .stream import LayerStream, Stream
 
@@ -299,8 +300,11 @@ class Layer(Guided, Sealed):
 
     @property
     def dtype(self) -> np.dtype:
-        """Dtype of the parameters, float32 or float64."""
-        return next((a.dtype for a in self.parameters.values()), np.dtype(np.float32))
+        """Dtype of the parameters, float32 or float64; float32 if they are quantised."""
+        parameters = self.parameters
+        if type(parameters) is QuantizedParameters:
+            return parameters.dtype
+        return next((a.dtype for a in parameters.values()), np.dtype(np.float32))
 
     def initialise(
         self, rng: Any = 0, dtype: Any = None, init: str | initialisers.Initialiser = "pytorch"
@@ -323,10 +327,13 @@ class Layer(Guided, Sealed):
 
         Raises
         ------
+        TypeError
+            If the weights are quantised.
         ValueError
             If the scheme is unknown, or if the layer is part of a model of another dtype.
         """
         scheme, rng = initialisers.named(init), checks.generator(rng)
+        self.refuse_quantized("initialise changes")
         if isinstance(self.owner, Layer) and not self.initialised:
             self.owner.initialise()  # it holds this layer, and the arrays of its parameters
         before = self.dtype if self.initialised else np.dtype(np.float32)
@@ -353,12 +360,12 @@ class Layer(Guided, Sealed):
         """
         scheme(self, rng)
 
-    def bind(self, parameters: dict[str, np.ndarray]) -> None:
+    def bind(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Replace the parameter arrays by these.
 
         Parameters
         ----------
-        parameters : dict of str to ndarray
+        parameters : dict of str to ndarray, or QuantizedParameters
             An array of the shape `shapes[name]` for each parameter; not copied.
 
         Raises
@@ -366,15 +373,20 @@ class Layer(Guided, Sealed):
         TypeError, ValueError
             If a name or a shape is another.
         """
-        checks.instance(parameters, dict, "parameters", "a dict of arrays by name")
+        if not isinstance(parameters, QuantizedParameters):
+            checks.instance(parameters, dict, "parameters", "a dict of arrays by name")
         if parameters.keys() != self.shapes.keys():
             raise ValueError(
                 f"parameters must have the names {', '.join(self.shapes) or 'of none'}, "
                 f"got {checks.shown(list(parameters))}"
             )
         for name, shape in self.shapes.items():
-            checks.instance(parameters[name], np.ndarray, f"parameters[{name!r}]", "an array")
-            checks.shape(parameters[name], f"parameters[{name!r}]", shape, "its shape")
+            if isinstance(parameters, QuantizedParameters):
+                a: Any = parameters.stored(name)
+            else:
+                a = parameters[name]
+                checks.instance(a, np.ndarray, f"parameters[{name!r}]", "an array")
+            checks.shape(a, f"parameters[{name!r}]", shape, "its shape")
         self._parameters = parameters
 
     def reset_parameters(self, rng: np.random.Generator) -> None:
@@ -596,15 +608,32 @@ class Layer(Guided, Sealed):
         """
         return None
 
+    def refuse_quantized(self, action: str) -> None:
+        """Check that the weights can be changed.
+
+        Parameters
+        ----------
+        action : str
+            What would change them, such as "fit trains"; it begins the message.
+
+        Raises
+        ------
+        TypeError
+            If the weights are quantised.
+        """
+        if isinstance(self._parameters, QuantizedParameters):
+            raise TypeError(refusal(action, self._parameters.weights))
+
     def _gradients(self, out: Any, **read: np.ndarray) -> dict[str, np.ndarray]:
         """Return new arrays for the gradients, or `out` after checking it.
 
         `read`: further arrays by name that it must not share memory with.
         """
-        if out is None:
-            return {n: np.empty_like(a) for n, a in self.parameters.items()}
         if type(out) is GradientViews:
             return out
+        self.refuse_quantized("backward trains")
+        if out is None:
+            return {n: np.empty_like(a) for n, a in self.parameters.items()}
         checks.instance(out, dict, "out", "a dict of arrays by name")
         if out.keys() != self.shapes.keys():
             names = [", ".join(d) or "nothing" for d in (self.shapes, out)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from .. import checks, kernels
 from ..engine import bernoulli
 from ..engine.footprint import Footprint
-from ..engine.lookup import Lookup, RowGradients
+from ..engine.lookup import Lookup, RowGradients, rows_of
 from ..kernels import memory
+from ..kernels.quantized import Quantized
 from .base import Gradients, Layer
 from .parameters import ParameterViews
+from .quantized import QuantizedParameters
 
 
 class Embedding(Layer):
@@ -106,6 +109,13 @@ class Embedding(Layer):
         """The matrix, shape (num_embeddings, embedding_dim)."""
         return self.parameters["weight"]
 
+    def _rows(self) -> np.ndarray | Quantized:
+        """Return the matrix as it is held."""
+        parameters = self.parameters
+        if type(parameters) is QuantizedParameters:
+            return parameters.stored("weight")
+        return parameters["weight"]
+
     def reset_parameters(self, rng):
         weight = self.parameters["weight"]
         weight[:] = rng.standard_normal(weight.shape)
@@ -127,7 +137,7 @@ class Embedding(Layer):
         if type(record) is not bool:
             record = checks.flag(record, "record")
         ids = self._checked(x)
-        return Lookup(self.table, ids), None, ids if record else None
+        return Lookup(self._rows(), ids), None, ids if record else None
 
     def _checked(self, x):
         return _checked_ids(x, self.rows)
@@ -137,7 +147,8 @@ class Embedding(Layer):
         checks.integers(tape, "tape")
 
     def stepper(self):
-        return partial(_row, self.table.copy())
+        rows = self._rows()  # quantised ones cannot change
+        return partial(_row, rows.copy() if isinstance(rows, np.ndarray) else rows)
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         self._check_tape(tape)
@@ -213,6 +224,9 @@ class OneHot(Embedding):
             self._table = np.eye(self.rows, dtype=self.dtype)
         return self._table
 
+    def _rows(self):
+        return self.table
+
     def reset_parameters(self, rng):
         pass
 
@@ -232,9 +246,9 @@ def _checked_ids(x: Any, rows: int) -> np.ndarray:
     return ids
 
 
-def _row(table: np.ndarray, x_t: Any) -> np.ndarray:
+def _row(table: np.ndarray | Quantized, x_t: Any) -> np.ndarray:
     """Return rows of the table of an Embedding."""
-    return table[_checked_ids(x_t, len(table))]
+    return rows_of(table, _checked_ids(x_t, len(table)))
 
 
 class LinearStepper:
@@ -242,13 +256,13 @@ class LinearStepper:
 
     Parameters
     ----------
-    W : ndarray, shape (M, K)
+    W : ndarray or Quantized, shape (M, K)
         The weights.
     b : ndarray, shape (M,)
         The bias.
     """
 
-    def __init__(self, W: np.ndarray, b: np.ndarray):
+    def __init__(self, W: Any, b: np.ndarray):
         self.M, self.K = W.shape
         self.dtype, self._linear = W.dtype, kernels.backend.linear
         self._weights = kernels.backend.pack_linear(W, b)
@@ -319,8 +333,10 @@ class Linear(Layer):
         return self.stepper()(x), None, x if record else None
 
     def stepper(self):
-        W, bias = self.parameters["weight"], self.parameters.get("bias")
-        return LinearStepper(W, np.zeros(len(W), W.dtype) if bias is None else bias)
+        parameters = self.parameters
+        if type(parameters) is QuantizedParameters:
+            return parameters.packed(_linear_stepper)
+        return _linear_stepper(parameters)
 
     def backward(self, dy, tape, dstate=None, out=None, state_gradients=None, sums=None):
         checks.tape(tape, np.ndarray)
@@ -342,6 +358,12 @@ class Linear(Layer):
 
     def keeps_input(self, ragged):
         return True
+
+
+def _linear_stepper(parameters: Mapping[str, Any]) -> LinearStepper:
+    """Return the affine map of the parameters of a Linear."""
+    W, bias = parameters["weight"], parameters.get("bias")
+    return LinearStepper(W, np.zeros(len(W), W.dtype) if bias is None else bias)
 
 
 class NoDropout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,7 @@ class ParameterViews(dict):
         return value
 
     def __missing__(self, name):
-        raise KeyError(
-            f"no parameter {checks.shown(name)}; the names are {', '.join(self)}"
-            f"{checks.guess(name, self)}"
-        )
+        raise unknown_parameter(name, self)
 
     def update(self, other: Mapping | Iterable = (), **named: Any) -> None:
         """Copy each value into the array of its name; raises the errors of an assignment.
@@ -82,6 +79,14 @@ class ParameterViews(dict):
 
 class GradientViews(dict):
     """Arrays by name that a model makes for the gradients of a layer; it has checked them."""
+
+
+def unknown_parameter(name: Any, known: Collection[str]) -> KeyError:
+    """Return the error for a name that no parameter has."""
+    return KeyError(
+        f"no parameter {checks.shown(name)}; the names are {', '.join(known)}"
+        f"{checks.guess(name, known)}"
+    )
 
 
 def _restored(arrays: dict[str, np.ndarray]) -> ParameterViews:

@@ -19,8 +19,10 @@ from ..engine.engine import Engine
 from ..engine.episodes import Episodes
 from ..engine.params import Sizes, check_input_size, check_proj_size, check_state
 from ..engine.runner import DirectedRunner, Runner
+from ..engine.stepping import PackedParams, Stepper
 from ..engine.tape import Tape
 from .base import Gradients, Layer
+from .quantized import QuantizedParameters
 from .recording import LayerRecording
 
 # PyTorch's names of the fields of Params.
@@ -267,7 +269,11 @@ class Recurrent(Layer):
             state = self.learned_state(np.shape(x)[1:-1])
         training = record if training is None else training
         runner = self.training_runner() if training else self.runner
-        y, final, tape = runner.forward(x, self.params, state, lengths, record=record)
+        quantized = type(self._parameters) is QuantizedParameters
+        # A recorded run, or one with dropout, reads the weights themselves.
+        kept = quantized and not record and runner is self.runner
+        params = self._weights() if kept else self.params
+        y, final, tape = runner.forward(x, params, state, lengths, record=record)
         if episodes is not None:
             arrays = self.state_arrays(final).items()
             final = self.state_from({s: a[episodes.last] for s, a in arrays})
@@ -349,11 +355,28 @@ class Recurrent(Layer):
                 "a bidirectional layer cannot run step by step: "
                 "its reverse direction starts at the last time step"
             )
-        return self.engine.stepper(self.params, self.learned_state(()))
+        return Stepper(self._weights(), self.engine.dtypes, self.learned_state(()))
+
+    def _weights(self) -> Any:
+        """Return the packed parameters; quantised ones are packed once and kept."""
+        parameters = self.parameters
+        if isinstance(parameters, QuantizedParameters):
+            return parameters.packed(self._pack)
+        return self._pack(parameters)
+
+    def _pack(self, arrays) -> Any:
+        """Return PackedParams of these arrays; `Directions` of them if bidirectional."""
+        params, engine = self.params_from(arrays), self.engine
+
+        def pack(one):
+            if isinstance(one.W_ih, np.ndarray):
+                return engine.pack(one)
+            return PackedParams(engine.cell, engine.kernels, self.sizes, one)
+
+        return Directions(*map(pack, params)) if self.bidirectional else pack(params)
 
     def packed(self):
-        pack, params, learned = self.engine.pack, self.params, self.learned_state(())
-        weights = Directions(*map(pack, params)) if self.bidirectional else pack(params)
+        weights, learned = self._weights(), self.learned_state(())
 
         def run(x, state):
             if state is None and learned is not None:

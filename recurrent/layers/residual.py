@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from .. import checks, initialisers
 from ..engine.footprint import Footprint
 from .base import Gradients, Layer
-from .parameters import GradientViews, ParameterViews, parameter_views
+from .parameters import GradientViews, parameter_views
+from .quantized import part
 from .recording import LayerRecording
 from .stack import (
     built,
@@ -187,10 +189,10 @@ class Residual(Layer):
         super().check_below(below)
         connect(self.inner, self._where, below)
 
-    def bind(self, parameters: dict[str, np.ndarray]) -> None:
+    def bind(self, parameters: Mapping[str, np.ndarray]) -> None:
         super().bind(parameters)
         for k, layer in enumerate(self.inner):
-            layer.bind(ParameterViews(self._part(parameters, k)))
+            layer.bind(part(parameters, self._part({n: n for n in self.shapes}, k)))
 
     def fill(self, scheme, rng):
         for layer in self.inner:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from ..kernels import memory
 from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
+from ..layers.quantized import QuantizedParameters, refusal
 from ..layers.recording import Keep, Recording
-from . import storage, summary
+from . import quantized, storage, summary
 
 
 class ModelTape(tuple):
@@ -50,11 +52,11 @@ class Model(Guided, Sealed):
     _sampled: np.ndarray | None = None  # places of the entries that `_samples` returns
     _explained = ("__init__", "forward", "backward", "record", "stream", "initialise", "save")
     layers: list[Any]
-    parameters: ParameterViews
+    parameters: ParameterViews | QuantizedParameters
     dtype: np.dtype
     out_features: int | None
     batch_first = False
-    _flat: np.ndarray
+    _flat: Any  # the vector of the parameters, or QuantizedParameters in its place
     _generator: np.random.Generator
 
     def __len__(self):
@@ -83,20 +85,33 @@ class Model(Guided, Sealed):
     @property
     def size(self) -> int:
         """Number of parameters."""
-        return self.flat.size
+        return self._flat.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the parameters take; those of quantised weights include the scales."""
+        return self._flat.nbytes
+
+    @property
+    def weights(self) -> str:
+        """Kind of the weights: "float32" or "float64", or "int8" or "bfloat16" if quantised."""
+        flat = self._flat
+        return flat.weights if isinstance(flat, QuantizedParameters) else flat.dtype.name
 
     @property
     def flat(self) -> np.ndarray:
         """All parameters as one vector, shape (P,), where P is `size`.
 
         Assigning copies the values. Raises TypeError for another dtype, ValueError for another
-        shape.
+        shape. The vector of a quantised model is dequantised when it is read and cannot be written.
         """
-        return self._flat
+        flat = self._flat
+        return flat.vector() if type(flat) is QuantizedParameters else flat
 
     @flat.setter
     def flat(self, values: np.ndarray) -> None:
         if values is not self._flat:  # it is after `model.flat -= step`
+            self.refuse_quantized("an assignment changes")
             values = checks.array(values, "flat")
             checks.same_dtype(values, "flat", self._flat.dtype, "the model")
             checks.shape(values, "flat", self._flat.shape, "(P,)")
@@ -139,6 +154,94 @@ class Model(Guided, Sealed):
     def __setstate__(self, state):
         vars(self).update(state, parameters=None)
         self._bind_parameters(self._flat)
+
+    def quantize(self, weights: str) -> Self:
+        """Return a smaller model for inference, whose matrices are held in 8 or 16 bits a weight.
+
+        Its arithmetic is float32: results are those of the rounded weights, `dequantized()`, bit
+        for bit. Vectors, such as biases, stay float32. Where the weights do not fit the cache,
+        fewer bytes take less time. The model runs, streams and is saved as any other, but its
+        parameters cannot be changed. Each layer packs its weights on first use and keeps the
+        result, which takes as many bytes again.
+
+        Parameters
+        ----------
+        weights : {"int8", "bfloat16"}
+            "int8" has a scale for each row of a matrix; "bfloat16" has the upper half of the bits
+            of a float32.
+
+        Returns
+        -------
+        Model
+            A model of the same class, which shares no memory with this one.
+
+        Raises
+        ------
+        TypeError
+            If the weights are not float32.
+        ValueError
+            If the kind is unknown, or a weight is NaN or infinite.
+
+        Examples
+        --------
+        >>> from recurrent import LSTM, Sequential
+        >>> model, x = Sequential(LSTM(64, 64), rng=0), np.ones((5, 64), np.float32)
+        >>> small = model.quantize("int8")
+        >>> small.weights, round(model.nbytes / small.nbytes, 1)
+        ('int8', 3.6)
+        >>> bool((small(x) == small.dequantized()(x)).all())
+        True
+        """
+        return self._copied(quantized.quantized(self, weights))
+
+    def dequantized(self) -> Self:
+        """Return the float32 model with the rounded weights of a quantised one.
+
+        Returns
+        -------
+        Model
+            An ordinary model of the same class. It gives the same bits, and can be trained.
+
+        Raises
+        ------
+        TypeError
+            If the weights are not quantised.
+        """
+        if not isinstance(self._flat, QuantizedParameters):
+            raise TypeError(
+                f'the weights are not quantised but {self.weights}: model.quantize("int8") does it'
+            )
+        return self._copied(ParameterViews(self.parameters))
+
+    def _copied(self, parameters) -> Any:
+        """Return a model of the same layers with these parameters, and an equal generator."""
+        model = self._with(parameters)
+        model.generator = copy.deepcopy(self.generator)
+        return model
+
+    def _with(self, parameters: ParameterViews | QuantizedParameters) -> Model:
+        """Return a model of copies of the layers; float32 arrays are copied."""
+        raise NotImplementedError
+
+    def refuse_quantized(self, action: str) -> None:
+        """Check that the weights can be changed.
+
+        Parameters
+        ----------
+        action : str
+            What would change them, such as "fit trains"; it begins the message.
+
+        Raises
+        ------
+        TypeError
+            If the weights are quantised.
+        """
+        if type(self._flat) is QuantizedParameters:
+            raise TypeError(refusal(action, self.weights))
+
+    def _weights_entry(self) -> dict[str, str]:
+        """Return the entry of a description that says how the weights are quantised."""
+        return {"weights": self.weights} if isinstance(self._flat, QuantizedParameters) else {}
 
     def describe(self) -> dict:
         """Return the layers and options as plain data, from which `build` makes a model.
@@ -203,8 +306,11 @@ class Model(Guided, Sealed):
         """
         return summary.summary(self)
 
-    def _bind_parameters(self, flat: np.ndarray) -> None:
-        """Make `parameters` and those of the layers views into this vector of their values."""
+    def _bind_parameters(self, flat: Any) -> None:
+        """Make `parameters` and those of the layers views into this vector of their values.
+
+        Or, if the model is quantised, parts of these QuantizedParameters.
+        """
         raise NotImplementedError
 
     @property
@@ -254,7 +360,13 @@ class Model(Guided, Sealed):
         -------
         Model
             The model itself.
+
+        Raises
+        ------
+        TypeError
+            If the weights are quantised.
         """
+        self.refuse_quantized("initialise changes")
         scheme, rng = initialisers.named(init), checks.generator(rng)
         for part in self.parts.values():
             part._initialise(scheme, rng)
@@ -395,15 +507,17 @@ class Model(Guided, Sealed):
         checks.apart((out,), ("out",), tuple(read.values()), tuple(read))
         return out
 
-    def _samples(self) -> bytes:
-        """Return the first, the middle and the last entry of each parameter."""
+    def _samples(self) -> bytes | None:
+        """Return the first, the middle and the last entry of each parameter; None if quantised."""
+        if type(self._flat) is QuantizedParameters:
+            return None
         places = self._sampled
         if places is None:
             sizes = np.array([a.size for a in self.parameters.values() if a.size], np.int64)
             first = np.cumsum(sizes) - sizes
             places = np.concatenate([first, first + sizes // 2, first + sizes - 1])
             self._sampled = places
-        return self.flat.take(places).tobytes()
+        return self._flat.take(places).tobytes()
 
     def prepare_input(self, x: Any, lengths: Any) -> tuple[Any, Any, bool]:
         """Convert sequences given as lists to padded arrays with lengths.
@@ -639,6 +753,8 @@ class Model(Guided, Sealed):
         ValueError
             If targets are given without a loss or a loss without targets, or if `keep` selects
             something that does not exist.
+        TypeError
+            If a loss is given, but the weights are quantised.
 
         Examples
         --------
@@ -653,6 +769,7 @@ class Model(Guided, Sealed):
             raise ValueError("record needs both targets and loss, or neither")
         if loss is not None:
             checks.function(loss, "loss", "losses.softmax_cross_entropy")
+            self.refuse_quantized("record with a loss needs gradients of")
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, _, tape = self.run_layers(x, None, lengths, record=True, training=False)
         y = outputs[-1]

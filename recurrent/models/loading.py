@@ -119,7 +119,7 @@ def build_model(values: dict[str, Any], tensors: dict[str, np.ndarray]) -> Model
                 f"the cell {name!r} has other equations now than when the file was saved: declare "
                 "it as it was then before you load the file, and new equations under a new name"
             )
-    for name in model.parameters:
+    for name in storage.tensors_of(model.parameters):
         del tensors[name]
     state = values["generator"]
     bits = getattr(np.random, state["bit_generator"])()

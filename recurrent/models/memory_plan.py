@@ -86,7 +86,10 @@ def plan(
     N = checks.size(N, "N")
     training, ragged = checks.flag(training, "training"), checks.flag(ragged, "ragged")
     size = parts[0][0].dtype.itemsize
-    parameters = sum(model.flat.nbytes for model, _ in parts)
+    weights = parts[0][0].weights
+    if training and weights not in ("float32", "float64"):
+        raise TypeError(f"training must be False: {weights} weights cannot be trained")
+    parameters = sum(model.nbytes for model, _ in parts)
     footprints = []  # pairs: footprint of a layer, whether it attends to the previous part
     stays = []  # whether the output of each layer is in memory until its backward pass
     memory = 0  # bytes of the gradient of the memory that is attended to

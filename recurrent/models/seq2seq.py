@@ -20,10 +20,13 @@ from ..kernels import memory
 from ..layers.attention import Attention, Memory
 from ..layers.base import Gradients
 from ..layers.parameters import parameter_views
+from ..layers.quantized import QuantizedParameters
+from ..layers.quantized import part as part_of
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
 from ..layers.stack import described
 from ..optim import Optimizer
+from . import quantized
 from .base import Model
 from .decoding import Generated, beam_search
 from .memory_plan import Plan, plan, plan_slots
@@ -100,7 +103,12 @@ class Seq2Seq(Model):
             raise ValueError(
                 "encoder and decoder must be two different models, got the same one twice"
             )
-        checks.same_dtype(decoder.flat, "decoder", encoder.dtype, "encoder")
+        checks.same_dtype(decoder, "decoder", encoder.dtype, "encoder")
+        if encoder.weights != decoder.weights:
+            raise TypeError(
+                f"decoder must have {encoder.weights} weights, as the encoder has, got "
+                f"{decoder.weights}: make the Seq2Seq of float32 models, and quantise it"
+            )
         if bridge is not None:
             checks.choice(bridge, "bridge", BRIDGES, also=" or None")
         self.encoder, self.decoder, self.dtype = encoder, decoder, encoder.dtype
@@ -117,23 +125,33 @@ class Seq2Seq(Model):
         ]
         self._connect()
         self.shapes = {
-            f"{part}.{name}": a.shape
+            f"{part}.{name}": shape
             for part, model in self.parts.items()
-            for name, a in model.parameters.items()
+            for name, shape in model._shapes().items()
         }
-        self._bind_parameters(memory.empty((encoder.size + decoder.size,), self.dtype))
+        if encoder.weights in quantized.WEIGHTS:
+            arrays = {name: part.parameters for name, part in self.parts.items()}
+            self._bind_parameters(quantized.beneath(arrays, encoder.weights))
+        else:
+            self._bind_parameters(memory.empty((encoder.size + decoder.size,), self.dtype))
         self.generator = encoder.generator
 
     @property
-    def parts(self) -> dict[str, Model]:
+    def parts(self) -> dict[str, Sequential]:
         """The encoder and the decoder by name."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
     def _bind_parameters(self, flat):
-        split = self.encoder.size
-        self.encoder.bind(flat[:split])
-        self.decoder.bind(flat[split:])
-        self._flat, self.parameters = flat, parameter_views(flat, self.shapes)
+        self._flat = flat
+        if isinstance(flat, QuantizedParameters):
+            self.parameters = flat
+            for name, part in self.parts.items():
+                part._bind_parameters(flat.part({n: f"{name}.{n}" for n in part._shapes()}))
+        else:
+            split = self.encoder.size
+            self.encoder.bind(flat[:split])
+            self.decoder.bind(flat[split:])
+            self.parameters = parameter_views(flat, self.shapes)
         for layer in self.layers:
             layer.owner = self
 
@@ -274,6 +292,7 @@ class Seq2Seq(Model):
         return layer.state_from({s: arrays.get(s, zeros.get(s)) for s in layer.state_delays})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
+        self.refuse_quantized("backward trains")
         self.check_tape(tape)
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")
@@ -456,7 +475,15 @@ class Seq2Seq(Model):
             "bridge": self.bridge,
             "start": self.start,
             "end": self.end,
+            **self._weights_entry(),
         }
+
+    def _with(self, parameters):
+        models = []
+        for name, part in self.parts.items():
+            own = part_of(parameters, {n: f"{name}.{n}" for n in part._shapes()})
+            models.append(part._copied(own))
+        return Seq2Seq(*models, bridge=self.bridge, start=self.start, end=self.end)
 
     @classmethod
     def build(
@@ -487,6 +514,7 @@ class Seq2Seq(Model):
         parts = []
         for part in ("encoder", "decoder"):
             stack = {"dtype": description["dtype"], "layers": description[part]}
+            stack |= {"weights": description["weights"]} if "weights" in description else {}
             with checks.naming(part):
                 parts.append(Sequential.build(stack, parameters, f"{part}."))
         encoder, decoder = parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from ..graph import Edge, Graph, Node
 from ..kernels import memory
 from ..layers.base import Gradients, Layer
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
+from ..layers.quantized import QuantizedParameters, part
 from ..layers.recording import Recording
 from ..layers.stack import (
     built,
@@ -30,9 +32,10 @@ from ..layers.stack import (
 )
 from ..layers.stream import Stream
 from ..optim import Optimizer
+from . import quantized
 from .base import Model
 from .memory_plan import Plan, plan, plan_slots
-from .storage import MOST_CELLS, parameter
+from .storage import MOST_CELLS
 
 
 class Named(NamedTuple):
@@ -117,6 +120,15 @@ class Sequential(Model):
         lookups = [a.gives_lookup and b.takes_lookup for a, b in pairwise(self.layers)]
         self._passes_lookup = [*lookups, False]
         self.returns_sequence = all(layer.returns_sequence for layer in self.layers)
+        held = quantized.joined(self.layers, self.names, self.where)
+        if held is not None:
+            if self.dtype != held.dtype:
+                raise TypeError(
+                    f"dtype must be float32 for {held.weights} weights, got {self.dtype.name}"
+                )
+            self._bind_parameters(held.part({name: name for name in self._shapes()}))
+            self.generator = rng
+            return
         before = [layer.parameters if layer.initialised else None for layer in self.layers]
         for k, arrays in enumerate(before):
             for name, a in (arrays or {}).items():
@@ -233,24 +245,28 @@ class Sequential(Model):
 
     def _bind_parameters(self, flat):
         self._flat = flat
-        self.parameters = parameter_views(flat, self._shapes())
+        quantised = isinstance(flat, QuantizedParameters)
+        self.parameters = flat if quantised else parameter_views(flat, self._shapes())
         self._bind_models()
         for k, layer in enumerate(self.layers):
-            own = {n: self.parameters[name] for n, name in self._entries(k).items()}
-            layer.bind(ParameterViews(own))
+            layer.bind(part(self.parameters, self._entries(k)))
             layer.owner = self
 
     def _bind_models(self) -> None:
         """Make the vectors of the inner models parts of that of this one."""
         for numbers, model in self._models:
-            below = [a.size for k in range(numbers.start) for a in self._own(k).values()]
-            first = sum(below)
+            if isinstance(self._flat, QuantizedParameters):
+                outer = self.names[numbers.start].removesuffix(model.names[0])
+                own = self._flat.part({n: f"{outer}{n}" for n in model._shapes()})
+                model._bind_parameters(own)
+                continue
+            first = sum(self._own_size(k) for k in range(numbers.start))
             model._bind_parameters(self._flat[first : first + model.size])
 
-    def _own(self, k: int) -> dict[str, np.ndarray]:
-        """Return the arrays that `parameters` has under the name of a layer."""
-        names = (f"{self.names[k]}.{n}" for n in self.layers[k].shapes)
-        return {name: self.parameters[name] for name in names if name not in self._tie}
+    def _own_size(self, k: int) -> int:
+        """Return the number of parameters that `parameters` has under the name of a layer."""
+        name, shapes = self.names[k], self.layers[k].shapes
+        return sum(math.prod(s) for n, s in shapes.items() if f"{name}.{n}" not in self._tie)
 
     def _initialise(self, scheme, rng, before=None) -> None:
         """Fill the parameters; `before` has the values of the layers that keep theirs, or None."""
@@ -287,6 +303,7 @@ class Sequential(Model):
         TypeError, ValueError
             If dtype or shape do not fit, or the vector cannot be written.
         """
+        self.refuse_quantized("bind moves")
         checks.writeable(flat, "flat", self.flat)
         flat[:] = self.flat
         self._bind_parameters(flat)
@@ -382,6 +399,7 @@ class Sequential(Model):
         return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
+        self.refuse_quantized("backward trains")
         self.check_tape(tape)
         dy, lengths, listed = ragged.pad_dy(dy, tape)
         if self.batch_first and not listed and self.returns_sequence and dy is not None:
@@ -608,7 +626,7 @@ class Sequential(Model):
             entry |= {"name": name} if name != str(k) else {}
             layers.append(entry | ({"tied": tied} if tied else {}))
         layout = {"batch_first": True} if self.batch_first else {}
-        return {"dtype": self.dtype.name, "layers": layers, **layout}
+        return {"dtype": self.dtype.name, "layers": layers, **layout, **self._weights_entry()}
 
     @classmethod
     def build(
@@ -645,18 +663,15 @@ class Sequential(Model):
         described(description, "dtype", "layers")
         checks.instance(description["layers"], (list, tuple), "layers of description", "a list")
         layers, cells, tie, full = [], set(), {}, []
-        dtype = checks.dtype(description["dtype"])
+        dtype, weights = checks.dtype(description["dtype"]), quantized.described(description)
         for k, d in enumerate(description["layers"]):
             layer = built(d, k)
             name, tied = _name(d, k), d.get("tied", {})
             checks.instance(tied, dict, f"tied of layer {k} of description", "a dict")
             tie |= {f"{name}.{n}": source for n, source in tied.items()}
             if parameters is not None:
-                own = {
-                    n: parameter(parameters, f"{prefix}{tied.get(n, f'{name}.{n}')}", shape, dtype)
-                    for n, shape in layer.shapes.items()
-                }
-                layer.bind(ParameterViews(own))
+                own = {n: f"{prefix}{tied.get(n, f'{name}.{n}')}" for n in layer.shapes}
+                layer.bind(quantized.read(parameters, own, layer.shapes, dtype, weights))
             cells |= {one.cell.name for one in walk([layer]) if one.cell is not None}
             if len(cells) > MOST_CELLS:
                 raise ValueError(f"a description may have at most {MOST_CELLS} different cells")
@@ -665,10 +680,11 @@ class Sequential(Model):
         if len(set(full)) < len(full):
             raise ValueError("names of layers of description must all differ")
         layout = description.get("batch_first", False)
-        return cls(*layers, dtype=dtype, tie=tie or None, batch_first=layout)
+        model = cls(*layers, dtype=dtype, tie=tie or None, batch_first=layout)
+        return model if parameters is not None or weights is None else model.quantize(weights)
 
-    def rebuilt(self, layers: Sequence[Layer], dtype: Any) -> Sequential:
-        """Return a time-major model of other layers of the same shapes, with these names and ties.
+    def rebuilt(self, layers: Sequence[Layer], dtype: Any, batch_first: bool = False) -> Sequential:
+        """Return a model of other layers of the same shapes, with these names and ties.
 
         Parameters
         ----------
@@ -676,6 +692,8 @@ class Sequential(Model):
             As many layers.
         dtype : dtype-like
             Dtype of the model.
+        batch_first : bool, default False
+            Whether arrays are (N, T, ...) rather than (T, N, ...).
 
         Returns
         -------
@@ -683,7 +701,16 @@ class Sequential(Model):
         """
         checks.per_layer(layers, "layers", len(self))
         named: Any = map(Named, self.names, layers)
-        return Sequential(*named, dtype=dtype, tie=self.tie or None)
+        return Sequential(*named, dtype=dtype, tie=self.tie or None, batch_first=batch_first)
+
+    def _with(self, parameters):
+        layers = []
+        for k, layer in enumerate(self.layers):
+            twin = copy.copy(layer)
+            twin.owner = None
+            twin.bind(part(parameters, self._entries(k)))
+            layers.append(twin)
+        return self.rebuilt(layers, self.dtype, self.batch_first)
 
     def graph(self) -> Graph:
         """Return the graph of the layers.
@@ -701,7 +728,7 @@ class Sequential(Model):
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.out_features is None else layer.out_features
             rows = rows if layer.returns_sequence else ("N",)
-            kind, size = type(layer).__name__, sum(a.size for a in self._own(k).values())
+            kind, size = type(layer).__name__, self._own_size(k)
             node = Node(f"layer{k}", kind, repr(layer), (*rows, width), size)
             g.nodes.append(node)
             g.edges.append(Edge(source, node.id, shape=g.node(source).shape))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from ..layers.base import LAYERS
 from ..layers.recurrent import Recurrent
 from ..layers.stack import walk
 from . import files, foreign, schema
+from .quantized import WEIGHTS, parameter
+from .quantized import tensors as tensors_of
 
 FORMAT, VERSION = "recurrent", 2
 METADATA = 8_000_000  # characters at most, so that no file takes long to parse
@@ -83,8 +85,12 @@ _layer = schema.record(
 )
 _layers = schema.items(_layer, 1, MOST_LAYERS)
 _dtype = schema.one_of("float32", "float64")
-_sequential = schema.record({"batch_first": checks.flag}, dtype=_dtype, layers=_layers)
+_weights = schema.one_of(*WEIGHTS)
+_sequential = schema.record(
+    {"batch_first": checks.flag, "weights": _weights}, dtype=_dtype, layers=_layers
+)
 _seq2seq = schema.record(
+    {"weights": _weights},
     dtype=_dtype,
     encoder=_layers,
     decoder=_layers,
@@ -164,7 +170,7 @@ def save(path: str | os.PathLike, model: Any, about: dict[str, Any] | None = Non
     values = decoded(metadata)
     for name, check in MODEL.items():
         check(values[name], name)
-    write(path, dict(model.parameters), metadata)
+    write(path, tensors_of(model.parameters), metadata)
 
 
 def encoded(values: dict[str, Any]) -> dict[str, str]:
@@ -314,18 +320,6 @@ def take(
     array = parameter(tensors, name, tuple(shape), np.dtype(dtype))
     del tensors[name]
     return array
-
-
-def parameter(
-    parameters: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype
-) -> np.ndarray:
-    """Return the array with this name; raise ValueError unless it has this shape and dtype."""
-    a = parameters.get(name)
-    if a is None:
-        raise ValueError(f"array {name} is missing, expected {shape} {dtype.name}")
-    if a.shape != shape or a.dtype != dtype:
-        raise ValueError(f"array {name} must be {shape} {dtype.name}, got {a.shape} {a.dtype.name}")
-    return a
 
 
 def describe_model(model: Any) -> dict[str, Any]:

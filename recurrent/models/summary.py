@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 def summary(model: Any) -> str:
     """Return the table of `model.summary()`."""
-    end = Row("", "total", "", f"{model.size:,}", f"{model.dtype.name}, {_bytes(model)}")
+    end = Row("", "total", "", f"{model.size:,}", f"{model.weights}, {size(model)}")
     return "\n".join([type(model).__name__, *_columns([Row(*HEADINGS), *rows(model), end])])
 
 
@@ -37,7 +37,7 @@ def rows(model: Any) -> list[Row]:
         graph = stack.graph()
         for k, layer in enumerate(stack.layers):
             name, tied = stack.names[k], stack.tied(k)
-            size = layer.size - sum(math.prod(layer.shapes[n]) for n in tied)
+            count = layer.size - sum(math.prod(layer.shapes[n]) for n in tied)
             notes = [_state(graph, f"layer{k}"), *(f"{n} is {other}" for n, other in tied.items())]
             notes += ["frozen"] * (layer.size > 0 and not layer.trainable)
             found.append(
@@ -45,7 +45,7 @@ def rows(model: Any) -> list[Row]:
                     f"{part}.{name}" if part else name,
                     _layer(layer),
                     _shape(graph.node(f"layer{k}").shape),
-                    f"{size:,}",
+                    f"{count:,}",
                     ", ".join(filter(None, notes)),
                 )
             )
@@ -80,13 +80,13 @@ def _state(graph: Graph, node: str) -> str:
     return ", ".join(words) + " in both directions" * (len(forward) < len(loops))
 
 
-def _bytes(model: Any) -> str:
+def size(model: Any) -> str:
     """Return the memory of the parameters with three digits and its unit."""
-    size, units = float(model.flat.nbytes), ["GB", "MB", "kB", "B"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
+    count, units = float(model.nbytes), ["GB", "MB", "kB", "B"]
+    while count >= 999.5 and len(units) > 1:
+        count /= 1000
         units.pop()
-    return f"{size:.3g} {units[-1]}"
+    return f"{count:.3g} {units[-1]}"
 
 
 def _columns(table: list[Row]) -> list[str]:

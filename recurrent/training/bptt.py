@@ -94,6 +94,7 @@ class TruncatedBPTT:
         checkpoint_every: int | None = None,
     ):
         checks.instance(model, Model, "model", "a model")
+        model.refuse_quantized("TruncatedBPTT trains")
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
         self.state = self.carried = (

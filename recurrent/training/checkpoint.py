@@ -141,7 +141,7 @@ def _contents(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, 
     """Return the arrays and the metadata of a file; raises the errors of `check_saveable`."""
     checks.instance(checkpoint, Checkpoint, "checkpoint", "a Checkpoint, such as Checkpoint(model)")
     model, training = checkpoint.model, checkpoint.training
-    tensors, facts = dict(model.parameters), {}
+    tensors, facts = storage.tensors_of(model.parameters), {}
     optimizer = None if training is None else training.optimizer
     described = None
     if optimizer is not None:
@@ -244,7 +244,7 @@ def _training(
     """Build the training state and remove its arrays; return None if the file holds none."""
 
     def vector(name):
-        return storage.take(tensors, name, model.flat.shape, model.dtype)
+        return storage.take(tensors, name, (model.size,), model.dtype)
 
     optimizer, described, facts = None, values["optimizer"], values["training"]
     if described is not None:

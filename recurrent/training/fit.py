@@ -166,6 +166,7 @@ def fit(
     rule: Any = state.optimizer if optimizer is None else optimizer
     check_batches(batches, "batches")
     check_model(model, loss)
+    model.refuse_quantized("fit trains")
     checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
     limits = {"clip_norm": clip_norm, "clip_value": clip_value}
     limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}

@@ -130,6 +130,7 @@ def lr_range_test(
     True
     """
     check_model(model, loss)
+    model.refuse_quantized("lr_range_test trains")
     lowest = checks.number(lowest, "lowest", above=0)
     highest = checks.number(highest, "highest", above=lowest)
     updates = checks.integer(updates, "updates", 2)
