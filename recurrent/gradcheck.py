@@ -17,6 +17,7 @@ from .engine.bidirectional import Directions
 from .engine.engine import Engine
 from .equations.cell import Cell
 from .layers import Layer, Recurrent, layer_from_cell
+from .layers.quantized import refuse_quantized
 from .models.base import Model
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
@@ -329,7 +330,7 @@ def gradcheck(
     if loss is not None:
         checks.function(loss, "loss", "losses.mean_squared_error")
     if isinstance(subject, (Model, Layer)):
-        subject.refuse_quantized("gradcheck needs gradients of")
+        refuse_quantized(subject.parameters, "gradcheck needs gradients of")
     model = _twin(subject, x, hidden_size)
     state = None if state is None else checks.per_layer(state, "state", len(model))
     given = subject if isinstance(subject, Model) else model

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..checks.guided import Guided
 from ..layers import GRU, LSTM, RNN, Attention, Dropout, Embedding, Linear, OneHot, Recurrent
+from ..layers.quantized import refuse_quantized
 from ..losses import softmax_cross_entropy
 from ..models import files, loading, storage
 from ..models.sequential import Sequential
@@ -360,7 +361,7 @@ class CharLM(Guided):
             If a loss or gradient is not finite. The model has the best parameters; `resume`
             continues from the update before, with a lower `lr` for example.
         """
-        self.model.refuse_quantized("train trains")
+        refuse_quantized(self.model.parameters, "train trains")
         before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
         now = before.override(**overrides)
         if callback is not None:

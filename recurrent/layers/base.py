@@ -17,7 +17,7 @@ from ..engine.sums import Sums
 from ..graph import Graph
 from .attributes import Sealed
 from .parameters import GradientViews, parameter_views
-from .quantized import QuantizedParameters, refusal
+from .quantized import QuantizedParameters, refuse_quantized
 from .recording import LayerRecording
 from .stream import LayerStream, Stream
 
@@ -333,7 +333,7 @@ class Layer(Guided, Sealed):
             If the scheme is unknown, or if the layer is part of a model of another dtype.
         """
         scheme, rng = initialisers.named(init), checks.generator(rng)
-        self.refuse_quantized("initialise changes")
+        refuse_quantized(self._parameters, "initialise changes")
         if isinstance(self.owner, Layer) and not self.initialised:
             self.owner.initialise()  # it holds this layer, and the arrays of its parameters
         before = self.dtype if self.initialised else np.dtype(np.float32)
@@ -608,22 +608,6 @@ class Layer(Guided, Sealed):
         """
         return None
 
-    def refuse_quantized(self, action: str) -> None:
-        """Check that the weights can be changed.
-
-        Parameters
-        ----------
-        action : str
-            What would change them, such as "fit trains"; it begins the message.
-
-        Raises
-        ------
-        TypeError
-            If the weights are quantised.
-        """
-        if isinstance(self._parameters, QuantizedParameters):
-            raise TypeError(refusal(action, self._parameters.weights))
-
     def _gradients(self, out: Any, **read: np.ndarray) -> dict[str, np.ndarray]:
         """Return new arrays for the gradients, or `out` after checking it.
 
@@ -631,7 +615,7 @@ class Layer(Guided, Sealed):
         """
         if type(out) is GradientViews:
             return out
-        self.refuse_quantized("backward trains")
+        refuse_quantized(self._parameters, "backward trains")
         if out is None:
             return {n: np.empty_like(a) for n, a in self.parameters.items()}
         checks.instance(out, dict, "out", "a dict of arrays by name")

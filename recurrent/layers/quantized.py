@@ -123,12 +123,13 @@ class QuantizedParameters(Mapping):
     setdefault = pop = popitem = clear = _refuse
 
 
-def refusal(action: str, weights: str) -> str:
-    """Return the message that quantised weights cannot be changed; `action` is what would."""
-    return (
-        f"{action} the weights, which are {weights} and fixed: use the float32 model and quantise "
-        "it afterwards, or use model.dequantized()"
-    )
+def refuse_quantized(parameters: Any, action: str) -> None:
+    """Raise TypeError if parameters are quantised; `action` is what would change them."""
+    if type(parameters) is QuantizedParameters:
+        raise TypeError(
+            f"{action} the weights, which are {parameters.weights} and fixed: use the float32 "
+            "model and quantise it afterwards, or use model.dequantized()"
+        )
 
 
 def part(parameters: Mapping[str, np.ndarray], names: Mapping[str, str]) -> Any:

@@ -16,7 +16,7 @@ from ..kernels import memory
 from ..layers.attributes import Sealed
 from ..layers.base import Gradients
 from ..layers.parameters import ParameterViews, parameter_views
-from ..layers.quantized import QuantizedParameters, refusal
+from ..layers.quantized import QuantizedParameters, refuse_quantized
 from ..layers.recording import Keep, Recording
 from . import quantized, storage, summary
 
@@ -111,7 +111,7 @@ class Model(Guided, Sealed):
     @flat.setter
     def flat(self, values: np.ndarray) -> None:
         if values is not self._flat:  # it is after `model.flat -= step`
-            self.refuse_quantized("an assignment changes")
+            refuse_quantized(self.parameters, "an assignment changes")
             values = checks.array(values, "flat")
             checks.same_dtype(values, "flat", self._flat.dtype, "the model")
             checks.shape(values, "flat", self._flat.shape, "(P,)")
@@ -222,22 +222,6 @@ class Model(Guided, Sealed):
     def _with(self, parameters: ParameterViews | QuantizedParameters) -> Model:
         """Return a model of copies of the layers; float32 arrays are copied."""
         raise NotImplementedError
-
-    def refuse_quantized(self, action: str) -> None:
-        """Check that the weights can be changed.
-
-        Parameters
-        ----------
-        action : str
-            What would change them, such as "fit trains"; it begins the message.
-
-        Raises
-        ------
-        TypeError
-            If the weights are quantised.
-        """
-        if type(self._flat) is QuantizedParameters:
-            raise TypeError(refusal(action, self.weights))
 
     def _weights_entry(self) -> dict[str, str]:
         """Return the entry of a description that says how the weights are quantised."""
@@ -366,7 +350,7 @@ class Model(Guided, Sealed):
         TypeError
             If the weights are quantised.
         """
-        self.refuse_quantized("initialise changes")
+        refuse_quantized(self.parameters, "initialise changes")
         scheme, rng = initialisers.named(init), checks.generator(rng)
         for part in self.parts.values():
             part._initialise(scheme, rng)
@@ -769,7 +753,7 @@ class Model(Guided, Sealed):
             raise ValueError("record needs both targets and loss, or neither")
         if loss is not None:
             checks.function(loss, "loss", "losses.softmax_cross_entropy")
-            self.refuse_quantized("record with a loss needs gradients of")
+            refuse_quantized(self.parameters, "record with a loss needs gradients of")
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, _, tape = self.run_layers(x, None, lengths, record=True, training=False)
         y = outputs[-1]

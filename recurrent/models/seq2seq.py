@@ -20,7 +20,7 @@ from ..kernels import memory
 from ..layers.attention import Attention, Memory
 from ..layers.base import Gradients
 from ..layers.parameters import parameter_views
-from ..layers.quantized import QuantizedParameters
+from ..layers.quantized import QuantizedParameters, refuse_quantized
 from ..layers.quantized import part as part_of
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
@@ -292,7 +292,7 @@ class Seq2Seq(Model):
         return layer.state_from({s: arrays.get(s, zeros.get(s)) for s in layer.state_delays})
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        self.refuse_quantized("backward trains")
+        refuse_quantized(self.parameters, "backward trains")
         self.check_tape(tape)
         if recording is not None:
             checks.instance(recording, Recording, "recording", "a Recording of this model")

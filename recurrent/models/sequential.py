@@ -19,7 +19,7 @@ from ..graph import Edge, Graph, Node
 from ..kernels import memory
 from ..layers.base import Gradients, Layer
 from ..layers.parameters import GradientViews, ParameterViews, parameter_views
-from ..layers.quantized import QuantizedParameters, part
+from ..layers.quantized import QuantizedParameters, part, refuse_quantized
 from ..layers.recording import Recording
 from ..layers.stack import (
     built,
@@ -303,7 +303,7 @@ class Sequential(Model):
         TypeError, ValueError
             If dtype or shape do not fit, or the vector cannot be written.
         """
-        self.refuse_quantized("bind moves")
+        refuse_quantized(self.parameters, "bind moves")
         checks.writeable(flat, "flat", self.flat)
         flat[:] = self.flat
         self._bind_parameters(flat)
@@ -399,7 +399,7 @@ class Sequential(Model):
         return [np.asarray(x), *outputs[1:]], tuple(new), tuple(tapes)
 
     def backward(self, dy, tape, dstate=None, out=None, recording=None):
-        self.refuse_quantized("backward trains")
+        refuse_quantized(self.parameters, "backward trains")
         self.check_tape(tape)
         dy, lengths, listed = ragged.pad_dy(dy, tape)
         if self.batch_first and not listed and self.returns_sequence and dy is not None:

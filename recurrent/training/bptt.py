@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..data import as_arrays
+from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..models.base import Model
 from ..models.sequential import Sequential
@@ -94,7 +95,7 @@ class TruncatedBPTT:
         checkpoint_every: int | None = None,
     ):
         checks.instance(model, Model, "model", "a model")
-        model.refuse_quantized("TruncatedBPTT trains")
+        refuse_quantized(model.parameters, "TruncatedBPTT trains")
         self.model = model
         self.look_back = None if look_back is None else checks.size(look_back, "look_back")
         self.state = self.carried = (

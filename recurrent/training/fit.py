@@ -10,6 +10,7 @@ import numpy as np
 from .. import checks, schedules
 from ..checks.guided import explained
 from ..data import Batch
+from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..metrics import gives_number
 from ..models.base import Model
@@ -166,7 +167,7 @@ def fit(
     rule: Any = state.optimizer if optimizer is None else optimizer
     check_batches(batches, "batches")
     check_model(model, loss)
-    model.refuse_quantized("fit trains")
+    refuse_quantized(model.parameters, "fit trains")
     checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
     limits = {"clip_norm": clip_norm, "clip_value": clip_value}
     limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}

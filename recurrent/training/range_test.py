@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import checks, optim, schedules
 from ..data import Batch
+from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..models.base import Model
 from ..optim import Optimizer
@@ -130,7 +131,7 @@ def lr_range_test(
     True
     """
     check_model(model, loss)
-    model.refuse_quantized("lr_range_test trains")
+    refuse_quantized(model.parameters, "lr_range_test trains")
     lowest = checks.number(lowest, "lowest", above=0)
     highest = checks.number(highest, "highest", above=lowest)
     updates = checks.integer(updates, "updates", 2)

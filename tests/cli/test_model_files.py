@@ -155,3 +155,66 @@ def test_the_version_of_the_benchmark(capfd):
 
     assert runner.run(app, "bench", ["--version"]) == 0
     assert capfd.readouterr().out == f"recurrent {recurrent.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+def test_a_model_is_quantised_and_used(run, tmp_path, kind):
+    small = tmp_path / "small"
+    code, out, _ = run("recurrent", "quantize", "CharLM", small, "--weights", kind)
+    assert code == 0
+    assert out.startswith(f"wrote {small}: ")
+    assert f"parameters, {kind}, " in out
+    assert "; they were float32, " in out
+    code, out, _ = run("recurrent", "info", small)
+    assert code == 0
+    assert f"{kind}, " in " ".join(out.split())
+    code, text, _ = run("recurrent", "sample", small, "--length", 20, "--seed", 1, "--prime", "to")
+    lm = recurrent.load(small)
+    assert (code, text) == (0, f"to{lm.dequantized().sample('to', 20, seed=1)}\n")
+    code, out, _ = run("recurrent", "eval", small, "text", "--unknown", "skip")
+    assert code == 0
+    assert "bits per character" in out
+
+
+def test_every_kind_of_file_is_quantised(run, tmp_path):
+    for name in ("Sequential", "checkpoint", "Seq2Seq", "Translator"):
+        assert run("recurrent", "quantize", name, tmp_path / name)[0] == 0
+        made = recurrent.load(tmp_path / name)
+        assert getattr(made, "model", made).weights == "int8"
+
+
+def test_wrong_uses_of_quantised_files_are_told_in_one_line(run, tmp_path):
+    small = tmp_path / "small"
+    run("recurrent", "quantize", "CharLM", small)
+    Sequential(LSTM(2, 3), dtype="float64").save(tmp_path / "doubles")
+    fixed = f"{small} has int8 weights, which cannot be trained: train the model that it was"
+    for arguments, code, words in [
+        (("quantize", "CharLM", "CharLM"), 2, "OUT must be another file than CharLM, which can"),
+        (("quantize", small, tmp_path / "x"), 1, f"{small}: quantize needs float32 weights, and"),
+        (("quantize", tmp_path / "doubles", tmp_path / "x"), 1, "those of this model are float64"),
+        (("quantize", "CharLM", tmp_path / "x", "--weights", "int4"), 2, "--weights"),
+        (("quantize", "CharLM", tmp_path / "no" / "x"), 1, "there is no folder"),
+        (("train", "text", "--resume", "--out", small), 1, fixed),
+        (("train", "text", "--init-from", small, "--out", tmp_path / "x"), 1, fixed),
+    ]:
+        found, _, error = run("recurrent", *arguments)
+        assert found == code
+        assert words in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "x").exists()
+
+
+def test_pictures_show_the_dequantised_weights(run, tmp_path):
+    small = recurrent.load("Sequential").quantize("int8")
+    small.save(tmp_path / "small")
+    small.dequantized().save(tmp_path / "whole")
+    for view, *options in (
+        ("network",), ("cell", "--layer", 0), ("layer", "--layer", 0), ("unit", "--layer", 0),
+        ("weights", "--layer", 0), ("unrolled",),
+    ):  # fmt: skip
+        drawn = []
+        for name in ("small", "whole"):
+            code, _, error = run("viz", view, tmp_path / name, *options, "-o", tmp_path / "p.gv")
+            assert (code, error) == (0, "")
+            drawn.append((tmp_path / "p.gv").read_text())
+        assert drawn[0] == drawn[1]

@@ -309,6 +309,11 @@ def _model_calls(name, build, inputs, lengths):
         model = build()
         return model.initialise, dict(rng=1, init="orthogonal"), [model]
 
+    @public(f"{name}.quantize")
+    def quantize():
+        model = build()
+        return model.quantize, dict(weights="bfloat16"), [model]
+
     for method in ("has_steps", "where"):
 
         @public(f"{name}.{method}", errors=errors, k="k|layer")
@@ -932,6 +937,12 @@ def _():
 
 
 SHARED = ("text", "save_to", "resume", "progress", "callback")
+
+
+@public("CharLM.quantize")
+def _():
+    lm = charlm()
+    return lm.quantize, dict(weights="int8"), [lm]
 
 
 @public("CharLM.save", errors=OS, path=PATH)
