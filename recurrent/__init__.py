@@ -23,7 +23,7 @@ Run it with `forward`, or one time step at a time with a stream, which copies th
 Contents
 --------
 * Models: `Sequential`, `Seq2Seq`, `CharLM`. `model.save(path)` writes one, `load(path)` reads it.
-  `predict` runs one over any number of sequences.
+  `predict` runs one over any number of sequences. `model.quantize("int8")` makes a smaller one.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
   `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by name,
@@ -131,6 +131,14 @@ changed the parameters after `forward`. It compares three entries of each, so it
 a few others were changed in place; nor does it see a change of x. `out=` must not share memory with
 the parameters, x or dy. A masked array with a masked entry is refused: pass `lengths` or a mask.
 
+Quantised weights
+-----------------
+`small = model.quantize("int8")` or `"bfloat16"` holds matrices in 8 or 16 bits a weight, for
+inference where the weights do not fit the cache; vectors, x, states and arithmetic stay float32.
+Results are those of `small.dequantized()`, the float32 model with the rounded weights, bit for bit.
+int8 has one scale for each row of a matrix. A quantised model runs, streams, generates and is saved
+as any other. It cannot be trained: train the float32 model, and quantise it afterwards.
+
 What it promises
 ----------------
 Each promise with the test that proves it, in the folder tests of the source:
@@ -158,6 +166,9 @@ Each promise with the test that proves it, in the folder tests of the source:
 * A model that is saved and loaded is the same; a file that is something else is told by what it is.
   models/test_loading.py::test_a_model_comes_back_as_it_was
   models/test_loading.py::test_another_file_is_named_by_what_it_is
+* A quantised model has the bits of its rounded weights, on every path and from a file.
+  models/test_quantized_stacks.py::test_any_stack
+  models/test_quantized_files.py::test_a_quantised_model_comes_back_as_it_was
 * `predict` gives each sequence the bits that it has alone.
   models/test_predict.py::test_a_list_has_the_bits_of_each_sequence_alone
 * Training that stops and resumes has the bits of training without a break.

@@ -218,6 +218,19 @@ def test_the_memory_of_a_quantised_model_is_a_fraction(kind, times):
     assert f"{kind}, " in small.summary().splitlines()[-1]
 
 
+def test_a_layer_is_packed_once_and_ordinary_weights_are_packed_anew():
+    model = Sequential(LSTM(3, 4, bidirectional=True), Attention(8), Linear(16, 2), rng=0)
+    small, x = model.quantize("int8"), floats(4, 2, 3)
+    y = small.forward(x)[0]
+    assert small[0]._weights() is small[0]._weights()
+    assert small[1]._pack() is small[1]._pack()
+    assert small[2].stepper() is small[2].stepper()
+    assert_same_bits(small.forward(x)[0], y)
+    before = model.forward(x)[0]
+    model.flat *= 2
+    assert not np.array_equal(model.forward(x)[0], before)
+
+
 def test_parameters_are_read_and_never_written():
     small = nested().quantize("int8")
     p = small.parameters
