@@ -2,7 +2,7 @@
 
 Every case of the mutator is a file that differs from a good one. It is refused by a ValueError of
 one line that names it, or it is read; a file of version 2 is read only if nothing that it holds has
-changed, or if its digest was computed anew. What is read can be trained.
+changed, or if its digest was computed anew. What is read can be trained, or is quantised and runs.
 """
 
 import json
@@ -34,6 +34,7 @@ from recurrent import (
     schedules,
 )
 from recurrent.charlm.model import CharLM
+from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.kernels import reference
 from recurrent.training import checkpoint
 from recurrent.training.checkpoint import Checkpoint
@@ -94,6 +95,11 @@ def nested(path):
     with_training(model, path, optim.AdamW(), np.ones((2, 4, 3), "f"))
 
 
+def quantised(path):
+    layers = LSTM(3, 4, bidirectional=True), LayerNorm(8), Residual(Linear(8, 8)), Linear(8, 2)
+    Sequential(*layers, rng=2).quantize("int8").save(path)
+
+
 FIRST = ("torch-rnn", "look-back")
 
 
@@ -113,7 +119,7 @@ def originals(tmp_path_factory, interpreted):
 
 def good_files(folder):
     found = {}
-    for make in (character_model, sequential, seq2seq, nested):
+    for make in (character_model, sequential, seq2seq, nested, quantised):
         make(folder / make.__name__)
         found[make.__name__] = (folder / make.__name__).read_bytes()
     found |= {name: (GOLDEN / f"{name}.safetensors").read_bytes() for name in FIRST}
@@ -137,7 +143,7 @@ def peak() -> int:
 
 def contents(loaded):
     """Return all that a checkpoint holds, as data that compares equal."""
-    t = loaded.training
+    t = loaded.training or TrainingState(optim.SGD(0.1))
     arrays = {**loaded.model.parameters, **t.optimizer.arrays, "latest": t.latest, "past": t.past}
     arrays |= checkpoint._state_arrays(loaded.model, t.carried)
     arrays = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in arrays.items() if a is not None}
@@ -171,6 +177,9 @@ def train(read_):
         return
     model, training = read_.model, read_.training
     x = inputs(model)
+    if model.weights in ("int8", "bfloat16"):
+        assert_same_bits(model.forward(x)[0], model.dequantized().forward(x)[0])
+        return
     y, _, tape = model.forward(x, record=True)
     gradient = np.empty_like(model.flat)
     model.backward(np.ones_like(y), tape, out=gradient)
