@@ -65,7 +65,7 @@ def offsets(*arrays):
 def test_buffers_begin_at_a_cache_line(engine, dtype):
     p = Case(40, 20, 65, 67, dtype).build(engine)
     panels = engine.pack(p.params).weights.weights.panels
-    y, state, tape = p.forward(record=True)
+    _, _, tape = p.forward(record=True)
     dx, dparams, _ = engine.backward(p.dy, tape)
     back = backend.pack_backward(engine.cell, p.params)[1].panels
     linear = backend.pack_linear(*(np.ones(s, dtype) for s in ((200, 65), (200,))))
