@@ -7,6 +7,7 @@ from itertools import cycle
 import numpy as np
 
 import recurrent
+from recurrent.charlm.sampling import sample_id
 from recurrent.engine.bidirectional import Bidirectional, Directions
 from recurrent.engine.stepping import Stepper
 from recurrent.layers.attention import Memory
@@ -15,6 +16,7 @@ from recurrent.optim import Adam, clip_norm
 
 from ..results import VARIANTS
 from ..workloads.catalogue import EVERY_CELL, SCORES
+from ..workloads.models import load
 from .engine import Engine
 
 
@@ -84,11 +86,11 @@ class Ours(Engine):
         return lambda: stream.step(x_t)
 
     def step_model(self, workload, data):
-        stream, x_t = load(workload.model(), data).stream(), data.x
+        stream, x_t = load(workload.model(), data.parameters).stream(), data.x
         return lambda: stream.step(x_t)
 
     def update(self, workload, data):
-        model, windows, state = load(workload.model(), data), cycle(data.windows), None
+        model, windows, state = load(workload.model(), data.parameters), cycle(data.windows), None
         apply_update = updater(model, workload)
 
         def update():
@@ -99,8 +101,22 @@ class Ours(Engine):
 
         return update
 
+    def sample(self, workload, data):
+        model, kind = load(workload.model(), data.parameters), self.kind(workload)
+        stream = (model.quantize(kind) if kind else model).stream()
+        logits, rng = np.empty((workload.T, workload.V), np.float32), np.random.default_rng(0)
+
+        def sample():
+            stream.reset()
+            for t, k in enumerate(data.ids):
+                logits[t] = stream.step(k)
+                sample_id(logits[t], rng)
+            return logits
+
+        return sample
+
     def attend(self, workload, data):
-        layer, memory = load(workload.layer(), data), Memory(data.memory, data.lengths)
+        layer, memory = load(workload.layer(), data.parameters), Memory(data.memory, data.lengths)
 
         def train():
             y, _, tape = layer.forward(data.x, memory, record=True)
@@ -110,7 +126,7 @@ class Ours(Engine):
         return train if workload.task == "train" else lambda: layer.forward(data.x, memory)[0]
 
     def translate(self, workload, data):
-        model = load(workload.model(), data)
+        model = load(workload.model(), data.parameters)
         apply_update = updater(model, workload)
 
         def update():
@@ -124,7 +140,7 @@ class Ours(Engine):
         return update
 
     def decode(self, workload, data):
-        model = load(workload.model(), data)
+        model = load(workload.model(), data.parameters)
 
         def decode():
             output = model.generate(data.source, max_steps=workload.T)
@@ -145,13 +161,6 @@ class Variant(Ours):
     def kind(self, workload):
         weights = VARIANTS[self.name]
         return None if weights == workload.dtype else weights
-
-
-def load(model, data):
-    """Copy the workload's parameters into a model or layer and return it."""
-    for name, a in data.parameters.items():
-        model.parameters[name][:] = a
-    return model
 
 
 def updater(model, workload):

@@ -58,16 +58,40 @@ class Models(Engine):
 
         return step
 
-    def update(self, workload, data):
+    def character_model(self, workload, data):
+        """Return the embedding, the LSTM layers and the linear layer in a list."""
         torch = self.torch
-        embedding = torch.nn.Embedding(workload.V, workload.E)
         stack = [
             torch.nn.LSTM(workload.H if k else workload.E, workload.H)
             for k in range(workload.layers)
         ]
+        embedding = torch.nn.Embedding(workload.V, workload.E)
         linear = torch.nn.Linear(workload.H, workload.V)
         model = torch.nn.ModuleList([embedding, *stack, linear])
         self.fill(model, data.parameters.values())
+        return model
+
+    def sample(self, workload, data):
+        torch = self.torch
+        embedding, *stack, linear = self.quantized(self.character_model(workload, data))
+        ids = torch.from_numpy(data.ids)
+
+        def sample():
+            states, logits = [None] * len(stack), torch.empty((workload.T, workload.V))
+            with torch.inference_mode():
+                for t in range(workload.T):
+                    y = embedding(ids[t : t + 1, None])
+                    for k, layer in enumerate(stack):
+                        y, states[k] = layer(y, states[k])
+                    logits[t] = linear(y)[0, 0]
+                    torch.multinomial(torch.softmax(logits[t], dim=0), 1).item()
+            return logits.numpy()
+
+        return sample
+
+    def update(self, workload, data):
+        torch, model = self.torch, self.character_model(workload, data)
+        embedding, *stack, linear = model
         apply_update = self.updater(model, workload)
         windows = cycle([tuple(map(torch.from_numpy, w)) for w in data.windows])
         states = [None] * len(stack)

@@ -16,7 +16,7 @@ from recurrent.cells import gru_cell, lstm_cell
 from recurrent.layers.attention import SCORES
 
 from .base import Work
-from .models import Attending, CharModel, StreamedModel, Translation
+from .models import Attending, CharModel, Sampling, StreamedModel, Translation, trained
 
 MODES = ("quick", "default", "full")  # each includes the one before
 FIRST_CACHE = 32 * 1024  # bytes; weights that fit stay there from one time step to the next
@@ -171,7 +171,7 @@ class Workload(Work):
             init(self.D, self.H, self.dtype, seed, proj_size) for seed in range(self.directions)
         ]
         if self.weights:
-            params = [trained(p, rng) for p in params]
+            params = [p._replace(**trained(p._asdict(), rng)) for p in params]
         if self.kind == "denormal":  # without biases the states are as small as the inputs
             x *= np.float32(1e-39)
             params = [
@@ -199,21 +199,6 @@ class Workload(Work):
 
     def count(self, calls: int) -> int:
         return calls * self._shared
-
-
-def trained(params, rng: np.random.Generator):
-    """Return parameters whose matrices are spread as after training.
-
-    They are normal, so that a few weights of a row are much larger than the others, with standard
-    deviation 1/sqrt(K) for K columns, 1.7 times that of the initial weights.
-    """
-    return params._replace(
-        **{
-            n: (rng.standard_normal(a.shape) / np.sqrt(a.shape[1])).astype(a.dtype)
-            for n, a in params._asdict().items()
-            if a.ndim == 2
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -371,6 +356,8 @@ WORKLOADS: list[Work | Probe] = [
         )
         for c, (t, T), N, H in product(("lstm", "gru"), QUANTIZED, (1, 4, 16), (128, 512, 1024))
     ),
+    Sampling(128),
+    Sampling(512, mode="default"),
 ]
 
 

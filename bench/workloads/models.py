@@ -1,4 +1,4 @@
-"""Workloads of several layers: character model, stream, attention, encoder-decoder."""
+"""Workloads of several layers: character model, sampling, stream, attention, encoder-decoder."""
 
 from __future__ import annotations
 
@@ -42,10 +42,14 @@ class CharModel(Work):
         inputs = [self.E, *[self.H] * (self.layers - 1)]
         return 3 * 2 * (sum(LSTM_GATES * self.H * (D + self.H) for D in inputs) + self.H * self.V)
 
-    def model(self) -> recurrent.Sequential:
+    def model(self, dtype: str = "float32") -> recurrent.Sequential:
         stack = [recurrent.LSTM(self.H if k else self.E, self.H) for k in range(self.layers)]
         return recurrent.Sequential(
-            recurrent.Embedding(self.V, self.E), *stack, recurrent.Linear(self.H, self.V), rng=0
+            recurrent.Embedding(self.V, self.E),
+            *stack,
+            recurrent.Linear(self.H, self.V),
+            rng=0,
+            dtype=dtype,
         )
 
     def data(self) -> CharData:
@@ -62,6 +66,61 @@ class CharData:
     """Windows (x (T, N), targets (T, N)) of ids, and the parameters by name."""
 
     windows: list
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class Sampling(Work):
+    """Sampling of T characters of one text from the character model, one time step a character.
+
+    Each character is drawn from the softmax of the logits. A given one takes its place as the next
+    input, so that all engines do the same work.
+    """
+
+    H: int
+    T: int = 100
+    V: int = 65
+    E: int = 128
+    layers: int = 2
+    weights: str = "int8"
+    mode: str = "full"
+
+    cell, task, group, per, tolerance = "lstm", "sample", "quantized", "character", 1e-4
+
+    @property
+    def name(self) -> str:
+        return f"charlm-{self.layers}x{self.H}-sample-N1-T{self.T}-{self.weights}"
+
+    @property
+    def flops(self) -> float:
+        """Multiplications and additions of the matrix products per character."""
+        return CharModel(self.H, V=self.V, E=self.E, layers=self.layers).flops / 3
+
+    def model(self, dtype: str = "float32") -> recurrent.Sequential:
+        return CharModel(self.H, V=self.V, E=self.E, layers=self.layers).model(dtype)
+
+    def data(self) -> SampledData:
+        """Return the ids, and weights as after training; the embedding's are the initial ones."""
+        rng, parameters = np.random.default_rng(0), copied(self.model().parameters)
+        ids = rng.integers(self.V, size=self.T)
+        others = {n: a for n, a in parameters.items() if n != "0.weight"}
+        return SampledData(ids, parameters | trained(others, rng))
+
+    def exact(self, data, weights):
+        model = load(self.model(), data.parameters)
+        if weights != self.dtype:
+            model = model.quantize(weights).dequantized()
+        return [[load(self.model("float64"), model.parameters)(data.ids)]]
+
+    def count(self, calls: int) -> int:
+        return calls * self.T
+
+
+@dataclass(frozen=True)
+class SampledData:
+    """Ids (T,) of the inputs, and the parameters by name."""
+
+    ids: np.ndarray
     parameters: dict
 
 
@@ -271,6 +330,27 @@ class TranslationData:
     targets: np.ndarray
     lengths: tuple[np.ndarray, np.ndarray] | None
     parameters: dict
+
+
+def trained(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return the arrays, with matrices that are spread as after training.
+
+    They are normal, so that a few weights of a row are much larger than the others, with standard
+    deviation 1/sqrt(K) for K columns. With K units that is 1.7 times the one of initial weights.
+    """
+    return {
+        n: (rng.standard_normal(a.shape) / np.sqrt(a.shape[1])).astype(a.dtype)
+        if a.ndim == 2
+        else a
+        for n, a in arrays.items()
+    }
+
+
+def load(model, parameters: dict[str, np.ndarray]):
+    """Copy parameters into a model or layer and return it."""
+    for name, a in parameters.items():
+        model.parameters[name][:] = a
+    return model
 
 
 def copied(parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from bench.engines.engine import Engine
 from bench.measure import cold_start, peaks, processes, runner, timing
 from bench.workloads import catalogue
 from bench.workloads.catalogue import Workload
-from bench.workloads.models import Attending, CharModel, StreamedModel, Translation
+from bench.workloads.models import Attending, CharModel, Sampling, StreamedModel, Translation
 
 NAMES = Path(__file__).parents[1] / "golden" / "bench_workloads.txt"
 AT_ONCE = timing.Pace(0, 1)
@@ -67,6 +67,7 @@ def tiny():
         *steps,
         *more,
         CharModel(8, N=3, T=4, V=5, E=4),
+        Sampling(8, T=4, V=5, E=4),
         Translation("greedy", 3, 6, 4, 8, V=5, E=4),
     ]
 
@@ -249,7 +250,7 @@ def test_sizes_of_the_work():
 def test_the_work_of_a_character_is_that_of_its_layers():
     model = CharModel(8, V=5, E=4)
     layers = [Workload("lstm", "train", 1, 1, D, 8).flops for D in (4, 8)]
-    assert model.flops == sum(layers) + 3 * 2 * 8 * 5
+    assert model.flops == sum(layers) + 3 * 2 * 8 * 5 == 3 * Sampling(8, V=5, E=4).flops
 
 
 def test_the_work_of_attention_and_translation():
