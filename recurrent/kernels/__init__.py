@@ -56,7 +56,7 @@ class Backend(Protocol):
             The equations.
         params : NamedTuple of ndarray, real
             W_ih (rows of cell.x_rows, D), W_hh (rows of its gates, P), b_ih and b_hh (those rows,),
-            W_hr (P, H) if the cell projects, then U arrays (H,).
+            W_hr (P, H) if the cell projects, then U arrays (H,). The matrices may be Quantized.
         """
         ...
 
@@ -297,7 +297,7 @@ class Backend(Protocol):
 
         Parameters
         ----------
-        W : ndarray, shape (M, K), real
+        W : ndarray or Quantized, shape (M, K), real
             Weights.
         b : ndarray, shape (M,), real
             Biases.
