@@ -8,7 +8,7 @@ part. Those are loops around intrinsics of `codegen`, which write the machine co
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from math import prod
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from numba import types
 
 from ..equations.cell import Cell
+from ..equations.expressions import topological
 from ..equations.rules import Rule
 from . import attention, blocking, elementwise, matmul, memory, reference, schedule, sequence
 from . import chain as chained
@@ -118,9 +119,16 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
         piece, sums = weights.cut(w.P if stride else w.D + w.P, share.last - share.first)
         launch(sequence.forward, t, share, x, offsets, w, piece, sums, initial, history, work)
 
-    flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P)
+    flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P) + _equations(cell) * S * H
     steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
-    split_steps(flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N))
+    large = w.panels.nbytes > blocking.caches().second
+    split_steps(flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N), large)
+
+
+@lru_cache
+def _equations(cell) -> float:
+    """Return the cost of a unit's equations in floating-point operations of a product."""
+    return RULE_ENTRY * sum(e.op in schedule.SLOW for e in topological(cell.new))
 
 
 def _grain(t, accumulators: int) -> int:
@@ -242,7 +250,8 @@ def pack_backward(cell: Cell, params):
     W_hh, H = params.W_hh, units(cell, params)
     t, (rows, P) = target(W_hh.dtype, cell), W_hh.shape
     size = padded(t, P) * rows
-    panels = memory.panels(size + product_sizes(cell, t, H, P, schedule.backward), W_hh.dtype)
+    more = product_sizes(cell, t, H, P, schedule.backward)
+    panels = memory.panels(size + more, W_hh.dtype, more or P % t.lanes)
     matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, 1, rows, panels[:size], rows)
     if cell.cross_unit_ops:  # whose biases are zeros
         pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
@@ -275,8 +284,10 @@ def backward(
         piece = blocking.piece(t, t.blocks(1), rows, share.last - share.first)
         launch(sequence.backward, t, share, dy, offsets, w, piece, history, gradients, work)
 
-    flops, steps = 2.0 * S * w.P * len(cell.h_gates) * H, len(offsets) - 1
-    split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N))
+    flops = 2.0 * S * w.P * len(cell.h_gates) * H + 2 * _equations(cell) * S * H
+    steps = len(offsets) - 1
+    large = w.panels.nbytes > blocking.caches().second
+    split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N), large)
     if padded_carry is not carry:
         carry[...] = padded_carry[..., :H]
 
@@ -285,7 +296,7 @@ def _panels(W) -> np.ndarray:
     """Return W (M, K) packed as the right factor of a product over M."""
     t = target(W.dtype)
     M, K = W.shape
-    panels = memory.panels(padded(t, K) * M, W.dtype)
+    panels = memory.panels(padded(t, K) * M, W.dtype, K % t.lanes)
     matmul.pack_rows(t, flat(W), K, NO_ROWS, 0, 1, M, panels, M)
     return panels
 
@@ -369,7 +380,7 @@ def pack_linear(W, b):
     if isinstance(W, Quantized):
         t, W = target(W.dtype, None, W.weights), with_scales(W)
     rows = K + t.scale_rows
-    panels = memory.panels(padded(t, M) * rows, W.dtype)
+    panels = memory.panels(padded(t, M) * rows, W.dtype, M % t.lanes)
     matmul.pack_columns(plain, flat(W), rows, M, panels)
     return PackedLinear(as_stored(t, panels) if t.weights else panels, b.copy(), t, K)
 

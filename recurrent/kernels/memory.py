@@ -81,9 +81,12 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return _aligned(np.zeros, shape, np.dtype(dtype))
 
 
-def panels(size: int, dtype: np.dtype) -> np.ndarray:
-    """Return zeros for packed weights, which begin at a cache line, however few they are."""
-    return _aligned(np.zeros, (size,), dtype)
+def panels(size: int, dtype: np.dtype, padded: Any = True) -> np.ndarray:
+    """Return an array for packed weights, which begins at a cache line, however small it is.
+
+    padded: whether packing leaves numbers out, which then have to be zeros.
+    """
+    return _aligned(np.zeros if padded else np.empty, (size,), dtype)
 
 
 def _aligned(make: Callable, shape, dtype) -> np.ndarray:

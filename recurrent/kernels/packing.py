@@ -128,7 +128,7 @@ class Packed:
             t = target(W_ih.dtype, cell, kind)
         self.cell, self.target = cell, t
         size, self.width = packed_sizes(cell, t, D, H, P)
-        both = memory.panels(size + self.width, W_ih.dtype)
+        both = memory.panels(size + self.width, W_ih.dtype, H % t.lanes or P % t.lanes)
         panels, bias = both[:size], both[size:]
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):
@@ -171,7 +171,7 @@ class Packed:
 
 def as_stored(t, panels) -> np.ndarray:
     """Return packed numbers as the codes of a target's weights."""
-    codes = memory.panels(panels.size, STORED[t.weights][0])
+    codes = memory.panels(panels.size, STORED[t.weights][0], False)
     codes[:] = panels
     return codes
 

@@ -122,8 +122,8 @@ def quantize(W: np.ndarray, weights: str, name: str = "W") -> Quantized:
     peak = np.abs(W).max(axis=1, initial=0).astype(np.float64)
     m, e = np.frexp(peak / MOST)
     scales = np.maximum(np.ldexp(np.ceil(np.ldexp(m, BITS)), e - BITS), SMALLEST)
-    scales[peak == 0] = 1
     codes = np.rint(W / scales[:, None]).astype(np.int8)
+    scales[~codes.any(axis=1)] = 1  # of zeros, and of numbers that round to them
     return Quantized(codes, scales.astype(np.float32))
 
 

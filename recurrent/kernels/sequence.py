@@ -101,7 +101,7 @@ def pack_bias(target, A, x_bias, x_gates, h_bias, h_gates, H, bias):
     L = lanes(target)
     for j in range(H):
         for k in range(A):
-            total = bias[0] * 0
+            total = bias.dtype.type(0)
             if x_gates[k] >= 0:
                 total += x_bias[x_gates[k] * H + j]
             if h_gates[k] >= 0:

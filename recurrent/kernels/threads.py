@@ -34,6 +34,10 @@ MIN_FLOPS_PER_THREAD = 1.2e7
 # The same for one thread's part of a time step when all threads wait at a barrier after each step.
 MIN_FLOPS_PER_BARRIER = 1.5e5
 
+# The same where threads could share the rows instead, but each would read weights that exceed its
+# second-level cache.
+MIN_FLOPS_PER_LARGE_STEP = 2e6
+
 # The barrier of a thread that runs alone: [arrivals, whether a thread gave up], see
 # `codegen.barrier`.
 NO_BARRIER = np.zeros(2, np.int64)
@@ -132,12 +136,14 @@ def split_steps(
     grain: int,
     work: Callable[[Share], None],
     weights: Callable,
+    exceeds_cache: bool = False,
 ) -> None:
     """Call `work(share)` for shares that cover a loop over time `steps`.
 
     The `rows` of the batch are split as by `split`. If that leaves a thread fewer than `min_rows`,
     the `units` are split instead, by multiples of `grain`: then all `parts` run at once and wait at
-    the barrier after each time step.
+    the barrier after each time step. So they are if the weights of all units exceed the cache of
+    one thread, and a step takes long enough.
     """
     if not worth_a_thread(flops):
         work(Share(0, rows, 0, units, 1, NO_BARRIER))
@@ -147,7 +153,9 @@ def split_steps(
         int(flops / max(steps, 1) / MIN_FLOPS_PER_BARRIER),
         numba.config.NUMBA_NUM_THREADS,
     )
-    if parts < 2 or rows >= parts * min_rows:
+    long_steps = flops / max(steps, 1) / max(parts, 1) >= MIN_FLOPS_PER_LARGE_STEP
+    enough_rows = rows >= parts * min_rows and not (exceeds_cache and long_steps)
+    if parts < 2 or enough_rows:
 
         def some_rows(first, last):
             work(Share(first, last, 0, units, 1, NO_BARRIER))

@@ -262,7 +262,10 @@ def test_calls_from_many_threads_are_independent(engine, dtype):
 
 
 def poison(monkeypatch):
-    """Fill all newly allocated memory with NaN and with the smallest integer."""
+    """Fill all newly allocated memory with NaN and with the smallest integer.
+
+    Bytes are parts of numbers: all of them set are a NaN.
+    """
 
     def poisoned(make):
         def empty(*args, **kwargs):
@@ -270,7 +273,7 @@ def poison(monkeypatch):
             if a.dtype.kind in "fc":
                 a[...] = np.nan
             else:
-                a[...] = np.iinfo(a.dtype).min if a.dtype.kind == "i" else 0
+                a[...] = np.iinfo(a.dtype).min if a.dtype.kind == "i" else np.iinfo(a.dtype).max
             return a
 
         return empty
@@ -280,7 +283,12 @@ def poison(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "case", [Case(T=3, N=7, D=5, H=17), Case(T=4, N=6, D=3, H=9, ragged=True, reverse=True)]
+    "case",
+    [
+        Case(T=3, N=7, D=5, H=17),
+        Case(T=4, N=6, D=3, H=9, ragged=True, reverse=True),
+        Case(T=4, N=40, D=16, H=64),  # whole vectors, and arrays that begin at a cache line
+    ],
 )
 def test_poisoned_workspaces_change_nothing(engine, dtype, case, monkeypatch):
     p = case.build(engine)

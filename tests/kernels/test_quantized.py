@@ -42,6 +42,16 @@ def test_quantising_the_rounded_weights_changes_nothing(W, kind):
     np.testing.assert_array_equal(again.scales, small.scales)
 
 
+def test_rows_that_round_to_zeros():
+    """Their weights are below half of the smallest scale, a normal number."""
+    W = np.array([[0, 0], [5e-39, -1e-40], [6e-39, 0], [1, 0]], np.float32)
+    small = quantize(W, "int8")
+    assert small.codes.tolist() == [[0, 0], [0, 0], [1, 0], [127, 0]]
+    assert small.scales[:2].tolist() == [1, 1]
+    again = quantize(small.dequantized(), "int8")
+    np.testing.assert_array_equal(again.scales, small.scales)
+
+
 @given(matrices())
 def test_int8_is_within_half_a_step_of_each_row(W):
     small = quantize(W, "int8")
