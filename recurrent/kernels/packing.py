@@ -128,7 +128,8 @@ class Packed:
             t = target(W_ih.dtype, cell, kind)
         self.cell, self.target = cell, t
         size, self.width = packed_sizes(cell, t, D, H, P)
-        both = memory.panels(size + self.width, W_ih.dtype, H % t.lanes or P % t.lanes)
+        gaps = H % t.lanes or P % t.lanes or cell.cross_unit_ops  # biases of products come last
+        both = memory.panels(size + self.width, W_ih.dtype, gaps)
         panels, bias = both[:size], both[size:]
         self.planes, place, begin = planes(cell, schedule.forward), 0, 0
         for of_x, of_h, x_used, h_used in gates_of_tiles(cell):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config
+from support.kernel_work import quantised
 from support.strategies import SLOW, WIDTHS, Case
 
 from recurrent import lstm
@@ -114,36 +115,24 @@ cells = st.builds(
 )
 
 
-def assert_equal_bits(engine, p, kind):
+def assert_equal_bits(p):
     """Assert that forward and steps with quantised weights equal those with the rounded ones."""
-    packed = engine.pack(p.params, weights=kind)
-    rounded = packed.dequantized()
-    options = dict(lengths=p.lengths, reverse=p.case.reverse)
-    y, state, _ = engine.forward(p.x, packed, p.state, **options)
-    expected_y, expected_state, _ = engine.forward(p.x, rounded, p.state, **options)
-    assert_same_bits(y, expected_y)
-    for a, b in zip(state, expected_state, strict=True):
-        assert_same_bits(a, b)
-    state = engine.step(p.x[0], p.state, packed)
-    for a, b in zip(state, engine.step(p.x[0], p.state, rounded), strict=True):
+    for a, b in zip(quantised(p), quantised(p, rounded=True), strict=True):
         assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
 @given(data=st.data())
-def test_forward_equals_that_of_the_dequantised_weights(name, kind, data):
-    engine = Engine(name)
-    assert_equal_bits(engine, data.draw(cells).build(engine), kind)
+def test_forward_equals_that_of_the_dequantised_weights(name, data):
+    assert_equal_bits(data.draw(cells).build(Engine(name)))
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CELL_NAMES)
-def test_every_cell_equals_its_dequantised_weights(name, kind):
-    engine = Engine(name)
-    for case in (Case(3, 7, 5, 17, "float32", ragged=True), Case(2, 1, 33, 50, "float32")):
-        assert_equal_bits(engine, case.build(engine), kind)
+@settings(max_examples=12)
+@given(case=cells)
+def test_every_cell_equals_its_dequantised_weights(name, case):
+    assert_equal_bits(case.build(Engine(name)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

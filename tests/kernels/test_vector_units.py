@@ -14,8 +14,9 @@ CHECK = """
 import sys
 sys.path[:0] = [{tests!r}, {tests!r} + '/kernels']
 import numpy as np
+from support.kernel_work import quantised
 from support.strategies import Case
-from recurrent.conformance.tolerance import assert_close
+from recurrent.conformance.tolerance import assert_close, assert_same_bits
 from recurrent.cells import CELLS
 from recurrent.conformance import promises
 from recurrent.engine import Engine
@@ -31,6 +32,9 @@ for name in {cells!r}:
             p = case.build(engine)
             promises.equals_the_interpreter(p)
             promises.a_row_equals_the_sequence_alone(p, case.N - 1)
+            if dtype == "float32":
+                for a, b in zip(quantised(p), quantised(p, rounded=True), strict=True):
+                    assert_same_bits(a, b)
 for dtype in ("float32", "float64"):
     x, ids = arrays(70, dtype, 0), np.array([0, 34])
     for k, expected in apply(RULE, x, kernels=reference).items():

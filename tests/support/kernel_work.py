@@ -6,6 +6,7 @@ from numba import njit
 from recurrent import Attention, Memory
 from recurrent.engine.engine import Engine
 from recurrent.kernels.codegen.tile import at, product_tiles
+from recurrent.kernels.quantized import STORED
 from recurrent.losses import softmax_cross_entropy
 from recurrent.optim import Adam, clip_norm
 
@@ -31,7 +32,21 @@ def everything(p):
         *stepper.state,
         plain,
         *last,
+        *(quantised(p) if p.x.dtype == np.float32 else ()),
     ]
+
+
+def quantised(p, rounded=False):
+    """Forward and steps with quantised weights; `rounded`: with their float32 values."""
+    engine: Engine = p.engine
+    found = []
+    for kind in STORED:
+        packed = engine.pack(p.params, weights=kind)
+        params = packed.dequantized() if rounded else packed
+        options = dict(lengths=p.lengths, reverse=p.case.reverse)
+        y, state, _ = engine.forward(p.x, params, p.state, **options)
+        found += [y, *state, *engine.step(p.x[0], p.state, params)]
+    return found
 
 
 def training(V, S, P, dtype):
