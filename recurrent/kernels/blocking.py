@@ -1,4 +1,4 @@
-"""How much of a packed matrix is read at a time, by the sizes of the processor's caches."""
+"""Chooses how much of a packed matrix is read at a time, by the sizes of the caches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .matmul import WHOLE
 # Share of a cache for the piece of a panel that all rows pass before the next piece is read.
 SHARE = 0.6
 # Processors that read panels from their second-level cache as fast as they compute, by the
-# beginning of LLVM's names. On a Zen 5, pieces for the first-level cache made products of K = 512
-# to 1024 up to 7 % slower; on an Emerald Rapids whole panels of that length take 5 to 10 % longer.
+# beginning of LLVM's names: on a Zen 5, pieces for the first-level cache made products of K = 512
+# to 1024 up to 7 % slower.
 FROM_SECOND_CACHE = ("znver",)
-# Rows from which on that pays: fewer read a panel again so rarely that storing and taking up the
-# accumulators takes longer.
+# Fewer rows than this read a panel in one piece: they read it again so rarely that storing and
+# taking up the accumulators takes longer.
 FEW = 16
 
 

@@ -40,11 +40,8 @@ def recurrent_step(target, fields, x, now, y):
     half = others * N * H
     old, new = pointer(target, states, now * half), pointer(target, states, (1 - now) * half)
     first, source = pointer(target, bias, 0), pointer(target, x, 0)
-    packed, own, nothing = (
-        pointer_to_panels(target, panels),
-        pointer(target, p, 0),
-        pointer(target, 0, 0),
-    )
+    own, nothing = pointer(target, p, 0), pointer(target, 0, 0)
+    packed = pointer_to_panels(target, panels)
     inputs = GateInputs(first, 0, in_order(), source, D, 1, old_h, P, H, packed, now)
     after = ForwardStates(new_h, old, new, N * H, nothing, own)
     workspace = Workspace(pointer(target, work, 0), N * H, WHOLE, nothing)

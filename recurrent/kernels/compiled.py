@@ -160,23 +160,11 @@ def _step(t):
     one, two, three, four = (
         types.Array(numba.from_dtype(t.dtype), axes, "C") for axes in (1, 2, 3, 4)
     )
-    panels, sizes = types.Array(pointer_to_weights(t).dtype, 1, "C"), (number, number)
+    panels = types.Array(pointer_to_weights(t).dtype, 1, "C")
+    weights = panels, one, one  # panels, bias and the parameters of each unit
+    sizes = number, number
     return sequence.step.compile(
-        (
-            numba.typeof(t),
-            number,
-            two,
-            number,
-            panels,
-            one,
-            one,
-            three,
-            *sizes,
-            four,
-            number,
-            two,
-            one,
-        )
+        (numba.typeof(t), number, two, number, *weights, three, *sizes, four, number, two, one)
     )
 
 

@@ -1,8 +1,8 @@
 """Memory of the arrays that kernels read and write by whole vectors: aligned, and pooled for tapes.
 
 NumPy's arrays begin at any multiple of 16 bytes. A vector of 64 bytes then lies in two cache lines,
-and loading it takes twice as long, so arrays here begin at a cache line. Small ones that a call
-needs for itself are NumPy's: aligning them would take longer than it saves.
+which takes longer to load, so arrays here begin at a cache line. Small ones are NumPy's: aligning
+them would take longer than it saves.
 
 Each training step needs the same large arrays as the step before. The system would allocate new
 pages for them and clear these pages. On a virtual machine, the host may first have to supply pages
@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 LARGE = 1 << 20  # bytes; the C library reuses smaller blocks itself
-SMALL = 1 << 13  # numbers of an array that is not aligned
+SMALL = 1 << 13  # numbers; arrays with fewer are not aligned
+SMALL_PANELS = 1 << 10  # the same for packed weights, which every time step reads
 LINE = 64  # bytes: a cache line, and the widest vector
 
 _choosing = threading.Lock()
@@ -82,14 +83,16 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def panels(size: int, dtype: np.dtype, padded: Any = True) -> np.ndarray:
-    """Return an array for packed weights, which begins at a cache line, however small it is.
+    """Return a flat array for packed weights; all but very small ones begin at a cache line.
 
     padded: whether packing leaves numbers out, which then have to be zeros.
     """
-    return _aligned(np.zeros if padded else np.empty, (size,), dtype)
+    make = np.zeros if padded else np.empty
+    return make(size, dtype) if size < SMALL_PANELS else _aligned(make, (size,), dtype)
 
 
 def _aligned(make: Callable, shape, dtype) -> np.ndarray:
+    """Return an array of new memory, made by np.empty or np.zeros, that begins at a cache line."""
     memory = make(prod(shape) * dtype.itemsize + LINE, np.uint8)
     # In a quarter of the time that `memory.ctypes.data` takes.
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))

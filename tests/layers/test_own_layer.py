@@ -126,7 +126,7 @@ def test_errors_of_a_layer_say_what_its_methods_must_do():
 
 @pytest.mark.parametrize("every", [None, 2])
 def test_gradients_that_a_layer_only_returns_are_taken(classes, every):
-    """Whether it writes to `out` or returns new arrays, in one piece and in segments."""
+    """They are equal if it writes to `out` or returns new arrays, in one piece and in segments."""
     _, Gain = classes
 
     class Returned(Gain):

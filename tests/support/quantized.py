@@ -1,4 +1,4 @@
-"""What every quantised model promises: the bits of its dequantised weights."""
+"""Checks that a quantised model gives the bits of its dequantised weights."""
 
 import pickle
 

@@ -9,7 +9,7 @@ equations there (`step`); others store the sums first (`staged`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -99,7 +99,7 @@ def emit_gates(
     numbers = weights_per_unit(v, cell, tile, g.D, g.P)
     X = sum(cell.accumulators[k].x for k in tile)
 
-    def units(j, blocks, side_by_side=1):
+    def units(j, blocks, side_by_side, only_row=False):
         touched = {
             part: [
                 u * A + k
@@ -121,7 +121,7 @@ def emit_gates(
             return v.at(cut.sums, b.mul(b.add(n, I64(r)), I64(vectors * v.lanes)))
 
         def sums_after(n, starts, first, last):
-            """Return the accumulators of some rows after k = first to last, and what they were."""
+            """Add k = first to last to the accumulators of some rows, which begin at `starts`."""
             every = range(side_by_side * vectors)  # tiles side by side lie one after the other
             acc = [[v.load(v.at(s, k * v.lanes)) for k in every] for s in starts]
             segments = {"x": (v.at(g.x, b.mul(g.D, n)), g.D, panel)}
@@ -139,7 +139,7 @@ def emit_gates(
             return [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
 
         def after_pieces(n, rows, first):
-            """Return where the accumulators are from which k = first goes on."""
+            """Return where the accumulators of some rows are when k = first begins."""
             begins = b.icmp_signed("==", first, I64(0))
             return [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(initial(n, rows))]
 
@@ -182,10 +182,8 @@ def emit_gates(
     downward = b.icmp_signed("!=", g.downward, I64(0))
     with b.if_else(b.icmp_signed("==", count, I64(1))) as (single, several):
         with single:
-            only_row = True
-            emit_units(v, A, j0, j1, units, downward, SIDE_BY_SIDE)
+            emit_units(v, A, j0, j1, partial(units, only_row=True), downward, SIDE_BY_SIDE)
         with several:
-            only_row = False
             emit_units(v, A, j0, j1, units, downward)
 
 

@@ -11,7 +11,7 @@ equations, or just a store.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How a tile's panel is read: in pieces of the summed axis that stay in the first-level cache.
+    """Says how a tile's panel is read: in pieces of the summed axis that stay in a cache.
 
     All rows pass a piece before the next one is read. In between, the accumulators are stored and
     taken up again, so the order of every chain is the same, and so are its bits.
@@ -267,7 +267,7 @@ def emit_product(
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
-    def units(j, blocks, side_by_side):
+    def units(j, blocks, side_by_side, only_row=False):
         firsts = [b.add(j, I64(p * blocks * v.lanes)) for p in range(side_by_side)]
         vectors = range(side_by_side * blocks)
         left = [units_left(v, b.sub(M, j), u) for u in vectors]
@@ -302,10 +302,8 @@ def emit_product(
 
     with b.if_else(b.icmp_signed("==", S, I64(1))) as (single, several):
         with single:
-            only_row = True
-            emit_units(v, 1, m0, m1, units, downward, SIDE_BY_SIDE)
+            emit_units(v, 1, m0, m1, partial(units, only_row=True), downward, SIDE_BY_SIDE)
         with several:
-            only_row = False
             emit_units(v, 1, m0, m1, units, downward)
 
 
