@@ -390,45 +390,57 @@ class Backend(Protocol):
 
     # Attention: a product or a softmax for each of N sequences
 
-    def rows_by_rows(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    def rows_by_rows(
+        self, a: np.ndarray, b: np.ndarray, counts: np.ndarray, out: np.ndarray
+    ) -> None:
         """Compute out = a b' for each sequence.
 
         Parameters
         ----------
         a : ndarray, shape (N, S, K), real
-            Left factors.
+            Left factors; their numbers lie side by side, rows and sequences anywhere.
         b : ndarray, shape (N, M, K), real
-            Right factors.
+            Right factors, in memory like a.
+        counts : ndarray, shape (N,), int64
+            Rows of each b that count, from 0 to M; the others are not read.
         out : ndarray, shape (N, S, M), real
-            Written.
+            Written, in memory like a; zeros where rows of b do not count.
         """
         ...
 
-    def rows_by_columns(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    def rows_by_columns(
+        self, a: np.ndarray, b: np.ndarray, counts: np.ndarray, out: np.ndarray
+    ) -> None:
         """Compute out = a b for each sequence.
 
         Parameters
         ----------
         a : ndarray, shape (N, S, K), real
-            Left factors.
+            Left factors; their numbers lie side by side, rows and sequences anywhere.
         b : ndarray, shape (N, K, M), real
-            Right factors.
+            Right factors, in memory like a.
+        counts : ndarray, shape (N,), int64
+            Columns of each a and rows of b that count, from 0 to K; the others are not read.
         out : ndarray, shape (N, S, M), real
-            Written.
+            Written, in memory like a.
         """
         ...
 
-    def columns_by_columns(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    def columns_by_columns(
+        self, a: np.ndarray, b: np.ndarray, counts: np.ndarray, out: np.ndarray
+    ) -> None:
         """Compute out = a' b for each sequence.
 
         Parameters
         ----------
         a : ndarray, shape (N, S, K), real
-            Left factors.
+            Left factors; their numbers lie side by side, rows and sequences anywhere.
         b : ndarray, shape (N, S, M), real
-            Right factors.
+            Right factors, in memory like a.
+        counts : ndarray, shape (N,), int64
+            Columns of each a that count, from 0 to K; the others are not read.
         out : ndarray, shape (N, K, M), real
-            Written.
+            Written, in memory like a; zeros where columns of a do not count.
         """
         ...
 

@@ -57,7 +57,7 @@ def linear_step(target, fields, x, now, y):
     N, K, M = word(fields, 2), word(fields, 3), word(fields, 4)
     panels, bias = pointer_to_panels(target, word(fields, 5)), pointer(target, word(fields, 6), 0)
     source, out = pointer(target, x, 0), pointer(target, y, 0)
-    product_tiles(target, N, M, K, bias, 0, source, K, panels, WHOLE, out)
+    product_tiles(target, N, M, K, bias, 0, source, K, panels, WHOLE, out, M)
     return 0
 
 

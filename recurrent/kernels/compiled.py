@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from numba import types
+from numpy.lib.stride_tricks import as_strided
 
 from ..equations.cell import Cell
 from ..equations.expressions import topological
@@ -240,7 +241,8 @@ def pack_backward(cell: Cell, params):
     size = padded(t, P) * rows
     more = product_sizes(cell, t, H, P, schedule.backward)
     panels = memory.panels(size + more, W_hh.dtype, more or P % t.lanes)
-    matmul.pack_rows(target(W_hh.dtype), flat(W_hh), P, NO_ROWS, 0, 1, rows, panels[:size], rows)
+    plain = target(W_hh.dtype)
+    matmul.pack_rows(plain, flat(W_hh), 0, P, P, NO_ROWS, 0, 1, rows, panels[:size], rows)
     if cell.cross_unit_ops:  # whose biases are zeros
         pack_products(cell, t, params, H, P, schedule.backward, panels[size:])
     return t, sequence.BackwardWeights(panels, per_unit_parameters(cell, params), P, H)
@@ -280,23 +282,15 @@ def backward(
         carry[...] = padded_carry[..., :H]
 
 
-def _panels(W) -> np.ndarray:
-    """Return W (M, K) packed as the right factor of a product over M."""
-    t = target(W.dtype)
-    M, K = W.shape
-    panels = memory.panels(padded(t, K) * M, W.dtype, K % t.lanes)
-    matmul.pack_rows(t, flat(W), K, NO_ROWS, 0, 1, M, panels, M)
-    return panels
-
-
 def _product(t, a, column, K, panels, M, bias, out) -> None:
     """Compute out (S, M) = bias + a (S, ...)[:, column:column + K] w, w (K, M) in panels."""
     S, stride = len(a), prod(a.shape[1:])
     a, out = flat(a), flat(out)
 
     def run(first, last):
-        piece = blocking.piece(t, t.blocks(1), K, last - first)
-        matmul.product(t, first, last, a, column, stride, K, panels, M, bias, piece, out)
+        rows, place = last - first, first * stride + column
+        piece = blocking.piece(t, t.blocks(1), K, rows)
+        matmul.product(t, rows, a, place, stride, K, panels, M, bias, piece, out, first * M, M)
 
     split(2.0 * S * K * M, S, run)
 
@@ -317,8 +311,14 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
 
 def _times(dy, W, out) -> None:
     """Compute out (S, K) = the first M columns of dy (S, ...) times W (M, K)."""
-    M, K = W.shape
-    _product(target(W.dtype), dy, 0, M, _panels(W), K, np.zeros(K, W.dtype), out)
+    S, (M, K), t, zeros = len(dy), W.shape, target(W.dtype), np.zeros(W.shape[1], W.dtype)
+    if matmul.few_rows(t, S):
+        dy, W, out, stride = flat(dy), flat(W), flat(out), prod(dy.shape[1:])
+        matmul.unpacked_product(t, S, dy, 0, stride, 1, M, W, 0, K, K, zeros, out, 0, K)
+        return
+    panels = memory.panels(padded(t, K) * M, W.dtype, K % t.lanes)
+    matmul.pack_rows(t, flat(W), 0, K, K, NO_ROWS, 0, 1, M, panels, M)
+    _product(t, dy, 0, M, panels, K, zeros, out)
 
 
 def gradient_of_input(cell: Cell, da, params, dx) -> None:
@@ -369,14 +369,27 @@ def pack_linear(W, b):
         t, W = target(W.dtype, None, W.weights), with_scales(W)
     rows = K + t.scale_rows
     panels = memory.panels(padded(t, M) * rows, W.dtype, M % t.lanes)
-    matmul.pack_columns(plain, flat(W), rows, M, panels)
+    matmul.pack_columns(plain, flat(W), 0, rows, rows, M, panels)
     return PackedLinear(as_stored(t, panels) if t.weights else panels, b.copy(), t, K)
 
 
 def linear(x, weights, y) -> None:
     """Compute y = x W' + b."""
     panels, b, t, K = weights
-    _product(t, x, 0, K, panels, b.size, b, y)
+    if b.size == 1 and not t.weights:
+        _one_column(t, x, K, panels, b[0], y)
+    else:
+        _product(t, x, 0, K, panels, b.size, b, y)
+
+
+def _one_column(t, x, K, panels, b, y) -> None:
+    """Compute y (S, 1) = x w' + b: the rows of x lie along the sums, so vectors hold rows of y."""
+    x, y = flat(x), flat(y)
+
+    def run(first, last):
+        matmul.dots(t, b, panels, 0, t.lanes, K, x, first * K, K, last - first, y, first)
+
+    split(2.0 * x.size, y.size, run)
 
 
 def linear_backward(dy, x, W, dx, dW, db) -> None:
@@ -408,29 +421,43 @@ def scatter_add(dW, ids, dy) -> None:
     split(ADDED_ENTRY * dy.size, E, run)
 
 
-def _by_sequence(kernel, a, b, M, flops: float, out) -> None:
-    """Run a product of `attention` for each sequence: a (N, S, K), M columns of the result."""
-    (N, S, K), t = a.shape, target(a.dtype)
-    a, b, out = flat(a), flat(b), flat(out)
-    split(flops, N, lambda first, last: kernel(t, first, last, a, S, K, b, M, out))
+def _by_sequence(kernel, counts, flops: float, out, *factors) -> None:
+    """Run a product of `attention` for each sequence; `flops`: of an entry of the counts."""
+    t, N = target(out.dtype), len(out)
+    factors = [_batch(f) if isinstance(f, np.ndarray) and f is not counts else f for f in factors]
+    out = _batch(out)
+
+    def run(first, last):
+        launch(kernel, t, first, last, *factors, out)
+
+    split(flops * counts.sum(), N, run, lambda: counts)
 
 
-def rows_by_rows(a, b, out) -> None:
-    """Compute out = a b' for each sequence."""
-    if a.shape[1] == 1:
-        # A result of one row has the layout of one column, b a': then a is packed instead of b.
-        a, b = b, a
-    _by_sequence(attention.rows_by_rows, a, b, b.shape[1], 2.0 * a.size * b.shape[1], out)
+def _batch(a) -> attention.Batch:
+    """Return where the rows of a (N, S, K) are; their numbers lie side by side."""
+    if a.flags.c_contiguous:
+        return attention.Batch(a.reshape(-1), a.shape[1] * a.shape[2], a.shape[2])
+    between, stride, _ = (n // a.itemsize for n in a.strides)
+    size = (a.shape[0] - 1) * between + (a.shape[1] - 1) * stride + a.shape[2]
+    return attention.Batch(as_strided(a, (size,), (a.itemsize,)), between, stride)
 
 
-def rows_by_columns(a, b, out) -> None:
-    """Compute out = a b for each sequence."""
-    _by_sequence(attention.rows_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+def rows_by_rows(a, b, counts, out) -> None:
+    """Compute out = a b' for each sequence, b of counts[n] rows."""
+    (_, S, K), M = a.shape, b.shape[1]
+    _by_sequence(attention.rows_by_rows, counts, 2.0 * S * K, out, a, S, K, b, counts, M)
 
 
-def columns_by_columns(a, b, out) -> None:
-    """Compute out = a' b for each sequence."""
-    _by_sequence(attention.columns_by_columns, a, b, b.shape[2], 2.0 * a.size * b.shape[2], out)
+def rows_by_columns(a, b, counts, out) -> None:
+    """Compute out = a b for each sequence, b of counts[n] rows."""
+    (_, S, K), M = a.shape, b.shape[2]
+    _by_sequence(attention.rows_by_columns, counts, 2.0 * S * M, out, a, S, K, b, counts, M)
+
+
+def columns_by_columns(a, b, counts, out) -> None:
+    """Compute out = a' b for each sequence, a of counts[n] columns."""
+    (_, S, K), M = a.shape, b.shape[2]
+    _by_sequence(attention.columns_by_columns, counts, 2.0 * S * M, out, a, S, K, counts, b, M)
 
 
 def softmax(scores, valid) -> None:

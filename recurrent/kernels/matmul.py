@@ -17,7 +17,8 @@ import numpy as np
 from .codegen.address import address
 from .codegen.copy import add, copy, transpose
 from .codegen.denormals import flush_denormals, restore_denormals
-from .codegen.tile import at, lanes, product_tiles, wide
+from .codegen.dots import dot_products
+from .codegen.tile import at, lanes, product_in_place, product_tiles, tallest, wide
 from .jit import jit
 from .memory import LINE
 
@@ -50,11 +51,12 @@ def padded(target, units):
 
 
 @jit
-def pack_rows(target, w, D, rows, first, step, K, panels, panel_rows):
-    """Pack K rows of w (S, D) into panels: first, first + step, and so on, or `rows` at these.
+def pack_rows(target, w, place, stride, D, rows, first, step, K, panels, panel_rows):
+    """Pack K rows of w into panels: first, first + step, and so on, or `rows` at these.
 
-    panels: (D / width, panel_rows, width). The width is that of the widest tile while a whole one
-    fits, then one vector. The padding past column D is not written.
+    w: rows of D numbers, a stride apart; row 0 begins at `place`. panels: (D / width, panel_rows,
+    width). The width is that of the widest tile while a whole one fits, then one vector. The
+    padding past column D is not written.
     """
     d = 0
     while d < D:
@@ -62,35 +64,67 @@ def pack_rows(target, w, D, rows, first, step, K, panels, panel_rows):
         for k in range(K):
             source = rows[first + step * k] if rows.size else first + step * k
             panel = at(panels, d * panel_rows + k * width)
-            copy(target, at(w, source * D + d), panel, min(width, D - d))
+            copy(target, at(w, place + source * stride + d), panel, min(width, D - d))
         d += width
 
 
 @jit
-def pack_columns(target, w, K, M, panels):
+def pack_columns(target, w, place, stride, K, M, panels):
     """Pack the transpose of w (M, K) into panels (M / width, K, width), as `pack_rows` does."""
     m = 0
     while m < M:
         width = wide(target, 1) if padded(target, M) - m >= wide(target, 1) else lanes(target)
         for c in range(0, min(width, M - m), lanes(target)):
             rows = min(lanes(target), M - m - c)
-            transpose(target, at(w, (m + c) * K), K, rows, K, at(panels, m * K + c), width)
+            source, out = at(w, place + (m + c) * stride), at(panels, m * K + c)
+            transpose(target, source, stride, rows, K, out, width)
         m += width
 
 
 @jit
-def product(target, first, last, a, column, stride, K, panels, M, bias, piece, out):
-    """Compute rows first to last of out (S, M) = bias (M,) + a[:, column:column + K] w.
+def product(target, S, a, place, stride, K, panels, M, bias, piece, out, to, out_stride):
+    """Compute out (S, M) = bias (M,) + a (S, K) w.
 
-    a: rows of `stride` numbers. w (K, M): packed in panels, read in pieces of K (`tile.Cut`).
+    a: rows a stride apart, the first at `place`. w (K, M): packed in panels, read in pieces of K
+    (`tile.Cut`). out: rows an out_stride apart, the first at `to`.
     """
     setting = flush_denormals()
-    for row in range(first, last, PRODUCT_ROWS):
-        count, start = min(PRODUCT_ROWS, last - row), at(a, row * stride + column)
+    for row in range(0, S, PRODUCT_ROWS):
         product_tiles(
-            target, count, M, K, at(bias, 0), 0, start, stride, at(panels, 0), piece,
-            at(out, row * M),
+            target, min(PRODUCT_ROWS, S - row), M, K, at(bias, 0), 0, at(a, place + row * stride),
+            stride, at(panels, 0), piece, at(out, to + row * out_stride), out_stride,
         )  # fmt: skip
+    restore_denormals(setting)
+
+
+@jit
+def few_rows(target, S):
+    """Say whether a product of S rows reads its right factor once, so that packing costs time."""
+    most = tallest(target)
+    return most >= S
+
+
+@jit
+def unpacked_product(
+    target, S, a, place, stride, between, K, b, start, b_stride, M, bias, out, to, out_stride
+):
+    """Compute out (S, M) = bias (M,) + a (S, K) b (K, M) like `product`, b in rows, not in panels.
+
+    a[s, k] is number place + s * stride + k * between. The first row of b begins at `start`.
+    """
+    setting = flush_denormals()
+    product_in_place(
+        target, S, M, K, at(bias, 0), at(a, place), stride, between, at(b, start), b_stride,
+        at(out, to), out_stride,
+    )  # fmt: skip
+    restore_denormals(setting)
+
+
+@jit
+def dots(target, init, a, place, between, K, b, start, b_stride, M, out, to):
+    """Compute out (M,) = init + b (M, K) a (K,), each from its place on; see `dot_products`."""
+    setting = flush_denormals()
+    dot_products(target, init, at(a, place), between, K, at(b, start), b_stride, M, at(out, to))
     restore_denormals(setting)
 
 
@@ -113,12 +147,14 @@ def transpose_columns(target, a, column, count, stride, first, step, K, out):
 
 
 @jit
-def outer(target, a, column, M, stride, S, step, b, D, rows, piece, out):
+def outer(
+    target, a, column, M, stride, S, step, b, place, b_stride, D, rows, piece, out, to, out_stride
+):
     """Add to out (M, D) the sum over S rows s of a[s, column:column + M]' b[rows[s]].
 
     Each element is one chain of additions in the order of s, the last one first if `step` is -1
-    and not 1. a: rows of `stride` numbers. b: rows of D numbers; an empty `rows` means b[s].
-    piece: see `tile.Cut`.
+    and not 1. a: rows of `stride` numbers. b: rows of D numbers, a b_stride apart, the first at
+    `place`; an empty `rows` means b[s]. piece: see `tile.Cut`. out: like b, the first at `to`.
     """
     setting = flush_denormals()
     most = min(S, ROWS_AT_ONCE)
@@ -126,20 +162,21 @@ def outer(target, a, column, M, stride, S, step, b, D, rows, piece, out):
     panels = aligned(np.zeros(padded(target, D) * most + LINE, a.dtype))
     for done in range(0, S, ROWS_AT_ONCE):
         K, first = min(ROWS_AT_ONCE, S - done), done if step > 0 else S - 1 - done
-        pack_rows(target, b, D, rows, first, step, K, panels, K)
+        pack_rows(target, b, place, b_stride, D, rows, first, step, K, panels, K)
         for m in range(0, M, COLUMNS_AT_ONCE):
-            count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, m * D)
+            count, sums = min(COLUMNS_AT_ONCE, M - m), at(out, to + m * out_stride)
             transpose_columns(target, a, column + m, count, stride, first, step, K, transposed)
             product_tiles(
-                target, count, D, K, sums, D, at(transposed, 0), K, at(panels, 0), piece, sums
-            )
+                target, count, D, K, sums, out_stride, at(transposed, 0), K, at(panels, 0), piece,
+                sums, out_stride,
+            )  # fmt: skip
     restore_denormals(setting)
 
 
 @jit
 def weight_gradient(target, a, column, M, stride, S, b, D, rows, piece, out, sums):
     """Add `outer`, the last row first, and the column sums of a, the gradient of the bias."""
-    outer(target, a, column, M, stride, S, -1, b, D, rows, piece, out)
+    outer(target, a, column, M, stride, S, -1, b, 0, D, D, rows, piece, out, 0, D)
     column_sums(target, a, column, M, stride, S, sums)
 
 

@@ -103,9 +103,9 @@ def pack_products(cell, t, params, H, P, direction, panels) -> np.ndarray:
         K += t.scale_rows
         here = panels[start : start + padded(t, M) * K]
         if e.op.endswith("_t"):
-            matmul.pack_rows(plain_target, flat(matrix), M, NO_ROWS, 0, 1, K, here, K)
+            matmul.pack_rows(plain_target, flat(matrix), 0, M, M, NO_ROWS, 0, 1, K, here, K)
         else:
-            matmul.pack_columns(plain_target, flat(matrix), K, M, here)
+            matmul.pack_columns(plain_target, flat(matrix), 0, K, K, M, here)
         start += here.size
     return biases.reshape(-1)
 

@@ -275,21 +275,25 @@ def scatter_add(dW, ids, dy) -> None:
         dW[i] += d
 
 
-def rows_by_rows(a, b, out) -> None:
-    """Compute out = a b' for each sequence."""
-    rows_by_columns(a, b.swapaxes(1, 2), out)
-
-
-def rows_by_columns(a, b, out) -> None:
-    """Compute out = a b for each sequence."""
+def rows_by_rows(a, b, counts, out) -> None:
+    """Compute out = a b' for each sequence, b of counts[n] rows."""
     out[:] = 0
-    for each in zip(a, b, out, strict=True):
-        product(*each)
+    for x, y, n, z in zip(a, b, counts, out, strict=True):
+        product(x, y[:n].T, z[:, :n])
 
 
-def columns_by_columns(a, b, out) -> None:
-    """Compute out = a' b for each sequence."""
-    rows_by_columns(a.swapaxes(1, 2), b, out)
+def rows_by_columns(a, b, counts, out) -> None:
+    """Compute out = a b for each sequence, b of counts[n] rows."""
+    out[:] = 0
+    for x, y, n, z in zip(a, b, counts, out, strict=True):
+        product(x[:, :n], y[:n], z)
+
+
+def columns_by_columns(a, b, counts, out) -> None:
+    """Compute out = a' b for each sequence, a of counts[n] columns."""
+    out[:] = 0
+    for x, y, n, z in zip(a, b, counts, out, strict=True):
+        product(x[:, :n].T, y, z[:n])
 
 
 def softmax(scores, valid) -> None:

@@ -53,9 +53,16 @@ class Memory(NamedTuple):
 class PreparedMemory(NamedTuple):
     """A memory in the layout of the kernels."""
 
-    memory: np.ndarray  # (N, T_in, M), zeros in the padding
+    memory: np.ndarray  # (N, T_in, M), zeros at steps that are not valid but count
     valid: np.ndarray  # (N, T_in)
-    keys: Any  # U m of an additive score, (N, T_in, A)
+    counts: np.ndarray  # steps up to the last valid one, (N,)
+    keys: Any = None  # U m of an additive score, (N, T_in, A)
+
+    def part(self, sequences: slice) -> PreparedMemory:
+        """Return the memory of some sequences."""
+        memory, valid, counts, keys = self
+        keys = None if keys is None else keys[sequences]
+        return PreparedMemory(memory[sequences], valid[sequences], counts[sequences], keys)
 
 
 @dataclass
@@ -63,8 +70,9 @@ class AttentionTape:
     """Arrays that a recorded forward pass saves for the backward pass, batch-first for kernels."""
 
     x: np.ndarray  # (N, T_out, Q)
-    memory: np.ndarray  # (N, T_in, M), zeros in the padding
+    memory: np.ndarray  # (N, T_in, M), see `PreparedMemory`
     valid: np.ndarray  # (N, T_in)
+    counts: np.ndarray  # (N,)
     saved: np.ndarray | None  # saved by the score: the projected queries, or the tanh
     rows: np.ndarray  # weights, (N, T_out, T_in)
     joined: np.ndarray  # [context, x], (N, T_out, M + Q)
@@ -179,15 +187,17 @@ class Attention(Layer):
     def forward(self, x, state=None, lengths=None, record=False, training=None):
         checks.modes(record, training)
         x = self._checked(x)
-        weights, (values, valid) = self._pack(), self._memory(x, state, lengths)
+        weights, given = self._pack(), self._memory(x, state, lengths)
         if not record:
-
-            def prepared(part):
-                valid_part = valid if valid is None else valid[part]
-                return self._prepare(values[:, part], valid_part, weights)
-
-            return self._unrecorded(x, len(values), prepared, weights), state, None
-        tape = self._attend(x, self._prepare(values, valid, weights), weights)
+            steps, copied = given.memory.shape[1], self._copies(given)
+            y = self._unrecorded(
+                x, steps, copied, lambda part: self._prepare(given.part(part), weights), weights
+            )
+            return y, state, None
+        memory = self._prepare(given, weights)
+        if memory.memory is given.memory:
+            memory = memory._replace(memory=_copied(memory.memory))
+        tape = self._attend(x, memory, weights)
         y = _by_time(tape.y, tape.batched)
         y.flags.writeable = False  # it may share memory with the tape
         return y, state, tape
@@ -199,17 +209,15 @@ class Attention(Layer):
         memory: Any = None  # prepared
         origin: Any = None, None  # the state that it was prepared from, and the shape of x_t
 
-        def prepared(part):
-            keys = None if memory.keys is None else memory.keys[part]
-            return PreparedMemory(memory.memory[part], memory.valid[part], keys)
-
         def run(x, state):
             nonlocal memory, origin
             x = self._checked(x)
             if state is not origin[0] or x.shape[1:] != origin[1]:
-                memory = self._prepare(*self._memory(x, state, None), weights)
+                given = self._memory(x, state, None)
+                memory = self._prepare(given._replace(memory=_copied(given.memory)), weights)
                 origin = state, x.shape[1:]
-            return self._unrecorded(x, memory.memory.shape[1], prepared, weights), state
+            steps = memory.memory.shape[1]
+            return self._unrecorded(x, steps, False, memory.part, weights), state
 
         return run
 
@@ -234,57 +242,57 @@ class Attention(Layer):
         return _packed(parameters)
 
     def _attend(self, x, memory: PreparedMemory, weights) -> AttentionTape:
-        queries = _by_sequence(x)
+        queries, M = _copied(_by_sequence(x)), self.memory_size
         projected = _linear(queries, weights["query"]) if "query" in weights else queries
-        saved, rows, context = self._context(projected, memory, weights)
-        joined = pooled((*queries.shape[:2], self.memory_size + self.in_features), x.dtype)
-        np.concatenate([context, queries], axis=2, out=joined)
+        joined = pooled((*queries.shape[:2], M + self.in_features), x.dtype)
+        joined[..., M:] = queries
+        saved, rows = self._context(projected, memory, weights, joined[..., :M])
         y = self._output(joined, weights)
         return AttentionTape(
-            queries, memory.memory, memory.valid, saved, rows, joined, y, x.ndim == 3
+            queries, memory.memory, memory.valid, memory.counts, saved, rows, joined, y, x.ndim == 3
         )
 
     def _unrecorded(
-        self, x, steps: int, prepared: Callable[[slice], PreparedMemory], weights
+        self, x, steps: int, copied: bool, prepared: Callable[[slice], PreparedMemory], weights
     ) -> np.ndarray:
         """Return y, computed for a few sequences at a time so that temporaries stay small.
 
-        `prepared(part)` returns the memory, of `steps` time steps, of a part of the batch.
+        `prepared(part)` returns the memory, of `steps` time steps, of a part of the batch; a copy
+        if `copied`.
         """
         M, queries = self.memory_size, x if x.ndim == 3 else x[:, None]
         projected = _linear(queries, weights["query"]) if "query" in weights else queries
         joined = np.empty((*queries.shape[:2], M + self.in_features), x.dtype)
         joined[..., M:] = queries
-        size = self._chunk_size(len(x), steps, x.itemsize)
+        contexts, projected = _by_sequence(joined[..., :M]), _by_sequence(projected)
+        size = self._chunk_size(len(x), steps, copied, x.itemsize)
         for first in range(0, queries.shape[1], size):
             part = slice(first, first + size)
             # No names for temporaries: they are freed before the next part.
-            joined[:, part, :M] = self._context(
-                _by_sequence(projected[:, part]), prepared(part), weights
-            )[2].swapaxes(0, 1)
+            self._context(projected[part], prepared(part), weights, contexts[part])
         y = self._output(joined, weights)
         return y if x.ndim == 3 else y[:, 0]
 
-    def _chunk_size(self, T, steps, itemsize) -> int:
+    def _chunk_size(self, T, steps, copied: bool, itemsize) -> int:
         """Return the number of sequences processed at a time when nothing is recorded."""
-        return max(1, CHUNK // max(1, self._temporaries(T, steps) * itemsize))
+        return max(1, CHUNK // max(1, self._temporaries(T, steps, copied) * itemsize))
 
-    def _temporaries(self, T, steps) -> int:
-        """Return the number of entries that `_context` allocates for one sequence."""
+    def _temporaries(self, T, steps, copied: bool) -> int:
+        """Return the number of entries allocated for one sequence when nothing is recorded."""
         A = self.shapes.get("weight_memory", (0,))[0]
-        M = self.memory_size
-        return T * (A or M) + steps * (A + M) + T * (steps * (1 + A) + M)
+        return steps * (A + (self.memory_size if copied else 0)) + T * steps * (1 + A)
 
     def _context(
-        self, query, memory: PreparedMemory, weights
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the score's saved array, weights (N, T_out, T_in) and context (N, T_out, M)."""
+        self, query, memory: PreparedMemory, weights, out
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Write the context (N, T_out, M); return the score's saved array, and the weights."""
         saved, rows = self._scores(query, memory, weights)
-        context = np.zeros((*query.shape[:2], self.memory_size), query.dtype)
         if rows.size:
             kernels.backend.softmax(rows, memory.valid)
-            kernels.backend.rows_by_columns(rows, memory.memory, context)
-        return saved, rows, context
+            kernels.backend.rows_by_columns(rows, memory.memory, memory.counts, out)
+        else:
+            out[...] = 0
+        return saved, rows
 
     def _output(self, joined, weights) -> np.ndarray:
         if "output" not in weights:
@@ -306,14 +314,15 @@ class Attention(Layer):
             d = _linear_backward(
                 d, tape.joined, p["weight_output"], grads["weight_output"], grads["bias_output"]
             )
-        dcontext = np.ascontiguousarray(d[..., : self.memory_size])
-        dx = d[..., self.memory_size :].copy()
+        dcontext, dx = d[..., : self.memory_size], _time_major(tape.x.shape, dy.dtype)
+        dx[...] = d[..., self.memory_size :]
         dscores = np.empty_like(tape.rows)
         if tape.rows.size:
-            kernels.backend.rows_by_rows(dcontext, tape.memory, dscores)
+            kernels.backend.rows_by_rows(dcontext, tape.memory, tape.counts, dscores)
             kernels.backend.softmax_backward(tape.rows, dscores)
         dmemory = self._scores_backward(dscores, dcontext, tape, dx, grads)
-        dmemory[~tape.valid] = 0
+        if self._copies(tape):
+            dmemory[~tape.valid] = 0
         dx, dvalues = _by_time(dx, tape.batched), _by_time(dmemory, tape.batched)
         if self.over_itself:
             return Gradients(dx + dvalues, grads, None)
@@ -335,7 +344,9 @@ class Attention(Layer):
         if not training:
             projected = queries * (A or M) * b if "weight_query" in self.shapes else 0
             joined = queries * (M + Q) * b if own_y else 0
-            chunk = min(N, self._chunk_size(T, steps, b)) * self._temporaries(T, steps) * b
+            copied = self.score == "additive"  # or if a mask has holes
+            chunk = self._temporaries(T, steps, copied) * b
+            chunk *= min(N, self._chunk_size(T, steps, copied, b))
             chunk += steps * M * b  # the memory of one sequence, packed by a kernel
             forward = packed + projected + joined + max(chunk - own_y, 0)
             return Footprint(0, y, forward, 0, 0)
@@ -363,8 +374,8 @@ class Attention(Layer):
             "Attention cannot run step by step: a stream has no memory; use Seq2Seq.generate"
         )
 
-    def _memory(self, x, state, lengths) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return checked values (T_in, N, M) and which are valid, (N, T_in), or None for all."""
+    def _memory(self, x, state, lengths) -> PreparedMemory:
+        """Return the checked memory, a view of what was given."""
         if self.over_itself:
             if state is not None:
                 raise ValueError(
@@ -386,25 +397,31 @@ class Attention(Layer):
             raise ValueError(
                 f"{name} must be (T_in, {', '.join(map(str, tail))}), got {values.shape}"
             )
+        memory = values[None] if x.ndim == 2 else _by_sequence(values)
+        N, T = memory.shape[:2]
         if state.lengths is None:
-            return values if x.ndim == 3 else values[:, None], None
+            return PreparedMemory(memory, np.ones((N, T), bool), np.full(N, T))
         if x.ndim == 2:
             raise ValueError(
                 f"lengths need a batch: x must be (T, N, {self.in_features}), got {x.shape}"
             )
-        T, N = values.shape[:2]
-        valid = checks.inside(checks.valid_steps(state.lengths, T, N), T)
-        return values, np.ascontiguousarray(valid.T)
+        valid = np.ascontiguousarray(checks.inside(checks.valid_steps(state.lengths, T, N), T).T)
+        counts = (np.arange(1, T + 1) * valid).max(axis=1, initial=0)
+        return PreparedMemory(memory, valid, counts)
 
-    def _prepare(self, values, valid, weights) -> PreparedMemory:
-        if valid is None:
-            memory = _by_sequence(values)
-            valid = np.ones(memory.shape[:2], bool)
-        else:
-            memory = _by_sequence(values, copied=True)
-            memory[~valid] = 0
-        keys = _linear(memory, weights["memory"]) if self.score == "additive" else None
-        return PreparedMemory(memory, valid, keys)
+    def _copies(self, memory: PreparedMemory | AttentionTape) -> bool:
+        """Return whether steps that are not valid have to be replaced by zeros."""
+        return self.score == "additive" or memory.counts.sum() > np.count_nonzero(memory.valid)
+
+    def _prepare(self, memory: PreparedMemory, weights) -> PreparedMemory:
+        """Return the memory as kernels need it: a copy if that needs zeros; with its keys."""
+        if not self._copies(memory):
+            return memory
+        values, keys = _copied(memory.memory), None
+        values[~memory.valid] = 0
+        if self.score == "additive":
+            keys = _linear(values, weights["memory"])
+        return memory._replace(memory=values, keys=keys)
 
     def _scores(self, query, memory: PreparedMemory, weights) -> tuple[np.ndarray, np.ndarray]:
         """Return what `_scores_backward` needs, and the scores (N, T_out, T_in)."""
@@ -414,9 +431,9 @@ class Attention(Layer):
             np.add(query, keys, out=inner)
             _apply(TANH, p=inner)
             return inner, _linear(inner, weights["score"])[..., 0]
-        scores = np.zeros((*query.shape[:2], memory.memory.shape[1]), query.dtype)
+        scores = np.empty((*query.shape[:2], memory.memory.shape[1]), query.dtype)
         if scores.size:
-            kernels.backend.rows_by_rows(query, memory.memory, scores)
+            kernels.backend.rows_by_rows(query, memory.memory, memory.counts, scores)
         return query, scores
 
     def _scores_backward(self, d, dcontext, tape, dx, grads) -> np.ndarray:
@@ -424,10 +441,12 @@ class Attention(Layer):
 
         Adds to dx and to the gradients of the parameters.
         """
-        p, dmemory = self.parameters, np.zeros_like(tape.memory)
+        p, dmemory = self.parameters, _time_major(tape.memory.shape, tape.memory.dtype)
+        if not d.size:
+            dmemory[...] = 0
         if self.score == "additive":
             if d.size:
-                kernels.backend.columns_by_columns(tape.rows, dcontext, dmemory)
+                kernels.backend.columns_by_columns(tape.rows, dcontext, tape.counts, dmemory)
             inner = _linear_backward(
                 d[..., None], tape.saved, p["weight_score"], grads["weight_score"]
             )
@@ -448,11 +467,11 @@ class Attention(Layer):
             return dmemory
         query = np.zeros_like(tape.saved)
         if d.size:
-            kernels.backend.rows_by_columns(d, tape.memory, query)
+            kernels.backend.rows_by_columns(d, tape.memory, tape.counts, query)
             # The gradients of the memory as value and as key, in one pass over it.
             pairs = (tape.rows, d), (dcontext, tape.saved)
             rows, columns = (np.concatenate(pair, axis=1) for pair in pairs)
-            kernels.backend.columns_by_columns(rows, columns, dmemory)
+            kernels.backend.columns_by_columns(rows, columns, tape.counts, dmemory)
             del rows, columns
         if self.score == "general":
             query = _linear_backward(query, tape.x, p["weight_query"], grads["weight_query"])
@@ -467,15 +486,21 @@ def _packed(p: Mapping[str, Any]) -> dict[str, Any]:
     return {n: kernels.backend.pack_linear(W, biases[n]) for n, W in matrices.items()}
 
 
-def _by_sequence(a: Any, copied: bool = False) -> np.ndarray:
-    """Return the batch-first (N, T, K) of a time-major (T, N, K) or (T, K); a copy if `copied`."""
-    if a.ndim == 2:
-        return a[None]
-    batch_first = a.swapaxes(0, 1)
-    if batch_first.flags.c_contiguous and not copied:
-        return batch_first
-    out = pooled(batch_first.shape, a.dtype)
-    out[:] = batch_first
+def _by_sequence(a: Any) -> np.ndarray:
+    """Return a view, batch-first (N, T, K), of a time-major (T, N, K) or (T, K)."""
+    return a[None] if a.ndim == 2 else a.swapaxes(0, 1)
+
+
+def _time_major(shape, dtype) -> np.ndarray:
+    """Return a new batch-first array (N, T, K), time-major in memory: the reverse of a view."""
+    N, T, K = shape
+    return np.empty((T, N, K), dtype).swapaxes(0, 1)
+
+
+def _copied(a: np.ndarray) -> np.ndarray:
+    """Return a copy, batch-first in memory too."""
+    out = pooled(a.shape, a.dtype)
+    out[:] = a
     return out
 
 

@@ -113,6 +113,7 @@ def test_every_kernel_that_is_called_from_python_was_watched():
             chained.stream().step(np.ones((2, 2), "f")),
             *training(3, 4, 5, "float32"),
             *attending(2, 3, 2, 2, 3, "float32"),
+            Linear(3, 1).initialise(0).forward(np.ones((2, 3), "f"))[0],
         ]
 
     tree, modules = ast.parse(inspect.getsource(compiled)), kernel_modules(compiled)
@@ -140,11 +141,13 @@ def test_scratch_of_a_sum_over_rows(dtype, data):
     begun = rng.standard_normal(M * D).astype(dtype)
     out, expected, kernels = begun.copy(), begun.copy(), GuardedModule(matmul)
     kernels.transpose_columns(t, a.ravel(), column, M, M + 5, start, step, K, transposed)
-    kernels.pack_rows(t, b.ravel(), D, rows, start, step, K, panels, K)
+    kernels.pack_rows(t, b.ravel(), 0, D, D, rows, start, step, K, panels, K)
     guarded(add_outer)(t, M, D, K, transposed, panels, out)
     left, right = a[first:][::step, column:], (b[rows[first:]] if rows.size else b[first:])[::step]
     no_rows = compiled.NO_ROWS
-    kernels.outer(t, left.ravel(), 0, M, M + 2, K, 1, right.ravel(), D, no_rows, 8, expected)
+    kernels.outer(
+        t, left.ravel(), 0, M, M + 2, K, 1, right.ravel(), 0, D, D, no_rows, 8, expected, 0, D
+    )
     assert_same_bits(out, expected)
 
 

@@ -104,7 +104,7 @@ def scratch(M, D, K, S, dtype, seed, kind):
     transposed, panels = np.zeros(M * K, dtype), np.zeros(-(-D // t.lanes) * t.lanes * K, dtype)
     out, kernels = np.zeros(M * D, dtype), GuardedModule(matmul, kind=kind)
     kernels.transpose_columns(t, a.ravel(), column, M, M + 5, start, step, K, transposed)
-    kernels.pack_rows(t, b.ravel(), D, rows, start, step, K, panels, K)
+    kernels.pack_rows(t, b.ravel(), 0, D, D, rows, start, step, K, panels, K)
     guarded(add_outer, kind=kind)(t, M, D, K, transposed, panels, out)
     used = b[rows[first:]] if rows.size else b[first:]
     expected = a[first:, column : column + M].T.astype(np.float64) @ used.astype(np.float64)

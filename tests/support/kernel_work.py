@@ -76,4 +76,4 @@ def attending(T, S, N, Q, M, dtype):
 @njit
 def add_outer(target, M, D, K, transposed, panels, out):
     sums, piece = at(out, 0), 8
-    product_tiles(target, M, D, K, sums, D, at(transposed, 0), K, at(panels, 0), piece, sums)
+    product_tiles(target, M, D, K, sums, D, at(transposed, 0), K, at(panels, 0), piece, sums, D)

@@ -61,9 +61,10 @@ def guarded(kernel: Dispatcher, seen: set | None = None, kind: Callable = Guarde
             copies.append((name, kind(a)))
             return copies[-1][1].array
 
-        kernel(*[guard(a, str(k)) for k, a in enumerate(args)])
+        result = kernel(*[guard(a, str(k)) for k, a in enumerate(args)])
         for name, copy in copies:
             copy.check(f"{kernel.__name__}, argument {name},")
+        return result
 
     call.compile = lambda signature: call  # a kernel called by its signature is guarded too
     return call

@@ -38,6 +38,8 @@ class Segment(NamedTuple):
     K: ir.Value
     panels: list[ir.Value]  # of each tile side by side: (K, touched vectors, lanes), see `panel`
     touched: list[int]  # vectors of a tile that it adds to
+    between: ir.Value | None = None  # distance of two rows of a panel, if it is not packed
+    masks: list[ir.Value] | None = None  # columns that exist, of each panel, if some do not
 
 
 class Cut(NamedTuple):
@@ -184,7 +186,7 @@ def accumulate(
     """
     b = v.b
     lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
-    step = len(segment.touched) * v.lanes
+    step = I64(len(segment.touched) * v.lanes) if segment.between is None else segment.between
     whole = len(acc[0]) // len(segment.panels)
     touched = [p * whole + t for p in range(len(segment.panels)) for t in segment.touched]
     rows, columns = range(len(acc)), range(len(touched))
@@ -193,8 +195,8 @@ def accumulate(
     entry, loop, done = (b.append_basic_block(n) for n in ("from_k", "over_k", "over_k_done"))
     b.cbranch(b.icmp_signed(">", last, first), entry, done)
     b.position_at_end(entry)
-    scales = [v.scale(segment.panels[p], j * v.lanes, step) for p, j in places]
-    skipped = b.add(I64(step * v.target.scale_rows), b.mul(first, I64(step)))
+    scales = [v.scale(segment.panels[p], j, len(segment.touched)) for p, j in places]
+    skipped = b.mul(step, b.add(I64(v.target.scale_rows), first))
     panels = [v.at(panel, skipped) for panel in segment.panels]
     lines = [v.at(line, b.mul(first, segment.k_stride)) for line in lines]
     count = b.sub(last, first)
@@ -208,7 +210,10 @@ def accumulate(
 
     def weights(column):
         p, j = places[column]
-        return v.load_weights(v.at(panels[p], place, j * v.lanes), scales[column])
+        pointer = v.at(panels[p], place, j * v.lanes)
+        if segment.masks is not None:
+            return v.load(pointer, segment.masks[p])
+        return v.load_weights(pointer, scales[column])
 
     # The shorter side stays in registers while the longer one is read: a single register too many
     # would be spilled, which halves the speed.
@@ -229,7 +234,7 @@ def accumulate(
     for phi, value in (
         (k, following),
         (offset, b.add(offset, segment.k_stride)),
-        (place, b.add(place, I64(step))),
+        (place, b.add(place, step)),
     ):
         phi.add_incoming(I64(0), entry)
         phi.add_incoming(value, loop)
@@ -324,7 +329,9 @@ def pointer_to_weights(target: Target) -> types.Type:
 
 
 @intrinsic
-def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, piece, out):
+def product_tiles(
+    typingctx, target, S, M, K, init, init_stride, a, a_stride, panels, piece, out, out_stride
+):
     """Compute out (S, M) = init + a (S, K) w, w in panels, read in pieces of K (see `Cut`).
 
     An init_stride of 0 adds one row of `init` to all rows; init may be out itself.
@@ -332,18 +339,57 @@ def product_tiles(typingctx, target, S, M, K, init, init_stride, a, a_stride, pa
     t = TARGETS[target.name]
 
     def codegen(context, builder, _, args):
-        _, S, M, K, init, init_stride, a, a_stride, panels, piece, out = args
+        _, S, M, K, init, init_stride, a, a_stride, panels, piece, out, out_stride = args
         v = Vectors(builder, t)
 
         def segments(n, firsts, blocks):
             row, tiles = v.at(a, builder.mul(a_stride, n)), [v.panel(panels, j, K) for j in firsts]
             return [Segment(row, a_stride, I64(1), K, tiles, list(range(blocks)))]
 
-        emit_product(v, S, M, init, init_stride, out, segments, piece)
+        emit_product(v, S, M, init, init_stride, out, segments, piece, out_stride=out_stride)
         return context.get_dummy_value()
 
     i, q, w = types.int64, pointer_to(t), pointer_to_weights(t)
-    return types.void(target, i, i, i, q, i, q, i, w, i, q), codegen
+    return types.void(target, i, i, i, q, i, q, i, w, i, q, i), codegen
+
+
+@intrinsic
+def product_in_place(
+    typingctx, target, S, M, K, init, a, a_stride, a_between, b, b_stride, out, out_stride
+):
+    """Compute out (S, M) = init (M,) + a (S, K) b (K, M), b where it is: in rows, not in panels.
+
+    a[s, k] is number s * a_stride + k * a_between.
+    """
+    t = TARGETS[target.name]
+
+    def codegen(context, builder, _, args):
+        _, S, M, K, init, a, a_stride, a_between, right, b_stride, out, out_stride = args
+        v = Vectors(builder, t)
+
+        def segments(n, firsts, blocks):
+            row, tiles = v.at(a, builder.mul(a_stride, n)), [v.at(right, j) for j in firsts]
+            # Only tiles of a single vector may reach past column M.
+            masks = [v.first(builder.sub(M, j)) for j in firsts] if blocks == 1 else None
+            vectors = list(range(blocks))
+            return [Segment(row, a_stride, a_between, K, tiles, vectors, b_stride, masks)]
+
+        emit_product(v, S, M, init, I64(0), out, segments, K, out_stride=out_stride)
+        return context.get_dummy_value()
+
+    i, q = types.int64, pointer_to(t)
+    return types.void(target, i, i, i, q, q, i, i, q, i, q, i), codegen
+
+
+@intrinsic
+def tallest(typingctx, target):
+    """Return how many rows pass a panel at a time, those of the tallest tile."""
+
+    def codegen(context, builder, signature, args):
+        t = TARGETS[target.name]
+        return I64(t.rows(t.blocks(1))[0])
+
+    return types.int64(target), codegen
 
 
 @intrinsic

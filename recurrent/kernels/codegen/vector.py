@@ -72,17 +72,17 @@ class Vectors:
         """Return a pointer to the panel of the units from j on, of K rows of weights per unit."""
         return self.at(panels, self.b.mul(j, self.b.add(K, I64(self.target.scale_rows))))
 
-    def scale(self, panel, offset: int, step: int):
+    def scale(self, panel, vector: int, vectors: int):
         """Return the scales of quantised weights, whose bytes are the first rows of a panel.
 
-        None if weights have no scale. `offset`: of the vector in a row; `step`: length of a row.
+        None if weights have no scale. `vector`: which one of the `vectors` of a row.
         """
         if not self.target.scale_rows:
             return None
         b, words = self.b, ir.VectorType(I32, self.lanes)
         bits = ir.Constant(words, None)
         for k in range(self.target.scale_rows):
-            code = self._load_codes(self.at(panel, offset + k * step))
+            code = self._load_codes(self.at(panel, (vector + k * vectors) * self.lanes))
             place = ir.Constant(words, [8 * k] * self.lanes)
             bits = b.or_(bits, b.shl(b.zext(code, words), place))
         return b.bitcast(bits, self.type)
