@@ -97,7 +97,10 @@ def live(work):
 
 
 def test_a_step_of_a_stream_allocates_its_result_only(engine, dtype, counted):
-    """Numba wraps each array that a kernel gets; the kernel itself allocates nothing."""
+    """Numba wraps each array that a kernel gets; the kernel itself allocates nothing.
+
+    A step in stages needs a workspace too, which is freed at its end.
+    """
     p, tiny = (Case(T=3, N=N, D=9, H=H, dtype=dtype).build(engine) for N, H in ((4, 65), (1, 1)))
     step, x_t = engine.stepper(p.params), p.x[0].copy()
     small, x_small = engine.stepper(tiny.params), tiny.x[0].copy()
@@ -110,7 +113,9 @@ def test_a_step_of_a_stream_allocates_its_result_only(engine, dtype, counted):
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    assert y.nbytes <= peak < 2 * y.nbytes
+    weights = engine.pack(p.params).weights
+    workspace = weights.planes and weights.work(4).nbytes
+    assert y.nbytes <= peak - workspace < 2 * y.nbytes
 
 
 def training(T):

@@ -150,16 +150,18 @@ def emit_units(
     body: Callable,
     downward: ir.Value | None = None,
     side_by_side: int = 1,
+    blocks: int | None = None,
 ) -> None:
     """Cover the units j0 to j1 by tiles of `blocks` vectors: `body(first unit, blocks)`.
 
-    Tiles have several blocks as long as these fit, then a single one. With `downward` (i1) the
-    last of the wide tiles comes first: what the step before read last is still in the cache.
+    Tiles have several blocks, by default those of the target, as long as these fit, then one. With
+    `downward` (i1) the last of the wide tiles comes first: what the step before read last is still
+    in the cache.
     `side_by_side`: how many wide tiles are computed at a time, by `body(first unit, blocks,
     side_by_side)`, as long as there are as many.
     """
     b = v.b
-    blocks = v.target.blocks(accumulators)
+    blocks = blocks or v.target.blocks(accumulators)
     padded, width = up(v, j1), blocks * v.lanes
     place = j0
     for tiles in sorted({side_by_side, 1}, reverse=True):
@@ -261,14 +263,16 @@ def units_left(v: Vectors, units: ir.Value, block: int) -> ir.Value:
 
 
 def emit_product(
-    v, S, M, init, init_stride, out, segments, piece, columns=None, out_stride=None, downward=None
-):
+    v, S, M, init, init_stride, out, segments, piece, columns=None, out_stride=None, downward=None,
+    blocks=None,
+):  # fmt: skip
     """Compute out (S, M) = init + products, tile by tile.
 
     `segments(first row, first columns, blocks)` returns those of tiles side by side, each of which
     has a first column. `piece`: see `Cut`; the accumulators between two pieces are in `out`.
     `columns`: the range of columns to compute, if not all; whole tiles except at the end of M.
-    `out_stride`: distance between rows of `out`, M by default. `downward`: see `emit_units`.
+    `out_stride`: distance between rows of `out`, M by default. `downward`, `blocks`: see
+    `emit_units`.
     """
     b, (m0, m1), out_stride = v.b, columns or (I64(0), M), M if out_stride is None else out_stride
 
@@ -307,9 +311,10 @@ def emit_product(
 
     with b.if_else(b.icmp_signed("==", S, I64(1))) as (single, several):
         with single:
-            emit_units(v, 1, m0, m1, partial(units, only_row=True), downward, SIDE_BY_SIDE)
+            row = partial(units, only_row=True)
+            emit_units(v, 1, m0, m1, row, downward, SIDE_BY_SIDE, blocks)
         with several:
-            emit_units(v, 1, m0, m1, units, downward)
+            emit_units(v, 1, m0, m1, units, downward, 1, blocks)
 
 
 def up(v: Vectors, units: ir.Value) -> ir.Value:
@@ -366,15 +371,24 @@ def product_in_place(
     def codegen(context, builder, _, args):
         _, S, M, K, init, a, a_stride, a_between, right, b_stride, out, out_stride = args
         v = Vectors(builder, t)
+        whole = builder.mul(builder.sdiv(M, I64(v.lanes)), I64(v.lanes))
 
-        def segments(n, firsts, blocks):
+        def segments(n, firsts, blocks, masks=None):
             row, tiles = v.at(a, builder.mul(a_stride, n)), [v.at(right, j) for j in firsts]
-            # Only tiles of a single vector may reach past column M.
-            masks = [v.first(builder.sub(M, j)) for j in firsts] if blocks == 1 else None
             vectors = list(range(blocks))
             return [Segment(row, a_stride, a_between, K, tiles, vectors, b_stride, masks)]
 
-        emit_product(v, S, M, init, I64(0), out, segments, K, out_stride=out_stride)
+        def last_segments(n, firsts, blocks):
+            masks = [v.first(builder.sub(M, j)) for j in firsts]
+            return segments(n, firsts, blocks, masks)
+
+        for some, columns, blocks in (
+            (segments, (I64(0), whole), None),
+            (last_segments, (whole, M), 1),
+        ):
+            emit_product(
+                v, S, M, init, I64(0), out, some, K, columns, out_stride=out_stride, blocks=blocks
+            )
         return context.get_dummy_value()
 
     i, q = types.int64, pointer_to(t)
