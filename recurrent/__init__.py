@@ -32,6 +32,8 @@ Contents
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
+* Models of other programs: `from_torch` reads one, `to_torch` gives arrays by PyTorch's names.
+  `explain` says which equations layers compute, in which order their gates are.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
   `rnn_relu`, `lstm`, `gru`, `mgu`, `indrnn`, `mingru`, `minlstm`, `qrnn`, `sru`, or
@@ -166,6 +168,8 @@ Each promise with the test that proves it, in the folder tests of the source:
 * A model that is saved and loaded is the same; a file that is something else is told by what it is.
   models/test_loading.py::test_a_model_comes_back_as_it_was
   models/test_loading.py::test_another_file_is_named_by_what_it_is
+* A model of PyTorch comes in and goes out with the same bits.
+  interchange/test_torch.py::test_values_come_back_bit_for_bit
 * A quantised model has the bits of its rounded weights, on every path and from a file.
   models/test_quantized_stacks.py::test_any_stack
   models/test_quantized_files.py::test_a_quantised_model_comes_back_as_it_was
@@ -223,6 +227,7 @@ from .checks.guided import module_getattr as _module_getattr
 from .engine.bidirectional import Directions
 from .engine.engine import Engine
 from .gradcheck import gradcheck
+from .interchange import explain, from_torch, to_torch
 from .kernels.memory import release as release_memory
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
@@ -308,7 +313,9 @@ __all__ = [
     "cell",
     "data",
     "evaluate",
+    "explain",
     "fit",
+    "from_torch",
     "get_num_threads",
     "gradcheck",
     "gru",
@@ -331,5 +338,6 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "sru",
+    "to_torch",
     "warmup",
 ]

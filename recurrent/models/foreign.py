@@ -21,11 +21,7 @@ _REBUILD = (
     "this program loads only models that it has saved; build the model from layers, and copy the "
     "arrays with model.parameters.update"
 )
-_TORCH = (
-    "build the model from layers, then "
-    "model.parameters.update(torch.load(path, weights_only=True)), if it holds a state_dict of the "
-    "same names"
-)
+_TORCH = "write recurrent.from_torch(path), which reads a state_dict"
 _NUMPY = "build the model from layers, then"
 _TEXT = "python -m recurrent train trains a model on a text"
 _MODEL = "name the file of a model, which ends in .safetensors"
@@ -88,8 +84,9 @@ def state_dict(names: list[str]) -> str:
     some = ", ".join(name if name.isprintable() else "?" for name in sorted(names)[:2])
     arrays = f"{len(names):,} array{'s' * (len(names) != 1)}{f' ({some:.80}, ...)' * bool(names)}"
     return (
-        f"this is a .safetensors file of {arrays} without a model: build the model from layers, "
-        "then model.parameters.update(safetensors.numpy.load_file(path)); the names must be those "
+        f"this is a .safetensors file of {arrays} without a model: write "
+        "recurrent.from_torch(path) if it is PyTorch's, or build the model from layers and "
+        "model.parameters.update(safetensors.numpy.load_file(path)); the names must be those "
         "of the model"
     )
 

@@ -91,6 +91,26 @@ add(
 )  # fmt: skip
 add("Last", R.Last, bidirectional=True)
 
+# Models of other programs
+
+STATE = {"a.weight": floats(5, 4), "a.bias": floats(5)}
+PARTS = r"module|weight|bias|layer|part|model has no layers|dtype"
+add(
+    "from_torch", R.from_torch, module=STATE, layers={"a": R.Linear(4, 5), "b": R.Last()},
+    batch_first=True, words=dict(module=PARTS), errors=(OSError,),
+)  # fmt: skip
+
+
+@public("to_torch")
+def to_torch():
+    return R.to_torch, dict(model=R.Sequential(R.GRU(D, H)), stacked=True), []
+
+
+@public("explain")
+def explain():
+    return R.explain, dict(model=R.Sequential(R.GRU(D, H))), []
+
+
 LAYERS = {
     "RNN": (lambda: R.RNN(D, H), lambda: floats(T, N, D)),
     "LSTM": (lambda: R.LSTM(D, H), lambda: floats(T, N, D)),

@@ -1,0 +1,9 @@
+"""Models of other programs, in and out, and what layers compute in words.
+
+What reads files of others is imported when it is used; the engine imports none of it.
+"""
+
+from .explain import explain
+from .torch import from_torch, to_torch
+
+__all__ = ["explain", "from_torch", "to_torch"]
