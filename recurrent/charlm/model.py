@@ -658,7 +658,8 @@ def _check_stack(model: Any, V: int) -> None:
     if not model.returns_sequence:
         raise ValueError("a character model must have an output at each step, but a layer pools")
     for k, layer in enumerate(model.layers):
-        if layer.bidirectional or isinstance(layer, Attention):
+        streams = layer.keeps_steps and not layer.reads_ahead
+        if not streams or isinstance(layer, Attention):
             raise ValueError(f"a character model runs step by step, and {model.where(k)} cannot")
 
 

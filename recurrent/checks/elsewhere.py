@@ -67,12 +67,15 @@ write `Dropout(0.5)`
 `losses.softmax_cross_entropy` takes logits, so leave it out
     LogSoftmax log_softmax
 
+write `Conv1d(in_channels, out_channels, kernel_size)`; with `padding='causal'` it streams
+    Conv1D Conv CausalConv1d
+
 leave it out: a layer more is not needed
     Identity
 
 this package has recurrent layers only; a window of steps is `QRNN(5, 16, window=2)`
-    Conv1d Conv1D Conv2d Transformer TransformerEncoder TransformerEncoderLayer PositionalEncoding
-    Conv ConvLSTM2D MaxPool2d
+    Conv2d Transformer TransformerEncoder TransformerEncoderLayer PositionalEncoding
+    ConvLSTM2D MaxPool2d
 
 a layer of your own is a subclass of Layer: see `help(recurrent.layers.Layer)`
     Lambda Concatenate Add Reshape Permute Module Layer BaseLayer
@@ -618,8 +621,8 @@ y has all steps; add `Last()` to take the last one
 pass the state that a call returns to the next one, or use `model.stream()`
     stateful
 
-`bidirectional=True` reads in both directions
-    go_backwards reverse
+write `reverse=True`, a layer that runs from the last step to the first
+    go_backwards
 
 write `nonlinearity='relu'` in RNN, `activations=(...)` in LSTM and GRU, a layer such as `Tanh()`
 after Linear

@@ -85,6 +85,8 @@ def _recurrent(layer: Recurrent, target: str) -> str:
             f"The layer has two directions of {H:,} units: one runs forward from the first time "
             "step, the other backward from the last valid one."
         )
+    if layer.reverse:
+        sentences.append("The layer runs backward, from the last valid time step to the first.")
     sentences.append(f"{_gates(layer)}.")
     separate = [g for g in cell.gates if sum(a.gate == g for a in cell.accumulators) > 1]
     if separate:

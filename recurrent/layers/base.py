@@ -78,6 +78,8 @@ class Layer(Guided, Sealed):
         Whether the layer needs the time steps of a sequence in order.
     returns_sequence : bool
         Whether y has a time axis.
+    keeps_steps : bool
+        Whether y, if it has a time axis, has the time steps of x.
     runs_in_segments : bool
         Whether a run may be cut into segments of time: the state holds all that later steps need,
         and `backward` takes `sums` if there are parameters. False by default.
@@ -92,6 +94,11 @@ class Layer(Guided, Sealed):
         Equations of a recurrent layer.
     bidirectional : bool
         Whether the layer also runs from the last time step to the first.
+    reverse : bool
+        Whether the layer runs from the last time step to the first only.
+    reads_ahead : bool
+        Whether a step of y depends on later ones: by a direction that starts at the last time step,
+        or by a window.
     state_delays : dict of str to int
         For each state by name, the number of steps after which it is read: 1, or -1 in reverse.
         A layer that has any also has `state_sizes`, `state_arrays` and `state_from`.
@@ -153,11 +160,12 @@ class Layer(Guided, Sealed):
     shapes: dict[str, tuple[int, ...]]
     needs_sequence = False
     returns_sequence = True
+    keeps_steps = True
     runs_in_segments = False
     takes_lookup = False
     gives_lookup = False
     cell: Any = None
-    bidirectional = False
+    bidirectional = reverse = False
     state_delays: dict[str, int]
     state_sizes: dict[str, int]
     inner: tuple[Layer, ...] = ()
@@ -203,6 +211,10 @@ class Layer(Guided, Sealed):
         """
         frozen = {} if self.trainable else {"trainable": False}
         return {"type": type(self).__name__, "options": self.options, **frozen}
+
+    @property
+    def reads_ahead(self) -> bool:
+        return -1 in self.state_delays.values()
 
     @property
     def runs_in_episodes(self) -> bool:
@@ -486,6 +498,21 @@ class Layer(Guided, Sealed):
             If dy has another shape than y, or `out` does not fit.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward, so it cannot be trained")
+
+    def output_lengths(self, lengths: Any) -> Any:
+        """Return the lengths of y.
+
+        Parameters
+        ----------
+        lengths : array of int, shape (N,), or mask, shape (T, N), or None
+            Lengths of x, as `forward` takes them.
+
+        Returns
+        -------
+        array of int, shape (N,), or mask, shape (T, N), or None
+            The lengths themselves, unless y has other time steps than x.
+        """
+        return lengths
 
     def footprint(self, T, N, width, dtype, ragged, training, table=None) -> Footprint:
         """Estimate the memory of a training step or of a forward pass.

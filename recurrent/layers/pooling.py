@@ -113,22 +113,41 @@ class Last(SelectPool):
         For the output of a bidirectional layer with merge="concat". The reverse direction ends at
         the first time step, so the second half of the features is taken from the first valid step.
         y then equals `state.summary` of that layer.
+    reverse : bool, default False
+        For the output of a layer with reverse=True, which ends at the first time step: y is that of
+        the first valid step, and equals h of the final state of that layer.
 
     Raises
     ------
     TypeError
-        If bidirectional is not a bool.
+        If bidirectional or reverse is not a bool.
+    ValueError
+        If both are true.
     """
 
-    def __init__(self, bidirectional: bool = False):
-        bidirectional = checks.flag(bidirectional, "bidirectional")
-        super().__init__(**({"bidirectional": True} if bidirectional else {}))
-        self.bidirectional = bidirectional
+    def __init__(self, bidirectional: bool = False, reverse: bool = False):
+        flags = dict(bidirectional=bidirectional, reverse=reverse)
+        chosen = {name: True for name, value in flags.items() if checks.flag(value, name)}
+        if len(chosen) > 1:
+            raise ValueError(
+                "bidirectional=True is for both directions, reverse=True for a reverse one alone: "
+                "leave one of them out"
+            )
+        super().__init__(**chosen)
+        self.bidirectional, self.reverse = bidirectional, reverse
 
     def check_below(self, below):
         super().check_below(below)
-        delays = next((layer.state_delays for layer in reversed(below) if layer.state_delays), {})
-        if not self.bidirectional and -1 in delays.values():
+        states = (layer.state_delays for layer in reversed(below) if layer.state_delays)
+        delays = set(next(states, {}).values())
+        if self.reverse != (delays == {-1}):
+            raise ValueError(
+                "Last(reverse=True) must follow a layer with reverse=True"
+                if self.reverse
+                else "a layer with reverse=True ends at the first time step: "
+                "use Last(reverse=True), MeanPool or MaxPool"
+            )
+        if not self.bidirectional and delays == {1, -1}:
             raise ValueError(
                 "at the last step the reverse direction has read a single step: "
                 "use Last(bidirectional=True), MeanPool or MaxPool"
@@ -141,6 +160,8 @@ class Last(SelectPool):
             )
 
     def step(self, x, valid):
+        if self.reverse:
+            return valid.argmax(axis=0)[:, None]
         last = (len(valid) - 1 - valid[::-1].argmax(axis=0))[:, None]
         if not self.bidirectional:
             return last
@@ -155,9 +176,9 @@ class Last(SelectPool):
         return N * width * WIDE if self.bidirectional else N * WIDE
 
     def stepper(self):
-        if self.bidirectional:
+        if self.options:
             raise ValueError(
-                "Last(bidirectional=True) cannot run step by step: "
+                f"{self!r} cannot run step by step: "
                 "the reverse direction starts at the last time step"
             )
         return super().stepper()

@@ -18,6 +18,7 @@ from ..engine.bidirectional import MERGES, REVERSE, Bidirectional, Directions, D
 from ..engine.engine import Engine
 from ..engine.episodes import Episodes
 from ..engine.params import Sizes, check_input_size, check_proj_size, check_state
+from ..engine.reversed import Reversed
 from ..engine.runner import DirectedRunner, Runner
 from ..engine.stepping import PackedParams, Stepper
 from ..engine.tape import Tape
@@ -63,6 +64,10 @@ class Recurrent(Layer):
         PyTorch has no such parameters.
     proj_size : int, default 0
         P, the number of features of y and h of a cell with a projection; 0 for other cells.
+    reverse : bool, default False
+        Whether the layer runs from the last valid step of each sequence to the first; y stays
+        aligned with x. The final state is that after the first step. Such a layer cannot run step
+        by step. ONNX calls it direction="reverse", Keras go_backwards.
     **options : Any
         Hyper-parameters of the cell, and dropout inside the layer, see below.
 
@@ -111,6 +116,7 @@ class Recurrent(Layer):
         merge: str = "concat",
         learn_state: bool = False,
         proj_size: int = 0,
+        reverse: bool = False,
         **options: Any,
     ):
         if type(bidirectional) in (int, str):  # the place of num_layers or of an activation
@@ -119,10 +125,15 @@ class Recurrent(Layer):
             raise TypeError(f"bidirectional must be True or False, got {shown}{words}")
         bidirectional = checks.flag(bidirectional, "bidirectional")
         learn_state = checks.flag(learn_state, "learn_state")
+        reverse = checks.flag(reverse, "reverse")
         checks.choice(merge, "merge", MERGES)
         if merge != "concat" and not bidirectional:
             raise ValueError(
                 f"merge={merge!r} needs bidirectional=True: one direction has nothing to merge"
+            )
+        if reverse and bidirectional:
+            raise ValueError(
+                "reverse=True is one direction, bidirectional=True is both: leave one of them out"
             )
         cell = cells.find(cell)
         if type(self) is Recurrent:
@@ -138,12 +149,13 @@ class Recurrent(Layer):
             "merge": merge,
             "learn_state": learn_state,
             "proj_size": P if cell.has_projection else 0,
+            "reverse": reverse,
         }
         common = {k: v for k, v in common.items() if v not in (False, "concat", 0)}
         super().__init__(
             **({"cell": cell.name} if type(self) is Recurrent else {}), **sizes, **options, **common
         )
-        self.bidirectional = bidirectional
+        self.bidirectional, self.reverse = bidirectional, reverse
         self.merge: Any = merge if bidirectional else None
         self.dropouts = dropout.DropoutOptions.checked(
             cell, **{k: v for k, v in options.items() if k in dropout.NAMES}
@@ -153,7 +165,7 @@ class Recurrent(Layer):
         self.in_features, self.input_size, self.hidden_size = input_size, input_size, hidden_size
         self.sizes = Sizes(input_size, hidden_size, P)
         self.out_features = self.sizes.P * (2 if bidirectional and merge == "concat" else 1)
-        directions = {"": 1, REVERSE: -1} if bidirectional else {"": 1}
+        directions = {"": 1, REVERSE: -1} if bidirectional else {"": -1 if reverse else 1}
         self.state_delays = {
             f"{s}{end}": delay for end, delay in directions.items() for s in cell.states
         }
@@ -180,8 +192,8 @@ class Recurrent(Layer):
 
     @property
     def runs_in_segments(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """True unless the layer is bidirectional."""
-        return not self.bidirectional
+        """True unless a direction starts at the last time step."""
+        return not self.reads_ahead
 
     @property
     def cell(self) -> cells.Cell:
@@ -211,7 +223,9 @@ class Recurrent(Layer):
         return self._directions(self.engine.reference)
 
     def _directions(self, engine: DirectedRunner) -> Runner:
-        return Bidirectional(engine, self.merge) if self.bidirectional else engine
+        if self.bidirectional:
+            return Bidirectional(engine, self.merge)
+        return Reversed(engine) if self.reverse else engine
 
     def training_runner(self) -> Runner:
         """Return the runner for training, which applies dropout."""
@@ -355,6 +369,10 @@ class Recurrent(Layer):
                 "a bidirectional layer cannot run step by step: "
                 "its reverse direction starts at the last time step"
             )
+        if self.reverse:
+            raise ValueError(
+                "a layer with reverse=True cannot run step by step: it starts at the last time step"
+            )
         return Stepper(self._weights(), self.engine.dtypes, self.learned_state(()))
 
     def _weights(self) -> Any:
@@ -414,11 +432,19 @@ class WithOptions(Recurrent, abstract=True):
         bidirectional: bool = False,
         merge: str = "concat",
         learn_state: bool = False,
+        reverse: bool = False,
         **options: Any,
     ):
         cell = self._cell(options)
         super().__init__(
-            cell, input_size, hidden_size, bidirectional, merge, learn_state, **options
+            cell,
+            input_size,
+            hidden_size,
+            bidirectional,
+            merge,
+            learn_state,
+            reverse=reverse,
+            **options,
         )
 
     def _cell(self, options, **more) -> cells.Cell:
@@ -447,6 +473,8 @@ class RNN(WithOptions):
         Whether the default initial state is learned rather than zeros.
     nonlinearity : str, default "tanh"
         Activation function f: a name in `recurrent.cells.ACTIVATIONS`.
+    reverse : bool, default False
+        Whether the layer runs from the last valid step to the first, as in `Recurrent`.
     **options : Any
         Further options, see below.
 
@@ -481,10 +509,13 @@ class RNN(WithOptions):
         merge: str = "concat",
         learn_state: bool = False,
         nonlinearity: str = "tanh",
+        reverse: bool = False,
         **options: Any,
     ):
         options["nonlinearity"] = nonlinearity
-        super().__init__(input_size, hidden_size, bidirectional, merge, learn_state, **options)
+        super().__init__(
+            input_size, hidden_size, bidirectional, merge, learn_state, reverse, **options
+        )
 
 
 class LSTM(WithOptions):
@@ -508,6 +539,8 @@ class LSTM(WithOptions):
     proj_size : int, default 0
         P, at most H: h = W_hr (o tanh(c)) then has P features, in y and in the state, while c has
         H. 0 for no projection.
+    reverse : bool, default False
+        Whether the layer runs from the last valid step to the first, as in `Recurrent`.
     **options : Any
         Further options, see below.
 
@@ -554,6 +587,7 @@ class LSTM(WithOptions):
         merge: str = "concat",
         learn_state: bool = False,
         proj_size: int = 0,
+        reverse: bool = False,
         **options: Any,
     ):
         proj_size = checks.integer(proj_size, "proj_size", 0)
@@ -567,6 +601,7 @@ class LSTM(WithOptions):
             merge,
             learn_state,
             proj_size,
+            reverse,
             **options,
         )
 
@@ -589,6 +624,8 @@ class GRU(WithOptions):
         How the outputs of both directions are merged.
     learn_state : bool, default False
         Whether the default initial state is learned rather than zeros.
+    reverse : bool, default False
+        Whether the layer runs from the last valid step to the first, as in `Recurrent`.
     **options : Any
         Further options, see below.
 
@@ -644,6 +681,8 @@ class QRNN(WithOptions):
         How the outputs of both directions are merged.
     learn_state : bool, default False
         Whether the default initial state is learned rather than zeros.
+    reverse : bool, default False
+        Whether the layer runs from the last valid step to the first, as in `Recurrent`.
     **options : Any
         Further options, see below.
 

@@ -73,8 +73,9 @@ class Residual(Layer):
         self.inner: tuple[Any, ...] = layers
         width = connect(layers, self._where)
         for k, layer in enumerate(layers):
-            if not layer.returns_sequence or layer.gives_lookup:
+            if not (layer.returns_sequence and layer.keeps_steps) or layer.gives_lookup:
                 why = "reads ids" if layer.gives_lookup else "outputs one vector per sequence"
+                why = why if layer.keeps_steps else "has another number of steps in y than in x"
                 raise ValueError(
                     f"{self._where(k)} {why}, and its output cannot be added to the input"
                 )
@@ -125,6 +126,10 @@ class Residual(Layer):
                 layer.fill(initialisers.pytorch, rng)
             else:
                 layer.parameters.update(values)
+
+    @property
+    def reads_ahead(self) -> bool:
+        return any(layer.reads_ahead for layer in self.inner)
 
     @property
     def runs_in_episodes(self) -> bool:

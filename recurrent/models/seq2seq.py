@@ -24,7 +24,7 @@ from ..layers.quantized import QuantizedParameters, refuse_quantized
 from ..layers.quantized import part as part_of
 from ..layers.recording import Recording
 from ..layers.recurrent import Recurrent
-from ..layers.stack import described
+from ..layers.stack import described, lengths_above
 from ..optim import Optimizer
 from . import quantized
 from .base import Model
@@ -57,7 +57,7 @@ class Seq2Seq(Model):
     encoder : Sequential
         Reads the source.
     decoder : Sequential
-        Reads the target. It has a recurrent layer, none that is bidirectional and none that pools.
+        Reads the target. It has a recurrent layer, none that runs in reverse and none that pools.
     bridge : {"concat", "sum", "average"} or None, default "concat"
         How the two states of a bidirectional encoder layer are merged. With "concat" the decoder's
         layer has twice as many units. None passes no states on.
@@ -174,10 +174,17 @@ class Seq2Seq(Model):
         if not takers:
             raise ValueError("the decoder needs a recurrent layer, got none")
         for k in range(len(decoder)):
-            if decoder[k].bidirectional:
+            if decoder[k].reads_ahead:
+                what = "reads later steps" if decoder[k].cell is None else "runs in reverse"
+                what = "is bidirectional" if decoder[k].bidirectional else what
                 raise ValueError(
-                    f"decoder: {decoder.where(k)} is bidirectional, "
+                    f"decoder: {decoder.where(k)} {what}, "
                     "but a decoder cannot read steps that it has not written yet"
+                )
+            if not decoder[k].keeps_steps:
+                raise ValueError(
+                    f"decoder: {decoder.where(k)} has another number of steps in y than in x, "
+                    "but a decoder writes one for each step of the target"
                 )
         for k in self.memories:
             if not encoder.returns_sequence:
@@ -268,7 +275,7 @@ class Seq2Seq(Model):
         """Return the decoder's initial state from the encoder's output and final state."""
         start: list = [None] * len(self.decoder)
         for k in self.memories:
-            start[k] = Memory(y, lengths)
+            start[k] = Memory(y, lengths_above(self.encoder.layers, lengths))
         if self.ends_in_vector:
             start[self.first] = self._state(self.first, {"h": y})
         for i, j in self.pairs:

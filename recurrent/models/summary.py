@@ -77,7 +77,8 @@ def _state(graph: Graph, node: str) -> str:
         f"{', '.join(e.label for e in group)} {_shape(shape)}"
         for shape, group in groupby(forward, lambda e: e.shape)
     ]
-    return ", ".join(words) + " in both directions" * (len(forward) < len(loops))
+    way = " in reverse" * any(e.delay < 0 for e in forward)
+    return ", ".join(words) + (" in both directions" if len(forward) < len(loops) else way)
 
 
 def size(model: Any) -> str:

@@ -180,6 +180,8 @@ class TruncatedBPTT:
                     f"look_back must be at least the {len(x)} steps of a piece,"
                     f" got {self.look_back}"
                 )
+        if self.carried is not None and self.steps:
+            self._check_continues()
         out = self.model.gradient_vector(out)
         window = x if self.past is None else np.concatenate([self.past, x])
         before = 0 if self.past is None else len(self.past)
@@ -204,6 +206,16 @@ class TruncatedBPTT:
         del tape, dy  # free the memory before the next forward pass
         self._advance(window, before, after)
         return value, out, self.model.swapped(y_new)
+
+    def _check_continues(self):
+        """Raise ValueError if a layer cannot go on from the state after the piece before."""
+        for k, layer in enumerate(self.model.layers):
+            if -1 in layer.state_delays.values():
+                raise ValueError(
+                    f"{self.model.where(k)} starts at the last time step, so a piece cannot go on "
+                    "from the one before: call reset() between them, or read Windows with "
+                    "carry='never'"
+                )
 
     def _advance(self, window, before, after):
         """Drop the past steps that are beyond the look-back of the next piece."""

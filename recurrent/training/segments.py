@@ -37,8 +37,9 @@ def check_segments(model: Model) -> None:
         if layer.runs_in_segments:
             continue
         reason = "which needs the whole sequence"
-        if layer.bidirectional:
-            reason = "which also runs from the last step to the first"
+        if -1 in layer.state_delays.values():
+            also = "also " * layer.bidirectional
+            reason = f"which {also}runs from the last step to the first"
         elif not layer.needs_sequence:
             reason = "which does not say that it runs in segments"
             advice = "set runs_in_segments = True in its class, see Layer"

@@ -48,8 +48,10 @@ def recurrent_layers(draw, D, cell_options=True):
     """
     kind = draw(st.sampled_from([RNN, LSTM, GRU, Recurrent] if cell_options else [LSTM, GRU]))
     H, options = draw(st.integers(3, 5)), {}
-    if draw(st.booleans()):
+    directions = draw(st.sampled_from(["forward", "forward", "reverse", "both", "both"]))
+    if directions == "both":
         options |= dict(bidirectional=True, merge=draw(st.sampled_from(list(MERGES))))
+    options["reverse"] = directions == "reverse"
     options["learn_state"] = draw(st.booleans())
     name = (draw(st.sampled_from(BY_NAME)),) if kind is Recurrent else ()
     if name or not cell_options:
@@ -81,11 +83,12 @@ def stacks(draw, dtype=None, pooled=True, **options):
         if draw(st.booleans()):
             layers.append(draw(st.sampled_from([ReLU, Tanh]))())
     recurrent = [layer for layer in layers if isinstance(layer, Recurrent)]
-    both = getattr(recurrent[-1], "merge", None)
+    both, reverse = getattr(recurrent[-1], "merge", None), recurrent[-1].reverse
     if draw(st.booleans()):
         layers.append(Residual(GRU(width, 2), Dropout(0.3), Linear(2, width, bias=False)))
-        both = None
-    last = [] if both not in (None, "concat") else [lambda: Last(bidirectional=both == "concat")]
+        both, reverse = None, False
+    ends = dict(bidirectional=both == "concat", reverse=reverse)
+    last = [] if both not in (None, "concat") else [lambda: Last(**ends)]
     after = draw(st.sampled_from([None, Hold, *([MeanPool, MaxPool, *last] if pooled else [])]))
     if after is not None:
         layers.append(after())

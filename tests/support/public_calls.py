@@ -60,7 +60,7 @@ def ids(*shape, below=7):
 
 # Layers
 
-RECURRENT = dict(bidirectional=True, merge="sum", learn_state=False)
+RECURRENT = dict(bidirectional=True, merge="sum", learn_state=False, reverse=False)
 DROPOUTS = dict(recurrent_dropout=0.1, weight_drop=0.1, zoneout={"h": 0.1})
 SIZES = dict(input_size=D, hidden_size=H)
 add("RNN", R.RNN, **SIZES, **RECURRENT, nonlinearity="relu", clip=1.0, biases=1, **DROPOUTS)
@@ -82,6 +82,10 @@ add(
 )  # fmt: skip
 add("OneHot", R.OneHot, num_classes=7)
 add("Linear", R.Linear, in_features=3, out_features=2, bias=False)
+add(
+    "Conv1d", R.Conv1d, in_channels=4, out_channels=6, kernel_size=3, stride=1, padding="causal",
+    dilation=2, groups=2, bias=False,
+)  # fmt: skip
 add("Activation", R.Activation, name="softmax")
 add("Dropout", R.Dropout, p=0.5, per="step")
 add("LayerNorm", R.LayerNorm, normalized_shape=3, eps=1e-5)
@@ -89,7 +93,7 @@ add(
     "Attention", R.Attention, query_size=3, memory_size=4, score="additive", score_size=2,
     output_size=2,
 )  # fmt: skip
-add("Last", R.Last, bidirectional=True)
+add("Last", R.Last, bidirectional=True, reverse=False)
 
 # Models of other programs
 
@@ -115,6 +119,7 @@ LAYERS = {
     "RNN": (lambda: R.RNN(D, H), lambda: floats(T, N, D)),
     "LSTM": (lambda: R.LSTM(D, H), lambda: floats(T, N, D)),
     "LSTM both": (lambda: R.LSTM(D, H, bidirectional=True), lambda: floats(T, N, D)),
+    "LSTM reverse": (lambda: R.LSTM(D, H, reverse=True), lambda: floats(T, N, D)),
     "LSTM dropout": (
         lambda: R.LSTM(D, H, learn_state=True, weight_drop=0.3),
         lambda: floats(T, N, D),
@@ -122,6 +127,8 @@ LAYERS = {
     "Embedding": (lambda: R.Embedding(7, 3), lambda: ids(T, N)),
     "OneHot": (lambda: R.OneHot(7), lambda: ids(T, N)),
     "Linear": (lambda: R.Linear(D, H), lambda: floats(T, N, D)),
+    "Conv1d": (lambda: R.Conv1d(D, H, 2, padding="causal"), lambda: floats(T, N, D)),
+    "Conv1d strided": (lambda: R.Conv1d(D, H, 2, stride=2), lambda: floats(T, N, D)),
     "ReLU": (R.ReLU, lambda: floats(T, N, D)),
     "Residual": (lambda: R.Residual(R.LSTM(D, D), R.Dropout(0.3)), lambda: floats(T, N, D)),
     "Softmax": (R.Softmax, lambda: floats(T, N, D)),
@@ -218,11 +225,12 @@ def layer_takes_ids(name):
 
 
 def layer_streams(name):
-    return not any(word in name for word in ("both", "Attention"))
+    return not any(word in name for word in ("both", "reverse", "strided", "Attention"))
 
 
 def layer_runs_packed(name):
-    return name in ("LSTM", "LSTM both", "LSTM dropout", "Attention to a memory", "Attention")
+    names = ("LSTM", "LSTM both", "LSTM reverse", "LSTM dropout", "Conv1d")
+    return name in (*names, "Attention to a memory", "Attention")
 
 
 for _name, (_build, _inputs) in LAYERS.items():

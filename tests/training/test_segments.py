@@ -143,7 +143,7 @@ def test_every_cell_runs_in_segments(cell, every, ragged, seed):
     data=st.data(), every=EVERY, T=st.integers(1, 20), N=st.integers(1, 9), seed=st.integers(0, 999)
 )
 def test_any_options_run_in_segments(data, dtype, every, T, N, seed):
-    layer = data.draw(recurrent_layers(D).filter(lambda layer: not layer.bidirectional))
+    layer = data.draw(recurrent_layers(D).filter(lambda layer: not layer.reads_ahead))
     options = dict(layer.options)
     make, x, targets = problem(lambda: [type(layer)(**options), Dropout(0.3)], T, N, dtype, seed)
     lengths = data.draw(st.none() | st.lists(st.integers(0, T), min_size=N, max_size=N))

@@ -19,6 +19,9 @@ NAMES = ("forward", "reverse")
 class Direction:
     """The units of a layer that read in one direction.
 
+    `name` is "reverse" for the second direction of a layer only: the units of a layer with
+    reverse=True are its first direction, and their values have plain names in a recording.
+
     It has the attributes of a layer of one direction: `cell`, `input_size`, `hidden_size`,
     `output_size`, `params`, `size` and `owner`.
     """
@@ -78,7 +81,7 @@ class Direction:
     @property
     def step(self) -> int:
         """Offset of the step that the state is passed to: 1 (the next) or -1 (the previous)."""
-        return -1 if self.name == "reverse" else 1
+        return -1 if self.name == "reverse" or self.layer.reverse else 1
 
     @property
     def before(self) -> str:
@@ -139,6 +142,6 @@ def direction_of(layer: Any, name: str = "forward", view: str = "the view") -> D
         return layer
     check_recurrent(layer, view)
     checks.choice(name, "direction", NAMES)
-    if name == "reverse" and not layer.bidirectional:
+    if name == "reverse" and not (layer.bidirectional or layer.reverse):
         raise ValueError(f"direction='reverse' needs a bidirectional layer, got {layer!r}")
-    return Direction(layer, name)
+    return Direction(layer, name if layer.bidirectional else NAMES[0])

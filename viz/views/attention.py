@@ -156,7 +156,7 @@ class _Picture:
 
     def _read(self):
         """Draw the inputs, the layer that reads them, and its saved states."""
-        directions = [] if self.encoder is None else ["→", "←"] if self.both else ["→"]
+        directions = self._arrows()
         self.saved = 44 + 46 * len(directions)
         fill, border = palette.LAYERS["input"]
         look = dict(style="rounded,filled", fontsize=10, fill=fill, color=border)
@@ -172,6 +172,14 @@ class _Picture:
         self.canvas.text((self.left, self.saved), "saved states", 9, anchor="end")
         self.canvas.text((self.left, 0), "input", 9, anchor="end")
 
+    def _arrows(self):
+        """Return an arrow for each direction of the layer that reads the inputs."""
+        if self.encoder is None:
+            return []
+        if self.both:
+            return ["→", "←"]
+        return ["←" if self.encoder.reverse else "→"]
+
     def _direction(self, d, arrow, y, small):
         """Draw one direction of the layer that reads the inputs."""
         kind, colour = describe.kind(self.encoder), palette.DIRECTIONS[d]
@@ -180,7 +188,7 @@ class _Picture:
         for s, x in enumerate(self.x):
             tip = f"{kind} {arrow} at input {self.columns[s]}"
             self.canvas.node(f"enc{d}:{s}", (x, y), (small, 22), label, tip=tip, **look)
-        step = -1 if d else 1
+        step = -1 if arrow == "←" else 1
         look = dict(color=colour, penwidth=1.3, arrowsize="0.4")
         for a, b in pairwise(range(len(self.x))):
             ends = [(self.x[a] + small / 2, y), (self.x[b] - small / 2, y)]

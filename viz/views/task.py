@@ -13,7 +13,7 @@ from ..draw import notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
-from ..reading.models import check_model, checked
+from ..reading.models import check_model, check_steps, checked
 
 PITCH, BOX, TOKEN, RISE = 112, (82, 28), (86, 22), 62
 
@@ -78,7 +78,7 @@ class Row(NamedTuple):
     label: str
     kind: str
     states: tuple[str, ...]
-    both: bool
+    ways: tuple[int, ...]  # of its states: 1 to the next step, -1 to the previous one
     text: str  # beside the row
     pools: str = ""  # the kind of a layer that pools all steps
 
@@ -112,7 +112,7 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
     if model is None:
         states = () if kind == "one-to-one" else ("h",)
         names = ["row0", "row0d"] if story.cut else ["row0"]
-        parts = [[Row(name, "hidden layer", "recurrent", states, False, "")] for name in names]
+        parts = [[Row(name, "hidden layer", "recurrent", states, (1,), "")] for name in names]
     else:
         parts = _parts(kind, model, story)
     if recording is not None:
@@ -125,6 +125,7 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
 def _parts(kind, model, story):
     """Return the rows of each network of a model; raise if it does not fit the kind of task."""
     check_model(model, "task")
+    check_steps(model, "task")
     networks = list(model.parts.values())
     two, name = len(networks) > 1, type(model).__name__
     if two != (story.cut is not None):
@@ -153,10 +154,10 @@ def _row(layer, k, suffix):
     kind = describe.kind(layer)
     count = notation.count(layer.size, "parameter") if layer.size else "no parameters"
     states = () if layer.cell is None else tuple(layer.cell.states)
-    both = bool(states) and layer.bidirectional
+    ways = (1, -1) if layer.bidirectional else (-1 if layer.reverse else 1,)
     pools = "" if layer.returns_sequence else kind
     text = f"{describe.short(layer)}\n{count}"
-    return Row(f"row{k}{suffix}", kind, kind, states, both, text, pools)
+    return Row(f"row{k}{suffix}", kind, kind, states, ways, text, pools)
 
 
 class _Picture:
@@ -259,7 +260,9 @@ class _Picture:
         row, layer = self.parts[part][k], self.model.layers[k]
         sources = self._columns(part)
         if row.pools == "Last":
-            sources = sorted({sources[0], t}) if layer.bidirectional else [t]
+            first, last = sources[0], t
+            sources = sorted({first, last}) if layer.bidirectional else [last]
+            sources = [first] if layer.reverse else sources
         bottom = (k + 1) * RISE - BOX[1] / 2
         for s in sources:
             below = f"{self.parts[part][k - 1].name}@{s}" if k else f"in{s}"
@@ -270,7 +273,7 @@ class _Picture:
     def _along(self, part, k, row):
         """Draw the states that a row passes from step to step."""
         states = list(enumerate(row.states))
-        ways = [(1, i, s) for i, s in states] + [(-1, i, s) for i, s in states if row.both]
+        ways = [(way, i, s) for way in row.ways for i, s in states]
         for a, b in pairwise(self._columns(part)):
             tail, head = f"{row.name}@{a}", f"{row.name}@{b}"
             for place, (way, i, s) in enumerate(ways):

@@ -11,7 +11,7 @@ import numpy as np
 from ..draw import notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading.models import check_model, checked
+from ..reading.models import check_model, check_steps, checked
 from ..reading.steps import chosen_steps, padded_steps
 from .parts.time_grid import BOX, CELL, initial_label, rows
 
@@ -67,6 +67,7 @@ def unrolled(
         If the sequence does not exist.
     """
     check_model(model, "unrolled")
+    check_steps(model, "unrolled")
     if len(model.parts) > 1:
         raise TypeError(
             f"unrolled draws one stack of layers, got {type(model).__name__}: "
@@ -93,7 +94,8 @@ class _Grid:
         self.recording, self.padding = recording, padding
         self.rows = rows(model)
         self.named = {r.name: r for r in self.rows}
-        self.both = any(r.direction < 0 for r in self.rows)
+        self.both = any(r.around for r in self.rows)
+        self.ways = {r.direction for r in self.rows if r.states}
         self.canvas = Canvas()
         self.x, at = {}, 0.0
         for before, t in zip([None, *shown[:-1]], shown, strict=True):
@@ -125,6 +127,8 @@ class _Grid:
         yield "Time from left to right, depth from bottom to top, the same weights at every step"
         if self.both:
             yield "a bidirectional layer reads in both directions and merges the outputs"
+        if any(r.direction < 0 and not r.around for r in self.rows):
+            yield "a layer with ← reads from the last step to the first"
         hidden = self.T - len(self.shown)
         if hidden:
             yield f"{hidden} of {self.T} steps not drawn"
@@ -245,8 +249,9 @@ class _Grid:
         valid = [t for t in self.shown if t not in self.padding]
         if r.kind != "Last" or not valid:
             return valid
-        both = self.model[r.layer].bidirectional
-        return sorted({valid[0], valid[-1]} if both else {valid[-1]})
+        layer = self.model[r.layer]
+        ends = {valid[0] if layer.reverse else valid[-1]}
+        return sorted(ends | {valid[0]} if layer.bidirectional else ends)
 
     def _bar(self, r, t):
         """Draw |dL/dh| of a recurrent row at step t as a coloured bar."""
@@ -350,12 +355,13 @@ class _Grid:
     def _legend(self):
         x, y = self.left, -74
         states = dict.fromkeys(r.plain(s) for r in self.rows for s in r.states)
-        both = " (→) or t − 1 (←)" if self.both else ""
+        to = {1: "t + 1", -1: "t − 1"}[min(self.ways, default=1)]
+        to = "t + 1 (→) or t − 1 (←)" if len(self.ways) > 1 else to
         for k, s in enumerate(states):
             points = [(x, y), (x + 30, y)]
             ends = self.canvas.anchors(f"key:{s}", points)
             self.canvas.wire(*ends, points, color=palette.state(s, k), penwidth=1.5)
-            x = self._note(x + 36, y, f"{s}, to t + 1{both}")
+            x = self._note(x + 36, y, f"{s}, to {to}")
         if self.padding:
             look = dict(style="filled,dashed", fill="#FFFFFF", color=palette.REST[1], penwidth=0.8)
             self.canvas.node("key:padding", (x + 10, y), (20, 10), "", **look)

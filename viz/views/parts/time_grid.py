@@ -69,13 +69,17 @@ def _layer_rows(model, graph, n, shape, steps, below):
     layer, kind = model[k], describe.kind(model[k])
     loops = {d: [e for e in graph.edges if e.delay == d and e.source == n.id] for d in (1, -1)}
     fixed = dict(kind=n.kind, words=n.label, layer=k, steps=steps)
-    if any(loops.values()):
-        within = next(one for one in walk([layer]) if one.cell is not None)
+    within = next((one for one in walk([layer]) if one.cell is not None), None)
+    if within is None:  # a window of inputs is no state of units
+        loops = {1: [], -1: []}
+    elif any(loops.values()):
         fixed["begins"] = unit_values.origin(direction_of(within))
-    if not loops[-1]:
-        states = tuple(e.label for e in loops[1])
-        size = CELL if states else BOX
-        return [Row(n.id, label=kind, shape=shape, size=size, states=states, below=below, **fixed)]
+    if not (loops[1] and loops[-1]):
+        direction = -1 if loops[-1] else 1
+        states = tuple(e.label for e in loops[direction])
+        own = dict(label=kind + " ←" * (direction < 0), size=CELL if states else BOX)
+        own |= dict(states=states, direction=direction, shape=shape, below=below)
+        return [Row(n.id, **own, **fixed)]
     forward, reverse = n.id, n.id + REVERSE
     found = []
     for d, name, arrow in ((1, forward, "→"), (-1, reverse, "←")):
