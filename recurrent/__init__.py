@@ -25,9 +25,9 @@ Contents
 * Models: `Sequential`, `Seq2Seq`, `CharLM`. `model.save(path)` writes one, `load(path)` reads it.
   `predict` runs one over any number of sequences. `model.quantize("int8")` makes a smaller one.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
-* Other layers: `Embedding`, `OneHot`, `Linear`, `Dropout`, `LayerNorm`, `Attention`, `Last`,
-  `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by name,
-  and `Residual` around others.
+* Other layers: `Embedding`, `OneHot`, `Linear`, `Conv1d`, `Dropout`, `LayerNorm`, `Attention`,
+  `Last`, `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by
+  name, and `Residual` around others.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
@@ -104,6 +104,8 @@ Both directions
 `bidirectional=True` adds a second set of weights, whose names end in `_reverse`. It starts at the
 last valid step; y is aligned with x. States and their gradients are `Directions(forward,
 reverse)`; `state.summary` has seen the whole sequence.
+`reverse=True` is a layer of the second direction alone, with plain names: its final state is that
+after the first step, and `Last(reverse=True)` takes that step.
 
 Dropout
 -------
@@ -237,6 +239,7 @@ from .layers import (
     RNN,
     Activation,
     Attention,
+    Conv1d,
     Dropout,
     Embedding,
     Gradients,
@@ -288,6 +291,7 @@ __all__ = [
     "Attention",
     "Both",
     "CharLM",
+    "Conv1d",
     "Directions",
     "Dropout",
     "Embedding",

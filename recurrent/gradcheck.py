@@ -18,6 +18,7 @@ from .engine.engine import Engine
 from .equations.cell import Cell
 from .layers import Layer, Recurrent, layer_from_cell
 from .layers.quantized import refuse_quantized
+from .layers.stack import lengths_above
 from .models.base import Model
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
@@ -421,10 +422,12 @@ class _Problem:
             self.x, self.state(), self.lengths, record=False, training=True
         )[0]
         if not isinstance(self.model, Seq2Seq):
-            return np.array(outputs[k]), self.lengths
+            return np.array(outputs[k]), lengths_above(self.model.layers[:k], self.lengths)
         first = len(self.model.encoder)
         part = int(k >= first)
-        return np.array(outputs[0][part] if k in (0, first) else outputs[k]), self.lengths[part]
+        below = self.model.layers[first if part else 0 : k]
+        x = np.array(outputs[0][part] if k in (0, first) else outputs[k])
+        return x, lengths_above(below, self.lengths[part])
 
     def loss_of(self, y):
         if self.targets is None:

@@ -58,7 +58,8 @@ def pytorch(layer: AnyLayer, rng: np.random.Generator) -> None:
     """Initialise a layer as PyTorch does.
 
     Recurrent layers: all parameters U(-1/sqrt(H), 1/sqrt(H)). Linear: U(-1/sqrt(in_features),
-    1/sqrt(in_features)). Embedding: N(0, 1).
+    1/sqrt(in_features)), and Conv1d alike, with the entries of a window as in_features.
+    Embedding: N(0, 1).
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def keras(layer: AnyLayer, rng: np.random.Generator) -> None:
 
     Recurrent layers: W_ih Glorot uniform, with the limit sqrt(6 / (D + G H)) for all G gates
     together; W_hh with orthonormal columns across all gates; biases 0, but 1 for the forget gate of
-    an LSTM. Linear: Glorot uniform, biases 0. Embedding: U(-0.05, 0.05).
+    an LSTM. Linear and Conv1d: Glorot uniform, biases 0. Embedding: U(-0.05, 0.05).
 
     Parameters
     ----------
@@ -336,8 +337,8 @@ def is_embedding(layer: AnyLayer) -> bool:
 
 
 def matrices(layer: AnyLayer) -> dict[str, np.ndarray]:
-    """Return the weight matrices by name, without the table of an embedding."""
-    return {n: a for n, a in layer.parameters.items() if a.ndim == 2 and not is_embedding(layer)}
+    """Return the weight matrices and windows by name, without the table of an embedding."""
+    return {n: a for n, a in layer.parameters.items() if a.ndim > 1 and not is_embedding(layer)}
 
 
 def biases(layer: AnyLayer, prefix: str) -> list[np.ndarray]:
@@ -384,9 +385,12 @@ def set_biases(layer: AnyLayer, forget: float) -> None:
         a[:] = forget
 
 
-def glorot(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Return a matrix of U(-limit, limit) with limit = sqrt(6 / (rows + columns))."""
-    limit = math.sqrt(6 / sum(shape))
+def glorot(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array of U(-limit, limit) with limit = sqrt(6 / (rows + columns)).
+
+    Rows and columns of a convolution count once for each step of its window.
+    """
+    limit = math.sqrt(6 / (sum(shape[:2]) * math.prod(shape[2:])))
     return rng.uniform(-limit, limit, shape)
 
 

@@ -282,7 +282,7 @@ def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
     """Pad dy as `pad_sequences` does; return it, the lengths, and whether dx is to be a list.
 
     Raises an error unless dy is a list of the lengths of y where y was a list: the tape has
-    `list_lengths` if x was one, and that of a model `y_listed`.
+    `list_lengths` if x was one, and that of a model `y_listed` and `y_lengths`.
     """
     lengths = getattr(tape, "list_lengths", None)
     if lengths is None:
@@ -291,7 +291,8 @@ def pad_dy(dy: Any, tape: Any) -> tuple[Any, Any, bool]:
         if not is_list(dy):
             got = type(dy).__name__
             raise TypeError(f"dy must be a list of arrays (T_i, ...), as y is, got {got}")
-        expected, got = lengths.tolist(), [len(a) for a in dy]
+        of_y = getattr(tape, "y_lengths", None)
+        expected, got = (lengths if of_y is None else of_y).tolist(), [len(a) for a in dy]
         if got != expected:
             raise ValueError(f"dy must have the lengths of y, {expected[:5]}, got {got[:5]}")
         dy = pad_sequences(dy, None, "dy")[0]

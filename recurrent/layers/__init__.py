@@ -3,6 +3,7 @@
 from .activation import Activation, ReLU, Sigmoid, Softmax, Tanh
 from .attention import Attention, Memory
 from .base import Gradients, Layer
+from .conv1d import Conv1d
 from .feedforward import Dropout, Embedding, Linear, OneHot
 from .hold import Hold
 from .layer_norm import LayerNorm
@@ -17,6 +18,7 @@ __all__ = [
     "RNN",
     "Activation",
     "Attention",
+    "Conv1d",
     "Dropout",
     "Embedding",
     "Gradients",

@@ -96,3 +96,10 @@ def connect(
         if layer.out_features is not None:
             width, source = layer.out_features, where(k)
     return width
+
+
+def lengths_above(layers: Iterable[Layer], lengths: Any) -> Any:
+    """Return the lengths of the output of layers, one after the other, for those of the input."""
+    for layer in layers:
+        lengths = layer.output_lengths(lengths)
+    return lengths

@@ -34,12 +34,15 @@ class ModelTape(tuple):
         Lengths of the sequences if x was a list of arrays (T_i, ...).
     y_listed : bool
         Whether y was a list too; not after a pooling layer.
+    y_lengths : ndarray, shape (N,), or None
+        Lengths of the arrays of y if it was a list.
     """
 
     x: Any = None
     samples: bytes | None = None
     list_lengths: np.ndarray | None = None
     y_listed = False
+    y_lengths: np.ndarray | None = None
 
 
 class Model(Guided, Sealed):
@@ -676,7 +679,7 @@ class Model(Guided, Sealed):
             resets = self.resets_by_time(resets, x)
         valid = lengths if resets is None else self._episodes(x, lengths, resets)
         outputs, final, tapes = self.run_layers(x, state, valid, record, training)
-        y, y_lengths = outputs[-1], self.output_lengths(lengths)
+        y, y_lengths = outputs[-1], self.output_lengths(lengths) if listed else None
         if listed and y_lengths is not None:
             y = ragged.unpad_sequences(y, y_lengths)
         elif self.batch_first and not listed:
@@ -687,7 +690,7 @@ class Model(Guided, Sealed):
         tape.x, tape.samples = outputs[0], self._samples()
         if listed:
             tape.list_lengths = getattr(lengths, "target", lengths)
-            tape.y_listed = y_lengths is not None
+            tape.y_listed, tape.y_lengths = y_lengths is not None, y_lengths
         return y, final, tape
 
     def __call__(self, x: Any, lengths: Any = None) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import checks
 from ..engine.footprint import WIDE
 from ..optim import Adam, Optimizer
@@ -108,7 +110,8 @@ def plan(
             if model.passes_lookup(k):
                 f = f._replace(output=0, dx=0)
             footprints.append((f, attends))
-            width, T = layer.out_features or width, T if layer.returns_sequence else 1
+            width = layer.out_features or width
+            T = int(np.max(layer.output_lengths(np.array([T])))) if layer.returns_sequence else 1
             table = layer.rows if model.passes_lookup(k) else None
             if k + 1 < len(model):
                 stays.append(model[k + 1].keeps_input(ragged))

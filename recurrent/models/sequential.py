@@ -27,6 +27,7 @@ from ..layers.stack import (
     checked_gradients,
     connect,
     described,
+    lengths_above,
     refuse_outputs,
     walk,
 )
@@ -314,7 +315,13 @@ class Sequential(Model):
         return f"Sequential({', '.join([*_nested(self.names, self.layers), *options])})"
 
     def output_lengths(self, lengths):
-        return lengths if self.returns_sequence else None
+        if lengths is None or not self.returns_sequence:
+            return None
+        if all(layer.keeps_steps for layer in self.layers):
+            return lengths
+        if self.batch_first and np.ndim(lengths) == 2:
+            lengths = np.swapaxes(lengths, 0, 1)
+        return lengths_above(self.layers, lengths)
 
     def prepare_input(self, x, lengths):
         x, lengths, listed = ragged.pad_sequences(x, lengths)
@@ -393,6 +400,8 @@ class Sequential(Model):
                     if type(result) is not tuple or len(result) != 3:
                         refuse_outputs(layer, result)
                     y, after, tape = result
+                if lengths is not None:
+                    lengths = self.layers[k].output_lengths(lengths)
             outputs.append(y)
             new.append(after)
             tapes.append(tape)
@@ -727,6 +736,8 @@ class Sequential(Model):
         g = Graph([Node("x", "input", "x", rows if features is None else (*rows, features))])
         for k, layer in enumerate(self.layers):
             width = g.node(source).shape[-1] if layer.out_features is None else layer.out_features
+            if not layer.keeps_steps:
+                rows = (rows[0] + "'", "N")  # another number of steps than T
             rows = rows if layer.returns_sequence else ("N",)
             kind, size = type(layer).__name__, self._own_size(k)
             node = Node(f"layer{k}", kind, repr(layer), (*rows, width), size)

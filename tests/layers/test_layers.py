@@ -15,6 +15,7 @@ from recurrent import (
     RNN,
     Activation,
     Attention,
+    Conv1d,
     Dropout,
     Embedding,
     Hold,
@@ -49,6 +50,7 @@ EXAMPLES += [
     RNN(4, 3, bidirectional=True),
     LSTM(4, 3, bidirectional=True),
     GRU(4, 3, bidirectional=True, merge="mul"),
+    GRU(4, 3, reverse=True),
 ]
 EXAMPLES += [
     QRNN(4, 3),
@@ -56,6 +58,7 @@ EXAMPLES += [
     OneHot(5),
     Last(),
     Last(bidirectional=True),
+    Last(reverse=True),
     MeanPool(),
     MaxPool(),
 ]
@@ -67,6 +70,8 @@ EXAMPLES += [
 ]
 EXAMPLES += [
     Linear(4, 3, bias=False),
+    Conv1d(4, 3, 2, padding="causal"),
+    Conv1d(4, 6, 3, stride=2, padding=1, groups=2),
     Embedding(5, 3, padding_idx=-1),
     Activation("leaky_relu"),
     Activation("softmax"),

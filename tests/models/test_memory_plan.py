@@ -13,6 +13,7 @@ from recurrent import (
     RNN,
     Activation,
     Attention,
+    Conv1d,
     Dropout,
     Embedding,
     Hold,
@@ -89,6 +90,12 @@ MODELS = {
         LSTM(64, 128),
         Residual(LSTM(128, 128), Dropout(0.2), Linear(128, 128)),
         Linear(128, 65),
+    ],
+    "convolved": lambda: [
+        Conv1d(64, 96, 3, padding="causal"),
+        Conv1d(96, 64, 3, padding=1, groups=2),
+        LSTM(64, 64, reverse=True),
+        Linear(64, 65),
     ],
     "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
     "attending": lambda: [

@@ -9,11 +9,11 @@ import recurrent
 # `__all__` of each package.
 PACKAGES = {
     "recurrent": """
-        Activation Attention Both CharLM Directions Dropout Embedding Engine GRU Gradients Hold
-        LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual
-        Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate explain fit
-        from_torch get_num_threads gradcheck gru indrnn initialisers load losses lstm metrics mgu
-        mingru minlstm optim predict
+        Activation Attention Both CharLM Conv1d Directions Dropout Embedding Engine GRU Gradients
+        Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent
+        Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate explain
+        fit from_torch get_num_threads gradcheck gru indrnn initialisers load losses lstm metrics
+        mgu mingru minlstm optim predict
         presets qrnn release_memory rnn rnn_relu schedules set_num_threads sru to_torch
         warmup
         """,
@@ -43,8 +43,8 @@ MODULES = {
         """,
     "recurrent.interchange": "explain from_torch to_torch",
     "recurrent.layers": """
-        Activation Attention Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm Linear
-        MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual Sigmoid Softmax Tanh
+        Activation Attention Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm
+        Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual Sigmoid Softmax Tanh
         """,
     "recurrent.losses": """
         at_last_step binary_cross_entropy count_entries huber mean_absolute_error

@@ -26,6 +26,7 @@ LAYERS = {
     "Embedding": ("#E0E7FF", "#818CF8"),
     "OneHot": ("#E0E7FF", "#818CF8"),
     "Linear": ("#FCE7F3", "#F472B6"),
+    "Conv1d": ("#FFEDD5", "#EA580C"),
     "Dropout": ("#F1F5F9", "#94A3B8"),
     "recurrent": ("#DCFCE7", "#16A34A"),
 }
@@ -82,7 +83,7 @@ def state(name: str, index: int) -> str:
 
 def layer(kind: str, recurrent: bool = False) -> tuple[str, str]:
     """Return the fill and border of a layer's box."""
-    return LAYERS["recurrent"] if recurrent else LAYERS.get(kind, OTHER_LAYER)
+    return LAYERS.get(kind, LAYERS["recurrent"] if recurrent else OTHER_LAYER)
 
 
 def ramp(colours: tuple[str, ...], u: float) -> str:

@@ -14,7 +14,7 @@ from recurrent.models import files
 from ..draw import notation
 from ..draw.drawing import Drawing
 from ..reading.direction import directions_of
-from ..reading.models import checked
+from ..reading.models import check_steps, checked
 from ..views.network import network
 from . import tables
 from .attention import attention_of
@@ -136,6 +136,7 @@ def explore(
         If the step, sequence or unit does not exist.
     """
     checked(model, recording, "explore")
+    check_steps(model, "explore")
     stack = stack_of(model, recording, part)
     layers = [layer for layer in stack.model.layers if layer.cell is not None]
     if not layers:

@@ -19,6 +19,9 @@ _SIZES = (
     "embedding_dim",
     "num_classes",
     "normalized_shape",
+    "in_channels",
+    "out_channels",
+    "kernel_size",
 )
 BIASES = {2: "2 biases as in PyTorch (b_ih, b_hh)", 1: "1 bias (b_ih)", 0: "no biases"}
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from recurrent import checks
 from recurrent.layers.recording import Recording
+from recurrent.layers.stack import lengths_above
 from recurrent.models.base import Model
 
 from ..draw import notation
@@ -43,6 +44,16 @@ def check_model(model: Any, view: str) -> None:
         raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
 
 
+def check_steps(model: Model, view: str) -> None:
+    """Raise ValueError for a layer whose output has another number of time steps than its input."""
+    for k, layer in enumerate(model.layers):
+        if not layer.keeps_steps:
+            raise ValueError(
+                f"{view} draws an output of each layer for each time step, and {model.where(k)} "
+                "has another number of them: draw viz.network(model)"
+            )
+
+
 def check_recording(recording: Any, view: str) -> None:
     """Raise TypeError for anything but a recording."""
     checks.instance(recording, Recording, "recording", f"a Recording for {view}: model.record(...)")
@@ -73,4 +84,5 @@ def input_of(recording: Recording, model: Model, k: int) -> Any:
 def lengths_of(recording: Recording, model: Model, k: int) -> Any:
     """Return the lengths or mask of the sequences that layer k reads, or None."""
     part, lengths = part_with(model, k), recording.lengths
-    return lengths[part.number] if part.name and lengths is not None else lengths
+    lengths = lengths[part.number] if part.name and lengths is not None else lengths
+    return lengths_above(part.model.layers[: k - part.first], lengths)

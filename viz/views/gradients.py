@@ -11,7 +11,7 @@ from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading.gradient_norms import norms, verdict
-from ..reading.models import checked, parts_of
+from ..reading.models import check_steps, checked, parts_of
 
 NUMBERS = 14  # up to this number of steps each tile shows its value
 MOST = 60  # of more steps, several share a tile
@@ -44,6 +44,7 @@ def gradients(model: Any, recording: Any) -> Drawing:
         If the recording is of another model or has no gradients.
     """
     checked(model, recording, "gradients")
+    check_steps(model, "gradients")
     parts = []
     for part in parts_of(model):
         layers = recording.layers[part.first : part.first + len(part.model.layers)]
