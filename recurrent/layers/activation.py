@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,17 +11,23 @@ import numpy as np
 from .. import checks, kernels
 from ..cells.activations import activation, canonical
 from ..engine.footprint import Footprint
-from ..equations.expressions import Expr, operation, topological
+from ..equations.expressions import Expr, operation, sigmoid, topological
 from ..equations.rules import Rule, trace
 from .base import Gradients, Layer
 
 BLOCK = 16384  # entries that a thread processes at a time
+# Functions of layers alone; those of cells are ONNX's. 1.595... is 2 sqrt(2 / pi).
+MORE: dict[str, Callable[[Expr], Expr]] = {
+    "silu": lambda x: x * sigmoid(x),
+    "gelutanh": lambda x: x * sigmoid(1.5957691216057308 * (x + 0.044715 * (x * x * x))),
+}
+ALIASES = {"swish": "silu"}
 
 
 @cache
 def rules(name: str) -> tuple[Rule, Rule]:
     """Return the rules of y = f(x), and of d = d f'(x), by the canonical name of f."""
-    f = activation(name)
+    f = MORE.get(name) or activation(name)
 
     def backward(a, k):
         y = f(a.x)
@@ -39,15 +46,16 @@ def rules(name: str) -> tuple[Rule, Rule]:
 class Activation(Layer):
     """Applies an activation function to each entry of x; y has the shape of x.
 
-    The functions are those of recurrent cells, and "softmax" over the last axis.
+    The functions are those of recurrent cells, "silu" or "swish", x sigmoid(x), "gelu_tanh", the
+    GELU by its tanh formula, and "softmax" over the last axis.
     `losses.softmax_cross_entropy` and `losses.binary_cross_entropy` take logits: with them a model
     ends in a Linear, without Softmax or Sigmoid.
 
     Parameters
     ----------
     name : str
-        "softmax" or a name in `recurrent.cells.ACTIVATIONS`, with its numbers in parentheses:
-        "tanh", "leakyrelu(0.1)".
+        "softmax", "silu", "gelu_tanh" or a name in `recurrent.cells.ACTIVATIONS`, with its numbers
+        in parentheses: "tanh", "leakyrelu(0.1)".
 
     Raises
     ------
@@ -65,8 +73,9 @@ class Activation(Layer):
     runs_in_segments = True
 
     def __init__(self, name: str):
-        softmax = isinstance(name, str) and name.lower() == "softmax"
-        function = "softmax" if softmax else canonical(name)
+        plain = name.lower().replace("_", "") if isinstance(name, str) else ""
+        plain = ALIASES.get(plain, plain)
+        function = plain if plain == "softmax" or plain in MORE else canonical(name)
         super().__init__(name=function)
         self.function = function
 

@@ -20,12 +20,12 @@ from recurrent import (
 from recurrent.cells.activations import ACTIVATIONS
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.gradcheck import complex_step
-from recurrent.layers.activation import rules
+from recurrent.layers.activation import MORE, rules
 from recurrent.losses import mean_squared_error
 from recurrent.training import checkpoint
 
 NUMBERS = {"affine": "affine(0.5, 0.25)", "scaledtanh": "scaledtanh(1.5, 0.75)"}
-NAMES = [NUMBERS.get(name, name) for name in ACTIVATIONS]
+NAMES = [NUMBERS.get(name, name) for name in [*ACTIVATIONS, *MORE]]
 ALONE = {"relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softmax": Softmax}
 
 
@@ -84,6 +84,16 @@ def test_values_are_those_of_torch(name):
     y, _, tape = layer.forward(x, record=True)
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-14, atol=1e-15)
     np.testing.assert_allclose(layer.backward(dy, tape).dx, theirs.grad, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["silu", "swish", "gelu_tanh"])
+def test_functions_of_layers_alone_are_those_of_torch(name):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    layer, x = Activation(name), 3 * data(4, 3, 6)
+    kind = torch.nn.GELU(approximate="tanh") if name == "gelu_tanh" else torch.nn.SiLU()
+    expected = kind(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(layer.forward(x)[0], expected, rtol=1e-13, atol=1e-15)
+    assert repr(layer) == repr(Activation(layer.function))
 
 
 @pytest.mark.parametrize("name", ALONE)
