@@ -395,7 +395,7 @@ class Filters:
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None, groups: int):
         M, channels, k = weight.shape
         self.dtype, self.in_channels, self.out_channels = weight.dtype, groups * channels, M
-        self._channels, self._width = channels, k * channels
+        self._channels, self._width, self._linear = channels, k * channels, kernels.backend.linear
         b = np.zeros(M, weight.dtype) if bias is None else np.array(bias)
         self._groups = [
             kernels.backend.pack_linear(W, b[_part(g, M // groups)])
@@ -403,13 +403,12 @@ class Filters:
         ]
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        linear, M = kernels.backend.linear, self.out_channels // len(self._groups)
-        rows = windows.shape[:-2]
+        rows, M = windows.shape[:-2], self.out_channels // len(self._groups)
         y = memory.empty((int(np.prod(rows)), self.out_channels), self.dtype)
         for g, weights in enumerate(self._groups):
             x = windows[..., _part(g, self._channels)].reshape(len(y), self._width)
             own = y if len(self._groups) == 1 else memory.empty((len(y), M), self.dtype)
-            linear(np.ascontiguousarray(x), weights, own)
+            self._linear(np.ascontiguousarray(x), weights, own)
             if own is not y:
                 y[:, _part(g, M)] = own
         return y.reshape(*rows, self.out_channels)

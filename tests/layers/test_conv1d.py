@@ -34,6 +34,8 @@ from recurrent.layers.conv1d import ConvState
 from recurrent.training import checkpoint
 from recurrent.training.state import TrainingState
 
+pytestmark = pytest.mark.reference
+
 
 @st.composite
 def layers(draw, **fixed):

@@ -34,6 +34,8 @@ from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.data import Batch
 from viz.reading.unit_values import read_unit
 
+pytestmark = pytest.mark.reference
+
 D, H = 3, 4
 KINDS = {
     "rnn": lambda **o: RNN(D, H, **o),

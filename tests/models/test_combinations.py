@@ -83,9 +83,7 @@ def promises(model, x, lengths):
         y2, state2, _ = model.forward(longer, lengths=more)
         assert_same_bits(y2[:T] if model.returns_sequence else y2, y, "with longer padding")
         same(arrays(state2), arrays(state))
-    elif model.returns_sequence and not any(
-        getattr(layer, "bidirectional", False) for layer in model.layers
-    ):
+    elif model.returns_sequence and not any(layer.reads_ahead for layer in model.layers):
         stream = model.stream()
         assert_same_bits(np.stack([stream.step(x_t) for x_t in x]), y, "stream")
         cut = T // 2

@@ -48,10 +48,9 @@ def recurrent_layers(draw, D, cell_options=True):
     """
     kind = draw(st.sampled_from([RNN, LSTM, GRU, Recurrent] if cell_options else [LSTM, GRU]))
     H, options = draw(st.integers(3, 5)), {}
-    directions = draw(st.sampled_from(["forward", "forward", "reverse", "both", "both"]))
-    if directions == "both":
-        options |= dict(bidirectional=True, merge=draw(st.sampled_from(list(MERGES))))
-    options["reverse"] = directions == "reverse"
+    if draw(st.booleans()):
+        merge = draw(st.sampled_from([*MERGES, "none"]))
+        options |= dict(bidirectional=True, merge=merge) if merge in MERGES else dict(reverse=True)
     options["learn_state"] = draw(st.booleans())
     name = (draw(st.sampled_from(BY_NAME)),) if kind is Recurrent else ()
     if name or not cell_options:
