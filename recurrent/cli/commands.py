@@ -1,4 +1,4 @@
-"""The commands: demo, task, train, sample, eval, quantize, info and selftest; option --version.
+"""The commands: demo, task, train, sample, eval, quantize, convert, info, selftest; --version.
 
 Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
 129 after SIGHUP.
@@ -22,6 +22,7 @@ from ..cells import CELLS
 from ..charlm.model import CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.translator import Translator
+from ..interchange import reading
 from ..models import files, summary
 from ..models.loading import load
 from ..models.quantized import WEIGHTS
@@ -33,6 +34,7 @@ from .options import (
     Unknown,
     Version,
     examples,
+    existing_model,
     given,
     in_options,
     name_source,
@@ -276,6 +278,40 @@ def quantize(
         f"wrote {out}: {after.size:,} parameters, {after.weights}, {summary.size(after)}; "
         f"they were {before.weights}, {summary.size(before)}"
     )
+    return 0
+
+
+@app.command(
+    epilog=examples("convert model.pt model.safetensors", "convert model.keras model.safetensors")
+)
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN",
+            help="A file of PyTorch (.pt, .pth, .safetensors) or Keras (.keras, .h5).",
+            show_default=False,
+            callback=existing_model,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The file to write.", show_default=False)
+    ],
+) -> int:
+    """Write a model of PyTorch or Keras as a file of this package.
+
+    recurrent.from_torch and recurrent.from_keras do the same in Python, and take the
+    layers that a file does not tell.
+    """
+    files.check_writable(out)
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"OUT must be another file than {source}")
+    try:
+        made = reading.read(source)
+    except (TypeError, ImportError) as error:
+        raise ValueError(str(error)) from None
+    made.save(out)
+    print(f"wrote {out}: {made.size:,} parameters, {made!r}")
     return 0
 
 

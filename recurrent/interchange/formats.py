@@ -95,7 +95,6 @@ class Format(NamedTuple):
             return a
         if self.layout == COLUMNS:
             return a.T
-        G = len(self.gates["lstm"])
         return np.concatenate([b.reshape(b.shape[::-1]) for b in np.split(a, G, axis=1)])
 
 

@@ -22,6 +22,7 @@ _REBUILD = (
     "arrays with model.parameters.update"
 )
 _TORCH = "write recurrent.from_torch(path), which reads a state_dict"
+_KERAS = "write recurrent.from_keras(path)"
 _NUMPY = "build the model from layers, then"
 _TEXT = "python -m recurrent train trains a model on a text"
 _MODEL = "name the file of a model, which ends in .safetensors"
@@ -29,7 +30,7 @@ _UNPACK = "unpack it first"
 
 # What a file is and what to do with it, by its first bytes.
 MAGIC: dict[bytes, tuple[str, str]] = {
-    b"\x89HDF\r\n\x1a\n": ("an HDF5 file, as Keras writes (.h5)", _REBUILD),
+    b"\x89HDF\r\n\x1a\n": ("an HDF5 file, as Keras writes (.h5)", _KERAS),
     b"\x93NUMPY": ("an array of NumPy (.npy)", f"{_NUMPY} model.parameters[name] = np.load(path)"),
     b"GGUF": ("a GGUF file", _REBUILD),
     b"\x1f\x8b": ("a file compressed by gzip", _UNPACK),
@@ -126,7 +127,7 @@ def _zip(stream: BinaryIO, head: bytes) -> tuple[str, str] | None:
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         return "a file of PyTorch's torch.save", _TORCH
     if "model.weights.h5" in names or {"config.json", "metadata.json"} <= set(names):
-        return "a Keras model (.keras)", _REBUILD
+        return "a Keras model (.keras)", _KERAS
     if names and all(name.endswith(".npy") for name in names):
         return "a file of NumPy's arrays (.npz)", f"{_NUMPY} model.parameters.update(np.load(path))"
     return "a ZIP archive", _UNPACK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -108,6 +109,24 @@ add(
 @public("to_torch")
 def to_torch():
     return R.to_torch, dict(model=R.Sequential(R.GRU(D, H)), stacked=True), []
+
+
+@public("from_keras", model="model|Keras", errors=OS)
+def from_keras():
+    import h5py
+
+    arrays = {"kernel": floats(4, 5), "bias": floats(5)}
+    layer = {"class_name": "Dense", "config": {"name": "a"}}
+    path = FOLDER / "keras.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": {"layers": [layer]}}
+        )
+        group = file.create_group("model_weights/a")
+        group.attrs["weight_names"] = list(arrays)
+        for name, a in arrays.items():
+            group[name] = a
+    return R.from_keras, dict(model=path), []
 
 
 @public("explain")

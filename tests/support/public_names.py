@@ -12,10 +12,9 @@ PACKAGES = {
         Activation Attention Both CharLM Conv1d Directions Dropout Embedding Engine GRU Gradients
         Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent
         Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate explain
-        fit from_torch get_num_threads gradcheck gru indrnn initialisers load losses lstm metrics
-        mgu mingru minlstm optim predict
-        presets qrnn release_memory rnn rnn_relu schedules set_num_threads sru to_torch
-        warmup
+        fit from_keras from_torch get_num_threads gradcheck gru indrnn initialisers load losses lstm
+        metrics mgu mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules
+        set_num_threads sru to_torch warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -41,7 +40,7 @@ MODULES = {
     "recurrent.initialisers": """
         Chrono Reservoir char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
         """,
-    "recurrent.interchange": "explain from_torch to_torch",
+    "recurrent.interchange": "explain from_keras from_torch to_torch",
     "recurrent.layers": """
         Activation Attention Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm
         Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual Sigmoid Softmax Tanh

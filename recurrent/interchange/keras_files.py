@@ -1,0 +1,252 @@
+"""Files of Keras: the configuration of a model, and the arrays of each of its layers.
+
+Keras 3 writes an archive `.keras` with `config.json` and `model.weights.h5`; before, one HDF5 file
+`.h5` held both. Only arrays and JSON are read, and nothing outside the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..models import files, foreign
+
+MOST_CONFIG = 8_000_000  # bytes of a configuration
+MOST_RATIO = 20  # of the size of an archive's member to that of the archive
+RNN_CLASSES = ("SimpleRNN", "LSTM", "GRU")
+
+
+class Place:
+    """Where the arrays of the layers of a model are; a subclass knows one kind of source."""
+
+    def layer(self, k: int, kind: str, name: str) -> Place:
+        """Return the place of a layer: its number, class and name."""
+        raise NotImplementedError
+
+    def arrays(self, kind: str, config: dict) -> list[Any]:
+        """Return the arrays of this layer, in Keras' order."""
+        raise NotImplementedError
+
+
+class Live(Place):
+    """A layer or model of Keras in memory."""
+
+    def __init__(self, layer: Any):
+        self.held = layer
+
+    def layer(self, k, kind, name):
+        # A Sequential does not list its InputLayer.
+        held = next((layer for layer in self.held.layers if layer.name == name), None)
+        return Live(held)
+
+    def arrays(self, kind, config):
+        values = [v.value for v in getattr(self.held, "weights", ())]
+        return [v() if callable(v) else v for v in values]  # a method in Keras 2
+
+
+class Hdf5(Place):
+    """A group of an HDF5 file, in which arrays are read with care."""
+
+    def __init__(self, file: Any, path: str, size: int):
+        self.file, self.path, self.size = file, path, size
+
+    def array(self, path: str) -> np.ndarray:
+        """Return a dataset; raise ValueError if it is outside the file or larger than it."""
+        dataset: Any = self._inside(path)
+        if not hasattr(dataset, "dtype") or dataset.external or dataset.is_virtual:
+            raise ValueError(f"{path} must be an array in the file itself")
+        if dataset.nbytes > self.size:
+            raise ValueError(
+                f"{path} declares {dataset.nbytes:,} bytes, more than the file has ({self.size:,})"
+            )
+        return np.asarray(dataset[()])
+
+    def group(self, path: str) -> Any:
+        """Return a group of the file, or None if there is none."""
+        found = self._inside(path, missing=True)
+        return found if hasattr(found, "keys") else None
+
+    def _inside(self, path, missing=False):
+        """Return an object of the file; raise ValueError for links that lead out of it."""
+        import h5py
+
+        found = self.file
+        for name in path.strip("/").split("/"):
+            link = found.get(name, getlink=True) if hasattr(found, "keys") else None
+            if link is None and missing:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{path} is missing, or a link")
+            found = found[name]
+        return found
+
+
+class Archive(Hdf5):
+    """The weights of a `.keras` file: a group for each layer, named by its class."""
+
+    def __init__(self, file: Any, path: str, size: int):
+        super().__init__(file, path, size)
+        self.used: Counter[str] = Counter()
+
+    def layer(self, k, kind, name):
+        base = snake_case(kind)
+        number = self.used[base]
+        self.used[base] += 1
+        for container in ("layers", "_layer_checkpoint_dependencies"):  # the latter by Keras 2.12
+            inside = f"{self.path}/{container}"
+            if self.group(inside) is not None:
+                break
+        return Archive(self.file, f"{inside}/{base}{f'_{number}' if number else ''}", self.size)
+
+    def arrays(self, kind, config):
+        if kind == "Bidirectional":
+            inner = config["layer"]["class_name"], config["layer"]["config"]
+            ways = ("forward_layer", "backward_layer")
+            return [a for way in ways for a in self._at(way).arrays(*inner)]
+        if kind == "TimeDistributed":
+            return self._at("layer").arrays(
+                config["layer"]["class_name"], config["layer"]["config"]
+            )
+        path = f"{self.path}/cell" if kind in RNN_CLASSES else self.path
+        held = self.group(f"{path}/vars")
+        numbers = sorted(int(n) for n in held if n.isdecimal()) if held is not None else []
+        return [self.array(f"{path}/vars/{n}") for n in numbers]
+
+    def _at(self, name):
+        return Archive(self.file, f"{self.path}/{name}", self.size)
+
+
+class Legacy(Hdf5):
+    """The weights of a `.h5` file of a whole model: a group for each layer, by its name."""
+
+    def layer(self, k, kind, name):
+        return Legacy(self.file, f"{self.path}/{name}", self.size)
+
+    def arrays(self, kind, config):
+        held = self.group(self.path)
+        names = [] if held is None else attribute_texts(held, "weight_names")
+        return [self.array(f"{self.path}/{name}") for name in names]
+
+
+def snake_case(name: str) -> str:
+    """Return the name of a class as Keras names groups: "time_distributed"."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def attribute_texts(group: Any, name: str) -> list[str]:
+    """Return an attribute with a list of texts, which Keras writes in pieces if it is long."""
+    values: list = []
+    if name in group.attrs:
+        values = list(group.attrs[name])
+    else:
+        k = 0
+        while f"{name}{k}" in group.attrs:
+            values += list(group.attrs[f"{name}{k}"])
+            k += 1
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
+
+
+def read(path: Path) -> tuple[dict, Place, int]:
+    """Return the configuration of a model in a file, where its arrays are, and Keras' version.
+
+    Parameters
+    ----------
+    path : Path
+        A `.keras` or `.h5` file, of whatever name.
+
+    Returns
+    -------
+    config : dict
+        As `model.get_config()` gives it, under "config", with "class_name".
+    place : Place
+        The place of the model.
+    version : int
+        Major version of Keras.
+
+    Raises
+    ------
+    OSError, ValueError, ImportError
+        If it cannot be read, holds no model of Keras, or h5py is not installed.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(foreign.folder(path))
+    size = files.check_readable(path)
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError(
+            "from_keras needs h5py to read files: pip install recurrent-engine[keras]"
+        ) from None
+    with open(path, "rb") as stream:
+        head = stream.read(8)
+    try:
+        if head.startswith(b"PK\x03\x04"):
+            return _archive(path, size, h5py)
+        if head == b"\x89HDF\r\n\x1a\n":
+            return _legacy(h5py.File(path, "r"), size)
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"the file is damaged: {checks.shown(str(error))}") from None
+    words = foreign.file(path) or "this is neither a .keras nor a .h5 file"
+    raise ValueError(words)
+
+
+def _archive(path, size, h5py):
+    """Read a `.keras` file."""
+    with zipfile.ZipFile(path) as archive:
+        members = {i.filename: i for i in archive.infolist()}
+        for name in ("config.json", "model.weights.h5"):
+            if name not in members:
+                raise ValueError(f"a .keras file has {name}, this archive has none")
+            if members[name].file_size > MOST_RATIO * size:
+                raise ValueError(f"{name} declares {members[name].file_size:,} bytes")
+        if members["config.json"].file_size > MOST_CONFIG:
+            raise ValueError(f"config.json must have at most {MOST_CONFIG:,} bytes")
+        config = parsed(archive.read("config.json"))
+        metadata = {}
+        if "metadata.json" in members and members["metadata.json"].file_size < MOST_CONFIG:
+            metadata = parsed(archive.read("metadata.json"))
+        weights = archive.read("model.weights.h5")
+    version = major(metadata.get("keras_version", "3"))
+    file = h5py.File(io.BytesIO(weights), "r")
+    return config, Archive(file, "", len(weights)), version
+
+
+def _legacy(file, size):
+    """Read a `.h5` file, which holds a whole model or weights alone."""
+    if "model_config" not in file.attrs:
+        raise ValueError(
+            "the file has weights without the configuration of their model: load it with Keras and "
+            "pass the model, from_keras(model), or write the whole model, model.save('model.keras')"
+        )
+    config = parsed(file.attrs["model_config"])
+    version = file.attrs.get("keras_version", "2")
+    version = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
+    return config, Legacy(file, "model_weights", size), major(version)
+
+
+def parsed(text: Any) -> dict:
+    """Return a configuration; raise ValueError unless it is a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError, TypeError):
+        raise ValueError("the configuration of the model is no JSON text") from None
+    if not isinstance(value, dict):
+        raise ValueError("the configuration of the model must be a JSON object")
+    return value
+
+
+def major(version: Any) -> int:
+    """Return the major version of a text such as "2.15.0-tf"; 3 if it says none."""
+    match = re.match(r"\d+", str(version))
+    return int(match[0]) if match else 3
