@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import NamedTuple
 
-from .codegen.target import Target, processor
+from .codegen.target import Target, processor, target
 from .matmul import WHOLE
 
 # Share of a cache for the piece of a panel that all rows pass before the next piece is read.
@@ -56,3 +56,13 @@ def piece(t: Target, vectors: int, K: int, rows: int) -> int:
         return WHOLE
     length = _length(t, vectors, caches().panels)
     return length if length < K else WHOLE
+
+
+def reading(t: Target, piece: int) -> Target:
+    """Return the target whose kernels read panels in pieces of this length."""
+    return t if piece == WHOLE else target(t.dtype, t.cell, t.weights, True)
+
+
+def exceed_second_cache(panels) -> bool:
+    """Return whether packed weights are larger than the second-level cache of one core."""
+    return panels.nbytes > caches().second

@@ -8,7 +8,7 @@ part. Those are loops around intrinsics of `codegen`, which write the machine co
 
 from __future__ import annotations
 
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from math import prod
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ from numba import types
 from numpy.lib.stride_tricks import as_strided
 
 from ..equations.cell import Cell
-from ..equations.expressions import topological
 from ..equations.rules import Rule
 from . import attention, blocking, elementwise, matmul, memory, reference, schedule, sequence
 from . import chain as chained
@@ -27,8 +26,10 @@ from .codegen.tile import pointer_to_weights
 from .jit import address_of, launch
 from .matmul import NO_ROWS
 from .packing import (
+    RULE_ENTRY,
     Packed,
     as_stored,
+    equations,
     flat,
     pack_products,
     packed_sizes,
@@ -46,7 +47,7 @@ from .threads import parts_of, split, split_steps, worth_a_thread
 DTYPES = ("float32", "float64")
 
 # Cost of an entry of an elementwise pass, in floating-point operations of a product.
-RULE_ENTRY, SOFTMAX_ENTRY, SQUARE_ENTRY, ADDED_ENTRY = 40.0, 40.0, 8.0, 16.0
+SOFTMAX_ENTRY, SQUARE_ENTRY, ADDED_ENTRY = 40.0, 8.0, 16.0
 
 
 def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtype) -> Scratch:
@@ -106,7 +107,8 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
 
         def project(first, last):
             piece, work = weights.cut(w.D, last - first)
-            launch(sequence.project, t, first, last, x, w, piece, work, sums, stride)
+            cut = blocking.reading(t, piece)
+            launch(sequence.project, cut, first, last, x, w, piece, work, sums, stride)
 
         split(2.0 * V * w.D * weights.width, V, project)
 
@@ -118,18 +120,15 @@ def forward(cell: Cell, x, ids, offsets, weights: Packed, h, states, saved, mask
 
     def run(share):
         piece, sums = weights.cut(w.P if stride else w.D + w.P, share.last - share.first)
-        launch(sequence.forward, t, share, x, offsets, w, piece, sums, initial, history, work)
+        cut = blocking.reading(t, piece)
+        launch(sequence.forward, cut, share, x, offsets, w, piece, sums, initial, history, work)
 
-    flops = 2.0 * S * weights.width * (w.P if stride else w.D + w.P) + _equations(cell) * S * H
+    flops = S * (2.0 * weights.width * (w.P if stride else w.D + w.P) + weights.equations * H)
     steps, grain = len(offsets) - 1, _grain(t, 1 if cell.cross_unit_ops else len(cell.accumulators))
-    large = w.panels.nbytes > blocking.caches().second
-    split_steps(flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N), large)
-
-
-@lru_cache
-def _equations(cell) -> float:
-    """Return the cost of a unit's equations in floating-point operations of a product."""
-    return RULE_ENTRY * sum(e.op in schedule.SLOW for e in topological(cell.new))
+    split_steps(
+        flops, steps, N, t.tall, H, grain, run, lambda: _lengths(offsets, N),
+        lambda: blocking.exceed_second_cache(w.panels),
+    )  # fmt: skip
 
 
 def _grain(t, accumulators: int) -> int:
@@ -272,12 +271,15 @@ def backward(
 
     def run(share):
         piece = blocking.piece(t, t.blocks(1), rows, share.last - share.first)
-        launch(sequence.backward, t, share, dy, offsets, w, piece, history, gradients, work)
+        cut = blocking.reading(t, piece)
+        launch(sequence.backward, cut, share, dy, offsets, w, piece, history, gradients, work)
 
-    flops = 2.0 * S * w.P * len(cell.h_gates) * H + 2 * _equations(cell) * S * H
+    flops = 2.0 * S * w.P * len(cell.h_gates) * H + 2 * equations(cell) * S * H
     steps = len(offsets) - 1
-    large = w.panels.nbytes > blocking.caches().second
-    split_steps(flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N), large)
+    split_steps(
+        flops, steps, N, t.tall, H, _grain(t, 1), run, lambda: _lengths(offsets, N),
+        lambda: blocking.exceed_second_cache(w.panels),
+    )  # fmt: skip
     if padded_carry is not carry:
         carry[...] = padded_carry[..., :H]
 
@@ -290,7 +292,8 @@ def _product(t, a, column, K, panels, M, bias, out) -> None:
     def run(first, last):
         rows, place = last - first, first * stride + column
         piece = blocking.piece(t, t.blocks(1), K, rows)
-        matmul.product(t, rows, a, place, stride, K, panels, M, bias, piece, out, first * M, M)
+        cut, to = blocking.reading(t, piece), first * M
+        matmul.product(cut, rows, a, place, stride, K, panels, M, bias, piece, out, to, M)
 
     split(2.0 * S * K * M, S, run)
 
@@ -302,8 +305,20 @@ def _outer(a, column, M, b, rows, out, sums) -> None:
 
     def run(first, last):
         here, piece = out[first * D : last * D], blocking.piece(t, t.blocks(1), S, last - first)
+        cut = blocking.reading(t, piece)
         matmul.weight_gradient(
-            t, a, column + first, last - first, stride, S, b, D, rows, piece, here, sums[first:last]
+            cut,
+            a,
+            column + first,
+            last - first,
+            stride,
+            S,
+            b,
+            D,
+            rows,
+            piece,
+            here,
+            sums[first:last],
         )
 
     split(2.0 * S * M * D, M, run)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..equations.cell import Cell
+from ..equations.expressions import topological
 from . import blocking, matmul, memory, reference, schedule, sequence
 from .codegen.target import target
 from .matmul import NO_ROWS, WHOLE
@@ -27,6 +28,16 @@ def padded(t, units: int) -> int:
 
 # A view of a contiguous array, in a third of the time that reshape takes.
 flat = np.ndarray.ravel
+
+
+# Cost of an entry of an elementwise pass, in floating-point operations of a product.
+RULE_ENTRY = 40.0
+
+
+@lru_cache
+def equations(cell: Cell) -> float:
+    """Return the cost of a unit's equations in floating-point operations of a product."""
+    return RULE_ENTRY * sum(e.op in schedule.SLOW for e in topological(cell.new))
 
 
 class Gates(NamedTuple):
@@ -126,7 +137,7 @@ class Packed:
         plain = t = target(W_ih.dtype, cell)
         if kind:
             t = target(W_ih.dtype, cell, kind)
-        self.cell, self.target = cell, t
+        self.cell, self.target, self.equations = cell, t, equations(cell)
         size, self.width = packed_sizes(cell, t, D, H, P)
         gaps = H % t.lanes or P % t.lanes or cell.cross_unit_ops  # biases of products come last
         both = memory.panels(size + self.width, W_ih.dtype, gaps)

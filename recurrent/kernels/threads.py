@@ -136,14 +136,14 @@ def split_steps(
     grain: int,
     work: Callable[[Share], None],
     weights: Callable,
-    exceeds_cache: bool = False,
+    exceed_cache: Callable[[], bool] = bool,
 ) -> None:
     """Call `work(share)` for shares that cover a loop over time `steps`.
 
     The `rows` of the batch are split as by `split`. If that leaves a thread fewer than `min_rows`,
     the `units` are split instead, by multiples of `grain`: then all `parts` run at once and wait at
-    the barrier after each time step. So they are if the weights of all units exceed the cache of
-    one thread, and a step takes long enough.
+    the barrier after each time step. So they are if the weights of all units `exceed_cache()`, that
+    of one thread, and a step takes long enough.
     """
     if not worth_a_thread(flops):
         work(Share(0, rows, 0, units, 1, NO_BARRIER))
@@ -154,7 +154,7 @@ def split_steps(
         numba.config.NUMBA_NUM_THREADS,
     )
     long_steps = flops / max(steps, 1) / max(parts, 1) >= MIN_FLOPS_PER_LARGE_STEP
-    enough_rows = rows >= parts * min_rows and not (exceeds_cache and long_steps)
+    enough_rows = rows >= parts * min_rows and not (long_steps and exceed_cache())
     if parts < 2 or enough_rows:
 
         def some_rows(first, last):

@@ -23,12 +23,13 @@ from .tile import (
     SIDE_BY_SIDE,
     Cut,
     Segment,
-    emit_part,
+    accumulate,
     emit_pieces,
     emit_product,
     emit_row,
     emit_rows,
     emit_units,
+    parts,
     pointer_to,
     pointer_to_weights,
     up,
@@ -113,43 +114,43 @@ def emit_gates(
         firsts = [b.add(j, I64(p * width)) for p in range(side_by_side)]
         panel = [v.at(panels, b.mul(first, numbers)) for first in firsts]
         recurrent = [v.panel(one, I64(X * width), g.D) for one in panel]
-        parts = {"x": b.mul(g.adds_x, g.D)} | ({} if g.h is None else {"h": g.P})
-        parts = {part: size for part, size in parts.items() if touched[part]}
-        total = reduce(b.add, parts.values(), I64(0))
+        one = I64(1)
+        whole = {"x": Segment(g.x, g.D, one, b.mul(g.adds_x, g.D), panel, touched["x"])}
+        if g.h is not None:
+            whole["h"] = Segment(g.h, g.P, one, g.P, recurrent, touched["h"])
+        whole = [segment for segment in whole.values() if segment.touched]
+        total = reduce(b.add, (segment.K for segment in whole), I64(0))
 
         def sums_of(n, r):
             return v.at(cut.sums, b.mul(b.add(n, I64(r)), I64(vectors * v.lanes)))
-
-        def sums_after(n, starts, first, last):
-            """Add k = first to last to the accumulators of some rows, which begin at `starts`."""
-            every = range(side_by_side * vectors)  # tiles side by side lie one after the other
-            acc = [[v.load(v.at(s, k * v.lanes)) for k in every] for s in starts]
-            segments = {"x": (v.at(g.x, b.mul(g.D, n)), g.D, panel)}
-            if g.h is not None:
-                segments["h"] = v.at(g.h, b.mul(g.P, n)), g.P, recurrent
-            segments = [
-                Segment(a, stride, I64(1), parts[part], weights, touched[part])
-                for part, (a, stride, weights) in segments.items()
-                if part in parts
-            ]
-            return emit_part(v, acc, segments, first, last)
 
         def initial(n, rows):
             places = [emit_row(v, g.init_rows, b.add(n, I64(r))) for r in range(rows)]
             return [v.at(init, b.mul(g.init_stride, place), b.mul(j, I64(A))) for place in places]
 
-        def after_pieces(n, rows, first):
-            """Return where the accumulators of some rows are when k = first begins."""
-            begins = b.icmp_signed("==", first, I64(0))
-            return [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(initial(n, rows))]
+        def begin(n, rows, first):
+            """Return the accumulators of some rows when k = first begins."""
+            places = initial(n, rows)
+            if v.target.cut:
+                begins = b.icmp_signed("==", first, I64(0))
+                places = [b.select(begins, s, sums_of(n, r)) for r, s in enumerate(places)]
+            every = range(side_by_side * vectors)  # tiles side by side lie one after the other
+            return [[v.load(v.at(s, k * v.lanes)) for k in every] for s in places]
 
-        def stored(n, rows, first, last):
-            for r, row in enumerate(sums_after(n, after_pieces(n, rows, first), first, last)):
+        def sums_after(n, rows, first, some):
+            """Add some segments, from k = first on, to the accumulators of some rows."""
+            acc = begin(n, rows, first)
+            for segment in some:
+                acc = accumulate(v, acc, segment, n)
+            return acc
+
+        def stored(n, rows, first, some):
+            for r, row in enumerate(sums_after(n, rows, first, some)):
                 for k, value in enumerate(row):
                     v.store(value, v.at(sums_of(n, r), k * v.lanes))
 
-        def finished(n, rows, starts, first):
-            acc = sums_after(n, starts, first, total)
+        def finished(n, rows, first, some):
+            acc = sums_after(n, rows, first, some)
             for p, unit in enumerate(firsts):
                 for u in range(blocks):
                     for r in range(rows):
@@ -157,16 +158,19 @@ def emit_gates(
                         finish(b.add(n, I64(r)), unit, u, acc[r][at : at + A])
 
         if only_row:
-            finished(I64(0), 1, initial(I64(0), 1), I64(0))
+            finished(I64(0), 1, I64(0), whole)
+            return
+        if not v.target.cut:
+            emit_rows(v, vectors, count, lambda n, rows: finished(n, rows, I64(0), whole))
             return
         # All pieces but the last are added up here, where the epilogue follows.
         before = b.block
         with b.if_then(b.icmp_signed("<", cut.piece, total)):
-            whole = b.sdiv(b.sub(total, I64(1)), cut.piece)
-            early = b.mul(whole, cut.piece)
+            early = b.mul(b.sdiv(b.sub(total, I64(1)), cut.piece), cut.piece)
 
             def piece(first, last):
-                emit_rows(v, vectors, count, lambda n, rows: stored(n, rows, first, last))
+                some = parts(v, whole, first, last)
+                emit_rows(v, vectors, count, lambda n, rows: stored(n, rows, first, some))
 
             emit_pieces(v, early, cut.piece, piece)
             inside = b.block
@@ -174,10 +178,8 @@ def emit_gates(
         first.add_incoming(I64(0), before)
         first.add_incoming(early, inside)
 
-        def last_piece(n, rows):
-            finished(n, rows, after_pieces(n, rows, first), first)
-
-        emit_rows(v, vectors, count, last_piece)
+        some = parts(v, whole, first, total)
+        emit_rows(v, vectors, count, lambda n, rows: finished(n, rows, first, some))
 
     downward = b.icmp_signed("!=", g.downward, I64(0))
     with b.if_else(b.icmp_signed("==", count, I64(1))) as (single, several):
@@ -235,10 +237,10 @@ def flow_tiles(typingctx, target, count, j0, j1, da, panels, carry, P, H, piece,
         v = Vectors(b, t)
         row = b.mul(H, I64(cell.columns))
 
-        def segments(n, firsts, blocks):
+        def segments(firsts, blocks):
             tiles = [v.at(panels, b.mul(j, b.mul(H, I64(len(cell.h_gates))))) for j in firsts]
             for run in cell.h_runs:
-                a = v.at(da, b.mul(row, n), b.mul(H, I64(run.accumulator)))
+                a = v.at(da, b.mul(H, I64(run.accumulator)))
                 before = b.mul(H, I64(run.gate * blocks * v.lanes))
                 weights = [v.at(panel, before) for panel in tiles]
                 K = b.mul(H, I64(run.count))

@@ -193,9 +193,9 @@ class Step:
             source, K = self.plane(e.args[0]), self.width(self.cell.projected_nodes[e.args[0]])
             panels = v.at(self.panels, self._before(every.index(e)))
 
-            def segments(n, firsts, blocks, source=source, K=K, panels=panels):
-                row, tiles = v.at(source, b.mul(self.H, n)), [v.panel(panels, j, K) for j in firsts]
-                return [Segment(row, self.H, I64(1), K, tiles, list(range(blocks)))]
+            def segments(firsts, blocks, source=source, K=K, panels=panels):
+                tiles = [v.panel(panels, j, K) for j in firsts]
+                return [Segment(source, self.H, I64(1), K, tiles, list(range(blocks)))]
 
             bias = v.at(biases, b.mul(self.H, I64(every.index(e))))
             columns, piece = self.columns(stage.projected), self.workspace.piece

@@ -85,27 +85,33 @@ class Target:
 
     `weights` names the kind if the matrices are quantised; "" stands for the dtype itself.
     `scale_rows` is then how many rows of codes precede each panel for the scales, and
-    `weight_size` the bytes of a weight.
+    `weight_size` the bytes of a weight. `cut`: whether kernels read panels in pieces (`tile.Cut`);
+    those that do not are shorter, which small products notice.
     """
 
     def __init__(
-        self, dtype: np.dtype, unit: VectorUnit, cell: Cell | Rule | None, weights: str = ""
+        self,
+        dtype: np.dtype,
+        unit: VectorUnit,
+        cell: Cell | Rule | None,
+        weights: str = "",
+        cut: bool = False,
     ):
         self.dtype, self.unit, self.cell = np.dtype(dtype), unit, cell
-        self.weights = weights
+        self.weights, self.cut = weights, cut
         stored, self.scale_rows = STORED[weights] if weights else (self.dtype, 0)
         self.weight_size = stored.itemsize
         self.lanes = unit.bytes // self.dtype.itemsize
         equations = f"{cell.name} {cell.digest}" if cell else "dense"
         registers = f"{unit.bytes}x{unit.registers}{'f' if unit.fma else ''}"
-        kind = f"{self.dtype.name} {weights}".strip()
+        kind = " ".join(filter(None, (self.dtype.name, weights, "cut" if cut else "")))
         name = f"Target({equations}, {kind}, {registers}, {source_digest()})"
         self.tall = self.rows(4)[0]
         self._numba_type_ = TargetType(name)
         TARGETS[name] = self
 
     def __reduce__(self):
-        return _unpickled, (self.dtype, self.unit, self.cell, self.weights)
+        return _unpickled, (self.dtype, self.unit, self.cell, self.weights, self.cut)
 
     def blocks(self, accumulators: int) -> int:
         """Return how many blocks of `lanes` units a tile has: about four vectors per row in all."""
@@ -130,18 +136,20 @@ class Target:
 
 
 @cache
-def target(dtype: np.dtype, cell: Cell | Rule | None = None, weights: str = "") -> Target:
+def target(
+    dtype: np.dtype, cell: Cell | Rule | None = None, weights: str = "", cut: bool = False
+) -> Target:
     """Return the target for this machine."""
-    return Target(dtype, host(), cell, weights)
+    return Target(dtype, host(), cell, weights, cut)
 
 
-def _unpickled(dtype, unit, cell, weights="") -> Target:
+def _unpickled(dtype, unit, cell, weights="", cut=False) -> Target:
     if unit != host():
         raise ValueError(
             f"the packed weights are those of another processor, with vectors of {unit.bytes} bytes"
             f" and not {host().bytes}: make the stream again, model.stream(state)"
         )
-    return target(dtype, cell, weights)
+    return target(dtype, cell, weights, cut)
 
 
 @unbox(TargetType)

@@ -32,7 +32,7 @@ class Segment(NamedTuple):
     A tile may add up several segments; each adds to some of the tile's vectors.
     """
 
-    a: ir.Value  # pointer to the first number of the first row
+    a: ir.Value  # pointer to the first number of row 0
     row_stride: ir.Value
     k_stride: ir.Value
     K: ir.Value
@@ -40,6 +40,7 @@ class Segment(NamedTuple):
     touched: list[int]  # vectors of a tile that it adds to
     between: ir.Value | None = None  # distance of two rows of a panel, if it is not packed
     masks: list[ir.Value] | None = None  # columns that exist, of each panel, if some do not
+    skipped: ir.Value = I64(0)  # rows of the panels before the first of the K
 
 
 class Cut(NamedTuple):
@@ -76,17 +77,19 @@ def least(v: Vectors, x: ir.Value, y: ir.Value) -> ir.Value:
     return v.b.select(v.b.icmp_signed("<", x, y), x, y)
 
 
-def emit_part(
-    v: Vectors, acc: list[list[ir.Value]], segments: list[Segment], first: ir.Value, last: ir.Value
-) -> list[list[ir.Value]]:
-    """Add the numbers first to last of the summed axis of all segments to the accumulators."""
-    b, start, zero = v.b, I64(0), I64(0)
-    for segment in segments:
-        begin, end = (least(v, b.sub(n, start), segment.K) for n in (first, last))
+def parts(v: Vectors, segments: list[Segment], first: ir.Value, last: ir.Value) -> list[Segment]:
+    """Return the numbers first to last of the summed axis of all segments, one after the other.
+
+    Call it outside of loops over rows: a short sum takes less time than these instructions.
+    """
+    b, start, zero, found = v.b, I64(0), I64(0), []
+    for s in segments:
+        begin, end = (least(v, b.sub(n, start), s.K) for n in (first, last))
         begin = b.select(b.icmp_signed(">", begin, zero), begin, zero)
-        acc = accumulate(v, acc, segment, begin, end)
-        start = b.add(start, segment.K)
-    return acc
+        a = v.at(s.a, b.mul(begin, s.k_stride))
+        found.append(s._replace(a=a, K=b.sub(end, begin), skipped=begin))
+        start = b.add(start, s.K)
+    return found
 
 
 def emit_rows(
@@ -180,14 +183,14 @@ def emit_units(
 
 
 def accumulate(
-    v: Vectors, acc: list[list[ir.Value]], segment: Segment, first: ir.Value, last: ir.Value
+    v: Vectors, acc: list[list[ir.Value]], segment: Segment, n: ir.Value
 ) -> list[list[ir.Value]]:
-    """Add k = first to last of a segment to the accumulators acc[row][vector], k after k.
+    """Add a segment to the accumulators acc[row][vector] of the rows from n on, k after k.
 
     The vectors are those of all tiles side by side.
     """
     b = v.b
-    lines = [v.at(segment.a, b.mul(segment.row_stride, I64(r))) for r in range(len(acc))]
+    lines = [v.at(segment.a, b.mul(segment.row_stride, b.add(n, I64(r)))) for r in range(len(acc))]
     step = I64(len(segment.touched) * v.lanes) if segment.between is None else segment.between
     whole = len(acc[0]) // len(segment.panels)
     touched = [p * whole + t for p in range(len(segment.panels)) for t in segment.touched]
@@ -195,13 +198,11 @@ def accumulate(
     places = [divmod(j, len(segment.touched)) for j in columns]  # tile, and vector of its panel
     before = b.block
     entry, loop, done = (b.append_basic_block(n) for n in ("from_k", "over_k", "over_k_done"))
-    b.cbranch(b.icmp_signed(">", last, first), entry, done)
+    b.cbranch(b.icmp_signed(">", segment.K, I64(0)), entry, done)
     b.position_at_end(entry)
     scales = [v.scale(segment.panels[p], j, len(segment.touched)) for p, j in places]
-    skipped = b.mul(step, b.add(I64(v.target.scale_rows), first))
+    skipped = b.mul(step, b.add(I64(v.target.scale_rows), segment.skipped))
     panels = [v.at(panel, skipped) for panel in segment.panels]
-    lines = [v.at(line, b.mul(first, segment.k_stride)) for line in lines]
-    count = b.sub(last, first)
     b.branch(loop)
     b.position_at_end(loop)
     k, offset, place = b.phi(I64), b.phi(I64), b.phi(I64)
@@ -244,7 +245,7 @@ def accumulate(
         for j, phi in enumerate(row):
             phi.add_incoming(acc[r][touched[j]], entry)
             phi.add_incoming(new[r][j], loop)
-    b.cbranch(b.icmp_signed("<", following, count), loop, done)
+    b.cbranch(b.icmp_signed("<", following, segment.K), loop, done)
     b.position_at_end(done)
     out = [list(row) for row in acc]
     for r in range(len(acc)):
@@ -268,8 +269,8 @@ def emit_product(
 ):  # fmt: skip
     """Compute out (S, M) = init + products, tile by tile.
 
-    `segments(first row, first columns, blocks)` returns those of tiles side by side, each of which
-    has a first column. `piece`: see `Cut`; the accumulators between two pieces are in `out`.
+    `segments(first columns, blocks)` returns those of tiles side by side, each of which has a
+    first column. `piece`: see `Cut`; the accumulators between two pieces are in `out`.
     `columns`: the range of columns to compute, if not all; whole tiles except at the end of M.
     `out_stride`: distance between rows of `out`, M by default. `downward`, `blocks`: see
     `emit_units`.
@@ -280,9 +281,10 @@ def emit_product(
         firsts = [b.add(j, I64(p * blocks * v.lanes)) for p in range(side_by_side)]
         vectors = range(side_by_side * blocks)
         left = [units_left(v, b.sub(M, j), u) for u in vectors]
-        total = reduce(b.add, (s.K for s in segments(I64(0), firsts, blocks)), I64(0))
+        whole = list(segments(firsts, blocks))
+        total = reduce(b.add, (s.K for s in whole), I64(0))
 
-        def tile(n, rows, first, last):
+        def tile(n, rows, first, some):
             starts = b.icmp_signed("==", first, I64(0))
             source, stride = b.select(starts, init, out), b.select(starts, init_stride, out_stride)
 
@@ -297,17 +299,21 @@ def emit_product(
                     v.prefetch(pointer)
             loaded = [v.load_units(p, left[u]) for u, p in enumerate(places(source, stride))]
             acc = [list(row) for row in zip(*loaded, strict=True)]
-            acc = emit_part(v, acc, list(segments(n, firsts, blocks)), first, last)
+            for segment in some:
+                acc = accumulate(v, acc, segment, n)
             for u, p in enumerate(places(out, out_stride)):
                 v.store_units([(acc[r][u], p[r]) for r in range(rows)], left[u])
 
         def rows_of_piece(first, last):
-            emit_rows(v, blocks, S, lambda n, rows: tile(n, rows, first, last))
+            some = parts(v, whole, first, last)
+            emit_rows(v, blocks, S, lambda n, rows: tile(n, rows, first, some))
 
         if only_row:
-            tile(I64(0), 1, I64(0), total)
-        else:
+            tile(I64(0), 1, I64(0), whole)
+        elif v.target.cut:
             emit_pieces(v, total, piece, rows_of_piece)
+        else:
+            emit_rows(v, blocks, S, lambda n, rows: tile(n, rows, I64(0), whole))
 
     with b.if_else(b.icmp_signed("==", S, I64(1))) as (single, several):
         with single:
@@ -347,9 +353,9 @@ def product_tiles(
         _, S, M, K, init, init_stride, a, a_stride, panels, piece, out, out_stride = args
         v = Vectors(builder, t)
 
-        def segments(n, firsts, blocks):
-            row, tiles = v.at(a, builder.mul(a_stride, n)), [v.panel(panels, j, K) for j in firsts]
-            return [Segment(row, a_stride, I64(1), K, tiles, list(range(blocks)))]
+        def segments(firsts, blocks):
+            tiles = [v.panel(panels, j, K) for j in firsts]
+            return [Segment(a, a_stride, I64(1), K, tiles, list(range(blocks)))]
 
         emit_product(v, S, M, init, init_stride, out, segments, piece, out_stride=out_stride)
         return context.get_dummy_value()
@@ -373,14 +379,12 @@ def product_in_place(
         v = Vectors(builder, t)
         whole = builder.mul(builder.sdiv(M, I64(v.lanes)), I64(v.lanes))
 
-        def segments(n, firsts, blocks, masks=None):
-            row, tiles = v.at(a, builder.mul(a_stride, n)), [v.at(right, j) for j in firsts]
-            vectors = list(range(blocks))
-            return [Segment(row, a_stride, a_between, K, tiles, vectors, b_stride, masks)]
+        def segments(firsts, blocks, masks=None):
+            tiles, vectors = [v.at(right, j) for j in firsts], list(range(blocks))
+            return [Segment(a, a_stride, a_between, K, tiles, vectors, b_stride, masks)]
 
-        def last_segments(n, firsts, blocks):
-            masks = [v.first(builder.sub(M, j)) for j in firsts]
-            return segments(n, firsts, blocks, masks)
+        def last_segments(firsts, blocks):
+            return segments(firsts, blocks, [v.first(builder.sub(M, j)) for j in firsts])
 
         for some, columns, blocks in (
             (segments, (I64(0), whole), None),
