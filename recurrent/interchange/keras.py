@@ -17,6 +17,7 @@ from ..layers import (
     LSTM,
     RNN,
     Activation,
+    Conv1d,
     Dropout,
     Embedding,
     Last,
@@ -61,6 +62,7 @@ FUNCTIONS = {
 OLD_FUNCTIONS = {**FUNCTIONS, "hard_sigmoid": "hardsigmoid(0.2, 0.5)"}  # before Keras 3
 LAYERS: dict[str, Callable[[], Layer]] = {
     "relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softmax": Softmax,
+    "silu": partial(Activation, "silu"), "swish": partial(Activation, "silu"),
 }  # fmt: skip
 
 
@@ -69,7 +71,7 @@ def from_keras(model: Any) -> Sequential:
     """Make a model from one of Keras: a model in memory, or a file `.keras` or `.h5`.
 
     Chains of these layers are read: SimpleRNN, LSTM and GRU, also as CuDNN layers of old files,
-    Bidirectional, TimeDistributed, Embedding, Dense, LayerNormalization, Dropout,
+    Bidirectional, TimeDistributed, Embedding, Dense, LayerNormalization, Conv1D, Dropout,
     SpatialDropout1D, activations and the global pooling layers. The result is batch-first, as Keras
     is. Where Keras masks steps, by `mask_zero` or Masking, pass the mask as `lengths`; padding_idx
     of the Embedding is then 0. Neither Keras nor TensorFlow is needed to read a file.
@@ -386,6 +388,31 @@ def _layer_norm(kind, config, arrays, functions) -> list[Layer]:
     return [filled(LayerNorm(like.size, eps), plain | own)]
 
 
+def _conv(kind, config, arrays, functions) -> list[Layer]:
+    if config.get("data_format") not in (None, "channels_last"):
+        raise ValueError("data_format must be 'channels_last'")
+    bias = bool(config.get("use_bias", True))
+    own = _named(arrays, "weight", *["bias"] * bias)
+    if own["weight"].ndim != 3:
+        raise ValueError(f"kernel must have three axes, got {own['weight'].shape}")
+    own["weight"] = own["weight"].transpose(2, 1, 0)
+    M, C, k = own["weight"].shape
+    stride, dilation = (_single(config, name) for name in ("strides", "dilation_rate"))
+    groups = _option(config, "groups", int, 1)
+    padding = config.get("padding", "valid")
+    padding = 0 if padding == "valid" else padding
+    layer = Conv1d(C * groups, M, k, stride, padding, dilation, groups, bias)
+    return [filled(layer, own), *_activation(config, functions)]
+
+
+def _single(config: dict, name: str) -> int:
+    """Return an option that is a number or a list of one."""
+    value = config.get(name, 1)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    return _option({name: value}, name, int)
+
+
 def _softmax(kind, config, arrays, functions) -> list[Layer]:
     if config.get("axis", -1) not in (-1, [-1]):
         raise ValueError(f"axis must be -1, got {config['axis']!r:.60}")
@@ -417,6 +444,7 @@ READERS: dict[str, Callable[[str, dict, list[np.ndarray], dict[str, str]], list[
     **dict.fromkeys(RECURRENT, _recurrent),
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,
+    "Conv1D": _conv,
     "Embedding": _embedding,
     "Dense": _dense,
     "LayerNormalization": _layer_norm,

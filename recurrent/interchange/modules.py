@@ -10,6 +10,7 @@ import numpy as np
 
 from ..layers import (
     Activation,
+    Conv1d,
     Dropout,
     Layer,
     LayerNorm,
@@ -19,7 +20,7 @@ from ..layers import (
     Tanh,
 )
 from . import state_dict
-from .assemble import Part, array
+from .assemble import Part, array, filled
 
 _CONTAINERS = ("Module", "Sequential", "ModuleList", "ModuleDict")
 
@@ -119,6 +120,31 @@ def _layer_norm(module: Any, arrays: dict[str, Any]) -> list[Layer]:
     return state_dict.layer_norm({"bias": zeros} | arrays, module.eps)
 
 
+def _conv(module: Any, arrays: dict[str, Any]) -> list[Layer]:
+    if module.padding_mode != "zeros":
+        raise ValueError(f"padding_mode must be 'zeros', got {module.padding_mode!r}")
+    padding = module.padding
+    if not isinstance(padding, str):
+        (padding,) = padding
+    layer = Conv1d(
+        module.in_channels,
+        module.out_channels,
+        *module.kernel_size,
+        *module.stride,
+        padding=0 if padding == "valid" else padding,
+        dilation=module.dilation[0],
+        groups=module.groups,
+        bias="bias" in arrays,
+    )
+    return [filled(layer, {name: array(a, name) for name, a in arrays.items()})]
+
+
+def _gelu(module: Any, arrays: dict[str, Any]) -> list[Layer]:
+    if module.approximate != "tanh":
+        raise ValueError(f"approximate must be 'tanh', got {module.approximate!r}")
+    return [Activation("gelu_tanh")]
+
+
 def _softmax(module: Any, arrays: dict[str, Any]) -> list[Layer]:
     if module.dim != -1:
         raise ValueError(f"dim must be -1, the last axis, got {module.dim}")
@@ -147,11 +173,14 @@ _READERS: dict[str, Callable[[Any, dict], Any]] = {
     "Embedding": _embedding,
     "Linear": lambda module, arrays: state_dict.linear(arrays),
     "LayerNorm": _layer_norm,
+    "Conv1d": _conv,
     "Dropout": lambda module, arrays: [Dropout(float(module.p))],
     "Identity": lambda module, arrays: [],
     "ReLU": lambda module, arrays: [ReLU()],
     "Tanh": lambda module, arrays: [Tanh()],
     "Sigmoid": lambda module, arrays: [Sigmoid()],
+    "SiLU": lambda module, arrays: [Activation("silu")],
+    "GELU": _gelu,
     "Softmax": _softmax,
     "Softplus": _softplus,
     "Softsign": _named("softsign"),

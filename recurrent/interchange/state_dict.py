@@ -145,6 +145,8 @@ def _kind(shapes: dict[str, tuple], after: list[dict[str, tuple]], first: bool) 
             return ("Embedding" if width == weight[1] else "Linear"), ""
         a, b = weight
         return "", f"Embedding({a}, {b}) or Linear({b}, {a}, bias=False)"
+    if names in ({"weight"}, {"weight", "bias"}) and len(weight) == 3:
+        return "", "perhaps a Conv1d, whose stride and padding are not in a state dict"
     return "", ""
 
 

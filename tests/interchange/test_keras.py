@@ -131,6 +131,24 @@ def test_outputs_are_those_of_keras(kind):
     check(randomise(model), from_keras(model))
 
 
+@given(
+    padding=st.sampled_from(["valid", "same", "causal"]),
+    strides=st.integers(1, 2),
+    k=st.integers(1, 4),
+    dilation=st.integers(1, 2),
+    bias=st.booleans(),
+)
+def test_convolutions_are_those_of_keras(padding, strides, k, dilation, bias):
+    strides = 1 if padding == "same" or dilation > 1 else strides
+    conv = layers.Conv1D(
+        6, k, strides, padding, dilation_rate=dilation, use_bias=bias, activation="silu"
+    )
+    model = randomise(keras.Sequential([keras.Input((9, 3)), conv, layers.Dense(2)]))
+    x = np.random.default_rng(0).standard_normal((2, 9, 3)).astype("f")
+    expected = np.asarray(model(x))
+    assert_close(from_keras(model)(x), expected, 200, max(1.0, np.abs(expected).max()))
+
+
 def test_a_functional_chain_is_read(tmp_path):
     x = keras.Input((None, 3))
     y = layers.LSTM(4, return_sequences=True, name="first")(x)

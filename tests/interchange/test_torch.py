@@ -11,6 +11,7 @@ from recurrent import (
     LSTM,
     RNN,
     Activation,
+    Conv1d,
     Dropout,
     Embedding,
     Last,
@@ -194,6 +195,25 @@ def test_outputs_of_any_options_are_those_of_torch(module):
     check_outputs(module)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
+@given(
+    groups=st.sampled_from([1, 2]),
+    padding=st.sampled_from([0, 2, "same", "valid"]),
+    stride=st.integers(1, 3),
+    k=st.integers(1, 4),
+    dilation=st.integers(1, 2),
+    bias=st.booleans(),
+)
+def test_convolutions_are_those_of_torch(groups, padding, stride, k, dilation, bias):
+    stride = 1 if padding == "same" else stride
+    module = nn.Conv1d(4, 6, k, stride, padding, dilation, groups, bias)
+    model = from_torch(nn.Sequential(module, nn.SiLU(), nn.GELU("tanh")))
+    same({n.removeprefix("0."): a for n, a in to_torch(model).items()}, arrays(module))
+    x = np.random.default_rng(0).standard_normal((9, 3, 4)).astype("f")
+    theirs = run(nn.Sequential(module, nn.SiLU(), nn.GELU("tanh")), x.transpose(1, 2, 0))
+    assert_close(model.forward(x)[0], theirs.transpose(2, 0, 1), 100, max(1.0, abs(theirs).max()))
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("bias", [True, False])
 def test_cells_are_read(kind, bias):
@@ -307,6 +327,9 @@ def errors():
         ),
     )
     yield nn.Sequential(OwnLSTM(2, 3)), r"cannot tell which layer 0 \(OwnLSTM\) is"
+    yield nn.Conv1d(2, 3, 1, padding_mode="circular"), "padding_mode must be 'zeros'"
+    yield nn.Conv1d(2, 3, 1).state_dict(), "perhaps a Conv1d, whose stride and padding are not in"
+    yield nn.GELU(), "approximate must be 'tanh'"
     yield nn.Sequential(nn.Conv2d(2, 3, 1)), "cannot tell"
     yield nn.Sequential(two, nn.Softmax(0)), r"1 \(Softmax\): dim must be -1"
     yield nn.Embedding(3, 2, max_norm=1.0), r"Embedding: max_norm must be None"
@@ -432,6 +455,7 @@ def test_one_bias_becomes_two():
         (Recurrent("mgu", 2, 2), "PyTorch has no cell mgu"),
         (GRU(2, 2, bidirectional=True, merge="sum"), "have no merge='sum'"),
         (GRU(2, 2, learn_state=True), "have no learn_state=True"),
+        (Conv1d(2, 2, 3, padding="causal"), "pads both sides alike, got padding='causal'"),
         (Residual(GRU(2, 2)), "PyTorch has no layer like Residual"),
     ],
 )
