@@ -102,7 +102,9 @@ def from_keras(model: Any) -> Sequential:
     if isinstance(model, (str, os.PathLike)):
         path = checks.path(model, "model")
         with checks.naming(str(path)):
-            return _converted(*keras_files.read(path))
+            config, place, version = keras_files.read(path)
+            with keras_files.damage():
+                return _converted(config, place, version)
     if isinstance(model, type) or not hasattr(model, "get_config") or not hasattr(model, "layers"):
         raise TypeError(
             f"model must be a model of Keras or the path of a file, got {checks.shown(model)}"
@@ -311,12 +313,12 @@ def _recurrent(
 
 
 def _bidirectional(kind, config, arrays, functions) -> list[Layer]:
-    inner = _inner(config, "layer")
+    inner = keras_files.inner_layer(config, "layer")
     kind, own = inner["class_name"], inner["config"]
     if kind not in RECURRENT:
         raise ValueError(f"Bidirectional of {kind} is not known")
-    backward = config.get("backward_layer")
-    if isinstance(backward, dict):
+    if config.get("backward_layer") is not None:
+        backward = keras_files.inner_layer(config, "backward_layer")
         skip = ("name", "go_backwards", "trainable")
         mine, theirs = (
             {
@@ -324,9 +326,9 @@ def _bidirectional(kind, config, arrays, functions) -> list[Layer]:
                 for k, v in c.items()
                 if k not in skip and not k.endswith(("izer", "build_config"))
             }
-            for c in (own, backward.get("config", {}))
+            for c in (own, backward["config"])
         )
-        if backward.get("class_name") != kind or mine != theirs:
+        if backward["class_name"] != kind or mine != theirs:
             raise ValueError("backward_layer must have the options of the forward one")
     if own.get("go_backwards"):
         raise ValueError("go_backwards must be False within Bidirectional")
@@ -336,20 +338,8 @@ def _bidirectional(kind, config, arrays, functions) -> list[Layer]:
     return _recurrent(kind, own, arrays, functions, MERGES[merge])
 
 
-def _inner(config: dict, name: str) -> dict:
-    """Return the configuration of a layer within a layer."""
-    inner = config.get(name)
-    if (
-        not isinstance(inner, dict)
-        or not isinstance(inner.get("config"), dict)
-        or not isinstance(inner.get("class_name"), str)
-    ):
-        raise ValueError(f"{name} must have a class_name and a config")
-    return inner
-
-
 def _time_distributed(kind, config, arrays, functions) -> list[Layer]:
-    inner = _inner(config, "layer")
+    inner = keras_files.inner_layer(config, "layer")
     if inner["class_name"] not in ("Dense", "Activation", "Dropout", "LayerNormalization"):
         raise ValueError(f"TimeDistributed of {inner['class_name']} is not known")
     return READERS[inner["class_name"]](inner["class_name"], inner["config"], arrays, functions)

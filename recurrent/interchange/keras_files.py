@@ -11,18 +11,37 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..models import files, foreign
 
 MOST_CONFIG = 8_000_000  # bytes of a configuration
 MOST_RATIO = 20  # of the size of an archive's member to that of the archive
 RNN_CLASSES = ("SimpleRNN", "LSTM", "GRU")
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Turn the errors of damaged files into a ValueError of one line."""
+    try:
+        yield
+    except (
+        OSError,
+        KeyError,
+        RuntimeError,
+        OverflowError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"the file is damaged: {words:.200}") from None
 
 
 class Place:
@@ -61,8 +80,10 @@ class Hdf5(Place):
 
     def array(self, path: str) -> np.ndarray:
         """Return a dataset; raise ValueError if it is outside the file or larger than it."""
+        import h5py
+
         dataset: Any = self._inside(path)
-        if not hasattr(dataset, "dtype") or dataset.external or dataset.is_virtual:
+        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
             raise ValueError(f"{path} must be an array in the file itself")
         if dataset.nbytes > self.size:
             raise ValueError(
@@ -109,16 +130,21 @@ class Archive(Hdf5):
 
     def arrays(self, kind, config):
         if kind == "Bidirectional":
-            inner = config["layer"]["class_name"], config["layer"]["config"]
+            inner = inner_layer(config)
             ways = ("forward_layer", "backward_layer")
-            return [a for way in ways for a in self._at(way).arrays(*inner)]
+            return [
+                a
+                for way in ways
+                for a in self._at(way).arrays(inner["class_name"], inner["config"])
+            ]
         if kind == "TimeDistributed":
             return self._at("layer").arrays(
                 config["layer"]["class_name"], config["layer"]["config"]
             )
         path = f"{self.path}/cell" if kind in RNN_CLASSES else self.path
         held = self.group(f"{path}/vars")
-        numbers = sorted(int(n) for n in held if n.isdecimal()) if held is not None else []
+        names = [] if held is None else map(str, held)  # bytes, if they are no UTF-8
+        numbers = sorted(int(n) for n in names if re.fullmatch("[0-9]{1,4}", n))
         return [self.array(f"{path}/vars/{n}") for n in numbers]
 
     def _at(self, name):
@@ -135,6 +161,18 @@ class Legacy(Hdf5):
         held = self.group(self.path)
         names = [] if held is None else attribute_texts(held, "weight_names")
         return [self.array(f"{self.path}/{name}") for name in names]
+
+
+def inner_layer(config: dict, name: str = "layer") -> dict:
+    """Return the configuration of a layer within a layer."""
+    inner = config.get(name)
+    if (
+        not isinstance(inner, dict)
+        or not isinstance(inner.get("config"), dict)
+        or not isinstance(inner.get("class_name"), str)
+    ):
+        raise ValueError(f"{name} must have a class_name and a config")
+    return inner
 
 
 def snake_case(name: str) -> str:
@@ -190,13 +228,11 @@ def read(path: Path) -> tuple[dict, Place, int]:
         ) from None
     with open(path, "rb") as stream:
         head = stream.read(8)
-    try:
+    with damage():
         if head.startswith(b"PK\x03\x04"):
             return _archive(path, size, h5py)
         if head == b"\x89HDF\r\n\x1a\n":
             return _legacy(h5py.File(path, "r"), size)
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"the file is damaged: {checks.shown(str(error))}") from None
     words = foreign.file(path) or "this is neither a .keras nor a .h5 file"
     raise ValueError(words)
 
