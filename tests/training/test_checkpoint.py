@@ -157,7 +157,8 @@ DAMAGES = {
     ),
     "another's": (
         lambda p: save_file({"a": np.zeros(1)}, p),
-        r"this is a .safetensors file of 1 array \(a, ...\) without a model: write recurrent.from_torch",
+        r"this is a .safetensors file of 1 array \(a, ...\) without a model: write "
+        "recurrent.from_torch",
     ),
     "no metadata": (rewrite(lambda t, m: m.pop("training")), "checkpoint lacks training"),
     "no JSON": (rewrite(lambda t, m: m.update(model="{")), "the metadata model is not JSON"),
