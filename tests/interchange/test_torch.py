@@ -190,6 +190,7 @@ def test_outputs_are_those_of_torch(kind, batch_first):
 
 
 @pytest.mark.ci
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 @given(nets())
 def test_outputs_of_any_options_are_those_of_torch(module):
     check_outputs(module)
