@@ -22,12 +22,13 @@ Run it with `forward`, or one time step at a time with a stream, which copies th
 
 Contents
 --------
-* Models: `Sequential`, `Seq2Seq`, `CharLM`. `model.save(path)` writes one, `load(path)` reads it.
+* Models: `Sequential`, `Graph` (branches, joins, several inputs and outputs), `Seq2Seq`, `CharLM`.
+  `model.save(path)` writes one, `load(path)` reads it.
   `predict` runs one over any number of sequences. `model.quantize("int8")` makes a smaller one.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Conv1d`, `Dropout`, `LayerNorm`, `Attention`,
   `Last`, `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by
-  name, and `Residual` around others.
+  name, and `Residual` around others. `Add`, `Multiply` and `Concat` join the nodes of a `Graph`.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
@@ -239,7 +240,9 @@ from .layers import (
     QRNN,
     RNN,
     Activation,
+    Add,
     Attention,
+    Concat,
     Conv1d,
     Dropout,
     Embedding,
@@ -251,6 +254,7 @@ from .layers import (
     MaxPool,
     MeanPool,
     Memory,
+    Multiply,
     OneHot,
     Recurrent,
     ReLU,
@@ -259,6 +263,7 @@ from .layers import (
     Softmax,
     Tanh,
 )
+from .models.graph_model import Graph
 from .models.loading import load
 from .models.predict import predict
 from .models.seq2seq import Seq2Seq
@@ -289,15 +294,18 @@ __all__ = [
     "QRNN",
     "RNN",
     "Activation",
+    "Add",
     "Attention",
     "Both",
     "CharLM",
+    "Concat",
     "Conv1d",
     "Directions",
     "Dropout",
     "Embedding",
     "Engine",
     "Gradients",
+    "Graph",
     "Hold",
     "Last",
     "LayerNorm",
@@ -305,6 +313,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Memory",
+    "Multiply",
     "OneHot",
     "ReLU",
     "Recurrent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Number
@@ -20,6 +21,7 @@ from .layers import Layer, Recurrent, layer_from_cell
 from .layers.quantized import refuse_quantized
 from .layers.stack import lengths_above
 from .models.base import Model
+from .models.layered import Layered
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
 
@@ -338,7 +340,10 @@ def gradcheck(
     x, lengths, listed = given.prepare_input(x, lengths)
     if given.batch_first and targets is not None and not listed:
         targets = given.targets_by_time(targets, x)
-    x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
+    if isinstance(x, dict):
+        x = {name: _own(a) for name, a in x.items()}
+    else:
+        x = Pair(*map(_own, x)) if isinstance(x, Pair) else _own(x)
     if any(a.size == 0 for a in _named(x).values()):
         raise ValueError(f"x must have at least one entry, got {checks.shown(x)}")
     if state is not None:
@@ -374,7 +379,7 @@ class _Problem:
         rng = np.random.default_rng([seed, 1])
         y, final, _ = self.forward(None)
         self.states: dict[int, Arrays] = {}
-        for k, layer in enumerate(model.layers if isinstance(model, Sequential) else []):
+        for k, layer in enumerate(model.layers if isinstance(model, Layered) else []):
             if layer.state_delays:
                 initial = None if state is None else state[k]
                 arrays = layer.state_arrays(final[k] if initial is None else initial)
@@ -383,7 +388,9 @@ class _Problem:
                     n: (0 if initial is None else a) + scale * rng.standard_normal(a.shape)
                     for n, a in arrays.items()
                 }
-        self.dy = rng.standard_normal(y.shape)
+        outputs = y if isinstance(y, dict) else {"": y}
+        dy = {name: rng.standard_normal(a.shape) for name, a in outputs.items()}
+        self.dy = dy if isinstance(y, dict) else dy[""]
         self.dstates = {
             k: {n: rng.standard_normal(a.shape) for n, a in s.items()}
             for k, s in self.states.items()
@@ -393,7 +400,8 @@ class _Problem:
         self.arguments = {
             n: a for n, a in {**model.parameters, **inputs, **named_states}.items() if a.size
         }
-        self.size = max(1.0, abs(self.value()), float(np.abs(y).sum()) if loss is None else 0.0)
+        total = sum(float(np.abs(a).sum()) for a in outputs.values())
+        self.size = max(1.0, abs(self.value()), total if loss is None else 0.0)
 
     def by_layer(self, states):
         """Return states, given by a layer's number and a name, as the model takes them."""
@@ -421,8 +429,9 @@ class _Problem:
         outputs = self.model.run_layers(
             self.x, self.state(), self.lengths, record=False, training=True
         )[0]
-        if not isinstance(self.model, Seq2Seq):
-            return np.array(outputs[k]), lengths_above(self.model.layers[:k], self.lengths)
+        if isinstance(self.model, Layered):
+            x = np.array(self.model.input_of(k, outputs))
+            return x, self.model.lengths_of(k, self.lengths)
         first = len(self.model.encoder)
         part = int(k >= first)
         below = self.model.layers[first if part else 0 : k]
@@ -496,6 +505,8 @@ def _own(x) -> np.ndarray:
 
 def _named(x) -> Arrays:
     """Return an input, or its gradient, by name."""
+    if isinstance(x, dict):
+        return {f"x.{name}": a for name, a in x.items()}
     return {"x.source": x.source, "x.target": x.target} if isinstance(x, Pair) else {"x": x}
 
 
@@ -512,17 +523,17 @@ def _twin(subject, x, hidden_size) -> Any:
             raise ValueError(f"x must be (T, N, D) or (T, D), got {shape}")
         width = shape[-1]
         subject = layer_from_cell(cell, width, hidden_size).initialise(0, "float64")
-    if not isinstance(subject, (Sequential, Layer)):
+    if not isinstance(subject, (Layered, Layer)):
         raise TypeError(
             f"subject must be a model, a layer, an engine or a cell, got {type(subject).__name__}"
         )
     layers = []
-    for layer in subject.layers if isinstance(subject, Sequential) else [subject]:
+    for layer in subject.layers if isinstance(subject, Layered) else [subject]:
         twin = copy.copy(layer)
         twin.owner = None
         twin.bind({n: a.astype(np.float64) for n, a in layer.parameters.items()})
         layers.append(twin)
-    if isinstance(subject, Sequential):
+    if isinstance(subject, Layered):
         return subject.rebuilt(layers, "float64")
     return Sequential(*layers, dtype="float64")
 
@@ -536,6 +547,8 @@ def _chosen(shape, entries, rng) -> list[tuple[int, ...]]:
 
 
 def _dot(a, b):
+    if isinstance(a, dict):
+        return math.fsum(_dot(a[name], b[name]) for name in a)
     return float(np.sum(a * b))
 
 

@@ -20,6 +20,8 @@ OBJECTS = {
     "Layer": "LSTM",
     "Model": "numeric",
     "Sequential": "numeric",
+    "Layered": "numeric",
+    "Graph": "graph",
     "Seq2Seq": "pair",
     "BatchSource": "Windows",
     "Optimizer": "Adam",
@@ -28,7 +30,7 @@ OBJECTS = {
 UNCHECKED = {
     *("Gradients", "Directions", "Memory", "Batch", "Pair", "Drawing", "Layer", "Model"),
     *("Optimizer", "Drawing.from_items", "Engine.checked_input"),
-    *("Layer.footprint", "Layer.keeps_input", "Layer.recorded", "Layer.reset_parameters"),
+    *("Layer.footprint", "Layer.width_of", "Layer.keeps_input", "Layer.recorded", "Layer.reset_parameters"),
     *(
         "run_layers",
         "run_range",
@@ -39,6 +41,9 @@ UNCHECKED = {
         "check_tape",
         "resets_by_time",
         "targets_by_time",
+        "padded_targets",
+        "input_of",
+        "lengths_of",
         "swapped",
         "gradient_arrays",
         "rebuilt",

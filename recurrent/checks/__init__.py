@@ -322,6 +322,9 @@ def brief(value: Any) -> str:
         if isinstance(value, list) or len(value) > 2:
             return f"a list of {len(value):,}"
         return f"({', '.join(map(brief, value))})"
+    if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+        words = ", ".join(f"{name} {brief(v)}" for name, v in list(value.items())[:3])
+        return f"{{{words}{', ...' * (len(value) > 3)}}}"
     return getattr(value, "__name__", None) or shown(value)
 
 

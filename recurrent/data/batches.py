@@ -121,10 +121,9 @@ def as_arrays(batch: Any, model: Any) -> Batch:
     x, lengths, listed = model.prepare_input(batch.x, batch.lengths)
     targets, resets, weights = batch.targets, batch.resets, batch.sample_weight
     if listed:
-        counts = lengths.target if isinstance(lengths, Pair) else lengths
-        targets = ragged.pad_targets(targets, counts)
+        targets = model.padded_targets(targets, lengths)
         if weights is not None:
-            weights = ragged.pad_targets(weights, counts, "sample_weight")
+            weights = model.padded_targets(weights, lengths, "sample_weight")
     elif model.batch_first:
         targets = model.targets_by_time(targets, x)
         resets = None if resets is None else model.resets_by_time(resets, x)

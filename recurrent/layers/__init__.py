@@ -6,6 +6,7 @@ from .base import Gradients, Layer
 from .conv1d import Conv1d
 from .feedforward import Dropout, Embedding, Linear, OneHot
 from .hold import Hold
+from .joins import Add, Concat, Multiply
 from .layer_norm import LayerNorm
 from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_from_cell
@@ -17,7 +18,9 @@ __all__ = [
     "QRNN",
     "RNN",
     "Activation",
+    "Add",
     "Attention",
+    "Concat",
     "Conv1d",
     "Dropout",
     "Embedding",
@@ -30,6 +33,7 @@ __all__ = [
     "MaxPool",
     "MeanPool",
     "Memory",
+    "Multiply",
     "OneHot",
     "ReLU",
     "Recurrent",

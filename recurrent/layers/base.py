@@ -90,6 +90,8 @@ class Layer(Guided, Sealed):
         Whether x may be a Lookup: rows of a table, not yet copied out.
     gives_lookup : bool
         Whether the layer has `look_up`, which returns a Lookup in place of y.
+    joins : bool
+        Whether x is a tuple of arrays, and dx one too: `Add`, `Multiply` and `Concat` of a `Graph`.
     cell : Cell or None
         Equations of a recurrent layer.
     bidirectional : bool
@@ -164,6 +166,7 @@ class Layer(Guided, Sealed):
     runs_in_segments = False
     takes_lookup = False
     gives_lookup = False
+    joins = False
     cell: Any = None
     bidirectional = reverse = False
     state_delays: dict[str, int]
@@ -211,6 +214,26 @@ class Layer(Guided, Sealed):
         """
         frozen = {} if self.trainable else {"trainable": False}
         return {"type": type(self).__name__, "options": self.options, **frozen}
+
+    def width_of(self, widths: Sequence[int | None]) -> int | None:
+        """Return the size of the last axis of y of a layer that joins arrays of these sizes.
+
+        Parameters
+        ----------
+        widths : sequence of int or None
+            Size of the last axis of each array; None if not known.
+
+        Returns
+        -------
+        int or None
+            None if not known.
+
+        Raises
+        ------
+        ValueError
+            If arrays of these sizes cannot be joined.
+        """
+        raise ValueError(f"{type(self).__name__} joins no arrays: write Add or Concat")
 
     @property
     def reads_ahead(self) -> bool:

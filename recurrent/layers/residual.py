@@ -71,7 +71,7 @@ class Residual(Layer):
         self._owner = None
         super().__init__()
         self.inner: tuple[Any, ...] = layers
-        width = connect(layers, self._where)
+        width = connect(layers, self._where)[-1]
         for k, layer in enumerate(layers):
             if not (layer.returns_sequence and layer.keeps_steps) or layer.gives_lookup:
                 why = "reads ids" if layer.gives_lookup else "outputs one vector per sequence"

@@ -1,4 +1,4 @@
-"""Layers one after the other: what `Sequential` and `Residual` check, build and walk through."""
+"""What models and `Residual` check of layers, build and walk through."""
 
 from __future__ import annotations
 
@@ -79,23 +79,29 @@ def described(value: Any, *keys: str, where: str = "") -> None:
 
 
 def connect(
-    layers: Sequence[Layer], where: Callable[[int], str], below: Sequence[Layer] = ()
-) -> Any:
-    """Check that layers fit one after the other; return the size of the output, None for any.
+    layers: Sequence[Layer],
+    where: Callable[[int], str],
+    below: Sequence[Layer] = (),
+    reads: Sequence[tuple[int, ...]] | None = None,
+    inputs: int = 1,
+) -> list[Any]:
+    """Check that layers fit what they read; return the size of each value, None for any.
 
-    `where(k)` names layer k in an error; `below` are the layers below the first one.
+    The values are the inputs, then the output of each layer. Layer k reads those with the numbers
+    reads[k], by default that of the layer before. `where(k)` names layer k in an error; `below` are
+    the layers below the first one.
     """
-    width, source = None, ""  # output size of the layers so far, and the layer that outputs it
+    values = Values(where, inputs)
     for k, layer in enumerate(layers):
-        if None not in (width, layer.in_features) and width != layer.in_features:
-            raise ValueError(
-                f"{where(k)} takes {layer.in_features} input features, but {source} outputs {width}"
-            )
+        read = (k,) if reads is None else reads[k]
+        values.check(k, layer, read)
+        if reads is None:
+            under = [*below, *layers[:k]]
+        else:
+            under = [layers[i] for i in range(k) if values.below[-1] >> i & 1]
         with checks.naming(where(k)):
-            layer.check_below([*below, *layers[:k]])
-        if layer.out_features is not None:
-            width, source = layer.out_features, where(k)
-    return width
+            layer.check_below(under)
+    return [values.width(v) for v in range(inputs + len(layers))]
 
 
 def lengths_above(layers: Iterable[Layer], lengths: Any) -> Any:
@@ -103,3 +109,78 @@ def lengths_above(layers: Iterable[Layer], lengths: Any) -> Any:
     for layer in layers:
         lengths = layer.output_lengths(lengths)
     return lengths
+
+
+class Values:
+    """What is known about the values that layers read, while they are connected.
+
+    Parameters
+    ----------
+    where : callable
+        Returns the name of layer k in an error.
+    inputs : int
+        Number of inputs: values 0, 1 and so on.
+    """
+
+    def __init__(self, where: Callable[[int], str], inputs: int):
+        self._where, self._inputs = where, inputs
+        self._widths: list[Any] = [None] * inputs
+        self._said = [""] * inputs  # where the width is known from
+        self._origin = list(range(inputs))  # the value that has the width
+        self._pooled = [""] * inputs  # the layer that has removed the axis of time
+        self.below = [0] * inputs  # bit i is set if the value depends on layer i
+
+    def width(self, v: int) -> Any:
+        """Return the size of the last axis of a value, None for any."""
+        return self._widths[self._origin[v]]
+
+    def check(self, k: int, layer: Layer, read: Sequence[int]) -> None:
+        """Check that layer k fits the values that it reads, and add its output to the values."""
+        name = self._where(k)
+        if layer.joins != (len(read) > 1):
+            raise ValueError(
+                f"{name} joins two values or more, got one: write it as a node of a Graph, "
+                f'"sum": ({type(layer).__name__}(), "a", "b")'
+                if layer.joins
+                else f"{name} reads one value, got {len(read)}: join them first, with Concat or Add"
+            )
+        v, pooled, below = len(self._widths), self._pooled[read[0]], 1 << k
+        for source in read:
+            below |= self.below[source]
+        if layer.joins:
+            with checks.naming(name):
+                if any(bool(self._pooled[source]) != bool(pooled) for source in read):
+                    pool = next(self._pooled[s] for s in read if self._pooled[s])
+                    raise ValueError(
+                        "it joins values of every step, or values of whole sequences, but not "
+                        f"both; {pool} outputs one vector per sequence"
+                    )
+                width: Any = layer.width_of([self.width(source) for source in read])
+            self._add(v, width, name, pooled, below)
+            return
+        root = self._origin[read[0]]
+        known = self._widths[root]
+        if None not in (known, layer.in_features) and known != layer.in_features:
+            takes, said = f"{name} takes {layer.in_features} input features", self._said[root]
+            if root < self._inputs:
+                raise ValueError(f"{takes}, but {said} takes {known} of the same input")
+            raise ValueError(f"{takes}, but {said} outputs {known}")
+        if known is None and layer.in_features is not None:
+            self._widths[root], self._said[root] = layer.in_features, name
+        if layer.needs_sequence and pooled:
+            raise ValueError(
+                f"{name}: its input must be a sequence, but {pooled} outputs one vector per "
+                "sequence"
+            )
+        pooled = pooled if layer.returns_sequence else name
+        if layer.out_features is None:
+            self._add(root, None, "", pooled, below)
+        else:
+            self._add(v, layer.out_features, name, pooled, below)
+
+    def _add(self, origin, width, said, pooled, below) -> None:
+        self._widths.append(width)
+        self._said.append(said)
+        self._origin.append(origin)
+        self._pooled.append(pooled)
+        self.below.append(below)

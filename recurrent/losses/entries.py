@@ -206,6 +206,11 @@ def count_entries(loss: Any, y: np.ndarray, targets: Any, lengths: Any = None) -
         count = loss.entries(y, targets, lengths, **options)
         checks.number(count, "what entries of the loss returns", 0)
         return count.item() if isinstance(count, np.generic) else count
+    if isinstance(y, dict):
+        raise TypeError(
+            "a loss of several outputs does not say what it is a mean over: give it an attribute "
+            "entries, a function of y, targets and lengths, or give each Batch its weight"
+        )
     y, targets = checks.as_array(y, "y"), checks.as_array(targets, "targets")
     mask, shape = options.get("mask"), y.shape
     if lengths is not None:

@@ -53,6 +53,7 @@ class Model(Guided, Sealed):
     """
 
     _sampled: np.ndarray | None = None  # places of the entries that `_samples` returns
+    _results: dict[str, int] | None = None  # places of several outputs by name
     _explained = ("__init__", "forward", "backward", "record", "stream", "initialise", "save")
     layers: list[Any]
     parameters: ParameterViews | QuantizedParameters
@@ -490,6 +491,9 @@ class Model(Guided, Sealed):
         x = getattr(tape, "x", None)
         sources, targets = x if isinstance(x, tuple) else (x, None)
         read = {"model.flat, the parameters": self.flat, "x": sources, "dy": dy, "targets": targets}
+        for name, several in list(read.items()):
+            if isinstance(several, dict):  # inputs or outputs by name
+                read |= {f"{name}[{key!r}]": a for key, a in several.items()}
         read = {name: a for name, a in read.items() if isinstance(a, np.ndarray)}
         checks.apart((out,), ("out",), tuple(read.values()), tuple(read))
         return out
@@ -540,9 +544,45 @@ class Model(Guided, Sealed):
         Any
             A contiguous array with the first two axes swapped.
         """
+        if self.batch_first and isinstance(a, dict):
+            return {name: self.swapped(one) for name, one in a.items()}
         if not self.batch_first or not isinstance(a, np.ndarray) or a.ndim < 3:
             return a
         return np.ascontiguousarray(a.swapaxes(0, 1))
+
+    def _output(self, outputs: Any) -> dict[str, Any]:
+        """Return several outputs by name, of the list that `run_layers` returns."""
+        raise NotImplementedError
+
+    def _unpadded(self, a: Any, lengths: Any) -> Any:
+        """Return y or dx as lists of sequences; those without lengths stay as they are."""
+        if not isinstance(a, dict):
+            return ragged.unpad_sequences(a, lengths)
+        return {
+            name: one
+            if one is None or lengths[name] is None
+            else self._unpadded(one, lengths[name])
+            for name, one in a.items()
+        }
+
+    def padded_targets(self, targets: Any, lengths: Any, name: str = "targets") -> Any:
+        """Return the targets of a list of sequences as one array.
+
+        Parameters
+        ----------
+        targets : list
+            Targets, or anything else that has an entry for each of them.
+        lengths : Any
+            Lengths as `prepare_input` returns them.
+        name : str, default "targets"
+            What error messages call them.
+
+        Returns
+        -------
+        Any
+        """
+        counts = getattr(lengths, "target", lengths)  # those of the decoder of a Seq2Seq
+        return ragged.pad_targets(targets, counts, name)
 
     def targets_by_time(self, targets: Any, x: np.ndarray) -> Any:
         """Return the targets of a batch as losses take them, time-major.
@@ -679,9 +719,10 @@ class Model(Guided, Sealed):
             resets = self.resets_by_time(resets, x)
         valid = lengths if resets is None else self._episodes(x, lengths, resets)
         outputs, final, tapes = self.run_layers(x, state, valid, record, training)
-        y, y_lengths = outputs[-1], self.output_lengths(lengths) if listed else None
+        y = outputs[-1] if self._results is None else self._output(outputs)
+        y_lengths = self.output_lengths(lengths) if listed else None
         if listed and y_lengths is not None:
-            y = ragged.unpad_sequences(y, y_lengths)
+            y = self._unpadded(y, y_lengths)
         elif self.batch_first and not listed:
             y = self.swapped(y)
         if not record:
@@ -759,7 +800,7 @@ class Model(Guided, Sealed):
             refuse_quantized(self.parameters, "record with a loss needs gradients of")
         x, lengths, listed = self.prepare_input(x, lengths)
         outputs, _, tape = self.run_layers(x, None, lengths, record=True, training=False)
-        y = outputs[-1]
+        y = outputs[-1] if self._results is None else self._output(outputs)
         layers = [
             layer.recorded(np.asarray(a), t)
             for layer, a, t in zip(self.layers, outputs[1:], tape, strict=True)
@@ -767,8 +808,7 @@ class Model(Guided, Sealed):
         recording = Recording(outputs[0], y, layers, lengths)
         if loss is not None:
             if listed:
-                counts = getattr(lengths, "target", lengths)  # those of the decoder of a Seq2Seq
-                targets = ragged.pad_targets(targets, counts)
+                targets = self.padded_targets(targets, lengths)
             elif self.batch_first:
                 targets = self.targets_by_time(targets, outputs[0])
             recording.targets = targets

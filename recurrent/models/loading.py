@@ -39,7 +39,7 @@ def load(path: str | os.PathLike) -> Any:
 
     Returns
     -------
-    Sequential, Seq2Seq, CharLM or Translator
+    Sequential, Graph, Seq2Seq, CharLM or Translator
         What was saved; the model alone from a checkpoint of `fit`. A Translator is a Seq2Seq
         (`.model`) with the vocabularies that it reads and writes.
 

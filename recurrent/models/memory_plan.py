@@ -96,13 +96,14 @@ def plan(
     stays = []  # whether the output of each layer is in memory until its backward pass
     memory = 0  # bytes of the gradient of the memory that is attended to
     for number, (model, T) in enumerate(parts):
-        T, table = checks.size(T, "T"), None
-        # Of layers that take any width, such as Dropout, the next one that does not tells it.
-        sizes = (layer.in_features for layer in model.layers)
-        width = next((size for size in sizes if size is not None), None)
+        wiring, widths, tables = model._wiring, model._widths, {}
+        steps = _steps(model, checks.size(T, "T"))
         for k, layer in enumerate(model.layers):
             attends = number and k in memories
             more = {"memory": parts[number - 1][1]} if attends else {}
+            read, v = wiring.reads[k], wiring.value(k)
+            width = tuple(widths[i] or 1 for i in read) if layer.joins else widths[read[0]]
+            T, table = steps[read[0]], tables.get(read[0])
             with checks.naming(model.where(k)):
                 f = layer.footprint(T, N, width, model.dtype, ragged, training, table, **more)
             if attends:
@@ -110,13 +111,11 @@ def plan(
             if model.passes_lookup(k):
                 f = f._replace(output=0, dx=0)
             footprints.append((f, attends))
-            width = layer.out_features or width
-            T = int(np.max(layer.output_lengths(np.array([T])))) if layer.returns_sequence else 1
-            table = layer.rows if model.passes_lookup(k) else None
-            if k + 1 < len(model):
-                stays.append(model[k + 1].keeps_input(ragged))
-            else:
-                stays.append(number + 1 == len(parts) or bool(memories))
+            if model.passes_lookup(k):
+                tables[v] = layer.rows
+            is_output = v in wiring.outputs.values() and (number + 1 == len(parts) or memories)
+            kept = any(model[j].keeps_input(ragged) for j in wiring.readers[v])
+            stays.append(kept or bool(is_output))
     tape = peak = 0  # without parameters, gradients and optimiser
     for f, _ in footprints:
         peak = max(peak, tape + f.kept + f.output + f.forward)
@@ -124,8 +123,10 @@ def plan(
     if not training:
         return Plan(parameters, 0, 0, 0, peak)
     tape -= sum(f.output for (f, _), stay in zip(footprints, stays, strict=True) if not stay)
-    rows = T * N  # rows of y
-    loss = dy = rows * (width or 1) * size
+    ends = [(N * steps[v], v) for v in wiring.outputs.values()]
+    rows = sum(n for n, _ in ends)  # of y
+    loss = dy = sum(n * (widths[v] or 1) for n, v in ends) * size
+    alive = {} if wiring.is_chain else _alive(model, steps, N)
     peak = max(peak, tape + loss + 2 * rows * WIDE)
     last_part = len(parts[-1][0])  # number of its layers
     tied = [sum(model.parameters[n].nbytes for n in model.tie.values()) for model, _ in parts]
@@ -134,9 +135,37 @@ def plan(
         if k == last_part:
             dy, aside = aside, 0
         passed = dy + f.dx if k else f.dx
+        if alive:
+            passed = alive[last_part - 1 - k] + f.dx
         attended = memory if attends else 0
         own = tied[-1] if k < last_part else tied[0]  # gradients that are summed at the end
         peak = max(peak, tape + loss + passed + aside + attended + f.backward + own)
         dy, aside = f.dx or dy, memory if attends else aside
     peak += memory  # the memory of the previous update lives until this update has its own
     return Plan(parameters, parameters, slots * parameters, tape, peak - tape)
+
+
+def _steps(model: Any, T: int) -> list[int]:
+    """Return the number of time steps of each value, 1 without an axis of time."""
+    found = [T] * len(model._wiring.inputs)
+    for layer, read in zip(model.layers, model._wiring.reads, strict=True):
+        T = found[read[0]]
+        found.append(
+            int(np.max(layer.output_lengths(np.array([T])))) if layer.returns_sequence else 1
+        )
+    return found
+
+
+def _alive(model: Any, steps: list[int], N: int) -> dict[int, int]:
+    """Return for each layer the bytes of the gradients of values while its `backward` runs."""
+    wiring, size = model._wiring, model.dtype.itemsize
+    sizes = [
+        N * count * (width or 1) * size for width, count in zip(model._widths, steps, strict=True)
+    ]
+    held, found = set(wiring.outputs.values()), {}
+    for k in reversed(range(len(model))):
+        sums = [v for v in wiring.reads[k] if v in held]  # a sum needs an array of its own
+        found[k] = sum(sizes[v] for v in held) + sum(sizes[v] for v in sums)
+        held.discard(wiring.value(k))
+        held.update(wiring.reads[k])
+    return found

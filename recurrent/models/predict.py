@@ -13,6 +13,7 @@ from ..checks.guided import explained
 from ..engine import ragged
 from ..progress import track
 from .base import Model
+from .layered import Layered
 from .loading import load
 from .seq2seq import Seq2Seq
 
@@ -29,7 +30,7 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     ----------
     model : Sequential, CharLM, str or os.PathLike
         The model, or the file of one. An encoder-decoder has `generate` instead.
-    x : ndarray, shape (T, N, D) or (T, N), or list of N arrays (T_i, D) or (T_i,)
+    x : ndarray, shape (T, N, D) or (T, N), or list of N arrays (T_i, D) or (T_i,), or dict
         The sequences, time-major unless the model is batch-first, or ids where the first layer is
         an Embedding. Those of a list may differ in length: they are sorted into batches by length,
         and the outputs are in the order of x. A single sequence, (T, D) or (T,), is taken too.
@@ -66,6 +67,8 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     """
     net = _model(model)
     batch = checks.size(batch, "batch")
+    if isinstance(net, Layered) and not net.has_one_end_each:
+        return _of_several(net, x, batch, lengths)
     if isinstance(x, list) and all(isinstance(a, (list, tuple)) for a in x):
         if not x:
             raise ValueError("x must be an array or a list of sequences, got an empty list")
@@ -98,6 +101,40 @@ def _model(model: Any) -> Model:
         )
     checks.instance(net, Model, "model", "a model, such as a Sequential, or the path of its file")
     return net
+
+
+def _of_several(net: Layered, x: Any, batch: int, lengths: Any) -> Any:
+    """Run a model of several inputs or outputs; return arrays, or lists if x has lists."""
+    x, lengths, listed = net.prepare_input(x, lengths)
+    arrays = x if isinstance(x, dict) else {"x": checks.as_array(x, "x")}
+    axes = {name: a.ndim - (a.dtype.kind not in "iu") for name, a in arrays.items()}
+    counts = {a.shape[1] for name, a in arrays.items() if axes[name] == 2}
+    if set(axes.values()) != {2}:
+        return net.swapped(net.time_major.forward(x, lengths=lengths)[0])
+    if len(counts) > 1:
+        raise ValueError(f"the inputs must have one number of sequences, got {sorted(counts)}")
+    parts = []
+    for rows in _batches(np.arange(*counts), batch) if counts != {0} else [np.arange(0)]:
+        part = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
+        some = {name: a[:, part] for name, a in arrays.items()}
+        own = lengths
+        if isinstance(lengths, dict):
+            own = {n: None if v is None else np.asarray(v)[..., part] for n, v in lengths.items()}
+        elif lengths is not None:
+            own = np.asarray(lengths)[..., part]
+        some_x = some if isinstance(x, dict) else some["x"]
+        parts.append(net.time_major.forward(some_x, lengths=own)[0])
+    if not isinstance(parts[0], dict):
+        y: Any = np.concatenate(parts, axis=1 if net.returns_sequence else 0)
+    else:
+        y = {
+            name: np.concatenate(
+                [part[name] for part in parts], axis=max(0, parts[0][name].ndim - 2)
+            )
+            for name in parts[0]
+        }
+    found = net.output_lengths(lengths)
+    return net._unpadded(y, found) if listed and found is not None else net.swapped(y)
 
 
 def _of_list(net: Model, x: list[np.ndarray], batch: int) -> Any:

@@ -29,6 +29,7 @@ from ..optim import Optimizer
 from . import quantized
 from .base import Model
 from .decoding import Generated, beam_search
+from .graph_model import Graph as GraphModel
 from .memory_plan import Plan, plan, plan_slots
 from .sequential import Sequential
 
@@ -565,7 +566,8 @@ class Seq2Seq(Model):
 
 def build(description: dict, parameters: Mapping[str, np.ndarray] | None = None) -> Model:
     """Make a model from its description, the result of `describe`, and its parameters by name."""
-    kind: Any = Seq2Seq if "encoder" in description else Sequential
+    kind: Any = GraphModel if "outputs" in description else Sequential
+    kind = Seq2Seq if "encoder" in description else kind
     return kind.build(description, parameters)
 
 

@@ -89,6 +89,21 @@ _weights = schema.one_of(*WEIGHTS)
 _sequential = schema.record(
     {"batch_first": checks.flag, "weights": _weights}, dtype=_dtype, layers=_layers
 )
+_names = schema.items(NAME, 1, MOST_LAYERS)
+_node = schema.record(
+    {"trainable": checks.flag, "tied": schema.mapping(NAME)},
+    type=NAME,
+    options=schema.dictionary,
+    name=NAME,
+    reads=_names,
+)
+_graph = schema.record(
+    {"batch_first": checks.flag, "weights": _weights},
+    dtype=_dtype,
+    layers=schema.items(_node, 1, MOST_LAYERS),
+    inputs=_names,
+    outputs=schema.items(schema.items(NAME, 2, 2), 1, MOST_LAYERS),
+)
 _seq2seq = schema.record(
     {"weights": _weights},
     dtype=_dtype,
@@ -103,7 +118,8 @@ _seq2seq = schema.record(
 def model_schema(value: Any, name: str) -> None:
     """Accept the description of a model. Constructors check the options of layers."""
     checks.instance(value, dict, name, "a dict")
-    (_seq2seq if "encoder" in value else _sequential)(value, name)
+    one = _graph if "outputs" in value else _sequential
+    (_seq2seq if "encoder" in value else one)(value, name)
 
 
 # What a file holds about a model, by name in its metadata; files of version 1 have no "cells".

@@ -16,7 +16,7 @@ from ..data import as_arrays
 from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..models.base import Model
-from ..models.sequential import Sequential
+from ..models.layered import Layered
 from .segments import SegmentedRun, check_segments
 
 
@@ -168,6 +168,8 @@ class TruncatedBPTT:
                 if getattr(self, name) is not None:
                     raise ValueError(f"resets must be None with {name}: leave one of them out")
         if self.look_back is not None:
+            if isinstance(x, dict):
+                raise ValueError("look_back needs a model of one input: leave it out")
             x = checks.as_array(x, "x")
             if x.ndim == 0:
                 raise ValueError(f"x must have time steps, (T, N) or (T, N, D), got {x.shape}")
@@ -190,7 +192,7 @@ class TruncatedBPTT:
                 window, self.carried, lengths, record=True, resets=resets
             )
         else:
-            whole = cast(Sequential, model)  # see check_segments
+            whole = cast(Layered, model)  # see check_segments
             tape = SegmentedRun(whole, window, self.carried, lengths, self.checkpoint_every)
             y, after = tape.y, tape.state
         y_new = y[before:] if before else y
@@ -219,12 +221,13 @@ class TruncatedBPTT:
 
     def _advance(self, window, before, after):
         """Drop the past steps that are beyond the look-back of the next piece."""
-        new = len(window) - before
+        first = next(iter(window.values())) if isinstance(window, dict) else window
+        new = len(first) - before
         if self.steps > before:
             self.cuts.append(self.steps - before)
         self.steps += new
-        kept = 0 if self.look_back is None else min(self.look_back - new, len(window))
-        dropped = len(window) - kept
+        kept = 0 if self.look_back is None else min(self.look_back - new, len(first))
+        dropped = len(first) - kept
         if kept == 0:
             self.carried, self.past = after, None
         else:

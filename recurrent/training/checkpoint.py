@@ -20,7 +20,7 @@ from .. import checks, optim
 from ..layers.feedforward import Embedding
 from ..models import loading, schema, storage
 from ..models.base import Model
-from ..models.sequential import Sequential
+from ..models.layered import Layered
 from .history import FACTS, HISTORY, LATER, History
 from .state import TrainingState
 
@@ -171,7 +171,7 @@ def _contents(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, 
 def _state_arrays(model: Model, carried: tuple | None) -> dict[str, np.ndarray]:
     """Return the arrays of a carried state by name. A Seq2Seq starts every batch anew."""
     arrays = {}
-    for k, state in enumerate(carried or () if isinstance(model, Sequential) else ()):
+    for k, state in enumerate(carried or () if isinstance(model, Layered) else ()):
         if state is not None and model[k].state_delays:
             own = model[k].state_arrays(state)
             arrays |= {f"state.{k}.{name}": a for name, a in own.items()}

@@ -44,10 +44,17 @@ def _causes(batch: Batch, model: Model) -> Iterator[str]:
     """Yield where a parameter, x or the targets are not finite; padding does not count."""
     pair = batch.lengths if isinstance(batch.lengths, Pair) else Pair(batch.lengths, batch.lengths)
     named = [("x", batch.x, pair.source), ("targets", batch.targets, pair.target)]
+    parts: list[Any] = []  # arrays, of several inputs or outputs each one
     if isinstance(batch.x, Pair):
         named[0] = ("the source of x", batch.x.source, pair.source)
-    named += [(f"parameter {name}", a, None) for name, a in model.parameters.items()]
-    for name, a, lengths in named:
+    for name, value, lengths in named:
+        if not isinstance(value, dict):
+            parts.append((name, value, lengths))
+            continue
+        own = lengths if isinstance(lengths, dict) else dict.fromkeys(value, lengths)
+        parts += [(f"{name}[{key!r}]", a, own.get(key)) for key, a in value.items()]
+    parts += [(f"parameter {name}", a, None) for name, a in model.parameters.items()]
+    for name, a, lengths in parts:
         a = np.asarray(a)
         bad = ~np.isfinite(a) if a.dtype.kind == "f" else np.zeros(0, bool)
         if lengths is not None and bad.ndim > 1:

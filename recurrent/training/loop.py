@@ -145,7 +145,7 @@ class Loop:
             if not math.isfinite(value):
                 what = f"the loss is {value}"
                 raise not_finite(what, update, batches[-1:], self.model, self.history)
-            steps += math.prod(y.shape[:-1])
+            steps += _rows(y)
             if self.accumulate > 1:
                 weight = self._weight(loss, batch, y)
                 total, weights = total + weight * value, weights + weight
@@ -237,3 +237,12 @@ class Loop:
         if progress is False or self.last <= self.start:
             return Silent()
         return Progress(self.last, self.start, None if progress is True else progress)
+
+
+def _rows(y: Any) -> int:
+    """Return the number of steps of all sequences of y; of the first output if there are several.
+
+    A pooled output has one for each sequence.
+    """
+    first = next(iter(y.values())) if isinstance(y, dict) else y
+    return math.prod(first.shape[:-1])

@@ -25,13 +25,17 @@ from ..engine.ragged import SegmentLengths
 from ..engine.sums import Sums
 from ..layers.pooling import Last
 from ..models.base import Model
-from ..models.sequential import Sequential
+from ..models.layered import Layered
 
 
 def check_segments(model: Model) -> None:
     """Raise TypeError or ValueError, in one line, if a run of the model cannot be cut in time."""
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Layered):
         raise TypeError(f"checkpoint_every needs a Sequential, got {type(model).__name__}")
+    if not model.has_one_end_each:
+        raise ValueError(
+            "checkpoint_every needs a model of one input and one output; leave checkpoint_every out"
+        )
     for k in _body(model):
         layer, advice = model[k], "leave checkpoint_every out"
         if layer.runs_in_segments:
@@ -43,15 +47,17 @@ def check_segments(model: Model) -> None:
         elif not layer.needs_sequence:
             reason = "which does not say that it runs in segments"
             advice = "set runs_in_segments = True in its class, see Layer"
-        elif not layer.returns_sequence:
+        elif not layer.returns_sequence and model.is_chain:
             advice = "use Last, or leave checkpoint_every out"
         raise ValueError(
             f"checkpoint_every cuts the sequence at {model.where(k)}, {reason}; {advice}"
         )
 
 
-def _body(model: Sequential) -> range:
-    """Return the numbers of the layers that run in segments: those before a Last."""
+def _body(model: Layered) -> range:
+    """Return the numbers of the layers that run in segments: in a chain those before a Last."""
+    if not model.is_chain:
+        return range(len(model))
     stop = next((k for k, layer in enumerate(model.layers) if type(layer) is Last), len(model))
     return range(stop)
 
@@ -61,7 +67,7 @@ class SegmentedRun:
 
     Parameters
     ----------
-    model : Sequential
+    model : Sequential or Graph
         The model; dropout acts.
     x : ndarray, shape (T, N, D), (T, D), (T, N) or (T,)
         Input as `model.forward` takes it.
@@ -80,7 +86,7 @@ class SegmentedRun:
         Final state, one entry per layer.
     """
 
-    def __init__(self, model: Sequential, x: Any, state: Any, lengths: Any, every: int):
+    def __init__(self, model: Layered, x: Any, state: Any, lengths: Any, every: int):
         self.model, self.body = model, _body(model)
         self.x = checks.as_array(x, "x")
         if not self.x.ndim:

@@ -285,6 +285,85 @@ def _():
     return make, arguments | dict(rng=0, dtype="float64", init="keras") | more, []
 
 
+@public("Graph", nodes="node", outputs="output", inputs="inputs")
+def _():
+    nodes = {"gru": (R.GRU(3, 3), "x"), "sum": (R.Add(), "x", "gru"), "out": R.Linear(3, 2)}
+    more = dict(tie={"gru.bias_ih_l0": "gru.bias_hh_l0"}, batch_first=True)
+    arguments = dict(nodes=nodes, outputs=["sum", "out"], inputs=["x"])
+    return R.Graph, arguments | dict(rng=0, dtype="float64", init="keras") | more, []
+
+
+def branches():
+    nodes = {
+        "lstm": R.LSTM(D, D),
+        "sum": (R.Add(), "x", "lstm"),
+        "both": (R.Concat(), "sum", "lstm"),
+        "out": R.Linear(2 * D, 2),
+    }
+    return R.Graph(nodes, "out", rng=0)
+
+
+def two_ends():
+    reader = R.GRU(D, H)
+    nodes = {
+        "first": (reader, "a"),
+        "second": (reader, "b"),
+        "product": (R.Multiply(), "first", "second"),
+        "steps": R.Linear(H, 2),
+        "whole": (R.Last(), "product"),
+    }
+    return R.Graph(nodes, ["steps", "whole"], rng=0)
+
+
+def two_inputs():
+    return {"a": floats(T, N, D), "b": floats(T, N, D)}
+
+
+@public("Graph.forward of two inputs", x=r"x|lengths", lengths="lengths|x", state="state")
+def _():
+    model, x = two_ends(), two_inputs()
+    lengths = {"a": np.array([T, 1]), "b": np.array([T, 1])}
+    arguments = dict(x=x, state=model.forward(x)[1], lengths=lengths, record=True, training=True)
+    return model.forward, arguments, [model]
+
+
+@public("Graph.backward of two outputs", dy="dy", tape="tape")
+def _():
+    model = two_ends()
+    y, final, tape = model.forward(two_inputs(), record=True)
+    dy = {name: np.ones_like(a) for name, a in y.items()}
+    arguments = dict(dy=dy, tape=tape, dstate=final, out=np.zeros_like(model.flat))
+    return model.backward, arguments, [model]
+
+
+@public("Graph.stream.step of two inputs", x_t=r"x_t|x")
+def _():
+    model = two_ends()
+    stream, x_t = model.stream(), {name: a[0] for name, a in two_inputs().items()}
+    stream.step(x_t)
+    return stream.step, dict(x_t=x_t), [model, stream]
+
+
+@public("predict of two inputs", x=r"x|lengths", lengths="lengths|x", errors=OS, model="model")
+def _():
+    lengths = np.array([T, 1])
+    return R.predict, dict(model=two_ends(), x=two_inputs(), batch=1, lengths=lengths), []
+
+
+for _name, _make in {"Add": R.Add, "Multiply": R.Multiply, "Concat": R.Concat}.items():
+
+    @public(f"{_name}.forward", x="x", errors=())
+    def _forward(make=_make):
+        layer, x = make(), (floats(T, N, 2), floats(T, N, 2))
+        return layer.forward, dict(x=x, record=True, training=False), [x]
+
+    @public(f"{_name}.backward", dy="dy", tape="tape|dy")
+    def _backward(make=_make):
+        layer = make()
+        y, _, tape = layer.forward((floats(T, N, 2), floats(T, N, 2)), record=True)
+        return layer.backward, dict(dy=np.ones_like(y), tape=tape), []
+
+
 @public("Residual", first="layer", second="layer")
 def _():
     def make(first, second):
@@ -305,6 +384,7 @@ def _():
 MODELS = {
     "numeric": (numeric, lambda: floats(T, N, D), lambda: np.array([T, 1])),
     "small": (small, lambda: ids(T, N), lambda: np.array([T, 1])),
+    "graph": (branches, lambda: floats(T, N, D), lambda: np.array([T, 1])),
     "pooled": (lambda: numeric(R.MeanPool()), lambda: floats(T, N, D), lambda: np.array([T, 1])),
     "pair": (
         pair,
@@ -396,7 +476,7 @@ def _model_calls(name, build, inputs, lengths):
         name = next(iter(model.parameters))
         return assign, dict(name=name, value=model.parameters[name].copy()), [model]
 
-    @public(f"{name}.parameters.update", errors=(KeyError,), other=r"other|parameter|\d\.\w+")
+    @public(f"{name}.parameters.update", errors=(KeyError,), other=r"other|parameter|\w+\.\w+")
     def update():
         model = build()
         arrays = {n: a.copy() for n, a in model.parameters.items()}
@@ -413,7 +493,7 @@ def _model_calls(name, build, inputs, lengths):
 
     @public(
         f"{name}.build",
-        description=r"description|layer|dtype|options|encoder|decoder|bridge|\w+ must",
+        description=r"description|layer|dtype|options|encoder|decoder|bridge|\w+ must|node|input",
     )
     def rebuild():
         model = build()
@@ -441,13 +521,13 @@ for _name, _parts in MODELS.items():
     _model_calls(_name, *_parts)
 
 
-@public("Sequential.bind")
+@public("Layered.bind")
 def _():
     model = numeric()
     return model.bind, dict(flat=np.zeros_like(model.flat)), [model]
 
 
-@public("Sequential.passes_lookup", errors=(IndexError,), k="k|layer")
+@public("Layered.passes_lookup", errors=(IndexError,), k="k|layer")
 def _():
     return small().passes_lookup, dict(k=0), []
 
@@ -466,7 +546,7 @@ def _():
     return model.forward, dict(x=ids(T, N), resets=np.ones((T, N), bool)), [model]
 
 
-@public("Sequential.stream", state="state")
+@public("Layered.stream", state="state")
 def _():
     model = small()
     return model.stream, dict(state=model.forward(ids(T, N))[1]), [model]

@@ -9,12 +9,12 @@ import recurrent
 # `__all__` of each package.
 PACKAGES = {
     "recurrent": """
-        Activation Attention Both CharLM Conv1d Directions Dropout Embedding Engine GRU Gradients
-        Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent
-        Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell data evaluate explain
-        fit from_keras from_torch get_num_threads gradcheck gru indrnn initialisers load losses lstm
-        metrics mgu mingru minlstm optim predict presets qrnn release_memory rnn rnn_relu schedules
-        set_num_threads sru to_torch warmup
+        Activation Add Attention Both CharLM Concat Conv1d Directions Dropout Embedding Engine GRU
+        Gradients Graph Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot
+        QRNN RNN ReLU Recurrent Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell
+        data evaluate explain fit from_keras from_torch get_num_threads gradcheck gru indrnn
+        initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
+        release_memory rnn rnn_relu schedules set_num_threads sru to_torch warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -42,8 +42,9 @@ MODULES = {
         """,
     "recurrent.interchange": "explain from_keras from_torch to_torch",
     "recurrent.layers": """
-        Activation Attention Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer LayerNorm
-        Linear MaxPool MeanPool Memory OneHot QRNN RNN ReLU Recurrent Residual Sigmoid Softmax Tanh
+        Activation Add Attention Concat Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer
+        LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot QRNN RNN ReLU Recurrent Residual
+        Sigmoid Softmax Tanh
         """,
     "recurrent.losses": """
         at_last_step binary_cross_entropy count_entries huber mean_absolute_error
@@ -57,7 +58,9 @@ MODULES = {
 }
 # Modules and classes whose public names, methods included, have numpydoc docstrings.
 DOCUMENTED = ("data", "initialisers", "losses", "metrics", "optim", "schedules")
-CLASSES = ("Engine", "layers.base.Layer", "models.base.Model", "Sequential", "Seq2Seq", "CharLM")
+CLASSES = (
+    "Engine", "layers.base.Layer", "models.base.Model", "Sequential", "Graph", "Seq2Seq", "CharLM",
+)  # fmt: skip
 
 
 def members(module):
