@@ -30,7 +30,13 @@ OBJECTS = {
 UNCHECKED = {
     *("Gradients", "Directions", "Memory", "Batch", "Pair", "Drawing", "Layer", "Model"),
     *("Optimizer", "Drawing.from_items", "Engine.checked_input"),
-    *("Layer.footprint", "Layer.width_of", "Layer.keeps_input", "Layer.recorded", "Layer.reset_parameters"),
+    *(
+        "Layer.footprint",
+        "Layer.width_of",
+        "Layer.keeps_input",
+        "Layer.recorded",
+        "Layer.reset_parameters",
+    ),
     *(
         "run_layers",
         "run_range",

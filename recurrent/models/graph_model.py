@@ -277,8 +277,7 @@ class Graph(Layered):
     def output_lengths(self, lengths):
         own = self._value_lengths(lengths)
         found = {
-            name: own[v] if self._steps[v] else None
-            for name, v in self._wiring.outputs.items()
+            name: own[v] if self._steps[v] else None for name, v in self._wiring.outputs.items()
         }
         if self._results is None:
             return next(iter(found.values()))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from recurrent import checks
+from recurrent import Graph, checks
 from recurrent.layers.recording import Recording
 from recurrent.layers.stack import lengths_above
 from recurrent.models.base import Model
 
 from ..draw import notation
+
+IN_A_ROW = ("unrolled", "task", "explore")  # views of layers that each read the one before
 
 
 class Part(NamedTuple):
@@ -39,9 +41,14 @@ def part_with(model: Model, k: int) -> Part:
 
 
 def check_model(model: Any, view: str) -> None:
-    """Raise TypeError for anything but a model."""
+    """Raise TypeError for anything but a model, ValueError for branches that a view cannot draw."""
     if not isinstance(model, Model):
         raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
+    if view in IN_A_ROW and isinstance(model, Graph) and not model.is_chain:
+        raise ValueError(
+            f"{view} draws layers one after the other, but this Graph has branches: "
+            "write viz.network(model), or viz.cell(model[name]) for one layer"
+        )
 
 
 def check_steps(model: Model, view: str) -> None:
@@ -75,6 +82,8 @@ def checked(model: Any, recording: Recording, view: str) -> Recording:
 
 def input_of(recording: Recording, model: Model, k: int) -> Any:
     """Return the input (T, N, D) of layer k in a recorded run."""
+    if isinstance(model, Graph):
+        return model.input_of(k, [recording.x, *(layer.y for layer in recording.layers)])
     part = part_with(model, k)
     if k > part.first:
         return recording.layers[k - 1].y
@@ -83,6 +92,8 @@ def input_of(recording: Recording, model: Model, k: int) -> Any:
 
 def lengths_of(recording: Recording, model: Model, k: int) -> Any:
     """Return the lengths or mask of the sequences that layer k reads, or None."""
+    if isinstance(model, Graph):
+        return model.lengths_of(k, recording.lengths)
     part, lengths = part_with(model, k), recording.lengths
     lengths = lengths[part.number] if part.name and lengths is not None else lengths
     return lengths_above(part.model.layers[: k - part.first], lengths)

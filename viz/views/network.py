@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import Graph
 from recurrent.engine.bidirectional import REVERSE
 
 from ..draw import dot, notation, palette
 from ..draw.drawing import Drawing
+from ..layout import layered
 from ..reading import describe, nodes
 from ..reading.models import check_model, checked
 
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
 CHANNEL, MEMORY = 190, "#7A5195"  # room between two stacks, and the colour of the memory
+ROOM, GAP = 190, 30  # beside a box for its name and loops, and between neighbours of a level
+NEAR = 9  # a wire makes no smaller turn aside
 
 
 def network(model: Any, recording: Any = None) -> Drawing:
@@ -24,7 +28,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
 
     Parameters
     ----------
-    model : recurrent.Sequential or recurrent.Seq2Seq
+    model : recurrent.Sequential, recurrent.Graph or recurrent.Seq2Seq
         The model to draw.
     recording : recurrent.Recording, optional
         A recorded run of the model. Edges then also show the mean absolute output of a layer and,
@@ -45,6 +49,19 @@ def network(model: Any, recording: Any = None) -> Drawing:
     if recording is not None:
         checked(model, recording, "network")
     graph, means = model.graph(), _means(recording)
+    items = _branches(model, graph, means) if isinstance(model, Graph) else _columns(graph, means)
+    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
+    items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
+    if means:
+        names = dict.fromkeys(text.rpartition(" ")[0] for texts in means.values() for text in texts)
+        items.append(dot.text((0, -60), f"{', '.join(names)}: means over a run", 10))
+    title = f"Network of {notation.count(len(model.layers), 'layer')}"
+    text = ", ".join(f"{n.label} {notation.shape(n.shape)}" for n in graph.nodes)
+    return Drawing.from_items(title, f"{total}; from input to output: {text}.", items)
+
+
+def _columns(graph, means):
+    """Return the items of a model whose parts are stacks of layers."""
     first, *others = _stacks(graph)
     items, place = _stack(graph, first, 0.0)
     right = _right(items)
@@ -62,14 +79,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
             label = " · ".join([notation.shape(e.shape), *means.get(e.source, [])])
             items.append(dot.text((x + 10, (below + above) / 2), label, 10, anchor="start"))
     items += _crossing(crossing, boxes, right)
-    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
-    items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
-    if means:
-        names = dict.fromkeys(text.rpartition(" ")[0] for texts in means.values() for text in texts)
-        items.append(dot.text((0, -60), f"{', '.join(names)}: means over a run", 10))
-    title = f"Network of {notation.count(len(model.layers), 'layer')}"
-    text = ", ".join(f"{n.label} {notation.shape(n.shape)}" for n in graph.nodes)
-    return Drawing.from_items(title, f"{total}; from input to output: {text}.", items)
+    return items
 
 
 def _right(items):
@@ -103,28 +113,104 @@ def _stack(graph, stack, x):
     items, place = [], {}
     for k, node in enumerate(stack):
         place[node.id] = at = (x, k * PITCH)
-        loops = [e for e in graph.edges if e.delay and e.source == node.id]
-        fill, border = palette.layer(node.kind, bool(loops))
-        if node.kind in ("input", "output"):
-            tip = f"{node.kind} {notation.shape(node.shape)}"
-            look = dict(shape="ellipse", style="filled", fill=fill, color=border, penwidth=1.2)
-            items.append(dot.node(node.id, at, END, node.label, **look, tip=tip))
-            continue
-        count = "no parameters"
-        if node.parameters:
-            count = notation.count(node.parameters, "parameter")
-        label = f"{describe.short(node.label)}\n{count}"
-        size = (max(WIDE, notation.width(label, 11) * 1.15 + 24), TALL)
-        look = dict(shape="box", style="rounded,filled", fill=fill, color=border, penwidth=1.2)
-        items.append(dot.node(node.id, at, size, label, **look, tip=f"{node.label}: {count}"))
-        drawn = []
-        for side in (1, -1):
-            drawn += _loops(node.id, at, size, [e for e in loops if e.delay == side], side)
-        left = min([x - size[0] / 2, *(item.box[0] for item in drawn)])
-        number = f"layer {nodes.layer_number(node.id)}"
-        items.append(dot.text((left - 12, at[1]), number, 9, anchor="end"))
-        items += drawn
+        number = "" if _is_end(node) else f"layer {nodes.layer_number(node.id)}"
+        items += _box(graph, node, at, number)
     return items, place
+
+
+def _is_end(node):
+    return node.kind in ("input", "output")
+
+
+def _size(node, label):
+    if _is_end(node):
+        return max(END[0], notation.width(label, 11) * 1.15 + 16), END[1]
+    return max(WIDE, notation.width(label, 11) * 1.15 + 24), TALL
+
+
+def _label(node, shares=""):
+    """Return the text of a box: what the layer is, and its parameters."""
+    if _is_end(node):
+        return node.label
+    count = notation.count(node.parameters, "parameter") if node.parameters else "no parameters"
+    return f"{describe.short(node.label)}\n{shares or count}"
+
+
+def _box(graph, node, at, name, shares=""):
+    """Return the items of a layer with its loops, or of an input or output."""
+    loops = [e for e in graph.edges if e.delay and e.source == node.id]
+    fill, border = palette.layer(node.kind, bool(loops))
+    label = _label(node, shares)
+    size = _size(node, label)
+    if _is_end(node):
+        tip = f"{node.kind} {notation.shape(node.shape)}"
+        look = dict(shape="ellipse", style="filled", fill=fill, color=border, penwidth=1.2)
+        return [dot.node(node.id, at, size, label, **look, tip=tip)]
+    look = dict(shape="box", style="rounded,filled", fill=fill, color=border, penwidth=1.2)
+    tip = f"{node.label}: {label.rpartition(chr(10))[2]}"
+    items, drawn = [dot.node(node.id, at, size, label, **look, tip=tip)], []
+    for side in (1, -1):
+        drawn += _loops(node.id, at, size, [e for e in loops if e.delay == side], side)
+    left = min([at[0] - size[0] / 2, *(item.box[0] for item in drawn)])
+    items.append(dot.text((left - 12, at[1]), name, 9, anchor="end"))
+    return items + drawn
+
+
+def _branches(model, graph, means):
+    """Return the items of a graph of layers: each stands above all that it reads."""
+    shares = {f"layer{k}": _shared(model, k) for k in range(len(model))}
+    names = {f"layer{k}": name for k, name in enumerate(model.names)}
+    labels = {n.id: _label(n, shares.get(n.id, "")) for n in graph.nodes}
+    room = {n.id: _size(n, labels[n.id])[0] + (0 if _is_end(n) else ROOM) for n in graph.nodes}
+    inputs = [n.id for n in graph.nodes if n.kind == "input"]
+    others = [n.id for n in graph.nodes if n.kind != "input"]
+    links = [e for e in graph.edges if not e.delay]
+    pairs = list(dict.fromkeys((e.source, e.target) for e in links))
+    plan = layered.layout(inputs, others, pairs, room, set(), GAP)
+    level = {n: k for k, column in enumerate(plan.columns) for n in column}
+    place = {n: (-plan.y[n], level[n] * PITCH) for n in level}
+    items = []
+    for n in graph.nodes:
+        items += _box(graph, n, place[n.id], names.get(n.id, ""), shares.get(n.id, ""))
+    boxes = {i.name: i.box for i in items if i.kind == "node"}
+    for pair in pairs:
+        items.append(_way(pair, plan, place, boxes, pairs))
+    for n in dict.fromkeys(e.source for e in links):
+        shape = next(e.shape for e in links if e.source == n)
+        text = " · ".join([notation.shape(shape), *means.get(n, [])])
+        items.append(dot.text((place[n][0] + 10, boxes[n][3] + 9), text, 10, anchor="start"))
+    return items
+
+
+def _shared(model, k):
+    """Return what a box says of a layer all of whose parameters are those of another one."""
+    tied = model.tied(k)
+    if not tied or len(tied) < len(model.layers[k].shapes):
+        return ""
+    owners = dict.fromkeys(n for e in tied.values() for n in model.names if e.startswith(f"{n}."))
+    return f"parameters of {', '.join(owners)}"
+
+
+def _way(pair, plan, place, boxes, pairs):
+    """Return the wire from one node to another, between the boxes of the levels it crosses."""
+    source, target = pair
+    into = [a for a, b in pairs if b == target]
+    into.sort(key=lambda a: place[plan.path[a, target][-2]][0])
+    points = [(place[source][0], boxes[source][3])]
+    for n in plan.path[pair][1:]:
+        x, y = place[n]
+        column = list(plan.columns[round(y / PITCH)])
+        turn = y - PITCH / 2 + 20 * ((column.index(n) + 1) / (len(column) + 1) - 0.5)
+        end = y
+        if n == target:
+            x += 24 * (into.index(source) - (len(into) - 1) / 2)
+            end = boxes[target][1]
+        if abs(x - points[-1][0]) < NEAR:
+            x = points[-1][0]
+        else:
+            points += [(points[-1][0], turn), (x, turn)]
+        points.append((x, end))
+    return dot.wire(source, target, points, tip=f"{source} to {target}")
 
 
 def _crossing(edges, boxes, right):
