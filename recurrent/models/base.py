@@ -386,7 +386,7 @@ class Model(Guided, Sealed):
         Parameters
         ----------
         lengths : Any
-            Lengths as `forward` takes them.
+            Lengths as `prepare_input` returns them.
 
         Returns
         -------

@@ -307,17 +307,6 @@ class Graph(Layered):
             dy[name] = one
         return dy if self._results else dy[self.outputs[0]], lengths, lengths is not None
 
-    def padded_targets(self, targets, lengths, name="targets"):
-        own = self._value_lengths(lengths)
-        if self._results is None:
-            v = self._wiring.outputs[self.outputs[0]]
-            return super().padded_targets(targets, own[v], name)
-        targets = by_name(targets, name, self.outputs, "output")
-        return {
-            n: ragged.pad_targets(targets[n], own[v], f"{name}[{n!r}]")
-            for n, v in self._results.items()
-        }
-
     def targets_by_time(self, targets, x):
         if not self.batch_first:
             return targets

@@ -34,7 +34,7 @@ from .base import Model
 from .graph_stream import GraphStream
 from .memory_plan import Plan, plan, plan_slots
 from .storage import MOST_CELLS
-from .wiring import Wiring
+from .wiring import Wiring, by_name
 
 
 class Named(NamedTuple):
@@ -279,8 +279,6 @@ class Layered(Model):
             return None
         if all(layer.keeps_steps for layer in self.layers):
             return lengths
-        if self.batch_first and np.ndim(lengths) == 2:
-            lengths = np.swapaxes(lengths, 0, 1)
         return self._value_lengths(lengths)[-1]
 
     def _value_lengths(self, lengths) -> list[Any]:
@@ -293,6 +291,16 @@ class Layered(Model):
             own = found[read[0]]
             found.append(None if own is None else layer.output_lengths(own))
         return found
+
+    def padded_targets(self, targets, lengths, name="targets"):
+        own, outputs = self._value_lengths(lengths), self._wiring.outputs
+        if self._wiring.results is None:
+            (v,) = outputs.values()
+            return super().padded_targets(targets, own[v], name)
+        targets = by_name(targets, name, tuple(outputs), "output")
+        return {
+            n: ragged.pad_targets(targets[n], own[v], f"{name}[{n!r}]") for n, v in outputs.items()
+        }
 
     def has_steps(self, k: int) -> bool:
         k = checks.index(k, "k", len(self.layers), ", the layers")

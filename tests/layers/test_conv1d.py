@@ -23,6 +23,7 @@ from recurrent import (
     Seq2Seq,
     Sequential,
     TruncatedBPTT,
+    evaluate,
     gradcheck,
     load,
     losses,
@@ -256,8 +257,8 @@ def test_losses_take_the_lengths_of_the_output():
         model = Sequential(*layers_, rng=0, batch_first=batch_first)
         assert model.output_lengths(np.array([9, 4, 2, 0])).tolist() == [4, 1, 0, 0]
         mask = np.arange(11)[:, None] < np.array([9, 4, 2, 0])
-        mask = mask.T if batch_first else mask
         assert model.output_lengths(mask).tolist() == [4, 1, 0, 0]
+        mask = mask.T if batch_first else mask
         x = np.random.default_rng(0).standard_normal((11, 4, 2)).astype(np.float32)
         x = x.swapaxes(0, 1) if batch_first else x
         y = model.forward(x, lengths=mask)[0]
@@ -431,3 +432,23 @@ def test_keras_initialisation():
     weight = layer.parameters["weight"]
     assert limit * 0.99 < np.abs(weight).max() <= limit
     assert not layer.parameters["bias"].any()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_targets_have_the_steps_of_y(batch_first):
+    rng = np.random.default_rng(0)
+    model = Sequential(Conv1d(2, 3, 3, stride=2), Linear(3, 1), rng=0, batch_first=batch_first)
+    lengths = np.array([9, 4, 7])
+    x = [rng.standard_normal((n, 2)).astype("f") for n in lengths]
+    counts = model[0].output_lengths(lengths)
+    targets = [rng.standard_normal((n, 1)).astype("f") for n in counts]
+    found = evaluate(model, [(x, targets)], losses.mean_squared_error)
+    errors = np.concatenate([(model([a])[0] - b).ravel() for a, b in zip(x, targets, strict=True)])
+    assert found == pytest.approx(np.mean(errors.astype(float) ** 2), rel=1e-6)
+
+
+def test_a_mask_of_a_batch_first_model_gives_the_lengths_of_y():
+    model = Sequential(Conv1d(2, 3, 3, stride=2), rng=0, batch_first=True)
+    x, mask = np.ones((3, 9, 2), "f"), np.arange(9) < np.array([[9], [4], [7]])
+    turned = model.prepare_input(x, mask)[1]
+    assert model.output_lengths(turned).tolist() == [4, 1, 3]
