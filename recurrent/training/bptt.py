@@ -183,7 +183,7 @@ class TruncatedBPTT:
                     f" got {self.look_back}"
                 )
         if self.carried is not None and self.steps:
-            self._check_continues()
+            check_continues(self.model)
         out = self.model.gradient_vector(out)
         window = x if self.past is None else np.concatenate([self.past, x])
         before = 0 if self.past is None else len(self.past)
@@ -208,16 +208,6 @@ class TruncatedBPTT:
         del tape, dy  # free the memory before the next forward pass
         self._advance(window, before, after)
         return value, out, self.model.swapped(y_new)
-
-    def _check_continues(self):
-        """Raise ValueError if a layer cannot go on from the state after the piece before."""
-        for k, layer in enumerate(self.model.layers):
-            if -1 in layer.state_delays.values():
-                raise ValueError(
-                    f"{self.model.where(k)} starts at the last time step, so a piece cannot go on "
-                    "from the one before: call reset() between them, or read Windows with "
-                    "carry='never'"
-                )
 
     def _advance(self, window, before, after):
         """Drop the past steps that are beyond the look-back of the next piece."""
@@ -269,3 +259,14 @@ def value_and_gradient(loss: Loss, y: Any, targets: Any, lengths: Any) -> tuple[
     if np.ndim(value) or not np.issubdtype(np.asarray(value).dtype, np.floating):
         raise TypeError(f"loss must return a float and the gradient, got {checks.shown(result)}")
     return float(value), dy
+
+
+def check_continues(model: Model) -> None:
+    """Raise ValueError if a layer cannot go on from the state after the piece before."""
+    for k, layer in enumerate(model.layers):
+        if -1 in layer.state_delays.values():
+            raise ValueError(
+                f"{model.where(k)} starts at the last time step, so a piece cannot go on "
+                "from the one before: call reset() between them, or read Windows with "
+                "carry='never'"
+            )

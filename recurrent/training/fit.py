@@ -9,13 +9,13 @@ import numpy as np
 
 from .. import checks, schedules
 from ..checks.guided import explained
-from ..data import Batch
+from ..data import Batch, Windows
 from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..metrics import gives_number
 from ..models.base import Model
 from ..optim import Optimizer
-from .bptt import TruncatedBPTT
+from .bptt import TruncatedBPTT, check_continues
 from .evaluation import LOSS, by_name, check_model, evaluate
 from .history import History
 from .loop import Loop
@@ -210,6 +210,8 @@ def fit(
             " another monitor, or without keep_best or validation since: pass keep_best=False"
         )
     reader = Reader(batches, state.cursor)
+    if isinstance(batches, Windows) and len(batches) > 1 and batches.batch(1).carry:
+        check_continues(model)
     start = history.updates
     last = start + reader.updates(epochs, accumulate)
     if updates is not None:

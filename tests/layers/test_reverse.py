@@ -31,7 +31,7 @@ from recurrent import (
 )
 from recurrent.charlm.model import _check_stack
 from recurrent.conformance.tolerance import assert_same_bits
-from recurrent.data import Batch
+from recurrent.data import Batch, Windows
 from viz.reading.unit_values import read_unit
 
 pytestmark = pytest.mark.reference
@@ -211,6 +211,17 @@ def test_what_cannot_run_in_reverse():
         run.gradient(x, targets, losses.mean_squared_error)
     run.reset()
     run.gradient(x, targets, losses.mean_squared_error)
+    before = model.flat.copy()
+    with fails("^layer 0 .LSTM. starts at the last time step, so a piece cannot go on from the"):
+        fit(model, Windows(x, targets, 2), losses.mean_squared_error, optim.SGD(), updates=3)
+    assert_same_bits(model.flat, before)  # found before the first update
+    fit(
+        model,
+        Windows(x, targets, 2, carry="never"),
+        losses.mean_squared_error,
+        optim.SGD(),
+        updates=3,
+    )
     with fails("a layer with reverse=True ends at the first time step: use Last.reverse=True"):
         Sequential(LSTM(D, H, reverse=True), Last())
     with fails("Last.reverse=True. must follow a layer with reverse=True"):
