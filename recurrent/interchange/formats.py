@@ -1,4 +1,4 @@
-"""How other programs lay out the arrays of recurrent layers: one table for each format.
+"""Says how other programs lay out the arrays of recurrent layers: one table for each format.
 
 Gates have the names of this package. The permutation of the blocks of an array follows from two
 orders of names; no code knows a pair of formats.

@@ -45,7 +45,7 @@ def damage() -> Iterator[None]:
 
 
 class Place:
-    """Where the arrays of the layers of a model are; a subclass knows one kind of source."""
+    """Finds the arrays of the layers of a model; a subclass knows one kind of source."""
 
     def layer(self, k: int, kind: str, name: str) -> Place:
         """Return the place of a layer: its number, class and name."""

@@ -35,7 +35,7 @@ class ConvState(NamedTuple):
 
 @dataclass
 class ConvTape:
-    """What a recorded forward pass saves for the backward pass."""
+    """Holds what a recorded forward pass saves for the backward pass."""
 
     padded: np.ndarray  # x between its padding, (left + T + right, N, C)
     valid: np.ndarray | None  # valid steps of x, (T, N)

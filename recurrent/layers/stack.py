@@ -1,4 +1,4 @@
-"""What models and `Residual` check of layers, build and walk through."""
+"""Checks, builds and walks through layers, for models and `Residual`."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def lengths_above(layers: Iterable[Layer], lengths: Any) -> Any:
 
 
 class Values:
-    """What is known about the values that layers read, while they are connected.
+    """Holds what is known about the values that layers read, while they are connected.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which values the layers of a model read: its topology as data."""
+"""Says which values the layers of a model read: its topology as data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .. import checks
 
 
 class Wiring:
-    """Which values the layers of a model read.
+    """Says which values the layers of a model read.
 
     The values are the inputs, then the output of each layer, in the order in which layers run.
 

@@ -14,12 +14,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .target import TARGETS
-from .tile import emit_while, least, pointer_to, up
+from .tile import SIDE_BY_SIDE, emit_while, least, pointer_to, up
 from .vector import I64, Vectors
-
-# Vectors of sums at the same time: one alone has fewer chains of additions than a processor adds up
-# in parallel.
-SIDE_BY_SIDE = 2
 
 
 @intrinsic

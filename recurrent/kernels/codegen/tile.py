@@ -21,8 +21,8 @@ from numba.extending import intrinsic
 from .target import TARGETS, Target
 from .vector import I64, Vectors
 
-# Tiles of a single row that are computed at the same time: one alone has fewer chains of additions
-# than a processor adds up in parallel.
+# Tiles of a single row, or vectors of dot products, that are computed at a time: one alone has
+# fewer chains of additions than a processor adds up in parallel.
 SIDE_BY_SIDE = 2
 
 
