@@ -5,7 +5,13 @@ import pytest
 
 
 def onnx_run(op, feeds, **attributes):
-    """Return y (T, N, H) and the final states; `feeds` has the inputs, or None, in order."""
+    """Return y (T, N, H) and the final states of a node of one direction, as `onnx_outputs`."""
+    y, *final = onnx_outputs(op, feeds, **attributes)
+    return y[:, 0], [s[0] for s in final]
+
+
+def onnx_outputs(op, feeds, **attributes):
+    """Return the outputs of a node; `feeds` has the inputs, or None, in order."""
     onnx = pytest.importorskip(
         "onnx", reason="a one-node model needs onnx: pip install recurrent-engine[test]"
     )
@@ -33,8 +39,7 @@ def onnx_run(op, feeds, **attributes):
     session = runtime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    y, *final = session.run(None, feeds)
-    return y[:, 0], [s[0] for s in final]
+    return session.run(None, feeds)
 
 
 def as_int32(lengths):
