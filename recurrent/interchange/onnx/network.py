@@ -1,0 +1,114 @@
+"""A model of ONNX that is no chain of layers: runs its nodes one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from . import loading
+from .operators import KINDS, Operator
+
+UNTRAINED = (
+    "backward", "fit", "record", "gradcheck", "optimizer", "parameters", "flat", "save", "quantize",
+    "stream", "plan",
+)  # fmt: skip
+
+
+class Network:
+    """A model of ONNX whose nodes are not a chain of layers; it computes and cannot be trained.
+
+    Recurrent nodes run in the engine, the others by onnx's operators in NumPy.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of str
+        The names of inputs and outputs.
+    operators : tuple of str
+        The kinds of nodes, each once.
+    """
+
+    def __init__(self, model: Any, outputs: list[str] | None = None):
+        from onnx.reference import ReferenceEvaluator
+
+        graph = model.graph
+        constants = {t.name for t in graph.initializer}
+        self.inputs = tuple(i.name for i in graph.input if i.name not in constants)
+        self.outputs = tuple(outputs or [o.name for o in graph.output])
+        self.operators = tuple(dict.fromkeys(node.op_type for node in graph.node))
+        self._node_count = len(graph.node)
+        try:
+            self._evaluator = ReferenceEvaluator(model, new_ops=recurrent_operators())
+        except (NotImplementedError, RuntimeError, TypeError, AttributeError, KeyError) as error:
+            words = " ".join(str(error).split())
+            raise ValueError(f"a node cannot be run: {words:.300}") from None
+
+    def __call__(self, x: Any) -> Any:
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        x : ndarray of any shape or dict of str to ndarray
+            The input, as the file has its axes; several are a dict by name.
+
+        Returns
+        -------
+        ndarray or dict of str to ndarray
+            The output; several are a dict by name.
+        """
+        feeds = x if isinstance(x, dict) else {self.inputs[0]: x} if self.inputs else {}
+        if set(feeds) != set(self.inputs):
+            raise ValueError(
+                f"x must be a dict of the inputs {', '.join(self.inputs)}, "
+                f"got {', '.join(map(str, feeds)) or 'none'}"
+            )
+        feeds = {name: checks.as_array(a, f"x[{name!r}]") for name, a in feeds.items()}
+        results = self._evaluator.run(list(self.outputs), feeds)
+        if len(self.outputs) == 1:
+            return results[0]
+        return dict(zip(self.outputs, results, strict=True))
+
+    forward = __call__
+
+    def __repr__(self):
+        return (
+            f"<network of ONNX: {', '.join(self.inputs)} -> {', '.join(self.outputs)}, "
+            f"{self._node_count} nodes of {len(self.operators)} kinds>"
+        )
+
+    def __getattr__(self, name):
+        if name in UNTRAINED:
+            raise AttributeError(
+                f"a network of ONNX has no {name}: it is no chain of layers known here, so it "
+                "computes its outputs and cannot be trained"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def recurrent_operators() -> list[type]:
+    """Return the recurrent operators as classes for onnx's evaluator."""
+    from onnx.reference.op_run import OpRun
+
+    class Engine(OpRun):
+        """Runs a recurrent node in the engine; weights that stay the same are packed once."""
+
+        def __init__(self, onnx_node, run_params, schema=None):
+            import onnx
+
+            super().__init__(onnx_node, run_params, schema)
+            own = loading.attributes(onnx, onnx_node)
+            self.held = Operator(onnx_node.op_type, own)
+            self.arrays, self.weights = None, None
+
+        def _run(self, X, W, R, B=None, lengths=None, initial_h=None, initial_c=None, P=None, **_):
+            given = (W, R, B, P)
+            if self.arrays is None or any(
+                a is not b for a, b in zip(given, self.arrays, strict=True)
+            ):
+                self.weights, self.arrays = self.held.weights(*given), given
+            with checks.naming(f"node {self.onnx_node.name or self.onnx_node.op_type}"):
+                found = self.weights.run(X, lengths, initial_h, initial_c)
+            return tuple(found[: max(len(self.onnx_node.output), 1)])
+
+    return [type(kind, (Engine,), {"op_domain": ""}) for kind in KINDS]
