@@ -1,1 +1,108 @@
 """Models in ONNX files. The package onnx is imported when a file is read."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ... import checks
+from ...checks.guided import explained
+from ...models.sequential import Sequential
+from . import loading
+from .chain import NotAChain, sequential
+from .network import Network
+
+__all__ = ["Network", "from_onnx"]
+
+
+@explained
+def from_onnx(
+    model: Any, outputs: str | Sequence[str] | None = None, gru_reset_after: bool = False
+) -> Sequential | Network:
+    """Make a model from one of ONNX: a file, its bytes, or a ModelProto.
+
+    A chain of known layers becomes a Sequential, which can be trained: RNN, LSTM and GRU with the
+    nodes around them that turn axes, Embedding, Linear, Conv1d, LayerNorm, Dropout, activations,
+    and the last step. Other models become a `Network`, which computes the outputs: recurrent
+    nodes run in the engine, the others by onnx's operators in NumPy.
+
+    Parameters
+    ----------
+    model : str, os.PathLike, bytes or onnx.ModelProto
+        The model. Files with their arrays in other files are refused.
+    outputs : str or sequence of str, optional
+        The names of the outputs to compute; all by default. With the first one alone, a model that
+        also returns its states may be a chain.
+    gru_reset_after : bool, default False
+        Whether to read each GRU with linear_before_reset=0 as if it had 1: PyTorch's GRU has no
+        other form, and some versions of its exporter write 0.
+
+    Returns
+    -------
+    Sequential or Network
+        A Sequential has its axes as the file has them: it is batch-first if that is.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or arrays are neither float32 nor float64.
+    ValueError
+        If the file is damaged, has its arrays in other files, or a node cannot be run.
+    OSError
+        If the file cannot be read.
+    ImportError
+        If onnx is not installed.
+    """
+    gru_reset_after = checks.flag(gru_reset_after, "gru_reset_after")
+    where = str(model) if isinstance(model, (str, os.PathLike)) else "the model"
+    proto = loading.load(model)
+    with checks.naming(where):
+        names = _outputs(proto, outputs)
+        _grus(proto, gru_reset_after)
+        proto = loading.optimised(proto)
+        try:
+            return sequential(proto, names)
+        except NotAChain as reason:
+            return Network(proto, list(names), str(reason))
+
+
+def _outputs(proto: Any, outputs: Any) -> tuple[str, ...]:
+    """Return the names of the outputs to compute."""
+    known = [o.name for o in proto.graph.output]
+    if outputs is None:
+        return tuple(known)
+    names = [outputs] if isinstance(outputs, str) else outputs
+    checks.instance(names, (list, tuple), "outputs", "the name of an output, or a list of names")
+    for name in names:
+        checks.choice(name, "outputs", known)
+    if not names:
+        raise ValueError("outputs must name at least one output, got none")
+    return tuple(names)
+
+
+def _grus(proto: Any, reset_after: bool) -> None:
+    """Read GRU nodes as reset-after if asked for; else warn of those of PyTorch that are not."""
+    import onnx
+
+    before = [
+        node
+        for graph in loading.graphs(onnx, proto.graph)
+        for node in graph.node
+        if node.op_type == "GRU"
+        and not any(a.name == "linear_before_reset" and a.i for a in node.attribute)
+    ]
+    if reset_after:
+        for node in before:
+            kept = [a for a in node.attribute if a.name != "linear_before_reset"]
+            kept.append(onnx.helper.make_attribute("linear_before_reset", 1))
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    elif before and proto.producer_name.lower() == "pytorch":
+        warnings.warn(
+            f"{before[0].name or 'a GRU'} was written by PyTorch with linear_before_reset=0, which "
+            "PyTorch's GRU does not compute: almost surely a fault of the exporter. Compare with "
+            "the original, or write from_onnx(..., gru_reset_after=True)",
+            stacklevel=4,
+        )

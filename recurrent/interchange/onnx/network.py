@@ -27,9 +27,11 @@ class Network:
         The names of inputs and outputs.
     operators : tuple of str
         The kinds of nodes, each once.
+    why : str
+        Why it is no Sequential.
     """
 
-    def __init__(self, model: Any, outputs: list[str] | None = None):
+    def __init__(self, model: Any, outputs: list[str] | None = None, why: str = ""):
         from onnx.reference import ReferenceEvaluator
 
         graph = model.graph
@@ -37,7 +39,7 @@ class Network:
         self.inputs = tuple(i.name for i in graph.input if i.name not in constants)
         self.outputs = tuple(outputs or [o.name for o in graph.output])
         self.operators = tuple(dict.fromkeys(node.op_type for node in graph.node))
-        self._node_count = len(graph.node)
+        self.why, self._node_count = why, len(graph.node)
         try:
             self._evaluator = ReferenceEvaluator(model, new_ops=recurrent_operators())
         except (NotImplementedError, RuntimeError, TypeError, AttributeError, KeyError) as error:
@@ -80,8 +82,8 @@ class Network:
     def __getattr__(self, name):
         if name in UNTRAINED:
             raise AttributeError(
-                f"a network of ONNX has no {name}: it is no chain of layers known here, so it "
-                "computes its outputs and cannot be trained"
+                f"a network of ONNX has no {name}: it computes its outputs and cannot be trained, "
+                f"because it is no chain of known layers: {self.__dict__.get('why', '')}"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
