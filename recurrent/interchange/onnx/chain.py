@@ -83,9 +83,11 @@ class _Walk:
         self.time: str | None = None  # "a" or "b"
         self.sizes: dict[str, int] = {}
         self.parts: list[tuple[str, Layer]] = []
+        self.needed, _ = self._reached(())
+        _, self.read = self._reached(("Shape",))  # the arrays whose entries the output depends on
 
     def model(self) -> Sequential:
-        for node in self._needed():
+        for node in self.needed:
             data = [name for name in node.input if name in self.axes]
             label = f"{node.op_type} {node.name or node.output[0]}"
             if not data:
@@ -93,6 +95,10 @@ class _Walk:
             elif node.op_type == "Shape":
                 axes = self.axes[data[0]]
                 self.values[node.output[0]] = [self.sizes.get(one, one) for one in axes]
+            elif not self.read.intersection(node.output):  # a Shape alone reads what it makes
+                if node.op_type == "Transpose":
+                    own = loading.attributes(self.onnx, node)
+                    self.axes[node.output[0]] = self._transpose(node, own, self.axes[data[0]])
             elif data != [self.current]:
                 raise NotAChain(f"{label} reads {' and '.join(data)}: the data branch")
             else:
@@ -112,14 +118,17 @@ class _Walk:
         """Return the label of the axis of sequences."""
         return "a" if self.time == "b" else "b"
 
-    def _needed(self) -> list[Any]:
-        """Return the nodes on which the output depends, in order."""
+    def _reached(self, ends: tuple[str, ...]) -> tuple[list[Any], set[str]]:
+        """Return the nodes on which the output depends, in order, and all that they read.
+
+        What nodes of the kinds in `ends` read does not count.
+        """
         wanted, found = {self.output}, []
         for node in reversed(self.graph.node):
             if any(name in wanted for name in node.output if name):
                 found.append(node)
-                wanted.update(node.input)
-        return found[::-1]
+                wanted.update(() if node.op_type in ends else node.input)
+        return found[::-1], wanted
 
     def _constant(self, node: Any) -> None:
         """Note the values of a node that no data reach."""
@@ -211,7 +220,7 @@ class _Walk:
         layer = operator.layer(*arrays)
         self._put(node, layer)
         self.sizes |= {"D": len(operator.reverse), "H": layer.hidden_size}
-        used = [k for k, name in enumerate(node.output) if name and self._is_used(name)]
+        used = [k for k, name in enumerate(node.output) if name and name in self.read]
         if used == [1]:  # the state after all steps
             way = {"bidirectional": True} if len(operator.reverse) == 2 else {}
             self._put(node, Last(**way, **({"reverse": True} if operator.reverse[0] else {})))
@@ -219,9 +228,6 @@ class _Walk:
         if used != [0]:
             raise NotAChain(f"{node.op_type} {node.name}: more than its steps is read")
         return node.output[0], [n, t, "D", "H"] if operator.layout else [t, "D", n, "H"]
-
-    def _is_used(self, name: str) -> bool:
-        return name == self.output or any(name in node.input for node in self._needed())
 
     def _transpose(self, node, own, axes):
         perm = own.get("perm", list(range(len(axes)))[::-1])
