@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,9 @@ class _Walk:
         self.time: str | None = None  # "a" or "b"
         self.sizes: dict[str, int] = {}
         self.parts: list[tuple[str, Layer]] = []
+        self.fixed: dict[str, int] = {}  # lengths of "a" and "b" that a Reshape names
+        dims = shape.shape.dim
+        self.free = [one for one, d in zip("ab", dims, strict=False) if not d.dim_value]
         self.needed, _ = self._reached(())
         _, self.read = self._reached(("Shape",))  # the arrays whose entries the output depends on
 
@@ -93,7 +97,8 @@ class _Walk:
             if not data:
                 self._constant(node)
             elif node.op_type == "Shape":
-                axes = self.axes[data[0]]
+                axes, own = self.axes[data[0]], loading.attributes(self.onnx, node)
+                axes = axes[own.get("start", 0) : own.get("end", len(axes))]
                 self.values[node.output[0]] = [self.sizes.get(one, one) for one in axes]
             elif not self.read.intersection(node.output):  # a Shape alone reads what it makes
                 if node.op_type == "Transpose":
@@ -110,6 +115,14 @@ class _Walk:
         wanted = ["a", "b", "F"]
         if axes not in (wanted, [self._other(), "F"]):
             raise NotAChain("the axes of the output have another order than those of the input")
+        for one, n in self.fixed.items():
+            if one in self.free:
+                what = "time" if one == self.time else "the batch"
+                warnings.warn(
+                    f"the exporter wrote the length {n} of {what} into the file, which says that "
+                    "any is allowed: the model here takes any",
+                    stacklevel=6,
+                )
         batch_first = self.time == "b"
         parts = [Part(name, name, lambda layer=layer: [layer]) for name, layer in self.parts]
         return assembled(parts, None, batch_first)
@@ -257,29 +270,20 @@ class _Walk:
 
     def _reshape(self, node, own, axes):
         target = shapes.sizes(self.values.get(node.input[1]))
-        if own.get("allowzero") or target is None:
+        if target is None or (own.get("allowzero") and 0 in target) or target.count(-1) > 1:
             raise NotAChain("the shape of a Reshape is not known")
-        if axes[-2:] != ["D", "H"]:
-            if len(target) == len(axes) and self._fits(target, axes):
-                return axes
+        merges = axes[-2:] == ["D", "H"]
+        kept = axes[:-2] if merges else axes[:-1]
+        width = self.sizes["D"] * self.sizes["H"] if merges else self.sizes.get(axes[-1])
+        if len(target) != len(kept) + 1 or target[-1] not in (-1, width, axes[-1]):
             raise NotAChain("a Reshape changes more than the directions")
-        before, width = axes[:-2], self.sizes["D"] * self.sizes["H"]
-        if len(target) != len(axes) - 1 or not self._fits(target[:-1], before):
-            fixed = [n for n in target[:-1] if isinstance(n, int) and n > 0]
-            raise NotAChain(
-                f"its Reshape has the fixed length {fixed[0]}: the exporter froze time or batch"
-                if fixed
-                else "a Reshape changes more than the directions"
-            )
-        if target[-1] not in (-1, width) or target.count(-1) > 1:
-            raise NotAChain("a Reshape changes more than the directions")
-        return self._merged([*before, "H"])
-
-    def _fits(self, target: list[Any], axes: list[str]) -> bool:
-        """Return whether the sizes of a target are those of the axes."""
-        return len(target) == len(axes) and all(
-            n in (0, -1, one, self.sizes.get(one)) for n, one in zip(target, axes, strict=True)
-        )
+        for n, one in zip(target, kept, strict=False):
+            if n in (0, -1, one, self.sizes.get(one)):
+                continue
+            if one not in ("a", "b") or isinstance(n, str):
+                raise NotAChain("a Reshape changes more than the directions")
+            self.fixed[one] = n
+        return self._merged([*kept, "H"]) if merges else axes
 
     def _gather(self, node, own, axes):
         axis = own.get("axis", 0)

@@ -37,11 +37,11 @@ def computed(op: str, given: list[Value], attributes: dict[str, Any]) -> Value:
     if op == "ConstantOfShape":
         value = attributes.get("value")
         return Zeros() if value is None or is_zero(value) else None
-    if op in ZERO_KEEPING and is_zero(given[0]):
-        others = given if op == "Concat" else given[:1]
-        return Zeros() if all(map(is_zero, others)) and not _is_whole(given[0]) else given[0]
+    zeros = given if op == "Concat" else given[:1]
+    if op in ZERO_KEEPING and all(is_zero(v) and not _is_whole(v) for v in zeros):
+        return Zeros()
     first = given[0] if given else None
-    if op in ("Cast", "Identity"):
+    if op in ("Cast", "Identity") or (op == "Reshape" and isinstance(first, list)):
         return first
     if op == "Concat":
         parts = [sizes(v) for v in given]
