@@ -121,7 +121,7 @@ class _Walk:
                 warnings.warn(
                     f"the exporter wrote the length {n} of {what} into the file, which says that "
                     "any is allowed: the model here takes any",
-                    stacklevel=6,
+                    stacklevel=5,
                 )
         batch_first = self.time == "b"
         parts = [Part(name, name, lambda layer=layer: [layer]) for name, layer in self.parts]

@@ -82,6 +82,29 @@ def _check(onnx: Any, model: Any) -> None:
             _check_tensor(onnx, tensor)
         if graph.sparse_initializer:
             raise ValueError("sparse initialisers are not read")
+    _check_order(onnx, model.graph, frozenset())
+
+
+def _check_order(onnx: Any, graph: Any, outer: frozenset[str]) -> None:
+    """Raise ValueError unless each node reads what is computed before it, and names are unique."""
+    known = {"", *(i.name for i in graph.input), *(t.name for t in graph.initializer)}
+    for node in graph.node:
+        label = f"node {checks.shown(node.name or node.op_type)}"
+        for name in node.input:
+            if name not in known and name not in outer:
+                raise ValueError(
+                    f"{label} reads {checks.shown(name)}, which nothing before it computes"
+                )
+        for a in node.attribute:
+            for inner in [a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs:
+                _check_order(onnx, inner, outer | known)
+        for name in node.output:
+            if name and name in known:
+                raise ValueError(f"{label} computes {checks.shown(name)}, which is there already")
+            known.add(name)
+    for one in graph.output:
+        if one.name not in known and one.name not in outer:
+            raise ValueError(f"the output {checks.shown(one.name)} is computed by no node")
 
 
 def graphs(onnx: Any, graph: Any, depth: int = 0) -> Iterator[Any]:

@@ -66,7 +66,14 @@ class Network:
                 f"got {', '.join(map(str, feeds)) or 'none'}"
             )
         feeds = {name: checks.as_array(a, f"x[{name!r}]") for name, a in feeds.items()}
-        results = self._evaluator.run(list(self.outputs), feeds)
+        try:
+            results = self._evaluator.run(list(self.outputs), feeds)
+        except Exception as error:  # onnx's operators raise all kinds for what does not fit
+            words = " ".join(str(error.__cause__ or error).split())
+            raise ValueError(
+                f"the nodes cannot compute this x: {words:.300}; a file may hold the length or the "
+                "batch size that it was made with"
+            ) from None
         if len(self.outputs) == 1:
             return results[0]
         return dict(zip(self.outputs, results, strict=True))

@@ -1,0 +1,266 @@
+"""from_onnx: chains of layers, other networks, and files that are no models."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import recurrent
+from recurrent import GRU, LSTM, RNN, Embedding, Last, Linear, Sequential
+from recurrent.interchange.onnx import Network, from_onnx
+
+onnx = pytest.importorskip("onnx", reason="ONNX files need onnx: recurrent-engine[onnx]")
+runtime = pytest.importorskip("onnxruntime", reason="this oracle is onnxruntime")
+helper, FLOAT, INT64 = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+KINDS = {"RNN": (RNN, 1), "LSTM": (LSTM, 4), "GRU": (GRU, 3)}
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32) / 2
+
+
+def model(nodes, arrays, inputs=None, outputs=("y",), producer="", opset=17):
+    """Return the bytes of a model; `inputs` are shapes by name, of floats unless the name is ids"""
+    inputs = inputs or {"x": ("a", "b", 4)}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info(n, INT64 if n == "ids" else FLOAT, shape)
+            for n, shape in inputs.items()
+        ],
+        [helper.make_tensor_value_info(n, FLOAT, None) for n in outputs],
+        [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()],
+    )
+    proto = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, producer_name=producer
+    )
+    return proto.SerializeToString()
+
+
+def theirs(data, feeds):
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)
+
+
+def recurrent_arrays(kind, count, D, H, prefix=""):
+    G = KINDS[kind][1]
+    return {
+        f"{prefix}W": normal(count, G * H, D),
+        f"{prefix}R": normal(count, G * H, H),
+        f"{prefix}B": normal(count, 2 * G * H),
+    }
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs.split(","), outputs.split(","), **attributes)
+
+
+def chain(kind, direction="forward", batch_first=False, last=None):
+    """Return the bytes of Embedding, a recurrent node and Linear, as PyTorch writes them."""
+    count = 2 if direction == "bidirectional" else 1
+    own = {"linear_before_reset": 1} if kind == "GRU" else {}
+    arrays = recurrent_arrays(kind, count, 4, 5) | {
+        "table": normal(11, 4), "V": normal(5 * count, 3), "v": normal(3),
+        "shape": np.array([0, 0, -1]), "first": np.array([0]), "one": np.array([1]),
+        "minus": np.array(-1),
+    }  # fmt: skip
+    nodes = [node("Gather", "table,ids", "rows")]
+    data = "rows"
+    if batch_first:
+        nodes.append(node("Transpose", "rows", "turned", perm=[1, 0, 2]))
+        data = "turned"
+    # Zeros as the initial state, from the sizes of x.
+    nodes += [
+        node("Shape", data, "sizes"),
+        node("Slice", "sizes,one,two", "batch"),
+        node("Concat", "count,batch,five", "state_shape", axis=0),
+        node("ConstantOfShape", "state_shape", "zeros"),
+    ]
+    arrays |= {"two": np.array([2]), "count": np.array([count]), "five": np.array([5])}
+    states = ",zeros,zeros" if kind == "LSTM" else ",zeros"
+    nodes += [
+        node(kind, f"{data},W,R,B,{states}", "Y,Yh", hidden_size=5, direction=direction, **own)
+    ]
+    if last == "state":
+        turn = [node("Transpose", "Yh", "n", perm=[1, 0, 2]), node("Reshape", "n,flat", "h")]
+        arrays["flat"] = np.array([0, -1])
+    else:
+        turn = [node("Transpose", "Y", "n", perm=[0, 2, 1, 3]), node("Reshape", "n,shape", "h")]
+        if last == "step":
+            turn += [node("Gather", "h,minus", "hl", axis=0)]
+        elif batch_first:
+            turn += [node("Transpose", "h", "hl", perm=[1, 0, 2])]
+    end = turn[-1].output[0]
+    nodes += [*turn, node("MatMul", f"{end},V", "p"), node("Add", "p,v", "q"), node("Tanh", "q", "y")]
+    return model(nodes, arrays, {"ids": ("a", "b")})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(
+    ("direction", "last"),
+    [
+        ("forward", None), ("forward", "step"), ("forward", "state"), ("bidirectional", None),
+        ("bidirectional", "state"),
+    ],
+)  # fmt: skip
+def test_chains_become_layers(kind, batch_first, direction, last):
+    data = chain(kind, direction, batch_first, last)
+    made = from_onnx(data)
+    assert isinstance(made, Sequential)
+    layer = Last() if direction == "forward" else Last(bidirectional=True)
+    kinds = [Embedding, KINDS[kind][0], *[type(layer)] * bool(last), Linear, recurrent.Tanh]
+    assert [type(one) for one in made.layers] == kinds
+    assert made.batch_first == batch_first
+    for shape in ((6, 3), (2, 5)):
+        ids = RNG.integers(0, 11, shape)
+        (expected,) = theirs(data, {"ids": ids})
+        y = made(ids)
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y, expected, atol=2e-6)
+
+
+def test_a_chain_can_be_trained():
+    made = from_onnx(chain("LSTM"))
+    ids = RNG.integers(0, 11, (4, 2))
+    y, _, tape = made.forward(ids, record=True)
+    grads = made.backward(np.ones_like(y), tape)
+    assert all(np.abs(g).sum() > 0 for n, g in grads.params.items() if "weight" in n)
+
+
+def test_the_same_chain_as_a_network():
+    """The nodes one by one agree with the layers; training is refused with the reason."""
+    data = chain("GRU", "bidirectional")
+    proto = onnx.load_from_string(data)
+    proto.graph.output.append(helper.make_tensor_value_info("Yh", FLOAT, None))
+    both = from_onnx(proto.SerializeToString())
+    assert isinstance(both, Network)
+    ids = RNG.integers(0, 11, (5, 2))
+    alone = from_onnx(proto.SerializeToString(), "y")
+    assert isinstance(alone, Sequential)
+    found = both(ids)
+    np.testing.assert_allclose(found["y"], alone(ids), atol=2e-6)
+    _, state = theirs(proto.SerializeToString(), {"ids": ids})
+    np.testing.assert_allclose(found["Yh"], state, atol=2e-6)
+    with pytest.raises(AttributeError, match=r"cannot be trained, because .*2 outputs, y, Yh"):
+        both.fit(ids, ids)
+
+
+def test_a_network_with_branches_equals_onnxruntime():
+    arrays = recurrent_arrays("LSTM", 1, 4, 5) | {"axes": np.array([1]), "V": normal(5, 4)}
+    nodes = [
+        node("LSTM", "x,W,R,B", "Y", hidden_size=5), node("Squeeze", "Y,axes", "h"),
+        node("MatMul", "h,V", "p"), node("Add", "p,x", "s"), node("Softmax", "s", "y"),
+    ]  # fmt: skip
+    data = model(nodes, arrays)
+    made = from_onnx(data)
+    assert isinstance(made, Network)
+    assert "reads p and x: the data branch" in made.why
+    for shape in ((6, 3, 4), (2, 1, 4)):
+        x = normal(*shape)
+        np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
+def gru(reset_after, producer="pytorch"):
+    arrays = recurrent_arrays("GRU", 1, 4, 5) | {"axes": np.array([1])}
+    own = {"linear_before_reset": 1} if reset_after else {}
+    nodes = [node("GRU", "x,W,R,B", "Y", hidden_size=5, **own), node("Squeeze", "Y,axes", "y")]
+    return model(nodes, arrays, producer=producer)
+
+
+def test_a_gru_of_pytorch_that_resets_before_is_warned_of():
+    data = gru(False)
+    with pytest.warns(UserWarning, match=r"almost surely a fault .* gru_reset_after=True"):
+        before = from_onnx(data)
+    x = normal(4, 2, 4)
+    np.testing.assert_allclose(before(x), theirs(data, {"x": x})[0], atol=2e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        after = from_onnx(data, gru_reset_after=True)
+        from_onnx(gru(False, "someone"))
+        from_onnx(gru(True))
+    assert after[0].cell.name == "gru"
+    assert before[0].cell.name == "gru(reset_after=False)"
+    np.testing.assert_array_equal(after[0].params.W_hh, before[0].params.W_hh)
+
+
+def test_a_frozen_length_is_read_as_any():
+    arrays = recurrent_arrays("RNN", 1, 4, 5) | {"shape": np.array([6, -1, 5])}
+    nodes = [
+        node("RNN", "x,W,R,B", "Y", hidden_size=5), node("Transpose", "Y", "n", perm=[0, 2, 1, 3]),
+        node("Reshape", "n,shape", "y"),
+    ]  # fmt: skip
+    data = model(nodes, arrays)
+    with pytest.warns(UserWarning, match="the length 6 of time"):
+        made = from_onnx(data)
+    x = normal(6, 3, 4)
+    np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+    assert made(x[:4]).shape == (4, 3, 5)
+
+
+def test_conv_norm_and_activations():
+    arrays = {"W": normal(6, 4, 3), "b": normal(6), "g": normal(6), "c": normal(6)}
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 2, 1]),
+        node("Conv", "t,W,b", "u", pads=[4, 0], dilations=[2]),
+        node("Transpose", "u", "w", perm=[0, 2, 1]),
+        node("LayerNormalization", "w,g,c", "n"), node("LeakyRelu", "n", "l", alpha=0.2),
+        node("Dropout", "l", "d"), node("Softmax", "d", "y"),
+    ]  # fmt: skip
+    data = model(nodes, arrays)
+    made = from_onnx(data)
+    assert isinstance(made, Sequential)
+    assert made.batch_first
+    for shape in ((2, 7, 4), (1, 3, 4)):
+        x = normal(*shape)
+        np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
+def damaged():
+    """Yield files that are no models, and the words about them."""
+    good = gru(True)
+    yield b"", "no graph"
+    yield b"hello", "damaged|no graph"
+    yield good[: len(good) // 2], "damaged|not valid|declares|no graph"
+    proto = onnx.load_from_string(good)
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../secret")
+    yield proto.SerializeToString(), "'W' is in another file"
+    proto = onnx.load_from_string(good)
+    proto.graph.initializer[0].dims[:] = [2**40, 2**20]
+    yield proto.SerializeToString(), "'W' declares 1,152,921,504,606,846,976 entries"
+    proto = onnx.load_from_string(good)
+    proto.graph.node[0].input[0] = "y"
+    yield proto.SerializeToString(), "reads 'y', which nothing before it computes"
+    inner = helper.make_graph([node("Identity", "x", "z")], "g", [], [])
+    for _ in range(30):
+        loop = node("Scan", "x", "z", body=inner, num_scan_inputs=1)
+        inner = helper.make_graph([loop], "g", [], [])
+    yield model(list(inner.node), {}, outputs=("z",)), "at most 16 deep"
+    yield model([node("Frobnicate", "x", "y")], {}), "a node cannot be run: .*Frobnicate"
+
+
+@pytest.mark.parametrize(("data", "words"), list(damaged()))
+def test_files_that_are_no_models_are_refused_in_one_line(data, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        from_onnx(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_arguments_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="path of a file, its bytes or a ModelProto"):
+        from_onnx(3)
+    with pytest.raises(OSError, match="nowhere"):
+        from_onnx(tmp_path / "nowhere.onnx")
+    with pytest.raises(ValueError, match="outputs must be one of y, got 'z'"):
+        from_onnx(gru(True), "z")
+    path = tmp_path / "gru.onnx"
+    path.write_bytes(gru(True))
+    x = normal(3, 2, 4)
+    np.testing.assert_array_equal(from_onnx(path)(x), from_onnx(onnx.load(path))(x))
