@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import checks
 from .keras import from_keras
+from .onnx import from_onnx
 from .torch import from_torch
 
 # By the end of a file's name.
@@ -17,6 +18,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     ".safetensors": from_torch,
     ".keras": from_keras,
     ".h5": from_keras,
+    ".onnx": from_onnx,
 }
 
 

@@ -96,7 +96,12 @@ def chain(kind, direction="forward", batch_first=False, last=None):
         elif batch_first:
             turn += [node("Transpose", "h", "hl", perm=[1, 0, 2])]
     end = turn[-1].output[0]
-    nodes += [*turn, node("MatMul", f"{end},V", "p"), node("Add", "p,v", "q"), node("Tanh", "q", "y")]
+    nodes += [
+        *turn,
+        node("MatMul", f"{end},V", "p"),
+        node("Add", "p,v", "q"),
+        node("Tanh", "q", "y"),
+    ]
     return model(nodes, arrays, {"ids": ("a", "b")})
 
 

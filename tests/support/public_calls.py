@@ -111,6 +111,18 @@ def to_torch():
     return R.to_torch, dict(model=R.Sequential(R.GRU(D, H)), stacked=True), []
 
 
+@public("from_onnx", model="model|onnx", errors=OS)
+def from_onnx():
+    from onnx import TensorProto, helper, numpy_helper
+
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["T", "N", D]) for n in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "W"], ["y"])], "g", ends[:1], ends[1:],
+        [numpy_helper.from_array(floats(D, D), "W")],
+    )  # fmt: skip
+    return R.from_onnx, dict(model=helper.make_model(graph), outputs="y"), []
+
+
 @public("from_keras", model="model|Keras", errors=OS)
 def from_keras():
     import h5py

@@ -358,7 +358,7 @@ class _Walk:
         """A bias: of the Linear before it."""
         k = next(k for k, name in enumerate(node.input) if name != self.current)
         b = self._weight(node, k)
-        name, below = self.parts[-1] if self.parts else ("", None)
+        below = self.parts[-1][1] if self.parts else None
         if (
             not isinstance(below, Linear) or "bias" in below.shapes or b is None
             or b.shape != (below.out_features,)

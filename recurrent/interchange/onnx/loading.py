@@ -114,7 +114,7 @@ def graphs(onnx: Any, graph: Any, depth: int = 0) -> Iterator[Any]:
     yield graph
     for node in graph.node:
         for a in node.attribute:
-            for inner in ([a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs):
+            for inner in [a.g] if a.type == onnx.AttributeProto.GRAPH else a.graphs:
                 yield from graphs(onnx, inner, depth + 1)
 
 

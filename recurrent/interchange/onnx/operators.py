@@ -31,9 +31,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "RNN": Kind("rnn", RNN, cells.rnn_cell, ("tanh",), ()),
-    "LSTM": Kind(
-        "lstm", LSTM, cells.lstm_cell, ("sigmoid", "tanh", "tanh"), ("input_forget",)
-    ),
+    "LSTM": Kind("lstm", LSTM, cells.lstm_cell, ("sigmoid", "tanh", "tanh"), ("input_forget",)),
     "GRU": Kind("gru", GRU, cells.gru_cell, ("sigmoid", "tanh"), ("linear_before_reset",)),
 }
 # output_sequence, of version 1, says what the names of the outputs say.
