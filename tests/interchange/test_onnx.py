@@ -269,3 +269,22 @@ def test_other_arguments_are_refused(tmp_path):
     path.write_bytes(gru(True))
     x = normal(3, 2, 4)
     np.testing.assert_array_equal(from_onnx(path)(x), from_onnx(onnx.load(path))(x))
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_changed_files_are_read_or_refused_in_one_line(count):
+    rng = np.random.default_rng(count)
+    files, refused = [chain("LSTM", "bidirectional", True), gru(True)], 0
+    for _ in range(count):
+        data = bytearray(files[rng.integers(2)])
+        for _ in range(rng.integers(1, 7)):
+            data[rng.integers(len(data))] = rng.integers(256)
+        if rng.random() < 0.1:
+            del data[rng.integers(len(data)) :]
+        try:
+            from_onnx(bytes(data))
+        except (TypeError, ValueError) as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert count / 4 < refused < count

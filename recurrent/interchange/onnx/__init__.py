@@ -58,7 +58,7 @@ def from_onnx(
     gru_reset_after = checks.flag(gru_reset_after, "gru_reset_after")
     where = str(model) if isinstance(model, (str, os.PathLike)) else "the model"
     proto = loading.load(model)
-    with checks.naming(where):
+    with checks.naming(where), loading.damage():
         names = _outputs(proto, outputs)
         _grus(proto, gru_reset_after)
         proto = loading.optimised(proto)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ... import checks
@@ -36,6 +37,16 @@ def load(source: Any) -> Any:
         model = _parsed(onnx, source)
     _check(onnx, model)
     return model
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Turn the errors of nodes that are not as ONNX says into a ValueError of one line."""
+    try:
+        yield
+    except (IndexError, KeyError, AttributeError, OverflowError, RuntimeError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"the file is damaged: {words:.200}") from None
 
 
 def _onnx() -> Any:
@@ -136,6 +147,8 @@ def _check_tensor(onnx: Any, tensor: Any) -> None:
             f"array {name} is in another file, which is not read: save the model as one file "
             "(onnx.save with save_as_external_data=False)"
         )
+    if tensor.data_type not in onnx.TensorProto.DataType.values()[1:]:
+        raise ValueError(f"array {name} has the unknown dtype {tensor.data_type}")
     size = 1
     for n in tensor.dims:
         if n < 0:
