@@ -208,6 +208,20 @@ def test_a_frozen_length_is_read_as_any():
     assert made(x[:4]).shape == (4, 3, 5)
 
 
+@pytest.mark.parametrize("opset", [7, 9, 11, 13, 14, 17, 22])
+@pytest.mark.parametrize("kind", KINDS)
+def test_versions_of_operators(kind, opset):
+    arrays = recurrent_arrays(kind, 1, 4, 5) | ({"axes": np.array([1])} if opset >= 13 else {})
+    squeeze = node("Squeeze", "Y,axes", "y") if opset >= 13 else node("Squeeze", "Y", "y", axes=[1])
+    own = {"linear_before_reset": 1} if kind == "GRU" else {}
+    nodes = [node(kind, "x,W,R,B", "Y", hidden_size=5, **own), squeeze]
+    data = model(nodes, arrays, opset=opset)
+    made = from_onnx(data)
+    assert isinstance(made, Sequential)
+    x = normal(3, 2, 4)
+    np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
 def test_conv_norm_and_activations():
     arrays = {"W": normal(6, 4, 3), "b": normal(6), "g": normal(6), "c": normal(6)}
     nodes = [
@@ -275,7 +289,7 @@ def test_other_arguments_are_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_changed_files_are_read_or_refused_in_one_line(count):
     rng = np.random.default_rng(count)
-    files, refused = [chain("LSTM", "bidirectional", True), gru(True)], 0
+    files, messages = [chain("LSTM", "bidirectional", True), gru(True)], []
     for _ in range(count):
         data = bytearray(files[rng.integers(2)])
         for _ in range(rng.integers(1, 7)):
@@ -285,6 +299,7 @@ def test_changed_files_are_read_or_refused_in_one_line(count):
         try:
             from_onnx(bytes(data))
         except (TypeError, ValueError) as error:
-            assert "\n" not in str(error)
-            refused += 1
+            messages.append(str(error))
+    refused = len(messages)
+    assert not [words for words in messages if "\n" in words]
     assert count / 4 < refused < count

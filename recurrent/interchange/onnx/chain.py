@@ -248,8 +248,9 @@ class _Walk:
 
     def _squeeze(self, node, own, axes):
         gone = self._integers(node, own, "axes", 1)
-        gone = [k % len(axes) for k in gone] if gone else []
-        return self._without(axes, gone)
+        if not gone:
+            raise NotAChain("it leaves out all axes of length 1, whichever they are")
+        return self._without(axes, [k % len(axes) for k in gone])
 
     def _without(self, axes: list[str], gone: list[int]) -> list[str]:
         """Return the axes without some of length 1: one direction, or the last step."""

@@ -57,7 +57,7 @@ class Network:
         ndarray or dict of str to ndarray
             The output; several are a dict by name.
         """
-        feeds = x if isinstance(x, dict) else {self.inputs[0]: x} if self.inputs else {}
+        feeds: dict[str, Any] = x if isinstance(x, dict) else dict.fromkeys(self.inputs[:1], x)
         if set(feeds) != set(self.inputs):
             raise ValueError(
                 f"x must be a dict of the inputs {', '.join(self.inputs)}, "
@@ -106,7 +106,8 @@ def recurrent_operators() -> list[type]:
             super().__init__(onnx_node, run_params, schema)
             own = loading.attributes(onnx, onnx_node)
             self.held = Operator(onnx_node.op_type, own)
-            self.arrays, self.weights = None, None
+            self.arrays: Any = None
+            self.weights: Any = None
 
         def _run(self, X, W, R, B=None, lengths=None, initial_h=None, initial_c=None, P=None, **_):
             given = (W, R, B, P)

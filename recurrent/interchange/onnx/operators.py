@@ -91,7 +91,9 @@ class Operator:
                 f"activations must be {len(usual)} names for each direction of {kind}, "
                 f"got {len(names)} for {count} direction{'s' * (count > 1)}"
             )
-        numbers = [list(given.get(f"activation_{a}") or ()) for a in ("alpha", "beta")]
+        numbers: list[list[float]] = [
+            list(given.get(f"activation_{a}") or ()) for a in ("alpha", "beta")
+        ]
         found = [_function(name, numbers) for name in names]
         return [tuple(found[k : k + len(usual)]) for k in range(0, len(found), len(usual))]
 
