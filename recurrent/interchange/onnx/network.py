@@ -65,7 +65,7 @@ class Network:
             )
         feeds = {name: checks.as_array(a, f"x[{name!r}]") for name, a in feeds.items()}
         try:
-            results = self._evaluator.run(list(self.outputs), feeds)
+            results: Any = self._evaluator.run(list(self.outputs), feeds)
         except Exception as error:  # onnx's operators raise all kinds for what does not fit
             words = " ".join(str(error.__cause__ or error).split())
             raise ValueError(
