@@ -1,0 +1,126 @@
+"""Recurrent layers: as RNN, LSTM or GRU where ONNX has the cell, else as a Scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...cells import gru_cell, lstm_cell, rnn_cell
+from ...engine.bidirectional import REVERSE
+from ...equations.cell import Cell
+from ...layers import Recurrent
+from ...layers.recurrent import NAMES
+from ..formats import ONNX, reordered
+from .builder import Builder
+from .cells import scan
+
+# Activations that ONNX has under the name with a capital letter, with the same numbers.
+_FUNCTIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+_REDUCE = {"sum": "ReduceSum", "mul": "ReduceProd", "average": "ReduceMean"}
+
+
+def operator(cell: Cell, dtype: np.dtype) -> dict[str, Any] | None:
+    """Return the attributes of the operator that computes a cell; None if a Scan has to.
+
+    ONNX Runtime has no such operators of float64, so float64 models have a Scan.
+    """
+    if dtype != np.float32:
+        return None
+    biases = cell.biases
+    for f in ("Tanh", "Relu"):
+        if cell.digest == rnn_cell(nonlinearity=f, biases=biases).digest:
+            return {"op_type": "RNN", "activations": [f]}
+    for peephole in (False, True):
+        if cell.digest == lstm_cell(peephole=peephole, biases=biases).digest:
+            return {"op_type": "LSTM"}
+    for after in (False, True):
+        if cell.digest == gru_cell(reset_after=after, biases=biases).digest:
+            return {"op_type": "GRU", "linear_before_reset": int(after)}
+    return None
+
+
+def write_recurrent(b: Builder, place: Any, layer: Recurrent, x: str) -> str:
+    """Add a recurrent layer; return the name of its output."""
+    ends = ["", REVERSE] if layer.bidirectional else [""]
+    initial = {s: place.initial_state(layer, s, x) for s in layer.state_sizes}
+    attributes = operator(layer.cell, b.dtype)
+    if attributes is None:
+        outputs, final = [], {}
+        for end in ends:
+            backwards = layer.reverse or end == REVERSE
+            states = [
+                initial[f"{s}{end}"]
+                or b.rows(b.constant(0), x, layer.state_sizes[f"{s}{end}"])
+                for s in layer.cell.states
+            ]
+            valid = b.valid(place.lengths, x) if place.lengths else None
+            params = {
+                field: place.parameter(f"{NAMES.get(field, field)}_l0{end}")
+                for field in layer.engine.shapes(*layer.sizes)._fields
+            }
+            y, last = scan(b, layer.cell, layer.sizes, params, x, states, valid, backwards)
+            outputs.append(y)
+            final |= {f"{s}{end}": a for s, a in zip(layer.cell.states, last, strict=True)}
+        place.final_states(final)
+        return _merged(b, layer, outputs)
+    return _operator(b, place, layer, x, attributes, ends, initial)
+
+
+def _merged(b: Builder, layer: Recurrent, outputs: list[str]) -> str:
+    """Return the outputs of both directions merged."""
+    if len(outputs) == 1:
+        return outputs[0]
+    if layer.merge == "concat":
+        return b.add("Concat", *outputs, axis=-1)
+    y = b.add("Mul" if layer.merge == "mul" else "Add", *outputs)
+    return b.add("Mul", y, b.constant(0.5)) if layer.merge == "average" else y
+
+
+def _operator(b, place, layer, x, attributes, ends, initial) -> str:
+    """Add an RNN, LSTM or GRU; return the name of the output (T, N, K)."""
+    kind, cell, H = attributes.pop("op_type"), layer.cell, layer.hidden_size
+    gates = ONNX.gates[kind.lower()].split()
+
+    def stacked(name: str, field: str) -> np.ndarray:
+        """Return an array of all directions in the order of ONNX's gates."""
+        arrays = [layer.parameters[f"{name}_l0{end}"] for end in ends]
+        return np.stack([reordered(a, cell.gates, gates) for a in arrays])
+
+    W = b.parameter(place.name("weight_ih_l0"), stacked("weight_ih", "W_ih"))
+    R = b.parameter(place.name("weight_hh_l0"), stacked("weight_hh", "W_hh"))
+    inputs = [x, W, R, "", place.lengths or ""]
+    if cell.biases:
+        b_ih = stacked("bias_ih", "b_ih")
+        b_hh = stacked("bias_hh", "b_hh") if cell.biases == 2 else np.zeros_like(b_ih)
+        both = np.concatenate([b_ih, b_hh], axis=1)
+        inputs[3] = b.parameter(f"{place.prefix}bias_l0", both)
+    for s in cell.states:
+        one = [initial[f"{s}{end}"] for end in ends]
+        inputs.append(b.add("Concat", *(b.add("Unsqueeze", a, b.ints(0)) for a in one), axis=0)
+                      if one[0] else "")
+    if cell.parameters:  # peepholes
+        rows = [[layer.parameters[f"p_{g}_l0{end}"] for g in "iof"] for end in ends]
+        P = np.stack([np.concatenate(row) for row in rows])
+        inputs.append(b.parameter(f"{place.prefix}peepholes_l0", P))
+    while inputs[-1] == "":
+        inputs.pop()
+    direction = "bidirectional" if len(ends) == 2 else "reverse" if layer.reverse else "forward"
+    if "activations" in attributes:
+        attributes["activations"] = attributes["activations"] * len(ends)
+    Y, *final = b.add_many(
+        kind, inputs, 1 + len(cell.states), hidden_size=H, direction=direction, **attributes
+    )
+    states = {}
+    for s, a in zip(cell.states, final, strict=True):
+        for k, end in enumerate(ends if place.states else ()):
+            states[f"{s}{end}"] = b.add("Gather", a, b.constant(k, np.int64), axis=0)
+    place.final_states(states)
+    if len(ends) == 1:
+        return b.add("Squeeze", Y, b.ints(1))
+    if layer.merge == "concat":
+        turned = b.add("Transpose", Y, perm=[0, 2, 1, 3])
+        return b.add("Reshape", turned, b.ints(0, 0, 2 * H))
+    if layer.merge == "sum":
+        return b.add("ReduceSum", Y, b.ints(1), keepdims=0)
+    return b.add(_REDUCE[layer.merge], Y, axes=[1], keepdims=0)
