@@ -61,7 +61,7 @@ class Builder:
 
     def once(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Return the output of an equal node if there is one, else add it."""
-        key = (operator, inputs, tuple(attributes.items()))
+        key = (operator, inputs, repr(attributes))
         if key not in self._known:
             self._known[key] = self.add(operator, *inputs, **attributes)
         return self._known[key]
