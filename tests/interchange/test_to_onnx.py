@@ -1,7 +1,6 @@
 """to_onnx: ONNX Runtime computes from the graph what the model computes."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -133,3 +132,232 @@ def test_recurrent_layers(make, operator, dtype):
 def test_every_cell(name):
     layer = recurrent.layers.recurrent.layer_from_cell(name, 4, 3)
     agrees(Sequential(layer, dtype="float64"))
+
+
+LAYERS = {
+    "embedding": lambda: [Embedding(7, 3), RNN(3, 2), Last(), Linear(2, 3)],
+    "one-hot": lambda: [OneHot(7), GRU(7, 2), Linear(2, 3, bias=False)],
+    "normalised": lambda: [LayerNorm(3, eps=1e-3), Dropout(0.3), Activation("softmax")],
+    "last of both": lambda: [LSTM(3, 2, bidirectional=True), Last(bidirectional=True)],
+    "last of reverse": lambda: [GRU(3, 2, reverse=True), Last(reverse=True)],
+    "last": lambda: [Linear(3, 2), Last()],
+    "mean": lambda: [Linear(3, 2), MeanPool()],
+    "max": lambda: [Linear(3, 2), MaxPool(), Linear(2, 2)],
+    "same convolution": lambda: [Conv1d(3, 4, 3, padding="same", bias=False), RNN(4, 2)],
+    "causal convolution": lambda: [Conv1d(3, 4, 2, padding="causal", dilation=2), MeanPool()],
+    "grouped convolution": lambda: [Linear(3, 4), Conv1d(4, 6, 3, padding=1, groups=2)],
+    "strided convolution": lambda: [Conv1d(3, 2, 3, stride=2, padding=2), LSTM(2, 2), MaxPool()],
+    "residual": lambda: [Linear(3, 4), Residual(LSTM(4, 4), LayerNorm(4)), Linear(4, 2)],
+    "general attention": lambda: [Attention(3)],
+    "dot attention": lambda: [GRU(3, 2), Attention(2, score="dot", output_size=3), MeanPool()],
+    "additive attention": lambda: [Attention(3, score="additive", score_size=2), Linear(6, 2)],
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, batch_first):
+    agrees(randomised(Sequential(*LAYERS[name](), batch_first=batch_first)))
+
+
+@pytest.mark.parametrize("name", [n for n in LAYERS if "convolution" not in n])
+def test_layers_of_float64(name):
+    agrees(randomised(Sequential(*LAYERS[name](), dtype="float64")))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "name", ["silu", "gelu_tanh", "affine(2, 1)", "scaledtanh(2, 0.5)", *cells.ACTIVATIONS]
+)
+def test_activations(name, dtype):
+    if name in ("affine", "scaledtanh"):
+        name += "(0.5, -1)"
+    agrees(Sequential(Activation(name), dtype=dtype))
+
+
+def test_every_operation_of_cells():
+    """The operations that no cell of this package uses, in a cell of a user."""
+
+    @recurrent.cell("to_onnx operations", gates="a b", states="h s", register=False)
+    def cell(x, h, previous, *, leak=0.3):
+        a = cells.where(x.a > h.a, cells.sin(x.a), cells.cos(h.a)) % -0.7
+        b = (x.b + h.b) % 0.4 + cells.sqrt(1 + abs(x.b)) - cells.log(1 + cells.exp(h.b))
+        s = cells.minimum(a, b) * (previous.s >= 0) + cells.maximum(-a, b / 3) ** 3
+        return dict(a=a, b=b, s=cells.clip(s, 2), h=leak * cells.softplus(s) + cells.mean(b))
+
+    agrees(Sequential(Recurrent(cell, 3, 4), dtype="float64"))
+
+
+def graph_of_branches(**options):
+    """Return a model with a residual connection, a shared layer and two outputs."""
+    shared = GRU(4, 4)
+    return Graph(
+        {
+            "words": (Embedding(7, 4), "ids"),
+            "one": shared,
+            "sum": (Add(), "words", "one", "words"),
+            "two": (shared, "sum"),
+            "product": (Multiply(), "one", "two"),
+            "both": (Concat(), "product", "x"),
+            "class": Linear(7, 3),
+            "value": (MeanPool(), "both"),
+        },
+        ["class", "value"],
+        inputs=["ids", "x"],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_graph(batch_first):
+    model = randomised(graph_of_branches(batch_first=batch_first))
+    full, ragged = session(to_onnx(model)), session(to_onnx(model, lengths=True))
+    rng = np.random.default_rng(2)
+    for T, N in SIZES:
+        shape = (N, T) if batch_first else (T, N)
+        x = {"ids": rng.integers(0, 7, shape)}
+        x["x"] = rng.standard_normal((*shape, 3)).astype("float32")
+        lengths = rng.integers(1, T + 1, N)
+        now = np.arange(T) < lengths[:, None]
+        now = now if batch_first else now.T
+        found, expected = full(x), model(x)
+        assert list(found) == ["class", "value"]
+        for name, y in found.items():
+            np.testing.assert_allclose(y, expected[name], 2e-5, 2e-5)
+        found = ragged({**x, "lengths": lengths.astype(np.int32)})
+        expected = model(x, lengths)
+        np.testing.assert_allclose(found["class"][now], expected["class"][now], 2e-5, 2e-5)
+        np.testing.assert_allclose(found["value"], expected["value"], 2e-5, 2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("learn_state", [False, True])
+def test_states_continue(learn_state, dtype):
+    """Two halves of a sequence with the states between them are the whole; states may be left out.
+
+    They are of an operator in float32, of a Scan in float64.
+    """
+    model = randomised(
+        Sequential(LSTM(3, 4, learn_state=learn_state), GRU(4, 2), dtype=dtype)
+    )
+    run = session(to_onnx(model, states=True))
+    x = np.random.default_rng(3).standard_normal((6, 2, 3)).astype(dtype)
+    first = run({"x": x[:2]})
+    assert list(first) == ["y", "0.hn", "0.cn", "1.hn"]
+    states = {f"{name[:-1]}0": a for name, a in first.items() if name != "y"}
+    second = run({"x": x[2:], **states})
+    y, state, _ = model.forward(x)
+    tolerance = TOLERANCE[dtype]
+    np.testing.assert_allclose(np.concatenate([first["y"], second["y"]]), y, tolerance, tolerance)
+    for own, names in zip(state, (["0.hn", "0.cn"], ["1.hn"]), strict=True):
+        for a, name in zip(own, names, strict=True):
+            np.testing.assert_allclose(second[name], a, tolerance, tolerance)
+
+
+def test_states_of_both_directions_and_inside_residual():
+    model = randomised(
+        Sequential(Residual(RNN(3, 3)), LSTM(3, 2, bidirectional=True), Last(bidirectional=True))
+    )
+    proto = to_onnx(model, lengths=True, states=True)
+    names = ["0.0.hn", "1.hn", "1.cn", "1.hn_reverse", "1.cn_reverse"]
+    assert sorted(out.name for out in proto.graph.output)[1:] == sorted([*names, "y"])[1:]
+    run, rng = session(proto), np.random.default_rng(4)
+    x, lengths = rng.standard_normal((5, 3, 3)).astype("float32"), np.array([5, 1, 3])
+    found = run({"x": x, "lengths": lengths.astype(np.int32)})
+    y, state, _ = model.forward(x, lengths=lengths)
+    np.testing.assert_allclose(found["y"], y, 2e-5, 2e-5)
+    np.testing.assert_allclose(found["1.hn_reverse"], state[1].reverse.h, 2e-5, 2e-5)
+    np.testing.assert_allclose(found["1.cn"], state[1].forward.c, 2e-5, 2e-5)
+    np.testing.assert_allclose(found["0.0.hn"], state[0][0].h, 2e-5, 2e-5)
+
+
+def test_names_and_description():
+    model = Sequential(Embedding(5, 4), GRU(4, 4), Linear(4, 5), tie={"2.weight": "0.weight"})
+    proto = to_onnx(model)
+    assert (proto.ir_version, [(i.domain, i.version) for i in proto.opset_import]) == (8, [("", 17)])
+    arrays = {a.name: onnx.numpy_helper.to_array(a) for a in proto.graph.initializer}
+    assert "2.weight" not in arrays  # it is the array of 0.weight
+    for name in ("0.weight", "2.bias"):
+        np.testing.assert_array_equal(arrays[name], model.parameters[name])
+    z_r_n = np.concatenate(np.split(model.parameters["1.weight_ih_l0"], 3)[:2][::-1])
+    np.testing.assert_array_equal(arrays["1.weight_ih_l0"][0, :8], z_r_n)
+    (entry,) = proto.metadata_props
+    assert (entry.key, json.loads(entry.value)) == ("recurrent", model.describe())
+    shapes = [
+        [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*proto.graph.input, *proto.graph.output)
+    ]
+    assert shapes == [["T", "N"], ["T of y", "N", 5]]
+
+
+def test_scan_keeps_the_names_and_arrays_of_parameters():
+    model = Sequential(Recurrent("janet", 3, 4))
+    proto = to_onnx(model)
+    arrays = {a.name: onnx.numpy_helper.to_array(a) for a in proto.graph.initializer}
+    for name, a in model.parameters.items():
+        np.testing.assert_array_equal(arrays[name], a)
+
+
+def test_file(tmp_path):
+    model = Sequential(GRU(3, 2))
+    proto = to_onnx(model, tmp_path / "model.onnx")
+    assert onnx.load(tmp_path / "model.onnx") == proto
+
+
+class Twice(Layer):
+    """A layer of a user, which to_onnx does not know."""
+
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        return 2 * x, None, None
+
+
+class OwnLinear(Linear):
+    """A layer whose forward is not that of its base class."""
+
+    def forward(self, x, state=None, lengths=None, record=False, training=None):
+        y, state, tape = super().forward(x, state, lengths, record, training)
+        return 2 * y, state, tape
+
+
+@pytest.mark.parametrize(
+    "model, error, message",
+    [
+        (lambda: Sequential(GRU(3, 2), Twice()), ValueError, "layer 1 .*no nodes for Twice"),
+        (lambda: Sequential(OwnLinear(3, 2)), ValueError, "layer 0 .*no nodes for OwnLinear"),
+        (lambda: Sequential(Residual(OwnLinear(3, 3))), ValueError, "no nodes for OwnLinear"),
+        (lambda: Sequential(Attention(3, 3)), ValueError, "memory_size"),
+        (lambda: Sequential(GRU(3, 2)).quantize("int8"), TypeError, "dequantized"),
+        (lambda: GRU(3, 2), TypeError, "a Sequential or a Graph"),
+    ],
+)
+def test_what_onnx_cannot_say_is_refused_before_a_file_is_written(tmp_path, model, error, message):
+    with pytest.raises(error, match=message) as found:
+        to_onnx(model(), tmp_path / "model.onnx")
+    assert "\n" not in str(found.value) and not list(tmp_path.iterdir())
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_options_of_recurrent_layers(data):
+    """Any cell, direction, number of biases, learned state and dtype, in ragged batches."""
+    kind = data.draw(st.sampled_from([RNN, LSTM, GRU]))
+    options = {"biases": data.draw(st.integers(0, 2)), "learn_state": data.draw(st.booleans())}
+    direction = data.draw(st.sampled_from(["forward", "reverse", "both"]))
+    if direction == "both":
+        merge = data.draw(st.sampled_from(["concat", "sum", "mul", "average"]))
+        options |= {"bidirectional": True, "merge": merge}
+    options |= {"reverse": True} if direction == "reverse" else {}
+    more = {
+        RNN: {"nonlinearity": st.sampled_from(["tanh", "relu"])},
+        LSTM: {"peephole": st.booleans(), "proj_size": st.sampled_from([0, 2])},
+        GRU: {"reset_after": st.booleans()},
+    }[kind]
+    options |= {name: data.draw(values) for name, values in more.items()}
+    D, H = data.draw(st.integers(1, 5)), data.draw(st.integers(2, 5))
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    batch_first = data.draw(st.booleans())
+    model = Sequential(kind(D, H, **options), dtype=dtype, batch_first=batch_first)
+    agrees(randomised(model, data.draw(st.integers(0, 99))), sizes=[(4, 3), (2, 1)])
