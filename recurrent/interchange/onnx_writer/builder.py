@@ -119,7 +119,7 @@ class Builder:
     def graph(self, name: str) -> Any:
         """Return the graph of all that was added."""
         tensors = [
-            self.onnx.numpy_helper.from_array(np.ascontiguousarray(a), n)
+            self.onnx.numpy_helper.from_array(np.asarray(a, order="C"), n)
             for n, a in self.initializers.items()
         ]
         return self.helper.make_graph(self.nodes, name, self.inputs, self.outputs, tensors)

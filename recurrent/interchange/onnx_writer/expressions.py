@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from ...equations.expressions import Expr, topological
 from .builder import Builder
 
@@ -26,6 +28,14 @@ def _remainder(b: Builder, x: str, y: str) -> str:
     return b.add("Where", differ, b.add("Add", rest, y), rest)
 
 
+def _softplus(b: Builder, x: str) -> str:
+    """Return log(1 + exp(x)), which ONNX Runtime has in float32 alone."""
+    if b.dtype == np.float32:
+        return b.add("Softplus", x)
+    rest = b.add("Exp", b.add("Neg", b.add("Abs", x)))
+    return b.add("Add", b.add("Relu", x), b.add("Log", b.add("Add", rest, b.constant(1))))
+
+
 def _plain(operator: str) -> Callable[..., str]:
     return lambda b, *args: b.add(operator, *args)
 
@@ -45,7 +55,7 @@ OPERATORS: dict[str, Callable[..., str]] = {
     "log": _plain("Log"),
     "sin": _plain("Sin"),
     "cos": _plain("Cos"),
-    "softplus": _plain("Softplus"),
+    "softplus": _softplus,
     "relu": _plain("Relu"),
     "remainder": _remainder,
     "greater": lambda b, x, y: _number(b, b.add("Greater", x, y)),

@@ -156,7 +156,7 @@ def _max_pool(b: Builder, p: Place, layer: Any, x: str) -> str:
 
 
 def _conv1d(b: Builder, p: Place, layer: Any, x: str) -> str:
-    inputs = [p.parameter("weight")] + [p.parameter("bias")] * ("bias" in layer.shapes)
+    inputs = [p.parameter(name) for name in layer.shapes]
     x = b.masked(x, b.valid(p.lengths, x) if p.lengths else None)
     y = b.add(
         "Conv",
