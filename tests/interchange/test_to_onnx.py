@@ -120,7 +120,7 @@ RECURRENT = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("make, operator", RECURRENT)
+@pytest.mark.parametrize(("make", "operator"), RECURRENT)
 def test_recurrent_layers(make, operator, dtype):
     model = randomised(Sequential(make(), dtype=dtype))
     found = operators(to_onnx(model))
@@ -188,6 +188,23 @@ def test_every_operation_of_cells():
     agrees(Sequential(Recurrent(cell, 3, 4), dtype="float64"))
 
 
+def test_states_that_are_the_same_for_all_units():
+    @recurrent.cell("to_onnx narrow", gates="a", states="h s t", register=False)
+    def cell(x, h, previous):
+        s = cells.mean(x.a) * cells.mean(h.a)
+        return dict(a=x.a + h.a, s=s, t=1.5, h=previous.s + 0.5 * previous.t * x.a)
+
+    agrees(Sequential(Recurrent(cell, 3, 4)))
+
+
+def test_a_cell_that_projects_a_value_of_all_units():
+    @recurrent.cell("to_onnx project", gates="a", states="h", register=False)
+    def cell(x, h, previous):
+        return dict(a=x.a + h.a, h=cells.projection(cells.mean(x.a + h.a)))
+
+    agrees(Sequential(Recurrent(cell, 3, 4, proj_size=2)))
+
+
 def graph_of_branches(**options):
     """Return a model with a residual connection, a shared layer and two outputs."""
     shared = GRU(4, 4)
@@ -237,9 +254,7 @@ def test_states_continue(learn_state, dtype):
 
     They are of an operator in float32, of a Scan in float64.
     """
-    model = randomised(
-        Sequential(LSTM(3, 4, learn_state=learn_state), GRU(4, 2), dtype=dtype)
-    )
+    model = randomised(Sequential(LSTM(3, 4, learn_state=learn_state), GRU(4, 2), dtype=dtype))
     run = session(to_onnx(model, states=True))
     x = np.random.default_rng(3).standard_normal((6, 2, 3)).astype(dtype)
     first = run({"x": x[:2]})
@@ -271,10 +286,21 @@ def test_states_of_both_directions_and_inside_residual():
     np.testing.assert_allclose(found["0.0.hn"], state[0][0].h, 2e-5, 2e-5)
 
 
+def test_layers_that_share_a_learned_state_have_inputs_of_their_own():
+    shared = GRU(3, 3, learn_state=True)
+    model = randomised(Graph({"a": shared, "b": shared}, "b"))
+    run = session(to_onnx(model, states=True))
+    x = np.random.default_rng(5).standard_normal((4, 2, 3)).astype("float32")
+    found = run({"x": x, "b.h0": np.zeros((2, 3), "float32")})
+    y = model.forward(x, [None, (np.zeros((2, 3), "float32"),)])[0]
+    np.testing.assert_allclose(found["y" if "y" in found else "b"], y, 2e-5, 2e-5)
+
+
 def test_names_and_description():
     model = Sequential(Embedding(5, 4), GRU(4, 4), Linear(4, 5), tie={"2.weight": "0.weight"})
     proto = to_onnx(model)
-    assert (proto.ir_version, [(i.domain, i.version) for i in proto.opset_import]) == (8, [("", 17)])
+    assert proto.ir_version == 8
+    assert [(i.domain, i.version) for i in proto.opset_import] == [("", 17)]
     arrays = {a.name: onnx.numpy_helper.to_array(a) for a in proto.graph.initializer}
     assert "2.weight" not in arrays  # it is the array of 0.weight
     for name in ("0.weight", "2.bias"):
@@ -323,7 +349,7 @@ class OwnLinear(Linear):
 
 
 @pytest.mark.parametrize(
-    "model, error, message",
+    ("model", "error", "message"),
     [
         (lambda: Sequential(GRU(3, 2), Twice()), ValueError, "layer 1 .*no nodes for Twice"),
         (lambda: Sequential(OwnLinear(3, 2)), ValueError, "layer 0 .*no nodes for OwnLinear"),
@@ -336,7 +362,8 @@ class OwnLinear(Linear):
 def test_what_onnx_cannot_say_is_refused_before_a_file_is_written(tmp_path, model, error, message):
     with pytest.raises(error, match=message) as found:
         to_onnx(model(), tmp_path / "model.onnx")
-    assert "\n" not in str(found.value) and not list(tmp_path.iterdir())
+    assert "\n" not in str(found.value)
+    assert not list(tmp_path.iterdir())
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -109,7 +109,8 @@ class Builder:
         T = self.once("Squeeze", self.size(like, 0), self.ints(0))
         steps = self.once("Range", self.constant(0, np.int64), T, self.constant(1, np.int64))
         column = self.once("Unsqueeze", steps, self.ints(1))
-        found = self.once("Less", column, self.once("Cast", lengths, to=self.onnx.TensorProto.INT64))
+        wide = self.once("Cast", lengths, to=self.onnx.TensorProto.INT64)
+        found = self.once("Less", column, wide)
         return self.once("Unsqueeze", found, self.ints(2))
 
     def masked(self, value: str, valid: str | None, instead: float = 0.0) -> str:

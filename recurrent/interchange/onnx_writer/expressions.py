@@ -106,6 +106,7 @@ def full(roots: Iterable[Expr], known: Iterable[Expr]) -> set[Expr]:
     """Return the expressions that have an entry for each sequence and unit, if `known` do."""
     found = set(known)
     for e in topological(roots):
-        if e.op in ("product", "projection") or (e.op != "mean" and any(a in found for a in e.args)):
+        of_units = e.op != "mean" and any(a in found for a in e.args)
+        if of_units or e.op in ("product", "projection"):
             found.add(e)
     return found

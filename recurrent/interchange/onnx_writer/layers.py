@@ -72,9 +72,11 @@ class Place:
         if not self.states and own not in layer.initial:
             return None
         value = layer.parameters[own] if own in layer.initial else np.zeros(width, self.b.dtype)
-        name = self.b.parameter(self.name(own), value[None])
-        if self.states:
-            self.b.inputs.append(self.b.info(name, (f"rows of {name}", width)))
+        if not self.states:
+            return self.b.rows(self.b.parameter(self.name(own), value[None]), x, width)
+        # Layers that share parameters have inputs of their own.
+        name = self.b.parameter(f"{self.prefix}{own}", value[None])
+        self.b.inputs.append(self.b.info(name, (f"rows of {name}", width)))
         return self.b.rows(name, x, width)
 
     def final_states(self, states: dict[str, str]) -> None:

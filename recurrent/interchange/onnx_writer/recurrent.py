@@ -15,9 +15,7 @@ from ..formats import ONNX, reordered
 from .builder import Builder
 from .cells import scan
 
-# Activations that ONNX has under the name with a capital letter, with the same numbers.
-_FUNCTIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
-_REDUCE = {"sum": "ReduceSum", "mul": "ReduceProd", "average": "ReduceMean"}
+_REDUCE = {"mul": "ReduceProd", "average": "ReduceMean"}
 
 
 def operator(cell: Cell, dtype: np.dtype) -> dict[str, Any] | None:
@@ -42,29 +40,35 @@ def operator(cell: Cell, dtype: np.dtype) -> dict[str, Any] | None:
 
 def write_recurrent(b: Builder, place: Any, layer: Recurrent, x: str) -> str:
     """Add a recurrent layer; return the name of its output."""
-    ends = ["", REVERSE] if layer.bidirectional else [""]
     initial = {s: place.initial_state(layer, s, x) for s in layer.state_sizes}
     attributes = operator(layer.cell, b.dtype)
     if attributes is None:
-        outputs, final = [], {}
-        for end in ends:
-            backwards = layer.reverse or end == REVERSE
-            states = [
-                initial[f"{s}{end}"]
-                or b.rows(b.constant(0), x, layer.state_sizes[f"{s}{end}"])
-                for s in layer.cell.states
-            ]
-            valid = b.valid(place.lengths, x) if place.lengths else None
-            params = {
-                field: place.parameter(f"{NAMES.get(field, field)}_l0{end}")
-                for field in layer.engine.shapes(*layer.sizes)._fields
-            }
-            y, last = scan(b, layer.cell, layer.sizes, params, x, states, valid, backwards)
-            outputs.append(y)
-            final |= {f"{s}{end}": a for s, a in zip(layer.cell.states, last, strict=True)}
-        place.final_states(final)
-        return _merged(b, layer, outputs)
-    return _operator(b, place, layer, x, attributes, ends, initial)
+        return _scans(b, place, layer, x, initial)
+    return _operator(b, place, layer, x, attributes, initial)
+
+
+def _ends(layer: Recurrent) -> list[str]:
+    """Return the ends of the names of each direction."""
+    return ["", REVERSE] if layer.bidirectional else [""]
+
+
+def _scans(b, place, layer, x, initial) -> str:
+    """Add a Scan for each direction; return the name of the output (T, N, K)."""
+    outputs, final, states = [], {}, layer.cell.states
+    fields = layer.engine.shapes(*layer.sizes)._fields
+    valid = b.valid(place.lengths, x) if place.lengths else None
+    for end in _ends(layer):
+        first = [
+            initial[f"{s}{end}"] or b.rows(b.constant(0), x, layer.state_sizes[f"{s}{end}"])
+            for s in states
+        ]
+        params = {n: place.parameter(f"{NAMES.get(n, n)}_l0{end}") for n in fields}
+        backwards = layer.reverse or end == REVERSE
+        y, last = scan(b, layer.cell, layer.sizes, params, x, first, valid, backwards)
+        outputs.append(y)
+        final |= {f"{s}{end}": a for s, a in zip(states, last, strict=True)}
+    place.final_states(final)
+    return _merged(b, layer, outputs)
 
 
 def _merged(b: Builder, layer: Recurrent, outputs: list[str]) -> str:
@@ -77,31 +81,32 @@ def _merged(b: Builder, layer: Recurrent, outputs: list[str]) -> str:
     return b.add("Mul", y, b.constant(0.5)) if layer.merge == "average" else y
 
 
-def _operator(b, place, layer, x, attributes, ends, initial) -> str:
+def _operator(b, place, layer, x, attributes, initial) -> str:
     """Add an RNN, LSTM or GRU; return the name of the output (T, N, K)."""
-    kind, cell, H = attributes.pop("op_type"), layer.cell, layer.hidden_size
+    kind, cell, H, ends = attributes.pop("op_type"), layer.cell, layer.hidden_size, _ends(layer)
     gates = ONNX.gates[kind.lower()].split()
 
-    def stacked(name: str, field: str) -> np.ndarray:
+    def stacked(name: str) -> np.ndarray:
         """Return an array of all directions in the order of ONNX's gates."""
         arrays = [layer.parameters[f"{name}_l0{end}"] for end in ends]
         return np.stack([reordered(a, cell.gates, gates) for a in arrays])
 
-    W = b.parameter(place.name("weight_ih_l0"), stacked("weight_ih", "W_ih"))
-    R = b.parameter(place.name("weight_hh_l0"), stacked("weight_hh", "W_hh"))
-    inputs = [x, W, R, "", place.lengths or ""]
+    inputs = [x]
+    for name in ("weight_ih", "weight_hh"):
+        inputs.append(b.parameter(place.name(f"{name}_l0"), stacked(name)))
+    bias = ""
     if cell.biases:
-        b_ih = stacked("bias_ih", "b_ih")
-        b_hh = stacked("bias_hh", "b_hh") if cell.biases == 2 else np.zeros_like(b_ih)
-        both = np.concatenate([b_ih, b_hh], axis=1)
-        inputs[3] = b.parameter(f"{place.prefix}bias_l0", both)
+        b_ih = stacked("bias_ih")
+        b_hh = stacked("bias_hh") if cell.biases == 2 else np.zeros_like(b_ih)
+        bias = b.parameter(f"{place.prefix}bias_l0", np.concatenate([b_ih, b_hh], axis=1))
+    inputs += [bias, place.lengths or ""]
     for s in cell.states:
-        one = [initial[f"{s}{end}"] for end in ends]
-        inputs.append(b.add("Concat", *(b.add("Unsqueeze", a, b.ints(0)) for a in one), axis=0)
-                      if one[0] else "")
+        rows = [initial[f"{s}{end}"] for end in ends]
+        rows = [b.add("Unsqueeze", a, b.ints(0)) for a in rows if a]
+        inputs.append(b.add("Concat", *rows, axis=0) if rows else "")
     if cell.parameters:  # peepholes
-        rows = [[layer.parameters[f"p_{g}_l0{end}"] for g in "iof"] for end in ends]
-        P = np.stack([np.concatenate(row) for row in rows])
+        names = [[f"p_{g}_l0{end}" for g in "iof"] for end in ends]
+        P = np.stack([np.concatenate([layer.parameters[n] for n in row]) for row in names])
         inputs.append(b.parameter(f"{place.prefix}peepholes_l0", P))
     while inputs[-1] == "":
         inputs.pop()
