@@ -34,7 +34,7 @@ Contents
   training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
 * Models of other programs: `from_torch`, `from_keras` and `from_onnx` read one, `to_torch`
-  gives arrays by PyTorch's names.
+  gives arrays by PyTorch's names, `to_onnx` an ONNX graph.
   `explain` says which equations layers compute, in which order their gates are.
 * Cells: `cell` declares one, `gradcheck` checks gradients, `warmup` compiles ahead of time.
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
@@ -231,7 +231,7 @@ from .checks.guided import module_getattr as _module_getattr
 from .engine.bidirectional import Directions
 from .engine.engine import Engine
 from .gradcheck import gradcheck
-from .interchange import explain, from_keras, from_onnx, from_torch, to_torch
+from .interchange import explain, from_keras, from_onnx, from_torch, to_onnx, to_torch
 from .kernels.memory import release as release_memory
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
@@ -354,6 +354,7 @@ __all__ = [
     "schedules",
     "set_num_threads",
     "sru",
+    "to_onnx",
     "to_torch",
     "warmup",
 ]

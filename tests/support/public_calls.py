@@ -123,6 +123,12 @@ def from_onnx():
     return R.from_onnx, dict(model=helper.make_model(graph), outputs="y"), []
 
 
+@public("to_onnx", path=PATH, errors=OS)
+def to_onnx():
+    model, path = R.Sequential(R.GRU(D, H)), FOLDER / "model.onnx"
+    return R.to_onnx, dict(model=model, path=path, lengths=True, states=True), []
+
+
 @public("from_keras", model="model|Keras", errors=OS)
 def from_keras():
     import h5py

@@ -14,7 +14,7 @@ PACKAGES = {
         QRNN RNN ReLU Recurrent Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell
         data evaluate explain fit from_keras from_onnx from_torch get_num_threads gradcheck gru
         indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
-        release_memory rnn rnn_relu schedules set_num_threads sru to_torch warmup
+        release_memory rnn rnn_relu schedules set_num_threads sru to_onnx to_torch warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -40,7 +40,7 @@ MODULES = {
     "recurrent.initialisers": """
         Chrono Reservoir char_rnn keras min_char_rnn orthogonal pytorch torch_rnn
         """,
-    "recurrent.interchange": "explain from_keras from_onnx from_torch to_torch",
+    "recurrent.interchange": "explain from_keras from_onnx from_torch to_onnx to_torch",
     "recurrent.layers": """
         Activation Add Attention Concat Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer
         LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot QRNN RNN ReLU Recurrent Residual

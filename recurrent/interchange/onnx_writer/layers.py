@@ -141,6 +141,13 @@ def _last(b: Builder, p: Place, layer: Any, x: str) -> str:
     return b.add("Concat", _taken(b, p, forward, False), _taken(b, p, backward, True), axis=-1)
 
 
+def _hold(b: Builder, p: Place, layer: Any, x: str) -> str:
+    if not p.lengths:
+        return x
+    last = b.add("Unsqueeze", _taken(b, p, x, False), b.ints(0))
+    return b.add("Where", b.valid(p.lengths, x), x, last)
+
+
 def _mean_pool(b: Builder, p: Place, layer: Any, x: str) -> str:
     if not p.lengths:
         return b.add("ReduceMean", x, axes=[0], keepdims=0)
@@ -243,6 +250,7 @@ WRITERS: dict[type, Callable[..., str]] = {
     classes.LayerNorm: _layer_norm,
     classes.Dropout: _dropout,
     classes.Last: _last,
+    classes.Hold: _hold,
     classes.MeanPool: _mean_pool,
     classes.MaxPool: _max_pool,
     classes.Conv1d: _conv1d,
