@@ -131,7 +131,6 @@ def _written(model: Layered, lengths: bool, states: bool) -> Any:
         values.append(write_layer(place, x))
         keeps = own and layer.returns_sequence
         steps.append(output_lengths(b, layer, own) if own and keeps else None)
-    b.place = ""
     outputs = []
     for name, v in wiring.outputs.items():
         has_steps = model._steps[v]

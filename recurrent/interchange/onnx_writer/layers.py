@@ -282,6 +282,8 @@ def refused(layer: Any) -> str:
 
 def write_layer(place: Place, x: Any) -> str:
     """Add the nodes of a layer; return the name of its output."""
-    place.b.place = place.prefix.rstrip(".")
+    before, place.b.place = place.b.place, place.prefix.rstrip(".")
     kind: Any = known_class(place.layer)
-    return WRITERS[kind](place.b, place, place.layer, x)
+    y = WRITERS[kind](place.b, place, place.layer, x)
+    place.b.place = before
+    return y
