@@ -28,10 +28,11 @@ def to_onnx(
 ) -> Any:
     """Write a model as an ONNX graph, for ONNX Runtime and other programs.
 
-    Lengths T and batch sizes N are free. RNN, LSTM and GRU are the operators of these names where
-    ONNX has their equations. Any other cell, your own too, is a `Scan`, whose body is written from
-    its equations. So is each cell of a float64 model: ONNX Runtime has neither LSTM nor Conv of
-    float64. Dropout leaves no nodes.
+    x is (T, N, K), or ids (T, N), and T and N are free. RNN, LSTM and GRU are the operators of
+    these names where ONNX has their equations. Any other cell, your own too, is a `Scan`, whose
+    body is written from its equations. So is each cell of a float64 model: ONNX Runtime has neither
+    LSTM nor Conv of float64. Dropout leaves no nodes. ONNX Runtime needs at least one step and one
+    sequence.
 
     Parameters
     ----------
