@@ -124,6 +124,9 @@ RECURRENT = [
     (lambda: GRU(3, 4, bidirectional=True, merge="sum"), "GRU"),
     (lambda: GRU(3, 4, reset_after=False, bidirectional=True, merge="average"), "GRU"),
     (lambda: GRU(3, 4, biases=1, learn_state=True), "GRU"),
+    (lambda: RNN(3, 4, nonlinearity="softsign", clip=0.4), "RNN"),
+    (lambda: LSTM(3, 4, clip=0.3, peephole=True, reverse=True), "LSTM"),
+    (lambda: GRU(3, 4, clip=0.3, bidirectional=True), "GRU"),
     (lambda: LSTM(3, 4, proj_size=2, bidirectional=True), "Scan"),
     (lambda: LSTM(3, 4, layer_norm=True, reverse=True), "Scan"),
     (lambda: LSTM(3, 4, coupled=True, cell_clip=0.3, clip=0.5, learn_state=True), "Scan"),
@@ -384,6 +387,11 @@ class OwnLinear(Linear):
         (lambda: Sequential(Residual(OwnLinear(3, 3))), ValueError, "no nodes for OwnLinear"),
         (lambda: Sequential(Attention(3, 3)), ValueError, "memory_size"),
         (lambda: Sequential(GRU(3, 2)).quantize("int8"), TypeError, "dequantized"),
+        (
+            lambda: Graph({"a": GRU(3, 2), "a.hn": Linear(2, 2)}, "a.hn"),
+            ValueError,
+            "called 'a.hn'",
+        ),
         (lambda: GRU(3, 2), TypeError, "a Sequential or a Graph"),
     ],
 )
@@ -392,6 +400,13 @@ def test_what_onnx_cannot_say_is_refused_before_a_file_is_written(tmp_path, mode
         to_onnx(model(), tmp_path / "model.onnx")
     assert "\n" not in str(found.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_with_an_input_called_lengths():
+    model = Graph({"y": (Linear(3, 2), "lengths")}, "y")
+    assert [i.name for i in to_onnx(model).graph.input] == ["lengths"]
+    with pytest.raises(ValueError, match="called 'lengths'"):
+        to_onnx(model, lengths=True)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -97,8 +97,13 @@ def _check(model: Layered, lengths: bool) -> None:
         with checks.naming(model.where(k)):
             if why := refused(layer):
                 raise ValueError(why)
-    if lengths and "lengths" in (*model._wiring.inputs, *model._wiring.outputs):
-        raise ValueError('lengths=True needs the name "lengths", which the Graph has already')
+    for name in (*model._wiring.inputs, *model._wiring.outputs):
+        of_layer = any(name.startswith(f"{own}.") for own in model.names)
+        if of_layer or name.startswith("/") or (lengths and name == "lengths"):
+            raise ValueError(
+                f"an input or output of the Graph is called {checks.shown(name)}, a name that the "
+                "ONNX graph gives something else: choose another one"
+            )
     if model.nbytes > LARGEST - 2**20:
         raise ValueError(
             f"an ONNX file has at most {LARGEST} bytes, the parameters have {model.nbytes}"

@@ -8,40 +8,49 @@ import numpy as np
 
 from ...cells import gru_cell, lstm_cell, rnn_cell
 from ...engine.bidirectional import REVERSE
-from ...equations.cell import Cell
 from ...layers import Recurrent
 from ...layers.recurrent import NAMES
 from ..formats import ONNX, reordered
 from .builder import Builder
 from .cells import scan
 
+# Activations of an RNN: ONNX's names of those that have no numbers.
+_FUNCTIONS = {
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "softsign": "Softsign",
+    "softplus": "Softplus",
+}
 _REDUCE = {"mul": "ReduceProd", "average": "ReduceMean"}
 
 
-def operator(cell: Cell, dtype: np.dtype) -> dict[str, Any] | None:
-    """Return the attributes of the operator that computes a cell; None if a Scan has to.
+def operator(layer: Recurrent, dtype: np.dtype) -> dict[str, Any] | None:
+    """Return the attributes of the operator that computes a layer; None if a Scan has to.
 
     ONNX Runtime has no such operators of float64, so float64 models have a Scan.
     """
     if dtype != np.float32:
         return None
-    biases = cell.biases
-    for f in ("Tanh", "Relu"):
-        if cell.digest == rnn_cell(nonlinearity=f, biases=biases).digest:
-            return {"op_type": "RNN", "activations": [f]}
+    cell, clip = layer.cell, layer.options.get("clip")
+    common = {"biases": cell.biases, "clip": clip}
+    more = {"clip": float(clip)} if clip else {}
+    for f in _FUNCTIONS:
+        if cell.digest == rnn_cell(nonlinearity=f, **common).digest:
+            return {"op_type": "RNN", "activations": [_FUNCTIONS[f]], **more}
     for peephole in (False, True):
-        if cell.digest == lstm_cell(peephole=peephole, biases=biases).digest:
-            return {"op_type": "LSTM"}
+        if cell.digest == lstm_cell(peephole=peephole, **common).digest:
+            return {"op_type": "LSTM", **more}
     for after in (False, True):
-        if cell.digest == gru_cell(reset_after=after, biases=biases).digest:
-            return {"op_type": "GRU", "linear_before_reset": int(after)}
+        if cell.digest == gru_cell(reset_after=after, **common).digest:
+            return {"op_type": "GRU", "linear_before_reset": int(after), **more}
     return None
 
 
 def write_recurrent(b: Builder, place: Any, layer: Recurrent, x: str) -> str:
     """Add a recurrent layer; return the name of its output."""
     initial = {s: place.initial_state(layer, s, x) for s in layer.state_sizes}
-    attributes = operator(layer.cell, b.dtype)
+    attributes = operator(layer, b.dtype)
     if attributes is None:
         return _scans(b, place, layer, x, initial)
     return _operator(b, place, layer, x, attributes, initial)
