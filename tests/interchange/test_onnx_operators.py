@@ -95,8 +95,9 @@ def widened(values):
 def test_every_attribute_equals_onnxruntime(op, data):
     own = data.draw(attributes(op))
     values = data.draw(inputs(op, own))
-    mine = run(op, own, values, reference=True)
     exact = run(op, own, widened(values), reference=True)
+    assume(all(np.abs(a).max() < 1e6 for a in exact))  # a cell of Relu alone can explode
+    mine = run(op, own, values, reference=True)
     # Otherwise rounding decides the result, at a threshold or because the cell is chaotic.
     assume(max(np.abs(a - b).max() for a, b in zip(exact, mine, strict=True)) < 1e-3)
     given_attributes = {k: v for k, v in own.items() if k != "layout"}
