@@ -132,6 +132,10 @@ class Run:
         """Return the rows whose fields have these values: `select(group="forward", threads=1)`."""
         return [r for r in self.rows if all(getattr(r, k) == v for k, v in values.items())]
 
+    def most_threads(self) -> list[Row]:
+        """Return each workload at the most threads at which it was measured."""
+        return list({r.name: r for r in sorted(self.rows, key=lambda r: r.threads)}.values())
+
     def groups(self, threads: int) -> dict[str, list[Row]]:
         """Return the timed rows by group, and by group and cell if a group has several cells."""
         groups = {}

@@ -12,8 +12,7 @@ MEMORY = "memory-lstm-train-N64-T50-D512-H512"
 def highlights(run: Run) -> str:
     """Return the reasons as a Markdown list, without the figures whose rows the run lacks."""
     threads = max(run.threads, default=1)
-    rows = run.select(threads=threads)
-    named = {row.name: row for row in rows}
+    named = {row.name: row for row in run.most_threads()}
 
     def mean(**wanted) -> str | None:
         found = geometric_mean(run.select(threads=threads, **wanted))

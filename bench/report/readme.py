@@ -76,7 +76,7 @@ def speed(run: Run) -> str:
     """Return the table, and the machine that it was measured on, as Markdown."""
     head = ["workload", "threads", OURS, "best peer", "ratio"]
     means = "; ".join(f"{format.threads(n)}: {_means(run, n)}" for n in run.threads)
-    first = [_line(row) for row in _most_threads(run) if row.name in FIRST]
+    first = [_line(row) for row in run.most_threads() if row.name in FIRST]
     parts = [
         table(head, [_line(row) for row in steady(run)]),
         f"Ratio = {format.RATIO}. Geometric means of all rows: {means}.",
@@ -89,14 +89,10 @@ def speed(run: Run) -> str:
 
 def steady(run: Run) -> list[Row]:
     """Select the rows of SHOWN and those furthest behind, first calls left out."""
-    named = [r for r in _most_threads(run) if (r.group, r.name) in SHOWN]
+    named = [r for r in run.most_threads() if (r.group, r.name) in SHOWN]
     behind = [r for r in run.losing if r.group != "first"][:BEHIND]
     keys = {r.key for r in [*named, *behind]}
     return [r for r in run.rows if r.key in keys]
-
-
-def _most_threads(run):
-    return run.select(threads=max(run.threads, default=0))
 
 
 def _line(row):

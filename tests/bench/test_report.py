@@ -408,6 +408,11 @@ def test_the_readme_shows_the_stored_run(block):
         assert text == readme.WRITTEN[block](read(ROOT / name))
 
 
+def test_each_row_is_shown_at_the_most_threads_it_was_measured_at():
+    rows = [row("import", threads=1), row("step", threads=2), row("step", threads=1)]
+    assert [(r.name, r.threads) for r in run(*rows).most_threads()] == [("import", 1), ("step", 2)]
+
+
 def test_a_table_is_written_into_a_readme(tmp_path):
     path, kept = tmp_path / "README.md", tmp_path / "bench" / "a.jsonl"
     kept.parent.mkdir()
