@@ -159,7 +159,17 @@ def write(
     """
     contiguous = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
     metadata = {**metadata, "digest": digest(contiguous, metadata)}
-    files.replace(path, to_bytes(contiguous, metadata))
+    files.replace(path, _in_order(to_bytes(contiguous, metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a file with its metadata sorted by name: safetensors writes them in random order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of 8
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[end:]])
 
 
 def save(path: str | os.PathLike, model: Any, about: dict[str, Any] | None = None) -> None:

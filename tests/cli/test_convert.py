@@ -1,5 +1,7 @@
 """The command convert: files of PyTorch and Keras become files of this package."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -30,6 +32,14 @@ def test_a_state_dict_becomes_a_model(run):
     model, expected = recurrent.load("model.safetensors"), from_torch("torch.safetensors")
     for name, a in expected.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], a, strict=True)
+
+
+def test_the_same_file_gives_the_same_bytes(run):
+    for name in ("first", "second"):
+        assert run("convert", "torch.safetensors", name)[0] == 0
+    recurrent.load("first").save("third")
+    first, second, third = (Path(name).read_bytes() for name in ("first", "second", "third"))
+    assert first == second == third
 
 
 def test_a_file_of_torch_save_is_read(run):

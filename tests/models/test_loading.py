@@ -15,9 +15,12 @@ import recurrent
 from recurrent import (
     GRU,
     LSTM,
+    Add,
     Attention,
     CharLM,
+    Dropout,
     Embedding,
+    Graph,
     Linear,
     Recurrent,
     Residual,
@@ -84,6 +87,50 @@ def test_a_model_comes_back_as_it_was(name, tmp_path):
     assert again.generator.random() == model.generator.random()
     again.save(tmp_path / "n")  # and once more
     assert recurrent.load(tmp_path / "n").flat.tobytes() == model.flat.tobytes()
+
+
+def graph():
+    nodes = {
+        "lstm": (LSTM(4, 4), "a"),
+        "gru": (GRU(4, 4), "b"),
+        "sum": (Add(), "lstm", "gru"),
+        "out": Sequential(Linear(4, 2), Dropout(0.5)),
+    }
+    return Graph(nodes, ["out", "sum"], rng=3, batch_first=True)
+
+
+KINDS = {
+    **MODELS,
+    "Graph": graph,
+    "int8": lambda: MODELS["Sequential"]().quantize("int8"),
+    "bfloat16": lambda: graph().quantize("bfloat16"),
+    "quantised Seq2Seq": lambda: pair().quantize("int8"),
+    "CharLM": lambda: CharLM("to be or not to be", layers=1, hidden=5, embedding=3, rng=2),
+    "Translator": lambda: Translator(pair(), LETTERS, LETTERS),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_save_load_save_gives_the_same_bytes(name, tmp_path):
+    model = KINDS[name]()
+    model.save(tmp_path / "first")
+    recurrent.load(tmp_path / "first").save(tmp_path / "second")
+    model.save(tmp_path / "third")
+    data = (tmp_path / "first").read_bytes()
+    assert (tmp_path / "second").read_bytes() == data
+    assert (tmp_path / "third").read_bytes() == data
+    metadata = parts(tmp_path / "first")[1]
+    places = [data.index(json.dumps(key).encode()) for key in sorted(metadata)]
+    assert places == sorted(places)  # in the order of their names
+
+
+def test_a_checkpoint_of_a_training_is_saved_as_the_same_bytes(tmp_path):
+    text = "to be or not to be, that is the question " * 4
+    lm = CharLM(text, layers=1, hidden=5, embedding=3, rng=2)
+    own = dict(seq=6, batch=4, updates=3, save_to=tmp_path / "first", progress=False)
+    lm.train(text, **own)
+    checkpoint.save(tmp_path / "second", checkpoint.load(tmp_path / "first"))
+    assert (tmp_path / "second").read_bytes() == (tmp_path / "first").read_bytes()
 
 
 def test_a_file_of_a_model_is_a_checkpoint_without_training(tmp_path):
