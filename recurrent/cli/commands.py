@@ -22,7 +22,6 @@ from ..cells import CELLS
 from ..charlm.model import CharLM
 from ..charlm.recipe import Recipe
 from ..charlm.translator import Translator
-from ..interchange import reading
 from ..models import files, summary
 from ..models.loading import load
 from ..models.quantized import WEIGHTS
@@ -282,37 +281,51 @@ def quantize(
 
 
 @app.command(
-    epilog=examples("convert model.pt model.safetensors", "convert model.keras model.safetensors")
+    epilog=examples(
+        "convert theirs.pt model.safetensors",
+        "convert theirs.onnx model.safetensors",
+        "convert model.safetensors model.onnx --lengths",
+    )
 )
 def convert(
+    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(
             metavar="IN",
-            help="A file of PyTorch (.pt, .pth, .safetensors) or Keras (.keras, .h5).",
+            help="File of PyTorch (.pt, .pth, .safetensors), Keras (.keras, .h5), ONNX (.onnx) or "
+            "this package (.safetensors).",
             show_default=False,
             callback=existing_model,
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="File to write: .safetensors for this package, or .onnx.",
+            show_default=False,
+        ),
     ],
+    lengths: Annotated[
+        bool,
+        typer.Option("--lengths", help="Add the lengths of sequences as an input (.onnx)."),
+    ] = False,
+    states: Annotated[
+        bool,
+        typer.Option("--states", help="Add the states as inputs and outputs (.onnx)."),
+    ] = False,
 ) -> int:
-    """Write a model of PyTorch or Keras as a file of this package.
+    """Read a model of PyTorch, Keras, ONNX or this package; write it for this package or ONNX.
 
-    recurrent.from_torch and recurrent.from_keras do the same in Python, and take the
-    layers that a file does not tell.
+    recurrent.from_torch, from_keras, from_onnx and to_onnx do the same in Python, with
+    options for what a file does not tell.
     """
-    files.check_writable(out)
-    if out.exists() and out.samefile(source):
-        raise UsageError(f"OUT must be another file than {source}")
-    try:
-        made = reading.read(source)
-    except (TypeError, ImportError) as error:
-        raise ValueError(str(error)) from None
-    made.save(out)
-    print(f"wrote {out}: {made.size:,} parameters, {made!r}")
-    return 0
+    from .convert import run
+
+    if out.suffix.lower() != ".onnx":
+        refuse(context, ("lengths", "states"), f"OUT {out}", "only an .onnx file has such inputs")
+    return run(source, out, lengths, states)
 
 
 @app.command(epilog=examples("info model.safetensors"))

@@ -23,6 +23,7 @@ _REBUILD = (
 )
 _TORCH = "write recurrent.from_torch(path), which reads a state_dict"
 _KERAS = "write recurrent.from_keras(path)"
+_ONNX = "write recurrent.from_onnx(path)"
 _NUMPY = "build the model from layers, then"
 _TEXT = "python -m recurrent train trains a model on a text"
 _MODEL = "name the file of a model, which ends in .safetensors"
@@ -161,7 +162,7 @@ def _onnx(stream: BinaryIO) -> tuple[str, str] | None:
         if key & 7 == 2:
             stream.seek(min(value, size), io.SEEK_CUR)
     is_model = _VERSION in seen and seen & {_GRAPH, _OPSET}
-    return ("an ONNX file", _REBUILD) if is_model else None
+    return ("an ONNX file", _ONNX) if is_model else None
 
 
 def _varint(stream: BinaryIO) -> int | None:

@@ -12,6 +12,7 @@ from ... import checks
 from ...checks.guided import explained
 from ...models import files
 from ...models.layered import Layered
+from ...models.seq2seq import Seq2Seq
 from .builder import Builder
 from .layers import Place, output_lengths, refused, write_layer
 
@@ -74,7 +75,7 @@ def to_onnx(
     >>> [node.op_type for node in graph.node]
     ['Gather', 'LSTM', 'Squeeze', 'Gather', 'Transpose', 'MatMul', 'Add', 'Identity']
     """
-    checks.instance(model, Layered, "model", "a Sequential or a Graph")
+    _check_kind(model)
     lengths, states = checks.flag(lengths, "lengths"), checks.flag(states, "states")
     _check(model, lengths)
     if path is not None:
@@ -84,6 +85,22 @@ def to_onnx(
     if path is not None:
         files.replace(path, proto.SerializeToString())
     return proto
+
+
+def _check_kind(model: Any) -> None:
+    """Raise TypeError unless a model is a Sequential or a Graph."""
+    if isinstance(model, Seq2Seq):
+        raise TypeError(
+            "model must be a Sequential or a Graph, got Seq2Seq, whose decoder runs in a loop that "
+            "to_onnx does not write: to_onnx(model.encoder) writes its encoder"
+        )
+    inner = getattr(model, "model", None)
+    if isinstance(inner, (Layered, Seq2Seq)):  # a character model or a translator
+        raise TypeError(
+            f"model must be a Sequential or a Graph, got {type(model).__name__}: its network is "
+            f"its attribute model, a {type(inner).__name__}"
+        )
+    checks.instance(model, Layered, "model", "a Sequential or a Graph")
 
 
 def _check(model: Layered, lengths: bool) -> None:
