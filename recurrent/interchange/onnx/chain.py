@@ -201,6 +201,8 @@ class _Walk:
     def _weight(self, node: Any, k: int) -> Any:
         """Return input k, a constant of float32 or float64; None if the node has none."""
         a = self._array(node, k)
+        if a is not None and a.dtype.kind in "iu":
+            raise NotAChain(f"{node.op_type} {node.name} has quantised weights, {a.dtype}")
         return None if a is None else array(a, node.input[k])
 
     def _integers(self, node: Any, own: dict[str, Any], name: str, k: int) -> list[int] | None:

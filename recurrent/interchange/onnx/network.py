@@ -32,6 +32,8 @@ class Network:
     def __init__(self, model: Any, outputs: list[str] | None = None, why: str = ""):
         from onnx.reference import ReferenceEvaluator
 
+        from .quantised import OPERATORS
+
         graph = model.graph
         constants = {t.name for t in graph.initializer}
         self.inputs = tuple(i.name for i in graph.input if i.name not in constants)
@@ -39,7 +41,9 @@ class Network:
         self.operators = tuple(dict.fromkeys(node.op_type for node in graph.node))
         self.why, self._node_count = why, len(graph.node)
         try:
-            self._evaluator = ReferenceEvaluator(model, new_ops=recurrent_operators())
+            self._evaluator = ReferenceEvaluator(
+                model, new_ops=[*recurrent_operators(), *OPERATORS]
+            )
         except (NotImplementedError, RuntimeError, TypeError, AttributeError, KeyError) as error:
             words = " ".join(str(error).split())
             raise ValueError(f"a node cannot be run: {words:.300}") from None

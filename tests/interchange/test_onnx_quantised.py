@@ -1,0 +1,235 @@
+"""Operators of ONNX on int8 and uint8: their bits, and how near they are to the float model."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles.onnx import node_model, onnx_run_model
+
+from recurrent.interchange.onnx import from_onnx
+from recurrent.interchange.onnx.operators import Operator
+
+onnx = pytest.importorskip("onnx", reason="ONNX files need onnx: recurrent-engine[onnx]")
+MICROSOFT = "com.microsoft"
+BYTES = {"int8": np.int8, "uint8": np.uint8}
+
+
+def codes(rng, dtype, *shape, ends=None):
+    """Return random codes of int8 or uint8; `ends` are the smallest and the largest."""
+    kind = np.iinfo(BYTES[dtype])
+    low, high = ends or (kind.min, kind.max)
+    return rng.integers(low, high, shape, endpoint=True).astype(dtype)
+
+
+def both(op, feeds, outputs=("y",), **own):
+    """Return our outputs of a node and those of ONNX Runtime."""
+    data = node_model(op, feeds, outputs, **own)
+    feeds = {n: a for n, a in feeds.items() if a is not None and n not in own.get("constants", ())}
+    ours = from_onnx(data)(feeds)
+    ours = [ours] if len(outputs) == 1 else [ours[n] for n in outputs]
+    return ours, onnx_run_model(data, feeds)
+
+
+def quantised(rng, W, per_row, dtype, shifted):
+    """Return codes, scale and zero point of W (directions, K, rows), and what they stand for."""
+    axes = (1,) if per_row else (1, 2)
+    low, high = W.min(axes, keepdims=True), W.max(axes, keepdims=True)
+    zero = 128 * (dtype == "uint8") - 18 * shifted  # ONNX Runtime takes one for all rows
+    ends = np.iinfo(dtype)
+    scale = np.maximum(high / (ends.max - zero), low / (ends.min - zero)).astype(np.float32)
+    held = np.clip(np.rint(W / scale) + zero, max(ends.min, zero - 127), ends.max).astype(dtype)
+    shape = (len(W), -1) if per_row else (len(W),)
+    zero = np.full_like(scale, zero, dtype)
+    real = (held.astype(np.float64) - zero) * scale.astype(np.float64)
+    return held, scale.reshape(shape), zero.reshape(shape), real
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize(("dtype", "shifted"), [("int8", 0), ("uint8", 0), ("uint8", 1)])
+def test_an_lstm_with_quantised_weights_is_nearer_to_the_float_model(
+    direction, per_row, dtype, shifted
+):
+    """The weights are the same as ONNX Runtime's; it also rounds x and h to 8 bits, we do not.
+
+    Distances are to a run in float64. Ours is that of float32.
+    """
+    rng = np.random.default_rng(3)
+    T, N, D, H, count = 7, 3, 6, 8, 1 + (direction == "bidirectional")
+    W, Ws, Wz, W64 = quantised(rng, rng.normal(0, 0.4, (count, D, 4 * H)), per_row, dtype, shifted)
+    R, Rs, Rz, R64 = quantised(rng, rng.normal(0, 0.4, (count, H, 4 * H)), per_row, dtype, shifted)
+    feeds = {
+        "X": rng.standard_normal((T, N, D)).astype(np.float32), "W": W, "R": R,
+        "B": rng.normal(0, 0.3, (count, 8 * H)).astype(np.float32),
+        "lengths": np.array([7, 4, 5], np.int32),
+        "h": rng.normal(0, 0.5, (count, N, H)).astype(np.float32),
+        "c": rng.normal(0, 0.5, (count, N, H)).astype(np.float32),
+        "P": rng.normal(0, 0.3, (count, 3 * H)).astype(np.float32),
+        "Ws": Ws, "Wz": Wz, "Rs": Rs, "Rz": Rz,
+    }  # fmt: skip
+    constants = ("W", "R", "B", "P", "Ws", "Wz", "Rs", "Rz")
+    own = {"direction": direction, "hidden_size": H}
+    ours, theirs = both(
+        "DynamicQuantizeLSTM", feeds, ("Y", "Yh", "Yc"), constants=constants, domain=MICROSOFT,
+        **own,
+    )  # fmt: skip
+    wide = {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in feeds.items()}
+    float_model = Operator("LSTM", own).weights(
+        W64.swapaxes(1, 2), R64.swapaxes(1, 2), wide["B"], wide["P"], reference=True
+    )
+    expected = float_model.run(wide["X"], wide["lengths"], wide["h"], wide["c"])
+    for mine, their, true in zip(ours, theirs, expected, strict=True):
+        near, far = np.abs(mine - true).max(), np.abs(their - true).max()
+        assert near < 2e-6
+        assert 1e-4 < far < 0.1
+        assert near < far / 100
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_weights_that_fit_stay_int8(shifted):
+    """A zero point other than the middle leaves codes that int8 does not hold."""
+    from recurrent.interchange.onnx.quantised import quantised_weights
+
+    rng = np.random.default_rng(0)
+    W, Ws, Wz, W64 = quantised(rng, rng.normal(0.1, 0.4, (1, 3, 20)), True, "uint8", shifted)
+    R, Rs, Rz, _ = quantised(rng, rng.normal(0.1, 0.4, (1, 5, 20)), False, "uint8", shifted)
+    made = quantised_weights(Operator("LSTM", {}), W, R, None, None, Ws, Wz, Rs, Rz)
+    ((_, packed),) = made.directions
+    if shifted:
+        with pytest.raises(ValueError, match="not quantised"):
+            packed.dequantized()
+    else:
+        i, o, f, g = np.split(W64[0].T.astype(np.float32), 4)
+        np.testing.assert_array_equal(packed.dequantized().W_ih, np.concatenate([i, f, g, o]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"W": np.zeros((1, 3, 20), np.float32)}, "W must be int8 or uint8 of three axes, got fl"),
+        ({"Rs": None}, "R_scale is missing"),
+        ({"Ws": np.ones(3, np.float32)}, r"W_scale must be \(1,\) or \(1, 20\), got \(3,\)"),
+        ({"R": np.zeros((1, 5, 16), np.int8)}, r"R must have .* got \(1, 16, 5\)"),
+    ],
+)
+def test_wrong_arrays_are_named(changes, words):
+    one = np.ones(1, np.float32)
+    feeds = {
+        "X": np.ones((2, 1, 3), np.float32), "W": np.ones((1, 3, 20), np.int8),
+        "R": np.ones((1, 5, 20), np.int8), "B": None, "l": None, "h": None, "c": None, "P": None,
+        "Ws": one, "Wz": None, "Rs": one, "Rz": None,
+    } | changes  # fmt: skip
+    data = node_model(
+        "DynamicQuantizeLSTM", feeds, ("Y",), [n for n in feeds if n != "X"], MICROSOFT,
+        hidden_size=5,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=words) as caught:
+        from_onnx(data)(feeds["X"])
+    assert "\n" not in str(caught.value)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["int8", "uint8"]), st.booleans(), st.booleans())
+def test_matmul_of_integers(seed, dtype, zeros, columns):
+    rng = np.random.default_rng(seed)
+    M, K, N = rng.integers(1, 9, 3)
+    feeds = {"A": codes(rng, "uint8", M, K), "B": codes(rng, dtype, K, N)}
+    if zeros:
+        feeds |= {"a": codes(rng, "uint8"), "b": codes(rng, dtype, *[N] * columns)}
+    (ours,), (theirs,) = both("MatMulInteger", feeds)
+    assert ours.dtype == np.int32
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_matmul_of_integers_with_a_zero_point_for_each_row():
+    """ONNX Runtime does not take one."""
+    rng = np.random.default_rng(0)
+    A, B, zero = codes(rng, "uint8", 2, 3, 4), codes(rng, "int8", 4, 5), codes(rng, "uint8", 3)
+    y = from_onnx(node_model("MatMulInteger", {"A": A, "B": B, "a": zero}))
+    expected = (A.astype(int) - zero[:, None]) @ B.astype(int)
+    np.testing.assert_array_equal(y({"A": A, "B": B, "a": zero}), expected)
+
+
+@given(st.data())
+def test_convolution_of_integers(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    rank, groups = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))
+    draw = lambda low, high: [data.draw(st.integers(low, high)) for _ in range(rank)]  # noqa: E731
+    kernel, dilations, strides = draw(1, 3), draw(1, 2), draw(1, 2)
+    feeds = {
+        "X": codes(rng, "uint8", 2, 2 * groups, *draw(5, 8)),
+        "W": codes(rng, "uint8", 2 * groups, 2, *kernel),
+    }
+    if data.draw(st.booleans()):
+        feeds |= {"x": codes(rng, "uint8"), "w": codes(rng, "uint8")}
+    own: dict = {"strides": strides, "group": groups}
+    way = data.draw(st.sampled_from(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
+    if way == "NOTSET":
+        own |= {"pads": [*draw(0, 2), *draw(0, 2)], "dilations": dilations}
+    else:
+        own |= {"auto_pad": way} | ({"dilations": dilations} if way == "VALID" else {})
+    (ours,), (theirs,) = both("ConvInteger", feeds, **own)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_convolution_of_integers_with_a_zero_point_for_each_channel():
+    rng = np.random.default_rng(0)
+    X, W, zero = codes(rng, "uint8", 1, 3, 9), codes(rng, "int8", 4, 3, 2), codes(rng, "int8", 4)
+    (ours,), _ = both("ConvInteger", {"X": X, "W": W})
+    feeds = {"X": X, "W": W, "x": np.uint8(7)[...], "w": zero}
+    made = from_onnx(node_model("ConvInteger", feeds))
+    expected = np.zeros((1, 4, 8), int)
+    for k in range(2):
+        expected += np.einsum(
+            "oi,nit->not",
+            W[:, :, k].astype(int) - zero[:, None],
+            X[:, :, k : k + 8].astype(int) - 7,
+        )
+    np.testing.assert_array_equal(made(feeds), expected)
+    assert (ours != expected).any()
+
+
+@pytest.mark.parametrize("opset", [10, 13, 17, 21])
+@pytest.mark.parametrize("axis", [None, 0, -1])
+@pytest.mark.parametrize("dtype", BYTES)
+def test_codes_of_numbers_and_back(opset, axis, dtype):
+    """Also of numbers that are far beyond all codes."""
+    if opset == 10 and axis is not None:
+        opset = 13  # version 10 has one scale for all
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 60, (3, 5)).astype(np.float32)
+    x[0, :3] = 1e20, -1e20, np.inf
+    shape = () if axis is None else x.shape[axis]
+    feeds = {
+        "x": x, "scale": rng.uniform(0.3, 2, shape).astype(np.float32),
+        "zero": np.asarray(codes(rng, dtype, *np.atleast_1d(shape).astype(int)) if shape else 3,
+                           dtype),
+    }  # fmt: skip
+    own: dict = {} if axis is None else {"axis": axis}
+    (ours,), (theirs,) = both("QuantizeLinear", feeds, opset=opset, **own)
+    np.testing.assert_array_equal(ours, theirs)
+    assert ours.dtype == dtype
+    (ours,), (theirs,) = both("DequantizeLinear", feeds | {"x": ours}, opset=opset, **own)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_products_of_quantised_matrices(columns):
+    """Of two quantised ones as ONNX Runtime; of float32 and one, nearer to the float model."""
+    rng = np.random.default_rng(0)
+    A, B = codes(rng, "uint8", 2, 3, 6), codes(rng, "int8", 6, 4)
+    shape = [4] * columns
+    scale, zero = np.float32(rng.uniform(0.01, 0.02, shape)), codes(rng, "int8", *shape)
+    feeds = {
+        "A": A, "B": B, "as": np.float32(0.03)[...], "bs": np.asarray(scale),
+        "az": np.uint8(120)[...], "bz": np.asarray(zero),
+        "bias": rng.standard_normal(4).astype(np.float32),
+    }  # fmt: skip
+    (ours,), (theirs,) = both("MatMulIntegerToFloat", feeds, domain=MICROSOFT)
+    np.testing.assert_allclose(ours, theirs, rtol=3e-7, atol=3e-6)
+    x = rng.standard_normal((2, 3, 6)).astype(np.float32)
+    feeds = {"A": x} | {n: feeds[n] for n in ("B", "bs", "bz", "bias")}
+    (ours,), (theirs,) = both("DynamicQuantizeMatMul", feeds, domain=MICROSOFT)
+    true = x.astype(float) @ ((B.astype(float) - zero) * scale.astype(float)) + feeds["bias"]
+    near, far = np.abs(ours - true).max(), np.abs(theirs - true).max()
+    assert near < 3e-6
+    assert 1e-4 < far < 0.2
