@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,12 +176,20 @@ def optimised(model: Any) -> Any:
         from onnxscript import optimizer
     except ImportError:
         return model
+    for graph in graphs(_onnx(), model.graph):
+        for node in graph.node:  # the optimiser would call them all "node"
+            node.name = node.name or next((n for n in node.output if n), "")
+    log = logging.getLogger("onnxscript.optimizer")
+    was = log.level
+    log.setLevel(logging.ERROR)  # it warns of what it leaves as it is
     try:
         inner = onnx_ir.from_proto(model)
         optimizer.optimize(inner, output_size_limit=MOST_FOLDED)
         return onnx_ir.to_proto(inner)
     except Exception:  # what the optimiser makes of it is no part of the contract
         return model
+    finally:
+        log.setLevel(was)
 
 
 def attributes(onnx: Any, node: Any) -> dict[str, Any]:

@@ -1,0 +1,161 @@
+"""If, Loop and Scan: nodes with graphs, whose steps use the frame of the graph around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from . import bounds, loading
+
+
+def _graphs(program, node, names, scope, depth):
+    """Return the blocks of the graphs of a node."""
+    own = {a.name: a.g for a in node.attribute}
+    found = []
+    for name in names:
+        if name not in own:
+            raise ValueError(f"it has no {name}")
+        graph = own[name]
+        outputs = [o.name for o in graph.output]
+        found.append(program.block_of(graph, dict(scope), outputs, depth + 1))
+    return found
+
+
+def conditional(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
+    """Return the step of an If: runs one of its two graphs."""
+    blocks = _graphs(program, node, ("then_branch", "else_branch"), scope, depth)
+    for block in blocks:
+        if len(block.outputs) < len(outputs):
+            raise ValueError(
+                f"its graphs must have {len(outputs)} outputs, got {len(block.outputs)}"
+            )
+    then, other = blocks
+    (condition,) = slots
+
+    def run(frame: list[Any]) -> None:
+        value = frame[condition]
+        if value.size != 1:
+            raise ValueError(f"the condition must have one entry, got {value.shape}")
+        block = then if value.item() else other
+        block.run(frame)
+        for slot, own in zip(outputs, block.outputs, strict=False):
+            frame[slot] = frame[own]
+
+    return run
+
+
+def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
+    """Return the step of a Loop: runs its graph while a condition holds."""
+    (body,) = _graphs(program, node, ("body",), scope, depth)
+    trips, condition, *initial = [*slots, 0, 0][: max(2, len(slots))]
+    carried = len(body.inputs) - 2
+    if carried != len(initial) or len(body.outputs) < 1 + carried:
+        raise ValueError(
+            f"its graph must have {2 + len(initial)} inputs and at least {1 + len(initial)} "
+            f"outputs, got {len(body.inputs)} and {len(body.outputs)}"
+        )
+    counter, flag, *states = body.inputs
+    goes_on, *results = body.outputs
+    ends, scanned = results[:carried], results[carried:]
+
+    def run(frame: list[Any]) -> None:
+        most = frame[trips]
+        most = None if most is None else int(np.asarray(most).item())
+        on = True if frame[condition] is None else bool(np.asarray(frame[condition]).item())
+        values = [frame[slot] for slot in initial]
+        rows: list[list[Any]] = [[] for _ in scanned]
+        entries = done = 0
+        while on and (most is None or done < most):
+            if done >= bounds.MOST_STEPS:
+                raise ValueError(
+                    f"a loop must end after at most {bounds.MOST_STEPS:,} steps, got "
+                    f"{'no number of them' if most is None else format(most, ',')}"
+                )
+            frame[counter], frame[flag] = np.array(done, np.int64), np.array(True)
+            for slot, value in zip(states, values, strict=True):
+                frame[slot] = value
+            body.run(frame)
+            values = [frame[slot] for slot in ends]
+            for row, slot in zip(rows, scanned, strict=True):
+                row.append(np.asarray(frame[slot]))
+                entries += row[-1].size
+            bounds.checked(entries)
+            on, done = bool(np.asarray(frame[goes_on]).item()), done + 1
+        found = [*values, *(_stacked(row, 0) for row in rows)]
+        for slot, value in zip(outputs, found, strict=False):
+            frame[slot] = value
+
+    return run
+
+
+def scan(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
+    """Return the step of a Scan: runs its graph over the entries of an axis."""
+    if program.opsets[""] < 9:
+        raise ValueError("Scan of version 8 is not read: convert the model to opset 9 or newer")
+    own = loading.attributes(program.onnx, node)
+    (body,) = _graphs(program, node, ("body",), scope, depth)
+    count = checks.integer(own.get("num_scan_inputs"), "num_scan_inputs", 1, len(slots))
+    initial, read = slots[: len(slots) - count], slots[len(slots) - count :]
+    carried = len(initial)
+    if len(body.inputs) != len(slots) or len(body.outputs) < carried:
+        raise ValueError(
+            f"its graph must have {len(slots)} inputs and at least {carried} outputs, "
+            f"got {len(body.inputs)} and {len(body.outputs)}"
+        )
+    states, entries = body.inputs[:carried], body.inputs[carried:]
+    ends, scanned = body.outputs[:carried], body.outputs[carried:]
+
+    def numbers(name: str, size: int) -> list[int]:
+        given = list(own.get(name) or [0] * size)
+        if len(given) != size:
+            raise ValueError(f"{name} must have {size} entries, got {len(given)}")
+        return given
+
+    axes, backwards = numbers("scan_input_axes", count), numbers("scan_input_directions", count)
+    out_axes = numbers("scan_output_axes", len(scanned))
+    out_backwards = numbers("scan_output_directions", len(scanned))
+
+    def run(frame: list[Any]) -> None:
+        arrays = [np.moveaxis(frame[s], axis, 0) for s, axis in zip(read, axes, strict=True)]
+        arrays = [a[::-1] if back else a for a, back in zip(arrays, backwards, strict=True)]
+        lengths = {len(a) for a in arrays}
+        if len(lengths) != 1:
+            raise ValueError(f"scan inputs must have equal lengths, got {sorted(lengths)}")
+        steps = lengths.pop()
+        if steps > bounds.MOST_STEPS:
+            raise ValueError(f"a scan must have at most {bounds.MOST_STEPS:,} steps, got {steps:,}")
+        values = [frame[slot] for slot in initial]
+        rows: list[list[Any]] = [[] for _ in scanned]
+        size = 0
+        for k in range(steps):
+            for slot, value in zip(states, values, strict=True):
+                frame[slot] = value
+            for slot, a in zip(entries, arrays, strict=True):
+                frame[slot] = a[k]
+            body.run(frame)
+            values = [frame[slot] for slot in ends]
+            for row, slot in zip(rows, scanned, strict=True):
+                row.append(np.asarray(frame[slot]))
+                size += row[-1].size
+            bounds.checked(size)
+        for row, back in zip(rows, out_backwards, strict=True):
+            if back:
+                row.reverse()
+        found = [*values, *(_stacked(r, axis) for r, axis in zip(rows, out_axes, strict=True))]
+        for slot, value in zip(outputs, found, strict=False):
+            frame[slot] = value
+
+    return run
+
+
+def _stacked(row: list[Any], axis: int) -> np.ndarray:
+    """Return the outputs of all steps along a new axis."""
+    if not row:
+        raise ValueError("it ran no step, so the shape of its outputs is unknown")
+    return np.stack(row, axis)
+
+
+KINDS = {"If": conditional, "Loop": loop, "Scan": scan}
