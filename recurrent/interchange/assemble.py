@@ -42,6 +42,12 @@ class Part:
     arrays: dict[str, Any] = field(default_factory=dict)
     why: str = ""
 
+    def layers(self) -> list[Layer]:
+        """Return the layers of a part that can be read; errors name the part."""
+        assert self.read is not None
+        with checks.naming(_named(self)):
+            return self.read()
+
 
 def array(value: Any, name: str) -> np.ndarray:
     """Return the values of a parameter, float32 or float64, in the memory that they have.
@@ -97,18 +103,32 @@ def assembled(
         made = _mapped(parts, layers)
     if not made:
         raise ValueError("the model has no layers, so that there is nothing to convert")
-    arrays = {
+    arrays = _arrays(made)
+    dtype = _one_dtype(arrays)
+    tie = _shared(arrays)
+    return Sequential(*made, dtype=dtype, tie=tie or None, batch_first=batch_first)
+
+
+def dtype_of(layers: Iterable[Layer]) -> np.dtype:
+    """Return the dtype of the parameters of layers; raise TypeError unless they have one."""
+    return _one_dtype(_arrays(layers))
+
+
+def _arrays(layers: Iterable[Layer]) -> dict[str, np.ndarray]:
+    """Return the parameters that layers have, by the number of the layer and their name."""
+    return {
         f"{k}.{name}": a
-        for k, layer in enumerate(made)
+        for k, layer in enumerate(layers)
         for name, a in (layer.parameters.items() if layer.initialised else ())
     }
+
+
+def _one_dtype(arrays: dict[str, np.ndarray]) -> np.dtype:
     dtypes = {a.dtype: name for name, a in arrays.items()}
     if len(dtypes) > 1:
         listed = " and ".join(f"{d.name} ({name})" for d, name in dtypes.items())
         raise TypeError(f"all parameters must have one dtype, got {listed}")
-    dtype = next(iter(dtypes), np.dtype(np.float32))
-    tie = _shared(arrays)
-    return Sequential(*made, dtype=dtype, tie=tie or None, batch_first=batch_first)
+    return next(iter(dtypes), np.dtype(np.float32))
 
 
 def _read(part: Part, parts: list[Part]) -> list[Layer]:
@@ -118,8 +138,7 @@ def _read(part: Part, parts: list[Part]) -> list[Layer]:
             f"cannot tell which layer {_named(part)} is{part.why and f': {part.why}'}; name all "
             f"layers in order: layers={{{_mapping(parts)}}}"
         )
-    with checks.naming(_named(part)):
-        return part.read()
+    return part.layers()
 
 
 def _named(part: Part) -> str:

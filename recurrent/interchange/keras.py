@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ from ..layers import (
     LSTM,
     RNN,
     Activation,
+    Add,
+    Concat,
     Conv1d,
     Dropout,
     Embedding,
@@ -26,16 +29,19 @@ from ..layers import (
     Linear,
     MaxPool,
     MeanPool,
+    Multiply,
     ReLU,
     Sigmoid,
     Softmax,
     Tanh,
 )
 from ..layers.recurrent import NAMES
+from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 from . import keras_files
-from .assemble import Part, array, assembled, filled
+from .assemble import Part, array, assembled, dtype_of, filled
 from .formats import CUDNN, KERAS
+from .keras_wiring import MODELS, Wiring, wiring
 
 # Keras' classes: ours, the cell, and the format of the arrays.
 RECURRENT: dict[str, Any] = {
@@ -45,7 +51,6 @@ RECURRENT: dict[str, Any] = {
     "CuDNNLSTM": (LSTM, "lstm", CUDNN),
     "CuDNNGRU": (GRU, "gru", CUDNN),
 }
-MODELS = ("Sequential", "Functional", "Model")
 MERGES = {"concat": "concat", "sum": "sum", "mul": "mul", "ave": "average"}
 # Activations of Keras: what they are called in cells.
 FUNCTIONS = {
@@ -67,136 +72,136 @@ LAYERS: dict[str, Callable[[], Layer]] = {
 
 
 @explained
-def from_keras(model: Any) -> Sequential:
+def from_keras(model: Any, config: Any = None) -> Sequential | Graph:
     """Make a model from one of Keras: a model in memory, or a file `.keras` or `.h5`.
 
-    Chains of these layers are read: SimpleRNN, LSTM and GRU, also as CuDNN layers of old files,
+    These layers are read: SimpleRNN, LSTM and GRU, also as CuDNN layers of old files,
     Bidirectional, TimeDistributed, Embedding, Dense, LayerNormalization, Conv1D, Dropout,
-    SpatialDropout1D, activations and the global pooling layers. The result is batch-first, as Keras
-    is. Where Keras masks steps, by `mask_zero` or Masking, pass the mask as `lengths`; padding_idx
-    of the Embedding is then 0. Neither Keras nor TensorFlow is needed to read a file.
+    SpatialDropout1D, activations, the global pooling layers, Add, Multiply and Concatenate. A chain
+    of them becomes a Sequential; a model with branches, shared layers, or several inputs or outputs
+    becomes a Graph. The result is batch-first, as Keras is. Neither Keras nor TensorFlow is needed
+    to read a file.
+
+    Keras masks steps, by `mask_zero` or Masking; pass `lengths` here, which mask those at the end
+    of each sequence. Steps that are masked before the end have no equal.
 
     Parameters
     ----------
     model : keras.Model, str or os.PathLike
-        The model, or the file of one: `.keras`, or `.h5` of a whole model.
+        The model, or the file of one: `.keras`, or `.h5`. A file of weights alone, `.weights.h5`,
+        needs `config`.
+    config : str, dict or os.PathLike, optional
+        For a file of weights: the text of `model.to_json()`, that text parsed, or the path of a
+        file with it.
 
     Returns
     -------
-    Sequential
+    Sequential or Graph
         A layer with `return_sequences=False` is followed by `Last`, one with an activation by that,
-        and one with `dropout` has Dropout below it.
+        and one with `dropout` has Dropout below it. A Graph has the names of Keras' layers. An
+        input of it without steps, (N, D), is one of one step here, (N, 1, D).
 
     Raises
     ------
     TypeError
-        If model is neither, or parameters are neither float32 nor float64.
+        If an argument has the wrong type, or parameters are neither float32 nor float64.
     ValueError
-        If a layer or an option has no equal here, layers form no chain, or the file holds something
-        else.
+        If a layer or an option has no equal here, or the file holds something else.
     OSError
-        If the file cannot be read.
+        If a file cannot be read.
     ImportError
         If h5py is not installed, for a file.
+
+    Warns
+    -----
+    UserWarning
+        If a layer has stateful=True: states are arguments here.
     """
+    given = None if config is None else keras_files.configuration(config)
     if isinstance(model, (str, os.PathLike)):
         path = checks.path(model, "model")
         with checks.naming(str(path)):
-            config, place, version = keras_files.read(path)
+            own, place, version = keras_files.read(path, given)
             with keras_files.damage():
-                return _converted(config, place, version)
+                return _converted(own, place, version)
     if isinstance(model, type) or not hasattr(model, "get_config") or not hasattr(model, "layers"):
         raise TypeError(
             f"model must be a model of Keras or the path of a file, got {checks.shown(model)}"
         )
+    if given is not None:
+        raise ValueError("config is for a file of weights; a model in memory has its own")
     kind = next((c.__name__ for c in type(model).__mro__ if c.__name__ in MODELS), "")
     if kind in ("", "Model"):
         raise ValueError(
             f"model must be a Sequential or functional model, got {type(model).__name__}: the code "
             "of its call cannot be read"
         )
-    config = {"class_name": kind, "config": model.get_config()}
-    return _converted(config, keras_files.Live(model), 3)
+    own = {"class_name": kind, "config": model.get_config()}
+    return _converted(own, keras_files.Live(model), 3)
 
 
-def _converted(config: dict, place: keras_files.Place, version: int) -> Sequential:
+def _converted(config: dict, place: keras_files.Place, version: int) -> Sequential | Graph:
     """Return the model of a configuration and its arrays."""
     functions = FUNCTIONS if version >= 3 else OLD_FUNCTIONS
-    return assembled(_parts(config, place, functions), None, True)
+
+    stateful = []
+
+    def part_of(name: str, kind: str, own: dict, inner: keras_files.Place) -> Part:
+        layer = own.get("layer") if kind == "Bidirectional" else None
+        inside = layer.get("config") if isinstance(layer, dict) else None
+        if own.get("stateful") or (isinstance(inside, dict) and inside.get("stateful")):
+            stateful.append(name)
+        return Part(name, kind, partial(_read, kind, own, inner, functions))
+
+    found = wiring(config, place, part_of)
+    chain = found.chain()
+    model = assembled(chain, None, True) if chain is not None else _graph(found)
+    if stateful:
+        warnings.warn(
+            f"Keras keeps the state of {', '.join(stateful)} from call to call (stateful=True); "
+            "here write y, state, _ = model.forward(x, state), or use model.stream()",
+            stacklevel=4,
+        )
+    return model
 
 
-def _parts(
-    config: dict, place: keras_files.Place, functions: dict[str, str], name: str = ""
-) -> Iterator[Part]:
-    """Yield the parts of a model, in the order of its layers."""
-    layers = _chain(config, name)
-    for k, entry in enumerate(layers):
-        kind, own = entry["class_name"], entry["config"]
-        label = own.get("name", entry.get("name", str(k)))
-        full = f"{name}/{label}" if name else str(label)
-        inner = place.layer(k, kind, label)
-        if kind in MODELS:
-            yield from _parts(entry, inner, functions, full)
-            continue
-        read = partial(_read, kind, own, inner, functions) if kind in READERS else None
-        yield Part(full, kind, read, why=f"layers of Keras that are known are {', '.join(READERS)}")
+def _graph(found: Wiring) -> Graph:
+    """Return the graph of a model with branches."""
+    layers: dict[str, Any] = {}
+    nodes: dict[str, Any] = {}
+    passed = {name: name for name in found.inputs}  # the value that each value is
+    made = {call.part.name: call.part.layers() for call in found.calls}
+    dtype = dtype_of(layer for own in made.values() for layer in own)
+    for name, own in made.items():
+        if own:
+            layers[name] = own[0] if len(own) == 1 else Sequential(*own, dtype=dtype)
+    for call in found.calls:
+        reads, own = [passed[name] for name in call.reads], made[call.part.name]
+        passed[call.name] = call.name if own else reads[0]
+        if own and not isinstance(own[0], Embedding):
+            reads = [_vector(name, nodes) if found.inputs.get(name) == 2 else name
+                     for name in reads]  # fmt: skip
+        if own:
+            nodes[call.name] = (layers[call.part.name], *reads)
+    outputs = [passed[name] for name in found.outputs]
+    return Graph(nodes, outputs, inputs=list(found.inputs), dtype=dtype, batch_first=True)
 
 
-def _chain(config: dict, name: str) -> list[dict]:
-    """Return the entries of the layers of a model; raise ValueError unless they form a chain."""
-    where = f"{name}: " if name else ""
-    kind, own = config.get("class_name"), config.get("config")
-    if kind not in MODELS:
-        raise ValueError(f"{where}the model must be one of {', '.join(MODELS)}, got {kind!r}")
-    layers = own if isinstance(own, list) else own.get("layers") if isinstance(own, dict) else None
-    if not isinstance(layers, list):
-        raise ValueError(f"{where}the configuration lists no layers")
-    for entry in layers:
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("class_name"), str)
-            and isinstance(entry.get("config"), dict)
-        ):
-            raise ValueError(f"{where}each layer must have a class_name and a config")
-    if kind == "Sequential":
-        return layers
-    before = ""
-    for entry in layers:
-        label = str(entry.get("name", entry["config"].get("name")))
-        sources = list(_sources(entry.get("inbound_nodes", [])))
-        if sources != [before] * bool(before):
-            raise ValueError(
-                f"{where}{label} ({entry['class_name']}) reads {' and '.join(sources) or 'nothing'}"
-                f", and a chain of layers reads {before or 'one input'} there: models with "
-                "branches are not read"
-            )
-        before = label
-    return layers
-
-
-def _sources(nodes: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the names of the layers that a layer reads, as a configuration writes them."""
-    if isinstance(nodes, dict):
-        history = nodes.get("keras_history")
-        if isinstance(history, (list, tuple)) and history:
-            yield str(history[0])
-            return
-        nodes = list(nodes.values())
-    elif hasattr(nodes, "_keras_history"):  # of a model in memory
-        nodes = [nodes._keras_history]
-    if not isinstance(nodes, (list, tuple)) or depth > 12:
-        return
-    if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
-        yield nodes[0]
-        nodes = nodes[3:]  # tensors among the named arguments
-    for node in nodes:
-        yield from _sources(node, depth + 1)
+def _vector(name: str, nodes: dict[str, Any]) -> str:
+    """Return the node that makes vectors of an input without steps, which has one step here."""
+    own = f"{name}.vector"
+    nodes.setdefault(own, (Last(), name))
+    return own
 
 
 def _read(
     kind: str, config: dict, place: keras_files.Place, functions: dict[str, str]
 ) -> list[Layer]:
     """Return the layers of a layer of Keras."""
+    if kind not in READERS:
+        raise ValueError(
+            f"no layer here is its equal; layers of Keras that are read are {', '.join(READERS)}"
+        )
     arrays = [array(a, f"array {k}") for k, a in enumerate(place.arrays(kind, config))]
     made = READERS[kind](kind, config, arrays, functions)
     if config.get("trainable") is False:
@@ -272,6 +277,8 @@ def _recurrent(
 ) -> list[Layer]:
     """Return the layers of a recurrent layer; with `merge`, of one within Bidirectional."""
     ours, cell, form = RECURRENT[kind]
+    if config.get("time_major"):
+        raise ValueError("time_major must be False: a model here has the axes (N, T, D) of Keras")
     H = _option(config, "units", int)
     names = ["kernel", "recurrent_kernel", *["bias"] * bool(config.get("use_bias", True))]
     ends = ("", REVERSE) if merge else ("",)
@@ -450,4 +457,7 @@ READERS: dict[str, Callable[[str, dict, list[np.ndarray], dict[str, str]], list[
     "GlobalMaxPooling1D": _pooling,
     "InputLayer": _nothing,
     "Masking": _nothing,
+    "Add": lambda kind, config, arrays, functions: [Add()],
+    "Multiply": lambda kind, config, arrays, functions: [Multiply()],
+    "Concatenate": lambda kind, config, arrays, functions: [Concat()],
 }

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..models import files, foreign
 
 MOST_CONFIG = 8_000_000  # bytes of a configuration
@@ -152,15 +153,36 @@ class Archive(Hdf5):
 
 
 class Legacy(Hdf5):
-    """The weights of a `.h5` file of a whole model: a group for each layer, by its name."""
+    """The weights of a `.h5` file of before Keras 3: a group for each layer, by its name.
+
+    A model within the model is one such layer; `within` are the names on the way into it.
+    """
+
+    def __init__(self, file: Any, path: str, size: int, within: tuple[str, ...] | None = None):
+        super().__init__(file, path, size)
+        self.within = within
 
     def layer(self, k, kind, name):
-        return Legacy(self.file, f"{self.path}/{name}", self.size)
+        if self.within is None:
+            return Legacy(self.file, f"{self.path}/{name}", self.size, ())
+        return Legacy(self.file, self.path, self.size, (*self.within, name))
 
     def arrays(self, kind, config):
         held = self.group(self.path)
         names = [] if held is None else attribute_texts(held, "weight_names")
+        if self.within:
+            names = self._inner(names, self.within) or self._inner(names, self.within[-1:])
         return [self.array(f"{self.path}/{name}") for name in names]
+
+    @staticmethod
+    def _inner(names, within):
+        """Return the names that have those of models and their layer in this order."""
+        found = []
+        for name in names:
+            parts = iter(name.split("/")[:-1])
+            if all(one in parts for one in within):
+                found.append(name)
+        return found
 
 
 def inner_layer(config: dict, name: str = "layer") -> dict:
@@ -195,13 +217,15 @@ def attribute_texts(group: Any, name: str) -> list[str]:
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
 
 
-def read(path: Path) -> tuple[dict, Place, int]:
+def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
     """Return the configuration of a model in a file, where its arrays are, and Keras' version.
 
     Parameters
     ----------
     path : Path
         A `.keras` or `.h5` file, of whatever name.
+    config : dict, optional
+        The configuration, for a file of weights alone.
 
     Returns
     -------
@@ -230,15 +254,16 @@ def read(path: Path) -> tuple[dict, Place, int]:
         head = stream.read(8)
     with damage():
         if head.startswith(b"PK\x03\x04"):
-            return _archive(path, size, h5py)
+            return _archive(path, size, h5py, config)
         if head == b"\x89HDF\r\n\x1a\n":
-            return _legacy(h5py.File(path, "r"), size)
+            return _hdf5(h5py.File(path, "r"), size, config)
     words = foreign.file(path) or "this is neither a .keras nor a .h5 file"
     raise ValueError(words)
 
 
-def _archive(path, size, h5py):
+def _archive(path, size, h5py, given):
     """Read a `.keras` file."""
+    _check_alone(given)
     with zipfile.ZipFile(path) as archive:
         members = {i.filename: i for i in archive.infolist()}
         for name in ("config.json", "model.weights.h5"):
@@ -258,17 +283,52 @@ def _archive(path, size, h5py):
     return config, Archive(file, "", len(weights)), version
 
 
-def _legacy(file, size):
+def _hdf5(file, size, given):
     """Read a `.h5` file, which holds a whole model or weights alone."""
-    if "model_config" not in file.attrs:
+    if "model_config" in file.attrs:
+        _check_alone(given)
+        config = parsed(file.attrs["model_config"])
+        version = file.attrs.get("keras_version", "2")
+        version = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
+        return config, Legacy(file, "model_weights", size), major(version)
+    if given is None:
         raise ValueError(
-            "the file has weights without the configuration of their model: load it with Keras and "
-            "pass the model, from_keras(model), or write the whole model, model.save('model.keras')"
+            "the file has weights without the configuration of their model: write "
+            "from_keras(path, config=model.to_json()), with the model of Keras or its text in a "
+            "file, or store the whole model, model.save('model.keras')"
         )
-    config = parsed(file.attrs["model_config"])
-    version = file.attrs.get("keras_version", "2")
-    version = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
-    return config, Legacy(file, "model_weights", size), major(version)
+    place: Place = Archive(file, "", size)
+    if "layer_names" in file.attrs or "layer_names0" in file.attrs:  # before Keras 3
+        place = Legacy(file, "", size)
+    return given, place, major(given.get("keras_version", "3"))
+
+
+def _check_alone(given):
+    """Raise ValueError for a configuration beside a file that has its own."""
+    if given is not None:
+        raise ValueError("the file holds the configuration of its model: leave config out")
+
+
+def configuration(config: Any) -> dict:
+    """Return a configuration: the text of `model.to_json()`, that text parsed, or a file of it."""
+    if isinstance(config, str) and config.lstrip().startswith("{"):
+        config = parsed(config)
+    elif isinstance(config, (str, os.PathLike)):
+        path = checks.path(config, "config")
+        if files.check_readable(path) > MOST_CONFIG:
+            raise ValueError(f"config must have at most {MOST_CONFIG:,} bytes: {path}")
+        config = parsed(path.read_bytes())
+    if not isinstance(config, dict):
+        raise TypeError(
+            "config must be the text of model.to_json() of Keras, a dict of it or the path of a "
+            f"file with it, got {checks.shown(config)}"
+        )
+    if not isinstance(config.get("class_name"), str) or "config" not in config:
+        raise ValueError(
+            "config must have a class_name and a config, as model.to_json() of Keras writes them, "
+            f"got {', '.join(map(str, list(config)[:4])) or 'nothing':.80}"
+        )
+    return config
 
 
 def parsed(text: Any) -> dict:

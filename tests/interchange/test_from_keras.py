@@ -29,11 +29,15 @@ def options(draw, kind):
         return_sequences=draw(st.booleans()),
         dropout=draw(st.sampled_from([0.0, 0.25])),
         activation=draw(st.sampled_from(["tanh", "relu", "linear"])),
+        unroll=draw(st.booleans()),
+        zero_output_for_mask=draw(st.booleans()),
+        recurrent_dropout=draw(st.sampled_from([0.0, 0.125])),
+        trainable=draw(st.booleans()),
     )
     if kind != "SimpleRNN":
         found["recurrent_activation"] = draw(st.sampled_from(["sigmoid", "hard_sigmoid"]))
     if kind == "GRU":
-        found["reset_after"] = draw(st.booleans())
+        found["reset_after"] = draw(st.booleans()) or found["recurrent_dropout"] > 0
     return found
 
 
@@ -251,12 +255,6 @@ def test_a_keras_3_file_in_the_old_format_is_read(tmp_path):
     same(from_keras(tmp_path / "a.h5"), from_keras(model))
 
 
-def branches():
-    x = keras.Input((5, 3))
-    y = layers.LSTM(3, return_sequences=True)(x)
-    return keras.Model(x, layers.Add()([x, y]))
-
-
 def model_of(*made):
     return keras.Sequential([keras.Input((5, 3)), *made])
 
@@ -264,14 +262,23 @@ def model_of(*made):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (branches, r"add\w* \(Add\) reads .* and .*, and a chain of layers reads lstm\w* there"),
         (lambda: model_of(layers.BatchNormalization()),
-         "cannot tell which layer .*BatchNormalization.* is: layers of Keras that are known are"),
+         r"\(BatchNormalization\): no layer here is its equal; layers of Keras that are read are"),
         (lambda: model_of(layers.LSTM(2, activation="gelu")), "activation must be one of .*'gelu'"),
         (lambda: model_of(layers.Bidirectional(layers.LSTM(2), merge_mode="sum")),
          "merge_mode='sum' without return_sequences"),
         (lambda: model_of(layers.LSTM(2, go_backwards=True, return_sequences=True)),
          "go_backwards=True with return_sequences=True returns the steps in reverse"),
+        (lambda: model_of(layers.Bidirectional(layers.LSTM(2), merge_mode=None)),
+         "merge_mode must be one of concat, sum, mul, ave, got None"),
+        (lambda: model_of(layers.Bidirectional(
+            layers.LSTM(2, return_sequences=True),
+            backward_layer=layers.LSTM(2, return_sequences=True, go_backwards=True, use_bias=False),
+         )), "backward_layer must have the options of the forward one"),
+        (lambda: model_of(layers.TimeDistributed(layers.Softmax(axis=1))),
+         "TimeDistributed of Softmax is not known"),
+        (lambda: model_of(layers.GRU(2, reset_after=False, recurrent_dropout=0.5)),
+         r"gru\w* \(GRU\): recurrent_dropout: .*a mask acts on that state alone"),
         (lambda: model_of(layers.LayerNormalization(axis=1)), "axis=-1, got axis="),
         (lambda: model_of(layers.ReLU(max_value=1.0)), "max_value must be None"),
     ],
@@ -284,9 +291,6 @@ def test_what_has_no_equal_is_named(make, words):
 
 def test_other_files_are_named(tmp_path):
     model = randomise(model_of(layers.LSTM(2)))
-    model.save_weights(tmp_path / "a.weights.h5")
-    with pytest.raises(ValueError, match=r"weights without the configuration.*from_keras\(model\)"):
-        from_keras(tmp_path / "a.weights.h5")
     (tmp_path / "text").write_text("hello")
     with pytest.raises(ValueError, match="text: this is a text"):
         from_keras(tmp_path / "text")
@@ -303,6 +307,51 @@ def test_other_files_are_named(tmp_path):
     for value in (3, None, model.layers[0], keras.Model):
         with pytest.raises(TypeError, match="model must be a model of Keras"):
             from_keras(value)
+
+
+def test_files_of_weights_are_read_with_the_configuration(tmp_path):
+    inner = keras.Sequential([layers.GRU(4, return_sequences=True), layers.Bidirectional(
+        layers.LSTM(3))])  # fmt: skip
+    model = randomise(model_of(inner, layers.Dense(2)))
+    path, text = tmp_path / "a.weights.h5", model.to_json()
+    model.save_weights(path)
+    (tmp_path / "a.json").write_text(text)
+    expected = from_keras(model)
+    for config in (text, json.loads(text), tmp_path / "a.json", str(tmp_path / "a.json")):
+        same(from_keras(path, config=config), expected)
+    words = r"without the configuration of their model: write from_keras\(path, config=model.to_j"
+    with pytest.raises(ValueError, match=words):
+        from_keras(path)
+    with pytest.raises(ValueError, match=r"must have a class_name and a config, .*name"):
+        from_keras(path, config=model.get_config())
+    with pytest.raises(ValueError, match="config is for a file of weights"):
+        from_keras(model, config=text)
+    with pytest.raises(TypeError, match=r"config must be the text of model.to_json\(\)"):
+        from_keras(path, config=3)
+    with pytest.raises(ValueError, match="is no JSON text"):
+        from_keras(path, config="{")
+    for name in ("a.keras", "a.h5"):
+        model.save(tmp_path / name)
+        with pytest.raises(ValueError, match="holds the configuration of its model: leave config"):
+            from_keras(tmp_path / name, config=text)
+    other = model_of(layers.LSTM(7)).to_json()
+    with pytest.raises(ValueError, match=r"lstm.* \(LSTM\): must have 3 arrays, got 0"):
+        from_keras(path, config=other)
+
+
+def test_files_of_weights_of_before_keras_3_are_read(tmp_path):
+    """`save_weights` of Keras 2 wrote what `model.save` writes below model_weights."""
+    model = randomise(model_of(layers.GRU(4), layers.Dense(2)))
+    model.save(tmp_path / "whole.h5")
+    with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in whole["model_weights"]:
+            whole.copy(f"model_weights/{name}", file)
+        for name, value in whole["model_weights"].attrs.items():
+            file.attrs[name] = value
+    same(from_keras(tmp_path / "a.h5", config=model.to_json()), from_keras(model))
+    config = json.loads(model.to_json())
+    config |= {"keras_version": "2.15.0"}
+    same(from_keras(tmp_path / "a.h5", config=config), from_keras(model))
 
 
 def test_nothing_outside_a_file_is_read(tmp_path):
@@ -330,6 +379,49 @@ def test_nothing_outside_a_file_is_read(tmp_path):
         group.create_dataset("kernel:0", (3, 10**9), "f", chunks=(1, 100))
     with pytest.raises(ValueError, match="declares 12,000,000,000 bytes, more than the file has"):
         from_keras(tmp_path / "a.h5")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_stateful_layer_is_read_with_a_warning():
+    layer = layers.LSTM(4, stateful=True, return_sequences=True)
+    model = randomise(keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), layer]))
+    with pytest.warns(UserWarning, match=r"keeps the state of lstm\w* from call .* model.stream"):
+        ours = from_keras(model)
+    x, state = inputs(model, 2), None
+    for _ in range(2):
+        expected = np.asarray(model(x))
+        y, state, _ = ours.forward(x, state)
+        assert_close(y, expected, 1000, 1.0)
+    both = layers.Bidirectional(layers.GRU(2, stateful=True))
+    with pytest.warns(UserWarning, match="keeps the state of bidirectional"):
+        from_keras(keras.Sequential([keras.Input(batch_shape=(2, 5, 3)), both]))
+
+
+def test_axes_of_old_files_are_checked(tmp_path):
+    own = dict(units=4, time_major=True)
+    legacy(tmp_path / "a.h5", [("LSTM", own, weights("LSTM", 3, 4, 4))])
+    with pytest.raises(ValueError, match=r"l0 \(LSTM\): time_major must be False"):
+        from_keras(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_masked_steps_are_lengths(zeros):
+    """Keras masks any step; lengths mask those at the end, where zeros are the output here."""
+    layer = layers.GRU(4, return_sequences=True, zero_output_for_mask=zeros)
+    table = layers.Embedding(7, 3, mask_zero=True)
+    model = randomise(keras.Sequential([keras.Input((5,), dtype="int32"), table, layer]))
+    ours = from_keras(model)
+    ids = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 1, 2]])
+    lengths = np.array([3, 5])
+    y = ours.forward(ids, lengths=lengths)[0]
+    expected = np.asarray(model(ids))
+    assert_close(y[1], expected[1], 1000, 1.0)
+    assert_close(y[0, :3], expected[0, :3], 1000, 1.0)
+    if zeros:
+        np.testing.assert_array_equal(y[0, 3:], expected[0, 3:])
+    # Padding in the middle: the steps without it are the same sequence.
+    middle = np.asarray(model(np.array([[1, 0, 2, 0, 3]])))[0, [0, 2, 4]]
+    assert_close(ours(np.array([[1, 2, 3]]))[0], middle, 1000, 1.0)
 
 
 def test_options_are_kept():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -129,22 +128,21 @@ def to_onnx():
     return R.to_onnx, dict(model=model, path=path, lengths=True, states=True), []
 
 
-@public("from_keras", model="model|Keras", errors=OS)
+@public("from_keras", model="model|Keras", config="config|file|folder", errors=OS)
 def from_keras():
     import h5py
 
     arrays = {"kernel": floats(4, 5), "bias": floats(5)}
     layer = {"class_name": "Dense", "config": {"name": "a"}}
+    config = {"class_name": "Sequential", "config": {"layers": [layer]}}
     path = FOLDER / "keras.h5"
     with h5py.File(path, "w") as file:
-        file.attrs["model_config"] = json.dumps(
-            {"class_name": "Sequential", "config": {"layers": [layer]}}
-        )
-        group = file.create_group("model_weights/a")
+        file.attrs["layer_names"] = ["a"]
+        group = file.create_group("a")
         group.attrs["weight_names"] = list(arrays)
         for name, a in arrays.items():
             group[name] = a
-    return R.from_keras, dict(model=path), []
+    return R.from_keras, dict(model=path, config=config), []
 
 
 @public("explain")
