@@ -336,3 +336,20 @@ def test_a_unit_of_a_run_without_y_is_refused():
         ValueError, match=r"\Alayer 0 of the recording has no y: its keep= left it out\Z"
     ):
         viz.unit(model[0], 1, recording=model.record(x, keep=dict(names=["c"])))
+
+
+def test_gradients_of_reverse_units_are_read_from_their_first_step():
+    """Their gradient flows from t = 0 to the last step: a vanishing one is small at the end."""
+    model = Sequential(LSTM(2, 3, bidirectional=True), rng=0)
+    x = np.zeros((4, 1, 2), np.float32)
+    recording = model.record(x, np.zeros((4, 1, 6), np.float32), mean_squared_error)
+    for name, a in recording.layers[0].dstates.items():
+        a[:] = (
+            10.0 ** -np.arange(0.0, 8.0, 2.0)[:: 1 if name.endswith("_reverse") else -1, None, None]
+        )
+    drawing = viz.gradients(model, recording)
+    assert "layer 0, |dL/dh|: first / last = 1e-06: vanishes" in drawing.description
+    words = "layer 0, |dL/dh_reverse|: read first / read last = 1e-06: vanishes"
+    assert words in drawing.description
+    assert "forward units: from the last step to the first" in drawing.source
+    assert "reverse units: from the first step to the last" in drawing.source

@@ -23,7 +23,7 @@ def ramp(
     canvas.text((x, y), label, 9, anchor="start", name=f"key:{name}:title")
     parts = 20
     for k in range(parts + 1):
-        colour = palette.ramp(colours, k / parts)
+        colour = palette.stepped(colours, k / parts)
         place = (x + 4 + WIDE / parts * k, y - 14)
         look = dict(fill=colour, color=colour, penwidth=0)
         canvas.node(f"key:{name}{k}", place, (WIDE / parts, TALL), **look)
@@ -54,3 +54,11 @@ def magnitude(
     between = [(place, notation.power(middle))] if 0.2 < place < 0.8 else []
     ticks = [(0, notation.power(low)), *between, (1, notation.power(high))]
     ramp(canvas, name, at, label, palette.CIVIDIS, ticks)
+
+
+def not_finite(canvas: Canvas, at: dot.Point) -> float:
+    """Draw the key of NaN and infinite values; return the x after it."""
+    x, y = at
+    look = dict(fill=palette.NOT_FINITE, color=palette.NOT_FINITE, penwidth=0)
+    canvas.node("key:not-finite", (x + 5, y), (10, TALL), **look)
+    return canvas.text((x + 14, y), "NaN or infinite", 9, anchor="start").box[2]

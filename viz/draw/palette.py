@@ -31,7 +31,8 @@ LAYERS = {
     "recurrent": ("#DCFCE7", "#16A34A"),
 }
 OTHER_LAYER = ("#F8FAFC", "#94A3B8")
-ON_DATA = ("#FFFFFF", INK)  # text on dark values, and on light ones
+READABLE = 4.5  # least contrast of text
+NOT_FINITE = "#C2185B"  # NaN and infinite values, whatever the scale
 REST = ("#E5E7EB", "#9CA3AF")  # items summed up in one box
 
 GATES = {  # letter: name and colour, for black text
@@ -46,12 +47,12 @@ GATES = {  # letter: name and colour, for black text
 }
 OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
 DIRECTIONS = ("#0072B2", "#D55E00")  # forward and reverse
-ATTENTION = ("#DDE7E0", "#14532D")
+ATTENTION = ("#E4EDE7", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
 # For lines: a value near 0 must still show on white.
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")
-LINE_STEPS = 32
+STEPS = 32  # of a scale whose colours have counterparts on a dark page
 CIVIDIS = (
     "#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74",
     "#C3B369", "#FEE838",
@@ -60,7 +61,6 @@ CIVIDIS = (
 _MEANINGFUL = {c.lower() for c in (OPERATION, *OTHER_GATES, *(c for _, c in GATES.values()))}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
 _LINES = ["#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, GRADIENT]
-_FRAME = {c.lower() for c in (*_LINES, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()))}
 
 
 def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
@@ -87,12 +87,12 @@ def layer(kind: str, recurrent: bool = False) -> tuple[str, str]:
 
 
 def ramp(colours: tuple[str, ...], u: float) -> str:
-    """Return the colour at 0 <= u <= 1 among evenly spaced ones; NaN is the middle.
+    """Return the colour at 0 <= u <= 1 among evenly spaced ones.
 
     >>> ramp(("#000000", "#ffffff"), 0.5)
     '#808080'
     """
-    u = 0.5 if math.isnan(u) else min(max(u, 0.0), 1.0)
+    u = min(max(u, 0.0), 1.0)
     k = min(int(u * (len(colours) - 1)), len(colours) - 2)
     part = u * (len(colours) - 1) - k
     pairs = zip(_channels(colours[k]), _channels(colours[k + 1]), strict=True)
@@ -110,36 +110,84 @@ def _hex(channels):
 def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
     """Return the colour of a value on a scale from -limit to limit.
 
-    >>> signed(0.0, 1.0), signed(-5.0, 1.0)
-    ('#f7f7f7', '#2166ac')
+    >>> signed(0.0, 1.0), signed(-5.0, 1.0), signed(math.nan, 1.0) == NOT_FINITE
+    ('#f7f7f7', '#2166ac', True)
     """
-    return ramp(colours, 0.5 + 0.5 * v / limit)
+    return ramp(colours, 0.5 + 0.5 * v / limit) if math.isfinite(v) else NOT_FINITE
 
 
 def line(v: float, limit: float) -> str:
     """Return the colour of a weight's line, one of 33, each of which a page maps to a dark one.
 
-    >>> line(1.0, 1.0), line(0.51, 1.0) == line(0.5, 1.0), line(math.nan, 1.0)
-    ('#b35806', True, '#d0d5dc')
+    >>> line(1.0, 1.0), line(0.51, 1.0) == line(0.5, 1.0)
+    ('#b35806', True)
     """
-    u = 0.5 if math.isnan(v) else min(max(0.5 + 0.5 * v / limit, 0.0), 1.0)
-    return ramp(SIGNED_LINE, math.floor(u * LINE_STEPS + 0.5) / LINE_STEPS)
+    return stepped(SIGNED_LINE, 0.5 + 0.5 * v / limit) if math.isfinite(v) else NOT_FINITE
 
 
-def on(v: float, limit: float) -> str:
-    """Return the colour of text on `signed(v, limit)`."""
-    return "#ffffff" if abs(v) > 0.62 * limit else INK
+def attention(weight: float) -> str:
+    """Return the colour of a weight of attention, one of 33: faint is near the page's colour.
+
+    >>> attention(0.0), attention(0.001), attention(1.0)
+    ('#e4ede7', '#e4ede7', '#14532d')
+    """
+    return stepped(ATTENTION, weight)
+
+
+def stepped(colours: tuple[str, ...], u: float) -> str:
+    """Return the nearest of 33 colours of a ramp."""
+    return ramp(colours, math.floor(min(max(u, 0.0), 1.0) * STEPS + 0.5) / STEPS)
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, from 0 to 1 (WCAG 2.2)."""
+    linear = (
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+        for v in (c / 255 for c in _channels(colour))
+    )
+    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    """Return the contrast of two colours, from 1 to 21 (WCAG 2.2); text needs 4.5.
+
+    >>> contrast("#000000", "#FFFFFF"), contrast(INK, INK)
+    (21.0, 1.0)
+    """
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def on(fill: str) -> str:
+    """Return a colour for text on a fill: ink, white or black, with a contrast of at least 4.5.
+
+    >>> on("#f7f7f7") == INK, on("#2166ac"), on("#c87800")
+    (True, '#ffffff', '#000000')
+    """
+    return next((c for c in (INK, "#ffffff") if contrast(c, fill) >= READABLE), "#000000")
 
 
 def magnitude(v: float, low: float, high: float) -> str:
-    """Return the colour of a magnitude on a log axis from low to high."""
-    if not v > 0:
-        return CIVIDIS[0]
-    return ramp(CIVIDIS, math.log(v / low) / math.log(high / low))
+    """Return the colour of a magnitude on a log axis from low to high.
+
+    >>> magnitude(0.0, 0.1, 1.0), magnitude(5.0, 0.1, 1.0), magnitude(math.nan, 0.1, 1.0)
+    ('#00224E', '#fee838', '#C2185B')
+    """
+    if not math.isfinite(v):
+        return NOT_FINITE
+    return ramp(CIVIDIS, math.log(v / low) / math.log(high / low)) if v > 0 else CIVIDIS[0]
+
+
+SHADES = [attention(k / STEPS) for k in range(STEPS + 1)]  # fills that a dark page turns
+_FRAME = {
+    c.lower() for c in (*_LINES, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()), *SHADES)
+}
 
 
 def is_frame(colour: str, fill: bool) -> bool:
     """Return whether dark mode may change a colour: it may, unless it fills a gate or a value.
+
+    The shades of attention change too: zero is as faint as the page on both.
 
     >>> is_frame(INK, fill=True), is_frame(GATES["f"][1], fill=True)
     (True, False)

@@ -85,6 +85,13 @@ def _style(root, prefix):
                 if not colour.startswith("#"):
                     continue
                 frame = palette.is_frame(colour, attribute == "fill")
+                if e.tag == SVG + "text" and over in palette.SHADES:
+                    turned = palette.on(palette.dark(over))
+                    e.set("class", f"on{over[1:]}")
+                    rules[f"#{prefix} text.on{over[1:]}:not(.on)"] = (
+                        f"fill:light-dark({colour},{turned})"
+                    )
+                    continue
                 if e.tag == SVG + "text":
                     frame = frame and palette.is_frame(over, fill=True)
                 elif attribute == "fill":

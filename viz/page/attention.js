@@ -4,6 +4,7 @@ function updateAttention() {
   if (!a) return;
   const { written, columns, inputs, outputs, faint } = a, here_ = written.indexOf(here.t), present = here_ >= 0;
   const k = present ? here_ : written.length - 1, first = Math.min(Math.max(k - a.half, 0), Math.max(written.length - a.rows, 0));
+  const shade = (v) => Math.floor(v * (facts.bins - 1) + 0.5);
   const weight = (t, s) => a.weights[t * columns.length + s], t = written[k], at = (name) => $(`a-${name}`);
   for (let r = 0; r < a.rows; r++) {
     const step = written[first + r];
@@ -11,7 +12,7 @@ function updateAttention() {
     columns.forEach((_, s) => {
       const cell = at(`w${r}-${s}`), v = weight(step, s);
       write(cell, a.wide ? v.toFixed(2) : v >= 0.005 ? (100 * v).toFixed(0) : "");
-      paint(cell, mix("#FFFFFF", a.colours[1], v), v > 0.5 ? "#ffffff" : a.ink);
+      paint(cell, facts.colours.shade[shade(v)], facts.colours.shadeInk[shade(v)]);
       tip(cell, `weight of ${inputs[s]} for ${outputs[step]} = ${exact(v)}`);
     });
   }
@@ -20,7 +21,7 @@ function updateAttention() {
   columns.forEach((_, s) => {
     const line = at(`state${s}--mean${a.focus}`), v = weight(t, s), path = line.querySelector("path");
     line.classList.toggle("quiet", !present || v < faint);
-    path.style.stroke = mix(...a.colours, v); path.style.strokeWidth = 0.4 + 5.2 * v;
+    path.style.stroke = facts.colours.shade[shade(v)]; path.style.strokeWidth = 0.4 + 5.2 * v;
     tip(line, `weight of ${inputs[s]} for ${outputs[t]} = ${exact(v)}`);
   });
   write(at(`out${a.focus}`), present ? outputs[t] : "");

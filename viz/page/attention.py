@@ -10,7 +10,7 @@ import numpy as np
 
 from recurrent import checks
 
-from ..draw import notation, palette
+from ..draw import notation
 from ..draw.drawing import Drawing
 from ..reading.attention_weights import recorded_weights
 from ..views.attention import attention as draw_attention
@@ -122,6 +122,4 @@ def known(attention: Attention | None, blob: Blob) -> dict | None:
         "place": attention.k,
         "half": grid.OUTPUTS // 2,
         "wide": grid.pitch(inputs) >= grid.NUMBERED,
-        "colours": palette.ATTENTION,
-        "ink": palette.INK,
     }

@@ -61,11 +61,11 @@ const power = (v) => (v === 1 ? "1" : `1e${Math.round(Math.log10(v))}`.replace("
 const slug = (name) => name.replace(/[^A-Za-z0-9_.:-]+/g, "-");
 const sub = (name, index) => name + String(index).replace(/[0-9t+-]/g, (c) => "₀₁₂₃₄₅₆₇₈₉ₜ₊₋"["0123456789t+-".indexOf(c)]);
 const bin = (v, limit) => {
-  const u = Number.isNaN(v) ? 0.5 : Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1);
-  return Math.floor(u * (facts.bins - 1) + 0.5);
+  if (!Number.isFinite(v)) return facts.bins;
+  return Math.floor(Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1) * (facts.bins - 1) + 0.5);
 };
 const sizeBin = (v, [low, high]) =>
-  v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
+  !Number.isFinite(v) ? facts.bins : v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
 
 const start = (layer, s, j) => (layer.initial[s] ? layer.initial[s][j] : 0);  // initial state of unit j
 const value = (layer, q, t, u) => (t < 0 ? start(layer, q.key, layer.units[u]) : q.a[t * layer.units.length + u]);
@@ -89,6 +89,6 @@ const mix = (from, to, share) => {
   const part = (colour, p) => parseInt(colour.slice(1 + 2 * p, 3 + 2 * p), 16);
   return `rgb(${[0, 1, 2].map((p) => Math.round(part(from, p) + (part(to, p) - part(from, p)) * share)).join(",")})`;
 };
-const paintSigned = (group, v, limit) => { const k = bin(v, limit); paint(group, facts.colours.signed[k], facts.colours.ink[k]); };
-const paintSize = (group, v, scale) => { const k = sizeBin(v, scale); paint(group, facts.colours.size[k], k < facts.bins / 2 ? "#fff" : "#000"); };
+const paintSigned = (group, v, limit) => { const k = bin(v, limit); paint(group, facts.colours.signed[k], facts.colours.signedInk[k]); };
+const paintSize = (group, v, scale) => { const k = sizeBin(v, scale); paint(group, facts.colours.size[k], facts.colours.sizeInk[k]); };
 

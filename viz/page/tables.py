@@ -15,7 +15,7 @@ from ..reading.wiring import Neuron
 from ..views.parts.elision import shown
 from .run import LayerRun
 
-BINS = palette.LINE_STEPS + 1  # colours of a scale
+BINS = palette.STEPS + 1  # colours of a scale; values that are not finite have one more
 STRIP = 600  # steps that have a button each
 SIGNS = {" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 
@@ -23,32 +23,47 @@ HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs")  # Unicode categories 
 
 
 def colours() -> dict[str, list[str]]:
-    """Return the scales as lists of colours: fill and text of signed values, lines, magnitudes."""
+    """Return the scales as lists of colours, and those of text on the scales that fill.
+
+    The scales are of signed values, of lines, of magnitudes and of the weights of attention.
+    """
     at = [k / (BINS - 1) for k in range(BINS)]
-    line = [palette.ramp(palette.SIGNED_LINE, u) for u in at]
+    line, shade, signed, size = (
+        [*(palette.ramp(colours, u) for u in at), palette.NOT_FINITE]
+        for colours in (palette.SIGNED_LINE, palette.ATTENTION, palette.SIGNED, palette.CIVIDIS)
+    )
+    turned = [palette.dark(c) for c in shade]
     return {
-        "signed": [palette.ramp(palette.SIGNED, u) for u in at],
-        "ink": [palette.on(2 * u - 1, 1) for u in at],
-        "line": [f"light-dark({c},{palette.dark(c)})" for c in line],
-        "size": [palette.ramp(palette.CIVIDIS, u) for u in at],
+        "signed": signed,
+        "signedInk": [palette.on(c) for c in signed],
+        "line": _both(line, [palette.dark(c) for c in line]),
+        "size": size,
+        "sizeInk": [palette.on(c) for c in size],
+        "shade": _both(shade, turned),
+        "shadeInk": _both([palette.on(c) for c in shade], [palette.on(c) for c in turned]),
     }
+
+
+def _both(light: list[str], dark: list[str]) -> list[str]:
+    """Return colours of CSS that follow the colour scheme of the page."""
+    return [f"light-dark({a},{b})" for a, b in zip(light, dark, strict=True)]
 
 
 def style() -> str:
     """Return CSS with a class for each colour of the scales."""
     c = colours()
-    rules = [f".s{k}{{background:{c['signed'][k]};color:{c['ink'][k]}}}" for k in range(BINS)]
-    rules += [
-        f".m{k}{{background:{c['size'][k]};color:{'#fff' if k < BINS / 2 else '#000'}}}"
-        for k in range(BINS)
-    ]
-    return "".join(rules)
+    return "".join(
+        f".{kind[0]}{k}{{background:{c[scale][k]};color:{c[f'{scale}Ink'][k]}}}"
+        for kind, scale in (("s", "signed"), ("m", "size"))
+        for k in range(BINS + 1)
+    )
 
 
 def bin_of(v: float, limit: float) -> int:
     """Return the index of a value's colour in the scale from -limit to limit."""
-    u = 0.5 if np.isnan(v) else min(max(0.5 + 0.5 * v / limit, 0.0), 1.0)
-    return int(u * (BINS - 1) + 0.5)
+    if not np.isfinite(v):
+        return BINS
+    return int(min(max(0.5 + 0.5 * v / limit, 0.0), 1.0) * (BINS - 1) + 0.5)
 
 
 def symbol(text: str) -> str:

@@ -14,8 +14,10 @@ def norms(gradient: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(a).reshape(len(a), -1).sum(axis=1))
 
 
-def verdict(sizes: np.ndarray) -> str:
-    """Return the ratio of the first norm to the last, with "vanishes" or "explodes" if it does.
+def verdict(sizes: np.ndarray, ratio_of: str = "first / last") -> str:
+    """Return the ratio of the norm at the step read first to that at the one read last.
+
+    With "vanishes" or "explodes" if it does.
 
     >>> verdict(np.array([1e-6, 1e-3, 1.0])), verdict(np.array([2.0, 1.0]))
     ('first / last = 1e-06: vanishes', 'first / last = 2')
@@ -27,4 +29,4 @@ def verdict(sizes: np.ndarray) -> str:
         return "last step: 0"
     ratio = first / last
     fate = ": vanishes" if ratio < VANISHES else ": explodes" if ratio > EXPLODES else ""
-    return f"first / last = {ratio:.3g}{fate}"
+    return f"{ratio_of} = {ratio:.3g}{fate}"

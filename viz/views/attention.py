@@ -243,7 +243,7 @@ class _Picture:
         lines = []
         for (t, s), v in np.ndenumerate(self.a):
             if t in self.at and (v >= FAINT or self.focus is not None):
-                look: dict[str, Any] = dict(color=palette.ramp(palette.ATTENTION, float(v)))
+                look: dict[str, Any] = dict(color=palette.attention(float(v)))
                 look |= dict(penwidth=dot.number(0.4 + 5.2 * v), tip=self._weight_tip(t, s))
                 ends = (self.x[s], bottom), (self.at[t], top)
                 lines.append((v, dot.curve(f"state{s}", f"mean{t}", *ends, upright=True, **look)))
@@ -282,8 +282,8 @@ class _Picture:
             for s, v in enumerate(row):
                 label = f"{100 * v:.0f}" if v >= 0.005 else ""
                 label = f"{v:.2f}" if self.pitch >= NUMBERED else label
-                fill = palette.ramp(("#FFFFFF", palette.ATTENTION[1]), float(v))
-                look = dict(fontsize=8, fontcolor="#ffffff" if v > 0.5 else palette.INK)
+                fill = palette.attention(float(v))
+                look = dict(fontsize=8, fontcolor=palette.on(fill))
                 look |= dict(fill=fill, color="#E5E7EB", penwidth=0.5, tip=self._weight_tip(t, s))
                 self.canvas.node(f"w{t},{s}", (self.x[s], at), (self.pitch, ROW), label, **look)
         if self.focus is not None:

@@ -197,7 +197,8 @@ class _Picture:
             self._drawn_bar(f"bar:{id}", axis, y, b)
 
     def _weight(self, id, at, v, what):
-        look = dict(fontcolor=palette.on(v, self.limit), fill=palette.signed(v, self.limit))
+        fill = palette.signed(v, self.limit)
+        look = dict(fontcolor=palette.on(fill), fill=fill)
         look |= dict(
             color=palette.LINE, penwidth=0.6, fontsize=9, tip=f"{what} = {notation.exact(v)}"
         )
@@ -221,7 +222,8 @@ class _Picture:
     def _fill(self, v, group):
         if v is None:
             return "#FFFFFF", palette.INK
-        return palette.signed(v, self.limits[group]), palette.on(v, self.limits[group])
+        fill = palette.signed(v, self.limits[group])
+        return fill, palette.on(fill)
 
     # From the sums to the gate's value
 

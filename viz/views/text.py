@@ -91,8 +91,9 @@ def _items(shown, values, limit, name, hidden):
         if column == COLUMNS:
             row, column = row + 1, 0
         v = float(values[k])
-        look = dict(fill=palette.signed(v, limit), penwidth=0, fontsize=11, fontname="Courier")
-        look |= dict(fontcolor=palette.on(v, limit))
+        fill = palette.signed(v, limit)
+        look = dict(fill=fill, penwidth=0, fontsize=11, fontname="Courier")
+        look |= dict(fontcolor=palette.on(fill))
         look |= dict(tip=f"{k}: {notation.character(c)} = {notation.exact(v)}")
         at = (column * WIDE, -row * TALL)
         canvas.node(f"char{k}", at, (WIDE, TALL - 3), notation.visible(c), **look)
@@ -113,7 +114,8 @@ def _page(shown, values, limit, sentence):
     """Return the text as HTML, which the browser wraps and orders, right-to-left text too."""
     spans = []
     for c, v in zip(shown, values, strict=False):
-        colours = f"background:{palette.signed(v, limit)};color:{palette.on(v, limit)}"
+        fill = palette.signed(v, limit)
+        colours = f"background:{fill};color:{palette.on(fill)}"
         sign = notation.visible(c) or " "
         sign += {"\n": "\n", "\t": "\t"}.get(c, "")
         tip = f"{escape(notation.character(c))} = {notation.exact(v)}"

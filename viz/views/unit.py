@@ -377,4 +377,5 @@ class _Picture:
     def _fill(self, v, group):
         if v is None:
             return "#FFFFFF", palette.INK
-        return palette.signed(v, self.limits[group]), palette.on(v, self.limits[group])
+        fill = palette.signed(v, self.limits[group])
+        return fill, palette.on(fill)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..draw import notation, palette
+from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading.models import check_model, check_steps, checked
@@ -196,8 +197,8 @@ class _Grid:
         if h.shape[-1] == 1 and h[t].size:
             v, limit = float(h[t].reshape(-1)[0]), palette.nice(np.nanmax(np.abs(h)))
             label = f"{label}\n{notation.sub('h', t)} = {notation.signed(v)}"
-            look |= dict(fill=palette.signed(v, limit))
-            look |= dict(fontsize=9, fontcolor=palette.on(v, limit))
+            fill = palette.signed(v, limit)
+            look |= dict(fill=fill, fontsize=9, fontcolor=palette.on(fill))
         return label, look, tip
 
     def _padded(self, r, t):
@@ -382,6 +383,9 @@ class _Grid:
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0)
             self.canvas.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), **look)
         x = self._note(x + 150, y, high, name="key:gradient:high")
+        sizes = [v for per in self.gradients.values() for v in per.values()]
+        if not all(map(math.isfinite, sizes)):
+            x = legend.not_finite(self.canvas, (x, y)) + 24
         if self.window is not None and self.window < self.T:
             note = "bars: gradient of the whole recording, not truncated"
             self._note(self.left, y - 18, note)

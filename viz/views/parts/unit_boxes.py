@@ -45,8 +45,8 @@ class Units:
         """Return the fill and the text colour of a value."""
         if v is None:
             return dict(fill="#FFFFFF", fontcolor=palette.INK)
-        limit = self.limits[group]
-        return dict(fill=palette.signed(v, limit), fontcolor=palette.on(v, limit))
+        fill = palette.signed(v, self.limits[group])
+        return dict(fill=fill, fontcolor=palette.on(fill))
 
     def draw(self, j: int, x: float, marked: bool) -> None:
         """Draw unit j centred on x."""
