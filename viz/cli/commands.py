@@ -158,7 +158,7 @@ def unrolled(
     """Draw the network unrolled over time, with the same weights at every step."""
     made = models.model(model)
     recording = None if text is None else models.recording(made, text, 0)
-    steps = steps or (4 if recording is None else len(recording.y))
+    steps = steps or (4 if recording is None else len(recording.x))
     return _write(draw_unrolled(models.layers_of(made), steps, window, recording), out, "unrolled")
 
 
