@@ -10,6 +10,9 @@ from support.viz_checks import tiles
 
 import recurrent as R
 import viz
+from recurrent.cells import CELLS
+from viz.draw.palette import OTHER_GATES
+from viz.reading.gates import look
 
 LAYERS = [
     R.LSTM(3, 4, biases=1),
@@ -43,9 +46,19 @@ def test_parameter_counts_match_the_layer(layer):
 
 
 def test_gates_of_one_cell_have_colours_of_their_own():
-    for gates in ("fx", "xyz", "ifgoab", "rznab", "abcdef"):
-        colours = [viz.draw.palette.gate(g, gates)[1] for g in gates]
-        assert len(set(colours)) == len(colours), gates
+    for cell in CELLS.values():
+        looks = [look(cell, g) for g in cell.gates]
+        assert len({word for word, _ in looks}) == len(looks), cell.name
+        if len(looks) <= len(OTHER_GATES):
+            assert len({colour for _, colour in looks}) == len(looks), cell.name
+
+
+def test_a_gate_is_called_what_it_is_in_its_cell():
+    words = {name: [look(CELLS[name], g)[0] for g in CELLS[name].gates] for name in CELLS}
+    assert words["lstm"] == ["input gate", "forget gate", "candidate", "output gate"]
+    assert words["gru"] == ["reset gate", "update gate", "candidate"]
+    assert words["qrnn"] == ["candidate", "forget gate", "output gate"]
+    assert words["sru"] == ["candidate", "forget gate", "reset gate", "s"]
 
 
 def test_a_product_within_the_step_is_drawn_as_a_dense_layer():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 INK, MUTED, LINE = "#1f2937", "#526070", "#64748b"
 STATES = {"h": "#0072B2", "c": "#D55E00"}
@@ -61,18 +61,6 @@ CIVIDIS = (
 _MEANINGFUL = {c.lower() for c in (OPERATION, *OTHER_GATES, *(c for _, c in GATES.values()))}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
 _LINES = ["#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, GRADIENT]
-
-
-def gate(name: str, gates: Sequence[str]) -> tuple[str, str]:
-    """Return the name and colour of a gate; an unknown one keeps its letter and gets a free colour.
-
-    >>> gate("f", "fx"), gate("x", "fx")
-    (('forget gate', '#F0E442'), ('x', '#56B4E9'))
-    """
-    taken = [GATES[g][1] for g in gates if g in GATES]
-    free = [c for c in OTHER_GATES if c not in taken] or list(OTHER_GATES)
-    others = [g for g in gates if g not in GATES]
-    return GATES[name] if name in GATES else (name, free[others.index(name) % len(free)])
 
 
 def state(name: str, index: int) -> str:

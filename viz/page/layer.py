@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..draw import palette
 from ..draw.drawing import Drawing
+from ..reading import gates
 from ..views.layer import layer as draw_layer
 from ..views.parts import elision
 from .packed import Blob
@@ -29,7 +29,7 @@ def drawing(run: LayerRun, recording: Any, t: int) -> Drawing:
 def known(run: LayerRun, blob: Blob) -> dict:
     """Return the drawn units and inputs, and the names and colours of what changes over time."""
     cell, other = run.layer.cell, free(run)
-    names = ((g, palette.gate(g, cell.gates)) for g in cell.gates)
+    names = ((g, gates.look(cell, g)) for g in cell.gates)
     own = {name: run.way.parameters[name][run.units] for name in cell.parameters}
     return {
         "units": elision.shown(run.H, [] if other is None else [other]),

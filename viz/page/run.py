@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..draw import palette
-from ..reading import describe, models, unit_values
+from ..reading import describe, gates, models, unit_values
 from ..reading.direction import direction_of
 from ..reading.wiring import cell_wiring
 from ..views.parts.elision import LAST
@@ -126,12 +126,12 @@ class LayerRun:
 
     def _bias(self, neuron):
         cell, params, total = self.layer.cell, self.way.parameters, np.zeros(self.H)
-        for name, gates, used in (
+        for name, names, used in (
             ("b_ih", cell.x_gates, neuron.x),
             ("b_hh", cell.h_gates, neuron.h),
         ):
             if used and name in params:
-                total = total + params[name].reshape(-1, self.H)[gates.index(neuron.gate)]
+                total = total + params[name].reshape(-1, self.H)[names.index(neuron.gate)]
         return total[self.units]
 
     @property
@@ -162,7 +162,7 @@ def _quantities(recorded, cell, end):
     """Yield key, label, kind and array of gates, states and gradients of one direction."""
     for g in cell.gates:
         if g not in cell.states:
-            yield g, palette.gate(g, cell.gates)[0], "gate", recorded.gates[g + end]
+            yield g, gates.look(cell, g)[0], "gate", recorded.gates[g + end]
     for k, s in enumerate(cell.states):
         yield s, "memory" if k else "output", "state", recorded.states[s + end]
     for s in cell.states:

@@ -53,7 +53,10 @@ def unit_facts(layer: Any) -> list[str]:
     takes = f"{each} {D:,} + {W:,} = {D + W:,} inputs, {BIASES[B]}"
     more = f" + {P}" if P else ""
     counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
-    if X != R:
+    if not R:
+        takes = f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}; {alone(way)}"
+        counted = f"{weights:,} weights + {biases} bias{'es' * (biases != 1)}{more}"
+    elif X != R:
         x_gates, h_gates = notation.count(X, "gate"), notation.count(R, "gate")
         takes = f"{x_gates} of {notation.count(D, 'input')}, {h_gates} of {W:,} from all units"
         counted = f"{weights:,} weights + {biases} biases{more}"
@@ -71,6 +74,12 @@ def unit_facts(layer: Any) -> list[str]:
         whole_layer,
         *_outputs(way),
     ]
+
+
+def alone(way: Direction) -> str:
+    """Say that the units of a cell without weights for h do not read each other."""
+    first = notation.sub(way.cell.states[0], "t")
+    return f"no unit reads {first} of another one"
 
 
 def _sums(cell):

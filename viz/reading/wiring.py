@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from recurrent.cells import Cell
 
 from ..draw import notation, palette
-from . import nodes
+from . import gates, nodes
 from .folding import KIND, Fold, folded, folds
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
@@ -148,7 +148,7 @@ class _Reader:
 
     def _neuron(self, n):
         gate, side = n.label, nodes.summed_part(n.id)
-        name, colour = palette.gate(gate, self.gates)
+        name, colour = gates.look(self.cell, gate)
         name += f": {SIDES[side]}" if side else ""
         activation = self.absorbed.get(n.id)
         operation = notation.operation(self.kinds[activation]) if activation else ""
@@ -169,7 +169,7 @@ class _Reader:
             label = _label(n, [self.graph.node(a) for a in self._inputs(n.id)])
         named = (g for g in self.gates if self.graph.values[g] == n.id)
         gate = next((g for g in named if g not in self.cell.states), "")
-        name, colour = palette.gate(gate, self.gates) if gate else ("", palette.OPERATION)
+        name, colour = gates.look(self.cell, gate) if gate else ("", palette.OPERATION)
         return Operation(n.id, label, gate, name, colour, n.kind in DENSE, self.folds.get(n.id))
 
     def _wires(self, drawn):

@@ -13,7 +13,7 @@ from ..draw import dot, labels, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..layout.circuit import cell_circuit
-from ..reading import describe, evaluate, nodes
+from ..reading import describe, evaluate, gates, nodes
 from ..reading.direction import NAMES, check_recurrent, check_unit, direction_of
 from .parts.cell_grid import Grid
 
@@ -409,7 +409,7 @@ class _Picture:
         circle = dict(shape="ellipse", fill=palette.OPERATION)
         yield "element", (15, 15), circle, "", "element-wise"
         for k, g in enumerate(self.cell.gates):
-            name, colour = palette.gate(g, self.cell.gates)
+            name, colour = gates.look(self.cell, g)
             look = dict(style="filled", fill=colour, fontsize=9)
             yield f"gate{k}", (16, 14), look, g, "" if name == g else name
         composites = (o.fold.composite for o in self.wiring.operations if o.fold)

@@ -12,7 +12,7 @@ from recurrent.equations.expressions import OPS, Expr
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading import describe, evaluate, nodes, unit_values
+from ..reading import describe, evaluate, gates, nodes, unit_values
 from ..reading.direction import Direction
 from ..reading.dot_product import dot_product
 from ..reading.folding import KIND, folded
@@ -56,7 +56,7 @@ class _Picture:
         self.way, self.j, self.gate, self.unit, self.numbers = way, j, gate, unit, numbers
         self.cell, self.graph = way.cell, folded(way.cell.graph())
         self.node, self.first = self.graph.values[gate], way.cell.states[0]
-        self.title, self.colour = palette.gate(gate, way.cell.gates)
+        self.title, self.colour = gates.look(way.cell, gate)
         self.names = evaluate.node_names(self.cell)
         inputs = {"x": unit.x, "h": unit.h} if unit else None
         neurons = [a for a in cell_wiring(way.cell).neurons if a.gate == gate]

@@ -102,7 +102,9 @@ class _Picture:
 
     def __init__(self, way, j, values, k):
         self.way, self.j, self.values = way, j, values
-        self.H, self.sizes = way.hidden_size, {"x": way.input_size, "h": way.output_size}
+        self.H, self.sizes = way.hidden_size, {"x": way.input_size}
+        if way.cell.h_gates:  # otherwise no unit reads another one
+            self.sizes["h"] = way.output_size
         count = sum(self.sizes.values())
         most = k if k is not None else count if count <= SHOWN else KEPT
         self.drawn = min(count, most)
@@ -146,7 +148,7 @@ class _Picture:
         rows = {g: ks + [None] * (len(ks) < self.sizes[g]) for g, ks in self.shown.items()}
         count = sum(map(len, rows.values()))
         self.pitch = PITCH if count <= 24 else max(16, PITCH * 24 / count)
-        total = count * self.pitch + sum(HEAD.values()) + BETWEEN
+        total = count * self.pitch + sum(HEAD[g] for g in rows) + BETWEEN * (len(rows) - 1)
         y = (self.box[1] + self.box[3]) / 2 + total / 2
         self.edge = self.box[0] - max(130, 0.3 * total)
         titles, places = self._titles(), []
@@ -164,6 +166,8 @@ class _Picture:
     def _titles(self):
         """Return the titles of the groups of inputs, x and h."""
         x = f"input {notation.sub('x', 't')}: {notation.count(self.sizes['x'], 'number')}"
+        if "h" not in self.sizes:
+            return {"x": x}
         if self.projected:
             h = f"{self.before}: {notation.count(self.sizes['h'], 'number')}\nfrom W_hr"
         elif self.H > 1:
@@ -264,15 +268,19 @@ class _Picture:
         self.canvas.wire(source, "fork", points, arrow=False, **line)
         above, everywhere = self._targets()
         wide = max(BOX[0], notation.width(above, 9) * 1.1 + 16)
-        for name, at, label, (fill, border) in (
-            ("above", y + 30, above, palette.OTHER_LAYER),
-            ("all", y - 30, everywhere, palette.H_GROUP),
-        ):
+        targets = [("above", y + 30, above, palette.OTHER_LAYER)]
+        if "h" in self.sizes:
+            targets.append(("all", y - 30, everywhere, palette.H_GROUP))
+        for name, at, label, (fill, border) in targets:
             look = dict(style="rounded,filled", fontsize=9, fill=fill, color=border)
             self.canvas.node(name, (left + wide / 2, at), (wide, BOX[1]), label, **look)
             self.canvas.wire("fork", name, [fork, (fork[0], at), (left, at)], **line)
         self._facts((left - 36, y + 30 + BOX[1] / 2 + 24))
-        self._feedback(self._keys((left - 36, y - 30 - BOX[1] / 2 - 34)))
+        keys_end = self._keys((left - 36, y - 30 - BOX[1] / 2 - 34))
+        if "h" in self.sizes:
+            self._feedback(keys_end)
+        else:
+            self.canvas.text((left, y - 30), describe.alone(self.way), 9, anchor="start")
 
     def _targets(self):
         """Return the labels of the next layer and of the gates at the next step."""

@@ -12,7 +12,7 @@ from recurrent.engine.bidirectional import REVERSE
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading import describe, unit_values
+from ..reading import describe, gates, unit_values
 from ..reading.direction import direction_of
 from ..reading.weight_statistics import block_means, saturation, spectral_radius
 
@@ -88,9 +88,9 @@ class _Picture:
     def _blocks(self):
         """Return weights (H, D) or (H, P) and biases (H, 1) by side, "ih" or "hh", and gate."""
         params, H, blocks = self.way.parameters, self.H, {}
-        for side, gates in (("ih", self.cell.x_gates), ("hh", self.cell.h_gates)):
-            bias = params.get(f"b_{side}", np.empty((len(gates) * H, 0)))
-            for k, g in enumerate(gates):
+        for side, names in (("ih", self.cell.x_gates), ("hh", self.cell.h_gates)):
+            bias = params.get(f"b_{side}", np.empty((len(names) * H, 0)))
+            for k, g in enumerate(names):
                 rows = slice(k * H, (k + 1) * H)
                 blocks[side, g] = params[f"W_{side}"][rows], bias[rows, None]
         return blocks
@@ -132,7 +132,7 @@ class _Picture:
 
     def _gates(self):
         for g, x in self.at.items():
-            title, colour = palette.gate(g, self.cell.gates)
+            title, colour = gates.look(self.cell, g)
             label = g if title == g else f"{title} ({g})"
             look = dict(style="rounded,filled", fill=colour, color=palette.INK)
             look |= dict(penwidth=0.8, fontsize=10)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...draw import notation, palette
 from ...draw.canvas import Canvas
-from ...reading import evaluate
+from ...reading import evaluate, gates
 from ...reading.direction import Direction
 from ...reading.wiring import unit_wiring
 
@@ -87,7 +87,7 @@ class Units:
 
     def _chip(self, j, g, x, y):
         """Draw a gate; the larger its value, the fuller its colour."""
-        title, fill = palette.gate(g, self.cell.gates)
+        title, fill = gates.look(self.cell, g)
         v = self._gate_value(g, j)
         if v is not None:
             share = 0.08 + 0.92 * min(abs(v), 1.0) if np.isfinite(v) else 1.0
