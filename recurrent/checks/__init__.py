@@ -16,6 +16,8 @@ import numpy as np
 
 from .elsewhere import answer
 
+LINE = 200  # characters of a name at most, as files hold them
+
 
 @lru_cache
 def _dtypes(names: tuple[str, ...]) -> tuple[np.dtype, ...]:
@@ -270,6 +272,16 @@ def text(value: Any, name: str, where: str = "") -> str:
     """Return `value`; raise TypeError unless it is a str."""
     if not isinstance(value, str):
         raise TypeError(f"{where}{name} must be a str, got {type(value).__name__}")
+    return value
+
+
+def line(value: Any, name: str, least: int = 0) -> str:
+    """Return a name in one line, `least` to LINE characters; raise an error for anything else."""
+    text(value, name)
+    if not least <= len(value) <= LINE or not value.isprintable():
+        raise ValueError(
+            f"{name} must be {least} to {LINE} printable characters, got {shown(value)}"
+        )
     return value
 
 

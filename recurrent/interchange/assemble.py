@@ -98,7 +98,7 @@ def assembled(
     """
     parts = list(parts)
     if layers is None:
-        made = [layer for part in parts for layer in _read(part, parts)]
+        made = [layer for part in parts for layer in _named_layers(part, parts)]
     else:
         made = _mapped(parts, layers)
     if not made:
@@ -141,6 +141,22 @@ def _read(part: Part, parts: list[Part]) -> list[Layer]:
     return part.layers()
 
 
+def _named_layers(part: Part, parts: list[Part]) -> list[Layer]:
+    """Return the layers of a part with its name; recurrent ones of a stack are numbered, too."""
+    made = _read(part, parts)
+    recurrent = [layer for layer in made if layer.cell is not None]
+    for layer in made:
+        layer.origin = origin(part.name)
+    for k, layer in enumerate(recurrent if len(recurrent) > 1 else ()):
+        layer.origin = origin(f"{part.name}.l{k}".lstrip("."))
+    return made
+
+
+def origin(name: str) -> str:
+    """Return a name of another program as `Layer.origin` takes it: the end of a very long one."""
+    return "".join(c for c in name if c.isprintable())[-checks.LINE :]
+
+
 def _named(part: Part) -> str:
     return f"{part.name} ({part.words})" if part.name else part.words
 
@@ -177,7 +193,7 @@ def _mapped(parts: list[Part], layers: Mapping[str, Any]) -> list[Layer]:
                 f"{checks.guess(name, known)}"
             )
         if value is not None:
-            made += [layer for part in own for layer in _read(part, parts)]
+            made += [layer for part in own for layer in _named_layers(part, parts)]
     left = [p for p in parts if p.arrays and p.name not in covered]
     if left:
         raise ValueError(
@@ -200,7 +216,7 @@ def _given(name: str, layer: Layer, parts: list[Part]) -> Layer:
         arrays = {n if n in layer.shapes else f"{n}_l0": a for n, a in arrays.items()}
     with checks.naming(f"layers[{name!r}]"):
         twin = copy.copy(layer)
-        twin.owner = None
+        twin.owner, twin.origin = None, origin(name)
         return filled(twin, {n: array(a, n) for n, a in arrays.items()})
 
 

@@ -112,6 +112,9 @@ class Layer(Guided, Sealed):
         Source of dropout masks. Layers of a model share the model's.
     trainable : bool
         Whether training changes the parameters; True at first.
+    origin : str
+        Name of the layer in the program that it comes from, such as "encoder.lstm"; "" at first.
+        Pictures show it.
 
     Raises
     ------
@@ -172,6 +175,7 @@ class Layer(Guided, Sealed):
     state_delays: dict[str, int]
     state_sizes: dict[str, int]
     inner: tuple[Layer, ...] = ()
+    _origin = ""
 
     def __init_subclass__(cls, abstract: bool = False):
         for name, words in ARGUMENTS.items():
@@ -205,15 +209,16 @@ class Layer(Guided, Sealed):
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
 
     def describe(self) -> dict:
-        """Return the type, the options and whether it is trained, as plain data.
+        """Return the type, the options, whether it is trained and its origin, as plain data.
 
         Returns
         -------
         dict
             An entry of the layers in the description of a model.
         """
-        frozen = {} if self.trainable else {"trainable": False}
-        return {"type": type(self).__name__, "options": self.options, **frozen}
+        more: dict[str, Any] = {} if self.trainable else {"trainable": False}
+        more |= {"origin": self.origin} if self.origin else {}
+        return {"type": type(self).__name__, "options": self.options, **more}
 
     def width_of(self, widths: Sequence[int | None]) -> int | None:
         """Return the size of the last axis of y of a layer that joins arrays of these sizes.
@@ -312,6 +317,18 @@ class Layer(Guided, Sealed):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = checks.flag(value, "trainable")
+
+    @property
+    def origin(self) -> str:
+        """Name of the layer in the program that it comes from; "" if it comes from none.
+
+        Raises TypeError for anything but a str, ValueError for what is no short line.
+        """
+        return self._origin
+
+    @origin.setter
+    def origin(self, value: str) -> None:
+        self._origin = checks.line(value, "origin")
 
     @property
     def frozen(self) -> list[str]:

@@ -66,6 +66,7 @@ def built(description: Any, k: int) -> Layer:
     with checks.naming(f"layer {k} ({kind})"):
         layer = LAYERS[kind].build(options)
         layer.trainable = description.get("trainable", True)
+        layer.origin = description.get("origin", "")
     return layer
 
 

@@ -18,7 +18,6 @@ from .layered import InputLengths, Layered
 from .sequential import Sequential
 from .wiring import Wiring, by_name
 
-LONGEST = 200  # characters of a name, as files hold them
 FORM = 'name: layer, or name: (layer, "source", ...)'
 
 
@@ -343,7 +342,7 @@ class Graph(Layered):
     @staticmethod
     def _described_name(description, k):
         name = description.get("name")
-        return _checked_name(name, f"name of layer {k} of description")
+        return checks.line(name, f"name of layer {k} of description", 1)
 
     @classmethod
     def _of(cls, layers, description, **options):
@@ -368,7 +367,7 @@ class Graph(Layered):
             checks.instance(pair, (list, tuple), words, "pairs of names")
             if len(pair) != 2:
                 raise ValueError(f"{words} must be pairs of names, got {checks.shown(pair)}")
-            names.append(_checked_name(pair[0], "name of an output of description"))
+            names.append(checks.line(pair[0], "name of an output of description", 1))
         if len(set(names)) < len(names):
             raise ValueError(f"outputs must have different names, got {', '.join(names)}")
         model = cls(nodes, [node for _, node in outputs], inputs=inputs, **options)
@@ -389,16 +388,6 @@ class _Node(NamedTuple):
     sources: list[str]
 
 
-def _checked_name(name: Any, what: str) -> str:
-    """Return a name of a node or an input; raise an error unless it is a short line of text."""
-    name = checks.text(name, what)
-    if not name or len(name) > LONGEST or not name.isprintable():
-        raise ValueError(
-            f"{what} must be 1 to {LONGEST} printable characters, got {checks.shown(name)}"
-        )
-    return name
-
-
 def _read_nodes(nodes: Any, inputs: Any) -> tuple[dict[str, _Node], tuple[str, ...]]:
     """Return the nodes by name, with all their sources, and the names of the inputs."""
     checks.instance(nodes, dict, "nodes", f"a dict: {FORM}")
@@ -406,7 +395,7 @@ def _read_nodes(nodes: Any, inputs: Any) -> tuple[dict[str, _Node], tuple[str, .
         raise ValueError(f"a graph needs at least one node, {FORM}; got none")
     if inputs is not None:
         checks.instance(inputs, (list, tuple), "inputs", "a list of names")
-        inputs = [_checked_name(name, "a name of inputs") for name in inputs]
+        inputs = [checks.line(name, "a name of inputs", 1) for name in inputs]
         for name in inputs:
             if name in nodes or inputs.count(name) > 1:
                 what = "a node" if name in nodes else "another input"
@@ -416,7 +405,7 @@ def _read_nodes(nodes: Any, inputs: Any) -> tuple[dict[str, _Node], tuple[str, .
     found: dict[str, _Node] = {}
     before = None
     for k, (name, value) in enumerate(nodes.items()):
-        _checked_name(name, f"name of node {k}")
+        checks.line(name, f"name of node {k}", 1)
         layer, *sources = value if isinstance(value, tuple) and value else (value,)
         if not isinstance(layer, Sequential):
             if not isinstance(layer, Layer):
@@ -425,7 +414,7 @@ def _read_nodes(nodes: Any, inputs: Any) -> tuple[dict[str, _Node], tuple[str, .
                     f"of what it reads, got {checks.shown(value)}"
                 )
             check_layer(layer, k)
-        sources = [_checked_name(one, f"source of node {name}") for one in sources]
+        sources = [checks.line(one, f"source of node {name}", 1) for one in sources]
         if not sources and before is not None:
             sources = [before]
         found[name] = _Node(name, layer, sources)

@@ -79,7 +79,7 @@ def generator_schema(value: Any, name: str) -> None:
 
 
 _layer = schema.record(
-    {"trainable": checks.flag, "name": NAME, "tied": schema.mapping(NAME)},
+    {"trainable": checks.flag, "origin": NAME, "name": NAME, "tied": schema.mapping(NAME)},
     type=NAME,
     options=schema.dictionary,
 )
@@ -91,7 +91,7 @@ _sequential = schema.record(
 )
 _names = schema.items(NAME, 1, MOST_LAYERS)
 _node = schema.record(
-    {"trainable": checks.flag, "tied": schema.mapping(NAME)},
+    {"trainable": checks.flag, "origin": NAME, "tied": schema.mapping(NAME)},
     type=NAME,
     options=schema.dictionary,
     name=NAME,
