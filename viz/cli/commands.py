@@ -77,7 +77,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A file of model.save or python -m recurrent, or layers as in LSTM:5:10,Linear:10:1.",
+        help="A file of model.save or python -m recurrent; a model of PyTorch (.pt, .safetensors), "
+        "Keras (.keras, .h5) or ONNX (.onnx); or layers as in LSTM:5:10,Linear:10:1.",
         show_default=False,
         callback=_model_file,
     ),
@@ -100,8 +101,12 @@ Text = Annotated[
     ),
 ]
 Layer = Annotated[
-    int | None,
-    number("Number of the layer in the model. Default: a recurrent layer.", show_default=False),
+    str | None,
+    typer.Option(
+        metavar="N|NAME",
+        help="Number of the layer in the model, or its name. Default: a recurrent layer.",
+        show_default=False,
+    ),
 ]
 
 Direction = Annotated[
@@ -242,6 +247,8 @@ def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Dra
         "unit LSTM:5:10 --unit 3",
         "unit LSTM:5:10 --unit 3 --gate f --steps 6",
         "unit model.safetensors --layer 1 --unit 7 --text 'The '",
+        "unit model.onnx 3",
+        "unit model.pt 3 --layer encoder.lstm",
     )
 )
 @layer_command
@@ -249,7 +256,14 @@ def unit(
     chosen: Any,
     recording: Any,
     direction: str,
-    unit: Unit = 0,
+    place: Annotated[
+        int | None,
+        typer.Argument(metavar="[UNIT]", help="Number of the unit.", min=0, show_default=False),
+    ] = None,
+    unit: Annotated[
+        int | None,
+        number("The same, as an option. Default: 0.", show_default=False),
+    ] = None,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -264,6 +278,9 @@ def unit(
     ] = None,
 ) -> Drawing:
     """Draw one unit: the inputs and weights of its gates, its memory and its output."""
+    if place is not None and unit is not None:
+        raise UsageError("give the unit once: UNIT or --unit")
+    unit = next((j for j in (place, unit) if j is not None), 0)
     return draw_unit(chosen, unit, recording=recording, gate=gate, k=k, direction=direction)
 
 
@@ -391,12 +408,13 @@ def text(
     if (words is None) == (text is None):
         raise UsageError("give the text once: TEXT or --text TEXT")
     words, made = text if words is None else words, models.model(model)
+    place = None if layer is None else models.recurrent_layer(models.layers_of(made), layer)[0]
     if like is not None:
         if unit is not None or layer is not None:
             raise UsageError("--like chooses the unit: leave out --unit and --layer")
-        layer, unit, correlation = probing.units_like(made, words, like, value, top=1)[0]
-        print(f"unit {unit} of layer {layer} follows {like!r} best: correlation {correlation:+.2f}")
-    return _write(draw_text(made, words, unit, value, layer), out, "text")
+        place, unit, correlation = probing.units_like(made, words, like, value, top=1)[0]
+        print(f"unit {unit} of layer {place} follows {like!r} best: correlation {correlation:+.2f}")
+    return _write(draw_text(made, words, unit, value, place), out, "text")
 
 
 @app.command(
@@ -493,19 +511,11 @@ def _refuse_steps(context: typer.Context, text: str | None) -> None:
         refuse(context, ["steps"], "--text", "the text sets the number of steps")
 
 
-def _recurrent(name: str, number: int | None, text: str | None, steps: int) -> tuple[Any, Any]:
+def _recurrent(name: str, which: str | None, text: str | None, steps: int) -> tuple[Any, Any]:
     """Return a recurrent layer, by default the first, and a run of its model if asked for."""
     made = models.model(name)
-    stack = models.layers_of(made)
-    layers = {k: layer for k, layer in enumerate(stack.layers) if layer.cell is not None}
-    k = min(layers, default=None) if number is None else number
-    if not layers:
-        raise ValueError("--layer must be a recurrent layer, and this model has none")
-    if k not in layers:
-        known = ", ".join(map(str, layers))
-        raise ValueError(f"--layer must be a recurrent layer, one of {known}, got {number}")
-    recording = None if text is None and not steps else models.recording(made, text, steps)
-    return layers[k], recording
+    _, layer = models.recurrent_layer(models.layers_of(made), which)
+    return layer, None if text is None and not steps else models.recording(made, text, steps)
 
 
 def _write(drawing: Drawing, out: Path | None, view: str) -> int:

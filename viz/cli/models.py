@@ -1,22 +1,30 @@
-"""Models as the command line names them: a checkpoint file, or a list of layers."""
+"""Models as the command line names them: a file of ours or of others, or a list of layers."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recurrent import CharLM, Seq2Seq, Sequential, load
+from recurrent import CharLM, Graph, Seq2Seq, Sequential, load
 from recurrent.charlm.translator import Translator
 from recurrent.cli import memory
+from recurrent.cli.options import print_notes
+from recurrent.interchange import reading
 from recurrent.layers.base import LAYERS
 from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
+from recurrent.models.base import Model
 
+from ..reading import nodes
+from ..reading.models import named_layers, no_chain
+
+LISTED = 12  # layers that an error lists
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
 
 
@@ -36,10 +44,24 @@ def model(name: str) -> Any:
     parts = name.split(",")
     is_list = any(map(_known, parts)) or all(map(_LAYER.fullmatch, parts))
     if Path(name).exists() or not is_list:
-        return load(name)
+        return _of_file(name)
     layers = [_layer(part) for part in parts]
     memory.check(4 * sum(layer.size for layer in layers), f"{name:.50}", "use smaller layers")
     return Sequential(*layers, rng=0)
+
+
+def _of_file(name):
+    """Read a file of this package under any name, or of another program by the end of its name."""
+    if Path(name).suffix.lower() not in reading.READERS:
+        return load(name)
+    try:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always", UserWarning)
+            made = reading.read(name)
+    except (TypeError, ImportError) as error:
+        raise ValueError(str(error)) from None
+    print_notes(str(note.message) for note in notes)
+    return made
 
 
 def _known(part):
@@ -92,6 +114,24 @@ def layers_of(made: Any) -> Any:
     return made.model if isinstance(made, (CharLM, Translator)) else made
 
 
+def recurrent_layer(model: Any, which: str | None) -> tuple[int, Any]:
+    """Return a recurrent layer and its place; by default the first one.
+
+    `which` is its place, or its name: that of a node of a Graph, or in the program it comes from.
+    Raises ValueError if the model has no such layer.
+    """
+    layers = {k: own for k, own in enumerate(named_layers(model)) if own[1].cell is not None}
+    if not layers:
+        raise ValueError("--layer must be a recurrent layer, and this model has none")
+    found = [k for k, (name, _) in layers.items() if which in (None, str(k), name)]
+    if which is None or len(found) == 1:
+        return found[0], layers[found[0]][1]
+    known = [f"{k}{f' ({name})' * bool(name)}" for k, (name, _) in layers.items()]
+    listed = ", ".join([*known[:LISTED], *["..."] * (len(known) > LISTED)])
+    words = f", the name of {len(found)} layers: give a number" if found else ""
+    raise ValueError(f"--layer must be a recurrent layer, one of {listed}, got {which}{words}")
+
+
 def recording(made: Any, text: str | None, steps: int, last: bool = False) -> Recording:
     """Return the recording of `run`."""
     return run(made, text, steps, last).recording
@@ -110,6 +150,8 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
         )
     if isinstance(stack, Seq2Seq):
         return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
+    if not isinstance(stack, Model):
+        raise ValueError(f"a run has no values to draw: {no_chain(stack)}")
     if text is not None:
         ids = made.ids(text)
         if len(ids) < 2:
@@ -118,14 +160,25 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
             stack.record(ids[:-1, None], ids[1:, None], _loss(softmax_cross_entropy, last)),
             text[:-1],
         )
-    return Run(stack.record(_random(stack, steps), 0.0, _loss(_square, last)))
+    several = isinstance(stack, Graph) and len(stack.outputs) > 1
+    targets: Any = dict.fromkeys(stack.outputs, 0.0) if several else 0.0
+    return Run(stack.record(_random(stack, steps), targets, _loss(_square, last)))
 
 
 def _random(stack, steps):
-    rng, first = np.random.default_rng(0), stack.layers[0]
-    if first.in_features is None and "weight" in first.shapes:
-        return rng.integers(0, first.shapes["weight"][0], (steps, 1))
-    return rng.standard_normal((steps, 1, first.in_features or 1)).astype(stack.dtype)
+    """Return random input of a model of layers, by name if it has several inputs."""
+    rng, graph, found = np.random.default_rng(0), stack.graph(), {}
+    for node in (n for n in graph.nodes if n.kind == "input"):
+        if len(node.shape) == 2:  # ids
+            targets = [e.target for e in graph.edges if e.source == node.id]
+            layers = [stack.layers[nodes.layer_number(target)] for target in targets]
+            rows = [a.shapes["weight"][0] if a.shapes else a.out_features for a in layers]
+            x = rng.integers(0, min(rows), (steps, 1))
+        else:
+            width = node.shape[2] if isinstance(node.shape[2], int) else 1
+            x = rng.standard_normal((steps, 1, width)).astype(stack.dtype)
+        found[node.label] = x.swapaxes(0, 1) if stack.batch_first else x
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def _written(made, stack, text, steps, loss):
@@ -148,6 +201,9 @@ def _written(made, stack, text, steps, loss):
 
 
 def _square(y, targets, lengths=None):
+    if isinstance(y, dict):
+        both = {name: _square(one, targets[name]) for name, one in y.items()}
+        return sum(v for v, _ in both.values()), {name: dy for name, (_, dy) in both.items()}
     dy = 2 * (y - y.dtype.type(targets)) / y.dtype.type(y.size)
     return float(np.square(y - targets).mean()), dy
 
@@ -155,7 +211,8 @@ def _square(y, targets, lengths=None):
 def _loss(loss, last):
     def of_last(y, targets, lengths=None):
         value, dy = loss(y, targets, lengths=lengths)
-        dy[:-1] = 0
+        for one in dy.values() if isinstance(dy, dict) else [dy]:
+            one[:-1] = 0
         return value, dy
 
     return of_last if last else loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from recurrent import Graph, checks
+from recurrent.interchange.onnx import Network
 from recurrent.layers.recording import Recording
 from recurrent.layers.stack import lengths_above
 from recurrent.models.base import Model
@@ -42,6 +43,8 @@ def part_with(model: Model, k: int) -> Part:
 
 def check_model(model: Any, view: str) -> None:
     """Raise TypeError for anything but a model, ValueError for branches that a view cannot draw."""
+    if isinstance(model, Network):
+        raise ValueError(f"{view} draws a model of layers: {no_chain(model)}")
     if not isinstance(model, Model):
         raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
     if view in IN_A_ROW and isinstance(model, Graph) and not model.is_chain:
@@ -49,6 +52,28 @@ def check_model(model: Any, view: str) -> None:
             f"{view} draws layers one after the other, but this Graph has branches: "
             "write viz.network(model), or viz.cell(model[name]) for one layer"
         )
+
+
+def no_chain(network: Network) -> str:
+    """Return words that say why a network of ONNX is no model, and what of it can be drawn."""
+    layers = ", ".join(f"{name!r}" for name in list(network.layers)[:3])
+    more = ", ..." if len(network.layers) > 3 else ""
+    drawn = f"draw its recurrent layers ({layers}{more}) by unit, layer, cell or weights"
+    return f"this network of ONNX is none ({network.why}); " + (
+        drawn if layers else "it has no recurrent layers of constant weights to draw either"
+    )
+
+
+def named_layers(model: Any) -> list[tuple[str, Any]]:
+    """Return the layers of a model in order, each with the name by which its user knows it.
+
+    That is the name of a node of a Graph or a Network, else the layer's origin.
+    """
+    if isinstance(model, Network):
+        return list(model.layers.items())
+    if isinstance(model, Graph):
+        return list(zip(model.names, model.layers, strict=True))
+    return [(layer.origin, layer) for layer in model.layers]
 
 
 def check_steps(model: Model, view: str) -> None:
