@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles.float64 import widened
 from oracles.onnx import node_model, onnx_run_model
 
+from recurrent import GRU, LSTM, Conv1d, Embedding, Linear, ReLU, Sequential, to_onnx
 from recurrent.interchange.onnx import from_onnx
 from recurrent.interchange.onnx.operators import Operator
 
@@ -233,3 +235,64 @@ def test_products_of_quantised_matrices(columns):
     near, far = np.abs(ours - true).max(), np.abs(theirs - true).max()
     assert near < 3e-6
     assert 1e-4 < far < 0.2
+
+
+QUANTISERS = pytest.importorskip(
+    "onnxruntime.quantization", reason="onnxruntime quantises the files: recurrent-engine[test]"
+)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
+@pytest.mark.filterwarnings("ignore")
+def test_files_that_onnxruntime_quantised(tmp_path, kind, per_channel):
+    """An LSTM is nearer to the float model than ONNX Runtime; a convolution has the same bits.
+
+    The file rounds the data of the convolution, and leaves those of the LSTM to the operator.
+    """
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 20, (7, 3))
+    x = rng.standard_normal((7, 3, 6)).astype(np.float32)
+    text = Sequential(Embedding(20, 12), LSTM(12, 16, bidirectional=True), Linear(32, 5))
+    signal = Sequential(Conv1d(6, 8, 3, padding=1), ReLU())
+    for model, value in ((text, ids), (signal, x)):
+        path = str(tmp_path / "float.onnx")
+        onnx.save(to_onnx(model), path)
+        own = {"per_channel": per_channel, "weight_type": getattr(QUANTISERS.QuantType, kind)}
+        QUANTISERS.quantize_dynamic(path, str(tmp_path / "small.onnx"), **own)
+        proto = onnx.load(tmp_path / "small.onnx")
+        kinds = {node.op_type for node in proto.graph.node}
+        assert kinds & {"DynamicQuantizeLSTM", "ConvInteger"}
+        y = from_onnx(proto)(value)
+        theirs = onnx_run_model(proto.SerializeToString(), {proto.graph.input[0].name: value})[0]
+        if model is signal:
+            np.testing.assert_allclose(y, theirs, atol=1e-6)
+            assert 1e-4 < np.abs(y - model(x)).max() < 0.03
+        else:
+            true = from_onnx(widened(proto))(value)
+            assert np.abs(y - true).max() < 1e-6
+            assert 1e-5 < np.abs(theirs - true).max() < 0.03
+            assert 1e-5 < np.abs(model(ids) - true).max() < 0.03
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_files_with_rounded_data(tmp_path, per_channel):
+    """Those of static quantisation: the layers are between QuantizeLinear and DequantizeLinear."""
+    x = np.random.default_rng(0).standard_normal((7, 3, 6)).astype(np.float32)
+    model = Sequential(Conv1d(6, 8, 3, padding=1), ReLU(), GRU(8, 8), Linear(8, 5))
+    source, path = str(tmp_path / "float.onnx"), str(tmp_path / "rounded.onnx")
+    onnx.save(to_onnx(model), source)
+    name = onnx.load(source).graph.input[0].name
+
+    class Reader(QUANTISERS.CalibrationDataReader):
+        inputs = iter([{name: x}])
+
+        def get_next(self):
+            return next(self.inputs, None)
+
+    QUANTISERS.quantize_static(source, path, Reader(), per_channel=per_channel)
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
+    y, (theirs,) = from_onnx(path)(x), onnx_run_model(path, {name: x})
+    np.testing.assert_allclose(y, theirs, atol=1e-6)
+    assert 1e-4 < np.abs(y - model(x)).max() < 0.03
