@@ -126,6 +126,9 @@ FILES = {
     "silero half": File(f"{SILERO}_half.onnx", _silero(576, 0), frames=20, carried=STATE),
     "silero op15": File(f"{SILERO}_16k_op15.onnx", _silero(576), frames=20, carried=STATE),
     "silero op18": File(f"{SILERO}_op18_ifless.onnx", _silero(576), frames=20, carried=STATE),
+    "silero op18 8 kHz": File(
+        f"{SILERO}_op18_ifless.onnx", _silero(288, 8000, 3), frames=20, carried=STATE
+    ),
     "dksplit": File(
         "dksplit/models/dksplit-int8.onnx", lambda rng: {"chars": rng.integers(0, 38, (8, 24))}
     ),

@@ -128,7 +128,9 @@ class Operator:
         expected |= {"P": (P, (count, 3 * H)), "W": (W, (count, gates * H, *W.shape[2:3]))}
         for name, (a, shape) in expected.items():
             if a is not None:
-                checks.shape(a, name, shape, f"that of {count} x {gates} gates of {H} units,")
+                ways = f"{count} direction{'s' * (count > 1)}"
+                words = f"the shape of {gates} gates of {H} units in {ways}"
+                checks.shape(a, name, shape, words)
         if P is not None and self.kind.cell != "lstm":
             raise ValueError("P is an input of LSTM alone")
         found = []
