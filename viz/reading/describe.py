@@ -123,7 +123,8 @@ def layer_summary(layer: Any) -> str:
     X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(way), cell.biases
     each = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
     if X != R:
-        each = f"{X} × ({D:,}{' + 1' * (B > 0)}) + {R} × ({W:,}{' + 1' * (B > 1)})"
+        each = f"{X} × ({D:,}{' + 1' * (B > 0)})"
+        each += f" + {R} × ({W:,}{' + 1' * (B > 1)})" if R else ""
     each += f" + {P}" if P else ""
     counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
     counted += f" + {len(cell.scalars)}" * bool(cell.scalars)

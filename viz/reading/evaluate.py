@@ -15,7 +15,14 @@ from . import nodes, unit_values
 from .direction import direction_of
 from .folding import folds
 
-_INFIX = {"add": " + ", "sub": " − ", "mul": " × "}
+CHOICE, SUM, PRODUCT, ATOM = range(4)  # how strongly a written formula holds together
+# Sign of an operation, and how strongly its left and its right argument must hold together.
+_INFIX = {
+    "add": (" + ", SUM, SUM),
+    "sub": (" − ", SUM, PRODUCT),
+    "mul": (" × ", PRODUCT, PRODUCT),
+    "div": (" / ", PRODUCT, ATOM),
+}
 
 
 class Step(NamedTuple):
@@ -167,29 +174,60 @@ def backward(
 
 
 def spell(e: Expr, names: dict[str, str]) -> str:
-    """Return an expression as text; `names` are those of its inputs.
+    """Return an expression as text; `names` are those of its inputs, and may be formulas.
 
     >>> y = Expr("input", name="g")
     >>> spell(1 - y * y, {"g": "gₜ"}), spell(y * (y + 1), {"g": "gₜ"})
     ('1 − gₜ²', 'gₜ × (gₜ + 1)')
+    >>> spell(1 - y, {"g": "a + b"}), spell(y / (y * y), {"g": "a"})
+    ('1 − (a + b)', 'a / a²')
     """
     if e.op == "input":
         return names[e.name]
     if e.op == "const":
         return f"{e.value:g}".replace("-", "−")
-    if e.op == "mul" and e.args[0] is e.args[1] and e.args[0].op == "input":
-        return f"{names[e.args[0].name]}²"
-    parts = [spell(a, names) for a in e.args]
+    return _written(e, [spell(a, names) for a in e.args])
+
+
+def _written(e, parts):
+    """Return an operation on arguments that are written as `parts`."""
+    a, b, c = [*parts, "", "", ""][:3]
+    if e.op == "mul" and a == b and _binding(a) == ATOM:
+        return f"{a}²"
     if e.op in _INFIX:
-        for k, a in enumerate(e.args):
-            if a.op in ("add", "sub") and (e.op == "mul" or (e.op == "sub" and k == 1)):
-                parts[k] = f"({parts[k]})"
-        return _INFIX[e.op].join(parts)
+        sign, left, right = _INFIX[e.op]
+        return f"{bracketed(a, left)}{sign}{bracketed(b, right)}"
     if e.op == "neg":
-        return f"−{parts[0]}"
+        return f"−{bracketed(a, PRODUCT)}"
     if e.op == "positive":
-        return f"[{parts[0]} > 0]"
+        return f"[{a} > 0]"
+    if e.op in ("greater", "at_least"):
+        return f"[{a} {notation.operation(e.op)} {b}]"
+    if e.op == "where":
+        if (b, c) in (("1", "0"), ("0", "1")):
+            return a if b == "1" else f"1 − {bracketed(a, PRODUCT)}"
+        return f"{bracketed(b, SUM)} if {a} else {c}"
     return f"{notation.operation(e.op)}({', '.join(parts)})"
+
+
+def bracketed(text: str, least: int) -> str:
+    """Return a text, in brackets if it binds less than `least`."""
+    return text if _binding(text) >= least else f"({text})"
+
+
+def _binding(text):
+    """Return how strongly a formula holds together: a choice, a sum, a product or an atom."""
+    depth, outer = 0, []
+    for c in text:
+        depth -= c in ")]"
+        outer.append("" if depth else c)
+        depth += c in "(["
+    plain = "".join(outer)
+    if " if " in plain:
+        return CHOICE
+    if " + " in plain or " − " in plain:
+        return SUM
+    return PRODUCT if " × " in plain or " / " in plain or text.startswith("−") else ATOM
 
 
 def node_names(cell: Cell, before: str = "t-1") -> dict[str, str]:
@@ -213,9 +251,7 @@ def node_names(cell: Cell, before: str = "t-1") -> dict[str, str]:
             text = f"{fold.composite.name}({', '.join(out[a] for a in fold.taken[node.id])})"
         elif node.kind in OPS:
             leaves = [Expr("input", name=s) for s in sources]
-            text = spell(
-                Expr(node.kind, *leaves), {s: _bracketed(out[s], node.kind) for s in sources}
-            )
+            text = spell(Expr(node.kind, *leaves), {s: out[s] for s in sources})
         elif node.kind in CROSS_UNIT:
             text = f"{notation.operation(node.kind)}({out[sources[0]]})"
         else:
@@ -224,23 +260,17 @@ def node_names(cell: Cell, before: str = "t-1") -> dict[str, str]:
     return out
 
 
-def _bracketed(text, kind):
-    return f"({text})" if kind == "mul" and (" + " in text or " − " in text) else text
-
-
 def _leaves(e):
     return [e] if e.op == "input" else [leaf for a in e.args for leaf in _leaves(a)]
 
 
 def _simple(e):
-    """Return the expression without factors of one; gradients start from 1 here."""
+    """Return the expression without factors of one and minus one; gradients start from 1 here."""
+    args = [_simple(a) for a in e.args]
     if e.op == "mul":
-        a, b = (_simple(x) for x in e.args)
-        if a.op == "const" and a.value == 1:
-            return b
-        if b.op == "const" and b.value == 1:
-            return a
-        return Expr("mul", a, b)
-    if e.op == "neg" and e.args[0].op == "const":
-        return Expr("const", value=-e.args[0].value)
-    return e
+        for a, b in (args, args[::-1]):
+            if a.op == "const" and abs(a.value) == 1:
+                return b if a.value > 0 else _simple(Expr("neg", b))
+    if e.op == "neg" and args[0].op == "const":
+        return Expr("const", value=-args[0].value)
+    return e.with_args(*args)

@@ -385,7 +385,7 @@ class _Picture:
 
     def _spelled(self, e):
         text = evaluate.spell(e, self.names)
-        return f"({text})" if " " in text and not text.endswith(")") else text
+        return evaluate.bracketed(text, evaluate.ATOM) if " " in text else text
 
     def _legend(self, left, right):
         x, y = left, self.canvas.extent[1] - 22

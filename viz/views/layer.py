@@ -298,10 +298,10 @@ class _Picture:
 
     def _folded(self):
         """Draw the layer as one box, left of the open one."""
-        x, y = self.box[0] - 190, self.tall / 2
-        name = describe.kind(self.way.layer)
+        name, y = describe.kind(self.way.layer), self.tall / 2
         fill, border = palette.LAYERS["recurrent"]
         wide = max(74, notation.width(name, 14) + 26)
+        x = self.box[0] - max(190, wide / 2 + self._loops_room() + 70)
         look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=14)
         tip = f"all {notation.count(self.H, 'unit')}"
         self.canvas.node("folded", (x, y), (wide, 60), name, tip=tip, **look)
@@ -336,8 +336,17 @@ class _Picture:
             tip = f"{s} of step t goes to step {self.way.ahead}"
             self.canvas.wire("folded", "folded", points, tip=tip, **look)
         out = x + side * (wide / 2 + 20 + 13 * (len(states) - 1) + 8)
-        note = ", ".join(notation.sub(s, "t") for s in states)
-        self.canvas.text((out, y), note, 9, anchor="start" if side > 0 else "end")
+        self.canvas.text((out, y), self._carried(), 9, anchor="start" if side > 0 else "end")
+
+    def _carried(self):
+        """Return the names of the states that the layer hands on."""
+        return ", ".join(notation.sub(s, "t") for s in self.cell.states)
+
+    def _loops_room(self):
+        """Return the room that the loops of the states and their names take on the right."""
+        if self.way.step < 0:
+            return 0
+        return 28 + 13 * (len(self.cell.states) - 1) + notation.width(self._carried(), 9) * 1.12
 
     # Text
 

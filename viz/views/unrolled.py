@@ -14,9 +14,9 @@ from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading.models import check_model, check_steps, checked
 from ..reading.steps import chosen_steps, padded_steps
-from .parts.time_grid import BOX, CELL, initial_label, rows
+from .parts.time_grid import BOX, WIRE, initial_label, rows
 
-STEP, GAP, CUT = 100, 62, 50
+BETWEEN, GAP, CUT = 32, 62, 50
 WIDER = 24  # extra room for the wires that pass the boxes of a bidirectional layer
 _BEGINS = {
     "zero": "zero unless given",
@@ -94,6 +94,7 @@ class _Grid:
         self.model, self.T, self.shown, self.window = model, T, shown, window
         self.recording, self.padding = recording, padding
         self.rows = rows(model)
+        self.wide = max(r.size[0] for r in self.rows)
         self.named = {r.name: r for r in self.rows}
         self.both = any(r.around for r in self.rows)
         self.ways = {r.direction for r in self.rows if r.states}
@@ -101,10 +102,10 @@ class _Grid:
         self.x, at = {}, 0.0
         for before, t in zip([None, *shown[:-1]], shown, strict=True):
             if before is not None:
-                at += STEP + WIDER * self.both
+                at += self.wide + BETWEEN + WIDER * self.both
                 at += (GAP if t > before + 1 else 0) + (CUT if self._cut(before, t) else 0)
             self.x[t] = at
-        self.left = self.x[shown[0]] - CELL[0] / 2
+        self.left = self.x[shown[0]] - self.wide / 2
         self.gradients = self._gradients()
         self.scale = palette.decades(v for per in self.gradients.values() for v in per.values())
 
@@ -214,7 +215,7 @@ class _Grid:
         tip = f"padding at t = {t}: nothing is computed here"
         self.canvas.node(name, (x, r.y), r.size, "", tip=tip, **look)
         for s, colour, y in self._heights(r):
-            points = [(x - CELL[0] / 2, y), (x + CELL[0] / 2, y)]
+            points = [(x - self.wide / 2, y), (x + self.wide / 2, y)]
             look = dict(color=colour, penwidth=1.5, tip=f"{r.plain(s)} is unchanged at t = {t}")
             self.canvas.wire(name, name, points, arrow=False, **look)
 
@@ -259,7 +260,10 @@ class _Grid:
         if r.name in self.gradients:
             v = self.gradients[r.name][t]
             colour = palette.magnitude(v, *self.scale)
-            at, tip = (self.x[t], r.y - CELL[1] / 2 + 6), f"|dL/dh| at t = {t}: {notation.exact(v)}"
+            at, tip = (
+                (self.x[t], r.y - r.size[1] / 2 + 6),
+                f"|dL/dh| at t = {t}: {notation.exact(v)}",
+            )
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0.5, tip=tip)
             self.canvas.node(f"gradient:{r.name}@{t}", at, (54, 5), **look)
 
@@ -269,12 +273,16 @@ class _Grid:
         """Return (state, colour, height of its wire) for each state, h lowest."""
         count = len(r.states)
         return [
-            (s, palette.state(r.plain(s), k), r.y + 8 * (2 * k - count + 1) + 2 * (count > 1))
+            (
+                s,
+                palette.state(r.plain(s), k),
+                r.y + WIRE / 2 * (2 * k - count + 1) + 2 * (count > 1),
+            )
             for k, s in enumerate(r.states)
         ]
 
     def _between(self, before, t):
-        left, right = self.x[before] + CELL[0] / 2, self.x[t] - CELL[0] / 2
+        left, right = self.x[before] + self.wide / 2, self.x[t] - self.wide / 2
         middle, gap = (left + right) / 2, t > before + 1
         cut = self._cut(before, t) and not gap
         for r in self.rows:
@@ -310,7 +318,7 @@ class _Grid:
         wire = dict(color=colour, penwidth=1.5)
         sides = ((first, -1), (last, 1))[:: r.direction]
         (begin, left), (end, right) = sides
-        half = CELL[0] / 2
+        half = self.wide / 2
         at = (self.x[begin] + left * (half + 62), y)
         very_first = begin == (0 if r.direction > 0 else self._run() - 1)
         start = notation.sub(name, begin - r.direction)

@@ -12,10 +12,12 @@ from typing import Any
 from recurrent.engine.bidirectional import REVERSE
 from recurrent.layers.stack import walk
 
+from ...draw import dot, notation
 from ...reading import describe, nodes, unit_values
 from ...reading.direction import direction_of
 
 CELL, BOX, DOT = (68, 42), (68, 26), (38, 26)
+WIRE = 16  # between the wires of two states
 
 
 @dataclass
@@ -77,19 +79,26 @@ def _layer_rows(model, graph, n, shape, steps, below):
     if not (loops[1] and loops[-1]):
         direction = -1 if loops[-1] else 1
         states = tuple(e.label for e in loops[direction])
-        own = dict(label=kind + " ←" * (direction < 0), size=CELL if states else BOX)
+        own = dict(label=kind + " ←" * (direction < 0), size=_cell(kind, states) if states else BOX)
         own |= dict(states=states, direction=direction, shape=shape, below=below)
         return [Row(n.id, **own, **fixed)]
     forward, reverse = n.id, n.id + REVERSE
     found = []
     for d, name, arrow in ((1, forward, "→"), (-1, reverse, "←")):
         own = dict(states=tuple(e.label for e in loops[d]), direction=d, around=d < 0)
-        own |= dict(label=f"{kind} {arrow}", shape=loops[d][0].shape, size=CELL, below=below)
+        own |= dict(label=f"{kind} {arrow}", shape=loops[d][0].shape, below=below)
+        own |= dict(size=_cell(own["label"], own["states"]))
         found.append(Row(name, **own, **fixed))
     both = dict(
         label=getattr(layer, "merge", "x + f"), shape=shape, size=BOX, below=(reverse, forward)
     )
     return [*found, Row(f"{n.id}_merge", **both, **{**fixed, "kind": "merge"})]
+
+
+def _cell(label, states):
+    """Return the size of a cell's box, with room for its label and for the wire of each state."""
+    wide = dot.whole(notation.width(label, 11) * 1.12 + 14)
+    return max(CELL[0], wide), max(CELL[1], WIRE * len(states) + 10)
 
 
 def initial_label(state: str, begins: str) -> str:
