@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..layers import Layer
+from ..layers import Embedding, Layer, Linear
 from ..layers.parameters import ParameterViews
+from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 
 SHOWN = 12  # parts that an error lists
@@ -103,23 +104,62 @@ def assembled(
         made = _mapped(parts, layers)
     if not made:
         raise ValueError("the model has no layers, so that there is nothing to convert")
-    arrays = _arrays(made)
-    dtype = _one_dtype(arrays)
-    tie = _shared(arrays)
+    arrays = _arrays((str(k), layer) for k, layer in enumerate(made))
+    dtype, tie = _one_dtype(arrays), _shared(arrays)
     return Sequential(*made, dtype=dtype, tie=tie or None, batch_first=batch_first)
+
+
+def assembled_graph(
+    nodes: Mapping[str, tuple[Layer, tuple[str, ...]]],
+    ends: Mapping[str, str],
+    inputs: Sequence[str],
+    batch_first: bool,
+) -> Sequential | Graph:
+    """Return the model of layers that read each other; a Sequential if they are one chain.
+
+    Parameters
+    ----------
+    nodes : mapping of str to (Layer, tuple of str)
+        The layers by name in the order in which they run, and the names of what each reads.
+    ends : mapping of str to str
+        The names of outputs, and of the layers whose values they are.
+    inputs : sequence of str
+        The names of inputs.
+    batch_first : bool
+        Whether arrays of the model are (N, T, ...).
+
+    Returns
+    -------
+    Sequential or Graph
+        Arrays that parts share are tied.
+    """
+    before = [*inputs, *nodes]
+    chain = len(inputs) == len(ends) == 1 and [*ends.values()] == before[-1:]
+    if chain and all(read == (before[k],) for k, (_, read) in enumerate(nodes.values())):
+        parts = [
+            Part(name, name, lambda layer=layer: [layer]) for name, (layer, _) in nodes.items()
+        ]
+        return assembled(parts, None, batch_first)
+    arrays = _arrays((name, layer) for name, (layer, _) in nodes.items())
+    dtype, tie = _one_dtype(arrays), _shared(arrays) or None
+    entries = {name: (layer, *read) for name, (layer, read) in nodes.items()}
+    options: Any = dict(inputs=inputs, dtype=dtype, tie=tie, batch_first=batch_first)
+    model = Graph(entries, list(ends.values()), **options)
+    model.name_outputs(list(ends))
+    return model
 
 
 def dtype_of(layers: Iterable[Layer]) -> np.dtype:
     """Return the dtype of the parameters of layers; raise TypeError unless they have one."""
-    return _one_dtype(_arrays(layers))
+    return _one_dtype(_arrays((str(k), layer) for k, layer in enumerate(layers)))
 
 
-def _arrays(layers: Iterable[Layer]) -> dict[str, np.ndarray]:
-    """Return the parameters that layers have, by the number of the layer and their name."""
+def _arrays(layers: Iterable[tuple[str, Layer]]) -> dict[str, np.ndarray]:
+    """Return the parameters that layers have, by the name of the layer and their own."""
     return {
-        f"{k}.{name}": a
-        for k, layer in enumerate(layers)
-        for name, a in (layer.parameters.items() if layer.initialised else ())
+        f"{name}.{n}": a
+        for name, layer in layers
+        for n, a in (layer.parameters.items() if layer.initialised else ())
     }
 
 
@@ -129,6 +169,23 @@ def _one_dtype(arrays: dict[str, np.ndarray]) -> np.dtype:
         listed = " and ".join(f"{d.name} ({name})" for d, name in dtypes.items())
         raise TypeError(f"all parameters must have one dtype, got {listed}")
     return next(iter(dtypes), np.dtype(np.float32))
+
+
+def equal_parameters(before: Layer, layer: Layer) -> list[str]:
+    """Return the parameters of a layer that an earlier one has: all of them, or none.
+
+    Those of layers of one kind are compared, and the weights of a Linear with those of an
+    Embedding. Parameters that have one value everywhere are equal by chance.
+    """
+    names = list(layer.shapes)
+    if type(before) is not type(layer) or before.options != layer.options:
+        if {type(before), type(layer)} != {Embedding, Linear}:
+            return []
+        names = ["weight"]
+    pairs = [(before.parameters[n], layer.parameters[n]) for n in names]
+    if not all(np.array_equal(a, b) for a, b in pairs):
+        return []
+    return names if any(a.size and a.min() < a.max() for a, _ in pairs) else []
 
 
 def _read(part: Part, parts: list[Part]) -> list[Layer]:
@@ -225,7 +282,7 @@ def _shared(arrays: dict[str, np.ndarray]) -> dict[str, str]:
     first: dict[tuple, str] = {}
     shared = {}
     for name, a in arrays.items():
-        place = a.__array_interface__["data"][0], a.shape
+        place = a.__array_interface__["data"][0], a.shape, a.strides
         if first.setdefault(place, name) != name:
             shared[name] = first[place]
     return shared

@@ -371,11 +371,26 @@ class Graph(Layered):
         if len(set(names)) < len(names):
             raise ValueError(f"outputs must have different names, got {', '.join(names)}")
         model = cls(nodes, [node for _, node in outputs], inputs=inputs, **options)
-        model._name_outputs(names)
+        model.name_outputs(names)
         return model
 
-    def _name_outputs(self, names: Sequence[str]) -> None:
-        """Name the outputs, which have the names of their layers so far."""
+    def name_outputs(self, names: Sequence[str]) -> None:
+        """Name the outputs, which have the names of their layers so far.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The names in the order of `outputs`.
+
+        Raises
+        ------
+        ValueError
+            If names are too few, too many, or equal.
+        """
+        if len(names) != len(self.outputs) or len(set(names)) < len(names):
+            raise ValueError(
+                f"names must be {len(self.outputs)} different names, got {', '.join(names)}"
+            )
         self.outputs, values = tuple(names), self._wiring.outputs.values()
         outputs = dict(zip(names, values, strict=True))
         self._wiring = Wiring(self.inputs, self._wiring.reads, outputs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recurrent
-from recurrent import GRU, LSTM, RNN, Embedding, Last, Linear, Sequential
+from recurrent import GRU, LSTM, RNN, Embedding, Graph, Last, Linear, Sequential
 from recurrent.interchange.onnx import Network, from_onnx
 
 onnx = pytest.importorskip("onnx", reason="ONNX files need onnx: recurrent-engine[onnx]")
@@ -21,13 +21,13 @@ def normal(*shape):
 
 
 def model(nodes, arrays, inputs=None, outputs=("y",), producer="", opset=17):
-    """Return the bytes of a model; `inputs` are shapes by name, of floats unless the name is ids"""
+    """Return the bytes of a model; `inputs` are shapes by name, int64 for ids and lengths."""
     inputs = inputs or {"x": ("a", "b", 4)}
     graph = helper.make_graph(
         nodes,
         "g",
         [
-            helper.make_tensor_value_info(n, INT64 if n == "ids" else FLOAT, shape)
+            helper.make_tensor_value_info(n, INT64 if n in ("ids", "lengths") else FLOAT, shape)
             for n, shape in inputs.items()
         ],
         [helper.make_tensor_value_info(n, FLOAT, None) for n in outputs],
@@ -143,7 +143,7 @@ def test_the_same_chain_as_a_network():
     data = chain("GRU", "bidirectional")
     proto = onnx.load_from_string(data)
     proto.graph.output.append(helper.make_tensor_value_info("Yh", FLOAT, None))
-    both = from_onnx(proto.SerializeToString())
+    both = from_onnx(proto.SerializeToString(), ["y", "Yh"])
     assert isinstance(both, Network)
     ids = RNG.integers(0, 11, (5, 2))
     alone = from_onnx(proto.SerializeToString(), "y")
@@ -152,7 +152,7 @@ def test_the_same_chain_as_a_network():
     np.testing.assert_allclose(found["y"], alone(ids), atol=2e-6)
     _, state = theirs(proto.SerializeToString(), {"ids": ids})
     np.testing.assert_allclose(found["Yh"], state, atol=2e-6)
-    with pytest.raises(AttributeError, match=r"cannot be trained, because .*2 outputs, y, Yh"):
+    with pytest.raises(AttributeError, match=r"cannot be trained, .* output Yh has final states"):
         both.fit(ids, ids)
 
 
@@ -160,15 +160,204 @@ def test_a_network_with_branches_equals_onnxruntime():
     arrays = recurrent_arrays("LSTM", 1, 4, 5) | {"axes": np.array([1]), "V": normal(5, 4)}
     nodes = [
         node("LSTM", "x,W,R,B", "Y", hidden_size=5), node("Squeeze", "Y,axes", "h"),
-        node("MatMul", "h,V", "p"), node("Add", "p,x", "s"), node("Softmax", "s", "y"),
+        node("MatMul", "h,V", "p"), node("Sub", "p,x", "s"), node("Softmax", "s", "y"),
     ]  # fmt: skip
     data = model(nodes, arrays)
     made = from_onnx(data)
     assert isinstance(made, Network)
-    assert "reads p and x: the data branch" in made.why
+    assert made.why == "Sub s has no layer here"
     for shape in ((6, 3, 4), (2, 1, 4)):
         x = normal(*shape)
         np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
+def branches():
+    """Yield graphs of layers: nodes, arrays, shapes of inputs, names of outputs, our layers."""
+    lstm = recurrent_arrays("LSTM", 1, 4, 5) | {"axes": np.array([1]), "V": normal(5, 4)}
+    lstm |= {"minus": np.array(-1), "last": np.array([-1]), "end": np.array([2**31 - 1])}
+    lstm |= {"zero": np.array([0]), "v": normal(4)}
+    layer = [node("LSTM", "x,W,R,B", "Y,Yh", hidden_size=5), node("Squeeze", "Y,axes", "h")]
+    linear = [*layer, node("MatMul", "h,V", "p")]
+    x = {"x": ("T", "N", 4)}
+    yield "residual", [*linear, node("Add", "x,p", "y")], lstm, x, "y", "LSTM Linear Add"
+    gate = [node("Sigmoid", "x", "g"), node("Mul", "p,g", "y")]
+    yield "gate", [*linear, *gate], lstm, x, "y", "LSTM Linear Sigmoid Multiply"
+    skip = [node("Concat", "x,h", "c", axis=-1), node("Tanh", "c", "y")]
+    yield "skip", [*layer, *skip], lstm, x, "y", "LSTM Concat Tanh"
+    bias = [node("Add", "v,p", "q"), node("Add", "q,x", "y")]
+    yield "bias", [*linear, *bias], lstm, x, "y", "LSTM Linear Add"
+    two = [node("Add", "p,z", "y")]
+    yield "inputs", [*linear, *two], lstm, x | {"z": ("T", "N", 4)}, "y", "LSTM Linear Add"
+    ends = [node("Gather", "h,minus", "s", axis=0), node("Identity", "p", "y")]
+    yield "outputs", [*linear, *ends], lstm, x, "y s", "LSTM Linear Last"
+    state = [node("Squeeze", "Yh,zero", "s"), node("Identity", "p", "y")]
+    yield "state", [*linear, *state], lstm, x, "y s", "LSTM Linear Last"
+    pools = [
+        node("ReduceMean", "h", "m", axes=[0], keepdims=0),
+        node("ReduceMax", "h", "n", axes=[0], keepdims=1), node("Squeeze", "n,zero", "o"),
+        node("Slice", "h,last,end,zero", "l"), node("Squeeze", "l,zero", "k"),
+        node("Concat", "m,o,k", "y", axis=1),
+    ]  # fmt: skip
+    yield "pools", [*layer, *pools], lstm, x, "y", "LSTM MeanPool MaxPool Last Concat"
+    both = recurrent_arrays("GRU", 2, 4, 5) | {"axes": np.array([1]), "zero": np.array([0])}
+    options = dict(hidden_size=5, direction="bidirectional")
+    gru = [node("GRU", "x,W,R,B", "Y,Yh", **options)]
+    for op in ("ReduceMean", "ReduceProd"):
+        merged = [*gru, node(op, "Y", "y", axes=[1], keepdims=0)]
+        yield op, merged, both, x, "y", "GRU"
+    stack = [
+        node("Transpose", "Y", "t", perm=[0, 2, 1, 3]), node("Reshape", "t,shape", "h"),
+        node("GRU", "h,W2,R2,B2", "Y2,Yh2", **options), node("Concat", "Yh,Yh2", "n", axis=0),
+        node("Gather", "n,minus2", "f", axis=0), node("Gather", "n,minus", "b", axis=0),
+        node("Concat", "f,b", "y", axis=1),
+    ]  # fmt: skip
+    more = recurrent_arrays("GRU", 2, 10, 5)
+    both |= {f"{k}2": a for k, a in more.items()}
+    both |= {"shape": np.array([0, 0, -1]), "minus": np.array(-1), "minus2": np.array(-2)}
+    yield "states", [*gru, *stack], both, x, "y", "GRU GRU Last"
+    layers = [*gru, *stack[:-1], node("Gather", "n,one", "c", axis=0)]
+    layers += [node("Gather", "n,first", "a", axis=0), node("Concat", "a,c,f,b", "y", axis=1)]
+    both = both | {"first": np.array(0), "one": np.array(1)}
+    yield "all states", layers, both, x, "y", "GRU GRU Last Last Concat"
+    ways = [node("RNN", f"x,{k}W,{k}R", f"{k}Y", hidden_size=5, direction=k)
+            for k in ("forward", "reverse")]  # fmt: skip
+    ways += [node("Squeeze", f"{k}Y,axes", f"{k}h") for k in ("forward", "reverse")]
+    ways += [node("Concat", "forwardh,reverseh", "y", axis=2)]
+    arrays = {n: a for k in ("forward", "reverse") for n, a in recurrent_arrays("RNN", 1, 4, 5, k).items()}  # fmt: skip  # noqa: E501
+    yield "two ways", ways, arrays | {"axes": np.array([1])}, x, "y", "RNN RNN Concat"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays", "inputs", "outputs", "kinds"),
+    [pytest.param(*rest, id=name) for name, *rest in branches()],
+)
+def test_branches_become_layers(nodes, arrays, inputs, outputs, kinds):
+    names = outputs.split()
+    data = model(nodes, arrays, inputs, names)
+    made = from_onnx(data)
+    assert [type(one).__name__ for one in made.layers] == kinds.split()
+    assert isinstance(made, Sequential if kinds in ("GRU", "GRU GRU Last") else Graph)
+    for T, N in ((6, 3), (2, 1)):
+        x = {name: normal(T, N, 4) for name in inputs}
+        ours = made(x if len(x) > 1 else x["x"])
+        ours = ours if isinstance(ours, dict) else {"y": ours}
+        assert list(ours) == names
+        for found, expected in zip(ours.values(), theirs(data, x), strict=True):
+            np.testing.assert_allclose(found, expected, atol=2e-6)
+    y, _, tape = made.forward(x if len(x) > 1 else x["x"], record=True)
+    grads = made.backward(y, tape)
+    assert all(np.abs(g).sum() > 0 for n, g in grads.params.items() if "weight" in n)
+
+
+def test_equal_layers_are_one_layer():
+    """An LSTM that is used twice, and an Embedding whose weights are those of the Linear."""
+    arrays = recurrent_arrays("LSTM", 1, 4, 4) | {"axes": np.array([1]), "table": normal(9, 4)}
+    arrays["turned"] = arrays["table"].T
+    nodes = [
+        node("Gather", "table,ids", "e"), node("LSTM", "e,W,R,B", "Y", hidden_size=4),
+        node("Squeeze", "Y,axes", "h"), node("LSTM", "h,W,R,B", "Z", hidden_size=4),
+        node("Squeeze", "Z,axes", "g"), node("Add", "g,e", "s"), node("MatMul", "s,turned", "y"),
+    ]  # fmt: skip
+    data = model(nodes, arrays, {"ids": ("T", "N")})
+    made = from_onnx(data)
+    assert made.tie == {"y.weight": "e.weight", **{f"Z.{n}": f"Y.{n}" for n in made["Y"].shapes}}
+    assert made.size == 9 * 4 + 2 * 16 * 4 + 2 * 16
+    ids = RNG.integers(0, 9, (5, 2))
+    np.testing.assert_allclose(made(ids), theirs(data, {"ids": ids})[0], atol=2e-6)
+    arrays["turned"] = np.ones((4, 9), np.float32)
+    assert "e.weight" not in from_onnx(model(nodes, arrays, {"ids": ("T", "N")})).tie.values()
+
+
+def packed(kind, way, is_sorted):
+    """Return a model with lengths, sorted by the file or by the caller, as PyTorch writes it."""
+    arrays = recurrent_arrays(kind, 2 if way == "bidirectional" else 1, 4, 5)
+    arrays |= {"zero": np.array(0), "one": np.array(1), "all": np.array([-1])}
+    arrays |= {"axes": np.array([1]), "shape": np.array([0, 0, -1])}
+    x, lengths, turn = "x", "lengths", "h"
+    nodes = []
+    if is_sorted:
+        x, lengths, turn = "xs", "top", "hs"
+        nodes += [
+            node("Shape", "lengths", "n"), node("Gather", "n,all", "k"),
+            node("TopK", "lengths,k", "top,order", axis=-1),
+            node("Gather", "x,order", "xs", axis=1),
+            node("Shape", "order", "m"), node("ReduceProd", "m", "count", keepdims=0),
+            node("Range", "zero,count,one", "numbers"), node("ConstantOfShape", "m", "empty"),
+            node("ScatterElements", "empty,order,numbers", "back"),
+        ]  # fmt: skip
+        arrays_of_zero = onnx.numpy_helper.from_array(np.array([0]))
+        nodes[-2].attribute.append(helper.make_attribute("value", arrays_of_zero))
+    nodes += [
+        node("Cast", lengths, "c", to=onnx.TensorProto.INT32),
+        node(kind, f"{x},W,R,B,c", "Y", hidden_size=5, direction=way),
+        node("Transpose", "Y", "t", perm=[0, 2, 1, 3]), node("Reshape", "t,shape", turn),
+    ]  # fmt: skip
+    if is_sorted:
+        nodes.append(node("Gather", "hs,back", "h", axis=1))
+    nodes.append(node("Tanh", "h", "y"))
+    return model(nodes, arrays, {"x": ("T", "N", 4), "lengths": ("N",)})
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+@pytest.mark.parametrize(("kind", "way"), [("LSTM", "forward"), ("RNN", "bidirectional")])
+def test_lengths_become_the_argument(kind, way, is_sorted):
+    data = packed(kind, way, is_sorted)
+    made = from_onnx(data)
+    assert isinstance(made, Sequential)
+    x, lengths = normal(6, 4, 4), np.array([2, 6, 1, 4])
+    (expected,) = theirs(data, {"x": x, "lengths": lengths})
+    y = made.forward(x, lengths=lengths)[0]
+    np.testing.assert_allclose(y, expected, atol=2e-6)
+
+
+def test_what_reads_the_padding_is_no_layer():
+    """The last step of padded sequences is not that of the file."""
+    proto = onnx.load_from_string(packed("LSTM", "forward", False))
+    del proto.graph.node[-1]
+    proto.graph.node.append(node("Gather", "h,last", "y", axis=0))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(-1), "last"))
+    made = from_onnx(proto)
+    assert isinstance(made, Network)
+    assert made.why == "y reads the padding of sequences"
+    x, lengths = normal(6, 4, 4), np.array([2, 6, 1, 4])
+    (expected,) = theirs(proto.SerializeToString(), {"x": x, "lengths": lengths})
+    np.testing.assert_allclose(made({"x": x, "lengths": lengths}), expected, atol=2e-6)
+
+
+def test_initial_states_become_the_argument():
+    """Two layers whose states are stacked in inputs and outputs, as PyTorch writes them."""
+    arrays = {f"{k}{i}": a for i, D in enumerate((4, 5))
+              for k, a in recurrent_arrays("LSTM", 1, D, 5).items()}  # fmt: skip
+    arrays |= {"zero": np.array([0]), "one": np.array([1]), "two": np.array([2])}
+    nodes = [
+        node("Slice", f"{s}0,{k},{end},zero", f"{s}_{k}")
+        for s in "hc" for k, end in (("zero", "one"), ("one", "two"))
+    ]  # fmt: skip
+    nodes += [
+        node("LSTM", "x,W0,R0,B0,,h_zero,c_zero", "Y0,H0,C0", hidden_size=5),
+        node("Squeeze", "Y0,one", "y0"),
+        node("LSTM", "y0,W1,R1,B1,,h_one,c_one", "Y1,H1,C1", hidden_size=5),
+        node("Squeeze", "Y1,one", "y"),
+        node("Concat", "H0,H1", "hn", axis=0), node("Concat", "C0,C1", "cn", axis=0),
+    ]  # fmt: skip
+    shapes = {"x": ("T", "N", 4), "h0": (2, "N", 5), "c0": (2, "N", 5)}
+    data = model(nodes, arrays, shapes, ("y", "hn", "cn"))
+    words = r"left out hn, cn: .* forward\(x\)\[1\] returns .* outputs=\['y', 'hn', 'cn'\]"
+    with pytest.warns(UserWarning, match=words):
+        made = from_onnx(data)
+    assert [type(one) for one in made.layers] == [LSTM, LSTM]
+    x, h, c = normal(6, 3, 4), normal(2, 3, 5), normal(2, 3, 5)
+    y, hn, cn = theirs(data, {"x": x, "h0": h, "c0": c})
+    ours, final, _ = made.forward(x, tuple(zip(h, c, strict=True)))
+    np.testing.assert_allclose(ours, y, atol=2e-6)
+    np.testing.assert_allclose(np.stack([one.h for one in final]), hn, atol=2e-6)
+    np.testing.assert_allclose(np.stack([one.c for one in final]), cn, atol=2e-6)
+    zero = np.zeros_like(h)
+    np.testing.assert_allclose(
+        made(x), theirs(data, {"x": x, "h0": zero, "c0": zero})[0], atol=2e-6
+    )
+    assert isinstance(from_onnx(data, "y"), Sequential)
+    assert isinstance(from_onnx(data, ["y", "hn"]), Network)
 
 
 def gru(reset_after, producer="pytorch"):
@@ -287,7 +476,7 @@ def test_other_arguments_are_refused(tmp_path):
 
 @pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_changed_files_are_read_or_refused_in_one_line(count):
+def test_changed_files_are_read_or_refused_in_one_line(count, caplog, capfd):
     rng = np.random.default_rng(count)
     files, messages = [chain("LSTM", "bidirectional", True), gru(True)], []
     for _ in range(count):
@@ -303,3 +492,4 @@ def test_changed_files_are_read_or_refused_in_one_line(count):
     refused = len(messages)
     assert not [words for words in messages if "\n" in words]
     assert count / 4 < refused < count
+    assert (caplog.records, capfd.readouterr()) == ([], ("", ""))

@@ -9,9 +9,11 @@ from typing import Any
 
 from ... import checks
 from ...checks.guided import explained
+from ...models.graph_model import Graph
 from ...models.sequential import Sequential
 from . import loading
-from .chain import NotAChain, sequential
+from .axes import NotLayers
+from .chain import layered
 from .network import Network
 
 __all__ = ["Network", "from_onnx"]
@@ -20,29 +22,38 @@ __all__ = ["Network", "from_onnx"]
 @explained
 def from_onnx(
     model: Any, outputs: str | Sequence[str] | None = None, gru_reset_after: bool = False
-) -> Sequential | Network:
+) -> Sequential | Graph | Network:
     """Make a model from one of ONNX: a file, its bytes, or a ModelProto.
 
-    A chain of known layers becomes a Sequential, which can be trained: RNN, LSTM and GRU with the
-    nodes around them that turn axes, Embedding, Linear, Conv1d, LayerNorm, Dropout, activations,
-    and the last step. Other models become a `Network`, which computes the outputs: recurrent
-    nodes run in the engine, the others by onnx's operators in NumPy.
+    Known layers become a model that can be trained: a Sequential if they are one chain, else a
+    `Graph`. Known are RNN, LSTM and GRU with the nodes around them that turn axes, Embedding,
+    Linear, Conv1d, LayerNorm, Dropout, activations, the last step, the final state h, the mean and
+    the maximum over time, and Add, Mul and Concat of data. Other models become a `Network`, which
+    computes the outputs: recurrent nodes run in the engine, the others by onnx's operators in
+    NumPy.
+
+    An input of lengths becomes the argument `lengths`, and inputs of initial states the argument
+    `state`, of `forward`, and both may be left out. Outputs that are final states of layers are
+    left out with a warning, as `forward` returns them by layer. Equal layers become one layer that
+    is used several times, and an Embedding and a Linear with equal weights are tied.
 
     Parameters
     ----------
     model : str, os.PathLike, bytes or onnx.ModelProto
         The model. Files with their arrays in other files are refused.
     outputs : str or sequence of str, optional
-        The names of the outputs to compute; all by default. With the first one alone, a model that
-        also returns its states may be a chain.
+        The names of the outputs to compute. By default all, but for final states beside other
+        outputs; a model whose final states are named here becomes a Network.
     gru_reset_after : bool, default False
         Whether to read each GRU with linear_before_reset=0 as if it had 1: PyTorch's GRU has no
         other form, and some versions of its exporter write 0.
 
     Returns
     -------
-    Sequential or Network
-        A Sequential has its axes as the file has them: it is batch-first if that is.
+    Sequential, Graph or Network
+        Its arrays have their axes as the file has them: it is batch-first if that is. Several
+        inputs and outputs are dicts by the names in the file. `Network.why` says why the nodes are
+        no layers.
 
     Raises
     ------
@@ -63,9 +74,12 @@ def from_onnx(
         _grus(proto, gru_reset_after)
         proto = loading.optimised(proto)
         try:
-            return sequential(proto, names)
-        except NotAChain as reason:
+            made, told = layered(proto, names, drop=outputs is None)
+        except NotLayers as reason:
             return Network(proto, list(names), str(reason))
+    for words in told:
+        warnings.warn(words, stacklevel=3)
+    return made
 
 
 def _outputs(proto: Any, outputs: Any) -> tuple[str, ...]:

@@ -169,27 +169,43 @@ def _check_tensor(onnx: Any, tensor: Any) -> None:
 def optimised(model: Any) -> Any:
     """Return the model with what is constant computed, and nodes without effect left out.
 
-    The model itself if the optimiser cannot read it: it is not needed for the result.
+    Nodes without a name get that of their first output. The model itself if the optimiser cannot
+    read it: it is not needed for the result.
     """
+    for graph in graphs(_onnx(), model.graph):
+        for node in graph.node:  # the optimiser would call them all "node"
+            node.name = node.name or next((n for n in node.output if n), "")
     try:
         import onnx_ir
         from onnxscript import optimizer
     except ImportError:
         return model
-    for graph in graphs(_onnx(), model.graph):
-        for node in graph.node:  # the optimiser would call them all "node"
-            node.name = node.name or next((n for n in node.output if n), "")
-    log = logging.getLogger("onnxscript.optimizer")
-    was = log.level
-    log.setLevel(logging.ERROR)  # it warns of what it leaves as it is
     try:
-        inner = onnx_ir.from_proto(model)
-        optimizer.optimize(inner, output_size_limit=MOST_FOLDED)
-        return onnx_ir.to_proto(inner)
+        with _silent("onnx_ir", "onnxscript"):
+            inner = onnx_ir.from_proto(model)
+            optimizer.optimize(inner, output_size_limit=MOST_FOLDED)
+            return onnx_ir.to_proto(inner)
     except Exception:  # what the optimiser makes of it is no part of the contract
         return model
+
+
+@contextmanager
+def _silent(*names: str) -> Iterator[None]:
+    """Let the loggers of packages, and those below them, write nothing."""
+    known = logging.Logger.manager.loggerDict
+    loggers = [logging.getLogger(name) for name in names]
+    loggers += [
+        one for name, one in known.items()
+        if isinstance(one, logging.Logger) and name.startswith(tuple(f"{n}." for n in names))
+    ]  # fmt: skip
+    before = [(one, one.disabled) for one in loggers]
+    for one in loggers:
+        one.disabled = True
+    try:
+        yield
     finally:
-        log.setLevel(was)
+        for one, was in before:
+            one.disabled = was
 
 
 def attributes(onnx: Any, node: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,36 @@ ZERO_KEEPING = (
 )  # fmt: skip
 
 
+BATCH = "N"  # the label of the size of Lengths
+
+
 class Zeros:
     """An array of zeros whose shape does not matter."""
 
 
+@dataclass(frozen=True)
+class Lengths:
+    """The lengths of sequences: the name of the input, and that of the order that they have."""
+
+    name: str
+    order: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """The numbers of the sequences in the order of their lengths; `back`: in that of the input."""
+
+    name: str
+    back: bool = False
+
+
+class Counting:
+    """The numbers 0, 1, 2 and so on."""
+
+
 Size = int | str  # a number, or the label of an axis of unknown length
-Value = np.ndarray | list[Size] | Size | Zeros | None  # None: not known
+# None: not known
+Value = np.ndarray | list[Size] | Size | Zeros | Lengths | Order | Counting | None
 
 
 def is_zero(value: Value) -> bool:
@@ -41,6 +66,12 @@ def computed(op: str, given: list[Value], attributes: dict[str, Any]) -> Value:
     if op in ZERO_KEEPING and all(is_zero(v) and not _is_whole(v) for v in zeros):
         return Zeros()
     first = given[0] if given else None
+    if op == "Shape" and isinstance(first, (Lengths, Order)):
+        return [BATCH]
+    if op == "Range" and all(isinstance(given[k], np.ndarray) for k in (0, 2)):
+        return Counting() if (given[0], given[2]) == (0, 1) else None
+    if op == "ScatterElements" and isinstance(given[1], Order) and isinstance(given[2], Counting):
+        return None if given[1].back else Order(given[1].name, True)
     if op in ("Cast", "Identity") or (op == "Reshape" and isinstance(first, list)):
         return first
     if op == "Concat":
