@@ -11,7 +11,7 @@ from ... import checks
 from ...checks.guided import explained
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
-from . import loading
+from . import loading, written
 from .axes import NotLayers
 from .chain import layered
 from .network import Network
@@ -31,6 +31,9 @@ def from_onnx(
     the maximum over time, and Add, Mul and Concat of data. Other models become a `Network`, which
     computes the outputs: recurrent nodes run in the engine, the others by onnx's operators in
     NumPy.
+
+    A file of `to_onnx` becomes the model that was written, with its names and all its layers, also
+    those of your own cells.
 
     An input of lengths becomes the argument `lengths`, and inputs of initial states the argument
     `state`, of `forward`, and both may be left out. Outputs that are final states of layers are
@@ -72,6 +75,9 @@ def from_onnx(
     with checks.naming(where), loading.damage():
         names = _outputs(proto, outputs)
         _grus(proto, gru_reset_after)
+        own = written.described(proto, None if outputs is None else names)
+        if own is not None:
+            return own
         proto = loading.optimised(proto)
         try:
             made, told = layered(proto, names, drop=outputs is None)
