@@ -9,7 +9,7 @@ import pytest
 
 import recurrent
 import viz
-from recurrent import GRU, Linear, Sequential
+from recurrent import GRU, Graph, Linear, Sequential
 from viz.cli.commands import main
 
 pytest.importorskip("torch", reason="these files are PyTorch's: recurrent-engine[torch]")
@@ -222,3 +222,55 @@ def test_a_unit_of_every_module(kind):
     for layer in recurrent.from_torch(MODULES[kind]()).layers:
         if layer.cell is not None:
             assert "unit 3" in viz.unit(layer, 3).source
+
+
+NAMES = {  # what a picture of tagger.pt says in each view
+    "network": ["layer 0\\rwords", "layer 1\\rencoder.lstm.l0", "layer 3\\rhead"],
+    "unrolled": [
+        "layer 0: Embedding\\rwords",
+        "LSTM →\\rencoder.lstm.l1",
+        "concat\\rencoder.lstm.l0",
+    ],
+    "layer": ["LSTM\\nencoder.lstm.l0"],
+    "unit": ["LSTM unit 0 of encoder.lstm.l0 "],
+    "weights": ["LSTM(4, 5, bidirectional=True), encoder.lstm.l0: weights"],
+    "cell": ["LSTM layer encoder.lstm.l0"],
+    "explore": ["Layer 2, encoder.lstm.l1 opened", "LSTM layer encoder.lstm.l1"],
+    "gradients": ["layer 2, encoder.lstm.l1: LSTM("],
+}
+
+
+@pytest.mark.parametrize("view", NAMES)
+def test_pictures_show_the_names_of_the_source(view, run):
+    _, text, _ = run(view, "tagger.pt")
+    for words in NAMES[view]:
+        assert words in text
+    _, text, _ = run(view, "ours.safetensors")
+    assert "encoder.lstm" not in text
+
+
+def test_a_very_long_name_is_shortened_at_its_start():
+    layer = recurrent.LSTM(2, 3)
+    layer.origin = "model." * 20 + "lstm"
+    assert "unit 0 of …odel.model.model.model.lstm " in viz.unit(layer, 0).source
+
+
+def test_a_node_of_a_graph_has_its_name():
+    model = Graph({"lstm": recurrent.LSTM(2, 3), "out": Linear(3, 1)}, "out")
+    assert "LSTM unit 1 of lstm " in viz.unit(model["lstm"], 1).source
+
+
+def test_the_largest_weights_are_named():
+    layer = recurrent.GRU(3, 2)
+    layer.initialise(0)
+    layer.parameters["weight_ih_l0"][:] = 0.1
+    layer.parameters["weight_hh_l0"][:] = 0.1
+    layer.parameters["weight_ih_l0"][1, 2] = -5  # of the reset gate of unit 1
+    layer.parameters["weight_hh_l0"][3, 0] = 4  # of its update gate
+    drawing = viz.unit(layer, 1)
+    assert "Largest weights: x₂ into reset gate: −5.00; h₀ into update gate: +4.00; " in (
+        drawing.description
+    )
+    assert drawing.source.index("x₂ into reset gate: −5.00") < drawing.source.index(
+        "h₀ into update gate: +4.00"
+    )

@@ -97,6 +97,15 @@ def shape(sizes) -> str:
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
+def short(text: str, most: int = 28) -> str:
+    """Return a name with "…" for what precedes its last characters if it has more than `most`.
+
+    >>> short("encoder.lstm"), short("model.encoder.blocks.0.lstm", 12)
+    ('encoder.lstm', '…ocks.0.lstm')
+    """
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
 def operation(op: str) -> str:
     """Return the sign of an operation of a cell's equations, or its name if it has none."""
     return _SIGNS.get(op, op)

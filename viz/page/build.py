@@ -120,10 +120,12 @@ def _unrolled(stack, n, steps):
 
 def _layer_sections(number, run, stack, t):
     """Return the sections of one layer: cell, layer, unit and gate neurons."""
-    name = f"{stack.part} layer {run.k}, {describe.short(run.layer)}{run.way.suffix}".lstrip()
+    name = f"{stack.part} layer {run.k}{describe.named(run.layer, ', ')}, ".lstrip()
+    name += f"{describe.short(run.layer)}{run.way.suffix}"
     recording, j = stack.whole, int(run.units[0])
     units = notation.count(run.H, f"{describe.kind(run.layer)} unit")
-    title = f"Layer {run.k} opened{run.way.suffix}: {units} side by side"
+    title = f"Layer {run.k}{describe.named(run.layer, ', ')} opened{run.way.suffix}: "
+    title += f"{units} side by side"
     text = (
         f"<p>Every unit reads all {run.D:,} + {run.H:,} = {run.D + run.H:,} inputs "
         f"(x, and {run.first} of all units at {run.way.earlier}) and outputs one number. "

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from recurrent import Graph
+
 from ..draw import notation
 from .direction import Direction, direction_of
 from .wiring import Neuron
@@ -38,6 +40,22 @@ def short(layer: Any) -> str:
     for name in _SIZES:
         text = text.replace(f"{name}=", "")
     return text
+
+
+def name(layer: Any) -> str:
+    """Return the name of a layer, as pictures show it: its origin, or that of a node of a Graph."""
+    layer = layer.layer if isinstance(layer, Direction) else layer
+    found, owner = layer.origin, layer.owner
+    if not found and isinstance(owner, Graph):
+        found = next(
+            (n for n, one in zip(owner.names, owner.layers, strict=True) if one is layer), ""
+        )
+    return notation.short(found)
+
+
+def named(layer: Any, words: str = " of ") -> str:
+    """Return the name of a layer after some words; "" if it has none."""
+    return f"{words}{found}" if (found := name(layer)) else ""
 
 
 def unit_facts(layer: Any) -> list[str]:

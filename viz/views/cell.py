@@ -141,7 +141,8 @@ class _Picture:
         self._write(wires)
         left, _, right, top = self.canvas.extent
         summary = describe.layer_summary(self.layer)
-        title = f"{describe.kind(self.layer)} layer{self.suffix}{', backward' * self.backward}"
+        title = f"{describe.kind(self.layer)} layer{describe.named(self.layer, ' ')}{self.suffix}"
+        title += ", backward" * self.backward
         heading = ((left + right) / 2, top + 20)
         self.canvas.text(heading, f"{title} · {summary}", 11, palette.HEADING)
         self._legend(left, right)

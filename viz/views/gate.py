@@ -84,7 +84,8 @@ class _Picture:
         alone = len(self.products) == 1
         opened = "opened: a dot product, then an activation" if alone else "opened"
         kind = describe.kind(self.way.layer)
-        title = f"{self.title} ({self.gate}) of {kind} unit {self.j}{self.way.suffix}"
+        title = f"{self.title} ({self.gate}) of {kind} unit {self.j}{describe.named(self.way)}"
+        title += self.way.suffix
         when = "" if self.unit is None else f", t = {self.unit.t}"
         heading = f"{title}, {opened}{when}"
         self.canvas.text((left, top + 16), heading, 12, palette.INK, anchor="start")

@@ -12,13 +12,14 @@ from recurrent.engine.bidirectional import REVERSE
 from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
+from ..reading import describe
 from ..reading.gradient_norms import norms, verdict
 from ..reading.models import check_steps, checked, parts_of
 
 NUMBERS = 14  # up to this number of steps each tile shows its value
 MOST = 60  # of more steps, several share a tile
 WIDTH, TILE, ROW_GAP = 900, 30, 46
-NAMES, VERDICT = 86, 178  # room left of the tiles and right of them
+NAMES, VERDICT = 86, 190  # room left of the tiles and right of them
 
 
 def gradients(model: Any, recording: Any) -> Drawing:
@@ -190,7 +191,8 @@ class _Picture:
             ys = [y for y, row in zip(heights, part.rows, strict=True) if row.layer == k]
             bottom, top = min(ys) - TILE / 2 - 6, max(ys) + TILE / 2 + 22
             box = (part.left - NAMES, bottom, part.right + VERDICT, top)
-            label = f"layer {k}: {self.model.layers[k]!r}"
+            layer = self.model.layers[k]
+            label = f"layer {k}{describe.named(layer, ', ')}: {layer!r}"
             self.canvas.group(f"layer{k}", box, label, 10, palette.LAYERS["recurrent"])
 
     def _steps(self, part):

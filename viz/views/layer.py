@@ -135,7 +135,8 @@ class _Picture:
         self._text()
         kind = describe.kind(self.way.layer)
         units = notation.count(self.H, "unit")
-        title = f"{kind} layer opened: {units} side by side{self.way.suffix}"
+        title = f"{kind} layer{describe.named(self.way, ' ')} opened: {units} side by side"
+        title += self.way.suffix
         text = [
             describe.layer_summary(self.way.layer),
             f"every unit reads {self._all()} numbers; {self._stays()}",
@@ -298,11 +299,13 @@ class _Picture:
 
     def _folded(self):
         """Draw the layer as one box, left of the open one."""
-        name, y = describe.kind(self.way.layer), self.tall / 2
+        name, size, y = describe.kind(self.way.layer), 14, self.tall / 2
+        if own := describe.name(self.way):
+            name, size = f"{name}\n{own}", 11
         fill, border = palette.LAYERS["recurrent"]
-        wide = max(74, notation.width(name, 14) + 26)
+        wide = max(74, notation.width(name, size) + 26)
         x = self.box[0] - max(190, wide / 2 + self._loops_room() + 70)
-        look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=14)
+        look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=size)
         tip = f"all {notation.count(self.H, 'unit')}"
         self.canvas.node("folded", (x, y), (wide, 60), name, tip=tip, **look)
         self._folded_end("folded:x", "x", (x, self.low), palette.X_GROUP)

@@ -12,7 +12,7 @@ from recurrent.engine.bidirectional import REVERSE
 from ..draw import dot, notation, palette
 from ..draw.drawing import Drawing
 from ..layout import layered
-from ..reading import describe, nodes
+from ..reading import describe
 from ..reading.models import check_model, checked
 
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
@@ -49,7 +49,14 @@ def network(model: Any, recording: Any = None) -> Drawing:
     if recording is not None:
         checked(model, recording, "network")
     graph, means = model.graph(), _means(recording)
-    items = _branches(model, graph, means) if isinstance(model, Graph) else _columns(graph, means)
+    if isinstance(model, Graph):
+        items = _branches(model, graph, means)
+    else:
+        names = {
+            f"layer{k}": f"layer {k}{describe.named(layer, chr(10))}"
+            for k, layer in enumerate(model.layers)
+        }
+        items = _columns(graph, names, means)
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
     if means:
@@ -60,14 +67,14 @@ def network(model: Any, recording: Any = None) -> Drawing:
     return Drawing.from_items(title, f"{total}; from input to output: {text}.", items)
 
 
-def _columns(graph, means):
+def _columns(graph, names, means):
     """Return the items of a model whose parts are stacks of layers."""
     first, *others = _stacks(graph)
-    items, place = _stack(graph, first, 0.0)
+    items, place = _stack(graph, names, first, 0.0)
     right = _right(items)
     for stack in others:
-        left = min(item.box[0] for item in _stack(graph, stack, 0.0)[0])
-        drawn, more = _stack(graph, stack, _right(items) + CHANNEL - left)
+        left = min(item.box[0] for item in _stack(graph, names, stack, 0.0)[0])
+        drawn, more = _stack(graph, names, stack, _right(items) + CHANNEL - left)
         items, place = items + drawn, place | more
     boxes, crossing = {i.name: i.box for i in items if i.kind == "node"}, []
     for e in graph.edges:
@@ -108,13 +115,12 @@ def _stacks(graph):
     return stacks
 
 
-def _stack(graph, stack, x):
+def _stack(graph, names, stack, x):
     """Return the items of a column of layers centred on `x`, and the place of each layer."""
     items, place = [], {}
     for k, node in enumerate(stack):
         place[node.id] = at = (x, k * PITCH)
-        number = "" if _is_end(node) else f"layer {nodes.layer_number(node.id)}"
-        items += _box(graph, node, at, number)
+        items += _box(graph, node, at, names.get(node.id, ""))
     return items, place
 
 
@@ -159,7 +165,7 @@ def _box(graph, node, at, name, shares=""):
 def _branches(model, graph, means):
     """Return the items of a graph of layers: each stands above all that it reads."""
     shares = {f"layer{k}": _shared(model, k) for k in range(len(model))}
-    names = {f"layer{k}": name for k, name in enumerate(model.names)}
+    names = {f"layer{k}": notation.short(name) for k, name in enumerate(model.names)}
     labels = {n.id: _label(n, shares.get(n.id, "")) for n in graph.nodes}
     room = {n.id: _size(n, labels[n.id])[0] + (0 if _is_end(n) else ROOM) for n in graph.nodes}
     inputs = [n.id for n in graph.nodes if n.kind == "input"]

@@ -18,6 +18,7 @@ from .gate import gate as draw_gate
 from .parts.unit_inside import Inside
 
 SHOWN, KEPT = 64, 48  # up to SHOWN inputs all are drawn; of more, the KEPT with the largest weights
+NAMED = 4  # weights that are written in words
 PITCH, GROUP, BOX = 26, 118, (190, 38)
 HEAD, BETWEEN = {"x": 28, "h": 38}, 14  # heights of a group's title, and between the groups
 
@@ -126,7 +127,7 @@ class _Picture:
         inside = Inside(self.canvas, self.wiring, len({s for s, _ in self.wiring.loops}), way)
         kind = describe.kind(way.layer)
         which = f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)"
-        name = f"{kind} unit {j}   {which}{way.suffix}"
+        name = f"{kind} unit {j}{describe.named(way)}   {which}{way.suffix}"
         left, bottom, right, top = inside.box
         self.box = (left, bottom, max(right, left + notation.width(name, 12) * 1.12 + 12), top)
         self.canvas.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
@@ -136,9 +137,11 @@ class _Picture:
         inside.draw(self.values, own, counts, lambda v: self._fill(v, "h"))
         self._outside()
         text = f"{'; '.join(describe.unit_facts(way))}."
+        text += f" Largest weights: {'; '.join(self._largest())}."
         if self.values:
             text += f" Values at step {self.values.t} of steps 0 to {self.values.T - 1}."
-        return Drawing.from_items(f"{kind} unit {j} of {way!r}", text, self.canvas.items)
+        title = f"{kind} unit {j} of {way!r}{describe.named(way, ', ')}"
+        return Drawing.from_items(title, text, self.canvas.items)
 
     # Inputs
 
@@ -186,6 +189,17 @@ class _Picture:
         if len(ranked) > self.drawn:
             ranked = sorted(ranked)[: self.drawn]
         return {g: sorted(k for _, group, k in ranked if group == g) for g in strength}
+
+    def _largest(self):
+        """Return words for the largest weights of the unit, each with its input and its gate."""
+        found = [
+            (-abs(v) if np.isfinite(v) else -np.inf, self._name(Input(g, k, 0.0)), a.name, v)
+            for a in self.wiring.neurons
+            for g, w in self.weights[a.id].items()
+            for k, v in enumerate(map(float, w))
+        ]
+        found.sort(key=lambda one: one[0])
+        return [f"{name} into {gate}: {notation.signed(v)}" for _, name, gate, v in found[:NAMED]]
 
     def _name(self, p):
         return notation.sub(p.group if p.group == "x" else self.first, p.index)
@@ -349,6 +363,7 @@ class _Picture:
             rows.append((f"fill: x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
             when = f"fill: {states} at t = {self._left()} and {t} (right)"
             rows.append((when, self.limits["h"], palette.SIGNED, "h"))
+        notes += ["largest weights:", *(f"    {words}" for words in self._largest())]
         inputs = sum(self.sizes.values())
         if inputs > self.drawn:
             notes.append(f"{self.drawn} of {inputs:,} inputs drawn, those with the largest |w|")

@@ -12,6 +12,7 @@ import numpy as np
 from ..draw import legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
+from ..reading import describe
 from ..reading.models import check_model, check_steps, checked
 from ..reading.steps import chosen_steps, padded_steps
 from .parts.time_grid import BOX, WIRE, initial_label, rows
@@ -359,6 +360,8 @@ class _Grid:
         ends = {"input": "input x", "output": "output y"}
         for r in self.rows:
             line = ends.get(r.kind, f"layer {r.layer}: {r.label}")
+            if r.layer is not None:
+                line += describe.named(self.model[r.layer], "\n")
             self.canvas.text((x, r.y), f"{line}\n{notation.shape(r.shape)}", 9, anchor="end")
 
     def _legend(self):

@@ -113,7 +113,10 @@ class _Picture:
         pitch = max(max(columns.values()) * self.side + self.side + 6, BAR[0]) + GAP
         self.at = {g: k * pitch for k, g in enumerate(self.cell.gates)}
         self._gates()
-        heading = f"{describe.short(self.way.layer)}: weights by gate{self.way.suffix}"
+        heading = (
+            f"{describe.short(self.way.layer)}{describe.named(self.way, ', ')}: weights by gate"
+        )
+        heading += self.way.suffix
         self.canvas.text((0, 72), heading, 12, palette.INK, anchor="start")
         h = notation.sub(self.cell.states[0], self.way.before)
         for (side, g), tiles in self.tiles.items():
@@ -127,7 +130,7 @@ class _Picture:
         text = [describe.layer_summary(self.way.layer), *self._radii(low), *self._shares(low - 56)]
         self._ends(-14, self.canvas.extent[1] - 26)
         title = f"Weights of {describe.kind(self.way.layer)}{self.way.suffix}"
-        title += f": {self.way.layer!r}"
+        title += f": {self.way.layer!r}{describe.named(self.way, ', ')}"
         return Drawing.from_items(title, f"{'; '.join(text)}.", self.canvas.items)
 
     def _gates(self):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import checks
 from ...layers import Recurrent
+from ..assemble import origin
 from .runner import NodeError, Program
 
 UNTRAINED = (
@@ -85,6 +86,7 @@ class Network:
                 found[name] = operator.layer(*(None if a is None else a.copy() for a in arrays))
             except ValueError:  # its directions differ in more than the arrays
                 continue
+            found[name].origin = origin(name)
         return found
 
     def __repr__(self):
