@@ -282,7 +282,9 @@ class _Picture:
         self.canvas.wire(source, "fork", points, arrow=False, **line)
         above, everywhere = self._targets()
         wide = max(BOX[0], notation.width(above, 9) * 1.1 + 16)
-        targets = [("above", y + 30, above, palette.OTHER_LAYER)]
+        targets: list[tuple[str, float, str, tuple[str, str]]] = [
+            ("above", y + 30, above, palette.OTHER_LAYER)
+        ]
         if "h" in self.sizes:
             targets.append(("all", y - 30, everywhere, palette.H_GROUP))
         for name, at, label, (fill, border) in targets:
