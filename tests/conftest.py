@@ -13,7 +13,8 @@ ci
     cells/test_papers.py, training/test_segments.py   eight or more cells of papers
     viz/test_page_browser.py       cells whose pictures take seconds, as in cells/test_papers.py
     engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
-    interchange/                   layers without biases or with projection, in both dtypes
+    interchange/                   layers without biases or with projection, in both dtypes;
+                                   exporters of PyTorch and Keras, at a second a file
     kernels/test_chain.py          a step of a chain of layers, for every cell
     bench/test_measure.py          workloads of the less common cells, which few peers have
 slow

@@ -11,7 +11,7 @@ from ... import checks
 from ...checks.guided import explained
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
-from . import loading, written
+from . import faults, loading, written
 from .axes import NotLayers
 from .chain import layered
 from .network import Network
@@ -78,6 +78,7 @@ def from_onnx(
         own = written.described(proto, None if outputs is None else names)
         if own is not None:
             return own
+        faults.check(proto)
         proto = loading.optimised(proto)
         try:
             made, told = layered(proto, names, drop=outputs is None)

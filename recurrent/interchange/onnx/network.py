@@ -39,6 +39,11 @@ class Network:
         self.why, self._node_count = why, len(graph.node)
         self._program = Program(model, self.outputs)
         self.inputs = tuple(self._program.inputs)
+        self._fixed = {
+            i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
+            for i in graph.input
+            if any(d.dim_value for d in i.type.tensor_type.shape.dim)
+        }
 
     def __call__(self, x: Any) -> Any:
         """Compute the outputs.
@@ -60,6 +65,7 @@ class Network:
                 f"got {', '.join(map(str, feeds)) or 'none'}"
             )
         feeds = {name: checks.as_array(a, f"x[{name!r}]") for name, a in feeds.items()}
+        self._check_sizes(feeds)
         try:
             results = self._program.run(feeds)
         except NodeError as error:
@@ -72,6 +78,19 @@ class Network:
         return dict(zip(self.outputs, results, strict=True))
 
     forward = __call__
+
+    def _check_sizes(self, feeds: dict[str, Any]) -> None:
+        """Raise ValueError for a size that the file fixes and x does not have."""
+        for name, sizes in self._fixed.items():
+            shape = feeds[name].shape if name in feeds else ()
+            if name in feeds and (
+                len(shape) != len(sizes)
+                or any(n and n != m for n, m in zip(sizes, shape, strict=True))
+            ):
+                wanted = ", ".join(str(n or "any") for n in sizes)
+                raise ValueError(
+                    f"x[{name!r}] must have the shape ({wanted}), which the file fixes, got {shape}"
+                )
 
     @cached_property
     def layers(self) -> dict[str, Recurrent]:
