@@ -1,25 +1,33 @@
-"""Limits on what a file may ask for: large results are refused before memory is taken."""
+"""Limits on what a file may ask for: a result that is too large is refused, not computed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from typing import Any
 
-MOST_ENTRIES = 1 << 26  # of a result, unless it is a small multiple of what it is made from
-MOST_GROWTH = 4  # that multiple
+import numpy as np
+
+MOST_ENTRIES = 1 << 27  # of a result: 512 MiB of float32
 MOST_STEPS = 1_000_000  # of a Loop or a Scan
 
 
-def checked(size: int, given: int = 0) -> None:
-    """Raise ValueError if a result of `size` entries is too large; `given` is that of its input."""
-    if size > MOST_ENTRIES and size > MOST_GROWTH * given:
-        raise ValueError(f"a result must have at most {MOST_ENTRIES:,} entries, got {size:,}")
+def checked(size: float) -> None:
+    """Raise ValueError if a result of `size` entries is too large."""
+    if size > MOST_ENTRIES:
+        raise ValueError(f"a result must have at most {MOST_ENTRIES:,} entries, got {size:,.0f}")
 
 
-def shape(sizes: Iterable[int], given: int = 0) -> tuple[int, ...]:
+def shape(sizes: Iterable[Any]) -> tuple[int, ...]:
     """Return a shape of ints whose array is not too large."""
     found = tuple(int(n) for n in sizes)
     if any(n < 0 for n in found):
         raise ValueError(f"sizes must be at least 0, got {found}")
-    checked(prod(found), given)
+    checked(prod(found))
     return found
+
+
+def broadcast(*arrays: Any) -> None:
+    """Raise ValueError if arrays are too large once they are broadcast."""
+    if prod([a.size for a in arrays]) > MOST_ENTRIES:  # no result is larger than that
+        checked(prod(np.broadcast_shapes(*[a.shape for a in arrays])))

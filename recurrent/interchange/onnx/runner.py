@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks
-from . import control, loading, numeric
+from . import control, loading, reference
+from .known import DOMAINS, Known
 from .operators import KINDS, Operator, Weights
 
 FOLDED = 1 << 28  # bytes of constants that are computed beforehand; later ones at each call
@@ -21,7 +22,6 @@ RANDOM = (
     "RandomUniformLike",
 )  # fmt: skip
 WEIGHTS = (1, 2, 3, 7)  # the places of W, R, B and P among the inputs of a recurrent node
-DOMAINS = ("", "ai.onnx")  # both name ONNX's own operators
 Frame = list[Any]
 
 
@@ -219,7 +219,7 @@ class Program:
         if opset is None:
             raise ValueError(f"the model names no version of the operators {node.domain!r}")
         own = loading.attributes(self.onnx, node)
-        run = numeric.resolved(numeric.Node(node, own, constants, opset))
+        run = reference.resolved(Known(node, own, constants, opset))
         return _plain(run, slots, outputs)
 
     def _recurrent(self, node, slots, outputs):
