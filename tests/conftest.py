@@ -14,7 +14,8 @@ ci
     viz/test_page_browser.py       cells whose pictures take seconds, as in cells/test_papers.py
     engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
     interchange/                   layers without biases or with projection, in both dtypes;
-                                   exporters of PyTorch and Keras, at a second a file
+                                   exporters of PyTorch and Keras, at a second a file; 500
+                                   damaged files of each format
     kernels/test_chain.py          a step of a chain of layers, for every cell
     bench/test_measure.py          workloads of the less common cells, which few peers have
 slow

@@ -40,6 +40,7 @@ from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 from . import keras_files
 from .assemble import Part, array, assembled, dtype_of, filled
+from .damage import damage
 from .formats import CUDNN, KERAS
 from .keras_wiring import MODELS, Wiring, wiring
 
@@ -122,7 +123,7 @@ def from_keras(model: Any, config: Any = None) -> Sequential | Graph:
         path = checks.path(model, "model")
         with checks.naming(str(path)):
             own, place, version = keras_files.read(path, given)
-            with keras_files.damage():
+            with damage(*keras_files.DAMAGE):
                 return _converted(own, place, version)
     if isinstance(model, type) or not hasattr(model, "get_config") or not hasattr(model, "layers"):
         raise TypeError(

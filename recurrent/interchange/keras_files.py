@@ -13,8 +13,6 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,15 @@ import numpy as np
 
 from .. import checks
 from ..models import files, foreign
+from .damage import damage
 
 MOST_CONFIG = 8_000_000  # bytes of a configuration
 MOST_RATIO = 20  # of the size of an archive's member to that of the archive
 RNN_CLASSES = ("SimpleRNN", "LSTM", "GRU")
 
 
-@contextmanager
-def damage() -> Iterator[None]:
-    """Turn the errors of damaged files into a ValueError of one line."""
-    try:
-        yield
-    except (
-        OSError,
-        KeyError,
-        RuntimeError,
-        OverflowError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"the file is damaged: {words:.200}") from None
+# What damaged files make zipfile and h5py raise.
+DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
 class Place:
@@ -252,7 +238,7 @@ def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
         ) from None
     with open(path, "rb") as stream:
         head = stream.read(8)
-    with damage():
+    with damage(*DAMAGE):
         if head.startswith(b"PK\x03\x04"):
             return _archive(path, size, h5py, config)
         if head == b"\x89HDF\r\n\x1a\n":

@@ -15,6 +15,7 @@ from ..layers import Conv1d, Dropout, Embedding, Layer, LayerNorm, Linear, Recur
 from ..models.sequential import Sequential
 from . import modules, state_dict
 from .assemble import assembled
+from .damage import damage
 
 
 @explained
@@ -80,11 +81,13 @@ def from_torch(
     if layers is not None:
         checks.instance(layers, dict, "layers", "a dict of layers by the name of a part")
     if isinstance(module, (str, os.PathLike)):
-        state = state_dict.from_file(checks.path(module, "module"))
-        return assembled(state_dict.parts(state), layers, bool(batch_first))
+        with damage():
+            state = state_dict.from_file(checks.path(module, "module"))
+            return assembled(state_dict.parts(state), layers, bool(batch_first))
     if isinstance(module, Mapping):
-        state = state_dict.checked(module, "module")
-        return assembled(state_dict.parts(state), layers, bool(batch_first))
+        with damage():
+            state = state_dict.checked(module, "module")
+            return assembled(state_dict.parts(state), layers, bool(batch_first))
     if not (hasattr(module, "_modules") and hasattr(module, "named_parameters")):
         raise TypeError(
             "module must be a module of PyTorch, a state dict or the path of a file, "

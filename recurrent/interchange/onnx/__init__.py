@@ -11,6 +11,7 @@ from ... import checks
 from ...checks.guided import explained
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
+from ..damage import damage
 from . import faults, loading, written
 from .axes import NotLayers
 from .chain import layered
@@ -72,7 +73,7 @@ def from_onnx(
     gru_reset_after = checks.flag(gru_reset_after, "gru_reset_after")
     where = str(model) if isinstance(model, (str, os.PathLike)) else "the model"
     proto = loading.load(model)
-    with checks.naming(where), loading.damage():
+    with checks.naming(where), damage(AssertionError):
         names = _outputs(proto, outputs)
         _grus(proto, gru_reset_after)
         own = written.described(proto, None if outputs is None else names)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ... import checks
+from ..damage import damage
 
 MOST_NODES = 100_000
 MOST_DEPTH = 16  # graphs within graphs
@@ -36,18 +39,9 @@ def load(source: Any) -> Any:
         model.CopyFrom(source)
     else:
         model = _parsed(onnx, source)
-    _check(onnx, model)
+    with damage():
+        _check(onnx, model)
     return model
-
-
-@contextmanager
-def damage() -> Iterator[None]:
-    """Turn the errors of nodes that are not as ONNX says into a ValueError of one line."""
-    try:
-        yield
-    except (IndexError, KeyError, AttributeError, OverflowError, RuntimeError) as error:
-        words = " ".join(str(error).split())
-        raise ValueError(f"the file is damaged: {words:.200}") from None
 
 
 def _onnx() -> Any:
@@ -85,21 +79,63 @@ def _check(onnx: Any, model: Any) -> None:
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is None:
         raise ValueError("the model names no version of ONNX's operators (opset_import)")
-    count = 0
-    for graph in graphs(onnx, model.graph):
-        count += len(graph.node)
-        if count > MOST_NODES:
-            raise ValueError(f"the model must have at most {MOST_NODES:,} nodes")
-        for tensor in tensors(onnx, graph):
-            _check_tensor(onnx, tensor)
-        if graph.sparse_initializer:
-            raise ValueError("sparse initialisers are not read")
+    for function in (model.graph, *model.functions):
+        count = 0
+        for graph in graphs(onnx, function):
+            count += len(graph.node)
+            if count > MOST_NODES:
+                raise ValueError(f"the model must have at most {MOST_NODES:,} nodes")
+            for tensor in tensors(onnx, graph):
+                _check_tensor(onnx, tensor)
+            sparse = (onnx.AttributeProto.SPARSE_TENSOR, onnx.AttributeProto.SPARSE_TENSORS)
+            kinds = [a.type for node in graph.node for a in node.attribute]
+            if getattr(graph, "sparse_initializer", ()) or not set(sparse).isdisjoint(kinds):
+                raise ValueError("sparse arrays are not read")
+    _check_functions(onnx, model)
     _check_order(onnx, model.graph, frozenset())
+
+
+def _check_functions(onnx: Any, model: Any) -> None:
+    """Raise ValueError for functions that call themselves, or make too many nodes of a few."""
+    bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
+    counts: dict[tuple, int] = {}  # nodes of each function, with those of all that it calls
+    calls = {
+        key: Counter(
+            (node.domain, node.op_type, node.overload)
+            for graph in graphs(onnx, body)
+            for node in graph.node
+        )
+        for key, body in {**bodies, (): model.graph}.items()
+    }
+    waiting, within = list(calls), set()
+    while waiting:
+        key = waiting[-1]
+        left = [call for call in calls[key] if call in bodies and call not in counts]
+        if left and key in within:
+            raise ValueError(f"the function {checks.shown(left[0][1])} calls itself")
+        if left:
+            within.add(key)
+            waiting += left
+            continue
+        within.discard(waiting.pop())
+        counts[key] = sum(n * counts.get(call, 1) for call, n in calls[key].items())
+        if counts[key] > MOST_NODES:
+            raise ValueError(
+                f"the model must have at most {MOST_NODES:,} nodes, with its functions"
+            )
 
 
 def _check_order(onnx: Any, graph: Any, outer: frozenset[str]) -> None:
     """Raise ValueError unless each node reads what is computed before it, and names are unique."""
-    known = {"", *(i.name for i in graph.input), *(t.name for t in graph.initializer)}
+    inputs, arrays = ([one.name for one in some] for some in (graph.input, graph.initializer))
+    for kind, names in (("input", inputs), ("initialiser", arrays)):
+        for name, count in Counter(names).items():
+            if not name or count > 1:
+                words = (
+                    f"has the name {checks.shown(name)} {count} times" if name else "has no name"
+                )
+                raise ValueError(f"an {kind} {words}: names must differ")
+    known = {"", *inputs, *arrays}
     for node in graph.node:
         label = f"node {checks.shown(node.name or node.op_type)}"
         for name in node.input:
@@ -115,7 +151,7 @@ def _check_order(onnx: Any, graph: Any, outer: frozenset[str]) -> None:
                 raise ValueError(f"{label} computes {checks.shown(name)}, which is there already")
             known.add(name)
     for one in graph.output:
-        if one.name not in known and one.name not in outer:
+        if not one.name or (one.name not in known and one.name not in outer):
             raise ValueError(f"the output {checks.shown(one.name)} is computed by no node")
 
 
@@ -132,7 +168,7 @@ def graphs(onnx: Any, graph: Any, depth: int = 0) -> Iterator[Any]:
 
 def tensors(onnx: Any, graph: Any) -> Iterator[Any]:
     """Yield the initialisers of a graph, and the arrays among the attributes of its nodes."""
-    yield from graph.initializer
+    yield from getattr(graph, "initializer", ())  # a function has none
     for node in graph.node:
         for a in node.attribute:
             if a.type == onnx.AttributeProto.TENSOR:
@@ -183,7 +219,7 @@ def optimised(model: Any) -> Any:
     try:
         with _silent("onnx_ir", "onnxscript"):
             inner = onnx_ir.from_proto(model)
-            optimizer.optimize(inner, output_size_limit=MOST_FOLDED)
+            optimizer.optimize_ir(inner, output_size_limit=MOST_FOLDED, should_fold=_is_small)
             return onnx_ir.to_proto(inner)
     except Exception:  # what the optimiser makes of it is no part of the contract
         return model
@@ -206,6 +242,15 @@ def _silent(*names: str) -> Iterator[None]:
     finally:
         for one, was in before:
             one.disabled = was
+
+
+def _is_small(node: Any) -> bool | None:
+    """Return False for a node whose outputs may be large: the optimiser runs it to see."""
+    for value in node.outputs:
+        shape = value.shape
+        if shape is None or not shape.is_static() or math.prod(shape.numpy()) > MOST_FOLDED:
+            return False
+    return None  # as the optimiser does otherwise
 
 
 def attributes(onnx: Any, node: Any) -> dict[str, Any]:

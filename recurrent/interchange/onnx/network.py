@@ -8,6 +8,7 @@ from typing import Any
 from ... import checks
 from ...layers import Recurrent
 from ..assemble import origin
+from ..damage import one_line
 from .runner import NodeError, Program
 
 UNTRAINED = (
@@ -69,10 +70,11 @@ class Network:
         try:
             results = self._program.run(feeds)
         except NodeError as error:
-            raise ValueError(
+            words = (
                 f"the nodes cannot compute this x: {error}; a file may hold the length or the "
                 "batch size that it was made with"
-            ) from None
+            )
+            raise ValueError(one_line(words)) from None
         if len(self.outputs) == 1:
             return results[0]
         return dict(zip(self.outputs, results, strict=True))
