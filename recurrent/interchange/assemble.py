@@ -99,7 +99,7 @@ def assembled(
     """
     parts = list(parts)
     if layers is None:
-        made = [layer for part in parts for layer in _named_layers(part, parts)]
+        made = [layer for part in parts for layer in layers_of(part, parts)]
     else:
         made = _mapped(parts, layers)
     if not made:
@@ -189,7 +189,7 @@ def equal_parameters(before: Layer, layer: Layer) -> list[str]:
 
 
 def _read(part: Part, parts: list[Part]) -> list[Layer]:
-    """Return the layers of a part; raise ValueError, with the mapping to write, if it has none."""
+    """Return the layers of a part; raise the error of `layers_of` if it has none."""
     if part.read is None:
         raise ValueError(
             f"cannot tell which layer {_named(part)} is{part.why and f': {part.why}'}; name all "
@@ -198,8 +198,11 @@ def _read(part: Part, parts: list[Part]) -> list[Layer]:
     return part.layers()
 
 
-def _named_layers(part: Part, parts: list[Part]) -> list[Layer]:
-    """Return the layers of a part with its name; recurrent ones of a stack are numbered, too."""
+def layers_of(part: Part, parts: list[Part]) -> list[Layer]:
+    """Return the layers of one of the parts, with its name; those of a stack are numbered, too.
+
+    Raises ValueError, with the mapping to write, if it has none.
+    """
     made = _read(part, parts)
     recurrent = [layer for layer in made if layer.cell is not None]
     for layer in made:
@@ -250,7 +253,7 @@ def _mapped(parts: list[Part], layers: Mapping[str, Any]) -> list[Layer]:
                 f"{checks.guess(name, known)}"
             )
         if value is not None:
-            made += [layer for part in own for layer in _named_layers(part, parts)]
+            made += [layer for part in own for layer in layers_of(part, parts)]
     left = [p for p in parts if p.arrays and p.name not in covered]
     if left:
         raise ValueError(

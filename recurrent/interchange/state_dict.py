@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..engine.bidirectional import REVERSE
 from ..layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear
 from ..layers.recurrent import NAMES
 from ..models import files, foreign
-from .assemble import Part, array, filled
+from .assemble import Part, array, filled, layers_of
 from .formats import TORCH
 
 RECURRENT: dict[str, Any] = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU}
@@ -193,6 +194,28 @@ _READERS: dict[str, Any] = {
     "Linear": linear,
     "LayerNorm": layer_norm,
 }
+
+
+def recurrent_layers(state: Mapping[str, Any]) -> dict[str, Layer]:
+    """Return the recurrent layers of a state dict, whatever else it holds.
+
+    Parameters
+    ----------
+    state : dict of str to (tensor or ndarray)
+        The arrays by name.
+
+    Returns
+    -------
+    dict of str to Layer
+        By the names of the parts, in the order of the state dict.
+    """
+    found, named = {}, parts(state)
+    for part in named:
+        with suppress(TypeError, ValueError):  # arrays of another dtype, an unknown part
+            for layer in layers_of(part, named):
+                if layer.cell is not None:
+                    found[layer.origin or "the module"] = layer
+    return found
 
 
 def checked(value: Mapping, name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import recurrent
 import viz
@@ -62,7 +63,11 @@ def no_chain():
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    torch.save(Tagger().state_dict(), path / "tagger.pt")
+    state = Tagger().state_dict()
+    torch.save(state, path / "tagger.pt")
+    arrays = {n: a.numpy() for n, a in state.items()}
+    save_file(arrays | {"other": np.zeros((2, 3, 4, 5), np.float32)}, path / "parts.safetensors")
+    save_file({"other": np.zeros((2, 3, 4, 5), np.float32)}, path / "none.safetensors")
     layers = keras.layers
     net = keras.Sequential(
         [
@@ -160,7 +165,7 @@ def test_a_graph_of_other_nodes_shows_its_recurrent_layers(view, run):
         assert text
         return
     assert code == 1
-    assert "this network of ONNX is none (" in error
+    assert "this file holds none (" in error
     assert error.endswith(
         "draw its recurrent layers ('left', 'right') by unit, layer, cell or weights\n"
     )
@@ -169,7 +174,28 @@ def test_a_graph_of_other_nodes_shows_its_recurrent_layers(view, run):
 def test_a_run_of_a_graph_of_other_nodes_is_refused(run):
     code, _, error = run("unit", "graph.onnx", "--steps", 3)
     assert (code, error.count("\n")) == (1, 1)
-    assert "this network of ONNX is none (" in error
+    assert "this file holds none (" in error
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_state_dict_of_other_parts_shows_its_recurrent_layers(view, run):
+    code, text, error = run(view, "parts.safetensors")
+    if view in OF_LAYERS:
+        assert (code, error) == (0, "")
+        named = run(view, "parts.safetensors", "--layer", "encoder.lstm.l0")
+        assert (code, text, error) == named
+        assert text == run(view, "tagger.pt")[1] or view == "unit"  # which names the layer above
+        return
+    assert (code, error.count("\n")) == (1, 1)
+    assert "cannot tell which layer" in error
+    assert "draw its recurrent layers ('encoder.lstm.l0', 'encoder.lstm.l1') by unit" in error
+
+
+def test_a_state_dict_without_recurrent_layers_is_refused(run):
+    for view in ("unit", "network"):
+        code, _, error = run(view, "none.safetensors")
+        assert (code, error.count("\n")) == (1, 1)
+        assert "cannot tell which layer" in error
 
 
 def test_a_missing_package_is_named(run, monkeypatch):

@@ -6,6 +6,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +16,14 @@ from recurrent import CharLM, Graph, Seq2Seq, Sequential, load
 from recurrent.charlm.translator import Translator
 from recurrent.cli import memory
 from recurrent.cli.options import print_notes
-from recurrent.interchange import reading
+from recurrent.interchange import reading, state_dict
 from recurrent.layers.base import LAYERS
 from recurrent.layers.recording import Recording
 from recurrent.losses import softmax_cross_entropy
 from recurrent.models.base import Model
 
 from ..reading import nodes
-from ..reading.models import named_layers, no_chain
+from ..reading.models import Parts, named_layers, no_model
 
 LISTED = 12  # layers that an error lists
 _LAYER = re.compile(r"[A-Za-z]+(:[0-9.]+)*")
@@ -58,10 +59,24 @@ def _of_file(name):
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always", UserWarning)
             made = reading.read(name)
-    except (TypeError, ImportError) as error:
+    except (TypeError, ValueError) as error:
+        layers = _recurrent_of(Path(name))
+        if not layers:
+            raise ValueError(str(error)) from None
+        return Parts(layers, str(error))
+    except ImportError as error:
         raise ValueError(str(error)) from None
     print_notes(str(note.message) for note in notes)
     return made
+
+
+def _recurrent_of(path):
+    """Return the recurrent layers of a state dict by name; none if the file holds no state dict."""
+    if path.suffix.lower() not in (".pt", ".pth", ".safetensors"):
+        return {}
+    with suppress(TypeError, ValueError):
+        return state_dict.recurrent_layers(state_dict.from_file(path))
+    return {}
 
 
 def _known(part):
@@ -151,7 +166,7 @@ def run(made: Any, text: str | None, steps: int, last: bool = False) -> Run:
     if isinstance(stack, Seq2Seq):
         return _written(made, stack, text, steps, _loss(softmax_cross_entropy, last))
     if not isinstance(stack, Model):
-        raise ValueError(f"a run has no values to draw: {no_chain(stack)}")
+        raise ValueError(f"values need a run of a model of layers: {no_model(stack)}")
     if text is not None:
         ids = made.ids(text)
         if len(ids) < 2:

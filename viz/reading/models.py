@@ -15,6 +15,13 @@ from ..draw import notation
 IN_A_ROW = ("unrolled", "task", "explore")  # views of layers that each read the one before
 
 
+class Parts(NamedTuple):
+    """Recurrent layers by name of a file whose layers form no model, and why they form none."""
+
+    layers: dict[str, Any]
+    why: str
+
+
 class Part(NamedTuple):
     """One stack of layers: the whole model (`name` is ""), its encoder or its decoder.
 
@@ -43,8 +50,8 @@ def part_with(model: Model, k: int) -> Part:
 
 def check_model(model: Any, view: str) -> None:
     """Raise TypeError for anything but a model, ValueError for branches that a view cannot draw."""
-    if isinstance(model, Network):
-        raise ValueError(f"{view} draws a model of layers: {no_chain(model)}")
+    if isinstance(model, (Network, Parts)):
+        raise ValueError(f"{view} draws a model of layers: {no_model(model)}")
     if not isinstance(model, Model):
         raise TypeError(f"{view} draws a model of layers, got {type(model).__name__}")
     if view in IN_A_ROW and isinstance(model, Graph) and not model.is_chain:
@@ -54,22 +61,22 @@ def check_model(model: Any, view: str) -> None:
         )
 
 
-def no_chain(network: Network) -> str:
-    """Return words that say why a network of ONNX is no model, and what of it can be drawn."""
-    layers = ", ".join(f"{name!r}" for name in list(network.layers)[:3])
-    more = ", ..." if len(network.layers) > 3 else ""
-    drawn = f"draw its recurrent layers ({layers}{more}) by unit, layer, cell or weights"
-    return f"this network of ONNX is none ({network.why}); " + (
-        drawn if layers else "it has no recurrent layers of constant weights to draw either"
-    )
+def no_model(model: Network | Parts) -> str:
+    """Return words that say why these are layers but no model, and how to draw them."""
+    layers = ", ".join(f"{name!r}" for name in list(model.layers)[:3])
+    more = ", ..." if len(model.layers) > 3 else ""
+    drawn = "it has no recurrent layers of constant weights to draw either"
+    if layers:
+        drawn = f"draw its recurrent layers ({layers}{more}) by unit, layer, cell or weights"
+    return f"this file holds none ({model.why}); {drawn}"
 
 
 def named_layers(model: Any) -> list[tuple[str, Any]]:
     """Return the layers of a model in order, each with the name by which its user knows it.
 
-    That is the name of a node of a Graph or a Network, else the layer's origin.
+    That is the name of a node of a Graph or a Network or of a part, else the layer's origin.
     """
-    if isinstance(model, Network):
+    if isinstance(model, (Network, Parts)):
         return list(model.layers.items())
     if isinstance(model, Graph):
         return list(zip(model.names, model.layers, strict=True))
