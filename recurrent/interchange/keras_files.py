@@ -13,6 +13,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..models import files, foreign
 from .damage import damage
 
 MOST_CONFIG = 8_000_000  # bytes of a configuration
+COLLECTION = b"GCOL\x01\0\0\0"  # the mark of a collection of texts in HDF5
 MOST_RATIO = 20  # of the size of an archive's member to that of the archive
 RNN_CLASSES = ("SimpleRNN", "LSTM", "GRU")
 
@@ -242,6 +244,8 @@ def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
         if head.startswith(b"PK\x03\x04"):
             return _archive(path, size, h5py, config)
         if head == b"\x89HDF\r\n\x1a\n":
+            with open(path, "rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+                check_heaps(data)
             return _hdf5(h5py.File(path, "r"), size, config)
     words = foreign.file(path) or "this is neither a .keras nor a .h5 file"
     raise ValueError(words)
@@ -265,8 +269,34 @@ def _archive(path, size, h5py, given):
             metadata = parsed(archive.read("metadata.json"))
         weights = archive.read("model.weights.h5")
     version = major(metadata.get("keras_version", "3"))
+    check_heaps(weights)
     file = h5py.File(io.BytesIO(weights), "r")
     return config, Archive(file, "", len(weights)), version
+
+
+def check_heaps(data: Any) -> None:
+    """Raise ValueError if texts of an HDF5 file have no size: the library would loop for ever.
+
+    Parameters
+    ----------
+    data : bytes or mmap.mmap
+        The file. Its texts are in collections: a mark, a size, and entries with sizes of their own.
+    """
+    steps, start = len(data) // 8, data.find(COLLECTION)
+    while start >= 0:
+        place = start + 16
+        end = min(start + int.from_bytes(data[start + 8 : start + 16], "little"), len(data))
+        while place + 16 <= end:
+            index, size = (
+                data[place : place + 2],
+                int.from_bytes(data[place + 8 : place + 16], "little"),
+            )
+            step = 16 + -(-size // 8) * 8 if any(index) else size
+            steps -= 1
+            if step == 0 or steps < 0:
+                raise ValueError("the file is damaged: its texts have no size")
+            place += step
+        start = data.find(COLLECTION, start + 8)
 
 
 def _hdf5(file, size, given):

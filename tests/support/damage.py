@@ -9,6 +9,7 @@ another exception, more memory or time, a warning. Faults leave their files in F
 from __future__ import annotations
 
 import copy
+import faulthandler
 import io
 import json
 import random
@@ -287,6 +288,7 @@ def attempt(form: Files, path: Path, data: bytes, feeds: dict[str, np.ndarray]) 
     """Read and run a file; return the outcome, and the words of a fault or ""."""
     start = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, HANG)
+    faulthandler.dump_traceback_later(HANG + 10, exit=True)  # no signal ends a loop of a library
     try:
         outcome = fault = form.run(path, data, feeds)
         fault = ""
@@ -304,6 +306,7 @@ def attempt(form: Files, path: Path, data: bytes, feeds: dict[str, np.ndarray]) 
         fault = "".join(traceback.format_exception(error)[-6:])[-1500:]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
     took = time.process_time() - start
     if took > SECONDS and not fault:
         fault = f"took {took:.1f} s: {outcome}"
