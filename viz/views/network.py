@@ -158,16 +158,16 @@ def _box(graph, node, at, name, shares=""):
     for side in (1, -1):
         drawn += _loops(node.id, at, size, [e for e in loops if e.delay == side], side)
     left = min([at[0] - size[0] / 2, *(item.box[0] for item in drawn)])
-    items.append(dot.text((left - 12, at[1]), name, 9, anchor="end"))
+    if name:
+        items.append(dot.text((left - 12, at[1]), name, 9, anchor="end"))
     return items + drawn
 
 
 def _branches(model, graph, means):
     """Return the items of a graph of layers: each stands above all that it reads."""
     shares = {f"layer{k}": _shared(model, k) for k in range(len(model))}
-    names = {f"layer{k}": notation.short(name) for k, name in enumerate(model.names)}
-    labels = {n.id: _label(n, shares.get(n.id, "")) for n in graph.nodes}
-    room = {n.id: _size(n, labels[n.id])[0] + (0 if _is_end(n) else ROOM) for n in graph.nodes}
+    names = {f"layer{k}": notation.short(name, 20) for k, name in enumerate(model.names)}
+    room = {n.id: _room(n, _box(graph, n, (0, 0), "", shares.get(n.id, ""))) for n in graph.nodes}
     inputs = [n.id for n in graph.nodes if n.kind == "input"]
     others = [n.id for n in graph.nodes if n.kind != "input"]
     links = [e for e in graph.edges if not e.delay]
@@ -177,8 +177,11 @@ def _branches(model, graph, means):
     place = {n: (-plan.y[n], level[n] * PITCH) for n in level}
     items = []
     for n in graph.nodes:
-        items += _box(graph, n, place[n.id], names.get(n.id, ""), shares.get(n.id, ""))
+        items += _box(graph, n, place[n.id], "", shares.get(n.id, ""))
     boxes = {i.name: i.box for i in items if i.kind == "node"}
+    for n, name in names.items():
+        left, _, _, top = boxes[n]
+        items.append(dot.text((left + 8, top + 8), name, 9, anchor="start"))
     for pair in pairs:
         items.append(_way(pair, plan, place, boxes, pairs))
     for n in dict.fromkeys(e.source for e in links):
@@ -186,6 +189,14 @@ def _branches(model, graph, means):
         text = " · ".join([notation.shape(shape), *means.get(n, [])])
         items.append(dot.text((place[n][0] + 10, boxes[n][3] + 9), text, 10, anchor="start"))
     return items
+
+
+def _room(node, items):
+    """Return the room that a box needs with its loops, which may stand on both sides of it."""
+    wide = next(item.box[2] - item.box[0] for item in items if item.name == node.id)
+    if _is_end(node):
+        return wide
+    return max(wide + ROOM, 2 * max(max(-item.box[0], item.box[2]) for item in items))
 
 
 def _shared(model, k):
