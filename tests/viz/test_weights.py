@@ -23,7 +23,7 @@ import recurrent
 import viz
 from recurrent.conformance.tolerance import assert_close
 from recurrent.layers.recurrent import Recurrent
-from viz.reading.weight_statistics import spectral_radius
+from viz.reading.weight_statistics import LARGE, spectral_radius
 
 
 def expected(cell, params, hidden):
@@ -46,14 +46,13 @@ def test_every_weight_has_a_tile(name):
     assert sum(a.size for a in found.values()) == model[0].size
 
 
-def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
+def test_large_matrices_are_sizes_of_blocks_and_the_picture_says_so():
     layer = Recurrent(EVERY["gru"], 70, 90).initialise(3)
     source = viz.weights(layer).source
     found, wanted = tiles(source), expected(layer.cell, layer.params, 90)
-    assert "each tile is the mean of a block of weights" in source
-    assert (
-        f"the largest single |w| is {max(np.abs(a).max() for a in wanted.values()):.3g}" in source
-    )
+    assert "weights: root mean square of a block" in source
+    largest = max(np.abs(a).max() for a in wanted.values())
+    assert f"the largest weight or bias is {largest:.3g}" in source
     assert sum(a.size for a in found.values()) < 1400
     for k, a in wanted.items():
         parts = [
@@ -62,7 +61,36 @@ def test_large_matrices_are_means_of_blocks_and_the_picture_says_so():
         ]
         for (r, c), v in np.ndenumerate(found[k]):
             block = a[parts[0][r] : parts[0][r + 1], parts[1][c] : parts[1][c + 1]].astype(float)
-            assert_close(np.float32(v), np.float32(block.mean()), block.size, 1.0)
+            size = np.sqrt(np.square(block).mean())
+            assert_close(np.float32(v), np.float32(size), block.size, 1.0)
+
+
+def test_one_outlier_hides_no_other_weight():
+    layer = recurrent.LSTM(8, 8).initialise(0)
+    layer.params.W_hh[3, 5], layer.params.b_ih[8:16] = 50.0, 1.0
+    source = viz.weights(layer).source
+    assert "beyond the scales: 1 tile, the largest weight or bias is 50" in source
+    found = read(source)[0]
+    assert found["key:w:high"].attributes["label"] == "+0.4"
+    assert found["key:b:high"].attributes["label"] == "+1"
+
+
+def test_products_within_the_step_are_not_said_to_be_of_the_state_before():
+    source = viz.weights(recurrent.GRU(3, 4, reset_after=False)).source
+    assert source.count("of rₜ × hₜ₋₁, in this step") == 1
+    source = viz.weights(Recurrent("multiplicative_lstm", 3, 4)).source
+    assert source.count("of mₜ, in this step") == 4
+
+
+@pytest.mark.parametrize("kind", ["uniform", "orthogonal", "skewed"])
+def test_the_radius_of_a_large_matrix_is_right_to_three_digits(kind):
+    a = np.random.default_rng(0).uniform(-1, 1, (LARGE + 8, LARGE + 8)) / np.sqrt(LARGE)
+    if kind == "orthogonal":
+        a = np.linalg.qr(a)[0]
+    if kind == "skewed":
+        a = 3 * np.triu(a, 1) + np.diag(np.linspace(0.2, 0.9, len(a)))
+    exact = 0.9 if kind == "skewed" else np.abs(np.linalg.eigvals(a)).max()
+    assert spectral_radius(a) == pytest.approx(exact, rel=1e-3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])

@@ -50,6 +50,7 @@ DIRECTIONS = ("#0072B2", "#D55E00")  # forward and reverse
 ATTENTION = ("#E4EDE7", "#14532D")
 
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
+SIZE = ("#F7F7F7", "#998EC3", "#54278F")  # from zero
 # For lines: a value near 0 must still show on white.
 SIGNED_LINE = ("#2166AC", "#8AAACB", "#D0D5DC", "#C9A484", "#B35806")
 STEPS = 32  # of a scale whose colours have counterparts on a dark page
@@ -102,6 +103,15 @@ def signed(v: float, limit: float, colours: tuple[str, ...] = SIGNED) -> str:
     ('#f7f7f7', '#2166ac', True)
     """
     return ramp(colours, 0.5 + 0.5 * v / limit) if math.isfinite(v) else NOT_FINITE
+
+
+def size(v: float, limit: float) -> str:
+    """Return the colour of a size on a scale from zero to limit.
+
+    >>> size(0.0, 1.0), size(2.0, 1.0)
+    ('#f7f7f7', '#54278f')
+    """
+    return ramp(SIZE, v / limit) if math.isfinite(v) else NOT_FINITE
 
 
 def line(v: float, limit: float) -> str:

@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 
 
 def curve(history: Any) -> Drawing:
-    """Draw the loss in nats against the number of updates.
+    """Draw the loss against the number of updates.
 
     Thin lines show the loss of each update, thick ones its running mean, dots validation losses.
     Each metric has a panel of its own below. A learning-rate range test is drawn as the loss
@@ -99,7 +99,7 @@ class _Chart:
                 self.canvas.text((x, -14), f"{int(v):,}", 9)
         self._line("axis", [(0, 0), (WIDTH, 0)], color=palette.LINE, penwidth=1)
         self.canvas.text((WIDTH / 2, -32), "updates", 10)
-        self.canvas.text((-8, HEIGHT + 16), "loss, nats", 10)
+        self.canvas.text((-8, HEIGHT + 16), "loss", 10)
 
     def _curves(self, name, run, colour):
         losses, count = run.losses, len(run.losses)

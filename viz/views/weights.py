@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
+from recurrent.equations.expressions import CROSS_UNIT
 
 from ..draw import dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading import describe, gates, unit_values
+from ..reading import describe, evaluate, gates, unit_values
 from ..reading.direction import direction_of
-from ..reading.weight_statistics import block_means, saturation, spectral_radius
+from ..reading.weight_statistics import LARGE, blocks, limit_of, saturation, spectral_radius
 
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
 BLOCK, BAR, GAP = 168, (150, 10), 40
@@ -23,8 +24,10 @@ BLOCK, BAR, GAP = 168, (150, 10), 40
 def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Drawing:
     """Draw W_ih, W_hh, biases and own parameters of a layer as heat maps, one column per gate.
 
-    All tiles share one scale; more than 1,200 weights are drawn as means of blocks. Below each
-    recurrent block stands its spectral radius, the largest |λ|.
+    Weights have one scale, biases and own parameters another; a scale that a few outliers would
+    make useless ends before them, and the picture says so. More than 1,200 weights are drawn as
+    root mean squares of blocks. Below each recurrent block stands its spectral radius, the largest
+    |λ|, an estimate for more than 512 units.
 
     Parameters
     ----------
@@ -65,35 +68,42 @@ class _Picture:
         self.canvas = Canvas()
         self.blocks = self._blocks()
         count = sum(min(a.size, TILES) for a, _ in self.blocks.values())
-        self.most = max(self.D, self.H)
-        if count > TILES:
+        self.most, self.elided = max(self.D, self.H), count > TILES
+        if self.elided:
             self.most = max(4, math.isqrt(TILES // len(self.blocks)))
-        self.tiles = {
-            k: (block_means(a, self.most), block_means(b, self.most))
-            for k, (a, b) in self.blocks.items()
-        }
-        self.own = {name: block_means(a, self.most) for name, a in self._own().items()}
+        self.tiles = {k: (self._tiled(a), self._tiled(b)) for k, (a, b) in self.blocks.items()}
+        self.own = {name: self._tiled(a) for name, a in self._own().items()}
         self.projection = []
         if self.cell.has_projection:  # transposed, so that its rows are units too
-            self.projection = [block_means(way.params.W_hr.T, self.most)]
-        matrices = [m for pair in self.tiles.values() for m, *_ in pair]
-        every = matrices + [m for m, *_ in (*self.own.values(), *self.projection)]
-        largest = (float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in every)
-        self.limit = palette.nice(max(largest))
-        widest = max(m.shape[1] for (m, *_), _ in self.tiles.values())
+            self.projection = [self._tiled(way.params.W_hr.T)]
+        matrices = [m for pair in self.tiles.values() for m, *_ in pair[:1]]
+        columns = [m for pair in self.tiles.values() for m, *_ in pair[1:]]
+        parts = {
+            "w": matrices + [m for m, *_ in self.projection],
+            "b": columns + [m for m, *_ in self.own.values()],
+        }
+        self.limits = {name: palette.nice(limit_of(arrays)) for name, arrays in parts.items()}
+        self.clipped = sum(
+            int((np.abs(a) > self.limits[name] * (1 + 1e-9)).sum())
+            for name, arrays in parts.items()
+            for a in arrays
+        )
+        widest = max(m.shape[1] for m in matrices)
         self.side = max(4, min(16, BLOCK // widest))
         self.beyond = False  # whether any radius is greater than 1
-        self.elided = any(a.size != self.tiles[k][0][0].size for k, (a, _) in self.blocks.items())
+
+    def _tiled(self, a):
+        return blocks(a, self.most, self.elided)
 
     def _blocks(self):
         """Return weights (H, D) or (H, P) and biases (H, 1) by side, "ih" or "hh", and gate."""
-        params, H, blocks = self.way.parameters, self.H, {}
+        params, H, found = self.way.parameters, self.H, {}
         for side, names in (("ih", self.cell.x_gates), ("hh", self.cell.h_gates)):
             bias = params.get(f"b_{side}", np.empty((len(names) * H, 0)))
             for k, g in enumerate(names):
                 rows = slice(k * H, (k + 1) * H)
-                blocks[side, g] = params[f"W_{side}"][rows], bias[rows, None]
-        return blocks
+                found[side, g] = params[f"W_{side}"][rows], bias[rows, None]
+        return found
 
     def _own(self):
         """Return the own parameters of the units and learned initial states, as columns."""
@@ -119,12 +129,14 @@ class _Picture:
         heading += self.way.suffix
         self.canvas.text((0, 72), heading, 12, palette.INK, anchor="start")
         h = notation.sub(self.cell.states[0], self.way.before)
+        products = dict(self._products("hh"))
         for (side, g), tiles in self.tiles.items():
-            self._block(side, g, *tiles, "x" if side == "ih" else h)
+            self._block(side, g, *tiles, "x" if side == "ih" else products.get(g, h))
         if columns["ih"]:
             self._row_label("ih", notation.sub("x", "t"), self.D, tall)
         if columns["hh"]:
-            self._row_label("hh", h, self.P, tall)
+            whose = h if len(dict(self._products("hh"))) < len(self.cell.h_gates) else "all units"
+            self._row_label("hh", whose, self.P, tall)
         self._others(len(self.at) * pitch)
         low = self.y["hh"] - tall - 30
         text = [describe.layer_summary(self.way.layer), *self._radii(low), *self._shares(low - 56)]
@@ -154,8 +166,21 @@ class _Picture:
         label = f"W_{side}, b_{side}\nfrom {inputs}\n{self.H:,} × {size:,} per gate"
         self.canvas.text((-14, y - tall / 2), label, 9, palette.INK, anchor="end")
         first = next(g for s, g in self.tiles if s == side)
-        note = "columns: inputs, bias; rows: units"
-        self.canvas.text((self.at[first], y + 9), note, 8, anchor="start")
+        notes = {first: "columns: inputs, bias; rows: units"}
+        notes |= {g: f"of {v}, in this step" for g, v in self._products(side)}
+        for g, text in notes.items():
+            self.canvas.text((self.at[g], y + 9), text, 8, anchor="start")
+
+    def _products(self, side):
+        """Yield each gate whose W_hh multiplies a vector of this step, and the vector."""
+        if side == "ih":
+            return
+        graph, names = self.cell.graph(), evaluate.node_names(self.cell, self.way.before)
+        crossing = (n.id for n in graph.nodes if n.kind in CROSS_UNIT)
+        for e, id in zip(self.cell.cross_unit_ops, crossing, strict=True):
+            if e.op == "product" and e.name:
+                (source,) = (a.source for a in graph.inputs(id))
+                yield e.name, names[source]
 
     def _others(self, x):
         """Draw the projection and the units' own parameters, right of the gates."""
@@ -177,16 +202,18 @@ class _Picture:
             if inputs:
                 where += f", {_range('input', columns[k], columns[k + 1])}"
             single = rows[r + 1] - rows[r] == columns[k + 1] - columns[k] == 1
-            tip = f"{where}{'' if single else ': mean'} = {notation.exact(v)}"
-            at, colour = (
-                (x0 + (k + 0.5) * side, y0 - (r + 0.5) * side),
-                palette.signed(v, self.limit),
-            )
+            tip = f"{where}{'' if single else ': root mean square'} = {notation.exact(v)}"
+            at = (x0 + (k + 0.5) * side, y0 - (r + 0.5) * side)
+            colour = self._colour(v, "w" if inputs else "b")
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0, tip=tip)
             self.canvas.node(f"{id}:{r},{k}", at, (side, side), **look)
         box = (x0 - 1, y0 - m.shape[0] * side - 1, x0 + m.shape[1] * side + 1, y0 + 1)
         colours = ("#FFFFFF", palette.REST[1])
         self.canvas.group(id, box, "", 8, colours, style="filled", penwidth=0.6)
+
+    def _colour(self, v, scale):
+        limit = self.limits[scale]
+        return palette.size(v, limit) if self.elided else palette.signed(v, limit)
 
     def _bar(self, id, x, y, parts):
         """Draw a bar with coloured parts (from, to, colour, tooltip), places from 0 to 1."""
@@ -213,14 +240,15 @@ class _Picture:
             return []
         self.beyond = any(v > 1 for v in radii.values())
         most = palette.nice(max([1.0, *(v for v in radii.values() if math.isfinite(v))]))
+        rough = "≈ " * (self.H > LARGE)
         label = f"spectral radius\nof {name}, bar to {most:g}"
         self.canvas.text((-14, y), label, 9, palette.INK, anchor="end")
         for g, v in radii.items():
-            x, text = self.at[g], "not finite" if math.isnan(v) else f"{v:.3g}"
+            x, text = self.at[g], "not finite" if math.isnan(v) else f"{rough}{v:.3g}"
             look = dict(anchor="start", name=f"radius:{g}")
             self.canvas.text((x, y + 13), text, 10, palette.INK, **look)
             if math.isfinite(v):
-                tip = f"spectral radius of {name} of gate {g} = {v:.6g}"
+                tip = f"spectral radius of {name} of gate {g} = {rough}{v:.6g}"
                 self._bar(f"radius:{g}:bar", x, y - 2, [(0.0, v / most, palette.MUTED, tip)])
                 if most > 1:
                     one = x + BAR[0] / most
@@ -250,18 +278,31 @@ class _Picture:
         return text
 
     def _ends(self, x, y):
-        """Draw the key and the notes."""
-        legend.signed(self.canvas, "w", (x, y), "weights and biases, all on one scale", self.limit)
+        """Draw the keys and the notes."""
+        keys = [("w", "weights")]
+        if any(b[0].size for _, b in self.tiles.values()) or self.own:
+            keys.append(("b", "biases" + " and own parameters" * bool(self.own)))
+        for name, what in keys:
+            if self.elided:
+                label = f"{what}: root mean square of a block"
+                ticks = [(0, "0"), (1, f"{self.limits[name]:g}")]
+                legend.ramp(self.canvas, name, (x, y), label, palette.SIZE, ticks)
+            else:
+                legend.signed(self.canvas, name, (x, y), what, self.limits[name])
+            x += 220
         summary = describe.layer_summary(self.way.layer)
         notes = [f"{summary} ({describe.convention(self.cell)})"]
-        if self.elided:
-            largest = max(float(np.nanmax(np.abs(a))) for a, _ in self.blocks.values())
-            note = "each tile is the mean of a block of weights; the largest single |w| is"
-            notes.append(f"{note} {largest:.3g}")
+        every = [*(a for pair in self.blocks.values() for a in pair), *self._own().values()]
+        largest = max((float(np.nanmax(np.abs(a))) for a in every if a.size), default=0.0)
+        if self.clipped:
+            tiles = notation.count(self.clipped, "tile")
+            notes.append(f"beyond the scales: {tiles}, the largest weight or bias is {largest:.3g}")
+        elif self.elided:
+            notes.append(f"the largest weight or bias is {largest:.3g}")
         if self.beyond:
             notes.append("red: a radius of 1")
         for k, note in enumerate(notes):
-            self.canvas.text((x + 220, y - 15 * k), note, 9, anchor="start")
+            self.canvas.text((x, y - 15 * k), note, 9, anchor="start")
 
 
 def _range(thing, start, stop):
