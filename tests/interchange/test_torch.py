@@ -226,6 +226,52 @@ def test_cells_are_read(kind, bias):
             np.testing.assert_array_equal(model.parameters[f"0.{name}_l0"], a)
 
 
+@given(
+    kind=st.sampled_from(["LSTM", "GRU", "RNN"]),
+    sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    bias=st.booleans(),
+    nonlinearity=st.sampled_from(["tanh", "relu"]),
+    dtype=st.sampled_from(SINGLE),
+)
+def test_outputs_of_cells_are_those_of_torch(kind, sizes, bias, nonlinearity, dtype):
+    """Step by step in PyTorch; by the equations here, which compile nothing."""
+    options = {"nonlinearity": nonlinearity} if kind == "RNN" else {}
+    module = getattr(nn, f"{kind}Cell")(*sizes, bias=bias, dtype=dtype, **options)
+    model = from_torch(module)
+    x = np.random.default_rng(0).standard_normal((5, 3, sizes[0])).astype(model.dtype)
+    state, theirs = None, []
+    with torch.no_grad():
+        for row in torch.tensor(x):
+            state = module(row, state)
+            theirs.append((state[0] if kind == "LSTM" else state).numpy())
+    layer = model.layers[0]
+    y = layer.reference_runner().forward(x, layer.params, None, None)[0]
+    assert_close(y, np.stack(theirs), 200, max(1.0, np.abs(theirs).max()))
+
+
+@pytest.mark.ci
+@given(padding=st.sampled_from([None, 0, 2]), frozen=st.booleans(), bias=st.booleans())
+def test_gradients_are_those_of_torch(padding, frozen, bias):
+    """Those of all parameters; a row of padding and frozen layers stay as they are in training."""
+    module = nn.Sequential(
+        nn.Embedding(5, 3, padding_idx=padding), nn.GRU(3, 4, 2), nn.Linear(4, 2, bias=bias)
+    )
+    module[0].requires_grad_(not frozen)
+    model = from_torch(module)
+    rng = np.random.default_rng(1)
+    x, dy = rng.integers(0, 5, (6, 3)), rng.standard_normal((6, 3, 2)).astype("f")
+    _, _, tape = model.forward(x, record=True)
+    found = model.backward(dy, tape).params
+    module[2](module[1](module[0](torch.tensor(x)))[0]).backward(torch.tensor(dy))
+    theirs = [p.grad for p in module.parameters()]
+    for name, grad in zip(to_torch(model), theirs, strict=True):
+        if grad is None:
+            assert frozen
+            assert not model.layers[0].trainable
+        else:
+            assert_close(found[name], grad.numpy(), 2000, max(1.0, np.abs(grad.numpy()).max()))
+
+
 class Tagger(nn.Module):
     """A module whose attributes are layers in order."""
 
@@ -298,6 +344,32 @@ def test_the_mapping_puts_layers_in():
     assert layers == given
     assert not layers["head"].initialised
     assert layers["head"].owner is None
+
+
+@given(
+    before=st.integers(0, 2), after=st.integers(0, 2), left_out=st.booleans(), nested=st.booleans()
+)
+def test_a_mapping_tells_what_a_layer_of_ones_own_is(before, after, left_out, nested):
+    """Anywhere among known layers, alone or in an nn.Sequential."""
+    own = nn.Sequential(Own(), nn.Linear(3, 3)) if nested else Own()
+    module = nn.Sequential(
+        *(nn.Linear(3, 3) for _ in range(before)), own, *(nn.Linear(3, 3) for _ in range(after))
+    )
+    name = f"{before}.0" if nested else f"{before}"
+    with pytest.raises(ValueError, match=rf"cannot tell which layer {name} \(Own\) is"):
+        from_torch(module)
+    layers = {n: ... for n, m in module.named_modules() if isinstance(m, nn.Linear)}
+    layers |= {name: None if left_out else LayerNorm(3)}
+    if not left_out:  # its array is called w
+        with pytest.raises(ValueError, match=rf"{name}"):
+            from_torch(module, layers)
+        return
+    order = [n for n, m in module.named_modules() if n in layers]
+    model = from_torch(module, {n: layers[n] for n in order})
+    values = list(model.parameters.values())
+    theirs = [a for n, a in arrays(module).items() if not n.endswith(".w")]
+    for a, b in zip(values, theirs, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
 
 
 class Own(nn.Module):
