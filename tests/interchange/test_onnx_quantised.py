@@ -10,6 +10,7 @@ from oracles.onnx import node_model, onnx_run_model
 from recurrent import GRU, LSTM, Conv1d, Embedding, Linear, ReLU, Sequential, to_onnx
 from recurrent.interchange.onnx import from_onnx
 from recurrent.interchange.onnx.operators import Operator
+from recurrent.interchange.onnx.quantised_lstm import QuantisedLSTM
 
 onnx = pytest.importorskip("onnx", reason="ONNX files need onnx: recurrent-engine[onnx]")
 MICROSOFT = "com.microsoft"
@@ -90,12 +91,10 @@ def test_an_lstm_with_quantised_weights_is_nearer_to_the_float_model(
 @pytest.mark.parametrize("shifted", [False, True])
 def test_weights_that_fit_stay_int8(shifted):
     """A zero point other than the middle leaves codes that int8 does not hold."""
-    from recurrent.interchange.onnx.quantised import quantised_weights
-
     rng = np.random.default_rng(0)
     W, Ws, Wz, W64 = quantised(rng, rng.normal(0.1, 0.4, (1, 3, 20)), True, "uint8", shifted)
     R, Rs, Rz, _ = quantised(rng, rng.normal(0.1, 0.4, (1, 5, 20)), False, "uint8", shifted)
-    made = quantised_weights(Operator("LSTM", {}), W, R, None, None, Ws, Wz, Rs, Rz)
+    made = QuantisedLSTM({}).weights(W, R, None, None, Ws, Wz, Rs, Rz)
     ((_, packed),) = made.directions
     if shifted:
         with pytest.raises(ValueError, match="not quantised"):
@@ -103,6 +102,26 @@ def test_weights_that_fit_stay_int8(shifted):
     else:
         i, o, f, g = np.split(W64[0].T.astype(np.float32), 4)
         np.testing.assert_array_equal(packed.dequantized().W_ih, np.concatenate([i, f, g, o]))
+
+
+def test_a_network_shows_its_quantised_lstm_as_a_layer():
+    """The layer has float32 weights, and gives the same bits."""
+    rng = np.random.default_rng(0)
+    W, Ws, Wz, _ = quantised(rng, rng.normal(0, 0.4, (1, 3, 20)), True, "int8", 0)
+    R, Rs, Rz, _ = quantised(rng, rng.normal(0, 0.4, (1, 5, 20)), False, "int8", 0)
+    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+    feeds = {
+        "X": x, "W": W, "R": R, "B": None, "l": None, "h": None, "c": None, "P": None, "Ws": Ws,
+        "Wz": Wz, "Rs": Rs, "Rz": Rz,
+    }  # fmt: skip
+    network = from_onnx(
+        node_model(
+            "DynamicQuantizeLSTM", feeds, ("Y",), [n for n in feeds if n != "X"], MICROSOFT,
+            hidden_size=5, name="first",
+        )
+    )  # fmt: skip
+    assert list(network.layers) == ["first"]
+    np.testing.assert_array_equal(network.layers["first"].forward(x)[0], network(x)[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +148,7 @@ def test_wrong_arrays_are_named(changes, words):
         hidden_size=5,
     )  # fmt: skip
     with pytest.raises(ValueError, match=words) as caught:
-        from_onnx(data)(feeds["X"])
+        from_onnx(data)
     assert "\n" not in str(caught.value)
 
 

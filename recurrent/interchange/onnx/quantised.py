@@ -1,107 +1,18 @@
 """ONNX's operators on int8 and uint8, as classes for onnx's evaluator; imported with onnx.
 
-ONNX Runtime's own operators that take float32 and quantise it to 8 bits inside are computed in
-float32 here: the weights are the same, and the results nearer to those of the float model. Where
-the file itself quantises, by DynamicQuantizeLinear, the result has the bits that ONNX says.
+Where the file itself quantises data, by DynamicQuantizeLinear, the result has the bits that ONNX
+says. ONNX Runtime's own DynamicQuantizeMatMul, which does that inside, is computed in float32 here,
+as its LSTM is: nearer to the float model.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import onnx
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_23
 from onnx.reference.ops.op_quantize_linear import QuantizeLinear_23
 
-from ... import checks
-from ...engine.engine import Engine
-from ...engine.params import sizes_of
-from ...engine.stepping import PackedParams
-from ...kernels.quantized import MOST, Quantized
-from . import loading
-from .operators import Operator, Weights
-
-MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
-MATRICES = ("W_ih", "W_hh")
-
-
-class DynamicQuantizeLSTM(OpRun):
-    """An LSTM with quantised weights: int8 as in `quantize`, or float32 if codes do not fit."""
-
-    op_domain = MICROSOFT
-
-    def __init__(self, onnx_node: Any, run_params: Any, schema: Any = None):
-        super().__init__(onnx_node, run_params, schema)
-        self.held = Operator("LSTM", loading.attributes(onnx, onnx_node))
-        self.arrays: tuple[Any, ...] = ()
-        self.weights: Any = None
-
-    def _run(
-        self, X, W, R, B=None, lengths=None, initial_h=None, initial_c=None, P=None,
-        W_scale=None, W_zero=None, R_scale=None, R_zero=None, **_,
-    ):  # fmt: skip
-        given = (W, R, B, P, W_scale, W_zero, R_scale, R_zero)
-        with checks.naming(f"node {self.onnx_node.name or self.onnx_node.op_type}"):
-            if not self.arrays or any(a is not b for a, b in zip(given, self.arrays, strict=True)):
-                self.weights, self.arrays = quantised_weights(self.held, *given), given
-            found = self.weights.run(X, lengths, initial_h, initial_c)
-        return tuple(found[: max(len(self.onnx_node.output), 1)])
-
-
-def quantised_weights(
-    operator: Operator, W: Any, R: Any, B: Any, P: Any, W_scale: Any, W_zero: Any, R_scale: Any,
-    R_zero: Any,
-) -> Weights:  # fmt: skip
-    """Return the packed weights of DynamicQuantizeLSTM.
-
-    Codes of W and R have shape (directions, K, 4*H). Scales and zero points have one entry for each
-    direction, or (directions, 4*H).
-    """
-    W, W_scale = _codes(W, W_scale, W_zero, "W")
-    R, R_scale = _codes(R, R_scale, R_zero, "R")
-    fits = max(_largest(W), _largest(R)) <= MOST
-    if not fits:
-        W, R = W * W_scale, R * R_scale
-    scales = operator.fields(
-        np.broadcast_to(W_scale, W.shape), np.broadcast_to(R_scale, R.shape), None, None
-    )
-    made = []
-    for (options, own), (_, rows) in zip(operator.fields(W, R, B, P), scales, strict=True):
-        engine = Engine(operator.kind.family(**options))
-        own = {n: np.ascontiguousarray(a) for n, a in own.items()}
-        if fits:
-            codes = {n: own[n].astype(np.int8) for n in MATRICES}
-            own |= {n: Quantized(codes[n], rows[n][:, 0].copy()) for n in MATRICES}
-        params = engine.Params(**own)
-        packed = PackedParams(engine.cell, engine.kernels, sizes_of(engine.cell, params), params)
-        made.append((engine, packed))
-    return Weights(operator, made)
-
-
-def _codes(Q: Any, scale: Any, zero: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes (directions, 4*H, K) without zero point as float32; scales that multiply them.
-
-    Scales have shape (directions, 4*H, 1) or (directions, 1, 1).
-    """
-    if Q.ndim != 3 or Q.dtype not in (np.int8, np.uint8):
-        raise ValueError(f"{name} must be int8 or uint8 of three axes, got {Q.dtype} {Q.shape}")
-    if scale is None:
-        raise ValueError(f"{name}_scale is missing")
-    count, _, rows = Q.shape
-    found = []
-    for word, a in (("scale", scale), ("zero_point", np.zeros(count) if zero is None else zero)):
-        if a.shape not in ((count,), (count, 1), (count, rows)):
-            raise ValueError(
-                f"{name}_{word} must be ({count},) or ({count}, {rows}), got {a.shape}"
-            )
-        found.append(a.reshape(count, -1, 1).astype(np.float32))
-    return Q.swapaxes(1, 2).astype(np.float32) - found[1], found[0]
-
-
-def _largest(codes: np.ndarray) -> float:
-    return np.abs(codes).max(initial=0)
+from .quantised_lstm import MICROSOFT
 
 
 class DequantizeLinear(DequantizeLinear_23):
@@ -183,7 +94,7 @@ class ConvInteger(OpRun):
         return (np.moveaxis(np.concatenate(parts, axis=-1), -1, 1).astype(np.int32),)
 
 
-def _padding(way: str, pads: Any, sizes: Any, spans: Any, strides: Any) -> list[tuple[int, int]]:
+def _padding(way, pads, sizes, spans, strides) -> list[tuple[int, int]]:
     """Return how many zeros precede and follow along each axis of a convolution."""
     rank = len(sizes)
     if way == "NOTSET":
@@ -233,6 +144,6 @@ def _product(A: np.ndarray, B: np.ndarray, bias: np.ndarray | None) -> np.ndarra
 
 
 OPERATORS: tuple[type[OpRun], ...] = (
-    DynamicQuantizeLSTM, DequantizeLinear, QuantizeLinear, MatMulInteger, ConvInteger,
+    DequantizeLinear, QuantizeLinear, MatMulInteger, ConvInteger,
     DynamicQuantizeMatMul, MatMulIntegerToFloat,
 )  # fmt: skip

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from . import bounds, windows
+from . import bounds, functions
 from .known import DOMAINS, Known, Run, integers
 
-MAKERS = windows.MAKERS  # with those of numeric
+MAKERS = functions.MAKERS  # with those of windows and numeric
 
 
 def resolved(node: Known) -> Run:

@@ -15,6 +15,7 @@ from ... import checks
 from . import control, loading, reference
 from .known import DOMAINS, Known
 from .operators import KINDS, Operator, Weights
+from .quantised_lstm import KIND, MICROSOFT, PLACES, QuantisedLSTM
 
 FOLDED = 1 << 28  # bytes of constants that are computed beforehand; later ones at each call
 RANDOM = (
@@ -78,7 +79,7 @@ class Program:
         self.frame: Frame = [None]  # slot 0: an input that is not given
         self.constant = {0}
         self.folded = 0
-        self.weights: dict[str, tuple[Operator, list[Any]]] = {}  # of recurrent nodes
+        self.weights: dict[str, tuple[Any, list[Any]]] = {}  # of recurrent nodes
         graph = model.graph
         scope: dict[str, int] = {"": 0}
         self.block = self.block_of(graph, scope, list(outputs), 0)
@@ -212,7 +213,7 @@ class Program:
         plain = node.domain in DOMAINS
         if plain and node.op_type in control.KINDS:
             return control.KINDS[node.op_type](self, node, slots, outputs, scope, depth)
-        if plain and node.op_type in KINDS:
+        if (plain and node.op_type in KINDS) or _is_quantised(node):
             return self._recurrent(node, slots, outputs)
         constants = [self.frame[s] if s in self.constant else None for s in slots]
         opset = self.opsets.get("" if plain else node.domain)
@@ -224,9 +225,10 @@ class Program:
 
     def _recurrent(self, node, slots, outputs):
         """Return the step of a recurrent node in the engine; constant weights are packed once."""
-        operator = Operator(node.op_type, loading.attributes(self.onnx, node))
-        slots = [*slots, *[0] * (8 - len(slots))]
-        places = [slots[k] for k in WEIGHTS]
+        own, quantised = loading.attributes(self.onnx, node), _is_quantised(node)
+        operator: Any = QuantisedLSTM(own) if quantised else Operator(node.op_type, own)
+        slots = [*slots, *[0] * (12 - len(slots))]
+        places = [slots[k] for k in (*WEIGHTS, *(PLACES if quantised else ()))]
         x, lengths, h, c = (slots[k] for k in (0, 4, 5, 6))
         held: list[Any] = []
         if self.constant.issuperset(places):
@@ -246,7 +248,7 @@ class Program:
 
         return run
 
-    def _keep(self, node: Any, operator: Operator, arrays: list[Any]) -> None:
+    def _keep(self, node: Any, operator: Any, arrays: list[Any]) -> None:
         name = node.name or next((n for n in node.output if n), node.op_type)
         k, unique = 1, name
         while unique in self.weights:
@@ -328,6 +330,10 @@ def _several(run: Callable[..., Any], slots: list[int], outputs: list[int]):
             frame[slot] = value
 
     return several
+
+
+def _is_quantised(node: Any) -> bool:
+    return (node.domain, node.op_type) == (MICROSOFT, KIND)
 
 
 def label(node: Any) -> str:
