@@ -26,6 +26,7 @@ import viz
 from recurrent.cells import CELLS
 from recurrent.conformance.tolerance import assert_close
 from recurrent.layers.recurrent import Recurrent
+from viz.draw.palette import SIGNED
 from viz.reading import direction, wiring
 from viz.reading.dot_product import dot_product
 
@@ -370,3 +371,16 @@ def test_errors_name_the_expected_value():
         with pytest.raises(kind, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_each_quantity_has_a_scale_of_its_own():
+    """Where c is a hundred times h, h keeps its colours."""
+    model = recurrent.Sequential(recurrent.LSTM(2, 3), rng=0)
+    recording = model.record(np.full((4, 1, 2), 0.5, np.float32))
+    states = recording.layers[0].states
+    states["h"][:], states["c"][:] = [[0.25, -0.25, 0.125]], [[30.0, -20.0, 10.0]]
+    for drawing in (viz.layer(model[0], recording), viz.unit(model[0], 0, recording)):
+        nodes = read(drawing.source)[0]
+        assert nodes["key:h:high"].attributes["label"] == "+0.25"
+        assert nodes["key:c:high"].attributes["label"] == "+30"
+    assert nodes["state:h"].attributes["fillcolor"] == SIGNED[-1].lower()

@@ -132,7 +132,7 @@ def test_units_of_a_decoder_show_its_inputs_and_states():
     ]
     assert (
         started["key:h:title"].attributes["label"]
-        == "fill: h, c at t = −1 (left: the encoder's) and 0 (right)"
+        == "fill: h at t = −1 (left: the encoder's) and 0 (right)"
     )
     part = model.record((source, target), keep=dict(names=["h"]))
     with pytest.raises(

@@ -28,9 +28,9 @@ function updateUnits() {
     box.style.strokeWidth = u === here.u ? 3.5 : 1.2; box.style.stroke = u === here.u ? "#d55e00" : "light-dark(#7cb890, #3f7a56)";
     for (const node of [at(`before${drawn}`), at(`after${drawn}`)]) if (node) shape(node).style.strokeWidth = u === here.u ? 2.4 : 1;
     at(`cluster_${name}`).setAttribute("aria-label", unitNumbers(layer, u));
-    writeNumber(at(`before${drawn}`), sub(first, j), own, limits.h);
+    writeNumber(at(`before${drawn}`), sub(first, j), own, limits[first]);
     tip(at(`before${drawn}`), `${first}${j} at ${layer.at} = ${exact(own)}`);
-    writeNumber(at(`after${drawn}`), sub(first, j), h, limits.h, gradient(first, u), layer.scale);
+    writeNumber(at(`after${drawn}`), sub(first, j), h, limits[first], gradient(first, u), layer.scale);
     tip(at(`after${drawn}`), `${first}${j} = ${exact(h)}${told(first, u)}`);
     for (const g of picture.gates) {
       const node = at(`${name}:${g.key}:gate`), v = value(layer, byKey(layer, g.key), t, u);
@@ -41,7 +41,7 @@ function updateUnits() {
     for (const s of picture.kept) {
       const node = at(`${name}:${s}`), v = value(layer, byKey(layer, s), t, u), g = gradient(s, u);
       write(node, layer.H <= 100 ? sub(s, j) : sub(s, "t"));
-      if (g === undefined) paintSigned(node, v, limits.h); else paintSize(node, Math.abs(g), layer.scale);
+      if (g === undefined) paintSigned(node, v, limits[s]); else paintSize(node, Math.abs(g), layer.scale);
       tip(node, `${s === first ? "output" : "private memory"} ${s} of unit ${j} = ${exact(v)}${told(s, u)}`);
       write(at(`value:${name}:${s}`), signed(v));
     }
@@ -51,13 +51,14 @@ function updateUnits() {
     const other = picture.other ?? picture.free, ends = [other === picture.first, other === layer.H - picture.last - 1];
     document.querySelectorAll(`[id^="${p}-dots:${row}:"]`).forEach((dots, k) => dots.classList.toggle("quiet", ends[k]));
   }
-  for (const [key, title] of [["x", `x at t = ${t}`], ["h", `${layer.states.join(", ")} at t = ${t} and one step ${layer.step > 0 ? "before" : "after"}`]]) {
+  const when = `at t = ${t} and one step ${layer.step > 0 ? "before" : "after"}`;
+  for (const [key, title] of [["x", `x at t = ${t}`], ...layer.states.map((s) => [s, `${s} ${when}`])]) {
     write(at(`key:${key}:title`), title); write(at(`key:${key}:low`), `−${exact(limits[key])}`); write(at(`key:${key}:high`), `+${exact(limits[key])}`);
   }
   const section = `[data-level="units"][data-layer="${here.layer}"]`;
   document.querySelectorAll(`${section} .tile`).forEach((tile, u) => {
     const g = gradient(first, u);
-    tile.className = "tile " + (g === undefined ? `s${bin(output(layer, layer.units[u], t), limits.h)}` : `m${sizeBin(Math.abs(g), layer.scale)}`);
+    tile.className = "tile " + (g === undefined ? `s${bin(output(layer, layer.units[u], t), limits[first])}` : `m${sizeBin(Math.abs(g), layer.scale)}`);
     tile.setAttribute("aria-pressed", u === here.u);
     tile.setAttribute("aria-label", unitNumbers(layer, u));
   });

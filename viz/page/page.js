@@ -43,7 +43,7 @@ function updateUnit() {
     const k = slot(layer, g, u, s), v = input(layer, g, k, t), label = sub(g === "x" ? "x" : layer.states[0], k), node = at(name);
     const own = g === "h" && k === j;
     write(node, label); tip(node, `${label}${g === "h" ? ` at ${layer.at}` : ""}${own ? ", this unit itself" : ""} = ${exact(v)}`);
-    paintSigned(node, v, layer.limits[g]);
+    paintSigned(node, v, layer.limits[g === "x" ? "x" : layer.states[0]]);
     shape(node).style.stroke = own ? "var(--accent)" : ""; shape(node).style.strokeWidth = own ? 2.2 : 0.8;
     write(at(`value:${name}`), signed(v));
     for (const a of layer.neurons) if (a.weights[g]) {
@@ -61,18 +61,18 @@ function updateUnit() {
   }
   layer.states.forEach((s, k) => {
     const q = byKey(layer, s), v = value(layer, q, t, u), node = at(`state:${s}`), g = here.gradient && gradientOf(layer, s);
-    if (g) paintSize(node, Math.abs(value(layer, g, t, u)), layer.scale); else paintSigned(node, v, layer.limits.h);
+    if (g) paintSize(node, Math.abs(value(layer, g, t, u)), layer.scale); else paintSigned(node, v, layer.limits[s]);
     tip(node, `${k ? "private memory" : "output"} ${s} = ${exact(v)}` + (g ? `, ∂L/∂${s} = ${exact(value(layer, g, t, u))}` : ""));
     write(at(`value:state:${s}`), signed(v));
     write(at(`value:before:${s}`), `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}, ${layer.delay}`);
   });
-  for (const [key, limit] of [["x", layer.limits.x], ["h", layer.limits.h], ["w", layer.limit]]) {
+  for (const [key, limit] of [["w", layer.limit], ...Object.entries(layer.limits)]) {
     const round = exact(limit);
     write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
   }
   write(at("key:x:title"), `fill: x at t = ${t}`);
   const last = before(layer, t), left = last < 0 ? `${t - layer.step} (left: ${layer.begins})`.replace("-", "−") : `${last} (left)`;
-  write(at("key:h:title"), `fill: ${layer.states.join(", ")} at t = ${left} and ${t} (right)`);
+  for (const s of layer.states) write(at(`key:${s}:title`), `fill: ${s} at t = ${left} and ${t} (right)`);
 }
 
 function updateNeuron() {
@@ -119,7 +119,7 @@ function updateStrip() {
   const layer = L(), q = byKey(layer, here.gradient && gradientOf(layer, layer.states[0]) ? `∂L/∂${layer.states[0]}` : layer.states[0]);
   document.querySelectorAll(".strip button").forEach((b, t) => {
     const v = value(layer, q, t, here.u);
-    b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v), layer.scale)}` : `s${bin(v, layer.limits.h)}`;
+    b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v), layer.scale)}` : `s${bin(v, layer.limits[layer.states[0]])}`;
     if (t === here.t) b.setAttribute("aria-current", "step"); else b.removeAttribute("aria-current");
   });
 }

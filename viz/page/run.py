@@ -74,8 +74,9 @@ class LayerRun:
         if gradient is not None:
             self.norms = np.linalg.norm(gradient.astype(np.float64), axis=1)
         self.quantities = [Quantity(*f, a[:, self.units]) for *f, a in found]
-        states = (a for *_, kind, a in found if kind == "state")
-        self.limits = {"x": _limit(self.x), "h": _limit(*self.initial.values(), *states)}
+        states = {key: a for key, _, kind, a in found if kind == "state"}
+        self.limits = {"x": _limit(self.x)}
+        self.limits |= {s: _limit(self.initial[s], a) for s, a in states.items()}
         gradients = (a for *_, kind, a in found if kind == "gradient")
         self.scale = palette.decades(v for a in gradients for v in np.abs(a).ravel().tolist())
         inner = equations.inner(recording, way, n, self.h)

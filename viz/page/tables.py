@@ -99,7 +99,7 @@ def tiles(run: LayerRun, t: int) -> str:
     h = next(q for q in run.quantities if q.key == run.first)
     fields = []
     for u, j in enumerate(run.units):
-        colour = bin_of(float(h.a[t, u]), run.limits["h"])
+        colour = bin_of(float(h.a[t, u]), run.limits[run.first])
         fields.append(f'<button type="button" class="tile s{colour}" data-u="{u}">{j}</button>')
     note = f'<p class="note">Every unit, coloured by its {escape(run.first)}:</p>'
     return f'{note}<div class="tiles">{"".join(fields)}</div>'

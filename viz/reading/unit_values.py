@@ -36,19 +36,13 @@ class UnitValues:
     last: int | None = None  # the step that `before` comes from; None for the initial states
     given: dict[str, float] = field(default_factory=dict)
     padded: bool = False  # whether step t is padding
-
-    @property
-    def largest_input(self) -> float:
-        return _largest(self.x)
-
-    @property
-    def largest_state(self) -> float:
-        return _largest([*self.h, *self.before.values(), *self.states.values()])
+    # The largest finite magnitude of "x" and of each state, of all units, now and before.
+    sizes: dict[str, float] = field(default_factory=dict)
 
 
-def _largest(numbers):
+def _largest(*arrays):
     """Return the largest finite magnitude."""
-    return max((abs(float(v)) for v in numbers if np.isfinite(v)), default=0.0)
+    return max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in map(np.asarray, arrays))
 
 
 def index_in(recording: Recording, layer: Any) -> int:
@@ -132,6 +126,7 @@ def read_unit(recording: Recording, layer: Any, j: int, t: int | None, n: int) -
     projected = dict(zip(cell.states, cell.projected_states, strict=True))
     own = [s for s in cell.states if not projected[s]]
     x = sequence(models.input_of(recording, way.owner, k), n, batched)[t]
+    sizes = {s: _largest(before[s], a[t]) for s, a in states.items()}
     return UnitValues(
         t=t,
         T=T,
@@ -143,6 +138,7 @@ def read_unit(recording: Recording, layer: Any, j: int, t: int | None, n: int) -
         last=last,
         given=dict(zip(cell.inputs, map(float, x[way.input_size :]), strict=True)),
         padded=t in padding,
+        sizes={"x": _largest(x[: way.input_size])} | sizes,
     )
 
 

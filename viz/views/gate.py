@@ -69,7 +69,7 @@ class _Picture:
         self.longest = _largest(map(abs, bars), 1.0) or 1.0
         self.limits = {}
         if unit:
-            sizes = {"x": unit.largest_input, "h": unit.largest_state}
+            sizes = {"x": unit.sizes["x"], "h": unit.sizes[way.cell.states[0]]}
             self.limits = {g: palette.nice(v) for g, v in sizes.items()}
         self.canvas = Canvas()
 

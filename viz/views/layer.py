@@ -110,8 +110,9 @@ class _Picture:
     def _limits(self):
         if self.step is None:
             return {}
-        states = [a for d in (self.step.before, self.step.after) for a in d.values()]
-        return {"x": _limit([self.step.x]), "h": _limit(states)}
+        both = self.step.before, self.step.after
+        states = {s: _limit([d[s] for d in both if s in d]) for s in self.cell.states}
+        return {"x": _limit([self.step.x])} | states
 
     def drawing(self):
         marked = [] if self.marked is None else [self.marked]
@@ -241,7 +242,7 @@ class _Picture:
             marked = p.index == self.marked and name != "x"
             look = dict(color=border, penwidth=2.4 if marked else 1)
             look |= dict(fontsize=10 if v is None else 9, tip=tip)
-            look |= self.units.colours(v, "x" if name == "x" else "h")
+            look |= self.units.colours(v, "x" if name == "x" else self.first)
             self.canvas.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
 
     def _dots(self, name, k, at, size):
@@ -392,10 +393,12 @@ class _Picture:
         x, t = self.box[0], self.step.t
         legend.signed(self.canvas, "x", (x, y), f"x at t = {t}", self.limits["x"])
         when = "before" if self.way.step > 0 else "after"
-        label = f"{', '.join(self.cell.states)} at t = {t} and one step {when}"
-        legend.signed(self.canvas, "h", (x + 200, y), label, self.limits["h"])
+        for s in self.cell.states:
+            x += 200
+            label = f"{s} at t = {t} and one step {when}"
+            legend.signed(self.canvas, s, (x, y), label, self.limits[s])
         note = "gates: the fuller the colour, the larger the value"
-        self.canvas.text((x + 400, y - 14), note, 9, anchor="start")
+        self.canvas.text((x + 200, y - 14), note, 9, anchor="start")
 
 
 def _limit(arrays):

@@ -118,8 +118,7 @@ class _Picture:
         self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
         self.limits = {}
         if values:
-            largest = {"x": values.largest_input, "h": values.largest_state}
-            self.limits = {g: palette.nice(v) for g, v in largest.items()}
+            self.limits = {name: palette.nice(v) for name, v in values.sizes.items()}
         self.canvas = Canvas()
 
     def drawing(self):
@@ -134,7 +133,7 @@ class _Picture:
         self._inputs()
         own = {p: float(way.parameters[p][j]) for p in way.cell.parameters}
         counts = {k: sum(map(len, ws.values())) for k, ws in self.weights.items()}
-        inside.draw(self.values, own, counts, lambda v: self._fill(v, "h"))
+        inside.draw(self.values, own, counts, self._fill)
         self._outside()
         text = f"{'; '.join(describe.unit_facts(way))}."
         text += f" Largest weights: {'; '.join(self._largest())}."
@@ -215,7 +214,7 @@ class _Picture:
         if self.values:
             v = float((self.values.x if p.group == "x" else self.values.h)[p.index])
             tip += f" = {notation.exact(v)}"
-        fill, ink = self._fill(v, p.group)
+        fill, ink = self._fill("x" if p.group == "x" else self.first, v)
         look = dict(shape="ellipse", fontsize=dot.number(size), fontcolor=ink, fill=fill, tip=tip)
         if itself:
             look |= dict(color=self.colour, penwidth=2.2)
@@ -361,10 +360,11 @@ class _Picture:
         ]
         notes = ["no recording given: weights only"] if self.values is None else []
         if self.values:
-            t, states = self.values.t, ", ".join(self.wiring.states)
+            t = self.values.t
             rows.append((f"fill: x at t = {t}", self.limits["x"], palette.SIGNED, "x"))
-            when = f"fill: {states} at t = {self._left()} and {t} (right)"
-            rows.append((when, self.limits["h"], palette.SIGNED, "h"))
+            for s in self.wiring.states:
+                when = f"fill: {s} at t = {self._left()} and {t} (right)"
+                rows.append((when, self.limits[s], palette.SIGNED, s))
         notes += ["largest weights:", *(f"    {words}" for words in self._largest())]
         inputs = sum(self.sizes.values())
         if inputs > self.drawn:
@@ -399,8 +399,9 @@ class _Picture:
         at = ((self.box[0] + self.box[2]) / 2, floor + 9)
         self.canvas.text(at, label, 9, self.colour)
 
-    def _fill(self, v, group):
+    def _fill(self, name, v):
+        """Return the fill of a value of x or of a state, and the colour of text on it."""
         if v is None:
             return "#FFFFFF", palette.INK
-        fill = palette.signed(v, self.limits[group])
+        fill = palette.signed(v, self.limits[name])
         return fill, palette.on(fill)

@@ -41,11 +41,11 @@ class Units:
         self.wide = max(side + 16, notation.width(f"unit {self.H - 1}", 9) + 14, VECTOR[0])
         self.tall = 26 + len(self.rows) * (CHIP + 5) + 16 * len(self.own) + (60 if self.kept else 0)
 
-    def colours(self, v: float | None, group: str) -> dict:
-        """Return the fill and the text colour of a value."""
+    def colours(self, v: float | None, name: str) -> dict:
+        """Return the fill and the text colour of a value of x or of a state."""
         if v is None:
             return dict(fill="#FFFFFF", fontcolor=palette.INK)
-        fill = palette.signed(v, self.limits[group])
+        fill = palette.signed(v, self.limits[name])
         return dict(fill=fill, fontcolor=palette.on(fill))
 
     def draw(self, j: int, x: float, marked: bool) -> None:
@@ -114,7 +114,7 @@ class Units:
         tip = f"{'output' if s == self.first else 'private memory'} {s} of unit {j}"
         tip += "" if v is None else f" = {notation.exact(v)}"
         look = dict(shape="circle", color=colour, penwidth=1.6, fontsize=9, tip=tip)
-        self.canvas.node(name, (x, y), (CIRCLE, CIRCLE), label, **look, **self.colours(v, "h"))
+        self.canvas.node(name, (x, y), (CIRCLE, CIRCLE), label, **look, **self.colours(v, s))
         if s in self.looping:
             r = CIRCLE / 2
             up = [(x + 0.5 * r, y + 0.86 * r), (x + 0.5 * r, y + r + 6)]

@@ -60,7 +60,7 @@ class Inside:
         """Draw the unit.
 
         `own` are the values of its own parameters, `counts` the number of weights of each neuron,
-        and `fill(v)` returns the colours of a state.
+        and `fill(state, v)` returns the colours of a state.
         """
         w = self.wiring
         for a in w.neurons:
@@ -78,7 +78,7 @@ class Inside:
                 self._operation(o)
         for k, s in enumerate(w.states):
             v = unit.states[s] if unit else None
-            self._state(k, s, v, *fill(v))
+            self._state(k, s, v, *fill(s, v))
         for (a, b), path in self.plan.path.items():
             self.canvas.wire(a, b, self._route(a, b, path), radius=8)
         self._loops(unit)
