@@ -1150,7 +1150,10 @@ VIEWS = {
     "viz.gradients": (viz.gradients, RUN),
     "viz.unrolled": (
         viz.unrolled,
-        dict(model=MODEL, steps=6, window=3, recording=RECORDING, lengths=[6, 4], n=1),
+        dict(
+            model=MODEL, steps=6, window=3, recording=RECORDING, lengths=[6, 4], n=1,
+            inputs=list("abcdef"),
+        ),
     ),
     "viz.task": (viz.task, dict(kind="many-to-many", **RUN)),
     "viz.cell": (viz.cell, dict(**UNIT, t=1, n=0, unit=2, backward=True, direction="forward")),

@@ -140,3 +140,24 @@ def test_units_of_a_decoder_show_its_inputs_and_states():
         match="a decoder starts from its encoder's final states, which this recording did not keep",
     ):
         viz.reading.unit_values.initial(part, viz.reading.direction.direction_of(decoder[1]), 0)
+
+
+def test_the_steps_of_a_text_have_its_characters():
+    model = R.Sequential(R.LSTM(2, 3), rng=0)
+    source = viz.unrolled(model, 4, window=2, inputs="a\n 日").source
+    for t, label in enumerate(["'a'", "'¶'", "' '", "'日'"]):
+        assert f'"read:{t}" [label="{label}"' in source
+    words = viz.unrolled(model, list(range(9)), inputs=["word" * k for k in range(9)]).source
+    assert '"read:2" [label="\'wordword\'"' in words
+    assert '"read:8" [label="…rdwordwordword\'"' in words
+    assert "read:" not in viz.unrolled(model, 4).source
+
+
+@pytest.mark.parametrize("given", ["abc", "abcde", []])
+def test_each_step_needs_a_label(given):
+    model = R.Sequential(R.LSTM(2, 3), rng=0)
+    expected = f"inputs must have one label for each of 4 steps, got {len(given)}"
+    with pytest.raises(ValueError, match=expected):
+        viz.unrolled(model, 4, inputs=given)
+    with pytest.raises(TypeError, match="inputs must be a sequence of labels, got 3"):
+        viz.unrolled(model, 4, inputs=3)

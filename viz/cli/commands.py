@@ -162,9 +162,14 @@ def unrolled(
 ) -> int:
     """Draw the network unrolled over time, with the same weights at every step."""
     made = models.model(model)
-    recording = None if text is None else models.recording(made, text, 0)
-    steps = steps or (4 if recording is None else len(recording.x))
-    return _write(draw_unrolled(models.layers_of(made), steps, window, recording), out, "unrolled")
+    run = None if text is None else models.run(made, text, 0)
+    steps = steps or (4 if run is None else len(run.recording.x))
+    stack = models.layers_of(made)
+    if run is None:
+        return _write(draw_unrolled(stack, steps, window), out, "unrolled")
+    read = None if run.inputs is None else run.inputs[:steps]
+    drawing = draw_unrolled(stack, steps, window, run.recording, inputs=read)
+    return _write(drawing, out, "unrolled")
 
 
 def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:

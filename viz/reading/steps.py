@@ -9,6 +9,8 @@ import numpy as np
 
 from recurrent import checks
 
+from ..draw import notation
+
 MOST = 24  # columns, however many steps are asked for
 # All steps are shown up to ALL of them; beyond that, the first, the last and those at the cuts.
 ALL, FIRST, LAST = 8, 3, 2
@@ -75,3 +77,17 @@ def padded_steps(lengths: Any, n: int, T: int) -> frozenset[int]:
             f"lengths must be (N,) ints or a mask (T, N) of bools, got {a.shape} {a.dtype.name}"
         )
     return frozenset(range(max(int(a[n]), 0), T))
+
+
+def labelled(given: Any, name: str, count: int, chosen: Sequence[int], letter: str) -> list[str]:
+    """Return the labels of the chosen steps as one sees them, by default x₀, x₁ and so on.
+
+    Raises TypeError or ValueError unless `given` is None or has a label for each of `count` steps.
+    """
+    if given is None:
+        return [notation.sub(letter, t) for t in chosen]
+    checks.labels(given, name)
+    if len(given) != count:
+        steps = notation.count(count, "step")
+        raise ValueError(f"{name} must have one label for each of {steps}, got {len(given)}")
+    return ["".join(notation.visible(c) or " " for c in str(given[t])) for t in chosen]

@@ -16,6 +16,7 @@ from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
 from ..reading.attention_weights import AttentionWeights, one_sequence, recorded_weights
+from ..reading.steps import labelled
 from .parts.attention_grid import FAINT, NUMBERED, ROW, STATE, columns_of, pitch, rows_of
 
 
@@ -85,20 +86,10 @@ def attention(
             "weights must be at least 0 and each row must sum to 1, "
             f"got a minimum of {a.min():.3g} and sums of {sums.min():.3g} to {sums.max():.3g}"
         )
-    written = _labels(outputs, "outputs", T_out, rows, "y")
-    read = _labels(inputs, "inputs", T_in, columns, "x")
+    written = labelled(outputs, "outputs", T_out, rows, "y")
+    read = labelled(inputs, "inputs", T_in, columns, "x")
     focus = None if step is None else rows.index(step)
     return _Picture(a, written, read, _encoder(model, found.layer), focus).drawing()
-
-
-def _labels(given, name, count, chosen, letter):
-    if given is None:
-        return [notation.sub(letter, t) for t in chosen]
-    checks.labels(given, name)
-    if len(given) != count:
-        steps = notation.count(count, "step")
-        raise ValueError(f"{name} must have one label for each of {steps}, got {len(given)}")
-    return ["".join(notation.visible(c) or " " for c in str(given[t])) for t in chosen]
 
 
 def _encoder(model, k):

@@ -14,10 +14,11 @@ from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
 from ..reading.models import check_model, check_steps, checked
-from ..reading.steps import chosen_steps, padded_steps
+from ..reading.steps import chosen_steps, labelled, padded_steps
 from .parts.time_grid import BOX, WIRE, initial_label, rows
 
 BETWEEN, GAP, CUT = 32, 62, 50
+LABEL = 16  # characters of a step's label
 WIDER = 24  # extra room for the wires that pass the boxes of a bidirectional layer
 _BEGINS = {
     "zero": "zero unless given",
@@ -33,6 +34,7 @@ def unrolled(
     recording: Any = None,
     lengths: Any = None,
     n: int = 0,
+    inputs: Sequence[Any] | None = None,
 ) -> Drawing:
     """Draw a model unrolled over time, with the same weights in every column.
 
@@ -54,6 +56,8 @@ def unrolled(
         drawn as empty boxes that the state passes unchanged.
     n : int
         The sequence of the batch.
+    inputs : sequence, optional
+        Labels of all steps, such as the characters that the model reads.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def unrolled(
     TypeError
         If `model` is not one stack of layers.
     ValueError
-        If steps, window or recording do not fit the model.
+        If steps, window or recording do not fit the model, or the number of labels is wrong.
     IndexError
         If the sequence does not exist.
     """
@@ -87,13 +91,15 @@ def unrolled(
             "a reverse direction starts at the end of the sequence"
         )
     lengths = recording.lengths if lengths is None and recording is not None else lengths
-    return _Grid(model, T, shown, window, recording, padded_steps(lengths, n, T)).drawing()
+    labels = None if inputs is None else labelled(inputs, "inputs", T, shown, "x")
+    return _Grid(model, T, shown, window, recording, padded_steps(lengths, n, T), labels).drawing()
 
 
 class _Grid:
-    def __init__(self, model, T, shown, window, recording, padding):
+    def __init__(self, model, T, shown, window, recording, padding, labels=None):
         self.model, self.T, self.shown, self.window = model, T, shown, window
         self.recording, self.padding = recording, padding
+        self.read = {} if labels is None else dict(zip(shown, labels, strict=True))
         self.rows = rows(model)
         self.wide = max(r.size[0] for r in self.rows)
         self.named = {r.name: r for r in self.rows}
@@ -169,6 +175,9 @@ class _Grid:
             self._bar(r, t)
             self._inputs(r, t)
         self.canvas.text((self.x[t], -24), f"t = {t}", 9, name=f"step:{t}")
+        if self.read:
+            label = notation.short(f"'{self.read[t]}'", LABEL)
+            self.canvas.text((self.x[t], -38), label, 10, palette.INK, name=f"read:{t}")
 
     def _look(self, r, t):
         """Return label, look and tooltip of a box."""
@@ -345,7 +354,7 @@ class _Grid:
     def _windows(self):
         if self.window is None:
             return
-        top, bottom = self.rows[-1].y + 48, -40
+        top, bottom = self.rows[-1].y + 48, -50 if self.read else -40
         for w in sorted({t // self.window for t in self.shown}):
             xs = [self.x[t] for t in self.shown if t // self.window == w]
             start, stop = w * self.window, min((w + 1) * self.window, self.T) - 1
