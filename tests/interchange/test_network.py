@@ -453,3 +453,444 @@ def test_other_operators(data):
     elif op == "Not":
         inputs["x"] = x > 0
     assert compare(op, own, inputs, constant=some_constant(data, inputs, of=list(inputs)[1:]))
+
+
+# Graphs within nodes
+
+
+def branch(nodes, outputs, inputs=(), name="inner"):
+    """Return a GraphProto without types, as a graph within a node may be."""
+    inner = helper.make_graph(nodes, name, [], [])
+    inner.input.extend(onnx.ValueInfoProto(name=n) for n in inputs)
+    inner.output.extend(onnx.ValueInfoProto(name=n) for n in outputs)
+    return inner
+
+
+def typed(nodes, inputs, outputs):
+    """Return a GraphProto with the dtypes of its inputs and outputs, by arrays by name."""
+    infos = [
+        [
+            helper.make_tensor_value_info(
+                n, KINDS[np.asarray(a).dtype], None if a is NUMBER else np.shape(a)
+            )
+            for n, a in some.items()
+        ]
+        for some in (inputs, outputs)
+    ]
+    return helper.make_graph(nodes, "inner", *infos)
+
+
+COUNT, FLAG, NUMBER = np.array(0), np.array(True), np.zeros((), np.float32)
+
+
+def looped(kept=NUMBER):
+    """Return the node of a Loop: doubles and adds x until a sum is reached; keeps all values."""
+    body = typed(
+        [
+            node("Add", "v,v", "twice"),
+            node("Add", "twice,x", "next"),
+            node("ReduceMax", "next", "largest", keepdims=0),
+            node("Less", "largest,limit", "goes_on"),
+            node("Identity", "next", "kept"),
+        ],
+        {"k": COUNT, "on": FLAG, "v": NUMBER},
+        {"goes_on": FLAG, "next": NUMBER, "kept": kept},
+    )
+    return helper.make_node("Loop", ["trips", "first", "x"], ["last", "all"], body=body)
+
+
+@given(
+    trips=st.one_of(st.none(), st.integers(0, 6)), first=st.booleans(),
+    limit=st.floats(0, 40, width=32), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_loop(trips, first, limit, seed):
+    one = looped(normal(2, 3))
+    feeds = {
+        "x": np.abs(normal(2, 3, seed=seed)) + 0.1,
+        "limit": np.array(limit, np.float32), "first": np.array(first),
+    }  # fmt: skip
+    if trips is None:
+        one.input[0] = ""
+    else:
+        feeds["trips"] = np.array(trips)
+    data = model([one], feeds, ["last", "all"])
+    for a, b in zip(network(data)(feeds).values(), theirs(data, feeds), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loop_without_steps_needs_the_shape_of_its_outputs():
+    feeds = {"x": normal(2, 3), "limit": NUMBER, "first": np.array(False), "trips": np.array(1)}
+    with pytest.raises(ValueError, match=r"node Loop 'last' .*ran no step, and the file does not"):
+        network(model([looped()], feeds, ["last", "all"]))(feeds)
+
+
+def test_a_loop_has_a_limit_and_none_is_run_beforehand():
+    body = typed(
+        [node("Identity", "on", "still"), node("Add", "v,v", "next")],
+        {"k": COUNT, "on": FLAG, "v": NUMBER},
+        {"still": FLAG, "next": NUMBER},
+    )
+    one = helper.make_node("Loop", ["", "", "x"], ["y"], body=body)
+    made = network(
+        model([one], {}, ["y"], {"x": np.ones(2, np.float32)})
+    )  # its inputs are constant
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recurrent.interchange.onnx.bounds.MOST_STEPS", 1_000)
+        with pytest.raises(ValueError, match="a loop must end after at most 1,000 steps") as caught:
+            made({})
+    assert "\n" not in str(caught.value)
+
+
+@given(data=st.data())
+def test_scan(data):
+    own = {
+        "scan_input_axes": [data.draw(st.integers(0, 1))],
+        "scan_input_directions": [data.draw(st.integers(0, 1))],
+        "scan_output_axes": [data.draw(st.integers(0, 1))],
+        "scan_output_directions": [data.draw(st.integers(0, 1))],
+    }
+    body = typed(
+        [
+            node("Mul", "h,w", "part"), node("Add", "part,x_t", "sum"), node("Tanh", "sum", "next"),
+            node("Identity", "next", "y_t"),
+        ],
+        {"h": NUMBER, "x_t": NUMBER}, {"next": NUMBER, "y_t": NUMBER},
+    )  # fmt: skip
+    for value in (*body.input, *body.output):
+        value.type.tensor_type.shape.dim.add().dim_value = 3
+    one = helper.make_node("Scan", ["h0", "x"], ["last", "y"], body=body, num_scan_inputs=1, **own)
+    x = normal(*((5, 3) if own["scan_input_axes"] == [0] else (3, 5)))
+    feeds = {"x": x, "h0": normal(3, seed=1)}
+    proto = model([one], feeds, ["last", "y"], {"w": normal(3, seed=2)})
+    for a, b in zip(network(proto)(feeds).values(), theirs(proto, feeds), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6)
+
+
+def test_an_if_within_a_loop_reads_what_is_around_both():
+    inner = helper.make_node(
+        "If", ["even"], ["step"],
+        then_branch=branch([node("Mul", "v,x", "a")], ["a"]),
+        else_branch=branch(
+            [node("LSTM", "s,W,R,B", ",q", hidden_size=H), node("ReduceMax", "q", "b", keepdims=0)],
+            ["b"],
+        ),
+    )  # fmt: skip
+    body = typed(
+        [
+            node("Mod", "k,two", "rest"), node("Equal", "rest,nought", "even"), inner,
+            node("Add", "v,step", "next"), node("Identity", "on", "still"),
+        ],
+        {"k": COUNT, "on": FLAG, "v": NUMBER}, {"still": FLAG, "next": NUMBER},
+    )  # fmt: skip
+    nodes = [
+        node("Mul", "s,s", "squares"), node("ReduceMax", "squares", "x", keepdims=0),
+        helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body),
+    ]  # fmt: skip
+    feeds = {"s": normal(T, N, D), "trips": np.array(5)}
+    arrays = lstm_arrays() | {"two": np.array(2), "nought": np.array(0)}
+    data = model(nodes, feeds, ["y"], arrays)
+    made = network(data)
+    for _ in range(2):  # nothing of the first call is left
+        np.testing.assert_allclose(made(feeds), theirs(data, feeds)[0], rtol=1e-5)
+    assert list(made.layers) == ["q"]
+
+
+def test_what_depends_on_constants_alone_is_computed_once():
+    nodes = [
+        node("Shape", "W", "sizes"), node("Slice", "sizes,one,three", "part"),
+        node("ConstantOfShape", "part", "zeros"), node("Equal", "three,three", "yes"),
+        helper.make_node(
+            "If", ["yes"], ["r"],
+            then_branch=branch([node("Add", "zeros,x", "a")], ["a"]),
+            else_branch=branch([node("Sub", "zeros,x", "b")], ["b"]),
+        ),
+        node("Identity", "r", "y"), node("Exp", "x", "unused"),
+    ]  # fmt: skip
+    arrays = {"W": normal(2, 3, 4), "one": ints(1), "three": ints(3)}
+    made = network(model(nodes, {"x": NUMBER}, ["y"], arrays))
+    steps = [one for one in made._program.block.nodes if one is not None]
+    assert [node.op_type for node, _ in steps] == ["Add", "Identity"]
+    assert made(np.ones((), np.float32)).tolist() == np.ones((3, 4)).tolist()
+
+
+# Random networks
+
+
+@st.composite
+def graphs(draw):
+    """Draw nodes on arrays (4, 3) that read what is computed before; return them and the last."""
+    names, nodes = ["x", "c"], []
+    for k in range(draw(st.integers(1, 12))):
+        op = draw(st.sampled_from(["Add", "Mul", "Sub", "Max", "Tanh", "Sigmoid", "Relu", "MatMul",
+                                   "Softmax", "Split", "If"]))  # fmt: skip
+        one, other = draw(st.sampled_from(names)), draw(st.sampled_from(names))
+        out = f"v{k}"
+        if op in ("Add", "Mul", "Sub", "Max"):
+            nodes.append(node(op, f"{one},{other}", out))
+        elif op == "MatMul":
+            nodes.append(node(op, f"{one},square", out))
+        elif op == "Split":
+            nodes.append(node(op, one, f"{out}a,{out}b", axis=0))
+            nodes.append(node("Concat", f"{out}b,{out}a", out, axis=0))
+        elif op == "If":
+            nodes.append(node("ReduceSum", one, f"{out}s", keepdims=0))
+            nodes.append(node("Less", f"{out}s,limit", f"{out}c"))
+            nodes.append(helper.make_node(
+                "If", [f"{out}c"], [out],
+                then_branch=branch([node("Tanh", other, f"{out}t")], [f"{out}t"]),
+                else_branch=branch([node("Identity", one, f"{out}e")], [f"{out}e"]),
+            ))  # fmt: skip
+        else:
+            nodes.append(node(op, one, out))
+        names.append(out)
+    return nodes, draw(st.lists(st.sampled_from(names[2:]), min_size=1, max_size=3, unique=True))
+
+
+@given(drawn=graphs(), seed=st.integers(0, 9))
+def test_random_networks(drawn, seed):
+    nodes, outputs = drawn
+    arrays = {"c": normal(4, 3), "square": normal(3, 3), "limit": np.array(0.1, np.float32)}
+    x = normal(4, 3, seed=seed)
+    data = model(nodes, {"x": x}, outputs, arrays)
+    before = x.copy()
+    made = network(data)
+    found = made({"x": x})
+    found = found if len(outputs) > 1 else {outputs[0]: found}
+    with np.errstate(all="ignore"):
+        for a, b in zip(found.values(), theirs(data, {"x": x}), strict=True):
+            size = max(1.0, np.abs(b).max())
+            assume(size < 1e6)
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * size)
+    for a in found.values():  # what a caller writes to an output changes nothing else
+        a[...] = np.nan
+    again = made({"x": before})
+    again = again if len(outputs) > 1 else {outputs[0]: again}
+    assert np.array_equal(x, before)
+    assert not any(np.isnan(a).any() for a in again.values())
+
+
+# Limits
+
+
+LARGE = 10**10
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "own"),
+    [
+        ("ConstantOfShape", {"shape": ints(LARGE)}, {}),
+        ("Expand", {"x": normal(1), "shape": ints(LARGE)}, {}),
+        ("Tile", {"x": normal(10), "repeats": ints(LARGE)}, {}),
+        ("Range", {"a": np.array(0), "b": np.array(LARGE), "c": np.array(1)}, {}),
+        ("Range", dict(zip("abc", np.array([0, 1, 1e-20], np.float32), strict=True)), {}),
+        ("Pad", {"x": normal(3), "pads": ints(0, LARGE)}, {}),
+        ("Pad", {"x": normal(3), "pads": ints(0, LARGE)}, {"mode": "edge"}),
+        ("OneHot", {"x": ints(1, 2), "depth": np.array(LARGE), "v": ints(0, 1)}, {}),
+        ("Resize", {"x": normal(1, 1, 3), "r": None, "scales": np.array([1, 1, 1e10], np.float32)},
+         {}),
+        ("Resize", {"x": normal(1, 1, 3), "r": None, "s": None, "sizes": ints(1, 1, LARGE)}, {}),
+        ("Add", {"a": np.zeros((20_000, 1), np.float32), "b": np.zeros(20_000, np.float32)}, {}),
+        ("MatMul", {"a": np.zeros((20_000, 1), np.float32),
+                    "b": np.zeros((1, 20_000), np.float32)}, {}),
+        ("Gather", {"x": np.zeros((1, 20_000), np.float32), "ids": np.zeros(20_000, int)}, {}),
+        ("Einsum", {"a": np.zeros(20_000, np.float32), "b": np.zeros(20_000, np.float32)},
+         {"equation": "i,j->ij"}),
+        ("Conv", {"x": normal(1, 1, 3), "W": normal(1, 1, 3)}, {"pads": [LARGE, LARGE]}),
+        ("ConvTranspose", {"x": normal(1, 1, 3), "W": normal(1, 1, 3)}, {"strides": [LARGE]}),
+        ("HannWindow", {"n": np.array(LARGE)}, {}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("constant", [False, True])
+def test_large_results_are_refused_before_memory_is_taken(op, inputs, own, constant):
+    inputs = {n: None if a is None else np.asarray(a) for n, a in inputs.items()}
+    given_ = {n: a for n, a in inputs.items() if a is not None}
+    one = helper.make_node(op, [n if n in given_ else "" for n in inputs], ["y"], **own)
+    feeds, arrays = ({}, given_) if constant else (given_, {})
+    data = model([one], feeds, ["y"], arrays)
+    with pytest.raises(ValueError, match=r"a result must have at most|has no end") as caught:
+        from_onnx(data)(feeds)
+    assert "\n" not in str(caught.value)
+    assert f"node {op} 'y'" in str(caught.value)
+
+
+def functions(count, calls):
+    """Return functions f0 to f{count - 1}: each calls the next one, the last adds."""
+    found = []
+    for k in range(count):
+        last = k == count - 1
+        nodes = [
+            helper.make_node("Add", ["a", "a"], ["s0"])
+            if last
+            else helper.make_node(f"f{k + 1}", ["a" if j == 0 else f"s{j - 1}"], [f"s{j}"],
+                                  domain="own")
+            for j in range(1 if last else calls)
+        ]  # fmt: skip
+        nodes.append(helper.make_node("Identity", [nodes[-1].output[0]], ["b"]))
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+        found.append(helper.make_function("own", f"f{k}", ["a"], ["b"], nodes, opsets))
+    return found
+
+
+def with_functions(own):
+    data = model([helper.make_node("f0", ["x"], ["y"], domain="own")], {"x": NUMBER}, ["y"],
+                 functions=own)  # fmt: skip
+    proto = onnx.load_model_from_string(data)
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    return proto
+
+
+def test_functions_of_a_model_are_inlined():
+    made = from_onnx(with_functions(functions(3, 2)))
+    assert made(np.array(1, np.float32)) == 16
+    assert "f0" not in made.operators
+
+
+def test_functions_that_grow_or_call_themselves_are_refused():
+    with pytest.raises(ValueError, match=r"at most 100,000 nodes, with its functions"):
+        from_onnx(with_functions(functions(40, 2)))
+    circle = functions(2, 1)
+    circle[1].node[0].op_type, circle[1].node[0].domain = "f0", "own"
+    del circle[1].node[0].input[1:]
+    with pytest.raises(ValueError, match=r"the function 'f[01]' calls itself"):
+        from_onnx(with_functions(circle))
+
+
+# Inputs and outputs
+
+
+def test_float16_is_read_as_float32_and_said_once():
+    half = onnx.TensorProto.FLOAT16
+    W = normal(4, 3)
+    nodes = [
+        node("Cast", "x", "h", to=half), node("MatMul", "h,W", "p"), node("Relu", "p", "q"),
+        node("Cast", "q", "y", to=FLOAT), node("Shape", "y", "n"),
+    ]  # fmt: skip
+    data = model(nodes, {"x": normal(2, 4)}, ["y", "n"], {"W": W.astype(np.float16)})
+    with pytest.warns(UserWarning, match="computes in float16") as caught:
+        made = from_onnx(data)
+    assert len(caught) == 1
+    x = normal(2, 4)
+    found = made({"x": x})
+    assert found["y"].dtype == np.float32
+    np.testing.assert_allclose(
+        found["y"], np.maximum(x @ W.astype(np.float16).astype(np.float32), 0), atol=1e-6
+    )
+    np.testing.assert_allclose(found["y"], theirs(data, {"x": x})[0], atol=1e-2)
+    assert found["n"].tolist() == [2, 3]
+
+
+def test_inputs_are_checked_before_work_begins():
+    sized = model([node("Add", "x,k", "y")], {"x": normal(2, 3), "k": normal(3)}, ["y"])
+    proto = onnx.load_model_from_string(sized)
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    made = Network(proto)
+    x, k = normal(2, 3), normal(3)
+    assert np.array_equal(made({"x": x, "k": k}), x + k)
+    for given_, words, kind in (
+        ({"x": x}, r"x must be a dict of the inputs x, k, got x", ValueError),
+        ({"x": x.astype(float), "k": k}, r"x\['x'\] must be float32, got float64; wr", TypeError),
+        ({"x": x > 0, "k": k}, r"x\['x'\] must be float32, got bool", TypeError),
+        ({"x": normal(2, 4), "k": k}, r"shape \(any, 3\), which the file fixes, got \(2, 4\)",
+         ValueError),
+        ({"x": x, "k": normal(2)}, r"node Add 'y' got x float32 \(2, 3\), k float32 \(2,\): ",
+         ValueError),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=words) as caught:
+            made(given_)
+        assert "\n" not in str(caught.value)
+
+
+def test_integers_of_a_smaller_type_are_taken():
+    made = network(model([node("Add", "n,n", "y")], {"n": ints(1)}, ["y"]))
+    assert made(np.array([3], np.int32)).dtype == np.int64
+    with pytest.raises(TypeError, match="must be int64, got uint64"):
+        made(np.array([3], np.uint64))
+
+
+# Streams
+
+
+def cell():
+    """Return a network of one step: an LSTM with its state, and a bias that is given."""
+    nodes = [
+        node("LSTM", "x,W,R,B,,h,c", "y,hn,cn", hidden_size=H),
+        node("Add", "y,bias", "z"),
+    ]
+    inputs = {"x": normal(1, N, D), "h": normal(1, N, H), "c": normal(1, N, H), "bias": NUMBER}
+    proto = onnx.load_model_from_string(model(nodes, inputs, ["z", "hn", "cn"], lstm_arrays()))
+    for name, sizes in (("x", (1, "batch", D)), ("h", (1, "batch", H)), ("c", (1, "batch", H))):
+        value = next(i for i in proto.graph.input if i.name == name)
+        value.CopyFrom(helper.make_tensor_value_info(name, FLOAT, sizes))
+    return Network(proto)
+
+
+CARRIED = {"hn": "h", "cn": "c"}
+
+
+def test_a_stream_carries_outputs_to_the_next_call():
+    made, x, bias = cell(), normal(T, N, D), np.array(2, np.float32)
+    zeros = np.zeros((1, N, H), np.float32)
+    whole = made.layers[next(iter(made.layers))].forward(x)[0] + bias
+    stream = made.stream(CARRIED, bias=bias)
+    for x_t, expected in zip(x, whole, strict=True):
+        assert np.array_equal(stream(x_t[None])[0, 0], expected)
+    stream.reset()
+    assert np.array_equal(stream.step({"x": x[:1]})[0, 0], whole[0])
+    state = stream.state
+    assert sorted(state) == ["c", "h"]
+    other = made.stream(CARRIED, bias=bias, **state)
+    state["h"][...] = np.nan  # a copy
+    assert np.array_equal(other(x[1:2]), stream(x[1:2]))
+    given_ = made.stream({"hn": "h"}, h=zeros, bias=bias)
+    found = given_({"x": x[:1], "c": zeros})
+    assert sorted(found) == ["cn", "z"]
+    assert np.array_equal(found["z"][0, 0], whole[0])
+
+
+def test_wrong_streams_are_refused_in_one_line():
+    made, h = cell(), np.zeros((1, N, H), np.float32)
+    for carried, initial, words in (
+        ({"hm": "h"}, {}, "an output of carried must be .*hn"),
+        ({"hn": "g"}, {}, "an input of carried must be"),
+        ({"hn": "h", "cn": "h"}, {}, "carried must name each input once, got h, h"),
+        ({"hn": "h"}, {"state": h}, "an initial value must be"),
+        ({"hn": "h"}, {"h": h[..., :2]}, r"h must have the shape \(1, any, 5\)"),
+        ({"hn": "h"}, {"h": h.astype(float)}, "h must be float32, got float64"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words) as caught:
+            made.stream(carried, **initial)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(TypeError, match="carried must be a dict"):
+        made.stream(["hn", "h"])
+    stream = made.stream(CARRIED)
+    with pytest.raises(ValueError, match="x must be the inputs x, bias, which are neither carried"):
+        stream(normal(1, N, D))
+    inputs = {"h": normal(2), "x": normal(2)}
+    proto = onnx.load_model_from_string(model([node("Add", "h,x", "y")], inputs, ["y"]))
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    stream = Network(proto).stream({"y": "h"})
+    with pytest.raises(ValueError, match=r"h needs an initial value.*write stream"):
+        stream(normal(2))
+
+
+@pytest.mark.slow
+def test_silero_frame_by_frame_equals_the_whole_minute():
+    from support.real_models import SILERO, audio, found
+
+    whole, single = (found(f"{SILERO}{end}.onnx") for end in ("_16k_sequence", ""))
+    if whole is None or single is None:
+        pytest.skip("pip install --no-deps silero-vad==6.2.3")
+    sound = audio(np.random.default_rng(0), 60 * 16_000)
+    sound *= np.repeat(np.random.default_rng(1).integers(0, 2, 60), 16_000)  # silence between
+    frames = sound[: len(sound) // 512 * 512].reshape(-1, 512)
+    before = np.concatenate([np.zeros((1, 64), np.float32), frames[:-1, -64:]])
+    x = np.concatenate([before, frames], axis=1)
+    zeros = np.zeros((1, 1, 128), np.float32)
+    together = from_onnx(whole)({"input": x, "h": zeros, "c": zeros})
+    stream = from_onnx(single).stream({"stateN": "state"}, sr=np.array(16_000))
+    apart = np.array([stream(x_t[None])[0, 0] for x_t in x])
+    assert np.ptp(apart) > 0.01
+    np.testing.assert_allclose(apart, together["speech_probs"], rtol=0, atol=1e-4)
+    state = stream.state["state"]
+    for a, name in zip(state, ("hn", "cn"), strict=True):
+        np.testing.assert_allclose(a, together[name][0], rtol=1e-3, atol=1e-3)

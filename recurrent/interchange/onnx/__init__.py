@@ -12,7 +12,7 @@ from ...checks.guided import explained
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
 from ..damage import damage
-from . import faults, loading, written
+from . import faults, loading, rewriting, written
 from .axes import NotLayers
 from .chain import layered
 from .network import Network
@@ -74,13 +74,14 @@ def from_onnx(
     where = str(model) if isinstance(model, (str, os.PathLike)) else "the model"
     proto = loading.load(model)
     with checks.naming(where), damage(AssertionError):
+        proto = rewriting.inlined(proto)
         names = _outputs(proto, outputs)
         _grus(proto, gru_reset_after)
         own = written.described(proto, None if outputs is None else names)
         if own is not None:
             return own
         faults.check(proto)
-        proto = loading.optimised(proto)
+        proto = loading.optimised(rewriting.widened(proto))
         try:
             made, told = layered(proto, names, drop=outputs is None)
         except NotLayers as reason:

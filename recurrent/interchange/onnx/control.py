@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import checks
 from . import bounds, loading
+from .declared import Declared
 
 
 def _graphs(program, node, names, scope, depth):
@@ -50,6 +51,7 @@ def conditional(program, node, slots, outputs, scope, depth) -> Callable[[list[A
 def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
     """Return the step of a Loop: runs its graph while a condition holds."""
     (body,) = _graphs(program, node, ("body",), scope, depth)
+    body_outputs = next(a.g.output for a in node.attribute if a.name == "body")
     trips, condition, *initial = [*slots, 0, 0][: max(2, len(slots))]
     carried = len(body.inputs) - 2
     if carried != len(initial) or len(body.outputs) < 1 + carried:
@@ -84,7 +86,8 @@ def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
                 entries += row[-1].size
             bounds.checked(entries)
             on, done = bool(np.asarray(frame[goes_on]).item()), done + 1
-        found = [*values, *(_stacked(row, 0) for row in rows)]
+        kinds = body_outputs[1 + carried :]
+        found = [*values, *(_stacked(*some, 0) for some in zip(rows, kinds, strict=True))]
         for slot, value in zip(outputs, found, strict=False):
             frame[slot] = value
 
@@ -97,6 +100,7 @@ def scan(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
         raise ValueError("Scan of version 8 is not read: convert the model to opset 9 or newer")
     own = loading.attributes(program.onnx, node)
     (body,) = _graphs(program, node, ("body",), scope, depth)
+    body_outputs = next(a.g.output for a in node.attribute if a.name == "body")
     count = checks.integer(own.get("num_scan_inputs"), "num_scan_inputs", 1, len(slots))
     initial, read = slots[: len(slots) - count], slots[len(slots) - count :]
     carried = len(initial)
@@ -144,18 +148,25 @@ def scan(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
         for row, back in zip(rows, out_backwards, strict=True):
             if back:
                 row.reverse()
-        found = [*values, *(_stacked(r, axis) for r, axis in zip(rows, out_axes, strict=True))]
+        kinds = body_outputs[carried:]
+        some = zip(rows, kinds, out_axes, strict=True)
+        found = [*values, *(_stacked(*one) for one in some)]
         for slot, value in zip(outputs, found, strict=False):
             frame[slot] = value
 
     return run
 
 
-def _stacked(row: list[Any], axis: int) -> np.ndarray:
-    """Return the outputs of all steps along a new axis."""
-    if not row:
-        raise ValueError("it ran no step, so the shape of its outputs is unknown")
-    return np.stack(row, axis)
+def _stacked(row: list[Any], output: Any, axis: int) -> np.ndarray:
+    """Return an output of all steps along a new axis; without steps, it is as the file declares."""
+    if row:
+        return np.stack(row, axis)
+    dtype, sizes, *_ = Declared.of(output.type)
+    if dtype is None or sizes is None:
+        raise ValueError("it ran no step, and the file does not say the shape of its outputs")
+    sizes = list(sizes)
+    sizes.insert(axis if axis >= 0 else len(sizes) + 1 + axis, 0)
+    return np.zeros(bounds.shape(sizes), dtype)
 
 
 KINDS = {"If": conditional, "Loop": loop, "Scan": scan}

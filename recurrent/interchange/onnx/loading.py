@@ -40,7 +40,7 @@ def load(source: Any) -> Any:
     else:
         model = _parsed(onnx, source)
     with damage():
-        _check(onnx, model)
+        check(onnx, model)
     return model
 
 
@@ -72,7 +72,7 @@ def _parsed(onnx: Any, source: Any) -> Any:
         raise ValueError("the file is damaged, or no ONNX file") from None
 
 
-def _check(onnx: Any, model: Any) -> None:
+def check(onnx: Any, model: Any) -> None:
     """Raise ValueError for what no model may have."""
     if not model.graph.node or not model.graph.output:
         raise ValueError("the file has no graph with nodes and outputs: it is no ONNX model")

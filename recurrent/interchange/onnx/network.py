@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -9,11 +10,13 @@ from ... import checks
 from ...layers import Recurrent
 from ..assemble import origin
 from ..damage import one_line
+from .declared import Declared
+from .network_stream import NetworkStream
 from .runner import NodeError, Program
 
 UNTRAINED = (
     "backward", "fit", "record", "gradcheck", "optimizer", "parameters", "flat", "save", "quantize",
-    "stream", "plan",
+    "plan",
 )  # fmt: skip
 
 
@@ -21,7 +24,7 @@ class Network:
     """A model of ONNX whose nodes are not a chain of layers; it computes and cannot be trained.
 
     Recurrent nodes run in the engine, the others in NumPy. What depends on constants alone is
-    computed once.
+    computed once. float16 in a file is float32 here.
 
     Attributes
     ----------
@@ -40,11 +43,10 @@ class Network:
         self.why, self._node_count = why, len(graph.node)
         self._program = Program(model, self.outputs)
         self.inputs = tuple(self._program.inputs)
-        self._fixed = {
-            i.name: [d.dim_value for d in i.type.tensor_type.shape.dim]
-            for i in graph.input
-            if any(d.dim_value for d in i.type.tensor_type.shape.dim)
+        self._declared = {
+            i.name: Declared.of(i.type) for i in graph.input if i.name in self._program.inputs
         }
+        self._needed = {name for name, one in self._declared.items() if not one.optional}
 
     def __call__(self, x: Any) -> Any:
         """Compute the outputs.
@@ -52,21 +54,31 @@ class Network:
         Parameters
         ----------
         x : ndarray of any shape or dict of str to ndarray
-            The input, as the file has its axes; several are a dict by name.
+            The input, as the file has its axes; several are a dict by name. Inputs that the file
+            declares as optional may be left out.
 
         Returns
         -------
         ndarray or dict of str to ndarray
             The output; several are a dict by name.
+
+        Raises
+        ------
+        TypeError
+            If an input has not the dtype that the file declares.
+        ValueError
+            If inputs are missing or unknown, an input has not the shape that the file declares, or
+            a node cannot compute; the message names the node and what it got.
         """
         feeds: Any = x if isinstance(x, dict) else dict.fromkeys(self.inputs[:1], x)
-        if set(feeds) != set(self.inputs):
+        if feeds.keys() != self._declared.keys() and not (
+            self._needed <= feeds.keys() <= self._declared.keys()
+        ):
             raise ValueError(
                 f"x must be a dict of the inputs {', '.join(self.inputs)}, "
                 f"got {', '.join(map(str, feeds)) or 'none'}"
             )
-        feeds = {name: checks.as_array(a, f"x[{name!r}]") for name, a in feeds.items()}
-        self._check_sizes(feeds)
+        feeds = {name: self._declared[name].checked(a, f"x[{name!r}]") for name, a in feeds.items()}
         try:
             results = self._program.run(feeds)
         except NodeError as error:
@@ -81,18 +93,39 @@ class Network:
 
     forward = __call__
 
-    def _check_sizes(self, feeds: dict[str, Any]) -> None:
-        """Raise ValueError for a size that the file fixes and x does not have."""
-        for name, sizes in self._fixed.items():
-            shape = feeds[name].shape if name in feeds else ()
-            if name in feeds and (
-                len(shape) != len(sizes)
-                or any(n and n != m for n, m in zip(sizes, shape, strict=True))
-            ):
-                wanted = ", ".join(str(n or "any") for n in sizes)
-                raise ValueError(
-                    f"x[{name!r}] must have the shape ({wanted}), which the file fixes, got {shape}"
-                )
+    def stream(self, carried: Mapping[str, str] | None = None, **initial: Any) -> NetworkStream:
+        """Return a stream: it feeds outputs of a call back as inputs of the next one.
+
+        Parameters
+        ----------
+        carried : dict of str to str, optional
+            By the name of an output, the input that it becomes.
+        **initial : ndarray
+            Values of inputs by name: of a carried one at the first call, of another at each call. A
+            carried input without one begins as zeros of the shape in the file; free sizes are those
+            of other inputs with the same label, else 1.
+
+        Returns
+        -------
+        NetworkStream
+            Call it with the remaining inputs.
+
+        Raises
+        ------
+        TypeError
+            If `carried` is no dict, or a value has not the dtype that the file declares.
+        ValueError
+            If a name is unknown, an input is named twice, or a value has another shape.
+
+        Notes
+        -----
+        `silero.stream({"stateN": "state"}, sr=16000)` is a stream of silero-vad, whose state begins
+        as zeros: each call takes a frame of audio.
+        """
+        checks.instance(
+            {} if carried is None else carried, dict, "carried", "a dict of outputs to inputs"
+        )
+        return NetworkStream(self, dict(carried or {}), initial)
 
     @cached_property
     def layers(self) -> dict[str, Recurrent]:

@@ -32,6 +32,7 @@ def linear(W: np.ndarray, b: np.ndarray | None = None) -> Run:
     packed = kernels.backend.pack_linear(W, b)
 
     def run(x: Any) -> Any:
+        bounds.checked(len(x) * len(W))
         y = np.empty((len(x), len(W)), W.dtype)
         kernels.backend.linear(np.ascontiguousarray(x), packed, y)
         return y
