@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.quantized import quantize
+
 
 class Builder:
     """The nodes and initializers of a graph, in the order in which they are added.
@@ -22,10 +24,14 @@ class Builder:
         That of the model.
     outer : Builder, optional
         That of the graph around a body.
+    weights : str, optional
+        Kind of the weights of a quantised model: "int8" or "bfloat16".
     """
 
-    def __init__(self, dtype: Any, outer: Builder | None = None):
+    def __init__(self, dtype: Any, outer: Builder | None = None, weights: str | None = None):
         import onnx
+
+        self.weights = weights
 
         self.helper, self.onnx = onnx.helper, onnx
         self.dtype = np.dtype(dtype)
@@ -73,6 +79,28 @@ class Builder:
             name = self.name(name)
         self.initializers[name] = array
         return name
+
+    def matrix(self, name: str, array: np.ndarray) -> str:
+        """Return the value of a parameter; that of a quantised matrix is computed from its codes.
+
+        `array` has the dequantised weights, which give their codes again.
+        """
+        if self.weights is None or array.ndim < 2:
+            return self.parameter(name, array)
+        rows = array.reshape(-1, array.shape[-1])
+        held = quantize(rows, self.weights, name)
+        if not np.array_equal(held.dequantized(), rows):  # of a Conv1d: it is not quantised
+            return self.parameter(name, array)
+        if self.weights == "int8":
+            codes = self.parameter(name, held.codes)
+            scales = self.parameter(f"{name}.scales", held.scales)
+            value = self.once("DequantizeLinear", codes, scales, axis=0)
+        else:
+            import ml_dtypes
+
+            codes = self.parameter(name, held.codes.view(ml_dtypes.bfloat16))
+            value = self.once("Cast", codes, to=self.float)
+        return value if array.ndim == 2 else self.once("Reshape", value, self.ints(*array.shape))
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Return the initializer of a constant, by default of the model's dtype."""

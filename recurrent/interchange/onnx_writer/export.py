@@ -32,8 +32,8 @@ def to_onnx(
     x is (T, N, K), or ids (T, N), and T and N are free. RNN, LSTM and GRU are the operators of
     these names where ONNX has their equations. Any other cell, your own too, is a `Scan`, whose
     body is written from its equations. So is each cell of a float64 model: ONNX Runtime has neither
-    LSTM nor Conv of float64. Dropout leaves no nodes. ONNX Runtime needs at least one step and one
-    sequence.
+    LSTM nor Conv of float64. Dropout leaves no nodes. Quantised weights stay as small in the file:
+    nodes at its beginning widen them. ONNX Runtime needs at least one step and one sequence.
 
     Parameters
     ----------
@@ -54,13 +54,12 @@ def to_onnx(
     onnx.ModelProto
         The graph, of opset 17. Parameters are initializers of their names; an RNN, LSTM or GRU has
         them in ONNX's order of gates, those of both directions in one, and all biases as
-        "0.bias_l0".
+        "0.bias_l0". Codes of int8 have scales beside them, such as "0.weight.scales".
 
     Raises
     ------
     TypeError
-        If model is neither a Sequential nor a Graph, has quantised weights, or an argument has the
-        wrong type.
+        If model is neither a Sequential nor a Graph, or an argument has the wrong type.
     ValueError
         If a layer has no equal in ONNX, or the model is larger than a file can be.
     ImportError
@@ -105,11 +104,6 @@ def _check_kind(model: Any) -> None:
 
 def _check(model: Layered, lengths: bool) -> None:
     """Raise an error unless ONNX can say the model."""
-    if model.weights != model.dtype.name:
-        raise TypeError(
-            f"model has {model.weights} weights, which to_onnx does not write: write "
-            "to_onnx(model.dequantized())"
-        )
     for k, layer in enumerate(model.layers):
         with checks.naming(model.where(k)):
             if why := refused(layer):
@@ -133,7 +127,8 @@ def _check(model: Layered, lengths: bool) -> None:
 
 def _written(model: Layered, lengths: bool, states: bool) -> Any:
     """Return the graph of a model that ONNX can say."""
-    b, wiring = Builder(model.dtype), model._wiring
+    quantised = model.weights if model.weights != model.dtype.name else None
+    b, wiring = Builder(model.dtype, weights=quantised), model._wiring
     values: list[Any] = []
     for v, name in enumerate(wiring.inputs):
         readers = [model.layers[k] for k in wiring.readers[v]]

@@ -50,8 +50,8 @@ class Place:
         return self.names.get(own, f"{self.prefix}{own}")
 
     def parameter(self, own: str) -> str:
-        """Return the initializer of a parameter as it is."""
-        return self.b.parameter(self.name(own), self.layer.parameters[own])
+        """Return the value of a parameter."""
+        return self.b.matrix(self.name(own), self.layer.parameters[own])
 
     def inside(self, k: int, layer: Any) -> Place:
         """Return the place of a layer inside this one."""

@@ -102,7 +102,7 @@ def _operator(b, place, layer, x, attributes, initial) -> str:
 
     inputs = [x]
     for name in ("weight_ih", "weight_hh"):
-        inputs.append(b.parameter(place.name(f"{name}_l0"), stacked(name)))
+        inputs.append(b.matrix(place.name(f"{name}_l0"), stacked(name)))
     bias = ""
     if cell.biases:
         b_ih = stacked("bias_ih")
