@@ -236,6 +236,20 @@ def test_codes_of_numbers_and_back(opset, axis, dtype):
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_blocks_have_a_scale_each():
+    rng = np.random.default_rng(0)
+    feeds = {
+        "x": rng.normal(0, 60, (3, 6)).astype(np.float32),
+        "scale": rng.uniform(0.3, 2, (3, 2)).astype(np.float32),
+        "zero": codes(rng, "int8", 3, 2),
+    }
+    own = {"axis": 1, "block_size": 3, "opset": 21}
+    (ours,), (theirs,) = both("QuantizeLinear", feeds, **own)
+    np.testing.assert_array_equal(ours, theirs)
+    (ours,), (theirs,) = both("DequantizeLinear", feeds | {"x": ours}, **own)
+    np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("columns", [False, True])
 def test_products_of_quantised_matrices(columns):
     """Of two quantised ones as ONNX Runtime; of float32 and one, nearer to the float model."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .known import Known, Run
-from .windows import MAKERS, own
+from .numeric import own
+from .windows import MAKERS
 
 __all__ = ["MAKERS"]
 

@@ -33,6 +33,10 @@ class Known(NamedTuple):
         """Return whether the node has input k."""
         return k < len(self.proto.input) and bool(self.proto.input[k])
 
+    def known(self, k: int) -> bool:
+        """Return whether input k is constant, or not given."""
+        return not self.given(k) or self.constant(k) is not None
+
     def integers(self, name: str, k: int) -> tuple[bool, tuple[int, ...] | None]:
         """Return whether integers are known, and which: an attribute, or input k in newer opsets.
 

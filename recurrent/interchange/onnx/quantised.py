@@ -1,4 +1,4 @@
-"""ONNX's operators on int8 and uint8, as classes for onnx's evaluator; imported with onnx.
+"""Our own functions of ONNX's operators on int8 and uint8.
 
 Where the file itself quantises data, by DynamicQuantizeLinear, the result has the bits that ONNX
 says. ONNX Runtime's own DynamicQuantizeMatMul, which does that inside, is computed in float32 here,
@@ -7,143 +7,137 @@ as its LSTM is: nearer to the float model.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_dequantize_linear import DequantizeLinear_23
-from onnx.reference.ops.op_quantize_linear import QuantizeLinear_23
 
+from .functions import MAKERS
+from .known import Known, Run
+from .numeric import own
 from .quantised_lstm import MICROSOFT
+from .windows import Convolution, matmul, product
+
+__all__ = ["MAKERS"]
 
 
-class DequantizeLinear(DequantizeLinear_23):
-    """The numbers that codes stand for. onnx's evaluator has it from version 19 on alone."""
+@own("DequantizeLinear")
+def _dequantize(node: Known) -> Run | None:
+    axis = node.attributes.get("axis", 1)
+    if node.attributes.get("block_size") or node.attributes.get("output_dtype"):
+        return None
+
+    def run(x: Any, scale: Any, zero: Any = None) -> Any:
+        y = x.astype(scale.dtype)
+        if zero is not None:
+            y -= _along(zero, x.ndim, axis).astype(scale.dtype)
+        return y * _along(scale, x.ndim, axis)
+
+    return run
 
 
-class QuantizeLinear(QuantizeLinear_23):
-    """Codes of numbers. onnx's own takes numbers beyond 2^31 for small ones."""
+@own("QuantizeLinear")
+def _quantize(node: Known) -> Run | None:
+    axis, zero = node.attributes.get("axis", 1), node.constant(2)
+    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    if dtype.kind not in "iu" or any(
+        node.attributes.get(name) for name in ("block_size", "output_dtype", "precision")
+    ):
+        return None
 
-    def _run(self, x, y_scale, zero_point=None, axis=1, block_size=0, output_dtype=None, **own):
-        dtype = np.dtype(np.uint8) if zero_point is None else zero_point.dtype
-        if block_size or output_dtype or dtype.kind not in "iu":
-            own |= {"axis": axis, "block_size": block_size, "output_dtype": output_dtype}
-            return super()._run(x, y_scale, zero_point, **own)
-        if y_scale.size > 1:
-            shape = [1] * x.ndim
-            shape[axis] = -1
-            y_scale = y_scale.reshape(shape)
-            zero_point = None if zero_point is None else zero_point.reshape(shape)
-        y = np.rint(x / y_scale) + (0 if zero_point is None else zero_point)
-        ends = np.iinfo(dtype)
-        return (np.clip(y, ends.min, ends.max).astype(dtype),)
+    def run(x: Any, scale: Any, zero: Any = None) -> Any:
+        y = np.rint(x / _along(scale, x.ndim, axis))
+        if zero is not None:
+            y += _along(zero, x.ndim, axis)
+        ends = np.iinfo(dtype if zero is None else zero.dtype)
+        return np.clip(y, ends.min, ends.max).astype(ends.dtype)
 
-
-class MatMulInteger(OpRun):
-    """The product of int8 or uint8 matrices without their zero points, int32."""
-
-    def _run(self, A, B, a_zero_point=None, b_zero_point=None):
-        # A row of A or a column of B has a zero point of its own.
-        A, B = _plain(A, a_zero_point, -1), _plain(B, b_zero_point, -2)
-        return (np.matmul(A, B).astype(np.int32),)
+    return run
 
 
-def _plain(codes: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
+def _along(a: np.ndarray, rank: int, axis: int) -> np.ndarray:
+    """Return a number as it is, and a vector with its entries along one of `rank` axes."""
+    if a.size == 1:
+        return a.reshape(())
+    shape = [1] * rank
+    shape[axis] = -1
+    return a.reshape(shape)
+
+
+def plain(codes: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
     """Return codes without zero point as float64, of which sums of products are exact.
 
-    A vector of zero points has one for each position but those along `axis`.
+    A vector of zero points has one for each position but those along `axis`, the last or the one
+    before it.
     """
     found = codes.astype(np.float64)
     if zero is not None:
-        found -= np.expand_dims(zero, axis) if zero.ndim == 1 and zero.size > 1 else zero
+        found -= zero.reshape(()) if zero.size == 1 else np.expand_dims(zero, axis)
     return found
 
 
-class ConvInteger(OpRun):
-    """The convolution of int8 or uint8 arrays without their zero points, int32."""
+def real(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
+    """Return the matrix (K, N) that codes stand for, with one scale or N."""
+    return (plain(codes, zero, -2) * scale).astype(scale.dtype)
 
-    def _run(
-        self, X, W, x_zero_point=None, w_zero_point=None, auto_pad=None, dilations=None, group=None,
-        kernel_shape=None, pads=None, strides=None,
-    ):  # fmt: skip
-        rank = X.ndim - 2
-        if rank < 1 or W.ndim != X.ndim:
-            raise ValueError(f"X and W must have as many axes, 3 or more: {X.shape}, {W.shape}")
-        if x_zero_point is not None and x_zero_point.size > 1:
-            raise ValueError(f"x_zero_point must be one number, got {x_zero_point.shape}")
-        x = X.astype(np.float64) - (0 if x_zero_point is None else x_zero_point.reshape(()))
+
+@own("MatMulInteger")
+def _matmul_integer(node: Known) -> Run:
+    B: Any = node.constant(1)
+    known = B is not None and node.known(3)
+    held = plain(B, node.constant(3), -2) if known else None
+
+    def run(A: Any, B: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
+        b = plain(B, b_zero, -2) if held is None else held
+        return product(plain(A, a_zero, -1), b).astype(np.int32)
+
+    return run
+
+
+@own("ConvInteger")
+def _conv_integer(node: Known) -> Run:
+    groups = node.attributes.get("group", 1)
+
+    def convolution(W: Any, zero: Any) -> Convolution:
         w = W.astype(np.float64)
-        if w_zero_point is not None:
-            w -= w_zero_point.reshape(-1, *(1,) * (rank + 1))
-        dilations, strides = dilations or [1] * rank, strides or [1] * rank
-        spans = [(k - 1) * d + 1 for k, d in zip(W.shape[2:], dilations, strict=True)]
-        ends = _padding(auto_pad or "NOTSET", pads or [0] * 2 * rank, X.shape[2:], spans, strides)
-        x = np.pad(x, [(0, 0), (0, 0), *ends])
-        if any(n < span for n, span in zip(x.shape[2:], spans, strict=True)):
-            raise ValueError(f"W spans {spans} steps, and X has {x.shape[2:]} with its padding")
-        axes = tuple(range(2, 2 + rank))
-        windows = np.lib.stride_tricks.sliding_window_view(x, spans, axes)  # type: ignore[call-overload]
-        steps = [slice(None, None, s) for s in strides]
-        taps = [slice(None, None, d) for d in dilations]
-        windows = windows[(slice(None), slice(None), *steps, *taps)]
-        count = group or 1
-        parts = [
-            np.tensordot(own, kernel, ([1, *range(2 + rank, 2 + 2 * rank)], [1, *axes]))
-            for own, kernel in zip(
-                np.split(windows, count, axis=1), np.split(w, count), strict=True
-            )
-        ]
-        return (np.moveaxis(np.concatenate(parts, axis=-1), -1, 1).astype(np.int32),)
+        if zero is not None:
+            w -= _along(zero, W.ndim, 0)
+        return Convolution(node, w, None, groups)
+
+    W: Any = node.constant(1)
+    held = convolution(W, node.constant(3)) if W is not None and node.known(3) else None
+
+    def run(x: Any, W: Any, x_zero: Any = None, w_zero: Any = None) -> Any:
+        made = convolution(W, w_zero) if held is None else held
+        x = x.astype(np.float64)
+        if x_zero is not None:
+            x -= x_zero.reshape(())
+        return made(x).astype(np.int32)
+
+    return run
 
 
-def _padding(way, pads, sizes, spans, strides) -> list[tuple[int, int]]:
-    """Return how many zeros precede and follow along each axis of a convolution."""
-    rank = len(sizes)
-    if way == "NOTSET":
-        return list(zip(pads[:rank], pads[rank:], strict=True))
-    if way == "VALID":
-        return [(0, 0)] * rank
-    ends = []
-    for n, span, stride in zip(sizes, spans, strides, strict=True):
-        both = max((-(-n // stride) - 1) * stride + span - n, 0)
-        more, less = both - both // 2, both // 2
-        ends.append((less, more) if way == "SAME_UPPER" else (more, less))
-    return ends
+@own(f"{MICROSOFT}.DynamicQuantizeMatMul")
+def _dynamic_matmul(node: Known) -> Run:
+    B, scale = node.constant(1), node.constant(2)
+    held: Any = None
+    if B is not None and scale is not None and node.known(3):
+        held = real(B, scale, node.constant(3))
+    multiply = matmul(node._replace(constants=[None, held]))
+
+    def run(A: Any, B: Any, scale: Any, zero: Any = None, bias: Any = None) -> Any:
+        y = multiply(A, real(B, scale, zero) if held is None else held)
+        return y if bias is None else y + bias
+
+    return run
 
 
-class DynamicQuantizeMatMul(OpRun):
-    """The product of float32 and a quantised matrix, plus a bias."""
+@own(f"{MICROSOFT}.MatMulIntegerToFloat")
+def _matmul_to_float(_: Known) -> Run:
+    def run(
+        A: Any, B: Any, a_scale: Any, b_scale: Any, a_zero: Any = None, b_zero: Any = None,
+        bias: Any = None,
+    ) -> Any:  # fmt: skip
+        y = product(plain(A, a_zero, -1), plain(B, b_zero, -2)) * a_scale * b_scale
+        return (y if bias is None else y + bias).astype(a_scale.dtype)
 
-    op_domain = MICROSOFT
-
-    def _run(self, A, B, b_scale, b_zero_point=None, bias=None, **_):
-        return (_product(A, _float(B, b_scale, b_zero_point, -2), bias),)
-
-
-class MatMulIntegerToFloat(OpRun):
-    """The product of two quantised matrices, plus a bias, float32."""
-
-    op_domain = MICROSOFT
-
-    def _run(
-        self, A, B, a_scale, b_scale, a_zero_point=None, b_zero_point=None, bias=None, **_
-    ):  # fmt: skip
-        a, b = (_plain(A, a_zero_point, -1), _plain(B, b_zero_point, -2))
-        y = np.matmul(a, b) * a_scale * b_scale
-        return ((y if bias is None else y + bias).astype(a_scale.dtype),)
-
-
-def _float(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int) -> np.ndarray:
-    """Return the matrix that codes stand for."""
-    found = _plain(codes, zero, axis)
-    found *= np.expand_dims(scale, axis) if scale.ndim == 1 and scale.size > 1 else scale
-    return found.astype(scale.dtype)
-
-
-def _product(A: np.ndarray, B: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    y = np.matmul(A, B)
-    return y if bias is None else y + bias
-
-
-OPERATORS: tuple[type[OpRun], ...] = (
-    DequantizeLinear, QuantizeLinear, MatMulInteger, ConvInteger,
-    DynamicQuantizeMatMul, MatMulIntegerToFloat,
-)  # fmt: skip
+    return run

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from . import bounds, functions
+from . import bounds, quantised
 from .known import DOMAINS, Known, Run, integers
 
-MAKERS = functions.MAKERS  # with those of windows and numeric
+MAKERS = quantised.MAKERS  # with those of functions, windows and numeric
 
 
 def resolved(node: Known) -> Run:
     """Return the function of a node: arrays in; an array out, or a tuple for several outputs."""
-    make = MAKERS.get(node.proto.op_type) if node.proto.domain in DOMAINS else None
+    kind, domain = node.proto.op_type, node.proto.domain
+    make = MAKERS.get(kind if domain in DOMAINS else f"{domain}.{kind}")
     return (make(node) if make else None) or _reference(node)
 
 
@@ -26,16 +27,10 @@ def _reference(node: Known) -> Run:
     from onnx.reference.op_run import OpFunction, OpRun
     from onnx.reference.ops import load_op
 
-    from .quantised import OPERATORS
-
     proto = node.proto
     loaded: Any = None
-    quantised = {(kind.op_domain, kind.__name__): kind for kind in OPERATORS}
-    ours = quantised.get((proto.domain, proto.op_type))
     try:
-        if ours is not None:
-            loaded = ours(proto, _parameters(node))
-        elif proto.domain in DOMAINS:
+        if proto.domain in DOMAINS:
             kind = load_op("", proto.op_type, node.opset, evaluator_cls=ReferenceEvaluator)
             loaded = kind(proto, _parameters(node))
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:

@@ -41,21 +41,21 @@ def linear(W: np.ndarray, b: np.ndarray | None = None) -> Run:
 
 
 @own("MatMul")
-def _matmul(node: Known) -> Run:
+def matmul(node: Known) -> Run:
     B = node.constant(1)
     if B is None or B.ndim != 2 or not B.size or B.dtype not in FLOATS:
-        return _product
-    product, K = linear(B.T), len(B)
+        return product
+    held, K = linear(B.T), len(B)
 
     def run(a: Any, b: Any) -> Any:
         if a.dtype != b.dtype or not a.ndim or a.shape[-1] != K or not a.size:
-            return _product(a, b)
-        return product(a.reshape(-1, K)).reshape(*a.shape[:-1], b.shape[1])
+            return product(a, b)
+        return held(a.reshape(-1, K)).reshape(*a.shape[:-1], b.shape[1])
 
     return run
 
 
-def _product(a: Any, b: Any) -> Any:
+def product(a: Any, b: Any) -> Any:
     """Return a @ b of any shapes."""
     if a.size * b.size > bounds.MOST_ENTRIES and a.ndim > 1 and b.ndim > 1:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -83,7 +83,7 @@ def _gemm(node: Known) -> Run | None:
         if held is not None and a.ndim == 2 and a.shape[1] == K and a.dtype == b.dtype:
             return held(a)
         b = b.T if right else b
-        y = _product(a, b)
+        y = product(a, b)
         if alpha != 1:
             y = y * y.dtype.type(alpha)
         if c is None:
@@ -192,15 +192,15 @@ def _conv(node: Known) -> Run:
     b, groups = node.constant(2), node.attributes.get("group", 1)
     made = None
     if W is not None and (b is not None or not node.given(2)):
-        made = _Convolution(node, W, b, groups)
+        made = Convolution(node, W, b, groups)
 
     def run(x: Any, W: Any, b: Any = None) -> Any:
-        return (made or _Convolution(node, W, b, groups))(x)
+        return (made or Convolution(node, W, b, groups))(x)
 
     return run
 
 
-class _Convolution:
+class Convolution:
     """A convolution with its weights packed."""
 
     def __init__(self, node: Known, W: np.ndarray, b: np.ndarray | None, groups: int):
