@@ -613,6 +613,19 @@ def test_what_depends_on_constants_alone_is_computed_once():
     assert made(np.ones((), np.float32)).tolist() == np.ones((3, 4)).tolist()
 
 
+def test_a_constant_that_a_branch_hands_on_is_copied():
+    one = helper.make_node(
+        "If", ["flag"], ["y"],
+        then_branch=branch([node("Tanh", "c", "a")], ["a"]),
+        else_branch=branch([node("Identity", "c", "b")], ["b"]),
+    )  # fmt: skip
+    made = network(model([one], {"flag": FLAG}, ["y"], {"c": normal(2)}))
+    for flag in (True, False):
+        expected = made(np.array(flag)).copy()
+        made(np.array(flag))[...] = np.nan
+        assert np.array_equal(made(np.array(flag)), expected)
+
+
 # Random networks
 
 

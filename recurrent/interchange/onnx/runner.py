@@ -85,6 +85,7 @@ class Program:
         self.block = self.block_of(graph, scope, list(outputs), 0)
         held = {t.name for t in graph.initializer}
         self.inputs = {i.name: scope[i.name] for i in graph.input if i.name not in held}
+        self._held = frozenset(id(self.frame[slot]) for slot in self.constant)
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs; arrays of their own, which no constant or input shares."""
@@ -95,8 +96,8 @@ class Program:
             self.block.run(frame)
         found = []
         for slot in self.block.outputs:
-            a = np.asarray(frame[slot])
-            shared = slot in self.constant or a.base is not None
+            a = np.asarray(frame[slot])  # a graph within a node may hand on a constant or an input
+            shared = a.base is not None or id(a) in self._held
             if shared or any(a is other for other in (*feeds.values(), *found)):
                 a = a.copy()
             found.append(a)
