@@ -152,14 +152,17 @@ def test_wrong_arrays_are_named(changes, words):
     assert "\n" not in str(caught.value)
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["int8", "uint8"]), st.booleans(), st.booleans())
-def test_matmul_of_integers(seed, dtype, zeros, columns):
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(["int8", "uint8"]), st.booleans(), st.booleans(),
+    st.sampled_from(["", "B", "Bb"]),
+)  # fmt: skip
+def test_matmul_of_integers(seed, dtype, zeros, columns, constants):
     rng = np.random.default_rng(seed)
     M, K, N = rng.integers(1, 9, 3)
     feeds = {"A": codes(rng, "uint8", M, K), "B": codes(rng, dtype, K, N)}
     if zeros:
         feeds |= {"a": codes(rng, "uint8"), "b": codes(rng, dtype, *[N] * columns)}
-    (ours,), (theirs,) = both("MatMulInteger", feeds)
+    (ours,), (theirs,) = both("MatMulInteger", feeds, constants=[*constants])
     assert ours.dtype == np.int32
     np.testing.assert_array_equal(ours, theirs)
 
@@ -191,7 +194,8 @@ def test_convolution_of_integers(data):
         own |= {"pads": [*draw(0, 2), *draw(0, 2)], "dilations": dilations}
     else:
         own |= {"auto_pad": way} | ({"dilations": dilations} if way == "VALID" else {})
-    (ours,), (theirs,) = both("ConvInteger", feeds, **own)
+    constants = data.draw(st.sampled_from(["", "W", "Ww"]))
+    (ours,), (theirs,) = both("ConvInteger", feeds, constants=[*constants], **own)
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -251,7 +255,8 @@ def test_blocks_have_a_scale_each():
 
 
 @pytest.mark.parametrize("columns", [False, True])
-def test_products_of_quantised_matrices(columns):
+@pytest.mark.parametrize("constants", [(), ("B", "bs", "bz")])
+def test_products_of_quantised_matrices(columns, constants):
     """Of two quantised ones as ONNX Runtime; of float32 and one, nearer to the float model."""
     rng = np.random.default_rng(0)
     A, B = codes(rng, "uint8", 2, 3, 6), codes(rng, "int8", 6, 4)
@@ -262,11 +267,11 @@ def test_products_of_quantised_matrices(columns):
         "az": np.uint8(120)[...], "bz": np.asarray(zero),
         "bias": rng.standard_normal(4).astype(np.float32),
     }  # fmt: skip
-    (ours,), (theirs,) = both("MatMulIntegerToFloat", feeds, domain=MICROSOFT)
+    (ours,), (theirs,) = both("MatMulIntegerToFloat", feeds, constants=constants, domain=MICROSOFT)
     np.testing.assert_allclose(ours, theirs, rtol=3e-7, atol=3e-6)
     x = rng.standard_normal((2, 3, 6)).astype(np.float32)
     feeds = {"A": x} | {n: feeds[n] for n in ("B", "bs", "bz", "bias")}
-    (ours,), (theirs,) = both("DynamicQuantizeMatMul", feeds, domain=MICROSOFT)
+    (ours,), (theirs,) = both("DynamicQuantizeMatMul", feeds, constants=constants, domain=MICROSOFT)
     true = x.astype(float) @ ((B.astype(float) - zero) * scale.astype(float)) + feeds["bias"]
     near, far = np.abs(ours - true).max(), np.abs(theirs - true).max()
     assert near < 3e-6
