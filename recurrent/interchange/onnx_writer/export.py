@@ -33,7 +33,8 @@ def to_onnx(
     these names where ONNX has their equations. Any other cell, your own too, is a `Scan`, whose
     body is written from its equations. So is each cell of a float64 model: ONNX Runtime has neither
     LSTM nor Conv of float64. Dropout leaves no nodes. Quantised weights stay as small in the file:
-    nodes at its beginning widen them. ONNX Runtime needs at least one step and one sequence.
+    nodes at its beginning widen them at each run. ONNX Runtime needs at least one step and one
+    sequence.
 
     Parameters
     ----------
