@@ -203,9 +203,14 @@ def _squeeze(node: Known) -> Run:
 @own("Unsqueeze")
 def _unsqueeze(node: Known) -> Run:
     known, axes = node.integers("axes", 1)
-    if known and axes and min(axes) >= 0 and len(set(axes)) == len(axes) and max(axes) < 64:
-        index = tuple(None if k in axes else slice(None) for k in range(max(axes) + 1))
-        return lambda x, _=None: x[index]
+    if known and axes and len(set(axes)) == len(axes) and max(map(abs, axes)) < 64:
+        index: tuple[Any, ...] = ()
+        if min(axes) >= 0:
+            index = tuple(None if k in axes else slice(None) for k in range(max(axes) + 1))
+        elif max(axes) < 0:
+            index = (..., *(None if k in axes else slice(None) for k in range(min(axes), 0)))
+        if index:
+            return lambda x, _=None: x[index]
     return lambda x, a=axes: np.expand_dims(x, a if isinstance(a, tuple) else integers(a))
 
 

@@ -230,6 +230,8 @@ class Weights:
             y, final, _ = engine.forward(x, packed, state, sequence_lens, reverse=reverse)
             ys.append(y)
             finals.append(final)
+        if len(ys) == 1 and not swapped:  # no copies
+            return ys[0][:, None], *(a[None] for a in finals[0])
         Y = np.stack(ys, axis=2 if swapped else 1)
         if swapped:  # (T, N, directions, H)
             Y = np.ascontiguousarray(Y.swapaxes(0, 1))

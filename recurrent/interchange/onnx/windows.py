@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ... import kernels
 from . import bounds
@@ -19,6 +18,7 @@ from .numeric import MAKERS, own
 __all__ = ["MAKERS"]
 
 PIECE = 1 << 22  # bytes of windows that are copied at a time
+PLANS = 16  # shapes of x for which a convolution keeps its plan
 FLOATS = tuple(map(np.dtype, (np.float32, np.float64)))
 
 
@@ -200,6 +200,18 @@ def _conv(node: Known) -> Run:
     return run
 
 
+class _Plan(NamedTuple):
+    """What a convolution does with arrays of one shape."""
+
+    pads: Any  # around the axes after the channels; None if there are none
+    counts: tuple[int, ...]  # windows along each of them
+    shape: tuple[int, ...]  # of the result
+    windows: tuple[int, ...]  # shape and strides of all windows
+    strides: tuple[int, ...]
+    piece: int  # windows along the first axis that are copied at a time
+    back: tuple[int, ...]  # the axes of rows, the outputs after N
+
+
 class Convolution:
     """A convolution with its weights packed."""
 
@@ -216,47 +228,64 @@ class Convolution:
         self.depthwise = self.channels == 1 and self.M == groups > 1
         self.W = W.reshape(groups, self.M // groups, -1)
         self.b = b
+        self.plans: dict[tuple[int, ...], _Plan] = {}
         if not self.depthwise:
             biases = [None] * groups if b is None else b.reshape(groups, -1)
             self.parts = [linear(w, c) for w, c in zip(self.W, biases, strict=True)]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        C = self.groups * self.channels
-        if x.ndim != len(self.windows.kernel) + 2 or x.shape[1] != C or x.dtype != self.dtype:
-            raise ValueError(
-                f"x must be {self.dtype} (N, {C}, ...) of {len(self.windows.kernel) + 2} axes, "
-                f"got {x.dtype} {x.shape}"
-            )
-        pads, counts = self.windows.placed(x.shape[2:])
-        x = padded(x, pads)
-        y = np.empty(bounds.shape((len(x), self.M, *counts)), x.dtype)
+        plan = self.plans.get(x.shape) or self._plan(x)
+        if x.dtype != self.dtype:
+            raise ValueError(f"x must have the dtype of W, {self.dtype}, got {x.dtype}")
+        x = padded(x, plan.pads) if plan.pads else np.ascontiguousarray(x)
         if self.depthwise:
-            return self._by_place(x, y, counts)
-        rank, size = len(counts), self.channels * prod(self.windows.kernel)
-        steps = x.strides[2:]
-        views = as_strided(
-            x,
-            (len(x), C, *counts, *self.windows.kernel),
-            (
-                *x.strides[:2],
-                *(a * s for a, s in zip(steps, self.windows.strides, strict=True)),
-                *(a * d for a, d in zip(steps, self.windows.dilations, strict=True)),
-            ),
-        )
-        # (N, windows, channels, kernel): the entries of a window are a row
-        axes = (0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank))
-        views = views.transpose(axes)
-        piece = max(1, PIECE // max(1, size * x.itemsize * len(x) * prod(counts[1:])))
-        for first in range(0, counts[0], piece):
-            some = slice(first, first + piece)
+            return self._by_place(x, np.empty(plan.shape, x.dtype), plan.counts)
+        # (N, *counts, channels, *kernel): the entries of a window are a row
+        views = np.ndarray(plan.windows, x.dtype, x, 0, plan.strides)
+        size, M = self.channels * prod(self.windows.kernel), self.M // self.groups
+        if self.groups == 1 and plan.piece >= plan.counts[0]:
+            rows = self.parts[0](views.reshape(-1, size))
+            return rows.reshape(len(x), *plan.counts, M).transpose(plan.back)
+        y = np.empty(plan.shape, x.dtype)
+        rank = len(plan.counts)
+        for first in range(0, plan.counts[0], plan.piece):
+            some = slice(first, first + plan.piece)
             for g, part in enumerate(self.parts):
                 own = slice(g * self.channels, (g + 1) * self.channels)
                 window = views[(slice(None), some, *[slice(None)] * (rank - 1), own)]
-                rows = part(window.reshape(-1, size))
-                rows = rows.reshape(*window.shape[: rank + 1], -1)
-                M = rows.shape[-1]
-                y[:, g * M : (g + 1) * M, some] = np.moveaxis(rows, -1, 1)
+                rows = part(window.reshape(-1, size)).reshape(*window.shape[: rank + 1], M)
+                y[:, g * M : (g + 1) * M, some] = rows.transpose(plan.back)
         return y
+
+    def _plan(self, x: np.ndarray) -> _Plan:
+        """Return where the windows of arrays of this shape lie; keep it."""
+        C, rank = self.groups * self.channels, len(self.windows.kernel)
+        if x.ndim != rank + 2 or x.shape[1] != C:
+            raise ValueError(f"x must be (N, {C}, ...) of {rank + 2} axes, got {x.shape}")
+        pads, counts = self.windows.placed(x.shape[2:])
+        shape = bounds.shape((len(x), self.M, *counts))
+        sizes = (*x.shape[:2], *(n + sum(p) for n, p in zip(x.shape[2:], pads, strict=True)))
+        steps = [self.dtype.itemsize * prod(sizes[k + 1 :]) for k in range(len(sizes))]
+        strides = (
+            steps[0],
+            *(a * s for a, s in zip(steps[2:], self.windows.strides, strict=True)),
+            steps[1],
+            *(a * d for a, d in zip(steps[2:], self.windows.dilations, strict=True)),
+        )
+        row = len(x) * prod(counts[1:]) * self.channels * prod(self.windows.kernel)
+        plan = _Plan(
+            pads=pads if any(map(any, pads)) else None,
+            counts=counts,
+            shape=shape,
+            windows=(len(x), *counts, C, *self.windows.kernel),
+            strides=strides,
+            piece=max(1, PIECE // max(1, row * self.dtype.itemsize)),
+            back=(0, rank + 1, *range(1, rank + 1)),
+        )
+        if len(self.plans) >= PLANS:
+            self.plans.clear()
+        self.plans[x.shape] = plan
+        return plan
 
     def _by_place(self, x, y, counts):
         """Return y of a convolution whose channels are apart: one product for each place."""
