@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..layers import Embedding, Layer, Linear
+from ..layers import Concat, Embedding, Layer, Linear
 from ..layers.parameters import ParameterViews
 from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 
 SHOWN = 12  # parts that an error lists
+MOST_FEATURES = 1 << 20  # of a layer of a graph, where a few joins can ask for all memory
 
 
 @dataclass
@@ -42,12 +43,6 @@ class Part:
     read: Callable[[], list[Layer]] | None
     arrays: dict[str, Any] = field(default_factory=dict)
     why: str = ""
-
-    def layers(self) -> list[Layer]:
-        """Return the layers of a part that can be read; errors name the part."""
-        assert self.read is not None
-        with checks.naming(_named(self)):
-            return self.read()
 
 
 def array(value: Any, name: str) -> np.ndarray:
@@ -133,6 +128,7 @@ def assembled_graph(
     Sequential or Graph
         Arrays that parts share are tied.
     """
+    _check_widths(nodes, inputs)
     before = [*inputs, *nodes]
     chain = len(inputs) == len(ends) == 1 and [*ends.values()] == before[-1:]
     if chain and all(read == (before[k],) for k, (_, read) in enumerate(nodes.values())):
@@ -140,7 +136,10 @@ def assembled_graph(
             Part(name, name, lambda layer=layer: [layer]) for name, (layer, _) in nodes.items()
         ]
         return assembled(parts, None, batch_first)
-    arrays = _arrays((name, layer) for name, (layer, _) in nodes.items())
+    first: dict[int, tuple[str, Layer]] = {}  # a Graph ties the nodes of one layer itself
+    for name, (layer, _) in nodes.items():
+        first.setdefault(id(layer), (name, layer))
+    arrays = _arrays(first.values())
     dtype, tie = _one_dtype(arrays), _shared(arrays) or None
     entries = {name: (layer, *read) for name, (layer, read) in nodes.items()}
     options: Any = dict(inputs=inputs, dtype=dtype, tie=tie, batch_first=batch_first)
@@ -149,9 +148,18 @@ def assembled_graph(
     return model
 
 
-def dtype_of(layers: Iterable[Layer]) -> np.dtype:
-    """Return the dtype of the parameters of layers; raise TypeError unless they have one."""
-    return _one_dtype(_arrays((str(k), layer) for k, layer in enumerate(layers)))
+def _check_widths(
+    nodes: Mapping[str, tuple[Layer, tuple[str, ...]]], inputs: Sequence[str]
+) -> None:
+    """Raise ValueError if joins make more features than a model has; inputs have one at least."""
+    widths = dict.fromkeys(inputs, 1)
+    for name, (layer, read) in nodes.items():
+        given = [widths.get(one, 1) for one in read]
+        widths[name] = layer.out_features or (sum(given) if type(layer) is Concat else given[0])
+        if widths[name] > MOST_FEATURES and type(layer) is Concat:
+            raise ValueError(
+                f"{name} must have at most {MOST_FEATURES:,} features, got {widths[name]:,}"
+            )
 
 
 def _arrays(layers: Iterable[tuple[str, Layer]]) -> dict[str, np.ndarray]:
@@ -195,7 +203,8 @@ def _read(part: Part, parts: list[Part]) -> list[Layer]:
             f"cannot tell which layer {_named(part)} is{part.why and f': {part.why}'}; name all "
             f"layers in order: layers={{{_mapping(parts)}}}"
         )
-    return part.layers()
+    with checks.naming(_named(part)):
+        return part.read()
 
 
 def layers_of(part: Part, parts: list[Part]) -> list[Layer]:

@@ -39,7 +39,7 @@ from ..layers.recurrent import NAMES
 from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 from . import keras_files
-from .assemble import Part, array, assembled, dtype_of, filled
+from .assemble import Part, array, assembled, assembled_graph, filled, layers_of
 from .damage import damage
 from .formats import CUDNN, KERAS
 from .keras_wiring import MODELS, Wiring, wiring
@@ -166,32 +166,29 @@ def _converted(config: dict, place: keras_files.Place, version: int) -> Sequenti
     return model
 
 
-def _graph(found: Wiring) -> Graph:
+def _graph(found: Wiring) -> Sequential | Graph:
     """Return the graph of a model with branches."""
-    layers: dict[str, Any] = {}
-    nodes: dict[str, Any] = {}
-    passed = {name: name for name in found.inputs}  # the value that each value is
-    made = {call.part.name: call.part.layers() for call in found.calls}
-    dtype = dtype_of(layer for own in made.values() for layer in own)
-    for name, own in made.items():
-        if own:
-            layers[name] = own[0] if len(own) == 1 else Sequential(*own, dtype=dtype)
+    parts = {call.part.name: call.part for call in found.calls}
+    made = {name: layers_of(part, [part]) for name, part in parts.items()}
+    nodes: dict[str, tuple[Layer, tuple[str, ...]]] = {}
+    passed = {name: name for name in found.inputs}  # the node that computes each value
     for call in found.calls:
         reads, own = [passed[name] for name in call.reads], made[call.part.name]
-        passed[call.name] = call.name if own else reads[0]
         if own and not isinstance(own[0], Embedding):
-            reads = [_vector(name, nodes) if found.inputs.get(name) == 2 else name
-                     for name in reads]  # fmt: skip
-        if own:
-            nodes[call.name] = (layers[call.part.name], *reads)
-    outputs = [passed[name] for name in found.outputs]
-    return Graph(nodes, outputs, inputs=list(found.inputs), dtype=dtype, batch_first=True)
+            reads = [_vector(n, nodes) if found.inputs.get(n) == 2 else n for n in reads]
+        for k, layer in enumerate(own):
+            name = f"{call.name}.{k}" if len(own) > 1 else call.name
+            nodes[name] = (layer, tuple(reads))
+            reads = [name]
+        passed[call.name] = reads[0]
+    ends = {name: passed[value] for name, value in found.outputs.items()}
+    return assembled_graph(nodes, ends, list(found.inputs), True)
 
 
 def _vector(name: str, nodes: dict[str, Any]) -> str:
     """Return the node that makes vectors of an input without steps, which has one step here."""
     own = f"{name}.vector"
-    nodes.setdefault(own, (Last(), name))
+    nodes.setdefault(own, (Last(), (name,)))
     return own
 
 

@@ -48,20 +48,20 @@ class Wiring:
         Each after those whose outputs it reads.
     inputs : dict of str to (int or None)
         The names of the inputs, and how many axes they have.
-    outputs : list of str
-        The names of the values that the model returns.
+    outputs : dict of str to str
+        The values that the model returns, by the names that Keras gives them.
     """
 
     calls: list[Call] = field(default_factory=list)
     inputs: dict[str, int | None] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
 
     def chain(self) -> list[Part] | None:
         """Return the parts in order if each reads the output of the one before, else None."""
         values = [*self.inputs, *(call.name for call in self.calls)]
         reads = [call.reads for call in self.calls]
         shared = len({call.part.name for call in self.calls}) < len(self.calls)
-        if len(self.inputs) != 1 or shared or self.outputs != values[-1:]:
+        if len(self.inputs) != 1 or shared or [*self.outputs.values()] != values[-1:]:
             return None
         if reads != [[value] for value in values[:-1]]:
             return None
@@ -94,7 +94,12 @@ def wiring(config: dict, place: Place, part_of: PartOf) -> Wiring:
     """
     found = _Writer(part_of)
     outputs = found.model(config, place, "", "", None)
-    return Wiring(found.calls, found.inputs, outputs)
+    own = config["config"]
+    ends = own.get("output_layers") if isinstance(own, dict) else None
+    names = list(map(str, ends)) if isinstance(ends, dict) else outputs
+    if len(names) != len(outputs) or len(set(outputs)) < len(outputs):
+        raise ValueError("the outputs must be the values of different layers")
+    return Wiring(found.calls, found.inputs, dict(zip(names, outputs, strict=True)))
 
 
 class _Writer:

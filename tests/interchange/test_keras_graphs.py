@@ -63,7 +63,8 @@ def sequence(name, ids=False):
 def residual():
     x = sequence("x")
     y = layers.GRU(D, return_sequences=True, name="gru")(x)
-    return keras.Model(x, layers.Dense(2, activation="tanh", name="out")(layers.Add()([x, y])))
+    both = layers.Add(name="both")([x, y])
+    return keras.Model(x, layers.Dense(2, activation="tanh", name="out")(both))
 
 
 def operators():
@@ -133,6 +134,12 @@ def test_names_are_those_of_keras():
     assert ours.tie["table_1.weight"] == "table.weight"
     assert from_keras(heads()).outputs == ("tags", "kind")
     assert "inner/lstm.weight_ih_l0" in from_keras(nested()).parameters
+    x = sequence("x")
+    y = layers.GRU(2, return_sequences=True, name="gru")(x)
+    ends = {"tags": layers.Dense(2, activation="relu")(y), "kind": layers.LSTM(3)(y)}
+    assert from_keras(keras.Model(x, ends)).outputs == ("tags", "kind")
+    ours = from_keras(residual())
+    assert [layer.origin for layer in ours.layers] == ["gru", "both", "out", "out"]
 
 
 def test_a_graph_of_keras_can_be_trained():

@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 
 MOST_ENTRIES = 1 << 27  # of a result: 512 MiB of float32
-MOST_STEPS = 1_000_000  # of a Loop or a Scan
+MOST_STEPS = 1 << 18  # of all loops of one call
+MOST_AXES = 64
+STEPS = 1  # the slot of a frame that counts them
 
 
 def checked(size: float) -> None:
     """Raise ValueError if a result of `size` entries is too large."""
     if size > MOST_ENTRIES:
         raise ValueError(f"a result must have at most {MOST_ENTRIES:,} entries, got {size:,.0f}")
+
+
+def count(frame: list[Any], steps: int = 1) -> None:
+    """Count steps of a loop; raise ValueError if those of this call are too many."""
+    frame[STEPS] += steps
+    if frame[STEPS] > MOST_STEPS:
+        raise ValueError(f"loops must end after at most {MOST_STEPS:,} steps in all")
 
 
 def shape(sizes: Iterable[Any]) -> tuple[int, ...]:

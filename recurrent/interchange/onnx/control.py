@@ -71,11 +71,7 @@ def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
         rows: list[list[Any]] = [[] for _ in scanned]
         entries = done = 0
         while on and (most is None or done < most):
-            if done >= bounds.MOST_STEPS:
-                raise ValueError(
-                    f"a loop must end after at most {bounds.MOST_STEPS:,} steps, got "
-                    f"{'no number of them' if most is None else format(most, ',')}"
-                )
+            bounds.count(frame)
             frame[counter], frame[flag] = np.array(done, np.int64), np.array(True)
             for slot, value in zip(states, values, strict=True):
                 frame[slot] = value
@@ -129,8 +125,8 @@ def scan(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
         if len(lengths) != 1:
             raise ValueError(f"scan inputs must have equal lengths, got {sorted(lengths)}")
         steps = lengths.pop()
-        if steps > bounds.MOST_STEPS:
-            raise ValueError(f"a scan must have at most {bounds.MOST_STEPS:,} steps, got {steps:,}")
+        if depth:  # else it has as many as its input
+            bounds.count(frame, steps)
         values = [frame[slot] for slot in initial]
         rows: list[list[Any]] = [[] for _ in scanned]
         size = 0

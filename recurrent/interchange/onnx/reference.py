@@ -16,6 +16,9 @@ MAKERS = quantised.MAKERS  # with those of functions, windows and numeric
 
 def resolved(node: Known) -> Run:
     """Return the function of a node: arrays in; an array out, or a tuple for several outputs."""
+    axis = node.attributes.get("axis", 0)
+    if isinstance(axis, int) and abs(axis) > bounds.MOST_AXES:
+        raise ValueError(f"axis must be within {bounds.MOST_AXES} axes, got {axis:,}")
     kind, domain = node.proto.op_type, node.proto.domain
     make = MAKERS.get(kind if domain in DOMAINS else f"{domain}.{kind}")
     return (make(node) if make else None) or _reference(node)

@@ -76,7 +76,8 @@ class Program:
         self.onnx, self.opsets = onnx, {o.domain or "": o.version for o in model.opset_import}
         if "ai.onnx" in self.opsets:
             self.opsets[""] = self.opsets["ai.onnx"]
-        self.frame: Frame = [None]  # slot 0: an input that is not given
+        # Slot 0: an input that is not given; slot 1: the steps of loops so far, bounds.STEPS.
+        self.frame: Frame = [None, 0]
         self.constant = {0}
         self.folded = 0
         self.weights: dict[str, tuple[Any, list[Any]]] = {}  # of recurrent nodes
