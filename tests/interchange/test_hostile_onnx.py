@@ -293,7 +293,7 @@ def of_names():
 
 CASES |= of_names()
 # What is no fault: the model computes.
-FINE = ("a Loop of minus one trip", "a node without outputs")
+FINE = ("a Loop of minus one trip", "a node without outputs", "bfloat16")
 
 
 def outcome(source):

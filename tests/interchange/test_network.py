@@ -536,7 +536,7 @@ def test_a_loop_has_a_limit_and_none_is_run_beforehand():
     )  # its inputs are constant
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recurrent.interchange.onnx.bounds.MOST_STEPS", 1_000)
-        with pytest.raises(ValueError, match="a loop must end after at most 1,000 steps") as caught:
+        with pytest.raises(ValueError, match="loops must end after at most 1,000 steps") as caught:
             made({})
     assert "\n" not in str(caught.value)
 
