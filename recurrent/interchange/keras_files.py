@@ -275,7 +275,7 @@ def _archive(path, size, h5py, given):
 
 
 def check_heaps(data: Any) -> None:
-    """Raise ValueError if texts of an HDF5 file have no size: the library would loop for ever.
+    """Raise ValueError for sizes of texts in an HDF5 file at which the library loops for ever.
 
     Parameters
     ----------
@@ -287,14 +287,12 @@ def check_heaps(data: Any) -> None:
         place = start + 16
         end = min(start + int.from_bytes(data[start + 8 : start + 16], "little"), len(data))
         while place + 16 <= end:
-            index, size = (
-                data[place : place + 2],
-                int.from_bytes(data[place + 8 : place + 16], "little"),
-            )
+            head = data[place : place + 16]
+            index, size = head[:2], int.from_bytes(head[8:], "little")
             step = 16 + -(-size // 8) * 8 if any(index) else size
             steps -= 1
-            if step == 0 or steps < 0:
-                raise ValueError("the file is damaged: its texts have no size")
+            if step == 0 or steps < 0 or place + step > end:
+                raise ValueError("the file is damaged: the sizes of its texts are wrong")
             place += step
         start = data.find(COLLECTION, start + 8)
 

@@ -424,16 +424,16 @@ def test_masked_steps_are_lengths(zeros):
     assert_close(ours(np.array([[1, 2, 3]]))[0], middle, 1000, 1.0)
 
 
-def test_a_file_whose_texts_have_no_size_is_damaged(tmp_path):
+@pytest.mark.parametrize("size", [0, 2**64 - 1])
+def test_a_file_whose_texts_have_wrong_sizes_is_damaged(size, tmp_path):
     """libhdf5 reads such an entry again and again."""
     legacy(tmp_path / "a.h5", [("LSTM", dict(units=4), weights("LSTM", 3, 4, 4))])
     data = bytearray((tmp_path / "a.h5").read_bytes())
     place = data.index(b"GCOL") + 16
-    size = int.from_bytes(data[place + 8 : place + 16], "little")
-    end = place + 16 + -(-size // 8) * 8
-    data[end : end + 16] = bytes(16)
+    place += 16 + -(-int.from_bytes(data[place + 8 : place + 16], "little") // 8) * 8
+    data[place : place + 16] = bytes(8) + size.to_bytes(8, "little")
     (tmp_path / "a.h5").write_bytes(data)
-    with pytest.raises(ValueError, match="the file is damaged: its texts have no size"):
+    with pytest.raises(ValueError, match="the file is damaged: the sizes of its texts are wrong"):
         from_keras(tmp_path / "a.h5")
 
 
