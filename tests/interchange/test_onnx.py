@@ -171,6 +171,9 @@ def test_a_network_with_branches_equals_onnxruntime():
         np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
 
 
+CHAINS = ("GRU", "GRU Last", "GRU GRU Last")
+
+
 def branches():
     """Yield graphs of layers: nodes, arrays, shapes of inputs, names of outputs, our layers."""
     lstm = recurrent_arrays("LSTM", 1, 4, 5) | {"axes": np.array([1]), "V": normal(5, 4)}
@@ -219,6 +222,25 @@ def branches():
     layers += [node("Gather", "n,first", "a", axis=0), node("Concat", "a,c,f,b", "y", axis=1)]
     both = both | {"first": np.array(0), "one": np.array(1)}
     yield "all states", layers, both, x, "y", "GRU GRU Last Last Concat"
+    groups = [
+        *gru, *stack[:-3], node("Reshape", "n,two", "g"), node("Gather", "g,minus", "l", axis=0),
+        node("Split", "l", "f,b", axis=0), node("Concat", "f,b", "c", axis=2),
+        node("Squeeze", "c,zero", "y"),
+    ]  # fmt: skip
+    both |= {"two": np.array([2, 2, -1, 5]), "five": np.array([5]), "ten": np.array([10])}
+    both |= {"last": np.array([2]), "unit": np.array([1])}
+    yield "groups", groups, both, x, "y", "GRU GRU Last"
+    halves = [
+        *gru, *stack[:2], node("Slice", "h,zero,five,last", "f"),
+        node("Slice", "h,five,ten,last", "b"), node("Add", "f,b", "y"),
+    ]  # fmt: skip
+    yield "sum", halves, both, x, "y", "GRU"
+    ends = [
+        *halves[:-1], node("Gather", "f,minus", "d", axis=0),
+        node("Slice", "b,zero,unit,zero", "e"), node("Squeeze", "e,zero", "k"),
+        node("Concat", "d,k", "y", axis=-1),
+    ]  # fmt: skip
+    yield "ends", ends, both, x, "y", "GRU Last"
     ways = [node("RNN", f"x,{k}W,{k}R", f"{k}Y", hidden_size=5, direction=k)
             for k in ("forward", "reverse")]  # fmt: skip
     ways += [node("Squeeze", f"{k}Y,axes", f"{k}h") for k in ("forward", "reverse")]
@@ -235,8 +257,9 @@ def test_branches_become_layers(nodes, arrays, inputs, outputs, kinds):
     names = outputs.split()
     data = model(nodes, arrays, inputs, names)
     made = from_onnx(data)
+    assert isinstance(made, (Sequential, Graph)), made.why
     assert [type(one).__name__ for one in made.layers] == kinds.split()
-    assert isinstance(made, Sequential if kinds in ("GRU", "GRU GRU Last") else Graph)
+    assert isinstance(made, Sequential if kinds in CHAINS else Graph)
     for T, N in ((6, 3), (2, 1)):
         x = {name: normal(T, N, 4) for name in inputs}
         ours = made(x if len(x) > 1 else x["x"])
@@ -358,6 +381,67 @@ def test_initial_states_become_the_argument():
     )
     assert isinstance(from_onnx(data, "y"), Sequential)
     assert isinstance(from_onnx(data, ["y", "hn"]), Network)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_constant_initial_states_are_learned(kind):
+    """A state that is repeated for all sequences, by Expand or by Tile; c of an LSTM is zeros."""
+    arrays = recurrent_arrays(kind, 2, 4, 5) | {"h": normal(2, 1, 5), "shape": np.array([0, 0, -1])}
+    arrays |= {"one": np.array([1]), "two": np.array([2]), "five": np.array([5])}
+    for op in ("Expand", "Tile"):
+        nodes = [
+            node("Shape", "x", "n", start=1, end=2),
+            node("Concat", "two,n,five" if op == "Expand" else "one,n,one", "s", axis=0),
+            node(op, "h,s", "h0"),
+            node(kind, "x,W,R,B,,h0", "Y", hidden_size=5, direction="bidirectional"),
+            node("Transpose", "Y", "t", perm=[0, 2, 1, 3]), node("Reshape", "t,shape", "y"),
+        ]  # fmt: skip
+        data = model(nodes, arrays)
+        made = from_onnx(data)
+        assert isinstance(made, Sequential)
+        np.testing.assert_array_equal(made.parameters["0.h0_reverse"], arrays["h"][1, 0])
+        x = normal(4, 3, 4)
+        np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+    arrays["h0"] = normal(2, 3, 5)  # one for each of three sequences
+    made = from_onnx(model(nodes[3:], arrays))
+    assert made.why.endswith("it has an initial state for each sequence")
+
+
+def test_an_if_whose_branch_is_known_is_read():
+    """PyTorch writes it for squeeze(1), whose axis may be of another length."""
+    arrays = recurrent_arrays("RNN", 1, 4, 5) | {"axes": np.array([1]), "V": normal(5, 2)}
+    arrays |= {"zero": np.array([0]), "last": np.array([-1]), "end": np.array([2**31 - 1])}
+    arrays |= {"none": np.array(0), "one": np.array(1)}
+    info = helper.make_tensor_value_info("u", FLOAT, None)
+    then = helper.make_graph([node("Squeeze", "l,zero", "u")], "then", [], [info])
+    info = helper.make_tensor_value_info("v", FLOAT, None)
+    other = helper.make_graph([node("Identity", "l", "v")], "other", [], [info])
+
+    def nodes(source):
+        return [
+            node("RNN", "x,W,R,B", "Y", hidden_size=5), node("Squeeze", "Y,axes", "h"),
+            node("Slice", "h,last,end,zero", "l"), node("Shape", source, "s"),
+            node("Gather", "s,none", "n", axis=0), node("Equal", "n,one", "is_one"),
+            node("If", "is_one", "w", then_branch=then, else_branch=other),
+            node("MatMul", "w,V", "y"),
+        ]  # fmt: skip
+
+    data = model(nodes("l"), arrays)
+    made = from_onnx(data)
+    assert [type(one) for one in made.layers] == [RNN, Last, Linear]
+    x = normal(4, 3, 4)
+    np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+    made = from_onnx(model(nodes("x"), arrays))  # how long the sequences are
+    assert made.why == "If w has no layer here"
+
+
+@pytest.mark.parametrize("target", [[-1, 1], [0, 2, 2, 1], [4, -1, 1]])
+def test_a_reshape_that_mixes_axes_is_no_layer(target):
+    arrays = {"V": normal(4, 1), "shape": np.array(target)}
+    nodes = [node("MatMul", "x,V", "p"), node("Reshape", "p,shape", "y")]
+    made = from_onnx(model(nodes, arrays, {"x": (2, 4, 4)}))
+    assert isinstance(made, Network)
+    assert "a Reshape changes more than the directions" in made.why
 
 
 def gru(reset_after, producer="pytorch"):

@@ -34,7 +34,7 @@ class Data:
     axes : tuple of str
         The labels of its axes: "a" and "b", the first two of an input, one of which is time; "F",
         features; "D" and "H", directions and their units before they are merged; "S", stacked
-        states; "1", an axis of length 1.
+        states; "G", groups of them; "1", an axis of length 1.
     sizes : dict of str to int
         The sizes of those axes that are known.
     states : tuple of State
@@ -43,6 +43,10 @@ class Data:
         Whether nothing else reads the layer, so that it may take in what follows: a bias.
     order : str
         The name of the order that the sequences have; "" for that of the input.
+    half : int, optional
+        The direction whose units it has, of a bidirectional layer, which `place` is.
+    step : int, optional
+        0 or -1, the step that it has, of such a layer: axis of time is left out or "1".
     """
 
     place: str
@@ -51,12 +55,19 @@ class Data:
     states: tuple[State, ...] = ()
     sole: bool = False
     order: str = ""
+    half: int | None = None
+    step: int | None = None
 
     def size(self, label: str) -> Size:
         """Return the size of an axis, or its label if that is not known."""
         if label == "S":
             return len(self.states)
         return 1 if label == "1" else self.sizes.get(label, label)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if it has all that a layer computes, with whatever axes."""
+        return not self.states and self.half is None and self.step is None
 
     def axis(self, k: int) -> int:
         """Return the number of an axis that may be counted from the end."""
@@ -73,9 +84,13 @@ class Data:
     def without(self, gone: Sequence[int]) -> Data:
         """Return it without some axes of length 1."""
         for k in gone:
-            if self.size(self.axes[k]) != 1 or self.axes[k] in ("F", "H"):
+            if not self._is_one(self.axes[k]):
                 raise NotLayers(f"axis {k} cannot be left out")
         return self._merged([one for k, one in enumerate(self.axes) if k not in gone])
+
+    def _is_one(self, label: str) -> bool:
+        """Return whether an axis is of length 1 whatever the layers are."""
+        return self.size(label) == 1 and label not in ("F", "H", "a", "b")
 
     def widened(self, places: Sequence[int]) -> Data:
         """Return it with new axes of length 1 at these places."""
@@ -93,23 +108,22 @@ class Data:
         sizes = {**self.sizes, "F": self.sizes["H"] * self.sizes["D"]}
         return replace(self, axes=tuple("F" if a == "H" else a for a in axes), sizes=sizes)
 
-    def reshaped(self, target: list[Size], fixed: dict[str, int]) -> Data:
+    def reshaped(self, target: list[Size], fixed: dict[str, set[int]]) -> Data:
         """Return it with the sizes of a Reshape, which joins directions and units, or states.
 
         Lengths of "a" and "b" that the target gives as numbers are noted in `fixed`.
         """
         if target.count(-1) > 1:
             raise NotLayers("a Reshape leaves two sizes open")
-        axes, width = list(self.axes), None
-        pair = tuple(axes[-2:])
+        axes, width, pair = list(self.axes), None, self.axes[-2:]
         if pair in (("D", "H"), ("S", "H")) and len(target) < len(axes):
-            each = self.sizes["H"]
-            count = self.sizes["D"] if pair[0] == "D" else len(self.states)
-            axes[-2:], width = ["H"], each * count
+            axes[-2:], width = ["H"], self.sizes["H"] * int(self.size(pair[0]))
+        elif axes[0] == "S" and len(target) > len(axes):
+            return self._grouped(target)
         kept: list[str] = []
         for k, n in enumerate(target):
-            while axes and len(axes) > len(target) - k and self.size(axes[0]) == 1:
-                axes.pop(0)  # it leaves out an axis of length 1
+            while axes and len(axes) > len(target) - k and self._is_one(axes[0]):
+                axes.pop(0)
             if n == 1 and len(axes) < len(target) - k:
                 kept.append("1")
                 continue
@@ -120,17 +134,45 @@ class Data:
             if not (n in (-1, one, size) or (n == 0 and self.axes[k : k + 1] == (one,))):
                 if one not in ("a", "b") or not isinstance(n, int):
                     raise NotLayers("a Reshape changes more than the directions")
-                fixed[one] = n
+                fixed.setdefault(one, set()).add(n)
             kept.append(one)
-        if any(self.size(one) != 1 for one in axes):
+        if not all(map(self._is_one, axes)):
             raise NotLayers("a Reshape changes more than the directions")
         return self._merged(kept)
+
+    def _grouped(self, target: list[Size]) -> Data:
+        """Return stacked states in groups, such as those of each layer."""
+        count, (groups, each) = len(self.states), target[:2]
+        if groups == -1 and isinstance(each, int):
+            groups = count // max(each, 1)
+        same = [self.size(one) for one in self.axes[1:]]
+        fits = isinstance(groups, int) and groups > 0 and each in (-1, count // groups)
+        known = all(n in (-1, one) for n, one in zip(target[2:], same, strict=False))
+        if not fits or count % int(groups) or len(target) != len(same) + 2 or not known:
+            raise NotLayers("a Reshape changes more than the directions")
+        return replace(self, axes=("G", *self.axes), sizes={**self.sizes, "G": int(groups)})
+
+    def single(self) -> Data:
+        """Return a stack of one state as that state with an axis of length 1."""
+        if len(self.states) != 1:
+            return self
+        return replace(self, axes=tuple("1" if one == "S" else one for one in self.axes))
+
+    def of_direction(self) -> Data:
+        """Return the last step that one direction of a layer has read as its final state."""
+        if (self.half, self.step) not in ((0, -1), (1, 0)):
+            return self
+        states = (State(self.place, self.half or 0, 0),)
+        axes = tuple("H" if one == "F" else one for one in self.axes)
+        return Data("", axes, {"H": self.sizes["F"]}, states, order=self.order)
 
 
 def joined_states(given: Sequence[Data], axis: int) -> Data | None:
     """Return final states of several nodes, stacked or side by side; None if they are no states."""
+    if given[0].axes[axis] == "H":
+        given = [one.single() for one in given]
     first = given[0]
-    if not all(one.states and one.axes == first.axes for one in given):
+    if "G" in first.axes or not all(one.states and one.axes == first.axes for one in given):
         return None
     if len({(one.order, one.sizes["H"]) for one in given}) > 1:
         return None
@@ -141,15 +183,18 @@ def joined_states(given: Sequence[Data], axis: int) -> Data | None:
 
 def chosen_states(data: Data, axis: int, places: slice | int) -> Data:
     """Return some of stacked states; a number leaves out their axis."""
+    count = len(data.states) // data.sizes["G"] if data.axes[axis] == "G" else 1
     if isinstance(places, slice):
-        left = data.states[places]
-        if not left:
-            raise NotLayers("it takes no state")
-        return replace(data, states=left)
-    if not -len(data.states) <= places < len(data.states):
-        raise NotLayers(f"it takes state {places} of {len(data.states)}")
+        if count > 1 or "G" in data.axes or not data.states[places]:
+            raise NotLayers("it takes no state, or several groups of them")
+        return replace(data, states=data.states[places])
+    if data.axes[axis] == "S" and "G" in data.axes:
+        raise NotLayers("it takes a state of each group")
+    groups = [data.states[k : k + count] for k in range(0, len(data.states), count)]
+    if not -len(groups) <= places < len(groups):
+        raise NotLayers(f"it takes state {places} of {len(groups)}")
     axes = tuple(one for k, one in enumerate(data.axes) if k != axis)
-    return replace(data, states=(data.states[places],), axes=axes)
+    return replace(data, states=groups[places], axes=axes)
 
 
 def place_of(index: Any) -> int | None:

@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...layers import Layer
+from ...layers import Conv1d, Layer
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
 from ..assemble import assembled_graph, equal_parameters, filled
-from . import loading, shapes
+from . import axis_nodes, layer_nodes, loading, shapes
 from .axes import Data, NotLayers
+from .axis_nodes import AXES
 from .found import Found
-from .nodes import AXES, READERS, Node
+from .node import Node
 from .operators import KINDS
+
+READERS = {**axis_nodes.READERS, **layer_nodes.READERS}
 
 
 def layered(
@@ -44,13 +47,13 @@ class Walk(Found):
         opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         super().__init__(values, {i.name for i in model.graph.input}, opset)
         self.warnings: list[str] = []
-        self._free: set[str] = set()
+        self._declared: dict[str, set[int]] = {}  # lengths of "a" and "b"
         self.needed, _ = self._reached(())
         _, self.read = self._reached(("Shape",))  # the arrays whose entries the outputs depend on
         self.readers.update(outputs)
         for node in self.needed:
             if node.op_type != "Shape" and self.read.intersection(node.output):
-                self.readers.update(node.input)
+                self.readers.update(self._reads(node))
         for one in model.graph.input:
             if one.name not in self.values and one.name in self.read:
                 self._input(one)
@@ -69,7 +72,9 @@ class Walk(Found):
             width = dims[2].dim_value if len(dims) == 3 else 0
             sizes = {"F": width} if width else {}
             self.data[one.name] = Data(one.name, ("a", "b", "F")[: len(dims)], sizes)
-            self._free |= {k for k, d in zip("ab", dims, strict=False) if not d.dim_value}
+            for label, dim in zip("ab", dims, strict=False):
+                if dim.dim_value:
+                    self._declared.setdefault(label, set()).add(dim.dim_value)
 
     def _is_initial(self, name: str) -> bool:
         """Return whether an array is read as initial states alone."""
@@ -86,9 +91,12 @@ class Walk(Found):
                 return False
         return ends > 0 and found.isdisjoint(self.outputs)
 
-    def run(self) -> None:
-        """Follow all data."""
-        for node in self.needed:
+    def run(self, nodes: Any = None) -> None:
+        """Follow the data through nodes; by default all."""
+        for node in self.needed if nodes is None else nodes:
+            if node.op_type == "If":
+                self._branch(node)
+                continue
             if not any(name in self.data for name in node.input):
                 self._constant(node)
                 continue
@@ -102,6 +110,32 @@ class Walk(Found):
                 self._data(node, read)
             elif node.op_type in AXES:  # a Shape alone reads what it makes
                 self.data[node.output[0]] = AXES[node.op_type](read)
+
+    def _branch(self, node: Any) -> None:
+        """Follow the data through the branch that an If always takes."""
+        condition, own = self.values.get(node.input[0]), loading.attributes(self.onnx, node)
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            if any(name in self.data for name in self._reads(node)):
+                raise NotLayers(f"If {node.name} has no layer here")
+            self.values.update(dict.fromkeys(node.output))
+            return
+        graph = own["then_branch" if condition.item() else "else_branch"]
+        self.values.update((t.name, self.onnx.numpy_helper.to_array(t)) for t in graph.initializer)
+        self.run(graph.node)
+        for name, inner in zip(node.output, graph.output, strict=True):
+            if inner.name in self.data:
+                self.data[name] = replace(self.data[inner.name], sole=False)
+            else:
+                self.values[name] = self.values.get(inner.name)
+
+    def _reads(self, node: Any) -> list[str]:
+        """Return what a node reads, and all that is read in its graphs."""
+        found = list(node.input)
+        for a in node.attribute:
+            for graph in loading.graphs(self.onnx, a.g) if a.type == a.GRAPH else ():
+                found += [name for inner in graph.node for name in inner.input]
+                found += [one.name for one in graph.output]
+        return found
 
     def _data(self, node: Any, read: Node) -> None:
         """Note what a node makes of data."""
@@ -128,7 +162,7 @@ class Walk(Found):
         for node in reversed(self.graph.node):
             if any(name in wanted for name in node.output if name):
                 found.append(node)
-                wanted.update(() if node.op_type in ends else node.input)
+                wanted.update(() if node.op_type in ends else self._reads(node))
         return found[::-1], wanted
 
     def _constant(self, node: Any) -> None:
@@ -164,13 +198,7 @@ class Walk(Found):
             raise NotLayers("its recurrent nodes have not all the same lengths")
         if self.whole and any(self.given_lengths):
             raise NotLayers(f"{self.whole[0]} reads the padding of sequences")
-        for one, n in self.fixed.items():
-            if one in self._free:
-                what = "time" if one == self.time else "the batch"
-                self.warnings.append(
-                    f"the exporter wrote the length {n} of {what} into the file, which says that "
-                    "any is allowed: the model here takes any"
-                )
+        self._note_fixed()
         used = set(ends.values())
         for name, (_, read) in reversed(self.layers.items()):
             used.update(read if name in used else ())
@@ -180,6 +208,20 @@ class Walk(Found):
         self._share([layer for layer, _ in nodes.values()])
         inputs = [i.name for i in self.graph.input if i.name in used]
         return assembled_graph(nodes, ends, inputs, self.time == "b")
+
+    def _note_fixed(self) -> None:
+        """Warn of lengths in the nodes; raise NotLayers if they are not those of the inputs."""
+        strided = any(isinstance(layer, Conv1d) for layer, _ in self.layers.values())
+        for one, numbers in self.fixed.items():
+            known = numbers | self._declared.get(one, set())
+            if len(known) > 1 and not (strided and one == self.time):
+                raise NotLayers("a Reshape changes more than the directions")
+            if one not in self._declared:
+                what = "time" if one == self.time else "the batch"
+                self.warnings.append(
+                    f"the exporter wrote the length {min(numbers)} of {what} into the file, which "
+                    "says that any is allowed: the model here takes any"
+                )
 
     def _ends(self, drop: bool) -> dict[str, str]:
         """Return the layers whose values the outputs are, by the names of the outputs."""

@@ -39,7 +39,7 @@ class Found:
         How many nodes and outputs read each array.
     whole : list of str
         Nodes that read the padding, if there is any.
-    fixed : dict of str to int
+    fixed : dict of str to set of int
         Lengths of "a" and "b" that a Reshape names.
     time : str, optional
         The label of the axis of time, "a" or "b".
@@ -54,7 +54,7 @@ class Found:
         self.lasts: dict[str, str] = {}
         self.readers: Counter[str] = Counter()
         self.whole: list[str] = []
-        self.fixed: dict[str, int] = {}
+        self.fixed: dict[str, set[int]] = {}
         self.time: str | None = None
         self.given_lengths: set[str] = set()
 
@@ -105,9 +105,14 @@ class Found:
     def features(self, data: Data) -> Data:
         """Return data as features: final states as what Last layers take."""
         if not data.states:
+            if data.step is not None:
+                raise NotLayers("at the last step the reverse direction has read a single step")
+            if data.half is not None:
+                raise NotLayers("it reads one direction of a layer")
             if "H" in data.axes:
                 raise NotLayers("it reads the directions of a layer apart")
             return data
+        data = data.single()
         if "S" in data.axes:
             raise NotLayers("it reads the states of several layers at once")
         places, left = [], list(data.states)

@@ -36,13 +36,21 @@ class Order:
     back: bool = False
 
 
+@dataclass(frozen=True)
+class Rows:
+    """An array of states that are those of all sequences; `axis` is that of the sequences."""
+
+    array: np.ndarray
+    axis: int
+
+
 class Counting:
     """The numbers 0, 1, 2 and so on."""
 
 
 Size = int | str  # a number, or the label of an axis of unknown length
 # None: not known
-Value = np.ndarray | list[Size] | Size | Zeros | Lengths | Order | Counting | None
+Value = np.ndarray | list[Size] | Size | Zeros | Lengths | Order | Rows | Counting | None
 
 
 def is_zero(value: Value) -> bool:
@@ -66,6 +74,15 @@ def computed(op: str, given: list[Value], attributes: dict[str, Any]) -> Value:
     if op in ZERO_KEEPING and all(is_zero(v) and not _is_whole(v) for v in zeros):
         return Zeros()
     first = given[0] if given else None
+    if isinstance(first, Rows) or op in ("Expand", "Tile"):
+        return _rows(op, given, attributes)
+    if op == "Equal":
+        a, b = (_whole(v) for v in given)
+        return (
+            None
+            if a is None or b is None
+            else np.array([x == y for x, y in zip(a, b, strict=False)])
+        )
     if op == "Shape" and isinstance(first, (Lengths, Order)):
         return [BATCH]
     if op == "Range" and all(isinstance(given[k], np.ndarray) for k in (0, 2)):
@@ -99,6 +116,40 @@ def computed(op: str, given: list[Value], attributes: dict[str, Any]) -> Value:
         if a and b and len(a) == len(b) == 1 and isinstance(a[0], int) and isinstance(b[0], int):
             return [a[0] * b[0]]
     return None
+
+
+def _rows(op: str, given: list[Value], attributes: dict[str, Any]) -> Value:
+    """Return states that are repeated for all sequences, or some of such."""
+    first = given[0]
+    if isinstance(first, np.ndarray) and first.ndim in (2, 3) and first.dtype.kind == "f":
+        first = Rows(first, first.ndim - 2)
+        if first.array.shape[first.axis] != 1:
+            return None
+    if not isinstance(first, Rows):
+        return None
+    a, axis = first.array, first.axis
+    if op in ("Cast", "Identity", "Expand"):
+        return first
+    if op == "Tile":
+        times = sizes(given[1]) or []
+        others = [n for k, n in enumerate(times) if k != axis]
+        return first if len(times) == a.ndim and set(others) == {1} else None
+    if op == "Unsqueeze" and a.ndim == 2:
+        places = attributes.get("axes") or sizes(given[1])
+        return Rows(a[None], 1) if places in ([0], [-3]) else None
+    if op == "Slice" and axis == 1 and len(given) == 4 and sizes(given[3]) in ([0], [-3]):
+        start, end = _scalar(given[1]), _scalar(given[2])
+        return Rows(a[start[0] : end[0]], 1) if start and end else None
+    if op == "Concat" and all(isinstance(v, Rows) and v.axis == 1 for v in given):
+        parts = [v.array for v in given if isinstance(v, Rows)]
+        return Rows(np.concatenate(parts), 1) if attributes.get("axis") in (0, -3) else None
+    return None
+
+
+def _whole(value: Value) -> list[int] | None:
+    """Return the known whole numbers of a value."""
+    found = [value] if isinstance(value, int) else sizes(value)
+    return None if found is None or any(isinstance(n, str) for n in found) else found  # type: ignore[return-value]
 
 
 def _is_whole(value: Value) -> bool:
