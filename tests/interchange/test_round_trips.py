@@ -13,7 +13,7 @@ pytest.importorskip("onnxscript", reason="ONNX files need onnxscript: recurrent-
 MODELS = {name: lambda name=name: LAYERS[name]() for name in LAYERS}
 MODELS |= {f"{k}, {kind}": lambda make=make: [make()] for k, (make, kind) in enumerate(RECURRENT)}
 # Layers of nodes that are no layers, always or with lengths.
-SEVERAL_NODES = ("one-hot", "last of both", "attention", "Scan")
+SEVERAL_NODES = ("one-hot", "attention", "Scan")
 WITH_LENGTHS = ("embedding", "last", "mean", "max", "convolution", "hold")
 
 
@@ -29,10 +29,8 @@ def test_nodes_become_the_layers(name, lengths):
     """Bit for bit where nodes are layers; others run one by one, and agree to rounding."""
     model = randomised(Sequential(*MODELS[name](), batch_first=lengths))
     found = without_description(model, lengths)
-    runs = any(word in name for word in SEVERAL_NODES) or any(
-        layer.options.get("learn_state") for layer in model.layers
-    )
-    runs = runs or (lengths and any(word in name for word in WITH_LENGTHS))
+    several = (*SEVERAL_NODES, *(WITH_LENGTHS if lengths else ()))
+    runs = any(word in name for word in several)
     kind = Network if runs else Graph if name == "residual" else Sequential
     assert type(found) is kind
     if kind is Sequential:
