@@ -299,12 +299,12 @@ def check_heaps(data: Any) -> None:
 
 def _hdf5(file, size, given):
     """Read a `.h5` file, which holds a whole model or weights alone."""
+    version = file.attrs.get("keras_version", "")
+    version = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
     if "model_config" in file.attrs:
         _check_alone(given)
         config = parsed(file.attrs["model_config"])
-        version = file.attrs.get("keras_version", "2")
-        version = version.decode("ascii", "replace") if isinstance(version, bytes) else str(version)
-        return config, Legacy(file, "model_weights", size), major(version)
+        return config, Legacy(file, "model_weights", size), major(version or "2")
     if given is None:
         raise ValueError(
             "the file has weights without the configuration of their model: write "
@@ -314,7 +314,7 @@ def _hdf5(file, size, given):
     place: Place = Archive(file, "", size)
     if "layer_names" in file.attrs or "layer_names0" in file.attrs:  # before Keras 3
         place = Legacy(file, "", size)
-    return given, place, major(given.get("keras_version", "3"))
+    return given, place, major(version or given.get("keras_version", "3"))
 
 
 def _check_alone(given):

@@ -112,6 +112,9 @@ def test_files_and_models_in_memory_are_the_same(build, tmp_path_factory):
     loaded = recurrent.load(folder / "a.safetensors")
     for name, values in ours.parameters.items():
         np.testing.assert_array_equal(loaded.parameters[name], values, strict=True)
+    loaded.save(folder / "b.safetensors")
+    data = [(folder / f"{name}.safetensors").read_bytes() for name in "ab"]
+    assert data[0] == data[1]
 
 
 @pytest.mark.ci
@@ -349,9 +352,18 @@ def test_files_of_weights_of_before_keras_3_are_read(tmp_path):
         for name, value in whole["model_weights"].attrs.items():
             file.attrs[name] = value
     same(from_keras(tmp_path / "a.h5", config=model.to_json()), from_keras(model))
-    config = json.loads(model.to_json())
-    config |= {"keras_version": "2.15.0"}
-    same(from_keras(tmp_path / "a.h5", config=config), from_keras(model))
+    # The version decides what a hard sigmoid is: that of the file, or else of the configuration.
+    config, slopes = json.loads(model.to_json()), []
+    config["config"]["layers"][1]["config"]["recurrent_activation"] = "hard_sigmoid"
+    for of_config, of_file in (("3.0.0", None), ("2.15.0", None), ("3.0.0", b"2.2.4-tf")):
+        config["keras_version"] = of_config
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            file.attrs.pop("keras_version", None)
+            if of_file:
+                file.attrs["keras_version"] = of_file
+        ours = from_keras(tmp_path / "a.h5", config=config)
+        slopes.append(ours[0].options["activations"][0].partition(",")[0])
+    assert slopes == ["hardsigmoid(0.16666666666666666", "hardsigmoid(0.2", "hardsigmoid(0.2"]
 
 
 def test_nothing_outside_a_file_is_read(tmp_path):
