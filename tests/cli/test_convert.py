@@ -119,13 +119,14 @@ def write_files():
     onnx = pytest.importorskip("onnx")
     save_file({"weight": np.ones((2, 3), np.float16), "bias": np.ones(2, "f")}, "half.safetensors")
     save_file({"weight": np.ones((3, 3), "f")}, "square.safetensors")
-    for name in ("text.bin", "text.pt"):
+    for name in ("text.bin", "text.pt", "text.onnx"):
         with open(name, "w") as file:
             file.write("hello")
     values = [onnx.helper.make_tensor_value_info(name, 1, (2, None, 3)) for name in "xy"]
     nodes = [onnx.helper.make_node("Sinh", ["x"], ["y"])]
     graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:])
     onnx.save(onnx.helper.make_model(graph, ir_version=8), "network.onnx")
+    Path("half.onnx").write_bytes(Path("network.onnx").read_bytes()[:30])
     encoder = Sequential(Embedding(5, 2), GRU(2, 3))
     decoder = Sequential(Embedding(5, 2), GRU(2, 3), Attention(3, 3), Linear(6, 5))
     Seq2Seq(encoder, decoder, start=0, end=1).save("seq2seq.safetensors")
@@ -143,6 +144,8 @@ def write_files():
         (("square.safetensors", OUT), 1, "Embedding(3, 3) or Linear(3, 3, bias=False)"),
         (("text.bin", OUT), 1, "must end in .pt, .pth, .safetensors, .keras, .h5, .onnx, got .bin"),
         (("text.pt", OUT), 1, "text.pt: this is a text"),
+        (("text.onnx", OUT), 1, "text.onnx: this is a text"),
+        (("half.onnx", OUT), 1, "half.onnx: the file is damaged, or no ONNX file"),
         (("network.onnx", OUT), 1, "network.onnx cannot be written as .safetensors, which holds "),
         (("network.onnx", "out.onnx"), 1, "are no layers of this package: Sinh"),
         (("seq2seq.safetensors", "out.onnx"), 1, "to_onnx(model.encoder) writes its encoder"),

@@ -8,9 +8,11 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ... import checks
+from ...models import files, foreign
 from ..damage import damage
 
 MOST_NODES = 100_000
@@ -37,11 +39,34 @@ def load(source: Any) -> Any:
     if isinstance(source, onnx.ModelProto):
         model = onnx.ModelProto()
         model.CopyFrom(source)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        model = _parsed(onnx, bytes(source))
+    elif isinstance(source, (str, os.PathLike)):
+        return _from_file(onnx, checks.path(source, "model"))
     else:
-        model = _parsed(onnx, source)
+        raise TypeError(
+            "model must be the path of a file, its bytes or a ModelProto of onnx, "
+            f"got {checks.shown(source)}"
+        )
     with damage():
         check(onnx, model)
     return model
+
+
+def _from_file(onnx: Any, path: Path) -> Any:
+    """Return the checked ModelProto of a file; errors name it, and say what else it is."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(foreign.folder(path))
+    files.check_readable(path)
+    try:
+        with damage():
+            model = _parsed(onnx, path.read_bytes())
+            check(onnx, model)
+        return model
+    except ValueError as error:
+        words = foreign.file(path)
+        other = words is not None and "an ONNX file" not in words
+        raise ValueError(f"{path}: {words if other else error}") from None
 
 
 def _onnx() -> Any:
@@ -54,16 +79,7 @@ def _onnx() -> Any:
     return onnx
 
 
-def _parsed(onnx: Any, source: Any) -> Any:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(source)
-    elif isinstance(source, (str, os.PathLike)):
-        data = checks.path(source, "model").read_bytes()
-    else:
-        raise TypeError(
-            "model must be the path of a file, its bytes or a ModelProto of onnx, "
-            f"got {checks.shown(source)}"
-        )
+def _parsed(onnx: Any, data: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
     try:  # load_external_data=False: no other file is read
