@@ -50,15 +50,29 @@ def conditional(program, node, slots, outputs, scope, depth) -> Callable[[list[A
 
 def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
     """Return the step of a Loop: runs its graph while a condition holds."""
-    (body,) = _graphs(program, node, ("body",), scope, depth)
-    body_outputs = next(a.g.output for a in node.attribute if a.name == "body")
+    graph = next((a.g for a in node.attribute if a.name == "body"), None)
+    if graph is None:
+        raise ValueError("it has no body")
     trips, condition, *initial = [*slots, 0, 0][: max(2, len(slots))]
-    carried = len(body.inputs) - 2
-    if carried != len(initial) or len(body.outputs) < 1 + carried:
+    carried = len(initial)
+    held = {t.name for t in graph.initializer}
+    names = [i.name for i in graph.input if i.name not in held]
+    if len(names) != 2 + carried or len(graph.output) < 1 + carried:
         raise ValueError(
-            f"its graph must have {2 + len(initial)} inputs and at least {1 + len(initial)} "
-            f"outputs, got {len(body.inputs)} and {len(body.outputs)}"
+            f"its graph must have {2 + carried} inputs and at least {1 + carried} outputs, got "
+            f"{len(names)} and {len(graph.output)}"
         )
+    fixed = _unchanged(graph, names[2:])
+    graph, within = _without(graph, names, fixed), dict(scope)
+    within |= {names[2 + k]: initial[k] for k in fixed}
+    body = program.block_of(graph, within, [o.name for o in graph.output], depth + 1)
+    body_outputs = graph.output
+    for k in sorted(fixed, reverse=True):  # their value stays where it is
+        del initial[k]
+    places = [k for k in range(carried) if k not in fixed]
+    kept = [(outputs[k], slots[2 + k]) for k in sorted(fixed) if k < len(outputs)]
+    outputs = [outputs[k] for k in (*places, *range(carried, len(outputs))) if k < len(outputs)]
+    carried = len(initial)
     counter, flag, *states = body.inputs
     goes_on, *results = body.outputs
     ends, scanned = results[:carried], results[carried:]
@@ -86,8 +100,42 @@ def loop(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], N
         found = [*values, *(_stacked(*some, 0) for some in zip(rows, kinds, strict=True))]
         for slot, value in zip(outputs, found, strict=False):
             frame[slot] = value
+        for slot, source in kept:
+            frame[slot] = frame[source]
 
     return run
+
+
+def _unchanged(graph: Any, states: list[str]) -> set[int]:
+    """Return which states of a Loop no step changes: tf2onnx writes weights as such states."""
+    source = {
+        n.output[0]: n.input[0]
+        for n in graph.node
+        if n.op_type == "Identity" and len(n.input) == len(n.output) == 1
+    }
+    found = set()
+    for k, state in enumerate(states):
+        name = graph.output[1 + k].name
+        while name in source:
+            name = source[name]
+        if name == state:
+            found.add(k)
+    return found
+
+
+def _without(graph: Any, names: list[str], fixed: set[int]) -> Any:
+    """Return the graph of a Loop without some of its states; `names` has those of its inputs."""
+    if not fixed:
+        return graph
+    copy = type(graph)()
+    copy.CopyFrom(graph)
+    dropped = {names[2 + k] for k in fixed}
+    inputs = [i for i in graph.input if i.name not in dropped]
+    outputs = [o for k, o in enumerate(graph.output) if k - 1 not in fixed]
+    del copy.input[:], copy.output[:]
+    copy.input.extend(inputs)
+    copy.output.extend(outputs)
+    return copy
 
 
 def scan(program, node, slots, outputs, scope, depth) -> Callable[[list[Any]], None]:
