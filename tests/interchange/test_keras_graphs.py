@@ -161,7 +161,10 @@ def old(config):
         return []
 
     for entry in config["layers"]:
-        entry["inbound_nodes"] = [tensors(node["args"]) for node in entry["inbound_nodes"]]
+        entry["inbound_nodes"] = [
+            tensors([node["args"], node["kwargs"].get("initial_state")])
+            for node in entry["inbound_nodes"]
+        ]
         if entry["class_name"] == "Functional":
             old(entry["config"])
     return config
@@ -170,13 +173,18 @@ def old(config):
 @pytest.mark.parametrize("make", [residual, siamese, nested])
 def test_configurations_of_keras_2_are_read(make, tmp_path):
     model = randomise(make())
-    model.save(tmp_path / "a.h5")
-    with h5py.File(tmp_path / "a.h5", "a") as file:
+    same(from_keras(old_file(model, tmp_path / "a.h5")), from_keras(model))
+
+
+def old_file(model, path):
+    """Write a file with a configuration of Keras 2; return its path."""
+    model.save(path)
+    with h5py.File(path, "a") as file:
         config = json.loads(file.attrs["model_config"])
         old(config["config"])
         file.attrs["model_config"] = json.dumps(config)
         file.attrs["keras_version"] = "2.15.0"
-    same(from_keras(tmp_path / "a.h5"), from_keras(model))
+    return path
 
 
 @st.composite
@@ -304,6 +312,12 @@ def test_what_has_no_equal_is_named(make, words):
     with pytest.raises(ValueError, match=words) as error:
         from_keras(make())
     assert "\n" not in str(error.value)
+
+
+def test_states_of_keras_2_are_named(tmp_path):
+    """Keras 2 lists initial states among the inputs of a layer."""
+    with pytest.raises(ValueError, match=r"two \(LSTM\) takes its initial_state from another"):
+        from_keras(old_file(states(), tmp_path / "a.h5"))
 
 
 def test_states_that_nobody_reads_are_left_out():
