@@ -24,7 +24,8 @@ class Network:
     """A model of ONNX whose nodes are not a chain of layers; it computes and cannot be trained.
 
     Recurrent nodes run in the engine, the others in NumPy. What depends on constants alone is
-    computed once. float16 in a file is float32 here.
+    computed once. float16 in a file is float32 here. A result has at most 2^27 entries, and the
+    loops of one call end after 2^18 steps; a file that asks for more is refused.
 
     Attributes
     ----------
