@@ -83,8 +83,7 @@ def real(codes: np.ndarray, scale: np.ndarray, zero: np.ndarray | None) -> np.nd
 @own("MatMulInteger")
 def _matmul_integer(node: Known) -> Run:
     B: Any = node.constant(1)
-    known = B is not None and node.known(3)
-    held = plain(B, node.constant(3), -2) if known else None
+    held = plain(B, node.constant(3), -2) if B is not None and node.known(3) else None
 
     def run(A: Any, B: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
         b = plain(B, b_zero, -2) if held is None else held
