@@ -336,10 +336,8 @@ def main(name: str, folder: Path, seed: int, count: int) -> dict[str, Any]:
     (folder / "faults").mkdir(exist_ok=True)
     place.mkdir(exist_ok=True)
     path = place / f"a{form.suffix}"
-    for stem, data in originals:  # also imports all
-        outcome, fault = attempt(form, path, data, given.get(Path(stem).stem, {}))
-        if "Error" in outcome or (fault and "took" not in fault):
-            raise AssertionError(f"{stem} is no good file: {outcome} {fault}")
+    for stem, data in originals:  # they are good; and what is imported later takes no memory
+        form.run(path, data, given.get(Path(stem).stem, {}))
 
     def stop(*_):
         raise Hang
