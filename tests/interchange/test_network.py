@@ -609,7 +609,7 @@ def test_what_depends_on_constants_alone_is_computed_once():
     arrays = {"W": normal(2, 3, 4), "one": ints(1), "three": ints(3)}
     made = network(model(nodes, {"x": NUMBER}, ["y"], arrays))
     steps = [one for one in made._program.block.nodes if one is not None]
-    assert [node.op_type for node, _ in steps] == ["Add", "Identity"]
+    assert [one.node.op_type for one in steps] == ["Add", "Identity"]
     assert made(np.ones((), np.float32)).tolist() == np.ones((3, 4)).tolist()
 
 

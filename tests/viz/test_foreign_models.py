@@ -160,7 +160,7 @@ def test_another_layer_is_refused_with_those_that_there_are(which, run):
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_graph_of_other_nodes_shows_its_recurrent_layers(view, run):
     code, text, error = run(view, "graph.onnx")
-    if view in OF_LAYERS:
+    if view in ("network", *OF_LAYERS):
         assert (code, error) == (0, "")
         assert text
         return
@@ -169,6 +169,44 @@ def test_a_graph_of_other_nodes_shows_its_recurrent_layers(view, run):
     assert error.endswith(
         "draw its recurrent layers ('left', 'right') by unit, layer, cell or weights\n"
     )
+
+
+def test_the_nodes_of_a_network_are_drawn_with_their_names(run):
+    _, text, _ = run("network", "graph.onnx")
+    for name, label in (
+        ("left", "LSTM(2, 3, biases=0)\\n60 parameters"),
+        ("right", "GRU(2, 3, reset_after=False, biases=0)\\n45 parameters"),
+        ("wave", "Sin\\nno parameters"),
+        ("product", "Mul\\nno parameters"),
+    ):
+        assert f'label="{name}\\l"' in text
+        assert label in text
+    assert "105 parameters in total" in text
+    wires = re.findall(r'"(x.x|node\d)" -> "(node\d|y.y)"', text)
+    expected = [("x.x", "node0"), ("x.x", "node1"), ("node1", "node2"), ("node2", "node3")]
+    expected += [("node0", "node3"), ("node3", "y.y")]
+    assert sorted(set(wires) - {("node0", "node0"), ("node1", "node1")}) == sorted(expected)
+
+
+def test_a_network_of_onnx_takes_no_recording():
+    model, run = recurrent.from_onnx(no_chain()), Sequential(GRU(2, 3), rng=0)
+    recording = run.record(np.zeros((3, 1, 2), np.float32))
+    with pytest.raises(ValueError, match="recording must be None: a network of ONNX"):
+        viz.network(model, recording)
+
+
+def test_a_network_of_very_many_nodes_is_refused_in_one_line():
+    sines = [helper.make_node("Sin", [f"v{k}"], [f"v{k + 1}"]) for k in range(90)]
+    graph = helper.make_graph(
+        sines,
+        "g",
+        [helper.make_tensor_value_info("v0", onnx.TensorProto.FLOAT, ("T", "N", 2))],
+        [helper.make_tensor_value_info("v90", onnx.TensorProto.FLOAT, None)],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = recurrent.from_onnx(proto)
+    with pytest.raises(ValueError, match=r"at most 80 nodes, .* got 92; .*no recurr"):
+        viz.network(model)
 
 
 def test_a_run_of_a_graph_of_other_nodes_is_refused(run):

@@ -8,16 +8,18 @@ import numpy as np
 
 from recurrent import Graph
 from recurrent.engine.bidirectional import REVERSE
+from recurrent.interchange.onnx import Network
 
 from ..draw import dot, notation, palette
 from ..draw.drawing import Drawing
 from ..layout import layered
 from ..reading import describe
-from ..reading.models import check_model, checked
+from ..reading.models import check_model, checked, no_model
 
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
 CHANNEL, MEMORY = 190, "#7A5195"  # room between two stacks, and the colour of the memory
 ROOM, GAP = 190, 30  # beside a box for its name and loops, and between neighbours of a level
+MOST = 80  # nodes of a network of ONNX
 NEAR = 9  # a wire makes no smaller turn aside
 
 
@@ -28,8 +30,9 @@ def network(model: Any, recording: Any = None) -> Drawing:
 
     Parameters
     ----------
-    model : recurrent.Sequential, recurrent.Graph or recurrent.Seq2Seq
-        The model to draw.
+    model : recurrent.Sequential, recurrent.Graph, recurrent.Seq2Seq or a network of ONNX
+        The model to draw; of a network that is no model, as `recurrent.from_onnx` returns it, up to
+        80 nodes.
     recording : recurrent.Recording, optional
         A recorded run of the model. Edges then also show the mean absolute output of a layer and,
         for a run with a loss, of its gradient.
@@ -43,14 +46,20 @@ def network(model: Any, recording: Any = None) -> Drawing:
     TypeError
         If `model` is not a model.
     ValueError
-        If the recording is of another model.
+        If the recording is of another model, or a network of ONNX has too many nodes.
     """
+    if isinstance(model, Network):
+        if recording is not None:
+            raise ValueError("recording must be None: a network of ONNX is not recorded")
+        return _of_nodes(model)
     check_model(model, "network")
     if recording is not None:
         checked(model, recording, "network")
     graph, means = model.graph(), _means(recording)
     if isinstance(model, Graph):
-        items = _branches(model, graph, means)
+        shares = {f"layer{k}": _shared(model, k) for k in range(len(model))}
+        names = {f"layer{k}": name for k, name in enumerate(model.names)}
+        items = _branches(graph, names, shares, means)
     else:
         names = {
             f"layer{k}": f"layer {k}{describe.named(layer, chr(10))}"
@@ -163,10 +172,24 @@ def _box(graph, node, at, name, shares=""):
     return items + drawn
 
 
-def _branches(model, graph, means):
+def _of_nodes(model):
+    """Draw the nodes of a network of ONNX."""
+    graph, names = model.graph()
+    if len(graph.nodes) > MOST:
+        raise ValueError(
+            f"network draws at most {MOST} nodes, inputs and outputs, got {len(graph.nodes)}; "
+            f"{no_model(model)}"
+        )
+    items = _branches(graph, names, {}, {})
+    total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
+    items.append(dot.text((0, -44), total, 10))
+    title = f"Network of ONNX: {notation.count(len(names), 'node')}"
+    text = ", ".join(n.label for n in graph.nodes)
+    return Drawing.from_items(title, f"{total}; from input to output: {text}.", items)
+
+
+def _branches(graph, names, shares, means):
     """Return the items of a graph of layers: each stands above all that it reads."""
-    shares = {f"layer{k}": _shared(model, k) for k in range(len(model))}
-    names = {f"layer{k}": notation.short(name, 20) for k, name in enumerate(model.names)}
     room = {n.id: _room(n, _box(graph, n, (0, 0), "", shares.get(n.id, ""))) for n in graph.nodes}
     inputs = [n.id for n in graph.nodes if n.kind == "input"]
     others = [n.id for n in graph.nodes if n.kind != "input"]
@@ -181,12 +204,14 @@ def _branches(model, graph, means):
     boxes = {i.name: i.box for i in items if i.kind == "node"}
     for n, name in names.items():
         left, _, _, top = boxes[n]
-        items.append(dot.text((left + 8, top + 8), name, 9, anchor="start"))
+        items.append(dot.text((left + 8, top + 8), notation.short(name, 20), 9, anchor="start"))
     for pair in pairs:
         items.append(_way(pair, plan, place, boxes, pairs))
     for n in dict.fromkeys(e.source for e in links):
         shape = next(e.shape for e in links if e.source == n)
-        text = " · ".join([notation.shape(shape), *means.get(n, [])])
+        text = " · ".join([notation.shape(shape)] * bool(shape) + means.get(n, []))
+        if not text:
+            continue
         items.append(dot.text((place[n][0] + 10, boxes[n][3] + 9), text, 10, anchor="start"))
     return items
 

@@ -285,7 +285,7 @@ class _Picture:
         for name, what in keys:
             if self.elided:
                 label = f"{what}: root mean square of a block"
-                ticks = [(0, "0"), (1, f"{self.limits[name]:g}")]
+                ticks = [(0.0, "0"), (1.0, f"{self.limits[name]:g}")]
                 legend.ramp(self.canvas, name, (x, y), label, palette.SIZE, ticks)
             else:
                 legend.signed(self.canvas, name, (x, y), what, self.limits[name])

@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from ... import checks
+from ...graph import Graph
 from ...layers import Recurrent
 from ..assemble import origin
 from ..damage import one_line
+from . import picture
 from .declared import Declared
 from .network_stream import NetworkStream
 from .runner import NodeError, Program
@@ -143,6 +145,18 @@ class Network:
                 continue
             found[name].origin = origin(name)
         return found
+
+    def graph(self) -> tuple[Graph, dict[str, str]]:
+        """Return the graph of the nodes that run at a call, for pictures.
+
+        Returns
+        -------
+        graph : recurrent.graph.Graph
+            A node for each input, node and output.
+        names : dict of str to str
+            The names of the nodes in the file, by their ids in the graph.
+        """
+        return picture.graph(self._program, self.inputs, self.outputs, self.layers)
 
     def __repr__(self):
         return (

@@ -30,11 +30,20 @@ class NodeError(ValueError):
     """A node cannot compute its outputs; the message names it."""
 
 
+class Resolved(NamedTuple):
+    """A node, and the slots of its inputs, of its outputs, and of what graphs within it read."""
+
+    node: Any
+    inputs: list[int]
+    outputs: list[int]
+    within: set[int]
+
+
 class Block(NamedTuple):
     """The steps of a graph, and the slots of its inputs and outputs."""
 
     steps: list[Callable[[Frame], None]]
-    nodes: list[Any]  # for errors: a node and the slots of its inputs, one for each step
+    nodes: list[Resolved | None]  # one for each step; None for one that drops arrays
     inputs: list[int]
     outputs: list[int]
 
@@ -47,10 +56,12 @@ class Block(NamedTuple):
         except NodeError:
             raise
         except Exception as error:  # onnx's operators raise all kinds for what does not fit
-            node, slots = self.nodes[next(k for k, s in enumerate(self.steps) if s is step)]
+            one = self.nodes[next(k for k, s in enumerate(self.steps) if s is step)]
+            assert one is not None, "a step that drops arrays cannot fail"
+            node = one.node
             got = [
                 f"{name} {described(frame[slot])}"
-                for name, slot in zip(node.input, slots, strict=True)
+                for name, slot in zip(node.input, one.inputs, strict=True)
                 if name
             ]
             words = " ".join(str(error).split()) or type(error).__name__
@@ -168,8 +179,8 @@ class Program:
                 step = self._step(node, slots, outputs, scope, depth)
             if not self._computed(node, slots, outputs, step, depth):
                 work.block.steps.append(step)
-                work.block.nodes.append((node, slots))
                 within = {scope[name] for name in self._read_within(node) if name in scope}
+                work.block.nodes.append(Resolved(node, slots, outputs, within))
                 work.owned.update(outputs)
                 work.touched.append({*slots, *outputs, *within})
             scope.update((n, o) for n, o in zip(node.output, outputs, strict=True) if n)
@@ -188,7 +199,7 @@ class Program:
         """Compute the outputs of a node whose inputs are constant; return whether that was done."""
         if node.op_type in RANDOM or not self.constant.issuperset(slots) or self._has_graph(node):
             return False
-        one = Block([step], [(node, slots)], [], [])
+        one = Block([step], [Resolved(node, slots, outputs, set())], [], [])
         try:
             with np.errstate(all="ignore"):
                 one.run(self.frame)
