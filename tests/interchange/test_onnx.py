@@ -138,6 +138,21 @@ def test_a_chain_can_be_trained():
     assert all(np.abs(g).sum() > 0 for n, g in grads.params.items() if "weight" in n)
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_known_layers_need_no_optimiser(direction, monkeypatch):
+    """Its import takes seconds. Constants are computed without it: weights that are turned."""
+    proto = onnx.load_from_string(chain("LSTM", direction))
+    (table,) = [t for t in proto.graph.initializer if t.name == "V"]
+    turned = onnx.numpy_helper.to_array(table).T
+    table.CopyFrom(onnx.numpy_helper.from_array(turned.copy(), "U"))
+    proto.graph.node.insert(0, node("Transpose", "U", "V"))
+    expected = from_onnx(chain("LSTM", direction))
+    monkeypatch.setattr("recurrent.interchange.onnx.loading.optimised", None)
+    found = from_onnx(proto)
+    assert [type(one) for one in found.layers] == [type(one) for one in expected.layers]
+    np.testing.assert_array_equal(found.layers[-2].parameters["weight"], turned)
+
+
 def test_the_same_chain_as_a_network():
     """The nodes one by one agree with the layers; training is refused with the reason."""
     data = chain("GRU", "bidirectional")

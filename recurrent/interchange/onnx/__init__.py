@@ -81,11 +81,15 @@ def from_onnx(
         if own is not None:
             return own
         faults.check(proto)
-        proto = loading.optimised(rewriting.widened(proto))
+        proto, drop = loading.named(rewriting.widened(proto)), outputs is None
         try:
-            made, told = layered(proto, names, drop=outputs is None)
-        except NotLayers as reason:
-            return Network(proto, list(names), str(reason))
+            made, told = layered(proto, names, drop)
+        except NotLayers:
+            proto = loading.optimised(proto)  # it takes seconds to import, and is seldom needed
+            try:
+                made, told = layered(proto, names, drop)
+            except NotLayers as reason:
+                return Network(proto, list(names), str(reason))
     for words in told:
         warnings.warn(words, stacklevel=3)
     return made

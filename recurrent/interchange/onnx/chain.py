@@ -12,13 +12,15 @@ from ...layers import Conv1d, Layer
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
 from ..assemble import assembled_graph, equal_parameters, filled
-from . import axis_nodes, layer_nodes, loading, shapes
+from . import axis_nodes, layer_nodes, loading, numeric, shapes
 from .axes import Data, NotLayers
 from .axis_nodes import AXES
 from .found import Found
+from .known import Known
 from .node import Node
 from .operators import KINDS
 
+GROWING = ("ConstantOfShape", "Expand", "Range", "Tile")  # whose results may be of any size
 READERS = {**axis_nodes.READERS, **layer_nodes.READERS}
 
 
@@ -168,26 +170,45 @@ class Walk(Found):
     def _constant(self, node: Any) -> None:
         """Note the values of a node that no data reach."""
         own = loading.attributes(self.onnx, node)
+        for name in node.output:
+            self.values[name] = None
+        given = [self.values.get(name) for name in node.input]
+        known = all(isinstance(v, np.ndarray) for v in given)
+        if known and node.op_type in numeric.MAKERS and node.op_type not in GROWING:
+            self._computed(node, own, given)
+            return
         own = {
             k: self.onnx.numpy_helper.to_array(v) if isinstance(v, self.onnx.TensorProto) else v
             for k, v in own.items()
         }
-        for name in node.output:
-            self.values[name] = None
         if node.op_type == "Constant":
-            value = next(iter(own.values()))
-            found: Any = None if isinstance(value, (str, bytes)) else np.asarray(value)
+            kind, value = next(iter(own.items()))
+            dtype = np.float32 if kind.startswith("value_float") else None
+            found: Any = None if isinstance(value, (str, bytes)) else np.asarray(value, dtype)
+        elif node.op_type == "TopK" and isinstance(given[0], shapes.Lengths):
+            order = node.output[1]
+            if given[0].order or given[1] != [shapes.BATCH]:
+                return
+            self.values[order] = shapes.Order(order)
+            found = shapes.Lengths(given[0].name, order)
         else:
-            given = [self.values.get(name) for name in node.input]
-            if node.op_type == "TopK" and isinstance(given[0], shapes.Lengths):
-                order = node.output[1]
-                if given[0].order or given[1] != [shapes.BATCH]:
-                    return
-                self.values[order] = shapes.Order(order)
-                found = shapes.Lengths(given[0].name, order)
-            else:
-                found = shapes.computed(node.op_type, given, own)
+            found = shapes.computed(node.op_type, given, own)
         self.values[node.output[0]] = found
+
+    def _computed(self, node: Any, own: dict[str, Any], given: list[Any]) -> None:
+        """Note the values that a node makes of constants; they stay unknown if it cannot."""
+        run = numeric.MAKERS[node.op_type](Known(node, own, given, self.opset))
+        if run is None:
+            return
+        try:
+            with np.errstate(all="ignore"):
+                found = run(*given)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return
+        found = tuple(map(np.asarray, found if isinstance(found, tuple) else (found,)))
+        most = max(loading.MOST_FOLDED, 2 * sum(a.size for a in given))
+        if sum(a.size for a in found) <= most:
+            self.values.update(zip(node.output, found, strict=False))
 
     # The model
 

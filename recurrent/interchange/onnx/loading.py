@@ -218,15 +218,22 @@ def _check_tensor(onnx: Any, tensor: Any) -> None:
         raise ValueError(f"array {name} declares {size:,} entries, more than the file has")
 
 
+def named(model: Any) -> Any:
+    """Return the model; its nodes without a name get that of their first output.
+
+    The optimiser would call them all "node".
+    """
+    for graph in graphs(_onnx(), model.graph):
+        for node in graph.node:
+            node.name = node.name or next((n for n in node.output if n), "")
+    return model
+
+
 def optimised(model: Any) -> Any:
     """Return the model with what is constant computed, and nodes without effect left out.
 
-    Nodes without a name get that of their first output. The model itself if the optimiser cannot
-    read it: it is not needed for the result.
+    The model itself if the optimiser cannot read it: it is not needed for the result.
     """
-    for graph in graphs(_onnx(), model.graph):
-        for node in graph.node:  # the optimiser would call them all "node"
-            node.name = node.name or next((n for n in node.output if n), "")
     try:
         import onnx_ir
         from onnxscript import optimizer
