@@ -338,3 +338,26 @@ def test_the_largest_weights_are_named():
     assert drawing.source.index("x₂ into reset gate: −5.00") < drawing.source.index(
         "h₀ into update gate: +4.00"
     )
+
+
+def test_another_layer_of_a_model_is_told_which_ones_can_be_drawn():
+    model = recurrent.from_torch(Tagger())
+    for given in (model, model[0], model[3]):
+        with pytest.raises(
+            TypeError, match=r"unit draws a recurrent layer, such as model\[1\], got"
+        ):
+            viz.unit(given, 3)
+    with pytest.raises(TypeError, match="recurrent layer, and this model has none, got Linear"):
+        viz.unit(Sequential(Linear(2, 3))[0], 3)
+
+
+def test_layers_have_the_names_of_keras_and_onnx(folder):
+    model = recurrent.from_keras(folder / "net.keras")
+    names = ["words", "reader", "reader", "classes", "classes"]
+    assert [layer.origin for layer in model.layers] == names
+    proto = onnx.load(folder / "chain.onnx")
+    del proto.metadata_props[:]  # which say that it was written here
+    next(node for node in proto.graph.node if node.op_type == "GRU").name = "/reader/GRU"
+    assert recurrent.from_onnx(proto)[0].origin == "reader"
+    layers = recurrent.from_onnx(no_chain()).layers
+    assert {name: layer.origin for name, layer in layers.items()} == {n: n for n in layers}

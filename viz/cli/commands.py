@@ -263,7 +263,7 @@ def unit(
     direction: str,
     place: Annotated[
         int | None,
-        typer.Argument(metavar="[UNIT]", help="Number of the unit.", min=0, show_default=False),
+        typer.Argument(metavar="UNIT", help="Number of the unit.", min=0, show_default=False),
     ] = None,
     unit: Annotated[
         int | None,

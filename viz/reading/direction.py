@@ -124,7 +124,11 @@ def directions_of(layer: Any) -> list[Direction]:
 def check_recurrent(layer: Any, view: str) -> None:
     """Raise TypeError for anything but a recurrent layer; an engine has a cell, but no weights."""
     if not isinstance(layer, Layer) or layer.cell is None:
-        write = ", such as model[0]" if isinstance(layer, Model) else ""
+        model = layer if isinstance(layer, Model) else getattr(layer, "owner", None)
+        write = ""
+        if isinstance(model, Model):
+            found = [f"model[{k}]" for k, one in enumerate(model.layers) if one.cell is not None]
+            write = f", such as {found[0]}" if found else ", and this model has none"
         raise TypeError(f"{view} draws a recurrent layer{write}, got {checks.shown(layer)}")
 
 
