@@ -1,5 +1,8 @@
 """Network: graphs of ONNX that are no chain of layers, against ONNX Runtime."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -820,6 +823,36 @@ def test_integers_of_a_smaller_type_are_taken():
         made(np.array([3], np.uint64))
 
 
+def mixed():
+    """Return a network of windows, a recurrent node, products and sums over axes."""
+    nodes = [
+        node("Conv", "x,V,v", "p", pads=[1, 1]), node("Relu", "p", "q"),
+        node("Transpose", "q", "t", perm=[2, 0, 1]), node("LSTM", "t,W,R,B", "r", hidden_size=H),
+        node("Squeeze", "r,one", "s"), node("MatMul", "s,M", "m"), node("Softmax", "m", "a"),
+        node("ReduceMean", "s", "n", axes=[2]), node("Mul", "a,n", "z"),
+        node("Transpose", "z", "y", perm=[1, 0, 2]),
+    ]  # fmt: skip
+    arrays = lstm_arrays() | {
+        "V": normal(D, 7, 3), "v": normal(D), "M": normal(H, 20), "one": ints(1)
+    }  # fmt: skip
+    return network(model(nodes, {"x": normal(1, 7, 5)}, ["y"], arrays))
+
+
+def test_each_row_of_a_batch_has_the_bits_that_it_has_alone():
+    made, x = mixed(), normal(9, 7, 33)
+    together = made(x)
+    for k in range(len(x)):
+        assert np.array_equal(made(x[k : k + 1])[0], together[k])
+
+
+def test_copies_are_the_network_and_it_is_not_pickled():
+    made = mixed()
+    assert copy.deepcopy(made) is made
+    assert copy.copy(made) is made
+    with pytest.raises(TypeError, match="cannot be pickled: keep the bytes of its file"):
+        pickle.dumps(made)
+
+
 # Streams
 
 
@@ -854,6 +887,9 @@ def test_a_stream_carries_outputs_to_the_next_call():
     other = made.stream(CARRIED, bias=bias, **state)
     state["h"][...] = np.nan  # a copy
     assert np.array_equal(other(x[1:2]), stream(x[1:2]))
+    apart = stream.copy()
+    assert np.array_equal(apart(x[2:3]), copy.deepcopy(stream)(x[2:3]))
+    assert np.array_equal(stream(x[2:3])[0, 0], whole[2])
     given_ = made.stream({"hn": "h"}, h=zeros, bias=bias)
     found = given_({"x": x[:1], "c": zeros})
     assert sorted(found) == ["cn", "z"]

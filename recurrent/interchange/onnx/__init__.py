@@ -30,8 +30,8 @@ def from_onnx(
     `Graph`. Known are RNN, LSTM and GRU with the nodes around them that turn axes, Embedding,
     Linear, Conv1d, LayerNorm, Dropout, activations, the last step, the final state h, the mean and
     the maximum over time, and Add, Mul and Concat of data. Other models become a `Network`, which
-    computes the outputs: recurrent nodes run in the engine, the others by onnx's operators in
-    NumPy.
+    computes the outputs: recurrent nodes run in the engine, the others in NumPy. float16 is read as
+    float32, with a warning.
 
     A file of `to_onnx` becomes the model that was written, with its names and all its layers, also
     those of your own cells.

@@ -16,6 +16,11 @@ __all__ = ["MAKERS"]
 _ERF = np.frompyfunc(math.erf, 1, 1)
 
 
+@own("Erf")
+def _erf(node: Known) -> Run:
+    return lambda x: np.asarray(_ERF(x), x.dtype)
+
+
 @own("Gelu")
 def _gelu(node: Known) -> Run:
     if node.attributes.get("approximate", "none") == "tanh":

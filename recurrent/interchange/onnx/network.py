@@ -158,6 +158,15 @@ class Network:
         """
         return picture.graph(self._program, self.inputs, self.outputs, self.layers)
 
+    def __copy__(self):
+        return self  # nothing of it changes
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        raise TypeError("a network of ONNX cannot be pickled: keep the bytes of its file instead")
+
     def __repr__(self):
         return (
             f"<network of ONNX: {', '.join(self.inputs)} -> {', '.join(self.outputs)}, "

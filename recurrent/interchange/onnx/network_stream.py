@@ -71,6 +71,23 @@ class NetworkStream:
         names = self.carried.values()
         return {n: self._values[n].copy() for n in names if n in self._values}
 
+    def copy(self) -> NetworkStream:
+        """Return a stream that goes on from here on its own.
+
+        Returns
+        -------
+        NetworkStream
+            It shares the network.
+        """
+        other = NetworkStream(self._network, dict(self.carried), self._initial)
+        other._values = {name: a.copy() for name, a in self._values.items()}
+        return other
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
     def reset(self) -> None:
         """Begin again from the initial values."""
         self._values = dict(self._initial)

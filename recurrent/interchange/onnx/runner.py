@@ -99,7 +99,7 @@ class Program:
         self.inputs = {i.name: scope[i.name] for i in graph.input if i.name not in held}
         self._held = frozenset(id(self.frame[slot]) for slot in self.constant)
 
-    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(self, feeds: dict[str, np.ndarray]) -> list[Any]:
         """Return the outputs; arrays of their own, which no constant or input shares."""
         frame = self.frame.copy()
         for name, value in feeds.items():
@@ -108,7 +108,11 @@ class Program:
             self.block.run(frame)
         found = []
         for slot in self.block.outputs:
-            a = np.asarray(frame[slot])  # a graph within a node may hand on a constant or an input
+            a = frame[slot]
+            if a is None or isinstance(a, list):  # an optional or a sequence
+                found.append(a)
+                continue
+            a = np.asarray(a)  # a graph within a node may hand on a constant or an input
             shared = a.base is not None or id(a) in self._held
             if shared or any(a is other for other in (*feeds.values(), *found)):
                 a = a.copy()
