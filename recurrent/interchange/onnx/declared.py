@@ -16,24 +16,31 @@ class Declared(NamedTuple):
     sizes: tuple[int, ...] | None
     labels: tuple[str, ...]  # of sizes that are free: equal ones have the same size
     optional: bool
+    listed: bool  # a sequence of arrays
 
     @classmethod
     def of(cls, kind: Any) -> Declared:
         import onnx
 
         optional = kind.HasField("optional_type")
-        tensor = (kind.optional_type.elem_type if optional else kind).tensor_type
+        kind = kind.optional_type.elem_type if optional else kind
+        if not kind.HasField("tensor_type"):
+            return cls(None, None, (), optional, kind.HasField("sequence_type"))
+        tensor = kind.tensor_type
         dtype = None
         if tensor.elem_type not in (0, onnx.TensorProto.STRING):
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
         if not tensor.HasField("shape"):
-            return cls(dtype, None, (), optional)
+            return cls(dtype, None, (), optional, False)
         dims = tensor.shape.dim
         sizes = tuple(d.dim_value for d in dims)
-        return cls(dtype, sizes, tuple(d.dim_param for d in dims), optional)
+        return cls(dtype, sizes, tuple(d.dim_param for d in dims), optional, False)
 
     def checked(self, value: Any, name: str) -> Any:
         """Return the value as an array; raise an error unless it is what the file declares."""
+        if self.listed:
+            checks.instance(value, list, name, "a list of arrays")
+            return [checks.as_array(a, f"{name}[{k}]") for k, a in enumerate(value)]
         a = value if type(value) is np.ndarray else checks.as_array(value, name)
         if a.dtype != self.dtype and self.dtype is not None:
             same_kind = a.dtype.kind in "iu" and self.dtype.kind in "iu"
@@ -62,7 +69,7 @@ def zeros(declared: dict[str, Declared], name: str, given: dict[str, Any]) -> np
         if declared[other].sizes is not None:
             pairs = zip(declared[other].labels, np.shape(a), strict=False)
             known |= {label: n for label, n in pairs if label}
-    dtype, sizes, labels, _ = declared[name]
+    dtype, sizes, labels, *_ = declared[name]
     if sizes is None or dtype is None:
         raise ValueError(
             f"{name} needs an initial value, as the file does not say its shape: write "

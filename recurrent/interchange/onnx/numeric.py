@@ -432,7 +432,8 @@ def _reduction(node: Known) -> Run:
                 return x
             axes = None
         if kind in ("ReduceMax", "ReduceMin"):
-            return reduce(x, axis=axes, keepdims=keepdims)
+            empty = {} if x.size else {"initial": limits(x.dtype)[kind == "ReduceMin"]}
+            return reduce(x, axis=axes, keepdims=keepdims, **empty)
         y = reduce(x, axis=axes, dtype=x.dtype, keepdims=keepdims)
         if kind != "ReduceMean":
             return y
@@ -440,6 +441,13 @@ def _reduction(node: Known) -> Run:
         return divided(y, np.array(x.size // max(y.size, 1), y.dtype))
 
     return run
+
+
+def limits(dtype: np.dtype) -> tuple[Any, Any]:
+    """Return the least and the largest value of a dtype."""
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
 @own("Softmax", "LogSoftmax")

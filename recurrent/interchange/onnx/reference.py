@@ -33,7 +33,7 @@ def _reference(node: Known) -> Run:
     proto = node.proto
     loaded: Any = None
     try:
-        if proto.domain in DOMAINS:
+        if proto.domain in DOMAINS and not any(a.HasField("g") for a in proto.attribute):
             kind = load_op("", proto.op_type, node.opset, evaluator_cls=ReferenceEvaluator)
             loaded = kind(proto, _parameters(node))
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
@@ -84,6 +84,8 @@ def _evaluated(node: Known) -> Run:
         [onnx.helper.make_empty_tensor_value_info(n) for n in outputs if n],
     )
     opsets = [onnx.helper.make_opsetid(proto.domain, node.opset)]
+    if proto.domain not in DOMAINS:  # of the nodes that it stands for
+        opsets.append(onnx.helper.make_opsetid("", onnx.defs.onnx_opset_version()))
     try:
         evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets))
     except Exception as error:  # onnx's operators raise all kinds

@@ -13,7 +13,7 @@ import numpy as np
 from ... import kernels
 from . import bounds
 from .known import Known, Run, integers
-from .numeric import MAKERS, own
+from .numeric import MAKERS, limits, own
 
 __all__ = ["MAKERS"]
 
@@ -363,8 +363,7 @@ def _max_pool(node: Known) -> Run | None:
 
     def run(x: Any) -> Any:
         pads, counts = windows.placed(x.shape[2:])
-        least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-        x = padded(x, pads, least)
+        x = padded(x, pads, limits(x.dtype)[0])
         y = None
         for _, part in windows.positions(counts):
             y = x[part].copy() if y is None else np.maximum(y, x[part], out=y)
