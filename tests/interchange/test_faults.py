@@ -13,7 +13,7 @@ W = np.arange(6, dtype="f").reshape(2, 3) / 7
 CONSTANTS = {
     "W": W, "zero": np.array(0), "two": np.array(2), "last": np.array(-1), "axes": np.array([0]),
     "start": np.array([-1]), "end": np.array([-(2**40)]), "step": np.array([-1]),
-    "second": np.array([2]),
+    "frozen": np.array([3, -1, 1, 2]), "groups": np.array([2, -1]), "kept": np.array([0, 0, 2]),
 }  # fmt: skip
 
 
@@ -67,12 +67,27 @@ def test_a_loop_that_is_unrolled(name):
         made(np.ones((steps + 1, 2, 2), "f"))
 
 
+def test_a_length_in_a_reshape():
+    words = r"pytorch wrote the length 3 into a Reshape, and calls it free \(steps\)"
+    with pytest.warns(UserWarning, match=words):
+        made = from_onnx(model("Reshape x,frozen a", "Sinh a y"))
+    assert made(np.ones((3, 2, 2), "f")).shape == (3, 2, 1, 2)
+    with pytest.raises(ValueError, match=r"\(3, any, 2\), which the file fixes"):
+        made(np.ones((2, 3, 2), "f"))
+
+
 READ = {
     "all steps": ["MatMul x,W y"],
     "their sum": ["ReduceSum x,axes a", "MatMul a,W y"],
     "the last": ["Gather x,last a axis=0", "MatMul a,W y"],
     "the first and all": ["Gather x,zero a", "ReduceSum x,axes b", "Add a,b y"],
     "the first of a sum": ["CumSum x,zero a", "Gather a,zero b", "MatMul b,W y"],
+    "a reshape that keeps axes": ["Reshape x,kept a", "Sinh a y"],
+    "a reshape that makes groups": [
+        "ReduceSum x,axes a keepdims=0",
+        "Reshape a,groups b",
+        "Sinh b y",
+    ],
     "the first of others": ["Gather x,zero y axis=2"],
 }
 
@@ -83,7 +98,7 @@ def test_a_file_that_is_free_as_it_says(name):
         warnings.simplefilter("error")
         made = from_onnx(model(*READ[name]))
     for steps in (2, 5):
-        assert np.isfinite(made(np.ones((steps, 3, 2), "f"))).all()
+        assert np.isfinite(made(np.ones((steps, 4, 2), "f"))).all()
 
 
 def test_a_file_of_one_length_is_right():

@@ -85,10 +85,14 @@ def from_onnx(
         try:
             made, told = layered(proto, names, drop)
         except NotLayers:
-            proto = loading.optimised(proto)  # it takes seconds to import, and is seldom needed
+            original, proto = (
+                proto,
+                loading.optimised(proto),
+            )  # it takes seconds to import, and is seldom needed
             try:
                 made, told = layered(proto, names, drop)
             except NotLayers as reason:
+                faults.frozen(original, proto)
                 return Network(proto, list(names), str(reason))
     for words in told:
         warnings.warn(words, stacklevel=3)

@@ -59,15 +59,8 @@ def _unrolled(onnx: Any, model: Any) -> None:
         if node.op_type == "Slice" and _number(constants.get(([*node.input] * 5)[4])) == -1:
             node.op_type = "Identity"
             del node.input[1:]
-    try:
-        graph = onnx.shape_inference.infer_shapes(turned).graph
-    except Exception:  # whatever it finds: the file is read without
-        return
+    graph, axes = _inferred(onnx, turned)
     made = {name: node for node in graph.node for name in node.output}
-    axes = {
-        v.name: [d.dim_param for d in v.type.tensor_type.shape.dim]
-        for v in (*graph.value_info, *graph.input, *graph.output)
-    }
     free = {i.name: axes[i.name] for i in graph.input}
     labels = dict.fromkeys(label for own in free.values() for label in own if label)
     for label in list(labels)[:MOST_LABELS]:
@@ -91,16 +84,74 @@ def _unrolled(onnx: Any, model: Any) -> None:
                 steps = max(steps, read[1])
         else:
             if steps:
-                _warn(model, label, steps)
+                words = f"{steps} step{'s' * (steps > 1)}"
+                _fix(
+                    model,
+                    label,
+                    steps,
+                    f"unrolled the loop over time to {words}, and calls its length {label} free: "
+                    f"the nodes are right for {words} alone",
+                )
+
+
+def frozen(original: Any, model: Any) -> None:
+    """Warn if a Reshape holds the length of the example that an exporter ran on a free axis.
+
+    ONNX Runtime computes something else of other lengths, or fails.
+
+    Parameters
+    ----------
+    original, model : ModelProto
+        The file, and what the optimiser made of it, whose inputs get the length.
+    """
+    import onnx
+
+    constants = _constants(onnx, original.graph)
+    nodes = [
+        node for node in original.graph.node
+        if node.op_type == "Reshape" and len(node.input) > 1 and node.input[1] in constants
+    ]  # fmt: skip
+    if not nodes:
+        return
+    graph, axes = _inferred(onnx, original)
+    free = {label for i in graph.input for label in axes[i.name] if label}
+    found = {}
+    for node in nodes:
+        given, target = axes.get(node.input[0], []), constants[node.input[1]].ravel().tolist()
+        for k, (label, n) in enumerate(zip(given, target, strict=False)):
+            others = [one for one in given[k + 1 :] if one in free]
+            if n > 1 and label in free and len(others) == sum(m < 1 for m in target[k + 1 :]):
+                found[label] = n
+            if n != 0:
+                break
+    for label, n in found.items():
+        _fix(
+            model,
+            label,
+            n,
+            f"wrote the length {n} into a Reshape, and calls it free ({label}): the nodes are "
+            "right for that length alone",
+        )
+
+
+def _inferred(onnx: Any, model: Any) -> tuple[Any, dict[str, list[str]]]:
+    """Return a graph with the types of its values, and the labels of their axes that have one."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # whatever it finds: the file is read with the types that it has
+        graph = model.graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    return graph, {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in values}
 
 
 def _constants(onnx: Any, graph: Any) -> dict[str, Any]:
-    """Return the arrays of initialisers and of nodes Constant by name."""
-    found = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    """Return the integers among initialisers and nodes Constant by name."""
+    found = {t.name: t for t in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
-    return found
+            found[node.output[0]] = node.attribute[0].t
+    kinds = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+    return {n: onnx.numpy_helper.to_array(t) for n, t in found.items() if t.data_type in kinds}
 
 
 def _number(a: Any) -> int | None:
@@ -150,17 +201,14 @@ def _stepwise(name, free, label, made) -> bool:
     return True
 
 
-def _warn(model: Any, label: str, steps: int) -> None:
-    """Say that a length is not free, and write it into the inputs."""
+def _fix(model: Any, label: str, length: int, words: str) -> None:
+    """Write a length into the inputs that call it free, and warn."""
     for value in model.graph.input:
         for d in value.type.tensor_type.shape.dim:
             if d.dim_param == label:
-                d.dim_value = steps
+                d.dim_value = length
     by = f"{model.producer_name} {model.producer_version}".strip() or "the exporter"
-    words = f"{steps} step{'s' * (steps > 1)}"
     warnings.warn(
-        f"{by} unrolled the loop over time to {words}, and calls its length {label} free: the "
-        f"nodes are right for {words} alone, which x must have here. Read the original by "
-        "from_torch or from_keras",
+        f"{by} {words}, which x must have here. Read the original by from_torch or from_keras",
         stacklevel=5,
     )
