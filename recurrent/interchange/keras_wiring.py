@@ -222,10 +222,11 @@ class _Writer:
             last = axis in (-1, 2) or (axis == 1 and rank == 2)
             if layer.kind == "Concatenate" and (not last or isinstance(axis, bool)):
                 raise ValueError(f"{label} must join the last axis, axis=-1, got axis={axis!r:.60}")
-        elif count != 1:
+        elif not count:
+            raise ValueError(f"{label} reads nothing: its inbound_nodes name no layer")
+        elif count > 1:
             raise ValueError(
-                f"{label} reads {sources or 'nothing'}; layers that read several are "
-                f"{', '.join(JOINS)}"
+                f"{label} reads {sources}; layers that read several are {', '.join(JOINS)}"
             )
 
     def _input(self, layer: _Layer) -> str:

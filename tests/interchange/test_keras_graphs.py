@@ -320,6 +320,29 @@ def test_states_of_keras_2_are_named(tmp_path):
         from_keras(old_file(states(), tmp_path / "a.h5"))
 
 
+def test_damaged_wirings_are_named(tmp_path):
+    """A layer that reads nothing, one that is not there, two that read each other."""
+    model = residual()
+
+    def words(*changes):
+        model.save(tmp_path / "a.h5")
+        with h5py.File(tmp_path / "a.h5", "a") as file:
+            config = json.loads(file.attrs["model_config"])
+            entries = {entry["name"]: entry for entry in config["config"]["layers"]}
+            for name, reads in changes:
+                entries[name]["inbound_nodes"] = [[[source, 0, 0, {}] for source in reads]]
+            file.attrs["model_config"] = json.dumps(config)
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            from_keras(tmp_path / "a.h5")
+        return str(error.value).partition("a.h5: ")[2]
+
+    assert words(("gru", [])) == "gru (GRU) reads nothing: its inbound_nodes name no layer"
+    assert words(("gru", ["wrong"])) == (
+        "gru (GRU) reads 'wrong', which no layer before it computes"
+    )
+    assert words(("gru", ["both"])) == "gru (GRU) reads 'both', which no layer before it computes"
+
+
 def test_states_that_nobody_reads_are_left_out():
     x = sequence("x")
     y, _, _ = layers.LSTM(3, return_sequences=True, return_state=True)(x)
