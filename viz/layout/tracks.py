@@ -15,6 +15,7 @@ from .board import APART, BARS, GATES, Circuit
 from .router import Place
 
 SKY = 1000  # row of the state lanes until the number of rows below them is known
+STRIDE = 4  # rows from one track to the next, until those without a track are left out
 
 
 def lay_out(
@@ -87,9 +88,13 @@ class _Tracks:
             start, end = self.column[k] - 1, self.end[k]
             ending = [a for a in args if self.end[a] == self.column[k] and args.count(a) == 1]
             highest_first = sorted(ending, key=lambda a: -self.row[a])
+            near = [self.row[a] for a in args]
+            if len(near) > 2:  # one enters from above, one from below and one from the left
+                self.straight[k] = None
+                self._take(k, self._free(start, end, near, (min(near), max(near))), start)
+                continue
             fitting = (a for a in highest_first if self._fits(self.row[a], start, end, a))
             on = self.straight[k] = next(fitting, None)
-            near = [self.row[a] for a in args]
             self._take(k, self._free(start, end, near) if on is None else self.row[on], start)
         for s, c in self.forks.items():
             row = self._free(c, self.last, [self.row[self.wiring.makers[s]]])
@@ -103,10 +108,15 @@ class _Tracks:
     def _fits(self, row, start, end, but=None):
         return all(b < start or end < a or k == but for a, b, k in self.used.get(row, []))
 
-    def _free(self, start, end, near):
-        """Return the row nearest to those of the inputs in which a track fits."""
+    def _free(self, start, end, near, between=None):
+        """Return the row nearest to those of the inputs in which a track fits.
+
+        `between` are rows that it must lie between. Rows of other tracks have gaps for it.
+        """
         below = [r for r in near if r < SKY - 100] or [self.floor]
-        rows = range(self.floor, SKY - 100)
+        rows = range(self.floor, SKY - 100, STRIDE)
+        if between:
+            rows = range(between[0] + 1, min(between[1], SKY - 100))
         return min(
             (r for r in rows if self._fits(r, start, end)),
             key=lambda r: (sum(abs(r - other) for other in below), r),

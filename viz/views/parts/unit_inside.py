@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 from ...draw import notation, palette
 from ...draw.canvas import Canvas
+from ...layout.channels import TRACK, Routes
 from ...layout.layered import layout
 from ...reading import nodes
 from ...reading.direction import Direction
@@ -25,6 +28,7 @@ class Inside:
     def __init__(self, canvas: Canvas, wiring: Wiring, loop_rows: int, way: Direction):
         self.canvas, self.wiring, self.way = canvas, wiring, way
         self.gates = {o.id for o in wiring.operations if o.gate}
+        self.boxes = {o.id for o in wiring.operations if o.dense or o.fold}
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
             wide = max(OPERATION, notation.width(o.label, 11) + 14)
@@ -44,9 +48,11 @@ class Inside:
         looped = {b for _, b in wiring.loops}
         self.plan = layout(sources, rest, wiring.wires, heights, looped, SLOT_GAP)
         self.level = {k: c for c, column in enumerate(self.plan.columns) for k in column}
+        self.routes = Routes(self.plan, self.level, size, wiring.loops, self.gates)
         self.columns = []  # (left, right) of each
         left = 0.0
-        for column in self.plan.columns:
+        for c, column in enumerate(self.plan.columns):
+            left += self.routes.extra(c)
             wide = max((size[k][0] for k in column if k in size), default=0)
             self.columns.append((left, left + wide))
             for k in set(column) & set(size):
@@ -79,8 +85,8 @@ class Inside:
         for k, s in enumerate(w.states):
             v = unit.states[s] if unit else None
             self._state(k, s, v, *fill(s, v))
-        for (a, b), path in self.plan.path.items():
-            self.canvas.wire(a, b, self._route(a, b, path), radius=8)
+        for a, b in self.plan.path:
+            self.canvas.wire(a, b, self._points(a, b), radius=5)
         self._loops(unit)
 
     def _parameter(self, p, own, unit):
@@ -130,65 +136,87 @@ class Inside:
         if v is not None:
             self.canvas.text((x, y - STATE / 2 - 10), notation.signed(v), 9, name=f"value:{name}")
 
-    def _channel(self, k, part=2):
-        """Return the place for vertical lines left of a node's column."""
-        return self.columns[self.level[k]][0] - COLUMN_GAP / part
+    def _channel(self, level, net):
+        """Return the place of a net's upright line left of a column."""
+        left = self.columns[level][0] if level < len(self.columns) else self.columns[-1][1]
+        gap, k, count = COLUMN_GAP + self.routes.extra(level), *self.routes.track(level, net)
+        if level == len(self.columns):
+            return left + COLUMN_GAP / 3 + k * TRACK
+        return left - gap * (k + 1) / (count + 1)
 
-    def _route(self, a, b, path):
+    def _points(self, a, b):
         """Return the points of a wire, level along its path and upright between columns."""
-        y_of, box = self.plan.y, self.canvas.box
-        y = y_of[a]
+        box, route = self.canvas.box, self.routes.found[a, b]
+        y = self.plan.y[a]
         points = [(box[a][2], y)]
-        for d in path[1:-1]:
-            if abs(y_of[d] - y) > 0.5:
-                points += [(self._channel(d), y), (self._channel(d), y_of[d])]
-                y = y_of[d]
-            points.append((self.columns[self.level[d]][1], y))
-        left, bottom, _, top = box[b]
-        x, target = self.canvas.centre(b)
-        if abs(y - target) < 0.5:
-            return [*points, (left, target)]
-        near = abs(y - target) < (top - bottom) / 2 + 14  # no room for an upright arrow
-        between = (y_of[k] for k in self.plan.columns[self.level[b]] if k != b and k in box)
-        blocked = any(min(y, target) - 12 < other < max(y, target) + 12 for other in between)
-        paths = self.plan.path.items()
-        above = [p for (p, q), way in paths if q == b and y_of[way[-2]] > target + 2]
-        looped = any(q == b for _, q in self.wiring.loops)
-        taken = y > target and (looped or above.index(a) > 0)
-        if near or blocked or taken or b in self.gates:
-            return [*points, (self._channel(b), y), (self._channel(b), target), (left, target)]
-        return [*points, (x, y), (x, top if y > target else bottom)]
+        for level, after in route.turns:
+            x = self._channel(level, a)
+            points += [(x, y), (x, after)]
+            y = after
+        left, bottom, right, top = box[b]
+        if route.middle is not None:
+            x = (left + right) / 2
+            return [*points, (x, y), (x, top if route.middle > 0 else bottom)]
+        return [*points, (self._rim(b, y), y)]
+
+    def _rim(self, k, y):
+        """Return where the left rim of a node is at a height; round ones recede from the middle."""
+        left, bottom, right, top = self.canvas.box[k]
+        if k in self.gates or k in self.boxes:
+            return left
+        off = min(abs(2 * y - top - bottom) / (top - bottom), 1.0)
+        return left + (1 - (1 - off * off) ** 0.5) * (right - left) / 2
 
     def _loops(self, unit):
         """Draw a dashed wire from each state to its own use one step later, inside the unit."""
-        heights = {}
+        heights = {s: self.top + 4 + 22 * k for k, s in enumerate(self._shortest_first())}
+        ways, labels = [], {}
         for s, consumer in self.wiring.loops:
-            first, state = s not in heights, nodes.new(s)
-            colour = palette.state(s, self.wiring.states.index(s))
-            y = heights.setdefault(s, self.top + 4 + 22 * len(heights))
+            state, y = nodes.new(s), heights[s]
             (sx, sy), (cx, cy) = self.canvas.centre(state), self.canvas.centre(consumer)
             start = [(sx, self.canvas.box[state][3]), (sx, y)]
-            if self._covered(state):
-                out, rim = self.columns[self.level[state]][1] + COLUMN_GAP / 3, 0.7 * STATE / 2
+            if self.routes.covered(state):
+                rim = 0.7 * STATE / 2
+                out = self._channel(self.level[state] + 1, f"from:{s}")
                 start = [(sx + rim, sy + rim), (out, sy + rim), (out, y)]
             end = [(cx, y), (cx, self.canvas.box[consumer][3])]
-            if self._covered(consumer) or consumer in self.gates:
-                channel = self._channel(consumer, 3)
-                end = [(channel, y), (channel, cy), (self.canvas.box[consumer][0], cy)]
+            if self.routes.sideways(consumer):
+                channel = self._channel(self.level[consumer], f"loop:{s}")
+                cy = self.routes.entry(None, consumer)
+                end = [(channel, y), (channel, cy), (self._rim(consumer, cy), cy)]
+            colour = palette.state(s, self.wiring.states.index(s))
             look = dict(style="dashed", color=colour, penwidth=1.6)
             self.canvas.wire(state, consumer, [*start, *end], **look)
-            if first:
-                v = "" if unit is None else f" = {notation.signed(unit.before[s])}"
-                label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
-                at = ((start[-1][0] + end[0][0]) / 2, y + 8)
-                self.canvas.text(at, label, 9, colour, name=f"value:before:{s}")
+            ways.append((s, y, start[-1][0], end[0][0]))
+            v = "" if unit is None else f" = {notation.signed(unit.before[s])}"
+            label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
+            labels[s] = label, colour
+        for s, (label, colour) in labels.items():
+            y, x = self._beside(s, notation.width(label, 9) * 1.12, ways)
+            self.canvas.text((x, y + 8), label, 9, colour, name=f"value:before:{s}")
 
-    def _covered(self, k):
-        """Return whether another node of the same column lies above a node."""
-        return any(
-            o in self.canvas.box and self.plan.y[o] > self.plan.y[k]
-            for o in self.plan.columns[self.level[k]]
-        )
+    def _shortest_first(self):
+        """Return the looping states, that with the shortest way first: it runs below the others."""
+        ways = {}
+        for s, consumer in self.wiring.loops:
+            ends = self.canvas.centre(nodes.new(s))[0], self.canvas.centre(consumer)[0]
+            ways[s] = max(ways.get(s, 0.0), abs(ends[0] - ends[1]))
+        return sorted(ways, key=lambda s: ways[s])
+
+    def _beside(self, s, wide, ways):
+        """Return the height of a state's loop, and a place for its label that no loop crosses."""
+        own = [(y, min(a, b), max(a, b)) for t, y, a, b in ways if t == s]
+        y, left, right = own[0][0], min(a for _, a, _ in own), max(b for *_, b in own)
+        crossing = {x for t, high, a, b in ways if t != s and high > y for x in (a, b)}
+        parts = list(pairwise([-math.inf, *sorted(crossing), math.inf]))
+
+        def fits(part):
+            a, b = part
+            return b - a >= wide + 8, min(b, right) - max(a, left)
+
+        a, b = max(parts, key=fits)
+        middle = (max(a, left) + min(b, right)) / 2
+        return y, max(min(middle, b - wide / 2 - 4), a + wide / 2 + 4)
 
 
 def _after_inputs(ids, wires):
