@@ -361,3 +361,14 @@ def test_layers_have_the_names_of_keras_and_onnx(folder):
     assert recurrent.from_onnx(proto)[0].origin == "reader"
     layers = recurrent.from_onnx(no_chain()).layers
     assert {name: layer.origin for name, layer in layers.items()} == {n: n for n in layers}
+
+
+def test_what_is_odd_in_a_file_is_noted_beside_the_picture(run, folder):
+    proto = no_chain()
+    proto.producer_name = "pytorch"
+    onnx.save(proto, folder / "odd.onnx")
+    code, text, error = run("unit", "odd.onnx", "--layer", "right")
+    assert code == 0
+    assert "GRU unit 0 of right" in text
+    assert error.startswith("right was written by PyTorch with linear_before_reset=0")
+    assert error.count("\n") == 1
