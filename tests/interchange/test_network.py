@@ -458,6 +458,31 @@ def test_other_operators(data):
     assert compare(op, own, inputs, constant=some_constant(data, inputs, of=list(inputs)[1:]))
 
 
+@pytest.mark.parametrize(
+    ("op", "own", "outputs"),
+    [
+        ("Slice", {"starts": [1, -2], "ends": [9, -1], "axes": [0, -1]}, 1),
+        ("Slice", {"starts": [1], "ends": [2]}, 1),
+        ("Squeeze", {"axes": [1]}, 1),
+        ("Unsqueeze", {"axes": [0, 2]}, 1),
+        ("Pad", {"pads": [1, 0, 2, 0, 0, 1], "value": 3.0}, 1),
+        ("Pad", {"pads": [1, 0, 2, 0, 0, 1], "mode": "reflect"}, 1),
+        ("Clip", {"min": -0.5, "max": 0.5}, 1),
+        ("Clip", {"max": 0.5}, 1),
+        ("Split", {"split": [1, 3], "axis": 2}, 2),
+        ("Split", {"axis": 2}, 4),
+        ("ReduceMean", {"axes": [0, 2], "keepdims": 0}, 1),
+        ("ReduceSum", {}, 1),
+        ("Softmax", {"axis": 1}, 1),
+        ("Softmax", {}, 1),
+        ("Flatten", {"axis": 0}, 1),
+        ("Dropout", {"ratio": 0.3}, 1),
+    ],
+)
+def test_older_versions_with_attributes(op, own, outputs):
+    assert compare(op, own, {"x": normal(3, 1, 4)}, outputs, opset=9)
+
+
 # Graphs within nodes
 
 
@@ -843,6 +868,18 @@ def test_each_row_of_a_batch_has_the_bits_that_it_has_alone():
     together = made(x)
     for k in range(len(x)):
         assert np.array_equal(made(x[k : k + 1])[0], together[k])
+
+
+@pytest.mark.parametrize("sizes", [(40,), (9, 5)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_in_pieces_has_the_same_bits(monkeypatch, sizes, groups):
+    x, W = normal(2, 4, *sizes), normal(6, 4 // groups, *[3] * len(sizes))
+    own = {"group": groups, "pads": [1, 2] * len(sizes), "strides": [2] * len(sizes)}
+    data = model([node("Conv", "x,W", "y", **own)], {"x": x}, ["y"], {"W": W})
+    whole = network(data)(x)
+    for size in (1, 1_000):
+        monkeypatch.setattr("recurrent.interchange.onnx.windows.PIECE", size)
+        assert np.array_equal(network(data)(x), whole)
 
 
 def test_copies_are_the_network_and_it_is_not_pickled():
