@@ -40,7 +40,6 @@ from ..models.graph_model import Graph
 from ..models.sequential import Sequential
 from . import keras_files
 from .assemble import Part, array, assembled, assembled_graph, filled, layers_of
-from .damage import damage
 from .formats import CUDNN, KERAS
 from .keras_wiring import MODELS, Wiring, wiring
 
@@ -121,10 +120,11 @@ def from_keras(model: Any, config: Any = None) -> Sequential | Graph:
     given = None if config is None else keras_files.configuration(config)
     if isinstance(model, (str, os.PathLike)):
         path = checks.path(model, "model")
-        with checks.naming(str(path)):
-            own, place, version = keras_files.read(path, given)
-            with damage(*keras_files.DAMAGE):
-                return _converted(own, place, version)
+        with (
+            checks.naming(str(path)),
+            keras_files.opened(path, given) as (own, place, version),
+        ):
+            return _converted(own, place, version)
     if isinstance(model, type) or not hasattr(model, "get_config") or not hasattr(model, "layers"):
         raise TypeError(
             f"model must be a model of Keras or the path of a file, got {checks.shown(model)}"

@@ -13,6 +13,8 @@ import re
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -205,8 +207,11 @@ def attribute_texts(group: Any, name: str) -> list[str]:
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
 
 
-def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
-    """Return the configuration of a model in a file, where its arrays are, and Keras' version.
+@contextmanager
+def opened(path: Path, config: dict | None = None) -> Iterator[tuple[dict, Place, int]]:
+    """Give the configuration of a model in a file, where its arrays are, and Keras' version.
+
+    The file is closed at the end. Errors of damaged files are one line.
 
     Parameters
     ----------
@@ -215,8 +220,8 @@ def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
     config : dict, optional
         The configuration, for a file of weights alone.
 
-    Returns
-    -------
+    Yields
+    ------
     config : dict
         As `model.get_config()` gives it, under "config", with "class_name".
     place : Place
@@ -240,19 +245,21 @@ def read(path: Path, config: dict | None = None) -> tuple[dict, Place, int]:
         ) from None
     with open(path, "rb") as stream:
         head = stream.read(8)
-    with damage(*DAMAGE):
+    with damage(*DAMAGE), ExitStack() as stack:
         if head.startswith(b"PK\x03\x04"):
-            return _archive(path, size, h5py, config)
-        if head == b"\x89HDF\r\n\x1a\n":
+            yield _archive(path, size, stack, config)
+        elif head == b"\x89HDF\r\n\x1a\n":
             with open(path, "rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
                 check_heaps(data)
-            return _hdf5(h5py.File(path, "r"), size, config)
-    words = foreign.file(path) or "this is neither a .keras nor a .h5 file"
-    raise ValueError(words)
+            yield _hdf5(stack.enter_context(h5py.File(path, "r")), size, config)
+        else:
+            raise ValueError(foreign.file(path) or "this is neither a .keras nor a .h5 file")
 
 
-def _archive(path, size, h5py, given):
+def _archive(path, size, stack, given):
     """Read a `.keras` file."""
+    import h5py
+
     _check_alone(given)
     with zipfile.ZipFile(path) as archive:
         members = {i.filename: i for i in archive.infolist()}
@@ -270,7 +277,7 @@ def _archive(path, size, h5py, given):
         weights = archive.read("model.weights.h5")
     version = major(metadata.get("keras_version", "3"))
     check_heaps(weights)
-    file = h5py.File(io.BytesIO(weights), "r")
+    file = stack.enter_context(h5py.File(io.BytesIO(weights), "r"))
     return config, Archive(file, "", len(weights)), version
 
 
