@@ -384,9 +384,13 @@ class Graph(Layered):
 
         Raises
         ------
+        TypeError
+            If names is no list of str.
         ValueError
-            If names are too few, too many, or equal.
+            If names are too few, too many, equal, empty or too long.
         """
+        checks.instance(names, (list, tuple), "names", "a list of names")
+        names = [checks.line(name, "a name of names", 1) for name in names]
         if len(names) != len(self.outputs) or len(set(names)) < len(names):
             raise ValueError(
                 f"names must be {len(self.outputs)} different names, got {', '.join(names)}"

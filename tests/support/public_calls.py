@@ -352,6 +352,12 @@ def _():
     return model.backward, arguments, [model]
 
 
+@public("Graph.name_outputs", names="name")
+def _():
+    model = two_ends()
+    return model.name_outputs, dict(names=["all", "last"]), [model]
+
+
 @public("Graph.stream.step of two inputs", x_t=r"x_t|x")
 def _():
     model = two_ends()
