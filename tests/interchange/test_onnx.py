@@ -39,8 +39,10 @@ def model(nodes, arrays, inputs=None, outputs=("y",), producer="", opset=17):
     return proto.SerializeToString()
 
 
-def theirs(data, feeds):
+def theirs(data, feeds, fuses=True):
     options = runtime.SessionOptions()
+    if not fuses:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -526,6 +528,46 @@ def test_conv_norm_and_activations():
     for shape in ((2, 7, 4), (1, 3, 4)):
         x = normal(*shape)
         np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
+def normalised(**changes):
+    """Return a LayerNorm as exporters of older opsets write it; `changes` are inputs of nodes."""
+    arrays = {
+        "two": np.array(2, np.float32),
+        "eps": np.array(1e-3, np.float32),
+        "four": np.array(4, np.float32),
+    }
+    arrays |= {"w": normal(4), "b": normal(4), "V": normal(4, 4)}
+    inputs = {"d": "p,m", "v": "d,two", "e": "eps,n", "q": "d,s", "z": "q,w", "y": "z,b"} | changes
+    ops = {"d": "Sub", "v": "Pow", "e": "Add", "q": "Div", "z": "Mul", "y": "Add"}
+    made = {k: node(op, inputs[k], k) for k, op in ops.items()}
+    nodes = [
+        node("MatMul", "x,V", "p"), node("ReduceMean", "p", "m", axes=[-1]), made["d"], made["v"],
+        node("ReduceMean", "v", "n", axes=[-1]), made["e"], node("Sqrt", "e", "s"), made["q"],
+        made["z"], made["y"],
+    ]  # fmt: skip
+    return model(nodes, arrays, opset=13)
+
+
+def test_a_layer_norm_of_older_opsets():
+    data, x = normalised(), normal(5, 3, 4)
+    made = from_onnx(data)
+    assert [type(one) for one in made.layers] == [Linear, recurrent.LayerNorm]
+    assert made.layers[1].eps == 1e-3
+    np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"d": "x,m"}, {"v": "d,four"}, {"q": "p,s"}, {"z": "d,w"}, {"y": "q,b"}, {"y": "d,b"}],
+)
+def test_what_is_no_layer_norm_runs_as_nodes(changes):
+    """ONNX Runtime takes some of these for a LayerNorm, unless it is told to fuse nothing."""
+    data, x = normalised(**changes), normal(5, 3, 4)
+    made = from_onnx(data)
+    assert isinstance(made, Network)
+    expected = theirs(data, {"x": x}, fuses=False)[0]
+    np.testing.assert_allclose(made(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def damaged():

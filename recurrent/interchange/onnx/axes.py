@@ -23,6 +23,15 @@ class State(NamedTuple):
     number: int  # 0 for h, 1 for c
 
 
+@dataclass(frozen=True, eq=False)
+class Normal:
+    """A part of a LayerNorm that is several nodes: what is computed so far."""
+
+    stage: str
+    eps: float = 0.0
+    weight: Any = None
+
+
 @dataclass(frozen=True)
 class Data:
     """What is known of an array that depends on the inputs.
@@ -46,7 +55,9 @@ class Data:
     half : int, optional
         The direction whose units it has, of a bidirectional layer, which `place` is.
     step : int, optional
-        0 or -1, the step that it has, of such a layer: axis of time is left out or "1".
+        0 or -1, the step that it has, of such a layer: the axis of time is left out or "1".
+    normal : Normal, optional
+        What part of a LayerNorm of the layer it is.
     """
 
     place: str
@@ -57,6 +68,7 @@ class Data:
     order: str = ""
     half: int | None = None
     step: int | None = None
+    normal: Normal | None = None
 
     def size(self, label: str) -> Size:
         """Return the size of an axis, or its label if that is not known."""
@@ -67,7 +79,8 @@ class Data:
     @property
     def is_whole(self) -> bool:
         """True if it has all that a layer computes, with whatever axes."""
-        return not self.states and self.half is None and self.step is None
+        apart = (self.half, self.step, self.normal) != (None, None, None)
+        return not self.states and not apart
 
     def axis(self, k: int) -> int:
         """Return the number of an axis that may be counted from the end."""

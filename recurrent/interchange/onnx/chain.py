@@ -12,7 +12,7 @@ from ...layers import Conv1d, Layer
 from ...models.graph_model import Graph
 from ...models.sequential import Sequential
 from ..assemble import assembled_graph, equal_parameters, filled
-from . import axis_nodes, layer_nodes, loading, numeric, shapes
+from . import axis_nodes, layer_nodes, loading, normal_nodes, numeric, shapes
 from .axes import Data, NotLayers
 from .axis_nodes import AXES
 from .found import Found
@@ -144,13 +144,15 @@ class Walk(Found):
         label = f"{node.op_type} {read.name}"
         if node.domain not in ("", "ai.onnx"):
             raise NotLayers(f"{label} is an operator of {node.domain}")
-        if node.op_type not in READERS:
-            raise NotLayers(f"{label} has no layer here")
         try:
             with checks.naming(label):
-                found = READERS[node.op_type](read)
+                found = normal_nodes.part(read)
+                if found is None and node.op_type in READERS:
+                    found = READERS[node.op_type](read)
         except NotLayers as reason:
             raise NotLayers(f"{label}: {reason}") from None
+        if found is None:
+            raise NotLayers(f"{label} has no layer here")
         found = found if isinstance(found, dict) else {node.output[0]: found}
         for name, data in found.items():
             self.data[name] = replace(data, sole=data.sole and self.readers[name] == 1)

@@ -107,6 +107,8 @@ class Found:
         if not data.states:
             if data.step is not None:
                 raise NotLayers("at the last step the reverse direction has read a single step")
+            if data.normal is not None:
+                raise NotLayers("it reads a part of a normalisation")
             if data.half is not None:
                 raise NotLayers("it reads one direction of a layer")
             if "H" in data.axes:

@@ -29,7 +29,7 @@ from ..assemble import filled
 from . import shapes
 from .axes import Data, NotLayers, State, joined_states
 from .axis_nodes import merged
-from .node import Node
+from .node import Node, short
 from .operators import KINDS, Operator
 
 PLAIN = {"Relu": ReLU, "Tanh": Tanh, "Sigmoid": Sigmoid}
@@ -206,7 +206,7 @@ def _plain(node: Node) -> Data:
 
 
 def _numbered(node: Node) -> Data:
-    values = [repr(_short(node.own.get(k, v))) for k, v in NUMBERED[node.op].items()]
+    values = [repr(short(node.own.get(k, v))) for k, v in NUMBERED[node.op].items()]
     text = f"({', '.join(values)})" if values else ""
     return node.on_entries(node.alone(), Activation(node.op.lower() + text))
 
@@ -217,15 +217,10 @@ def _gelu(node: Node) -> Data:
     return node.on_entries(node.alone(), Activation("gelu_tanh"))
 
 
-def _short(value: float) -> float:
-    """Return the shortest number that a float32 of ONNX stands for: 0.01."""
-    return float(str(np.float32(value)))
-
-
 def _dropout(node: Node) -> Data:
     given = node.array(1)
     rate = node.own.get("ratio", 0.5) if given is None else float(given)
-    return node.on_entries(node.alone(), Dropout(_short(rate)))
+    return node.on_entries(node.alone(), Dropout(short(rate)))
 
 
 def _layer_norm(node: Node) -> Data:
@@ -233,7 +228,7 @@ def _layer_norm(node: Node) -> Data:
     if node.own.get("axis", -1) not in (-1, len(data.axes) - 1) or scale.ndim != 1:
         raise NotLayers("it does not normalise the features")
     given = {"weight": scale, "bias": np.zeros_like(scale) if bias is None else bias}
-    eps = _short(node.own.get("epsilon", 1e-5))
+    eps = short(node.own.get("epsilon", 1e-5))
     return node.on_features(data, filled(LayerNorm(scale.size, eps), given))
 
 

@@ -75,3 +75,8 @@ class Node:
         """Return what a layer makes of each entry, whatever the axes are."""
         data = data if data.is_whole else self.walk.features(data)
         return replace(data, place=self.put(layer, data), sole=False)
+
+
+def short(value: float) -> float:
+    """Return the shortest number that a float32 of ONNX stands for: 0.01."""
+    return float(str(np.float32(value)))
