@@ -530,6 +530,23 @@ def test_conv_norm_and_activations():
         np.testing.assert_allclose(made(x), theirs(data, {"x": x})[0], atol=2e-6)
 
 
+@pytest.mark.parametrize(("inputs", "layers", "words"), [(2, 2000, "layers"), (500, 1, "inputs")])
+def test_models_of_very_many_parts_run_as_nodes(inputs, layers, words):
+    names = [f"x{k}" for k in range(inputs)]
+    sums = [names[0], *(f"s{k}" for k in range(1, inputs))]
+    nodes = [node("Add", f"{sums[k - 1]},{names[k]}", sums[k]) for k in range(1, inputs)]
+    ends = [sums[-1], *(f"h{k}" for k in range(layers))]
+    nodes += [node("Tanh", ends[k], ends[k + 1]) for k in range(layers)]
+    made = from_onnx(model(nodes, {}, dict.fromkeys(names, ("T", "N", 4)), ends[-1:]))
+    assert isinstance(made, Network)
+    assert made.why.endswith(words)
+    x = normal(3, 2, 4)
+    y = x * inputs
+    for _ in range(layers):
+        y = np.tanh(y)
+    np.testing.assert_allclose(made(dict.fromkeys(names, x)), y, rtol=1e-3)
+
+
 def normalised(**changes):
     """Return a LayerNorm as exporters of older opsets write it; `changes` are inputs of nodes."""
     arrays = {

@@ -15,7 +15,7 @@ from ..assemble import assembled_graph, equal_parameters, filled
 from . import axis_nodes, layer_nodes, loading, normal_nodes, numeric, shapes
 from .axes import Data, NotLayers
 from .axis_nodes import AXES
-from .found import Found
+from .found import MOST_INPUTS, Found
 from .known import Known
 from .node import Node
 from .operators import KINDS
@@ -56,9 +56,11 @@ class Walk(Found):
         for node in self.needed:
             if node.op_type != "Shape" and self.read.intersection(node.output):
                 self.readers.update(self._reads(node))
-        for one in model.graph.input:
-            if one.name not in self.values and one.name in self.read:
-                self._input(one)
+        inputs = [i for i in model.graph.input if i.name not in values and i.name in self.read]
+        if len(inputs) > MOST_INPUTS:
+            raise NotLayers(f"it has more than {MOST_INPUTS} inputs")
+        for one in inputs:
+            self._input(one)
 
     def _input(self, one: Any) -> None:
         """Note an input: data, lengths, or an initial state."""

@@ -12,6 +12,8 @@ from . import shapes
 from .axes import Data, NotLayers, State
 
 LONGEST = 100  # characters of a name
+MOST_LAYERS = 1000  # models of more would be slow to put together
+MOST_INPUTS = 100
 
 
 def _place(name: str, kind: str) -> str:
@@ -60,6 +62,8 @@ class Found:
 
     def put(self, name: str, kind: str, layer: Layer, *read: str) -> str:
         """Add the layer of a node of a kind under a name of its own; return the name."""
+        if len(self.layers) == MOST_LAYERS:
+            raise NotLayers(f"the model has more than {MOST_LAYERS:,} layers")
         base = _place(name, kind) or type(layer).__name__.lower()
         found, k = base, 2
         while found in self.layers or found in self.inputs:
