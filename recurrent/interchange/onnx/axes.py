@@ -145,7 +145,7 @@ class Data:
             one = axes.pop(0)
             size = width if one == "H" and width is not None else self.size(one)
             if not (n in (-1, one, size) or (n == 0 and self.axes[k : k + 1] == (one,))):
-                if one not in ("a", "b") or not isinstance(n, int):
+                if one not in ("a", "b") or not isinstance(n, int) or n < 1:
                     raise NotLayers("a Reshape changes more than the directions")
                 fixed.setdefault(one, set()).add(n)
             kept.append(one)
