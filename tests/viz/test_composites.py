@@ -199,3 +199,14 @@ def test_the_gate_view_names_the_box():
 def test_a_gate_without_biases_lists_none():
     assert "Σ w x + b" not in viz.unit(LAYERS["lstm"], 3, gate="f").source
     assert "Σ w x + b" in viz.unit(LSTM(D, H).initialise(0), 3, gate="f").source
+
+
+def test_a_clip_is_one_node():
+    for layer, count in ((GRU(D, H, clip=3.0), 3), (LSTM(D, H, cell_clip=3.0), 1)):
+        for drawing in (viz.cell(layer), viz.unit(layer, 1), viz.cell(layer, backward=True)):
+            nodes = read(drawing.source)[0]
+            labels = [n.attributes["label"] for k, n in nodes.items() if not k.startswith("key:")]
+            assert labels.count("clip ±3") == count
+            assert not {"max", "min", "max −3", "min 3"} & set(labels)
+        assert "a limited to [−3, 3]" in viz.cell(layer).source
+        assert "over all units" not in viz.cell(layer).source

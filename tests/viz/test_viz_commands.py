@@ -203,9 +203,12 @@ def test_the_gallery_has_a_picture_and_a_working_command_for_every_question(tmp_
         == page.count("</svg>")
         == len(list((tmp_path / "gallery").glob("*.svg")))
     )
-    for command in commands:
+    names = re.findall(r'<section id="(.*?)">', page)
+    for name, command in zip(names, commands, strict=True):
         if "--like" not in command:  # its text is only an example
-            assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.gv"]) == 0
+            assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.svg"]) == 0
+            drawn = (tmp_path / "again.svg").read_text(encoding="utf-8")
+            assert drawn == (tmp_path / "gallery" / f"{name}.svg").read_text("utf-8"), command
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 

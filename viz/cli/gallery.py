@@ -75,7 +75,7 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
                 "Each of its four gate neurons has 5 + 10 = 15 inputs: all features, and h of all "
                 "units at the previous step. The unit outputs one number."
             ),
-            "unit LSTM:5:10,Linear:10:1 --unit 3",
+            "unit LSTM:5:10,Linear:10:1 --unit 3 --steps 6",
             lambda: unit(five[0], 3, recording=values),
         ),
         Exhibit(

@@ -1,10 +1,12 @@
 """Composites of a cell's graph as single nodes.
 
-A composite that a cell declares, such as layer normalisation, is drawn as one node.
+A composite that a cell declares, such as layer normalisation, is drawn as one node; so is a clip,
+the minimum of a maximum with opposite constants.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from recurrent.equations.expressions import CROSS_UNIT, Composite
@@ -18,12 +20,21 @@ MOST = 2  # inputs of a folded node: no operation of a picture has more
 class Fold:
     """A composite with the inputs of each of its results and the parameters only that result uses.
 
-    `taken` and `own` map the id of each result's node to ids of nodes.
+    `taken` and `own` map the id of each result's node to ids of nodes. `nodes` are those that it
+    stands for.
     """
 
     composite: Composite
     taken: dict[str, list[str]]
     own: dict[str, list[str]]
+    nodes: tuple[str, ...]
+    own_unit: bool = False  # whether it reads its own unit alone, not all units
+
+    @property
+    def formula(self) -> str:
+        """Return the formula, and what it reads."""
+        whole = "" if self.own_unit else ", over all units of its inputs"
+        return f"{self.composite.formula}{whole}"
 
     @property
     def members(self) -> list[str]:
@@ -33,7 +44,8 @@ class Fold:
     def described(self, names: dict[str, str]) -> str:
         """Return the formula in words that name every input."""
         inputs = ", ".join(names[a] for a in self.members)
-        text = f"{self.composite.name}: {self.composite.formula}, over all units of {inputs}"
+        whole = "" if self.own_unit else "over all units "
+        text = f"{self.composite.name}: {self.composite.formula}, {whole}of {inputs}"
         own = [
             f"{names[args[0]]}: {', '.join(names[p] for p in self.own[result])}"
             for result, args in self.taken.items()
@@ -44,11 +56,12 @@ class Fold:
 
 def folds(graph: Graph) -> list[Fold]:
     """Return the composites of a cell's graph that can be drawn as one node for each result."""
-    kinds, out = {n.id: n.kind for n in graph.nodes}, []
+    kinds = {n.id: n.kind for n in graph.nodes}
     into: dict[str, list[str]] = {}
     for e in graph.edges:
         if not e.delay:
             into.setdefault(e.target, []).append(e.source)
+    out = list(_clips(graph, into))
     for composite, nodes in graph.composites.items():
         inside = set(nodes)
         used_outside = {a for b, args in into.items() if b not in inside for a in args}
@@ -59,8 +72,26 @@ def folds(graph: Graph) -> list[Fold]:
             own[result] = [a for a in sources if kinds[a] == "parameter" and a not in used_outside]
             taken[result] = [a for a in sources if a not in own[result]]
         if all(1 <= len(args) <= MOST for args in taken.values()):
-            out.append(Fold(composite, taken, own))
+            out.append(Fold(composite, taken, own, tuple(nodes)))
     return out
+
+
+def _clips(graph, into):
+    """Yield a fold for each minimum of a maximum that nothing else uses, with -limit and limit."""
+    node = {n.id: n for n in graph.nodes}
+    uses = Counter(a for args in into.values() for a in args)
+    uses.update(graph.values.values())
+    for n in graph.nodes:
+        inner, limit = [*into.get(n.id, ()), "", ""][:2]
+        if n.kind != "min" or inner not in node or node[inner].kind != "max" or uses[inner] > 1:
+            continue
+        a, least = into[inner]
+        ends = node[limit], node[least]
+        if [e.kind for e in ends] == ["const", "const"]:
+            high, low = (float(e.label.replace("−", "-")) for e in ends)
+            if high == -low:
+                clip = Composite(f"clip ±{high:g}", f"a limited to [−{high:g}, {high:g}]")
+                yield Fold(clip, {n.id: [a]}, {n.id: []}, (inner, n.id), own_unit=True)
 
 
 def _sources(result, inside, into, kinds):
@@ -83,7 +114,7 @@ def folded(graph: Graph) -> Graph:
     """Return the graph with one node of kind "composite" for each result of a composite."""
     found = folds(graph)
     results = {r: f for f in found for r in f.taken}
-    gone = {k for f in found for k in graph.composites[f.composite] if k not in results}
+    gone = {k for f in found for k in f.nodes if k not in results}
     gone |= {p for f in found for own in f.own.values() for p in own}
 
     def node(n: Node) -> Node:

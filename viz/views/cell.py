@@ -413,12 +413,14 @@ class _Picture:
             name, colour = gates.look(self.cell, g)
             look = dict(style="filled", fill=colour, fontsize=9)
             yield f"gate{k}", (16, 14), look, g, "" if name == g else name
-        composites = (o.fold.composite for o in self.wiring.operations if o.fold)
+        found = (o.fold for o in self.wiring.operations if o.fold)
         # Among composites of one name, the last wins: the longest formula, which has all terms.
-        formulas = {c.name: c.formula for c in sorted(composites, key=lambda c: len(c.formula))}
-        for name, formula in formulas.items():
-            meaning = f"{formula}, over all units of its inputs"
-            yield f"composite:{name}", (26, 14), {**box, "fontsize": 9}, name, meaning
+        formulas = {
+            f.composite.name: f.formula for f in sorted(found, key=lambda f: len(f.formula))
+        }
+        for name, meaning in formulas.items():
+            wide = max(26, dot.whole(notation.width(name, 9) * 1.12 + 8))
+            yield f"composite:{name}", (wide, 14), {**box, "fontsize": 9}, name, meaning
 
     def _notes(self):
         """Yield (text, name) of the lines below the keys."""
