@@ -85,15 +85,12 @@ def from_onnx(
         try:
             made, told = layered(proto, names, drop)
         except NotLayers:
-            original, proto = (
-                proto,
-                loading.optimised(proto),
-            )  # it takes seconds to import, and is seldom needed
+            simpler = loading.optimised(proto)  # takes seconds to import, and is seldom needed
             try:
-                made, told = layered(proto, names, drop)
+                made, told = layered(simpler, names, drop)
             except NotLayers as reason:
-                faults.frozen(original, proto)
-                return Network(proto, list(names), str(reason))
+                faults.frozen(proto, simpler)
+                return Network(simpler, list(names), str(reason))
     for words in told:
         warnings.warn(words, stacklevel=3)
     return made
