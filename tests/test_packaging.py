@@ -15,7 +15,8 @@ import recurrent
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-IMPORTED_AS = {"graphviz-pure": None, "svg2pdf-py": "svg2pdf_py"}  # the first is a program
+# The first is a program.
+IMPORTED_AS = {"graphviz-pure": None, "svg2pdf-py": "svg2pdf_py", "onnx-ir": "onnx_ir"}
 # With these a file or a page could run code, or send something away.
 NEVER = {"pickle", "marshal", "shelve", "dill", "socket", "ssl", "urllib", "http", "requests"}
 
@@ -33,11 +34,14 @@ def names(requirements):
 
 
 def test_every_import_is_declared_and_every_declaration_imported():
-    extras = [r for k in ("pdf", "pandas", "tensorboard", "torch", "keras") for r in EXTRAS[k]]
+    extras = [
+        r for k in ("pdf", "pandas", "tensorboard", "torch", "keras", "onnx") for r in EXTRAS[k]
+    ]
     declared = names([*PROJECT["dependencies"], *extras])
     expected = {IMPORTED_AS.get(name, name) for name in declared} - {None, "svg2pdf_py"}
-    # numba brings llvmlite, of the version that fits.
-    assert imported() - sys.stdlib_module_names == expected | {"llvmlite"}
+    # numba brings llvmlite, of the version that fits, and onnx protobuf and ml_dtypes.
+    brought = {"llvmlite", "google", "ml_dtypes"}
+    assert imported() - sys.stdlib_module_names == expected | brought
 
 
 def test_each_dependency_has_one_oldest_version():

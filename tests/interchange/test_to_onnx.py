@@ -321,7 +321,7 @@ def seq2seq():
     return Seq2Seq(encoder, decoder, start=0, end=1)
 
 
-class Twice(Layer):
+class DoubledUnknown(Layer):
     """A layer of a user, which to_onnx does not know."""
 
     def __init__(self):
@@ -331,7 +331,7 @@ class Twice(Layer):
         return 2 * x, None, None
 
 
-class OwnLinear(Linear):
+class DoubledLinear(Linear):
     """A layer whose forward is not that of its base class."""
 
     def forward(self, x, state=None, lengths=None, record=False, training=None):
@@ -342,9 +342,21 @@ class OwnLinear(Linear):
 @pytest.mark.parametrize(
     ("model", "error", "message"),
     [
-        (lambda: Sequential(GRU(3, 2), Twice()), ValueError, "layer 1 .*no nodes for Twice"),
-        (lambda: Sequential(OwnLinear(3, 2)), ValueError, "layer 0 .*no nodes for OwnLinear"),
-        (lambda: Sequential(Residual(OwnLinear(3, 3))), ValueError, "no nodes for OwnLinear"),
+        (
+            lambda: Sequential(GRU(3, 2), DoubledUnknown()),
+            ValueError,
+            "layer 1 .*no nodes for DoubledUnknown",
+        ),
+        (
+            lambda: Sequential(DoubledLinear(3, 2)),
+            ValueError,
+            "layer 0 .*no nodes for DoubledLinear",
+        ),
+        (
+            lambda: Sequential(Residual(DoubledLinear(3, 3))),
+            ValueError,
+            "no nodes for DoubledLinear",
+        ),
         (lambda: Sequential(Attention(3, 3)), ValueError, "memory_size"),
         (
             lambda: Graph({"a": GRU(3, 2), "a.hn": Linear(2, 2)}, "a.hn"),

@@ -29,7 +29,7 @@ from recurrent import (
     fit,
     optim,
 )
-from recurrent.cells import CELLS, sigmoid, tanh, trace_cell
+from recurrent.cells import BUILT_IN, CELLS, PAPERS, sigmoid, tanh, trace_cell
 from recurrent.charlm.model import CharLM
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.data import Windows
@@ -43,7 +43,6 @@ from recurrent.training.state import TrainingState
 
 TEXT = "pack my box with five dozen liquor jugs; " * 20
 GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
-BUILT_IN = tuple(CELLS)  # before a test registers its own
 
 
 def model(dtype="float32"):
@@ -563,7 +562,7 @@ def test_digests_of_equations_are_those_of_other_machines():
 
     Where equations change on purpose, `checkpoint.load` must still read files with the old ones.
     """
-    found = {name: storage.equations_digest(CELLS[name]) for name in sorted(BUILT_IN)}
+    found = {name: storage.equations_digest(CELLS[name]) for name in {*BUILT_IN, *PAPERS}}
     found |= {
         name: optim.OPTIMIZERS[name]().digest
         for name in ("SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "TorchRnnAdam")

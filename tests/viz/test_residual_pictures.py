@@ -58,6 +58,8 @@ def test_it_is_a_row_of_the_unrolled_network_with_its_states(recording):
 def test_pages_and_texts_have_it(recording):
     net = model()
     assert "Residual" in str(viz.explore(net, recording).source)
-    with pytest.raises(TypeError, match="cell draws a recurrent layer, got Residual"):
+    with pytest.raises(
+        TypeError, match=r"cell draws a recurrent layer, such as model\[0\], got Residual"
+    ):
         viz.cell(net[1])
     assert viz.cell(net[1].inner[0]).source

@@ -31,18 +31,26 @@ def inlined(model: Any) -> Any:
 
 
 def widened(model: Any) -> Any:
-    """Return the model with float32 in place of float16 and bfloat16; warn if there are any."""
+    """Return the model with float32 in place of float16 and bfloat16.
+
+    Warn if it computes in them: weights that are only kept so have the same values in float32.
+    """
     import onnx
 
     kind = onnx.TensorProto
     halves, found = (kind.FLOAT16, kind.BFLOAT16), False
-    for graph in loading.graphs(onnx, model.graph):
+    graphs = list(loading.graphs(onnx, model.graph))
+    read = {
+        name for g in graphs for node in g.node if node.op_type != "Cast" for name in node.input
+    }
+    for graph in graphs:
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.type.tensor_type.elem_type in halves:
                 value.type.tensor_type.elem_type, found = kind.FLOAT, True
         for tensor in loading.tensors(onnx, graph):
             if tensor.data_type in halves:
-                a, name, found = onnx.numpy_helper.to_array(tensor), tensor.name, True
+                a, name = onnx.numpy_helper.to_array(tensor), tensor.name
+                found = found or not name or name in read
                 tensor.CopyFrom(onnx.numpy_helper.from_array(a.astype(np.float32), name))
         for node in graph.node:
             for a in node.attribute:
