@@ -273,7 +273,7 @@ class _Layer:
 
 
 class _Read(NamedTuple):
-    """What a call reads, as the configuration says it."""
+    """Holds what a call reads, as the configuration says it."""
 
     tensors: list[Tensor]
     states: bool

@@ -85,7 +85,7 @@ def from_onnx(
         try:
             made, told = layered(proto, names, drop)
         except NotLayers:
-            simpler = loading.optimised(proto)  # takes seconds to import, and is seldom needed
+            simpler = loading.optimised(proto)  # slow to import, and seldom needed
             try:
                 made, told = layered(simpler, names, drop)
             except NotLayers as reason:

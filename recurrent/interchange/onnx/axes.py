@@ -34,7 +34,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Data:
-    """What is known of an array that depends on the inputs.
+    """Holds what is known of an array that depends on the inputs.
 
     Attributes
     ----------

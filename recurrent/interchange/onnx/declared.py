@@ -1,4 +1,4 @@
-"""What a file of ONNX declares of an input of its graph."""
+"""Checks arrays against what an ONNX file declares of its inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ... import checks
 
 
 class Declared(NamedTuple):
-    """What a file says of an input: dtype and sizes, None or 0 where it says nothing."""
+    """Holds the dtype and the sizes of an input; None or 0 where the file has none."""
 
     dtype: Any
     sizes: tuple[int, ...] | None

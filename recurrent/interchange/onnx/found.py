@@ -1,4 +1,4 @@
-"""What is found while the nodes of a model of ONNX are read: layers, data and constants."""
+"""Collects the layers, data and constants found while the nodes of ONNX are read."""
 
 from __future__ import annotations
 

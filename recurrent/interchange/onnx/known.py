@@ -1,4 +1,4 @@
-"""What is known of a node of ONNX before a call, for the functions that compute it."""
+"""Tells the functions that compute a node of ONNX what is known of it before a call."""
 
 from __future__ import annotations
 

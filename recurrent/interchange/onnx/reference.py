@@ -1,4 +1,4 @@
-"""How each node of ONNX is computed: our own functions first, else onnx's operators in NumPy."""
+"""Finds the function that computes a node of ONNX: one of our own, else onnx's in NumPy."""
 
 from __future__ import annotations
 

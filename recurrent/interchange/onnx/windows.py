@@ -104,7 +104,7 @@ def _bias(C: Any, size: int, factor: float) -> Any:
 
 
 class Windows:
-    """Where the windows of a convolution or a pool lie: the attributes of its node."""
+    """Holds the places of the windows of a convolution or a pool: the attributes of its node."""
 
     def __init__(self, node: Known, kernel: Sequence[int] | None = None):
         own = node.attributes
