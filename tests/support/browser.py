@@ -1,10 +1,18 @@
 """Fixtures of a real browser for the tests of pages; conftest.py imports them."""
 
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
 CHROMIUM = shutil.which("chromium")
+# npm install --prefix PREFIX axe-core, in the environment of this Python
+AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
+SCREENS = [
+    pytest.param({"width": width, "height": height}, id=f"{width}x{height}")
+    for width, height in ((1400, 900), (390, 844))
+]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +52,19 @@ def open_any(browser):
         page.context.close()
     assert said == []
     assert set(asked) == files
+
+
+def violations(page, rules=None):
+    """Return what axe-core finds in an open page that is serious or critical, a line each."""
+    if not AXE.exists():
+        pytest.skip(f"no axe-core: npm install --prefix {sys.prefix} axe-core")
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))  # no request, and no script of the page
+    options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:200]}: {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]

@@ -157,12 +157,11 @@ def _cell(number, run, name, shown):
     ways = [("ahead", f"c{number}", cell(run.layer, **shown))]
     if _has_gradients(run):
         ways.append(("back", f"b{number}", cell(run.layer, **shown, backward=True)))
-    styles = []
+    title, styles = f"The cell of {name}: its equations as a circuit", []
     for way, prefix, drawing in ways:
         picture, style = figure(drawing, prefix)
-        text += f'<figure class="wide {way}">{picture}</figure>'
+        text += _framed(picture, title, f"wide {way}")
         styles.append(style)
-    title = f"The cell of {name}: its equations as a circuit"
     section, _ = _section("cell", number, title, None, "", text)
     return section, "".join(styles)
 
@@ -172,14 +171,18 @@ def _section(level, number, title, drawing, prefix, before="", after=""):
     picture, style = "", ""
     if drawing:
         text, style = figure(drawing, prefix)
-        wide = ' class="wide"' if drawing.size[0] > 600 else ""
-        picture = f"<figure{wide}>{text}</figure>"
+        picture = _framed(text, title, "wide" if drawing.size[0] > 600 else "")
     layer = "" if number is None else f' data-layer="{number}"'
     section = (
         f'<section data-level="{level}"{layer}><h2>{escape(title)}</h2>'
         f"{before}{picture}{after}</section>"
     )
     return section, style
+
+
+def _framed(picture, name, kind):
+    """Return a picture in a frame that a keyboard can scroll."""
+    return f'<figure class="{kind}" tabindex="0" aria-label="{escape(name)}">{picture}</figure>'
 
 
 def _elided(run):

@@ -148,7 +148,8 @@ function show(change = {}, say = true) {
 function go(level, change = {}) { show({ ...change, level }); }
 function opens(group, label, action) {
   if (!group) return;
-  group.classList.add("go"); group.setAttribute("tabindex", "0"); group.setAttribute("role", "button"); group.setAttribute("aria-label", label);
+  group.classList.add("go"); group.setAttribute("tabindex", "0"); group.setAttribute("role", "button");
+  group.setAttribute(group.querySelector("text") ? "aria-description" : "aria-label", label);  // its text and values are its name
   group.addEventListener("click", action);
   group.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); action(); } });
 }
