@@ -99,7 +99,9 @@ def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
 def numbers(page):
     """The values in the panel, by quantity."""
     return dict(
-        page.eval_on_selector_all("#info dd", "all => all.map(e => [e.dataset.q, e.textContent])")
+        page.eval_on_selector_all(
+            "#info dd[data-q]", "all => all.map(e => [e.dataset.q, e.textContent])"
+        )
     )
 
 
@@ -469,11 +471,175 @@ def test_dark_mode_by_the_system_and_by_the_switch(opened):
     assert dark.evaluate(colour) == "rgb(255, 255, 255)"
 
 
-def test_a_narrow_screen_scrolls_vertically_only(opened):
-    page = opened(viewport={"width": 390, "height": 800})
-    for name in ("network", "unrolled", "cell", "units", "unit", "neuron"):
+READABLE = """least => {
+    const small = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+        if (!text || !e.checkVisibility() || e.closest("title, script, option")) continue;
+        const scale = e instanceof SVGElement ? e.getScreenCTM().a : 1;
+        const size = parseFloat(getComputedStyle(e).fontSize) * scale;
+        if (size < least) small.push([text, size]);
+    }
+    return small;
+}"""
+WINDOW, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+
+
+def levels(page):
+    """Open every level of every layer."""
+    for name in page.eval_on_selector_all("#levels button", "all => all.map(b => b.dataset.level)"):
         page.click(f'#levels [data-level="{name}"]')
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        for layer in page.eval_on_selector_all("#layer option", "all => all.map(o => o.value)"):
+            page.select_option("#layer", layer)
+            yield name
+
+
+def pictured(name):
+    """A model and its recording, of a cell or of a kind of model."""
+    if name == "attention":
+        return attending()
+    rng, layers = np.random.default_rng(0), []
+    if name == "two of 128 units":
+        layers = [recurrent.LSTM(16, 128), recurrent.GRU(128, 128), recurrent.Linear(128, 3)]
+    else:
+        layers = [recurrent.Recurrent(name, 16, 5), recurrent.Linear(5, 3)]
+    model = recurrent.Sequential(*layers, rng=0)
+    for layer in model.layers[:-1]:
+        layer.engine = layer.runner = layer.engine.reference
+    x, targets = (rng.standard_normal((9, 1, size)).astype("float32") for size in (16, 3))
+    return model, model.record(x, targets=targets, loss=mean_squared_error)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("seen", "both", "lstm", "attention"),
+        *(pytest.param(n, marks=SLOWLY_DRAWN) for n in ("two of 128 units", *DEEP, "nested_lstm")),
+    ],
+)
+def test_all_text_of_every_level_is_readable(request, open_any, tmp_path, name):
+    run = request.getfixturevalue(name) if name in ("seen", "both") else pictured(name)
+    page = open_any(viz.explore(*run).save(tmp_path / "page.html"))
+    for size in (WINDOW, PHONE):
+        page.set_viewport_size(size)
+        for on in (False, True):
+            page.set_checked("#gradient", on)
+            for name in levels(page):
+                assert page.evaluate(READABLE, 11) == [], name
+                assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
+
+
+def until(page, condition):
+    """Wait until an expression holds; the page's policy forbids Playwright's own way."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError(condition)
+
+
+def width(page):
+    return page.locator("section.shown .sheet:visible").bounding_box()["width"]
+
+
+def test_pictures_zoom_by_buttons_keys_and_wheel(opened):
+    page = opened()
+    page.click('#levels [data-level="cell"]')
+    first = width(page)
+    for larger, smaller in (("#larger", "#smaller"), ("+", "-")):
+        for key, size in ((larger, 1.25 * first), (smaller, first)):
+            page.click(key) if key.startswith("#") else page.keyboard.press(key)
+            assert width(page) == pytest.approx(size, rel=1e-3)
+    frame = page.locator("section.shown figure:visible")
+    for key in "++++++":
+        page.keyboard.press(key)
+    assert page.text_content("#automatic") == "381 %"
+    frame.hover()
+    page.keyboard.press("Shift+ArrowRight")
+    moved = frame.evaluate("e => e.scrollLeft")
+    page.keyboard.press("Shift+ArrowLeft")
+    assert moved - frame.evaluate("e => e.scrollLeft") == 80
+    page.keyboard.press("0")
+    assert (width(page), page.text_content("#automatic")) == (first, "100 %")
+    gate = page.locator("#c0-f")
+    gate.hover()
+    before = gate.bounding_box()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    until(page, f"document.querySelector('#c0').clientWidth > {1.5 * first}")
+    after = gate.bounding_box()  # the point under the pointer stays
+    for side, size in (("x", "width"), ("y", "height")):
+        middle = [box[side] + box[size] / 2 for box in (before, after)]
+        assert middle[0] == pytest.approx(middle[1], abs=3)
+    page.click("#automatic")
+    page.evaluate("scrollTo(0, 0)")
+    frame.hover()
+    top = page.evaluate("scrollY")
+    page.mouse.wheel(0, 50)
+    until(page, f"scrollY > {top}")
+    assert width(page) == first
+
+
+def test_dragging_moves_a_picture_and_opens_nothing(opened):
+    page = opened()
+    page.click('#levels [data-level="unit"]')
+    frame = page.locator("section.shown figure:visible")
+    box = page.locator("#u0-f").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.mouse.up()
+    assert (level(page), frame.evaluate("e => e.scrollLeft")) == ("unit", 60)
+    page.click("#u0-f")
+    assert level(page) == "neuron"
+
+
+def test_the_whole_picture_fits_the_window(opened):
+    page = opened()
+    page.click('#levels [data-level="unit"]')
+    frame = page.locator("section.shown figure:visible")
+    assert frame.evaluate("e => e.scrollWidth > e.clientWidth")
+    page.click("#whole")
+    assert frame.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
+def test_the_panel_is_there_where_it_says_something(opened):
+    page = opened()
+    for name in page.eval_on_selector_all("#levels button", "all => all.map(b => b.dataset.level)"):
+        page.click(f'#levels [data-level="{name}"]')
+        said = name not in ("network", "unrolled", "attention")
+        assert page.locator("aside").is_visible() == said, name
+        box = page.locator("main").bounding_box()
+        assert box["width"] > 1300, name
+
+
+def test_the_controls_take_a_quarter_of_a_phone(opened):
+    page = opened(viewport=PHONE)
+    for on in (False, True):
+        page.set_checked("#gradient", on)
+        for name in levels(page):
+            heights = [page.locator(s).bounding_box()["height"] for s in (".bar", "#theme")]
+            assert sum(heights) <= PHONE["height"] / 4, name
+            cut = """all => all.filter(e => e.checkVisibility() && e.offsetWidth > 1)
+                .filter(e => e.getBoundingClientRect().right > innerWidth).length"""
+            controls = ".bar button:not(.strip *), .bar label, .bar output, #theme"
+            assert page.eval_on_selector_all(controls, cut) == 0, name
+
+
+@pytest.mark.parametrize("viewport", [WINDOW, PHONE], ids=["window", "phone"])
+def test_the_strip_follows_the_step(open_any, seen, tmp_path, viewport):
+    model, _ = seen
+    recording = model.record(np.arange(560)[:, None] % 20)
+    page = open_any(viz.explore(model, recording).save(tmp_path / "a.html"), viewport=viewport)
+    for key in ("Home", "End", "ArrowLeft", "Home"):
+        page.keyboard.press(key)
+        strip, now = (page.locator(s).bounding_box() for s in (".strip", ".strip [aria-current]"))
+        for side, size in (("x", "width"), ("y", "height")):
+            assert strip[side] <= now[side] + 1
+            assert now[side] + now[size] <= strip[side] + strip[size] + 1
+        assert page.evaluate("scrollY") == 0
 
 
 def test_without_scripts_the_levels_follow_each_other(opened, seen):

@@ -24,13 +24,13 @@ from ..views.unrolled import unrolled
 from . import attention as attention_level
 from . import equations, tables
 from . import layer as layer_level
-from .figures import figure, rules
+from .figures import figure, framed, rules
 from .packed import Blob
 from .run import LayerRun, norm_scale
 from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network, which follow the slider
-SCRIPTS = ("numbers.js", "cell.js", "layer.js", "attention.js", "page.js")
+SCRIPTS = ("numbers.js", "zoom.js", "cell.js", "layer.js", "attention.js", "page.js")
 
 
 def page(
@@ -160,7 +160,7 @@ def _cell(number, run, name, shown):
     title, styles = f"The cell of {name}: its equations as a circuit", []
     for way, prefix, drawing in ways:
         picture, style = figure(drawing, prefix)
-        text += _framed(picture, title, f"wide {way}")
+        text += framed(picture, title, way)
         styles.append(style)
     section, _ = _section("cell", number, title, None, "", text)
     return section, "".join(styles)
@@ -171,18 +171,13 @@ def _section(level, number, title, drawing, prefix, before="", after=""):
     picture, style = "", ""
     if drawing:
         text, style = figure(drawing, prefix)
-        picture = _framed(text, title, "wide" if drawing.size[0] > 600 else "")
+        picture = framed(text, title)
     layer = "" if number is None else f' data-layer="{number}"'
     section = (
         f'<section data-level="{level}"{layer}><h2>{escape(title)}</h2>'
         f"{before}{picture}{after}</section>"
     )
     return section, style
-
-
-def _framed(picture, name, kind):
-    """Return a picture in a frame that a keyboard can scroll."""
-    return f'<figure class="{kind}" tabindex="0" aria-label="{escape(name)}">{picture}</figure>'
 
 
 def _elided(run):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
+from html import escape
 
 from ..draw import svg
 from ..draw.drawing import Drawing
@@ -15,6 +17,7 @@ _IN_PAGE_CSS = (  # attributes that page.css sets for all figures
     ' class="node"',
     ' text-anchor="middle"',
 )
+READABLE = 11  # pixels of the smallest text of a figure
 _PLACES, _SIZES = r' (?:d|points|[cr]?[xy])="[^"]*"', r' (?:font-size|stroke-width)="[^"]*"'
 
 
@@ -22,9 +25,10 @@ def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
     """Return the SVG element of a drawing with ids `prefix-NAME`, and its style rules.
 
     It has no inline style, which the page's security policy forbids, and no attributes that
-    page.css sets. Positions are rounded to a tenth of a point.
+    page.css sets. Positions are rounded to a tenth of a point. The width and height are the
+    smallest at which all text is readable.
     """
-    text = drawing.svg()
+    text = _readable(drawing.svg())
     old = re.search(r'id="(fig-[0-9a-f]+)-title"', text)[1]
     rules = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
     rules = rules.replace("&gt;", ">").replace("&lt;", "<").replace(old, prefix)
@@ -37,7 +41,27 @@ def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
 def rules(styles: Iterable[str]) -> str:
     """Return the style rules of all figures for the page, without duplicates."""
     found = (rule for style in styles for rule in re.findall(r"[^{}]+\{[^{}]+\}", style))
-    return "".join(sorted({re.sub(r"#[A-Za-z]\w*", "figure>svg", rule, count=1) for rule in found}))
+    return "".join(sorted({re.sub(r"#[A-Za-z]\w*", "figure svg", rule, count=1) for rule in found}))
+
+
+def framed(picture: str, name: str, look: str = "") -> str:
+    """Return an SVG element in the frame that scrolls it; `look` is the frame's class.
+
+    >>> framed("<svg/>", "The cell")
+    '<figure tabindex="0" aria-label="The cell"><div class="sheet"><svg/></div></figure>'
+    """
+    look = look and f' class="{look}"'
+    frame = f'<figure{look} tabindex="0" aria-label="{escape(name)}">'
+    return f'{frame}<div class="sheet">{picture}</div></figure>'
+
+
+def _readable(text):
+    """Return an SVG element of the size at which its smallest text is `READABLE`."""
+    scale = READABLE / min(map(float, re.findall(r' font-size="([\d.]+)"', text)), default=READABLE)
+    width, height = map(float, re.search(r' viewBox="\S+ \S+ (\S+) (\S+)"', text).groups())
+    for side, size in (("width", width), ("height", height)):
+        text = re.sub(rf' {side}="[\d.]+"', f' {side}="{math.ceil(size * scale)}"', text, count=1)
+    return text
 
 
 def _short(tag):

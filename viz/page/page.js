@@ -101,7 +101,7 @@ function updateInfo(say) {
   info.replaceChildren();
   for (const q of layer.quantities) {
     if (q.kind === "gradient" && !here.gradient) continue;
-    const dt = document.createElement("dt"), dd = document.createElement("dd"), small = document.createElement("span");
+    const group = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd"), small = document.createElement("span");
     small.textContent = ` ${q.label}`; dt.append(q.key, small); dd.dataset.q = q.key; dd.textContent = exact(value(layer, q, here.t, here.u));
     const svg = document.createElementNS(SVG, "svg"), line = document.createElementNS(SVG, "polyline"), now = document.createElementNS(SVG, "line");
     const all = Array.from({ length: facts.T }, (_, t) => value(layer, q, t, here.u)), fine = all.filter(Number.isFinite);
@@ -110,7 +110,9 @@ function updateInfo(say) {
     line.setAttribute("points", all.map((v, t) => `${((100 * t) / n).toFixed(2)},${(22 - (20 * (v - low)) / span || 12).toFixed(2)}`).join(" "));
     for (const end of ["x1", "x2"]) now.setAttribute(end, (100 * here.t) / n);
     now.setAttribute("y1", 0); now.setAttribute("y2", 24);
-    svg.append(line, now); info.append(dt, dd, svg);
+    svg.append(line, now);
+    const drawn = document.createElement("dd");
+    drawn.className = "line"; drawn.append(svg); group.append(dt, dd, drawn); info.append(group);
   }
   if (say) $("said").textContent = `${$("who").textContent}: ` + layer.quantities.filter((q) => q.kind !== "gradient").map((q) => `${q.key} ${signed(value(layer, q, here.t, here.u))}`).join(", ");
 }
@@ -122,6 +124,11 @@ function updateStrip() {
     b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v), layer.scale)}` : `s${bin(v, layer.limits[layer.states[0]])}`;
     if (t === here.t) b.setAttribute("aria-current", "step"); else b.removeAttribute("aria-current");
   });
+  const strip = document.querySelector(".strip"), now = strip && strip.children[here.t];
+  if (now) {  // it follows the step; the page itself does not scroll
+    strip.scrollLeft = now.offsetLeft - strip.offsetLeft - (strip.clientWidth - now.offsetWidth) / 2;
+    strip.scrollTop = now.offsetTop - strip.offsetTop - (strip.clientHeight - now.offsetHeight) / 2;
+  }
 }
 
 function show(change = {}, say = true) {
@@ -132,7 +139,7 @@ function show(change = {}, say = true) {
   for (const s of document.querySelectorAll("section")) {
     s.classList.toggle("shown", s.dataset.level === here.level && (s.dataset.layer ?? String(here.layer)) === String(here.layer));
   }
-  document.querySelector("main").classList.toggle("alone", here.level === "attention");  // it belongs to no unit
+  document.documentElement.dataset.at = here.level;
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
   $("time").value = here.t;
   $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · ${facts.labelled} ${facts.labels[here.t]}` : "");
@@ -143,7 +150,7 @@ function show(change = {}, say = true) {
   }
   $("neuron").value = here.neuron;
   for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
-  updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateAttention(); updateStrip(); updateInfo(say);
+  updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateAttention(); updateStrip(); updateInfo(say); resize();
 }
 function go(level, change = {}) { show({ ...change, level }); }
 function opens(group, label, action) {
@@ -156,7 +163,7 @@ function opens(group, label, action) {
 
 function begin() {
   document.documentElement.classList.add("js");
-  for (const svg of document.querySelectorAll("figure > svg")) svg.setAttribute("role", "group");  // its parts can be opened
+  for (const svg of document.querySelectorAll("figure svg")) svg.setAttribute("role", "group");  // its parts can be opened
   const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron", attention: "Attention" };
   for (const level of LEVELS) {
     const b = document.createElement("button");
@@ -199,9 +206,11 @@ function begin() {
   document.addEventListener("keydown", (e) => {
     if (e.key === "Escape") { go(here.level === "attention" ? "network" : LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
     if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
+    if (e.ctrlKey || e.metaKey || e.altKey || zoomKey(e)) return;
     const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
     if (t !== undefined) { e.preventDefault(); show({ t }); }
   });
+  beginZoom();
   show({}, false);
 }
 unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); begin(); });
