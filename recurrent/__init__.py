@@ -29,6 +29,9 @@ Contents
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Conv1d`, `Dropout`, `LayerNorm`, `Attention`,
   `Last`, `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by
   name, and `Residual` around others. `Add`, `Multiply` and `Concat` join the nodes of a `Graph`.
+* Sequence labelling: `losses.ctc` with `ctc_greedy_decode` and `ctc_beam_search`, for labels that
+  are not aligned with the steps; the layer `CRF` with `losses.crf` and `viterbi_decode`, for tags
+  that depend on their neighbours.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
@@ -235,6 +238,7 @@ from .interchange import explain, from_keras, from_onnx, from_torch, to_onnx, to
 from .kernels.memory import release as release_memory
 from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
+    CRF,
     GRU,
     LSTM,
     QRNN,
@@ -264,6 +268,7 @@ from .layers import (
     Tanh,
 )
 from .models.graph_model import Graph
+from .models.labelling import ctc_beam_search, ctc_greedy_decode, viterbi_decode
 from .models.loading import load
 from .models.predict import predict
 from .models.seq2seq import Seq2Seq
@@ -289,6 +294,7 @@ mgu, indrnn, mingru, minlstm, qrnn, sru = map(
 __version__ = "0.1.0"
 __getattr__ = _module_getattr(__name__)
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "QRNN",
@@ -325,6 +331,8 @@ __all__ = [
     "Tanh",
     "TruncatedBPTT",
     "cell",
+    "ctc_beam_search",
+    "ctc_greedy_decode",
     "data",
     "evaluate",
     "explain",
@@ -356,5 +364,6 @@ __all__ = [
     "sru",
     "to_onnx",
     "to_torch",
+    "viterbi_decode",
     "warmup",
 ]

@@ -218,6 +218,23 @@ def unpad_sequences(a: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     return [a[:length, n].copy() for n, length in enumerate(lengths)]
 
 
+def pad_labels(labels: Any, name: str) -> np.ndarray:
+    """Return the labels of N sequences, a list of arrays (S_i,) of ints, as (N, S).
+
+    The padding is -1. An empty list of labels may have any dtype.
+    """
+    rows = [checks.as_array(a, f"{name}[{n}]") for n, a in enumerate(labels)]
+    for n, a in enumerate(rows):
+        if a.ndim != 1:
+            raise ValueError(f"{name}[{n}] must be (S,), the labels of sequence {n}, got {a.shape}")
+        if a.size:
+            checks.integers(a, f"{name}[{n}]")
+    padded = np.full((len(rows), max(map(len, rows), default=0)), -1, np.int64)
+    for n, a in enumerate(rows):
+        padded[n, : len(a)] = a
+    return padded
+
+
 def pad_targets(targets: Any, lengths: np.ndarray, name: str = "targets") -> np.ndarray:
     """Return the targets of N sequences that are given as a list, as one array.
 
@@ -266,6 +283,8 @@ def as_targets(
     if per_sequence is None:
         per_sequence = vectors or shapes == {()}
     if per_sequence:
+        if len(shapes) > 1 and all(a.ndim == 1 and a.dtype.kind in "iu" for a in rows if a.size):
+            return pad_labels(rows, name), True
         for n, a in enumerate(rows):
             if a.shape != rows[0].shape:
                 raise ValueError(f"{name}[{n}] must be {rows[0].shape} as {name}[0], got {a.shape}")

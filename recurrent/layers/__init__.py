@@ -4,6 +4,7 @@ from .activation import Activation, ReLU, Sigmoid, Softmax, Tanh
 from .attention import Attention, Memory
 from .base import Gradients, Layer
 from .conv1d import Conv1d
+from .crf import CRF
 from .feedforward import Dropout, Embedding, Linear, OneHot
 from .hold import Hold
 from .joins import Add, Concat, Multiply
@@ -13,6 +14,7 @@ from .recurrent import GRU, LSTM, QRNN, RNN, Recurrent, layer_from_cell
 from .residual import Residual
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "QRNN",

@@ -12,6 +12,8 @@ list too, and so is dy; the arrays have their own lengths.
 `sample_weight` weighs the entries, one by one or sequence by sequence: the value is the sum of
 weight times loss, divided by the sum of the weights. A weight of 0 makes an entry not valid.
 
+`ctc` and `crf` are losses of whole sequences of labels: each sequence is an entry.
+
 `functools.partial` gives options to a loss that is handed on, to `fit` for example:
 
 >>> from functools import partial
@@ -33,8 +35,10 @@ A loss of your own is any function that is called in the same way. If it leaves 
 from __future__ import annotations
 
 from ..checks.guided import module_getattr
+from .alignments import ctc
 from .classification import binary_cross_entropy, softmax_cross_entropy
 from .entries import Loss, count_entries
+from .linear_chain import crf
 from .regression import huber, mean_absolute_error, mean_squared_error, quantile
 from .steps import at_last_step, summed_over_steps
 
@@ -43,6 +47,8 @@ __all__ = [
     "at_last_step",
     "binary_cross_entropy",
     "count_entries",
+    "crf",
+    "ctc",
     "huber",
     "mean_absolute_error",
     "mean_squared_error",

@@ -129,6 +129,37 @@ def valid_entries(shape: tuple[int, ...], lengths: Any, mask: Any) -> np.ndarray
     return valid
 
 
+def valid_times(lengths: Any, T: int, N: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times (T, N) of the valid steps of each sequence, in order, and their number (N,).
+
+    `lengths` may be a mask (T, N). Times after the last valid step mean nothing.
+    """
+    steps = checks.valid_steps(lengths, T, N)
+    times = np.broadcast_to(np.arange(T)[:, None], (T, N))
+    if steps is None:
+        steps = np.full(N, T)
+    elif steps.ndim == 2:
+        times, steps = np.argsort(~steps, axis=0, kind="stable"), steps.sum(axis=0)
+    return np.ascontiguousarray(times, np.int64), np.ascontiguousarray(steps, np.int64)
+
+
+def sequence_entries(
+    steps: np.ndarray, mask: Any, sample_weight: Any
+) -> tuple[Entries, np.ndarray]:
+    """Return the entries of a loss of whole sequences, and the weight of each one, (N,).
+
+    A sequence without steps is not valid.
+    """
+    N = len(steps)
+    if sample_weight is not None:
+        sample_weight = nonnegative(sample_weight, "sample_weight")
+        checks.shape(sample_weight, "sample_weight", (N,), "a weight for each sequence, (N,)")
+    valid = valid_entries((N,), None, mask)
+    valid = steps > 0 if valid is None else valid & (steps > 0)
+    found = find_entries((N,), None, valid, sample_weight)
+    return found, valid.astype(np.float64) if found.weights is None else found.weights
+
+
 def takes_lists(loss: Callable) -> Any:
     """Return a loss that also takes y and targets as lists of arrays (T_i, ...)."""
 

@@ -13,7 +13,7 @@ pytest.importorskip("onnxscript", reason="ONNX files need onnxscript: recurrent-
 MODELS = {name: lambda name=name: LAYERS[name]() for name in LAYERS}
 MODELS |= {f"{k}, {kind}": lambda make=make: [make()] for k, (make, kind) in enumerate(RECURRENT)}
 # Layers of nodes that are no layers, always or with lengths.
-SEVERAL_NODES = ("one-hot", "attention", "Scan")
+SEVERAL_NODES = ("one-hot", "attention", "tagger", "Scan")
 WITH_LENGTHS = ("embedding", "last", "mean", "max", "convolution", "hold")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     QRNN,
@@ -66,6 +67,7 @@ LAYERS = {
     "strided convolution": lambda: [Conv1d(3, 2, 3, stride=2, padding=2), LSTM(2, 2), MaxPool()],
     "hold": lambda: [GRU(3, 2), Hold()],
     "residual": lambda: [Linear(3, 4), Residual(LSTM(4, 4), LayerNorm(4)), Linear(4, 2)],
+    "tagger": lambda: [GRU(3, 4), Linear(4, 2), CRF(2)],
     "general attention": lambda: [Attention(3)],
     "dot attention": lambda: [GRU(3, 2), Attention(2, score="dot", output_size=3), MeanPool()],
     "additive attention": lambda: [Attention(3, score="additive", score_size=2), Linear(6, 2)],

@@ -88,6 +88,7 @@ add(
 )  # fmt: skip
 add("Activation", R.Activation, name="softmax")
 add("Dropout", R.Dropout, p=0.5, per="step")
+add("CRF", R.CRF, num_tags=3)
 add("LayerNorm", R.LayerNorm, normalized_shape=3, eps=1e-5)
 add(
     "Attention", R.Attention, query_size=3, memory_size=4, score="additive", score_size=2,
@@ -171,6 +172,7 @@ LAYERS = {
     "Dropout per sequence": (lambda: R.Dropout(0.3, "sequence"), lambda: floats(T, N, D)),
     "Dropout of nothing": (lambda: R.Dropout(0), lambda: floats(T, N, D)),
     "LayerNorm": (lambda: R.LayerNorm(D), lambda: floats(T, N, D)),
+    "CRF": (lambda: R.CRF(D), lambda: floats(T, N, D)),
     "Attention": (lambda: R.Attention(D, output_size=3), lambda: floats(T, N, D)),
     "Attention to a memory": (lambda: R.Attention(D, H), lambda: floats(T, N, D)),
     "Last": (R.Last, lambda: floats(T, N, D)),
@@ -200,7 +202,7 @@ def _layer_calls(name, build, inputs):
     def forward():
         layer, x, state = made()
         arguments = dict(x=x, state=state, lengths=np.array([T, 1]), record=True, training=False)
-        if name in ("Embedding", "OneHot", "Linear", "LayerNorm") or "Dropout" in name:
+        if name in ("Embedding", "OneHot", "Linear", "LayerNorm", "CRF") or "Dropout" in name:
             del arguments["state"]
         return layer.forward, arguments, [layer, x]
 
@@ -724,6 +726,22 @@ add(
     weight=np.ones(4), label_smoothing=0.1, ignore_index=2, sample_weight=np.ones(N),
     words=dict(y="y|targets|lengths|mask"),
 )  # fmt: skip
+LABELS = np.array([[1, 2, -1], [3, -1, -1]])
+add(
+    "ctc", losses.ctc, y=floats(T, N, 4), targets=LABELS, lengths=np.array([T, 1]),
+    mask=np.array([True, False]), blank=0, target_lengths=np.array([2, 1]), zero_infinity=True,
+    sample_weight=np.ones(N), errors=(IndexError,),
+    words=dict(y="y|targets|lengths|mask", targets="targets|target_lengths"),
+)  # fmt: skip
+add(
+    "crf", losses.crf, y=floats(T, N, 16), targets=ids(T, N, below=3), lengths=np.array([T, 1]),
+    mask=MASK, sample_weight=np.ones(N), errors=(IndexError,),
+    words=dict(y="y|targets|lengths|mask"),
+)  # fmt: skip
+DECODING = dict(y=floats(T, N, 4), lengths=np.array([T, 1]), words=dict(y="y|lengths"))
+add("ctc_greedy_decode", R.ctc_greedy_decode, **DECODING, blank=1)
+add("ctc_beam_search", R.ctc_beam_search, **DECODING, beam=2, blank=1)
+add("viterbi_decode", R.viterbi_decode, **DECODING)
 add(
     "count_entries", losses.count_entries, loss=losses.mean_squared_error, y=floats(T, N, 2),
     targets=floats(T, N, 2), lengths=np.array([T, 1]), words=dict(y="y|targets|lengths"),

@@ -9,12 +9,14 @@ import recurrent
 # `__all__` of each package.
 PACKAGES = {
     "recurrent": """
-        Activation Add Attention Both CharLM Concat Conv1d Directions Dropout Embedding Engine GRU
-        Gradients Graph Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot
+        Activation Add Attention Both CRF CharLM Concat Conv1d Directions Dropout Embedding Engine
+        GRU Gradients Graph Hold LSTM Last LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot
         QRNN RNN ReLU Recurrent Residual Seq2Seq Sequential Sigmoid Softmax Tanh TruncatedBPTT cell
+        ctc_beam_search ctc_greedy_decode
         data evaluate explain fit from_keras from_onnx from_torch get_num_threads gradcheck gru
         indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
-        release_memory rnn rnn_relu schedules set_num_threads sru to_onnx to_torch warmup
+        release_memory rnn rnn_relu schedules set_num_threads sru to_onnx to_torch viterbi_decode
+        warmup
         """,
     "viz": """
         Drawing RenderError attention cell curve explore gradients layer network task text unit
@@ -42,12 +44,13 @@ MODULES = {
         """,
     "recurrent.interchange": "explain from_keras from_onnx from_torch to_onnx to_torch",
     "recurrent.layers": """
-        Activation Add Attention Concat Conv1d Dropout Embedding GRU Gradients Hold LSTM Last Layer
+        Activation Add Attention CRF Concat Conv1d Dropout Embedding GRU Gradients Hold LSTM Last
+        Layer
         LayerNorm Linear MaxPool MeanPool Memory Multiply OneHot QRNN RNN ReLU Recurrent Residual
         Sigmoid Softmax Tanh
         """,
     "recurrent.losses": """
-        at_last_step binary_cross_entropy count_entries huber mean_absolute_error
+        at_last_step binary_cross_entropy count_entries crf ctc huber mean_absolute_error
         mean_squared_error quantile softmax_cross_entropy summed_over_steps
         """,
     "recurrent.metrics": """

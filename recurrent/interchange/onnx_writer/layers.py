@@ -116,6 +116,17 @@ def _layer_norm(b: Builder, p: Place, layer: Any, x: str) -> str:
     return b.add("LayerNormalization", *inputs, axis=-1, epsilon=layer.eps)
 
 
+def _crf(b: Builder, p: Place, layer: Any, x: str) -> str:
+    rows = b.add("Unsqueeze", p.parameter("start_transitions"), b.ints(0))
+    rows = b.add("Concat", p.parameter("transitions"), rows, axis=0)
+    column = b.add("Concat", p.parameter("end_transitions"), b.constant([0]), axis=0)
+    table = b.add("Concat", rows, b.add("Unsqueeze", column, b.ints(1)), axis=1)
+    # x (T, N, 1, K), with a zero at its end, is added to each row of the table.
+    emissions = b.add("Pad", b.add("Unsqueeze", x, b.ints(2)), b.ints(*[0] * 7, 1))
+    pairs = b.add("Add", emissions, table)
+    return b.add("Reshape", pairs, b.ints(0, 0, layer.out_features))
+
+
 def _dropout(b: Builder, p: Place, layer: Any, x: str) -> str:
     return x
 
@@ -248,6 +259,7 @@ WRITERS: dict[type, Callable[..., str]] = {
     classes.Linear: _linear,
     classes.Activation: _activation,
     classes.LayerNorm: _layer_norm,
+    classes.CRF: _crf,
     classes.Dropout: _dropout,
     classes.Last: _last,
     classes.Hold: _hold,
