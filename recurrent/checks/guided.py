@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
@@ -149,16 +150,20 @@ class Guided(metaclass=Listed):
         return sorted({*vars(self), *dir(type(self))})
 
 
-def module_getattr(module: str) -> Callable[[str], Any]:
+def module_getattr(module: str, lazy: Iterable[str] = ()) -> Callable[[str], Any]:
     """Return the `__getattr__` of a module.
 
     Parameters
     ----------
     module : str
         Its `__name__`.
+    lazy : iterable of str
+        Names of its modules that are imported when they are first read.
     """
 
     def __getattr__(name: str) -> Any:
+        if name in lazy:
+            return importlib.import_module(f"{module}.{name}")
         if name.startswith("__"):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         names = [n for n in vars(sys.modules[module]) if not n.startswith("_")]

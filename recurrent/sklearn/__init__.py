@@ -1,17 +1,16 @@
 """Estimators with the interface of scikit-learn; the extra `sklearn` installs what they need.
 
-`import recurrent` imports neither scikit-learn nor narwhals; this package does.
+`RecurrentClassifier` and `RecurrentRegressor` take sequences in pipelines, cross-validation and
+grid search. `import recurrent` imports neither scikit-learn nor narwhals; this package does, when
+it is imported or `recurrent.sklearn` is first read.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from . import needed as _needed  # noqa: F401  # isort: skip
+from ..checks.guided import module_getattr as _module_getattr
+from .classifier import RecurrentClassifier
+from .regressor import RecurrentRegressor
 
-for _needed, _package in (("sklearn", "scikit-learn"), ("narwhals", "narwhals")):
-    if find_spec(_needed) is None:
-        raise ImportError(
-            f"recurrent.sklearn needs {_package}, which is not installed: "
-            "pip install 'recurrent-engine[sklearn]'"
-        )
-
-__all__: list[str] = []
+__getattr__ = _module_getattr(__name__)
+__all__ = ["RecurrentClassifier", "RecurrentRegressor"]

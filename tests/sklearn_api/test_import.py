@@ -28,3 +28,21 @@ def test_a_missing_package_is_told_in_one_line():
         "ImportError: recurrent.sklearn needs scikit-learn, which is not installed: "
         "pip install 'recurrent-engine[sklearn]'"
     )
+
+
+def test_the_package_is_imported_when_it_is_first_read():
+    code = "import recurrent; print(recurrent.sklearn.RecurrentClassifier.__name__)"
+    assert run(code).stdout.strip() == "RecurrentClassifier"
+
+
+def test_an_old_scikit_learn_is_told_in_one_line():
+    code = (
+        "import sklearn.utils.validation as v, sklearn\n"
+        "del v.validate_data; sklearn.__version__ = '1.5.2'\n"
+        "import recurrent.sklearn"
+    )
+    last = run(code).stderr.strip().splitlines()[-1]
+    assert last == (
+        "ImportError: recurrent.sklearn needs scikit-learn 1.6 or newer, got 1.5.2: "
+        "pip install -U scikit-learn"
+    )
