@@ -1,9 +1,7 @@
 """The command line: every view of trained models and of given layers, one-line errors."""
 
-import html
+import io
 import json
-import re
-import shlex
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import viz
 from recurrent import CharLM
 from recurrent.models import storage
 from recurrent.tasks import backwards as reversal
-from viz.cli import backwards, gallery, models
+from viz.cli import backwards, models
 from viz.cli import commands as cli
 
 TEXT = 'She said "no" 12 times.\n' * 20
@@ -93,6 +91,49 @@ def test_text_finds_the_unit_that_follows_a_feature(trained, tmp_path, capsys):
         == 0
     )
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page
+
+
+def test_text_reads_a_file_a_folder_and_standard_input(trained, tmp_path, monkeypatch, capsys):
+    words = 'She said "no" 12 times.\n'
+    (tmp_path / "folder").mkdir()
+    for name in ("book.txt", "folder/a.txt"):
+        (tmp_path / name).write_bytes(words.encode().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(words.encode())))
+    drawn = set()
+    for given in (["--text", words], [words], ["book.txt"], ["folder"], ["-"]):
+        assert cli.main(["text", str(trained), *given, "-o", "a.svg"]) == 0
+        drawn.add((tmp_path / "a.svg").read_text(encoding="utf-8"))
+    assert len(drawn) == 1
+    assert cli.main(["text", str(trained), "--text", "book.t", "-o", "a.svg"]) == 1
+    assert "character 'b'" in capsys.readouterr().err
+
+
+def test_text_reads_the_beginning_of_a_long_file(trained, tmp_path, capsys):
+    (tmp_path / "book.txt").write_text(TEXT * 50)
+    assert cli.main(["text", str(trained), "book.txt", "-o", "a.html"]) == 0
+    assert capsys.readouterr().err == "book.txt: only the first 20,000 characters are read\n"
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "the first 1,200 of 20,000 characters" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("empty.txt", "", "empty.txt: expected a text of at least 1 character, got none"),
+        ("other.txt", "said: z", "other.txt: character ':' (U+003A) at position 4 is not among"),
+        ("boo.txt", None, "boo.txt: no such file; give a text by --text"),
+        ("folder", None, "folder: no text files in this folder"),
+    ],
+)
+def test_text_refuses_a_file_in_one_line(trained, tmp_path, capsys, name, words, message):
+    (tmp_path / "folder").mkdir()
+    if words is not None:
+        (tmp_path / name).write_text(words)
+    assert cli.main(["text", str(trained), name]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"viz: {message}")
+    assert (out, err.count("\n")) == ("", 1)
+    assert not (tmp_path / "text.svg").exists()
 
 
 def test_pages_of_layers_and_of_a_trained_model(trained, tmp_path, capsys):
@@ -181,38 +222,6 @@ def test_a_translator_has_the_vocabularies_of_its_model(tmp_path, capsys):
     assert "m: vocabularies of 26 and 26 symbols need a Seq2Seq" in capsys.readouterr().err
 
 
-def test_the_gallery_has_a_picture_and_a_working_command_for_every_question(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "demo_text", lambda: TEXT * 3)
-    assert cli.main(["gallery", "-o", "gallery", "--updates", "2"]) == 0
-    page = (tmp_path / "gallery" / "index.html").read_text(encoding="utf-8")
-    for asked in (
-        "What are the 512 hidden nodes?",
-        "Is A a layer or a neuron?",
-        "Do units share information?",
-        "5 features and 10 units: how many inputs has a unit, and what is the size of its output?",
-        "Do h, c and x have the same length?",
-        "is it the same weights at every step?",
-        "What is unrolled, how many hidden layers does that make",
-        "Where does the gradient vanish?",
-    ):
-        assert asked in page
-    commands = re.findall(r"<pre>python -m viz (.*?)</pre>", page)
-    assert (
-        len(commands)
-        == page.count("<svg")
-        == page.count("</svg>")
-        == len(list((tmp_path / "gallery").glob("*.svg")))
-    )
-    names = re.findall(r'<section id="(.*?)">', page)
-    for name, command in zip(names, commands, strict=True):
-        if "--like" not in command:  # its text is only an example
-            assert cli.main([*shlex.split(html.unescape(command)), "-o", "again.svg"]) == 0
-            drawn = (tmp_path / "again.svg").read_text(encoding="utf-8")
-            assert drawn == (tmp_path / "gallery" / f"{name}.svg").read_text("utf-8"), command
-    ids = re.findall(r'\bid="([^"]+)"', page)
-    assert len(ids) == len(set(ids))
-
-
 def test_the_loss_of_the_last_step_reaches_others_only_through_time():
     made = models.model("LSTM:3:4")
     dy = models.recording(made, None, 6, last=True).layers[0].dy
@@ -250,7 +259,7 @@ def test_the_loss_of_the_last_step_reaches_others_only_through_time():
             1,
             "LSTM:a:10: expected numbers, got 'a'; write a layer as LSTM:5:10",
         ),
-        (["text", "LSTM:5:10"], 2, "give the text once: TEXT or --text TEXT"),
+        (["text", "LSTM:5:10"], 2, "give the text once: FILE, TEXT or --text TEXT"),
         (["text", "LSTM:5:10", "a", "--text", "b"], 2, "give the text once"),
         (["unit", "LSTM:5:10", "--text", "a"], 1, "--text needs a character model"),
         (["text", "LSTM:5:10", "a"], 1, "needs a character model"),

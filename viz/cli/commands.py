@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from recurrent import CharLM
 from recurrent.cli.options import (
     Version,
     existing_file,
@@ -42,6 +43,7 @@ from ..views.unit import unit as draw_unit
 from ..views.unrolled import unrolled as draw_unrolled
 from ..views.weights import weights as draw_weights
 from . import models
+from .words import text_of
 
 app = typer.Typer(
     help="Draw recurrent networks: units, gates, unrolled networks, vanishing gradients.",
@@ -381,18 +383,27 @@ def gradients(
 
 
 @app.command(
-    epilog=examples("text model.safetensors 'She said \"no\".' --like 'inside quotes' -o text.html")
+    epilog=examples(
+        "text model.safetensors book.txt --like 'inside quotes' -o text.html",
+        "text model.safetensors 'She said \"no\".' --unit 3 --value c",
+    )
 )
 def text(
     model: Model,
     words: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="Text that the model reads.", show_default=False),
+        typer.Argument(
+            metavar="[FILE|DIR|-|TEXT]",
+            help="A text file, a folder of text files, - for standard input, or the text itself.",
+            show_default=False,
+        ),
     ] = None,
     out: Out = None,
     text: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The same, as an option.", show_default=False),
+        typer.Option(
+            metavar="TEXT", help="The text, even if a file has that name.", show_default=False
+        ),
     ] = None,
     unit: Annotated[
         int | None,
@@ -411,8 +422,12 @@ def text(
 ) -> int:
     """Draw a text coloured by the value of one unit after each character."""
     if (words is None) == (text is None):
-        raise UsageError("give the text once: TEXT or --text TEXT")
-    words, made = text if words is None else words, models.model(model)
+        raise UsageError("give the text once: FILE, TEXT or --text TEXT")
+    made = models.model(model)
+    if words is None:
+        words = text
+    elif isinstance(made, CharLM):
+        words = text_of(words, made)
     place = None if layer is None else models.recurrent_layer(models.layers_of(made), layer)[0]
     if like is not None:
         if unit is not None or layer is not None:
