@@ -12,7 +12,8 @@ ci
     equations/test_equations.py    four of the six cells of the tests in float32
     cells/test_papers.py, training/test_segments.py   eight or more cells of papers
     viz/test_page_browser.py       cells whose pictures take seconds, as in cells/test_papers.py
-    viz/test_accessibility.py      every level of the page, which axe-core reads twice
+    viz/test_accessibility.py,     every level of the page, and the gallery: axe-core takes seconds
+    viz/test_gallery.py            for a page
     engine/test_dropout.py         recurrent dropout in float64; zoneout alone of GRU and RNN
     interchange/                   layers without biases or with projection, in both dtypes;
                                    exporters of PyTorch and Keras, at a second a file; 500

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +16,11 @@ import numpy as np
 from recurrent import GRU, LSTM, RNN, CharLM, Linear, Sequential
 from recurrent.cli.runner import trained
 from recurrent.cli.source import demo_text
-from recurrent.losses import softmax_cross_entropy
 from recurrent.models.files import replace
 
 from ..draw.drawing import Drawing
-from ..page.explore import explore
+from ..draw.frame import CSS, framed
+from ..page.explore import Page, explore
 from ..reading.probing import units_like
 from ..views.attention import attention
 from ..views.cell import cell
@@ -37,6 +41,9 @@ READS = (
 )
 
 
+MODEL, BACKWARDS, TEXT = "model.safetensors", "backwards.safetensors", "text.txt"
+
+
 class Exhibit(NamedTuple):
     """A common question, its answer, the command that draws the picture, and the picture."""
 
@@ -44,7 +51,7 @@ class Exhibit(NamedTuple):
     question: str
     answer: str
     command: str
-    draw: Callable[[], Drawing]
+    draw: Callable[[], Drawing | Page]
 
 
 def train(updates: int = 300) -> CharLM:
@@ -56,16 +63,21 @@ def train(updates: int = 300) -> CharLM:
     return lm
 
 
-def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
-    """Return the exhibits of the page, from the smallest question to the largest."""
+def chapters(folder: Path, lm: CharLM, translator: models.Translator) -> dict[str, list[Exhibit]]:
+    """Return the exhibits of each chapter, from the smallest question to the largest."""
     five = Sequential(LSTM(5, 10), Linear(10, 1), rng=0)
     x = np.random.default_rng(0).standard_normal((6, 1, 5)).astype(np.float32)
-    values = five.record(x)
-    vanishing = models.model("RNN:5:10,Linear:10:1")
-    gated = models.model("LSTM:5:10,Linear:10:1")
-    best = units_like(lm, READS, "inside quotes", top=1)[0]
-    wide = Sequential(LSTM(128, 512), rng=0)
-    attended = models.run(translator, backwards.SHOWN, 0)
+    values, wide = five.record(x), Sequential(LSTM(128, 512), rng=0)
+    return {
+        "One unit": _units(five, values, wide),
+        "One layer": _layers(five, values, wide),
+        "The network over time": _networks(five),
+        "Kinds of tasks": [_task(kind) for kind in STORIES],
+        "Trained models": _trained(folder, lm, translator),
+    }
+
+
+def _units(five, values, wide):
     return [
         Exhibit(
             "unit",
@@ -89,6 +101,29 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
             lambda: unit(five[0], 3, recording=values, gate="f"),
         ),
         Exhibit(
+            "strongest",
+            "What does one of 512 units see?",
+            (
+                "128 + 512 = 640 inputs. The 48 with the largest weights are drawn, the others "
+                "are summed up."
+            ),
+            "unit LSTM:128:512 --unit 0",
+            lambda: unit(wide[0], 0),
+        ),
+        Exhibit(
+            "single",
+            "What is the smallest recurrent network?",
+            "One neuron with two weights: one for its input, one for its own past.",
+            "unit RNN:1:1",
+            lambda: unit(Sequential(RNN(1, 1), rng=0)[0], 0),
+        ),
+    ]
+
+
+def _layers(five, values, wide):
+    few = models.model("LSTM:3:5")
+    return [
+        Exhibit(
             "box",
             "Is A a layer or a neuron?",
             (
@@ -109,24 +144,14 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
             lambda: layer(wide[0]),
         ),
         Exhibit(
-            "strongest",
-            "What does one of 512 units see?",
-            (
-                "128 + 512 = 640 inputs. The 48 with the largest weights are drawn, the others "
-                "are summed up."
-            ),
-            "unit LSTM:128:512 --unit 0",
-            lambda: unit(wide[0], 0),
-        ),
-        Exhibit(
             "share",
             "Do units share information?",
             (
                 "Only through h, one step later: h of every unit is an input of every gate. The "
                 "memory c is private; its loop stays inside its unit."
             ),
-            "layer LSTM:5:10 --steps 6",
-            lambda: layer(five[0], values),
+            "layer LSTM:3:5 --steps 6",
+            lambda: layer(few[0], models.recording(few, None, 6)),
         ),
         Exhibit(
             "lengths",
@@ -156,6 +181,24 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
             lambda: cell(five[0], backward=True),
         ),
         Exhibit(
+            "weights",
+            "How large are the weights, and are gates stuck open or shut?",
+            (
+                "The weight matrices by gate, all on one scale. A spectral radius far above 1 "
+                "amplifies, one far below 1 forgets. A gate that is always above 0.9 or below 0.1 "
+                "hardly learns."
+            ),
+            "weights LSTM:5:10,Linear:10:1 --steps 6",
+            lambda: weights(five[0], values),
+        ),
+    ]
+
+
+def _networks(five):
+    vanishing = models.model("RNN:5:10,Linear:10:1")
+    gated = models.model("LSTM:5:10,Linear:10:1")
+    return [
+        Exhibit(
             "network",
             "What does the whole model look like?",
             (
@@ -175,13 +218,6 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
             ),
             "unrolled LSTM:5:10,Linear:10:1 --steps 4",
             lambda: unrolled(five, 4),
-        ),
-        Exhibit(
-            "single",
-            "What is the smallest recurrent network?",
-            "One neuron with two weights: one for its input, one for its own past.",
-            "unit RNN:1:1",
-            lambda: unit(Sequential(RNN(1, 1), rng=0)[0], 0),
         ),
         Exhibit(
             "windows",
@@ -210,18 +246,15 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
             "gradients LSTM:5:10,Linear:10:1 --steps 20",
             lambda: gradients(gated, models.recording(gated, None, 20, last=True)),
         ),
-        Exhibit(
-            "weights",
-            "How large are the weights, and are gates stuck open or shut?",
-            (
-                "The weight matrices by gate, all on one scale. A spectral radius far above 1 "
-                "amplifies, one far below 1 forgets. A gate that is always above 0.9 or below 0.1 "
-                "hardly learns."
-            ),
-            "weights LSTM:5:10,Linear:10:1 --steps 6",
-            lambda: weights(five[0], values),
-        ),
-        *(_task_exhibit(kind) for kind in STORIES),
+    ]
+
+
+def _trained(folder, lm, translator):
+    best = units_like(lm, READS, "inside quotes", top=1)[0]
+    line, word = READS.splitlines()[0], backwards.SHOWN
+    read, reversed = models.run(lm, line, 0), models.run(translator, word, 0)
+    model, decoder, reads = (shlex.quote(str(folder / f)) for f in (MODEL, BACKWARDS, TEXT))
+    return [
         Exhibit(
             "attention",
             "What does attention look at?",
@@ -230,15 +263,15 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
                 "trained for seconds to reverse words: each output letter attends to the input "
                 "letter that it copies, without being told where that is."
             ),
-            f"attention gallery/backwards.safetensors --text {backwards.SHOWN}",
-            lambda: attention(translator.model, **attended._asdict()),
+            f"attention {decoder} --text {word}",
+            lambda: attention(translator.model, **reversed._asdict()),
         ),
         Exhibit(
             "text",
             "Does a unit know whether it is inside quotes?",
             f"Of the units of a model trained for seconds, unit {best.unit} follows quotes best "
             f"on this short text, with a correlation of {best.correlation:+.2f}.",
-            "text gallery/model.safetensors 'A \"text\" to read' --like 'inside quotes'",
+            f"text {model} {reads} --like 'inside quotes'",
             lambda: text(lm, READS, best.unit, layer=best.layer),
         ),
         Exhibit(
@@ -248,65 +281,74 @@ def exhibits(lm: CharLM, translator: models.Translator) -> list[Exhibit]:
                 "The loss of every update, its running mean, and the validation loss on held-out "
                 "text."
             ),
-            "curve gallery/model.safetensors",
+            f"curve {model}",
             lambda: curve(lm.history),
+        ),
+        Exhibit(
+            "explore",
+            "What happens inside, step by step?",
+            (
+                "A page of all levels, from the network to one gate. The model reads a line of "
+                "text, a slider moves through its time steps, and every unit shows its values."
+            ),
+            f"explore {model} --text {shlex.quote(line)}",
+            lambda: explore(lm.model, **read._asdict()),
+        ),
+        Exhibit(
+            "decoder",
+            "And inside the decoder that reverses words?",
+            "The same levels, and the attention of each output letter.",
+            f"explore {decoder} --text {word}",
+            lambda: explore(translator.model, **reversed._asdict()),
         ),
     ]
 
 
-def _task_exhibit(kind):
+def _task(kind):
     summary = STORIES[kind].summary
     answer = f"{summary[0].upper()}{summary[1:]}."
     return Exhibit(kind, f"What is {kind}?", answer, f"task {kind}", lambda: task(kind))
 
 
 def write(folder: Path, lm: CharLM, translator: models.Translator) -> list[Path]:
-    """Write every picture as .svg, the models, and index.html; return the files."""
+    """Write the models, the text that they read, every picture and index.html; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    lm.save(folder / "model.safetensors")
-    translator.save(folder / "backwards.safetensors")
-    files, parts = [folder / "model.safetensors", folder / "backwards.safetensors"], []
-    for e in exhibits(lm, translator):
-        svg = e.draw().svg()
-        files.append(folder / f"{e.name}.svg")
-        replace(files[-1], svg.encode())
-        command = e.command.replace("gallery/", f"{folder}/")
-        parts.append(
-            f'<section id="{e.name}"><h2>{escape(e.question)}</h2><p>{escape(e.answer)}</p>{svg}'
-            f"<pre>python -m viz {escape(command)}</pre></section>"
-        )
-    reads = lm.ids(READS)[:, None]
-    page = explore(
-        lm.model, lm.model.record(reads[:-1], reads[1:], softmax_cross_entropy), READS[:-1]
-    )
-    files.append(page.save(folder / "explore.html"))
-    run = models.run(translator, backwards.SHOWN, 0)
-    files.append(explore(translator.model, **run._asdict(), t=0).save(folder / "backwards.html"))
-    files.append(folder / "index.html")
-    index = _PAGE.format(sections="\n".join(parts), model=escape(str(folder / "model.safetensors")))
-    replace(files[-1], index.encode())
+    files = [folder / name for name in (MODEL, BACKWARDS, TEXT, "index.html")]
+    lm.save(files[0])
+    translator.save(files[1])
+    replace(files[2], READS.encode())
+    contents, parts = [], []
+    for number, (chapter, exhibits) in enumerate(chapters(folder, lm, translator).items()):
+        links = "".join(f'<li><a href="#{e.name}">{escape(e.question)}</a></li>' for e in exhibits)
+        heading = f"chapter{number}"
+        contents.append(f'<li><a href="#{heading}">{chapter}</a><ul>{links}</ul></li>')
+        parts.append(f'<h2 id="{heading}">{chapter}</h2>')
+        for e in exhibits:
+            drawn = e.draw()
+            kinds = ["svg", "html"] if isinstance(drawn, Drawing) else ["html"]
+            files += [drawn.save(folder / f"{e.name}.{kind}") for kind in kinds]
+            parts.append(_section(e, drawn))
+    page = Template(resources.files(__package__).joinpath("gallery.html").read_text("utf-8"))
+    index = page.substitute(frame=CSS, contents="\n".join(contents), chapters="\n".join(parts))
+    replace(files[3], index.encode())
     return files
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>What a unit, a layer and an unrolled network are</title><style>
-:root{{color-scheme:light dark;font:17px/1.55 system-ui,sans-serif}}
-body{{max-width:1180px;margin:0 auto;padding:1rem;
-  background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}}
-section{{margin:2.5rem 0;border-top:1px solid light-dark(#e5e7eb,#334155)}}
-h2{{font-size:1.25rem;margin:1.2rem 0 .2rem}} p{{max-width:46rem;margin:.3rem 0 1rem}}
-svg{{display:block;margin:0 auto}}
-pre{{overflow-x:auto;padding:.6rem .9rem;border-radius:6px;
-  background:light-dark(#f1f5f9,#1e293b);font-size:.85rem}}
-</style></head><body><h1>What a unit, a layer and an unrolled network are</h1>
-<p>Common questions about recurrent networks, each answered by a picture of a running
-network. Point at a part of a picture to see its values; the command below it draws one like it.</p>
-{sections}
-<section><h2>What happens inside, step by step?</h2>
-<p><a href="explore.html">A page of all levels</a>: the trained model reads
-a text, a slider moves through its time steps, and every unit shows its values.</p>
-<pre class="page">python -m viz explore {model} --text 'A text to read.'</pre>
-<p><a href="backwards.html">Another page</a> shows the decoder that reverses words.</p></section>
-</body></html>
-"""
+def _whole(command):
+    """Return a command whose options do not break after their hyphens."""
+    return re.sub(r"(?<= )--[a-z]+", r"<span>\g<0></span>", command)
+
+
+def _section(exhibit, drawn):
+    """Return an exhibit as HTML: a picture itself, a page as a link."""
+    question, file = escape(exhibit.question), f"{exhibit.name}.html"
+    picture, opens = "", "Open the page"
+    if isinstance(drawn, Drawing):
+        picture, opens = framed(drawn.svg(), exhibit.question), "Open the picture alone"
+    return (
+        f'<section id="{exhibit.name}"><h3>{question}</h3><p>{escape(exhibit.answer)}</p>{picture}'
+        f'<div class="command"><pre>python -m viz {_whole(escape(exhibit.command))}</pre>'
+        '<button type="button" hidden>Copy</button></div>'
+        f'<p class="links"><a href="{file}" aria-label="{opens}: {question}">{opens}</a>, or go to '
+        '<a href="#contents">the contents</a></p></section>'
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 from recurrent import checks
 from recurrent.models import files
 
-from . import dot, notation, render, svg
+from . import dot, frame, notation, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
 
@@ -180,14 +180,17 @@ class Drawing:
         return graphviz.Source(self.source, engine="neato")
 
     def _page(self, engine):
+        title = escape(self.title)
         head = (
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{escape(self.title)}</title>"
+            f"<title>{title}</title>"
             "<style>:root{color-scheme:light dark;font-family:sans-serif}"
-            "body{background:light-dark(#fff,#0f172a)}</style>"
+            "body{background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}"
+            f"h1{{font-size:1.1rem}}{frame.CSS}</style>"
         )
-        body = notation.legal(self.body) or self.svg(engine)
-        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
+        body = notation.legal(self.body) or frame.framed(self.svg(engine), self.title)
+        page = f"<main><h1>{title}</h1>{body}</main>"
+        return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{page}</body></html>\n'
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         bundle = {"text/plain": repr(self)}
