@@ -104,7 +104,7 @@ def task(
         typer.Option(help="Folder for the model and the pictures.", show_default="demo/NAME"),
     ] = None,
 ) -> int:
-    """Train one of six example tasks on generated data, evaluate it on held-out data, draw it.
+    """Train one of eight example tasks on generated data, evaluate it on held-out data, draw it.
 
     Takes seconds to minutes.
     """

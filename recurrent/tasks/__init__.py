@@ -1,4 +1,4 @@
-"""Six example tasks for recurrent networks, by name: `python -m recurrent task NAME`."""
+"""Eight example tasks for recurrent networks, by name: `python -m recurrent task NAME`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ TASKS = {
     "numerals": "one-to-many",
     "waves": "many-to-one",
     "tags": "many-to-many",
+    "names": "many-to-many",
+    "digits": "many-to-many",
     "backwards": "encoder-decoder",
     "dates": "encoder-decoder",
 }

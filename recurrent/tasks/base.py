@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..charlm.text import Vocabulary
 from ..data import BatchSource
-from ..losses import softmax_cross_entropy
+from ..losses import Loss, softmax_cross_entropy
 from ..models import storage
 from ..models.base import Model
 from ..optim import Adam
@@ -38,6 +38,7 @@ class Task:
     example: tuple[Any, Any]  # x and lengths of the example to draw, as Model.record takes them
     example_text: tuple[str, str] = ("", "")  # its input and output, for the axes of attention
     vocabularies: tuple[Vocabulary, Vocabulary] | None = None  # the encoder's and the decoder's
+    loss: Loss = softmax_cross_entropy
     updates: int = 500
     lr: float = 5e-3
     goal: float = 0.99  # fraction of predictions that are exactly right
@@ -46,12 +47,12 @@ class Task:
     summary: str = ""  # a single line
 
     def train(self, updates: int | None = None, progress: Any = True) -> History:
-        """Train with softmax cross-entropy, Adam, a cosine schedule and gradient clipping at 1."""
+        """Train with Adam, a cosine schedule and gradient clipping at 1."""
         updates = updates or self.updates
         return fit(
             self.model,
             self.training,
-            softmax_cross_entropy,
+            self.loss,
             Adam(Cosine(self.lr, updates)),
             updates=updates,
             validation=self.validation,

@@ -10,11 +10,14 @@ from rich.console import Console
 from recurrent.cli.commands import main
 from recurrent.cli.task import predictions_table
 from recurrent.conformance.tolerance import assert_same_bits
-from recurrent.tasks import TASKS, task
+from recurrent.losses import softmax_cross_entropy
+from recurrent.optim import Adam
+from recurrent.tasks import TASKS, digits, names, task
 from recurrent.tasks.base import Prediction, accuracy
 from recurrent.tasks.datestrings import FIRST, FORMATS, LAST, ordinal, random_dates, write
 from recurrent.tasks.numerals import name
 from recurrent.training import checkpoint
+from recurrent.training.fit import fit
 
 NAMES = list(TASKS)
 
@@ -105,6 +108,53 @@ def test_training_validation_and_held_out_examples_differ():
         assert len(set().union(*found)) == sum(part.N for part in parts)
 
 
+def test_a_crf_tags_what_softmax_cannot():
+    """A forward LSTM does not see the last word of a name; transitions carry its kind back."""
+    t = names.task()
+    t.train(150, progress=False)
+    assert accuracy(t.predict(t.model)) > 0.97
+    plain = names.network(chain=False)
+    fit(plain, t.training, softmax_cross_entropy, Adam(1e-2), updates=150, progress=False)
+    batch = t.held_out.batch(0)
+    found = plain.forward(batch.x, lengths=batch.lengths)[0].argmax(axis=2)
+    inside = np.arange(len(batch.x))[:, None] < batch.lengths
+    right = ((found == batch.targets) | ~inside).all(axis=0)
+    assert right.mean() < 0.4
+
+
+def test_no_tag_follows_another_kind():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        words, tags = names.random_sentence(rng)
+        assert len(words) == len(tags)
+        for before, word, tag in zip(["O", *tags], words, tags, strict=False):
+            assert tag[0] != "I" or before[2:] == tag[2:]
+            kind = next((k for k, ends in names.ENDS.items() if word in ends), tag[2:])
+            assert kind == tag[2:]
+            assert (tag == "O") == (word in names.PLAIN)
+
+
+def test_ctc_learns_to_read_digits_that_no_one_has_aligned():
+    t = digits.task(training=2_000, held_out=200)
+    t.train(300, progress=False)
+    assert accuracy(t.predict(t.model)) > 0.85
+
+
+def test_strips_of_digits(monkeypatch):
+    """Without noise a strip shows the dots of each digit, at any height and width."""
+    monkeypatch.setattr(digits, "NOISE", 0.0)
+    rng = np.random.default_rng(0)
+
+    def merged(columns):
+        return [c for k, c in enumerate(columns) if c and (k == 0 or columns[k - 1] != c)]
+
+    for label in [*range(10)] * 5:
+        strip = digits.random_strip(np.array([label]), rng)
+        assert (strip.shape[1], strip.dtype) == (digits.HEIGHT, np.float32)
+        shown = merged([int(column @ 2 ** np.arange(digits.HEIGHT)) for column in strip])
+        assert shown in [[c << top for c in merged(digits.DIGITS[label])] for top in range(4)]
+
+
 def test_a_table_of_predictions():
     predictions = [
         Prediction("5.3.21", "2021-03-05", predicted)
@@ -131,8 +181,8 @@ def test_the_command(tmp_path, capsys):
     }
     assert main(["task", "spiral"]) == 2
     assert (
-        "task must be one of ring, numerals, waves, tags, backwards, dates, got 'spiral'"
-        in capsys.readouterr().err
+        "task must be one of ring, numerals, waves, tags, names, digits, backwards, dates, got"
+        " 'spiral'" in capsys.readouterr().err
     )
 
 
