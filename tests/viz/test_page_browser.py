@@ -393,6 +393,71 @@ def test_a_gate_neuron_is_its_dot_product(opened, seen):
     np.testing.assert_allclose(1 / (1 + np.exp(-total)), f, rtol=1e-5)
 
 
+def bars(page):
+    """The rows of the shown bars: name, numbers, and the bar's width with its sign."""
+    return page.eval_on_selector_all(
+        "section.shown .dot.shown .bars tbody tr",
+        """all => all.map(tr => {
+            const svg = tr.querySelector("svg"), sign = svg.classList.contains("plus") ? 1 : -1;
+            const wide = sign * parseFloat(svg.querySelector("rect").getAttribute("width"));
+            return [...[...tr.cells].slice(0, -1).map(c => c.textContent), wide];
+        })""",
+    )
+
+
+def test_the_contributions_to_a_gate_are_bars_the_largest_first(opened, seen):
+    model, recording = seen
+    page = opened()
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#neuron", label="candidate")
+    W = [model.parameters[f"1.weight_{side}_l0"][20].astype(float) for side in ("ih", "hh")]
+    b = sum(float(model.parameters[f"1.bias_{side}_l0"][20]) for side in ("ih", "hh"))
+    lstm = recording.layers[1].states["h"][:, 0]
+    source = np.hstack([recording.layers[0].y[:, 0], np.vstack([np.zeros((1, 10)), lstm[:-1]])])
+    products = np.hstack(W) * source
+    names = [notation.sub("x", k) for k in range(5)] + [notation.sub("h", k) for k in range(10)]
+    longest = max(np.abs(products).max(), abs(b))
+    for t in (5, 12):
+        page.locator("#time").fill(str(t))
+        *rows, bias = bars(page)
+        order = np.argsort(-np.abs(products[t]), kind="stable")
+        assert [row[0] for row in rows] == [names[k] for k in order]
+        for row, k in zip(rows, order, strict=True):
+            assert row[1:4] == [
+                notation.signed(v) for v in (source[t, k], np.hstack(W)[k], products[t, k])
+            ]
+            assert row[4] == pytest.approx(50 * products[t, k] / longest, rel=1e-4)
+        assert bias[:2] == ["bias", notation.signed(b)]
+        total = page.text_content("section.shown .dot.shown .bars .total td")
+        assert total == notation.signed(products[t].sum() + b)
+
+
+def test_a_gate_says_what_the_inputs_that_are_not_on_the_page_add(opened, seen):
+    model, recording = seen
+    page = opened()
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#layer", "1")
+    page.select_option("#neuron", label="update gate")
+    j, t = 33, 7
+    page.locator("#time").fill(str(t))
+    page.locator("#unit").fill(str(j))
+    page.keyboard.press("Tab")
+    W = [model.parameters[f"2.weight_{side}_l0"][70 + j].astype(float) for side in ("ih", "hh")]
+    x, h = recording.layers[1].y[t, 0], recording.layers[2].y[t - 1, 0]
+    slots = page.evaluate(
+        f"'xh'.split('').map(g => L().drawn[g].map((_, s) => slot(L(), g, {j}, s)))"
+    )
+    drawn = sum((W[k][s] * (x, h)[k][s]).sum() for k, s in enumerate(slots))
+    rest = W[0] @ x + W[1] @ h - drawn
+    *rows, smaller, bias, missing = bars(page)
+    assert (len(rows), smaller[0], bias[0]) == (24, "24 smaller ones", "bias")
+    assert missing[0] == "32 not on this page"
+    assert float(missing[1].replace("−", "-")) == pytest.approx(rest, abs=6e-4)
+    total = page.text_content("section.shown .dot.shown .bars .total td")
+    z = recording.layers[2].gates["z"][t, 0, j]
+    assert float(total.replace("−", "-")) == pytest.approx(np.log(z / (1 - z)), abs=6e-3)
+
+
 def test_clicks_open_levels_and_escape_goes_back(opened):
     page = opened()
     assert level(page) == "network"

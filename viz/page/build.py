@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -22,7 +23,7 @@ from ..views.parts import time_grid
 from ..views.unit import unit
 from ..views.unrolled import unrolled
 from . import attention as attention_level
-from . import equations, tables
+from . import equations, gate, tables
 from . import layer as layer_level
 from .figures import figure, framed, rules
 from .packed import Blob
@@ -30,7 +31,7 @@ from .run import LayerRun, norm_scale
 from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network, which follow the slider
-SCRIPTS = ("numbers.js", "zoom.js", "cell.js", "layer.js", "attention.js", "page.js")
+SCRIPTS = ("numbers.js", "zoom.js", "cell.js", "layer.js", "gate.js", "attention.js", "page.js")
 
 
 def page(
@@ -99,7 +100,9 @@ def page(
 
 
 def _file(name):
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    """Return a file of this folder without indentation, and without comments on their own line."""
+    text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return re.sub(r"^\s+|^//.*\n", "", text, flags=re.M)
 
 
 def _title(model):
@@ -140,7 +143,7 @@ def _layer_sections(number, run, stack, t):
     shown = dict(recording=recording, t=t, n=run.n, direction=run.way.name)
     unit_drawing = unit(run.layer, j, **shown)
     elided = _elided(run) if run.elided else ""
-    neurons = "".join(tables.neuron(run, a, 0, t) for a in run.wiring.neurons)
+    neurons = "".join(gate.neuron(run, a, 0, t) for a in run.wiring.neurons)
     dot_product = f"A gate neuron of {name}: a dot product"
     return [
         _cell(number, run, name, dict(shown, unit=j)),
@@ -242,6 +245,9 @@ def _layer(run, blob):
                 "name": a.name,
                 "slug": svg.slug(a.id),
                 "value": a.value,
+                "operation": a.operation,
+                "rows": gate.rows_of(run, a),
+                "missing": gate.missing(run, a),
                 "bias": blob.put(run.biases[a.id]),
                 "weights": {g: blob.put(w) for g, w in run.weights[a.id].items()},
             }

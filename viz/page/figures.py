@@ -25,8 +25,8 @@ def figure(drawing: Drawing, prefix: str) -> tuple[str, str]:
     """Return the SVG element of a drawing with ids `prefix-NAME`, and its style rules.
 
     It has no inline style, which the page's security policy forbids, and no attributes that
-    page.css sets. Positions are rounded to a tenth of a point. The width and height are the
-    smallest at which all text is readable.
+    page.css sets. Positions are rounded to a tenth of a point, and straight curves are lines. The
+    width and height are the smallest at which all text is readable.
     """
     text = _readable(drawing.svg())
     old = re.search(r'id="(fig-[0-9a-f]+)-title"', text)[1]
@@ -70,7 +70,29 @@ def _short(tag):
     for attribute in _IN_PAGE_CSS:
         text = text.replace(attribute, "")
     text = re.sub(_PLACES, lambda a: _rounded(a[0], 1), text)
+    text = re.sub(
+        r' points="(\S+)([^"]*) \1"', r' points="\1\2"', text
+    )  # polygons close themselves
+    text = re.sub(r' d="M([^"C]+)C([^"]+)"', lambda a: f' d="{_path(*a.groups())}"', text)
     return re.sub(_SIZES, lambda a: _rounded(a[0], 2), text).replace(" />", "/>")
+
+
+def _path(start, curves):
+    """Return a path of Bézier curves with straight lines where they are level or upright.
+
+    >>> _path("0,0", "1,0 2,0 3,0 3,1 4,1 4,2")
+    'M0,0H3C3,1 4,1 4,2'
+    """
+    text, at, points = f"M{start}", start.split(","), [p.split(",") for p in curves.split()]
+    for a, b, c in zip(points[::3], points[1::3], points[2::3], strict=True):
+        if at[1] == a[1] == b[1] == c[1]:
+            text += f"H{c[0]}"
+        elif at[0] == a[0] == b[0] == c[0]:
+            text += f"V{c[1]}"
+        else:
+            text += f"C{' '.join(map(','.join, (a, b, c)))}"
+        at = c
+    return text
 
 
 def _rounded(text, digits):

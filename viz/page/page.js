@@ -75,25 +75,6 @@ function updateUnit() {
   for (const s of layer.states) write(at(`key:${s}:title`), `fill: ${s} at t = ${left} and ${t} (right)`);
 }
 
-function updateNeuron() {
-  const layer = L(), { u, t } = here;
-  document.querySelectorAll(`[data-level="neuron"][data-layer="${here.layer}"] .dot`).forEach((table, n) => {
-    table.classList.toggle("shown", n === here.neuron);
-    const a = layer.neurons[n];
-    let total = a.bias[u];
-    for (const row of table.tBodies[0].rows) {
-      const { g, s } = row.dataset, k = slot(layer, g, u, Number(s)), w = a.weights[g][u * layer.drawn[g].length + Number(s)], v = input(layer, g, k, t);
-      total += w * v;
-      [sub(g === "x" ? "x" : layer.states[0], k), exact(w), exact(v), exact(w * v)].forEach((text, c) => { row.cells[c].textContent = text; });
-    }
-    table.querySelector(".unit").textContent = layer.units[u];
-    table.querySelector(".bias").textContent = exact(a.bias[u]);
-    table.querySelector(".sum").textContent = exact(total);
-    const out = table.querySelector(".out");
-    if (out) out.textContent = exact(value(layer, byKey(layer, a.value), t, u));
-  });
-}
-
 const SVG = "http://www.w3.org/2000/svg";
 function updateInfo(say) {
   const layer = L(), info = $("info");

@@ -11,7 +11,6 @@ from html import escape
 import numpy as np
 
 from ..draw import notation, palette
-from ..reading.wiring import Neuron
 from ..views.parts.elision import shown
 from .run import LayerRun
 
@@ -50,9 +49,11 @@ def _both(light: list[str], dark: list[str]) -> list[str]:
 
 
 def style() -> str:
-    """Return CSS with a class for each colour of the scales."""
+    """Return CSS with a class for each colour of the scales, and for bars of either sign."""
     c = colours()
-    return "".join(
+    line = c["line"]
+    bars = f".plus{{fill:{line[BINS - 1]}}}.minus{{fill:{line[0]}}}"
+    return bars + "".join(
         f".{kind[0]}{k}{{background:{c[scale][k]};color:{c[f'{scale}Ink'][k]}}}"
         for kind, scale in (("s", "signed"), ("m", "size"))
         for k in range(BINS + 1)
@@ -86,7 +87,7 @@ def strip(labels: list[str] | None, T: int, t: int, labelled: str = "input") -> 
         text = str(s) if labels is None else labels[s]
         here = ' aria-current="step"' if s == t else ""
         spoken = f"step {s}" + ("" if labels is None else f", {labelled} {text}")
-        look = f'type="button" data-t="{s}" tabindex="-1" aria-label="{escape(spoken)}"{here}'
+        look = f'data-t="{s}" tabindex="-1" aria-label="{escape(spoken)}"{here}'
         buttons.append(f"<button {look}><bdi>{escape(text)}</bdi></button>")
     kind = "strip text" if labels else "strip"
     return f'<div class="{kind}" role="group" aria-label="steps">{"".join(buttons)}</div>'
@@ -100,7 +101,7 @@ def tiles(run: LayerRun, t: int) -> str:
     fields = []
     for u, j in enumerate(run.units):
         colour = bin_of(float(h.a[t, u]), run.limits[run.first])
-        fields.append(f'<button type="button" class="tile s{colour}" data-u="{u}">{j}</button>')
+        fields.append(f'<button class="tile s{colour}">{j}</button>')
     note = f'<p class="note">Every unit, coloured by its {escape(run.first)}:</p>'
     return f'{note}<div class="tiles">{"".join(fields)}</div>'
 
@@ -123,32 +124,9 @@ def table(run: LayerRun, t: int) -> str:
     )
 
 
-def neuron(run: LayerRun, a: Neuron, u: int, t: int) -> str:
-    """Return a gate neuron's dot product as a table, a row for each drawn input of the unit."""
-    rows, total = [], float(run.biases[a.id][u])
-    for g, source in (("x", run.x[t]), ("h", run.before(t))):
-        for s, k in enumerate(run.slots[g][u] if g in run.weights[a.id] else ()):
-            w, v = float(run.weights[a.id][g][u, s]), float(source[k])
-            total += w * v
-            name = notation.sub("x" if g == "x" else run.first, k)
-            cells = "".join(f"<td>{notation.exact(n)}</td>" for n in (w, v, w * v))
-            rows.append(f'<tr data-g="{g}" data-s="{s}"><th scope="row">{name}</th>{cells}</tr>')
-    bias = notation.exact(run.biases[a.id][u])
-    what = "sum of the drawn inputs" if run.elided else "pre-activation"
-    value = next((q.a[t, u] for q in run.quantities if a.value and q.key == a.value), None)
-    after = ""
-    if value is not None:
-        after = (
-            f'<tr><th scope="row">{escape(a.operation or "out")}</th><td></td><td></td>'
-            f'<td class="out">{notation.exact(value)}</td></tr>'
-        )
+def caption(run: LayerRun, name: str, u: int, t: int, label: str) -> str:
+    """Return a line with the name of a unit's neuron, the unit and the step."""
     return (
-        f'<table class="dot" data-neuron="{escape(a.id)}"><caption>{escape(a.name)} of unit '
-        f'<span class="unit">{run.units[u]}</span>'
-        f' at step <span class="now">{t}</span>: {escape(a.label)}</caption>'
-        '<thead><tr><th scope="col">input</th><th scope="col">weight</th><th scope="col">value</th>'
-        f'<th scope="col">weight × value</th></tr></thead><tbody>{"".join(rows)}</tbody><tfoot>'
-        f'<tr><th scope="row">bias</th><td></td><td></td><td class="bias">{bias}</td></tr>'
-        f'<tr><th scope="row">{what}</th><td></td><td></td>'
-        f'<td class="sum">{notation.exact(total)}</td></tr>{after}</tfoot></table>'
+        f'<p class="note">{escape(name)} of unit <span class="unit">{run.units[u]}</span> '
+        f'at step <span class="now">{t}</span>: {escape(label)}</p>'
     )
