@@ -65,7 +65,8 @@ class History(NamedTuple):
 
     def rows(self, rows) -> History:
         """Return some series."""
-        return History(*(a[..., rows] for a in self[:3]), self.x[:, rows])
+        y, last, filled = (a[..., rows] for a in self[:3])
+        return History(y, last, filled, self.x[:, rows])
 
 
 class Features:
@@ -104,10 +105,10 @@ class Features:
         place = np.maximum.accumulate(np.where(np.isnan(y), -1, steps), axis=0)
         last = np.where(place < 0, np.nan, np.take_along_axis(y, np.maximum(place, 0), axis=0))
         filled = np.empty((len(self.lags), *y.shape))
-        for a, lag in zip(filled, self.lags, strict=True):
-            a[:] = y
+        for k, lag in enumerate(self.lags):
+            filled[k] = y
             for t in range(lag, len(y), lag):
-                part, before = a[t : t + lag], a[t - lag : t]
+                part, before = filled[k, t : t + lag], filled[k, t - lag : t]
                 np.copyto(part, before[: len(part)], where=np.isnan(part))
         return History(y, last, filled, x)
 

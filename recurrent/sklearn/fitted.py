@@ -29,7 +29,7 @@ class Fitted:
     def with_intervals(self, forecast: np.ndarray, levels: tuple) -> np.ndarray:
         """Return forecasts (horizon, N) with the ends of intervals beside them, (horizon, N, C)."""
         columns = [forecast]
-        if levels:
+        if levels and self.intervals is not None:
             for half in self.intervals.widths(levels):
                 width = half[:, None] * self.trained.scales.scale
                 columns += [forecast - width, forecast + width]

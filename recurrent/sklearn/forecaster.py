@@ -114,7 +114,7 @@ class RecurrentForecaster(BaseEstimator):
     >>> import numpy as np
     >>> from recurrent.sklearn import RecurrentForecaster
     >>> wave = np.sin(np.arange(206) * 2 * np.pi / 12)
-    >>> forecaster = RecurrentForecaster(6, hidden_size=16, max_epochs=20, random_state=0)
+    >>> forecaster = RecurrentForecaster(6, hidden_size=16, lr=0.01, max_epochs=10, random_state=0)
     >>> forecast = forecaster.fit(wave[:200]).predict(level=None)
     >>> forecast.shape, bool(abs(forecast - wave[200:]).max() < 0.2)
     ((6,), True)
@@ -410,25 +410,21 @@ class RecurrentForecaster(BaseEstimator):
 
     def _check_lengths(self, panel: Panel, features: Features, more: int = 0) -> None:
         """Raise ValueError for a series with too few steps, or without values."""
-        calibrated = self.calibration_fraction is not None
-        needed = _enough(features, self, calibrated) + more
+        calibration, horizon = self.calibration_fraction, self.horizon
+        validation = self.validation_fraction if self.early_stopping else None
+        needed = _enough(features, horizon, calibration, validation) + more
         for n, y in enumerate(panel.y):
             name = panel.form.owner(n, "y")
             if len(y) < needed:
                 of = f" and the {more} steps of the windows" if more else ""
-                less = _enough(features, self, False) + more
-                advice = (
-                    f"; {less} are enough with calibration_fraction=None"
-                    if calibrated and less < needed
-                    else ""
-                )
+                less = _enough(features, horizon, None, validation) + more
+                advice = f"; {less} are enough with calibration_fraction=None"
                 raise ValueError(
-                    f"{name} must have at least {needed} steps for horizon={self.horizon}{of}, "
-                    f"got {len(y)}{advice}"
+                    f"{name} must have at least {needed} steps for horizon={horizon}{of}, "
+                    f"got {len(y)}{advice if less < needed else ''}"
                 )
             first = len(y) - more
-            if calibrated:
-                first -= held_out(first, self.calibration_fraction, self.horizon)
+            first -= held_out(first, calibration, horizon)
             if np.count_nonzero(~np.isnan(y[:first])) < 2:
                 raise ValueError(
                     f"{name} must have at least 2 values in its first {first} steps, which the "
@@ -448,18 +444,15 @@ class RecurrentForecaster(BaseEstimator):
         return Fitted(panel, trained, intervals, self.horizon)
 
 
-def _enough(features: Features, options: Any, calibrated: bool) -> int:
+def _enough(
+    features: Features, horizon: int, calibration: float | None, validation: float | None
+) -> int:
     """Return the number of steps that a series needs."""
     least = features.targets + 1 + (features.lags[0] if features.baseline == "seasonal" else 0)
-    least = max(least, features.lead + 2)
-    n = least
+    n = least = max(least, features.lead + 2)
     while True:
-        left = n
-        if calibrated:
-            left -= held_out(n, options.calibration_fraction, options.horizon)
-        if options.early_stopping:
-            left -= held_out(max(left, 1), options.validation_fraction, 1)
-        if left >= least:
+        left = n - held_out(n, calibration, horizon)
+        if left - held_out(left, validation, 1) >= least:
             return n
         n += 1
 

@@ -27,6 +27,7 @@ class Axis:
     dtype: Any = None  # of narwhals; None for the numbers of steps
     zone: str | None = None  # the time zone in which dates are regular: "UTC" or the caller's
     period: str | None = None  # the frequency of a PeriodIndex of pandas
+    freq: str | None = None  # the frequency of a DatetimeIndex of pandas
     name: Any = None  # of an index
 
     def series(self, name: str, dates: np.ndarray, backend: Any) -> nw.Series:
@@ -397,7 +398,7 @@ def _read_index(index: Any, name: str) -> tuple[Axis, np.ndarray]:
     column = nw.from_native(index.to_series(), series_only=True)
     axis, dates = _read_dates(column, owner)
     check_order(dates, owner)
-    return replace(axis, name=index.name), dates
+    return replace(axis, freq=getattr(index, "freqstr", None), name=index.name), dates
 
 
 def _index(form: Form, dates: np.ndarray) -> Any:
@@ -408,7 +409,9 @@ def _index(form: Form, dates: np.ndarray) -> Any:
     if axis.period is not None:
         return pandas.PeriodIndex.from_ordinals(dates, freq=axis.period, name=axis.name)
     made = axis.series("ds", dates, form.backend).to_native()
-    return pandas.Index(made, name=axis.name)
+    if axis.freq is not None:
+        return pandas.DatetimeIndex(made, freq=axis.freq).rename(axis.name)
+    return pandas.Index(made).rename(axis.name)
 
 
 def _read_dates(column: nw.Series, name: str) -> tuple[Axis, np.ndarray]:

@@ -66,9 +66,9 @@ class Trained(NamedTuple):
         return Runner(self.model, self.features, self.recursive).start(panel.y, x, self.scales)
 
 
-def held_out(steps: int, fraction: float, least: int) -> int:
-    """Return how many of the last steps of a series are held out."""
-    return max(math.ceil(fraction * steps), least)
+def held_out(steps: int, fraction: float | None, least: int) -> int:
+    """Return how many of the last steps of a series are held out: none without a fraction."""
+    return 0 if fraction is None else max(math.ceil(fraction * steps), least)
 
 
 def exogenous(panel: Panel) -> list[np.ndarray]:
