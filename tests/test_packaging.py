@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 # The first is a program.
 IMPORTED_AS = {
-    **{"graphviz-pure": None, "narwhals": None},  # looked for, not imported
+    "graphviz-pure": None,
     **{"svg2pdf-py": "svg2pdf_py", "onnx-ir": "onnx_ir", "scikit-learn": "sklearn"},
 }
 # With these a file or a page could run code, or send something away.
