@@ -268,10 +268,11 @@ from .layers import (
     Softmax,
     Tanh,
 )
+from .losses.decoding import ctc_greedy_decode, viterbi_decode
 from .models.graph_model import Graph
-from .models.labelling import ctc_beam_search, ctc_greedy_decode, viterbi_decode
 from .models.loading import load
 from .models.predict import predict
+from .models.prefix_search import ctc_beam_search
 from .models.seq2seq import Seq2Seq
 from .models.sequential import Sequential
 from .training.bptt import TruncatedBPTT

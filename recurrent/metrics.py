@@ -27,7 +27,10 @@ import numpy as np
 from . import checks
 from .checks.guided import module_getattr
 from .engine import ragged
+from .losses import alignments
+from .losses.decoding import ctc_greedy_decode, viterbi_decode
 from .losses.entries import check_both_arrays, count_entries, valid_entries
+from .losses.lattice import edit_distance
 from .losses.steps import last_steps
 
 Metric = Callable[..., Any]
@@ -388,6 +391,119 @@ def mean_absolute_error(
     1.0
     """
     return _mean(_sizes(y, targets, lengths, mask))
+
+
+def _label_errors(y, targets, lengths=None, mask=None, blank=0, target_lengths=None) -> np.ndarray:
+    """Add up edit distances, and the numbers of labels."""
+    p = alignments.Problem.of(y, targets, lengths, mask, blank, target_lengths)
+    found = ctc_greedy_decode(y, lengths, blank=p.blank)
+    rows = [row[:size] for row, size in zip(p.labels, p.sizes, strict=True)]
+    errors = [edit_distance(*pair) for pair in zip(found, rows, strict=True)]
+    return np.array([np.array(errors, int)[p.shares > 0].sum(), p.sizes.sum()])
+
+
+@_metric(_label_errors, _ratio, False)
+def label_error_rate(
+    y: Any,
+    targets: Any,
+    lengths: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    *,
+    blank: int = 0,
+    target_lengths: np.ndarray | None = None,
+) -> float:
+    """Label error rate of greedy CTC decoding: edit distances divided by the number of labels.
+
+    With characters as labels it is the character error rate (CER).
+
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, V) or (T, V), float32 or float64, or list of arrays (T_i, V)
+        Logits, as `losses.ctc` takes them.
+    targets : ndarray, shape (N, S) or (S,), int, or list of N arrays (S_i,)
+        Labels of each sequence, padded with negative numbers.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences.
+    mask : ndarray, shape (N,), bool, optional
+        Sequences that count.
+    blank : int
+        Class of the blank.
+    target_lengths : ndarray, shape (N,), int, optional
+        Number of labels of each target, where the padding is no negative number.
+
+    Returns
+    -------
+    float
+        At least 0; above 1 if there are more errors than labels, NaN without labels.
+
+    Raises
+    ------
+    IndexError, ValueError
+        As in `losses.ctc`, or if a logit is NaN.
+    TypeError
+        If dtypes do not fit.
+
+    Examples
+    --------
+    >>> label_error_rate(np.eye(4)[[1, 1, 0, 2, 3]], [1, 3])  # 1 2 3 is one too many
+    0.5
+    """
+    return _ratio(_label_errors(y, targets, lengths, mask, blank, target_lengths))
+
+
+def _right_tags(y, targets, lengths=None, mask=None) -> np.ndarray:
+    """Count the right and all tags."""
+    if isinstance(y, (list, tuple)):
+        y, lengths, listed = ragged.pad_sequences(y, lengths, "y")
+        targets = ragged.pad_targets(targets, lengths) if listed else targets
+    y, targets = checks.array(y, "y"), checks.integers(targets, "targets")
+    checks.shape(targets, "targets", y.shape[:-1], "the shape of y without its last axis")
+    valid = valid_entries(targets.shape, lengths, mask)
+    if y.ndim == 2:
+        y, targets, valid = (None if a is None else a[:, None] for a in (y, targets, valid))
+    right = viterbi_decode(y, valid) == targets
+    right = right if valid is None else right[valid]
+    return np.array([np.count_nonzero(right), right.size])
+
+
+@_metric(_right_tags, _ratio, True)
+def tag_accuracy(
+    y: Any,
+    targets: Any,
+    lengths: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> float:
+    """Share of right tags among those that Viterbi's algorithm finds, for a model that ends in CRF.
+
+    Parameters
+    ----------
+    y : ndarray, shape (T, N, (K + 1)^2) or (T, (K + 1)^2), or list of arrays (T_i, (K + 1)^2)
+        Scores of pairs of tags, as a `CRF` layer returns them.
+    targets : ndarray, shape (T, N) or (T,), int, or list of arrays (T_i,)
+        The right tags.
+    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
+        Lengths of the sequences.
+    mask : ndarray, broadcastable to the shape of targets, bool, optional
+        Steps that count, as a mask in place of the lengths.
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN without valid steps.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a score is NaN.
+    TypeError
+        If dtypes do not fit.
+
+    Examples
+    --------
+    >>> tag_accuracy(np.zeros((4, 9)), [0, 0, 1, 0])  # of equal scores the lowest tag wins
+    0.75
+    """
+    return _ratio(_right_tags(y, targets, lengths, mask))
 
 
 def at_last_step(metric: Metric) -> Metric:

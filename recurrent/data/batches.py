@@ -360,7 +360,8 @@ class Batches(Shuffled):
         Lengths of the sequences; what lies behind them is padding. A list has its own.
     per_sequence : bool, optional
         Whether y has one target for each sequence instead of one for each step. By default it has
-        if y is (N,), or a list of numbers.
+        if y is (N,), or a list of numbers. If it has and y is a list of arrays (S_i,) of ids, these
+        are padded with -1 to (N, S), as `losses.ctc` takes them.
     keep_last : bool
         Whether to keep a last, smaller batch.
     batch_first : bool

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,43 +91,90 @@ def ctc(
     >>> ctc(np.zeros((2, 2)), [1, 1])[0]
     inf
     """
-    y, lengths, listed = ragged.pad_sequences(y, lengths, "y")
-    y = checks.array(y, "y")
-    alone = y.ndim == 2
-    if y.ndim not in (2, 3) or y.shape[-1] == 0:
-        raise ValueError(f"y must be (T, N, V) or (T, V) with V at least 1, got {y.shape}")
-    if alone and lengths is not None:
-        raise ValueError(f"lengths need a batch: y must be (T, N, V), got {y.shape}")
-    logits = y[:, None] if alone else y
-    (T, N, V), blank = logits.shape, checks.integer(blank, "blank", 0, y.shape[-1] - 1)
-    zero_infinity = checks.flag(zero_infinity, "zero_infinity")
-    times, steps = valid_times(lengths, T, N)
-    found, shares = sequence_entries(steps, mask, sample_weight)
-    labels, sizes = _labels(targets, target_lengths, alone, shares > 0, V, blank)
-    dy = np.zeros_like(logits, order="C")
-    if found.total == 0:
-        return 0.0, _like(dy, alone, steps, listed)
-    logits, losses = np.require(logits, requirements=["C", "W"]), np.zeros(N)
+    zero_infinity, listed = checks.flag(zero_infinity, "zero_infinity"), ragged.is_list(y)
+    p = Problem.of(y, targets, lengths, mask, blank, target_lengths, sample_weight)
+    dy = np.zeros_like(p.logits, order="C")
+    if p.total == 0:
+        return 0.0, _like(dy, p, listed)
+    logits, losses = np.require(p.logits, requirements=["C", "W"]), np.zeros(len(p.steps))
 
     def work(first: int, last: int) -> None:
         with np.errstate(all="ignore"):
             lattice.ctc_loss(
-                first, last, logits, times, steps, labels, sizes, blank, zero_infinity,
-                shares / found.total, losses, dy,
+                first, last, logits, p.times, p.steps, p.labels, p.sizes, p.blank, zero_infinity,
+                p.shares / p.total, losses, dy,
             )  # fmt: skip
 
-    exps = float(steps.sum()) * (2 * V + 16 * labels.shape[1])
-    threads.split(EXP * exps, N, work, lambda: steps + 1)
+    exps = float(p.steps.sum()) * (2 * logits.shape[2] + 16 * p.labels.shape[1])
+    threads.split(EXP * exps, len(losses), work, lambda: p.steps + 1)
     with np.errstate(invalid="ignore"):
-        value = sum_in_order(shares * losses) / found.total
-    return value, _like(dy, alone, steps, listed)
+        value = sum_in_order(p.shares * losses) / p.total
+    return value, _like(dy, p, listed)
 
 
-def _like(dy, alone, steps, listed) -> Any:
+class Problem(NamedTuple):
+    """The checked arguments of a loss or a metric of unaligned labels.
+
+    Attributes
+    ----------
+    logits : ndarray, shape (T, N, V), float32 or float64
+    times : ndarray, shape (T, N), int64
+        Times of the valid steps of each sequence.
+    steps : ndarray, shape (N,), int64
+        Their number.
+    labels : ndarray, shape (N, S), int64
+        Targets; 0 at the padding.
+    sizes : ndarray, shape (N,), int64
+        Number of labels of each one; 0 for sequences that do not count.
+    blank : int
+    shares : ndarray, shape (N,), float64
+        Weights of the sequences; 0 for those that do not count.
+    total : int or float
+        Their sum.
+    alone : bool
+        Whether y is a single sequence, (T, V).
+    """
+
+    logits: np.ndarray
+    times: np.ndarray
+    steps: np.ndarray
+    labels: np.ndarray
+    sizes: np.ndarray
+    blank: int
+    shares: np.ndarray
+    total: float
+    alone: bool
+
+    @classmethod
+    def of(
+        cls, y, targets, lengths=None, mask=None, blank=0, target_lengths=None, sample_weight=None
+    ) -> Problem:
+        """Check the arguments of `ctc`."""
+        logits, lengths, alone = checked_logits(y, lengths)
+        T, N, V = logits.shape
+        blank = checks.integer(blank, "blank", 0, V - 1)
+        times, steps = valid_times(lengths, T, N)
+        found, shares = sequence_entries(steps, mask, sample_weight)
+        labels, sizes = _labels(targets, target_lengths, alone, shares > 0, V, blank)
+        return cls(logits, times, steps, labels, sizes, blank, shares, found.total, alone)
+
+
+def checked_logits(y: Any, lengths: Any) -> tuple[np.ndarray, Any, bool]:
+    """Return y as (T, N, V), the lengths, and whether y is a single sequence, (T, V)."""
+    y, lengths, _ = ragged.pad_sequences(y, lengths, "y")
+    y = checks.array(y, "y")
+    if y.ndim not in (2, 3) or y.shape[-1] == 0:
+        raise ValueError(f"y must be (T, N, V) or (T, V) with V at least 1, got {y.shape}")
+    if y.ndim == 2 and lengths is not None:
+        raise ValueError(f"lengths need a batch: y must be (T, N, V), got {y.shape}")
+    return (y[:, None] if y.ndim == 2 else y), lengths, y.ndim == 2
+
+
+def _like(dy, p, listed) -> Any:
     """Return the gradient in the form of y."""
     if listed:
-        return ragged.unpad_sequences(dy, steps)
-    return dy[:, 0] if alone else dy
+        return ragged.unpad_sequences(dy, p.steps)
+    return dy[:, 0] if p.alone else dy
 
 
 def _labels(targets, target_lengths, alone, counts, V, blank) -> tuple[np.ndarray, np.ndarray]:
@@ -174,9 +222,23 @@ def _labels(targets, target_lengths, alone, counts, V, blank) -> tuple[np.ndarra
 
 def _entries(y, targets, lengths, mask=None, sample_weight=None, **_) -> float:
     """Count the sequences, or their weights, that the loss is a mean over."""
-    y = np.asarray(y)
-    T, N = y.shape[:2] if y.ndim == 3 else (len(y), 1)
-    return sequence_entries(valid_times(lengths, T, N)[1], mask, sample_weight)[0].total
+    logits, lengths, _ = checked_logits(y, lengths)
+    steps = valid_times(lengths, *logits.shape[:2])[1]
+    return sequence_entries(steps, mask, sample_weight)[0].total
 
 
-ctc.entries = _entries
+def _causes(y, targets, lengths, zero_infinity=False, **options) -> Iterator[str]:
+    """Yield which target has too few steps, so that the loss is infinite."""
+    p = Problem.of(y, targets, lengths, **options)
+    inside = np.arange(1, p.labels.shape[1]) < p.sizes[:, None]
+    repeats = inside & (p.labels[:, 1:] == p.labels[:, :-1])
+    needed = p.sizes + repeats.sum(axis=1)
+    for n in np.flatnonzero(needed > p.steps)[:1]:
+        yield (
+            f"target {n} needs {needed[n]} steps, one for each label and one between equal labels,"
+            f" and its sequence has {p.steps[n]}: pass partial(ctc, zero_infinity=True) to leave"
+            " such sequences out"
+        )
+
+
+ctc.entries, ctc.causes = _entries, _causes

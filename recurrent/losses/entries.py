@@ -160,6 +160,20 @@ def sequence_entries(
     return found, valid.astype(np.float64) if found.weights is None else found.weights
 
 
+def causes_of(loss: Any, y: np.ndarray, targets: Any, lengths: Any) -> list[str]:
+    """Return why the loss is not finite, if its attribute `causes`, a function, knows."""
+    options, loss = _unwrapped(loss, "causes")
+    return list(loss.causes(y, targets, lengths, **options)) if hasattr(loss, "causes") else []
+
+
+def _unwrapped(loss: Any, attribute: str) -> tuple[dict[str, Any], Any]:
+    """Return the options that `functools.partial` has given, and the loss that has an attribute."""
+    options: dict[str, Any] = {}
+    while not hasattr(loss, attribute) and isinstance(loss, partial):
+        options, loss = {**loss.keywords, **options}, loss.func
+    return options, loss
+
+
 def takes_lists(loss: Callable) -> Any:
     """Return a loss that also takes y and targets as lists of arrays (T_i, ...)."""
 
@@ -230,9 +244,7 @@ def count_entries(loss: Any, y: np.ndarray, targets: Any, lengths: Any = None) -
     3.0
     """
     checks.function(loss, "loss", "losses.mean_squared_error")
-    options: dict[str, Any] = {}
-    while not hasattr(loss, "entries") and isinstance(loss, partial):
-        options, loss = {**loss.keywords, **options}, loss.func
+    options, loss = _unwrapped(loss, "entries")
     if hasattr(loss, "entries"):
         count = loss.entries(y, targets, lengths, **options)
         checks.number(count, "what entries of the loss returns", 0)

@@ -242,6 +242,18 @@ def ctc_prefixes(first, last, y, times, steps, blank, beam, ids, sizes, scores):
                 node = parent[node]
 
 
+@jit
+def edit_distance(a, b):
+    """Return how many labels must be inserted, deleted or replaced to turn a into b."""
+    row = np.arange(len(b) + 1)
+    for i in range(len(a)):
+        before, row[0] = row[0], i + 1
+        for j in range(len(b)):
+            least = min(before + (a[i] != b[j]), row[j] + 1, row[j + 1] + 1)
+            before, row[j + 1] = row[j + 1], least
+    return row[len(b)]
+
+
 # Linear-chain CRF. y: (T, N, K + 1, K + 1), the score of tag j after tag i; row K is the start,
 # column K the end.
 

@@ -10,7 +10,7 @@ from ..data import Batches
 from ..data.padding import pad_sequences
 from ..layers import GRU, Linear
 from ..losses import ctc
-from ..models.labelling import ctc_greedy_decode
+from ..losses.decoding import ctc_greedy_decode
 from ..models.sequential import Sequential
 from .base import Prediction, Split, Task
 

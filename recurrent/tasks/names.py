@@ -7,7 +7,7 @@ import numpy as np
 from ..data import Batches
 from ..layers import CRF, LSTM, Embedding, Linear
 from ..losses import crf
-from ..models.labelling import viterbi_decode
+from ..losses.decoding import viterbi_decode
 from ..models.sequential import Sequential
 from .base import Prediction, Split, Task
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,18 @@ def clip(gradient: np.ndarray, **limits: float) -> bool:
 
 
 def not_finite(
-    what: str, update: int, batches: list[Batch], model: Model, history: History
+    what: str,
+    update: int,
+    batches: list[Batch],
+    model: Model,
+    history: History,
+    known: Sequence[str] = (),
 ) -> FloatingPointError:
-    """Return an error that says why, and that holds the history before the failing update."""
-    causes = [cause for batch in batches for cause in _causes(batch, model)]
+    """Return an error that says why, and that holds the history before the failing update.
+
+    `known` are causes that the loss has found.
+    """
+    causes = [*known] + [cause for batch in batches for cause in _causes(batch, model)]
     cause = "; ".join(dict.fromkeys(causes)) or "try a lower lr or clip_norm"
     error: Any = FloatingPointError(
         f"update {update}: {what}; the parameters before it are kept; {cause}"

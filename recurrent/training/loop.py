@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data import Batch, as_arrays
 from ..losses import Loss, count_entries
+from ..losses.entries import causes_of
 from ..models.base import Model
 from ..progress import Progress, Silent
 from .bptt import TruncatedBPTT
@@ -143,8 +144,10 @@ class Loop:
                 batch.x, batch.targets, loss, batch.lengths, self.part, batch.resets
             )
             if not math.isfinite(value):
+                lengths = self.model.output_lengths(batch.lengths)
+                known = causes_of(loss, y, batch.targets, lengths)
                 what = f"the loss is {value}"
-                raise not_finite(what, update, batches[-1:], self.model, self.history)
+                raise not_finite(what, update, [batch], self.model, self.history, known)
             steps += _rows(y)
             if self.accumulate > 1:
                 weight = self._weight(loss, batch, y)

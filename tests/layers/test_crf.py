@@ -28,6 +28,7 @@ from recurrent.conformance.tolerance import assert_close, assert_same_bits, tole
 from recurrent.data import Batches
 from recurrent.kernels import threads
 from recurrent.losses import count_entries, crf
+from recurrent.metrics import tag_accuracy
 from recurrent.optim import Adam
 
 T, N, K = 6, 5, 3
@@ -278,7 +279,20 @@ def test_fit_learns_that_a_tag_may_not_repeat(kind):
         model, batches, crf, Adam(0.1), epochs=40, validation=batches, progress=False
     )  # fmt: skip
     assert history.validation[-1][1] == pytest.approx(np.log(3), abs=0.1)
-    found = viterbi_decode(model.forward(x)[0])
+    y = model.forward(x)[0]
+    found = viterbi_decode(y)
+    # Which tag begins cannot be known; of all three ways one is right.
+    share = tag_accuracy(y, tags, lengths)
+    inside = np.arange(6)[:, None] < lengths
+    assert (
+        share
+        == (viterbi_decode(y, lengths) == tags)[inside].mean()
+        == tag_accuracy(y, tags, mask=inside)
+    )
+    assert 0.1 < share < 0.6
+    parts = [y[:k, n] for n, k in enumerate(lengths)]
+    assert tag_accuracy(parts, [tags[:k, n] for n, k in enumerate(lengths)]) == share
+    assert tag_accuracy(y[:, 0], tags[:, 0]) == tag_accuracy(y[:, :1], tags[:, :1])
     np.testing.assert_array_equal(np.diff(found, axis=0) % 3, 1)
 
 

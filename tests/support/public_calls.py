@@ -739,6 +739,16 @@ add(
     words=dict(y="y|targets|lengths|mask"),
 )  # fmt: skip
 DECODING = dict(y=floats(T, N, 4), lengths=np.array([T, 1]), words=dict(y="y|lengths"))
+add(
+    "label_error_rate", metrics.label_error_rate, y=floats(T, N, 4), targets=LABELS,
+    lengths=np.array([T, 1]), mask=np.array([True, False]), blank=0,
+    target_lengths=np.array([2, 1]), errors=(IndexError,),
+    words=dict(y="y|targets|lengths|mask", targets="targets|target_lengths"),
+)  # fmt: skip
+add(
+    "tag_accuracy", metrics.tag_accuracy, y=floats(T, N, 16), targets=ids(T, N, below=3),
+    lengths=np.array([T, 1]), mask=MASK, words=dict(y="y|targets|lengths|mask"),
+)  # fmt: skip
 add("ctc_greedy_decode", R.ctc_greedy_decode, **DECODING, blank=1)
 add("ctc_beam_search", R.ctc_beam_search, **DECODING, beam=2, blank=1)
 add("viterbi_decode", R.viterbi_decode, **DECODING)

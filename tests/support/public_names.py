@@ -54,7 +54,8 @@ MODULES = {
         mean_squared_error quantile softmax_cross_entropy summed_over_steps
         """,
     "recurrent.metrics": """
-        accuracy at_last_step confusion_matrix macro_f1 mean_absolute_error root_mean_squared_error
+        accuracy at_last_step confusion_matrix label_error_rate macro_f1 mean_absolute_error
+        root_mean_squared_error tag_accuracy
         """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
     "recurrent.schedules": "Constant Cosine Exponential OneCycle ReduceOnPlateau StepDecay",

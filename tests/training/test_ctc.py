@@ -8,10 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurrent import ctc_beam_search, ctc_greedy_decode, get_num_threads, set_num_threads
+from recurrent import (
+    Linear,
+    Sequential,
+    ctc_beam_search,
+    ctc_greedy_decode,
+    fit,
+    get_num_threads,
+    metrics,
+    set_num_threads,
+)
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
+from recurrent.data import Batches
 from recurrent.kernels import threads
 from recurrent.losses import count_entries, ctc
+from recurrent.optim import Adam
 
 T, N, V, S = 7, 5, 4, 3
 LENGTHS = np.array([7, 0, 4, 1, 6])
@@ -250,6 +261,50 @@ def test_bad_input(change, words):
     with pytest.raises((ValueError, TypeError, IndexError), match=words) as error:
         ctc(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_fit_says_which_target_has_too_few_steps():
+    """Batches pad lists of labels of different lengths; the loss knows why it is infinite."""
+    rng = np.random.default_rng(0)
+    strips = [rng.standard_normal((k, 3)).astype(np.float32) for k in (6, 3, 5)]
+    labels = [[1, 2, 3], [2, 2, 1], []]
+    batches = Batches(strips, [np.array(row, int) for row in labels], 3, None, per_sequence=True)
+    assert batches.batch(0).targets.tolist() == [[1, 2, 3], [2, 2, 1], [-1, -1, -1]]
+    model = Sequential(Linear(3, 4), rng=0)
+    words = "target 1 needs 4 steps, one for each .* and its sequence has 3: pass partial"
+    with pytest.raises(FloatingPointError, match=words) as error:
+        fit(model, batches, ctc, Adam(0.1), progress=False)
+    assert "lower lr" not in str(error.value)
+    leaving_out = partial(ctc, zero_infinity=True)
+    history = fit(
+        model, batches, leaving_out, Adam(0.1), epochs=40, validation=batches,
+        metrics=metrics.label_error_rate, monitor="label_error_rate", progress=False,
+    )  # fmt: skip
+    assert history.losses[-1] < history.losses[0] / 4
+    (_, first), *_, (_, last) = history.metrics["label_error_rate"]
+    assert first > last
+
+
+def test_the_label_error_rate():
+    def slow(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        replaced = slow(a[1:], b[1:]) + (a[0] != b[0])
+        return min(replaced, slow(a[1:], b) + 1, slow(a, b[1:]) + 1)
+
+    y, targets = example(scale=1.0)
+    found, rows = ctc_greedy_decode(y, LENGTHS), [r[r >= 0].tolist() for r in targets]
+    errors = [slow(a.tolist(), b) for a, b in zip(found, rows, strict=True)]
+    kept = LENGTHS > 0
+    expected = np.array(errors)[kept].sum() / SIZES[kept].sum()
+    assert metrics.label_error_rate(y, targets, LENGTHS) == expected
+    listed = [y[:k, n] for n, k in enumerate(LENGTHS)]
+    assert metrics.label_error_rate(listed, [np.array(r, int) for r in rows]) == expected
+    first = np.arange(N) == 0
+    assert metrics.label_error_rate(y, targets, LENGTHS, first) == errors[0] / SIZES[0]
+    assert np.isnan(metrics.label_error_rate(y, targets, 0 * LENGTHS))
+    halves = [metrics.label_error_rate.counts(y, targets, LENGTHS, m) for m in (first, ~first)]
+    assert metrics.label_error_rate.value(sum(halves)) == expected
 
 
 # Decoding

@@ -227,7 +227,7 @@ def test_pairs_of_sequences():
         (lambda: Batches(X, Y.astype(complex), 2), TypeError, "y must be numbers, got complex128"),
         (lambda: Batches([1, 2], [1, 2], 2), TypeError, r"x must be a list of arrays \(T_i, ...\)"),
         (
-            lambda: Batches([X[0], X[1]], [[1, 2], [3]], 2, per_sequence=True),
+            lambda: Batches([X[0], X[1]], [[1.0, 2.0], [3.0]], 2, per_sequence=True),
             ValueError,
             r"y\[1\] must be \(2,\) as y\[0\], got \(1,\)",
         ),

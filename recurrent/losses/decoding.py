@@ -10,11 +10,10 @@ from .. import checks
 from ..checks.guided import explained
 from ..engine import ragged
 from ..kernels import threads
-from ..losses import lattice
-from ..losses.alignments import EXP
-from ..losses.entries import valid_times
-from ..losses.linear_chain import scores_of_pairs
-from .decoding import Generated
+from . import lattice
+from .alignments import checked_logits
+from .entries import valid_times
+from .linear_chain import scores_of_pairs
 
 
 @explained
@@ -52,7 +51,7 @@ def ctc_greedy_decode(
     >>> ctc_greedy_decode(np.eye(4)[[1, 1, 0, 1, 3]])  # 1 1 blank 1 3
     [array([1, 1, 3])]
     """
-    logits, times, steps, blank = _checked(y, lengths, blank)
+    logits, times, steps, blank = checked_steps(y, lengths, blank)
     found = []
     for n, count in enumerate(steps):
         best = logits[times[:count, n], n].argmax(axis=1)
@@ -60,69 +59,6 @@ def ctc_greedy_decode(
         new[1:] = best[1:] != best[:-1]
         found.append(best[new & (best != blank)].astype(np.int64))
     return found
-
-
-@explained
-def ctc_beam_search(
-    y: Any, lengths: np.ndarray | None = None, *, beam: int = 10, blank: int = 0
-) -> Generated:
-    """Return the most probable labellings of each sequence, by prefix beam search.
-
-    The probability of a labelling is the sum over its alignments, which `losses.ctc` computes.
-    Prefixes are extended step by step, and the best `beam` kept. With a beam for all prefixes the
-    result is exact; otherwise scores leave out alignments through prefixes that were not kept.
-
-    Parameters
-    ----------
-    y : ndarray, shape (T, N, V) or (T, V), float32 or float64, or list of arrays (T_i, V)
-        Logits, as `losses.ctc` takes them.
-    lengths : ndarray, shape (N,), int, or mask, shape (T, N), bool, optional
-        Lengths of the sequences; y must be (T, N, V).
-    beam : int
-        K, the number of prefixes kept.
-    blank : int
-        Class of the blank.
-
-    Returns
-    -------
-    Generated
-        `best` is the best labelling of each sequence, `sequence(n, k)` the k-th best one,
-        `scores` (N, K) their log p in nats; -inf for unused places.
-
-    Raises
-    ------
-    TypeError
-        If a dtype does not fit, or beam is not an int.
-    ValueError
-        If shapes do not fit, beam is below 1, blank is no class, or a logit is NaN.
-
-    References
-    ----------
-    A. Graves, "Supervised sequence labelling with recurrent neural networks" (2012), section 7.5.
-
-    Examples
-    --------
-    The best alignment is blank blank, at 0.36, but label 1 has three: 0.24 + 0.24 + 0.16.
-
-    >>> y = np.log([[0.6, 0.4], [0.6, 0.4]])
-    >>> ctc_greedy_decode(y), ctc_beam_search(y).best
-    ([array([], dtype=int64)], [array([1])])
-    >>> np.exp(ctc_beam_search(y, beam=2).scores).round(2).tolist()
-    [[0.64, 0.36]]
-    """
-    beam = checks.size(beam, "beam")
-    logits, times, steps, blank = _checked(y, lengths, blank)
-    (_, N, V), longest = logits.shape, int(steps.max(initial=0))
-    logits = np.require(logits, requirements=["C", "W"])
-    ids, sizes = np.zeros((longest, N, beam), np.int64), np.zeros((N, beam), np.int64)
-    scores = np.full((N, beam), -np.inf)
-
-    def work(first: int, last: int) -> None:
-        with np.errstate(all="ignore"):
-            lattice.ctc_prefixes(first, last, logits, times, steps, blank, beam, ids, sizes, scores)
-
-    threads.split(EXP * float(steps.sum()) * V * beam, N, work, lambda: steps + 1)
-    return Generated(ids[: sizes.max(initial=0)], sizes, scores, None)
 
 
 @explained
@@ -186,18 +122,14 @@ def viterbi_decode(y: Any, lengths: np.ndarray | None = None) -> Any:
     return tags[:, 0] if alone else tags
 
 
-def _checked(y, lengths, blank) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def checked_steps(
+    y: Any, lengths: Any, blank: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Return logits (T, N, V), the times and numbers of valid steps, and the blank."""
-    y, lengths, _ = ragged.pad_sequences(y, lengths, "y")
-    y = checks.array(y, "y")
-    if y.ndim not in (2, 3) or y.shape[-1] == 0:
-        raise ValueError(f"y must be (T, N, V) or (T, V) with V at least 1, got {y.shape}")
-    if y.ndim == 2 and lengths is not None:
-        raise ValueError(f"lengths need a batch: y must be (T, N, V), got {y.shape}")
-    blank = checks.integer(blank, "blank", 0, y.shape[-1] - 1)
-    logits = y[:, None] if y.ndim == 2 else y
+    logits, lengths, alone = checked_logits(y, lengths)
+    blank = checks.integer(blank, "blank", 0, logits.shape[2] - 1)
     times, steps = valid_times(lengths, *logits.shape[:2])
-    _refuse_nan(logits, times, steps, y.ndim == 2)
+    _refuse_nan(logits, times, steps, alone)
     return logits, times, steps, blank
 
 
