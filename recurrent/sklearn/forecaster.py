@@ -353,7 +353,9 @@ class RecurrentForecaster(BaseEstimator):
             checks.number(self.calibration_fraction, "calibration_fraction", above=0, below=1)
         fraction = checks.number(self.validation_fraction, "validation_fraction", above=0, below=1)
         early = checks.flag(self.early_stopping, "early_stopping")
-        window = self.window
+        window, verbose = self.window, self.verbose
+        if isinstance(verbose, (int, np.integer)):  # 0 and 1, too
+            verbose = bool(verbose)
         if isinstance(self.optimizer, Optimizer):
             optimizer = copy.deepcopy(self.optimizer)
         else:
@@ -376,7 +378,7 @@ class RecurrentForecaster(BaseEstimator):
             validation=fraction if early else None,
             patience=checks.integer(self.n_iter_no_change, "n_iter_no_change", 1),
             seed=int(random.randint(SEEDS)),
-            verbose=bool(self.verbose),
+            verbose=checks.flag(verbose, "verbose"),
         )
         # Its errors come before the data are read.
         network(input_size=1, output_size=1, pooling=None, **options.network)
@@ -384,15 +386,14 @@ class RecurrentForecaster(BaseEstimator):
 
     def _lags(self) -> tuple[int, ...]:
         """Return the lags, checked."""
-        lags = [self.lags] if np.ndim(self.lags) == 0 else list(self.lags)
-        return tuple(checks.integer(k, "lags", 1, checks.LARGEST) for k in lags)
+        return tuple(checks.integer(k, "lags", 1, checks.LARGEST) for k in _several(self.lags))
 
     def _features(self, panel: Panel) -> Features:
         """Return what the network reads of a panel."""
         columns = panel.form.columns
-        past = [self.past_only] if isinstance(self.past_only, (str, int)) else list(self.past_only)
+        past = _several(self.past_only)
         for name in past:
-            if name not in columns:
+            if not isinstance(name, (str, int, np.integer)) or name not in columns:
                 raise ValueError(
                     f"past_only must name columns of X, {', '.join(map(str, columns)) or 'none'}, "
                     f"got {checks.shown(name)}"
@@ -457,12 +458,18 @@ def _enough(
         n += 1
 
 
+def _several(value: Any) -> list[Any]:
+    """Return the entries of a list, and anything else as the only one."""
+    if isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim):
+        return list(value)
+    return [value]
+
+
 def _levels(level: Any, intervals: Any) -> tuple[float, ...]:
     """Return levels in percent; raise an error for one out of range, or without residuals."""
     if level is None:
         return ()
-    given = level if isinstance(level, (list, tuple, np.ndarray)) else [level]
-    levels = tuple(checks.number(v, "level", above=0, below=100) for v in given)
+    levels = tuple(checks.number(v, "level", above=0, below=100) for v in _several(level))
     if levels and intervals is None:
         raise ValueError(
             "level must be None, because calibration_fraction=None measures no residuals, got "

@@ -121,7 +121,10 @@ def read_more(y: Any, x: Any, before: Form, ends: list[Any], name: str = "y_new"
         return panel
     if x is None and not form.columns:
         raise ValueError(f"X must have the columns {_listed(before.columns)} as in fit, got None")
-    columns, parts = (form.columns, panel.x) if x is None else _read_x(x, panel)
+    if x is None:
+        columns, parts = form.columns, panel.x
+    else:
+        columns, parts = _read_x(x, panel, f"of {name}")
     _check_columns(columns, before.columns, [len(a) for a in parts])
     order = [columns.index(c) for c in before.columns]
     return replace(
@@ -281,6 +284,8 @@ def _read_x(
         if form.kind not in ("array", "series"):
             raise TypeError("X must be an array or a list as y is, got a frame")
         columns = tuple(native.columns)
+        if "unique_id" in columns:
+            raise TypeError(f"y must be a long frame as X is, got {_kind(form)}")
         parts = [_column(native[c], f"column {c!r} of X", missing=False) for c in columns]
         a = np.stack(parts, axis=1) if parts else np.empty((len(native), 0))
         if form.kind == "series" and form.axis.name is not _NO_DATES and hasattr(x, "index"):
@@ -361,7 +366,7 @@ def _check_same(got: np.ndarray, expected: np.ndarray, owner: str, when: str) ->
         missing = [d for d in expected if d not in got]
     except TypeError:
         missing = []
-    what = f"the dates {when}" if when == "of y" else f"the {len(expected)} dates {when}"
+    what = f"the dates {when}" if when != "to forecast" else f"the {len(expected)} dates {when}"
     span = f", {shown(expected[0])} to {shown(expected[-1])}"
     lacks = f": {shown(missing[0])} is missing" if missing else ""
     count = f"; got {len(got)}" if len(got) != len(expected) else ""
