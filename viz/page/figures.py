@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-from ..draw import svg
+from ..draw import frame, svg
 from ..draw.drawing import Drawing
 
 _IN_PAGE_CSS = (  # attributes that page.css sets for all figures
@@ -17,7 +17,6 @@ _IN_PAGE_CSS = (  # attributes that page.css sets for all figures
     ' class="node"',
     ' text-anchor="middle"',
 )
-READABLE = 11  # pixels of the smallest text of a figure
 _PLACES, _SIZES = r' (?:d|points|[cr]?[xy])="[^"]*"', r' (?:font-size|stroke-width)="[^"]*"'
 
 
@@ -51,16 +50,14 @@ def framed(picture: str, name: str, look: str = "") -> str:
     '<figure tabindex="0" aria-label="The cell"><div class="sheet"><svg/></div></figure>'
     """
     look = look and f' class="{look}"'
-    frame = f'<figure{look} tabindex="0" aria-label="{escape(name)}">'
-    return f'{frame}<div class="sheet">{picture}</div></figure>'
+    begin = f'<figure{look} tabindex="0" aria-label="{escape(name)}">'
+    return f'{begin}<div class="sheet">{picture}</div></figure>'
 
 
 def _readable(text):
-    """Return an SVG element of the size at which its smallest text is `READABLE`."""
-    scale = READABLE / min(map(float, re.findall(r' font-size="([\d.]+)"', text)), default=READABLE)
-    width, height = map(float, re.search(r' viewBox="\S+ \S+ (\S+) (\S+)"', text).groups())
-    for side, size in (("width", width), ("height", height)):
-        text = re.sub(rf' {side}="[\d.]+"', f' {side}="{math.ceil(size * scale)}"', text, count=1)
+    """Return an SVG element of the least size at which its text can be read."""
+    for side, size in zip(("width", "height"), frame.sizes(text)[1], strict=True):
+        text = re.sub(rf' {side}="[\d.]+"', f' {side}="{math.ceil(size)}"', text, count=1)
     return text
 
 

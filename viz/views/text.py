@@ -79,7 +79,7 @@ def text(
     sentence += f"from −{limit:g} (blue) to +{limit:g} (orange)"
     sentence += f"; the first {len(shown):,} of {len(text):,} characters" if hidden else ""
     sentence += "."
-    title = f"{name[0].upper()}{name[1:]}, over a text"
+    title = f"{name}, over a text"
     drawing = Drawing.from_items(title, sentence, _items(shown, values, limit, name, hidden))
     return drawing.with_page(_page(shown, values, limit, sentence))
 
