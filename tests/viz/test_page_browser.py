@@ -458,6 +458,97 @@ def test_a_gate_says_what_the_inputs_that_are_not_on_the_page_add(opened, seen):
     assert float(total.replace("−", "-")) == pytest.approx(np.log(z / (1 - z)), abs=6e-3)
 
 
+def characters(layers=(), T=12, N=2, **options):
+    """A model of 20 classes and its recording, whose targets are classes."""
+    layers = [recurrent.Embedding(20, 5), recurrent.GRU(5, 6), *layers, recurrent.Linear(6, 20)]
+    model = recurrent.Sequential(*layers, rng=0)
+    model.flat *= 4
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 20, (T, N) if model.has_steps(len(layers) - 1) else (N,))
+    loss = recurrent.losses.softmax_cross_entropy
+    return model, model.record(rng.integers(0, 20, (T, N)), targets, loss, **options)
+
+
+def probabilities(y):
+    p = np.exp(y.astype(float))
+    return p / p.sum(-1, keepdims=True)
+
+
+def said(page, row):
+    """The cells of a row above the unrolled network."""
+    return [
+        " ".join(cell.split())
+        for cell in page.locator(".says tr").nth(row).locator("td").all_text_contents()
+    ]
+
+
+def test_the_unrolled_network_says_the_likeliest_classes(open_any, tmp_path):
+    model, recording = characters(lengths=[12, 10])
+    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    p, targets = probabilities(recording.y[:, 1]), recording.targets[:, 1]
+    for t, first in ((0, 0), (6, 3), (11, 5)):
+        page.locator("#time").fill(str(t))
+        for r in range(3):
+            found = [np.argsort(-p[s], kind="stable")[r] for s in range(first, first + 7)]
+            assert [cell for cell in said(page, r) if "%" in cell] == [
+                f"class {k} {100 * p[s, k]:.0f} %"
+                for s, k in enumerate(found, first)
+                if s < 10  # the rest is padding
+            ]
+        assert said(page, 3) == [f"class {k}" for k in targets[first : first + 7]]
+    for s, column in ((5, 0), (8, 3)):  # the columns are those of the picture
+        cell, box = (
+            page.locator(f).bounding_box()
+            for f in (
+                f".says tr:first-child td:nth-of-type({column + 1})",
+                f"[id='r-y-{5 + column}']",
+            )
+        )
+        assert cell["x"] + cell["width"] / 2 == pytest.approx(box["x"] + box["width"] / 2, abs=2)
+        assert written(page, f"r-y-{5 + column}") == [notation.sub("y", s)]
+
+
+def test_all_outputs_are_shown_on_demand(open_any, tmp_path):
+    model, recording = characters()
+    page = open_any(viz.explore(model, recording).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    assert not page.locator("#said-all table").is_visible()
+    page.locator("#time").fill("7")
+    page.click("[id='r-y-7']")  # the column of step 6
+    assert page.locator("#said-all table").is_visible()
+    t, p = int(page.input_value("#time")), probabilities(recording.y[:, 0])
+    order = np.argsort(-p[t], kind="stable")[:10]
+    rows = page.locator("#said-all tr")
+    assert rows.locator("th").all_text_contents() == [f"class {k}" for k in order]
+    shown = [rows.nth(r).locator("td").first.text_content() for r in range(10)]
+    assert shown == [f"{100 * p[t, k]:.0f} %" for k in order]
+    right = [k for k in range(10) if rows.nth(k).get_attribute("class") == "output target"]
+    assert right == [k for k, place in enumerate(order) if place == recording.targets[t, 0]]
+
+
+def test_values_that_are_no_class_scores_are_said_as_numbers(open_any, both, tmp_path):
+    model, recording = both
+    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    page.locator("#time").fill("4")
+    y = recording.y[1:8, 1]
+    for k in range(2):
+        assert said(page, k) == [f"{notation.sub('y', k)} {notation.signed(v)}" for v in y[:, k]]
+
+
+def test_a_model_that_pools_says_something_at_the_end(open_any, tmp_path):
+    model, recording = characters([recurrent.Last()])
+    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    p = probabilities(recording.y[1])
+    order = np.argsort(-p, kind="stable")[:10]
+    assert "after the last step" in page.text_content("#said-all summary")
+    for t in (0, 11):
+        page.locator("#time").fill(str(t))
+        assert page.locator("#said-all th").all_text_contents() == [f"class {k}" for k in order]
+
+
 def test_clicks_open_levels_and_escape_goes_back(opened):
     page = opened()
     assert level(page) == "network"

@@ -23,7 +23,7 @@ from ..views.parts import time_grid
 from ..views.unit import unit
 from ..views.unrolled import unrolled
 from . import attention as attention_level
-from . import equations, gate, tables
+from . import equations, gate, says, tables
 from . import layer as layer_level
 from .figures import figure, framed, rules
 from .packed import Blob
@@ -31,7 +31,16 @@ from .run import LayerRun, norm_scale
 from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network, which follow the slider
-SCRIPTS = ("numbers.js", "zoom.js", "cell.js", "layer.js", "gate.js", "attention.js", "page.js")
+SCRIPTS = (
+    "numbers.js",
+    "zoom.js",
+    "cell.js",
+    "layer.js",
+    "gate.js",
+    "says.js",
+    "attention.js",
+    "page.js",
+)
 
 
 def page(
@@ -42,6 +51,7 @@ def page(
     t: int,
     notes: list[str],
     attention: attention_level.Attention | None = None,
+    said: says.Says | None = None,
 ) -> str:
     """Return the HTML text.
 
@@ -52,7 +62,7 @@ def page(
     first, width = min(max(t - WIDTH // 2, 0), max(T - WIDTH, 0)), min(T, WIDTH)
     sections = [
         _section("network", None, "Network: layers from bottom to top", network(model), "n"),
-        _unrolled(stack, runs[0].n, range(first, first + width)),
+        _unrolled(stack, runs[0].n, range(first, first + width), said, t),
     ]
     for number, run in enumerate(runs):
         sections += _layer_sections(number, run, stack, t)
@@ -77,6 +87,7 @@ def page(
             "scale": norm_scale(runs),
         },
         "attention": attention_level.known(attention, blob),
+        "says": says.known(said, blob),
     }
     style = _file("page.css") + tables.style() + rules(text for _, text in sections)
     script = "".join(map(_file, SCRIPTS))
@@ -114,11 +125,18 @@ def _has_gradients(run):
     return any(q.kind == "gradient" for q in run.quantities)
 
 
-def _unrolled(stack, n, steps):
-    drawing = unrolled(stack.model, list(steps), recording=stack.recording, n=n)
+def _unrolled(stack, n, steps, said, t):
+    """Return the section of the unrolled network, with what the model says above its steps."""
+    picture, style = figure(unrolled(stack.model, list(steps), recording=stack.recording, n=n), "r")
     head = f"{stack.part.title()} unrolled" if stack.part else "Unrolled"
     title = f"{head} in time: the same weights at every step"
-    return _section("unrolled", None, title, drawing, "r", "<p class='note' id='window'></p>")
+    above, after = "", ""
+    if said is not None:
+        above, after = says.columns(said, steps), says.everything(said, t)
+        style += says.rules(picture, steps)
+    text = "<p class='note' id='window'></p>" + framed(above + picture, title)
+    section, _ = _section("unrolled", None, title, None, "", text, after)
+    return section, style
 
 
 def _layer_sections(number, run, stack, t):

@@ -20,6 +20,7 @@ from . import tables
 from .attention import attention_of
 from .build import page
 from .run import LayerRun
+from .says import says_of
 from .stack import stack_of
 
 BUDGET = 1_200_000  # bytes of gates, states and gradients; beyond that a page has fewer units
@@ -159,7 +160,8 @@ def explore(
     labels = None if named is None else [tables.symbol(str(s)) for s in named]
     attention = attention_of(model, stack, n, t, inputs, outputs)
     notes = list(_notes(model, stack, runs, attention, n))
-    html = page(model, stack, runs, labels, t, notes, attention)
+    said = says_of(stack, n, None)
+    html = page(model, stack, runs, labels, t, notes, attention, said)
     return Page(notation.legal(html), network(model, recording))
 
 

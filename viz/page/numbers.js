@@ -32,6 +32,7 @@ function unpackLayers(bytes) {
     for (const q in layer.picture.own) layer.picture.own[q] = read(layer.picture.own[q]);
     for (const [, source] of layer.equations.forward) for (const name of ["own", "given"]) if (source[name]) source[name] = read(source[name]);
   }
+  if (facts.says) for (const name of ["places", "values", "targets"]) facts.says[name] = read(facts.says[name]);
   if (facts.attention) facts.attention.weights = read(facts.attention.weights);
 }
 // Numbers as viz.draw.notation writes them.

@@ -33,6 +33,7 @@ function updateUnrolled() {
     write($(`r-final:${layer.row}:${s}`), sub(s, end));
   }
   write($("r-key:gradient:low"), `|∂L/∂h|  ${power(scale[0])}`); write($("r-key:gradient:high"), power(scale[1]));
+  updateSays(start);
   $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
 }
 
@@ -132,6 +133,7 @@ function show(change = {}, say = true) {
   $("neuron").value = here.neuron;
   for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
   updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateAttention(); updateStrip(); updateInfo(say); resize();
+  if (here.level === "unrolled" && ("t" in change || "level" in change)) centre(document.querySelector("section.shown .now-column"));
 }
 function go(level, change = {}) { show({ ...change, level }); }
 function opens(group, label, action) {
@@ -144,13 +146,14 @@ function opens(group, label, action) {
 
 function begin() {
   document.documentElement.classList.add("js");
-  for (const svg of document.querySelectorAll("figure svg")) svg.setAttribute("role", "group");  // its parts can be opened
+  for (const svg of document.querySelectorAll(".sheet > svg")) svg.setAttribute("role", "group");  // its parts can be opened
   const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron", attention: "Attention" };
   for (const level of LEVELS) {
     const b = document.createElement("button");
     b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));
     $("levels").append(b);
   }
+  opensOutputs();
   if (facts.attention) {
     const { place, row } = facts.attention, says = "attention: the states that an output attends to";
     opens($(`n-layer${place}`), says, () => go("attention"));

@@ -4,7 +4,7 @@ const zooms = new Map();  // the reader's zoom of a frame, 1 for the automatic s
 const sheet = (frame) => frame.firstElementChild;
 const shownFrame = () => [...document.querySelectorAll("section.shown figure")].find((f) => f.clientWidth > 0);
 function sizes(frame) {
-  const svg = frame.querySelector("svg"), { width, height } = svg.viewBox.baseVal, inside = frame.clientWidth / width;
+  const svg = frame.querySelector(".sheet > svg"), { width, height } = svg.viewBox.baseVal, inside = frame.clientWidth / width;
   const whole = Math.min(inside, (innerHeight - document.querySelector(".bar").offsetHeight - MARGIN) / height, LARGEST);
   return { width, whole, automatic: Math.max(svg.getAttribute("width") / width, whole) };
 }
@@ -24,6 +24,12 @@ function zoomTo(frame, zoom, x, y) {
   pan(frame, now.left + u * now.width - x, now.top + v * now.height - y);
 }
 function pan(frame, x, y) { frame.scrollLeft += x; window.scrollBy({ top: y, behavior: "instant" }); }
+function centre(part) {
+  const frame = part && part.closest("figure");
+  if (!frame) return;
+  const [place, inside] = [part, frame].map((e) => e.getBoundingClientRect());
+  frame.scrollLeft += (place.left + place.right - inside.left - inside.right) / 2;
+}
 function zoomBy(factor) {
   const frame = shownFrame();
   if (!frame) return;
