@@ -14,16 +14,15 @@ _STYLE = 'style="max-width:100%;height:auto"'  # that of svg.polish
 
 
 def sizes(picture: str) -> tuple[dot.Point, dot.Point]:
-    """Return width and height of an SVG element: its own, and the least with readable text.
+    """Return width and height of an SVG element: those it has, and the least with readable text.
 
-    >>> sizes('<svg viewBox="0.00 0.00 200.00 90.00"><text font-size="8.00">x</text></svg>')
-    ((200.0, 90.0), (275.0, 123.75))
+    >>> sizes('<svg width="266" height="120" viewBox="0 0 200 90"><text font-size="8"/></svg>')
+    ((266.0, 120.0), (275.0, 123.75))
     """
-    found = re.search(r' viewBox="\S+ \S+ (\S+) (\S+)"', picture)
-    width, height = map(float, found.groups())
+    own = [float(re.search(rf' {side}="([\d.]+)"', picture)[1]) for side in ("width", "height")]
+    box = map(float, re.search(r' viewBox="\S+ \S+ (\S+) (\S+)"', picture).groups())
     smallest = min(map(float, re.findall(r' font-size="([\d.]+)"', picture)), default=READABLE)
-    scale = READABLE / smallest
-    return (width, height), (width * scale, height * scale)
+    return tuple(own), tuple(side * READABLE / smallest for side in box)
 
 
 def framed(picture: str, name: str) -> str:
@@ -31,9 +30,8 @@ def framed(picture: str, name: str) -> str:
 
     `CSS` has the rules that the page needs. `name` is read to those who cannot see the picture.
     """
-    (width, height), (least, _) = sizes(picture)
-    most = max(least, width * 4 / 3)
-    style = f"width:100%;min-width:{math.ceil(least)}px;max-width:{math.ceil(most)}px;"
+    (own, _), (width, height) = sizes(picture)
+    style = f"width:100%;min-width:{math.ceil(width)}px;max-width:{math.ceil(max(own, width))}px;"
     style += f"height:auto;aspect-ratio:{width:g}/{height:g}"
     picture = picture.replace(_STYLE, f'style="{style}"', 1)
     return f'<figure tabindex="0" aria-label="{escape(name)}">{picture}</figure>'
