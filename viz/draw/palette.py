@@ -45,7 +45,10 @@ GATES = {  # letter: name and colour, for black text
     "n": ("candidate", "#E69F00"),
     "h": ("the neuron", "#E69F00"),
 }
-OTHER_GATES = ("#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4")
+OTHER_GATES = (
+    "#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#B3C6D4", "#CDB4F0", "#A7D8A0",
+    "#FFB3A0", "#C9B27C", "#7FD1CF", "#F6C1DE",
+)  # fmt: skip
 DIRECTIONS = ("#0072B2", "#D55E00")  # forward and reverse
 ATTENTION = ("#E4EDE7", "#14532D")
 

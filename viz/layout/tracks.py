@@ -44,6 +44,8 @@ class _Tracks:
         self._rows(lanes, order)
         self._routes(order)
         self._pack()
+        self._draw_together()
+        self._draw_together()
 
     def _columns(self):
         """Give each operation the first two free columns after its inputs."""
@@ -172,6 +174,38 @@ class _Tracks:
         self.place = {k: (c, row[r]) for k, (c, r) in self.place.items()}
         self.routes = [(a, b, _stepped([(c, row[r]) for c, r in way])) for a, b, way in self.routes]
         self.top = row[self.top]
+
+    def _draw_together(self):
+        """Move columns left as far as the order of nodes, corners and crossings in a row allows.
+
+        Columns that have no row in common may become one.
+        """
+        rows = {c: {r for at, r in self.place.values() if at == c} for c, _ in self.place.values()}
+        for *_, way in self.routes:
+            for (a, r), (b, q) in pairwise(way):
+                if a == b:
+                    rows.setdefault(a, set()).update((r, q))
+        rows |= {c: {0, self.top} for c in (0, self.up, self.last)}  # the ends of the rows
+        at: dict[int, int] = {}
+        for c in sorted(rows):
+            low, high = min(rows[c]), max(rows[c])
+            before = (k for k in at if min(rows[k]) <= high and low <= max(rows[k]))
+            at[c] = 1 + max((at[k] for k in before), default=-1)
+        self.place = {k: (at[c], r) for k, (c, r) in self.place.items()}
+        self.routes = [
+            (a, b, _stepped([(at[c], r) for c, r in _turns(way)])) for a, b, way in self.routes
+        ]
+        self.last = at[self.last]
+
+
+def _turns(way: list[Place]) -> list[Place]:
+    """Return the first and last place of a path, and those where it turns.
+
+    >>> _turns([(0, 0), (1, 0), (2, 0), (2, 1)])
+    [(0, 0), (2, 0), (2, 1)]
+    """
+    pairs = zip(way, way[1:], way[2:], strict=False)
+    return [way[0], *(b for a, b, c in pairs if (a[0] == b[0]) != (b[0] == c[0])), way[-1]]
 
 
 def _stepped(corners: list[Place]) -> list[Place]:

@@ -100,6 +100,13 @@ def alone(way: Direction) -> str:
     return f"no unit reads {first} of another one"
 
 
+def apart(way: Direction) -> str:
+    """Say how the units of a cell read each other whose dot products have no weights for h."""
+    if not way.cell.h_gates:
+        return alone(way)
+    return "units read each other by W_hh ·\nwithin a step"
+
+
 def _sums(cell):
     """Return the number of dot products of a unit."""
     return sum(a.gate not in cell.inputs for a in cell.accumulators)

@@ -181,11 +181,16 @@ def spell(e: Expr, names: dict[str, str]) -> str:
     ('1 − gₜ²', 'gₜ × (gₜ + 1)')
     >>> spell(1 - y, {"g": "a + b"}), spell(y / (y * y), {"g": "a"})
     ('1 − (a + b)', 'a / a²')
+    >>> spell(Expr("positive", y - 1), {"g": "a"})
+    '[a > 1]'
     """
     if e.op == "input":
         return names[e.name]
     if e.op == "const":
         return f"{e.value:g}".replace("-", "−")
+    if e.op == "positive" and e.args[0].op == "sub":
+        a, b = (bracketed(spell(a, names), SUM) for a in e.args[0].args)
+        return f"[{a} > {b}]"
     return _written(e, [spell(a, names) for a in e.args])
 
 

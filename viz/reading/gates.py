@@ -42,6 +42,7 @@ def _looks(cell: Cell) -> dict[str, tuple[str, str]]:
         free = [c for c in palette.OTHER_GATES if c not in (*colours.values(), *taken.values())]
         own = taken.get(g)
         if own is None or own in colours.values():
-            own = (free or palette.OTHER_GATES)[0 if free else len(colours) % 6]
+            every = palette.OTHER_GATES
+            own = free[0] if free else every[len(colours) % len(every)]
         colours[g] = own
     return {g: (word, colours[g]) for g, word in words.items()}

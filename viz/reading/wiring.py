@@ -14,6 +14,14 @@ from .folding import KIND, Fold, folded, folds
 ACTIVATIONS = ("sigmoid", "tanh", "relu")
 DENSE = ("product", "projection")
 SIDES = {"x": "x part", "h": "h part"}
+MARKS = {  # of the operands of an operation whose order matters
+    "sub": ("+", "−"),
+    "div": ("a", "b"),
+    "remainder": ("a", "b"),
+    "greater": ("a", "b"),
+    "at_least": ("a", "b"),
+    "where": ("if", "then", "else"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Operation:
     colour: str = palette.OPERATION
     dense: bool = False  # the product of a matrix with a vector of all units
     fold: Fold | None = None  # the composite whose result it is
+    marks: tuple[str, ...] = ()  # of its operands, if their order matters
 
 
 @dataclass
@@ -164,13 +173,24 @@ class _Reader:
         return n.kind != "const" or n.id in self.made_by.values()
 
     def _operation(self, n):
-        label = n.label
+        label, inputs = n.label, [self.graph.node(a) for a in self._inputs(n.id)]
         if n.kind != "const":
-            label = _label(n, [self.graph.node(a) for a in self._inputs(n.id)])
+            label = _label(n, inputs)
+        pairs = zip(MARKS.get(n.kind, ()), inputs, strict=False)
+        marks = tuple(mark for mark, a in pairs if a.kind != "const")
         named = (g for g in self.gates if self.graph.values[g] == n.id)
         gate = next((g for g in named if g not in self.cell.states), "")
         name, colour = gates.look(self.cell, gate) if gate else ("", palette.OPERATION)
-        return Operation(n.id, label, gate, name, colour, n.kind in DENSE, self.folds.get(n.id))
+        return Operation(
+            n.id,
+            label,
+            gate,
+            name,
+            colour,
+            n.kind in DENSE,
+            self.folds.get(n.id),
+            marks if len(marks) > 1 else (),
+        )
 
     def _wires(self, drawn):
         """Yield the wires; operations that use a new state take it from the state's circle."""
@@ -211,8 +231,14 @@ def unit_wiring(cell: Cell) -> Wiring:
 
 
 def _label(node, inputs):
-    """Return the sign of an operation, with a constant among two inputs written beside it."""
+    """Return the sign of an operation, with the constants among its inputs written beside it."""
     sign = node.label if node.kind == KIND else notation.operation(node.kind)
+    if node.kind == "where":
+        pairs = zip(MARKS["where"], inputs, strict=True)
+        fixed = [f"{mark} {n.label}" for mark, n in pairs if n.kind == "const"]
+        return " ".join(["where", *fixed])
+    if MARKS.get(node.kind, ("",))[0] == "a" and all(n.kind != "const" for n in inputs):
+        return f"a {sign} b"
     if len(inputs) == 2:
         first, second = (n.label if n.kind == "const" else "" for n in inputs)
         return f"{first} {sign} {second}".strip()

@@ -19,7 +19,11 @@ from .parts.cell_grid import Grid
 
 # Factors by which rows and columns move apart until every label has a place.
 SPREADS = (1.0, 1.2, 1.45, 1.8, 2.3, 3.0)
+# Of a backward picture wider than WIDE points, factors of more characters than these are numbered
+# and written below it.
+LONG, WIDE = (14, 6), 1050
 TEXT = 8.5
+MIXING = "W_hh transposed: gradients of all units mix here"
 _BOX = dict(style="filled", fill="#FFFFFF", color=palette.INK, penwidth=1.2, fontsize=12)
 
 
@@ -85,16 +89,22 @@ def cell(
         raise ValueError(
             "the recording has no gradients: record it with model.record(x, targets=..., loss=...)"
         )
-    for spread in SPREADS:
-        picture = _Picture(way, way.suffix if direction else "", step, unit, backward, spread)
-        drawing = picture.drawing()
-        if not picture.unplaced:
+    suffix = way.suffix if direction else ""
+    tried = []
+    for long in (None, *LONG) if backward else (None,):
+        for spread in SPREADS:
+            picture = _Picture(way, suffix, step, unit, backward, spread, long)
+            drawing = picture.drawing()
+            if not picture.unplaced:
+                break
+        tried.append((len(picture.unplaced), drawing.size[0], drawing))
+        if not picture.unplaced and drawing.size[0] <= WIDE:
             break
-    return drawing
+    return min(tried, key=lambda one: one[:2])[2]
 
 
 class _Picture:
-    def __init__(self, way, suffix, step, unit, backward, spread):
+    def __init__(self, way, suffix, step, unit, backward, spread, long=None):
         self.way, self.layer, self.cell = way, way.layer, way.cell
         self.suffix, self.step, self.unit, self.backward = suffix, step, unit, backward
         self.circuit = cell_circuit(self.cell)
@@ -102,6 +112,9 @@ class _Picture:
         self.grid = Grid(self.circuit, self.cell, spread)
         self.names = evaluate.node_names(self.cell, way.before)
         self.canvas, self.unplaced = Canvas(), []
+        self.long = long  # factors of more characters may be numbered
+        self.numbered: dict[str, int] = {}  # those that are written below
+        self.mixing = ""  # a note for which the bus has no place
         self.numbers = self._numbers()
         self.projected = self._projected()
 
@@ -295,18 +308,17 @@ class _Picture:
     # Text
 
     def _signs(self):
-        """Write + and − beside the two operands of a difference; return the boxes they take."""
+        """Mark the operands of operations whose order matters; return the boxes that take room."""
         boxes = []
         for o in self.wiring.operations:
-            operands = self.wiring.arguments[o.id]
-            if o.label != "−" or len(operands) != 2:
-                continue
             ends = [(a, places) for a, b, places in self.circuit.routes if b == o.id]
-            for sign, a in zip("+−", operands, strict=True):
+            for mark, a in zip(
+                o.marks, self.wiring.arguments[o.id] if o.marks else (), strict=True
+            ):
                 # The same value may be both operands, so each wire is used up.
                 _, places = ends.pop([tail for tail, _ in ends].index(a))
-                at = self.grid.beside_end(o.id, places)
-                boxes.append(self.canvas.text(at, sign, 10, palette.INK).box)
+                at = self.grid.beside_end(o.id, places, notation.width(mark, 10) / 2)
+                boxes.append(self.canvas.text(at, mark, 10, palette.INK).box)
         return boxes
 
     def _write(self, wires):
@@ -314,10 +326,26 @@ class _Picture:
         texts = self._factors(wires) if self.backward else self._values(wires)
         for points, label, colour, name in texts:
             at = self.places.beside(points, label, TEXT)
-            if at is None:
-                self.unplaced.append(label)
-            else:
+            if at is None and self._is_long(label):
+                label = self._number_of(label)
+                at = self.places.beside(points, label, TEXT)
+            if at is not None:
                 self.canvas.text(at, label, TEXT, colour, name=name and f"value:{name}")
+            elif label == MIXING:
+                self.mixing = MIXING.replace("here", f"on their way to {self._previous()}")
+            else:
+                self.unplaced.append(label)
+
+    def _is_long(self, label):
+        """Return whether a text is a factor that may be written below the picture."""
+        factor = label.partition("\n")[0]
+        return factor[0] in "×t" and self.long is not None and len(factor) > self.long
+
+    def _number_of(self, label):
+        """Return a factor's number in place of the factor, which is written below the picture."""
+        factor, _, value = label.partition("\n")
+        k = self.numbered.setdefault(factor, len(self.numbered) + 1)
+        return f"({k})\n{value}" if value else f"({k})"
 
     def _values(self, wires):
         """Yield (points, label, colour, name) for each value, once."""
@@ -354,6 +382,8 @@ class _Picture:
         operations = self.wiring.operations
         dense = {o.id: o.label if o.label == "W_hr" else "W_hh" for o in operations if o.dense}
         folded = {o.id: o.fold.composite.name for o in operations if o.fold}
+        # A comparison and a condition pass no gradient on.
+        plain = {o.id: "mean over units" if o.label == "mean" else "× 0" for o in operations}
         for tail, head, points in wires:
             derivatives = [e for a, e in local.get(head, []) if a == tail]
             inner = [(a, e) for a, e in local.get(head, []) if a in sums]
@@ -364,6 +394,8 @@ class _Picture:
                 yield points[-2:], text, palette.GRADIENT, self._named(tail)
             elif derivatives:
                 yield points[-2:], f"× {self._spelled(derivatives[0])}", palette.GRADIENT, ""
+            elif head in plain:
+                yield points[-2:], plain[head], palette.GRADIENT, ""
             elif head in self.grid.neurons and inner and tail != "x":
                 summed, e = inner[0]
                 text = self._with_number(f"× {self._spelled(e)}", summed)
@@ -373,9 +405,8 @@ class _Picture:
             elif nodes.is_new(head):
                 text = self._with_number(f"∂L/∂{self.names[tail]}", tail)
                 yield points, text, palette.MUTED, head if self._named(tail) else ""
-        if self.cell.h_gates:
-            label = "W_hh transposed: gradients of all units mix here"
-            yield self.grid.bus_line(), label, palette.MUTED, ""
+        if any(a.h for a in self.wiring.neurons):
+            yield self.grid.bus_line(), MIXING, palette.MUTED, ""
 
     def _with_number(self, text, k):
         v = self._number(k)
@@ -409,7 +440,8 @@ class _Picture:
         yield "dense", (22, 13), box, "", "dense layer + activation"
         circle = dict(shape="ellipse", fill=palette.OPERATION)
         yield "element", (15, 15), circle, "", "element-wise"
-        for k, g in enumerate(self.cell.gates):
+        dense = {o.gate for o in self.wiring.operations if o.dense}  # drawn in white
+        for k, g in enumerate(g for g in self.cell.gates if g not in dense):
             name, colour = gates.look(self.cell, g)
             look = dict(style="filled", fill=colour, fontsize=9)
             yield f"gate{k}", (16, 14), look, g, "" if name == g else name
@@ -422,11 +454,18 @@ class _Picture:
             wide = max(26, dot.whole(notation.width(name, 9) * 1.12 + 8))
             yield f"composite:{name}", (wide, 14), {**box, "fontsize": 9}, name, meaning
 
+    def _previous(self):
+        return notation.sub(self.cell.states[0], self.way.before)
+
     def _notes(self):
         """Yield (text, name) of the lines below the keys."""
         if self.backward:
             note = "violet: the back-propagated gradient, multiplied by the factor beside each wire"
             yield f"{note}; gradients add where wires meet", ""
+            if self.mixing:
+                yield self.mixing, ""
+            for factor, k in self.numbered.items():
+                yield f"({k})  {factor}", ""
             for s, spine in self.circuit.spines.items():
                 if spine:
                     factors = " × ".join(self._along(s)) or "1"

@@ -106,6 +106,7 @@ class _Picture:
         self.now = notation.sub(self.first, "t")
         self.before = notation.sub(self.first, way.before)
         self.output = notation.sub(self.units.wiring.output, "t")
+        self._each = "one from each unit" if self.H > 1 else "from the only unit"
 
     def _limits(self):
         if self.step is None:
@@ -197,7 +198,7 @@ class _Picture:
             vectors.append(Vector("x", "x", shown(self.D), values, border, colour, caption))
         if self.cell.h_gates:
             step = "previous" if self.way.step > 0 else "next"
-            whose = "one from each unit"
+            whose = self._each
             if self.projected:
                 whose = "W_hr times the outputs of all units"
             count = notation.count(self.P, "number")
@@ -216,7 +217,7 @@ class _Picture:
             row, wide = self._projection(left, right), VECTOR[0]
         values = self.step and self.step.after[self.first]
         self._vector("after", row, self.first, values, self.colour, self.top, wide)
-        whose = "from all units" if self.projected else "one from each unit"
+        whose = "from all units" if self.projected else self._each
         count = notation.count(self.P, "number")
         caption = f"{self.now}: {count}, {whose}; shape ({self.P:,},)"
         self.canvas.text((self.middle, self.top + 27), caption, 10, self.colour)
@@ -290,7 +291,7 @@ class _Picture:
         right = max(self.box[2], start, end) + 26
         points = [(start, self.top), (right, self.top), (right, self.low), (end, self.low)]
         self.canvas.wire(last, first, points, color=self.colour, style="dashed", penwidth=1.8)
-        whose = "" if self.projected else " of all units"
+        whose = "" if self.projected or self.H == 1 else " of all units"
         when = "next" if self.way.step > 0 else "previous"
         note = f"{self.now}{whose}\nis {self.before} at the\n{when} step"
         at = (right + 10, (self.top + self.low) / 2)
@@ -306,6 +307,7 @@ class _Picture:
         fill, border = palette.LAYERS["recurrent"]
         wide = max(74, notation.width(name, size) + 26)
         x = self.box[0] - max(190, wide / 2 + self._loops_room() + 70)
+        x = min(x, self.canvas.extent[0] - 42)  # left of a long row of inputs
         look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=size)
         tip = f"all {notation.count(self.H, 'unit')}"
         self.canvas.node("folded", (x, y), (wide, 60), name, tip=tip, **look)

@@ -103,8 +103,9 @@ class _Picture:
 
     def __init__(self, way, j, values, k):
         self.way, self.j, self.values = way, j, values
+        self.wiring = unit_wiring(way.cell)
         self.H, self.sizes = way.hidden_size, {"x": way.input_size}
-        if way.cell.h_gates:  # otherwise no unit reads another one
+        if any(a.h for a in self.wiring.neurons):
             self.sizes["h"] = way.output_size
         count = sum(self.sizes.values())
         most = k if k is not None else count if count <= SHOWN else KEPT
@@ -112,7 +113,6 @@ class _Picture:
         self.first, self.projected = way.cell.states[0], way.cell.has_projection
         self.colour = palette.state(self.first, 0)
         self.now, self.before = notation.sub(self.first, "t"), notation.sub(self.first, way.before)
-        self.wiring = unit_wiring(way.cell)
         self.weights = {a.id: describe.weights(way, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]
         self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
@@ -295,12 +295,13 @@ class _Picture:
         if "h" in self.sizes:
             self._feedback(keys_end)
         else:
-            self.canvas.text((left, y - 30), describe.alone(self.way), 9, anchor="start")
+            note = describe.apart(self.way)
+            self.canvas.text((left, y - 24), note, 9, anchor="start")
 
     def _targets(self):
         """Return the labels of the next layer and of the gates at the next step."""
         H, ahead = self.H, self.way.ahead
-        gates = notation.count(len(self.way.cell.h_gates), "gate")
+        gates = notation.count(len({a.gate for a in self.wiring.neurons if a.h}), "gate")
         taken = self._taken()
         everywhere = f"all {H:,} units × {gates} at {ahead}\n(this unit is one of them)"
         if H == 1 and not self.projected:
@@ -365,6 +366,10 @@ class _Picture:
             for s in self.wiring.states:
                 when = f"fill: {s} at t = {self._left()} and {t} (right)"
                 rows.append((when, self.limits[s], palette.SIGNED, s))
+        if products := [o for o in self.wiring.operations if o.dense]:
+            notes.append(
+                f"{products[0].label}  a weight for each of {notation.count(self.H, 'unit')}"
+            )
         notes += ["largest weights:", *(f"    {words}" for words in self._largest())]
         inputs = sum(self.sizes.values())
         if inputs > self.drawn:

@@ -133,15 +133,15 @@ class Grid:
         xs = sorted(self.at[k][0] for k in self.neurons)
         return [(self.at["x"][0] + 12, self.h_bus), (max(xs[-1], xs[0] + 60), self.h_bus)]
 
-    def beside_end(self, name: str, places: list) -> Point:
-        """Return a point beside the tip of a wire into a node."""
+    def beside_end(self, name: str, places: list, half: float) -> Point:
+        """Return the centre of a text of half a width beside the tip of a wire into a node."""
         (c, r), (pc, pr) = places[-1], places[-2]
         x, y = self.at[name]
         w, h = self.size[name]
         if pr == r:
             side = -1 if pc < c else 1
-            return x + side * (w / 2 + 7), y + 8
-        return x + 9, y + (-1 if pr < r else 1) * (h / 2 + 8)
+            return x + side * (w / 2 + 4 + half), y + 8
+        return x + 6 + half, y + (-1 if pr < r else 1) * (h / 2 + 8)
 
     def pieces(
         self, points: list[Point], every: list[list[Point]], gap: float = 4.5
