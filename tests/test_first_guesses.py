@@ -81,6 +81,9 @@ def test_arguments_of_other_libraries(call, words):
         (lambda: optim.Adam().param_groups, "write `optimizer.lr`"),
         (lambda: setattr(MODEL[0], "requires_grad", False), "write `layer.trainable = False`"),
         (lambda: MODEL[0].weight_ih_l0, "`layer.parameters` is a dict of arrays"),
+        (lambda: losses.CTCLoss, "write `losses.ctc`, a function"),
+        (lambda: recurrent.CRF(3).decode, "write `viterbi_decode(y)`"),
+        (lambda: recurrent.ctc_decode, "write `ctc_greedy_decode(y)` or"),
         (lambda: MODEL.stream().predict, "write `y_t = stream.step(x_t)`"),
     ],
 )

@@ -133,11 +133,28 @@ write `losses.mean_absolute_error`, a function
 write `losses.huber`, a function
     HuberLoss Huber huber_loss SmoothL1Loss smooth_l1_loss smooth_l1 huber
 
+write `losses.ctc`, a function of logits and of labels padded with -1
+    CTCLoss ctc_loss CTC ctc_batch_cost sparse_ctc_loss
+
+write `ctc_greedy_decode(y)` or `ctc_beam_search(y, beam=10)`
+    ctc_decode ctc_decoder ctc_greedy_decoder ctc_beam_search_decoder CTCDecoder CTCBeamDecoder
+    beam_search_decoder greedy_decode ctc_beam_decode
+
+write `losses.crf`, a function of the output of the layer CRF and of the right tags
+    crf_loss crf_log_likelihood CRFLoss crf_nll
+
+write `viterbi_decode(y)`, of the output y of the layer CRF
+    viterbi Viterbi crf_decode crf_viterbi_decode Layer.decode Layer.viterbi_decode
+    Layer.viterbi_tags
+
+write `Linear(in_features, num_tags), CRF(num_tags)` as the last layers of a model
+    LinearChainCRF ConditionalRandomField ConditionalRandomFields
+
 write `losses.quantile`
     QuantileLoss PinballLoss pinball pinball_loss quantile_loss
 
 a loss is any function of y and targets that returns its value and the gradient dy
-    CTCLoss KLDivLoss CosineEmbeddingLoss TripletMarginLoss PoissonNLLLoss GaussianNLLLoss hinge
+    KLDivLoss CosineEmbeddingLoss TripletMarginLoss PoissonNLLLoss GaussianNLLLoss hinge
     kl_divergence CosineSimilarity
 
 # Optimisers and learning rates

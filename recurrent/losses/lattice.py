@@ -26,6 +26,15 @@ def log_add(a, b):
 
 
 @jit
+def log_add_3(a, b, c):
+    """Compute log(exp(a) + exp(b) + exp(c)); NaN propagates."""
+    most = max(a, b, c)
+    if most == -np.inf:
+        return a + b + c
+    return most + np.log(np.exp(a - most) + np.exp(b - most) + np.exp(c - most))
+
+
+@jit
 def log_sum(values, count):
     """Compute log(sum(exp(values[:count]))); NaN propagates."""
     most = -np.inf
@@ -37,6 +46,16 @@ def log_sum(values, count):
     for k in range(count):
         total += np.exp(values[k] - shift)
     return shift + np.log(total)
+
+
+@jit
+def softmax_in_place(values, count):
+    """Replace values by their softmax, zeros if all are -inf; return log(sum(exp(values)))."""
+    total = log_sum(values, count)
+    shift = total if total != -np.inf else 0.0
+    for k in range(count):
+        values[k] = np.exp(values[k] - shift)
+    return total
 
 
 @jit
@@ -65,13 +84,19 @@ def can_skip(target, s):
 
 
 @jit
+def band(t, steps, places):
+    """Return the first place that can still reach the end, and that after the last reached one."""
+    return max(0, places - 2 * (steps - t)), min(places, 2 * t + 2)
+
+
+@jit
 def ctc_loss(
     first, last, y, times, steps, targets, sizes, blank, zero_infinity, scales, losses, dy
 ):
     """Compute -log p(target) of the sequences first to last, and its gradient times their scale.
 
-    Equations 6.5 to 6.16 of Graves (2012): alpha[t, s] is the log probability of all beginnings
-    that are at place s after step t, beta[s] that of all ends from there on.
+    Section 4.1 of Graves et al. (2006): alpha[t, s] is the log probability of all beginnings that
+    are at place s after step t, beta[s] that of all ends from there on.
 
     y, dy: (T, N, V). times: (T, N). steps, sizes, scales, losses: (N,). targets: (N, S). dy comes
     as zeros.
@@ -88,16 +113,17 @@ def ctc_loss(
         alpha[:, :places] = -np.inf
         for t in range(steps[n]):
             log_softmax(y[times[t, n], n], V, log_p[t])
-            for s in range(max(0, places - 2 * (steps[n] - t)), min(places, 2 * t + 2)):
+            low, high = band(t, steps[n], places)
+            for s in range(low, high):
                 if t == 0:
-                    sum_before = 0.0
+                    before = 0.0
+                elif can_skip(target, s):
+                    before = log_add_3(alpha[t - 1, s], alpha[t - 1, s - 1], alpha[t - 1, s - 2])
+                elif s > 0:
+                    before = log_add(alpha[t - 1, s], alpha[t - 1, s - 1])
                 else:
-                    sum_before = alpha[t - 1, s]
-                    if s > 0:
-                        sum_before = log_add(sum_before, alpha[t - 1, s - 1])
-                    if can_skip(target, s):
-                        sum_before = log_add(sum_before, alpha[t - 1, s - 2])
-                alpha[t, s] = sum_before + log_p[t, label_at(target, s, blank)]
+                    before = alpha[t - 1, s]
+                alpha[t, s] = before + log_p[t, label_at(target, s, blank)]
         end = alpha[steps[n] - 1]
         total = end[places - 1]
         if places > 1:
@@ -114,17 +140,22 @@ def ctc_loss(
         beta[max(0, places - 2) : places] = 0.0
         for t in range(steps[n] - 1, -1, -1):
             share[:] = 0.0
-            for s in range(places):
+            low, high = band(t, steps[n], places)
+            for s in range(low, high):
                 share[label_at(target, s, blank)] += np.exp(alpha[t, s] + beta[s] - total)
-                after[s] = beta[s] + log_p[t, label_at(target, s, blank)]
             for k in range(V):
                 dy[times[t, n], n, k] = scales[n] * (np.exp(log_p[t, k]) - share[k])
-            for s in range(places):
-                beta[s] = after[s]
-                if s + 1 < places:
-                    beta[s] = log_add(beta[s], after[s + 1])
+            for s in range(low, high):
+                after[s] = beta[s] + log_p[t, label_at(target, s, blank)]
+            after[max(0, low - 2) : low] = -np.inf
+            low, high = band(t - 1, steps[n], places)
+            for s in range(low, high):
                 if s + 2 < places and can_skip(target, s + 2):
-                    beta[s] = log_add(beta[s], after[s + 2])
+                    beta[s] = log_add_3(after[s], after[s + 1], after[s + 2])
+                elif s + 1 < places:
+                    beta[s] = log_add(after[s], after[s + 1])
+                else:
+                    beta[s] = after[s]
 
 
 @jit
@@ -300,8 +331,10 @@ def crf_loss(first, last, y, times, steps, tags, scales, losses, dy):
             for i in range(K):
                 for j in range(K):
                     after[j] = y[time, n, i, j] + beta[j]
-                    dy[time, n, i, j] = scale * np.exp(alpha[t - 1, i] + after[j] - total)
-                sums[i] = log_sum(after, K)
+                sums[i] = softmax_in_place(after, K)
+                share = scale * np.exp(alpha[t - 1, i] + sums[i] - total)
+                for j in range(K):
+                    dy[time, n, i, j] = share * after[j]
             dy[time, n, tags[earlier, n], tags[time, n]] -= scale
             for i in range(K):
                 beta[i] = sums[i]

@@ -51,7 +51,8 @@ def ctc_beam_search(
 
     References
     ----------
-    A. Graves, "Supervised sequence labelling with recurrent neural networks" (2012), section 7.5.
+    A. Hannun, A. Maas, D. Jurafsky and A. Ng, "First-pass large vocabulary continuous speech
+    recognition using bi-directional recurrent DNNs" (2014), arXiv:1408.2873.
 
     Examples
     --------

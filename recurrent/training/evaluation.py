@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
 
-from .. import checks
+from .. import checks, losses
 from .. import metrics as known_metrics
 from ..checks.guided import explained
 from ..data import Batch, as_arrays
+from ..layers import CRF
 from ..losses import Loss, count_entries
 from ..metrics import Metric
 from ..models.base import Model
@@ -82,9 +84,16 @@ def evaluate(
 
 
 def check_model(model: Any, loss: Any) -> None:
-    """Raise TypeError unless these are a model and a loss."""
+    """Raise TypeError or ValueError unless these are a model and a loss that fits it."""
     checks.instance(model, Model, "model", "a Sequential or another model")
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
+    while isinstance(loss, partial):
+        loss = loss.func
+    ours = (getattr(losses, name) for name in losses.__all__)
+    if isinstance(model.layers[-1], CRF) and loss is not losses.crf and loss in ours:
+        raise ValueError(
+            f"loss must be losses.crf for a model that ends in a CRF, got {loss.__name__}"
+        )
 
 
 def by_name(metrics: Any) -> dict[str, Metric]:

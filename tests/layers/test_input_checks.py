@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     RNN,
@@ -41,6 +42,7 @@ LAYERS = {
     "relu": ReLU(),
     "softmax": Softmax(),
     "layer norm": LayerNorm(3),
+    "crf": CRF(3),
     "attention": Attention(3),
     "rnn": RNN(3, 4),
     "lstm with dropout": LSTM(3, 4, recurrent_dropout=0.2),

@@ -8,6 +8,7 @@ import pytest
 from numba import config
 
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     RNN,
@@ -30,7 +31,7 @@ from recurrent import (
 )
 from recurrent.data import Batch, Pair
 from recurrent.kernels import memory
-from recurrent.losses import softmax_cross_entropy
+from recurrent.losses import crf, softmax_cross_entropy
 from recurrent.optim import SGD, Adam
 from recurrent.training.fit import fit
 
@@ -97,6 +98,7 @@ MODELS = {
         LSTM(64, 64, reverse=True),
         Linear(64, 65),
     ],
+    "tagged": lambda: [LSTM(64, 128), Linear(128, 65), CRF(65)],
     "held": lambda: [LSTM(64, 128), Hold(), Linear(128, 65)],
     "attending": lambda: [
         LSTM(64, 64, bidirectional=True),
@@ -151,10 +153,10 @@ def peak(work):
 def test_training_takes_the_planned_memory(name, ragged):
     model, x, targets = problem(name, T=50, N=40)
     batch = Batch(x, targets, np.full(40, 50) if ragged else None)
-    optimizer = Adam()
+    optimizer, loss = Adam(), crf if name == "tagged" else softmax_cross_entropy
 
     def train():
-        fit(model, [batch], softmax_cross_entropy, optimizer, updates=2, progress=False)
+        fit(model, [batch], loss, optimizer, updates=2, progress=False)
 
     before = model.flat.nbytes * (1 + len(optimizer.slots))  # allocated before `peak` starts
     plan = model.plan(50, 40, ragged=ragged)

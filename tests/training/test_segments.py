@@ -11,6 +11,7 @@ from support.cells import three_states
 from support.models import recurrent_layers
 
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     QRNN,
@@ -53,6 +54,7 @@ STACKS = {
         GRU(5, 3, recurrent_dropout=0.5),
         Dropout(0.5),
     ],
+    "crf": lambda: [GRU(D, 4), Linear(4, 2), CRF(2)],
     "window": lambda: [QRNN(D, 4, window=3), Recurrent("sru", 4, 4)],
     "last": lambda: [GRU(D, 4), LayerNorm(4), Last(), Dropout(0.4), Linear(4, 2)],
     "embedding": lambda: [Embedding(V, D), LSTM(D, 4, peephole=True), Linear(4, 2)],

@@ -20,6 +20,7 @@ _SIZES = (
     "num_embeddings",
     "embedding_dim",
     "num_classes",
+    "num_tags",
     "normalized_shape",
     "in_channels",
     "out_channels",
