@@ -291,8 +291,11 @@ def as_targets(
         return np.array(rows), True
     for n, (a, length) in enumerate(zip(rows, lengths, strict=True)):
         if a.shape[:1] != (length,):
+            labels = all(row.ndim == 1 and row.dtype.kind in "iu" for row in rows if row.size)
+            advice = "; labels for losses.ctc need Batches(x, y, batch, per_sequence=True)"
             raise ValueError(
                 f"{name}[{n}] must have the {length} steps of sequence {n}, got shape {a.shape}"
+                f"{advice if labels else ''}"
             )
     return checked_list(rows, name, cast), False
 

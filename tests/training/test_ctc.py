@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recurrent import (
+    GRU,
     Linear,
     Sequential,
     ctc_beam_search,
     ctc_greedy_decode,
+    evaluate,
     fit,
     get_num_threads,
+    gradcheck,
     metrics,
     set_num_threads,
 )
@@ -260,6 +263,27 @@ def test_bad_input(change, words):
     arguments = dict(y=np.zeros((T, 2, 4)), targets=np.array([[1, 2], [2, 1]])) | change
     with pytest.raises((ValueError, TypeError, IndexError), match=words) as error:
         ctc(**arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_in_a_model():
+    """Gradients by central differences; the mean of an epoch whatever the batches."""
+    model = Sequential(GRU(2, 3), Linear(3, V), rng=0)
+    x, (_, targets) = np.random.default_rng(0).standard_normal((T, N, 2)), example()
+    assert gradcheck(model, x, ctc, targets=targets, lengths=LENGTHS).ok
+    recording = model.record(x.astype(np.float32), targets, ctc, lengths=LENGTHS)
+    assert recording.loss == ctc(recording.y, targets, LENGTHS)[0]
+    means = [
+        evaluate(
+            model,
+            Batches(x, targets, size, lengths=LENGTHS, per_sequence=True, dtype="float32"),
+            ctc,
+        )
+        for size in (1, 2, N)
+    ]
+    assert means == pytest.approx([recording.loss] * 3)
+    with pytest.raises(ValueError, match=r"labels for losses\.ctc need Batches") as error:
+        fit(model, [([x[:, 0], x[:4, 1]], [targets[0], targets[1]])], ctc, Adam())
     assert "\n" not in str(error.value)
 
 
