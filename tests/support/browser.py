@@ -35,15 +35,15 @@ def open_any(browser):
     """Open files; at the end, check that nothing was logged and nothing else requested."""
     pages, said, asked, files = [], [], [], set()
 
-    def open_page(path, **options):
+    def open_page(path, fragment="", **options):
         files.add(path.as_uri())
         page = browser.new_context(
             **{"viewport": {"width": 1400, "height": 900}, **options}
         ).new_page()
         page.on("console", lambda m: said.append(m.text))
         page.on("pageerror", lambda e: said.append(str(e)))
-        page.on("request", lambda r: asked.append(r.url))
-        page.goto(path.as_uri())
+        page.on("request", lambda r: asked.append(r.url.partition("#")[0]))
+        page.goto(path.as_uri() + fragment)
         pages.append(page)
         return page
 

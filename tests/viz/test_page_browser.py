@@ -616,6 +616,125 @@ def test_gradients_replace_values(opened, seen):
     assert numbers(page)["∂L/∂c"] == notation.exact(recording.layers[1].dstates["c"][5, 0, 0])
 
 
+def test_gradients_have_one_scale_and_one_key(opened, seen):
+    _, recording = seen
+    page = opened()
+    assert not page.locator("#gradient-key").is_visible()
+    page.check("#gradient")
+    low, high = page.evaluate("facts.scale")
+    sizes = np.hstack([
+        np.abs(a[:, 0].astype(float)).ravel()
+        for k in (1, 2)
+        for a in recording.layers[k].dstates.values()
+    ])  # fmt: skip
+    assert (
+        high / 10
+        < max(np.linalg.norm(a.dstates["h"][:, 0], axis=1).max() for a in recording.layers[1:3])
+        <= high
+    )
+    assert (sizes < low).mean() <= 0.03
+    key = page.locator("#gradient-key").inner_text().split()
+    assert key == ["≤", notation.power(low), notation.power(high)]
+    colours = page.evaluate("facts.colours.size")
+
+    def colour(v):
+        share = np.clip(np.log(abs(v) / low) / np.log(high / low), 0, 1)
+        red, green, blue = (int(colours[int(share * 32 + 0.5)][k : k + 2], 16) for k in (1, 3, 5))
+        return f"rgb({red}, {green}, {blue})"
+
+    def painted(id):
+        shape = page.locator(f"[id='{id}']").locator("path, polygon, ellipse").first
+        return shape.evaluate("e => getComputedStyle(e).fill")
+
+    t = 5
+    for k, layer in enumerate(recording.layers[1:3]):
+        d = {s: a[t, 0].astype(float) for s, a in layer.dstates.items()}
+        page.click('#levels [data-level="unrolled"]')
+        page.select_option("#layer", str(k))
+        assert painted(f"r-gradient:layer{k + 1}-5") == colour(np.linalg.norm(d["h"]))
+        assert page.locator("[id^='r-key:gradient']:visible, [id^='r-key:g1']:visible").count() == 0
+        page.click('#levels [data-level="units"]')
+        assert painted(f"l{k}-after2") == colour(d["h"][2])
+        page.click('#levels [data-level="unit"]')
+        for s in d:
+            assert painted(f"u{k}-state:{s}") == colour(d[s][0])
+        strip = page.locator(".strip [aria-current]")
+        assert strip.evaluate("e => getComputedStyle(e).backgroundColor") == colour(d["h"][0])
+
+
+def test_steps_play_up_to_the_last(opened):
+    page = opened(reduced_motion="no-preference")
+    last = len(TEXT) - 1
+    page.locator("#time").fill(str(last - 2))
+    page.click("#play")
+    assert page.get_attribute("#play", "aria-label") == "pause"
+    until(page, f"here.t === {last}")
+    until(page, "playing === 0")
+    assert page.get_attribute("#play", "aria-label") == "play the steps"
+    page.keyboard.press("p")  # from the first step again
+    assert page.input_value("#time") in ("0", "1")
+    page.keyboard.press("p")
+    at = page.input_value("#time")
+    page.wait_for_timeout(700)
+    assert page.input_value("#time") == at
+
+
+def test_steps_play_slowly_for_readers_who_prefer_little_motion(opened):
+    page = opened(reduced_motion="reduce")
+    page.keyboard.press("Home")
+    page.click("#play")
+    page.wait_for_timeout(800)
+    assert page.input_value("#time") == "0"
+    until(page, "here.t === 1")
+
+
+def view(page):
+    """The level, layer, unit, step and gradients that a page shows."""
+    return page.evaluate(
+        "[here.level, here.layer, L().units[here.u], here.t, here.neuron, here.gradient]"
+    )
+
+
+def test_the_address_is_a_link_to_the_view(opened):
+    page = opened()
+    page.click('#levels [data-level="neuron"]')
+    page.select_option("#layer", "1")
+    page.select_option("#neuron", label="update gate")
+    page.locator("#unit").fill("33")
+    page.keyboard.press("Tab")
+    page.locator("#time").fill("12")
+    page.check("#gradient")
+    said = "#level=neuron&layer=2&unit=33&t=12&gate=z&gradients=1"
+    until(page, f"location.hash === '{said}'")
+    other = opened(fragment=said)
+    assert view(other) == view(page) == ["neuron", 1, 33, 12, 1, True]
+    assert other.input_value("#neuron") == "1"
+    other.evaluate("location.hash = 'level=unit&unit=3&t=4&layer=1&gradients=0'")
+    until(other, "here.level === 'unit'")
+    assert view(other) == ["unit", 0, 3, 4, 1, False]
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#level=atoms&layer=7&unit=999&t=-1&gate=q",
+        "#t=1e3&unit=0x1&layer=&gate=%00",
+        "#<script>",
+        "#%",
+        "#t=99999999999&t=3",
+    ],
+)
+def test_links_that_do_not_fit_are_ignored(opened, fragment):
+    page = opened(fragment=fragment)
+    assert view(page) == ["network", 0, 0, 5, 0, False]
+
+
+def test_a_link_opens_either_direction(open_any, both, tmp_path):
+    path = viz.explore(*both).save(tmp_path / "page.html")
+    page = open_any(path, fragment="#level=unit&layer=0_reverse&unit=2&t=3")
+    assert view(page)[:4] == ["unit", 1, 2, 3]
+
+
 def test_dark_mode_by_the_system_and_by_the_switch(opened):
     colour = "getComputedStyle(document.body).backgroundColor"
     light, dark = (opened(color_scheme=scheme) for scheme in ("light", "dark"))

@@ -27,20 +27,11 @@ from . import equations, gate, says, tables
 from . import layer as layer_level
 from .figures import figure, framed, rules
 from .packed import Blob
-from .run import LayerRun, norm_scale
+from .run import LayerRun, gradient_scale
 from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network, which follow the slider
-SCRIPTS = (
-    "numbers.js",
-    "zoom.js",
-    "cell.js",
-    "layer.js",
-    "gate.js",
-    "says.js",
-    "attention.js",
-    "page.js",
-)
+SCRIPTS = ("numbers", "zoom", "cell", "layer", "gate", "says", "attention", "play", "page")
 
 
 def page(
@@ -79,18 +70,18 @@ def page(
         "labels": labels,
         "labelled": stack.labelled,
         "colours": tables.colours(),
+        "scale": gradient_scale(runs),
         "layers": [_layer(run, blob) for run in runs],
         "unrolled": {
             "first": first,
             "width": width,
             "rows": _rows(stack.model),
-            "scale": norm_scale(runs),
         },
         "attention": attention_level.known(attention, blob),
         "says": says.known(said, blob),
     }
     style = _file("page.css") + tables.style() + rules(text for _, text in sections)
-    script = "".join(map(_file, SCRIPTS))
+    script = "".join(_file(f"{name}.js") for name in SCRIPTS)
     options = [f'<option value="{k}">{escape(run.name)}</option>' for k, run in enumerate(runs)]
     return Template(_file("page.html")).substitute(
         title=escape(_title(model)),
@@ -224,6 +215,7 @@ def _layer(run, blob):
     return {
         "k": run.k,
         "place": run.place,
+        "link": f"{run.k}{run.way.end}",
         "kind": describe.kind(run.layer),
         "row": run.row,
         "name": run.name,
@@ -245,7 +237,6 @@ def _layer(run, blob):
         "x": blob.put(run.x),
         "h": blob.put(run.h),
         "norms": None if run.norms is None else blob.put(run.norms),
-        "scale": run.scale,
         "limits": run.limits,
         "limit": run.limit,
         "quantities": [

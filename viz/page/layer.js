@@ -8,10 +8,10 @@ function unitNumbers(layer, u) {
   const all = layer.quantities.filter((q) => q.kind !== "gradient");
   return `unit ${layer.units[u]}: ` + all.map((q) => `${q.key} = ${exact(value(layer, q, here.t, u))}`).join(", ");
 }
-function writeNumber(node, name, v, limit, g, scale) {
+function writeNumber(node, name, v, limit, g) {
   if (!node) return;
   write(node, name); write(node, signed(v), 1);
-  if (g === undefined) paintSigned(node, v, limit); else paintSize(node, Math.abs(g), scale);
+  if (g === undefined) paintSigned(node, v, limit); else paintSize(node, Math.abs(g));
 }
 function updateUnits() {
   const layer = L(), { t } = here, p = `l${here.layer}`, at = (name) => $(`${p}-${name}`), first = layer.states[0], { picture, limits } = layer;
@@ -30,7 +30,7 @@ function updateUnits() {
     at(`cluster_${name}`).setAttribute("aria-label", unitNumbers(layer, u));
     writeNumber(at(`before${drawn}`), sub(first, j), own, limits[first]);
     tip(at(`before${drawn}`), `${first}${j} at ${layer.at} = ${exact(own)}`);
-    writeNumber(at(`after${drawn}`), sub(first, j), h, limits[first], gradient(first, u), layer.scale);
+    writeNumber(at(`after${drawn}`), sub(first, j), h, limits[first], gradient(first, u));
     tip(at(`after${drawn}`), `${first}${j} = ${exact(h)}${told(first, u)}`);
     for (const g of picture.gates) {
       const node = at(`${name}:${g.key}:gate`), v = value(layer, byKey(layer, g.key), t, u);
@@ -41,7 +41,7 @@ function updateUnits() {
     for (const s of picture.kept) {
       const node = at(`${name}:${s}`), v = value(layer, byKey(layer, s), t, u), g = gradient(s, u);
       write(node, layer.H <= 100 ? sub(s, j) : sub(s, "t"));
-      if (g === undefined) paintSigned(node, v, limits[s]); else paintSize(node, Math.abs(g), layer.scale);
+      if (g === undefined) paintSigned(node, v, limits[s]); else paintSize(node, Math.abs(g));
       tip(node, `${s === first ? "output" : "private memory"} ${s} of unit ${j} = ${exact(v)}${told(s, u)}`);
       write(at(`value:${name}:${s}`), signed(v));
     }
@@ -58,7 +58,7 @@ function updateUnits() {
   const section = `[data-level="units"][data-layer="${here.layer}"]`;
   document.querySelectorAll(`${section} .tile`).forEach((tile, u) => {
     const g = gradient(first, u);
-    tile.className = "tile " + (g === undefined ? `s${bin(output(layer, layer.units[u], t), limits[first])}` : `m${sizeBin(Math.abs(g), layer.scale)}`);
+    tile.className = "tile " + (g === undefined ? `s${bin(output(layer, layer.units[u], t), limits[first])}` : `m${sizeBin(Math.abs(g))}`);
     tile.setAttribute("aria-pressed", u === here.u);
     tile.setAttribute("aria-label", unitNumbers(layer, u));
   });

@@ -65,7 +65,7 @@ const bin = (v, limit) => {
   if (!Number.isFinite(v)) return facts.bins;
   return Math.floor(Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1) * (facts.bins - 1) + 0.5);
 };
-const sizeBin = (v, [low, high]) =>
+const sizeBin = (v, [low, high] = facts.scale) =>  // one scale of gradients for all levels
   !Number.isFinite(v) ? facts.bins : v > 0 ? Math.floor(Math.min(Math.max(Math.log(v / low) / Math.log(high / low), 0), 1) * (facts.bins - 1) + 0.5) : 0;
 
 const start = (layer, s, j) => (layer.initial[s] ? layer.initial[s][j] : 0);  // initial state of unit j
@@ -91,5 +91,5 @@ const mix = (from, to, share) => {
   return `rgb(${[0, 1, 2].map((p) => Math.round(part(from, p) + (part(to, p) - part(from, p)) * share)).join(",")})`;
 };
 const paintSigned = (group, v, limit) => { const k = bin(v, limit); paint(group, facts.colours.signed[k], facts.colours.signedInk[k]); };
-const paintSize = (group, v, scale) => { const k = sizeBin(v, scale); paint(group, facts.colours.size[k], facts.colours.sizeInk[k]); };
+const paintSize = (group, v) => { const k = sizeBin(v); paint(group, facts.colours.size[k], facts.colours.sizeInk[k]); };
 

@@ -1,11 +1,11 @@
 const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron", "attention"].filter((l) => document.querySelector(`[data-level="${l}"]`));
 const here = { level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
+let began = false;
 const L = () => facts.layers[here.layer];
 
 function updateUnrolled() {
   const { first: base, width, rows } = facts.unrolled;
   const start = Math.min(Math.max(here.t - (width >> 1), 0), facts.T - width);
-  const scale = facts.unrolled.scale;
   for (let c = 0; c < width; c++) {
     const t = start + c, at = (name) => $(`r-${name}-${base + c}`);
     write($(`r-step:${base + c}`), `t = ${t}`);
@@ -22,7 +22,7 @@ function updateUnrolled() {
       const layer = facts.layers.find((l) => l.row === row.id), bar = at(`gradient:${row.id}`);
       if (bar && layer && layer.norms) {
         bar.classList.toggle("quiet", !here.gradient);
-        paintSize(bar, layer.norms[t], scale);
+        paintSize(bar, layer.norms[t]);
         tip(bar, `|dL/dh| at t = ${t}: ${exact(layer.norms[t])}`);
       }
     }
@@ -32,7 +32,6 @@ function updateUnrolled() {
     write($(`r-initial:${layer.row}:${s}`), begin === (layer.step > 0 ? 0 : facts.T - 1) ? layer.starts[s] : sub(s, begin - layer.step));
     write($(`r-final:${layer.row}:${s}`), sub(s, end));
   }
-  write($("r-key:gradient:low"), `|∂L/∂h|  ${power(scale[0])}`); write($("r-key:gradient:high"), power(scale[1]));
   updateSays(start);
   $("window").textContent = width < facts.T ? `Steps ${start} to ${start + width - 1} of 0 to ${facts.T - 1}; the window follows the slider.` : "";
 }
@@ -62,7 +61,7 @@ function updateUnit() {
   }
   layer.states.forEach((s, k) => {
     const q = byKey(layer, s), v = value(layer, q, t, u), node = at(`state:${s}`), g = here.gradient && gradientOf(layer, s);
-    if (g) paintSize(node, Math.abs(value(layer, g, t, u)), layer.scale); else paintSigned(node, v, layer.limits[s]);
+    if (g) paintSize(node, Math.abs(value(layer, g, t, u))); else paintSigned(node, v, layer.limits[s]);
     tip(node, `${k ? "private memory" : "output"} ${s} = ${exact(v)}` + (g ? `, ∂L/∂${s} = ${exact(value(layer, g, t, u))}` : ""));
     write(at(`value:state:${s}`), signed(v));
     write(at(`value:before:${s}`), `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}, ${layer.delay}`);
@@ -103,7 +102,7 @@ function updateStrip() {
   const layer = L(), q = byKey(layer, here.gradient && gradientOf(layer, layer.states[0]) ? `∂L/∂${layer.states[0]}` : layer.states[0]);
   document.querySelectorAll(".strip button").forEach((b, t) => {
     const v = value(layer, q, t, here.u);
-    b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v), layer.scale)}` : `s${bin(v, layer.limits[layer.states[0]])}`;
+    b.className = q.kind === "gradient" ? `m${sizeBin(Math.abs(v))}` : `s${bin(v, layer.limits[layer.states[0]])}`;
     if (t === here.t) b.setAttribute("aria-current", "step"); else b.removeAttribute("aria-current");
   });
   const strip = document.querySelector(".strip"), now = strip && strip.children[here.t];
@@ -111,6 +110,16 @@ function updateStrip() {
     strip.scrollLeft = now.offsetLeft - strip.offsetLeft - (strip.clientWidth - now.offsetWidth) / 2;
     strip.scrollTop = now.offsetTop - strip.offsetTop - (strip.clientHeight - now.offsetHeight) / 2;
   }
+}
+
+// The one key of gradients, beside their switch.
+function beginGradients() {
+  const [low, ramp, high, odd] = $("gradient-key").children, [least, most] = facts.scale, { size } = facts.colours;
+  low.textContent = `≤ ${power(least)}`; high.textContent = power(most);
+  ramp.style.background = `linear-gradient(to right, ${size.slice(0, facts.bins).join(",")})`;
+  odd.hidden = facts.layers.every((layer) => layer.quantities.every((q) => q.kind !== "gradient" || q.a.every(Number.isFinite)));
+  odd.firstElementChild.style.background = size[facts.bins];
+  for (const e of document.querySelectorAll('[id^="r-key:g"], [id="r-key:not-finite"]')) if (/^r-key:(g\d|gradient:|not)/.test(e.id)) e.classList.add("quiet");
 }
 
 function show(change = {}, say = true) {
@@ -123,7 +132,7 @@ function show(change = {}, say = true) {
   }
   document.documentElement.dataset.at = here.level;
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
-  $("time").value = here.t;
+  $("time").value = here.t; $("gradient").checked = here.gradient; $("gradient-key").hidden = !here.gradient;
   $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · ${facts.labelled} ${facts.labels[here.t]}` : "");
   $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
   if ($("neuron").dataset.layer !== String(here.layer)) {
@@ -133,6 +142,7 @@ function show(change = {}, say = true) {
   $("neuron").value = here.neuron;
   for (const e of document.querySelectorAll(".now")) e.textContent = here.t;
   updateUnrolled(); updateCell(); updateUnits(); updateUnit(); updateNeuron(); updateAttention(); updateStrip(); updateInfo(say); resize();
+  if (began) writeLink();
   if (here.level === "unrolled" && ("t" in change || "level" in change)) centre(document.querySelector("section.shown .now-column"));
 }
 function go(level, change = {}) { show({ ...change, level }); }
@@ -191,10 +201,12 @@ function begin() {
     if (e.key === "Escape") { go(here.level === "attention" ? "network" : LEVELS[Math.max(0, LEVELS.indexOf(here.level) - 1)]); return; }
     if (["INPUT", "SELECT"].includes(e.target.tagName) && e.target.type !== "checkbox") return;
     if (e.ctrlKey || e.metaKey || e.altKey || zoomKey(e)) return;
+    if (e.key === "p" || e.key === "P") { play(); return; }
     const t = { ArrowLeft: here.t - 1, ArrowRight: here.t + 1, Home: 0, End: facts.T - 1 }[e.key];
     if (t !== undefined) { e.preventDefault(); show({ t }); }
   });
-  beginZoom();
-  show({}, false);
+  beginZoom(); beginGradients(); beginPlay();
+  show(readLink(), false);
+  began = true;
 }
 unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); begin(); });

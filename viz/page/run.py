@@ -77,8 +77,6 @@ class LayerRun:
         states = {key: a for key, _, kind, a in found if kind == "state"}
         self.limits = {"x": _limit(self.x)}
         self.limits |= {s: _limit(self.initial[s], a) for s, a in states.items()}
-        gradients = (a for *_, kind, a in found if kind == "gradient")
-        self.scale = palette.decades(v for a in gradients for v in np.abs(a).ravel().tolist())
         inner = equations.inner(recording, way, n, self.h)
         self.inner = {k: a[:, self.units] for k, a in inner.items()}
         sources = (unit_values.read_unit(recording, way, 0, t, n).last for t in range(self.T))
@@ -171,9 +169,16 @@ def _quantities(recorded, cell, end):
             yield f"∂L/∂{s}", f"gradient of {s}", "gradient", recorded.dstates[s + end]
 
 
-def norm_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
-    """Return the limits of the log axis of |dL/dh| that all layers share."""
-    return palette.decades(float(v) for r in runs if r.norms is not None for v in r.norms)
+def gradient_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
+    """Return the limits of the log axis of gradients, and of their norms, that a page shares.
+
+    The smallest fiftieth of the gradients lies below it.
+    """
+    found = [q.a.ravel() for r in runs for q in r.quantities if q.kind == "gradient"]
+    found += [r.norms for r in runs if r.norms is not None]
+    sizes = np.abs(np.concatenate([np.zeros(0), *found]))
+    sizes = np.sort(sizes[np.isfinite(sizes) & (sizes > 0)])
+    return palette.decades(sizes[len(sizes) // 50 :][[0, -1]].tolist() if sizes.size else [])
 
 
 def _limit(*arrays):
