@@ -4,12 +4,14 @@
 import recurrent as _recurrent  # noqa: F401
 from recurrent.checks.guided import module_getattr as _module_getattr
 
+from .draw.adapt import Look
 from .draw.drawing import Drawing
 from .draw.render import RenderError
 from .page.explore import explore
 from .reading.probing import units_like
 from .views.attention import attention
 from .views.cell import cell
+from .views.compare import compare
 from .views.curve import curve
 from .views.gradients import gradients
 from .views.layer import layer
@@ -23,9 +25,11 @@ from .views.weights import weights
 __getattr__ = _module_getattr(__name__)
 __all__ = [
     "Drawing",
+    "Look",
     "RenderError",
     "attention",
     "cell",
+    "compare",
     "curve",
     "explore",
     "gradients",

@@ -19,8 +19,8 @@ PACKAGES = {
         warmup
         """,
     "viz": """
-        Drawing RenderError attention cell curve explore gradients layer network task text unit
-        units_like unrolled weights
+        Drawing Look RenderError attention cell compare curve explore gradients layer network task
+        text unit units_like unrolled weights
         """,
 }
 # Names that each module has among others.

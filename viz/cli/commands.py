@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from recurrent import CharLM
+from recurrent import CharLM, checks
+from recurrent.cells import CELLS
 from recurrent.cli.options import (
     Version,
     existing_file,
@@ -26,12 +27,13 @@ from recurrent.models import files, schema
 from recurrent.training import checkpoint
 from recurrent.training.history import HISTORY
 
-from ..draw.drawing import Drawing, format_of
+from ..draw.drawing import Drawing
 from ..draw.render import RenderError
 from ..page.explore import explore as draw_page
 from ..reading import probing
 from ..views.attention import attention as draw_attention
 from ..views.cell import cell as draw_cell
+from ..views.compare import compare as draw_compare
 from ..views.curve import curve as draw_curve
 from ..views.gradients import gradients as draw_gradients
 from ..views.layer import layer as draw_layer
@@ -43,6 +45,7 @@ from ..views.unit import unit as draw_unit
 from ..views.unrolled import unrolled as draw_unrolled
 from ..views.weights import weights as draw_weights
 from . import models
+from .drawing import draws, output
 from .words import text_of
 
 app = typer.Typer(
@@ -67,14 +70,6 @@ def _model_file(name: str | None) -> str | None:
     return existing_model(name) if name is not None and os.path.lexists(name) else name
 
 
-def _output(path: Path | None) -> Path | None:
-    """Return the path of a picture; raise an error if it cannot be written."""
-    if path is not None:
-        format_of(path)
-        files.check_writable(path)
-    return path
-
-
 Model = Annotated[
     str,
     typer.Argument(
@@ -83,17 +78,6 @@ Model = Annotated[
         "Keras (.keras, .h5) or ONNX (.onnx); or layers as in LSTM:5:10,Linear:10:1.",
         show_default=False,
         callback=_model_file,
-    ),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "-o",
-        "--out",
-        metavar="FILE",
-        help="Output file: .svg, .png, .pdf, .gv or .html. Default: VIEW.svg.",
-        show_default=False,
-        callback=_output,
     ),
 ]
 Text = Annotated[
@@ -132,9 +116,10 @@ def examples(*lines: str) -> str:
 @app.command(
     epilog=examples("network LSTM:5:10,Linear:10:1", "network model.safetensors -o network.png")
 )
-def network(model: Model, out: Out = None) -> int:
+@draws
+def network(model: Model) -> Drawing:
     """Draw the stack of layers: shapes, parameters, and recurrence as loops."""
-    return _write(draw_network(models.layers_of(models.model(model))), out, "network")
+    return draw_network(models.layers_of(models.model(model)))
 
 
 @app.command(
@@ -144,9 +129,9 @@ def network(model: Model, out: Out = None) -> int:
         "unrolled model.safetensors --text 'The '",
     )
 )
+@draws
 def unrolled(
     model: Model,
-    out: Out = None,
     text: Text = None,
     steps: Annotated[
         int | None,
@@ -161,35 +146,37 @@ def unrolled(
         int | None,
         number("Steps per window of truncated BPTT.", 1, show_default=False),
     ] = None,
-) -> int:
+) -> Drawing:
     """Draw the network unrolled over time, with the same weights at every step."""
     made = models.model(model)
     run = None if text is None else models.run(made, text, 0)
     steps = steps or (4 if run is None else len(run.recording.x))
     stack = models.layers_of(made)
     if run is None:
-        return _write(draw_unrolled(stack, steps, window), out, "unrolled")
+        return draw_unrolled(stack, steps, window)
     read = None if run.inputs is None else run.inputs[:steps]
-    drawing = draw_unrolled(stack, steps, window, run.recording, inputs=read)
-    return _write(drawing, out, "unrolled")
+    return draw_unrolled(stack, steps, window, run.recording, inputs=read)
 
 
-def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
+def layer_command(command: Callable[..., Drawing]) -> Callable[..., Drawing]:
     """Add the options that choose a layer and its values to a command that draws one layer.
 
     The command takes the layer, a recording of its model, the direction, and its own options.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[3:]
 
-    def draw(context, model, out, layer, direction, text, steps, **options):
+    def draw(context, model, layer, direction, text, steps, **options):
         _refuse_steps(context, text)
+        if command.__name__ == "cell" and model in CELLS and not os.path.lexists(model):
+            values = ["layer", "direction", "text", "steps", "unit"]
+            refuse(context, values, f"the cell {model}", "a cell alone has no units")
+            return draw_cell(model, backward=options["backward"])
         chosen, recording = _recurrent(model, layer, text, steps)
         try:
-            drawing = command(chosen, recording, direction, **options)
+            return command(chosen, recording, direction, **options)
         except (IndexError, ValueError) as error:
             text = in_options(error, options, {"j": "--unit", "k": "--inputs"})
             raise type(error)(text) from error
-        return _write(drawing, out, command.__name__)
 
     def option(name, kind, default=inspect.Parameter.empty):
         return inspect.Parameter(
@@ -205,7 +192,6 @@ def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
         [
             option("context", typer.Context),
             option("model", Model),
-            option("out", Out, None),
             *own,
             *after,
             option("steps", Steps, 0),
@@ -217,9 +203,13 @@ def layer_command(command: Callable[..., Drawing]) -> Callable[..., int]:
 
 @app.command(
     epilog=examples(
-        "cell LSTM:5:10", "cell GRU:5:10 --backward", "cell LSTM:5:10 --steps 6 --unit 3"
+        "cell LSTM:5:10",
+        "cell janet",
+        "cell GRU:5:10 --backward",
+        "cell LSTM:5:10 --steps 6 --unit 3",
     )
 )
+@draws
 @layer_command
 def cell(
     chosen: Any,
@@ -243,6 +233,7 @@ def cell(
         "layer LSTM:5:10", "layer GRU:128:512 --unit 100", "layer model.safetensors --text 'The '"
     )
 )
+@draws
 @layer_command
 def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Drawing:
     """Draw the units of a layer side by side, with their inputs and memory; --unit is marked."""
@@ -258,6 +249,7 @@ def layer(chosen: Any, recording: Any, direction: str, unit: Unit = None) -> Dra
         "unit model.pt 3 --layer encoder.lstm",
     )
 )
+@draws
 @layer_command
 def unit(
     chosen: Any,
@@ -296,13 +288,56 @@ def unit(
         "weights LSTM:5:10", "weights model.safetensors --layer 1 --text 'A text to read.'"
     )
 )
+@draws
 @layer_command
 def weights(chosen: Any, recording: Any, direction: str) -> Drawing:
     """Draw the weight matrices by gate, spectral radii and, with values, saturation."""
     return draw_weights(chosen, recording, direction)
 
 
+@app.command(
+    epilog=examples(
+        "compare before.safetensors after.safetensors",
+        "compare a.safetensors b.onnx --view unit --unit 3",
+    )
+)
+@draws
+def compare(
+    first: Model,
+    second: Model,
+    view: Annotated[
+        str, typer.Option(metavar="VIEW", help="weights, unit, layer, cell or network.")
+    ] = "weights",
+    layer: Layer = None,
+    unit: Unit = None,
+) -> Drawing:
+    """Draw two models, or two moments of training, side by side on one scale."""
+    checks.choice(view, "--view", ("weights", "unit", "layer", "cell", "network"))
+    if unit is not None and view not in ("unit", "layer"):
+        raise UsageError(f"--unit is for --view unit or layer, not for {view}")
+    pair = []
+    for name in (first, second):
+        made = models.layers_of(models.model(name))
+        if view == "network":
+            pair.append(made)
+            continue
+        chosen = models.recurrent_layer(made, layer)[1]
+        pair.append((chosen, unit or 0) if view == "unit" else chosen)
+    options = {"unit": unit} if view == "layer" else {}
+    try:
+        return draw_compare(*pair, view=view, names=_apart(first, second), **options)
+    except IndexError as error:
+        raise IndexError(in_options(error, ["unit"], {"j": "--unit"})) from error
+
+
+def _apart(first: str, second: str) -> tuple[str, str]:
+    """Return the names of two models without their folders, unless these alone tell them apart."""
+    short = Path(first).name, Path(second).name
+    return short if short[0] != short[1] else (first, second)
+
+
 @app.command(epilog=examples("task many-to-one", "task many-to-one LSTM:5:10,Last,Linear:10:2"))
+@draws
 def task(
     kind: Annotated[
         str,
@@ -317,14 +352,9 @@ def task(
             callback=_model_file,
         ),
     ] = None,
-    out: Out = None,
-) -> int:
+) -> Drawing:
     """Draw the inputs and outputs of a kind of sequence task, with an example."""
-    return _write(
-        draw_task(kind, None if model is None else models.layers_of(models.model(model))),
-        out,
-        "task",
-    )
+    return draw_task(kind, None if model is None else models.layers_of(models.model(model)))
 
 
 @app.command(
@@ -333,21 +363,21 @@ def task(
         "attention dates.safetensors --text '5 March 2021'",
     )
 )
+@draws
 def attention(
     context: typer.Context,
     model: Model,
-    out: Out = None,
     text: Text = None,
     steps: Annotated[
         int,
         number("Time steps of random input if there is no text.", 1, max=MOST_STEPS),
     ] = 6,
-) -> int:
+) -> Drawing:
     """Draw the attention of each output: weights as line widths and numbers."""
     _refuse_steps(context, text)
     made = models.model(model)
     run = models.run(made, text, steps)
-    return _write(draw_attention(models.layers_of(made), **run._asdict()), out, "attention")
+    return draw_attention(models.layers_of(made), **run._asdict())
 
 
 @app.command(
@@ -355,10 +385,10 @@ def attention(
         "gradients RNN:5:10 --steps 30", "gradients model.safetensors --text 'A text to read.'"
     )
 )
+@draws
 def gradients(
     context: typer.Context,
     model: Model,
-    out: Out = None,
     text: Text = None,
     steps: Annotated[
         int,
@@ -371,15 +401,12 @@ def gradients(
             help="Use the loss of every step; by default only that of the last step.",
         ),
     ] = False,
-) -> int:
+) -> Drawing:
     """Draw where the gradient vanishes: |dL/dh| and |dL/dc| of every layer and step."""
     _refuse_steps(context, text)
     made = models.model(model)
-    return _write(
-        draw_gradients(models.layers_of(made), models.recording(made, text, steps, not every)),
-        out,
-        "gradients",
-    )
+    run = models.recording(made, text, steps, not every)
+    return draw_gradients(models.layers_of(made), run)
 
 
 @app.command(
@@ -388,6 +415,7 @@ def gradients(
         "text model.safetensors 'She said \"no\".' --unit 3 --value c",
     )
 )
+@draws
 def text(
     model: Model,
     words: Annotated[
@@ -398,7 +426,6 @@ def text(
             show_default=False,
         ),
     ] = None,
-    out: Out = None,
     text: Annotated[
         str | None,
         typer.Option(
@@ -419,7 +446,7 @@ def text(
             show_default=False,
         ),
     ] = None,
-) -> int:
+) -> Drawing:
     """Draw a text coloured by the value of one unit after each character."""
     if (words is None) == (text is None):
         raise UsageError("give the text once: FILE, TEXT or --text TEXT")
@@ -434,7 +461,7 @@ def text(
             raise UsageError("--like chooses the unit: leave out --unit and --layer")
         place, unit, correlation = probing.units_like(made, words, like, value, top=1)[0]
         print(f"unit {unit} of layer {place} follows {like!r} best: correlation {correlation:+.2f}")
-    return _write(draw_text(made, words, unit, value, place), out, "text")
+    return draw_text(made, words, unit, value, place)
 
 
 @app.command(
@@ -448,7 +475,7 @@ def explore(
     model: Model,
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", metavar="FILE", help="Output file, .html.", callback=_output),
+        typer.Option("-o", "--out", metavar="FILE", help="Output file, .html.", callback=output),
     ] = Path("explore.html"),
     text: Text = None,
     steps: Annotated[
@@ -473,6 +500,7 @@ def explore(
 
 
 @app.command(epilog=examples("curve model.safetensors", "curve demo/history.json -o curve.png"))
+@draws
 def curve(
     source: Annotated[
         Path,
@@ -483,8 +511,7 @@ def curve(
             callback=existing_file,
         ),
     ],
-    out: Out = None,
-) -> int:
+) -> Drawing:
     """Draw the training curve of a model."""
     if source.suffix == ".json":
         files.check_readable(source)
@@ -492,7 +519,7 @@ def curve(
             history = schema.parse_json(source.read_text(encoding="utf-8"), "it")
             single = isinstance(history, dict) and "losses" in history
             (HISTORY if single else schema.mapping(HISTORY))(history, "history")
-            return _write(draw_curve(history), out, "curve")
+            return draw_curve(history)
         except (ArithmeticError, TypeError, ValueError) as error:
             raise ValueError(f"{source} is not a history: {error}") from None
     training = checkpoint.load(source).training
@@ -501,7 +528,7 @@ def curve(
             f"{source} holds a model without its training: name the history.json beside it, or a "
             "file of CharLM.save or recurrent.training.checkpoint"
         )
-    return _write(draw_curve(training.history), out, "curve")
+    return draw_curve(training.history)
 
 
 @app.command(epilog=examples("gallery -o gallery"))
@@ -536,11 +563,6 @@ def _recurrent(name: str, which: str | None, text: str | None, steps: int) -> tu
     made = models.model(name)
     _, layer = models.recurrent_layer(models.layers_of(made), which)
     return layer, None if text is None and not steps else models.recording(made, text, steps)
-
-
-def _write(drawing: Drawing, out: Path | None, view: str) -> int:
-    print(f"wrote {drawing.save(Path(f'{view}.svg') if out is None else out)}")
-    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:

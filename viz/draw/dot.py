@@ -8,6 +8,7 @@ Graphviz leave the positions alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -206,20 +207,67 @@ def curve(
     return _edge(tail, head, controls, end, arrow, attributes)
 
 
-def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, Point]:
-    """Return the DOT text and the picture's size in points; invisible points pin its corners."""
+def moved(item: Item, dx: float, dy: float, prefix: str) -> Item:
+    """Return an item at another place, with a prefix to the names of its nodes.
+
+    >>> moved(node("a", (1, 2), (10, 10)), 5, -2, "0:").attributes["pos"]
+    '6,0'
+    >>> moved(wire("a", "b", [(0, 0), (10, 0)], arrow=False), 1, 1, "0:").name
+    '"0:a" -> "0:b"'
+    """
+    name, attributes = item.name, dict(item.attributes)
+    if item.kind == "edge":
+        tail, _, head = name.partition('" -> "')
+        name = f'"{prefix}{tail[1:]}" -> "{prefix}{head}'
+    elif name:
+        name = prefix + name
+    for key in {"pos", "bb", "lp"} & set(attributes):
+        attributes[key] = re.sub(
+            r"(-?[\d.]+),(-?[\d.]+)",
+            lambda m: f"{number(float(m[1]) + dx)},{number(float(m[2]) + dy)}",
+            attributes[key],
+        )
+
+    def shifted(box):
+        return None if box is None else (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
+
+    return Item(item.kind, name, attributes, shifted(item.box), shifted(item.reach))
+
+
+def digraph(
+    name: str,
+    items: Iterable[Item],
+    margin: float = 8,
+    wide: float | None = None,
+    colours: tuple[str, str, str] = ("white", "", "#1f2937"),
+) -> tuple[str, Point]:
+    """Return the DOT text and the picture's size in points; invisible points pin its corners.
+
+    `wide` points, if given, is the width to which the picture is scaled. `colours` are those of the
+    page, of text and borders, and of lines.
+    """
     items = list(items)
     lefts, bottoms, rights, tops = zip(*(i.reach or i.box for i in items), strict=True)
     corners = (
         (min(lefts) - margin, min(bottoms) - margin),
         (max(rights) + margin, max(tops) + margin),
     )
+    (left, bottom), (right, top) = corners
+    size, scaled = (right - left, top - bottom), ""
+    if wide is not None:
+        size = (wide, size[1] * wide / size[0])
+        scaled = f' size="{size[0] / 72:.4f},1000!"'  # the width decides, whatever the height
+    page, ink, line = colours
+    page = page if page.isalpha() else quote(page)
+    text = f" fontcolor={quote(ink)}" if ink else ""
+    border = f" color={quote(ink)}" if ink else ""
     lines = [
         f"digraph {quote(name)} {{",
-        '  graph [layout=nop2 outputorder=nodesfirst bgcolor=white fontname="Helvetica" pad=0];',
-        '  node [fontname="Helvetica" fontsize=11 shape=box style=filled fillcolor=white '
-        "fixedsize=true margin=0];",
-        '  edge [color="#1f2937" penwidth=1.4 arrowsize=0.6];',
+        f'  graph [layout=nop2 outputorder=nodesfirst bgcolor={page} fontname="Helvetica"{text}'
+        f" pad=0{scaled}];",
+        f'  node [fontname="Helvetica" fontsize=11 shape=box style=filled fillcolor={page}{text}'
+        f"{border} fixedsize=true margin=0];",
+        f"  edge [color={quote(line)} penwidth=1.4 arrowsize=0.6];",
     ]
     count = 0
     for item in items:
@@ -238,8 +286,7 @@ def digraph(name: str, items: Iterable[Item], margin: float = 8) -> tuple[str, P
         else:
             lines.append(f"  {quote(item.name or f'text{count}')} [{attributes}];")
     lines += [f"  {_pin(f'corner{k}', _NO_LABEL, x, y)}" for k, (x, y) in enumerate(corners)]
-    (left, bottom), (right, top) = corners
-    return "\n".join([*lines, "}", ""]), (right - left, top - bottom)
+    return "\n".join([*lines, "}", ""]), size
 
 
 _NO_LABEL = 'label="" '

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
 from recurrent import checks
 from recurrent.models import files
 
-from . import dot, frame, notation, render, svg
+from . import adapt, dot, frame, notation, palette, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
+POINT = 0.75  # points of a CSS pixel
 
 
 def format_of(path: Path) -> str:
@@ -40,6 +41,11 @@ class Drawing:
         Width and height in points.
     body : str
         HTML that replaces the SVG in the .html format.
+    dark : bool, optional
+        True or False if the colours are those of a dark or a light page for every reader; None if
+        an SVG follows its reader.
+    items : tuple of dot.Item
+        What was drawn, before the palette.
 
     Examples
     --------
@@ -55,10 +61,12 @@ class Drawing:
     description: str = ""
     size: dot.Point = (0.0, 0.0)
     body: str = ""
+    dark: bool | None = None
+    items: tuple[dot.Item, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def from_items(cls, title: str, description: str, items: list[dot.Item]) -> Drawing:
-        """Make a drawing of pinned items.
+        """Make a drawing of pinned items, as the options of the view ask for it.
 
         Parameters
         ----------
@@ -71,9 +79,19 @@ class Drawing:
         -------
         Drawing
         """
+        chosen = adapt.now()
+        title = title if chosen.title is None else chosen.title
         title, description = (" ".join(notation.legal(s).split()) for s in (title, description))
-        source, size = dot.digraph(title, items)
-        return cls(source, title, description, size)
+        options = {}
+        if chosen.dark:
+            options["colours"] = tuple(map(palette.dark, ("#ffffff", "#000000", palette.INK)))
+        elif chosen.palette != "default":
+            line = palette.recoloured(palette.INK, chosen.palette, fill=False)
+            options["colours"] = ("white", "", line)
+        if chosen.width is not None:
+            options["wide"] = chosen.width * POINT
+        source, size = dot.digraph(title, chosen.items(items), **options)
+        return cls(source, title, description, size, dark=chosen.dark, items=tuple(items))
 
     def with_page(self, body: str) -> Drawing:
         """Return the same picture with other HTML as its .html format.
@@ -89,7 +107,9 @@ class Drawing:
         """
         return replace(self, body=checks.text(body, "body"))
 
-    def pipe(self, format: str = "svg", engine: str | None = None) -> bytes:
+    def pipe(
+        self, format: str = "svg", engine: str | None = None, dpi: float | None = None
+    ) -> bytes:
         """Return the picture as bytes.
 
         Parameters
@@ -98,6 +118,8 @@ class Drawing:
             One of "svg", "png", "pdf", "gv", "html".
         engine : str, optional
             The renderer: "graphviz-pure", "dot" or the path of a program.
+        dpi : float, optional
+            Pixels per inch of a PNG; 144 by default, less if the picture would be too large.
 
         Returns
         -------
@@ -106,19 +128,26 @@ class Drawing:
         Raises
         ------
         ValueError
-            If the format is unknown.
+            If the format is unknown, or `dpi` is given for another format than "png", or it makes
+            the picture too large.
         RenderError
             If there is no renderer.
         """
         checks.choice(format, "format", FORMATS)
+        if dpi is not None:
+            dpi = checks.number(dpi, "dpi", 1, most=2400)
+            if format != "png":
+                raise ValueError(f"dpi is for .png, got it for .{format}, which has no pixels")
         if format == "gv":
             return self.source.encode()
         if format == "html":
             return self._page(engine).encode()
-        raw = render.run(self.source, format, engine, self.size)
+        raw = render.run(self.source, format, engine, self.size, dpi)
         if format == "svg":
             prefix = "fig-" + hashlib.sha256(self.source.encode()).hexdigest()[:8]
-            return svg.polish(raw, prefix, self.title, self.description).encode()
+            return svg.polish(
+                raw, prefix, self.title, self.description, self.dark, self.size
+            ).encode()
         return raw
 
     def svg(self, engine: str | None = None) -> str:
@@ -135,7 +164,7 @@ class Drawing:
         """
         return self.pipe("svg", engine).decode()
 
-    def save(self, path: str | Path, engine: str | None = None) -> Path:
+    def save(self, path: str | Path, engine: str | None = None, dpi: float | None = None) -> Path:
         """Write the picture to a file.
 
         Parameters
@@ -144,6 +173,8 @@ class Drawing:
             The file; its suffix chooses the format: .svg, .png, .pdf, .gv or .html.
         engine : str, optional
             The renderer, as for `pipe`.
+        dpi : float, optional
+            Pixels per inch of a .png, as for `pipe`.
 
         Returns
         -------
@@ -153,7 +184,7 @@ class Drawing:
         Raises
         ------
         ValueError
-            If the suffix is unknown.
+            If the suffix is unknown, or `dpi` does not fit it.
         RenderError
             If there is no renderer.
         OSError
@@ -161,7 +192,7 @@ class Drawing:
         """
         path = checks.path(path)
         format = format_of(path)
-        files.replace(path, self.pipe(format, engine))
+        files.replace(path, self.pipe(format, engine, dpi))
         return path
 
     def to_graphviz(self):
@@ -180,11 +211,11 @@ class Drawing:
         return graphviz.Source(self.source, engine="neato")
 
     def _page(self, engine):
-        title = escape(self.title)
+        title, scheme = escape(self.title), {None: "light dark", True: "dark", False: "light"}
         head = (
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>{title}</title>"
-            "<style>:root{color-scheme:light dark;font-family:sans-serif}"
+            f"<style>:root{{color-scheme:{scheme[self.dark]};font-family:sans-serif}}"
             "body{background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}"
             f"h1{{font-size:1.1rem}}{frame.CSS}</style>"
         )

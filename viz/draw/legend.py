@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from . import dot, notation, palette
+from . import adapt, dot, notation, palette
 from .canvas import Canvas
 
 WIDE, TALL = 160, 9
@@ -21,12 +21,18 @@ def ramp(
     """Draw a bar of colours below its label; `ticks` are places from 0 to 1 with their text."""
     x, y = at
     canvas.text((x, y), label, 9, anchor="start", name=f"key:{name}:title")
-    parts = 20
+    parts, long = 20, WIDE / 20
     for k in range(parts + 1):
-        colour = palette.stepped(colours, k / parts)
-        place = (x + 4 + WIDE / parts * k, y - 14)
-        look = dict(fill=colour, color=colour, penwidth=0)
-        canvas.node(f"key:{name}{k}", place, (WIDE / parts, TALL), **look)
+        colour, id = palette.stepped(colours, k / parts), f"key:{name}{k}"
+        x0, x1, at = x + 4 + long * (k - 0.5), x + 4 + long * (k + 0.5), y - 14
+        if colours == palette.SIGNED_LINE:  # lines, which a dark page turns
+            ends = canvas.anchors(id, [(x0, at), (x1, at)])
+            below = adapt.marks_sign() and k < parts / 2
+            thick = dict(penwidth=2 if below else TALL, style="dashed" if below else "solid")
+            canvas.wire(*ends, [(x0, at), (x1, at)], arrow=False, color=colour, **thick)
+            continue
+        shape = dict(fill=colour, color=colour, penwidth=0)
+        canvas.node(id, ((x0 + x1) / 2, at), (long, TALL), **shape)
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
         canvas.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}")
@@ -40,7 +46,9 @@ def signed(
     limit: float,
     colours: tuple[str, ...] = palette.SIGNED,
 ) -> None:
-    """Draw the key of `palette.signed` from -limit to limit."""
+    """Draw the key of `palette.signed` from -limit to limit, or of the lines."""
+    if adapt.marks_sign():
+        label += "; below zero: dashes" if colours == palette.SIGNED_LINE else "; below zero: −"
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
     ramp(canvas, name, at, label, colours, ticks)
 
@@ -59,6 +67,6 @@ def magnitude(
 def not_finite(canvas: Canvas, at: dot.Point) -> float:
     """Draw the key of NaN and infinite values; return the x after it."""
     x, y = at
-    look = dict(fill=palette.NOT_FINITE, color=palette.NOT_FINITE, penwidth=0)
-    canvas.node("key:not-finite", (x + 5, y), (10, TALL), **look)
+    shape = dict(fill=palette.NOT_FINITE, color=palette.NOT_FINITE, penwidth=0)
+    canvas.node("key:not-finite", (x + 5, y), (10, TALL), **shape)
     return canvas.text((x + 14, y), "NaN or infinite", 9, anchor="start").box[2]

@@ -106,6 +106,19 @@ def short(text: str, most: int = 28) -> str:
     return text if len(text) <= most else f"…{text[1 - most :]}"
 
 
+def fit(text: str, size: float, room: float) -> str:
+    """Return a text that is at most `room` points wide, with "…" for what is cut off.
+
+    >>> fit("wind", 10, 60), fit("temperature outside", 10, 60)
+    ('wind', 'temperatur…')
+    """
+    if width(text, size) <= room:
+        return text
+    while text and width(f"{text}…", size) > room:
+        text = text[:-1]
+    return f"{text}…"
+
+
 def operation(op: str) -> str:
     """Return the sign of an operation of a cell's equations, or its name if it has none."""
     return _SIGNS.get(op, op)

@@ -32,6 +32,7 @@ LAYERS = {
 }
 OTHER_LAYER = ("#F8FAFC", "#94A3B8")
 READABLE = 4.5  # least contrast of text
+PALE = 5.0  # least contrast with white of text that may stand on a pale region
 NOT_FINITE = "#C2185B"  # NaN and infinite values, whatever the scale
 REST = ("#E5E7EB", "#9CA3AF")  # items summed up in one box
 
@@ -52,6 +53,16 @@ OTHER_GATES = (
 DIRECTIONS = ("#0072B2", "#D55E00")  # forward and reverse
 ATTENTION = ("#E4EDE7", "#14532D")
 
+# For every kind of colour vision: any two of the fills and of the lines differ in lightness or hue.
+PALETTES = ("default", "colour-blind", "print")
+_BLIND_FILLS = {
+    "#e69f00": "#D77575", "#cc79a7": "#B266FF", "#009e73": "#739900", "#b3c6d4": "#D1FAE6",
+}  # fmt: skip
+_BLIND_LINES = {
+    "#d55e00": "#E64D1A", "#009e73": "#9933FF", "#7a5195": "#450836", "#b91c1c": "#800000",
+    "#7a1fa2": "#000080",
+}  # fmt: skip
+
 SIGNED = ("#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FEE0B6", "#F1A340", "#B35806")
 SIZE = ("#F7F7F7", "#998EC3", "#54278F")  # from zero
 # For lines: a value near 0 must still show on white.
@@ -63,6 +74,7 @@ CIVIDIS = (
 )  # fmt: skip
 
 _MEANINGFUL = {c.lower() for c in (OPERATION, *OTHER_GATES, *(c for _, c in GATES.values()))}
+_MEANINGFUL |= {c.lower() for c in _BLIND_FILLS.values()}
 _REGIONS = [UNIT, FACTS, X_GROUP, H_GROUP, *WINDOWS, *LAYERS.values(), OTHER_LAYER, REST]
 _LINES = ["#FFFFFF", "#000000", INK, MUTED, LINE, HEADING, CUT, GRADIENT]
 
@@ -159,6 +171,18 @@ def contrast(a: str, b: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def legible(colour: str) -> str:
+    """Return a colour for text on white or on a pale region: the same hue, dark enough to read.
+
+    >>> legible(INK) == INK, legible(STATES["c"])
+    (True, '#b65000')
+    """
+    parts = _channels(colour)
+    while contrast(_hex(parts), "#ffffff") < PALE:
+        parts = [math.floor(0.98 * v) for v in parts]
+    return _hex(parts) if parts != _channels(colour) else colour
+
+
 def on(fill: str) -> str:
     """Return a colour for text on a fill: ink, white or black, with a contrast of at least 4.5.
 
@@ -181,8 +205,17 @@ def magnitude(v: float, low: float, high: float) -> str:
 
 SHADES = [attention(k / STEPS) for k in range(STEPS + 1)]  # fills that a dark page turns
 _FRAME = {
-    c.lower() for c in (*_LINES, *STATES.values(), *OTHER_STATES, *sum(_REGIONS, ()), *SHADES)
+    c.lower()
+    for c in (
+        *_LINES,
+        *STATES.values(),
+        *OTHER_STATES,
+        *_BLIND_LINES.values(),
+        *sum(_REGIONS, ()),
+        *SHADES,
+    )
 }
+_FRAME |= {legible(c).lower() for c in (*STATES.values(), *OTHER_STATES, *_BLIND_LINES.values())}
 
 
 def is_frame(colour: str, fill: bool) -> bool:
@@ -212,6 +245,53 @@ def dark(colour: str) -> str:
     inverted = 0.11 + (0.35 * (1 - lightness) ** 0.5 if pale else 0.83 * (1 - lightness) ** 0.8)
     channels = colorsys.hls_to_rgb(hue, inverted, saturation * (0.4 if pale else 0.9))
     return _hex(round(255 * v) for v in channels)
+
+
+def turned(colour: str, fill: bool, over: str | None = None, edge: bool = False) -> str | None:
+    """Return the counterpart of a colour on a dark page, None if it keeps its colour there.
+
+    `fill` says whether it fills a shape; `over` is the fill below a text. All wires change, even
+    those that show values: faint must stay faint.
+
+    >>> turned(INK, fill=False), turned(GATES["f"][1], fill=True)
+    ('#c7d1de', None)
+    >>> turned("#000000", fill=True, over=GATES["f"][1])
+    """
+    if over is None:
+        return dark(colour) if edge or is_frame(colour, fill) else None
+    if over.lower() in SHADES:
+        return on(dark(over))
+    if not (is_frame(colour, True) and is_frame(over, True)):
+        return None
+    parts, region = _channels(dark(colour)), dark(LAYERS["recurrent"][0])
+    while contrast(_hex(parts), region) < READABLE:  # the lightest region on a dark page
+        parts = [math.ceil(v + 0.03 * (255 - v)) for v in parts]
+    return _hex(parts)
+
+
+def recoloured(colour: str, palette: str, fill: bool) -> str:
+    """Return the counterpart of a colour in a palette, of a fill or of a line.
+
+    A grey of "print" has the luminance of its colour, so that every contrast stays.
+
+    >>> recoloured(STATES["c"], "default", fill=False), recoloured("#009E73", "colour-blind", True)
+    ('#D55E00', '#739900')
+    >>> recoloured("#009E73", "colour-blind", False), recoloured(SIGNED[0], "print", True)
+    ('#9933FF', '#646464')
+    """
+    if palette == "default" or not colour.startswith("#"):
+        return colour
+    if palette == "print":
+        return "#000000" if colour.lower() == NOT_FINITE.lower() else _grey(colour)
+    found = _BLIND_FILLS.get(colour.lower()) if fill else None
+    return found or _BLIND_LINES.get(colour.lower(), colour)
+
+
+def _grey(colour):
+    v = luminance(colour)
+    return _hex(
+        [round(255 * (12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055))] * 3
+    )
 
 
 def decades(sizes: Iterable[float]) -> tuple[float, float]:

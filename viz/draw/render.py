@@ -46,9 +46,15 @@ def find(engine: str | None = None) -> str:
 
 
 def run(
-    source: str, format: str, engine: str | None = None, size: tuple[float, float] = (0, 0)
+    source: str,
+    format: str,
+    engine: str | None = None,
+    size: tuple[float, float] = (0, 0),
+    dpi: float | None = None,
 ) -> bytes:
     """Render DOT text as "svg", "png" or "pdf"; `size` in points limits a bitmap's resolution.
+
+    Raises ValueError if a bitmap of `dpi` would be too large.
 
     Raises RenderError if there is no renderer, it fails, takes too long, or writes too much or
     something else than a picture of this format.
@@ -60,14 +66,17 @@ def run(
     if _is_pure(program):
         options.append("-q")  # it warns about every label that is not ASCII
     if format == "png":
-        options.append(f"-Gdpi={resolution(*size):.2f}")
+        options.append(f"-Gdpi={resolution(*size, dpi):.2f}")
     return _call([program, *options], source, format)
 
 
-def resolution(width: float, height: float) -> float:
+def resolution(width: float, height: float, dpi: float | None = None) -> float:
     """Return dots per inch for a picture of a size in points: 144 unless that is too large."""
     width, height = max(width, 1) / 72, max(height, 1) / 72
-    return min(DPI, MAX_SIDE / max(width, height), (MAX_PIXELS / (width * height)) ** 0.5)
+    most = min(MAX_SIDE / max(width, height), (MAX_PIXELS / (width * height)) ** 0.5)
+    if dpi is not None and dpi > most:
+        raise ValueError(f"dpi must be at most {most:.0f} for a picture of this size, got {dpi:g}")
+    return min(DPI if dpi is None else dpi, most)
 
 
 def _beside_python(name: str) -> str | None:

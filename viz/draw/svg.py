@@ -23,13 +23,22 @@ def parse(raw: bytes) -> ET.Element:
     return root
 
 
-def polish(raw: bytes, prefix: str, title: str, description: str) -> str:
+def polish(
+    raw: bytes,
+    prefix: str,
+    title: str,
+    description: str,
+    dark: bool | None = None,
+    size: tuple[float, float] | None = None,
+) -> str:
     """Return Graphviz's SVG as an element for a page.
 
     Each `<title>` holds the tooltip instead of the name in the DOT text. Ids are `prefix-name`, so
     that figures do not collide in one page. The width follows the page up to the natural size. The
     element has `role="img"`, a title and a description. Colours without a meaning follow
-    `color-scheme`: the reader's, or the one that a page sets for the element.
+    `color-scheme`: the reader's, or the one that a page sets for the element. If `dark` is given,
+    the colours are those of a dark or a light page for every reader. `size` in points, if given, is
+    the size that Graphviz rounded.
     """
     ET.register_namespace("", SVG[1:-1])
     root = parse(raw)
@@ -49,8 +58,12 @@ def polish(raw: bytes, prefix: str, title: str, description: str) -> str:
                 group.remove(heading)
     for e in root.iter(SVG + "text"):
         e.set("font-family", FONTS)
-    style = _style(root, prefix)
-    width, height = (float(root.attrib.pop(k).removesuffix("pt")) for k in ("width", "height"))
+    if dark is None:
+        style = _style(root, prefix)
+    else:
+        style = f":where(#{prefix}){{color-scheme:{'dark' if dark else 'light'}}}"
+    rounded = [float(root.attrib.pop(k).removesuffix("pt")) for k in ("width", "height")]
+    width, height = rounded if size is None else size
     # CSS pixels are 3/4 of a point; figures shrink with the page.
     root.set("width", f"{width * 4 / 3:.0f}")
     root.set("height", f"{height * 4 / 3:.0f}")
@@ -78,30 +91,26 @@ def _style(root, prefix):
     for group in root.iter(SVG + "g"):
         edge, over = group.get("class") == "edge", "#ffffff"
         for e in group:
+            text = e.tag == SVG + "text"
             for attribute in {"fill", "stroke"} & set(e.attrib):
                 colour = e.get(attribute)
                 colour = {"white": "#ffffff", "black": "#000000"}.get(colour, colour).lower()
                 e.set(attribute, colour)
                 if not colour.startswith("#"):
                     continue
-                frame = palette.is_frame(colour, attribute == "fill")
-                if e.tag == SVG + "text" and over in palette.SHADES:
-                    turned = palette.on(palette.dark(over))
+                fill = attribute == "fill"
+                other = palette.turned(colour, fill, over if text else None, edge)
+                if text and over in palette.SHADES:
                     e.set("class", f"on{over[1:]}")
-                    rules[f"#{prefix} text.on{over[1:]}:not(.on)"] = (
-                        f"fill:light-dark({colour},{turned})"
-                    )
-                    continue
-                if e.tag == SVG + "text":
-                    frame = frame and palette.is_frame(over, fill=True)
-                elif attribute == "fill":
-                    over = colour
-                if frame or edge:
-                    # All wires change, even those that show values: faint must stay faint.
-                    inside = "" if frame else ".edge "
+                    selector = f"#{prefix} text.on{over[1:]}:not(.on)"
+                else:
+                    inside = ".edge " if edge and not palette.is_frame(colour, fill) else ""
                     selector = f'#{prefix} {inside}[{attribute}="{colour}"]:not(.on)'
-                    rules[selector] = f"{attribute}:light-dark({colour},{palette.dark(colour)})"
-            if e.tag == SVG + "text":
+                if fill and not text:
+                    over = colour
+                if other is not None:
+                    rules[selector] = f"{attribute}:light-dark({colour},{other})"
+            if text:
                 if not palette.is_frame(over, fill=True):
                     e.set("class", "on")
                 elif e.get("fill") is None:

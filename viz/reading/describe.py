@@ -145,19 +145,38 @@ def _outputs(way):
 def layer_summary(layer: Any) -> str:
     """Return the units and parameters of a layer, counted from its weights and biases."""
     way = direction_of(layer)
-    cell, D, H, W = way.cell, way.input_size, way.hidden_size, way.output_size
-    X, R, P, B = len(cell.x_gates), len(cell.h_gates), _own(way), cell.biases
-    each = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)})".removeprefix("1 × ")
-    if X != R:
-        each = f"{X} × ({D:,}{' + 1' * (B > 0)})"
-        each += f" + {R} × ({W:,}{' + 1' * (B > 1)})" if R else ""
-    each += f" + {P}" if P else ""
-    counted = f"{H:,} × {each}" if X == R and not P else f"{H:,} × ({each})"
-    counted += f" + {len(cell.scalars)}" * bool(cell.scalars)
+    H, sizes = way.hidden_size, (way.input_size, way.hidden_size, way.output_size)
+    own = _own(way)
+    counted = _counted(way.cell, *(f"{v:,}" for v in sizes), str(own) if own else "")
     units, size = notation.count(H, "unit"), way.layer.size
     if way.both and not isinstance(layer, Direction):
         return f"{units} in each of 2 directions · {size:,} parameters = 2 × {counted}"
     return f"{units} · {layer.size:,} parameters = {counted}"
+
+
+def cell_summary(cell: Any) -> str:
+    """Return the number of parameters of a cell for D inputs and H units.
+
+    >>> from recurrent.cells import find
+    >>> cell_summary(find("lstm")), cell_summary(find("indrnn"))
+    ('H × 4 × (D + H + 2) parameters', 'H × (1 × (D + 1) + 1) parameters')
+    """
+    width = "P" if cell.has_projection else "H"
+    own = len(cell.parameters) - len(cell.scalars)
+    parts = [str(own)] * bool(own) + ["P"] * cell.has_projection
+    return f"{_counted(cell, 'D', 'H', width, ' + '.join(parts))} parameters"
+
+
+def _counted(cell, D, H, W, own):
+    """Return the number of parameters as a product of sizes, which are texts."""
+    X, R, B = len(cell.x_gates), len(cell.h_gates), cell.biases
+    each = f"{X} × ({D} + {W}{f' + {B}' * bool(B)})".removeprefix("1 × ")
+    if X != R:
+        each = f"{X} × ({D}{' + 1' * (B > 0)})"
+        each += f" + {R} × ({W}{' + 1' * (B > 1)})" if R else ""
+    each += f" + {own}" if own else ""
+    counted = f"{H} × {each}" if X == R and not own else f"{H} × ({each})"
+    return counted + f" + {len(cell.scalars)}" * bool(cell.scalars)
 
 
 def convention(cell: Any) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from recurrent import checks
 from recurrent.models.base import Model
 
-from ..draw import dot, legend, notation, palette
+from ..draw import adapt, dot, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
@@ -20,6 +21,7 @@ from ..reading.steps import labelled
 from .parts.attention_grid import FAINT, NUMBERED, ROW, STATE, columns_of, pitch, rows_of
 
 
+@adaptable
 def attention(
     model: Any,
     recording: Any = None,
@@ -28,6 +30,7 @@ def attention(
     outputs: Sequence[Any] | None = None,
     layer: int | None = None,
     step: int | None = None,
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw the attention of each output step: lines as wide as their weights, and all weights.
 
@@ -46,6 +49,8 @@ def attention(
         The place of the Attention layer in the model; the first one by default.
     step : int, optional
         Draw only the lines of this output step.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -87,7 +92,10 @@ def attention(
             f"got a minimum of {a.min():.3g} and sums of {sums.min():.3g} to {sums.max():.3g}"
         )
     written = labelled(outputs, "outputs", T_out, rows, "y")
-    read = labelled(inputs, "inputs", T_in, columns, "x")
+    read = [
+        adapt.label("steps", s, T_in, text) if inputs is None else text
+        for s, text in zip(columns, labelled(inputs, "inputs", T_in, columns, "x"), strict=True)
+    ]
     focus = None if step is None else rows.index(step)
     return _Picture(a, written, read, _encoder(model, found.layer), focus).drawing()
 
@@ -195,7 +203,9 @@ class _Picture:
             at = x - small / 4 + d * small / 2 if self.both else x
             colour = palette.DIRECTIONS[d]
             look: dict[str, Any] = dict(
-                fill=palette.ramp((colour, "#FFFFFF"), 0.72), color=colour, penwidth=1
+                fill=palette.ramp((adapt.colour(colour, fill=False), "#FFFFFF"), 0.72),
+                color=colour,
+                penwidth=1,
             )
             name, tip = f"state{s}{':reverse' * d}", f"saved state {self.columns[s]}"
             self.canvas.node(name, (at, self.saved), (wide, STATE - 6), tip=tip, **look)
@@ -288,7 +298,9 @@ class _Picture:
 
     def _text(self, left):
         title = "Attention: each output attends to all saved states at once"
-        self.canvas.text((left, self.top + 24), title, 12, palette.INK, anchor="start")
+        self.canvas.text(
+            (left, self.top + 24), adapt.heading(title), 12, palette.INK, anchor="start"
+        )
         at, label = (left, self.low - 14), "weight α: line width and colour"
         legend.ramp(self.canvas, "a", at, label, palette.ATTENTION, [(0, "0"), (1, "1")])
         for k, note in enumerate(self._notes()):

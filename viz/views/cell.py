@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from recurrent import checks
+from recurrent.cells import Cell, find
+from recurrent.layers import Recurrent
 
-from ..draw import dot, labels, notation, palette
+from ..draw import adapt, dot, labels, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..layout.circuit import cell_circuit
@@ -24,9 +27,11 @@ SPREADS = (1.0, 1.2, 1.45, 1.8, 2.3, 3.0)
 LONG, WIDE = (14, 6), 1050
 TEXT = 8.5
 MIXING = "W_hh transposed: gradients of all units mix here"
+SIZES = 2, 3  # of a layer that stands for a cell; they are drawn as D and H
 _BOX = dict(style="filled", fill="#FFFFFF", color=palette.INK, penwidth=1.2, fontsize=12)
 
 
+@adaptable
 def cell(
     layer: Any,
     recording: Any = None,
@@ -35,6 +40,7 @@ def cell(
     unit: int | None = None,
     backward: bool = False,
     direction: str | None = None,
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw the equations of a recurrent layer as a circuit of vectors.
 
@@ -43,8 +49,9 @@ def cell(
 
     Parameters
     ----------
-    layer : recurrent.layers.Recurrent
-        The layer to draw.
+    layer : recurrent.layers.Recurrent, Cell or str
+        The layer to draw; or a cell, or the name of one, such as "lstm", with sizes as letters: D
+        inputs, H units and P projected outputs.
     recording : recurrent.Recording, optional
         A recorded run of the layer's model, whose values are written on the wires.
     t : int, optional
@@ -58,6 +65,8 @@ def cell(
         operation multiplies the gradient by, and the gradients of a recording with a loss.
     direction : str, optional
         "forward" or "reverse" of a bidirectional layer.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -70,9 +79,13 @@ def cell(
     IndexError
         If the unit, step or sequence does not exist.
     ValueError
-        If the recording is of another model or lacks the gradients asked for, or if the direction
-        does not exist or is missing for a recording of a bidirectional layer.
+        If a cell is unknown, or is given with values; if the recording is of another model or lacks
+        the gradients asked for; or if the direction does not exist, or is missing for a recording
+        of a bidirectional layer.
     """
+    symbolic = isinstance(layer, (str, Cell))
+    if symbolic:
+        layer = _layer_of(layer, recording=recording, unit=unit, direction=direction)
     check_recurrent(layer, "cell")
     backward = checks.flag(backward, "backward")
     direction = None if direction is None else checks.choice(direction, "direction", NAMES)
@@ -93,7 +106,7 @@ def cell(
     tried = []
     for long in (None, *LONG) if backward else (None,):
         for spread in SPREADS:
-            picture = _Picture(way, suffix, step, unit, backward, spread, long)
+            picture = _Picture(way, suffix, step, unit, backward, spread, symbolic, long)
             drawing = picture.drawing()
             if not picture.unplaced:
                 break
@@ -103,11 +116,21 @@ def cell(
     return min(tried, key=lambda one: one[:2])[2]
 
 
+def _layer_of(cell, **given):
+    """Return a small layer of a cell; raise ValueError for options that need a real one."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} is for a layer of a model: a cell alone has no values")
+    cell = find(cell)
+    projected: Any = dict(proj_size=1) if cell.has_projection else {}
+    return Recurrent(cell, SIZES[0] + len(cell.inputs), SIZES[1], **projected)
+
+
 class _Picture:
-    def __init__(self, way, suffix, step, unit, backward, spread, long=None):
+    def __init__(self, way, suffix, step, unit, backward, spread, symbolic=False, long=None):
         self.way, self.layer, self.cell = way, way.layer, way.cell
         self.suffix, self.step, self.unit, self.backward = suffix, step, unit, backward
-        self.circuit = cell_circuit(self.cell)
+        self.symbolic, self.circuit = symbolic, cell_circuit(self.cell)
         self.wiring = self.circuit.wiring
         self.grid = Grid(self.circuit, self.cell, spread)
         self.names = evaluate.node_names(self.cell, way.before)
@@ -155,9 +178,13 @@ class _Picture:
         left, _, right, top = self.canvas.extent
         summary = describe.layer_summary(self.layer)
         title = f"{describe.kind(self.layer)} layer{describe.named(self.layer, ' ')}{self.suffix}"
+        of = f": {self.layer!r}"
+        if self.symbolic:
+            summary, of = describe.cell_summary(self.cell), ""
+            title = f"{self.cell.name} cell"
         title += ", backward" * self.backward
         heading = ((left + right) / 2, top + 20)
-        self.canvas.text(heading, f"{title} · {summary}", 11, palette.HEADING)
+        self.canvas.text(heading, adapt.heading(f"{title} · {summary}"), 11, palette.HEADING)
         self._legend(left, right)
         text = f"{summary}; gates {', '.join(self.cell.gates)}; "
         text += f"states {', '.join(self.cell.states)}."
@@ -167,7 +194,7 @@ class _Picture:
         if self.step:
             last = self.step.T - 1
             text += f" Values at step {self.step.t} of steps 0 to {last}, {self._whose()}."
-        return Drawing.from_items(f"{title}: {self.layer!r}", text, self.canvas.items)
+        return Drawing.from_items(f"{title}{of}", text, self.canvas.items)
 
     # Nodes
 
@@ -183,7 +210,10 @@ class _Picture:
 
     def _whose(self):
         over = "root mean square over units" if self.backward else "mean over units"
-        return over if self.unit is None else f"unit {self.unit}"
+        if self.unit is None:
+            return over
+        own = adapt.label("units", self.unit, self.way.hidden_size, "")
+        return f"unit {self.unit}{f' ({own})' * bool(own)}"
 
     def _tip(self, text, k):
         v = self._number(k)
@@ -244,7 +274,10 @@ class _Picture:
                 tip = self._tip(f"new {s}, to the next step", self.wiring.makers[s])
                 self._terminal(new, notation.sub(s, "t"), tip, "", *colours)
         if self.cell.x_gates:
-            tip = f"input x, {notation.count(self.layer.input_size, 'number')} per step"
+            count = "D numbers"
+            if not self.symbolic:
+                count = notation.count(self.layer.input_size, "number")
+            tip = f"input x, {count} per step"
             self._terminal("x", notation.sub("x", "t"), tip, "circle", *palette.X_GROUP)
 
     def _terminal(self, name, label, tip, shape, fill, border):
@@ -302,6 +335,8 @@ class _Picture:
             self.canvas.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look)
 
     def _shape(self, tail):
+        if self.symbolic:
+            return f"({'D' if tail == 'x' else 'P' if tail in self.projected else 'H'},)"
         size = self.way.output_size if tail in self.projected else self.way.hidden_size
         return notation.shape((f"{self.way.input_size if tail == 'x' else size:,}",))
 
@@ -370,9 +405,11 @@ class _Picture:
             else:
                 yield points, f"{label}\n{notation.signed(v)}", palette.MUTED, tail
         if self.cell.x_gates and self.cell.h_gates and not self.grid.apart:
-            size = self.way.input_size + self.way.output_size
+            size = f"{self.way.input_size + self.way.output_size:,}"
+            if self.symbolic:
+                size = "D + P" if self.cell.has_projection else "D + H"
             first = notation.sub(self.cell.states[0], self.way.before)
-            label = f"[{first} , {notation.sub('x', 't')}]  ({size:,},)"
+            label = f"[{first} , {notation.sub('x', 't')}]  ({size},)"
             yield self.grid.bus_line(), label, palette.MUTED, ""
 
     def _factors(self, wires):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from recurrent.training.range_test import RangeTest
 
-from ..draw import dot, notation, palette
+from ..draw import adapt, dot, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading.training_curve import POINTS, running_mean, runs_of, thinned
@@ -19,7 +20,8 @@ PANEL, GAP = 90, 34  # height of the panel of a metric, and the space above it
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#7A5195", "#8C6D00", "#B03A6F")
 
 
-def curve(history: Any) -> Drawing:
+@adaptable
+def curve(history: Any, **options: Unpack[Look]) -> Drawing:
     """Draw the loss against the number of updates.
 
     Thin lines show the loss of each update, thick ones its running mean, dots validation losses.
@@ -31,6 +33,8 @@ def curve(history: Any) -> Drawing:
     history : recurrent.training.history.History, RangeTest or dict
         A history, its `to_dict()`, or a dict of up to six of them by name, to compare; or the
         result of `recurrent.training.range_test.lr_range_test`.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -258,7 +262,7 @@ class _RangeChart(_Chart):
 
 
 def _pale(colour):
-    return palette.ramp((colour, "#FFFFFF"), 0.62)
+    return palette.ramp((adapt.colour(colour, fill=False), "#FFFFFF"), 0.62)
 
 
 def _ticks(low: float, high: float, most: int = 6) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 from recurrent import checks
 from recurrent.equations.expressions import OPS, Expr
 
-from ..draw import dot, legend, notation, palette
+from ..draw import adapt, dot, legend, notation, palette
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, gates, nodes, unit_values
@@ -62,15 +62,15 @@ class _Picture:
         neurons = [a for a in cell_wiring(way.cell).neurons if a.gate == gate]
         self.products = [dot_product(way, j, a, inputs, k) for a in neurons]
         rows = [r for p in self.products for r in p.terms]
-        self.limit = palette.nice(_largest(abs(r.weight) for r in rows if r.index is not None))
+        self.limit = adapt.limit("w", _largest(abs(r.weight) for r in rows if r.index is not None))
         bars = [b for p in self.products for b in p.biases.values()]
         bars += [r.weight if r.term is None else r.term for r in rows if r.index is not None]
         bars += [r.term for r in rows if r.index is None and r.term is not None]
-        self.longest = _largest(map(abs, bars), 1.0) or 1.0
+        self.longest = adapt.shared("bars", _largest(map(abs, bars), 1.0)) or 1.0
         self.limits = {}
         if unit:
             sizes = {"x": unit.sizes["x"], "h": unit.sizes[way.cell.states[0]]}
-            self.limits = {g: palette.nice(v) for g, v in sizes.items()}
+            self.limits = {g: adapt.limit(g, v) for g, v in sizes.items()}
         self.canvas = Canvas()
 
     def drawing(self):
@@ -88,6 +88,7 @@ class _Picture:
         title += self.way.suffix
         when = "" if self.unit is None else f", t = {self.unit.t}"
         heading = f"{title}, {opened}{when}"
+        heading = adapt.heading(heading)
         self.canvas.text((left, top + 16), heading, 12, palette.INK, anchor="start")
         self._keys(left, bottom - 20)
         text += [f"{a} = {b}" for a, b in self._steps()]
@@ -95,7 +96,12 @@ class _Picture:
         return Drawing.from_items(title, f"{'; '.join(text)}.", self.canvas.items)
 
     def _name(self, row):
-        return notation.sub(row.group if row.group == "x" else self.first, row.index)
+        name = notation.sub(row.group if row.group == "x" else self.first, row.index)
+        if row.group == "x":
+            return adapt.label("inputs", row.index, self.way.input_size, name)
+        if self.cell.has_projection:
+            return name
+        return adapt.label("units", row.index, self.way.hidden_size, name)
 
     def _group(self, group):
         """Return the name of the vector that a group of inputs belongs to."""
@@ -159,10 +165,11 @@ class _Picture:
         name, id = self._name(row), f"{p.neuron.id}:{row.group}{row.index}"
         fill, ink = self._fill(row.value, row.group)
         border = (palette.X_GROUP if row.group == "x" else palette.H_GROUP)[1]
-        wide = max(30, notation.width(name, 9) + 12)
+        label = notation.fit(name, 9, 68)
+        wide = max(30, notation.width(label, 9) + 12)
         tip = name + ("" if row.value is None else f" = {notation.exact(row.value)}")
         look = dict(fill=fill, fontcolor=ink, shape="ellipse", fontsize=9, color=border, tip=tip)
-        self.canvas.node(f"in:{id}", (x + 30, y), (wide, 17), name, **look)
+        self.canvas.node(f"in:{id}", (x + 30, y), (wide, 17), label, **look)
         if row.value is not None:
             self.canvas.text((x + 92, y), notation.signed(row.value), 9)
             self.canvas.text((x + 124, y), "×", 9)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
 
-from ..draw import legend, notation, palette
+from ..draw import adapt, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
@@ -22,7 +23,8 @@ WIDTH, TILE, ROW_GAP = 900, 30, 46
 NAMES, VERDICT = 86, 190  # room left of the tiles and right of them
 
 
-def gradients(model: Any, recording: Any) -> Drawing:
+@adaptable
+def gradients(model: Any, recording: Any, **options: Unpack[Look]) -> Drawing:
     """Draw the norms of dL/dh and dL/dc over time on a log scale, a row for each layer and state.
 
     The gradient flows from right to left, so a row that turns dark towards the left vanishes; in
@@ -35,6 +37,8 @@ def gradients(model: Any, recording: Any) -> Drawing:
         The model that was recorded.
     recording : recurrent.Recording
         A run with targets and a loss. More than 60 steps share tiles that show the greatest norm.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -112,7 +116,7 @@ class _Picture:
         for p in parts:
             p.left, p.pitch = left, pitch
             left = p.right + VERDICT + NAMES + 30
-        self.low, self.high = palette.decades(np.concatenate([r.norms for r in self._rows()]))
+        self.low, self.high = adapt.decades("g", np.concatenate([r.norms for r in self._rows()]))
 
     def _rows(self):
         return [row for part in self.parts for row in part.rows]
@@ -200,7 +204,9 @@ class _Picture:
         for i, (a, _) in enumerate(part.tiles):
             crowded = i == last and 0 < i % every < every * 0.7
             if (i % every == 0 or i == last) and not crowded:
-                self.canvas.text((part.x(i + 0.5), -TILE / 2 - 18), f"t = {a}", 9)
+                label = adapt.label("steps", a, part.T, f"t = {a}")
+                label = notation.fit(label, 9, every * part.pitch)
+                self.canvas.text((part.x(i + 0.5), -TILE / 2 - 18), label, 9)
         at = ((part.left + part.right) / 2, -TILE / 2 - 36)
         self.canvas.text(at, "the same weights at every step", 9)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from recurrent import checks
 
-from ..draw import dot, legend, notation, palette
+from ..draw import adapt, dot, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate
@@ -17,6 +18,7 @@ from .parts.elision import ALL, shown
 from .parts.unit_boxes import VECTOR, Units
 
 GAP, DOTS = 14, 40
+NAMED = 72  # width of an element of a vector, for its name
 MIXED = 64  # room for a projection above the units
 
 
@@ -39,6 +41,7 @@ class Vector(NamedTuple):
     caption: str
 
 
+@adaptable
 def layer(
     layer: Any,
     recording: Any = None,
@@ -47,6 +50,7 @@ def layer(
     unit: int | None = None,
     direction: str = "forward",
     folded: bool = True,
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw the units of a recurrent layer side by side, inside the box that stands for all of them.
 
@@ -68,6 +72,8 @@ def layer(
         "forward" or "reverse" of a bidirectional layer.
     folded : bool
         Whether to draw the layer as one box beside the open one.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -99,6 +105,8 @@ class _Picture:
         self.D, self.H, self.P = way.input_size, way.hidden_size, way.output_size
         self.projected = way.cell.has_projection
         self.limits = self._limits()
+        named = any(adapt.named(kind) for kind in ("inputs", "units"))
+        self.vector = NAMED if named else VECTOR[0]
         self.canvas = Canvas()
         self.units = Units(self.canvas, way, step, self.limits)
         self.wide, self.tall, self.kept = self.units.wide, self.units.tall, self.units.kept
@@ -112,8 +120,8 @@ class _Picture:
         if self.step is None:
             return {}
         both = self.step.before, self.step.after
-        states = {s: _limit([d[s] for d in both if s in d]) for s in self.cell.states}
-        return {"x": _limit([self.step.x])} | states
+        states = {s: _limit(s, [d[s] for d in both if s in d]) for s in self.cell.states}
+        return {"x": _limit("x", [self.step.x])} | states
 
     def drawing(self):
         marked = [] if self.marked is None else [self.marked]
@@ -166,9 +174,9 @@ class _Picture:
     def _inputs(self):
         """Draw x and h of all units below, with a bus to all units."""
         vectors = self._input_vectors()
-        rows = [_row(v.indices, VECTOR[0]) for v in vectors]
+        rows = [_row(v.indices, self.vector) for v in vectors]
         longs = [
-            max(row[-1].x + VECTOR[0], notation.width(v.caption, 10) * 1.12)
+            max(row[-1].x + self.vector, notation.width(v.caption, 10) * 1.12)
             for row, v in zip(rows, vectors, strict=True)
         ]
         at, taps = self.middle - (sum(longs) + 46 * (len(longs) - 1)) / 2, []
@@ -214,7 +222,7 @@ class _Picture:
         """Draw the new h above the units."""
         row, wide = self.places, self.wide
         if self.projected:
-            row, wide = self._projection(left, right), VECTOR[0]
+            row, wide = self._projection(left, right), self.vector
         values = self.step and self.step.after[self.first]
         self._vector("after", row, self.first, values, self.colour, self.top, wide)
         whose = "from all units" if self.projected else self._each
@@ -229,22 +237,32 @@ class _Picture:
         total = f" = {sum(sizes):,}" if len(sizes) > 1 else ""
         return f"all {' + '.join(f'{size:,}' for size in sizes)}{total}"
 
-    def _vector(self, name, places, letter, values, border, y, wide: float = VECTOR[0]):
+    def _vector(self, name, places, letter, values, border, y, wide=None):
         """Draw numbers side by side, with "…" for elided ones."""
         for k, p in enumerate(places):
             if p.index is None:
                 self._dots(name, k, (p.x, y), 12)
                 continue
             v = None if values is None else float(values[p.index])
-            tip = f"{letter}{p.index}{f' at {self.way.earlier}' if name == 'before' else ''}"
-            label = notation.sub(letter, p.index)
+            own = self._own_name(name, letter, p.index)
+            tip = own or f"{letter}{p.index}"
+            tip += f" at {self.way.earlier}" if name == "before" else ""
+            label = own or notation.sub(letter, p.index)
+            label = notation.fit(label, 9, (wide or self.vector) - 4)
             if v is not None:
                 tip, label = f"{tip} = {notation.exact(v)}", f"{label}\n{notation.signed(v)}"
             marked = p.index == self.marked and name != "x"
             look = dict(color=border, penwidth=2.4 if marked else 1)
             look |= dict(fontsize=10 if v is None else 9, tip=tip)
             look |= self.units.colours(v, "x" if name == "x" else self.first)
-            self.canvas.node(f"{name}{p.index}", (p.x, y), (wide, VECTOR[1]), label, **look)
+            size = (wide or self.vector, VECTOR[1])
+            self.canvas.node(f"{name}{p.index}", (p.x, y), size, label, **look)
+
+    def _own_name(self, vector, letter, k):
+        """Return the name of an element of a vector, "" without names."""
+        if vector == "x":
+            return adapt.label("inputs", k, self.D, "")
+        return "" if self.projected else adapt.label("units", k, self.H, "")
 
     def _dots(self, name, k, at, size):
         """Draw the dots for elided elements after the k-th place of a row."""
@@ -262,10 +280,10 @@ class _Picture:
     def _projection(self, left, right):
         """Draw the projection of all units' outputs to h as a bar; return the places of h."""
         self.mixed = self.box[3] + 46
-        row = _row(shown(self.P), VECTOR[0] + GAP)
+        row = _row(shown(self.P), self.vector + GAP)
         row = _shifted(row, self.middle - row[-1].x / 2)
         label = f"W_hr {self.P:,} × {self.H:,}: {self.now} = W_hr {self.output}"
-        long = row[-1].x - row[0].x + VECTOR[0]
+        long = row[-1].x - row[0].x + self.vector
         wide = max(right - left, long, notation.width(label, 10) * 1.1 + 24)
         fill, border = palette.LAYERS["Linear"]
         tip = f"W_hr ({self.P}, {self.H}), no bias: "
@@ -363,6 +381,7 @@ class _Picture:
             self.canvas.text(at, "Drawn as one box", 12, palette.INK)
             many = f"{self.H:,} units side by side" if self.H > 1 else "its only unit"
             title = f"The same box opened: {many}{self.way.suffix}"
+            title = adapt.heading(title)
             self.canvas.text(((self.box[0] + self.box[2]) / 2, top), title, 12, palette.INK)
         bottom = self.canvas.extent[1] - 22
         lines = self._lines()
@@ -403,9 +422,9 @@ class _Picture:
         self.canvas.text((x + 200, y - 14), note, 9, anchor="start")
 
 
-def _limit(arrays):
+def _limit(name, arrays):
     """Return the limit of a scale for the finite values of arrays."""
-    return palette.nice(max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in arrays))
+    return adapt.limit(name, max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in arrays))
 
 
 def _row(indices, pitch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from recurrent import Graph
 from recurrent.engine.bidirectional import REVERSE
 from recurrent.interchange.onnx import Network
 
-from ..draw import dot, notation, palette
+from ..draw import adapt, dot, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.drawing import Drawing
 from ..layout import layered
 from ..reading import describe
@@ -19,11 +20,13 @@ from ..reading.models import check_model, checked, no_model
 WIDE, TALL, PITCH, END = 230, 46, 92, (84, 28)
 CHANNEL, MEMORY = 190, "#7A5195"  # room between two stacks, and the colour of the memory
 ROOM, GAP = 190, 30  # beside a box for its name and loops, and between neighbours of a level
+LISTED = 8  # names of inputs or classes
 MOST = 80  # nodes of a network of ONNX
 NEAR = 9  # a wire makes no smaller turn aside
 
 
-def network(model: Any, recording: Any = None) -> Drawing:
+@adaptable
+def network(model: Any, recording: Any = None, **options: Unpack[Look]) -> Drawing:
     """Draw the layers of a model from the input at the bottom to the output at the top.
 
     Edges show shapes in terms of T time steps and N sequences.
@@ -36,6 +39,8 @@ def network(model: Any, recording: Any = None) -> Drawing:
     recording : recurrent.Recording, optional
         A recorded run of the model. Edges then also show the mean absolute output of a layer and,
         for a run with a loss, of its gradient.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -66,6 +71,7 @@ def network(model: Any, recording: Any = None) -> Drawing:
             for k, layer in enumerate(model.layers)
         }
         items = _columns(graph, names, means)
+    items += _named(graph, items)
     total = f"{sum(n.parameters for n in graph.nodes):,} parameters in total"
     items.append(dot.text((0, -44), f"{total} · T steps, N sequences", 10))
     if means:
@@ -74,6 +80,21 @@ def network(model: Any, recording: Any = None) -> Drawing:
     title = f"Network of {notation.count(len(model.layers), 'layer')}"
     text = ", ".join(f"{n.label} {notation.shape(n.shape)}" for n in graph.nodes)
     return Drawing.from_items(title, f"{total}; from input to output: {text}.", items)
+
+
+def _named(graph, items):
+    """Return the names of the inputs and classes, beside the input and the output of a model."""
+    found, boxes = [], {i.name: i.box for i in items if i.kind == "node"}
+    for which, kind in (("input", "inputs"), ("output", "classes")):
+        ends = [n for n in graph.nodes if n.kind == which]
+        if not adapt.named(kind) or len(ends) != 1 or not isinstance(ends[0].shape[-1], int):
+            continue
+        size = ends[0].shape[-1]
+        names = [adapt.label(kind, k, size, "") for k in range(size)]
+        text = ", ".join(names[:LISTED]) + f", … ({size:,} in all)" * (size > LISTED)
+        _, bottom, right, top = boxes[ends[0].id]
+        found.append(dot.text((right + 10, (bottom + top) / 2), text, 9, anchor="start"))
+    return found
 
 
 def _columns(graph, names, means):

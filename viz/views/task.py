@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from recurrent import checks
 
-from ..draw import notation, palette
+from ..draw import adapt, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
@@ -83,7 +84,8 @@ class Row(NamedTuple):
     pools: str = ""  # the kind of a layer that pools all steps
 
 
-def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
+@adaptable
+def task(kind: str, model: Any = None, recording: Any = None, **options: Unpack[Look]) -> Drawing:
     """Draw what goes in and out at each time step of a kind of task, as an example.
 
     Parameters
@@ -95,6 +97,8 @@ def task(kind: str, model: Any = None, recording: Any = None) -> Drawing:
         model with a pooling layer for "many-to-one".
     recording : recurrent.Recording, optional
         A recorded run of the model, whose mean absolute outputs are written beside the boxes.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -319,7 +323,9 @@ class _Picture:
 
     def _text(self):
         left = self.canvas.extent[0]
-        self.canvas.text((left, self.top + 42), self._title(), 12, palette.INK, anchor="start")
+        self.canvas.text(
+            (left, self.top + 42), adapt.heading(self._title()), 12, palette.INK, anchor="start"
+        )
         for part, rows in enumerate(self.parts):
             at, side = (self.canvas.extent[2] + 14, "start") if part else (left - 14, "end")
             for k, row in enumerate(rows):
@@ -327,7 +333,8 @@ class _Picture:
                     self.canvas.text((at, (k + 1) * RISE), row.text, 9, palette.INK, anchor=side)
         for t, x in enumerate(self.x):
             step = t - (self.story.cut if self._part(t) else 0)
-            self.canvas.text((x, -24), f"t = {step}", 9)
+            label = adapt.label("steps", t, self.T, f"t = {step}")
+            self.canvas.text((x, -24), notation.fit(label, 9, PITCH - 8), 9)
         for k, note in enumerate(self._notes()):
             self.canvas.text((left, -46 - 15 * k), note, 9, anchor="start")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from recurrent import checks
 
-from ..draw import legend, notation, palette
+from ..draw import adapt, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, probing
@@ -17,6 +18,7 @@ from ..reading import describe, probing
 COLUMNS, WIDE, TALL = 72, 11, 19
 
 
+@adaptable
 def text(
     model: Any,
     text: str,
@@ -24,6 +26,7 @@ def text(
     value: str = "h",
     layer: int | None = None,
     max_nodes: int | None = 1200,
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw a text coloured by one unit's h, c or gate after each character.
 
@@ -44,6 +47,8 @@ def text(
         The place of the recurrent layer in the model; the last one by default.
     max_nodes : int, optional
         The number of characters to draw; None for all.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -70,9 +75,10 @@ def text(
     unit = checks.index(unit, "unit", units.shape[1], f", the units of layer {layer}")
     values = units[:, unit].astype(np.float64)
     finite = np.abs(values[np.isfinite(values)])
-    limit = palette.nice(float(finite.max(initial=0)))
+    limit = adapt.limit("v", float(finite.max(initial=0)))
     kind = describe.kind(model.model.layers[layer])
-    name = f"{value} of {kind} unit {unit}, layer {layer}"
+    own = adapt.label("units", unit, units.shape[1], "")
+    name = f"{value} of {kind} unit {unit}{f' ({own})' * bool(own)}, layer {layer}"
     shown = text if max_nodes is None else text[:max_nodes]
     hidden = len(text) - len(shown)
     sentence = f"Each character has the colour of {name}, after it was read; "
@@ -96,11 +102,13 @@ def _items(shown, values, limit, name, hidden):
         look |= dict(fontcolor=palette.on(fill))
         look |= dict(tip=f"{k}: {notation.character(c)} = {notation.exact(v)}")
         at = (column * WIDE, -row * TALL)
+        if v < 0 and adapt.marks_sign():
+            look |= dict(penwidth=1, color=palette.INK, style="filled,dashed")
         canvas.node(f"char{k}", at, (WIDE, TALL - 3), notation.visible(c), **look)
         column += 1
         if c == "\n":
             row, column = row + 1, 0
-    heading = f"{name}, after each character"
+    heading = adapt.heading(f"{name}, after each character")
     canvas.text((-WIDE / 2, TALL + 6), heading, 11, palette.INK, anchor="start")
     x, y = -WIDE / 2, -(row + 1) * TALL - 16
     legend.signed(canvas, "v", (x, y), "value of the unit", limit)
@@ -114,8 +122,10 @@ def _page(shown, values, limit, sentence):
     """Return the text as HTML, which the browser wraps and orders, right-to-left text too."""
     spans = []
     for c, v in zip(shown, values, strict=False):
-        fill = palette.signed(v, limit)
+        fill = adapt.colour(palette.signed(v, limit))
         colours = f"background:{fill};color:{palette.on(fill)}"
+        if v < 0 and adapt.marks_sign():
+            colours += ";outline:1px dashed;outline-offset:-1px"
         sign = notation.visible(c) or " "
         sign += {"\n": "\n", "\t": "\t"}.get(c, "")
         tip = f"{escape(notation.character(c))} = {notation.exact(v)}"

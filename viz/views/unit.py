@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from recurrent import checks
 
-from ..draw import dot, legend, notation, palette
+from ..draw import adapt, dot, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, nodes, unit_values
@@ -20,6 +21,7 @@ from .parts.unit_inside import Inside
 SHOWN, KEPT = 64, 48  # up to SHOWN inputs all are drawn; of more, the KEPT with the largest weights
 NAMED = 4  # weights that are written in words
 PITCH, GROUP, BOX = 26, 118, (190, 38)
+ROOM = 84  # for the name of an input
 HEAD, BETWEEN = {"x": 28, "h": 38}, 14  # heights of a group's title, and between the groups
 
 
@@ -35,6 +37,7 @@ class Input(NamedTuple):
         return f"in:{self.group}{'more' if self.index is None else self.index}"
 
 
+@adaptable
 def unit(
     layer: Any,
     j: int,
@@ -44,6 +47,7 @@ def unit(
     gate: str | None = None,
     k: int | None = None,
     direction: str = "forward",
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw the wiring of one unit of a recurrent layer.
 
@@ -69,6 +73,8 @@ def unit(
         to 64, else 48.
     direction : str
         "forward" or "reverse" of a bidirectional layer.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -115,10 +121,10 @@ class _Picture:
         self.now, self.before = notation.sub(self.first, "t"), notation.sub(self.first, way.before)
         self.weights = {a.id: describe.weights(way, a, j) for a in self.wiring.neurons}
         finite = [np.abs(w[np.isfinite(w)]) for ws in self.weights.values() for w in ws.values()]
-        self.limit = palette.nice(max((float(a.max()) for a in finite if a.size), default=0))
+        self.limit = adapt.limit("w", max((float(a.max()) for a in finite if a.size), default=0))
         self.limits = {}
         if values:
-            self.limits = {name: palette.nice(v) for name, v in values.sizes.items()}
+            self.limits = {name: adapt.limit(name, v) for name, v in values.sizes.items()}
         self.canvas = Canvas()
 
     def drawing(self):
@@ -126,7 +132,10 @@ class _Picture:
         inside = Inside(self.canvas, self.wiring, len({s for s, _ in self.wiring.loops}), way)
         kind = describe.kind(way.layer)
         which = f"(one of {H:,}: 0 to {H - 1:,})" if H > 1 else "(the only one)"
-        name = f"{kind} unit {j}{describe.named(way)}   {which}{way.suffix}"
+        own = adapt.label("units", j, H, "")
+        own = f": {notation.fit(own, 12, 150)}" if own else ""
+        name = f"{kind} unit {j}{own}{describe.named(way)}   {which}{way.suffix}"
+        name = adapt.heading(name)
         left, bottom, right, top = inside.box
         self.box = (left, bottom, max(right, left + notation.width(name, 12) * 1.12 + 12), top)
         self.canvas.group("unit", self.box, name, 12, palette.UNIT, penwidth=1.6)
@@ -153,10 +162,13 @@ class _Picture:
         total = count * self.pitch + sum(HEAD[g] for g in rows) + BETWEEN * (len(rows) - 1)
         y = (self.box[1] + self.box[3]) / 2 + total / 2
         self.edge = self.box[0] - max(130, 0.3 * total)
+        named = any(adapt.named(kind) for kind in ("inputs", "units"))
+        self.wider = ROOM - 24 if named else 0  # of the inputs, for their names
+        wide = GROUP + self.wider
         titles, places = self._titles(), []
         for g, ks in rows.items():
             height = HEAD[g] + len(ks) * self.pitch + 4
-            box = self.canvas.box[f"group:{g}"] = (self.edge - GROUP, y - height, self.edge, y)
+            box = self.canvas.box[f"group:{g}"] = (self.edge - wide, y - height, self.edge, y)
             colours = palette.X_GROUP if g == "x" else palette.H_GROUP
             self.canvas.group(f"group:{g}", box, titles[g], 10, colours)
             places += [Input(g, k, y - HEAD[g] - (i + 0.5) * self.pitch) for i, k in enumerate(ks)]
@@ -201,14 +213,19 @@ class _Picture:
         return [f"{name} into {gate}: {notation.signed(v)}" for _, name, gate, v in found[:NAMED]]
 
     def _name(self, p):
-        return notation.sub(p.group if p.group == "x" else self.first, p.index)
+        name = notation.sub(p.group if p.group == "x" else self.first, p.index)
+        if p.group == "h" and self.projected:
+            return name
+        kind = "inputs" if p.group == "x" else "units"
+        return adapt.label(kind, p.index, self.sizes[p.group], name)
 
     def _input(self, p):
-        x, tall = self.edge - 34, min(20, self.pitch - 3)
+        x, tall = self.edge - 34 - self.wider / 2, min(20, self.pitch - 3)
         size = min(10, 0.62 * tall)
-        label = self._name(p)
+        name = self._name(p)
+        label = notation.fit(name, size, ROOM)
         itself = p.group == "h" and p.index == self.j and not self.projected
-        tip = f"{label}{f' at {self.way.earlier}' if p.group == 'h' else ''}"
+        tip = f"{name}{f' at {self.way.earlier}' if p.group == 'h' else ''}"
         tip += ", this unit itself" if itself else ""
         v = None
         if self.values:
@@ -224,7 +241,9 @@ class _Picture:
         self.canvas.node(p.id, (x, p.y), (wide, tall), label, **look)
         if v is not None:
             name = f"value:{p.id}"
-            self.canvas.text((x - 44, p.y), notation.signed(v), min(8, size), name=name)
+            self.canvas.text(
+                (x - 44 - self.wider / 2, p.y), notation.signed(v), min(8, size), name=name
+            )
 
     def _rest(self, p):
         """Draw the remaining inputs of a group as one grey box with the norm of their weights."""
@@ -237,7 +256,8 @@ class _Picture:
         look: dict[str, Any] = dict(
             style="rounded,filled", fontsize=8, fill=palette.REST[0], color=palette.LINE
         )
-        at, size = (self.edge - GROUP / 2, p.y), (GROUP - 10, min(20, self.pitch - 3))
+        wide = GROUP + self.wider
+        at, size = (self.edge - wide / 2, p.y), (wide - 10, min(20, self.pitch - 3))
         self.canvas.node(p.id, at, size, label, tip=tip, **look, penwidth=0.8)
 
     def _lines(self, places):
@@ -263,6 +283,8 @@ class _Picture:
         strong = min(abs(w) / self.limit, 1.0) if np.isfinite(w) else 1.0
         tip = f"weight of {self._name(p)} into {a.name} = {notation.exact(w)}"
         look = dict(color=palette.line(w, self.limit), tip=tip)
+        if w < 0 and adapt.marks_sign():
+            look["style"] = "dashed"
         return 0.25 + 3.25 * strong * self.pitch / PITCH, look
 
     # Output

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from ..draw import legend, notation, palette
+from ..draw import adapt, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe
@@ -27,6 +28,7 @@ _BEGINS = {
 }
 
 
+@adaptable
 def unrolled(
     model: Any,
     steps: int | Sequence[int] = 4,
@@ -35,6 +37,7 @@ def unrolled(
     lengths: Any = None,
     n: int = 0,
     inputs: Sequence[Any] | None = None,
+    **options: Unpack[Look],
 ) -> Drawing:
     """Draw a model unrolled over time, with the same weights in every column.
 
@@ -58,6 +61,8 @@ def unrolled(
         The sequence of the batch.
     inputs : sequence, optional
         Labels of all steps, such as the characters that the model reads.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -114,7 +119,9 @@ class _Grid:
             self.x[t] = at
         self.left = self.x[shown[0]] - self.wide / 2
         self.gradients = self._gradients()
-        self.scale = palette.decades(v for per in self.gradients.values() for v in per.values())
+        self.scale = adapt.decades(
+            "g", (v for per in self.gradients.values() for v in per.values())
+        )
 
     def drawing(self):
         for t in self.shown:
@@ -174,7 +181,8 @@ class _Grid:
             self.canvas.node(f"{r.name}@{t}", (self.x[t], r.y), r.size, label, tip=tip, **look)
             self._bar(r, t)
             self._inputs(r, t)
-        self.canvas.text((self.x[t], -24), f"t = {t}", 9, name=f"step:{t}")
+        label = notation.fit(adapt.label("steps", t, self._run(), f"t = {t}"), 9, self.wide + 20)
+        self.canvas.text((self.x[t], -24), label, 9, name=f"step:{t}")
         if self.read:
             label = notation.short(f"'{self.read[t]}'", LABEL)
             self.canvas.text((self.x[t], -38), label, 10, palette.INK, name=f"read:{t}")
@@ -206,7 +214,10 @@ class _Grid:
                 tip += f", rms of {name} = {size:.3g}"
         h = np.asarray(states[r.states[0]])
         if h.shape[-1] == 1 and h[t].size:
-            v, limit = float(h[t].reshape(-1)[0]), palette.nice(np.nanmax(np.abs(h)))
+            v, limit = (
+                float(h[t].reshape(-1)[0]),
+                adapt.limit(f"h:{r.name}", float(np.nanmax(np.abs(h)))),
+            )
             label = f"{label}\n{notation.sub('h', t)} = {notation.signed(v)}"
             fill = palette.signed(v, limit)
             look |= dict(fill=fill, fontsize=9, fontcolor=palette.on(fill))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from recurrent.engine.bidirectional import REVERSE
 from recurrent.equations.expressions import CROSS_UNIT
 
-from ..draw import dot, legend, notation, palette
+from ..draw import adapt, dot, legend, notation, palette
+from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
 from ..reading import describe, evaluate, gates, unit_values
@@ -18,10 +19,14 @@ from ..reading.direction import direction_of
 from ..reading.weight_statistics import LARGE, blocks, limit_of, saturation, spectral_radius
 
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
+LISTED = 12  # inputs whose names are listed
 BLOCK, BAR, GAP = 168, (150, 10), 40
 
 
-def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Drawing:
+@adaptable
+def weights(
+    layer: Any, recording: Any = None, direction: str = "forward", **options: Unpack[Look]
+) -> Drawing:
     """Draw W_ih, W_hh, biases and own parameters of a layer as heat maps, one column per gate.
 
     Weights have one scale, biases and own parameters another; a scale that a few outliers would
@@ -39,6 +44,8 @@ def weights(layer: Any, recording: Any = None, direction: str = "forward") -> Dr
         tanh, 0 for a relu.
     direction : str
         "forward" or "reverse" of a bidirectional layer.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains.
 
     Returns
     -------
@@ -82,7 +89,7 @@ class _Picture:
             "w": matrices + [m for m, *_ in self.projection],
             "b": columns + [m for m, *_ in self.own.values()],
         }
-        self.limits = {name: palette.nice(limit_of(arrays)) for name, arrays in parts.items()}
+        self.limits = {name: adapt.limit(name, limit_of(arrays)) for name, arrays in parts.items()}
         self.clipped = sum(
             int((np.abs(a) > self.limits[name] * (1 + 1e-9)).sum())
             for name, arrays in parts.items()
@@ -90,7 +97,7 @@ class _Picture:
         )
         widest = max(m.shape[1] for m in matrices)
         self.side = max(4, min(16, BLOCK // widest))
-        self.beyond = False  # whether any radius is greater than 1
+        self.beyond = False  # whether the bars of the radii go beyond 1
 
     def _tiled(self, a):
         return blocks(a, self.most, self.elided)
@@ -127,6 +134,7 @@ class _Picture:
             f"{describe.short(self.way.layer)}{describe.named(self.way, ', ')}: weights by gate"
         )
         heading += self.way.suffix
+        heading = adapt.heading(heading)
         self.canvas.text((0, 72), heading, 12, palette.INK, anchor="start")
         h = notation.sub(self.cell.states[0], self.way.before)
         products = dict(self._products("hh"))
@@ -164,7 +172,8 @@ class _Picture:
     def _row_label(self, side, inputs, size, tall):
         y = self.y[side]
         label = f"W_{side}, b_{side}\nfrom {inputs}\n{self.H:,} × {size:,} per gate"
-        self.canvas.text((-14, y - tall / 2), label, 9, palette.INK, anchor="end")
+        at = (-14 - self._names(side), y - tall / 2)
+        self.canvas.text(at, label, 9, palette.INK, anchor="end")
         first = next(g for s, g in self.tiles if s == side)
         notes = {first: "columns: inputs, bias; rows: units"}
         notes |= {g: f"of {v}, in this step" for g, v in self._products(side)}
@@ -198,18 +207,42 @@ class _Picture:
         (x0, y0), (m, rows, columns), side = corner, tiles, self.side
         for r, k in np.ndindex(m.shape):
             v = float(m[r, k])
-            where = f"{what}, {_range('unit', rows[r], rows[r + 1])}"
+            where = f"{what}, {self._range('unit', rows[r], rows[r + 1], 'units')}"
             if inputs:
-                where += f", {_range('input', columns[k], columns[k + 1])}"
+                own = "inputs" if inputs == "x" else "units" if id.startswith("W_hh") else ""
+                where += f", {self._range('input', columns[k], columns[k + 1], own)}"
             single = rows[r + 1] - rows[r] == columns[k + 1] - columns[k] == 1
             tip = f"{where}{'' if single else ': root mean square'} = {notation.exact(v)}"
             at = (x0 + (k + 0.5) * side, y0 - (r + 0.5) * side)
             colour = self._colour(v, "w" if inputs else "b")
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0, tip=tip)
-            self.canvas.node(f"{id}:{r},{k}", at, (side, side), **look)
+            sign = ""
+            if v < 0 and adapt.marks_sign() and not self.elided:
+                sign = "−"
+                look |= dict(fontsize=dot.number(side), fontcolor=palette.on(colour))
+            self.canvas.node(f"{id}:{r},{k}", at, (side, side), sign, **look)
         box = (x0 - 1, y0 - m.shape[0] * side - 1, x0 + m.shape[1] * side + 1, y0 + 1)
         colours = ("#FFFFFF", palette.REST[1])
         self.canvas.group(id, box, "", 8, colours, style="filled", penwidth=0.6)
+
+    def _range(self, thing, start, stop, kind):
+        """Return words for a row or column of tiles, with the name of a single one."""
+        if stop - start > 1:
+            return f"{thing}s {start} to {stop - 1}"
+        size = {"inputs": self.D, "units": self.H}.get(kind)
+        own = adapt.label(kind, start, size, "") if size and not self.projection else ""
+        return f"{thing} {start}{f' ({own})' * bool(own)}"
+
+    def _names(self, side):
+        """Write the names of the units beside their rows; return the room they take."""
+        size = min(9, 0.9 * self.side)
+        if not adapt.named("units") or self.elided or size < 7:
+            return 0
+        names = [notation.fit(adapt.label("units", j, self.H, ""), size, 90) for j in range(self.H)]
+        for j, name in enumerate(names):
+            at = (-8, self.y[side] - (j + 0.5) * self.side)
+            self.canvas.text(at, name, size, palette.INK, anchor="end")
+        return max(notation.width(name, size) for name in names) * 1.12 + 8
 
     def _colour(self, v, scale):
         limit = self.limits[scale]
@@ -238,8 +271,8 @@ class _Picture:
         radii = {g: spectral_radius(a) for g, a in blocks.items()}
         if not radii:
             return []
-        self.beyond = any(v > 1 for v in radii.values())
-        most = palette.nice(max([1.0, *(v for v in radii.values() if math.isfinite(v))]))
+        most = adapt.limit("radius", max([1.0, *(v for v in radii.values() if math.isfinite(v))]))
+        self.beyond = most > 1
         rough = "≈ " * (self.H > LARGE)
         label = f"spectral radius\nof {name}, bar to {most:g}"
         self.canvas.text((-14, y), label, 9, palette.INK, anchor="end")
@@ -299,11 +332,10 @@ class _Picture:
             notes.append(f"beyond the scales: {tiles}, the largest weight or bias is {largest:.3g}")
         elif self.elided:
             notes.append(f"the largest weight or bias is {largest:.3g}")
+        if adapt.named("inputs") and self.cell.x_gates and self.D <= LISTED:
+            names = [adapt.label("inputs", k, self.D, "") for k in range(self.D)]
+            notes.append(f"columns of W_ih: {', '.join(names)}")
         if self.beyond:
             notes.append("red: a radius of 1")
         for k, note in enumerate(notes):
             self.canvas.text((x, y - 15 * k), note, 9, anchor="start")
-
-
-def _range(thing, start, stop):
-    return f"{thing} {start}" if stop - start == 1 else f"{thing}s {start} to {stop - 1}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...draw import notation, palette
+from ...draw import adapt, notation, palette
 from ...draw.canvas import Canvas
 from ...reading import evaluate, gates
 from ...reading.direction import Direction
@@ -56,7 +56,8 @@ class Units:
         look = dict(penwidth=3 if marked else 1.2, tooltip=name)
         self.canvas.group(name, box, "", 9, ("#FFFFFF", border), **look)
         y = self.tall - 13
-        self.canvas.text((x, y), f"unit {j}", 9, palette.INK, name=f"name:{name}")
+        own = notation.fit(adapt.label("units", j, self.H, f"unit {j}"), 9, self.wide - 8)
+        self.canvas.text((x, y), own, 9, palette.INK, name=f"name:{name}")
         y -= 12
         if self.kept:
             for k, s in enumerate(self.kept):
@@ -88,6 +89,7 @@ class Units:
     def _chip(self, j, g, x, y):
         """Draw a gate; the larger its value, the fuller its colour."""
         title, fill = gates.look(self.cell, g)
+        fill = adapt.colour(fill)
         v = self._gate_value(g, j)
         if v is not None:
             share = 0.08 + 0.92 * min(abs(v), 1.0) if np.isfinite(v) else 1.0
