@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
+from typing import is_typeddict
 
 import pytest
 from support.public_names import documented
@@ -125,6 +126,8 @@ def entries(doc):
 
 def arguments(value):
     """Names in the signature of a function or of a class's constructor, without self and cls."""
+    if is_typeddict(value):
+        return list(value.__annotations__)
     try:
         names = list(inspect.signature(value).parameters)
     except ValueError:  # an exception with the constructor of its base class

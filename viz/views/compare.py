@@ -56,7 +56,7 @@ def compare(
         "text".
     names : sequence of str
         What the two pictures are called.
-    **options
+    **options : Any
         Options of the view, for both pictures; and `title`, `labels`, `width`, `palette` and
         `dark`, which `viz.Look` explains.
 
@@ -75,8 +75,9 @@ def compare(
     --------
     >>> import viz
     >>> from recurrent import LSTM
-    >>> viz.compare(LSTM(2, 3), LSTM(2, 3), names=["before", "after"]).title
-    'before: Weights of LSTM: LSTM(input_size=2, hidden_size=3); after: Weights of LSTM: ...'
+    >>> before, after = LSTM(2, 3), LSTM(2, 3)
+    >>> viz.compare(before, after, names=["before", "after"], title="Training").title
+    'Training'
     """
     draw = VIEWS[checks.choice(view, "view", VIEWS)]
     checks.labels(names, "names")
