@@ -22,6 +22,8 @@ def sizes(picture: str) -> tuple[dot.Point, dot.Point]:
     own = [float(re.search(rf' {side}="([\d.]+)"', picture)[1]) for side in ("width", "height")]
     box = map(float, re.search(r' viewBox="\S+ \S+ (\S+) (\S+)"', picture).groups())
     smallest = min(map(float, re.findall(r' font-size="([\d.]+)"', picture)), default=READABLE)
+    if scaled := re.search(r'<g [^>]*transform="scale\(([\d.]+)', picture):
+        smallest *= float(scaled[1])
     return tuple(own), tuple(side * READABLE / smallest for side in box)
 
 
@@ -30,18 +32,8 @@ def framed(picture: str, name: str) -> str:
 
     `CSS` has the rules that the page needs. `name` is read to those who cannot see the picture.
     """
-<<<<<<< HEAD
     (own, _), (width, height) = sizes(picture)
     style = f"width:100%;min-width:{math.ceil(width)}px;max-width:{math.ceil(max(own, width))}px;"
-=======
-    width, height = map(float, re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', picture).groups())
-    sizes = map(float, re.findall(r' font-size="([\d.]+)"', picture))
-    scaled = re.search(r'<g [^>]*transform="scale\(([\d.]+)', picture)
-    smallest = min(sizes, default=SMALLEST) * (float(scaled[1]) if scaled else 1.0)
-    least = math.ceil(width * SMALLEST / smallest)
-    most = max(least, round(width * 4 / 3))
-    style = f"width:100%;min-width:{least}px;max-width:{most}px;"
->>>>>>> 9345d8f (Document the options of pictures as numpydoc)
     style += f"height:auto;aspect-ratio:{width:g}/{height:g}"
     picture = picture.replace(_STYLE, f'style="{style}"', 1)
     return f'<figure tabindex="0" aria-label="{escape(name)}">{picture}</figure>'
