@@ -57,6 +57,8 @@ ATTENTION = ("#E4EDE7", "#14532D")
 PALETTES = ("default", "colour-blind", "print")
 _BLIND_FILLS = {
     "#e69f00": "#D77575", "#cc79a7": "#B266FF", "#009e73": "#739900", "#b3c6d4": "#D1FAE6",
+    "#cdb4f0": "#DED7F4", "#a7d8a0": "#99D161", "#ffb3a0": "#FF00BF", "#c9b27c": "#0086B3",
+    "#7fd1cf": "#4DFFA6", "#f6c1de": "#E29CAE",
 }  # fmt: skip
 _BLIND_LINES = {
     "#d55e00": "#E64D1A", "#009e73": "#9933FF", "#7a5195": "#450836", "#b91c1c": "#800000",
