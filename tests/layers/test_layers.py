@@ -9,6 +9,7 @@ from support.arithmetic import construct
 from support.strategies import WIDTHS
 
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     QRNN,
@@ -55,6 +56,7 @@ EXAMPLES += [
 EXAMPLES += [
     QRNN(4, 3),
     LayerNorm(4),
+    CRF(4),
     OneHot(5),
     Last(),
     Last(bidirectional=True),
