@@ -17,10 +17,13 @@ def ramp(
     label: str,
     colours: tuple[str, ...],
     ticks: list[tuple[float, str]],
-) -> None:
-    """Draw a bar of colours below its label; `ticks` are places from 0 to 1 with their text."""
+) -> float:
+    """Draw a bar of colours below its label; return the x after it.
+
+    `ticks` are places from 0 to 1 with their text.
+    """
     x, y = at
-    canvas.text((x, y), label, 9, anchor="start", name=f"key:{name}:title")
+    title = canvas.text((x, y), label, 9, anchor="start", name=f"key:{name}:title")
     parts, long = 20, WIDE / 20
     for k in range(parts + 1):
         colour, id = palette.stepped(colours, k / parts), f"key:{name}{k}"
@@ -36,6 +39,7 @@ def ramp(
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
         canvas.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}")
+    return max(title.box[2], x + WIDE + 4)
 
 
 def signed(
@@ -45,12 +49,12 @@ def signed(
     label: str,
     limit: float,
     colours: tuple[str, ...] = palette.SIGNED,
-) -> None:
-    """Draw the key of `palette.signed` from -limit to limit, or of the lines."""
+) -> float:
+    """Draw the key of `palette.signed` from -limit to limit, or of the lines; as `ramp`."""
     if adapt.marks_sign():
         label += "; below zero: dashes" if colours == palette.SIGNED_LINE else "; below zero: −"
     ticks = [(0, f"−{limit:g}"), (0.5, "0"), (1, f"+{limit:g}")]
-    ramp(canvas, name, at, label, colours, ticks)
+    return ramp(canvas, name, at, label, colours, ticks)
 
 
 def magnitude(

@@ -412,14 +412,14 @@ class _Picture:
 
     def _keys(self, y):
         x, t = self.box[0], self.step.t
-        legend.signed(self.canvas, "x", (x, y), f"x at t = {t}", self.limits["x"])
+        end = legend.signed(self.canvas, "x", (x, y), f"x at t = {t}", self.limits["x"])
         when = "before" if self.way.step > 0 else "after"
         for s in self.cell.states:
-            x += 200
+            x = max(x + 200, end + 20)
             label = f"{s} at t = {t} and one step {when}"
-            legend.signed(self.canvas, s, (x, y), label, self.limits[s])
+            end = legend.signed(self.canvas, s, (x, y), label, self.limits[s])
         note = "gates: the fuller the colour, the larger the value"
-        self.canvas.text((x + 200, y - 14), note, 9, anchor="start")
+        self.canvas.text((max(x + 200, end + 20), y - 14), note, 9, anchor="start")
 
 
 def _limit(name, arrays):
