@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Unpack
 
 import numpy as np
 
+from recurrent import checks
+
 from ..draw import adapt, legend, notation, palette
 from ..draw.adapt import Look, adaptable
 from ..draw.canvas import Canvas
 from ..draw.drawing import Drawing
-from ..reading import describe
+from ..reading import describe, unit_values
 from ..reading.models import check_model, check_steps, checked
-from ..reading.steps import chosen_steps, labelled, padded_steps
+from ..reading.steps import chosen_steps, is_int, labelled, padded_steps
 from .parts.time_grid import BOX, WIRE, initial_label, rows
 
 BETWEEN, GAP, CUT = 32, 62, 50
@@ -96,14 +99,39 @@ def unrolled(
             "a reverse direction starts at the end of the sequence"
         )
     lengths = recording.lengths if lengths is None and recording is not None else lengths
+    if recording is not None:
+        _check_sequence(recording, n)
+        T, shown = _with_end(model, len(recording.x), T, shown, is_int(steps), lengths, n)
     labels = None if inputs is None else labelled(inputs, "inputs", T, shown, "x")
-    return _Grid(model, T, shown, window, recording, padded_steps(lengths, n, T), labels).drawing()
+    padding = padded_steps(lengths, n, T)
+    return _Grid(model, T, shown, window, recording, padding, labels, n).drawing()
+
+
+def _check_sequence(recording, n):
+    """Raise IndexError unless the recording has sequence n."""
+    states = (a for layer in recording.layers for a in layer.states.values())
+    sizes = {np.shape(a)[1] for a in states if np.ndim(a) == 3} or {1}
+    if sizes != {0}:
+        checks.index(n, "n", max(sizes), ", the sequences of the recording")
+
+
+def _with_end(model, run, T, shown, counted, lengths, n):
+    """Return the number of steps and those to show, with the last one that a model's pool reads.
+
+    A model that pools makes its output from the whole recording, not from its first T steps.
+    """
+    if run == T or all("T" in node.shape for node in model.graph().nodes):
+        return T, shown
+    padding = padded_steps(lengths, n, run)
+    last = next((t for t in reversed(range(run)) if t not in padding), run - 1)
+    kept = shown[:-1] if counted else shown
+    return run, sorted({*(t for t in kept if t <= last), last})
 
 
 class _Grid:
-    def __init__(self, model, T, shown, window, recording, padding, labels=None):
+    def __init__(self, model, T, shown, window, recording, padding, labels=None, n=0):
         self.model, self.T, self.shown, self.window = model, T, shown, window
-        self.recording, self.padding = recording, padding
+        self.recording, self.padding, self.n = recording, padding, n
         self.read = {} if labels is None else dict(zip(shown, labels, strict=True))
         self.rows = rows(model)
         self.wide = max(r.size[0] for r in self.rows)
@@ -203,21 +231,22 @@ class _Grid:
         return self._valued(r, t, look, tip) if self.recording is not None else (r.label, look, tip)
 
     def _valued(self, r, t, look, tip):
-        """Add recorded states to the tooltip, and to the box where a state is one number."""
-        label, states = r.label, self.recording.layers[r.layer].states
+        """Add a sequence's states to the tooltip, and to the box where a state is one number."""
+        label, states = r.label, {}
         for s in r.states:
-            a, name = np.asarray(states[s])[t], r.plain(s)
-            if a.size == 1:
-                tip += f", {name} = {notation.exact(a.reshape(-1)[0])}"
+            a = np.asarray(self.recording.layers[r.layer].states[s])
+            if not a.size:
+                return label, look, tip
+            states[s] = unit_values.sequence(a, self.n, a.ndim == 3)
+            values, name = states[s][t], r.plain(s)
+            if values.size == 1:
+                tip += f", {name} = {notation.exact(values[0])}"
             else:
-                size = float(np.sqrt(np.mean(np.square(a, dtype=np.float64)))) if a.size else 0.0
-                tip += f", rms of {name} = {size:.3g}"
-        h = np.asarray(states[r.states[0]])
-        if h.shape[-1] == 1 and h[t].size:
-            v, limit = (
-                float(h[t].reshape(-1)[0]),
-                adapt.limit(f"h:{r.name}", float(np.nanmax(np.abs(h)))),
-            )
+                tip += f", rms of {name} = {np.sqrt(np.mean(np.square(values, dtype=float))):.3g}"
+        h = states[r.states[0]]
+        if h.shape[-1] == 1:
+            largest = float(np.abs(h[np.isfinite(h)]).max(initial=0))
+            v, limit = float(h[t, 0]), adapt.limit(f"h:{r.name}", largest)
             label = f"{label}\n{notation.sub('h', t)} = {notation.signed(v)}"
             fill = palette.signed(v, limit)
             look |= dict(fill=fill, fontsize=9, fontcolor=palette.on(fill))
@@ -385,43 +414,66 @@ class _Grid:
             self.canvas.text((x, r.y), f"{line}\n{notation.shape(r.shape)}", 9, anchor="end")
 
     def _legend(self):
-        x, y = self.left, -74
+        """Draw the keys and notes from left to right, in as many lines as they need."""
+        y, right = -74, max(self.canvas.extent[2], self.left + 560)
+        x = self.left
+        for wide, draw in self._keys():
+            if x > self.left and x + wide > right:
+                x, y = self.left, y - 18
+            draw(x, y)
+            x += wide + 24
+
+    def _keys(self):
+        """Yield the width of each key and the function that draws it at a place."""
         states = dict.fromkeys(r.plain(s) for r in self.rows for s in r.states)
         to = {1: "t + 1", -1: "t − 1"}[min(self.ways, default=1)]
         to = "t + 1 (→) or t − 1 (←)" if len(self.ways) > 1 else to
         for k, s in enumerate(states):
-            points = [(x, y), (x + 30, y)]
-            ends = self.canvas.anchors(f"key:{s}", points)
-            self.canvas.wire(*ends, points, color=palette.state(s, k), penwidth=1.5)
-            x = self._note(x + 36, y, f"{s}, to {to}")
+            words = f"{s}, to {to}"
+            yield 36 + _long(words), partial(self._state_key, s, k, words)
         if self.padding:
-            look = dict(style="filled,dashed", fill="#FFFFFF", color=palette.REST[1], penwidth=0.8)
-            self.canvas.node("key:padding", (x + 10, y), (20, 10), "", **look)
-            x = self._note(x + 26, y, "padding: the state is unchanged")
+            words = "padding: the state is unchanged"
+            yield 26 + _long(words), partial(self._padding_key, words)
         if self.gradients:
-            x = self._gradient_key(x, y)
-        if states:
-            x = self._note(x, y, "same weights at every step")
-        hidden = self.T - len(self.shown)
-        if hidden:
-            self._note(x, y, f"{hidden} of {self.T} steps not drawn", name="left-out")
+            low, high = (notation.power(v) for v in self.scale)
+            words = f"|∂L/∂h|  {low}"
+            wide = _long(words) + 156 + _long(high)
+            yield wide, partial(self._gradient_key, words, high)
+            sizes = [v for per in self.gradients.values() for v in per.values()]
+            if not all(map(math.isfinite, sizes)):
+                yield 90, lambda x, y: legend.not_finite(self.canvas, (x, y))
+        notes = {"": "same weights at every step"} if states else {}
+        if hidden := self.T - len(self.shown):
+            notes["left-out"] = f"{hidden} of {self.T} steps not drawn"
+        if self.gradients and self.window is not None and self.window < self.T:
+            notes["whole"] = "bars: gradient of the whole recording, not truncated"
+        for name, words in notes.items():
+            yield _long(words), partial(self._note, words, name)
 
-    def _gradient_key(self, x, y):
-        low, high = map(notation.power, self.scale)
-        x = self._note(x, y, f"|∂L/∂h|  {low}", 6, "key:gradient:low")
+    def _state_key(self, s, k, words, x, y):
+        points = [(x, y), (x + 30, y)]
+        ends = self.canvas.anchors(f"key:{s}", points)
+        self.canvas.wire(*ends, points, color=palette.state(s, k), penwidth=1.5)
+        self._note(words, "", x + 36, y)
+
+    def _padding_key(self, words, x, y):
+        look = dict(style="filled,dashed", fill="#FFFFFF", color=palette.REST[1], penwidth=0.8)
+        self.canvas.node("key:padding", (x + 10, y), (20, 10), "", **look)
+        self._note(words, "", x + 26, y)
+
+    def _gradient_key(self, words, high, x, y):
+        x = self._note(words, "key:gradient:low", x, y) + 6
         for k in range(24):
             colour = palette.ramp(palette.CIVIDIS, k / 23)
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0)
             self.canvas.node(f"key:g{k}", (x + 3 + 6 * k, y), (6, 9), **look)
-        x = self._note(x + 150, y, high, name="key:gradient:high")
-        sizes = [v for per in self.gradients.values() for v in per.values()]
-        if not all(map(math.isfinite, sizes)):
-            x = legend.not_finite(self.canvas, (x, y)) + 24
-        if self.window is not None and self.window < self.T:
-            note = "bars: gradient of the whole recording, not truncated"
-            self._note(self.left, y - 18, note)
-        return x
+        self._note(high, "key:gradient:high", x + 150, y)
 
-    def _note(self, x, y, label, space=24, name=""):
+    def _note(self, words, name, x, y):
         """Write a note and return the x after it."""
-        return self.canvas.text((x, y), label, 9, anchor="start", name=name).box[2] + space
+        return self.canvas.text((x, y), words, 9, anchor="start", name=name).box[2]
+
+
+def _long(words):
+    """Return the width of a note."""
+    return notation.width(words, 9) + 2
