@@ -83,17 +83,27 @@ CUT = """() => [...document.querySelectorAll("main *")].filter((e) => !e.closest
 @needs_browser
 @pytest.mark.parametrize("viewport", SCREENS)
 def test_text_is_readable_and_nothing_is_cut(open_any, folder, viewport):
-    for name in ("index", "unit", "single", "text"):
+    for name in ("index", "strongest", "single", "text"):
         page = open_any(folder / f"{name}.html", viewport=viewport)
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         assert page.evaluate(CUT) == []
         if name != "text":
             assert page.evaluate(SMALLEST) >= 10.99
-    unit = page = open_any(folder / "unit.html", viewport=viewport)
+    page = open_any(folder / "strongest.html", viewport=viewport)  # wider than any window here
     page.focus("figure")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('figure').scrollLeft > 0")
-    assert unit.locator("figure").get_attribute("aria-label") == unit.title()
+    assert page.locator("figure").get_attribute("aria-label") == page.title()
+
+
+@needs_browser
+def test_most_pictures_fit_into_a_window(open_any, folder):
+    page = open_any(folder / "index.html", viewport={"width": 1400, "height": 900})
+    wide = page.eval_on_selector_all(
+        "figure",
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.parentElement.id)",
+    )
+    assert set(wide) <= {"strongest", "windows", "vanishing", "gated"}
 
 
 @needs_browser

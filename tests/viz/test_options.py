@@ -86,7 +86,7 @@ def test_the_page_adds_as_many_biases_as_a_layer_has(biases):
     np.testing.assert_allclose(
         1 / (1 + np.exp(-float(z))), recording.layers[0].gates["z"][1, 0, 0], rtol=1e-5
     )
-    bias = float(re.search(r'data-neuron="z">.*?class="bias">(.*?)<', text, re.S)[1])
+    bias = float(re.search(r'data-neuron="z">.*?<td class="bias">(.*?)<', text, re.S)[1])
     assert bias == pytest.approx(float(model.parameters["0.bias_ih_l0"][4]) if biases else 0.0)
 
 

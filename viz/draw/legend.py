@@ -38,7 +38,7 @@ def ramp(
         canvas.node(id, ((x0 + x1) / 2, at), (long, TALL), **shape)
     for u, text in ticks:
         end = {0: "low", 1: "high"}.get(u, "middle")
-        canvas.text((x + 4 + WIDE * u, y - 26), text, 8, name=f"key:{name}:{end}")
+        canvas.text((x + 4 + WIDE * u, y - 26), text, 9, name=f"key:{name}:{end}")
     return max(title.box[2], x + WIDE + 4)
 
 

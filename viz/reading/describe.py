@@ -69,15 +69,15 @@ def unit_facts(layer: Any) -> list[str]:
     shared = f" + {len(cell.scalars)} shared" * bool(cell.scalars)
     whole = all(a.x and a.h for a in cell.accumulators if a.gate not in cell.inputs)
     each = "it has" if A == 1 else "each neuron:" if whole else "each gate:"
-    takes = f"{each} {D:,} + {W:,} = {D + W:,} inputs, {BIASES[B]}"
+    takes = [f"{each} {D:,} + {W:,} = {D + W:,} inputs", BIASES[B]]
     more = f" + {P}" if P else ""
     counted = f"{X} × ({D:,} + {W:,}{f' + {B}' * bool(B)}){more}"
     if not R:
-        takes = f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}; {alone(way)}"
+        takes = [f"{notation.count(X, 'gate')} of {notation.count(D, 'input')}", alone(way)]
         counted = f"{weights:,} weights + {biases} bias{'es' * (biases != 1)}{more}"
     elif X != R:
         x_gates, h_gates = notation.count(X, "gate"), notation.count(R, "gate")
-        takes = f"{x_gates} of {notation.count(D, 'input')}, {h_gates} of {W:,} from all units"
+        takes = [f"{x_gates} of {notation.count(D, 'input')}, {h_gates} of {W:,} from all units"]
         counted = f"{weights:,} weights + {biases} biases{more}"
     one_bias_each = weights + A + P
     whole_layer = f"layer: {notation.count(H, 'unit')} × {size:,}{shared} = {way.size:,}"
@@ -87,7 +87,7 @@ def unit_facts(layer: Any) -> list[str]:
         whole_layer += ", in each direction"
     return [
         f"One {kind(way.layer)} unit = {_neurons(cell, whole)}",
-        takes,
+        *takes,
         f"parameters: {counted} = {size:,}",
         *[f"with one bias per Σ: {weights:,} + {A}{more} = {one_bias_each:,}"] * (B == 2),
         whole_layer,

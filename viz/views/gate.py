@@ -320,9 +320,9 @@ class _Picture:
             wide = 1.6 if name == "curve" else 0.7
             self.canvas.add(dot.polyline(*ends, points, color=colour, penwidth=wide))
         for v in (low, high):
-            self.canvas.text((x0 - 6, place(0, v)[1]), notation.plain(v), 8, anchor="end")
+            self.canvas.text((x0 - 6, place(0, v)[1]), notation.plain(v), 9, anchor="end")
         for a in (-reach, 0, reach):
-            self.canvas.text((place(a, low)[0], y0 - 10), notation.plain(a), 8)
+            self.canvas.text((place(a, low)[0], y0 - 12), notation.plain(a), 9)
         at_top = (x0 + PLOT[0] + 14, y0 + PLOT[1] - 4)
         self.canvas.text(at_top, notation.operation(kind), 10, palette.INK, anchor="start")
         if at is not None and np.isfinite(at) and np.isfinite(value):

@@ -242,7 +242,7 @@ class _Picture:
         if v is not None:
             name = f"value:{p.id}"
             self.canvas.text(
-                (x - 44 - self.wider / 2, p.y), notation.signed(v), min(8, size), name=name
+                (x - 44 - self.wider / 2, p.y), notation.signed(v), min(9, size), name=name
             )
 
     def _rest(self, p):

@@ -178,7 +178,7 @@ class _Picture:
         notes = {first: "columns: inputs, bias; rows: units"}
         notes |= {g: f"of {v}, in this step" for g, v in self._products(side)}
         for g, text in notes.items():
-            self.canvas.text((self.at[g], y + 9), text, 8, anchor="start")
+            self.canvas.text((self.at[g], y + 9), text, 9, anchor="start")
 
     def _products(self, side):
         """Yield each gate whose W_hh multiplies a vector of this step, and the vector."""
@@ -196,7 +196,7 @@ class _Picture:
         for tiles in self.projection:
             self._matrix("own:W_hr", (x, self.y["ih"]), tiles, "W_hr", "h")
             note = f"W_hr: projects to {self.P:,}\ncolumns: h; rows: units"
-            self.canvas.text((x, self.y["ih"] + 15), note, 8, anchor="start")
+            self.canvas.text((x, self.y["ih"] + 15), note, 9, anchor="start")
         for name, tiles in self.own.items():
             self._matrix(f"own:{name}", (x, self.y["hh"]), tiles, f"own parameter {name}", "")
             self.canvas.text((x + self.side / 2, self.y["hh"] + 9), name, 8)

@@ -126,4 +126,4 @@ class Units:
             self.canvas.wire(name, name, points, tip=tip, **look)
         if v is not None:
             at = (x, y - CIRCLE / 2 - 7)
-            self.canvas.text(at, notation.signed(v), 8, name=f"value:{name}")
+            self.canvas.text(at, notation.signed(v), 9, name=f"value:{name}")
