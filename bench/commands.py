@@ -28,7 +28,7 @@ Stored = Annotated[
 
 def add(app: typer.Typer) -> None:
     """Register all commands."""
-    for command in (show, compare, report, roofline, readme):
+    for command in (show, compare, report, roofline, readme, forecasts):
         app.command()(command)
 
 
@@ -121,6 +121,24 @@ def readme(run: Stored) -> None:
     size = stored.stat().st_size
     over = f", over the limit of {MAX_SIZE // 1000} kB" if size > MAX_SIZE else ""
     print(f"{stored}: {size / 1000:,.0f} kB{over}")
+
+
+def forecasts(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SERIES]...", help="Series; all by default.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")] = 5,
+) -> None:
+    """Forecast real series beside baselines and PyTorch; prints tables in Markdown."""
+    with one_line():
+        from .real.forecasts import SERIES, markdown, measure
+
+        for name in names or SERIES:
+            if name not in SERIES:
+                raise ValueError(f"unknown series {name!r}; known are {', '.join(SERIES)}")
+        for name in names or SERIES:
+            print(markdown(SERIES[name], measure(SERIES[name], seeds)), flush=True)
 
 
 def _readme_run() -> Run:

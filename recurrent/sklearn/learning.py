@@ -76,8 +76,18 @@ def exogenous(panel: Panel) -> list[np.ndarray]:
     return panel.x or [np.empty((len(a), 0)) for a in panel.y]
 
 
-def train(panel: Panel, features: Features, options: Options, recursive: bool) -> Trained:
-    """Train a new network with series."""
+class Prepared(NamedTuple):
+    """A new network, and what it is trained with."""
+
+    model: Sequential
+    batches: Batches
+    validation: Batches | None
+    scales: Scales
+    columns: tuple[np.ndarray, np.ndarray]
+
+
+def prepare(panel: Panel, features: Features, options: Options) -> Prepared:
+    """Return a new network and the windows of series."""
     every = np.concatenate(exogenous(panel))
     spread = every.std(axis=0)
     columns = every.mean(axis=0), np.where(spread > 0, spread, 1.0)
@@ -109,6 +119,13 @@ def train(panel: Panel, features: Features, options: Options, recursive: bool) -
         rng=options.seed,
         **options.network,
     )
+    joined = Scales(*(np.concatenate(some) for some in zip(*scales, strict=True)))
+    return Prepared(model, batches, validation, joined, columns)
+
+
+def train(panel: Panel, features: Features, options: Options, recursive: bool) -> Trained:
+    """Train a new network with series."""
+    model, batches, validation, scales, columns = prepare(panel, features, options)
     history = fit(
         model,
         batches,
@@ -124,8 +141,7 @@ def train(panel: Panel, features: Features, options: Options, recursive: bool) -
         warnings.warn("training was interrupted before its end", stacklevel=5)
     each = len(batches)
     curve = [float(np.mean(history.losses[k : k + each])) for k in range(0, history.updates, each)]
-    joined = Scales(*(np.concatenate(some) for some in zip(*scales, strict=True)))
-    return Trained(model, features, joined, columns, history, curve, recursive)
+    return Trained(model, features, scales, columns, history, curve, recursive)
 
 
 class KnownTargets:
