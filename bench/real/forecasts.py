@@ -82,8 +82,8 @@ SERIES = {
         "sunspots", sunspots, "a year", 11, 6, 11,
         dict(strategy="recursive", baseline=None, **SMALL),
     ),
-    "sunspots, direct": Series(
-        "sunspots, direct", sunspots, "a year", 11, 6, 11,
+    "sunspots-direct": Series(
+        "sunspots-direct", sunspots, "a year", 11, 6, 11,
         dict(baseline=None, early_stopping=True, **SMALL),
     ),
     "co2": Series("co2", co2, "a month", 12, 10, 12, dict(lags=12, **SMALL)),
