@@ -25,6 +25,7 @@ OBJECTS = {
     "Seq2Seq": "pair",
     "BatchSource": "Windows",
     "Optimizer": "Adam",
+    "RecurrentEstimator": "RecurrentClassifier",
 }
 # Functions that take anything, or that only the package calls, with arguments it has checked.
 UNCHECKED = {

@@ -1,1 +1,1 @@
-"""The command line, `python -m recurrent`: the only package that imports `viz`."""
+"""The command line, `python -m recurrent`: it imports `viz`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from .. import checks
 from ..checks.guided import explained
@@ -20,8 +21,11 @@ from ..optim import Optimizer
 from ..training.fit import fit
 from ..training.spec import parse_optimizer
 from ..training.state import TrainingState
+from .exporting import whole_onnx
 from .network import network
-from .sequences import sequences
+from .sequences import named, sequence, sequences
+from .streaming import PredictionStream
+from .warming import warm
 
 SEEDS = np.iinfo(np.int32).max
 PREDICTED = 256  # sequences of a batch
@@ -152,10 +156,8 @@ class RecurrentEstimator(BaseEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
         x = sequences(self, X, lengths, reset=not more)
-        kept: Any = None
-        y = check_array(y, ensure_2d=False, dtype=kept, input_name="y")
-        check_consistent_length(x, y)
-        weights = _weights(sample_weight, len(y))
+        y = answers(y, len(x))
+        weights = sample_weights(sample_weight, len(y))
         targets, weights, size = self._targets(y, weights, more, classes)
         samples = Samples(x, targets, weights)
         if sample_weight is not None:
@@ -196,15 +198,15 @@ class RecurrentEstimator(BaseEstimator):
 
     def _begin(self, samples: Samples, size: int) -> None:
         """Make a new model and a new scaler."""
-        self._rng = check_random_state(self.random_state)
+        with named("random_state"):
+            self._rng = check_random_state(self.random_state)
         self.scaler_ = None if self.scale is None else Scaler(self.scale)
         if self.scaler_ is not None:
             listed = isinstance(samples.x, list)
             self.scaler_.fit(samples.x, **({} if listed else dict(batch_first=True)))
-        width = 1 if self._from_table else self.n_features_in_
         self.model_ = network(
             self.cell,
-            width,
+            self._width,
             self.hidden_size,
             size,
             num_layers=self.num_layers,
@@ -242,6 +244,8 @@ class RecurrentEstimator(BaseEstimator):
         state = self.training_
         state.cursor = None  # the order of these batches starts at its beginning
         done = state.history.updates
+        first = samples.take(np.arange(min(2, len(samples.targets)))).batches(2, None).batch(0)
+        warm(self.model_, first, self._loss(), options["optimizer"], clip_norm=self.clip_norm)
         history = fit(
             self.model_,
             batches,
@@ -292,18 +296,114 @@ class RecurrentEstimator(BaseEstimator):
         x = self._scaled(sequences(self, X, lengths, reset=False))
         return predict(self.model_, x if isinstance(x, list) else x.swapaxes(0, 1), PREDICTED)
 
+    @property
+    def _width(self) -> int:
+        """Number of features of the network's input, D."""
+        return 1 if self._from_table else self.n_features_in_
 
-def _weights(value: Any, n: int) -> np.ndarray | None:
+    def _answer(self, method: str, y: np.ndarray) -> Any:
+        """Return what a method returns for outputs of the network, (n, K)."""
+        raise NotImplementedError
+
+    def _stream(self, method: str, methods: tuple[str, ...]) -> PredictionStream:
+        """Return a stream whose steps return what a method returns."""
+        check_is_fitted(self)
+        checks.choice(method, "method", methods)
+        wrong = "bidirectional=True" if self.bidirectional else 'pooling="attention"'
+        if self.bidirectional or self.pooling == "attention":
+            raise ValueError(f"stream() predicts before a sequence ends, and {wrong} needs its end")
+        fixed = copy.copy(self)  # another `fit` of this one does not change the stream
+        return PredictionStream(
+            self.model_.stream(), self.scaler_, self._width, partial(fixed._answer, method)
+        )
+
+    def explain(self, x, y=None):
+        """Return the page of one sequence: what every gate, state and weight had at every step.
+
+        Parameters
+        ----------
+        x : ndarray, shape (T, D) or (T,)
+            The sequence.
+        y : Any, optional
+            The right answer, an entry of y in `fit`; with it the page shows gradients too.
+
+        Returns
+        -------
+        viz.page.explore.Page
+            A page of `viz.explore`: `page.save("sample.html")`; a notebook shows it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or y does not fit the training.
+        """
+        import viz
+
+        check_is_fitted(self)
+        one = sequence(x, "x", self.layout)
+        if one.shape[1] != self._width:
+            raise ValueError(f"x must have {self._width} features, got {one.shape[1]}")
+        (one,), targets = self._scaled([one]), None
+        if y is not None:
+            y = answers(checks.as_array(y, "y")[None], 1)
+            targets = copy.copy(self)._targets(y, None, True, None)[0]
+        loss = None if y is None else self._loss()
+        return viz.explore(self.model_, self.model_.record(one[:, None], targets, loss))
+
+    def to_onnx(self, path=None, lengths=False):
+        """Write the estimator as an ONNX graph: scaling, network and what follows it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike, optional
+            A file to write.
+        lengths : bool, default False
+            Whether the graph has an input "lengths", (n,) of int32.
+
+        Returns
+        -------
+        onnx.ModelProto
+            The graph of "x", (T, n, D) float32 in the units of X, and "y", (n, K): what
+            `predict_proba` of a classifier or `predict` of a regressor returns, up to rounding.
+
+        Raises
+        ------
+        ValueError
+            If ONNX has no equal of a layer, or y has several classes for each of several outputs.
+        ImportError
+            If the package onnx is not installed.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self)
+        return whole_onnx(self.model_, self.scaler_, self._behind(), path, lengths)
+
+    def _behind(self) -> Any:
+        """Return what follows the network: a layer, the scaling of y, or None."""
+        raise NotImplementedError
+
+
+def answers(value: Any, n: int) -> np.ndarray:
+    """Return y of n samples as an array (n,) or (n, M) of any dtype."""
+    y, kept = checks.as_array(value, "y"), None
+    if y.ndim not in (1, 2) or y.shape[-1] == 0:
+        raise ValueError(f"y must be (n,) or (n, M), got {y.shape}")
+    with named("y"):
+        y = check_array(y, ensure_2d=False, dtype=kept, input_name="y")  # type: ignore[arg-type]
+    if len(y) != n:
+        raise ValueError(f"X and y must have the same number of samples, got {n} and {len(y)}")
+    return y
+
+
+def sample_weights(value: Any, n: int) -> np.ndarray | None:
     """Return sample weights as float64 (n,); raise an error unless they are usable."""
     if value is None:
         return None
-    a = np.asarray(value)
-    if a.dtype.kind not in "fiub" and a.dtype != object:
+    a = checks.as_array(value, "sample_weight")
+    if a.dtype.kind not in "fiub":
         raise TypeError(f"sample_weight must be numbers, got {a.dtype.name}")
-    a = a.astype(np.float64)
-    if a.ndim == 0:
-        a = np.full(n, float(a))
     checks.shape(a, "sample_weight", (n,), "(n,)")
+    a = a.astype(np.float64)
     if not (np.isfinite(a) & (a >= 0)).all():
         raise ValueError("sample_weight must be finite and at least 0 everywhere")
     if not a.any():

@@ -14,7 +14,8 @@ from .. import metrics
 from ..checks.guided import explained
 from ..layers import Sigmoid, Softmax
 from ..losses import binary_cross_entropy, softmax_cross_entropy
-from .base import RecurrentEstimator
+from .base import RecurrentEstimator, answers, sample_weights
+from .sequences import named
 
 
 class EachOutput:
@@ -258,7 +259,8 @@ out_features=2)))
         return self._fit(X, y, sample_weight, lengths, True, 1, classes)
 
     def _targets(self, y, weights, more, classes):
-        check_classification_targets(y)
+        with named("y"):
+            check_classification_targets(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         kind = {"multilabel-indicator": "labels", "multiclass-multioutput": "outputs"}.get(
@@ -290,7 +292,8 @@ out_features=2)))
                 f"outputs, got {y.shape}"
             )
         if self.class_weight is not None:
-            own = compute_sample_weight(self.class_weight, y)
+            with named("class_weight"):
+                own = compute_sample_weight(self.class_weight, y)
             weights = own if weights is None else own * weights
         self.classes_, self._kind, self.n_outputs_ = known, kind, len(columns)
         return found, weights, size
@@ -324,7 +327,10 @@ out_features=2)))
         ndarray, shape (n, K), or (n,) of two classes, or list of ndarray (n, K_m)
             Logits; of two classes the second minus the first; of several outputs a list.
         """
-        y = self._outputs(X, lengths)
+        return self._answer("decision_function", self._outputs(X, lengths))
+
+    def _logits(self, y: np.ndarray) -> Any:
+        """Return outputs of the network, (n, K), as `decision_function` does."""
         if self._kind == "outputs":
             return [y[:, part] for part in self._loss().parts]
         if self._kind == "labels" or y.shape[1] > 2:
@@ -347,7 +353,7 @@ out_features=2)))
             In the order of `classes_`; of yes or no for M labels that of yes; of several outputs a
             list.
         """
-        return self._probabilities(self._outputs(X, lengths))
+        return self._answer("predict_proba", self._outputs(X, lengths))
 
     def _probabilities(self, y: np.ndarray) -> Any:
         """Return the probabilities of logits (n, K)."""
@@ -374,7 +380,7 @@ out_features=2)))
         ndarray, shape (n,) or (n, M)
             Classes, in the form of y.
         """
-        return self._labels(self._outputs(X, lengths))
+        return self._answer("predict", self._outputs(X, lengths))
 
     def _labels(self, y: np.ndarray) -> np.ndarray:
         """Return the classes of logits (n, K)."""
@@ -384,6 +390,42 @@ out_features=2)))
             return self.classes_[y.argmax(axis=1)]
         pairs = zip(self.classes_, self._loss().parts, strict=True)
         return np.stack([known[y[:, part].argmax(axis=1)] for known, part in pairs], axis=1)
+
+    def _answer(self, method, y):
+        ways = {
+            "predict": self._labels,
+            "predict_proba": self._probabilities,
+            "decision_function": self._logits,
+        }
+        return ways[method](y)
+
+    def stream(self, method="predict"):
+        """Return a stream, which predicts after every step of a sequence.
+
+        Parameters
+        ----------
+        method : {"predict", "predict_proba", "decision_function"}, default "predict"
+            What each step returns.
+
+        Returns
+        -------
+        PredictionStream
+            `stream.step(x_t)` has the bits of the method for the steps so far.
+
+        Raises
+        ------
+        ValueError
+            If the network needs the whole sequence: both directions, or attention.
+        """
+        return self._stream(method, ("predict", "predict_proba", "decision_function"))
+
+    def _behind(self):
+        if self._kind == "outputs":
+            raise ValueError(
+                f"to_onnx writes one softmax, and y has {self.n_outputs_} outputs: "
+                "recurrent.to_onnx(estimator.model_) writes the network before them"
+            )
+        return Sigmoid() if self._kind == "labels" else Softmax()
 
     def score(self, X, y, sample_weight=None, lengths=None):
         """Return the accuracy: the share of sequences all of whose outputs are right.
@@ -403,12 +445,13 @@ out_features=2)))
         -------
         float
         """
-        found, right = self.predict(X, lengths=lengths), np.asarray(y)
-        if right.shape != found.shape:
-            right = right.reshape(found.shape)
-        same = found == right
+        found = self.predict(X, lengths=lengths)
+        right, weights = answers(y, len(found)), sample_weights(sample_weight, len(found))
+        if right.size != found.size:
+            raise ValueError(f"y must be {found.shape} as what is predicted, got {right.shape}")
+        same = found == right.reshape(found.shape)
         same = same.all(axis=1) if same.ndim == 2 else same
-        return float(np.average(same, weights=sample_weight))
+        return float(np.average(same, weights=weights))
 
 
 def all_right(y, targets, lengths=None):

@@ -8,7 +8,8 @@ from sklearn.metrics import r2_score
 
 from ..data import Scaler
 from ..losses import mean_squared_error
-from .base import RecurrentEstimator
+from .base import RecurrentEstimator, answers, sample_weights
+from .sequences import named
 
 
 class RecurrentRegressor(RegressorMixin, RecurrentEstimator):
@@ -156,8 +157,9 @@ class RecurrentRegressor(RegressorMixin, RecurrentEstimator):
         return self._fit(X, y, sample_weight, lengths, True, 1)
 
     def _targets(self, y, weights, more, classes):
-        if y.dtype.kind not in "fiub":
-            y = y.astype(np.float64)
+        if y.dtype.kind not in "fiu":
+            with named("y"):
+                y = y.astype(np.float64)
         rows = y.reshape(len(y), -1)
         if more and (self._column, self.n_outputs_) != (y.ndim == 1, rows.shape[1]):
             expected = "(n,)" if self._column else f"(n, {self.n_outputs_})"
@@ -198,14 +200,31 @@ class RecurrentRegressor(RegressorMixin, RecurrentEstimator):
         ndarray, shape (n,) or (n, M), float64
             Numbers, in the form and the units of y.
         """
-        return self._numbers(self._outputs(X, lengths))
+        return self._answer("predict", self._outputs(X, lengths))
 
-    def _numbers(self, y: np.ndarray) -> np.ndarray:
-        """Return the outputs of the network, (n, M), in the units of y."""
+    def _answer(self, method, y):
         y = y.astype(np.float64)
         if self.target_scaler_ is not None:
             y = self.target_scaler_.inverse_transform(y)
         return y[:, 0] if self._column else y
+
+    def stream(self):
+        """Return a stream, which predicts after every step of a sequence.
+
+        Returns
+        -------
+        PredictionStream
+            `stream.step(x_t)` has the bits of `predict` for the steps so far.
+
+        Raises
+        ------
+        ValueError
+            If the network needs the whole sequence: both directions, or attention.
+        """
+        return self._stream("predict", ("predict",))
+
+    def _behind(self):
+        return self.target_scaler_
 
     def score(self, X, y, sample_weight=None, lengths=None):
         """Return R2, the coefficient of determination; of several outputs their mean.
@@ -226,7 +245,12 @@ class RecurrentRegressor(RegressorMixin, RecurrentEstimator):
         float
             1 is best; a constant, the mean of y, has 0.
         """
-        return r2_score(y, self.predict(X, lengths=lengths), sample_weight=sample_weight)
+        found = self.predict(X, lengths=lengths)
+        right, weights = answers(y, len(found)), sample_weights(sample_weight, len(found))
+        if right.size != found.size:
+            raise ValueError(f"y must be {found.shape} as what is predicted, got {right.shape}")
+        with named("y"):
+            return r2_score(right, found, sample_weight=weights)
 
 
 class R2:

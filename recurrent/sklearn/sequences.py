@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,19 @@ from .. import checks
 
 LAYOUTS = ("ntd", "ndt")
 FLOATS = (np.float64, np.float32)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Shorten an error of scikit-learn about an argument to its first line, and name that."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        line = str(error).strip().partition("\n")[0][:300]
+        kind = type(error) if type(error) in (TypeError, ValueError) else ValueError
+    else:
+        return
+    raise kind(line if name in line.split() else f"{name}: {line}")
 
 
 def is_list(X: Any) -> bool:
@@ -34,7 +49,7 @@ def sequences(estimator: Any, X: Any, lengths: Any, reset: bool) -> Any:
     if is_list(X):
         if lengths is not None:
             raise ValueError("lengths must be None if X is a list, whose sequences have their own")
-        found: Any = [_sequence(a, f"X[{n}]", layout) for n, a in enumerate(X)]
+        found: Any = [sequence(a, f"X[{n}]", layout) for n, a in enumerate(X)]
         widths = [a.shape[-1] for a in found]
         for n, width in enumerate(widths):
             if width != widths[0]:
@@ -42,14 +57,14 @@ def sequences(estimator: Any, X: Any, lengths: Any, reset: bool) -> Any:
                     f"X[{n}] must have {widths[0]} features as X[0], got {width}"
                     f"{_advice(layout, found[n].shape[0] == found[0].shape[0])}"
                 )
-        _features(estimator, X, widths[0], reset)
+        _features(estimator, (), widths[0], reset)
         return found
     if len(_shape(X)) == 3:
         a = _numbers(X, "X")
         a = a.swapaxes(1, 2) if layout == "ndt" else a
         if 0 in a.shape:
             raise ValueError(f"X must have samples, steps and features, got {_shape(X)}")
-        _features(estimator, X, a.shape[2], reset)
+        _features(estimator, _shape(X), a.shape[2], reset)
         if lengths is None:
             _check_finite(a, "X", True)
     else:
@@ -77,9 +92,17 @@ def _shape(X: Any) -> tuple[int, ...]:
 
 def _table(estimator: Any, X: Any, padded: bool, reset: bool) -> np.ndarray:
     """Return a 2-D X, one univariate series a row, checked as scikit-learn does."""
+    if len(_shape(X)) != 2:
+        raise ValueError(
+            f"X must be (n, T, D), a table (n, T) or a list of (T_i, D), got {_shape(X)}; "
+            "Reshape your data: X[None] is one sequence, X[:, None] has one step each"
+        )
+    if not hasattr(X, "columns") and not hasattr(X, "tocsr"):  # no table of pandas or SciPy
+        X = checks.as_array(X, "X")
     options: dict[str, Any] = dict(dtype=list(FLOATS), ensure_all_finite=not padded)
     if reset or estimator._from_table:
-        a: Any = validate_data(estimator, X, reset=reset, **options)
+        with named("X"):
+            a: Any = validate_data(estimator, X, reset=reset, **options)
         if reset:
             estimator._from_table = True
         return a
@@ -88,10 +111,11 @@ def _table(estimator: Any, X: Any, padded: bool, reset: bool) -> np.ndarray:
             f"X must be (n, T, D) with D = {estimator.n_features_in_} as in fit, or a list of "
             f"(T_i, D), got {_shape(X)}"
         )
-    return check_array(X, **options)
+    with named("X"):
+        return check_array(X, **options)
 
 
-def _features(estimator: Any, X: Any, width: int, reset: bool) -> None:
+def _features(estimator: Any, shape: tuple[int, ...], width: int, reset: bool) -> None:
     """Learn the number of features of sequences, or compare it with that of `fit`."""
     if reset:
         vars(estimator).pop("feature_names_in_", None)  # of an earlier table
@@ -101,7 +125,7 @@ def _features(estimator: Any, X: Any, width: int, reset: bool) -> None:
     if width != expected:
         raise ValueError(
             f"X has {width} features, but {type(estimator).__name__} is expecting {expected} "
-            f"features as input{_advice(estimator.layout, _shape(X)[1:2] == (expected,))}"
+            f"features as input{_advice(estimator.layout, shape[1:2] == (expected,))}"
         )
 
 
@@ -111,7 +135,7 @@ def _advice(layout: str, turned: bool) -> str:
     return f'; if its axes are those of layout="{other}", pass that' if turned else ""
 
 
-def _sequence(value: Any, name: str, layout: str) -> np.ndarray:
+def sequence(value: Any, name: str, layout: str) -> np.ndarray:
     """Return one sequence of a list as (T, D)."""
     a = _numbers(value, name)
     if a.ndim not in (1, 2) or 0 in a.shape:

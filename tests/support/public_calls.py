@@ -1238,3 +1238,54 @@ add("Drawing.pipe", DRAWING.pipe, format="gv", engine=None, errors=(viz.RenderEr
 add("Drawing.save", DRAWING.save, path=FOLDER / "f.gv", engine=None,
     errors=(viz.RenderError, OSError), words=dict(path="path|file"))  # fmt: skip
 add("Drawing.with_page", DRAWING.with_page, body="<p>")
+
+
+# Estimators: their options are checked by `fit`
+
+SAMPLES = [floats(3, 2), floats(5, 2), floats(4, 2)]
+CLASSES_OF = np.array([3, 5, 3])
+ESTIMATOR = dict(
+    cell="gru", hidden_size=3, num_layers=1, bidirectional=True, pooling="mean", dropout=0.1,
+    scale="standard", optimizer="adam", lr=0.01, batch_size=2, max_epochs=1, clip_norm=1.0,
+    early_stopping=False, validation_fraction=0.5, n_iter_no_change=2, layout="ntd",
+    warm_start=False, random_state=0, verbose=False,
+)  # fmt: skip
+FITTED = R.sklearn.RecurrentClassifier("gru", 3, max_epochs=1).fit(SAMPLES, CLASSES_OF)
+REGRESSOR = R.sklearn.RecurrentRegressor("gru", 3, max_epochs=1).fit(SAMPLES, [1.0, 2.0, 4.0])
+DATA = dict(X=SAMPLES, y=CLASSES_OF, sample_weight=np.ones(3), lengths=None)
+NUMBER_DATA = {**DATA, "y": np.array([1.0, 2.0, 4.0])}
+WRITTEN = dict(path=FOLDER / "estimator.onnx", lengths=True)
+
+
+def fitting(kind, y):
+    def build_and_fit(**options):
+        return kind(**options).fit(SAMPLES, y)
+
+    return build_and_fit
+
+
+add(
+    "RecurrentClassifier", fitting(R.sklearn.RecurrentClassifier, CLASSES_OF), **ESTIMATOR,
+    class_weight="balanced",
+    words=dict(cell="cell|hidden_size", optimizer="optimizer|option"),
+)  # fmt: skip
+add(
+    "RecurrentRegressor", fitting(R.sklearn.RecurrentRegressor, NUMBER_DATA["y"]), **ESTIMATOR,
+    words=dict(cell="cell|hidden_size", optimizer="optimizer|option"),
+)  # fmt: skip
+for _kind, _fitted, _data in (
+    ("RecurrentClassifier", FITTED, DATA),
+    ("RecurrentRegressor", REGRESSOR, NUMBER_DATA),
+):
+    _asked = dict(X=SAMPLES, lengths=None)
+    _parts = {**_data, "classes": [3, 5]} if _fitted is FITTED else _data
+    add(f"{_kind}.fit", _fitted.fit, **_data)
+    add(f"{_kind}.partial_fit", _fitted.partial_fit, **_parts)
+    add(f"{_kind}.predict", _fitted.predict, **_asked)
+    add(f"{_kind}.score", _fitted.score, **_data)
+    if _fitted is FITTED:
+        add(f"{_kind}.predict_proba", _fitted.predict_proba, **_asked)
+        add(f"{_kind}.decision_function", _fitted.decision_function, **_asked)
+        add(f"{_kind}.stream", _fitted.stream, method="predict")
+    add(f"{_kind}.explain", _fitted.explain, x=SAMPLES[0], y=_data["y"][0])
+    add(f"{_kind}.to_onnx", _fitted.to_onnx, words=dict(path=PATH), errors=OS, **WRITTEN)

@@ -58,10 +58,11 @@ MODULES = {
         root_mean_squared_error tag_accuracy
         """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
+    "recurrent.sklearn": "RecurrentClassifier RecurrentRegressor",
     "recurrent.schedules": "Constant Cosine Exponential OneCycle ReduceOnPlateau StepDecay",
 }
 # Modules and classes whose public names, methods included, have numpydoc docstrings.
-DOCUMENTED = ("data", "initialisers", "losses", "metrics", "optim", "schedules")
+DOCUMENTED = ("data", "initialisers", "losses", "metrics", "optim", "schedules", "sklearn")
 CLASSES = (
     "Engine", "layers.base.Layer", "models.base.Model", "Sequential", "Graph", "Seq2Seq", "CharLM",
 )  # fmt: skip
