@@ -183,6 +183,11 @@ Each promise with the test that proves it, in the folder tests of the source:
   models/test_quantized_files.py::test_a_quantised_model_comes_back_as_it_was
 * `predict` gives each sequence the bits that it has alone.
   models/test_predict.py::test_a_list_has_the_bits_of_each_sequence_alone
+* A forecast sees no value after its cutoff; new values count alike one by one and at once.
+  sklearn_api/test_forecaster.py::test_no_forecast_sees_a_value_after_its_cutoff
+  sklearn_api/test_forecaster.py::test_one_by_one_and_at_once_give_the_same_bits
+* Intervals hold the share of unseen values that they promise.
+  sklearn_api/test_conformal.py::test_coverage_of_held_out_values
 * Training that stops and resumes has the bits of training without a break.
   training/test_checkpoint.py::test_a_resumed_training_has_the_same_bits
 * Ctrl-C and SIGTERM end training at an update and change no bit.

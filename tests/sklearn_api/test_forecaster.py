@@ -31,7 +31,7 @@ def future_of(x, L, horizon=3):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("columns", [0, 2])
-def test_values_one_by_one_in_blocks_or_at_once_give_the_same_bits(strategy, columns):
+def test_one_by_one_and_at_once_give_the_same_bits(strategy, columns):
     y, x = waves(63), np.random.default_rng(1).standard_normal((66, 2))
     y[[20, 55, 57]] = np.nan
 
