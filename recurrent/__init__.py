@@ -186,7 +186,7 @@ Each promise with the test that proves it, in the folder tests of the source:
 * A forecast sees no value after its cutoff; new values count alike one by one and at once.
   sklearn_api/test_forecaster.py::test_no_forecast_sees_a_value_after_its_cutoff
   sklearn_api/test_forecaster.py::test_one_by_one_and_at_once_give_the_same_bits
-* Intervals hold the share of unseen values that they promise.
+* Intervals hold their share of the values to come of series that go on as they were.
   sklearn_api/test_conformal.py::test_coverage_of_held_out_values
 * Training that stops and resumes has the bits of training without a break.
   training/test_checkpoint.py::test_a_resumed_training_has_the_same_bits

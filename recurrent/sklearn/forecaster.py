@@ -109,6 +109,15 @@ class RecurrentForecaster(BaseEstimator):
     history_ : History
         Losses of all updates, and validations.
 
+    Notes
+    -----
+    Intervals are conformal: they hold their share of the values to come if residuals stay as they
+    are in the calibration part, whatever their distribution. They do not if the series changes.
+
+    A series has the same forecast, bit for bit, alone and among others, and whether its values came
+    one by one or at once. Dates must be regular: steps of a fixed length, months, month ends or
+    business days. Those of a time zone may be regular in local time or in UTC.
+
     Examples
     --------
     >>> import numpy as np
