@@ -2,7 +2,8 @@
 
 Every method learns from what precedes the first cutoff, then forecasts from several cutoffs, each
 with the values up to it. Errors are means over all forecast values, those of networks also over
-seeds. The PyTorch network has the same initial weights, batches, loss, optimiser and clipping.
+seeds. The PyTorch network has the same initial weights, batches, loss, optimiser and clipping, and
+its seconds are those of training and of forecasting by this engine; both run on one thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurrent import get_num_threads, set_num_threads
 from recurrent.sklearn import RecurrentForecaster
 from recurrent.sklearn.fitted import Fitted
 from recurrent.sklearn.learning import Trained, prepare
@@ -104,6 +106,17 @@ def measure(series: Series, seeds: int = 5) -> list[Row]:
         ),
     ]
     rows = []
+    threads = get_num_threads()
+    set_num_threads(1)
+    try:
+        return _measured(methods, series, y, truth, seeds)
+    finally:
+        set_num_threads(threads)
+
+
+def _measured(methods, series: Series, y, truth, seeds: int) -> list[Row]:
+    """Return the rows of all methods."""
+    rows = []
     for name, forecast in methods:
         start = time.perf_counter()
         found = forecast()
@@ -186,6 +199,7 @@ class InPyTorch(RecurrentForecaster):
     def _learn(self, panel, features, options):
         import torch
 
+        torch.set_num_threads(1)
         prepared = prepare(panel, features, options)
         model = prepared.model
         layers = torch.nn.ModuleList(

@@ -1289,3 +1289,71 @@ for _kind, _fitted, _data in (
         add(f"{_kind}.stream", _fitted.stream, method="predict")
     add(f"{_kind}.explain", _fitted.explain, x=SAMPLES[0], y=_data["y"][0])
     add(f"{_kind}.to_onnx", _fitted.to_onnx, words=dict(path=PATH), errors=OS, **WRITTEN)
+
+SERIES_VALUES, SERIES_COLUMNS = floats(30).astype(float), floats(33, 2).astype(float)
+SMALL_FORECASTER = dict(hidden_size=2, max_epochs=1, window=8, random_state=0)
+SERIES_WORDS = dict(y="y|series|steps", X="X|columns", y_new="y_new|series")
+
+
+def forecaster():
+    made = R.sklearn.RecurrentForecaster(2, lags=3, **SMALL_FORECASTER)
+    return made.fit(SERIES_VALUES, SERIES_COLUMNS[:30])
+
+
+def parts_of(made):
+    """What a failed call leaves as it is."""
+    return [made.model_, made._run.runner.stream]
+
+
+# A schedule of one's own may return anything, which shows when training asks it.
+@public(
+    "RecurrentForecaster", without={"lr": {"function"}}, lags="lags|y must have at least",
+    past_only="past_only|X",
+)  # fmt: skip
+def _():
+    def build_and_fit(**options):
+        made = R.sklearn.RecurrentForecaster(**(SMALL_FORECASTER | options))
+        return made.fit(SERIES_VALUES, SERIES_COLUMNS[:30])
+
+    options = dict(
+        horizon=2, strategy="direct", lags=(3,), baseline="seasonal", past_only=(1,),
+        calibration_fraction=0.3, refit=False, loss="huber", cell="gru", num_layers=1, dropout=0.1,
+        scale="robust", optimizer="adam", lr=0.01, batch_size=4, clip_norm=1.0, early_stopping=True,
+        validation_fraction=0.2, n_iter_no_change=1, verbose=False,
+    )  # fmt: skip
+    return build_and_fit, options, []
+
+
+@public("RecurrentForecaster.fit", **SERIES_WORDS)
+def _():
+    made = forecaster()
+    return made.fit, dict(y=SERIES_VALUES, X=SERIES_COLUMNS[:30]), parts_of(made)
+
+
+@public("RecurrentForecaster.fit of frames", **SERIES_WORDS)
+def _():
+    from pandas import DataFrame, date_range
+
+    keys = dict(unique_id="a", ds=date_range("2020-01-01", periods=30))
+    y, x = (DataFrame({**keys, name: SERIES_VALUES}) for name in "yx")
+    made = forecaster()
+    return made.fit, dict(y=y, X=x), parts_of(made)
+
+
+@public("RecurrentForecaster.predict", **SERIES_WORDS)
+def _():
+    made = forecaster()
+    return made.predict, dict(X=SERIES_COLUMNS[:2], level=(50, 80)), parts_of(made)
+
+
+@public("RecurrentForecaster.update", **SERIES_WORDS)
+def _():
+    made = forecaster()
+    return made.update, dict(y_new=SERIES_VALUES[:3], X=SERIES_COLUMNS[30:]), parts_of(made)
+
+
+@public("RecurrentForecaster.cross_validate", windows="windows|y", step="step|y", **SERIES_WORDS)
+def _():
+    made = R.sklearn.RecurrentForecaster(2, **SMALL_FORECASTER)
+    data = dict(y=SERIES_VALUES, X=SERIES_COLUMNS[:30])
+    return made.cross_validate, dict(**data, windows=2, step=2, level=80, refit=False), []

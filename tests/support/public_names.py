@@ -58,7 +58,7 @@ MODULES = {
         root_mean_squared_error tag_accuracy
         """,
     "recurrent.optim": "Adagrad Adam AdamW Optimizer RMSprop SGD clip_norm clip_value",
-    "recurrent.sklearn": "RecurrentClassifier RecurrentRegressor",
+    "recurrent.sklearn": "RecurrentClassifier RecurrentForecaster RecurrentRegressor",
     "recurrent.schedules": "Constant Cosine Exponential OneCycle ReduceOnPlateau StepDecay",
 }
 # Modules and classes whose public names, methods included, have numpydoc docstrings.
