@@ -105,7 +105,6 @@ def measure(series: Series, seeds: int = 5) -> list[Row]:
             for n in (series.season, 2 * series.season)
         ),
     ]
-    rows = []
     threads = get_num_threads()
     set_num_threads(1)
     try:
