@@ -328,13 +328,14 @@ class _Picture:
         x = min(x, self.canvas.extent[0] - 42)  # left of a long row of inputs
         look = dict(style="rounded,filled", fill=fill, color=border, penwidth=1.8, fontsize=size)
         tip = f"all {notation.count(self.H, 'unit')}"
-        self.canvas.node("folded", (x, y), (wide, 60), name, tip=tip, **look)
+        half = max(30, 9 + 7 * len(self.cell.states))  # the loops of all states leave its side
+        self.canvas.node("folded", (x, y), (wide, 2 * half), name, tip=tip, **look)
         self._folded_end("folded:x", "x", (x, self.low), palette.X_GROUP)
-        points = [(x, self.low + 17), (x, y - 30)]
+        points = [(x, self.low + 17), (x, y - half)]
         self.canvas.wire("folded:x", "folded", points, penwidth=1.6, color=palette.INK)
         self._beside(points, f"({self.D:,},)")
         self._folded_end("folded:h", self.first, (x, self.top), (palette.H_GROUP[0], self.colour))
-        points = [(x, y + 30), (x, self.top - 17)]
+        points = [(x, y + half), (x, self.top - 17)]
         self.canvas.wire("folded", "folded:h", points, penwidth=1.6, color=self.colour)
         self._beside(points, f"({self.P:,},)")
         self._folded_loops(x, y, wide)

@@ -148,20 +148,43 @@ def _stacks(graph):
 def _stack(graph, names, stack, x):
     """Return the items of a column of layers centred on `x`, and the place of each layer."""
     items, place = [], {}
+    y = _heights([[node] for node in stack], graph)
     for k, node in enumerate(stack):
-        place[node.id] = at = (x, k * PITCH)
+        place[node.id] = at = (x, y[k])
         items += _box(graph, node, at, names.get(node.id, ""))
     return items, place
+
+
+def _heights(levels, graph):
+    """Return the height of the middle of each level of nodes, with room for many states."""
+    more = [max((_tall(graph, n) - TALL for n in level), default=0) / 2 for level in levels]
+    at, found = 0.0, []
+    for k, extra in enumerate(more):
+        at += PITCH + more[k - 1] + extra if k else 0
+        found.append(at)
+    return found
+
+
+def _tall(graph, node):
+    """Return the height of a layer's box, from which the loops of all its states begin."""
+    loops = [e.delay for e in graph.edges if e.delay and e.source == node.id]
+    most = max(loops.count(1), loops.count(-1))
+    return max(TALL, 2 * _half(most - 1) + 8)
+
+
+def _half(k):
+    """Return half the height of the k-th loop of a box."""
+    return 8 + 7 * k
 
 
 def _is_end(node):
     return node.kind in ("input", "output")
 
 
-def _size(node, label):
+def _size(graph, node, label):
     if _is_end(node):
         return max(END[0], notation.width(label, 11) * 1.15 + 16), END[1]
-    return max(WIDE, notation.width(label, 11) * 1.15 + 24), TALL
+    return max(WIDE, notation.width(label, 11) * 1.15 + 24), _tall(graph, node)
 
 
 def _label(node, shares=""):
@@ -177,7 +200,7 @@ def _box(graph, node, at, name, shares=""):
     loops = [e for e in graph.edges if e.delay and e.source == node.id]
     fill, border = palette.layer(node.kind, bool(loops))
     label = _label(node, shares)
-    size = _size(node, label)
+    size = _size(graph, node, label)
     if _is_end(node):
         tip = f"{node.kind} {notation.shape(node.shape)}"
         look = dict(shape="ellipse", style="filled", fill=fill, color=border, penwidth=1.2)
@@ -218,7 +241,11 @@ def _branches(graph, names, shares, means):
     pairs = list(dict.fromkeys((e.source, e.target) for e in links))
     plan = layered.layout(inputs, others, pairs, room, set(), GAP)
     level = {n: k for k, column in enumerate(plan.columns) for n in column}
-    place = {n: (-plan.y[n], level[n] * PITCH) for n in level}
+    by_level = [[n for n in graph.nodes if level[n.id] == k] for k in range(len(plan.columns))]
+    y = _heights(by_level, graph)
+    tall = [max((_tall(graph, n) for n in nodes), default=TALL) for nodes in by_level]
+    floor = [at - (high - TALL) / 2 for at, high in zip(y, tall, strict=True)]
+    place = {n: (-plan.y[n], y[level[n]]) for n in level}
     items = []
     for n in graph.nodes:
         items += _box(graph, n, place[n.id], "", shares.get(n.id, ""))
@@ -227,7 +254,7 @@ def _branches(graph, names, shares, means):
         left, _, _, top = boxes[n]
         items.append(dot.text((left + 8, top + 8), notation.short(name, 20), 9, anchor="start"))
     for pair in pairs:
-        items.append(_way(pair, plan, place, boxes, pairs))
+        items.append(_way(pair, plan, place, boxes, pairs, level, floor))
     for n in dict.fromkeys(e.source for e in links):
         shape = next(e.shape for e in links if e.source == n)
         text = " · ".join([notation.shape(shape)] * bool(shape) + means.get(n, []))
@@ -254,16 +281,19 @@ def _shared(model, k):
     return f"parameters of {', '.join(owners)}"
 
 
-def _way(pair, plan, place, boxes, pairs):
-    """Return the wire from one node to another, between the boxes of the levels it crosses."""
+def _way(pair, plan, place, boxes, pairs, level, floor):
+    """Return the wire from one node to another, between the boxes of the levels it crosses.
+
+    `floor` is the height of the middle of a usual box that stands on the bottom of a level.
+    """
     source, target = pair
     into = [a for a, b in pairs if b == target]
     into.sort(key=lambda a: place[plan.path[a, target][-2]][0])
     points = [(place[source][0], boxes[source][3])]
     for n in plan.path[pair][1:]:
         x, y = place[n]
-        column = list(plan.columns[round(y / PITCH)])
-        turn = y - PITCH / 2 + 20 * ((column.index(n) + 1) / (len(column) + 1) - 0.5)
+        column = list(plan.columns[level[n]])
+        turn = floor[level[n]] - PITCH / 2 + 20 * ((column.index(n) + 1) / (len(column) + 1) - 0.5)
         end = y
         if n == target:
             x += 24 * (into.index(source) - (len(into) - 1) / 2)
@@ -303,7 +333,7 @@ def _loops(name, at, size, loops, side):
     items = []
     x, y = at[0] + side * size[0] / 2, at[1]
     for k, e in enumerate(loops):
-        out, half = x + side * (26 + 14 * k), 8 + 7 * k
+        out, half = x + side * (26 + 14 * k), _half(k)
         points = [(x, y + half), (out, y + half), (out, y - half), (x, y - half)]
         look: dict[str, Any] = dict(radius=6, color=palette.state(_plain(e), k), penwidth=1.6)
         tip = f"{_plain(e)} of step t goes to step t {'+' if side > 0 else '-'} 1"

@@ -354,11 +354,12 @@ class _Grid:
             if cut and r.states:
                 tip = f"no gradient flows back from t = {t} to t = {before}"
                 look = dict(fill=palette.CUT, color=palette.CUT, tip=tip)
-                self.canvas.node(f"cut:{r.name}@{t}", (middle, r.y), (5, 40), **look)
+                tall = max(40, WIRE * (len(r.states) - 1) + 24)
+                self.canvas.node(f"cut:{r.name}@{t}", (middle, r.y), (5, tall), **look)
         first = next((r for r in self.rows if r.states), None)
         if cut and first is not None:
             note = "state carried,\ngradient cut"
-            self.canvas.text((middle, first.y + 36), note, 8, palette.CUT)
+            self.canvas.text((middle, first.y + first.size[1] / 2 + 15), note, 8, palette.CUT)
 
     def _ends(self, r, s, colour, y):
         """Draw the wires of a state into the first shown step and out of the last."""

@@ -171,11 +171,12 @@ class _Picture:
 
     def _row_label(self, side, inputs, size, tall):
         y = self.y[side]
-        label = f"W_{side}, b_{side}\nfrom {inputs}\n{self.H:,} × {size:,} per gate"
+        first = next(g for s, g in self.tiles if s == side)
+        biased = bool(self.tiles[side, first][1][0].size)
+        label = f"W_{side}{f', b_{side}' * biased}\nfrom {inputs}\n{self.H:,} × {size:,} per gate"
         at = (-14 - self._names(side), y - tall / 2)
         self.canvas.text(at, label, 9, palette.INK, anchor="end")
-        first = next(g for s, g in self.tiles if s == side)
-        notes = {first: "columns: inputs, bias; rows: units"}
+        notes = {first: f"columns: inputs{', bias' * biased}; rows: units"}
         notes |= {g: f"of {v}, in this step" for g, v in self._products(side)}
         for g, text in notes.items():
             self.canvas.text((self.at[g], y + 9), text, 9, anchor="start")

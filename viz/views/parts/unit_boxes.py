@@ -95,7 +95,7 @@ class Units:
             share = 0.08 + 0.92 * min(abs(v), 1.0) if np.isfinite(v) else 1.0
             fill = palette.ramp(("#FFFFFF", fill), share)
         label = g
-        if g in self.cell.states:
+        if g in self.cell.states and len(self.cell.gates) == 1:
             label = next((a.short_label for a in self.wiring.neurons if a.gate == g), g)
         wide = max(CHIP, notation.width(label, 9) + 5)
         tip = f"{title} of unit {j}" + ("" if v is None else f", value {notation.exact(v)}")
