@@ -12,6 +12,7 @@ from rich.console import Console
 
 from recurrent.cli.runner import describe, print_error
 from recurrent.cli.source import check_regular, naming
+from recurrent.models.files import check_writable
 
 from .report.compare import compare as compare_runs
 from .report.table import show as show_run
@@ -129,16 +130,25 @@ def forecasts(
         typer.Argument(metavar="[SERIES]...", help="Series; all by default.", show_default=False),
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the tables there too.")
+    ] = None,
 ) -> None:
     """Forecast real series beside baselines and PyTorch; prints tables in Markdown."""
     with one_line():
-        from .real.forecasts import SERIES, markdown, measure
+        from .real.forecasts import SERIES, heading, markdown, measure
 
         for name in names or SERIES:
             if name not in SERIES:
                 raise ValueError(f"unknown series {name!r}; known are {', '.join(SERIES)}")
+        if out is not None:
+            check_writable(out)
+        parts = [heading(seeds)]
         for name in names or SERIES:
-            print(markdown(SERIES[name], measure(SERIES[name], seeds)), flush=True)
+            parts.append(markdown(SERIES[name], measure(SERIES[name], seeds)))
+            print(parts[-1], flush=True)
+        if out is not None:
+            out.write_text("\n".join(parts), encoding="utf-8")
 
 
 def _readme_run() -> Run:

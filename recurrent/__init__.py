@@ -43,7 +43,8 @@ Contents
 * Engines, the functions `init`, `forward`, `backward` and `step` of one cell without layers: `rnn`,
   `rnn_relu`, `lstm`, `gru`, `mgu`, `indrnn`, `mingru`, `minlstm`, `qrnn`, `sru`, or
   `Engine(cell)`.
-* Estimators of scikit-learn's kind: the module `sklearn`, imported when it is first read.
+* Estimators of scikit-learn's kind, which classify, predict numbers and forecast series: the
+  module `sklearn`, imported when it is first read.
 * What functions return and take: `Gradients`, `Directions` (also named `Both`), `Memory`.
 * `set_num_threads` and `get_num_threads`.
 * `release_memory` returns buffers that are kept for reuse to the system.

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from recurrent.sklearn import RecurrentForecaster
 from recurrent.sklearn.fitted import Fitted
 from recurrent.sklearn.learning import Trained, prepare
 from recurrent.training.history import History
+
+from ..measure.machine import machine
 
 
 @dataclass(frozen=True)
@@ -227,6 +230,18 @@ class InPyTorch(RecurrentForecaster):
             self.strategy == "recursive",
         )  # fmt: skip
         return Fitted(panel, trained, None, self.horizon)
+
+
+def heading(seeds: int) -> str:
+    """Return a title with what is compared, on which machine and with which versions."""
+    here = machine()
+    packages = ("numpy", "numba", "torch", "statsmodels")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages if find_spec(name))
+    return (
+        f"# Forecasts of real series\n\nBy `python -m bench forecasts --seeds {seeds}`: mean ± "
+        f"standard deviation over seeds; median seconds on one thread of {here['processor']}. "
+        f"{versions}.\n"
+    )
 
 
 def markdown(series: Series, rows: list[Row]) -> str:
