@@ -103,7 +103,7 @@ def test_most_pictures_fit_into_a_window(open_any, folder):
         "figure",
         "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.parentElement.id)",
     )
-    assert set(wide) <= {"strongest", "windows", "vanishing", "gated"}
+    assert wide == ["strongest"]  # 48 inputs and their names
 
 
 @needs_browser

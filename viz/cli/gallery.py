@@ -184,9 +184,9 @@ def _layers(five, values, wide):
             "weights",
             "How large are the weights, and are gates stuck open or shut?",
             (
-                "The weight matrices by gate, all on one scale. A spectral radius far above 1 "
-                "amplifies, one far below 1 forgets. A gate that is always above 0.9 or below 0.1 "
-                "hardly learns."
+                "The weight matrices by gate on one scale, the biases on another. A spectral "
+                "radius far above 1 amplifies, one far below 1 forgets. A gate that is always "
+                "above 0.9 or below 0.1 hardly learns."
             ),
             "weights LSTM:5:10,Linear:10:1 --steps 6",
             lambda: weights(five[0], values),
@@ -223,8 +223,8 @@ def _networks(five):
             "windows",
             "What does truncated back-propagation cut?",
             "The gradient, at the border of each window. The state is carried over.",
-            "unrolled LSTM:5:10,Linear:10:1 --steps 40 --window 20",
-            lambda: unrolled(five, 40, window=20),
+            "unrolled LSTM:5:10,Linear:10:1 --steps 6 --window 3",
+            lambda: unrolled(five, 6, window=3),
         ),
         Exhibit(
             "vanishing",
@@ -233,8 +233,8 @@ def _networks(five):
                 "On the way back. The loss is that of the last step, and little of its gradient "
                 "reaches the first. A plain RNN:"
             ),
-            "gradients RNN:5:10,Linear:10:1 --steps 20",
-            lambda: gradients(vanishing, models.recording(vanishing, None, 20, last=True)),
+            "gradients RNN:5:10,Linear:10:1 --steps 12",
+            lambda: gradients(vanishing, models.recording(vanishing, None, 12, last=True)),
         ),
         Exhibit(
             "gated",
@@ -243,8 +243,8 @@ def _networks(five):
                 "The same for an untrained LSTM. How far its gradient reaches depends on its "
                 "forget gates."
             ),
-            "gradients LSTM:5:10,Linear:10:1 --steps 20",
-            lambda: gradients(gated, models.recording(gated, None, 20, last=True)),
+            "gradients LSTM:5:10,Linear:10:1 --steps 12",
+            lambda: gradients(gated, models.recording(gated, None, 12, last=True)),
         ),
     ]
 
@@ -279,7 +279,7 @@ def _trained(folder, lm, translator):
             "How did the training go?",
             (
                 "The loss of every update, its running mean, and the validation loss on held-out "
-                "text."
+                "text; below, the validation in bits per character."
             ),
             f"curve {model}",
             lambda: curve(lm.history),
