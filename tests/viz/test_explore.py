@@ -53,7 +53,7 @@ def run(kind=recurrent.LSTM, steps=15, units=10, gradients=True, dtype="float32"
 @pytest.mark.parametrize("kind", [recurrent.RNN, recurrent.LSTM, recurrent.GRU])
 def test_without_scripts_all_levels_and_values_of_a_step_are_there(kind):
     model, recording = run(kind)
-    text = viz.explore(model, recording, t=3, n=1).html
+    text = viz.explore(model, recording, t=3, sequence=1).html
     for level in ("network", "unrolled", "cell", "units", "unit", "neuron"):
         assert f'<section data-level="{level}"' in text
     assert "<noscript>" in text
@@ -116,6 +116,22 @@ def test_the_page_says_which_units_it_leaves_out(monkeypatch):
     assert f"{note}: the first ones, the last two, and those requested." in text
 
 
+def test_a_page_holds_the_sequences_of_a_small_batch(monkeypatch):
+    model, recording = run(gradients=False)
+
+    def sequences(text):
+        return re.search(r'id="sequence">(.*?)</select>', text)[1].count("<option")
+
+    one = viz.explore(model, recording, sequence=1).html
+    assert sequences(one) == 2
+    assert "All 2 sequences of the batch are on this page" in one
+    monkeypatch.setattr(viz.page.batch, "BYTES", 1000)
+    alone = viz.explore(model, recording, sequence=1).html
+    assert sequences(alone) == 1
+    assert "Sequence 1 of 2;" in alone
+    assert len(alone) < len(one)
+
+
 def test_the_gradient_norm_covers_all_units_of_a_layer():
     model, recording = run(units=40)
     part = viz.page.run.LayerRun(recording, model[1], 1, [], 1)
@@ -158,7 +174,7 @@ def test_the_page_shows_either_part_of_an_encoder_decoder():
     ]
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.S)[1])
     assert (facts["labels"], facts["labelled"], facts["T"]) == (list("write"), "output", 5)
-    assert facts["attention"]["inputs"] == list("Lesen!?")
+    assert facts["attention"]["runs"][0]["inputs"] == list("Lesen!?")
     other = viz.explore(model, recording, inputs="Lesen!?", part="encoder").html
     assert '<section data-level="attention"' not in other
     assert json.loads(re.search(r'id="facts">(.*?)</script>', other, re.S)[1])["T"] == 7
@@ -207,7 +223,11 @@ def test_errors_name_the_expected_value(tmp_path):
             r"t must be in 0\.\.14, .*got 15",
             lambda: viz.explore(model, recording, t=15),
         ),
-        (IndexError, r"n must be in 0\.\.1, .*got 2", lambda: viz.explore(model, recording, n=2)),
+        (
+            IndexError,
+            r"sequence must be in 0\.\.1, .*got 2",
+            lambda: viz.explore(model, recording, sequence=2),
+        ),
         (
             IndexError,
             r"units must be in 0\.\.9, got 10",

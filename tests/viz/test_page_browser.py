@@ -61,7 +61,7 @@ def both():
 @pytest.mark.parametrize("name", direction.NAMES)
 def test_either_direction_of_a_layer_opens(open_any, both, tmp_path, name):
     model, recording = both
-    page = open_any(viz.explore(model, recording, t=6, n=1).save(tmp_path / "page.html"))
+    page = open_any(viz.explore(model, recording, t=6, sequence=1).save(tmp_path / "page.html"))
     page.click("#n-layer0")
     way, n = direction.direction_of(model[0], name), int(name == "reverse")
     end, t = way.end, 9
@@ -204,19 +204,23 @@ def test_initial_states_are_those_of_the_run(open_any, tmp_path):
     )
 
 
-@pytest.mark.parametrize("n", [0, 1])
-def test_the_slider_updates_the_attention_of_a_decoder(open_any, tmp_path, n):
+@pytest.mark.parametrize(("n", "first"), [(0, 0), (1, 1), (1, 0)])
+def test_the_slider_updates_the_attention_of_a_decoder(open_any, tmp_path, n, first):
     model, recording = attending()
-    shown = dict(inputs="Lesen!?", outputs="write", t=1, n=n)
+    shown = dict(inputs="Lesen!?", outputs="write", t=1, sequence=first)
     page = open_any(viz.explore(model, recording, **shown).save(tmp_path / "page.html"))
     page.click("#n-layer4")
     assert level(page) == "attention"
+    read_as, written_as = "Lesen!?", "write"
+    if first != n:  # labels are those of the sequence that is shown first
+        page.select_option("#sequence", label=str(n))
+        read_as, written_as = ([notation.sub(a, k) for k in range(7)] for a in "xy")
     weights, read = recording.layers[4].weights[:, n], (7, 5)[n]
     for t in range((5, 3)[n]):
         page.locator("#time").fill(str(t))
         lines = [f"a-state{s}--mean1" for s in range(read)]
         said = [
-            f"weight of {'Lesen!?'[s]} for {'write'[t]} = {notation.exact(weights[t, s])}"
+            f"weight of {read_as[s]} for {written_as[t]} = {notation.exact(weights[t, s])}"
             for s in range(read)
         ]
         assert [tip(page, i) for i in lines] == said
@@ -225,7 +229,7 @@ def test_the_slider_updates_the_attention_of_a_decoder(open_any, tmp_path, n):
             for i in lines
         ]
         np.testing.assert_allclose(wide, 0.4 + 5.2 * weights[t, :read], atol=1e-4)
-        assert written(page, "a-out1") == ["write"[t]]
+        assert written(page, "a-out1") == [written_as[t]]
         frame, row = (
             page.locator(f"[id='{i}']").bounding_box()["y"] for i in ("a-now", f"a-w{t}-0")
         )
@@ -238,6 +242,12 @@ def test_the_slider_updates_the_attention_of_a_decoder(open_any, tmp_path, n):
         assert not page.locator("[id='a-now']").is_visible()
     page.keyboard.press("Escape")
     assert level(page) == "network"
+
+
+def test_a_batch_that_the_picture_of_attention_does_not_fit_is_left_out(tmp_path):
+    text = viz.explore(*attending(), sequence=1).html  # it reads 5 states, the other one 7
+    assert "Sequence 1 of 2" in text
+    assert '<option value="1">' not in text.partition('id="sequence"')[2].partition("</select>")[0]
 
 
 def test_attention_over_many_steps_shows_a_window(open_any, tmp_path):
@@ -484,7 +494,7 @@ def said(page, row):
 
 def test_the_unrolled_network_says_the_likeliest_classes(open_any, tmp_path):
     model, recording = characters(lengths=[12, 10])
-    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page = open_any(viz.explore(model, recording, sequence=1).save(tmp_path / "page.html"))
     page.click('#levels [data-level="unrolled"]')
     p, targets = probabilities(recording.y[:, 1]), recording.targets[:, 1]
     for t, first in ((0, 0), (6, 3), (11, 5)):
@@ -529,7 +539,7 @@ def test_all_outputs_are_shown_on_demand(open_any, tmp_path):
 
 def test_values_that_are_no_class_scores_are_said_as_numbers(open_any, both, tmp_path):
     model, recording = both
-    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page = open_any(viz.explore(model, recording, sequence=1).save(tmp_path / "page.html"))
     page.click('#levels [data-level="unrolled"]')
     page.locator("#time").fill("4")
     y = recording.y[1:8, 1]
@@ -539,7 +549,7 @@ def test_values_that_are_no_class_scores_are_said_as_numbers(open_any, both, tmp
 
 def test_a_model_that_pools_says_something_at_the_end(open_any, tmp_path):
     model, recording = characters([recurrent.Last()])
-    page = open_any(viz.explore(model, recording, n=1).save(tmp_path / "page.html"))
+    page = open_any(viz.explore(model, recording, sequence=1).save(tmp_path / "page.html"))
     page.click('#levels [data-level="unrolled"]')
     p = probabilities(recording.y[1])
     order = np.argsort(-p, kind="stable")[:10]
@@ -681,15 +691,92 @@ def test_steps_play_up_to_the_last(opened):
 
 def test_steps_play_slowly_for_readers_who_prefer_little_motion(opened):
     page = opened(reduced_motion="reduce")
-    page.keyboard.press("Home")
+    page.locator("#time").fill("0")
     page.click("#play")
     page.wait_for_timeout(800)
     assert page.input_value("#time") == "0"
     until(page, "here.t === 1")
 
 
+@pytest.fixture(scope="module")
+def batch():
+    """Three sequences of different lengths through two layers, one of them bidirectional."""
+    layers = [recurrent.LSTM(3, 4, bidirectional=True), recurrent.Recurrent("cfc", 8, 5)]
+    model = recurrent.Sequential(*layers, recurrent.Linear(5, 4), rng=0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((9, 3, 3)).astype("float32")
+    loss = recurrent.losses.softmax_cross_entropy
+    return model, model.record(x, rng.integers(0, 4, (9, 3)), loss, lengths=[9, 5, 7])
+
+
+def everything_said(page):
+    """The text of every level at two steps, its tooltips, and all colours."""
+    figure = """all => all.filter(e => e.closest("figure").checkVisibility())
+        .map(e => [e.textContent, getComputedStyle(e).fill])"""
+    shapes, found = "section.shown :is(text, title, path, polygon, ellipse)", []
+    for t, on in ((1, False), (8, True)):
+        page.locator("#time").fill(str(t))
+        page.set_checked("#gradient", on)
+        for name in levels(page):
+            colours = page.eval_on_selector_all(".strip button", "all => all.map(b => b.className)")
+            texts = page.locator("section.shown").inner_text().splitlines()
+            found.append(((t, on, name), page.eval_on_selector_all(shapes, figure), texts, colours))
+    return found
+
+
+def test_every_sequence_of_a_small_batch_is_on_the_page(open_any, batch, tmp_path):
+    """A chosen sequence is what a page that shows it first shows."""
+    pages = [
+        open_any(viz.explore(*batch, sequence=n, t=4).save(tmp_path / f"{n}.html")) for n in (2, 1)
+    ]
+    assert pages[0].locator("#sequence option").all_text_contents() == ["0", "1", "2"]
+    assert pages[0].locator("#sequence option:checked").text_content() == "2"
+    pages[0].select_option("#sequence", label="1")
+    for mine, its in zip(*map(everything_said, pages), strict=True):
+        for a, b in zip(mine[1:], its[1:], strict=True):
+            differ = [pair for pair in zip(a, b, strict=True) if pair[0] != pair[1]]
+            assert not differ, (mine[0], differ)
+    assert set(pages[0].locator("#r-x-7").get_attribute("class").split()) == {
+        "now-column",
+        "padded",
+    }
+
+
+def test_the_picture_of_any_unit_shows_its_own_parameters(open_any, tmp_path):
+    model = recurrent.Sequential(recurrent.LSTM(3, 4, peephole=True), rng=0)
+    recording = model.record(np.ones((3, 1, 3), "float32"))
+    page = open_any(
+        viz.explore(model, recording).save(tmp_path / "a.html"), fragment="#level=unit&unit=3"
+    )
+    page.locator("#unit").wait_for()
+    for name in model[0].cell.parameters:
+        v = direction.direction_of(model[0]).parameters[name][3]
+        assert tip(page, f"u0-parameter:{name}") == f"own parameter {name} = {notation.exact(v)}"
+        assert written(page, f"u0-parameter:{name}") == [f"{name} {notation.signed(v)}"]
+
+
+def test_a_link_names_the_sequence(open_any, batch, tmp_path):
+    page = open_any(viz.explore(*batch).save(tmp_path / "a.html"), fragment="#sequence=2&t=3")
+    assert view(page)[3] == 3
+    assert page.locator("#sequence option:checked").text_content() == "2"
+    page.select_option("#sequence", label="1")
+    until(page, "location.hash.endsWith('&t=3&sequence=1')")
+
+
+def test_labels_belong_to_the_sequence_that_is_shown_first(open_any, batch, tmp_path):
+    path = viz.explore(*batch, inputs="abcdefghi", sequence=1).save(tmp_path / "a.html")
+    page = open_any(path)
+    strip = page.locator(".strip bdi")
+    assert strip.all_text_contents() == list("abcdefghi")
+    page.select_option("#sequence", label="0")
+    assert strip.all_text_contents() == list("012345678")
+    page.select_option("#sequence", label="1")
+    assert strip.all_text_contents() == list("abcdefghi")
+
+
 def view(page):
     """The level, layer, unit, step and gradients that a page shows."""
+    page.locator("#levels button").first.wait_for()  # the script has begun
     return page.evaluate(
         "[here.level, here.layer, L().units[here.u], here.t, here.neuron, here.gradient]"
     )
@@ -913,6 +1000,7 @@ def test_the_strip_follows_the_step(open_any, seen, tmp_path, viewport):
     model, _ = seen
     recording = model.record(np.arange(560)[:, None] % 20)
     page = open_any(viz.explore(model, recording).save(tmp_path / "a.html"), viewport=viewport)
+    page.locator("#levels button").first.wait_for()
     for key in ("Home", "End", "ArrowLeft", "Home"):
         page.keyboard.press(key)
         strip, now = (page.locator(s).bounding_box() for s in (".strip", ".strip [aria-current]"))

@@ -7,10 +7,11 @@ function updateAttention() {
   const shade = (v) => Math.floor(v * (facts.bins - 1) + 0.5);
   const weight = (t, s) => a.weights[t * columns.length + s], t = written[k], at = (name) => $(`a-${name}`);
   for (let r = 0; r < a.rows; r++) {
-    const step = written[first + r];
-    write(at(`row${r}`), outputs[step]);
+    const step = written[first + r], none = step === undefined;  // in a shorter sequence
+    write(at(`row${r}`), none ? "" : outputs[step]);
     columns.forEach((_, s) => {
-      const cell = at(`w${r}-${s}`), v = weight(step, s);
+      const cell = at(`w${r}-${s}`), v = none ? 0 : weight(step, s);
+      cell.classList.toggle("quiet", none);
       write(cell, a.wide ? v.toFixed(2) : v >= 0.005 ? (100 * v).toFixed(0) : "");
       paint(cell, facts.colours.shade[shade(v)], facts.colours.shadeInk[shade(v)]);
       tip(cell, `weight of ${inputs[s]} for ${outputs[step]} = ${exact(v)}`);
@@ -19,6 +20,7 @@ function updateAttention() {
   at("now").setAttribute("transform", `translate(0 ${a.high * (k - first - a.focus)})`);
   at("now").classList.toggle("quiet", !present);
   columns.forEach((_, s) => {
+    write(at(`state${s}`), inputs[s]);
     const line = at(`state${s}--mean${a.focus}`), v = weight(t, s), path = line.querySelector("path");
     line.classList.toggle("quiet", !present || v < faint);
     path.style.stroke = facts.colours.shade[shade(v)]; path.style.strokeWidth = 0.4 + 5.2 * v;

@@ -46,6 +46,11 @@ class Attention:
         found = grid.rows_of(len(self.written), self.written.index(self.drawn_at))
         return [self.written[t] for t in found]
 
+    def fits(self, other: Attention | None) -> bool:
+        """Return whether the picture has all the saved states that another sequence reads."""
+        whole = self.columns == self.read
+        return other is not None and whole and set(other.read) <= set(self.read)
+
 
 def attention_of(
     model: Any,
@@ -102,24 +107,33 @@ def drawing(model: Any, stack: Stack, n: int, attention: Attention) -> Drawing:
     return draw_attention(model, stack.whole, n, **labels, **place)
 
 
-def known(attention: Attention | None, blob: Blob) -> dict | None:
-    """Return the data from which the page's script updates the picture."""
+def known(attention: Attention | None, batch: list[Attention | None], blob: Blob) -> dict | None:
+    """Return the data from which the page's script updates the picture.
+
+    It draws the same states and rows for all sequences of the `batch`: those of `attention`.
+    """
     if attention is None:
         return None
     columns, rows = attention.columns, attention.rows
     inputs = [attention.inputs[s] for s in columns]
     return {
         "row": f"layer{attention.k - attention.first}",
-        "weights": blob.put(attention.weights[:, columns]),
-        "written": attention.written,
         "columns": columns,
         "rows": len(rows),
         "focus": rows.index(attention.drawn_at),
-        "inputs": inputs,
-        "outputs": attention.outputs,
         "high": grid.ROW,
         "faint": grid.FAINT,
         "place": attention.k,
         "half": grid.OUTPUTS // 2,
         "wide": grid.pitch(inputs) >= grid.NUMBERED,
+        "runs": [
+            {
+                "weights": blob.put(one.weights[:, columns]),
+                "written": one.written,
+                "inputs": [one.inputs[s] for s in columns],
+                "outputs": one.outputs,
+            }
+            for one in batch
+            if one is not None
+        ],
     }

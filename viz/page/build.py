@@ -14,8 +14,10 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from ..draw import notation, svg
-from ..reading import describe
+from ..reading import describe, nodes
 from ..reading.unit_values import origin
 from ..views.cell import cell
 from ..views.network import network
@@ -25,9 +27,10 @@ from ..views.unrolled import unrolled
 from . import attention as attention_level
 from . import equations, gate, says, tables
 from . import layer as layer_level
+from .batch import Shown
 from .figures import figure, framed, rules
 from .packed import Blob
-from .run import LayerRun, gradient_scale
+from .run import gradient_scale
 from .stack import Stack
 
 WIDTH = 7  # columns of the unrolled network, which follow the slider
@@ -37,30 +40,31 @@ SCRIPTS = ("numbers", "zoom", "cell", "layer", "gate", "says", "attention", "pla
 def page(
     model: Any,
     stack: Stack,
-    runs: list[LayerRun],
+    batch: list[Shown],
+    n: int,
     labels: list[str] | None,
     t: int,
     notes: list[str],
-    attention: attention_level.Attention | None = None,
-    said: says.Says | None = None,
 ) -> str:
     """Return the HTML text.
 
-    `labels` are those of the steps: a decoder's outputs, else the inputs. `t` is the step that is
-    shown first.
+    `batch` are the sequences of the page, of which n is shown first. `labels` are those of its
+    steps: a decoder's outputs, else the inputs. `t` is the step that is shown first.
     """
-    T, blob = runs[0].T, Blob()
+    shown = next(one for one in batch if one.n == n)
+    runs, attention, blob = shown.runs, shown.attention, Blob()
+    T = runs[0].T
     first, width = min(max(t - WIDTH // 2, 0), max(T - WIDTH, 0)), min(T, WIDTH)
     sections = [
         _section("network", None, "Network: layers from bottom to top", network(model), "n"),
-        _unrolled(stack, runs[0].n, range(first, first + width), said, t),
+        _unrolled(stack, shown, range(first, first + width), t),
     ]
     for number, run in enumerate(runs):
         sections += _layer_sections(number, run, stack, t)
     if attention is not None:
         text = "<p>The wider a line, the larger the weight of that saved state in the output of "
         text += "this time step. Rows: all outputs.</p>"
-        drawing = attention_level.drawing(model, stack, runs[0].n, attention)
+        drawing = attention_level.drawing(model, stack, n, attention)
         title = "Attention: the states that an output attends to"
         sections.append(_section("attention", None, title, drawing, "a", text))
     facts = {
@@ -70,15 +74,18 @@ def page(
         "labels": labels,
         "labelled": stack.labelled,
         "colours": tables.colours(),
-        "scale": gradient_scale(runs),
-        "layers": [_layer(run, blob) for run in runs],
+        "scale": gradient_scale(run for one in batch for run in one.runs),
+        "sequences": [one.n for one in batch],
+        "n": batch.index(shown),
+        "padded": [one.padded for one in batch],
+        "layers": [_layer(run, [one.runs[k] for one in batch], blob) for k, run in enumerate(runs)],
         "unrolled": {
             "first": first,
             "width": width,
             "rows": _rows(stack.model),
         },
-        "attention": attention_level.known(attention, blob),
-        "says": says.known(said, blob),
+        "attention": attention_level.known(attention, [one.attention for one in batch], blob),
+        "says": says.known([one.said for one in batch], blob),
     }
     style = _file("page.css") + tables.style() + rules(text for _, text in sections)
     script = "".join(_file(f"{name}.js") for name in SCRIPTS)
@@ -94,6 +101,8 @@ def page(
         last=T - 1,
         strip=tables.strip(labels, T, t, stack.labelled),
         layers="".join(options),
+        sequences="".join(f'<option value="{k}">{one.n}</option>' for k, one in enumerate(batch)),
+        alone=" hidden" if len(batch) == 1 else "",
         sections="".join(text for text, _ in sections),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
         facts=json.dumps(facts).replace("<", "\\u003c"),
@@ -116,9 +125,16 @@ def _has_gradients(run):
     return any(q.kind == "gradient" for q in run.quantities)
 
 
-def _unrolled(stack, n, steps, said, t):
-    """Return the section of the unrolled network, with what the model says above its steps."""
-    picture, style = figure(unrolled(stack.model, list(steps), recording=stack.recording, n=n), "r")
+def _unrolled(stack, shown, steps, t):
+    """Return the section of the unrolled network, with what the model says above its steps.
+
+    Columns of padding have a class, which the script moves with the window.
+    """
+    N, said = shown.n + 1, shown.said
+    whole = dict(recording=stack.recording, n=shown.n, lengths=np.full(N, shown.runs[0].T))
+    picture, style = figure(unrolled(stack.model, list(steps), **whole), "r")
+    for s in set(steps) & set(shown.padded):
+        picture = re.sub(rf'<g (id="r-\w+-{s}")', r'<g class="padded" \1', picture)
     head = f"{stack.part.title()} unrolled" if stack.part else "Unrolled"
     title = f"{head} in time: the same weights at every step"
     above, after = "", ""
@@ -206,8 +222,8 @@ def _rows(model):
     return out
 
 
-def _layer(run, blob):
-    """Return a layer's numbers and names for the script."""
+def _layer(run, batch, blob):
+    """Return a layer's numbers and names for the script; `batch` are its runs of all sequences."""
     way, states, begins = run.way, run.layer.cell.states, origin(run.way)
     drawn = {g: [f"in:{g}{k}" for k in run.slots[g][0]] for g in "xh"}
     count = sum(map(len, drawn.values())) + 2 * run.elided
@@ -222,33 +238,27 @@ def _layer(run, blob):
         "suffix": way.suffix,
         "begins": begins,
         "starts": {s: time_grid.initial_label(s, begins) for s in states},
-        "initial": {s: blob.put(a) for s, a in run.initial.items() if a.any()},
         "picture": layer_level.known(run, blob),
         "step": way.step,
         "before": way.before,
         "at": way.earlier,
         "delay": way.delay,
-        "earlier": blob.put(run.earlier + 1),
         "D": run.D,
         "H": run.H,
         "size": {"x": run.D, "h": run.H},
         "states": states,
         "units": blob.put(run.units),
-        "x": blob.put(run.x),
-        "h": blob.put(run.h),
-        "norms": None if run.norms is None else blob.put(run.norms),
+        "runs": [_run(one, blob) for one in batch],
         "limits": run.limits,
         "limit": run.limit,
-        "quantities": [
-            {"key": q.key, "label": q.label, "kind": q.kind, "a": blob.put(q.a)}
-            for q in run.quantities
-        ],
+        "quantities": [{"key": q.key, "label": q.label, "kind": q.kind} for q in run.quantities],
         "equations": equations.table(run, blob.put),
         "drawn": drawn,
         "slots": {g: blob.put(a) for g, a in run.slots.items()},
         "rest": {g: blob.put(a) for g, a in run.rest.items()},
         "thick": 3.25 * pitch,
         "shown": run.shown,
+        "parameters": _parameters(run),
         "neurons": [
             {
                 "name": a.name,
@@ -262,6 +272,30 @@ def _layer(run, blob):
             }
             for a in run.wiring.neurons
         ],
+    }
+
+
+def _parameters(run):
+    """Return the parameters in a unit's picture, and whether they are columns of x."""
+    cell, names = run.layer.cell, ((p, nodes.parameter_name(p)) for p in run.wiring.parameters)
+    return [
+        {"id": svg.slug(p), "name": name, "given": name in cell.inputs}
+        for p, name in names
+        if name not in cell.scalars
+    ]
+
+
+def _run(run, blob):
+    """Return the numbers of a layer in one sequence."""
+    return {
+        "x": blob.put(run.x),
+        "h": blob.put(run.h),
+        "norms": None if run.norms is None else blob.put(run.norms),
+        "given": {name: blob.put(a) for name, a in run.given.items()},
+        "earlier": blob.put(run.earlier + 1),
+        "initial": {s: blob.put(a) for s, a in run.initial.items() if a.any()},
+        "inner": {k: blob.put(a) for k, a in run.inner.items()},
+        "quantities": [blob.put(q.a) for q in run.quantities],
     }
 
 

@@ -9,7 +9,7 @@ function forward(layer, u, t) {
     if ("key" in source) values[id] = value(layer, byKey(layer, source.key), t, u);
     else if ("before" in source) values[id] = value(layer, byKey(layer, source.before), before(layer, t), u);
     else if ("own" in source) values[id] = source.own[u];
-    else if ("given" in source) values[id] = source.given[t * layer.units.length + u];
+    else if ("inner" in source) values[id] = layer.inner[source.inner][t * layer.units.length + u];
     else values[id] = evaluate(source.is, values);
   }
   return values;

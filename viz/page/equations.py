@@ -59,7 +59,7 @@ def table(run: Any, put: Callable[[np.ndarray], list]) -> dict:
             name = cell.parameters[cell.parameter_inputs.index(e)]
             source = {"own": put(run.way.parameters[name][run.units])}
         elif k in run.inner:
-            source = {"given": put(run.inner[k])}
+            source = {"inner": k}
         elif e.op == "input":
             continue  # a dot product that only its own activation uses
         else:

@@ -16,7 +16,7 @@ from ..draw.drawing import Drawing
 from ..reading.direction import directions_of
 from ..reading.models import check_steps, checked
 from ..views.network import network
-from . import tables
+from . import batch, tables
 from .attention import attention_of
 from .build import page
 from .run import LayerRun
@@ -93,7 +93,7 @@ def explore(
     inputs: Sequence[Any] | None = None,
     units: Sequence[int] = (),
     t: int | None = None,
-    n: int = 0,
+    sequence: int = 0,
     outputs: Sequence[Any] | None = None,
     part: str | None = None,
 ) -> Page:
@@ -115,8 +115,9 @@ def explore(
         last two and these, and says so.
     t : int, optional
         The time step that is shown first, and in a browser without scripts; the last by default.
-    n : int
-        The sequence of the batch.
+    sequence : int
+        The sequence of the batch that is shown first. The page holds the others too, if the batch
+        has at most 16 sequences, whose values take at most 300 kB.
     outputs : sequence, optional
         Labels of the output steps, for an Attention layer and for the steps of a decoder.
     part : str, optional
@@ -149,7 +150,13 @@ def explore(
     largest = max(way.hidden_size for way in ways)
     checks.iterable(units, "units", "a sequence of int")
     units = [checks.index(j, "units", largest) for j in units]
-    runs = [LayerRun(recording, way, n, units, BUDGET / len(ways), stack.first) for way in ways]
+    N = batch.count(stack, stack.first + stack.model.layers.index(layers[0]))
+    n = batch.checked(sequence, N)
+
+    def runs_of(k: int) -> list[LayerRun]:
+        return [LayerRun(recording, way, k, units, BUDGET / len(ways), stack.first) for way in ways]
+
+    runs = runs_of(n)
     T = runs[0].T
     t = T - 1 if t is None else checks.index(t, "t", T, ", the steps of the recording")
     named, name = (outputs, "outputs") if stack.labelled == "output" else (inputs, "inputs")
@@ -158,25 +165,37 @@ def explore(
     if named is not None and len(named) != T:
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
     labels = None if named is None else [tables.symbol(str(s)) for s in named]
-    attention = attention_of(model, stack, n, t, inputs, outputs)
-    notes = list(_notes(model, stack, runs, attention, n))
-    said = says_of(stack, n, None)
-    html = page(model, stack, runs, labels, t, notes, attention, said)
+
+    def read(k: int) -> batch.Shown:
+        own = (inputs, outputs) if k == n else (None, None)
+        return batch.Shown(
+            k,
+            runs if k == n else runs_of(k),
+            says_of(stack, k, None),
+            attention_of(model, stack, k, t, *own),
+            batch.padding(stack, ways[0], k, T),
+        )
+
+    held = batch.held(read, n, N)
+    notes = list(_notes(model, stack, held, n, N))
+    html = page(model, stack, held, n, labels, t, notes)
     return Page(notation.legal(html), network(model, recording))
 
 
-def _notes(model, stack, runs, attention, n):
+def _notes(model, stack, held, n, N):
     """Yield sentences about the parts of the run that the page leaves out."""
-    for run in runs:
+    shown = next(one for one in held if one.n == n)
+    for run in shown.runs:
         if len(run.units) < run.H:
             count = f"{len(run.units):,} of {notation.count(run.H, 'unit')}"
             kept = "are on this page: the first ones, the last two, and those requested"
             yield f"Layer {run.k}{run.way.suffix}: {count} {kept}."
-    y = stack.recording.y
-    if y.ndim == 3 and y.shape[1] > 1:
-        yield f"Sequence {n} of {y.shape[1]}; |∂L/∂h| is that of this sequence."
+    if len(held) > 1:
+        yield f"All {N} sequences of the batch are on this page; |∂L/∂h| is that of one sequence."
+    elif N > 1:
+        yield f"Sequence {n} of {N}; |∂L/∂h| is that of this sequence."
     if stack.part:
         other = next(name for name in model.parts if name != stack.part)
         yield f"This page shows the {stack.part}; part={other!r} shows the {other}."
-    if attention is not None and attention.others:
-        yield f"Only the first of {attention.others + 1} Attention layers is shown."
+    if shown.attention is not None and shown.attention.others:
+        yield f"Only the first of {shown.attention.others + 1} Attention layers is shown."

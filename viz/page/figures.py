@@ -66,6 +66,7 @@ def _short(tag):
     text = tag[0]
     for attribute in _IN_PAGE_CSS:
         text = text.replace(attribute, "")
+    text = re.sub(r' stroke="[^"]*" stroke-width="0"', "", text)
     text = re.sub(_PLACES, lambda a: _rounded(a[0], 1), text)
     text = re.sub(
         r' points="(\S+)([^"]*) \1"', r' points="\1\2"', text

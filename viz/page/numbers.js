@@ -22,19 +22,32 @@ function array(bytes, [offset, length, type]) {
   return new TYPES[type](out.buffer);
 }
 function unpackLayers(bytes) {
-  const read = (place) => array(bytes, place);
+  const read = (place) => place && array(bytes, place), every = (o) => { for (const name in o) o[name] = read(o[name]); };
   for (const layer of facts.layers) {
-    for (const name of ["x", "h", "units", "norms", "earlier"]) layer[name] = layer[name] && read(layer[name]);
-    for (const q of layer.quantities) q.a = read(q.a);
-    for (const g of ["x", "h"]) { layer.slots[g] = read(layer.slots[g]); layer.rest[g] = read(layer.rest[g]); }
-    for (const a of layer.neurons) { a.bias = read(a.bias); for (const g in a.weights) a.weights[g] = read(a.weights[g]); }
-    for (const s in layer.initial) layer.initial[s] = read(layer.initial[s]);
-    for (const q in layer.picture.own) layer.picture.own[q] = read(layer.picture.own[q]);
-    for (const [, source] of layer.equations.forward) for (const name of ["own", "given"]) if (source[name]) source[name] = read(source[name]);
+    layer.units = read(layer.units);
+    for (const run of layer.runs) {
+      for (const name of ["x", "h", "norms", "earlier"]) run[name] = read(run[name]);
+      every(run.initial); every(run.inner); every(run.given); every(run.quantities);
+    }
+    every(layer.slots); every(layer.rest); every(layer.picture.own);
+    for (const a of layer.neurons) { a.bias = read(a.bias); every(a.weights); }
+    for (const [, source] of layer.equations.forward) if (source.own) source.own = read(source.own);
   }
-  if (facts.says) for (const name of ["places", "values", "targets"]) facts.says[name] = read(facts.says[name]);
-  if (facts.attention) facts.attention.weights = read(facts.attention.weights);
+  if (facts.says) facts.says.runs.forEach(every);
+  if (facts.attention) for (const run of facts.attention.runs) run.weights = read(run.weights);
 }
+// The numbers of sequence n of the page take the places from which all levels read.
+function take(n) {
+  here.n = n;
+  for (const layer of facts.layers) {
+    const { quantities, ...others } = layer.runs[n];
+    Object.assign(layer, others);
+    layer.quantities.forEach((q, k) => { q.a = quantities[k]; });
+    for (const a of layer.neurons) a.longest = undefined;
+  }
+  for (const part of [facts.says, facts.attention]) if (part) Object.assign(part, part.runs[n]);
+}
+const label = (t) => (facts.labels && here.n === facts.n ? facts.labels[t] : undefined);  // only the sequence that is shown first has labels
 // Numbers as viz.draw.notation writes them.
 function exact(v) {
   if (Number.isNaN(v)) return "nan";

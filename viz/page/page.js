@@ -1,23 +1,24 @@
 const LEVELS = ["network", "unrolled", "cell", "units", "unit", "neuron", "attention"].filter((l) => document.querySelector(`[data-level="${l}"]`));
-const here = { level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
+const here = { n: facts.n, level: LEVELS[0], layer: 0, u: 0, t: facts.t, neuron: 0, gradient: false };
 let began = false;
 const L = () => facts.layers[here.layer];
 
 function updateUnrolled() {
   const { first: base, width, rows } = facts.unrolled;
   const start = Math.min(Math.max(here.t - (width >> 1), 0), facts.T - width);
+  const padded = facts.padded[here.n];
   for (let c = 0; c < width; c++) {
     const t = start + c, at = (name) => $(`r-${name}-${base + c}`);
     write($(`r-step:${base + c}`), `t = ${t}`);
     for (const row of rows) {
       const group = at(row.id);
       if (!group || !row.steps) continue;
-      group.classList.toggle("now-column", t === here.t);
+      group.classList.toggle("now-column", t === here.t); group.classList.toggle("padded", padded.includes(t));
       group.dataset.t = t;
       if (row.kind === "input" || row.kind === "output") {
-        const label = row.kind === facts.labelled && facts.labels ? facts.labels[t] : "";
-        write(group, label || sub(row.label, t));
-        tip(group, `${row.kind} at t = ${t}${label && `: ${label}`}`);
+        const text = (row.kind === facts.labelled && label(t)) || "";
+        write(group, text || sub(row.label, t));
+        tip(group, `${row.kind} at t = ${t}${text && `: ${text}`}`);
       } else tip(group, `${row.name}, t = ${t}`);
       const layer = facts.layers.find((l) => l.row === row.id), bar = at(`gradient:${row.id}`);
       if (bar && layer && layer.norms) {
@@ -66,6 +67,11 @@ function updateUnit() {
     write(at(`value:state:${s}`), signed(v));
     write(at(`value:before:${s}`), `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}, ${layer.delay}`);
   });
+  for (const { id, name, given } of layer.parameters) {
+    const v = given ? layer.given[name][t] : layer.picture.own[name][u];
+    write(at(id), `${name} ${signed(v)}`);
+    tip(at(id), given ? `${name}, a column of x, the same for all units, value ${exact(v)}` : `own parameter ${name} = ${exact(v)}`);
+  }
   for (const [key, limit] of [["w", layer.limit], ...Object.entries(layer.limits)]) {
     const round = exact(limit);
     write(at(`key:${key}:low`), `−${round}`); write(at(`key:${key}:high`), `+${round}`);
@@ -122,8 +128,16 @@ function beginGradients() {
   for (const e of document.querySelectorAll('[id^="r-key:g"], [id="r-key:not-finite"]')) if (/^r-key:(g\d|gradient:|not)/.test(e.id)) e.classList.add("quiet");
 }
 
+function nameSteps() {
+  document.querySelectorAll(".strip button").forEach((b, t) => {
+    b.firstElementChild.textContent = label(t) ?? t;
+    b.setAttribute("aria-label", `step ${t}` + (label(t) === undefined ? "" : `, ${facts.labelled} ${label(t)}`));
+  });
+}
+
 function show(change = {}, say = true) {
   Object.assign(here, change);
+  if ("n" in change) { take(here.n); nameSteps(); }
   here.t = Math.min(Math.max(here.t, 0), facts.T - 1);
   here.u = Math.min(here.u, L().units.length - 1);
   here.neuron = Math.min(here.neuron, L().neurons.length - 1);
@@ -133,8 +147,8 @@ function show(change = {}, say = true) {
   document.documentElement.dataset.at = here.level;
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
   $("time").value = here.t; $("gradient").checked = here.gradient; $("gradient-key").hidden = !here.gradient;
-  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (facts.labels ? ` · ${facts.labelled} ${facts.labels[here.t]}` : "");
-  $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
+  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (label(here.t) !== undefined ? ` · ${facts.labelled} ${label(here.t)}` : "") + (facts.padded[here.n].includes(here.t) ? " · padding" : "");
+  $("sequence").value = here.n; $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
   if ($("neuron").dataset.layer !== String(here.layer)) {
     $("neuron").replaceChildren(...L().neurons.map((a, n) => new Option(a.name, n)));
     $("neuron").dataset.layer = here.layer;
@@ -188,6 +202,7 @@ function begin() {
   });
   $("time").addEventListener("input", (e) => show({ t: Number(e.target.value) }));
   $("layer").addEventListener("change", (e) => show({ layer: Number(e.target.value), neuron: 0 }));
+  $("sequence").addEventListener("change", (e) => show({ n: Number(e.target.value) }));
   $("neuron").addEventListener("change", (e) => show({ neuron: Number(e.target.value) }));
   $("unit").addEventListener("change", (e) => {
     const u = L().units.indexOf(Number(e.target.value));
@@ -209,4 +224,4 @@ function begin() {
   show(readLink(), false);
   began = true;
 }
-unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); begin(); });
+unpacked($("blob").textContent).then((bytes) => { unpackLayers(bytes); take(facts.n); begin(); });

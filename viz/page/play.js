@@ -20,19 +20,20 @@ function play() {
 function readLink() {
   const given = new URLSearchParams(location.hash.slice(1)), change = {};
   const found = (name, values) => (given.has(name) ? values.map(String).indexOf(given.get(name)) : -1);
-  const take = (key, k, v = k) => { if (k >= 0) change[key] = v; };
-  take("level", found("level", LEVELS), given.get("level"));
-  take("layer", found("layer", facts.layers.map((layer) => layer.link)));
+  const set = (key, k, v = k) => { if (k >= 0) change[key] = v; };
+  set("n", found("sequence", facts.sequences));
+  set("level", found("level", LEVELS), given.get("level"));
+  set("layer", found("layer", facts.layers.map((layer) => layer.link)));
   const layer = facts.layers[change.layer ?? here.layer];
-  take("u", found("unit", [...layer.units]));
-  take("neuron", found("gate", layer.neurons.map((a) => a.slug)));
-  take("t", found("t", [...Array(facts.T).keys()]));
+  set("u", found("unit", [...layer.units]));
+  set("neuron", found("gate", layer.neurons.map((a) => a.slug)));
+  set("t", found("t", [...Array(facts.T).keys()]));
   if (!$("gradient-label").hidden && given.has("gradients")) change.gradient = given.get("gradients") === "1";
   return change;
 }
 function link() {
   const layer = L(), gate = here.level === "neuron" ? { gate: layer.neurons[here.neuron].slug } : {};
-  return new URLSearchParams({ level: here.level, layer: layer.link, unit: layer.units[here.u], t: here.t, ...gate, ...(here.gradient ? { gradients: 1 } : {}) });
+  return new URLSearchParams({ level: here.level, layer: layer.link, unit: layer.units[here.u], t: here.t, ...gate, ...(facts.sequences.length > 1 ? { sequence: facts.sequences[here.n] } : {}), ...(here.gradient ? { gradients: 1 } : {}) });
 }
 function writeLink() {
   clearTimeout(rewriting);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,10 @@ class LayerRun:
 
     For group g, "x" or "h", `slots[g]` (U, S) lists the inputs that the picture of a unit draws,
     `weights[neuron][g]` (U, S) their weights, and `rest[g]` (U,) the norm of the other weights.
-    `biases[neuron]` is (U,). `earlier` (T,) is the step that each step takes its states from, -1
-    for the `initial` ones. `k` is the layer's place in its stack, which begins at `first_layer` of
-    the recording. `budget` limits the bytes of the quantities.
+    `biases[neuron]` is (U,). `given[name]` (T,) are the columns of x that the cell names.
+    `earlier` (T,) is the step that each step takes its states from, -1 for the `initial` ones. `k`
+    is the layer's place in its stack, which begins at `first_layer` of the recording. `budget`
+    limits the bytes of the quantities.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class LayerRun:
         self.D, self.H, self.first = way.input_size, layer.hidden_size, layer.cell.states[0]
         batched = recorded.y.ndim == 3
         x = models.input_of(recording, layer.owner, place)
-        self.x = unit_values.sequence(x, n, batched)[:, : way.input_size]
+        columns = unit_values.sequence(x, n, batched)
+        self.x, given = columns[:, : way.input_size], columns[:, way.input_size :]
+        self.given = dict(zip(layer.cell.inputs, given.T, strict=True))
         self.h = unit_values.sequence(recorded.states[self.first + way.end], n, batched)
         self.T = len(self.h)
         found = [
@@ -134,6 +137,12 @@ class LayerRun:
         return total[self.units]
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of the values of this sequence."""
+        arrays = [self.x, self.h, *(q.a for q in self.quantities), *self.inner.values()]
+        return sum(a.nbytes for a in arrays)
+
+    @property
     def row(self) -> str:
         """The name of this layer's row in the unrolled network."""
         return f"layer{self.k}{self.way.end}"
@@ -169,11 +178,12 @@ def _quantities(recorded, cell, end):
             yield f"∂L/∂{s}", f"gradient of {s}", "gradient", recorded.dstates[s + end]
 
 
-def gradient_scale(runs: Sequence[LayerRun]) -> tuple[float, float]:
+def gradient_scale(runs: Iterable[LayerRun]) -> tuple[float, float]:
     """Return the limits of the log axis of gradients, and of their norms, that a page shares.
 
     The smallest fiftieth of the gradients lies below it.
     """
+    runs = list(runs)
     found = [q.a.ravel() for r in runs for q in r.quantities if q.kind == "gradient"]
     found += [r.norms for r in runs if r.norms is not None]
     sizes = np.abs(np.concatenate([np.zeros(0), *found]))

@@ -171,16 +171,22 @@ def everything(found: Says, t: int) -> str:
     )
 
 
-def known(found: Says | None, blob: Blob) -> dict | None:
+def known(batch: list[Says | None], blob: Blob) -> dict | None:
     """Return the data from which the page's script updates what the model says."""
-    if found is None:
+    found = [one for one in batch if one is not None]
+    if not found:
         return None
     return {
-        "classes": found.classes,
-        "steps": found.steps,
-        "names": found.names,
-        "kept": found.places.shape[1],
-        "places": blob.put(found.places),
-        "values": blob.put(found.values),
-        "targets": blob.put(found.targets + 1),
+        "classes": found[0].classes,
+        "steps": found[0].steps,
+        "names": found[0].names,
+        "kept": found[0].places.shape[1],
+        "runs": [
+            {
+                "places": blob.put(one.places),
+                "values": blob.put(one.values),
+                "targets": blob.put(one.targets + 1),
+            }
+            for one in found
+        ],
     }
