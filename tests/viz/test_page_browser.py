@@ -751,8 +751,8 @@ def test_the_picture_of_any_unit_shows_its_own_parameters(open_any, tmp_path):
     page.locator("#unit").wait_for()
     for name in model[0].cell.parameters:
         v = direction.direction_of(model[0]).parameters[name][3]
-        assert tip(page, f"u0-parameter:{name}") == f"own parameter {name} = {notation.exact(v)}"
-        assert written(page, f"u0-parameter:{name}") == [f"{name} {notation.signed(v)}"]
+        assert tip(page, f"u0-p:{name}") == f"own parameter {name} = {notation.exact(v)}"
+        assert written(page, f"u0-p:{name}") == [f"{name} {notation.signed(v)}"]
 
 
 def test_a_link_names_the_sequence(open_any, batch, tmp_path):
