@@ -81,7 +81,7 @@ def co2() -> np.ndarray:
     )
 
 
-SMALL = dict(hidden_size=32, lr=3e-3, max_epochs=30)
+SMALL = dict(hidden_size=32, lr=3e-3, max_epochs=30, early_stopping=False)
 SERIES = {
     "sunspots": Series(
         "sunspots", sunspots, "a year", 11, 6, 11,
@@ -89,7 +89,7 @@ SERIES = {
     ),
     "sunspots-direct": Series(
         "sunspots-direct", sunspots, "a year", 11, 6, 11,
-        dict(baseline=None, early_stopping=True, **SMALL),
+        dict(baseline=None, **(SMALL | dict(early_stopping=True))),
     ),
     "co2": Series("co2", co2, "a month", 12, 10, 12, dict(lags=12, **SMALL)),
 }  # fmt: skip
@@ -124,7 +124,7 @@ def _measured(methods, series: Series, y, truth, seeds: int) -> list[Row]:
         found = forecast()
         rows.append(Row(name, [errors(found, truth)], [time.perf_counter() - start]))
     for name, kind in (("recurrent", RecurrentForecaster), ("PyTorch", InPyTorch)):
-        if kind is InPyTorch and series.options.get("early_stopping"):
+        if kind is InPyTorch and series.options["early_stopping"]:
             continue
         rows.append(network(name, kind, series, y, truth, seeds))
     return [*rows, coverage(series, y, truth, seeds)]

@@ -55,7 +55,8 @@ class RecurrentForecaster(BaseEstimator):
         Share of the steps at the end of each series that residuals are measured on, at least
         `horizon` of them. None measures none: then there are no intervals.
     refit : bool, default True
-        Whether to train another network with all steps after that.
+        Whether to train another network after that, with all steps: with early stopping, for the
+        number of epochs that was best for the first one.
     window : int, optional
         Number of steps of a training sequence; by default 64, or twice the horizon or the largest
         lag if that is more.
@@ -82,9 +83,10 @@ class RecurrentForecaster(BaseEstimator):
         Number of epochs.
     clip_norm : float or None, default 1.0
         Limit of the norm of the gradient.
-    early_stopping : bool, default False
-        Whether to set the last steps of each series aside for validation, to end when their loss no
-        longer falls, and to keep the parameters that were best.
+    early_stopping : bool, default True
+        Whether to set the last steps of each series aside for validation (of those before the
+        calibration part), to end when their loss no longer falls, and to keep the parameters that
+        were best.
     validation_fraction : float, default 0.1
         Share of the steps set aside.
     n_iter_no_change : int, default 10
@@ -153,7 +155,7 @@ class RecurrentForecaster(BaseEstimator):
         batch_size: int = 32,
         max_epochs: int = 100,
         clip_norm: float | None = 1.0,
-        early_stopping: bool = False,
+        early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         random_state: Any = None,
@@ -449,6 +451,8 @@ class RecurrentForecaster(BaseEstimator):
             ends = [len(a) - c for a, c in zip(panel.y, counts, strict=True)]
             trained = train(panel.until(ends), features, options, recursive)
             intervals = calibrated(trained, panel, ends, max(counts), self.horizon)
+            if options.validation is not None:  # the next network needs no steps to find this
+                options = options._replace(validation=None, max_epochs=trained.best_epochs)
         if trained is None or self.refit:
             trained = train(panel, features, options, recursive)
         return Fitted(panel, trained, intervals, self.horizon)

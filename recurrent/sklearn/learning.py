@@ -55,6 +55,7 @@ class Trained(NamedTuple):
     history: Losses
     loss_curve: list[float]
     recursive: bool
+    best_epochs: int = 0  # the number of epochs with the lowest loss of validation
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """Return columns of X (..., F) in the units of the network."""
@@ -141,7 +142,8 @@ def train(panel: Panel, features: Features, options: Options, recursive: bool) -
         warnings.warn("training was interrupted before its end", stacklevel=5)
     each = len(batches)
     curve = [float(np.mean(history.losses[k : k + each])) for k in range(0, history.updates, each)]
-    return Trained(model, features, scales, columns, history, curve, recursive)
+    best = len(curve) if history.best is None else history.best[0] // each
+    return Trained(model, features, scales, columns, history, curve, recursive, best)
 
 
 class KnownTargets:

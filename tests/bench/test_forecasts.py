@@ -53,7 +53,7 @@ def test_the_seasonal_naive_forecast_repeats_the_last_season():
 def test_the_network_of_pytorch_is_the_same(strategy):
     options = dict(
         strategy=strategy, hidden_size=4, max_epochs=3, lr=0.01, calibration_fraction=None,
-        random_state=0,
+        early_stopping=False, random_state=0,
     )  # fmt: skip
     y = wave()
     y[30] = np.nan
@@ -71,7 +71,7 @@ def test_the_network_of_pytorch_is_the_same(strategy):
 def test_a_table_has_every_method():
     series = replace(
         SERIES["co2"], read=wave, horizon=3, windows=2, season=6,
-        options=dict(hidden_size=2, max_epochs=1, window=16),
+        options=dict(hidden_size=2, max_epochs=1, window=16, early_stopping=False),
     )  # fmt: skip
     text = markdown(series, measure(series, seeds=2))
     names = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.sklearn import RecurrentForecaster
 
-SMALL = dict(hidden_size=4, max_epochs=1, window=16, random_state=0)
+SMALL = dict(hidden_size=4, max_epochs=1, window=16, early_stopping=False, random_state=0)
 STRATEGIES = ("direct", "recursive")
 
 
@@ -141,6 +141,17 @@ def test_residuals_are_those_of_steps_that_the_network_has_not_seen():
         run.update(y[t])
     for got, expected in zip(a.residuals_, missed, strict=True):
         np.testing.assert_array_equal(got, np.sort(expected))
+
+
+def test_refit_takes_all_steps_for_the_epochs_that_were_best():
+    y = waves(N=1)[:, 0]
+    options = dict(lr=0.05, n_iter_no_change=2, validation_fraction=0.3)
+    first = forecaster(max_epochs=30, early_stopping=True, refit=False, **options).fit(y)
+    found = forecaster(max_epochs=30, early_stopping=True, **options).fit(y)
+    losses = [loss for _, loss in first.history_.validation]
+    assert found.n_iter_ == 1 + int(np.argmin(losses)) < first.n_iter_ < 30
+    expected = forecaster(max_epochs=found.n_iter_, calibration_fraction=None, lr=0.05).fit(y)
+    assert_same_bits(found.model_.flat, expected.model_.flat)
 
 
 def test_missing_values_are_masked_and_not_filled():
@@ -282,8 +293,11 @@ def test_series_that_are_too_short_are_told_how_many_steps_they_need():
         "y must have at least 13 steps for horizon=3 and the 6 steps of the windows, got 12",
         lambda: forecaster().cross_validate(y[:12], windows=2),
     )
-    for n, options in ((7, {}), (4, dict(calibration_fraction=None)), (8, dict(early_stopping=1))):
-        options = {k: bool(v) if k == "early_stopping" else v for k, v in options.items()}
+    for n, options in (
+        (7, {}),
+        (4, dict(calibration_fraction=None)),
+        (8, dict(early_stopping=True)),
+    ):
         assert forecaster(**options).fit(y[:n]).predict(level=None).shape == (3,)
         fails("y must have at least", lambda n=n, o=options: forecaster(**o).fit(y[: n - 1]))
     y[:50] = np.nan
