@@ -29,7 +29,7 @@ Stored = Annotated[
 
 def add(app: typer.Typer) -> None:
     """Register all commands."""
-    for command in (show, compare, report, roofline, readme, forecasts):
+    for command in (show, compare, report, roofline, readme, forecasts, classes):
         app.command()(command)
 
 
@@ -149,6 +149,24 @@ def forecasts(
             print(parts[-1], flush=True)
         if out is not None:
             out.write_text("\n".join(parts), encoding="utf-8")
+
+
+def classes(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DATA]...", help="Data sets; all by default.", show_default=False),
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")] = 5,
+) -> None:
+    """Classify real sequences beside 1-NN, PyTorch and published figures; prints Markdown."""
+    with one_line():
+        from .real.classes import PROBLEMS, markdown, measure
+
+        for name in names or PROBLEMS:
+            if name not in PROBLEMS:
+                raise ValueError(f"unknown data set {name!r}; known are {', '.join(PROBLEMS)}")
+        for name in names or PROBLEMS:
+            print(markdown(PROBLEMS[name], measure(PROBLEMS[name], seeds)), flush=True)
 
 
 def _readme_run() -> Run:
