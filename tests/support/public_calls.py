@@ -1207,12 +1207,13 @@ VIEWS = {
     ),
     "viz.explore": (
         viz.explore,
-        dict(**RUN, inputs=list("abcdef"), units=[0, 1], t=1, sequence=0, outputs=None, part=None),
+        dict(**RUN, inputs=list("abcdef"), units=[0, 1], t=1, sequence=0, outputs=None, part=None,
+             labels=None),
     ),
     "viz.explore a pair": (
         viz.explore,
         dict(model=PAIR, recording=PAIR_RECORDING, inputs=None, units=[0], t=1, sequence=0,
-             outputs=list("abcde"), part="decoder"),
+             outputs=list("abcde"), part="decoder", labels=None),
     ),
     "viz.attention": (
         viz.attention,

@@ -537,6 +537,22 @@ def test_all_outputs_are_shown_on_demand(open_any, tmp_path):
     assert right == [k for k, place in enumerate(order) if place == recording.targets[t, 0]]
 
 
+def test_classes_have_the_names_given(open_any, tmp_path):
+    model, recording = characters()
+    names = dict(classes=" <b>cdefghijklmnopqr"[:20])
+    page = open_any(viz.explore(model, recording, labels=names).save(tmp_path / "page.html"))
+    page.click('#levels [data-level="unrolled"]')
+    p = probabilities(recording.y[5:, 0])
+    shown = [viz.page.tables.symbol(names["classes"][k]) for k in p.argmax(-1)]
+    assert [cell.split()[0] for cell in said(page, 0)] == shown
+    for labels, error, words in [
+        (dict(classes="abc"), ValueError, r"labels\['classes'\] must have a name for each of 20"),
+        (dict(units="abc"), ValueError, "a key of labels of a page must be"),
+    ]:
+        with pytest.raises(error, match=words):
+            viz.explore(model, recording, labels=labels)
+
+
 def test_values_that_are_no_class_scores_are_said_as_numbers(open_any, both, tmp_path):
     model, recording = both
     page = open_any(viz.explore(model, recording, sequence=1).save(tmp_path / "page.html"))

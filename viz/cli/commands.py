@@ -494,7 +494,9 @@ def explore(
     """Write a self-contained page of all levels and values, with a slider over time."""
     _refuse_steps(context, text)
     made = models.model(model)
-    page = draw_page(models.layers_of(made), **models.run(made, text, steps)._asdict(), part=part)
+    run = models.run(made, text, steps)._asdict()
+    labels = models.class_names(made, part)
+    page = draw_page(models.layers_of(made), **run, part=part, labels=labels)
     print(f"wrote {page.save(out)}")
     return 0
 

@@ -292,14 +292,16 @@ def _trained(folder, lm, translator):
                 "text, a slider moves through its time steps, and every unit shows its values."
             ),
             f"explore {model} --text {shlex.quote(line)}",
-            lambda: explore(lm.model, **read._asdict()),
+            lambda: explore(lm.model, **read._asdict(), labels=models.class_names(lm)),
         ),
         Exhibit(
             "decoder",
             "And inside the decoder that reverses words?",
             "The same levels, and the attention of each output letter.",
             f"explore {decoder} --text {word}",
-            lambda: explore(translator.model, **reversed._asdict()),
+            lambda: explore(
+                translator.model, **reversed._asdict(), labels=models.class_names(translator)
+            ),
         ),
     ]
 

@@ -129,6 +129,26 @@ def layers_of(made: Any) -> Any:
     return made.model if isinstance(made, (CharLM, Translator)) else made
 
 
+def class_names(made: Any, part: str | None = None) -> dict[str, list[str]] | None:
+    """Return the symbols that a model of text scores, as labels of a page, or None.
+
+    The encoder of a translator scores none.
+    """
+    if isinstance(made, CharLM):
+        vocabulary, end = made.vocabulary, made.vocabulary.end_id
+    elif isinstance(made, Translator) and part != "encoder":
+        vocabulary, end = made.writes, made.model.end
+    else:
+        return None
+    known = ((k, vocabulary.decode([k])) for k in range(len(vocabulary)))
+    unknown = "\ufffd"  # a byte that is no character by itself
+    return {
+        "classes": [
+            "end" if k == end else f"0x{k:02x}" if c == unknown else c or f"{k}" for k, c in known
+        ]
+    }
+
+
 def recurrent_layer(model: Any, which: str | None) -> tuple[int, Any]:
     """Return a recurrent layer and its place; by default the first one.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from recurrent import checks
 from recurrent.models import files
 
-from ..draw import notation
+from ..draw import adapt, notation
 from ..draw.drawing import Drawing
 from ..reading.direction import directions_of
 from ..reading.models import check_steps, checked
@@ -96,6 +96,7 @@ def explore(
     sequence: int = 0,
     outputs: Sequence[Any] | None = None,
     part: str | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> Page:
     """Make a page that shows a recorded run at every level and time step.
 
@@ -122,6 +123,9 @@ def explore(
         Labels of the output steps, for an Attention layer and for the steps of a decoder.
     part : str, optional
         "encoder" or "decoder" of a Seq2Seq; the decoder by default.
+    labels : dict of str to sequence of str, optional
+        Names of the "classes" that the outputs score, one for each. The page then shows their
+        probabilities, as it does for targets that are classes.
 
     Returns
     -------
@@ -164,21 +168,25 @@ def explore(
         checks.labels(named, name)
     if named is not None and len(named) != T:
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
-    labels = None if named is None else [tables.symbol(str(s)) for s in named]
+    steps = None if named is None else [tables.symbol(str(s)) for s in named]
+    chosen = adapt.Chosen({"labels": labels})
+    for kind in chosen.labels:
+        checks.choice(kind, "a key of labels of a page", ("classes",))
 
     def read(k: int) -> batch.Shown:
         own = (inputs, outputs) if k == n else (None, None)
         return batch.Shown(
             k,
             runs if k == n else runs_of(k),
-            says_of(stack, k, None),
+            says_of(stack, k),
             attention_of(model, stack, k, t, *own),
             batch.padding(stack, ways[0], k, T),
         )
 
-    held = batch.held(read, n, N)
+    with adapt.using(chosen):
+        held = batch.held(read, n, N)
     notes = list(_notes(model, stack, held, n, N))
-    html = page(model, stack, held, n, labels, t, notes)
+    html = page(model, stack, held, n, steps, t, notes)
     return Page(notation.legal(html), network(model, recording))
 
 

@@ -9,11 +9,12 @@ from html import escape
 
 import numpy as np
 
-from ..draw import notation
+from ..draw import adapt, notation
 from ..reading import models
 from ..reading.steps import padded_steps
 from .packed import Blob
 from .stack import Stack
+from .tables import symbol
 
 KEPT, SHOWN = 10, 3  # outputs of a step on the page, and those of them above the unrolled network
 ORDER = ("likeliest", "second", "third")
@@ -44,10 +45,11 @@ class Says:
         ]
 
 
-def says_of(stack: Stack, n: int, names: Sequence[str] | None) -> Says | None:
+def says_of(stack: Stack, n: int) -> Says | None:
     """Return what a stack says in sequence n; None for several outputs and for other shapes.
 
-    It ends in class scores if the classes have names, or if its targets were classes.
+    It ends in class scores if the classes have names, or if its targets were classes. Raises
+    ValueError for a wrong number of names.
     """
     model, recording = stack.model, stack.recording
     y, place = recording.y, len(model.layers) - 1
@@ -62,7 +64,7 @@ def says_of(stack: Stack, n: int, names: Sequence[str] | None) -> Says | None:
         y = y[:, n] if steps else y[n]
         targets = targets if targets is None else targets[..., n]
     y = y.astype(np.float64).reshape(-1, y.shape[-1])
-    classes = known or names is not None
+    classes = known or adapt.named("classes")
     T, V = y.shape
     if classes:
         y = np.exp(y - y.max(-1, keepdims=True))
@@ -74,9 +76,12 @@ def says_of(stack: Stack, n: int, names: Sequence[str] | None) -> Says | None:
     if steps:
         lengths = models.lengths_of(stack.whole, model.layers[place].owner, stack.first + place)
         values[sorted(padded_steps(lengths, n, T))] = np.nan
-    letters = [f"class {k}" if classes else notation.sub("y", k) for k in range(V)]
+    names = [
+        symbol(adapt.label("classes", k, V, f"class {k}")) if classes else notation.sub("y", k)
+        for k in range(V)
+    ]
     right = np.full(T, -1) if targets is None else np.reshape(targets, T)
-    return Says(classes, letters if names is None else [*names], order, values, right, steps)
+    return Says(classes, names, order, values, right, steps)
 
 
 def _targets(targets, shape):
