@@ -44,7 +44,7 @@ class Intervals:
                 f"got {few}: the largest takes its place; a longer series or a larger "
                 "calibration_fraction gives more",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=6,  # the call of predict
             )
         return found
 

@@ -133,6 +133,7 @@ class RecurrentForecaster(BaseEstimator):
     (6, 3)
     """
 
+    @explained
     def __init__(
         self,
         horizon: int,

@@ -52,6 +52,7 @@ class Form:
     axis: Axis = field(default_factory=Axis)
     rule: Rule = EACH
     name: Any = None  # of a Series
+    id_type: Any = None  # the dtype of narwhals of the ids of a long frame
 
     def owner(self, n: int, name: str) -> str:
         """Return what errors call a part of series n."""
@@ -248,7 +249,8 @@ def _read_long(frame: nw.DataFrame, name: str, with_x: bool) -> Panel:
     ids, rows = _groups(frame, name)
     values = _column(frame["y"], f"y of {name}" if name != "y" else name)
     axis, dates = _read_dates(frame["ds"], "ds")
-    form = Form("long", ids, columns, frame.implementation, axis)
+    id_type = frame["unique_id"].dtype
+    form = Form("long", ids, columns, frame.implementation, axis, id_type=id_type)
     parts = [dates[k] for k in rows]
     for n, own in enumerate(parts):
         check_order(own, form.owner(n, "ds"))
@@ -447,7 +449,9 @@ def _frame(form: Form, rows: np.ndarray, dates: dict, values: dict) -> nw.DataFr
     columns: dict[str, Any] = {}
     if form.kind == "long":
         ids = [form.ids[n] for n in rows]
-        columns["unique_id"] = nw.new_series("unique_id", ids, backend=form.backend)
+        made = nw.new_series("unique_id", ids, backend=form.backend)
+        keep = form.id_type.is_integer() or form.id_type == nw.Categorical
+        columns["unique_id"] = made.cast(form.id_type) if keep else made
     for name, a in dates.items():
         if form.axis.period is not None:
             columns[name] = nw.from_native(

@@ -258,7 +258,12 @@ def fails(text, call, kind=ValueError):
 
 def test_bad_options_are_told_in_one_line():
     y = waves(N=1)[:, 0]
-    fails("RecurrentForecaster.__init__() missing", RecurrentForecaster, TypeError)
+    fails("RecurrentForecaster needs horizon", RecurrentForecaster, TypeError)
+    fails(
+        "RecurrentForecaster has no option 'hidden'",
+        lambda: RecurrentForecaster(3, hidden=4),
+        TypeError,
+    )
     for options, text in (
         (dict(horizon=0), "horizon must be at least 1, got 0"),
         (dict(strategy="both"), "strategy must be one of direct, recursive, got 'both'"),

@@ -142,6 +142,28 @@ def test_dates_of_polars_stay_dates():
     assert forecaster().fit(zoned).predict(level=None)["ds"].dtype == zoned["ds"].dtype
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pd.Series([7, 7, 9, 9], dtype="int32"),
+        pd.Series(["a", "a", "b", "b"]),
+        pd.Series(pd.Categorical(["a", "a", "b", "b"])),
+        pl.Series([7, 7, 9, 9], dtype=pl.Int16),
+        pl.Series(["a", "a", "b", "b"], dtype=pl.Categorical),
+    ],
+    ids=lambda s: f"{type(s).__module__}-{s.dtype}",
+)
+def test_ids_keep_their_type(ids):
+    library = pd if isinstance(ids, pd.Series) else pl
+    every = [k for k in (0, 2) for _ in range(L)]
+    rows = ids[every].reset_index(drop=True) if library is pd else ids[every]
+    y = long(library, Y[:L])
+    y = y.assign(unique_id=rows) if library is pd else y.with_columns(unique_id=rows)
+    found = forecaster().fit(y).predict(level=None)["unique_id"]
+    assert found.dtype == ids.dtype
+    assert list(found) == [ids[0]] * H + [ids[2]] * H
+
+
 def test_null_is_a_missing_value():
     y = [None if k in (5, 9) else v for k, v in enumerate(Y[:L, 0].tolist())]
     with_nan = forecaster().fit(np.array(y, float)).predict(level=None)
