@@ -62,6 +62,12 @@ def line_of(error, call, *arguments, **options):
         ),
         (lambda: MODEL.forward(1, h0=1), "Sequential.forward has no option 'h0'; write `state=`"),
         (lambda: Linear(2, 1, activation="tanh"), "write a layer after it"),
+        (
+            lambda: recurrent.sklearn.RecurrentForecaster(3, hidden=2),
+            "RecurrentForecaster has no option 'hidden'; write `hidden_size=`",
+        ),
+        (lambda: recurrent.sklearn.RecurrentForecaster(h=3), "write `horizon=`"),
+        (lambda: recurrent.sklearn.RecurrentClassifier(epochs=3), "write `max_epochs=`"),
     ],
 )
 def test_arguments_of_other_libraries(call, words):

@@ -450,6 +450,63 @@ write `metrics.root_mean_squared_error`
 a metric is any function of y and targets: see `help(recurrent.metrics)`
     r2_score r2 AUC roc_auc_score roc_auc perplexity Perplexity TopKCategoricalAccuracy
 
+# Estimators of recurrent.sklearn
+
+write `max_epochs=`
+    BaseEstimator(epochs) BaseEstimator(n_epochs) BaseEstimator(num_epochs)
+    BaseEstimator(max_iter) BaseEstimator(max_steps) BaseEstimator(iterations)
+    BaseEstimator(train_epochs)
+
+write `hidden_size=`
+    BaseEstimator(hidden) BaseEstimator(units) BaseEstimator(hidden_dim) BaseEstimator(n_hidden)
+    BaseEstimator(num_units) BaseEstimator(hidden_units) BaseEstimator(hidden_layer_sizes)
+
+write `num_layers=`
+    BaseEstimator(layers) BaseEstimator(n_layers) BaseEstimator(n_rnn_layers)
+    BaseEstimator(encoder_n_layers) BaseEstimator(depth)
+
+write `cell=`
+    BaseEstimator(rnn_type) BaseEstimator(cell_type) BaseEstimator(rnn_cell) BaseEstimator(model)
+    BaseEstimator(rnn)
+
+write `lr=`
+    BaseEstimator(learning_rate) BaseEstimator(learning_rate_init)
+
+write `random_state=`
+    BaseEstimator(seed) BaseEstimator(rng) BaseEstimator(random_seed)
+
+write `n_iter_no_change=`
+    BaseEstimator(patience) BaseEstimator(early_stop_patience_steps)
+
+write `verbose=`
+    BaseEstimator(progress)
+
+write `horizon=`
+    RecurrentForecaster(h) RecurrentForecaster(fh) RecurrentForecaster(output_chunk_length)
+    RecurrentForecaster(prediction_length) RecurrentForecaster(forecast_horizon)
+    RecurrentForecaster(n_ahead) RecurrentForecaster(steps)
+
+write `window=`
+    RecurrentForecaster(input_size) RecurrentForecaster(input_chunk_length)
+    RecurrentForecaster(context_length) RecurrentForecaster(lookback) RecurrentForecaster(seq_len)
+    RecurrentForecaster(n_lags)
+
+write `lags=`, the number of steps of a season
+    RecurrentForecaster(season) RecurrentForecaster(season_length)
+    RecurrentForecaster(seasonality) RecurrentForecaster(sp) RecurrentForecaster(m)
+
+write `scale=`
+    RecurrentForecaster(scaler) RecurrentForecaster(scaler_type)
+    RecurrentForecaster(local_scaler_type)
+
+leave it out: the dates of y say it
+    RecurrentForecaster(freq) RecurrentForecaster(frequency)
+
+columns of X are known ahead unless `past_only=` names them
+    RecurrentForecaster(futr_exog_list) RecurrentForecaster(hist_exog_list)
+    RecurrentForecaster(past_covariates) RecurrentForecaster(future_covariates)
+    RecurrentForecaster(lags_past_covariates)
+
 # Models, files and character models
 
 write `fit(model, Batches(x, y, 32), losses.mean_squared_error, Adam(1e-3), epochs=10)`
