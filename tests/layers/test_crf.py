@@ -207,6 +207,30 @@ def test_transitions_that_must_not_be():
     assert np.isnan(crf(y, np.zeros((4, 1), int))[0])
 
 
+@pytest.mark.parametrize("way", ["into", "out of"])
+def test_a_tag_that_cannot_be_used_is_as_if_it_were_not_there(way):
+    made, fewer = layer(), CRF(2).initialise(0, "float64")
+    values = {name: a.copy() for name, a in made.parameters.items()}
+    fewer.parameters.update({n: a[1:] if a.ndim == 1 else a[1:, 1:] for n, a in values.items()})
+    if way == "into":
+        values["transitions"][:, 0] = values["start_transitions"][0] = -np.inf
+    else:
+        values["transitions"][0] = values["end_transitions"][0] = -np.inf
+    made.parameters.update(values)
+    x, tags = np.random.default_rng(0).standard_normal((T, 1, K)), np.array([[1, 2, 2, 1, 2, 1]]).T
+    value, dy = crf(made.forward(x)[0], tags)
+    expected, d_fewer = crf(fewer.forward(np.ascontiguousarray(x[..., 1:]))[0], tags - 1)
+    assert value == pytest.approx(expected)
+    pairs = dy.reshape(T, K + 1, K + 1)
+    assert not pairs[:, 0].any()
+    assert not pairs[:, :, 0].any()
+    np.testing.assert_allclose(pairs[:, 1:, 1:], d_fewer.reshape(T, K, K), atol=1e-12)
+    assert_same_bits(
+        viterbi_decode(made.forward(x)[0]),
+        viterbi_decode(fewer.forward(np.ascontiguousarray(x[..., 1:]))[0]) + 1,
+    )
+
+
 # The layer
 
 

@@ -362,9 +362,12 @@ def test_a_wide_beam_finds_the_probability_of_every_labelling(seed, blank):
 
 
 def test_a_narrow_beam_follows_the_plain_algorithm():
-    """Prefixes in a dict, as in the literature; scores are those of the prefixes kept."""
-    for seed in range(6):
-        y, _ = example(T=9, N=1, V=4, scale=1.0, seed=seed, sizes=[0])
+    """Prefixes in a dict, as in the literature; scores are those of the prefixes kept.
+
+    In some of these examples a prefix is dropped and comes back while a longer one is kept.
+    """
+    for seed, beam in product(range(25), (2, 5)):
+        y, _ = example(T=12, N=1, V=4, scale=0.7, seed=seed, sizes=[0])
         log_p = y[:, 0] - np.log(np.exp(y[:, 0]).sum(axis=1, keepdims=True))
         kept = {(): (1.0, 0.0)}
         for p in np.exp(log_p):
@@ -377,11 +380,16 @@ def test_a_narrow_beam_follows_the_plain_algorithm():
                 for c in range(1, 4):
                     longer = new.setdefault((*prefix, c), [0.0, 0.0])
                     longer[1] += (blank + label * (prefix[-1:] != (c,))) * p[c]
-            best = sorted(new, key=lambda prefix: -sum(new[prefix]))[:5]
+            best = sorted(new, key=lambda prefix: -sum(new[prefix]))[:beam]
             kept = {prefix: (new[prefix][0], new[prefix][1]) for prefix in best}
-        found = ctc_beam_search(y, beam=5)
-        assert [tuple(found.sequence(0, k).tolist()) for k in range(5)] == list(kept)
+        found = ctc_beam_search(y, beam=beam)
+        assert [tuple(found.sequence(0, k).tolist()) for k in range(beam)] == list(kept)
         np.testing.assert_allclose(found.scores[0], np.log([sum(v) for v in kept.values()]))
+
+
+def test_of_equal_labellings_the_shorter_and_lower_is_first():
+    found = ctc_beam_search(np.zeros((1, 4)), beam=4)
+    assert [found.sequence(0, k).tolist() for k in range(4)] == [[], [1], [2], [3]]
 
 
 def test_a_beam_of_a_batch_is_that_of_each_sequence():
