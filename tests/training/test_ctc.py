@@ -366,8 +366,8 @@ def test_a_narrow_beam_follows_the_plain_algorithm():
 
     In some of these examples a prefix is dropped and comes back while a longer one is kept.
     """
-    for seed, beam in product(range(25), (2, 5)):
-        y, _ = example(T=12, N=1, V=4, scale=0.7, seed=seed, sizes=[0])
+    for seed, beam in product(range(12), (2, 5)):
+        y, _ = example(T=20, N=1, V=3, scale=1.5, seed=seed, sizes=[0])
         log_p = y[:, 0] - np.log(np.exp(y[:, 0]).sum(axis=1, keepdims=True))
         kept = {(): (1.0, 0.0)}
         for p in np.exp(log_p):
@@ -377,7 +377,7 @@ def test_a_narrow_beam_follows_the_plain_algorithm():
                 stay[0] += (blank + label) * p[0]
                 if prefix:
                     stay[1] += label * p[prefix[-1]]
-                for c in range(1, 4):
+                for c in (1, 2):
                     longer = new.setdefault((*prefix, c), [0.0, 0.0])
                     longer[1] += (blank + label * (prefix[-1:] != (c,))) * p[c]
             best = sorted(new, key=lambda prefix: -sum(new[prefix]))[:beam]
