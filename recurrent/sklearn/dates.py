@@ -73,8 +73,10 @@ def check_steps(rule: Rule, dates: np.ndarray, owner: str) -> None:
         gap = f"{owner} must be regular, {words(rule)}"
         if dates[k + 1] < expected[k]:
             raise ValueError(f"{gap}, got {shown(dates[k + 1])} after {shown(dates[k])}")
-        later = rule.after(dates[k], 10_000)
-        missing = later[later < dates[k + 1]]
+        n = 1  # doubled: the nanoseconds of many months are more than an int64 holds
+        while (missing := rule.after(dates[k], n))[-1] < dates[k + 1]:
+            n *= 2
+        missing = missing[missing < dates[k + 1]]
         first, last = shown(missing[0]), shown(missing[-1])
         lacks = f"{first} is" if len(missing) == 1 else f"{len(missing)}, {first} to {last}, are"
         raise ValueError(f"{gap}, but {lacks} missing: add rows with y = NaN, which are masked")

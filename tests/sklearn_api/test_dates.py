@@ -39,8 +39,10 @@ def test_one_rule_holds_for_all_series():
         ("B", [7], "a step of 1 business day, but 2020-02-12 is missing"),
     ],
 )
-def test_a_gap_is_named(freq, lost, words):
-    dates = np.delete(pd.date_range("2020-02-01", periods=30, freq=freq).to_numpy(), lost)
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_a_gap_is_named(freq, lost, words, unit):
+    every = pd.date_range("2020-02-01", periods=30, freq=freq).as_unit(unit).to_numpy()
+    dates = np.delete(every, lost)
     with pytest.raises(ValueError, match=r"add rows with y = NaN, which are masked$") as error:
         find_rule([dates], ["ds"])
     assert words in str(error.value)
