@@ -104,17 +104,18 @@ def test_units_that_read_each_other_within_a_step_say_so():
     assert "no unit reads" in viz.unit(Sequential(Recurrent("sru", 3, 4), rng=0)[0], 1).source
 
 
-def test_operands_whose_order_matters_are_marked():
+@pytest.mark.parametrize("view", ["cell", "unit"])
+def test_operands_whose_order_matters_are_marked(view):
     """h of an sLSTM is o times c over n, and m a choice by n."""
-    nodes, edges, _ = read(viz.cell(Sequential(Recurrent("slstm", 3, 4), rng=0)[0]).source)
+    nodes, edges, _ = read(VIEWS[view](Sequential(Recurrent("slstm", 3, 4), rng=0), None).source)
     label = {k: n.attributes["label"] for k, n in nodes.items()}
     marks = defaultdict(dict)
     for e in edges:
-        if label[e.head] in ("a ÷ b", "where") and e.attributes["pos"].startswith("e,"):
+        if label.get(e.head) in ("a ÷ b", "where") and e.attributes["pos"].startswith("e,"):
             tip = tuple(map(float, e.attributes["pos"].split()[0][2:].split(",")))
             marks[label[e.head]][label[e.tail]] = _nearest(nodes, tip)
     assert marks["where"] == {"> 0": "if", "max": "then", "Σ": "else"}
-    assert marks["a ÷ b"] == {"+": "a", "max 1": "b"}
+    assert marks["a ÷ b"] == {"+" if view == "cell" else "cₜ": "a", "max 1": "b"}
 
 
 def _nearest(nodes, point):
@@ -122,6 +123,24 @@ def _nearest(nodes, point):
     texts = [n for n in nodes.values() if n.is_text]
     near = min(texts, key=lambda n: (n.box[0] - point[0]) ** 2 + (n.box[1] - point[1]) ** 2)
     return near.attributes["label"]
+
+
+def test_a_gate_that_is_more_than_an_activation_is_written_step_by_step():
+    """f of an sLSTM is a logarithm of a sigmoid."""
+    model = Sequential(Recurrent("slstm", 3, 4), rng=0)
+    drawing = viz.unit(model[0], 1, recorded(model), gate="f")
+    assert "then an activation" not in drawing.source
+    assert not re.search(r"−−|= (\S+) = \1\b", drawing.source)
+    plain = viz.unit(model[0], 1, recorded(model), gate="o")
+    assert "opened: a dot product, then an activation" in plain.source
+
+
+def test_a_gate_of_inputs_alone_has_no_key_of_h():
+    model = Sequential(Recurrent("grud", 3, 4), rng=0)
+    source = viz.unit(model[0], 1, recorded(model), gate="n").source
+    assert "W_hh · (rₜ × dₜ × hₜ₋₁)" in source
+    assert "fill: hₜ₋₁" not in source
+    assert "fill: xₜ" in source
 
 
 def test_a_comparison_passes_no_gradient_on():

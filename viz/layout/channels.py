@@ -6,13 +6,14 @@ that nets only cross, at right angles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from .layered import Layout
 
 TRACK = 11  # room of a track
 ENTRY = 6  # between two wires that enter a node from the left
+MARKED, MARGIN = 17, 22  # the same if their ends have marks, and room of the marks
 
 
 class Route(NamedTuple):
@@ -29,7 +30,7 @@ class Routes:
     """The routes of all wires of a layout, and the tracks of their turns.
 
     `loops` are pairs of a state and the node that uses it one step later; `boxes` are nodes that no
-    wire enters from above or below.
+    wire enters from above or below; the ends of wires into `marked` nodes have marks.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Routes:
         size: dict[str, tuple[float, float]],
         loops: Iterable[tuple[str, str]],
         boxes: set[str],
+        marked: Set[str] = frozenset(),
     ):
         self.plan, self.level, self.size, self.boxes = plan, level, size, boxes
+        self.marked = marked
         self.looped = {b for _, b in loops}
         self.middles: dict[str, list[int]] = {}  # the sides from which wires enter a node
         self.uprights: dict[int, list[tuple[str, float, float]]] = {}  # through columns' middles
@@ -65,7 +68,13 @@ class Routes:
 
     def extra(self, level: int) -> float:
         """Return the room that the tracks before a column need beyond that of two."""
-        return max(0, len(self.order.get(level, ())) - 2) * TRACK
+        return max(0, len(self.order.get(level, ())) - 2) * TRACK + self.margin(level)
+
+    def margin(self, level: int) -> int:
+        """Return the room between the tracks before a column and the column."""
+        columns = self.plan.columns
+        marked = level < len(columns) and self.marked & set(columns[level])
+        return MARGIN if marked else 0
 
     def track(self, level: int, net: str) -> tuple[int, int]:
         """Return the number of a net's track before a column, from the right, and their count."""
@@ -126,7 +135,8 @@ class Routes:
         """Return the height at which a wire from `a`, or a loop, enters a node from the left."""
         loop = b in self.looped and self.sideways(b)  # it comes from above
         names = [None] * loop + [name for _, name in sorted(self.entering.get(b, []))]
-        return self.plan.y[b] - ENTRY * (names.index(a) - (len(names) - 1) / 2)
+        apart = MARKED if b in self.marked else ENTRY
+        return self.plan.y[b] - apart * (names.index(a) - (len(names) - 1) / 2)
 
 
 def _ordered(nets):

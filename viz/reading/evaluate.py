@@ -258,7 +258,8 @@ def node_names(cell: Cell, before: str = "t-1") -> dict[str, str]:
             leaves = [Expr("input", name=s) for s in sources]
             text = spell(Expr(node.kind, *leaves), {s: out[s] for s in sources})
         elif node.kind in CROSS_UNIT:
-            text = f"{notation.operation(node.kind)}({out[sources[0]]})"
+            sign, what = notation.operation(node.kind), out[sources[0]]
+            text = f"{sign} {bracketed(what, ATOM)}" if sign.endswith("·") else f"{sign}({what})"
         else:
             text = node.label
         out[node.id] = text

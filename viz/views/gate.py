@@ -70,6 +70,7 @@ class _Picture:
         self.limits = {}
         if unit:
             sizes = {"x": unit.sizes["x"], "h": unit.sizes[way.cell.states[0]]}
+            sizes = {g: v for g, v in sizes.items() if any(r.group == g for r in rows)}
             self.limits = {g: adapt.limit(g, v) for g, v in sizes.items()}
         self.canvas = Canvas()
 
@@ -82,7 +83,8 @@ class _Picture:
         _, bottom, _, top = self.canvas.extent
         left = -12
         alone = len(self.products) == 1
-        opened = "opened: a dot product, then an activation" if alone else "opened"
+        plain = alone and len(self._steps()) == 1
+        opened = "opened: a dot product, then an activation" if plain else "opened"
         kind = describe.kind(self.way.layer)
         title = f"{self.title} ({self.gate}) of {kind} unit {self.j}{describe.named(self.way)}"
         title += self.way.suffix
@@ -266,10 +268,10 @@ class _Picture:
             name = notation.sub(self.gate, "t")
             text.append(evaluate.spell(made, {s: constant.get(s, self.names[s]) for s in sources}))
         if self.numbers:
-            several = len(sources) > 1
+            several = len(sources) > 1 or node.kind == "neg"
             shown = {s: constant.get(s) or _number(self.numbers[s], several) for s in sources}
             text += [evaluate.spell(made, shown), notation.signed(self.numbers[node.id])]
-        return name, " = ".join(text)
+        return name, " = ".join(dict.fromkeys(text))
 
     def _equations(self, x):
         """Draw the activation's curve with this neuron's point, and the equations in numbers."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import Any
 
 from ...draw import notation, palette
 from ...draw.canvas import Canvas
-from ...layout.channels import TRACK, Routes
+from ...layout.channels import MARKED, TRACK, Routes
 from ...layout.layered import layout
 from ...reading import nodes
 from ...reading.direction import Direction
@@ -17,6 +16,7 @@ from ...reading.unit_values import UnitValues
 from ...reading.wiring import Wiring
 
 NEURON, OPERATION, STATE, GATE, PARAMETER = (66, 42), 22, 36, (52, 34), (58, 18)
+CHOICE = 44  # height of an operation with three operands
 COLUMN_GAP, LABEL = 40, 15
 # Heights that include the labels above and below.
 NEURON_SLOT, SLOT, SLOT_GAP = NEURON[1] + LABEL + 18, 50, 14
@@ -32,7 +32,8 @@ class Inside:
         size = {a.id: NEURON for a in wiring.neurons} | dict.fromkeys(wiring.parameters, PARAMETER)
         for o in wiring.operations:
             wide = max(OPERATION, notation.width(o.label, 11) + 14)
-            size[o.id] = GATE if o.gate else (wide, OPERATION)
+            size[o.id] = GATE if o.gate else (wide, CHOICE if len(o.marks) > 2 else OPERATION)
+        self.marks = {o.id: _marks(wiring, o) for o in wiring.operations if o.marks}
         size |= {nodes.new(s): (STATE, STATE) for s in wiring.states}
         self._arrange(size)
         boxes = [canvas.box[k] for k in size]
@@ -43,12 +44,13 @@ class Inside:
     def _arrange(self, size):
         wiring = self.wiring
         heights = dict.fromkeys(size, SLOT) | {a.id: NEURON_SLOT for a in wiring.neurons}
+        heights |= {k: SLOT + MARKED * (len(m) - 1) for k, m in self.marks.items()}
         sources = [a.id for a in wiring.neurons] + wiring.parameters
         rest = _after_inputs([k for k in size if k not in sources], wiring.wires)
         looped = {b for _, b in wiring.loops}
         self.plan = layout(sources, rest, wiring.wires, heights, looped, SLOT_GAP)
         self.level = {k: c for c, column in enumerate(self.plan.columns) for k in column}
-        self.routes = Routes(self.plan, self.level, size, wiring.loops, self.gates)
+        self.routes = Routes(self.plan, self.level, size, wiring.loops, self.gates, set(self.marks))
         self.columns = []  # (left, right) of each
         left = 0.0
         for c, column in enumerate(self.plan.columns):
@@ -86,8 +88,24 @@ class Inside:
             v = unit.states[s] if unit else None
             self._state(k, s, v, *fill(s, v))
         for a, b in self.plan.path:
-            self.canvas.wire(a, b, self._points(a, b), radius=5)
+            points = self._points(a, b)
+            self.canvas.wire(a, b, points, radius=5)
+            self._mark(a, b, points)
         self._loops(unit)
+
+    def _mark(self, a, b, points):
+        """Write what a wire is to an operation whose operands have an order."""
+        mark = self.marks.get(b, {}).get(a)
+        if mark is None:
+            return
+        (_, py), (x, y) = points[-2:]
+        half = notation.width(mark, 7.5) / 2
+        at = (
+            (x - 7 - half, y + 8.5)
+            if abs(y - py) < 0.5
+            else (x + 6 + half, y + (12 if py > y else -12))
+        )
+        self.canvas.text(at, mark, 7.5, palette.INK)
 
     def _parameter(self, p, own, unit):
         name = nodes.parameter_name(p)
@@ -105,14 +123,14 @@ class Inside:
         self.canvas.node(p, self.canvas.centre(p), PARAMETER, label, tip=tip, **look)
 
     def _operation(self, o):
-        left, _, right, _ = self.canvas.box[o.id]
+        left, bottom, right, top = self.canvas.box[o.id]
         look = dict(fill=o.colour, color=palette.INK)
         look |= dict(style="rounded,filled") if o.dense else dict(shape="ellipse")
         look["tip"] = "dense layer within the step: a weight for each unit" if o.dense else None
         if o.fold:
             look["tip"] = o.fold.described(node_names(self.way.cell))
             look |= dict(style="filled", shape="box", fill="#FFFFFF")
-        size = (right - left, OPERATION)
+        size = (right - left, top - bottom)
         self.canvas.node(o.id, self.canvas.centre(o.id), size, o.label, **look)
 
     def _gate(self, name, size, label, title, colour, v, tip):
@@ -142,6 +160,8 @@ class Inside:
         gap, k, count = COLUMN_GAP + self.routes.extra(level), *self.routes.track(level, net)
         if level == len(self.columns):
             return left + COLUMN_GAP / 3 + k * TRACK
+        margin = self.routes.margin(level)
+        left, gap = left - margin, gap - margin
         return left - gap * (k + 1) / (count + 1)
 
     def _points(self, a, b):
@@ -187,12 +207,14 @@ class Inside:
             colour = palette.state(s, self.wiring.states.index(s))
             look = dict(style="dashed", color=colour, penwidth=1.6)
             self.canvas.wire(state, consumer, [*start, *end], **look)
+            self._mark(nodes.previous(s), consumer, end)
             ways.append((s, y, start[-1][0], end[0][0]))
             v = "" if unit is None else f" = {notation.signed(unit.before[s])}"
-            label = f"its own {notation.sub(s, self.way.before)}{v}, {self.way.delay}"
-            labels[s] = label, colour
+            labels[s] = f"its own {notation.sub(s, self.way.before)}{v}", colour
         for s, (label, colour) in labels.items():
-            y, x = self._beside(s, notation.width(label, 9) * 1.12, ways)
+            full = f"{label}, {self.way.delay}"
+            tried = [(text, self._beside(s, _wide(text), ways)) for text in (full, label)]
+            label, (y, x, _) = next((one for one in tried if one[1][2]), tried[1])
             self.canvas.text((x, y + 8), label, 9, colour, name=f"value:before:{s}")
 
     def _shortest_first(self):
@@ -204,11 +226,16 @@ class Inside:
         return sorted(ways, key=lambda s: ways[s])
 
     def _beside(self, s, wide, ways):
-        """Return the height of a state's loop, and a place for its label that no loop crosses."""
+        """Return the height of a state's loop, a place for a label there, and whether it is free.
+
+        A free place is above the loop and inside the unit, and no other loop crosses it.
+        """
         own = [(y, min(a, b), max(a, b)) for t, y, a, b in ways if t == s]
         y, left, right = own[0][0], min(a for _, a, _ in own), max(b for *_, b in own)
         crossing = {x for t, high, a, b in ways if t != s and high > y for x in (a, b)}
-        parts = list(pairwise([-math.inf, *sorted(crossing), math.inf]))
+        start, _, stop, _ = self.box
+        inside = sorted(x for x in crossing if start < x < stop)
+        parts = list(pairwise([start, *inside, stop]))
 
         def fits(part):
             a, b = part
@@ -216,7 +243,19 @@ class Inside:
 
         a, b = max(parts, key=fits)
         middle = (max(a, left) + min(b, right)) / 2
-        return y, max(min(middle, b - wide / 2 - 4), a + wide / 2 + 4)
+        free = b - a >= wide + 8 and min(b, right) > max(a, left)
+        return y, max(min(middle, b - wide / 2 - 4), a + wide / 2 + 4), free
+
+
+def _wide(label):
+    return notation.width(label, 9) * 1.12
+
+
+def _marks(wiring, o):
+    """Return the marks of an operation's operands by the tail of the wire."""
+    circle = {maker: nodes.new(s) for s, maker in wiring.makers.items()}
+    pairs = zip(wiring.arguments[o.id], o.marks, strict=True)
+    return {circle.get(a, a): mark for a, mark in pairs}
 
 
 def _after_inputs(ids, wires):
