@@ -65,7 +65,8 @@ function updateUnit() {
     if (g) paintSize(node, Math.abs(value(layer, g, t, u))); else paintSigned(node, v, layer.limits[s]);
     tip(node, `${k ? "private memory" : "output"} ${s} = ${exact(v)}` + (g ? `, ∂L/∂${s} = ${exact(value(layer, g, t, u))}` : ""));
     write(at(`value:state:${s}`), signed(v));
-    write(at(`value:before:${s}`), `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}, ${layer.delay}`);
+    const own = at(`value:before:${s}`), delay = own?.textContent.includes(layer.delay) ? `, ${layer.delay}` : "";
+    write(own, `its own ${sub(s, layer.before)} = ${signed(value(layer, q, before(layer, t), u))}${delay}`);
   });
   for (const { id, name, given } of layer.parameters) {
     const v = given ? layer.given[name][t] : layer.picture.own[name][u];
