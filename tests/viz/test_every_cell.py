@@ -23,6 +23,8 @@ VIEWS = {
     "unrolled": lambda model, run: viz.unrolled(model, 3, recording=run),
     "layer": lambda model, run: viz.layer(model[0], run),
     "unit": lambda model, run: viz.unit(model[0], model[0].hidden_size - 1, run),
+    "gate": lambda model, run: viz.unit(model[0], 0, run, gate=model[0].cell.gates[-1]),
+    "weights": lambda model, run: viz.weights(model[0], run),
     "cell": lambda model, run: viz.cell(model[0], run),
     "backward": lambda model, run: viz.cell(model[0], run, backward=True),
 }
@@ -57,7 +59,10 @@ def assert_readable(view, model, run):
     source = VIEWS[view](model, run).source
     cell = model[0].cell
     bus = {"x", *(f"previous:{s}" for s in cell.states[:1])}
-    assert_nets_apart(source, view == "backward", bus if view in ("cell", "backward") else set())
+    if view != "gate":  # it has a plot, whose curve runs along its axes
+        assert_nets_apart(
+            source, view == "backward", bus if view in ("cell", "backward") else set()
+        )
     assert_texts_clear(source)
 
 
@@ -133,6 +138,18 @@ def test_a_gate_that_is_more_than_an_activation_is_written_step_by_step():
     assert not re.search(r"−−|= (\S+) = \1\b", drawing.source)
     plain = viz.unit(model[0], 1, recorded(model), gate="o")
     assert "opened: a dot product, then an activation" in plain.source
+
+
+def test_own_parameters_stand_below_the_weights_of_x_where_there_is_no_w_hh():
+    nodes, _, _ = read(viz.weights(Sequential(Recurrent("sru", 3, 4), rng=0)[0]).source)
+    x = {k: nodes[k].box[0] for k in ("own:v_f:0,0", "W_ih:n:0,0")}
+    assert x["own:v_f:0,0"] == pytest.approx(x["W_ih:n:0,0"], abs=1)
+    texts = [n.attributes["label"] for n in nodes.values() if n.is_text]
+    assert "own parameters\nof each unit" in texts
+    assert "columns: inputs, bias; rows: units" in texts
+    plain = viz.weights(Sequential(LSTM(3, 4, biases=0), rng=0)[0]).source
+    assert "columns: inputs; rows: units" in plain
+    assert "b_ih" not in plain
 
 
 def test_a_gate_of_inputs_alone_has_no_key_of_h():

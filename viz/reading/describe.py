@@ -172,8 +172,8 @@ def _counted(cell, D, H, W, own):
     X, R, B = len(cell.x_gates), len(cell.h_gates), cell.biases
     each = f"{X} × ({D} + {W}{f' + {B}' * bool(B)})".removeprefix("1 × ")
     if X != R:
-        each = f"{X} × ({D}{' + 1' * (B > 0)})"
-        each += f" + {R} × ({W}{' + 1' * (B > 1)})" if R else ""
+        each = f"{X} × {f'({D} + 1)' if B else D}"
+        each += f" + {R} × {f'({W} + 1)' if B > 1 else W}" if R else ""
     each += f" + {own}" if own else ""
     counted = f"{H} × {each}" if X == R and not own else f"{H} × ({each})"
     return counted + f" + {len(cell.scalars)}" * bool(cell.scalars)

@@ -21,6 +21,7 @@ from ..reading.weight_statistics import LARGE, blocks, limit_of, saturation, spe
 TILES = 1200  # of all matrices together; larger ones are drawn as means of blocks
 LISTED = 12  # inputs whose names are listed
 BLOCK, BAR, GAP = 168, (150, 10), 40
+MANY, NARROW = 6, (92, 24)  # gates, and room of each and between them if there are more
 
 
 @adaptable
@@ -127,7 +128,8 @@ class _Picture:
         columns = dict.fromkeys(self.y, 0)
         for (side, _), ((m, *_), _) in self.tiles.items():
             columns[side] = max(columns[side], m.shape[1])
-        pitch = max(max(columns.values()) * self.side + self.side + 6, BAR[0]) + GAP
+        self.long, gap = (BAR[0], GAP) if len(self.cell.gates) <= MANY else NARROW
+        pitch = max(max(columns.values()) * self.side + self.side + 6, self.long) + gap
         self.at = {g: k * pitch for k, g in enumerate(self.cell.gates)}
         self._gates()
         heading = (
@@ -159,7 +161,7 @@ class _Picture:
             label = g if title == g else f"{title} ({g})"
             look = dict(style="rounded,filled", fill=colour, color=palette.INK)
             look |= dict(penwidth=0.8, fontsize=10)
-            self.canvas.node(f"gate:{g}", (x + BAR[0] / 2, 44), (BAR[0], 20), label, **look)
+            self.canvas.node(f"gate:{g}", (x + self.long / 2, 44), (self.long, 20), label, **look)
 
     def _block(self, side, g, matrix, bias, inputs):
         """Draw the weights of a gate with its biases as a column beside them."""
@@ -193,11 +195,18 @@ class _Picture:
                 yield e.name, names[source]
 
     def _others(self, x):
-        """Draw the projection and the units' own parameters, right of the gates."""
+        """Draw the projection and the units' own parameters, right of the gates.
+
+        Own parameters stand in the place of W_hh in a cell without it.
+        """
         for tiles in self.projection:
             self._matrix("own:W_hr", (x, self.y["ih"]), tiles, "W_hr", "h")
             note = f"W_hr: projects to {self.P:,}\ncolumns: h; rows: units"
             self.canvas.text((x, self.y["ih"] + 15), note, 9, anchor="start")
+        if self.own and not self.cell.h_gates:
+            x, middle = 0, self.y["hh"] - min(self.H, self.most) * self.side / 2
+            at = (-14 - self._names("hh"), middle)
+            self.canvas.text(at, "own parameters\nof each unit", 9, palette.INK, anchor="end")
         for name, tiles in self.own.items():
             self._matrix(f"own:{name}", (x, self.y["hh"]), tiles, f"own parameter {name}", "")
             self.canvas.text((x + self.side / 2, self.y["hh"] + 9), name, 8)
@@ -253,10 +262,10 @@ class _Picture:
         """Draw a bar with coloured parts (from, to, colour, tooltip), places from 0 to 1."""
         fill, border = palette.REST
         look: dict[str, Any] = dict(fill=fill, color=border, penwidth=0.5)
-        self.canvas.node(f"{id}:all", (x + BAR[0] / 2, y), BAR, **look)
+        self.canvas.node(f"{id}:all", (x + self.long / 2, y), (self.long, BAR[1]), **look)
         for k, (a, b, colour, tip) in enumerate(parts):
-            wide = dot.whole((b - a) * BAR[0])
-            middle = min(max(x + (a + b) / 2 * BAR[0], x + wide / 2), x + BAR[0] - wide / 2)
+            wide = dot.whole((b - a) * self.long)
+            middle = min(max(x + (a + b) / 2 * self.long, x + wide / 2), x + self.long - wide / 2)
             look: dict[str, Any] = dict(fill=colour, color=colour, penwidth=0, tip=tip)
             self.canvas.node(f"{id}:{k}", (middle, y), (wide, BAR[1]), **look)
 
@@ -285,7 +294,7 @@ class _Picture:
                 tip = f"spectral radius of {name} of gate {g} = {rough}{v:.6g}"
                 self._bar(f"radius:{g}:bar", x, y - 2, [(0.0, v / most, palette.MUTED, tip)])
                 if most > 1:
-                    one = x + BAR[0] / most
+                    one = x + self.long / most
                     points = [(one, y - 10), (one, y + 6)]
                     ends = self.canvas.anchors(f"one:{g}", points)
                     look = dict(arrow=False, color=palette.CUT, penwidth=1.2)
