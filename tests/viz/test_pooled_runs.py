@@ -69,7 +69,7 @@ def test_gradients_and_states_of_a_pooled_run_are_those_recorded(name):
 @pytest.mark.parametrize("name", [n for n in POOLS if n != "both"])
 def test_the_page_of_a_pooled_run_has_the_values_of_the_sequence(name):
     model, recording = run(name)
-    text = viz.explore(model, recording, t=4, n=1).html
+    text = viz.explore(model, recording, t=4, sequence=1).html
     table = re.search(r'<table class="numbers">.*?</table>', text, re.S)[0]
     rows = [re.findall(r"<td>(.*?)</td>", r) for r in re.findall(r"<tr>(.*?)</tr>", table)[1:]]
     mine = recording.layers[0]
