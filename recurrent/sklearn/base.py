@@ -22,7 +22,7 @@ from ..training.fit import fit
 from ..training.spec import parse_optimizer
 from ..training.state import TrainingState
 from .exporting import whole_onnx
-from .network import network
+from .network import POOLINGS, network
 from .sequences import named, sequence, sequences
 from .streaming import PredictionStream
 from .warming import warm
@@ -180,6 +180,7 @@ class RecurrentEstimator(BaseEstimator):
         }
         if self.scale is not None:
             checks.choice(self.scale, "scale", ("standard", "minmax"), also=" or None")
+        checks.choice(self.pooling, "pooling", POOLINGS)
         checks.integer(self.max_epochs, "max_epochs", 1)
         fraction = checks.number(self.validation_fraction, "validation_fraction", above=0, below=1)
         return flags | dict(
@@ -194,6 +195,8 @@ class RecurrentEstimator(BaseEstimator):
         """Return a new optimiser."""
         if isinstance(self.optimizer, Optimizer):
             return copy.deepcopy(self.optimizer)
+        if callable(self.lr):
+            checks.number(self.lr(0), "lr(0)", 0)
         return parse_optimizer(checks.text(self.optimizer, "optimizer"), self.lr)
 
     def _begin(self, samples: Samples, size: int) -> None:

@@ -40,8 +40,9 @@ def warm(
     if key in _done:
         return
     with one_process():
-        twin = copy.deepcopy(network)
-        fit(twin, [batch], loss, copy.deepcopy(optimizer), progress=False, **options)
+        twin, rule = copy.deepcopy(network), copy.deepcopy(optimizer)
+        rule.lr = 0.0  # a schedule may wait for validations
+        fit(twin, [batch], loss, rule, progress=False, **options)
         twin.forward(batch.x, lengths=batch.lengths)
     _done.add(key)
 

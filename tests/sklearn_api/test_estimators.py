@@ -280,6 +280,9 @@ def test_options_reach_the_network():
     assert rule.steps == 0
     scheduled = classifier(lr=recurrent.schedules.Cosine(0.1, 4)).fit(X, y)
     assert scheduled.history_.lr < 0.1
+    waiting = recurrent.schedules.ReduceOnPlateau(0.1, patience=1)
+    stopping = dict(early_stopping=True, max_epochs=30, n_iter_no_change=20)
+    assert classifier(lr=waiting, **stopping).fit(X, y).history_.lr < 0.1
 
 
 def test_scaling_sees_valid_steps_alone():
@@ -409,10 +412,12 @@ def wrong(name, value, message, make=classifier):
         wrong("num_layers", 1.5, "num_layers must be"),
         wrong("bidirectional", "yes", "bidirectional must be True or False"),
         wrong("pooling", "first", "pooling must be"),
+        wrong("pooling", None, "pooling must be"),
         wrong("dropout", 1.0, "dropout must be"),
         wrong("scale", "robust", "scale must be"),
         wrong("optimizer", "adams", "optimizer must be one of"),
         wrong("lr", -1, "lr must be"),
+        wrong("lr", lambda step: None, r"lr\(0\) must be"),
         wrong("batch_size", 0, "batch_size must be"),
         wrong("max_epochs", 0, "max_epochs must be"),
         wrong("clip_norm", -1, "clip_norm must be"),
