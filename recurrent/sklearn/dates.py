@@ -72,7 +72,8 @@ def check_steps(rule: Rule, dates: np.ndarray, owner: str) -> None:
     for k in np.flatnonzero(expected != dates[1:])[:1]:
         gap = f"{owner} must be regular, {words(rule)}"
         if dates[k + 1] < expected[k]:
-            raise ValueError(f"{gap}, got {shown(dates[k + 1])} after {shown(dates[k])}")
+            advice = "" if dates.dtype.kind != "M" else "; of another calendar, number the steps"
+            raise ValueError(f"{gap}, got {shown(dates[k + 1])} after {shown(dates[k])}{advice}")
         n = 1  # doubled: the nanoseconds of many months are more than an int64 holds
         while (missing := rule.after(dates[k], n))[-1] < dates[k + 1]:
             n *= 2
@@ -97,7 +98,7 @@ def words(rule: Rule) -> str:
         for unit in "Dhms" if isinstance(rule.size, np.timedelta64) else "":
             whole = rule.size.astype(f"m8[{unit}]")
             if whole == rule.size:
-                return f"a step of {whole}"
+                return f"a step of {whole}".removesuffix("s" if whole.astype(int) == 1 else "")
         return f"a step of {rule.size}"
     unit = {"months": "month", "month ends": "month, at its end", "business days": "business day"}
     name = unit[rule.kind]

@@ -426,12 +426,18 @@ class RecurrentForecaster(BaseEstimator):
         calibration, horizon = self.calibration_fraction, self.horizon
         validation = self.validation_fraction if self.early_stopping else None
         needed = _enough(features, horizon, calibration, validation) + more
+        longest = max(len(y) for y in panel.y)
+        for lag in features.lags:
+            if lag >= longest:
+                raise ValueError(f"lags must be below the {longest} steps of y, got {lag}")
         for n, y in enumerate(panel.y):
             name = panel.form.owner(n, "y")
             if len(y) < needed:
                 of = f" and the {more} steps of the windows" if more else ""
                 less = _enough(features, horizon, None, validation) + more
                 advice = f"; {less} are enough with calibration_fraction=None"
+                if panel.form.kind == "matrix" and len(panel.y) >= needed:
+                    less, advice = 0, "; y is (L, N), so pass y.T if its rows are series"
                 raise ValueError(
                     f"{name} must have at least {needed} steps for horizon={horizon}{of}, "
                     f"got {len(y)}{advice if less < needed else ''}"

@@ -17,6 +17,11 @@ from .. import checks
 from .dates import Rule, check_order, check_steps, find_rule, shown
 
 LONG = ("unique_id", "ds", "y")
+# What to do about a frame, by the number of columns that it lacks.
+_ADVICE = {
+    1: "a single series can also be a Series",
+    3: "a wide frame, a column for each series, must be unpivoted, or be an array (L, N)",
+}
 EACH = Rule("fixed", 1)
 
 
@@ -38,7 +43,14 @@ class Axis:
         if zone is None:
             return nw.new_series(name, dates, self.dtype, backend=backend)
         plain = nw.new_series(name, dates, nw.Datetime(self.dtype.time_unit), backend=backend)
-        return plain.dt.replace_time_zone(self.zone).dt.convert_time_zone(zone)
+        try:
+            return plain.dt.replace_time_zone(self.zone).dt.convert_time_zone(zone)
+        except Exception as error:  # each library has an error of its own
+            reason = str(error).strip().splitlines()[0].partition(". ")[0]
+            raise ValueError(
+                f"dates to forecast must exist once in {self.zone}, whose clocks change, got: "
+                f"{reason}; fit with dates that have no time zone"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -98,12 +110,15 @@ def read_more(y: Any, x: Any, before: Form, ends: list[Any], name: str = "y_new"
 
     It has only the series that have new values.
     """
-    if before.kind == "array" and isinstance(y, (int, float, np.number)):
+    if isinstance(y, (int, float, np.number)):
+        if before.kind != "array":
+            raise TypeError(f"{name} must be {_kind(before)} as y of fit, got {checks.shown(y)}")
         y = [y]
-    panel = _read_y(y, name, x is not None)
+    panel = _read_y(y, name, x is not None, before.axis)
     form = panel.form
     if (form.kind, form.backend) != (before.kind, before.backend):
-        raise TypeError(f"{name} must be {_kind(before)} as y of fit, got {_kind(form)}")
+        advice = f": {name}[None] is one step" if (before.kind, form.kind) == _ONE_STEP else ""
+        raise TypeError(f"{name} must be {_kind(before)} as y of fit, got {_kind(form)}{advice}")
     if len(form.ids) != len(before.ids) and form.kind != "long":
         raise ValueError(f"{name} must have {len(before.ids)} series, got {len(form.ids)}")
     dates, known = panel.dates, {name: n for n, name in enumerate(before.ids)}
@@ -151,9 +166,6 @@ def read_future(
     dates = [form.rule.after(end, horizon) for end in ends]
     future = Panel(form, [np.empty(horizon)] * len(ends), [], dates)
     columns, parts = _read_x(x, future, "to forecast", wanted)
-    missing = [c for c in wanted if c not in columns]
-    if missing:
-        raise ValueError(f"X must have the columns {_listed(wanted)}, got {_listed(columns)}")
     order = [columns.index(c) for c in wanted]
     return np.stack([a[:, order] for a in parts], axis=1)
 
@@ -196,20 +208,24 @@ def write_table(form: Form, rows: np.ndarray, dates: dict, values: dict) -> Any:
 
 
 _NO_DATES = "no dates"  # the axis of a Series without an index
+_ONE_STEP = ("matrix", "array")  # the kinds of y and of a step of it without the axis of time
 
 
-def _read_y(y: Any, name: str, with_x: bool) -> Panel:
-    """Return the series, without the rule of their dates; `with_x` is whether X is given too."""
+def _read_y(y: Any, name: str, with_x: bool, known: Axis | None = None) -> Panel:
+    """Return the series, without the rule of their dates; `with_x` is whether X is given too.
+
+    `known` is the axis of the series that these go on from.
+    """
     native = _narwhals(y)
     if isinstance(native, nw.DataFrame):
-        return _read_long(native, name, with_x)
+        return _read_long(native, name, with_x, known)
     if isinstance(native, nw.Series):
         values = _column(native, name)
         index, backend = getattr(y, "index", None), native.implementation
         if index is None or backend is not nw.Implementation.PANDAS:
             axis, dates = Axis(name=_NO_DATES), np.arange(len(values))
         else:
-            axis, dates = _read_index(index, name)
+            axis, dates = _read_index(index, name, known)
         form = Form("series", backend=backend, axis=axis, name=native.name or None)
         return Panel(form, [values], [], [dates])
     if isinstance(y, (list, tuple)) and y and all(np.ndim(a) > 0 for a in y):
@@ -232,13 +248,14 @@ def _read_y(y: Any, name: str, with_x: bool) -> Panel:
     return Panel(form, parts, [], [np.arange(len(a)) for a in parts])
 
 
-def _read_long(frame: nw.DataFrame, name: str, with_x: bool) -> Panel:
+def _read_long(frame: nw.DataFrame, name: str, with_x: bool, known: Axis | None) -> Panel:
     """Return the series of a long frame."""
     missing = [c for c in LONG if c not in frame.columns]
     if missing:
         raise ValueError(
             f"{name} must have the columns {_listed(LONG)}, got {_listed(frame.columns)}: "
-            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing; "
+            f"{_ADVICE.get(len(missing), 'rename the columns')}"
         )
     columns = tuple(c for c in frame.columns if c not in LONG)
     if columns and with_x:
@@ -248,15 +265,15 @@ def _read_long(frame: nw.DataFrame, name: str, with_x: bool) -> Panel:
         )
     ids, rows = _groups(frame, name)
     values = _column(frame["y"], f"y of {name}" if name != "y" else name)
-    axis, dates = _read_dates(frame["ds"], "ds")
+    axis, dates = _read_dates(frame["ds"], "ds", known)
     id_type = frame["unique_id"].dtype
     form = Form("long", ids, columns, frame.implementation, axis, id_type=id_type)
     parts = [dates[k] for k in rows]
     for n, own in enumerate(parts):
         check_order(own, form.owner(n, "ds"))
-    x = [_column(frame[c], f"column {c!r} of {name}", missing=False) for c in columns]
-    exogenous = np.stack(x, axis=1) if x else np.empty((len(values), 0))
-    return Panel(form, [values[k] for k in rows], [exogenous[k] for k in rows] if x else [], parts)
+    _, x = _read_columns(frame, columns, name)
+    own = [x[k] for k in rows] if columns else []
+    return Panel(form, [values[k] for k in rows], own, parts)
 
 
 def _groups(frame: nw.DataFrame, name: str) -> tuple[tuple, list[np.ndarray]]:
@@ -281,17 +298,15 @@ def _read_x(
     if form.kind == "long":
         if not isinstance(native, nw.DataFrame):
             raise TypeError(f"X must be a frame as y is, got {type(x).__name__}")
-        return _read_long_x(native, panel, when)
+        return _read_long_x(native, panel, when, wanted)
     if isinstance(native, nw.DataFrame):
         if form.kind not in ("array", "series"):
             raise TypeError("X must be an array or a list as y is, got a frame")
-        columns = tuple(native.columns)
-        if "unique_id" in columns:
+        if "unique_id" in native.columns:
             raise TypeError(f"y must be a long frame as X is, got {_kind(form)}")
-        parts = [_column(native[c], f"column {c!r} of X", missing=False) for c in columns]
-        a = np.stack(parts, axis=1) if parts else np.empty((len(native), 0))
+        columns, a = _read_columns(native, native.columns, "X", wanted)
         if form.kind == "series" and form.axis.name is not _NO_DATES and hasattr(x, "index"):
-            _, dates = _read_index(x.index, "X")
+            _, dates = _read_index(x.index, "X", form.axis)
             if len(dates) == steps[0]:
                 _check_same(dates, panel.dates[0], "the index of X", when)
         parts = [a]
@@ -333,19 +348,30 @@ def _arrays_of_x(x: Any, form: Form, N: int) -> list[np.ndarray]:
     return parts
 
 
-def _read_long_x(frame: nw.DataFrame, panel: Panel, when: str):
+def _read_columns(
+    frame: nw.DataFrame, names: Any, owner: str, wanted: tuple = ()
+) -> tuple[tuple, np.ndarray]:
+    """Return the names and values (L, F) of columns of X: those wanted, or all of them."""
+    missing = [c for c in wanted if c not in names]
+    if missing:
+        raise ValueError(f"X must have the columns {_listed(wanted)}, got {_listed(names)}")
+    names = tuple(wanted or names)
+    parts = [_column(frame.get_column(c), f"column {c!r} of {owner}", False) for c in names]
+    return names, np.stack(parts, axis=1) if parts else np.empty((len(frame), 0))
+
+
+def _read_long_x(frame: nw.DataFrame, panel: Panel, when: str, wanted: tuple):
     """Return the columns of a long frame X, its rows in the order of the panel."""
     missing = [c for c in LONG[:2] if c not in frame.columns]
     if missing:
         raise ValueError(
             f"X must have the columns unique_id, ds and its own, got {_listed(frame.columns)}"
         )
-    columns = tuple(c for c in frame.columns if c not in LONG)
     ids, rows = _groups(frame, "X")
     own = dict(zip(ids, rows, strict=True))
-    _, dates = _read_dates(frame["ds"], "ds of X")
-    parts = [_column(frame[c], f"column {c!r} of X", missing=False) for c in columns]
-    values = np.stack(parts, axis=1) if parts else np.empty((len(frame), 0))
+    _, dates = _read_dates(frame["ds"], "ds of X", panel.form.axis)
+    others = [c for c in frame.columns if c not in LONG]
+    columns, values = _read_columns(frame, others, "X", wanted)
     found = []
     for n, key in enumerate(panel.form.ids):
         if key not in own:
@@ -392,7 +418,7 @@ def _check_columns(got: tuple, expected: tuple, _lengths: Any) -> None:
         )
 
 
-def _read_index(index: Any, name: str) -> tuple[Axis, np.ndarray]:
+def _read_index(index: Any, name: str, known: Axis | None) -> tuple[Axis, np.ndarray]:
     """Return what an index of pandas is, and its dates."""
     owner = f"the index of {name}"
     if hasattr(index, "levels"):
@@ -403,7 +429,7 @@ def _read_index(index: Any, name: str) -> tuple[Axis, np.ndarray]:
         check_order(dates, owner)
         return Axis(period=period, name=index.name), dates
     column = nw.from_native(index.to_series(), series_only=True)
-    axis, dates = _read_dates(column, owner)
+    axis, dates = _read_dates(column, owner, known)
     check_order(dates, owner)
     return replace(axis, freq=getattr(index, "freqstr", None), name=index.name), dates
 
@@ -421,8 +447,11 @@ def _index(form: Form, dates: np.ndarray) -> Any:
     return pandas.Index(made).rename(axis.name)
 
 
-def _read_dates(column: nw.Series, name: str) -> tuple[Axis, np.ndarray]:
-    """Return what a column of dates is, and the dates as integers or datetime64."""
+def _read_dates(column: nw.Series, name: str, known: Axis | None) -> tuple[Axis, np.ndarray]:
+    """Return what a column of dates is, and the dates as integers or datetime64.
+
+    `known` is the axis of dates that these are compared with.
+    """
     dtype = column.dtype
     if column.is_null().any():
         raise ValueError(f"{name} must have a date in each row, got a missing one")
@@ -432,16 +461,19 @@ def _read_dates(column: nw.Series, name: str) -> tuple[Axis, np.ndarray]:
         advice = ": make them dates first, as with pandas.to_datetime"
         raise TypeError(f"{name} must be dates or integers, got {dtype}{advice}")
     zone = getattr(dtype, "time_zone", None)
-    if zone is None:
+    if known is not None and known.dtype in (nw.Date, nw.Datetime):
+        if (zone is None) != (known.zone is None):
+            one = "no" if known.zone is None else "a"
+            raise TypeError(f"{name} must have {one} time zone as ds of y has, got {dtype}")
+    elif zone is not None:
+        # Days of a time zone are regular in local time, hours in UTC.
+        local = column.dt.replace_time_zone(None).to_numpy()
+        steps = np.unique(local.astype("M8[s]") - local.astype("M8[D]").astype("M8[s]"))
+        known = Axis(dtype, zone if len(steps) == 1 else "UTC")
+    if zone is None or known is None or known.zone is None:
         return Axis(dtype), column.to_numpy()
-    # Days of a time zone are regular in local time, hours in UTC.
-    local = column.dt.replace_time_zone(None).to_numpy()
-    steps = np.unique(local.astype("M8[s]") - local.astype("M8[D]").astype("M8[s]"))
-    if len(steps) == 1:
-        return Axis(dtype, zone), local
-    return Axis(dtype, "UTC"), column.dt.convert_time_zone("UTC").dt.replace_time_zone(
-        None
-    ).to_numpy()
+    there = column if zone == known.zone else column.dt.convert_time_zone(known.zone)
+    return replace(known, dtype=dtype), there.dt.replace_time_zone(None).to_numpy()
 
 
 def _frame(form: Form, rows: np.ndarray, dates: dict, values: dict) -> nw.DataFrame:
@@ -476,16 +508,19 @@ def _narwhals(value: Any) -> Any:
 
 def _column(column: nw.Series, name: str, missing: bool = True) -> np.ndarray:
     """Return a column of numbers as float64, with NaN for null."""
-    if not column.dtype.is_numeric():
-        raise TypeError(f"{name} must be numbers, got {column.dtype}")
+    if not column.dtype.is_numeric() and (missing or column.dtype != nw.Boolean):
+        advice = "" if missing else ": make numbers of it, one column for each category, or drop it"
+        raise TypeError(f"{name} must be numbers, got {column.dtype}{advice}")
     return _numbers(column.cast(nw.Float64).to_numpy(), name, missing)
 
 
 def _numbers(value: Any, name: str, missing: bool = True) -> np.ndarray:
     """Return numbers as float64; raise an error for infinite ones, or any NaN unless allowed."""
     a = checks.as_array(value, name)
-    if a.dtype.kind not in "fiu" and a.size:
-        raise TypeError(f"{name} must be numbers, got {checks.shown(value)}")
+    if a.dtype.kind not in ("fiu" if missing else "fiub") and a.size:
+        got = a.dtype.name if isinstance(value, np.ndarray) else checks.shown(value)
+        advice = f": pass {name}.astype(float)" if a.dtype == object and a.ndim else ""
+        raise TypeError(f"{name} must be numbers, got {got}{advice}")
     a = a.astype(np.float64)
     bad = ~np.isfinite(a) if not missing else np.isinf(a)
     for k in np.argwhere(bad)[:1].tolist():

@@ -32,8 +32,8 @@ def test_one_rule_holds_for_all_series():
 @pytest.mark.parametrize(
     ("freq", "lost", "words"),
     [
-        ("D", [4], "a step of 1 days, but 2020-02-05 is missing"),
-        ("h", [7, 8], "a step of 1 hours, but 2, 2020-02-01T07:00:00 to 2020-02-01T08:00:00, are"),
+        ("D", [4], "a step of 1 day, but 2020-02-05 is missing"),
+        ("h", [7, 8], "a step of 1 hour, but 2, 2020-02-01T07:00:00 to 2020-02-01T08:00:00, are"),
         ("MS", [3], "a step of 1 month, but 2020-05-01 is missing"),
         ("ME", [3], "a step of 1 month, at its end, but 2020-05-31 is missing"),
         ("B", [7], "a step of 1 business day, but 2020-02-12 is missing"),

@@ -246,6 +246,11 @@ def test_frames_that_do_not_fit_are_told_in_one_line():
         "y must have the columns unique_id, ds, y, got ds, y: unique_id is missing",
         lambda: fit(good[["ds", "y"]]),
     )
+    fails(
+        "y must have the columns unique_id, ds, y, got 0, 1: unique_id, ds, y are missing; a wide "
+        "frame, a column for each series, must be unpivoted, or be an array (L, N)",
+        lambda: fit(pd.DataFrame(Y)),
+    )
     fails("y must have rows, got a frame without any", lambda: fit(good[:0]))
     fails("ds must be dates or integers, got", lambda: fit(good.astype({"ds": str})), TypeError)
     fails("y must be numbers, got", lambda: fit(good.astype({"y": str})), TypeError)
@@ -256,13 +261,32 @@ def test_frames_that_do_not_fit_are_told_in_one_line():
         lambda: fit(good[::-1].sort_values("unique_id", kind="stable")),
     )
     fails(
-        "ds of series 'b' must be regular, a step of 1 days, but 2020-01-06 is missing: "
+        "ds of series 'b' must be regular, a step of 1 day, but 2020-01-06 is missing: "
         "add rows with y = NaN, which are masked",
         lambda: fit(long(pd, Y[:L], days).drop(index=L + 5)),
     )
     fails("unique_id of y must be given in each row", lambda: fit(good.replace("a", None)))
     fails("a lazy frame must be collected first", lambda: fit(pl.LazyFrame({"y": [1]})), TypeError)
     fails("the index of y must be regular", lambda: fit(pd.Series(Y[:5, 0], [1, 2, 3, 5, 6])))
+    fails(
+        "the index of y must be regular, a step of 30 days, got 2020-02-28 after 2020-01-31; of "
+        "another calendar, number the steps",
+        lambda: fit(pd.Series(Y[:L, 0], pd.date_range("2020-01-31", periods=L, freq="BME"))),
+    )
+    fails(
+        "y must be numbers, got object: pass y.astype(float)", lambda: fit(Y.astype("O")), TypeError
+    )
+    fails(
+        "y of series 0 must have at least 8 steps for horizon=3, got 2; y is (L, N), so pass y.T",
+        lambda: fit(Y.T),
+    )
+    fails("lags must be below the 40 steps of y, got 90", lambda: forecaster(lags=90).fit(Y[:L]))
+    fails(
+        "column 'kind' of y must be numbers, got String: make numbers of it, one column for each "
+        "category, or drop it",
+        lambda: fit(good.assign(kind="x")),
+        TypeError,
+    )
     fails("y must be finite or NaN, got inf at 3", lambda: fit(np.r_[1, 2, 3, np.inf]))
     fails(
         "y must have no other columns than unique_id, ds, y if X is given, got p",
@@ -288,7 +312,11 @@ def test_new_values_that_do_not_follow_are_told_in_one_line():
         "the index of y_new must go on at 2023-05-31, got 0",
         lambda: series.update(pd.Series([1.0])),
     )
+    text = "y_new must be a Series of pandas as y of fit, got 1.0"
+    fails(text, lambda: series.update(1.0), TypeError)
     matrix = forecaster().fit(Y[:L])
+    text = "y_new must be an array (L, N) as y of fit, got an array (L,): y_new[None] is one step"
+    fails(text, lambda: matrix.update(Y[L]), TypeError)
     fails("y_new must have 2 series, got 3", lambda: matrix.update(np.zeros((1, 3))))
 
 
@@ -325,3 +353,65 @@ def test_x_that_does_not_fit_is_told_in_one_line():
         "X must be None, because fit had no X",
         lambda: forecaster().fit(Y[:L]).update(Y[L:], Y[L:]),
     )
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_single_hour_of_a_time_zone_goes_on_from_many(library):
+    """One date alone does not say whether its series is regular in local time or in UTC."""
+    hours = pd.date_range("2024-03-29", periods=L + 3, freq="h", tz="Europe/Berlin")
+    frame = pd.DataFrame({"unique_id": np.repeat(["a", "b"], L + 3), "y": Y.T.reshape(-1)})
+    frame["ds"] = hours.append(hours)
+    if library is pl:
+        plain = frame.assign(ds=frame["ds"].dt.tz_convert("UTC").dt.tz_localize(None))
+        frame = pl.DataFrame({name: plain[name].to_numpy() for name in ("unique_id", "ds", "y")})
+        berlin = pl.col("ds").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Berlin")
+        frame = frame.with_columns(berlin)
+    take = frame.iloc.__getitem__ if library is pd else frame.__getitem__
+    rows = np.arange(L + 3), np.arange(L + 3, 2 * L + 6)
+    known, new = (np.concatenate([r[part] for r in rows]) for part in (slice(L), slice(L, None)))
+    at_once = forecaster().fit(take(known)).update(take(new))
+    one_by_one = forecaster().fit(take(known))
+    for k in range(3):
+        one_by_one.update(take(new[[k, k + 3]]))
+    got, expected = one_by_one.predict(level=None), at_once.predict(level=None)
+    assert str(got["ds"][0]).startswith("2024-03-30 19:00:00+01:00")
+    assert list(got["ds"]) == list(expected["ds"])
+    assert_same_bits(got["yhat"].to_numpy(), expected["yhat"].to_numpy())
+    text = "ds must have a time zone as ds of y has, got Datetime(time_unit="
+    plain = pd.DataFrame({"unique_id": "a", "ds": DATES[:1], "y": [1.0]})
+    fails(text, lambda: at_once.update(library.DataFrame(plain.to_dict("list"))), TypeError)
+
+
+def test_dates_that_clocks_leave_out_are_told_in_one_line():
+    days = pd.date_range(end="2024-03-30 02:30", periods=L, tz="Europe/Berlin")
+    model = forecaster().fit(pd.Series(Y[:L, 0], days))
+    text = (
+        "dates to forecast must exist once in Europe/Berlin, whose clocks change, got: 2024-03-31"
+    )
+    fails(text, lambda: model.predict(level=None))
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_x_may_be_yes_or_no_and_may_lack_what_is_not_known_ahead(library):
+    holidays, price = np.arange(L + H) % 7 == 6, Y[:, 1]
+    options = dict(ids=("a",))
+
+    def frame(first, last, h, p):
+        columns = {"holiday": h[first:last], "price": p[first:last]}
+        return long(library, Y[first:last, :1], first=first, columns=columns, **options)
+
+    fit = forecaster(past_only="price").fit
+    expected = fit(frame(0, L, holidays.astype(float), price))
+    found = fit(frame(0, L, holidays, price))
+    unknown = np.full(L + H, np.nan)
+    known = expected.predict(frame(L, L + H, holidays.astype(float), price), level=None)
+    assert_same_bits(
+        found.predict(frame(L, L + H, holidays, unknown), level=None)["yhat"].to_numpy(),
+        known["yhat"].to_numpy(),
+    )
+
+
+def test_columns_of_x_may_have_numbers_as_names():
+    x = pd.DataFrame(Y)
+    found = forecaster().fit(Y[:L, 0], x[:L]).predict(x[L:], level=None)
+    assert_same_bits(found, forecaster().fit(Y[:L, 0], Y[:L]).predict(Y[L:], level=None))
