@@ -140,6 +140,14 @@ def test_the_gradient_norm_covers_all_units_of_a_layer():
     assert np.array_equal(part.norms, np.linalg.norm(d, axis=1))
 
 
+def test_an_exploded_model_has_a_page_that_says_nan():
+    model = recurrent.Sequential(recurrent.LSTM(3, 4), recurrent.Linear(4, 2), rng=0)
+    model.parameters["1.weight"][:] = np.nan
+    x, loss = np.ones((5, 1, 3), "float32"), recurrent.losses.softmax_cross_entropy
+    text = viz.explore(model, model.record(x, np.zeros((5, 1), int), loss)).html
+    assert "nan %" in text
+
+
 def test_the_blob_unpacks_to_the_same_bits_and_ends_no_element():
     rng = np.random.default_rng(0)
     arrays = [

@@ -33,7 +33,7 @@ function unpackLayers(bytes) {
     for (const a of layer.neurons) { a.bias = read(a.bias); every(a.weights); }
     for (const [, source] of layer.equations.forward) if (source.own) source.own = read(source.own);
   }
-  if (facts.says) facts.says.runs.forEach(every);
+  if (facts.says) for (const run of facts.says.runs) for (const name of ["places", "values", "targets"]) run[name] = read(run[name]);
   if (facts.attention) for (const run of facts.attention.runs) run.weights = read(run.weights);
 }
 // The numbers of sequence n of the page take the places from which all levels read.

@@ -172,7 +172,7 @@ function opens(group, label, action) {
 function begin() {
   document.documentElement.classList.add("js");
   for (const svg of document.querySelectorAll(".sheet > svg")) svg.setAttribute("role", "group");  // its parts can be opened
-  const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Gate neuron", attention: "Attention" };
+  const NAMES = { network: "Network", unrolled: "Unrolled", cell: "Cell", units: "Layer", unit: "Unit", neuron: "Neuron", attention: "Attention" };
   for (const level of LEVELS) {
     const b = document.createElement("button");
     b.type = "button"; b.textContent = NAMES[level]; b.dataset.level = level; b.addEventListener("click", () => go(level));

@@ -1,15 +1,15 @@
 // What the model says: the likeliest classes or the values, above the unrolled network and on demand.
-const per = (v) => (facts.says.classes ? (Number.isNaN(v) ? "" : `${(100 * v).toFixed(0)} %`) : signed(v));
+const per = (v) => (v === null ? "" : facts.says.classes ? (Number.isNaN(v) ? "nan %" : `${(100 * v).toFixed(0)} %`) : signed(v));
 function heard(t) {
-  const { names, kept, places, values, targets, steps } = facts.says, s = steps ? t : 0;
+  const { names, kept, places, values, targets, padded, steps } = facts.says, s = steps ? t : 0, nothing = steps && padded.includes(t);
   return Array.from({ length: kept }, (_, r) => {
     const k = places[s * kept + r];
-    return { name: names[k], v: values[s * kept + r], right: k === targets[s] - 1 };
+    return nothing ? { name: "", v: null } : { name: names[k], v: values[s * kept + r], right: k === targets[s] - 1 };
   });
 }
 function writeSaid(cell, { name, v }) {
   cell.querySelector("bdi").textContent = cell.title = name;
-  cell.querySelector("span").textContent = Number.isNaN(v) ? "" : per(v);
+  cell.querySelector("span").textContent = per(v);
   widen(cell, v);
 }
 function widen(cell, v) { const rect = cell.querySelector("rect"); if (rect) rect.setAttribute("width", `${100 * v || 0}%`); }
@@ -30,9 +30,9 @@ function updateSays(start) {
   const all = heard(here.t);
   document.querySelectorAll("#said-all .output").forEach((row, r) => {
     const { name, v, right } = all[r];
-    row.classList.toggle("target", right);
+    row.classList.toggle("target", Boolean(right));
     row.cells[0].firstElementChild.textContent = name;
-    row.cells[1].textContent = Number.isNaN(v) ? "" : says.classes ? per(v) : exact(v);
+    row.cells[1].textContent = v === null || says.classes ? per(v) : exact(v);
     widen(row.cells[2], v);
   });
 }

@@ -26,7 +26,8 @@ class Says:
 
     `places` (T, K) are their numbers, `values` (T, K) their probabilities, or the values themselves
     if the model does not end in class scores. `targets` (T,) are the right classes, -1 if unknown.
-    Steps of padding are NaN. A model that pools says something only after the last step: T = 1.
+    Nothing is said at the `padded` steps. A model that pools says something only after the last
+    step: T = 1.
     """
 
     classes: bool
@@ -34,11 +35,14 @@ class Says:
     places: np.ndarray
     values: np.ndarray
     targets: np.ndarray
+    padded: frozenset[int]
     steps: bool
 
-    def heard(self, t: int) -> list[tuple[str, float, bool]]:
+    def heard(self, t: int) -> list[tuple[str, float | None, bool]]:
         """Return the name and value of the outputs at a step, and whether each is the target."""
         t = t if self.steps else 0
+        if t in self.padded:
+            return [("", None, False)] * self.places.shape[1]
         return [
             (self.names[k], float(v), bool(k == self.targets[t]))
             for k, v in zip(self.places[t], self.values[t], strict=True)
@@ -67,21 +71,24 @@ def says_of(stack: Stack, n: int) -> Says | None:
     classes = known or adapt.named("classes")
     T, V = y.shape
     if classes:
-        y = np.exp(y - y.max(-1, keepdims=True))
-        y /= y.sum(-1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # of infinite scores
+            y = np.exp(y - y.max(-1, keepdims=True))
+            y /= y.sum(-1, keepdims=True)
     order = np.argsort(-np.abs(y), axis=-1, kind="stable")[:, : min(V, KEPT)]
     if not classes and V <= KEPT:
         order = np.tile(np.arange(V), (T, 1))
     values = np.take_along_axis(y, order, -1).astype(np.float32)
+    right = np.full(T, -1) if targets is None else np.array(targets, np.int64).reshape(T)
+    padded = frozenset()
     if steps:
         lengths = models.lengths_of(stack.whole, model.layers[place].owner, stack.first + place)
-        values[sorted(padded_steps(lengths, n, T))] = np.nan
+        padded = padded_steps(lengths, n, T)
+        right[sorted(padded)] = -1
     names = [
         symbol(adapt.label("classes", k, V, f"class {k}")) if classes else notation.sub("y", k)
         for k in range(V)
     ]
-    right = np.full(T, -1) if targets is None else np.reshape(targets, T)
-    return Says(classes, names, order, values, right, steps)
+    return Says(classes, names, order, values, right, padded, steps)
 
 
 def _targets(targets, shape):
@@ -92,13 +99,13 @@ def _targets(targets, shape):
     return a if a.dtype.kind in "iu" and a.shape == shape[:-1] and shape[-1] > 1 else None
 
 
-def number(v: float, classes: bool) -> str:
+def number(v: float | None, classes: bool) -> str:
     """Return a probability in per cent, or a value with its sign; "" for padding.
 
-    >>> number(0.617, True), number(0.617, False), number(float("nan"), True)
+    >>> number(0.617, True), number(0.617, False), number(None, True)
     ('62 %', '+0.62', '')
     """
-    if np.isnan(v):
+    if v is None:
         return ""
     return f"{100 * v:.0f} %" if classes else notation.signed(v)
 
@@ -133,7 +140,8 @@ def _said(name, v, classes):
 
 
 def _bar(probability):
-    wide = 100 * probability if np.isfinite(probability) else 0.0
+    known = probability is not None and np.isfinite(probability)
+    wide = 100 * probability if known else 0.0
     return f'<svg class="plus"><rect width="{wide:.4g}%"/></svg>'
 
 
@@ -164,7 +172,7 @@ def everything(found: Says, t: int) -> str:
         what = f"The {kept} largest of {V:,} outputs" if kept < V else f"All {V} outputs"
     rows = "".join(
         f'<tr class="output{" target" * target}"><th scope="row"><bdi>{escape(name)}</bdi></th>'
-        f"<td>{number(v, True) if found.classes else notation.exact(v)}</td>"
+        f"<td>{number(v, True) if found.classes or v is None else notation.exact(v)}</td>"
         f"<td>{_bar(v) if found.classes else ''}</td></tr>"
         for name, v, target in found.heard(t)
     )
@@ -191,6 +199,7 @@ def known(batch: list[Says | None], blob: Blob) -> dict | None:
                 "places": blob.put(one.places),
                 "values": blob.put(one.values),
                 "targets": blob.put(one.targets + 1),
+                "padded": sorted(one.padded),
             }
             for one in found
         ],

@@ -24,11 +24,11 @@ function zoomTo(frame, zoom, x, y) {
   pan(frame, now.left + u * now.width - x, now.top + v * now.height - y);
 }
 function pan(frame, x, y) { frame.scrollLeft += x; window.scrollBy({ top: y, behavior: "instant" }); }
-function centre(part) {
+function centre(part) {  // unless all of it is in view
   const frame = part && part.closest("figure");
   if (!frame) return;
   const [place, inside] = [part, frame].map((e) => e.getBoundingClientRect());
-  frame.scrollLeft += (place.left + place.right - inside.left - inside.right) / 2;
+  if (place.left < inside.left || place.right > inside.right) frame.scrollLeft += (place.left + place.right - inside.left - inside.right) / 2;
 }
 function zoomBy(factor) {
   const frame = shownFrame();
