@@ -185,7 +185,7 @@ Each promise with the test that proves it, in the folder tests of the source:
 * `predict` gives each sequence the bits that it has alone.
   models/test_predict.py::test_a_list_has_the_bits_of_each_sequence_alone
 * An estimator gives a sample the same bits alone, in any batch and in any order.
-  sklearn_api/test_estimators.py::test_a_sample_has_the_same_bits_alone_in_any_batch_and_in_any_order
+  sklearn_api/test_estimators.py::test_a_sample_has_the_same_bits_alone_in_any_batch_and_order
 * A forecast sees no value after its cutoff; new values count alike one by one and at once.
   sklearn_api/test_forecaster.py::test_no_forecast_sees_a_value_after_its_cutoff
   sklearn_api/test_forecaster.py::test_one_by_one_and_at_once_give_the_same_bits

@@ -20,6 +20,7 @@ ci
                                    damaged files of each format
     kernels/test_chain.py          a step of a chain of layers, for every cell
     sklearn_api/test_parallel.py   processes of a grid search that start without compiled kernels
+    sklearn_api/test_checks.py     scikit-learn's checks of a second network
     bench/test_measure.py          workloads of the less common cells, which few peers have
 slow
     Tests that train to convergence or draw many examples: `pytest -m slow`, by hand.

@@ -51,7 +51,7 @@ def test_dynamic_time_warping_is_that_of_the_recurrence():
 
 
 @needs_torch
-@pytest.mark.parametrize("options", [{}, {"cell": "gru", "hidden_size": 3}])
+@pytest.mark.parametrize("options", [{}, {"cell": "gru", "pooling": "max"}])
 def test_the_network_of_pytorch_is_the_same(options):
     X = series()
     shared = dict(

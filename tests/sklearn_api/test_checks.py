@@ -16,7 +16,10 @@ EXPECTED = {
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", ["RecurrentClassifier", "RecurrentRegressor"])
-@pytest.mark.parametrize("options", [{}, {"cell": "gru", "num_layers": 2, "dropout": 0.1}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"cell": "gru", "num_layers": 2, "dropout": 0.1}, marks=pytest.mark.ci)],
+)
 def test_check_estimator(name, options):
     estimator = getattr(recurrent.sklearn, name)(hidden_size=8, lr=0.02, max_epochs=30, **options)
     results = check_estimator(

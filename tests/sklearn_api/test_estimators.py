@@ -67,7 +67,7 @@ def rows(found):
 
 
 @pytest.mark.parametrize(("make", "y", "method"), CASES)
-def test_a_sample_has_the_same_bits_alone_in_any_batch_and_in_any_order(make, y, method):
+def test_a_sample_has_the_same_bits_alone_in_any_batch_and_order(make, y, method):
     predict = getattr(make().fit(X, ALL[y]), method)
     expected = rows(predict(X))
     assert rows(predict(X[::-1])) == expected[::-1]
@@ -119,6 +119,26 @@ def test_a_table_is_univariate():
         ValueError, match="X has 5 features, but RecurrentClassifier is expecting 9"
     ):
         expected.predict(table[:, :5])
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_tables_of_other_packages(package):
+    frames = pytest.importorskip(package, reason="its tables are taken")
+    table = np.random.default_rng(0).normal(size=(20, 5))
+    y = table[:, -1] > 0
+    expected = classifier().fit(table, y, sample_weight=np.arange(20))
+    frame = frames.DataFrame({f"t{k}": column for k, column in enumerate(table.T)})
+    found = classifier().fit(frame, frames.Series(y), sample_weight=frames.Series(np.arange(20)))
+    assert np.array_equal(found.model_.flat, expected.model_.flat)
+    assert found.feature_names_in_.tolist() == ["t0", "t1", "t2", "t3", "t4"]
+    assert found.score(frame, frames.Series(y)) == expected.score(table, y)
+    with pytest.raises(ValueError, match=r"\A[^\n]*feature names should match[^\n]*\Z"):
+        found.predict(frame[["t1", "t0", "t2", "t3", "t4"]])
+    listed = [frames.DataFrame({"a": x[:, 0], "b": x[:, 1]}) for x in X]
+    assert np.array_equal(
+        classifier().fit(listed, Y["classes"]).model_.flat,
+        classifier().fit(X, Y["classes"]).model_.flat,
+    )
 
 
 def test_classes_are_those_of_y_in_every_form():
