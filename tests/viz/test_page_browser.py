@@ -573,6 +573,8 @@ def test_a_model_that_pools_says_something_at_the_end(open_any, tmp_path):
     for t in (0, 11):
         page.locator("#time").fill(str(t))
         assert page.locator("#said-all th").all_text_contents() == [f"class {k}" for k in order]
+        pale = page.locator("[id='r-layer2-11']").get_attribute("class") or ""
+        assert ("padded" in pale) == (t == 0)  # the window ends before the last step
 
 
 def test_clicks_open_levels_and_escape_goes_back(opened):
@@ -957,6 +959,20 @@ def test_pictures_zoom_by_buttons_keys_and_wheel(opened):
     page.mouse.wheel(0, 50)
     until(page, f"scrollY > {top}")
     assert width(page) == first
+
+
+def test_two_fingers_zoom_a_picture(opened):
+    page = opened(viewport=PHONE, has_touch=True)
+    page.click('#levels [data-level="cell"]')
+    first, box = width(page), page.locator("section.shown figure:visible").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + 100
+    hand = page.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 40), *(("touchMove", a) for a in (50, 60, 80))):
+        points = [{"x": x + side * apart / 2, "y": y, "id": k} for k, side in enumerate((-1, 1))]
+        hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert width(page) == pytest.approx(2 * first, rel=1e-2)
+    assert page.evaluate("visualViewport.scale") == 1
 
 
 def test_dragging_moves_a_picture_and_opens_nothing(opened):

@@ -12,6 +12,7 @@ function updateUnrolled() {
     write($(`r-step:${base + c}`), `t = ${t}`);
     for (const row of rows) {
       const group = at(row.id);
+      if (group && !row.steps) group.classList.toggle("padded", start + width < facts.T);  // it comes after the last step
       if (!group || !row.steps) continue;
       group.classList.toggle("now-column", t === here.t); group.classList.toggle("padded", padded.includes(t));
       group.dataset.t = t;
