@@ -1179,6 +1179,7 @@ DRAWN = dict(
 )  # fmt: skip
 RUN = dict(model=MODEL, recording=RECORDING)
 UNIT = dict(layer=MODEL[0], recording=RECORDING)
+LOOK = dict(title=None, labels=None, width=None, palette="default", dark=None)
 VIEWS = {
     "viz.network": (viz.network, RUN),
     "viz.gradients": (viz.gradients, RUN),
@@ -1197,7 +1198,11 @@ VIEWS = {
         dict(layer=MODEL[0], j=1, recording=RECORDING, t=1, n=0, gate="i", k=None,
              direction="forward"),
     ),
-    "viz.weights": (viz.weights, dict(**UNIT, direction="forward")),
+    "viz.weights": (viz.weights, dict(**UNIT, direction="forward", **LOOK)),
+    "viz.compare": (
+        viz.compare,
+        dict(a=MODEL[0], b=MODEL[0], view="weights", names=["before", "after"], **LOOK),
+    ),
     "viz.text": (
         viz.text, dict(model=LM, text="to be", unit=1, value="h", layer=1, max_nodes=90)
     ),
@@ -1208,12 +1213,12 @@ VIEWS = {
     "viz.explore": (
         viz.explore,
         dict(**RUN, inputs=list("abcdef"), units=[0, 1], t=1, sequence=0, outputs=None, part=None,
-             labels=None),
+             **LOOK),
     ),
     "viz.explore a pair": (
         viz.explore,
         dict(model=PAIR, recording=PAIR_RECORDING, inputs=None, units=[0], t=1, sequence=0,
-             outputs=list("abcde"), part="decoder", labels=None),
+             outputs=list("abcde"), part="decoder", **LOOK),
     ),
     "viz.attention": (
         viz.attention,

@@ -254,3 +254,29 @@ def test_the_page_saves_its_network_in_picture_formats(tmp_path):
     page, picture = viz.explore(model, recording), viz.network(model, recording)
     assert page.source == picture.source
     assert page.svg() == page.save(tmp_path / "a.svg").read_text() == picture.svg()
+
+
+def test_a_page_takes_the_options_of_pictures():
+    layers = recurrent.LSTM(3, 4), recurrent.GRU(4, 5), recurrent.Linear(5, 2)
+    model = recurrent.Sequential(*layers)
+    recording = model.record(np.zeros((6, 1, 3), np.float32))
+    names = {"inputs": ["rain", "wind", "heat"], "units": list("abcd"), "steps": list("MTWTFS")}
+    options = dict(title="My <town>", labels=names, width=900, dark=True)
+    html = viz.explore(model, recording, **options).html
+    assert "<h1>My &lt;town&gt;</h1>" in html
+    assert '<html lang="en" data-theme="dark">' in html
+    assert "body{max-width:900px}" in html
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', html)[1])
+    assert facts["steps"] == names["steps"]
+    first, second = (layer["names"] for layer in facts["layers"])
+    assert first == {"inputs": names["inputs"], "units": names["units"]}
+    assert second == {"inputs": [], "units": []}  # 5 units have no names
+    assert html.count(">rain<") >= 3  # in the pictures of the unit and the layer, and as a term
+    plain = viz.explore(model, recording, palette="print").html
+    figures = "".join(re.findall(r"<svg.*?</svg>", plain, re.S))
+    for red, green, blue in re.findall(r'"#(\w\w)(\w\w)(\w\w)"', figures):
+        assert red == green == blue
+    assert "data-theme" in plain.partition(">\n")[2][:60]
+    blind = viz.explore(model, recording, palette="colour-blind").html
+    assert '"colour": "#B266FF"' in blind
+    assert '"colour": "#CC79A7"' not in blind

@@ -547,7 +547,8 @@ def test_classes_have_the_names_given(open_any, tmp_path):
     assert [cell.split()[0] for cell in said(page, 0)] == shown
     for labels, error, words in [
         (dict(classes="abc"), ValueError, r"labels\['classes'\] must have a name for each of 20"),
-        (dict(units="abc"), ValueError, "a key of labels of a page must be"),
+        (dict(units=["a"]), ValueError, r"labels\['units'\] must have a name for each of"),
+        (dict(steps=["a"]), ValueError, r"labels\['steps'\] must have a name for each of"),
     ]:
         with pytest.raises(error, match=words):
             viz.explore(model, recording, labels=labels)

@@ -6,6 +6,7 @@ Every view is `adaptable`: it takes the options of `Look` as keywords. While it 
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -221,6 +222,21 @@ def decades(name: str, sizes: Iterable[float]) -> tuple[float, float]:
         known = [v for v in sizes if v > 0 and math.isfinite(v)]
         sizes = chosen.scales.joined(name, [min(known), max(known)] if known else [])
     return palette.decades(sizes)
+
+
+def page_of(chosen: Chosen) -> Chosen:
+    """Return the options for the pictures of a page, which has the title and the width itself."""
+    inner = copy.copy(chosen)
+    inner.title, inner.width = None, None
+    inner.dark = False if chosen.palette == "print" else None  # else a picture follows the page
+    return inner
+
+
+def with_labels(labels: Mapping[str, list[str]]) -> Chosen:
+    """Return the options of now with other names."""
+    inner = copy.copy(now())
+    inner.labels = dict(labels)
+    return inner
 
 
 def marks_sign() -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..draw import notation, svg
+from ..draw import adapt, notation, svg
 from ..reading import describe, nodes
 from ..reading.unit_values import origin
 from ..views.cell import cell
@@ -29,6 +29,7 @@ from . import equations, gate, says, tables
 from . import layer as layer_level
 from .batch import Shown
 from .figures import figure, framed, rules
+from .names import names_of, short_names
 from .packed import Blob
 from .run import gradient_scale
 from .stack import Stack
@@ -45,11 +46,13 @@ def page(
     labels: list[str] | None,
     t: int,
     notes: list[str],
+    chosen: adapt.Chosen,
 ) -> str:
     """Return the HTML text.
 
     `batch` are the sequences of the page, of which n is shown first. `labels` are those of its
-    steps: a decoder's outputs, else the inputs. `t` is the step that is shown first.
+    steps: a decoder's outputs, else the inputs. `t` is the step that is shown first. `chosen` are
+    the options of the page, whose pictures have those of now.
     """
     shown = next(one for one in batch if one.n == n)
     runs, attention, blob = shown.runs, shown.attention, Blob()
@@ -60,7 +63,8 @@ def page(
         _unrolled(stack, shown, range(first, first + width), t),
     ]
     for number, run in enumerate(runs):
-        sections += _layer_sections(number, run, stack, t)
+        with adapt.using(adapt.with_labels(names_of(run))):
+            sections += _layer_sections(number, run, stack, t)
     if attention is not None:
         text = "<p>The wider a line, the larger the weight of that saved state in the output of "
         text += "this time step. Rows: all outputs.</p>"
@@ -72,6 +76,8 @@ def page(
         "t": t,
         "bins": tables.BINS,
         "labels": labels,
+        "steps": adapt.now().labels.get("steps"),
+        "marks": adapt.marks_sign(),
         "labelled": stack.labelled,
         "colours": tables.colours(),
         "scale": gradient_scale(run for one in batch for run in one.runs),
@@ -87,11 +93,14 @@ def page(
         "attention": attention_level.known(attention, [one.attention for one in batch], blob),
         "says": says.known([one.said for one in batch], blob),
     }
-    style = _file("page.css") + tables.style() + rules(text for _, text in sections)
+    wide = "" if chosen.width is None else f"body{{max-width:{chosen.width:g}px}}"
+    style = _file("page.css") + wide + tables.style() + rules(text for _, text in sections)
     script = "".join(_file(f"{name}.js") for name in SCRIPTS)
     options = [f'<option value="{k}">{escape(run.name)}</option>' for k, run in enumerate(runs)]
     return Template(_file("page.html")).substitute(
-        title=escape(_title(model)),
+        title=escape(chosen.title or _title(model)),
+        theme=_theme(chosen),
+        fixed=" hidden" if chosen.palette == "print" else "",
         style=style,
         style_hash=_hash(style),
         script=script,
@@ -114,6 +123,13 @@ def _file(name):
     """Return a file of this folder without indentation, and without comments on their own line."""
     text = files(__package__).joinpath(name).read_text(encoding="utf-8")
     return re.sub(r"^\s+|^//.*\n", "", text, flags=re.M)
+
+
+def _theme(chosen):
+    """Return the attribute of a page that is dark or light for every reader."""
+    if chosen.dark is None:
+        return ""
+    return f' data-theme="{"dark" if chosen.dark else "light"}"'
 
 
 def _title(model):
@@ -248,6 +264,7 @@ def _layer(run, batch, blob):
         "size": {"x": run.D, "h": run.H},
         "states": states,
         "units": blob.put(run.units),
+        "names": short_names(run),
         "runs": [_run(one, blob) for one in batch],
         "limits": run.limits,
         "limit": run.limit,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from recurrent import checks
 from recurrent.models import files
 
 from ..draw import adapt, notation
+from ..draw.adapt import Look, adaptable
 from ..draw.drawing import Drawing
 from ..reading.direction import directions_of
 from ..reading.models import check_steps, checked
@@ -19,6 +20,7 @@ from ..views.network import network
 from . import batch, tables
 from .attention import attention_of
 from .build import page
+from .names import check_names
 from .run import LayerRun
 from .says import says_of
 from .stack import stack_of
@@ -87,6 +89,7 @@ class Page:
         return f"<Page: {len(self.html):,} characters>"
 
 
+@adaptable
 def explore(
     model: Any,
     recording: Any,
@@ -96,7 +99,7 @@ def explore(
     sequence: int = 0,
     outputs: Sequence[Any] | None = None,
     part: str | None = None,
-    labels: Mapping[str, Sequence[str]] | None = None,
+    **options: Unpack[Look],
 ) -> Page:
     """Make a page that shows a recorded run at every level and time step.
 
@@ -123,9 +126,10 @@ def explore(
         Labels of the output steps, for an Attention layer and for the steps of a decoder.
     part : str, optional
         "encoder" or "decoder" of a Seq2Seq; the decoder by default.
-    labels : dict of str to sequence of str, optional
-        Names of the "classes" that the outputs score, one for each. The page then shows their
-        probabilities, as it does for targets that are classes.
+    **options
+        `title`, `labels`, `width`, `palette` and `dark`, which `viz.Look` explains. With names of
+        "classes" the page shows their probabilities, as it does for targets that are classes. Names
+        of "inputs" are those of the first layer, names of "units" those of each layer with as many.
 
     Returns
     -------
@@ -169,9 +173,8 @@ def explore(
     if named is not None and len(named) != T:
         raise ValueError(f"{name} must have one label for each of {T} steps, got {len(named)}")
     steps = None if named is None else [tables.symbol(str(s)) for s in named]
-    chosen = adapt.Chosen({"labels": labels})
-    for kind in chosen.labels:
-        checks.choice(kind, "a key of labels of a page", ("classes",))
+    chosen = adapt.now()
+    check_names(chosen.labels, runs)
 
     def read(k: int) -> batch.Shown:
         own = (inputs, outputs) if k == n else (None, None)
@@ -183,10 +186,10 @@ def explore(
             batch.padding(stack, ways[0], k, T),
         )
 
-    with adapt.using(chosen):
+    with adapt.using(adapt.page_of(chosen)):
         held = batch.held(read, n, N)
-    notes = list(_notes(model, stack, held, n, N))
-    html = page(model, stack, held, n, steps, t, notes)
+        notes = list(_notes(model, stack, held, n, N))
+        html = page(model, stack, held, n, steps, t, notes, chosen)
     return Page(notation.legal(html), network(model, recording))
 
 

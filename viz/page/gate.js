@@ -35,7 +35,7 @@ function updateBars(table, layer, a, u, t, found, v) {
   const most = longest(layer, a, u), ranked = [...found].sort((p, q) => Math.abs(q.product) - Math.abs(p.product)), row = (name) => table.querySelector(`.${name}`);
   table.querySelectorAll(".term").forEach((tr, r) => {
     const { g, k, w, v, product } = ranked[r], group = g === "x" ? "x" : layer.states[0], [name, weight] = tr.querySelectorAll("b");
-    name.textContent = sub(group, k); look(name, bin(v, layer.limits[group]));
+    name.textContent = called(layer, g, k); look(name, bin(v, layer.limits[group]));
     weight.textContent = signed(w); look(weight, bin(w, layer.limit));
     tr.cells[1].textContent = signed(v);
     writeRow(tr, product, most);
@@ -55,7 +55,7 @@ function updateBars(table, layer, a, u, t, found, v) {
 function updateTerms(table, layer, a, u, found, v) {
   const cell = (name) => table.querySelector(`.${name}`);
   found.forEach(({ g, k, w, v, product }, r) => {
-    [sub(g === "x" ? "x" : layer.states[0], k), exact(w), exact(v), exact(product)].forEach((text, c) => { table.tBodies[0].rows[r].cells[c].textContent = text; });
+    [called(layer, g, k), exact(w), exact(v), exact(product)].forEach((text, c) => { table.tBodies[0].rows[r].cells[c].textContent = text; });
   });
   cell("bias").textContent = exact(a.bias[u]);
   cell("sum").textContent = exact(total(found) + a.bias[u]);

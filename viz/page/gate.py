@@ -10,6 +10,7 @@ import numpy as np
 from ..draw import notation
 from ..reading.dot_product import ALL, KEPT
 from ..reading.wiring import Neuron
+from .names import called
 from .run import LayerRun
 from .tables import bin_of, caption
 
@@ -120,7 +121,7 @@ def _heads(*names):
 
 def _bar_row(run, term, most):
     group = "x" if term.g == "x" else run.first
-    name = _chip(notation.sub(group, term.k), bin_of(term.value, run.limits[group]))
+    name = _chip(called(run, term.g, term.k), bin_of(term.value, run.limits[group]))
     weight = _chip(notation.signed(term.weight), bin_of(term.weight, run.limit))
     cells = (notation.signed(term.value), weight, notation.signed(term.product))
     cells = "".join(f"<td>{text}</td>" for text in (*cells, bar(term.product, most)))
@@ -160,7 +161,7 @@ def bar(v: float, most: float, look: str = "") -> str:
 def _table(run, a, u, t):
     rows, found = [], terms(run, a, u, t)
     for g, _, k, w, v, product in found:
-        name = notation.sub("x" if g == "x" else run.first, k)
+        name = called(run, g, k)
         cells = "".join(f"<td>{notation.exact(n)}</td>" for n in (w, v, product))
         rows.append(f"<tr><th>{name}</th>{cells}</tr>")
     total = float(run.biases[a.id][u]) + sum(term.product for term in found)

@@ -18,19 +18,19 @@ function updateUnits() {
   const gradient = (s, u) => { const g = here.gradient && gradientOf(layer, s); return g ? value(layer, g, t, u) : undefined; };
   const told = (s, u) => { const g = gradient(s, u); return g === undefined ? "" : `, ∂L/∂${s} = ${exact(g)}`; };
   for (const k of picture.x) {
-    writeNumber(at(`x${k}`), sub("x", k), layer.x[t * layer.D + k], limits.x);
+    writeNumber(at(`x${k}`), called(layer, "x", k), layer.x[t * layer.D + k], limits.x);
     tip(at(`x${k}`), `x${k} = ${exact(layer.x[t * layer.D + k])}`);
   }
   for (const { drawn, j } of shownUnits(layer)) {
     const u = layer.units.indexOf(j), name = `unit${drawn}`, own = input(layer, "h", j, t), h = output(layer, j, t);
-    write(at(`name:${name}`), `unit ${j}`);
+    write(at(`name:${name}`), unitName(layer, j));
     const box = shape(at(`cluster_${name}`));
     box.style.strokeWidth = u === here.u ? 3.5 : 1.2; box.style.stroke = u === here.u ? "#d55e00" : "light-dark(#7cb890, #3f7a56)";
     for (const node of [at(`before${drawn}`), at(`after${drawn}`)]) if (node) shape(node).style.strokeWidth = u === here.u ? 2.4 : 1;
     at(`cluster_${name}`).setAttribute("aria-label", unitNumbers(layer, u));
-    writeNumber(at(`before${drawn}`), sub(first, j), own, limits[first]);
+    writeNumber(at(`before${drawn}`), called(layer, "h", j), own, limits[first]);
     tip(at(`before${drawn}`), `${first}${j} at ${layer.at} = ${exact(own)}`);
-    writeNumber(at(`after${drawn}`), sub(first, j), h, limits[first], gradient(first, u));
+    writeNumber(at(`after${drawn}`), called(layer, "h", j), h, limits[first], gradient(first, u));
     tip(at(`after${drawn}`), `${first}${j} = ${exact(h)}${told(first, u)}`);
     for (const g of picture.gates) {
       const node = at(`${name}:${g.key}:gate`), v = value(layer, byKey(layer, g.key), t, u);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..draw import adapt
 from ..draw.drawing import Drawing
 from ..reading import gates
 from ..views.layer import layer as draw_layer
@@ -38,7 +39,9 @@ def known(run: LayerRun, blob: Blob) -> dict:
         "last": elision.LAST,
         "x": elision.shown(run.D) if cell.x_gates else [],
         "before": bool(cell.h_gates),
-        "gates": [{"key": g, "name": name, "colour": colour} for g, (name, colour) in names],
+        "gates": [
+            {"key": g, "name": name, "colour": adapt.colour(colour)} for g, (name, colour) in names
+        ],
         "kept": run.wiring.kept,
         "own": {name: blob.put(a) for name, a in own.items()},
     }

@@ -74,6 +74,8 @@ const plain = (v) => (Number.isFinite(v) && v !== 0 ? general(v, 3) : exact(v)).
 const power = (v) => (v === 1 ? "1" : `1e${Math.round(Math.log10(v))}`.replace("-", "−"));
 const slug = (name) => name.replace(/[^A-Za-z0-9_.:-]+/g, "-");
 const sub = (name, index) => name + String(index).replace(/[0-9t+-]/g, (c) => "₀₁₂₃₄₅₆₇₈₉ₜ₊₋"["0123456789t+-".indexOf(c)]);
+const called = (layer, g, k) => layer.names[g === "x" ? "inputs" : "units"][k] ?? sub(g === "x" ? "x" : layer.states[0], k);  // its name, or x and h with a number
+const unitName = (layer, j) => layer.names.units[j] ?? `unit ${j}`;
 const bin = (v, limit) => {
   if (!Number.isFinite(v)) return facts.bins;
   return Math.floor(Math.min(Math.max(0.5 + (0.5 * v) / limit, 0), 1) * (facts.bins - 1) + 0.5);

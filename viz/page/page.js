@@ -9,7 +9,7 @@ function updateUnrolled() {
   const padded = facts.padded[here.n];
   for (let c = 0; c < width; c++) {
     const t = start + c, at = (name) => $(`r-${name}-${base + c}`);
-    write($(`r-step:${base + c}`), `t = ${t}`);
+    write($(`r-step:${base + c}`), facts.steps?.[t] ?? `t = ${t}`);
     for (const row of rows) {
       const group = at(row.id);
       if (group && !row.steps) group.classList.toggle("padded", start + width < facts.T);  // it comes after the last step
@@ -40,9 +40,9 @@ function updateUnrolled() {
 
 function updateUnit() {
   const layer = L(), { u, t } = here, p = `u${here.layer}`, j = layer.units[u], at = (name) => $(`${p}-${name}`);
-  write(at("cluster_unit"), `${layer.kind} unit ${j}   ` + (layer.H > 1 ? `(one of ${layer.H}: 0 to ${layer.H - 1})` : "(the only one)") + layer.suffix);
+  write(at("cluster_unit"), `${layer.kind} unit ${j}${layer.names.units[j] ? `: ${layer.names.units[j]}` : ""}   ` + (layer.H > 1 ? `(one of ${layer.H}: 0 to ${layer.H - 1})` : "(the only one)") + layer.suffix);
   for (const g of ["x", "h"]) layer.drawn[g].forEach((name, s) => {
-    const k = slot(layer, g, u, s), v = input(layer, g, k, t), label = sub(g === "x" ? "x" : layer.states[0], k), node = at(name);
+    const k = slot(layer, g, u, s), v = input(layer, g, k, t), label = called(layer, g, k), node = at(name);
     const own = g === "h" && k === j;
     write(node, label); tip(node, `${label}${g === "h" ? ` at ${layer.at}` : ""}${own ? ", this unit itself" : ""} = ${exact(v)}`);
     paintSigned(node, v, layer.limits[g === "x" ? "x" : layer.states[0]]);
@@ -53,6 +53,7 @@ function updateUnit() {
       if (!line) continue;
       tip(edge, `weight of ${label} into ${a.name} = ${exact(w)}`);
       line.style.stroke = facts.colours.line[bin(w, layer.limit)];
+      if (facts.marks) line.style.strokeDasharray = w < 0 ? "5,2" : "none";
       line.style.strokeWidth = 0.25 + layer.thick * (Number.isFinite(w) ? Math.min(Math.abs(w) / layer.limit, 1) : 1);
     }
   });
@@ -86,7 +87,8 @@ function updateUnit() {
 const SVG = "http://www.w3.org/2000/svg";
 function updateInfo(say) {
   const layer = L(), info = $("info");
-  $("who").textContent = `${layer.kind} unit ${layer.units[here.u]}, layer ${layer.k}${layer.suffix}, t = ${here.t}`;
+  const j = layer.units[here.u], own = layer.names.units[j];
+  $("who").textContent = `${layer.kind} unit ${j}${own ? ` (${own})` : ""}, layer ${layer.k}${layer.suffix}, t = ${here.t}`;
   info.replaceChildren();
   for (const q of layer.quantities) {
     if (q.kind === "gradient" && !here.gradient) continue;
@@ -149,7 +151,7 @@ function show(change = {}, say = true) {
   document.documentElement.dataset.at = here.level;
   for (const b of $("levels").children) { if (b.dataset.level === here.level) b.setAttribute("aria-current", "page"); else b.removeAttribute("aria-current"); }
   $("time").value = here.t; $("gradient").checked = here.gradient; $("gradient-key").hidden = !here.gradient;
-  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (label(here.t) !== undefined ? ` · ${facts.labelled} ${label(here.t)}` : "") + (facts.padded[here.n].includes(here.t) ? " · padding" : "");
+  $("step").textContent = `${here.t} of 0 to ${facts.T - 1}` + (label(here.t) !== undefined ? ` · ${facts.labelled} ${label(here.t)}` : "") + (facts.steps ? ` · ${facts.steps[here.t]}` : "") + (facts.padded[here.n].includes(here.t) ? " · padding" : "");
   $("sequence").value = here.n; $("layer").value = here.layer; $("unit").value = L().units[here.u]; $("unit").max = L().H - 1;
   if ($("neuron").dataset.layer !== String(here.layer)) {
     $("neuron").replaceChildren(...L().neurons.map((a, n) => new Option(a.name, n)));
@@ -212,6 +214,7 @@ function begin() {
     e.target.setCustomValidity(""); show({ u });
   });
   $("gradient").addEventListener("change", (e) => show({ gradient: e.target.checked }));
+  $("theme").value = document.documentElement.dataset.theme ?? "";
   $("theme").addEventListener("change", (e) => { document.documentElement.dataset.theme = e.target.value; });
   for (const b of document.querySelectorAll(".strip button")) b.addEventListener("click", () => show({ t: Number(b.dataset.t) }));
   document.addEventListener("keydown", (e) => {

@@ -10,8 +10,9 @@ from html import escape
 
 import numpy as np
 
-from ..draw import notation, palette
+from ..draw import adapt, notation, palette
 from ..views.parts.elision import shown
+from .names import names_of
 from .run import LayerRun
 
 BINS = palette.STEPS + 1  # colours of a scale; values that are not finite have one more
@@ -28,7 +29,7 @@ def colours() -> dict[str, list[str]]:
     """
     at = [k / (BINS - 1) for k in range(BINS)]
     line, shade, signed, size = (
-        [*(palette.ramp(colours, u) for u in at), palette.NOT_FINITE]
+        [*map(adapt.colour, (*(palette.ramp(colours, u) for u in at), palette.NOT_FINITE))]
         for colours in (palette.SIGNED_LINE, palette.ATTENTION, palette.SIGNED, palette.CIVIDIS)
     )
     turned = [palette.dark(c) for c in shade]
@@ -53,11 +54,15 @@ def style() -> str:
     c = colours()
     line = c["line"]
     bars = f".plus{{fill:{line[BINS - 1]}}}.minus{{fill:{line[0]}}}"
-    return bars + "".join(
+    rules = bars + "".join(
         f".{kind[0]}{k}{{background:{c[scale][k]};color:{c[f'{scale}Ink'][k]}}}"
         for kind, scale in (("s", "signed"), ("m", "size"))
         for k in range(BINS + 1)
     )
+    if adapt.marks_sign():
+        below = ",".join(f".s{k}" for k in range(BINS // 2))
+        rules += f"{below}{{text-decoration:underline dashed}}"
+    return rules
 
 
 def bin_of(v: float, limit: float) -> int:
@@ -108,11 +113,12 @@ def tiles(run: LayerRun, t: int) -> str:
 
 def table(run: LayerRun, t: int) -> str:
     """Return a table of every quantity of every unit at one step."""
+    names = names_of(run).get("units")
     head = "".join(
         f'<th scope="col" title="{escape(q.label)}">{escape(q.key)}</th>' for q in run.quantities
     )
     rows = "".join(
-        f'<tr><th scope="row">{j}</th>'
+        f'<tr><th scope="row">{escape(names[j]) if names else j}</th>'
         + "".join(f"<td>{notation.exact(q.a[t, u])}</td>" for q in run.quantities)
         + "</tr>"
         for u, j in enumerate(run.units)
