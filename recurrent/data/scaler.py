@@ -85,12 +85,16 @@ class Scaler(Guided):
             raise ValueError(f"x must have a valid value of each feature, got none of feature {d}")
         for d in np.flatnonzero(np.isinf(rows).any(axis=0))[:1]:
             raise ValueError(f"x must be finite or NaN, got inf in feature {d}")
+        low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
         if self.kind == "standard":
-            shift, scale = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
+            # In units of a power of two, which change no bit, squares neither overflow nor vanish.
+            unit = np.exp2(np.frexp(np.maximum(abs(low), abs(high)))[1] - 1.0)
+            rows = rows / unit
+            shift, scale = np.nanmean(rows, axis=0) * unit, np.nanstd(rows, axis=0) * unit
         else:
-            shift = np.nanmin(rows, axis=0)
-            scale = np.nanmax(rows, axis=0) - shift
-        self.shift, self.scale = shift, np.where(scale > 0, scale, 1.0)
+            shift, scale = low, high - low
+        # The deviation of a constant may be a rounding error.
+        self.shift, self.scale = shift, np.where((high > low) & (scale > 0), scale, 1.0)
         return self
 
     def _valid_rows(self, x, lengths, batch_first) -> np.ndarray:

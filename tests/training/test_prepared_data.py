@@ -272,6 +272,21 @@ def test_a_scaler_counts_valid_steps_alone(kind):
     assert np.isnan(fitted.transform(gaps)[3, 0])
 
 
+@pytest.mark.parametrize("size", [2.0**-1000, 2.0**1018])
+def test_the_size_of_values_changes_no_bit_of_what_a_scaler_gives(size):
+    x = np.random.default_rng(0).standard_normal((50, 2))
+    plain, other = Scaler().fit(x), Scaler().fit(x * size)
+    np.testing.assert_array_equal(other.shift, plain.shift * size)
+    np.testing.assert_array_equal(other.scale, plain.scale * size)
+    np.testing.assert_array_equal(other.transform(x * size), plain.transform(x))
+
+
+@pytest.mark.parametrize("value", [0.1, 1e5 / 3, -1e-9])
+def test_the_mean_of_a_constant_feature_may_be_rounded(value):
+    """Its standard deviation is then a rounding error, no scale of other values."""
+    assert Scaler().fit(np.full(1001, value)).scale.tolist() == [1.0]
+
+
 def test_a_scaler_keeps_dtypes_shapes_and_constants():
     x = np.stack([SERIES, np.full(20, 5.0)], axis=1).astype("f")
     scaler = Scaler().fit(x)
