@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from .. import checks
 from ..engine.bidirectional import REVERSE
-from ..layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear
+from ..layers import CRF, GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear
 from ..layers.recurrent import NAMES
 from ..models import files, foreign
 from .assemble import Part, array, filled, layers_of
@@ -135,6 +135,8 @@ def _kind(shapes: dict[str, tuple], after: list[dict[str, tuple]], first: bool) 
         blocks = ih[0] / H[0] if len(ih) == 2 and H and H[0] else 0
         kind = _KINDS.get(blocks, "")  # type: ignore[arg-type]
         return kind, "" if kind else "weight_hh must have 1, 3 or 4 rows for each unit"
+    if names == {"start_transitions", "end_transitions", "transitions"}:
+        return "CRF", ""
     if names == {"weight", "bias"} and len(weight) in (1, 2):
         return ("LayerNorm" if len(weight) == 1 else "Linear"), ""
     if names == {"weight"} and len(weight) == 2:
@@ -188,7 +190,14 @@ def layer_norm(own: Mapping[str, Any], eps: float = 1e-5) -> list[Layer]:
     return [filled(LayerNorm(len(arrays["weight"]), eps), arrays)]
 
 
+def crf(own: Mapping[str, Any]) -> list[Layer]:
+    """Return a CRF with the arrays of a module of pytorch-crf, which has the same names."""
+    arrays = _arrays(own)
+    return [filled(CRF(arrays["start_transitions"].size), arrays)]
+
+
 _READERS: dict[str, Any] = {
+    "CRF": crf,
     **{kind: partial(_recurrent, kind) for kind in RECURRENT},
     "Embedding": embedding,
     "Linear": linear,

@@ -11,7 +11,7 @@ import numpy as np
 from .. import cells, checks
 from ..checks.guided import explained
 from ..engine.bidirectional import REVERSE
-from ..layers import Conv1d, Dropout, Embedding, Layer, LayerNorm, Linear, Recurrent
+from ..layers import CRF, Conv1d, Dropout, Embedding, Layer, LayerNorm, Linear, Recurrent
 from ..models.sequential import Sequential
 from . import modules, state_dict
 from .assemble import assembled
@@ -26,8 +26,9 @@ def from_torch(
 
     Layers of `torch.nn` with an equal here are read: RNN, LSTM and GRU of any depth, their cells,
     Embedding, Linear, LayerNorm, Conv1d, Dropout, Identity and activations, in `nn.Sequential` or
-    as attributes of a module, in the order of the attributes. What `forward` does between them
-    cannot be seen: name it in `layers`. A Conv1d here has its channels in the last axis.
+    as attributes of a module, in the order of the attributes; and the CRF of pytorch-crf. What
+    `forward` does between them cannot be seen: name it in `layers`. A Conv1d here has its channels
+    in the last axis.
 
     Parameters have the same values, and those that modules share are tied. A file of `torch.save`
     needs PyTorch, nothing else does.
@@ -157,7 +158,7 @@ def _torch_arrays(layer: Layer) -> dict[str, np.ndarray]:
     """Return copies of the arrays of a layer by PyTorch's names."""
     if isinstance(layer, Conv1d) and layer.padding == "causal":
         raise ValueError("PyTorch's Conv1d pads both sides alike, got padding='causal'")
-    if layer.shapes and type(layer) not in (Conv1d, Embedding, Linear, LayerNorm):
+    if layer.shapes and type(layer) not in (CRF, Conv1d, Embedding, Linear, LayerNorm):
         _check_recurrent(layer)
     arrays = {name: a.copy() for name, a in (layer.parameters if layer.shapes else {}).items()}
     if layer.cell is not None and layer.cell.biases == 1:  # PyTorch has two or none

@@ -189,6 +189,33 @@ def test_outputs_are_those_of_torch(kind, batch_first):
     check_outputs(nn.Sequential(nn.Embedding(7, 3), stack, nn.LayerNorm(8), nn.Linear(8, 2)))
 
 
+def test_a_crf_is_read_by_the_names_of_pytorch_crf():
+    class CRF(nn.Module):
+        """The parameters of `torchcrf.CRF`, in its order."""
+
+        def __init__(self, K):
+            super().__init__()
+            self.start_transitions = nn.Parameter(torch.rand(K))
+            self.end_transitions = nn.Parameter(torch.rand(K))
+            self.transitions = nn.Parameter(torch.rand(K, K))
+
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.fc, self.crf = nn.LSTM(3, 4), nn.Linear(4, 5), CRF(5)
+
+    state = Tagger().state_dict()
+    model = from_torch(state)
+    assert repr(model[2]) == "CRF(num_tags=5)"
+    for name, a in model[2].parameters.items():
+        np.testing.assert_array_equal(a, state[f"crf.{name}"].numpy())
+    again = nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 5), CRF(5))
+    again.load_state_dict({name: torch.tensor(a) for name, a in to_torch(model).items()})
+    state["crf.transitions"] = state["crf.transitions"][:, :4]
+    with pytest.raises(ValueError, match=r"transitions'\] must have its shape = \(5, 5\)"):
+        from_torch(state)
+
+
 @pytest.mark.ci
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning")
 @given(nets())
