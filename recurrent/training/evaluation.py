@@ -78,7 +78,7 @@ def evaluate(
     """
     check_model(model, loss)
     check_batches(batches, "batches")
-    named = by_name(metrics)
+    named = by_name(metrics, model)
     values = values_of(model, batches, loss, named)
     return values[LOSS] if metrics is None else values
 
@@ -96,8 +96,8 @@ def check_model(model: Any, loss: Any) -> None:
         )
 
 
-def by_name(metrics: Any) -> dict[str, Metric]:
-    """Return metrics by their names; raise an error for what is none."""
+def by_name(metrics: Any, model: Model) -> dict[str, Metric]:
+    """Return metrics by their names; raise an error for what is none, or does not fit a model."""
     if metrics is None:
         return {}
     single = isinstance(metrics, str) or callable(metrics)
@@ -117,6 +117,14 @@ def by_name(metrics: Any) -> dict[str, Metric]:
             known = [n for n in MODULE if n not in ("at_last_step",)]
             metric = MODULE[checks.choice(metric, "metrics", known)]
         checks.function(metric, "metrics", "metrics.accuracy")
+        function: Any = metric
+        while isinstance(function, partial):
+            function = function.func
+        if isinstance(model.layers[-1], CRF) and function in OF_CLASSES:
+            raise ValueError(
+                "metrics must be metrics.tag_accuracy for a model that ends in a CRF, got "
+                f"{function.__name__}"
+            )
         name = known_metrics.name_of(metric) if name is None else checks.text(name, "metrics: name")
         if not name or name == LOSS or name in named or len(name) > 100:
             why = "is that of the loss" if name == LOSS else "is used twice"
@@ -134,6 +142,9 @@ MODULE: dict[str, Metric] = {
     for name, value in vars(known_metrics).items()
     if hasattr(value, "counts") and hasattr(value, "value")
 }
+
+
+OF_CLASSES = (known_metrics.accuracy, known_metrics.confusion_matrix, known_metrics.macro_f1)
 
 
 class _Sum:

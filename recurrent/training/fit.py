@@ -180,7 +180,7 @@ def fit(
     if validate_every is not None:
         validate_every = checks.integer(validate_every, "validate_every", 1)
     callbacks = _callbacks(callback)
-    named = _metrics_of_validations(metrics)
+    named = _metrics_of_validations(metrics, model)
     higher = direction(monitor, named)
     if patience is not None:
         patience = checks.integer(patience, "patience", 1)
@@ -255,9 +255,9 @@ def _callbacks(callback: Any) -> list[Callback]:
     return list(given)
 
 
-def _metrics_of_validations(metrics: Any) -> dict[str, Any]:
+def _metrics_of_validations(metrics: Any, model: Model) -> dict[str, Any]:
     """Return metrics by name; raise an error for one that gives no number."""
-    named = by_name(metrics)
+    named = by_name(metrics, model)
     for name, metric in named.items():
         if not gives_number(metric):
             raise TypeError(

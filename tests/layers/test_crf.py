@@ -29,7 +29,7 @@ from recurrent.conformance.tolerance import assert_close, assert_same_bits, tole
 from recurrent.data import Batches
 from recurrent.kernels import threads
 from recurrent.losses import count_entries, crf, softmax_cross_entropy
-from recurrent.metrics import tag_accuracy
+from recurrent.metrics import confusion_matrix, macro_f1, tag_accuracy
 from recurrent.optim import Adam
 
 T, N, K = 6, 5, 3
@@ -320,6 +320,20 @@ def test_fit_learns_that_a_tag_may_not_repeat(kind):
     assert tag_accuracy(parts, [tags[:k, n] for n, k in enumerate(lengths)]) == share
     assert tag_accuracy(y[:, 0], tags[:, 0]) == tag_accuracy(y[:, :1], tags[:, :1])
     np.testing.assert_array_equal(np.diff(found, axis=0) % 3, 1)
+
+
+@pytest.mark.parametrize(
+    "metric", ["accuracy", partial(confusion_matrix, ignore_index=9), macro_f1]
+)
+def test_metrics_of_classes_do_not_take_scores_of_pairs(metric):
+    model, x = Sequential(CRF(3), rng=0), np.zeros((2, 1, 3), np.float32)
+    batches = [(x, np.zeros((2, 1), int))]
+    text = "^metrics must be metrics.tag_accuracy for a model that ends in a CRF, got [a-z_1]+$"
+    with pytest.raises(ValueError, match=text):
+        evaluate(model, batches, crf, metrics=metric)
+    with pytest.raises(ValueError, match=text):
+        fit(model, batches, crf, Adam(), epochs=1, validation=batches, metrics=[metric])
+    assert "tag_accuracy" in evaluate(model, batches, crf, metrics="tag_accuracy")
 
 
 def test_bad_input():
