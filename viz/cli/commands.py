@@ -27,6 +27,7 @@ from recurrent.models import files, schema
 from recurrent.training import checkpoint
 from recurrent.training.history import HISTORY
 
+from ..draw.adapt import using
 from ..draw.drawing import Drawing
 from ..draw.render import RenderError
 from ..page.explore import explore as draw_page
@@ -45,7 +46,7 @@ from ..views.unit import unit as draw_unit
 from ..views.unrolled import unrolled as draw_unrolled
 from ..views.weights import weights as draw_weights
 from . import models
-from .drawing import draws, output
+from .drawing import Dark, Labels, Palette, Title, Width, chosen_look, draws, output
 from .words import text_of
 
 app = typer.Typer(
@@ -490,13 +491,20 @@ def explore(
             show_default=False,
         ),
     ] = None,
+    title: Title = None,
+    labels: Labels = None,
+    width: Width = None,
+    palette: Palette = "default",
+    dark: Dark = None,
 ) -> int:
     """Write a self-contained page of all levels and values, with a slider over time."""
     _refuse_steps(context, text)
     made = models.model(model)
+    look = chosen_look(title=title, labels=labels, width=width, palette=palette, dark=dark)
     run = models.run(made, text, steps)._asdict()
-    labels = models.class_names(made, part)
-    page = draw_page(models.layers_of(made), **run, part=part, labels=labels)
+    look.labels = (models.class_names(made, part) or {}) | look.labels
+    with using(look):
+        page = draw_page(models.layers_of(made), **run, part=part)
     print(f"wrote {page.save(out)}")
     return 0
 

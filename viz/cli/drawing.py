@@ -86,7 +86,7 @@ Dpi = Annotated[
         "Pixels per inch of a .png. Default: 144.", 1, show_default=False, rich_help_panel=PANEL
     ),
 ]
-_LOOK = dict(title=Title, labels=Labels, width=Width, palette=Palette, dark=Dark)
+LOOK = dict(title=Title, labels=Labels, width=Width, palette=Palette, dark=Dark)
 
 
 def draws(command: Callable[..., Drawing]) -> Callable[..., int]:
@@ -101,15 +101,10 @@ def draws(command: Callable[..., Drawing]) -> Callable[..., int]:
 
     def run(out, dpi, **arguments):
         look: Any = {name: arguments.pop(name) for name in OPTIONS}
-        look["labels"] = labels_of(look["labels"])
         path = Path(f"{command.__name__}.svg") if out is None else out
         if dpi is not None and format_of(path) != "png":
             raise UsageError(f"--dpi is for a .png, got it for {path.name}, which has no pixels")
-        try:
-            chosen = Chosen(look)
-        except ValueError as error:
-            raise UsageError(in_options(error, OPTIONS)) from None
-        with using(chosen):
+        with using(chosen_look(**look)):
             drawing = command(**arguments)
         print(f"wrote {drawing.save(path, dpi=dpi)}")
         return 0
@@ -118,13 +113,21 @@ def draws(command: Callable[..., Drawing]) -> Callable[..., int]:
         *required,
         option("out", Out, None),
         *(p for p in own if p not in required),
-        *(option(name, kind, OPTIONS[name]) for name, kind in _LOOK.items()),  # type: ignore
+        *(option(name, kind, OPTIONS[name]) for name, kind in LOOK.items()),  # type: ignore
         option("dpi", Dpi, None),
     ]
     parameters = [p.replace(kind=keyword) for p in parameters]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
+
+
+def chosen_look(labels: list[str] | None, **look: Any) -> Chosen:
+    """Return the look that the options of a command ask for; raise UsageError for a wrong one."""
+    try:
+        return Chosen({**look, "labels": labels_of(labels)})  # type: ignore[typeddict-item]
+    except ValueError as error:
+        raise UsageError(in_options(error, OPTIONS)) from None
 
 
 def labels_of(given: list[str] | None) -> dict[str, list[str]] | None:

@@ -15,6 +15,7 @@ from . import adapt, dot, frame, notation, palette, render, svg
 
 FORMATS = ("svg", "png", "pdf", "gv", "html")
 POINT = 0.75  # points of a CSS pixel
+_HEARD = ".heard{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}"
 
 
 def format_of(path: Path) -> str:
@@ -217,10 +218,12 @@ class Drawing:
             f"<title>{title}</title>"
             f"<style>:root{{color-scheme:{scheme[self.dark]};font-family:sans-serif}}"
             "body{background:light-dark(#fff,#0f172a);color:light-dark(#1f2937,#e2e8f0)}"
-            f"h1{{font-size:1.1rem}}{frame.CSS}</style>"
+            f"h1{{font-size:1.1rem}}{_HEARD}{frame.CSS}</style>"
         )
         body = notation.legal(self.body) or frame.framed(self.svg(engine), self.title)
-        page = f"<main><h1>{title}</h1>{body}</main>"
+        # A picture that says its title needs it once; those who cannot see it hear it.
+        shown = any(i.attributes.get("label") == self.title for i in self.items)
+        page = f"<main><h1{' class=heard' * shown}>{title}</h1>{body}</main>"
         return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{page}</body></html>\n'
 
     def _repr_mimebundle_(self, include=None, exclude=None):
