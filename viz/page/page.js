@@ -93,7 +93,7 @@ function updateInfo(say) {
   for (const q of layer.quantities) {
     if (q.kind === "gradient" && !here.gradient) continue;
     const group = document.createElement("div"), dt = document.createElement("dt"), dd = document.createElement("dd"), small = document.createElement("span");
-    small.textContent = ` ${q.label}`; dt.append(q.key, small); dd.dataset.q = q.key; dd.textContent = exact(value(layer, q, here.t, here.u));
+    small.textContent = q.kind === "gradient" ? "" : ` ${q.label}`; dt.append(q.key, small); dd.dataset.q = q.key; dd.textContent = exact(value(layer, q, here.t, here.u));
     const svg = document.createElementNS(SVG, "svg"), line = document.createElementNS(SVG, "polyline"), now = document.createElementNS(SVG, "line");
     const all = Array.from({ length: facts.T }, (_, t) => value(layer, q, t, here.u)), fine = all.filter(Number.isFinite);
     const low = Math.min(...fine), high = Math.max(...fine), span = high - low || 1, n = Math.max(facts.T - 1, 1);
