@@ -29,6 +29,11 @@ from .warming import warm
 
 SEEDS = np.iinfo(np.int32).max
 PREDICTED = 256  # sequences of a batch
+# The options of what a training that goes on has: the scaler, the network and the optimiser.
+LASTING = (
+    *("cell", "hidden_size", "num_layers", "bidirectional", "pooling", "dropout"),
+    *("scale", "optimizer", "lr"),
+)
 
 
 class Samples(NamedTuple):
@@ -67,6 +72,7 @@ class RecurrentEstimator(BaseEstimator):
     training_: TrainingState
     n_features_in_: int
     _from_table: bool  # whether X of `fit` was 2-D
+    _lasting: dict[str, Any]  # the options that the training began with
 
     @explained
     def __init__(
@@ -155,6 +161,12 @@ class RecurrentEstimator(BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
+        for name, before in self._lasting.items() if more else ():
+            if (now := getattr(self, name)) is not before and now != before:
+                raise ValueError(
+                    f"{name} must stay {checks.shown(before)} in a training that goes on, got "
+                    f"{checks.shown(now)}: sklearn.base.clone(estimator) begins another"
+                )
         x = sequences(self, X, lengths, reset=not more)
         y = answers(y, len(x))
         weights = sample_weights(sample_weight, len(y))
@@ -219,6 +231,7 @@ class RecurrentEstimator(BaseEstimator):
             rng=int(self._rng.randint(SEEDS)),
         )
         self.training_ = TrainingState()
+        self._lasting = {name: getattr(self, name) for name in LASTING}
         self.n_iter_, self.loss_curve_ = 0, []
         self.validation_scores_: Any = None
 

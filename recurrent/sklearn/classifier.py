@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from .. import metrics
+from .. import checks, metrics
 from ..checks.guided import explained
 from ..layers import Sigmoid, Softmax
 from ..losses import binary_cross_entropy, softmax_cross_entropy
@@ -465,6 +465,8 @@ def _indices(column: np.ndarray, known: np.ndarray, m: int, kind: str) -> np.nda
     for n in np.flatnonzero(known[place] != column)[:1]:
         where = f"y[{n}]" if kind == "classes" else f"y[{n}, {m}]"
         raise ValueError(
-            f"{where} must be one of the classes {known.tolist()[:20]}, got {column[n]!r}"
+            f"{where} must be one of the classes {known.tolist()[:20]}, got "
+            f"{checks.shown(column[n : n + 1].tolist()[0])}; classes="
+            " of the first partial_fit names those to come"
         )
     return place.astype(np.int64)

@@ -30,8 +30,9 @@ def named(name: str) -> Iterator[None]:
 
 def is_list(X: Any) -> bool:
     """Return whether X is a list of sequences rather than an array or a table."""
-    if isinstance(X, np.ndarray):
-        return X.dtype == object and X.ndim == 1 and all(np.ndim(a) for a in X) and len(X) > 0
+    if isinstance(X, np.ndarray) or hasattr(X, "iloc"):  # a Series of pandas
+        objects = X.ndim == 1 and X.dtype == object and len(X) > 0
+        return objects and all(np.ndim(a) for a in X)
     if not isinstance(X, (list, tuple)) or not X:
         return False
     if any(len(getattr(a, "shape", ())) for a in X):
@@ -92,10 +93,19 @@ def _shape(X: Any) -> tuple[int, ...]:
 
 def _table(estimator: Any, X: Any, padded: bool, reset: bool) -> np.ndarray:
     """Return a 2-D X, one univariate series a row, checked as scikit-learn does."""
-    if len(_shape(X)) != 2:
+    shape = _shape(X)
+    if len(shape) != 2:
+        numbers = 0 not in shape and np.asarray(X).dtype.kind in "fiub"
+        got = shape if numbers and shape else checks.shown(X)
+        advice = "; Reshape your data: X[None] is one sequence, X[:, None] has one step each"
         raise ValueError(
-            f"X must be (n, T, D), a table (n, T) or a list of (T_i, D), got {_shape(X)}; "
-            "Reshape your data: X[None] is one sequence, X[:, None] has one step each"
+            f"X must be (n, T, D), a table (n, T) or a list of (T_i, D), got {got}"
+            f"{advice if numbers and len(shape) == 1 else ''}"
+        )
+    if hasattr(X, "iloc") and 0 not in shape and np.ndim(X.iloc[0, 0]):
+        raise ValueError(
+            "X must have numbers in its cells, got arrays: a column of sequences is a list of them,"
+            " X[column].tolist()"
         )
     if not hasattr(X, "columns") and not hasattr(X, "tocsr"):  # no table of pandas or SciPy
         X = checks.as_array(X, "X")
@@ -107,9 +117,10 @@ def _table(estimator: Any, X: Any, padded: bool, reset: bool) -> np.ndarray:
             estimator._from_table = True
         return a
     if estimator.n_features_in_ != 1:
+        one = shape[LAYOUTS.index(estimator.layout) - 1] == estimator.n_features_in_
         raise ValueError(
             f"X must be (n, T, D) with D = {estimator.n_features_in_} as in fit, or a list of "
-            f"(T_i, D), got {_shape(X)}"
+            f"(T_i, D), got {shape}{': X[None] if it is one sequence' if one else ''}"
         )
     with named("X"):
         return check_array(X, **options)

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("sklearn", reason="the estimators are scikit-learn's")
@@ -15,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import recurrent
 from recurrent import optim
+from recurrent.conformance.tolerance import assert_same_bits
 from recurrent.sklearn import RecurrentClassifier, RecurrentRegressor
 
 OPTIONS = dict(hidden_size=8, lr=0.02, max_epochs=4, random_state=0)
@@ -470,6 +472,10 @@ A, LENGTHS = padded(X)
         (dict(X=[*X[:-1], X[-1].astype(str)]), r"X\[29\] must be numbers, got str"),
         (dict(X=A[:, :, :, None]), r"X must be \(n, T, D\), a table .*got \(30, 11, 2, 1\)"),
         (dict(X=A * np.nan), r"X must be finite, got NaN at .*pass lengths="),
+        (dict(X="abc"), r"X must be \(n, T, D\), a table .* got 'abc'$"),
+        (dict(X=[]), r"X must be \(n, T, D\), a table .* got \[\]$"),
+        (dict(X=X[0][:, 0]), r"X must be .*Reshape your data: X\[None\] is one sequence"),
+        (dict(X=pd.DataFrame({"a": X})), r"numbers in its cells, got arrays: .*X\[column\].tolist"),
         (dict(lengths=LENGTHS), "lengths must be None if X is a list"),
         (dict(X=A, lengths=LENGTHS[:-1]), r"lengths must be \(n,\) = \(30,\), got \(29,\)"),
         (dict(X=A, lengths=LENGTHS * 0), r"lengths must be between 1 and T = 11, got 0"),
@@ -486,6 +492,40 @@ def test_wrong_data_is_told_in_one_line(arguments, message):
     with pytest.raises((TypeError, ValueError), match=rf"\A[^\n]*({message})[^\n]*\Z"):
         estimator.fit(**{**dict(X=X, y=Y["classes"]), **arguments})
     assert vars(estimator) == estimator.get_params()
+
+
+@pytest.mark.parametrize("layout", ["ntd", "ndt"])
+def test_one_sequence_is_told_to_be_no_table(layout):
+    turned = [x if layout == "ntd" else x.T for x in X]
+    fitted = classifier(layout=layout).fit(turned, Y["classes"])
+    with pytest.raises(
+        ValueError, match=r"with D = 2 as in fit.*: X\[None\] if it is one sequence$"
+    ):
+        fitted.predict(turned[0])
+    with pytest.raises(ValueError, match=r"with D = 2 as in fit.*got \(5, 6\)$"):
+        fitted.predict(np.zeros((5, 6)))
+
+
+def test_a_series_of_sequences_is_a_list_of_them():
+    fitted = classifier().fit(pd.Series(X), Y["classes"])
+    assert_same_bits(fitted.predict_proba(X), classifier().fit(X, Y["classes"]).predict_proba(X))
+    assert_same_bits(fitted.predict_proba(pd.Series(X)), fitted.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_size", 5), ("lr", 0.5), ("scale", None), ("cell", "rnn")]
+)
+def test_a_training_that_goes_on_keeps_its_network_and_optimiser(name, value):
+    started = classifier(warm_start=True).fit(X, Y["classes"])
+    before = getattr(started, name)
+    started.set_params(**{name: value})
+    text = rf"^{name} must stay {before!r} in a training that goes on, got {value!r}: sklearn.base"
+    for call in (started.fit, started.partial_fit):
+        with pytest.raises(ValueError, match=text):
+            call(X, Y["classes"])
+    again = started.set_params(**{name: before, "max_epochs": 1})
+    assert again.fit(X, Y["classes"]).n_iter_ > 1
+    assert again.set_params(**{name: value, "warm_start": False}).fit(X, Y["classes"]).n_iter_ == 1
 
 
 def test_calls_that_need_other_options():
