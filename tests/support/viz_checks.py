@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from viz.draw import notation
+from viz.draw import notation, palette
 
 from .dot_reader import overlap, read
 
@@ -162,3 +162,26 @@ def assert_texts_clear(source):
         for e in edges:
             hit = [p for p in e.points() if left < p[0] < right and bottom < p[1] < top]
             assert not hit, f"{text}\n{e}"
+
+
+def assert_contrast(source):
+    """Check that every text can be read on the box or the region that it stands on."""
+    nodes, _, clusters = read(source)
+    page = re.search(r'bgcolor="?([#\w]+)', source)[1]
+    found = r'subgraph "cluster_([^"]*)" \{ graph \[[^\]]*fillcolor="([^"]*)"'
+    regions = dict(re.findall(found, source))
+    for n in nodes.values():
+        if not n.attributes.get("label", "").strip() or n.attributes.get("style") == "invis":
+            continue
+        ground = n.attributes.get("fillcolor")
+        if n.is_text or ground is None:
+            x, y = (n.box[0] + n.box[2]) / 2, (n.box[1] + n.box[3]) / 2
+            around = [
+                ((right - left) * (top - bottom), regions.get(k, page))
+                for k, (left, bottom, right, top) in clusters.items()
+                if left <= x <= right and bottom <= y <= top
+            ]
+            ground = min(around)[1] if around else page
+        ground = {"white": "#ffffff"}.get(ground, ground)
+        ink = n.attributes.get("fontcolor", "#000000")
+        assert palette.contrast(ink, ground) >= palette.READABLE, (ink, ground, n)

@@ -12,7 +12,7 @@ import pytest
 from support.cells import OWN, minimal, three
 from support.cells import linear as linear_cell
 from support.dot_reader import read
-from support.viz_checks import assert_nets_apart, assert_texts_clear
+from support.viz_checks import assert_contrast, assert_nets_apart, assert_texts_clear
 
 import viz
 from recurrent import GRU, LSTM, QRNN, RNN, Recurrent, Sequential, losses
@@ -48,7 +48,8 @@ VARIANTS = {  # layers by name, made of the numbers of inputs and of units
 
 
 def recorded(model):
-    """Return a short run of a model with gradients; inputs that are times are positive."""
+    """Return a short run of a model with gradients, without kernels; all inputs are positive."""
+    model[0].engine = model[0].runner = model[0].engine.reference
     x = np.abs(np.random.default_rng(0).standard_normal((5, 2, model[0].in_features)))
     x = x.astype("float32")
     y = np.zeros((5, 2, model[0].out_features), "float32")
@@ -87,6 +88,29 @@ def test_every_option_and_size_with_values(name, sizes):
 @pytest.mark.parametrize("name", ["lstm", "grud", "sru"])
 def test_a_layer_of_one_unit(view, name):
     assert_readable(view, Sequential(Recurrent(name, 3, 1), rng=0), None)
+
+
+@pytest.mark.parametrize("name", ["lstm", "slstm", "nested_lstm", "grud"])
+@pytest.mark.parametrize(
+    "look",
+    [{}, {"dark": True}, {"palette": "colour-blind", "dark": True}, {"palette": "print"}],
+    ids=["light", "dark", "colour-blind", "print"],
+)
+def test_every_text_has_a_contrast_of_4_5(look, name):
+    model = Sequential(Recurrent(name, 3, 4), rng=0)
+    run, layer = recorded(model), model[0]
+    for drawing in (
+        viz.unit(layer, 1, run, **look),
+        viz.unit(layer, 1, run, gate=layer.cell.gates[0], **look),
+        viz.layer(layer, run, **look),
+        viz.cell(layer, run, **look),
+        viz.cell(layer, run, backward=True, **look),
+        viz.weights(layer, run, **look),
+        viz.unrolled(model, recording=run, **look),
+        viz.gradients(model, run, **look),
+        viz.network(model, run, **look),
+    ):
+        assert_contrast(drawing.source)
 
 
 @pytest.mark.parametrize("name", CELLS)

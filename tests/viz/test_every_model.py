@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support.dot_reader import read
-from support.viz_checks import assert_nets_apart, assert_texts_clear
+from support.viz_checks import assert_contrast, assert_nets_apart, assert_texts_clear
 from support.viz_models import attending
 
 import viz
@@ -99,6 +99,13 @@ def test_an_encoder_and_a_decoder_with_attention():
         viz.unrolled(model.decoder),
     ):
         assert_texts_clear(drawing.source)
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"palette": "print"}], ids=str)
+def test_texts_about_attention_have_a_contrast_of_4_5(look):
+    model, run = attending()
+    for view in (viz.network, viz.gradients, viz.attention):
+        assert_contrast(view(model, run, **look).source)
 
 
 @pytest.mark.parametrize("name", ["four states", "eight states"])
