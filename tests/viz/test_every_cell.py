@@ -84,6 +84,10 @@ def test_every_option_and_size_with_values(name, sizes):
         assert_readable(view, model, run)
 
 
+def test_keys_of_blocks_of_weights_stand_apart():
+    assert_readable("weights", Sequential(Recurrent("phased_lstm", 64, 13), rng=0), None)
+
+
 @pytest.mark.parametrize("view", ["unrolled", "layer", "unit"])
 @pytest.mark.parametrize("name", ["lstm", "grud", "sru"])
 def test_a_layer_of_one_unit(view, name):
@@ -174,6 +178,18 @@ def test_own_parameters_stand_below_the_weights_of_x_where_there_is_no_w_hh():
     plain = viz.weights(Sequential(LSTM(3, 4, biases=0), rng=0)[0]).source
     assert "columns: inputs; rows: units" in plain
     assert "b_ih" not in plain
+
+
+def test_numbers_that_all_units_share_have_the_shape_of_one():
+    """zeta and nu of a FastGRNN, and the time of an LTC, are the same for all units."""
+    for name, shared in (("fastgrnn", ["nu", "zeta"]), ("ltc", ["dt"])):
+        layer = Sequential(Recurrent(name, 3, 4), rng=0)[0]
+        nodes, edges, _ = read(viz.cell(layer).source)
+        label = {k: n.attributes["label"] for k, n in nodes.items()}
+        single = {label[e.tail] for e in edges if e.attributes["tooltip"].endswith(" (1,)")}
+        named = {e.tail.partition(":")[2] for e in edges if e.tail.startswith("parameter:")}
+        assert set(shared) <= single
+        assert not single & (named - set(shared))
 
 
 def test_a_gate_of_inputs_alone_has_no_key_of_h():

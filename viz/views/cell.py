@@ -139,7 +139,7 @@ class _Picture:
         self.numbered: dict[str, int] = {}  # those that are written below
         self.mixing = ""  # a note for which the bus has no place
         self.numbers = self._numbers()
-        self.projected = self._projected()
+        self.projected, self.single = self._projected(), self._single()
 
     def _numbers(self):
         """Return the value, or the gradient, of every node."""
@@ -159,6 +159,16 @@ class _Picture:
             after |= more
         states = zip(self.cell.states, self.cell.projected_states, strict=True)
         return after | {nodes.previous(s) for s, projected in states if projected}
+
+    def _single(self):
+        """Return the nodes whose value is one number for all units."""
+        names = {*self.cell.scalars, *self.cell.inputs}
+        found = {p for p in self.wiring.parameters if nodes.parameter_name(p) in names}
+        for o in self.wiring.operations:
+            operands = self.wiring.arguments[o.id]
+            if operands and not o.fold and set(operands) <= found:
+                found.add(o.id)
+        return found
 
     def drawing(self):
         frame = self.grid.frame
@@ -335,6 +345,8 @@ class _Picture:
             self.canvas.wire(tail, head, piece, arrow=k == len(pieces) - 1, **look)
 
     def _shape(self, tail):
+        if tail in self.single:
+            return "(1,)"
         if self.symbolic:
             return f"({'D' if tail == 'x' else 'P' if tail in self.projected else 'H'},)"
         size = self.way.output_size if tail in self.projected else self.way.hidden_size

@@ -329,10 +329,10 @@ class _Picture:
             if self.elided:
                 label = f"{what}: root mean square of a block"
                 ticks = [(0.0, "0"), (1.0, f"{self.limits[name]:g}")]
-                legend.ramp(self.canvas, name, (x, y), label, palette.SIZE, ticks)
+                end = legend.ramp(self.canvas, name, (x, y), label, palette.SIZE, ticks)
             else:
-                legend.signed(self.canvas, name, (x, y), what, self.limits[name])
-            x += 220
+                end = legend.signed(self.canvas, name, (x, y), what, self.limits[name])
+            x = max(x + 220, end + 24)
         summary = describe.layer_summary(self.way.layer)
         notes = [f"{summary} ({describe.convention(self.cell)})"]
         every = [*(a for pair in self.blocks.values() for a in pair), *self._own().values()]
