@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks
+from ..checks.guided import explained
 from ..engine import ragged
 
 Loss = Callable[..., tuple[float, np.ndarray]]
@@ -176,6 +177,7 @@ def _unwrapped(loss: Any, attribute: str) -> tuple[dict[str, Any], Any]:
 
 def takes_lists(loss: Callable) -> Any:
     """Return a loss that also takes y and targets as lists of arrays (T_i, ...)."""
+    loss = explained(loss)  # its errors say which options there are
 
     @wraps(loss)
     def padded(y, targets, lengths=None, *mask, **options):

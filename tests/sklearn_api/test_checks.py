@@ -26,5 +26,6 @@ def test_check_estimator(name, options):
         estimator, expected_failed_checks=EXPECTED, on_skip=None, on_fail="raise"
     )
     others = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
-    assert others == {**dict.fromkeys(EXPECTED, "xfail"), "check_array_api_input": "skipped"}
+    assert others.pop("check_array_api_input", "skipped") == "skipped"  # none in scikit-learn 1.6
+    assert others == dict.fromkeys(EXPECTED, "xfail")
     assert len(results) > 50

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from recurrent import losses
 from recurrent.conformance.tolerance import assert_close, assert_same_bits, tolerance
 from recurrent.losses import (
     at_last_step,
@@ -642,3 +643,14 @@ def test_wrong_arguments_are_one_clear_line(call, error, words):
     with pytest.raises(error, match=words) as caught:
         call(np.zeros((4, 2, 3)))
     assert "\n" not in str(caught.value)
+
+
+OTHERS = ("Loss", "at_last_step", "count_entries", "quantile", "summed_over_steps")
+
+
+@pytest.mark.parametrize("name", [name for name in losses.__all__ if name not in OTHERS])
+def test_an_option_that_a_loss_does_not_have_is_named(name):
+    y = np.zeros((4, 2, 9))
+    for given in (y, [*y.swapaxes(0, 1)]):
+        with pytest.raises(TypeError, match=f"^{name} has no option 'sizes'; its options are y"):
+            getattr(losses, name)(given, given, sizes=True)
