@@ -118,7 +118,7 @@ class _Chart:
             self._line(f"raw:{name}", raw, color=_pale(colour), penwidth=0.6, tip=tip)
         if len(smooth) > 1:
             tip = f"{name} running mean of the loss".strip()
-            self._line(f"mean:{name}", smooth, color=colour, penwidth=2, tip=tip)
+            self._line(f"mean:{name}", smooth, color=colour, penwidth=2, tip=tip, **_dash(colour))
         for u, v in run.validation:
             if math.isfinite(v):
                 tip = f"{name} validation after update {u:g}: {notation.exact(v)}"
@@ -156,6 +156,7 @@ class _Chart:
                 points = [at(u, v) for u, v in pairs]
                 if len(points) > 1:
                     line = dict(color=colour, penwidth=1.4, tip=f"{name} {words}".strip())
+                    line |= _dash(colour)
                     self._line(f"{metric}:{name}", points, **line)
                 for (u, v), point in zip(pairs, points, strict=True):
                     tip = f"{name} {words} after update {u:g}: {notation.exact(v)}"
@@ -177,12 +178,12 @@ class _Chart:
         if name:
             self.canvas.text((x, height()), name, 10, colour, anchor="start")
             row += 1
-        for label, width, tone in (
-            ("running mean of the loss", 2.0, colour),
-            ("each update", 0.6, _pale(colour)),
+        for label, look in (
+            ("running mean of the loss", dict(penwidth=2.0, color=colour, **_dash(colour))),
+            ("each update", dict(penwidth=0.6, color=_pale(colour))),
         ):
             y = height()
-            self._line(f"key:{name}:{label}", [(x, y), (x + 22, y)], color=tone, penwidth=width)
+            self._line(f"key:{name}:{label}", [(x, y), (x + 22, y)], **look)
             self.canvas.text((x + 28, y), label, 9, anchor="start")
             row += 1
         if len(run.validation):
@@ -259,6 +260,14 @@ class _RangeChart(_Chart):
         self._line("axis", [(0, 0), (WIDTH, 0)], color=palette.LINE, penwidth=1)
         self.canvas.text((WIDTH / 2, -32), "learning rate", 10)
         self.canvas.text((-8, HEIGHT + 16), "loss", 10)
+
+
+def _dash(colour):
+    """Return the style that tells the lines of runs apart in print."""
+    if not adapt.marks_sign():
+        return {}
+    styles = ("solid", "dashed", "dotted", "solid,bold", "dashed,bold", "dotted,bold")
+    return {"style": styles[COLOURS.index(colour)]}
 
 
 def _pale(colour):
