@@ -338,4 +338,4 @@ def test_runs_differ_in_print_without_colours():
     runs = {f"run {k}": {"losses": [3.0, 2.0, 1.0], "validation": []} for k in range(6)}
     items = viz.curve(runs, palette="print").items
     lines = [i.attributes for i in items if "running mean" in (i.attributes.get("tooltip") or "")]
-    assert len({a["style"] for a in lines}) == 6
+    assert len({(a["style"], a["penwidth"]) for a in lines}) == 6

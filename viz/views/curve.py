@@ -118,7 +118,8 @@ class _Chart:
             self._line(f"raw:{name}", raw, color=_pale(colour), penwidth=0.6, tip=tip)
         if len(smooth) > 1:
             tip = f"{name} running mean of the loss".strip()
-            self._line(f"mean:{name}", smooth, color=colour, penwidth=2, tip=tip, **_dash(colour))
+            line = dict(color=colour, penwidth=2, tip=tip) | _dash(colour)
+            self._line(f"mean:{name}", smooth, **line)
         for u, v in run.validation:
             if math.isfinite(v):
                 tip = f"{name} validation after update {u:g}: {notation.exact(v)}"
@@ -179,7 +180,7 @@ class _Chart:
             self.canvas.text((x, height()), name, 10, colour, anchor="start")
             row += 1
         for label, look in (
-            ("running mean of the loss", dict(penwidth=2.0, color=colour, **_dash(colour))),
+            ("running mean of the loss", dict(penwidth=2.0, color=colour) | _dash(colour)),
             ("each update", dict(penwidth=0.6, color=_pale(colour))),
         ):
             y = height()
@@ -263,11 +264,11 @@ class _RangeChart(_Chart):
 
 
 def _dash(colour):
-    """Return the style that tells the lines of runs apart in print."""
+    """Return the dashes and the width that tell the lines of runs apart in print."""
     if not adapt.marks_sign():
         return {}
-    styles = ("solid", "dashed", "dotted", "solid,bold", "dashed,bold", "dotted,bold")
-    return {"style": styles[COLOURS.index(colour)]}
+    bold, k = divmod(COLOURS.index(colour), 3)
+    return dict(style=("solid", "dashed", "dotted")[k], penwidth=3.4 if bold else 1.6)
 
 
 def _pale(colour):
