@@ -155,8 +155,8 @@ class RecurrentEstimator(BaseEstimator):
         return self
 
     def _fit_checked(self, X, y, sample_weight, lengths, more, epochs, classes):
-        more = more and hasattr(self, "model_")
         options = self._checked_options()
+        more = hasattr(self, "model_") and bool(more)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
@@ -201,18 +201,21 @@ class RecurrentEstimator(BaseEstimator):
             fraction=fraction,
             patience=checks.integer(self.n_iter_no_change, "n_iter_no_change", 1),
             optimizer=self._optimizer(),
+            progress=_shows(self.verbose),
         )
 
     def _optimizer(self) -> Optimizer:
         """Return a new optimiser."""
         if isinstance(self.optimizer, Optimizer):
             return copy.deepcopy(self.optimizer)
-        if callable(self.lr):
+        if callable(self.lr) and not isinstance(self.lr, type):
             checks.number(self.lr(0), "lr(0)", 0)
         return parse_optimizer(checks.text(self.optimizer, "optimizer"), self.lr)
 
     def _begin(self, samples: Samples, size: int) -> None:
         """Make a new model and a new scaler."""
+        seeds: Any = (type(None), int, np.integer, np.random.RandomState)
+        checks.instance(self.random_state, seeds, "random_state", "an int, a RandomState or None")
         with named("random_state"):
             self._rng = check_random_state(self.random_state)
         self.scaler_ = None if self.scale is None else Scaler(self.scale)
@@ -273,7 +276,7 @@ class RecurrentEstimator(BaseEstimator):
             patience=options["patience"] if validation is not None else None,
             keep_best=validation is not None,
             clip_norm=options["clip_norm"],
-            progress=bool(self.verbose),
+            progress=options["progress"],
             resume=state,
         )
         if history.stopped == "interrupted":
@@ -397,6 +400,13 @@ class RecurrentEstimator(BaseEstimator):
     def _behind(self) -> Any:
         """Return what follows the network: a layer, the scaling of y, or None."""
         raise NotImplementedError
+
+
+def _shows(verbose: Any) -> bool:
+    """Return whether to show progress; 0 and 1 say so too, as in scikit-learn."""
+    if isinstance(verbose, (bool, np.bool_)):
+        return bool(verbose)
+    return checks.integer(verbose, "verbose", 0) > 0
 
 
 def answers(value: Any, n: int) -> np.ndarray:

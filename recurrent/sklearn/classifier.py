@@ -292,6 +292,8 @@ out_features=2)))
                 f"outputs, got {y.shape}"
             )
         if self.class_weight is not None:
+            kinds: Any = (str, dict, list)
+            checks.instance(self.class_weight, kinds, "class_weight", '"balanced" or a dict')
             with named("class_weight"):
                 own = compute_sample_weight(self.class_weight, y)
             weights = own if weights is None else own * weights

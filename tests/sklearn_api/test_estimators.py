@@ -449,7 +449,9 @@ def wrong(name, value, message, make=classifier):
         wrong("class_weight", "even", "class_weight"),
         wrong("layout", "tnd", "layout must be"),
         wrong("warm_start", None, "warm_start must be True or False"),
-        wrong("random_state", "x", "random_state|seed"),
+        wrong("random_state", "x", "random_state must be an int, a RandomState or None"),
+        wrong("verbose", "no", "verbose must be"),
+        wrong("class_weight", print, 'class_weight must be "balanced" or a dict'),
         wrong("scale", 3, "scale must be", regressor),
     ],
 )
