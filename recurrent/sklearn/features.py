@@ -212,14 +212,18 @@ def _statistics(values: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
         present = column[~np.isnan(column)]
         if not len(present):
             continue
+        # In units of a power of two, which change no bit, squares neither overflow nor vanish.
+        unit = np.exp2(np.frexp(np.abs(present).max())[1] - 1.0)
+        present = present / unit
         if kind == "standard":
-            middle[n], spread = present.mean(), present.std()
+            center, spread = present.mean(), present.std()
         else:
-            low, middle[n], high = np.quantile(present, (0.25, 0.5, 0.75))
+            low, center, high = np.quantile(present, (0.25, 0.5, 0.75))
             spread = (high - low) / 1.349 or present.std()  # the quartiles of a normal deviate
+        middle[n] = center * unit
         # A constant series has a spread of rounding errors, if any.
         if spread > 1e-12 * np.abs(present).max():
-            scale[n] = spread
+            scale[n] = spread * unit
     return middle, scale
 
 

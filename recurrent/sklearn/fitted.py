@@ -6,7 +6,7 @@ import numpy as np
 
 from .conformal import Intervals
 from .frames import Form, Panel
-from .learning import Trained, exogenous
+from .learning import Trained, exogenous, in_units
 from .rolling import rolling_forecasts
 
 
@@ -22,8 +22,7 @@ class Fitted:
     def forecast(self, future: np.ndarray | None, levels: tuple) -> np.ndarray:
         """Return forecasts (horizon, N, C), from the columns known ahead (horizon, N, A)."""
         if future is not None:
-            shift, scale = (a[self.trained.features.ahead] for a in self.trained.columns)
-            future = (future - shift) / scale
+            future = self.trained.ahead(future)
         return self.with_intervals(self.runner.forecast(self.horizon, future), levels)
 
     def with_intervals(self, forecast: np.ndarray, levels: tuple) -> np.ndarray:
@@ -41,6 +40,9 @@ class Fitted:
         rows = np.array([known[key] for key in panel.form.ids])
         x = [self.trained.scaled(a) for a in exogenous(panel)]
         counts = np.array([len(a) for a in panel.y])
+        own = np.repeat(rows, counts)
+        scales = self.trained.scales
+        in_units(np.concatenate(panel.y), scales.mean[own], scales.scale[own], "y_new")
         for j in range(counts.max(initial=0)):
             some = np.flatnonzero(counts > j)
             y_j, x_j = np.array([panel.y[n][j] for n in some]), np.stack([x[n][j] for n in some])

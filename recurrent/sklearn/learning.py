@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import Batches
+from ..data import Batches, Scaler
 from ..losses import huber, mean_absolute_error, mean_squared_error
 from ..models.sequential import Sequential
 from ..optim import Optimizer
@@ -59,12 +59,26 @@ class Trained(NamedTuple):
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
         """Return columns of X (..., F) in the units of the network."""
-        return (x - self.columns[0]) / self.columns[1]
+        return in_units(x, *self.columns, "X")
+
+    def ahead(self, x: np.ndarray) -> np.ndarray:
+        """Return the columns that are known ahead in the units of the network."""
+        shift, scale = (a[self.features.ahead] for a in self.columns)
+        return in_units(x, shift, scale, "X")
 
     def runner(self, panel: Panel) -> Runner:
         """Return the model at the end of series."""
         x = [self.scaled(a) for a in exogenous(panel)]
         return Runner(self.model, self.features, self.recursive).start(panel.y, x, self.scales)
+
+
+def in_units(a: np.ndarray, shift: np.ndarray, scale: np.ndarray, name: str) -> np.ndarray:
+    """Return values in the units of the network; raise ValueError unless float32 holds them."""
+    with np.errstate(over="ignore"):
+        scaled = (a - shift) / scale
+    for value in a[np.abs(scaled) > np.finfo(np.float32).max][:1]:
+        raise ValueError(f"{name} must be of the size of the values of fit, got {value:g}")
+    return scaled
 
 
 def held_out(steps: int, fraction: float | None, least: int) -> int:
@@ -90,8 +104,10 @@ class Prepared(NamedTuple):
 def prepare(panel: Panel, features: Features, options: Options) -> Prepared:
     """Return a new network and the windows of series."""
     every = np.concatenate(exogenous(panel))
-    spread = every.std(axis=0)
-    columns = every.mean(axis=0), np.where(spread > 0, spread, 1.0)
+    columns = np.zeros(0), np.ones(0)
+    if every.shape[1]:
+        scaler: Any = Scaler().fit(every)
+        columns = scaler.shift, scaler.scale
     inputs, targets, scales = [], [], []
     for y, x in zip(panel.y, exogenous(panel), strict=True):
         history = features.history(y[:, None], ((x - columns[0]) / columns[1])[:, None])

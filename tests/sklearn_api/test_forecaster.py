@@ -233,6 +233,33 @@ def test_other_losses_and_scales(loss, scale):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("scale", ["standard", "robust"])
+@pytest.mark.parametrize("size", [2.0**-900, 2.0**900])
+def test_the_size_of_values_changes_no_bit(scale, size):
+    y = waves()
+    plain, other = (forecaster(scale=scale).fit(y * s) for s in (1.0, size))
+    assert_same_bits(other.predict(level=80), plain.predict(level=80) * size)
+
+
+def test_a_constant_column_of_x_may_have_a_rounded_mean():
+    y, x = waves(N=1)[:, 0], np.full((60, 1), 0.1)
+    assert x.std() > 0
+    fitted = forecaster().fit(y, x)
+    change = fitted.predict(x[:3] + 1, level=None) - fitted.predict(x[:3], level=None)
+    assert 0 < abs(change).max() < 10
+
+
+def test_values_that_float32_does_not_hold_are_refused():
+    y, x = waves(N=2), np.random.default_rng(0).standard_normal((60, 1))
+    fitted = forecaster().fit(y, x)
+    before = fitted.predict(x[:3])
+    text = "{} must be of the size of the values of fit, got 1e+300"
+    fails(text.format("X"), lambda: fitted.predict(np.full((3, 1), 1e300)))
+    fails(text.format("X"), lambda: fitted.update(y[:1], [[1e300]]))
+    fails(text.format("y_new"), lambda: fitted.update(np.array([[0, 1e300]]), x[:1]))
+    assert_same_bits(fitted.predict(x[:3]), before)
+
+
 def test_a_failed_call_changes_nothing():
     y = waves(N=1)[:, 0]
     model = forecaster().fit(y)
