@@ -59,7 +59,11 @@ class PredictionStream:
             raise ValueError("x_t must be finite, got NaN or infinity")
         if self.scaler is not None:
             a = self.scaler.transform(a)
-        y = self.network.step(a.astype(np.float32))
+        with np.errstate(over="ignore"):
+            read = a.astype(np.float32)
+        if not np.isfinite(read).all():
+            raise ValueError("x_t is too large for float32, as X of predict would be")
+        y = self.network.step(read)
         found = self.answer(y.reshape(-1, y.shape[-1]))
         if a.ndim == 2:
             return found

@@ -378,6 +378,17 @@ def test_a_stream_is_a_snapshot_and_can_be_copied():
     assert stream.step(X[0][1, 0]) == expected
 
 
+def test_a_stream_refuses_what_predict_refuses_and_stays_as_it_was():
+    stream = classifier().fit(X, Y["classes"]).stream("decision_function")
+    other = stream.copy()
+    stream.step(X[0][0])
+    for value, text in ((1e300, "x_t is too large for float32"), (np.nan, "x_t must be finite")):
+        with pytest.raises(ValueError, match=text):
+            stream.step(np.array([value, 1.0]))
+    other.step(X[0][0])
+    assert stream.step(X[0][1]) == other.step(X[0][1])
+
+
 def test_explain_shows_the_run_of_one_sequence():
     for make, y in ((classifier, Y["classes"]), (regressor, NUMBERS["one"])):
         fitted = make().fit(X, y)
