@@ -98,11 +98,9 @@ PROBLEMS = {
     for problem in (
         Problem(
             "JapaneseVowels",
-            {
-                **NETWORK,
-                "pooling": "max",
-                "dropout": 0.3,
-            },  # by cross-validation of the training set
+            # The better of two settings by cross-validation of the training set; but the test
+            # accuracies of both were seen, and that of a third, mean pooling and dropout 0.2: .971.
+            {**NETWORK, "pooling": "max", "dropout": 0.3},
             {"1-NN DTW": 0.949, "ROCKET": 0.962, "LSTM": 0.797, "LSTNet": 0.981, "TimesNet": 0.984},
         ),
         Problem("digits", NETWORK, {"k-NN": 0.98}, digits),
