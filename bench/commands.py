@@ -124,31 +124,25 @@ def readme(run: Stored) -> None:
     print(f"{stored}: {size / 1000:,.0f} kB{over}")
 
 
+Seeds = Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")]
+Tables = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the tables there too.")
+]
+
+
 def forecasts(
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SERIES]...", help="Series; all by default.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")] = 5,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the tables there too.")
-    ] = None,
+    seeds: Seeds = 5,
+    out: Tables = None,
 ) -> None:
     """Forecast real series beside baselines and PyTorch; prints tables in Markdown."""
     with one_line():
-        from .real.forecasts import SERIES, heading, markdown, measure
+        from .real import forecasts as real
 
-        for name in names or SERIES:
-            if name not in SERIES:
-                raise ValueError(f"unknown series {name!r}; known are {', '.join(SERIES)}")
-        if out is not None:
-            check_writable(out)
-        parts = [heading(seeds)]
-        for name in names or SERIES:
-            parts.append(markdown(SERIES[name], measure(SERIES[name], seeds)))
-            print(parts[-1], flush=True)
-        if out is not None:
-            out.write_text("\n".join(parts), encoding="utf-8")
+        _tables("series", real.SERIES, names, real, seeds, out)
 
 
 def classes(
@@ -156,17 +150,27 @@ def classes(
         list[str] | None,
         typer.Argument(metavar="[DATA]...", help="Data sets; all by default.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of seeds.")] = 5,
+    seeds: Seeds = 5,
+    out: Tables = None,
 ) -> None:
     """Classify real sequences beside 1-NN, PyTorch and published figures; prints Markdown."""
     with one_line():
-        from .real.classes import PROBLEMS, markdown, measure
+        from .real import classes as real
 
-        for name in names or PROBLEMS:
-            if name not in PROBLEMS:
-                raise ValueError(f"unknown data set {name!r}; known are {', '.join(PROBLEMS)}")
-        for name in names or PROBLEMS:
-            print(markdown(PROBLEMS[name], measure(PROBLEMS[name], seeds)), flush=True)
+        _tables("data set", real.PROBLEMS, names, real, seeds, out)
+
+
+def _tables(kind, known, names, real, seeds, out):
+    """Measure real data and print the tables."""
+    from .real.tables import tables
+
+    if out is not None:
+        check_writable(out)
+
+    def table(one):
+        return real.markdown(one, real.measure(one, seeds))
+
+    tables(kind, known, names, table, real.title(seeds), out)
 
 
 def _readme_run() -> Run:

@@ -23,6 +23,8 @@ from recurrent import MaxPool, MeanPool
 from recurrent.sklearn import RecurrentClassifier, RecurrentRegressor
 from recurrent.sklearn.base import SEEDS
 
+from .tables import heading
+
 
 class Split(NamedTuple):
     """Sequences (T_i, D) and their classes or numbers."""
@@ -266,6 +268,13 @@ class InPyTorch(Trained, RecurrentClassifier):
 
 class RegressorInPyTorch(Trained, RecurrentRegressor):
     """The regressor, trained by PyTorch."""
+
+
+def title(seeds: int) -> str:
+    """Return a title with what is compared, on which machine and with which versions."""
+    words = f"mean of {seeds} seeds, lowest and highest; median seconds of training"
+    packages = ("numpy", "numba", "torch", "scikit-learn", "aeon")
+    return heading("Classes of real sequences", f"classes --seeds {seeds}", packages, words)
 
 
 def markdown(problem: Problem, rows: list[Row]) -> str:

@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from recurrent.sklearn.fitted import Fitted
 from recurrent.sklearn.learning import Trained, prepare
 from recurrent.training.history import History
 
-from ..measure.machine import machine
+from .tables import heading
 
 
 @dataclass(frozen=True)
@@ -232,16 +231,11 @@ class InPyTorch(RecurrentForecaster):
         return Fitted(panel, trained, None, self.horizon)
 
 
-def heading(seeds: int) -> str:
+def title(seeds: int) -> str:
     """Return a title with what is compared, on which machine and with which versions."""
-    here = machine()
+    words = "mean ± standard deviation over seeds; median seconds on one thread"
     packages = ("numpy", "numba", "torch", "statsmodels")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages if find_spec(name))
-    return (
-        f"# Forecasts of real series\n\nBy `python -m bench forecasts --seeds {seeds}`: mean ± "
-        f"standard deviation over seeds; median seconds on one thread of {here['processor']}. "
-        f"{versions}.\n"
-    )
+    return heading("Forecasts of real series", f"forecasts --seeds {seeds}", packages, words)
 
 
 def markdown(series: Series, rows: list[Row]) -> str:
