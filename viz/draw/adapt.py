@@ -255,7 +255,7 @@ _NAMED = {"white": "#ffffff", "black": "#000000"}
 def _recoloured(item: dot.Item, name: str, dark: bool) -> dot.Item:
     """Return an item in the colours of a palette, and of a dark page."""
     a = item.attributes
-    if a.get("style") == "invis":
+    if a.get("style") == "invis" or (name == "default" and not dark and "fontcolor" not in a):
         return item
     fill = a.get("fillcolor") or "#ffffff"
     if item.kind in ("text", "edge"):

@@ -7,6 +7,7 @@ cividis. All are safe for colour-blind readers.
 from __future__ import annotations
 
 import colorsys
+import functools
 import math
 from collections.abc import Iterable
 
@@ -154,6 +155,7 @@ def stepped(colours: tuple[str, ...], u: float) -> str:
     return ramp(colours, math.floor(min(max(u, 0.0), 1.0) * STEPS + 0.5) / STEPS)
 
 
+@functools.lru_cache(4096)
 def luminance(colour: str) -> float:
     """Return the relative luminance of a colour, from 0 to 1 (WCAG 2.2)."""
     linear = (
@@ -173,6 +175,7 @@ def contrast(a: str, b: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+@functools.lru_cache(256)
 def legible(colour: str) -> str:
     """Return a colour for text on white or on a pale region: the same hue, dark enough to read.
 
