@@ -10,7 +10,7 @@ import pytest
 from support.dot_reader import read
 
 import viz
-from recurrent import LSTM, Last, Linear, Sequential, cells, losses
+from recurrent import LSTM, CharLM, Last, Linear, Sequential, cells, losses
 from viz.cli.commands import main
 from viz.draw import adapt, palette
 
@@ -23,6 +23,7 @@ NAMES = {
 MODEL = Sequential(LSTM(3, 4), Linear(4, 2))
 X = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
 RUN = MODEL.record(X, targets=np.zeros((5, 2), int), loss=losses.softmax_cross_entropy)
+LM = CharLM("abc ", layers=1, hidden=6, embedding=4, rng=0)
 WEIGHTS = np.full((2, 5), 0.2)
 VIEWS = {
     "network": lambda **o: viz.network(MODEL, RUN, **o),
@@ -36,6 +37,7 @@ VIEWS = {
     "attention": lambda **o: viz.attention(WEIGHTS, **o),
     "task": lambda **o: viz.task("one-to-one", **o),
     "curve": lambda **o: viz.curve({"losses": [3.0, 2.0, 1.0], "validation": []}, **o),
+    "text": lambda **o: viz.text(LM, "a cab abc", **o),
     "compare": lambda **o: viz.compare(MODEL[0], MODEL[0], **o),
 }
 # The names that each view draws.
@@ -325,7 +327,10 @@ def test_commands_take_the_options(tmp_path, capsys):
     capsys.readouterr()
     for wrong, message in (
         (["cell", "janet", "--unit", "1"], "--unit cannot be combined with the cell janet"),
-        (["unit", "LSTM:3:4", "--labels", "rain"], "--labels must be inputs or units"),
+        (
+            ["unit", "LSTM:3:4", "--labels", "rain"],
+            "--labels must be KIND=A,B,... of kind inputs, units",
+        ),
         (["unit", "LSTM:3:4", "--palette", "nice"], "--palette must be one of"),
         (["unit", "LSTM:3:4", "--dpi", "99"], "--dpi is for a .png"),
         (["compare", *pair, "--view", "unit", "--unit", "9"], "--unit must be in 0..3"),
@@ -339,3 +344,19 @@ def test_runs_differ_in_print_without_colours():
     items = viz.curve(runs, palette="print").items
     lines = [i.attributes for i in items if "running mean" in (i.attributes.get("tooltip") or "")]
     assert len({(a["style"], a["penwidth"]) for a in lines}) == 6
+
+
+COLOURS = r"\b(blue|orange|red|violet|purple|brown|yellow|green)\b"
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_print_speaks_of_no_colour(view):
+    drawing = VIEWS[view](palette="print")
+    assert not re.search(COLOURS, "\n".join([*drawn_text(drawing), drawing.description]))
+
+
+def test_no_key_names_a_colour_that_a_palette_changes():
+    large = LSTM(3, 4)
+    large.params.W_hh[...] *= 9
+    for drawing in (viz.cell("lstm", backward=True), viz.weights(large)):
+        assert not re.search(COLOURS, "\n".join(drawn_text(drawing)))

@@ -123,7 +123,7 @@ def test_the_drawn_spectral_radius_is_the_largest_eigenvalue():
     layer.params.W_hh[[0, 1, 2, 3], [1, 0, 3, 2]] = 2.0  # two swaps: every eigenvalue is 2 or -2
     source = viz.weights(layer).source
     assert read(source)[0]["radius:r:bar:0"].attributes["tooltip"].endswith("= 2")
-    assert "red: a radius of 1" in source
+    assert "mark across a bar: a radius of 1" in source
     layer.params.W_hh[0, 0] = np.nan
     assert "not finite" in viz.weights(layer).source
 

@@ -509,7 +509,7 @@ class _Picture:
     def _notes(self):
         """Yield (text, name) of the lines below the keys."""
         if self.backward:
-            note = "violet: the back-propagated gradient, multiplied by the factor beside each wire"
+            note = "wires: the back-propagated gradient, multiplied by the factor beside each one"
             yield f"{note}; gradients add where wires meet", ""
             if self.mixing:
                 yield self.mixing, ""

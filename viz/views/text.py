@@ -30,8 +30,8 @@ def text(
 ) -> Drawing:
     """Draw a text coloured by one unit's h, c or gate after each character.
 
-    Blue is below zero, orange above. Saved as .html, the text can be selected, and the value of
-    each character appears under the mouse.
+    Blue is below zero, orange above; in print, a dashed border is below zero. Saved as .html, the
+    text can be selected, and the value of each character appears under the mouse.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def text(
     shown = text if max_nodes is None else text[:max_nodes]
     hidden = len(text) - len(shown)
     sentence = f"Each character has the colour of {name}, after it was read; "
-    sentence += f"from −{limit:g} (blue) to +{limit:g} (orange)"
+    below = "dashed border" if adapt.marks_sign() else "blue"
+    sentence += f"from −{limit:g} to +{limit:g}, below zero: {below}"
     sentence += f"; the first {len(shown):,} of {len(text):,} characters" if hidden else ""
     sentence += "."
     title = f"{name}, over a text"

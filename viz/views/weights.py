@@ -346,6 +346,6 @@ class _Picture:
             names = [adapt.label("inputs", k, self.D, "") for k in range(self.D)]
             notes.append(f"columns of W_ih: {', '.join(names)}")
         if self.beyond:
-            notes.append("red: a radius of 1")
+            notes.append("mark across a bar: a radius of 1")
         for k, note in enumerate(notes):
             self.canvas.text((x, y - 15 * k), note, 9, anchor="start")
