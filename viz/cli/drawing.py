@@ -13,7 +13,6 @@ from recurrent.cli.options import in_options, number
 from recurrent.cli.runner import UsageError
 from recurrent.models import files
 
-from ..draw import palette
 from ..draw.adapt import LABELS, LEAST, MOST, OPTIONS, Chosen, using
 from ..draw.drawing import Drawing, format_of
 
@@ -67,7 +66,7 @@ Palette = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help=f"Colours: {', '.join(palette.PALETTES)} (greys; dashes and − are below zero).",
+        help="default, colour-blind or print (greys; dashes and − mark values below zero).",
         rich_help_panel=PANEL,
     ),
 ]
@@ -142,6 +141,7 @@ def labels_of(given: list[str] | None) -> dict[str, list[str]] | None:
     for text in given:
         kind, equals, names = text.partition("=")
         if not equals or kind not in LABELS:
-            raise UsageError(f"--labels must be {' or '.join(LABELS)} and =A,B,..., got {text!r}")
+            kinds = f"{', '.join(LABELS[:-1])} or {LABELS[-1]}"
+            raise UsageError(f"--labels must be KIND=A,B,... of kind {kinds}, got {text!r}")
         found[kind] = names.split(",")
     return found
