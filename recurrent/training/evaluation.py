@@ -87,13 +87,19 @@ def check_model(model: Any, loss: Any) -> None:
     """Raise TypeError or ValueError unless these are a model and a loss that fits it."""
     checks.instance(model, Model, "model", "a Sequential or another model")
     checks.function(loss, "loss", "losses.softmax_cross_entropy")
-    while isinstance(loss, partial):
-        loss = loss.func
+    loss = _plain(loss)
     ours = (getattr(losses, name) for name in losses.__all__)
     if isinstance(model.layers[-1], CRF) and loss is not losses.crf and loss in ours:
         raise ValueError(
             f"loss must be losses.crf for a model that ends in a CRF, got {loss.__name__}"
         )
+
+
+def _plain(function: Any) -> Any:
+    """Return the function that `functools.partial` has given options."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def by_name(metrics: Any, model: Model) -> dict[str, Metric]:
@@ -117,9 +123,7 @@ def by_name(metrics: Any, model: Model) -> dict[str, Metric]:
             known = [n for n in MODULE if n not in ("at_last_step",)]
             metric = MODULE[checks.choice(metric, "metrics", known)]
         checks.function(metric, "metrics", "metrics.accuracy")
-        function: Any = metric
-        while isinstance(function, partial):
-            function = function.func
+        function = _plain(metric)
         if isinstance(model.layers[-1], CRF) and function in OF_CLASSES:
             raise ValueError(
                 "metrics must be metrics.tag_accuracy for a model that ends in a CRF, got "
