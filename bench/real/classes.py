@@ -37,7 +37,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """A data set, the options of the network, and figures of others by method."""
+    """Holds a data set, the options of the network, and published figures by method."""
 
     name: str
     options: dict[str, Any]
@@ -47,7 +47,7 @@ class Problem:
 
 
 class Row(NamedTuple):
-    """What a method reached, by seed: accuracy, or the root mean squared error."""
+    """Holds the accuracy, or the root mean squared error, of a method for each seed."""
 
     method: str
     scores: list[float]

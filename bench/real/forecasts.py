@@ -31,7 +31,7 @@ from .tables import heading
 
 @dataclass(frozen=True)
 class Series:
-    """A series, what is forecast of it, and the options of the network."""
+    """Holds a series, what is forecast of it, and the options of the network."""
 
     name: str
     read: Callable[[], np.ndarray]
@@ -43,7 +43,7 @@ class Series:
 
 
 class Row(NamedTuple):
-    """What a method reached: mean absolute error and root mean squared error, by seed."""
+    """Holds the mean absolute and the root mean squared error of a method for each seed."""
 
     method: str
     errors: list[tuple[float, float]]

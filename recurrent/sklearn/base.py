@@ -1,4 +1,4 @@
-"""What the estimators share: options, scaling, training, and outputs of the model."""
+"""Gives the estimators their common part: options, scaling, training, outputs of the model."""
 
 from __future__ import annotations
 

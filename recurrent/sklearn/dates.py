@@ -11,7 +11,7 @@ DAY = np.timedelta64(1, "D")
 
 
 class Rule(NamedTuple):
-    """How one date follows from the one before."""
+    """Computes each date from the one before."""
 
     kind: str  # "fixed", "months", "month ends" or "business days"
     size: Any  # an int or a timedelta64 for "fixed", a number of months or of days

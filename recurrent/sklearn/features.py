@@ -1,4 +1,4 @@
-"""What a network is told about a series at each step, and what its outputs mean.
+"""Computes what a network reads of a series at each step, and reads its outputs.
 
 At step t the network reads the new value, whether there was one, the values one lag before each
 target, and the exogenous columns. It outputs K numbers: what is to be added to the baselines of

@@ -1,4 +1,4 @@
-"""What a forecaster has after `fit`: a network at the end of its series."""
+"""Keeps a trained network at the end of its series, as a forecaster has it after `fit`."""
 
 from __future__ import annotations
 

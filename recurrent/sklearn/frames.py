@@ -27,7 +27,7 @@ EACH = Rule("fixed", 1)
 
 @dataclass(frozen=True)
 class Axis:
-    """What the dates of the caller are, so that others can be written as they are."""
+    """Describes the dates of the caller, so that others can be written in the same form."""
 
     dtype: Any = None  # of narwhals; None for the numbers of steps
     zone: str | None = None  # the time zone in which dates are regular: "UTC" or the caller's
@@ -55,7 +55,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Form:
-    """How the caller gives series, and how results are written."""
+    """Describes how the caller gives series, and how results are written."""
 
     kind: str  # "array", "matrix", "list", "series" or "long"
     ids: tuple = (0,)

@@ -1,4 +1,4 @@
-"""How a picture is adapted: its title, the names in it, its width, its palette, light or dark.
+"""Adapts a picture: its title, the names in it, its width, its palette, light or dark.
 
 Every view is `adaptable`: it takes the options of `Look` as keywords. While it draws, `heading`,
 `label`, `limit` and `decades` give it what the options ask for; the colours change at the end.
@@ -225,7 +225,7 @@ def decades(name: str, sizes: Iterable[float]) -> tuple[float, float]:
 
 
 def page_of(chosen: Chosen) -> Chosen:
-    """Return the options for the pictures of a page, which has the title and the width itself."""
+    """Return the options for a page's pictures: the page itself has title and width."""
     inner = copy.copy(chosen)
     inner.title, inner.width = None, None
     inner.dark = False if chosen.palette == "print" else None  # else a picture follows the page
@@ -233,7 +233,7 @@ def page_of(chosen: Chosen) -> Chosen:
 
 
 def with_labels(labels: Mapping[str, list[str]]) -> Chosen:
-    """Return the options of now with other names."""
+    """Return the current options with other names."""
     inner = copy.copy(now())
     inner.labels = dict(labels)
     return inner

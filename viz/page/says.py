@@ -1,4 +1,4 @@
-"""What a model says at each step: its likeliest classes with their probability, or its values."""
+"""Reads what a model says at each step: the likeliest classes, or the values."""
 
 from __future__ import annotations
 
