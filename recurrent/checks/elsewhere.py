@@ -428,6 +428,9 @@ write `from recurrent.training.logs import CSVLog, TensorBoardLog` and `fit(...,
 callback=CSVLog(path))`
     CSVLogger CSVLog TensorBoardLog TensorBoard TensorBoardLogger SummaryWriter
 
+write `sequence=`, the number of the sequence in the batch
+    explore(n)
+
 write `viz.curve(history)`
     plot_history plot_loss learning_curve
 

@@ -37,7 +37,7 @@ def unknown_option(owner: str, name: str, options: Iterable[str], *owners: str) 
     return TypeError(f"{owner} has no option {name!r}{words}")
 
 
-def _refused(function, args, kwargs) -> TypeError | None:
+def refused(function, args, kwargs) -> TypeError | None:
     """Return the error for arguments that do not fit a function's signature, None if they do."""
     parameters = list(inspect.signature(function).parameters.values())
     owner, owners = function.__name__, []
@@ -100,10 +100,10 @@ def explained(function: F) -> F:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 raise  # from within the function
-            refused = _refused(function, args, kwargs)
-            if refused is None:
+            wrong = refused(function, args, kwargs)
+            if wrong is None:
                 raise
-        raise refused
+        raise wrong
 
     return call  # pyright: ignore[reportReturnType]
 

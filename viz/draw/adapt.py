@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, TypedDict, TypeVar
 
 from recurrent import checks
+from recurrent.checks import guided
 
 from . import dot, notation, palette
 
@@ -147,8 +148,9 @@ def adaptable(view: View) -> View:
 
     @functools.wraps(view)
     def adapted(*args, **kwargs):
+        if wrong := guided.refused(adapted, args, kwargs):
+            raise wrong
         options: Any = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
-        signature.bind(*args, **kwargs)
         # Without options of its own, a view has those that surround it.
         with using(Chosen(options) if options else now()):
             return view(*args, **kwargs)
@@ -161,8 +163,7 @@ def adaptable(view: View) -> View:
         )
         for name, v in OPTIONS.items()
     ]
-    signature = declared.replace(parameters=[*own, *common])
-    adapted.__signature__ = signature  # type: ignore[attr-defined]
+    adapted.__signature__ = declared.replace(parameters=[*own, *common])  # type: ignore
     adapted.__doc__ = _documented(inspect.getdoc(view) or "")
     return adapted  # type: ignore[return-value]
 
