@@ -64,7 +64,7 @@ def test_every_view_names_the_options_in_its_signature(name):
     parameters = inspect.signature(getattr(viz, name)).parameters
     if name != "compare":
         assert list(parameters)[-5:] == list(viz.Look.__annotations__)
-    with pytest.raises(TypeError, match="has no option 'titel'; .*did you mean 'title'"):
+    with pytest.raises(TypeError, match=r"has no option 'titel'; .*did you mean 'title'"):
         VIEWS[name](titel="a")
 
 
