@@ -6,17 +6,8 @@ array of a list, `Scaler` standardises features, `fill_missing` takes the NaN ou
 """
 
 from ..checks.guided import module_getattr
-from .batches import (
-    Batch,
-    Batches,
-    BatchSource,
-    Pair,
-    Pairs,
-    Shuffled,
-    Windows,
-    as_arrays,
-    as_batch,
-)
+from .batch import Batch, Pair, as_arrays, as_batch
+from .batches import Batches, BatchSource, Pairs, Shuffled, Windows
 from .missing import fill_missing
 from .padding import pad_sequences, unpad_sequences
 from .scaler import Scaler

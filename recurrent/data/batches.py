@@ -8,7 +8,9 @@ anywhere, and iterating in the middle of an epoch gives the rest of that epoch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from copy import copy
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,120 +18,8 @@ from .. import checks
 from ..checks.guided import Guided
 from ..engine import ragged
 from ..engine.episodes import checked_resets
-
-
-class Pair(NamedTuple):
-    """The parts of x, of lengths or of dx that belong to an encoder and to its decoder.
-
-    Parameters
-    ----------
-    source : ndarray, shape (S, N) or (S, N, D) for x, (N,) for lengths
-        The part of the encoder.
-    target : ndarray, shape (T, N) for x, (N,) for lengths
-        The part of the decoder.
-    """
-
-    source: Any
-    target: Any
-
-
-class Batch(NamedTuple):
-    """The data of one update.
-
-    Parameters
-    ----------
-    x : ndarray, shape (T, N) or (T, N, D), or list of arrays (T_i, ...), or Pair
-        Inputs, as the model takes them.
-    targets : ndarray, shape (T, N) or (T, N, M), or (N, ...) for one target per sequence
-        Targets, as the loss takes them; a list of arrays (T_i, ...) if x is a list.
-    lengths : ndarray, shape (N,), int, or Pair, optional
-        Lengths of the sequences.
-    carry : bool
-        Whether this batch starts from the final state of the batch before; gradients are cut.
-    weight : int or float, optional
-        Number of entries that the loss is a mean over, for a loss of your own that leaves out some.
-        By default they are counted: `losses.count_entries`.
-    resets : mask, shape (T, N), bool, or list of arrays (T_i,), optional
-        Where episodes begin, see `Model.forward`.
-    sample_weight : ndarray, shape (N,) or (T, N), or shape of targets, optional
-        Weights of the sequences, of their steps or of all entries in the loss; see `losses`.
-    """
-
-    x: Any
-    targets: np.ndarray
-    lengths: Any = None
-    carry: bool = False
-    weight: float | None = None
-    resets: Any = None
-    sample_weight: Any = None
-
-
-def as_batch(batch: Any) -> Batch:
-    """Convert a tuple to a `Batch`.
-
-    Parameters
-    ----------
-    batch : Batch, tuple or list
-        (x, targets), (x, targets, lengths) and so on, in the order of the fields of `Batch`.
-
-    Returns
-    -------
-    Batch
-
-    Raises
-    ------
-    TypeError
-        If it is anything else.
-    """
-    is_sequence = isinstance(batch, (tuple, list))
-    if not is_sequence or not 2 <= len(batch) <= len(Batch._fields):
-        got = type(batch).__name__
-        got = f"a {got} of length {len(batch)}" if is_sequence else got
-        raise TypeError(
-            f"a batch must be (x, targets) or (x, targets, lengths), or a data.Batch, got {got}"
-        )
-    batch = Batch(*batch)
-    if batch.targets is None:
-        raise TypeError("the targets of a batch must be an array, got None")
-    checks.flag(batch.carry, "carry of a batch")
-    if batch.weight is not None:
-        checks.number(batch.weight, "weight of a batch", 0)
-    return batch
-
-
-def as_arrays(batch: Any, model: Any) -> Batch:
-    """Convert the lists of sequences in a batch to padded arrays with lengths, time-major.
-
-    Parameters
-    ----------
-    batch : Batch, tuple or list
-        A batch as `as_batch` takes it. A tuple has the layout of the model, a Batch is time-major.
-    model : Model
-        The model that reads it.
-
-    Returns
-    -------
-    Batch
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the lists do not fit each other.
-    """
-    model = model.time_major if isinstance(batch, Batch) else model
-    batch = as_batch(batch)
-    x, lengths, listed = model.prepare_input(batch.x, batch.lengths)
-    targets, resets, weights = batch.targets, batch.resets, batch.sample_weight
-    if listed:
-        targets = model.padded_targets(targets, lengths)
-        if weights is not None:
-            weights = model.padded_targets(weights, lengths, "sample_weight")
-    elif model.batch_first:
-        targets = model.targets_by_time(targets, x)
-        resets = None if resets is None else model.resets_by_time(resets, x)
-        if weights is not None and np.ndim(weights) > 1:
-            weights = model.targets_by_time(weights, x)
-    return Batch(x, targets, lengths, batch.carry, batch.weight, resets, weights)
+from .batch import Batch, Pair, as_batch
+from .cutting import cut, shard_rows
 
 
 class BatchSource(Guided):
@@ -141,7 +31,11 @@ class BatchSource(Guided):
     cursor: int = 0
 
     def __repr__(self):
-        values = {k: v for k, v in vars(self).items() if v is not None and not k.startswith("_")}
+        values = {
+            k: v
+            for k, v in vars(self).items()
+            if v is not None and not k.startswith("_") and k != "indices"
+        }
         words = ", ".join(f"{name}={checks.brief(value)}" for name, value in values.items())
         return f"<{type(self).__name__}: {words[:400]}>"
 
@@ -163,6 +57,46 @@ class BatchSource(Guided):
         """
         raise NotImplementedError
 
+    def shard(self, s: int, S: int) -> BatchSource:
+        """Return a source of one shard of each batch, for training that is shared by processes.
+
+        Shard s of a batch of N sequences has its rows `N * s // S` to `N * (s + 1) // S`, in its
+        order; it may be empty. Windows, Batches, Pairs and SlidingWindows read only these rows of
+        the data. Other sources make the whole batch and cut it.
+
+        A subclass that changes what `super().batch(k)` or `super().indices(k)` returns needs
+        nothing more. One whose `batch` takes sequences from arrays of its own must cut them too,
+        or let its `shard` return `BatchSource.shard(self, s, S)`. Random numbers of `batch` must
+        follow from k alone.
+
+        Parameters
+        ----------
+        s : int
+            Number of the shard, from 0.
+        S : int
+            Number of shards, a power of two.
+
+        Returns
+        -------
+        BatchSource
+            As long as this one, and with its cursor.
+
+        Raises
+        ------
+        IndexError
+            If there is no shard s.
+        ValueError
+            If S is not a power of two, or a batch cannot be cut: a single stream, or a batch with
+            a weight.
+
+        Examples
+        --------
+        >>> batches = Batches(np.arange(6).reshape(1, 6), np.arange(6), 3, rng=None)
+        >>> [b.x.tolist() for b in batches.shard(0, 2)], [b.x.tolist() for b in batches.shard(1, 2)]
+        ([[[0]], [[3]]], [[[1, 2]], [[4, 5]]])
+        """
+        return CutSource(self, s, S)
+
     def __iter__(self) -> Iterator[Batch]:
         while True:
             batch = self.batch(self.cursor)
@@ -170,6 +104,28 @@ class BatchSource(Guided):
             yield batch
             if self.cursor % len(self) == 0:
                 return
+
+
+class CutSource(BatchSource):
+    """One shard of each batch of a source, which makes the whole batches.
+
+    Parameters
+    ----------
+    source : BatchSource
+        The source.
+    s, S : int
+        Number of the shard, and of the shards.
+    """
+
+    def __init__(self, source: BatchSource, s: int, S: int):
+        shard_rows(0, s, S)  # raises an error unless there is such a shard
+        self.source, self.s, self.S, self.cursor = source, s, S, source.cursor
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, k: int) -> Batch:
+        return cut(as_batch(self.source.batch(k)), self.s, self.S)
 
 
 # Functions that return whether window k, counted over all epochs of n windows, starts from a
@@ -272,6 +228,24 @@ class Windows(BatchSource):
         resets = None if self.resets is None else self.resets[part]
         return Batch(x, y, None, not starts_from_zero(k, len(self)), resets=resets)
 
+    def shard(self, s: int, S: int) -> Windows:
+        rows, found = shard_rows(self.x.shape[1] if self.x.ndim > 1 else 0, s, S), copy(self)
+        if S == 1:
+            return found
+        if self.x.ndim < 2:
+            raise ValueError(
+                f"x must be (L, N, ...) to be cut into S = {S} shards, got {self.x.shape}: a single"
+                " stream cannot be cut"
+            )
+        if self.y.shape[1:2] != self.x.shape[1:2]:
+            raise ValueError(
+                f"y must have the {self.x.shape[1]} streams of x to be cut into S = {S} shards, got"
+                f" {self.y.shape}"
+            )
+        found.x, found.y = self.x[:, rows], self.y[:, rows]
+        found.resets = None if self.resets is None else self.resets[:, rows]
+        return found
+
 
 class Shuffled(BatchSource):
     """Base class of data whose N sequences come in a new random order each epoch.
@@ -336,6 +310,19 @@ class Shuffled(BatchSource):
         """
         epoch, place = divmod(checks.integer(k, "k", 0), len(self))
         return self.order(epoch)[place * self.size : (place + 1) * self.size]
+
+    def shard(self, s: int, S: int) -> Shuffled:
+        shard_rows(0, s, S)  # raises an error unless there is such a shard
+        found = copy(self)
+        # Hides the method, also that of a subclass. This source keeps the order for its shards.
+        vars(found)["indices"] = partial(_shard_indices, self, s, S)
+        return found
+
+
+def _shard_indices(source: Shuffled, s: int, S: int, k: int) -> np.ndarray:
+    """Return the indices of the sequences of a shard of batch k."""
+    indices = source.indices(k)
+    return indices[shard_rows(len(indices), s, S)]
 
 
 class Batches(Shuffled):
@@ -487,7 +474,7 @@ class Batches(Shuffled):
     def batch(self, k: int) -> Batch:
         indices = self.indices(k)
         if self.listed:
-            x, lengths = ragged.pad_arrays([self.x[n] for n in indices], self.dtype)
+            x, lengths = _padded(self.x, indices, self.dtype)
         else:
             # `take` along an axis of a view would copy the whole array.
             x = np.ascontiguousarray(self.x[:, indices])
@@ -495,7 +482,7 @@ class Batches(Shuffled):
         if self.per_sequence:
             y = self.y[indices]
         elif self.listed:
-            y, _ = ragged.pad_arrays([self.y[n] for n in indices], self.dtype)
+            y, _ = _padded(self.y, indices, self.dtype)
         else:
             y = np.ascontiguousarray(self.y[:, indices])
         resets = None if self.resets is None else self.resets[: len(x), indices]
@@ -504,6 +491,16 @@ class Batches(Shuffled):
             weights = weights[indices] if weights.ndim == 1 else weights[: len(x), indices]
         x, y = cast(x, self.dtype), cast(y, self.dtype)
         return Batch(x, y, lengths, resets=resets, sample_weight=weights)
+
+
+def _padded(
+    arrays: list[np.ndarray], indices: np.ndarray, dtype: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return arrays (T_i, ...) of a list as (T, N, ...), and their lengths; N may be 0."""
+    if len(indices) == 0:
+        padded, counts = ragged.pad_arrays(arrays[:1], dtype)
+        return padded[:0, :0], counts[:0]
+    return ragged.pad_arrays([arrays[n] for n in indices], dtype)
 
 
 def _weights(value: Any, T: int, N: int, counts: Any, batch_first: bool) -> np.ndarray | None:
@@ -622,6 +619,8 @@ class Pairs(Shuffled):
             sources = [checks.as_array(a, f"sources[{n}]") for n, a in enumerate(sources)]
             if any(a.ndim == 0 for a in sources):
                 raise TypeError("sources must be a list of arrays (S,) or (S, D), got numbers")
+            sources = ragged.checked_list(sources, "sources") if sources else sources
+        targets = ragged.checked_list(targets, "targets") if targets else targets
         super().__init__(len(sources), batch, rng, keep_last)
         self.sources, self.targets = sources, targets
         self.start = checks.integer(start, "start", 0)
@@ -631,10 +630,8 @@ class Pairs(Shuffled):
         if isinstance(self.sources, np.ndarray):
             source, source_lengths = self.sources[indices], None
         else:
-            chosen = [self.sources[n] for n in indices]
-            source, source_lengths, _ = ragged.pad_sequences(chosen, None, "sources")
-        chosen = [self.targets[n] for n in indices]
-        targets, lengths, _ = ragged.pad_sequences(chosen, None, "targets")
+            source, source_lengths = _padded(self.sources, indices)
+        targets, lengths = _padded(self.targets, indices)
         inputs = np.concatenate([np.full_like(targets[:1], self.start), targets[:-1]])
         inputs[np.arange(len(inputs))[:, None] >= lengths] = 0
         return Batch(Pair(source, inputs), targets, Pair(source_lengths, lengths))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..engine import ragged
-from .batches import Batch, Shuffled, cast
+from .batch import Batch
+from .batches import Shuffled, cast
 
 
 class SlidingWindows(Shuffled):
@@ -137,7 +139,8 @@ class SlidingWindows(Shuffled):
         starts = self.starts[self.indices(k)]
         inside = np.arange(self.steps)[:, None] + starts
         after = (starts + self.steps - 1)[:, None] + self.ahead
-        y = self.y[after].reshape(len(starts), -1)
+        y = self.y[after]
+        y = y.reshape(len(starts), math.prod(y.shape[1:]))
         if self.y.ndim == 1 and len(self.ahead) == 1:
             y = y[:, 0]
         lengths = None if self.mask is None else self.mask[inside]

@@ -675,6 +675,10 @@ add(
     words=dict(targets="target"),
 )  # fmt: skip
 add("Shuffled", data.Shuffled, N=5, batch=2, rng=0, keep_last=True, words=dict(N="N|x"))
+add("Windows.shard", data.Windows(**SERIES, window=3).shard, errors=(IndexError,), s=1, S=2)
+add(
+    "Shuffled.shard", data.Shuffled(5, 2, 0, True).shard, errors=(IndexError,), s=1, S=2,
+)  # fmt: skip
 add("Windows.batch", data.Windows(**SERIES, window=3).batch, k=1)
 add("Batches.batch", data.Batches(floats(T, 4, D), floats(T, 4, 1), 2).batch, k=1)
 add("Pairs.batch", data.Pairs(**PAIRS, batch=1).batch, k=1)
