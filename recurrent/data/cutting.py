@@ -72,7 +72,10 @@ def cut(batch: Batch, s: int, S: int) -> Batch:
         axes = _each(batch.targets, lambda a: _target_axis(a, N, steps))
     cutter = _Cutter(N, rows)
     x = cutter.inputs(batch.x, "x")
-    resets = cutter.mask(batch.resets, "resets")
+    resets = batch.resets
+    if ragged.is_list(resets) and not listed:  # x was padded
+        resets = ragged.pad_sequences(resets, None, "resets")[0]
+    resets = cutter.mask(resets, "resets")
     if isinstance(resets, np.ndarray) and listed:
         resets = resets[: max(map(len, _inputs(x)[0]), default=0)]
     return batch._replace(

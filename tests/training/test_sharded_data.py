@@ -1,13 +1,16 @@
 """Shards of batches: together they are the batch, and each is read without the others."""
 
+import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recurrent import checks
+from recurrent import LSTM, Embedding, Last, Linear, Seq2Seq, Sequential, checks
 from recurrent.charlm.training import TextWindows
 from recurrent.data import (
     Batch,
@@ -17,8 +20,10 @@ from recurrent.data import (
     Pairs,
     SlidingWindows,
     Windows,
+    as_arrays,
 )
 from recurrent.data.sharding import Shards, count_rows, cut, shard_rows
+from recurrent.losses import count_entries, mean_squared_error, softmax_cross_entropy
 
 pytestmark = pytest.mark.reference
 
@@ -444,3 +449,204 @@ def test_a_shard_is_a_source_itself(name):
     assert same(again.batch(4), shard.batch(4))
     twice = source.shard(1, 2).shard(0, 2)
     assert same(twice.batch(4), cut(Batch(*shard.batch(4)), 0, 2))
+
+
+def test_equal_seeds_give_equal_shards_in_another_process():
+    code = (
+        "import sys, numpy as np\n"
+        "from recurrent.data import Batches\n"
+        "batches = Batches(np.zeros((1, 50)), np.zeros(50), 20, np.random.default_rng(5))\n"
+        "print([batches.shard(1, 4).indices(k).tolist() for k in range(9)])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    batches = Batches(np.zeros((1, 50)), np.zeros(50), 20, np.random.default_rng(5))
+    expected = [batches.indices(k) for k in range(9)]
+    expected = [order[len(order) // 4 : len(order) // 2].tolist() for order in expected]
+    assert json.loads(found.stdout) == expected
+
+
+# Batches of models
+
+
+def models():
+    """Return models by name, with batches that each takes."""
+    first = Sequential(LSTM(D, 3), batch_first=True)
+    square = X[:5, :5].swapaxes(0, 1)
+    vector = Sequential(LSTM(D, 3), Last(), Linear(3, 2), batch_first=True)
+    pair = Seq2Seq(Sequential(Embedding(M, 2), LSTM(2, 3)), Sequential(Embedding(M, 2), LSTM(2, 3)))
+    return {
+        "batch first": (first, (X.swapaxes(0, 1), IDS.T, MASK.T)),
+        "as many steps as sequences": (first, (square, IDS[:5, :5].T, LENGTHS[:5] % 5)),
+        "batch first, one vector": (vector, (X.swapaxes(0, 1), X[0], LENGTHS)),
+        "a Batch is time-major": (first, Batch(X, IDS, LENGTHS)),
+        "lists": (first, (SEQUENCES, TARGETS)),
+        "lists and resets": (
+            Sequential(LSTM(D, 3)),
+            Batch(SEQUENCES, TARGETS, resets=RESETS, sample_weight=WEIGHTS),
+        ),
+        "a pair": (pair, ((IDS, IDS), IDS, (LENGTHS, MASK))),
+        "two sequences": (pair, Batch((IDS[:, :2], IDS[:, :2]), IDS[:, :2], (LENGTHS[:2], None))),
+    }
+
+
+@pytest.mark.parametrize("name", models())
+def test_shards_have_the_layout_of_the_model(name):
+    model, batch = models()[name]
+    whole = as_arrays(batch, model)
+    N = whole.x.target.shape[1] if isinstance(whole.x, Pair) else whole.x.shape[1]
+    (shards,) = Shards([batch], range(4), 4, model)
+    for s, shard in enumerate(shards):
+        part = slice(N * s // 4, N * (s + 1) // 4)
+        if shard is None:
+            assert part.start == part.stop
+            continue
+        for a, b in zip(shard[:3], whole[:3], strict=True):
+            for one, other in zip(a, b, strict=True) if isinstance(a, Pair) else [(a, b)]:
+                if other is None:
+                    assert one is None
+                else:
+                    assert same(one, other[:, part] if other.shape[1:2] == (N,) else other[part])
+        y = model.time_major.forward(shard.x, None, shard.lengths, resets=shard.resets)[0]
+        assert y.shape[-2] == part.stop - part.start
+
+
+@given(
+    T=st.integers(1, 5),
+    N=st.integers(1, 5),
+    features=st.integers(1, 5),
+    kind=st.sampled_from(["ids", "steps", "once", "vectors"]),
+    measured=st.booleans(),
+    log=st.integers(0, 3),
+)
+def test_shards_have_the_entries_of_the_batch(T, N, features, kind, measured, log):
+    """The axis of sequences is that which `count_entries` finds, whatever sizes are equal."""
+    S, y = 2**log, np.ones((T, N, features))
+    lengths = np.arange(N) % (T + 1) if measured else None
+    shape = {"ids": (T, N), "steps": y.shape, "once": (N,), "vectors": (N, features)}[kind]
+    targets = np.zeros(shape, int if kind in ("ids", "once") else float)
+    batch = Batch(np.zeros((T, N, 1)), targets, lengths)
+    if kind == "vectors" and T == N == features and S > 1:
+        with pytest.raises(ValueError, match="may be"):
+            cut(batch, 0, S)
+        return
+    loss = softmax_cross_entropy if kind in ("ids", "once") else mean_squared_error
+    counts = []
+    for s in range(S):
+        part = cut(batch, s, S)
+        outputs = y[:, shard_rows(N, s, S)]
+        if part.targets.shape[-1] and outputs.size:
+            seen = outputs if kind in ("ids", "steps") or measured else outputs[-1]
+            counts.append(count_entries(loss, seen, part.targets, part.lengths))
+    whole = y if kind in ("ids", "steps") or measured else y[-1]
+    assert sum(counts) == count_entries(loss, whole, targets, lengths)
+
+
+# Wrong calls
+
+
+class Careless(Batches):
+    """Has an array that `shard` does not know."""
+
+    def batch(self, k):
+        return super().batch(k)._replace(x=X)
+
+
+class Broken(Own):
+    def batch(self, k):
+        raise RuntimeError(f"no file {k}")
+
+
+WRONG = {
+    "s": (lambda: Own().shard(2, 2), IndexError, r"^s must be in 0..1, the shards, got 2$"),
+    "s of windows": (lambda: Windows(X, X, 2).shard(-1, 4), IndexError, r"in 0..3, .*got -1"),
+    "s of one": (lambda: cut(Batch(X, X), 1, 1), IndexError, r"s must be in 0..0"),
+    "own": (lambda: Shards([], range(3, 5), 4), IndexError, r"s must be in 0..3, .*got 4"),
+    "S": (lambda: Own().shard(0, 3), ValueError, "S, the number of shards, must be a power of two"),
+    "S of batches": (lambda: Batches(X, X, 2).shard(0, 6), ValueError, "power of two, got 6"),
+    "no shard": (lambda: shard_rows(4, 0, 0), ValueError, "S must be at least 1, got 0"),
+    "S is a float": (lambda: shard_rows(4, 0, 2.0), TypeError, "S must be an int, got float"),
+    "a stream": (
+        lambda: Windows(IDS[:, 0], IDS[:, 0], 2).shard(0, 2),
+        ValueError,
+        r"x must be \(L, N, ...\) to be cut into S = 2 shards, got \(6,\): a single stream cannot",
+    ),
+    "a stream of features": (
+        lambda: list(Shards(Windows(X[:, 0], X[:, 0], 2), range(2), 2)),
+        ValueError,
+        r"x of a batch must be \(T, N, D\), or \(T, N\) for ids, .*got \(2, 1\): a single seq",
+    ),
+    "streams of targets": (
+        lambda: Windows(X, IDS[:, 0], 2).shard(0, 2),
+        ValueError,
+        r"y must have the 11 streams of x to be cut into S = 2 shards, got \(6,\)",
+    ),
+    "weight": (
+        lambda: cut(Batch(X, X, weight=3), 0, 2),
+        ValueError,
+        "weight of a batch must be None to cut it into shards, got 3: use sample_weight, or a loss",
+    ),
+    "weight of a window": (
+        lambda: list(Shards(Weighted(X, X, 2), range(2), 2)),
+        ValueError,
+        "weight of a batch must be None",
+    ),
+    "a sequence": (lambda: cut(Batch(X[:, 0], X[:, 0]), 0, 2), ValueError, r"got \(6, 2\): a sing"),
+    "targets": (
+        lambda: cut(Batch(X, X[:, :4]), 0, 2),
+        ValueError,
+        r"targets of a batch must be \(T, N, ...\), or .*with the N = 11 sequences of x, got \(6",
+    ),
+    "targets of lists": (
+        lambda: cut(Batch(SEQUENCES, TARGETS[:4]), 0, 2),
+        ValueError,
+        r"targets of a batch must be \(N, ...\) with the N = 11 sequences of x, got \(4,\)",
+    ),
+    "lengths": (
+        lambda: cut(Batch(X, X, LENGTHS[:5]), 0, 2),
+        ValueError,
+        r"lengths of a batch must be \(N, ...\) with the N = 11 sequences of x, got \(5,\)",
+    ),
+    "mask": (
+        lambda: cut(Batch(X, X, resets=MASK.T), 0, 2),
+        ValueError,
+        r"resets of a batch must be \(T, N, ...\) with the N = 11 .*got \(11, 6\)",
+    ),
+    "inputs": (
+        lambda: cut(Batch({"a": X, "b": X[:, :3]}, X), 0, 2),
+        ValueError,
+        r"x\['b'\] of a batch must be \(T, N, ...\) with the N = 11 .*got \(6, 3, 2\)",
+    ),
+    "sample_weight": (
+        lambda: cut(Batch(X, X, sample_weight=LENGTHS[:2]), 0, 2),
+        ValueError,
+        r"sample_weight of a batch must be \(N, ...\)",
+    ),
+    "rows of another array": (
+        lambda: list(Shards(Careless(X, X, 8), range(4), 4)),
+        ValueError,
+        r"batch\(0\) of shard 0 of Careless must have 2 sequences, got 11: `def shard\(self",
+    ),
+    "data": (lambda: list(Shards(Broken(), range(2), 2)), RuntimeError, "^no file 0$"),
+}
+
+
+class Weighted(Windows):
+    def batch(self, k):
+        return super().batch(k)._replace(weight=2)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_cut_is_one_clear_line(name):
+    call, error, message = WRONG[name]
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_one_shard_is_the_batch():
+    """A stream, and a batch with a weight, need no cut."""
+    batch = Batch(IDS[:, 0], IDS[:, 0], weight=2)
+    assert list(Shards([batch], range(1), 1)) == [[batch]]
+    source = Windows(IDS[:, 0], IDS[:, 0], 2)
+    assert same(source.shard(0, 1).batch(1), source.batch(1))
+    assert same([found for (found,) in Shards(source, range(1), 1)], list(source))
