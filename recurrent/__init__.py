@@ -24,7 +24,8 @@ Contents
 --------
 * Models: `Sequential`, `Graph` (branches, joins, several inputs and outputs), `Seq2Seq`, `CharLM`.
   `model.save(path)` writes one, `load(path)` reads it.
-  `predict` runs one over any number of sequences. `model.quantize("int8")` makes a smaller one.
+  `predict` runs one over any number of sequences, also from an iterator, and in several processes
+  or on a cluster. `model.quantize("int8")` makes a smaller one.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Conv1d`, `Dropout`, `LayerNorm`, `Attention`,
   `Last`, `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by
@@ -184,6 +185,9 @@ Each promise with the test that proves it, in the folder tests of the source:
   models/test_quantized_files.py::test_a_quantised_model_comes_back_as_it_was
 * `predict` gives each sequence the bits that it has alone.
   models/test_predict.py::test_a_list_has_the_bits_of_each_sequence_alone
+* It gives the same bits from an iterator and in several processes, also if one of them is killed.
+  models/test_predict_jobs.py::test_processes_change_no_bit
+  models/test_predict_jobs.py::test_a_killed_worker_loses_no_output
 * An estimator gives a sample the same bits alone, in any batch and in any order.
   sklearn_api/test_estimators.py::test_a_sample_has_the_same_bits_alone_in_any_batch_and_order
 * A forecast sees no value after its cutoff; new values count alike one by one and at once.

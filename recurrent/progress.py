@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -16,18 +16,23 @@ PATIENCE = 2.0  # seconds before `track` shows a bar
 
 
 def track(
-    items: Sequence[Item], describe: Callable[[Item], str], console: Any = None
+    items: Iterable[Item],
+    describe: Callable[[Item], str],
+    console: Any = None,
+    total: int | None = None,
 ) -> Iterator[Item]:
     """Yield the items; a terminal shows a progress bar if this takes longer than PATIENCE.
 
     Parameters
     ----------
-    items : sequence
+    items : iterable
         The items.
     describe : callable
         Returns the text that is shown while an item is processed.
     console : rich.console.Console, optional
         Console that shows the bar; standard error by default.
+    total : int, optional
+        Number of items. By default it is `len(items)`, and not known if they have none.
 
     Yields
     ------
@@ -44,7 +49,9 @@ def track(
                 from rich.progress import Progress as Bar
 
                 bar = Bar(console=console or _standard_error(), transient=True)
-                task = bar.add_task("", total=len(items))
+                if total is None and isinstance(items, Sized):
+                    total = len(items)
+                task = bar.add_task("", total=total)
                 visible = _shown(bar.start)
             if bar is not None and visible:
                 visible = _shown(

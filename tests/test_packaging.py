@@ -21,7 +21,18 @@ IMPORTED_AS = {
     **{"svg2pdf-py": "svg2pdf_py", "onnx-ir": "onnx_ir", "scikit-learn": "sklearn"},
 }
 # With these a file or a page could run code, or send something away.
-NEVER = {"pickle", "marshal", "shelve", "dill", "socket", "ssl", "urllib", "http", "requests"}
+NEVER = {
+    "pickle",
+    "cloudpickle",
+    "marshal",
+    "shelve",
+    "dill",
+    "socket",
+    "ssl",
+    "urllib",
+    "http",
+    "requests",
+}
 
 
 def imported():
@@ -39,7 +50,7 @@ def names(requirements):
 def test_every_import_is_declared_and_every_declaration_imported():
     extras = [
         r
-        for k in ("pdf", "pandas", "tensorboard", "torch", "keras", "onnx", "sklearn")
+        for k in ("pdf", "pandas", "parallel", "tensorboard", "torch", "keras", "onnx", "sklearn")
         for r in EXTRAS[k]
     ]
     declared = names([*PROJECT["dependencies"], *extras])
@@ -78,7 +89,10 @@ def test_the_licence_is_the_one_that_is_declared():
 
 
 def test_no_module_unpickles_or_opens_a_connection():
-    """But for the cache of compiled kernels, an index of Numba's that Numba unpickles too."""
+    """But for the cache of compiled kernels, an index of Numba's that Numba unpickles too.
+
+    And for the model of a call of `predict`, which its own workers unpickle.
+    """
     using = {
         (module(path), name.split(".")[0])
         for package in ("recurrent", "viz")
@@ -86,7 +100,8 @@ def test_no_module_unpickles_or_opens_a_connection():
         for name in imports(path)
     }
     assert {(user, name) for user, name in using if name in NEVER} == {
-        ("recurrent.kernels.cache", "pickle")
+        ("recurrent.kernels.cache", "pickle"),
+        ("recurrent.models.jobs", "cloudpickle"),
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,29 @@ from ..checks.guided import explained
 from ..engine import ragged
 from ..progress import track
 from .base import Model
+from .jobs import Jobs
 from .layered import Layered
-from .loading import load
-from .seq2seq import Seq2Seq
+from .rounds import each, in_rounds
 
 
 @explained
-def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any:
+def predict(
+    model: Any, x: Any, batch: int = 256, *, n_jobs: int | None = 1, lengths: Any = None
+) -> Any:
     """Return the model's output for any number of sequences, without dropout.
 
     A batch runs at a time and keeps no tape, so that little memory is needed beyond x and y. The
     batches change no bit: each sequence has the output that it has alone. What takes longer than
     two seconds shows its progress on a terminal.
+
+    Sequences that do not fit in memory come from an iterator, such as a generator that reads files:
+    the result is then an iterator too. It reads a few batches for each job, runs them, and yields
+    the outputs in order.
+
+    Jobs are processes of joblib, which divide the threads among them. If one dies, the batches in
+    hand run again. A cluster takes the same call: with `joblib.parallel_config("dask")`, or
+    "ray" or "spark", its workers run the batches. They open the file of a model by the same path,
+    or get the model object; each of them does so once.
 
     Parameters
     ----------
@@ -34,24 +45,34 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
         The sequences, time-major unless the model is batch-first, or ids where the first layer is
         an Embedding. Those of a list may differ in length: they are sorted into batches by length,
         and the outputs are in the order of x. A single sequence, (T, D) or (T,), is taken too.
+        Or any other iterable of arrays (T_i, D) or (T_i,).
     batch : int, default 256
         Number of sequences of a batch.
+    n_jobs : int, default 1
+        Number of processes, -1 for one per processor; needs joblib. 1 stands for this process, or
+        for the jobs of `joblib.parallel_config` where one is active.
     lengths : array of int, shape (N,), or mask, shape (T, N), optional
         Valid time steps of each sequence of an array.
 
     Returns
     -------
-    ndarray, shape (T, N, K) or (N, K), or list of N arrays (T_i, K)
-        The output of each sequence: a list if x is one and the output has a time axis.
+    ndarray, shape (T, N, K) or (N, K), or list of N arrays (T_i, K), or iterator of arrays
+        The output of each sequence: a list if x is one and the output has a time axis; an iterator
+        of arrays (T_i, K) or (K,) if x is an iterable of another kind.
 
     Raises
     ------
     OSError, ValueError
-        If the file cannot be read or holds no model, or a shape does not fit.
+        If the file cannot be read or holds no model, or a shape does not fit. The error of a
+        sequence of an iterable names its number, after the outputs of those before it.
     TypeError
         If an argument has the wrong type or dtype.
     IndexError
         If an id is out of range.
+    ImportError
+        If joblib is needed and not installed.
+    RuntimeError
+        If a worker dies each time that a batch runs, such as of too little memory.
 
     Examples
     --------
@@ -64,11 +85,62 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     >>> classifier = Sequential(GRU(2, 3), Last(), Linear(3, 5), rng=0)
     >>> predict(classifier, [np.zeros((T, 2), np.float32) for T in (4, 2, 9)]).shape
     (3, 5)
+    >>> many = (np.zeros((T, 2), np.float32) for T in range(1000))
+    >>> sum(len(y) for y in predict(model, many))
+    499500
     """
-    net = _model(model)
-    batch = checks.size(batch, "batch")
-    if isinstance(net, Layered) and not net.has_one_end_each:
-        return _of_several(net, x, batch, lengths)
+    batch, jobs = checks.size(batch, "batch"), Jobs(model, n_jobs)
+    net = jobs.net
+    several = isinstance(net, Layered) and not net.has_one_end_each
+    if _is_stream(x):
+        if several or lengths is not None:
+            what = "a model of several inputs or outputs" if several else "lengths"
+            raise TypeError(f"x must be arrays or lists with {what}, got {checks.shown(x)}")
+        return _of_stream(jobs, x, batch)
+    try:
+        return _of_whole(jobs, net, x, batch, lengths, several)
+    finally:
+        jobs.close()
+
+
+def _is_stream(x: Any) -> bool:
+    """Return whether x is an iterable of sequences, and no array, list or dict."""
+    whole = (np.ndarray, list, tuple, dict, str, bytes, bytearray, memoryview, array, range)
+    if isinstance(x, (*whole, type)) or hasattr(x, "__array__"):
+        return False
+    return isinstance(x, Iterable) or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
+
+
+def _of_stream(jobs: Jobs, x: Any, batch: int) -> Iterator[np.ndarray]:
+    """Return an iterator over the outputs of sequences that come one by one."""
+
+    def arrays() -> Iterator[np.ndarray]:
+        for n, a in enumerate(x):
+            a = checks.as_array(a, f"x[{n}]")
+            if a.ndim == 0:
+                raise TypeError(f"x[{n}] must be (T, D) or (T,), got {checks.shown(a[()])}")
+            yield np.array(a)  # a copy: an iterator may fill one array again and again
+
+    total = len(x) if isinstance(x, Sized) else None
+    return in_rounds(
+        jobs, arrays(), batch, _of_each, unit="sequence", name=lambda n: f"x[{n}]", total=total
+    )
+
+
+def _of_each(net: Model, x: list[np.ndarray]) -> list[Any]:
+    """Return the output of each sequence, or a Failure."""
+    return each(lambda some: net.forward(some)[0], x)
+
+
+def _of_part(net: Model, x: Any, lengths: Any) -> Any:
+    """Return the output of a part of the sequences, which are time-major."""
+    return net.time_major.forward(x, lengths=lengths)[0]
+
+
+def _of_whole(jobs: Jobs, net: Model, x: Any, batch: int, lengths: Any, several: bool) -> Any:
+    """Return the outputs of all sequences of an array, a list or a dict."""
+    if several:
+        return _of_several(jobs, net, x, batch, lengths)
     if isinstance(x, list) and all(isinstance(a, (list, tuple)) for a in x):
         if not x:
             raise ValueError("x must be an array or a list of sequences, got an empty list")
@@ -76,34 +148,20 @@ def predict(model: Any, x: Any, batch: int = 256, *, lengths: Any = None) -> Any
     if ragged.is_list(x):
         if lengths is not None:
             raise ValueError("lengths must be None if x is a list of arrays, which has its own")
-        return _of_list(net, ragged.checked_list(x, "x"), batch)
+        return _of_list(jobs, net, ragged.checked_list(x, "x"), batch)
     if net.batch_first:
         x, lengths, _ = net.prepare_input(x, lengths)
-        return net.swapped(predict(net.time_major, x, batch, lengths=lengths))
+        return net.swapped(_of_whole(jobs, net.time_major, x, batch, lengths, several))
     x, first = checks.as_array(x, "x"), net.layers[0]
     if first.gives_lookup:
         with checks.naming(net.where(0)):
             first.look_up(x)  # the place of a wrong id is that in x
     if x.ndim != (2 if first.gives_lookup else 3):
         return net.forward(x, lengths=lengths)[0]
-    return _of_array(net, x, batch, lengths)
+    return _of_array(jobs, net, x, batch, lengths)
 
 
-def _model(model: Any) -> Model:
-    """Return the layers of a model, of what wraps one, or of a file."""
-    if isinstance(model, (str, os.PathLike)):
-        model = load(model)
-    net = getattr(model, "model", model)  # of a CharLM or a Translator
-    if isinstance(net, Seq2Seq):
-        raise TypeError(
-            "model must be a model of one sequence, got a Seq2Seq, whose outputs are written step "
-            "by step: call model.generate(source, max_steps)"
-        )
-    checks.instance(net, Model, "model", "a model, such as a Sequential, or the path of its file")
-    return net
-
-
-def _of_several(net: Layered, x: Any, batch: int, lengths: Any) -> Any:
+def _of_several(jobs: Jobs, net: Any, x: Any, batch: int, lengths: Any) -> Any:
     """Run a model of several inputs or outputs; return arrays, or lists if x has lists."""
     x, lengths, listed = net.prepare_input(x, lengths)
     arrays = x if isinstance(x, dict) else {"x": checks.as_array(x, "x")}
@@ -113,8 +171,8 @@ def _of_several(net: Layered, x: Any, batch: int, lengths: Any) -> Any:
         return net.swapped(net.time_major.forward(x, lengths=lengths)[0])
     if len(counts) > 1:
         raise ValueError(f"the inputs must have one number of sequences, got {sorted(counts)}")
-    parts = []
-    for rows in _batches(np.arange(*counts), batch) if counts != {0} else [np.arange(0)]:
+
+    def cut(rows: np.ndarray) -> tuple[Any, Any]:
         part = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
         some = {name: a[:, part] for name, a in arrays.items()}
         own = lengths
@@ -122,8 +180,10 @@ def _of_several(net: Layered, x: Any, batch: int, lengths: Any) -> Any:
             own = {n: None if v is None else np.asarray(v)[..., part] for n, v in lengths.items()}
         elif lengths is not None:
             own = np.asarray(lengths)[..., part]
-        some_x = some if isinstance(x, dict) else some["x"]
-        parts.append(net.time_major.forward(some_x, lengths=own)[0])
+        return some if isinstance(x, dict) else some["x"], own
+
+    batches = _batches(np.arange(*counts), batch) if counts != {0} else [np.arange(0)]
+    parts = list(jobs.map(_of_part, map(cut, batches), "x"))
     if not isinstance(parts[0], dict):
         y: Any = np.concatenate(parts, axis=1 if net.returns_sequence else 0)
     else:
@@ -137,34 +197,37 @@ def _of_several(net: Layered, x: Any, batch: int, lengths: Any) -> Any:
     return net._unpadded(y, found) if listed and found is not None else net.swapped(y)
 
 
-def _of_list(net: Model, x: list[np.ndarray], batch: int) -> Any:
+def _of_list(jobs: Jobs, net: Model, x: list[np.ndarray], batch: int) -> Any:
     """Run sequences of different lengths, the longest first; return the outputs in order."""
     for n, a in enumerate(x if net.layers[0].gives_lookup else ()):
         with checks.naming(f"x[{n}]"):
             net.layers[0].look_up(a)
     order = np.argsort([-len(a) for a in x], kind="stable")
+    parts = (([x[n] for n in rows], None) for rows in _batches(order, batch))
     outputs: list = [None] * len(x)
-    for rows in _batches(order, batch):
-        ys = net.forward([x[n] for n in rows])[0]
-        for n, y in zip(rows, ys, strict=True):
-            outputs[n] = y
+    ys = (y for part in jobs.map(_of_part, parts, "x") for y in part)
+    for n, y in zip(order, ys, strict=True):
+        outputs[n] = y
     return outputs if net.has_steps(len(net) - 1) else np.array(outputs)
 
 
-def _of_array(net: Model, x: np.ndarray, batch: int, lengths: Any) -> np.ndarray:
+def _of_array(jobs: Jobs, net: Model, x: np.ndarray, batch: int, lengths: Any) -> np.ndarray:
     """Run the sequences of an array in order."""
     T, N = x.shape[:2]
     lengths = checks.valid_steps(lengths, T, N)
     if batch >= N:
         return net.forward(x, lengths=lengths)[0]
-    axis = 1 if net.has_steps(len(net) - 1) else 0
+    parts = (
+        (x[:, rows], None if lengths is None else lengths[..., rows])
+        for rows in (slice(k[0], k[-1] + 1) for k in _batches(np.arange(N), batch))
+    )
+    axis, first = 1 if net.has_steps(len(net) - 1) else 0, 0
     out: Any = None
-    for rows in _batches(np.arange(N), batch):
-        part = slice(rows[0], rows[-1] + 1)
-        y = net.forward(x[:, part], lengths=None if lengths is None else lengths[..., part])[0]
+    for y in jobs.map(_of_part, parts, "x"):
         if out is None:
             out = np.empty((*y.shape[:axis], N, *y.shape[axis + 1 :]), y.dtype)
-        out[(slice(None),) * axis + (part,)] = y
+        out[(slice(None),) * axis + (slice(first, first + y.shape[axis]),)] = y
+        first += y.shape[axis]
     return out
 
 

@@ -1052,7 +1052,8 @@ def _():
 def _():
     model = numeric()
     x = floats(T, 3 * N, D)
-    return R.predict, dict(model=model, x=x, batch=N, lengths=np.full(3 * N, T)), [model]
+    lengths = np.full(3 * N, T)
+    return R.predict, dict(model=model, x=x, batch=N, n_jobs=1, lengths=lengths), [model]
 
 
 # Character models
