@@ -431,6 +431,9 @@ class Batches(Shuffled):
         self.x, self.lengths = ragged.checked_list(x, "x", cast), None
         counts = np.array([len(a) for a in self.x], np.int64)
         self.y, self.per_sequence = ragged.as_targets(y, counts, "y", per_sequence, cast)
+        self.x = _one_dtype(self.x, self.dtype)
+        if not self.per_sequence:
+            self.y = _one_dtype(self.y, self.dtype)
         given_lists = per_sequence is None and isinstance(y, (list, tuple))
         M = self.y.shape[1] if given_lists and self.per_sequence and self.y.ndim == 2 else None
         if (counts == M).all():
@@ -491,6 +494,16 @@ class Batches(Shuffled):
             weights = weights[indices] if weights.ndim == 1 else weights[: len(x), indices]
         x, y = cast(x, self.dtype), cast(y, self.dtype)
         return Batch(x, y, lengths, resets=resets, sample_weight=weights)
+
+
+def _one_dtype(arrays: list[np.ndarray], dtype: np.dtype | None) -> list[np.ndarray]:
+    """Return arrays of the same dtype, so that each batch, and each shard of it, has it too."""
+    kinds = {a.dtype for a in arrays}
+    if len(kinds) == 1:
+        return arrays
+    common = np.result_type(*kinds)
+    common = dtype if common.kind in "fb" and dtype is not None else common
+    return [a.astype(common, copy=False) for a in arrays]
 
 
 def _padded(

@@ -256,6 +256,15 @@ def test_targets_of_which_the_axes_are_equally_long():
         assert cut(batch, 0, 1) is batch
 
 
+def test_a_shard_has_the_dtype_of_a_list_of_ints_and_floats():
+    x, y = [[1, 2], [3, 4], [0.5]], [[1, 2], [0.5, 4], [1]]
+    batches = Batches(x, y, 3, None, per_sequence=False, dtype="float32")
+    for source in (batches, batches.shard(0, 2), batches.shard(1, 2)):
+        batch = source.batch(0)
+        assert batch.x.dtype == batch.targets.dtype == np.float32
+    assert batch.x.T.tolist() == [[3, 4], [0.5, 0]]
+
+
 # Which rows are read
 
 
@@ -442,6 +451,7 @@ def test_a_shard_is_a_source_itself(name):
     source.cursor = 2
     shard = source.shard(1, 2)
     assert (len(shard), shard.cursor) == (len(source), 2)
+    assert "indices" not in repr(shard)
     first = next(iter(shard))
     assert (shard.cursor, source.cursor) == (3, 2)
     assert name == "noisy" or same(first, cut(Batch(*source.batch(2)), 1, 2))
