@@ -38,7 +38,7 @@ def count_rows(batch: Batch) -> int:
         if ragged.is_list(a):
             return len(a)
     arrays = [checks.as_array(a, "x of a batch") for a in inputs]
-    for a in sorted(arrays, key=np.ndim, reverse=True):  # (T, N, D) before vectors (N, K) of ids
+    for a in arrays:
         if _has_steps(a):
             return a.shape[1]
     raise ValueError(
@@ -110,9 +110,7 @@ class _Cutter:
             return {key: self.inputs(one, f"{name}[{key!r}]") for key, one in a.items()}
         if not ragged.is_list(a):
             a = checks.as_array(a, name)
-            # Vectors (N, K) have no steps; they may be ids.
-            by_time = _has_steps(a) and (a.shape[1] == self.N or a.ndim > 2)
-            return self.take(a, 1 if by_time else 0, name)
+            return self.take(a, 1 if _has_steps(a) else 0, name)
         return self.take(a, 0, name)
 
     def targets(self, a: Any, axes: Any, name: str) -> Any:
@@ -175,7 +173,7 @@ def _each(a: Any, function: Any) -> Any:
 
 
 def _has_steps(a: np.ndarray) -> bool:
-    """Return whether an array may be (T, N, ...): ids (T, N) or (T, N, D)."""
+    """Return whether an input has steps, (T, N, D) or ids (T, N); floats (N, D) have none."""
     return a.ndim > 2 or (a.ndim == 2 and a.dtype.kind in "iu")
 
 

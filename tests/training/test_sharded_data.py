@@ -24,6 +24,7 @@ from recurrent.data import (
 )
 from recurrent.data.sharding import Shards, count_rows, cut, shard_rows
 from recurrent.losses import count_entries, mean_squared_error, softmax_cross_entropy
+from recurrent.models.layered import InputLengths
 
 pytestmark = pytest.mark.reference
 
@@ -199,6 +200,9 @@ def build(layout, n, N, T):
             {"a": counts[n], "b": mask[:, n], "c": None},
             sample_weight={"y": mask[:, n], "z": counts[n]},
         ),
+        "one id": lambda: Batch(
+            {"b": ids[0, n], "a": x[:, n]}, x[:, n], InputLengths(a=counts[n], b=None)
+        ),
         "several lists": lambda: Batch(
             {"a": listed(x), "b": listed(ids)}, {"y": listed(x), "z": floats[n]}
         ),
@@ -208,6 +212,7 @@ def build(layout, n, N, T):
 LAYOUTS = (
     *("steps", "steps and features", "ids", "vectors", "classes", "labels", "lists"),
     *("lists of classes", "pairs", "vector to sequence", "several", "several lists"),
+    "one id",
 )
 
 
@@ -239,6 +244,14 @@ def test_more_shards_halve_the_shards():
         for s in range(4):
             whole, halves = shard_rows(N, s, 4), [shard_rows(N, 2 * s + i, 8) for i in (0, 1)]
             assert (whole.start, whole.stop) == (halves[0].start, halves[1].stop)
+
+
+def test_cut_takes_lists_of_numbers():
+    """Lengths, and labels of different lengths, need not be arrays."""
+    labels = [[1], [1, 2], [], [3]]
+    found = cut(Batch(X[:, :4], labels, [5, 4, 3, 2]), 1, 2)
+    assert found.targets == [[], [3]]
+    assert found.lengths.tolist() == [3, 2]
 
 
 def test_targets_of_which_the_axes_are_equally_long():
@@ -368,6 +381,7 @@ class Turned(Batches):
 
     def batch(self, k):
         batch = super().batch(k)
+        assert batch.x.max() < 99, "a batch without sequences has no maximum"
         return batch._replace(x=batch.x * k, sample_weight=batch.targets + 1.0)
 
 
@@ -375,6 +389,15 @@ class Noisy(Windows):
     def __iter__(self):
         for batch in super().__iter__():
             yield batch._replace(x=batch.x + 1)
+
+
+class Narrow(Own):
+    """Reads the rows of a shard in a way of its own."""
+
+    def shard(self, s, S):
+        found = Own()
+        found.batch = lambda k: cut(Own.batch(self, k), s, S)  # type: ignore[method-assign]
+        return found
 
 
 class Whole(Windows):
@@ -392,6 +415,7 @@ ITERABLES = {
     "windows": lambda: Windows(LONG, LONG, 5, keep_last=True),
     "batches": lambda: Batches(X, IDS, 4, 2, lengths=LENGTHS),
     "own": Own,
+    "narrow": Narrow,
     "turned": lambda: Turned(X, IDS, 3, 2),
     "noisy": lambda: Noisy(LONG, LONG, 5),
     "whole": lambda: Whole(LONG, LONG, 5),
@@ -424,6 +448,12 @@ def test_processes_read_their_shards_of_all_batches(name, S):
                 assert shard is None or same(shard, cut(batch, s, S))
 
 
+def test_a_whole_batch_is_made_once_for_all_shards():
+    source = Own()
+    assert len(list(Shards(source, range(4), 4))) == 3
+    assert source.made == 3
+
+
 @pytest.mark.parametrize("name", ITERABLES)
 def test_shards_resume_in_the_middle_of_an_epoch(name):
     make = ITERABLES[name]
@@ -444,7 +474,7 @@ def test_shards_resume_in_the_middle_of_an_epoch(name):
         assert shards.cursor == source.cursor == k + len(rest)
 
 
-@pytest.mark.parametrize("name", [name for name in ITERABLES if name not in ("list", "tuples")])
+@pytest.mark.parametrize("name", ["windows", "batches", "own", "turned", "noisy", "whole"])
 def test_a_shard_is_a_source_itself(name):
     """It has the length and the cursor of its source, and goes to another process as it is."""
     source = ITERABLES[name]()
