@@ -225,6 +225,15 @@ def integer(
     return int(value)
 
 
+def power_of_two(value: Any, name: str, most: int = LARGEST) -> int:
+    """Return `value` as an int; raise unless it is 1, 2, 4, 8 and so on."""
+    value = integer(value, name, 1, most)
+    if value & (value - 1):
+        near = 1 << (value.bit_length() - 1)
+        raise ValueError(f"{name} must be a power of two, such as {near}, got {shown(value)}")
+    return value
+
+
 def number(
     value: Any,
     name: str,
