@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from .state import TrainingState
 UPGRADES: list[Callable[[dict[str, Any]], None]] = []
 
 _count = schema.whole(0, 2**53)
+_shards = partial(checks.power_of_two, most=2**20)
 
 
 def _learning_rate(value: Any, name: str) -> None:
@@ -68,6 +70,8 @@ SCHEMA = schema.record(
             "options": schema.dictionary,
             "cursor": schema.optional(_count),
             "history": schema.record(LATER, **FACTS),
+            "shards": schema.optional(_shards),
+            "seed": schema.optional(_count),
         }
     ),
 )
@@ -153,6 +157,8 @@ def _contents(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, 
         arrays, values = training.history.to_arrays()
         tensors |= {f"history.{name}": a for name, a in arrays.items()}
         facts |= {"cursor": training.cursor, "history": values}
+        if training.shards is not None:
+            facts |= {"shards": training.shards, "seed": training.seed}
         arrays = {"latest": training.latest, "past": training.past, "average": training.average}
         tensors |= {name: a for name, a in arrays.items() if a is not None}
         tensors |= _state_arrays(model, training.carried)
@@ -267,6 +273,7 @@ def _training(
     latest, average = (vector(n) if n in tensors else None for n in ("latest", "average"))
     kept = optimizer, carried, past, latest, average
     training = TrainingState(optimizer, history, facts.get("cursor"), *kept[1:])
+    training.shards, training.seed = facts.get("shards"), facts.get("seed")
     empty = "history" not in facts and all(part is None for part in kept)
     return None if empty else training
 

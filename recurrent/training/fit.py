@@ -10,19 +10,23 @@ import numpy as np
 from .. import checks, schedules
 from ..checks.guided import explained
 from ..data import Batch, Windows
+from ..data.batches import Shuffled
+from ..data.sharding import Shards
 from ..layers.quantized import refuse_quantized
 from ..losses import Loss
 from ..metrics import gives_number
 from ..models.base import Model
 from ..optim import Optimizer
-from .bptt import TruncatedBPTT, check_continues
+from .bptt import check_continues
 from .evaluation import LOSS, by_name, check_model, evaluate
 from .history import History
 from .loop import Loop
 from .monitor import Monitor, direction
 from .rates import Rates
 from .reader import Reader, check_batches, count_batches
+from .shards import ShardRuns
 from .state import TrainingState
+from .workers import Workers
 
 __all__ = ["evaluate", "fit"]
 
@@ -56,6 +60,8 @@ def fit(
     checkpoint_every: int | None = None,
     smooth: float = 0.98,
     resume: TrainingState | None = None,
+    shards: int | None = None,
+    comm: Any = None,
 ) -> History:
     """Train a model: for each batch forward, loss, backward, gradient clipping, update.
 
@@ -129,6 +135,17 @@ def fit(
         Continue this training: its optimiser, history, cursor and carried state. The state
         (`recurrent.training.state`) is updated after each update. The model must be as the earlier
         call left it.
+    shards : int, optional
+        Cut each batch into so many parts of neighbouring sequences, a power of two, and add their
+        gradients in one order; 1 by default, or that of `resume`. It is part of the training: other
+        numbers give other bits, and other dropout masks. A batch may have fewer sequences.
+    comm : mpi4py.MPI.Comm, optional
+        Share the shards among the processes of this communicator, such as `MPI.COMM_WORLD` in a
+        program that `mpiexec -n 4 python -m mpi4py program.py` starts. Their number divides
+        `shards` and changes no bit. Each calls `fit` with equal arguments and reads its own part of
+        the data; each ends with the same model, `resume` and history. The first one shows progress,
+        validates and runs the callbacks, which must not change the model. An error of one process,
+        or a signal, ends `fit` on all of them.
 
     Returns
     -------
@@ -164,87 +181,123 @@ def fit(
     """
     state = TrainingState() if resume is None else resume
     checks.instance(state, TrainingState, "resume", "a TrainingState")
-    rule: Any = state.optimizer if optimizer is None else optimizer
-    check_batches(batches, "batches")
-    check_model(model, loss)
-    refuse_quantized(model.parameters, "fit trains")
-    checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
-    limits = {"clip_norm": clip_norm, "clip_value": clip_value}
-    limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}
-    epochs = checks.integer(epochs, "epochs", 0)
-    keep_best = checks.flag(keep_best, "keep_best")
-    smooth = checks.number(smooth, "smooth", 0, below=1)
-    accumulate = checks.integer(accumulate, "accumulate", 1)
-    if ema is not None:
-        ema = checks.number(ema, "ema", 0, below=1)
-    if validate_every is not None:
-        validate_every = checks.integer(validate_every, "validate_every", 1)
-    callbacks = _callbacks(callback)
-    named = _metrics_of_validations(metrics, model)
-    higher = direction(monitor, named)
-    if patience is not None:
-        patience = checks.integer(patience, "patience", 1)
-    if not isinstance(progress, (bool, np.bool_)) and not hasattr(progress, "print"):
-        raise TypeError(
-            f"progress must be True, False or a rich Console, got {type(progress).__name__}"
-        )
-    rates = Rates(model, rule, freeze, lr)
-    if validation is not None:
-        count_batches(validation, "validation")
-    else:
-        needing = {
-            "patience counts": patience,
-            "metrics are computed in": metrics,
-            "ReduceOnPlateau waits for": rates.plateaus,
-        }
-        for words, value in needing.items():
-            if value:
-                raise ValueError(f"{words} validations, so it needs validation=batches, got None")
-    keep_best = keep_best and validation is not None
-    history = state.history.copy()
-    history.stopped = ""
-    following = Monitor(history, monitor, higher)
-    if keep_best and state.best_is_lost(model, (history.best or (None,))[0]):
-        raise ValueError(
-            "the best parameters of the training to resume are not kept, because it ran with"
-            " another monitor, or without keep_best or validation since: pass keep_best=False"
-        )
-    reader = Reader(batches, state.cursor)
-    if isinstance(batches, Windows) and len(batches) > 1 and batches.batch(1).carry:
-        check_continues(model)
-    start = history.updates
-    last = start + reader.updates(epochs, accumulate)
-    if updates is not None:
-        last = checks.integer(updates, "updates", 0)
-        if last < start:
-            raise ValueError(
-                f"updates counts those made before resume too: it must be at least {start},"
-                f" got {last}"
+    workers, shards = Workers.of(comm), _shards(shards, state)
+    own = workers.check_shards(shards)
+    with workers.together():
+        rule: Any = state.optimizer if optimizer is None else optimizer
+        check_batches(batches, "batches")
+        check_model(model, loss)
+        refuse_quantized(model.parameters, "fit trains")
+        checks.instance(rule, Optimizer, "optimizer", "an Optimizer such as optim.Adam()")
+        limits = {"clip_norm": clip_norm, "clip_value": clip_value}
+        limits = {k: checks.number(v, k, above=0) for k, v in limits.items() if v is not None}
+        epochs = checks.integer(epochs, "epochs", 0)
+        keep_best = checks.flag(keep_best, "keep_best")
+        smooth = checks.number(smooth, "smooth", 0, below=1)
+        accumulate = checks.integer(accumulate, "accumulate", 1)
+        if ema is not None:
+            ema = checks.number(ema, "ema", 0, below=1)
+        if validate_every is not None:
+            validate_every = checks.integer(validate_every, "validate_every", 1)
+        callbacks = _callbacks(callback)
+        named = _metrics_of_validations(metrics, model)
+        higher = direction(monitor, named)
+        if patience is not None:
+            patience = checks.integer(patience, "patience", 1)
+        if not isinstance(progress, (bool, np.bool_)) and not hasattr(progress, "print"):
+            raise TypeError(
+                f"progress must be True, False or a rich Console, got {type(progress).__name__}"
             )
-    for rate in rates.used:
-        schedules.check_length(rate, rule.steps, rule.steps + last - start)
-    loop = Loop(
-        model=model,
-        loss=loss,
-        state=state,
-        history=history,
-        reader=reader,
-        run=TruncatedBPTT(model.time_major, look_back, state.carried, state.past, checkpoint_every),
-        rates=rates,
-        monitor=following,
-        validation=validation,
-        metrics=named,
-        callbacks=callbacks,
-        validate_every=validate_every,
-        patience=patience,
-        keep_best=keep_best,
-        accumulate=accumulate,
-        ema=ema,
-        limits=limits,
-        smooth=smooth,
-        last=last,
-    )
+        rates = Rates(model, rule, freeze, lr)
+        if validation is not None:
+            count_batches(validation, "validation")
+        else:
+            needing = {
+                "patience counts": patience,
+                "metrics are computed in": metrics,
+                "ReduceOnPlateau waits for": rates.plateaus,
+            }
+            for words, value in needing.items():
+                if value:
+                    raise ValueError(
+                        f"{words} validations, so it needs validation=batches, got None"
+                    )
+        keep_best = keep_best and validation is not None
+        history = state.history.copy()
+        history.stopped = ""
+        following = Monitor(history, monitor, higher)
+        if keep_best and state.best_is_lost(model, (history.best or (None,))[0]):
+            raise ValueError(
+                "the best parameters of the training to resume are not kept, because it ran with"
+                " another monitor, or without keep_best or validation since: pass keep_best=False"
+            )
+        count_batches(batches)
+        reader = Reader(Shards(batches, own, shards, model), state.cursor)
+        if isinstance(batches, Windows) and len(batches) > 1 and batches.batch(1).carry:
+            check_continues(model)
+        start = history.updates
+        last = start + reader.updates(epochs, accumulate)
+        if updates is not None:
+            last = checks.integer(updates, "updates", 0)
+            if last < start:
+                raise ValueError(
+                    f"updates counts those made before resume too: it must be at least {start},"
+                    f" got {last}"
+                )
+        for rate in rates.used:
+            schedules.check_length(rate, rule.steps, rule.steps + last - start)
+        if shards > 1 and state.seed is None:
+            state.seed = int(model.generator.integers(2**53))
+        state.shards = shards
+        carries = shards == 1 or not isinstance(batches, Shuffled)
+        loop = Loop(
+            model=model,
+            loss=loss,
+            state=state,
+            history=history,
+            reader=reader,
+            shards=ShardRuns(
+                model,
+                loss,
+                own,
+                shards,
+                shards > 1 or accumulate > 1,
+                state if carries else TrainingState(seed=state.seed),
+                look_back=look_back,
+                checkpoint_every=checkpoint_every,
+            ),
+            workers=workers,
+            carries=carries,
+            rates=rates,
+            monitor=following,
+            validation=validation,
+            metrics=named,
+            callbacks=callbacks,
+            validate_every=validate_every,
+            patience=patience,
+            keep_best=keep_best,
+            accumulate=accumulate,
+            ema=ema,
+            limits=limits,
+            smooth=smooth,
+            last=last,
+        )
+        if workers.size > 1:
+            workers.check_equal(**loop.facts)
     return loop.go(progress)
+
+
+def _shards(shards: Any, state: TrainingState) -> int:
+    """Return the number of shards; raise ValueError unless it is that of the training so far."""
+    began = state.shards or (1 if state.history.updates else None)
+    if shards is None:
+        return began or 1
+    shards = checks.power_of_two(shards, "shards", 2**20)
+    if began not in (None, shards):
+        raise ValueError(
+            f"resume needs the number of shards that the training began with: {began}, got {shards}"
+        )
+    return shards
 
 
 def _callbacks(callback: Any) -> list[Callback]:

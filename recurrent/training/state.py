@@ -38,6 +38,10 @@ class TrainingState:
         averaged ones instead.
     average : ndarray, shape (size,), float32 or float64, optional
         Averaged parameters, of a training with `ema`.
+    shards : int, optional
+        Number of shards of a batch, once training has begun.
+    seed : int, optional
+        Seed of the dropout masks of the shards, if there are several.
 
     Examples
     --------
@@ -61,6 +65,8 @@ class TrainingState:
     past: np.ndarray | None = field(default=None, repr=False)
     latest: np.ndarray | None = field(default=None, repr=False)
     average: np.ndarray | None = field(default=None, repr=False)
+    shards: int | None = None
+    seed: int | None = field(default=None, repr=False)
     # While training runs the model holds the latest parameters, and the best ones are here.
     best: np.ndarray | None = field(default=None, init=False, repr=False)
 
