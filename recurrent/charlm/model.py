@@ -23,6 +23,7 @@ from ..training.fit import evaluate
 from ..training.history import History
 from ..training.interrupt import deferred_interrupt
 from ..training.state import TrainingState
+from ..training.workers import Workers
 from . import documents as documents_of
 from . import presets, recipe, sampling
 from .recipe import Recipe
@@ -316,6 +317,7 @@ class CharLM(Guided):
         resume: bool = False,
         progress: Any = True,
         callback: Callable[[int, History], None] | None = None,
+        comm: Any = None,
         **overrides: Any,
     ) -> History:
         """Train the model to predict the next symbol, by truncated BPTT over streams of a text.
@@ -338,8 +340,11 @@ class CharLM(Guided):
             Whether, or where, to show progress.
         callback : callable, optional
             `callback(update, history)` runs after each update and its validation.
+        comm : mpi4py.MPI.Comm, optional
+            Share the `shards` of each batch among the processes of this communicator, see `fit`;
+            the first one writes `save_to`.
         **overrides : object
-            Options of `Recipe`, which override those of `recipe`.
+            Options of `Recipe`, which override those of `recipe`, such as `shards=8`.
 
         Returns
         -------
@@ -361,24 +366,29 @@ class CharLM(Guided):
             If a loss or gradient is not finite. The model has the best parameters; `resume`
             continues from the update before, with a lower `lr` for example.
         """
+        workers = Workers.of(comm)
         refuse_quantized(self.model.parameters, "train trains")
         before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
         now = before.override(**overrides)
-        if callback is not None:
-            checks.function(callback, "callback", "print")
-        if resume:
-            if self.optimizer is None:
-                raise ValueError(
-                    "cannot resume: this model was never trained, or saved without its training"
-                )
-            check_resumable(self.options, now)
-        ids = self._ids(text, now.unknown, documents=now.documents)
-        source = fingerprint(ids)
-        if resume:
-            check_text(self.options, source, self.vocabulary.unit)
-        windows, held_out = training_windows(self.vocabulary, ids, now)
-        optimizer: Any = self.optimizer if resume else now.new_optimizer()
-        lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)
+        workers.check_shards(now.shards)
+        with workers.together():
+            if callback is not None:
+                checks.function(callback, "callback", "print")
+            if resume:
+                if self.optimizer is None:
+                    raise ValueError(
+                        "cannot resume: this model was never trained, or saved without its training"
+                    )
+                check_resumable(self.options, now)
+            ids = self._ids(text, now.unknown, documents=now.documents)
+            source = fingerprint(ids)
+            if resume:
+                check_text(self.options, source, self.vocabulary.unit)
+            windows, held_out = training_windows(self.vocabulary, ids, now)
+            if workers.size > 1:
+                workers.check_equal(text=source, vocabulary=self.vocabulary.describe())
+            optimizer: Any = self.optimizer if resume else now.new_optimizer()
+            lr = self._learning_rate(optimizer, now, len(windows), overrides, resume)
         earlier = self.training, self.options, optimizer.lr
         training = self.training if resume else TrainingState(optimizer)
         done, saved = training.history.updates, 0
@@ -388,12 +398,16 @@ class CharLM(Guided):
             self.save(save_to)  # type: ignore[arg-type]
             saved = training.history.updates
 
-        lock = contextlib.nullcontext() if save_to is None else files.writer_lock(save_to)
-        with deferred_interrupt(), lock:
+        with contextlib.ExitStack() as kept:
+            kept.enter_context(deferred_interrupt())
+            with workers.together():
+                if save_to is not None and workers.first:
+                    kept.enter_context(files.writer_lock(save_to))
             self.training, self.options, optimizer.lr = training, now.to_dict() | source, lr
             try:
                 if save_to is not None:
-                    checkpoint.check_saveable(self._checkpoint())
+                    with workers.together():
+                        checkpoint.check_saveable(self._checkpoint())
                 return learn(
                     self.model,
                     windows,
@@ -403,6 +417,7 @@ class CharLM(Guided):
                     save=None if save_to is None else save,
                     progress=progress,
                     callback=callback,
+                    workers=workers,
                 )
             except BaseException as error:
                 if training.history.updates == done:

@@ -28,6 +28,7 @@ FIXED = (
     "optimizer",
     "documents",
     "unknown",
+    "shards",
 )
 
 LONG = 10**9  # updates, to check a schedule before it is known how many there are
@@ -84,6 +85,9 @@ class Recipe:
         is reset between them. The vocabulary must have an end symbol.
     unknown : {"error", "skip", "replace"}
         What becomes of characters that are not in the vocabulary; see `Vocabulary.encode`.
+    shards : int
+        Number of parts of each batch, a power of two, whose gradients are added in one order; see
+        `fit`.
 
     Raises
     ------
@@ -114,6 +118,7 @@ class Recipe:
     smooth: float | None = None
     documents: str | None = None
     unknown: str = "error"
+    shards: int = 1
 
     def __post_init__(self):
         def convert(check: Callable, *names: str, **limits: float) -> None:
@@ -123,12 +128,13 @@ class Recipe:
 
         convert(checks.size, "seq", "batch", "look_back", "epochs", "validate_every", "patience")
         convert(checks.integer, "updates", least=1)
+        convert(checks.power_of_two, "shards")
         convert(checks.number, "validation", "test", "smooth", least=0, below=1)
         convert(checks.number, "clip", "clip_value", above=0)
         convert(checks.flag, "sum_steps")
         if not callable(self.lr):
             convert(checks.number, "lr", least=0)
-        for name in ("seq", "batch", "epochs", "validation", "test", "sum_steps", "lr"):
+        for name in ("seq", "batch", "epochs", "validation", "test", "sum_steps", "lr", "shards"):
             if getattr(self, name) is None:
                 raise TypeError(f"{name} must not be None")
         if self.validation + self.test >= 1:
@@ -139,6 +145,10 @@ class Recipe:
         if self.look_back is not None and self.look_back < self.seq:
             raise ValueError(
                 f"look_back must be at least the {self.seq} steps of a window, got {self.look_back}"
+            )
+        if self.shards > self.batch:
+            raise ValueError(
+                f"shards must be at most the {self.batch} streams of a batch, got {self.shards}"
             )
         checks.choice(self.carry, "carry", CARRIES)
         if self.look_back is not None and self.carry == "never":

@@ -17,6 +17,7 @@ from ..training.fit import fit
 from ..training.history import History
 from ..training.interrupt import deferred_interrupt
 from ..training.state import TrainingState
+from ..training.workers import Workers
 from . import splits
 from .presets import CARRIES
 from .recipe import FIXED, Recipe
@@ -142,6 +143,7 @@ def learn(
     save: Callable[[], None] | None = None,
     progress: Any = True,
     callback: Callable[[int, History], None] | None = None,
+    workers: Workers | None = None,
 ) -> History:
     """Train a model by a recipe and save it after each validation, and at the end.
 
@@ -150,6 +152,7 @@ def learn(
     """
     if callback is not None:
         checks.function(callback, "callback", "print")
+    workers = Workers() if workers is None else workers
     updates = recipe.total_updates(len(windows))
     every = recipe.validate_every or len(windows)
     if "metric" in training.history.metrics:  # of a file that has no names of metrics
@@ -158,9 +161,13 @@ def learn(
     if recipe.smooth is not None and training.history.smoothed is None:
         training.history.smoothed = math.log(cast(int, model.out_features))
 
+    def saves(update: int) -> bool:
+        validation = training.history.validation
+        validated = bool(validation) and validation[-1][0] == update
+        return save is not None and (update % every == 0 or update == updates or validated)
+
     def after_update(update: int, history: History) -> None:
-        validated = history.validation and history.validation[-1][0] == update
-        if save is not None and (update % every == 0 or update == updates or validated):
+        if save is not None and saves(update):
             with interrupt.held():
                 training.restore_best(model)
                 try:
@@ -170,6 +177,7 @@ def learn(
         if callback is not None:
             callback(update, history)
 
+    after_update.reads_state = (lambda update: True) if callback else saves  # type: ignore[attr-defined]
     loss = summed_over_steps(softmax_cross_entropy) if recipe.sum_steps else softmax_cross_entropy
     with deferred_interrupt() as interrupt:
         fit(
@@ -188,8 +196,10 @@ def learn(
             look_back=recipe.look_back,
             smooth=SMOOTH if recipe.smooth is None else recipe.smooth,
             resume=training,
+            shards=recipe.shards,
+            comm=workers,
         )
-        if save is not None:
-            with interrupt.held():
+        with interrupt.held(), workers.together():
+            if save is not None and workers.first:
                 save()
     return training.history
