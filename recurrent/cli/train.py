@@ -23,7 +23,8 @@ from ..initialisers import INITIALISERS
 from ..models.files import check_writable
 from ..models.quantized import WEIGHTS
 from ..training.history import History
-from . import memory
+from ..training.workers import Workers
+from . import memory, ranks
 from .options import (
     OTHERS,
     Source,
@@ -187,6 +188,12 @@ def train(
             metavar="X",
         ),
     ] = None,
+    shards: Annotated[
+        int,
+        number(
+            "Number of parts of each batch, a power of two, that processes of mpiexec share.", 1
+        ),
+    ] = 1,
     init_from: Annotated[
         Path | None,
         _option(
@@ -215,23 +222,49 @@ def train(
     When training ends, --out holds the best model by validation loss, and --resume can continue.
     Ctrl-C, SIGTERM and SIGHUP finish the current update, save the model and print the command that
     resumes.
+
+    mpiexec -n 4 python -m recurrent train FILE --shards 8 shares the training among 4 processes,
+    with the same bits as one.
     """
     options = {
         name.strip("_"): getattr(value, "value", value) for name, value in context.params.items()
     }
     # Before version 0.28 of typer `context.params` holds a Path as a text.
     options |= {"out": out, "clip": clip or None, "clip_value": clip_value or None}
-    options["documents"] = unescaped(documents, "--documents")
     explicit = {name.strip("_") for name in given(context)}
+    with ranks.workers() as workers:
+        with workers.together():
+            lm, ids, more = _prepare(context, options, explicit, workers)
+        done = lm.history.updates
+        with name_source(source, context.params):
+            history = trained(
+                lambda: lm.train(ids, **more, save_to=out, resume=resume, comm=workers),
+                lambda history: _how_to_resume(lm, history, source, out, workers),
+            )
+        return _report(lm, history, done, out)
+
+
+def _prepare(
+    context: typer.Context, options: dict, explicit: set[str], workers: Workers
+) -> tuple[CharLM, np.ndarray, dict]:
+    """Return the model, the ids of the text and the options of training, and print what they are.
+
+    Raises an error for all that is wrong before work begins.
+    """
+    options["documents"] = unescaped(options["documents"], "--documents")
     _check_usage(context, options, explicit)
+    source, out, resume = options["source"], options["out"], options["resume"]
+    if workers.size > 1 and source == "-":
+        raise UsageError("FILE must be a file or folder, which each process reads, got -")
     check_writable(out)
     lm = _load(out, options, explicit) if resume else None
-    lm = _start(init_from, options) if init_from else lm
+    lm = _start(options["init_from"], options) if options["init_from"] else lm
     overrides = {name: options[name] for name in recipe.OPTIONS if name in explicit}
     made = _recipe(options, explicit)
     if resume and lm is not None:
         made = _usage(lambda: Recipe.from_dict(lm.options).override(**overrides))
-    raw = bytes_ if lm is None else lm.vocabulary.symbols is None
+    _usage(lambda: workers.check_shards(made.shards))
+    raw = options["bytes"] if lm is None else lm.vocabulary.symbols is None
     keep = "" if lm is None else lm.vocabulary.symbols
     text = read_text(source, raw, keep, made.documents)
     if lm is None:
@@ -245,19 +278,13 @@ def train(
             _check_size(lm.vocabulary, ids, model, made, source)
             lm.recipe = made
     print_notes(text.notes)
-    unit, done = lm.vocabulary.unit, lm.history.updates
     keep_going()
     if lm.recipe.preset is not None:
         print(presets.PRESETS[lm.recipe.preset].source)
+    unit, done = lm.vocabulary.unit, lm.history.updates
     counts = f"{len(ids):,} {unit}s, {len(lm.vocabulary)} symbols; {lm.model.size:,} parameters"
     print(counts + (f"; {done:,} updates done" if resume else ""), flush=True)
-    more = overrides if resume else {}
-    with name_source(source, context.params):
-        history = trained(
-            lambda: lm.train(ids, **more, save_to=out, resume=resume),
-            lambda history: _how_to_resume(lm, history, source, out),
-        )
-    return _report(lm, history, done, out)
+    return lm, ids, overrides if resume else {}
 
 
 def _check_usage(context: typer.Context, options: dict, explicit: set[str]) -> None:
@@ -376,10 +403,11 @@ def _load(path: Path, options: dict, explicit: set[str]) -> CharLM:
     return lm
 
 
-def _how_to_resume(lm: CharLM, history: History, source: str, out: Path) -> str:
+def _how_to_resume(lm: CharLM, history: History, source: str, out: Path, workers: Workers) -> str:
     """Say after an interrupt what is saved, and the command that continues."""
     now = Recipe.from_dict(lm.options)
-    command = f"python -m recurrent train {shlex.quote(source)} --resume"
+    command = f"mpiexec -n {workers.size} " * (workers.size > 1)
+    command += f"python -m recurrent train {shlex.quote(source)} --resume"
     command += f" --out {shlex.quote(str(out))}"
     command += f" --epochs {now.epochs}" if now.updates is None else f" --updates {now.updates}"
     return f" after update {history.updates:,}; the model is saved in {out}; resume with: {command}"

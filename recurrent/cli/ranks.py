@@ -1,0 +1,80 @@
+"""The processes of a training that a launcher of MPI, such as mpiexec, has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..training.workers import Workers, chain, is_settled
+from .runner import describe
+
+# What launchers tell a process: the number of processes.
+SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE", "SLURM_NTASKS")
+
+
+def launched() -> int:
+    """Return how many processes a launcher has started; 1 without one."""
+    sizes = [os.environ.get(name, "") for name in SIZES]
+    ours = any(name in os.environ for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"))
+    return max([int(size) for size in sizes if size.isdigit()], default=1) if ours else 1
+
+
+@contextmanager
+def workers() -> Iterator[Workers]:
+    """Yield the workers of this command; an error of one ends all of them.
+
+    The first one alone prints. An error that all know of is raised on all of them; any other is
+    printed by the worker that has it, which ends the others at once.
+
+    Raises
+    ------
+    ImportError
+        If a launcher has started several processes and mpi4py is not installed.
+    """
+    if launched() == 1:
+        yield Workers()
+        return
+    world = _world()
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as nothing:
+        if world.rank > 0:
+            sys.stdout = sys.stderr = nothing
+        found = None
+        try:
+            found = Workers(world)
+            yield found
+        except BaseException as error:
+            if found is not None and not is_settled(error):
+                found.abort(error)
+            if world.rank > 0:  # the first one prints it
+                signum = getattr(error, "signum", signal.SIGINT)
+                ended = 128 + signum if isinstance(error, KeyboardInterrupt) else 1
+                raise SystemExit(getattr(error, "exit_code", ended)) from None
+            notes = [note for one in chain(error) for note in getattr(one, "__notes__", ())]
+            if notes and isinstance(error, Exception):  # of another worker
+                raise ValueError(f"{notes[0]}: {describe(error)}") from error
+            raise
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def _world() -> Any:
+    """Return the communicator of all processes."""
+    # MPI waits for a process that starts late, and no handler of Python's would run meanwhile.
+    numbers = signal.SIGINT, signal.SIGTERM
+    handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    try:
+        from mpi4py import MPI  # type: ignore[import-not-found,import-untyped]
+    except ImportError as error:
+        raise ImportError(
+            f"the launcher has started {launched()} processes, which need mpi4py to share a"
+            f" training: pip install 'recurrent-engine[mpi]' ({error})"
+        ) from None
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+    return MPI.COMM_WORLD
