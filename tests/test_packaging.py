@@ -48,11 +48,7 @@ def names(requirements):
 
 
 def test_every_import_is_declared_and_every_declaration_imported():
-    extras = [
-        r
-        for k in EXTRAS.keys() - {"test", "peers"}
-        for r in EXTRAS[k]
-    ]
+    extras = [r for k in EXTRAS.keys() - {"test", "peers"} for r in EXTRAS[k]]
     declared = names([*PROJECT["dependencies"], *extras])
     expected = {IMPORTED_AS.get(name, name) for name in declared} - {None, "svg2pdf_py"}
     # numba brings llvmlite, of the version that fits, and onnx protobuf and ml_dtypes.
