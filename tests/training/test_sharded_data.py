@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from recurrent.data import (
 from recurrent.data.sharding import Shards, count_rows, cut, shard_rows
 from recurrent.losses import count_entries, mean_squared_error, softmax_cross_entropy
 from recurrent.models.layered import InputLengths
+from recurrent.training.reader import Reader
 
 pytestmark = pytest.mark.reference
 
@@ -446,6 +448,24 @@ def test_processes_read_their_shards_of_all_batches(name, S):
                 rows = shard_rows(count_rows(batch), s, S)
                 assert (shard is None) == (rows.start == rows.stop)
                 assert shard is None or same(shard, cut(batch, s, S))
+
+
+def test_an_empty_shard_is_none_whatever_the_source():
+    for source in (Own(), Narrow(), Turned(X, IDS, 11, 2)):
+        found = next(iter(Shards(source, range(16), 16)))
+        counts = [(s + 1) * 11 // 16 - s * 11 // 16 for s in range(16)]
+        assert [shard and count_rows(shard) for shard in found] == [n or None for n in counts]
+
+
+@pytest.mark.parametrize("name", ["turned", "windows", "list"])
+def test_a_reader_resumes_shards_from_any_cursor(name):
+    make = ITERABLES[name]
+    expected = epochs(Shards(make(), range(2), 4))
+    for k in range(len(expected)):
+        reader = Reader(Shards(make(), range(2), 4), k)
+        found = list(islice(reader, len(expected) - k))
+        assert same(found, expected[k:])
+        assert reader.cursor == len(expected)
 
 
 def test_a_whole_batch_is_made_once_for_all_shards():
