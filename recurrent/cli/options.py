@@ -182,4 +182,5 @@ def name_source(source: str, names: Iterable[str] = (), hint: str = ""):
         yield
     except ValueError as error:
         text = in_options(error, names) + hint * ("is not among" in str(error))
-        raise ValueError(f"{'standard input' if source == '-' else source}: {text}") from error
+        name = f"{'standard input' if source == '-' else source}: "
+        raise ValueError(name * (not text.startswith(name)) + text) from error
