@@ -72,8 +72,11 @@ def _exit_during_imports():
     """Let the signals end the process at once if it is one of this package's programs.
 
     Nothing has begun while a program imports its modules, and an exception there would be printed
-    with its traceback.
+    with its traceback. A worker process of a program says nothing: the program does.
     """
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return
     if _program() is None or threading.current_thread() is not threading.main_thread():
         return
     for signum in ENDINGS:
