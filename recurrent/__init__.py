@@ -37,6 +37,7 @@ Contents
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
   training.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
+  `charlm.scoring.score_documents` gives the bits per character of each of many documents.
 * Models of other programs: `from_torch`, `from_keras` and `from_onnx` read one, `to_torch`
   gives arrays by PyTorch's names, `to_onnx` an ONNX graph.
   `explain` says which equations layers compute, in which order their gates are.
@@ -188,6 +189,8 @@ Each promise with the test that proves it, in the folder tests of the source:
 * It gives the same bits from an iterator and in several processes, also if one of them is killed.
   models/test_predict_jobs.py::test_processes_change_no_bit
   models/test_predict_jobs.py::test_a_killed_worker_loses_no_output
+* Many documents at once have the bits per character that each has alone.
+  charlm/test_scoring.py::test_each_document_has_the_value_that_it_has_alone
 * An estimator gives a sample the same bits alone, in any batch and in any order.
   sklearn_api/test_estimators.py::test_a_sample_has_the_same_bits_alone_in_any_batch_and_order
 * A forecast sees no value after its cutoff; new values count alike one by one and at once.

@@ -23,6 +23,7 @@ from .presets import CARRIES
 from .recipe import FIXED, Recipe
 from .text import CHUNK, Vocabulary, streams
 
+LARGEST_LOGITS = 2**20  # of a window of evaluation: 4 MB in float32
 SMOOTH = 0.98  # smoothing factor of the displayed loss, unless the recipe has one
 
 
@@ -75,7 +76,7 @@ class TextWindows(Windows):
 def evaluation_windows(vocabulary: Vocabulary, ids: np.ndarray, N: int) -> Windows:
     """Cut a text of ids (n,) into windows of N streams, as long as 4 MB of logits allow."""
     x, y = streams(ids, N, unit=vocabulary.unit)
-    longest = max(1, 2**20 // (N * len(vocabulary)))
+    longest = max(1, LARGEST_LOGITS // (N * len(vocabulary)))
     return TextWindows(x, y, min(len(x), longest), vocabulary.end_id, keep_last=True)
 
 

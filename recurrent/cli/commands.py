@@ -1,4 +1,4 @@
-"""The commands: demo, task, train, sample, eval, quantize, convert, info, selftest; --version.
+"""The commands: demo, task, train, sample, eval, score, quantize, convert, info, selftest.
 
 Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM,
 129 after SIGHUP.
@@ -26,6 +26,7 @@ from ..models import files, summary
 from ..models.loading import load
 from ..models.quantized import WEIGHTS
 from . import describe
+from . import score as score_command
 from .options import (
     OTHERS,
     Model,
@@ -240,6 +241,9 @@ def evaluate(
         f"over {len(ids):,} {unit}s in {batch} stream{'s' * (batch > 1)}"
     )
     return 0
+
+
+app.command(epilog=score_command.EXAMPLES)(score_command.score)
 
 
 @app.command(

@@ -124,7 +124,7 @@ class Jobs:
                     raise
                 error = raised
                 self.close()
-        raise RuntimeError(
+        raise ChildProcessError(
             f"{words}: a worker died at each of {1 + RETRIES} attempts, of too little memory or of "
             "a signal; fewer n_jobs or a smaller batch take less memory"
         ) from error

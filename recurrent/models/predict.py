@@ -71,7 +71,7 @@ def predict(
         If an id is out of range.
     ImportError
         If joblib is needed and not installed.
-    RuntimeError
+    ChildProcessError
         If a worker dies each time that a batch runs, such as of too little memory.
 
     Examples

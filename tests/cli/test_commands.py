@@ -54,7 +54,8 @@ def start(*arguments, **options):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["demo"], ["task"], ["train"], ["sample"], ["eval"], ["info"], ["selftest"]]
+    "command",
+    [[], ["demo"], ["task"], ["train"], ["sample"], ["eval"], ["score"], ["info"], ["selftest"]],
 )
 def test_help_fits_80_columns_and_has_examples(run, command):
     code, out, err = run(*command, *(["--help"] if command else []))

@@ -256,7 +256,7 @@ def die(net, k, path):
 
 def test_a_worker_that_always_dies_is_an_error(tmp_path):
     got = []
-    with pytest.raises(RuntimeError, match="items: a worker died at each of 4 attempts"):
+    with pytest.raises(ChildProcessError, match="items: a worker died at each of 4 attempts"):
         got.extend(in_workers(die, path=tmp_path / "died"))
     assert (tmp_path / "died").read_text() == 4 * "died\n"
     assert list(in_workers(kill_first, many=3, path=tmp_path / "x")) == [0, 1, 2]
@@ -280,7 +280,7 @@ def test_a_killed_worker_loses_no_output():
 def test_the_error_names_the_sequences_of_the_round(monkeypatch):
     monkeypatch.setattr(jobs_of, "RETRIES", 0)
     monkeypatch.setattr("recurrent.models.predict._of_each", lambda net, x: die(net, 9, os.devnull))
-    with pytest.raises(RuntimeError, match=r"^x\[0\] to x\[19\]: a worker died"):
+    with pytest.raises(ChildProcessError, match=r"^x\[0\] to x\[19\]: a worker died"):
         list(predict(STEPS, iter(sequences(20)), 5, n_jobs=2))
 
 
