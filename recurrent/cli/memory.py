@@ -55,8 +55,10 @@ def _plan(vocabulary, model, recipe) -> int:
         """Initialise nothing."""
 
     lm = CharLM(vocabulary, **model | {"init": leave})
-    T = recipe.look_back or recipe.seq
-    return lm.model.plan(T, recipe.batch, optimizer=recipe.new_optimizer()).total
+    T, N = recipe.look_back or recipe.seq, -(-recipe.batch // recipe.shards)
+    plan = lm.model.plan(T, N, optimizer=recipe.new_optimizer())
+    sums = recipe.shards.bit_length() - 1  # vectors of a tree of shards
+    return plan.total + sums * plan.gradients
 
 
 def _size(size: int) -> str:
