@@ -233,8 +233,10 @@ def fit(
             )
         count_batches(batches)
         reader = Reader(Shards(batches, own, shards, model), state.cursor)
-        if isinstance(batches, Windows) and len(batches) > 1 and batches.batch(1).carry:
-            check_continues(model)
+        if isinstance(batches, Windows) and len(batches) > 1:
+            read = batches.shard(own.start, shards) if shards > 1 else batches
+            if read.batch(1).carry:
+                check_continues(model)
         start = history.updates
         last = start + reader.updates(epochs, accumulate)
         if updates is not None:
