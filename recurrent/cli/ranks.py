@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..training.signals import RANKS
 from ..training.workers import Workers, chain, is_settled
 from .runner import describe
 
@@ -19,7 +20,7 @@ SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE", "SL
 def launched() -> int:
     """Return how many processes a launcher has started; 1 without one."""
     sizes = [os.environ.get(name, "") for name in SIZES]
-    ours = any(name in os.environ for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"))
+    ours = any(name in os.environ for name in RANKS)
     return max([int(size) for size in sizes if size.isdigit()], default=1) if ours else 1
 
 

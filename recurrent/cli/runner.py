@@ -11,6 +11,7 @@ import typer
 from ..training import signals
 from ..training.history import History
 from ..training.interrupt import deferred_interrupt
+from ..training.workers import settled
 from .streams import guarded
 
 # Some versions of typer use click, others a copy of it; both provide these base classes.
@@ -77,7 +78,7 @@ def trained(
     with deferred_interrupt() as interrupt:
         history = train()
     if history.stopped == "interrupted":
-        raise signals.Ended(interrupt.signum or signal.SIGINT, done(history))
+        raise settled(signals.Ended(interrupt.signum or signal.SIGINT, done(history)))
     return history
 
 

@@ -23,6 +23,7 @@ ENDINGS = {
     }.items()
     if hasattr(signal, name)  # not every system has SIGHUP
 }
+RANKS = "PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK"  # where launchers of MPI put them
 PROGRAMS = {"recurrent": "recurrent", "viz": "viz", "bench": "bench", "recurrent-viz": "viz"}
 
 
@@ -68,6 +69,12 @@ def raised() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def rank() -> int:
+    """Return the number that a launcher of MPI has given this process; 0 without one."""
+    numbers = (os.environ.get(name, "") for name in RANKS)
+    return next((int(number) for number in numbers if number.isdigit()), 0)
+
+
 def _exit_during_imports():
     """Let the signals end the process at once if it is one of this package's programs.
 
@@ -85,9 +92,10 @@ def _exit_during_imports():
 
 
 def _exit(signum, frame):
-    """Print one line and exit without cleaning up."""
+    """Print one line, of all processes of a launcher only the first, and exit at once."""
     with suppress(OSError):
-        os.write(2, f"{_program()}: {ENDINGS[signum]}\n".encode())
+        if rank() == 0:
+            os.write(2, f"{_program()}: {ENDINGS[signum]}\n".encode())
     os._exit(128 + signum)
 
 

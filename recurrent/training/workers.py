@@ -148,8 +148,9 @@ class Workers:
     def add(self, vector: np.ndarray) -> None:
         """Replace a vector by the sum over the workers, in the order of the tree."""
         low, high, spans = 0, len(vector), []
-        if self.size > 1 and self._buffer.nbytes < vector.nbytes:
-            self._buffer = np.empty_like(vector)
+        half = (len(vector) + 1) // 2
+        if self.size > 1 and (len(self._buffer), self._buffer.dtype) != (half, vector.dtype):
+            self._buffer = np.empty(half, vector.dtype)
         for distance in self._distances:
             spans.append((low, high))
             middle = (low + high) // 2
