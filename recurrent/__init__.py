@@ -35,7 +35,8 @@ Contents
   that depend on their neighbours.
 * Training: `fit`, `evaluate`, `TruncatedBPTT`, and the modules `data`, `losses`, `metrics`,
   `optim`, `schedules`, `initialisers`. `training.checkpoint` saves and loads the state of a
-  training.
+  training. `fit(..., shards=, comm=)` shares it among processes of MPI, with the same bits for any
+  number of them.
 * Character models: `CharLM`, and `presets`, the recipes of published programs.
   `charlm.scoring.score_documents` gives the bits per character of each of many documents.
 * Models of other programs: `from_torch`, `from_keras` and `from_onnx` read one, `to_torch`
