@@ -25,7 +25,8 @@ Contents
 * Models: `Sequential`, `Graph` (branches, joins, several inputs and outputs), `Seq2Seq`, `CharLM`.
   `model.save(path)` writes one, `load(path)` reads it.
   `predict` runs one over any number of sequences, also from an iterator, and in several processes
-  or on a cluster. `model.quantize("int8")` makes a smaller one.
+  or on a cluster; `score_partition` runs one over data frames of Spark, Dask and Ray Data.
+  `model.quantize("int8")` makes a smaller one.
 * Recurrent layers: `RNN`, `LSTM`, `GRU`, `QRNN`, and `Recurrent` for any other cell.
 * Other layers: `Embedding`, `OneHot`, `Linear`, `Conv1d`, `Dropout`, `LayerNorm`, `Attention`,
   `Last`, `MeanPool`, `MaxPool`, `Hold`, `ReLU`, `Tanh`, `Sigmoid`, `Softmax`, `Activation` by
@@ -190,6 +191,9 @@ Each promise with the test that proves it, in the folder tests of the source:
 * It gives the same bits from an iterator and in several processes, also if one of them is killed.
   models/test_predict_jobs.py::test_processes_change_no_bit
   models/test_predict_jobs.py::test_a_killed_worker_loses_no_output
+* A row of a data frame has them in any partition.
+  models/test_score_partition.py::test_texts_have_the_bits_that_they_have_alone
+  models/test_score_partition.py::test_numbers_have_the_bits_of_predict
 * Many documents at once have the bits per character that each has alone.
   charlm/test_scoring.py::test_each_document_has_the_value_that_it_has_alone
 * An estimator gives a sample the same bits alone, in any batch and in any order.
@@ -247,6 +251,7 @@ import sys as _sys
 from . import cells, data, initialisers, losses, metrics, optim, schedules
 from .charlm import presets
 from .charlm.model import CharLM
+from .charlm.partition import score_partition
 from .checks.guided import module_getattr as _module_getattr
 from .engine.bidirectional import Directions
 from .engine.engine import Engine
@@ -378,6 +383,7 @@ __all__ = [
     "rnn",
     "rnn_relu",
     "schedules",
+    "score_partition",
     "set_num_threads",
     "sru",
     "to_onnx",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,8 @@ def predict(
         if several or lengths is not None:
             what = "a model of several inputs or outputs" if several else "lengths"
             raise TypeError(f"x must be arrays or lists with {what}, got {checks.shown(x)}")
-        return _of_stream(jobs, x, batch)
+        total = len(x) if hasattr(x, "__len__") else None
+        return outputs(jobs, x, batch, "x[{}]".format, total)
     try:
         return _of_whole(jobs, net, x, batch, lengths, several)
     finally:
@@ -111,20 +112,37 @@ def _is_stream(x: Any) -> bool:
     return isinstance(x, Iterable) or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 
 
-def _of_stream(jobs: Jobs, x: Any, batch: int) -> Iterator[np.ndarray]:
-    """Return an iterator over the outputs of sequences that come one by one."""
+def outputs(
+    jobs: Jobs, x: Iterable, batch: int, name: Callable[[int], str], total: int | None
+) -> Iterator[np.ndarray]:
+    """Return an iterator over the outputs of sequences that come one by one.
+
+    Parameters
+    ----------
+    jobs : Jobs
+        What runs the model.
+    x : iterable of ndarray, shape (T_i, D) or (T_i,)
+        The sequences.
+    batch : int
+        Number of sequences of a batch.
+    name : callable
+        Returns the name of a sequence in errors from its number.
+    total : int, optional
+        Number of sequences, if it is known.
+
+    Returns
+    -------
+    iterator of ndarray, shape (T_i, K) or (K,)
+    """
 
     def arrays() -> Iterator[np.ndarray]:
         for n, a in enumerate(x):
-            a = checks.as_array(a, f"x[{n}]")
+            a = checks.as_array(a, name(n))
             if a.ndim == 0:
-                raise TypeError(f"x[{n}] must be (T, D) or (T,), got {checks.shown(a[()])}")
+                raise TypeError(f"{name(n)} must be (T, D) or (T,), got {checks.shown(a[()])}")
             yield np.array(a)  # a copy: an iterator may fill one array again and again
 
-    total = len(x) if isinstance(x, Sized) else None
-    return in_rounds(
-        jobs, arrays(), batch, _of_each, unit="sequence", name=lambda n: f"x[{n}]", total=total
-    )
+    return in_rounds(jobs, arrays(), batch, _of_each, unit="sequence", name=name, total=total)
 
 
 def _of_each(net: Model, x: list[np.ndarray]) -> list[Any]:

@@ -1056,6 +1056,19 @@ def _():
     return R.predict, dict(model=model, x=x, batch=N, n_jobs=1, lengths=lengths), [model]
 
 
+@public(
+    "score_partition", errors=(OSError, KeyError, IndexError), model="model|path|file",
+    frames="frames",
+)  # fmt: skip
+def _():
+    import pandas as pd
+
+    model = R.Sequential(R.GRU(1, 2), R.Last(), rng=0)
+    frame = pd.DataFrame({"x": [[1.0, 2.0], [3.0]]})
+    arguments = dict(frames=frame, model=model, column="x", output="y", batch=1, unknown="skip")
+    return R.score_partition, arguments, [model]
+
+
 # Character models
 
 TEXT = "to be or not to be, that is the question " * 4

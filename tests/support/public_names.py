@@ -15,8 +15,8 @@ PACKAGES = {
         ctc_beam_search ctc_greedy_decode
         data evaluate explain fit from_keras from_onnx from_torch get_num_threads gradcheck gru
         indrnn initialisers load losses lstm metrics mgu mingru minlstm optim predict presets qrnn
-        release_memory rnn rnn_relu schedules set_num_threads sru to_onnx to_torch viterbi_decode
-        warmup
+        release_memory rnn rnn_relu schedules score_partition set_num_threads sru to_onnx
+        to_torch viterbi_decode warmup
         """,
     "viz": """
         Drawing Look RenderError attention cell compare curve explore gradients layer network task
