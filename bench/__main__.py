@@ -5,11 +5,9 @@ from __future__ import annotations
 # First, because it handles Ctrl-C during the imports that follow.
 import recurrent  # noqa: F401  # isort: skip
 
-import shlex
 import signal
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -135,7 +133,7 @@ def main(
     # Imported here, so that --help and the other commands start fast.
     from . import results
     from .engines import versions
-    from .measure.machine import machine, processors
+    from .measure.machine import processors
     from .measure.progress import report_progress
     from .measure.runner import collect, plan
     from .measure.timing import PACES, Pace
@@ -151,10 +149,7 @@ def main(
     if out is not None:
         _check_output(out)
     pace = PACES[mode] if seconds is None else Pace(seconds, PACES[mode].rounds)
-    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    run = results.Run(
-        datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), command, mode, machine(), versions()
-    )
+    run = commands.now(mode, versions())
     if resume:
         run = earlier(out, run)
     rows, peaks, missing = list(run.rows), run.peaks, run.missing

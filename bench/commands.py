@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from recurrent.cli.runner import describe, print_error
 from recurrent.cli.source import check_regular, naming
 from recurrent.models.files import check_writable
 
+from .measure.machine import machine
 from .report.compare import compare as compare_runs
 from .report.table import show as show_run
 from .results import Run, read, write
@@ -29,7 +32,7 @@ Stored = Annotated[
 
 def add(app: typer.Typer) -> None:
     """Register all commands."""
-    for command in (show, compare, report, roofline, readme, forecasts, classes):
+    for command in (show, compare, report, roofline, readme, forecasts, classes, exchange):
         app.command()(command)
 
 
@@ -158,6 +161,54 @@ def classes(
         from .real import classes as real
 
         _tables("data set", real.PROBLEMS, names, real, seeds, out)
+
+
+def exchange(
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=2,
+            help="Number of processes, a power of two; by default as many as processors.",
+            show_default=False,
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small gradients and a small model; for a try.")
+    ] = False,
+    out: Tables = None,
+) -> None:
+    """Time the exchange of gradients among processes, and trainings that share it; needs MPI.
+
+    Updates of a model are timed in one process, and in several that start under mpiexec, in turn.
+    A second part is a model of more workers, from the measured terms and from those of networks.
+
+    Without --quick it takes minutes. Other programs disturb it.
+    """
+    with one_line():
+        from .measure import exchange as measuring
+        from .report import exchange as tables
+        from .report import sheet
+
+        if out is not None:
+            check_writable(out)
+        count = measuring.checked(processes)
+        run = now("quick" if quick else "default", tables.versions())
+        errors = Console(stderr=True, highlight=False)
+        measured = measuring.measure(count, measuring.PACES[run.mode], errors.print)
+        sheets = tables.tables(measured)
+        sheet.show(sheets, console())
+        if out is not None:
+            out.write_text(tables.text(sheets, run), encoding="utf-8")
+    if any(training.error for training in measured.trainings):
+        raise typer.Exit(1)
+
+
+def now(mode: str, versions: dict[str, str]) -> Run:
+    """Return a run without rows that begins now: this machine and this command."""
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Run(date, command, mode, machine(), versions)
 
 
 def _tables(kind, known, names, real, seeds, out):

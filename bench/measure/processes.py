@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+WAIT = 30  # seconds for a program to end after its last answer
 
 
 def environment(threads: int, **variables: str) -> dict[str, str]:
@@ -69,4 +72,39 @@ def json_lines(
         finally:
             child.kill()
             child.wait()
+            child.stdout.close()
+
+
+@contextmanager
+def conversation(command: list[str]) -> Iterator[Callable[..., Any]]:
+    """Start a program that answers each line of JSON by one, and yield a function that asks it.
+
+    The function raises ProcessFailed if the program ends without an answer. It ends with the block.
+    """
+    streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with tempfile.TemporaryFile("w+") as errors:
+        child = subprocess.Popen(command, **streams, stderr=errors, text=True)
+
+        def ask(**question: Any) -> Any:
+            with suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(question) + "\n")
+                child.stdin.flush()
+            line = child.stdout.readline()
+            if not line:
+                code = child.wait()
+                errors.seek(0)
+                lines = [line.strip() for line in errors if line.strip()]
+                raised = [line for line in lines if line.partition(":")[0].endswith("Error")]
+                raise ProcessFailed((raised or lines or [f"exit code {code}"])[-1])
+            return json.loads(line)
+
+        try:
+            yield ask
+            child.stdin.close()
+            child.wait(WAIT)
+        finally:
+            child.kill()
+            child.wait()
+            with suppress(BrokenPipeError):
+                child.stdin.close()
             child.stdout.close()
