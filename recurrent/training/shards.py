@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Batch, as_arrays
+from ..data import Batch
 from ..data.sharding import shard_rows
 from ..losses import Loss, count_entries
 from ..losses.entries import causes_of
@@ -89,7 +89,7 @@ class ShardRuns:
         Parameters
         ----------
         batches : list of lists of Batch or None
-            The batches of the update; of each the own shards.
+            The batches of the update, as `data.sharding.Shards` yields them.
         update : int
             Number of the update, from 1.
         history : History
@@ -124,13 +124,12 @@ class ShardRuns:
         model, run, s = self.model, self.runs[k], self.own[k]
         if self.count > 1:
             model.generator = np.random.default_rng([self.seed, update, s])  # type: ignore[list-item]
-        sums, read = np.zeros(3), []
+        sums, read = np.zeros(3), 0  # batches read
         for parts in batches:
             if parts[k] is None:  # a shard without sequences
                 continue
-            part = out if not read else self._spared(0, out)
-            batch = as_arrays(parts[k], model)
-            read.append(batch)
+            part = self._spared(0, out) if read else out
+            batch, read = parts[k], read + 1
             loss = weighted(self.loss, batch)
             if not batch.carry:
                 run.reset()
