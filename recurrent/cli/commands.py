@@ -25,7 +25,7 @@ from ..charlm.translator import Translator
 from ..models import files, summary
 from ..models.loading import load
 from ..models.quantized import WEIGHTS
-from . import describe
+from . import describe, ranks
 from . import score as score_command
 from .options import (
     OTHERS,
@@ -408,4 +408,4 @@ def selftest(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake is reported in one line."""
-    return run(app, "recurrent", arguments)
+    return run(app, "recurrent", arguments, around=ranks.joined)

@@ -24,20 +24,29 @@ def launched() -> int:
     return max([int(size) for size in sizes if size.isdigit()], default=1) if ours else 1
 
 
+_joined: Workers | None = None  # until `begin`
+
+
 @contextmanager
-def workers() -> Iterator[Workers]:
-    """Yield the workers of this command; an error of one ends all of them.
+def joined(arguments: list[str]) -> Iterator[None]:
+    """Join the processes of a training before its options are read; an error of one ends all.
 
     The first one alone prints. An error that all know of is raised on all of them; any other is
     printed by the worker that has it, which ends the others at once.
+
+    Parameters
+    ----------
+    arguments : list of str
+        Those of the program. Other commands run in each process for itself.
 
     Raises
     ------
     ImportError
         If a launcher has started several processes and mpi4py is not installed.
     """
-    if launched() == 1:
-        yield Workers()
+    global _joined
+    if launched() == 1 or arguments[:1] != ["train"]:
+        yield
         return
     world = _world()
     before = sys.stdout, sys.stderr
@@ -46,11 +55,16 @@ def workers() -> Iterator[Workers]:
             sys.stdout = sys.stderr = nothing
         found = None
         try:
-            found = Workers(world)
-            yield found
+            try:
+                found = _joined = Workers(world)
+                yield
+            except BaseException as error:
+                if found is None or is_settled(error):
+                    raise
+                if _joined is None:
+                    found.abort(error)
+                found.fail(error)  # in place of the first meeting
         except BaseException as error:
-            if found is not None and not is_settled(error):
-                found.abort(error)
             if world.rank > 0:  # the first one prints it
                 signum = getattr(error, "signum", signal.SIGINT)
                 ended = 128 + signum if isinstance(error, KeyboardInterrupt) else 1
@@ -60,7 +74,14 @@ def workers() -> Iterator[Workers]:
                 raise ValueError(f"{notes[0]}: {describe(error)}") from error
             raise
         finally:
-            sys.stdout, sys.stderr = before
+            _joined, (sys.stdout, sys.stderr) = None, before
+
+
+def begin() -> Workers:
+    """Return the workers of this command, whose first meeting comes next."""
+    global _joined
+    found, _joined = _joined, None
+    return Workers() if found is None else found
 
 
 def _world() -> Any:

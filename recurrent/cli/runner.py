@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import typer
 
@@ -34,16 +35,19 @@ def run(
     program: str,
     arguments: list[str] | None = None,
     user_errors: tuple[type[Exception], ...] = (),
+    around: Callable[[list[str]], AbstractContextManager] = nullcontext,
 ) -> int:
     """Run a command of `python -m program` and return its exit code.
 
     Errors of usage, files, values and memory, and those of the types in `user_errors`, are
-    printed as one line, as is the signal that ends a command.
+    printed as one line, as is the signal that ends a command. It runs in the context that
+    `around(arguments)` returns.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     with guarded() as out:
         try:
-            with signals.raised():
-                code = _invoke(app, program, sys.argv[1:] if arguments is None else arguments)
+            with signals.raised(), around(arguments):
+                code = _invoke(app, program, arguments)
                 out.flush()
         except _ClickError as error:
             # Versions of typer that use pydantic start messages with "Value error, ".

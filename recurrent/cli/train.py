@@ -232,16 +232,16 @@ def train(
     # Before version 0.28 of typer `context.params` holds a Path as a text.
     options |= {"out": out, "clip": clip or None, "clip_value": clip_value or None}
     explicit = {name.strip("_") for name in given(context)}
-    with ranks.workers() as workers:
-        with workers.together():
-            lm, ids, more = _prepare(context, options, explicit, workers)
-        done = lm.history.updates
-        with name_source(source, context.params):
-            history = trained(
-                lambda: lm.train(ids, **more, save_to=out, resume=resume, comm=workers),
-                lambda history: _how_to_resume(lm, history, source, out, workers),
-            )
-        return _report(lm, history, done, out)
+    workers = ranks.begin()
+    with workers.together():
+        lm, ids, more = _prepare(context, options, explicit, workers)
+    done = lm.history.updates
+    with name_source(source, context.params):
+        history = trained(
+            lambda: lm.train(ids, **more, save_to=out, resume=resume, comm=workers),
+            lambda history: _how_to_resume(lm, history, source, out, workers),
+        )
+    return _report(lm, history, done, out)
 
 
 def _prepare(
