@@ -87,7 +87,7 @@ class Loop:
         began = time.perf_counter() - history.seconds
         self.drawn = model.generator.bit_generator.state  # before the update
         self.before, self.phase = reader.cursor, "between updates"
-        with self.workers.threads(), deferred_interrupt() as interrupt:
+        with self.workers.threads(), self.workers.watched(), deferred_interrupt() as interrupt:
             self.interrupt = interrupt
             self.workers.ended = lambda: interrupt.signum is not None
             failure: BaseException | None = None

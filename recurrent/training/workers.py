@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels.threads import get_num_threads, set_num_threads
+from .lookout import lookout
 
 TAG = 1803  # of all messages
 SPIN = 1e-3  # seconds that a worker asks without a pause whether a message has come
@@ -95,6 +96,7 @@ class Workers:
             )
         self.ended: Callable[[], bool] = lambda: False  # whether a signal tells this worker to end
         self.grace = GRACE
+        self._leave: Callable[[], None] = lambda: None
         self._distances = [1 << k for k in range((self.size - 1).bit_length())]
         self._buffer = np.empty(0)
         self._meeting = False  # whether a message is on its way
@@ -205,6 +207,15 @@ class Workers:
         finally:
             set_num_threads(before)
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Let a line say which worker was killed, if one is inside this context."""
+        if self.size == 1:
+            yield
+            return
+        with lookout(self.rank, self.share) as self._leave:
+            yield
+
     def abort(self, error: BaseException) -> None:
         """Say what has failed on this worker and end all of them at once."""
         text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
@@ -212,6 +223,7 @@ class Workers:
         if isinstance(error, Exception) or self.first:
             # One call, which the lines of other processes do not mix with.
             os.write(2, f"recurrent: rank {self.rank} of {self.size}: {text}\n".encode())
+        self._leave()
         self.comm.Abort(1)
 
     def _sum_up(
