@@ -15,12 +15,11 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-import numpy as np
 import pytest
 from numba import config
+from support.checkpoints import training_state
 
 from recurrent.charlm.model import CharLM
-from recurrent.training import checkpoint
 
 pytestmark = pytest.mark.skipif(config.DISABLE_JIT, reason="the reference is too slow to be killed")
 
@@ -90,22 +89,6 @@ def leftovers(folder):
     return sorted({p.name for p in folder.iterdir()} - {"m", "whole", "text.txt"})
 
 
-def state(path):
-    """Return all of a training that must be the same, however often it was ended."""
-    loaded = checkpoint.load(path)
-    training, model = loaded.training, loaded.model
-    history = training.history
-    carried = [a for s in training.carried or () if s is not None for a in s]
-    arrays = [model.flat, *training.optimizer.arrays.values(), *carried]
-    arrays += [a for a in (training.latest, training.past) if a is not None]
-    numbers = [history.losses, history.validation, history.metrics, history.best, history.smoothed]
-    return [np.asarray(a).tobytes() for a in arrays], [
-        *map(repr, numbers),
-        training.cursor,
-        repr(model.generator.bit_generator.state),
-    ]
-
-
 def assert_equals_the_undisturbed_training(folder):
     """Train on to a round number of updates, and once more without a break; compare."""
     updates = (CharLM.load(folder / "m").history.updates // 5 + 2) * 5
@@ -113,8 +96,8 @@ def assert_equals_the_undisturbed_training(folder):
         process = start(folder, *train(folder, updates, out))
         assert (process.communicate()[1].count("recurrent:"), process.returncode) == (0, 0)
     assert leftovers(folder) == []
-    arrays, numbers = state(folder / "m")
-    whole_arrays, whole_numbers = state(folder / "whole")
+    arrays, numbers = training_state(folder / "m")
+    whole_arrays, whole_numbers = training_state(folder / "whole")
     assert numbers == whole_numbers
     assert arrays == whole_arrays
 
