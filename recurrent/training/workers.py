@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels.threads import get_num_threads, set_num_threads
+from . import signals
 from .lookout import lookout
 
 TAG = 1803  # of all messages
@@ -218,13 +220,17 @@ class Workers:
 
     def abort(self, error: BaseException) -> None:
         """Say what has failed on this worker and end all of them at once."""
-        text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        # A signal has come to the others too, most often: one line says so.
-        if isinstance(error, Exception) or self.first:
-            # One call, which the lines of other processes do not mix with.
-            os.write(2, f"recurrent: rank {self.rank} of {self.size}: {text}\n".encode())
+        text, code = f"{type(error).__name__}: {error}", 1
+        if isinstance(error, KeyboardInterrupt):
+            signum = getattr(error, "signum", signal.SIGINT)
+            text, code = signals.ENDINGS[signum], 128 + signum
+            if not self.first:  # which ends all at once, if the signal has come to it too
+                time.sleep(0.5)
+        text = " ".join(text.split()).removesuffix(":")
+        # One call, which the lines of other processes do not mix with.
+        os.write(2, f"recurrent: rank {self.rank} of {self.size}: {text}\n".encode())
         self._leave()
-        self.comm.Abort(1)
+        self.comm.Abort(code)
 
     def _sum_up(
         self, numbers: tuple[float, ...], signum: int, failed: bool
