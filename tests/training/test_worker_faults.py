@@ -203,6 +203,19 @@ if rank == 1:
     assert stamp(folder) is None
 
 
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_signal_while_the_ranks_start_ends_all(folder, times):
+    rng = random.Random(times)
+    for _ in range(times):
+        with start(folder, 4, MANY) as launch:
+            time.sleep(rng.uniform(0, 4))
+            lines = ending(launch, launch.send(signal.SIGTERM))
+        assert launch.process.returncode > 0
+        assert len(lines) <= 1  # none before the program has begun
+        assert all(line.startswith("recurrent: ") and "terminated" in line for line in lines)
+        updates_done(folder)
+
+
 def test_a_signal_to_one_rank_ends_all(folder):
     with start(folder, 4, MANY) as launch:
         wait_for_a_save(launch, folder)
@@ -210,6 +223,16 @@ def test_a_signal_to_one_rank_ends_all(folder):
     assert launch.process.returncode == 128 + signal.SIGTERM
     assert line.startswith(f"recurrent: terminated after update {updates_done(folder):,}")
     assert_equals_the_undisturbed_training(folder, 2)
+
+
+def test_a_signal_ends_all_though_one_rank_hangs(folder):
+    with start(folder, 2, MANY) as launch:
+        wait_for_a_save(launch, folder)
+        launch.send(signal.SIGSTOP, 1)
+        lines = ending(launch, launch.send(signal.SIGTERM))
+    assert launch.process.returncode > 0
+    assert lines == ["recurrent: rank 0 of 2: TimeoutError: rank 1 does not answer"]
+    assert updates_done(folder) >= 5
 
 
 def test_no_rank_survives_the_launcher(folder):
