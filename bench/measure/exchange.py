@@ -146,10 +146,12 @@ def measure(processes: int, pace: Pace, say: Callable[[str], None]) -> Measured:
         for hidden in pace.updates:
             say(f"updates of the model with {hidden} hidden units")
             trainings.append(train(alone, shared, processes, hidden, pace))
-        additions = {
-            t.size: shared(measure="additions", size=t.size, seconds=pace.seconds)
-            for t in trainings
-        }
+        additions = {}
+        for size in [training.size for training in trainings]:
+            say(f"exchanges of {size:,} bytes, the gradient of a model")
+            exchanges[size] = shared(measure="exchanges", size=size, seconds=pace.seconds)
+            additions[size] = shared(measure="additions", size=size, seconds=pace.seconds)
+    exchanges = dict(sorted(exchanges.items()))
     return Measured(processes, threads, own, meetings, exchanges, additions, trainings)
 
 

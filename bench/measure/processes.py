@@ -79,24 +79,30 @@ def json_lines(
 def conversation(command: list[str]) -> Iterator[Callable[..., Any]]:
     """Start a program that answers each line of JSON by one, and yield a function that asks it.
 
-    The function raises ProcessFailed if the program ends without an answer. It ends with the block.
+    The function raises ProcessFailed if the program ends without an answer. It ends with the block,
+    and Ctrl-C does not reach it, because a launcher would print to standard output about it.
     """
     streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(command, **streams, stderr=errors, text=True)
+        child = subprocess.Popen(
+            command, **streams, stderr=errors, text=True, start_new_session=True
+        )
 
         def ask(**question: Any) -> Any:
             with suppress(BrokenPipeError):
                 child.stdin.write(json.dumps(question) + "\n")
                 child.stdin.flush()
-            line = child.stdout.readline()
-            if not line:
-                code = child.wait()
-                errors.seek(0)
-                lines = [line.strip() for line in errors if line.strip()]
-                raised = [line for line in lines if line.partition(":")[0].endswith("Error")]
-                raise ProcessFailed((raised or lines or [f"exit code {code}"])[-1])
-            return json.loads(line)
+            said = []
+            for line in child.stdout:
+                with suppress(ValueError):
+                    return json.loads(line)
+                said.append(line.strip(" =\n"))
+            code = child.wait()
+            errors.seek(0)
+            lines = [line.strip() for line in errors if line.strip()]
+            raised = [line for line in lines if line.partition(":")[0].endswith("Error")]
+            launcher = [line for line in said if line][:1]
+            raise ProcessFailed((raised or lines or launcher or [f"exit code {code}"])[-1])
 
         try:
             yield ask

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from ..measure.exchange import Measured, Training, kinds
+from ..measure.machine import processors
 from ..results import Run
 from . import format, markdown, scaling, sheet
 from .sheet import Sheet
@@ -59,6 +60,8 @@ def _exchanges(measured: Measured) -> Sheet:
         " messages of the meeting and 2 log2 W of the sum. In the second a process sends and"
         f" receives 2 (W - 1) / W of the bytes and adds up (W - 1) / W; W = {W}.",
     ]
+    if measured.oversubscribed:
+        notes.append(f"Oversubscribed: {W} processes share {processors()} processors.")
     title = f"An exchange of {W} processes"
     return Sheet(title + _mark(measured), ["gradient", "time", SPREAD, "GB/s", "line"], rows, notes)
 
@@ -98,12 +101,12 @@ def _shares(measured: Measured, training: Training, title: str) -> Sheet:
         share = np.median(np.array(values) / np.array(seconds))
         rows.append((name, *_times(values), format.percent(float(share), 2)))
     headings = ["part of (c)", "time", SPREAD, "share of the update"]
-    line, size = measured.line, training.size
+    alone = statistics.median(measured.exchanges[training.size])
     notes = [
         "The exchange is the meetings and the sum; the waiting is for a process that computes"
         " longer. A process that has waited for long pauses and is late to the sum.",
-        f"By the line above, an exchange of these {format.measured(size, 'bytes')} takes"
-        f" {format.measured(line.seconds + size / line.rate)} where nobody waits.",
+        f"An exchange of these {format.measured(training.size, 'bytes')} without a training, where"
+        f" nobody waits, takes {format.measured(alone)}.",
     ]
     return Sheet(f"{title}: the exchange of (c)", headings, rows, notes)
 
@@ -118,4 +121,4 @@ def _times(seconds: list[float]) -> tuple[str, str]:
 
 def _mark(measured: Measured) -> str:
     """Return a mark for a title if processes share processors."""
-    return ", OVERSUBSCRIBED: more processes than processors" if measured.oversubscribed else ""
+    return " (oversubscribed)" if measured.oversubscribed else ""

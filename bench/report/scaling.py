@@ -106,10 +106,14 @@ def computing(training: Training, batch: int, sequences: float) -> float:
 
 
 def terms_of(measured: Measured, size: int) -> list[Terms]:
-    """Return the terms of the measured exchange, and of networks."""
+    """Return the terms of the measured exchange of a gradient of this size, and of networks.
+
+    The latency is that of the line through all sizes; the bandwidth is that of this size.
+    """
     line, W = measured.line, measured.processes
     latency = max(line.seconds, 0.0) / (3 * math.log2(W))
-    rate = line.rate * 2 * (W - 1) / W
+    seconds = statistics.median(measured.exchanges[size]) - 3 * math.log2(W) * latency
+    rate = (size / seconds if seconds > 0 else line.rate) * 2 * (W - 1) / W
     words = f"{format.measured(latency)} a message and {rate / 1e9:.3g} GB/s, adding up included"
     own = Terms("this machine", latency, rate, math.inf, f"measured: {words}")
     adding = size / statistics.median(measured.additions[size])
@@ -168,6 +172,7 @@ def tables(measured: Measured, training: Training) -> list[Sheet]:
         Sheet(
             f"Model, not a measurement: strong scaling, {STRONG:,} sequences in all ({name})",
             headings, strong,
+            ["What the exchange does not take is computing that does not shrink with the batch."],
         ),
     ]  # fmt: skip
 

@@ -93,6 +93,14 @@ def test_a_program_that_ends_early_is_named():
     with processes.conversation([sys.executable, "-c", echo]) as ask:
         assert ask(a=1) == {"a": 1}
         assert ask(b=[2]) == {"b": [2]}
+    noise = "print('== KILLED ==')\nprint(input())"
+    with processes.conversation([sys.executable, "-c", noise]) as ask:
+        assert ask(a=1) == {"a": 1}
+    with pytest.raises(processes.ProcessFailed, match=r"^KILLED$"):  # noqa: SIM117
+        with processes.conversation(
+            [sys.executable, "-c", "print('==\\n= KILLED\\n= FAQ')"]
+        ) as ask:
+            ask(a=1)
     fails = "import sys; print('ValueError: no', file=sys.stderr); print('Abort', file=sys.stderr)"
     with pytest.raises(processes.ProcessFailed, match=r"^ValueError: no$"):  # noqa: SIM117
         with processes.conversation([sys.executable, "-c", fails]) as ask:
@@ -196,14 +204,16 @@ def test_losing_rows_are_shown():
     assert list(parts.values()) == ["2.50 %", "5.00 %", "10.00 %"]
     text = sheet.text(sheets)
     assert "▼ 0.50" in text
-    assert "OVERSUBSCRIBED" not in text
+    assert "versubscribed" not in text
 
 
 def test_more_processes_than_processors_are_marked(monkeypatch):
-    monkeypatch.setattr(exchange, "processors", lambda: 2)
+    for module in (exchange, report):
+        monkeypatch.setattr(module, "processors", lambda: 2)
     sheets = report.tables(measured([training(a=0.2, b=0.2, c=0.1, d=0.1)], processes=4))
     for one in sheets[:3]:
-        assert "OVERSUBSCRIBED: more processes than processors" in one.title
+        assert "(oversubscribed)" in one.title
+    assert "Oversubscribed: 4 processes share 2 processors." in sheets[0].notes
     assert "4 processes need 0.500 of the time of (a) one process." in sheets[1].notes
 
 
@@ -261,11 +271,12 @@ def test_computing_is_the_line_through_a_batch_and_half_of_it():
     assert computing(noisy, 50, 25) == pytest.approx(0.05)
 
 
-def test_the_terms_of_this_machine_give_its_line():
+def test_the_terms_of_this_machine_give_its_exchange():
     found = measured([training(a=0.2, b=0.2, c=0.2, d=0.1)], processes=8)
+    found.exchanges[2**24] = [1.0] * 5  # far from the line
     own, *networks = scaling.terms_of(found, 2**20)
-    for size, seconds in found.exchanges.items():
-        assert exchange_seconds(own, size, 8) == pytest.approx(seconds[0])
+    assert exchange_seconds(own, 2**20, 8) == pytest.approx(1e-3)
+    assert exchange_seconds(own, 0, 8) == pytest.approx(found.line.seconds)
     assert [t.name for t in networks] == list(scaling.NETWORKS)
     for terms in networks:
         assert terms.latency > own.latency
