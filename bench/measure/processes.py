@@ -107,7 +107,8 @@ def conversation(command: list[str]) -> Iterator[Callable[..., Any]]:
         try:
             yield ask
             child.stdin.close()
-            child.wait(WAIT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(WAIT)
         finally:
             child.kill()
             child.wait()
