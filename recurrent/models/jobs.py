@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -184,14 +185,18 @@ def _call(function: Callable[..., Any], part: tuple, net: Any, digest: str, sour
 
 @cache
 def _follow_parent() -> None:
-    """Let a worker of loky end with the process that started it, also if that one is killed.
+    """Let a worker of loky end when the process that started it does, and at no other time.
 
-    A worker that waits for the next task would wait for minutes.
+    That process kills its workers. One that Ctrl-C ended while it writes a result would let it wait
+    for the rest. If it is killed itself, its workers would wait for the next task for minutes.
     """
     from multiprocessing import current_process
 
     parent = os.getppid()
     if type(current_process()).__module__.startswith("joblib.externals.loky"):
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, signal.SIG_IGN)
 
         def follow() -> None:
             while os.getppid() == parent:

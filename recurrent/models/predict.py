@@ -142,7 +142,15 @@ def outputs(
                 raise TypeError(f"{name(n)} must be (T, D) or (T,), got {checks.shown(a[()])}")
             yield np.array(a)  # a copy: an iterator may fill one array again and again
 
-    return in_rounds(jobs, arrays(), batch, _of_each, unit="sequence", name=name, total=total)
+    K = (jobs.net.out_features or 0) * jobs.net.dtype.itemsize
+    steps = jobs.net.has_steps(len(jobs.net) - 1)
+
+    def size(a: np.ndarray) -> int:
+        return a.nbytes + K * (len(a) if steps else 1)
+
+    return in_rounds(
+        jobs, arrays(), batch, _of_each, unit="sequence", name=name, total=total, size=size
+    )
 
 
 def _of_each(net: Model, x: list[np.ndarray]) -> list[Any]:

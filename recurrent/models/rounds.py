@@ -14,7 +14,7 @@ import numpy as np
 from ..progress import track
 from .jobs import PARTS, Jobs
 
-LARGEST = 2**28  # bytes of the items of a round, but for the last one
+LARGEST = 2**28  # bytes of a round, but for its last item
 
 
 class Failure:
@@ -85,6 +85,7 @@ def in_rounds(
     unit: str,
     name: Callable[[int], str],
     total: int | None = None,
+    size: Callable[[np.ndarray], int] = lambda item: item.nbytes,
 ) -> Iterator[Any]:
     """Yield the result of each item, in order, and end the jobs.
 
@@ -107,6 +108,8 @@ def in_rounds(
         Returns the name of an item in errors from its number.
     total : int, optional
         The number of items, if it is known.
+    size : callable
+        Returns the bytes of an item and its result. A round ends at LARGEST of them.
 
     Yields
     ------
@@ -115,7 +118,7 @@ def in_rounds(
     """
     most = PARTS * jobs.count * batch
     of = "" if total is None else f" of {total:,}"
-    read = _read(iter(items), most)
+    read = _read(iter(items), most, size)
     known = None if total is None else math.ceil(total / most)
     try:
         for first, some, error in track(read, lambda r: f"{unit} {r[0]:,}{of}", total=known):
@@ -145,6 +148,7 @@ def _run(
 ) -> list[Any]:
     """Return the results of a round: the longest items run first."""
     order = sorted(range(len(items)), key=lambda n: -len(items[n]))
+    batch = max(1, min(batch, -(-len(items) // jobs.count)))  # so that each job has one
     rows = [order[k : k + batch] for k in range(0, len(order), batch)]
     parts = (([items[n] for n in row], *options) for row in rows)
     results: list[Any] = [None] * len(items)
@@ -155,17 +159,17 @@ def _run(
 
 
 def _read(
-    items: Iterator[np.ndarray], most: int
+    items: Iterator[np.ndarray], most: int, size: Callable[[np.ndarray], int]
 ) -> Iterator[tuple[int, list[np.ndarray], Exception | None]]:
     """Yield the number of the first item of each round, its items, and an error of reading."""
     first, error = 0, None
     while error is None:
-        some, size = [], 0
+        some, bytes_ = [], 0
         try:
             for item in items:
                 some.append(item)
-                size += item.nbytes
-                if len(some) == most or size >= LARGEST:
+                bytes_ += size(item)
+                if len(some) == most or bytes_ >= LARGEST:
                     break
         except Exception as raised:
             error = raised

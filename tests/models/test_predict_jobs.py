@@ -31,6 +31,7 @@ from recurrent import (
 from recurrent.models import jobs as jobs_of
 from recurrent.models import rounds
 from recurrent.models.jobs import Jobs
+from recurrent.models.predict import outputs
 
 STEPS = Sequential(LSTM(2, 3), Linear(3, 4), rng=0)
 POOLED = Sequential(GRU(2, 3), Last(), Linear(3, 4), rng=0)
@@ -83,29 +84,43 @@ def test_any_iterable_is_taken():
     assert predict(IDS, range(5)).shape == (5, 3)  # as before, an array of ids
 
 
-def test_an_iterator_is_read_a_round_at_a_time():
-    read = []
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_iterator_is_read_a_round_at_a_time(n_jobs):
+    read, most = [], 8 * n_jobs
 
     def reading():
         for n, a in enumerate(sequences(100)):
             read.append(n)
             yield a
 
-    outputs = predict(STEPS, reading(), 2)
+    outputs = predict(STEPS, reading(), 2, n_jobs=n_jobs)
     assert read == []
     for n, _ in enumerate(outputs):
-        assert len(read) <= n // 8 * 8 + 8
+        assert len(read) <= n // most * most + most
     assert len(read) == 100
 
 
 def test_a_round_is_bounded_in_bytes_too(monkeypatch):
     monkeypatch.setattr(rounds, "LARGEST", 1000)
     read = []
-    x = [np.zeros((50, 2), np.float32)] * 9  # 400 bytes each
-    outputs = predict(STEPS, (read.append(n) or a for n, a in enumerate(x)))
-    next(outputs)
-    assert len(read) == 3
-    assert len(list(outputs)) == 8
+    x = [np.zeros((50, 2), np.float32)] * 9  # 400 bytes each, and 800 of its output
+    for model, count in ((STEPS, 1), (POOLED, 3)):
+        read.clear()
+        outputs = predict(model, (read.append(n) or a for n, a in enumerate(x)))
+        next(outputs)
+        assert len(read) == count
+        assert len(list(outputs)) == 8
+
+
+def test_each_job_has_a_part_of_a_small_round():
+    sizes = []
+    jobs = Jobs(STEPS, 2)
+    run = jobs.map
+    jobs.map = lambda function, parts, words: run(
+        function, (sizes.append(len(p[0])) or p for p in parts), words
+    )
+    assert len(list(outputs(jobs, sequences(10), 256, str, None))) == 10
+    assert sizes == [5, 5]
 
 
 def test_an_iterator_may_fill_one_array_again_and_again():
@@ -243,6 +258,22 @@ def kill_first(net, k, path):
 def test_a_round_runs_again_when_a_worker_dies(tmp_path):
     assert list(in_workers(kill_first, path=tmp_path / "died")) == list(range(20))
     assert (tmp_path / "died").exists()
+
+
+def test_a_killed_worker_of_dask_loses_no_output(dask):
+    killed, x = [], sequences(600)
+
+    def killing():
+        for n, a in enumerate(x):
+            if n == 300:
+                worker, pid = next(iter(dask.run(os.getpid).items()))
+                os.kill(pid, signal.SIGKILL)
+                killed.append(worker)
+            yield a
+
+    with joblib.parallel_config("dask"):
+        equal(predict(STEPS, killing(), 8), predict(STEPS, x))
+    assert len(killed) == 1
 
 
 def die(net, k, path):
