@@ -367,11 +367,12 @@ class CharLM(Guided):
             continues from the update before, with a lower `lr` for example.
         """
         workers = Workers.of(comm)
-        refuse_quantized(self.model.parameters, "train trains")
-        before = Recipe.from_dict(self.options) if checks.flag(resume, "resume") else self.recipe
-        now = before.override(**overrides)
-        workers.check_shards(now.shards)
         with workers.together():
+            refuse_quantized(self.model.parameters, "train trains")
+            resume = checks.flag(resume, "resume")
+            before = Recipe.from_dict(self.options) if resume else self.recipe
+            now = before.override(**overrides)
+            workers.check_shards(now.shards)
             if callback is not None:
                 checks.function(callback, "callback", "print")
             if resume:
@@ -405,8 +406,8 @@ class CharLM(Guided):
                     kept.enter_context(files.writer_lock(save_to))
             self.training, self.options, optimizer.lr = training, now.to_dict() | source, lr
             try:
-                if save_to is not None:
-                    with workers.together():
+                with workers.together():
+                    if save_to is not None:
                         checkpoint.check_saveable(self._checkpoint())
                 return learn(
                     self.model,

@@ -179,11 +179,12 @@ def fit(
     >>> history.updates, history.losses[0] > 0.3, history.losses[-1] < 0.01
     (400, True, True)
     """
-    state = TrainingState() if resume is None else resume
-    checks.instance(state, TrainingState, "resume", "a TrainingState")
-    workers, shards = Workers.of(comm), _shards(shards, state)
-    own = workers.check_shards(shards)
+    workers = Workers.of(comm)
     with workers.together():
+        state = TrainingState() if resume is None else resume
+        checks.instance(state, TrainingState, "resume", "a TrainingState")
+        shards = _shards(shards, state)
+        own = workers.check_shards(shards)
         rule: Any = state.optimizer if optimizer is None else optimizer
         check_batches(batches, "batches")
         check_model(model, loss)
