@@ -23,7 +23,10 @@ class DeferredInterrupt:
     Attributes
     ----------
     signum : int or None
-        The first signal that came, such as `signal.SIGTERM`.
+        The first signal that came, such as `signal.SIGTERM`, to this process or another one that
+        shares the training.
+    caught : bool
+        Whether a signal came to this process.
     forced : bool
         Whether a second Ctrl-C came, which does not wait.
     honoured : bool
@@ -36,16 +39,21 @@ class DeferredInterrupt:
 
     def __init__(self) -> None:
         self.signum: int | None = None
-        self.forced = self.honoured = self.immediate = self.holding = False
+        self.caught = self.forced = self.honoured = self.immediate = self.holding = False
 
     def handle(self, signum, frame) -> None:
         """Handle a signal: note it, and raise KeyboardInterrupt if it does not wait."""
         # A second SIGTERM is no second wish: `timeout`, for one, sends each signal twice.
-        self.forced |= signum == signal.SIGINT and self.signum is not None
-        if self.signum is None:
-            self.signum = signum
+        self.forced |= signum == signal.SIGINT and self.caught
+        self.caught = True
+        self.told(signum)
         if self.immediate or (self.forced and not self.holding):
             self.check()
+
+    def told(self, signum: int | None) -> None:
+        """Note a signal that came to this process or to another one, unless one came before."""
+        if self.signum is None:
+            self.signum = signum
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal was held back; then nothing more until `end`."""
@@ -53,10 +61,13 @@ class DeferredInterrupt:
             self.immediate, self.holding = False, True
             raise KeyboardInterrupt
 
-    def end(self) -> bool:
-        """Note that the training loop has come to its end; return whether a signal had come."""
+    def end(self, known: bool = True) -> bool:
+        """Note that the training loop has come to its end; return whether a signal had come.
+
+        One that is not known to all processes that share the training is not honoured.
+        """
         self.holding = False
-        self.honoured = self.signum is not None
+        self.honoured = self.signum is not None and known
         return self.honoured
 
     @contextmanager

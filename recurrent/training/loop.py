@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ from .reader import Reader
 from .shards import ShardRuns, join, over_arrays
 from .state import TrainingState
 from .workers import GRACE, Workers, is_settled, settled
+
+# Options that must be equal on all workers.
+OPTIONS = "accumulate", "ema", "smooth", "validate_every", "patience", "keep_best"
+RUN_OPTIONS = "look_back", "checkpoint_every"
 
 
 @dataclass
@@ -58,27 +63,37 @@ class Loop:
         self.raw: np.ndarray | None = None  # the latest parameters, while the model is averaged
         self.rates.first = self.start - self.rates.rule.steps
         self.signum = 0  # of a signal that all workers know of
+        self.forced = False  # whether a second Ctrl-C came to one of them
+        self.calls = False  # whether the first worker has callbacks
         # Of the own shards, after the last update: carried state, and inputs that follow it.
         self.carried: tuple[Any, Any] = None, None
 
     @property
     def facts(self) -> dict[str, Any]:
         """What must be equal on all workers, by name."""
-        rule, state, batches = self.rates.rule, self.state, self.reader.batches.batches
+        rule, rates, state = self.rates.rule, self.rates, self.state
+        batches = self.reader.batches.batches
         arrays = {"average": state.average, "latest": state.latest, **rule.arrays}
-        options = (
-            self.shards.count, self.last, self.accumulate, self.ema, self.limits, self.smooth,
-            self.validate_every, self.patience, len(self.callbacks), self.validation is None,
-        )  # fmt: skip
+        kept = None if rates.kept is None else digest(rates.kept[0])
         return {
+            "shards": self.shards.count,
+            "updates": self.last,
+            **{name: getattr(self, name) for name in OPTIONS},
+            **self.limits,
+            **{name: getattr(self.shards.runs[0], name) for name in RUN_OPTIONS},
+            "loss": named(self.loss),
+            "monitor": self.monitor.name,
+            "metrics": list(self.metrics),
+            "validation": self.validation is not None,
             "parameters": digest(self.model.flat),
             "optimizer": (type(rule).__name__, rule.options, rule.steps),
-            "arrays_of_resume": {k: a if a is None else digest(a) for k, a in arrays.items()},
-            "carried_state": over_arrays(lambda a: digest(a[0]), [(state.carried, state.past)]),
+            "lr or freeze": [(s.start, s.stop, named(rate)) for s, rate in rates.parts],
+            "freeze": kept,
+            "arrays of resume": {k: a if a is None else digest(a) for k, a in arrays.items()},
+            "carried state": over_arrays(lambda a: digest(a[0]), [(state.carried, state.past)]),
             "history": self.history.losses,
             "seed": (state.seed, getattr(batches, "seed", None)),
             "batches": (self.reader.count, self.reader.cursor),
-            "options": options,
         }
 
     def go(self, progress: Any) -> History:
@@ -89,44 +104,40 @@ class Loop:
         self.before, self.phase = reader.cursor, "between updates"
         with self.workers.threads(), self.workers.watched(), deferred_interrupt() as interrupt:
             self.interrupt = interrupt
-            self.workers.ended = lambda: interrupt.signum is not None
+            self.workers.ended = lambda: interrupt.caught and not self.signum
             failure: BaseException | None = None
             try:
+                with interrupt.held():
+                    self._begin()
                 with self._progress(progress) as report:
                     self._run(report, began)
             except BaseException as error:
                 failure = error
             try:
                 with interrupt.held():
-                    failure = self._settle(failure)
-                    lost = False
+                    failure, lost = self._settle(failure)
                     if failure is not None and self.phase != "between updates":
                         model.generator.bit_generator.state = self.drawn
                         reader.seek(self.before)
-                        # An interrupt that a program raises by itself.
-                        lost = self.phase == "update" and not isinstance(failure, Exception)
                     if lost:
                         state.optimizer = None
                     self._leave_average()
-                    self._gather_carried()
                     state.restore_best(model)
-                    interrupt.signum = interrupt.signum or self.signum or None
-                stopped = interrupt.end()
+                    stopped = self._stop()
                 if failure is None:
                     history.stopped = "interrupted" if stopped else history.stopped or "finished"
-                elif lost or interrupt.forced or not isinstance(failure, KeyboardInterrupt):
+                elif lost or self.forced or not isinstance(failure, KeyboardInterrupt):
                     raise failure
                 else:
                     history.stopped = "interrupted"
             finally:
                 history.seconds = time.perf_counter() - began
+                self.workers.ended = never
         return history
 
     def _run(self, report: Any, began: float) -> None:
         """Make the updates and validations, and set `history.stopped` at the end."""
         history, model, reader, interrupt = self.history, self.model, self.reader, self.interrupt
-        with interrupt.held():
-            self._begin()
         if self.patience is not None and self.monitor.worse >= self.patience:
             history.stopped = "patience"
         elif self.start > 0 and self._is_due(self.start):  # an interrupt came before it
@@ -138,12 +149,14 @@ class Loop:
             update = history.updates + 1
             self.drawn, self.before = model.generator.bit_generator.state, reader.cursor
             self.phase = "gradient"
-            value, steps = self._gradient(stream, update)
+            batches, sums = self._own_gradient(stream, update)
             with interrupt.held():
+                value, steps = self._gradient(batches, sums, update)
                 self.phase = "update"
                 self._update(value)
                 elapsed = time.perf_counter() - began
-                self.workers.grace = GRACE + 2 * (elapsed - history.seconds)
+                longest = GRACE + 2 * (elapsed - history.seconds)
+                self.workers.grace = max(self.workers.grace, longest)
                 history.seconds = elapsed
                 self.phase = "between updates"
             if self._is_due(update):
@@ -151,18 +164,47 @@ class Loop:
             report(history, steps)
             self._conclude(update)
 
-    def _settle(self, failure: BaseException | None) -> BaseException | None:
-        """Return the error that all workers end with, or None; agree on a signal."""
+    def _settle(self, failure: BaseException | None) -> tuple[BaseException | None, bool]:
+        """Agree on the error that all workers end with, or None, and on a signal.
+
+        Return the error, and whether the state is lost: training cannot go on from it.
+        """
+        if self.workers.size == 1:
+            return failure, self._is_torn(failure)
+        gathering = False
         while True:
             try:
                 if failure is not None and not is_settled(failure):
                     self.workers.fail(failure)
+                place = self.history.updates, len(self.history.validation), self.phase == "update"
+                everyone = self.workers.share((place, self.interrupt.forced, gathering))
+                places, forced, gathered = zip(*everyone, strict=True)
+                self.forced = any(forced)
+                # One has failed where others have not, or while it gathered the state.
+                lost = any(gathered) or len(set(places)) > 1 or self._is_torn(failure)
+                if not lost:
+                    if failure is None:
+                        self._agree({})
+                    gathering = True
+                    self._gather_carried()
                 self.signum = self.workers.meet(signum=self.interrupt.signum or 0).signum
-                return failure
+                return failure, lost
             except BaseException as error:
-                if error is failure and self.workers.size == 1:
-                    return failure
                 failure = error
+
+    def _is_torn(self, failure: BaseException | None) -> bool:
+        """Return whether an interrupt that a program raises by itself has cut an update in two."""
+        interrupted = failure is not None and not isinstance(failure, Exception)
+        return interrupted and self.phase == "update"
+
+    def _stop(self) -> bool:
+        """Return whether a signal ends training: of several workers, one that all know of."""
+        if self.workers.size == 1:
+            stopped, self.forced = self.interrupt.end(), self.interrupt.forced
+            return stopped
+        self.interrupt.told(self.signum or None)
+        self.interrupt.forced = False
+        return self.interrupt.end(bool(self.signum))
 
     def _begin(self) -> None:
         """Put the state of the training in place."""
@@ -179,19 +221,24 @@ class Loop:
         for name in self.metrics:
             history.metrics.setdefault(name, [])
         self.rates.validated(self.monitor)
+        self.calls = self.workers.meet(self.workers.first and bool(self.callbacks)).loss > 0
 
-    def _gradient(self, stream: Any, update: int) -> tuple[float, int]:
-        """Compute the gradient of an update; return its loss and the number of steps read."""
+    def _own_gradient(self, stream: Any, update: int) -> tuple[list[list], np.ndarray]:
+        """Read the batches of an update, and compute the gradient of the own shards."""
         batches: list[list] = []
         while True:
             batches.append(next(stream))
             if len(batches) == self.accumulate or self.reader.position == 0:
                 break
-        sums = self.shards.gradient(batches, update, self.history, self.gradient)
-        with self.interrupt.held():
-            meeting = self.workers.meet(*sums.tolist(), self.interrupt.signum or 0)
-            self.workers.add(self.gradient)
+        return batches, self.shards.gradient(batches, update, self.history, self.gradient)
+
+    def _gradient(self, batches: list[list], sums: np.ndarray, update: int) -> tuple[float, int]:
+        """Add up the gradients of all shards; return the loss and the number of steps read."""
+        loss, weight, steps = sums.tolist()
+        meeting = self.workers.meet(loss, weight, steps, self.interrupt.signum or 0)
+        self.workers.add(self.gradient)
         self.signum, value = meeting.signum, meeting.loss
+        self.interrupt.told(meeting.signum or None)
         if self.shards.scaled:
             value = meeting.loss / meeting.weight if meeting.weight else 0.0
             self.gradient /= meeting.weight or 1.0
@@ -270,10 +317,13 @@ class Loop:
 
     def _call_callbacks(self, update: int) -> bool:
         """Call the callbacks, on the first worker; return whether one ends training."""
-        if not self.callbacks:
+        if not self.calls:
             return False
-        if any(getattr(call, "reads_state", _always)(update) for call in self.callbacks):
-            with self.interrupt.held():
+        reads = self.workers.first and any(
+            getattr(callback, "reads_state", _always)(update) for callback in self.callbacks
+        )
+        with self.interrupt.held():
+            if self.workers.meet(reads).loss > 0:
                 self._gather_carried()
         results: list[Any] = []
         if self.workers.first:
@@ -321,6 +371,22 @@ class Loop:
 def digest(a: np.ndarray) -> str:
     """Return a digest of the bits of an array."""
     return hashlib.sha256(np.ascontiguousarray(a).data).hexdigest()
+
+
+def named(value: Any) -> Any:
+    """Return a number itself, and the words for a schedule or a loss, equal in all processes."""
+    if isinstance(value, partial):
+        return named(value.func), sorted(value.keywords)
+    if isinstance(value, type) or not callable(value):
+        return value
+    if is_dataclass(value):
+        return repr(value)
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def never() -> bool:
+    """Return False: no signal tells a worker to end."""
+    return False
 
 
 def _always(update: int) -> bool:

@@ -111,11 +111,9 @@ class Workers:
     def check_shards(self, shards: int) -> range:
         """Return the numbers of the shards of this worker; raise ValueError if they do not fit."""
         if shards % self.size:
-            raise settled(
-                ValueError(
-                    f"shards must be at least the {self.size} processes that share them, got"
-                    f" {shards}: pass shards={self.size} or start fewer processes"
-                )
+            raise ValueError(
+                f"shards must be at least the {self.size} processes that share them, got"
+                f" {shards}: pass shards={self.size} or start fewer processes"
             )
         each = shards // self.size
         return range(self.rank * each, (self.rank + 1) * each)
@@ -153,6 +151,11 @@ class Workers:
 
     def add(self, vector: np.ndarray) -> None:
         """Replace a vector by the sum over the workers, in the order of the tree."""
+        with self._exchanging():
+            self._add(vector)
+
+    def _add(self, vector: np.ndarray) -> None:
+        """Exchange halves of a vector with the distances of the tree, and add them up."""
         low, high, spans = 0, len(vector), []
         half = (len(vector) + 1) // 2
         if self.size > 1 and (len(self._buffer), self._buffer.dtype) != (half, vector.dtype):
@@ -174,7 +177,7 @@ class Workers:
     def share(self, value: Any) -> list[Any]:
         """Return the values of all workers, by rank."""
         self.meet()
-        return [value] if self.comm is None else self.comm.allgather(value)
+        return [value] if self.comm is None else self._gather(value)
 
     def from_first(self, make: Callable[[], Any]) -> Any:
         """Return what `make` returns on the first worker, which alone calls it."""
@@ -186,11 +189,11 @@ class Workers:
         for rank, other in enumerate(everyone):
             for name, value in other.items():
                 if value != everyone[0][name]:
-                    words = name.replace("_", " ")
                     raise settled(
                         ValueError(
-                            f"{words} must be the same on all ranks, but rank {rank} has others"
-                            " than rank 0: build them from the same data with the same seed"
+                            f"{name} must be the same on all ranks, but rank"
+                            f" {rank} differs from rank 0: pass equal arguments on all of them, and"
+                            " build models and data with the same seed"
                         )
                     )
 
@@ -236,17 +239,30 @@ class Workers:
         self, numbers: tuple[float, ...], signum: int, failed: bool
     ) -> tuple[Meeting, bool]:
         """Add up numbers over the workers; return the sums, and whether one has failed."""
-        own, theirs = np.array([*numbers, signum, failed]), np.empty(5)
-        for distance in self._distances:
-            self._swap(own, theirs, distance)
-            own[:3] += theirs[:3]
-            own[3:] = np.maximum(own[3:], theirs[3:])
-        loss, weight, steps, signum, failed = own.tolist()
+        with self._exchanging():
+            own, theirs = np.array([*numbers, signum, failed]), np.empty(5)
+            for distance in self._distances:
+                self._swap(own, theirs, distance)
+                own[:3] += theirs[:3]
+                own[3:] = np.maximum(own[3:], theirs[3:])
+            loss, weight, steps, signum, failed = own.tolist()
         return Meeting(loss, weight, steps, int(signum)), bool(failed)
+
+    @contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """Note that the others wait for messages of this block until it ends without an error."""
+        self._meeting = True
+        yield
+        self._meeting = False
+
+    def _gather(self, value: Any) -> list[Any]:
+        """Return the values of all workers, by rank."""
+        with self._exchanging():
+            return self.comm.allgather(value)
 
     def _raise(self, own: BaseException | None) -> None:
         """Raise the error that all workers agree on: of the first rank that has one."""
-        everyone = self.comm.allgather(None if own is None else _told(own))
+        everyone = self._gather(None if own is None else _told(own))
         found = [(rank, told) for rank, told in enumerate(everyone) if told is not None]
         # An interrupt is not the reason if another worker has an error.
         rank, told = min(found, key=lambda pair: pair[1][0] == KeyboardInterrupt.__name__)
@@ -258,7 +274,7 @@ class Workers:
 
     def _swap(self, given: np.ndarray, taken: np.ndarray, distance: int) -> None:
         """Send an array to the worker at a distance of the tree, and receive one from it."""
-        other, self._meeting = self.rank ^ distance, True
+        other = self.rank ^ distance
         left = [self.comm.Irecv(taken, other, TAG), self.comm.Isend(given, other, TAG)]
         began, told = time.perf_counter(), None
         while left := [request for request in left if not request.Test()]:
@@ -271,7 +287,6 @@ class Workers:
                 told = told or now
                 if now - told > self.grace:
                     self.abort(TimeoutError(f"rank {other} does not answer"))
-        self._meeting = False
 
 
 def settled(error: BaseException) -> Any:
