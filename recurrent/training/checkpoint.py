@@ -274,6 +274,10 @@ def _training(
     kept = optimizer, carried, past, latest, average
     training = TrainingState(optimizer, history, facts.get("cursor"), *kept[1:])
     training.shards, training.seed = facts.get("shards"), facts.get("seed")
+    if (training.shards or 1) > 1 and training.seed is None:
+        raise ValueError(
+            f"checkpoint.training must have the seed of its {training.shards} shards, got none"
+        )
     empty = "history" not in facts and all(part is None for part in kept)
     return None if empty else training
 
