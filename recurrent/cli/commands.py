@@ -371,7 +371,11 @@ def info(model: Model) -> int:
     if isinstance(made, CharLM) and made.history.updates:
         history = made.history
         best = f"; best validation loss {history.best[1]:.4f} nats" if history.best else ""
-        show.print(f"Trained for {history.updates:,} updates with {made.optimizer!r}{best}.")
+        count = made.training.shards or 1
+        shards = f" in {count} shards" if count > 1 else ""
+        show.print(
+            f"Trained for {history.updates:,} updates{shards} with {made.optimizer!r}{best}."
+        )
     return 0
 
 
