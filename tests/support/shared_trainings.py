@@ -7,12 +7,14 @@ case, to a file of JSON for each rank.
 import hashlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import recurrent
 from recurrent import (
+    CRF,
     GRU,
     LSTM,
     RNN,
@@ -22,8 +24,10 @@ from recurrent import (
     Embedding,
     Graph,
     Last,
+    LayerNorm,
     Linear,
     Recurrent,
+    Residual,
     Seq2Seq,
     Sequential,
     fit,
@@ -38,7 +42,8 @@ from recurrent.training.state import TrainingState
 
 SHARDS = 8
 TEXT = "it is what it is, said the cat to the hat. " * 40
-CASES = {}
+CASES = {}  # for processes
+MORE = {}  # for threads in the place of processes, which take less time
 
 
 @recurrent.cell("shared_forgetful", gates="f g", states="h")
@@ -49,6 +54,11 @@ def shared_forgetful(x, h, previous):
 
 def case(function):
     CASES[function.__name__] = function
+    return function
+
+
+def more(function):
+    MORE[function.__name__] = function
     return function
 
 
@@ -250,6 +260,120 @@ def of_optimizer(name):
 
 for name in ("SGD", "RMSprop", "Adagrad", "AdamW"):
     CASES[f"optimizer_{name}"] = of_optimizer(name)
+
+
+@more
+def residual_with_masks(comm):
+    inner = Residual(Dropout(0.4), LSTM(4, 4, zoneout=0.2))
+    model = Sequential(Linear(3, 4), inner, LayerNorm(4), Linear(4, 2))
+    return run(model, windows(), comm, updates=11)
+
+
+@more
+def tags(comm):
+    x, _ = arrays()
+    rng = np.random.default_rng(4)
+    y, weight = rng.integers(0, 3, (6, 21)), rng.random(21)
+    weight[:4] = 0
+    batches = Batches(x, y, 9, lengths=np.arange(21) % 7, sample_weight=weight)
+    return run(Sequential(LSTM(3, 5), Linear(5, 3), CRF(3)), batches, comm, losses.crf)
+
+
+@more
+def labels_without_alignment(comm):
+    rng = np.random.default_rng(3)
+    x = [rng.standard_normal((T, 3)).astype(np.float32) for T in rng.integers(6, 12, 19)]
+    y = [rng.integers(1, 4, n) for n in rng.integers(0, 4, 19)]
+    model = Sequential(LSTM(3, 5, bidirectional=True), Linear(10, 4))
+    return run(model, Batches(x, y, 7, per_sequence=True), comm, losses.ctc)
+
+
+@more
+def weights_of_classes(comm):
+    x, _ = arrays()
+    y = np.random.default_rng(3).integers(0, 4, (6, 21))
+    y[:, :5] = -1  # two shards have no valid entry
+    loss = partial(losses.softmax_cross_entropy, weight=[0.1, 0.2, 0.7, 1.3], ignore_index=-1)
+    return run(Sequential(LSTM(3, 5), Linear(5, 4)), Batches(x, y, 21, None), comm, loss)
+
+
+@more
+def shards_without_weight(comm):
+    weight = np.zeros((6, 21))
+    weight[:, 20] = 0.3
+    batches = Batches(*arrays(), 7, sample_weight=weight)
+    return run(Sequential(LSTM(3, 5), Dropout(0.2), Linear(5, 2)), batches, comm)
+
+
+@more
+def two_inputs_and_two_outputs(comm):
+    (x, y), ids = arrays(), np.random.default_rng(3).integers(0, 5, (6, 21))
+    nodes = {
+        "a": (LSTM(3, 4), "x"),
+        "b": (Embedding(5, 4), "ids"),
+        "sum": (Add(), "a", "b"),
+        "p": (Linear(4, 2), "sum"),
+        "dropped": (Dropout(0.3), "sum"),
+        "q": (Linear(4, 2), "dropped"),
+    }
+
+    def loss(outputs, targets, lengths=None):
+        found = {k: losses.mean_squared_error(y, targets[k]) for k, y in outputs.items()}
+        return sum(value for value, _ in found.values()), {k: dy for k, (_, dy) in found.items()}
+
+    loss.entries = lambda outputs, targets, lengths: targets["p"].size
+    batches = [
+        Batch({"x": x[:, rows], "ids": ids[:, rows]}, {"p": y[:, rows], "q": -y[:, rows]})
+        for rows in (slice(10), slice(10, 21))
+    ]
+    return run(Graph(nodes, ["p", "q"]), batches, comm, loss)
+
+
+@more
+def tuples_batch_first(comm):
+    x, y = (a.swapaxes(0, 1).copy() for a in arrays())
+    model = Sequential(LSTM(3, 5), Dropout(0.3), Linear(5, 2), batch_first=True)
+    return run(model, [(x[:9], y[:9], np.arange(9) % 7), (x[9:], y[9:])], comm)
+
+
+@more
+def pairs_with_masks(comm):
+    rng = np.random.default_rng(2)
+    sources = [rng.integers(0, 5, rng.integers(1, 6)) for _ in range(13)]
+    targets = [np.append(rng.integers(2, 6, rng.integers(1, 5)), 1) for _ in range(13)]
+    encoder = Sequential(Embedding(5, 4), Dropout(0.2), GRU(4, 5))
+    decoder = Sequential(Embedding(6, 4), GRU(4, 5, recurrent_dropout=0.3), Linear(5, 6))
+    model = Seq2Seq(encoder, decoder)
+    return run(model, Pairs(sources, targets, 5), comm, losses.softmax_cross_entropy, accumulate=2)
+
+
+@more
+def episodes(comm):
+    resets = np.random.default_rng(1).random((20, 9)) < 0.2
+    batches = Windows(*arrays(20, 9), 5, resets=resets, carry="always")
+    return run(Sequential(LSTM(3, 5), Linear(5, 2)), batches, comm, updates=11)
+
+
+@more
+def look_back_of_empty_shards(comm):
+    model = Sequential(LSTM(3, 5), Linear(5, 2))
+    return run(model, windows(N=3), comm, look_back=9, accumulate=2, updates=7)
+
+
+@more
+def frozen_entries_and_rates(comm):
+    model = Sequential(LSTM(3, 5), Linear(5, 2))
+    freeze = {"0.weight_hh_l0": model.parameters["0.weight_hh_l0"] > 0}
+    lr = {"0.": schedules.Exponential(0.1, 0.9), "1.bias": 0.3}
+    rule = optim.AdamW(0.1)
+    return run(model, Batches(*arrays(), 9), comm, rule=rule, freeze=freeze, lr=lr)
+
+
+@more
+def early_end(comm):
+    model, held_out = Sequential(LSTM(3, 5), Linear(5, 2)), Batches(*arrays(seed=3), 8)
+    options = dict(validation=held_out, validate_every=1, patience=2, updates=30)
+    return run(model, Batches(*arrays(), 9), comm, rule=optim.SGD(0.9), **options)
 
 
 def everything(comm=None):

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from support import launch, shared_trainings
+from support import launch, shared_trainings, simulated_ranks
 
 from recurrent import LSTM, CharLM, Dropout, Linear, Sequential, fit
 from recurrent.conformance.tolerance import assert_close
 from recurrent.data import Batch
 from recurrent.losses import mean_squared_error
+from recurrent.models import storage
 from recurrent.optim import SGD, Adam
 from recurrent.training import checkpoint
 from recurrent.training.checkpoint import Checkpoint
@@ -39,6 +40,16 @@ def shared(request, tmp_path_factory):
 def test_same_bits_for_any_number_of_processes(alone, shared, case):
     for found in shared:
         assert found[case] == alone[case]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("case", shared_trainings.MORE)
+def test_same_bits_of_threads_in_the_place_of_processes(case, size):
+    train = shared_trainings.MORE[case]
+    expected = train(None)
+    for one in simulated_ranks.run(size, train):
+        assert one.error is None
+        assert one.value == expected
 
 
 def test_all_ranks_report(shared, request):
@@ -77,6 +88,8 @@ def test_training_resumes_with_another_number_of_processes(tmp_path):
         shared_trainings.left(lm.model, lm.training, lm.history) for lm in (one, other)
     )
     assert found == expected
+    done = launch.run(None, "-m", "recurrent", "info", parts)
+    assert "Trained for 30 updates in 4 shards with Adam" in done.stdout
 
 
 # The sum of shards
@@ -161,6 +174,29 @@ def test_shards_are_part_of_the_training(tmp_path):
         fit(model, [(x, y)], mean_squared_error, updates=3, shards=2, **options)
     fit(model, [(x, y)], mean_squared_error, updates=3, **options)  # takes those of resume
     assert state.history.updates == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("shards", 3, "training.shards must be a power of two"),
+        ("shards", "4", "training.shards must be an int"),
+        ("shards", 2**40, "training.shards must be at most"),
+        ("seed", -1, "training.seed must be at least 0"),
+        ("seed", 0.5, "training.seed must be an int"),
+        ("seed", None, "training must have the seed of its 4 shards"),
+    ],
+)
+def test_files_with_other_shards_are_refused(tmp_path, name, value, message):
+    model, state, path = Sequential(LSTM(3, 4), Linear(4, 2)), TrainingState(Adam()), tmp_path / "m"
+    batches = [tuple(data(dtype=np.float32))]
+    fit(model, batches, mean_squared_error, resume=state, shards=4, progress=False)
+    checkpoint.save(path, Checkpoint(model, training=state))
+    _, values, arrays = storage.read(path)
+    values["training"][name] = value
+    storage.write(path, arrays, storage.encoded(values))
+    with pytest.raises(ValueError, match=message):
+        checkpoint.load(path)
 
 
 def test_a_weight_of_a_batch_cannot_be_cut():
