@@ -39,9 +39,8 @@ def environment(**more):
 def run(size, *arguments, timeout=300, **options):
     """Run a program in so many processes to its end, or, for None, in a single one without MPI."""
     line = [sys.executable, *map(str, arguments)] if size is None else command(size, *arguments)
-    return subprocess.run(
-        line, capture_output=True, text=True, timeout=timeout, env=environment(), **options
-    )
+    options = {"env": environment(), **options}
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, **options)
 
 
 class Launch:

@@ -1,6 +1,7 @@
 """Trainings that processes share: the same bits for any number of them, and without MPI."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -243,3 +244,39 @@ def test_what_no_communicator_is():
     with pytest.raises(ValueError, match="shards must be at least the 4 processes"):
         Workers(Alone(0, 4)).check_shards(2)
     assert Workers(Alone(2, 4)).check_shards(8) == range(4, 6)
+
+
+# Threads
+
+THREADS = """
+import os
+import numpy as np
+from mpi4py import MPI
+from recurrent import LSTM, Sequential, fit, get_num_threads
+from recurrent.losses import mean_squared_error
+from recurrent.optim import Adam
+
+found = [get_num_threads()]
+x = np.ones((3, 4, 2), np.float32)
+note = lambda update, history: found.append(get_num_threads())
+options = dict(shards=4, comm=MPI.COMM_WORLD, callback=note, progress=False)
+fit(Sequential(LSTM(2, 2)), [(x, x)], mean_squared_error, Adam(), **options)
+found.append(get_num_threads())
+if MPI.COMM_WORLD.rank == 0:
+    print(*found)
+"""
+
+
+@pytest.mark.parametrize(("size", "given"), [(2, None), (4, None), (2, "1"), (2, "3")])
+def test_processes_of_a_machine_share_its_cores(size, given):
+    """Unless a number of threads is set; afterwards the number is that of before."""
+    pytest.importorskip("mpi4py")
+    env = launch.environment()
+    env.pop("NUMBA_NUM_THREADS", None)
+    env |= {} if given is None else {"NUMBA_NUM_THREADS": given}
+    done = launch.run(size, "-m", "mpi4py", "-c", THREADS, env=env)
+    assert done.returncode == 0, done.stderr
+    cores = len(os.sched_getaffinity(0))
+    most = cores if given is None else int(given)
+    during = max(1, cores // size) if given is None else most
+    assert done.stdout.split() == [str(most), str(during), str(most)]
