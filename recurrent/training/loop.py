@@ -127,6 +127,8 @@ class Loop:
                 if failure is None:
                     history.stopped = "interrupted" if stopped else history.stopped or "finished"
                 elif lost or self.forced or not isinstance(failure, KeyboardInterrupt):
+                    if isinstance(failure, FloatingPointError):  # that of another worker has none
+                        failure.history = history  # type: ignore[attr-defined]
                     raise failure
                 else:
                     history.stopped = "interrupted"

@@ -140,7 +140,9 @@ class ShardRuns:
             if weight and not math.isfinite(value):
                 lengths = model.output_lengths(batch.lengths)
                 known = causes_of(loss, y, batch.targets, lengths)
-                raise not_finite(f"the loss is {value}", update, [batch], model, history, known)
+                of_shard = f" of shard {s} of {self.count}" if self.count > 1 else ""
+                what = f"the loss{of_shard} is {value}"
+                raise not_finite(what, update, [batch], model, history, known)
             if not weight:  # the loss may be NaN
                 value, part[:] = 0.0, 0
             elif self.scaled:

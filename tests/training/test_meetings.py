@@ -165,6 +165,23 @@ def test_an_error_in_a_message_ends_all_ranks(capfd):
     assert "rank 1 of 2: TypeError: 'NoneType' object is not callable" in capfd.readouterr().err
 
 
+def test_a_loss_that_is_not_finite_on_one_rank_is_told_to_all():
+    bad = X.copy()
+    bad[7, 2] = np.nan  # window 1, stream 2, which is shard 2 of 4, of rank 1
+
+    def program(comm):
+        model = Sequential(LSTM(3, 3), Linear(3, 2))
+        windows = Windows(bad, Y, 5)
+        fit(model, windows, mean_squared_error, Adam(), shards=4, comm=comm, progress=False)
+
+    for one in simulated_ranks.run(2, program):
+        assert isinstance(one.error, FloatingPointError)
+        assert str(one.error).startswith("update 2: the loss of shard 2 of 4 is nan; ")
+        assert "x has nan at (2, 0, 0)" in str(one.error)
+        assert one.error.__notes__ == ["on rank 1 of 2"]
+        assert one.error.history.updates == 1
+
+
 def test_the_first_rank_alone_may_have_callbacks(whole):
     trainings, calls = [Training() for _ in range(4)], []
 
