@@ -166,6 +166,7 @@ def test_every_option_of_a_recipe_is_an_option_of_train(run):
         "validate_every": 4,
         "patience": 5,
         "smooth": 0.9,
+        "shards": 2,
     }
     model = {"cell": "gru", "layers": 1, "hidden": 8, "embedding": 0, "biases": 1, "init": "keras"}
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in (options | model).items()]
