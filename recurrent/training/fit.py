@@ -17,6 +17,7 @@ from ..losses import Loss
 from ..metrics import gives_number
 from ..models.base import Model
 from ..optim import Optimizer
+from .agreement import facts_of
 from .bptt import check_continues
 from .evaluation import LOSS, by_name, check_model, evaluate
 from .history import History
@@ -144,8 +145,9 @@ def fit(
         program that `mpiexec -n 4 python -m mpi4py program.py` starts. Their number divides
         `shards` and changes no bit. Each calls `fit` with equal arguments and reads its own part of
         the data; each ends with the same model, `resume` and history. The first one shows progress,
-        validates and runs the callbacks, which must not change the model. An error of one process,
-        or a signal, ends `fit` on all of them.
+        validates and runs its callbacks, which must not change the model. An error of one process,
+        or a signal, ends `fit` on all of them. If an update fails on one that the others have made,
+        `resume` has no optimiser any more: training goes on from a checkpoint.
 
     Returns
     -------
@@ -286,7 +288,7 @@ def fit(
             last=last,
         )
         if workers.size > 1:
-            workers.check_equal(**loop.facts)
+            workers.check_equal(**facts_of(loop))
     return loop.go(progress)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 from ..losses import Loss
 from ..models.base import Model
 from ..progress import Progress, Silent
+from .agreement import digest
 from .evaluation import values_of
 from .finite import clip, not_finite
 from .history import History
@@ -21,13 +20,9 @@ from .interrupt import DeferredInterrupt, deferred_interrupt
 from .monitor import Monitor
 from .rates import Rates
 from .reader import Reader
-from .shards import ShardRuns, join, over_arrays
+from .shards import ShardRuns, join
 from .state import TrainingState
 from .workers import GRACE, Workers, is_settled, settled
-
-# Options that must be equal on all workers.
-OPTIONS = "accumulate", "ema", "smooth", "validate_every", "patience", "keep_best"
-RUN_OPTIONS = "look_back", "checkpoint_every"
 
 
 @dataclass
@@ -67,34 +62,6 @@ class Loop:
         self.calls = False  # whether the first worker has callbacks
         # Of the own shards, after the last update: carried state, and inputs that follow it.
         self.carried: tuple[Any, Any] = None, None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What must be equal on all workers, by name."""
-        rule, rates, state = self.rates.rule, self.rates, self.state
-        batches = self.reader.batches.batches
-        arrays = {"average": state.average, "latest": state.latest, **rule.arrays}
-        kept = None if rates.kept is None else digest(rates.kept[0])
-        return {
-            "shards": self.shards.count,
-            "updates": self.last,
-            **{name: getattr(self, name) for name in OPTIONS},
-            **self.limits,
-            **{name: getattr(self.shards.runs[0], name) for name in RUN_OPTIONS},
-            "loss": named(self.loss),
-            "monitor": self.monitor.name,
-            "metrics": list(self.metrics),
-            "validation": self.validation is not None,
-            "parameters": digest(self.model.flat),
-            "optimizer": (type(rule).__name__, rule.options, rule.steps),
-            "lr or freeze": [(s.start, s.stop, named(rate)) for s, rate in rates.parts],
-            "freeze": kept,
-            "arrays of resume": {k: a if a is None else digest(a) for k, a in arrays.items()},
-            "carried state": over_arrays(lambda a: digest(a[0]), [(state.carried, state.past)]),
-            "history": self.history.losses,
-            "seed": (state.seed, getattr(batches, "seed", None)),
-            "batches": (self.reader.count, self.reader.cursor),
-        }
 
     def go(self, progress: Any) -> History:
         """Train to the last update, and leave the model with the parameters that are kept."""
@@ -368,22 +335,6 @@ class Loop:
         if progress is False or self.last <= self.start or not self.workers.first:
             return Silent()
         return Progress(self.last, self.start, None if progress is True else progress)
-
-
-def digest(a: np.ndarray) -> str:
-    """Return a digest of the bits of an array."""
-    return hashlib.sha256(np.ascontiguousarray(a).data).hexdigest()
-
-
-def named(value: Any) -> Any:
-    """Return a number itself, and the words for a schedule or a loss, equal in all processes."""
-    if isinstance(value, partial):
-        return named(value.func), sorted(value.keywords)
-    if isinstance(value, type) or not callable(value):
-        return value
-    if is_dataclass(value):
-        return repr(value)
-    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def never() -> bool:

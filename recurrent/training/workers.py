@@ -179,10 +179,6 @@ class Workers:
         self.meet()
         return [value] if self.comm is None else self._gather(value)
 
-    def from_first(self, make: Callable[[], Any]) -> Any:
-        """Return what `make` returns on the first worker, which alone calls it."""
-        return self.share(make() if self.first else None)[0]
-
     def check_equal(self, **facts: Any) -> None:
         """Raise ValueError unless these values are equal on all workers."""
         everyone = self.share(facts)

@@ -208,6 +208,7 @@ DIFFERENT = {
     "keep_best": lambda rank: {"keep_best": of_rank(rank, True, False)},
     "monitor": lambda rank: {"monitor": of_rank(rank, "loss", "accuracy")},
     "lr or freeze": lambda rank: {"lr": {"0.": of_rank(rank, 0.1, schedules.Cosine(0.1, 9))}},
+    "clipping": lambda rank: of_rank(rank, {"clip_norm": 1}, {}),
     "look_back": lambda rank: {"look_back": of_rank(rank, 5, 10)},
     "loss": lambda rank: {"loss": of_rank(rank, mean_squared_error, huber)},
 }
