@@ -76,10 +76,9 @@ class Workers:
     """
 
     def __init__(self, comm: Any = None):
-        lacking = [
-            name for name in ("Isend", "Irecv", "allgather", "rank") if not hasattr(comm, name)
-        ]
-        if comm is not None and lacking:
+        names = "Isend", "Irecv", "allgather", "rank"
+        # MPI.COMM_NULL, of a process that Split leaves out, is false.
+        if comm is not None and not (comm and all(hasattr(comm, name) for name in names)):
             raise TypeError(
                 "comm must be a communicator of mpi4py, such as MPI.COMM_WORLD, got"
                 f" {checks.shown(comm)}"
@@ -230,6 +229,7 @@ class Workers:
         os.write(2, f"recurrent: rank {self.rank} of {self.size}: {text}\n".encode())
         self._leave()
         self.comm.Abort(code)
+        os._exit(code)  # MPICH may return before it ends this process
 
     def _sum_up(
         self, numbers: tuple[float, ...], signum: int, failed: bool

@@ -239,6 +239,8 @@ class Alone:
 def test_what_no_communicator_is():
     with pytest.raises(TypeError, match="comm must be a communicator of mpi4py"):
         Workers(4)
+    with pytest.raises(TypeError, match="comm must be a communicator of mpi4py"):
+        Workers(0)  # false, as MPI.COMM_NULL is
     with pytest.raises(ValueError, match="must be a power of two, got 6: start 4 or 8"):
         Workers(Alone(0, 6))
     with pytest.raises(ValueError, match="shards must be at least the 4 processes"):
