@@ -342,7 +342,8 @@ class CharLM(Guided):
             `callback(update, history)` runs after each update and its validation.
         comm : mpi4py.MPI.Comm, optional
             Share the `shards` of each batch among the processes of this communicator, see `fit`;
-            the first one writes `save_to`.
+            the first one writes `save_to`. Each goes through the text once, to compare it with that
+            of the others, and then reads its own streams.
         **overrides : object
             Options of `Recipe`, which override those of `recipe`, such as `shards=8`.
 
