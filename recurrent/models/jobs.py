@@ -110,13 +110,12 @@ class Jobs:
 
     def _round(self, function: Callable[..., Any], parts: list[tuple], words: str) -> list[Any]:
         """Return `function(net, *part)` of each part; run all again if a worker dies."""
-        from joblib import Parallel, delayed
+        from joblib import delayed
 
-        assert self.options is not None
         error: Any = None
         for _ in range(1 + RETRIES):
             if self._pool is None:
-                self._pool = Parallel(**self.options).__enter__()
+                self._start()
             try:
                 reference = self._refer()
                 return self._pool(delayed(_call)(function, part, *reference) for part in parts)
@@ -129,6 +128,22 @@ class Jobs:
             f"{words}: a worker died at each of {1 + RETRIES} attempts, of too little memory or of "
             "a signal; fewer n_jobs or a smaller batch take less memory"
         ) from error
+
+    def _start(self) -> None:
+        """Start the jobs, with the signals blocked that end this process, which ends them then.
+
+        Processes that it starts meanwhile have them blocked, from the first moment on.
+        """
+        from joblib import Parallel, delayed
+
+        assert self.options is not None
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self._pool = Parallel(**self.options).__enter__()
+            if type(self.options["backend"]).__name__ == "LokyBackend":
+                self._pool(delayed(int)() for _ in range(self.count))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _refer(self) -> tuple[Any, str, Any]:
         """Return what a task finds the model by: `_find` takes it."""

@@ -233,11 +233,11 @@ def test_jobs_share_the_threads(monkeypatch):
 def test_a_model_file_that_changes_is_never_mixed(tmp_path):
     path, other = tmp_path / "m", Sequential(LSTM(2, 3), Linear(3, 4), rng=1)
     STEPS.save(path)
-    x = sequences(60)
+    x = sequences(600)
     outputs = predict(path, iter(x), 2, n_jobs=2)
-    first = next(outputs)
+    first = [next(outputs) for _ in range(400)]
     other.save(path)
-    equal([first, *outputs], predict(STEPS, x))  # the workers have opened it
+    equal([*first, *outputs], predict(STEPS, x))  # the workers have opened it
     outputs = predict(path, iter(x), 2, n_jobs=2)
     STEPS.save(path)  # before a worker has opened the other one
     with pytest.raises(ValueError, match="has changed since the call"):
