@@ -139,9 +139,10 @@ class Jobs:
         assert self.options is not None
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
-            self._pool = Parallel(**self.options).__enter__()
+            pool: Any = Parallel(**self.options).__enter__()
+            self._pool = pool
             if type(self.options["backend"]).__name__ == "LokyBackend":
-                self._pool(delayed(int)() for _ in range(self.count))
+                pool(delayed(int)() for _ in range(self.count))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
