@@ -139,8 +139,8 @@ class Jobs:
         assert self.options is not None
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
-            pool: Any = Parallel(**self.options).__enter__()
-            self._pool = pool
+            self._pool = pool = Parallel(**self.options)
+            pool.__enter__()
             if type(self.options["backend"]).__name__ == "LokyBackend":
                 pool(delayed(int)() for _ in range(self.count))
         finally:
