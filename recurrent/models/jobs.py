@@ -114,11 +114,10 @@ class Jobs:
 
         error: Any = None
         for _ in range(1 + RETRIES):
-            if self._pool is None:
-                self._start()
+            pool = self._pool or self._start()
             try:
                 reference = self._refer()
-                return self._pool(delayed(_call)(function, part, *reference) for part in parts)
+                return pool(delayed(_call)(function, part, *reference) for part in parts)
             except Exception as raised:
                 if GONE.isdisjoint(kind.__name__ for kind in type(raised).__mro__):
                     raise
@@ -129,10 +128,10 @@ class Jobs:
             "a signal; fewer n_jobs or a smaller batch take less memory"
         ) from error
 
-    def _start(self) -> None:
-        """Start the jobs, with the signals blocked that end this process, which ends them then.
+    def _start(self) -> Any:
+        """Start the jobs with those signals blocked that end this process, and return the jobs.
 
-        Processes that it starts meanwhile have them blocked, from the first moment on.
+        Processes that start meanwhile have them blocked from the first moment on.
         """
         from joblib import Parallel, delayed
 
@@ -143,6 +142,7 @@ class Jobs:
             pool.__enter__()
             if type(self.options["backend"]).__name__ == "LokyBackend":
                 pool(delayed(int)() for _ in range(self.count))
+            return pool
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

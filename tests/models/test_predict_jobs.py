@@ -13,6 +13,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from support import launch
 
 from recurrent import (
     GRU,
@@ -469,6 +470,7 @@ def test_an_end_leaves_no_process_and_no_trace(how, tmp_path):
     with out.open("w") as stdout, error.open("w") as stderr:
         process = subprocess.Popen(
             [sys.executable, tmp_path / "script.py", how],
+            env=launch.environment(),
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
