@@ -37,6 +37,7 @@ from .packing import (
     per_unit_parameters,
     planes,
     product_sizes,
+    sums_of_pieces,
     units,
     with_masks,
 )
@@ -54,7 +55,10 @@ def scratch(cell: Cell, sizes, S: int, N: int, known: int, looked_up: bool, dtyp
     """Return the memory that the functions of a cell allocate at the same time."""
     (D, H, P), t = sizes, target(dtype, cell)
     panels, width = packed_sizes(cell, t, *sizes)
-    init = known * width if _projects(t, S, N, looked_up) else 0
+    init, passes = 0, [(D + P, N)]  # features and rows of the products
+    if _projects(t, S, N, looked_up):
+        init, passes = known * width, [(D, known), (P, N)]
+    init += max(sums_of_pieces(cell, t, K, rows)[1] for K, rows in passes)
     x_rows = sum(a.x for a in cell.accumulators) * H
     h_rows = len(cell.h_gates) * H
     gradients = max(

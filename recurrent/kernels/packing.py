@@ -67,6 +67,15 @@ def vectors(cell, t) -> int:
     return max(len(tile) * t.blocks(len(tile)) for tile in schedule.tiles(cell))
 
 
+def sums_of_pieces(cell, t, K: int, rows: int) -> tuple[int, int]:
+    """Return the pieces of K in which so many rows read panels, and how many sums they keep."""
+    if rows < blocking.FEW:
+        return WHOLE, 0
+    width = vectors(cell, t)
+    piece = blocking.piece(t, width, K, rows)
+    return piece, 0 if piece == WHOLE else rows * width * t.lanes
+
+
 def planes(cell, direction) -> int:
     """Return how many workspace arrays (N, H) a step in stages needs; 0 for a step in one stage."""
     return len(direction(cell)[1].planes) if cell.cross_unit_ops else 0
@@ -167,14 +176,9 @@ class Packed:
 
         See `tile.Cut`.
         """
-        if rows < blocking.FEW:
-            return WHOLE, self.weights.bias
-        width = vectors(self.cell, self.target)
-        piece = blocking.piece(self.target, width, K, rows)
-        if piece == WHOLE:
-            return WHOLE, self.weights.bias
-        numbers = rows * width * self.target.lanes
-        return piece, memory.empty((numbers,), self.weights.bias.dtype)
+        piece, numbers = sums_of_pieces(self.cell, self.target, K, rows)
+        bias = self.weights.bias
+        return piece, memory.empty((numbers,), bias.dtype) if numbers else bias
 
     def work(self, N: int) -> np.ndarray:
         """Return the workspace of a step of N sequences, for a cell whose steps need one."""

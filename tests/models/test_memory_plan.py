@@ -31,6 +31,7 @@ from recurrent import (
 )
 from recurrent.data import Batch, Pair
 from recurrent.kernels import memory
+from recurrent.kernels.blocking import shortest_pieces
 from recurrent.losses import crf, softmax_cross_entropy
 from recurrent.optim import SGD, Adam
 from recurrent.training.fit import fit
@@ -193,6 +194,14 @@ def test_a_forward_pass_takes_the_planned_memory(name, T, N):
         peak(lambda: model.forward(x)) + model.flat.nbytes, rel=WITHIN
     ), plan
     assert plan.tape == plan.gradients == plan.optimizer == 0
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
+@pytest.mark.parametrize(("T", "N"), [(40, 50), (1000, 2)])
+def test_sums_of_weights_that_are_read_in_pieces_are_planned(T, N):
+    """As those of large layers are, on processors with a small first cache."""
+    with shortest_pieces():
+        test_a_forward_pass_takes_the_planned_memory("characters", T, N)
 
 
 @pytest.mark.skipif(bool(config.DISABLE_JIT), reason="the interpreter allocates as NumPy does")
