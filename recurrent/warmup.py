@@ -8,6 +8,7 @@ import numpy as np
 
 from . import checks
 from .cells import PYTORCH, Cell, find
+from .kernels.blocking import shortest_pieces
 from .layers import Embedding, Linear, layer_from_cell
 from .losses import softmax_cross_entropy
 from .models.sequential import Sequential
@@ -50,9 +51,16 @@ def warmup(*cells: str | Cell, dtypes: Iterable[str] = ("float32",), training: b
     parts = [_forward, _step] + ([_backward] if training else [])
     work = [(part, c, d) for c in chosen for d in kinds for part in parts]
     for part, c, d in track(work, _label):
-        layer = layer_from_cell(c, 2, 2)
-        model = Sequential(Embedding(2, 2), layer, Linear(layer.sizes.P, 2), dtype=d)
-        part(model, np.zeros((2, 1), np.int64))
+        part(_model(c, 2, d), np.zeros((2, 1), np.int64))
+        if part is not _step:
+            with shortest_pieces():  # large layers read their weights in pieces
+                part(_model(c, 16, d), np.zeros((2, 16), np.int64))
+
+
+def _model(cell: Cell, size: int, dtype: np.dtype) -> Sequential:
+    """Return a model of layers of this size."""
+    layer = layer_from_cell(cell, size, size)
+    return Sequential(Embedding(2, size), layer, Linear(layer.sizes.P, size), dtype=dtype)
 
 
 def _label(item) -> str:

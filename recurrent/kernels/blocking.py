@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -54,8 +56,25 @@ def piece(t: Target, vectors: int, K: int, rows: int) -> int:
     """Return the length of the pieces of K in which `rows` rows read panels, see `tile.Cut`."""
     if rows < FEW:
         return WHOLE
-    length = _length(t, vectors, caches().panels)
+    length = _length(t, vectors, 0 if _shortest else caches().panels)
     return length if length < K else WHOLE
+
+
+_shortest = False
+
+
+@contextmanager
+def shortest_pieces() -> Iterator[None]:
+    """Let panels be read in the shortest pieces, so that small sizes run the kernels of large ones.
+
+    No bit of a result changes.
+    """
+    global _shortest
+    before, _shortest = _shortest, True
+    try:
+        yield
+    finally:
+        _shortest = before
 
 
 def reading(t: Target, piece: int) -> Target:

@@ -19,6 +19,7 @@ CODE = """
     from numba.core.dispatcher import Dispatcher
     import recurrent
     from recurrent import LSTM, Dropout, Embedding, Linear, Sequential
+    from recurrent.kernels.blocking import shortest_pieces
     from recurrent.losses import softmax_cross_entropy
     from recurrent.optim import Adam, clip_norm
 
@@ -32,7 +33,8 @@ CODE = """
     before = signatures()
     assert before
     SIZES = (1, 1, 1, 1), (9, 1, 5, 17), (3, 14, 16, 33), (70, 20, 8, 64), (5, 400, 3, 50)
-    for T, N, D, H in SIZES:
+
+    def run(T, N, D, H):
         rng = np.random.default_rng(0)
         layers = LSTM(D, H), Dropout(0.2), LSTM(H, H, bidirectional=True), Linear(2 * H, 11)
         model = Sequential(Embedding(11, D), *layers)
@@ -58,6 +60,11 @@ CODE = """
         stream = Sequential(Embedding(11, D), LSTM(D, H), Linear(H, 11)).stream()
         for x_t in ids:
             stream.step(x_t)
+
+    for sizes in SIZES:
+        run(*sizes)
+        with shortest_pieces():  # as large layers on processors with a small first cache
+            run(*sizes)
     more = set(signatures()) - set(before)
     assert not more, more
     """
