@@ -1,4 +1,4 @@
-"""The tables of the exchange of gradients: measured, and from the model of scaling."""
+"""Writes the tables of the exchange of gradients: measured, and from the model of scaling."""
 
 from __future__ import annotations
 

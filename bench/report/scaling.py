@@ -1,4 +1,4 @@
-"""A model, not a measurement, of a training that up to 1,024 workers share."""
+"""Models, without a measurement, a training that up to 1,024 workers share."""
 
 from __future__ import annotations
 

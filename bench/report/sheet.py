@@ -1,4 +1,4 @@
-"""Tables with notes, for the console and as Markdown."""
+"""Prints tables with notes on the console, or writes them as Markdown."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from .training import LARGEST_LOGITS
 
 
 class Score(NamedTuple):
-    """The score of a document.
+    """Holds the score of a document.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The processes of a training that a launcher of MPI, such as mpiexec, has started."""
+"""Joins the processes of a training that a launcher of MPI, such as mpiexec, has started."""
 
 from __future__ import annotations
 

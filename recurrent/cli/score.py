@@ -1,4 +1,4 @@
-"""The command score: bits per character of each of many files."""
+"""Runs the command score: bits per character of each of many files."""
 
 from __future__ import annotations
 

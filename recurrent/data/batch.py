@@ -1,4 +1,4 @@
-"""The data of one update: a batch, and what converts tuples and lists to it."""
+"""Holds the data of one update, a batch, and converts tuples and lists to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: a batch of N sequences is cut into S parts, whose gradients are computed apart.
+"""Cuts a batch of N sequences into S shards, whose gradients are computed apart.
 
 The number of shards belongs to the definition of a training, and not the number of processes that
 share them. Shard s has the rows `N * s // S` to `N * (s + 1) // S` of the batch, in its order.

@@ -1,4 +1,4 @@
-"""The batches of a training that is shared by processes: each reads its own shards only."""
+"""Reads the shards of batches that one of the processes of a training needs, and no others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Shards", "count_rows", "cut", "shard_rows"]
 
 
 class Shards:
-    """The own shards of each batch, epoch after epoch.
+    """Yields the own shards of each batch, epoch after epoch.
 
     Iterating gives a list for each batch: the own shards as batches, None for those that are empty.
 

@@ -51,7 +51,7 @@ def opened(model: Any) -> Model:
 
 
 class Jobs:
-    """The jobs that run a function of one model on parts of the data.
+    """Runs a function of one model on parts of the data, in jobs.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ LARGEST = 2**28  # bytes of a round, but for its last item
 
 
 class Failure:
-    """The error of one item, in place of its result.
+    """Holds the error of one item, in place of its result.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the workers that share a training must have alike, in words that can be compared."""
+"""Collects what the workers of a training must have alike, in a form that can be compared."""
 
 from __future__ import annotations
 

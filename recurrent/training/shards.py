@@ -1,4 +1,4 @@
-"""Shards: the parts of a batch whose gradients are added in one order, whoever computes them.
+"""Adds up the gradients of shards, the parts of a batch, in one order, whoever computes them.
 
 A batch of N sequences is cut into S shards, S a power of two. Each has a gradient, the loss as a
 sum over its valid entries, and their number. These are added in one balanced binary tree: shards 0

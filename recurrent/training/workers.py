@@ -1,4 +1,4 @@
-"""Workers: the processes that share a training, each with a part of every batch.
+"""Lets the processes that share a training meet, add up vectors and agree on errors.
 
 They exchange messages in pairs, of which each process makes the same sum, so that all of them have
 equal bits after a meeting. The sums of W workers form one balanced binary tree: those of the ranks
@@ -33,7 +33,7 @@ GRACE = 5.0  # seconds that a worker waits for another one after a signal that t
 
 
 class Meeting(NamedTuple):
-    """What all workers have told each other.
+    """Holds what all workers have told each other.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Meeting(NamedTuple):
 
 
 class Workers:
-    """The processes of a communicator of MPI, or this process alone.
+    """Joins the processes of a communicator of MPI, or stands for this process alone.
 
     Every method but `fail` is called by all workers in the same order. A worker that has failed
     calls `fail` in place of the next one, whichever the others call: then all raise its error.
