@@ -20,9 +20,7 @@ def shard_rows(N: int, s: int, S: int) -> slice:
 
     Raises ValueError unless S is a power of two, IndexError unless s is one of the S shards.
     """
-    S = checks.size(S, "S")
-    if S & (S - 1):
-        raise ValueError(f"S, the number of shards, must be a power of two, got {S}")
+    S = checks.power_of_two(S, "S")
     s = checks.index(s, "s", S, ", the shards")
     return slice(N * s // S, N * (s + 1) // S)
 

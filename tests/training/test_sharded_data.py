@@ -621,8 +621,12 @@ WRONG = {
     "s of windows": (lambda: Windows(X, X, 2).shard(-1, 4), IndexError, r"in 0..3, .*got -1"),
     "s of one": (lambda: cut(Batch(X, X), 1, 1), IndexError, r"s must be in 0..0"),
     "own": (lambda: Shards([], range(3, 5), 4), IndexError, r"s must be in 0..3, .*got 4"),
-    "S": (lambda: Own().shard(0, 3), ValueError, "S, the number of shards, must be a power of two"),
-    "S of batches": (lambda: Batches(X, X, 2).shard(0, 6), ValueError, "power of two, got 6"),
+    "S": (lambda: Own().shard(0, 3), ValueError, "S must be a power of two, such as 2, got 3"),
+    "S of batches": (
+        lambda: Batches(X, X, 2).shard(0, 6),
+        ValueError,
+        "S must be a power of two, such as 4, got 6",
+    ),
     "no shard": (lambda: shard_rows(4, 0, 0), ValueError, "S must be at least 1, got 0"),
     "S is a float": (lambda: shard_rows(4, 0, 2.0), TypeError, "S must be an int, got float"),
     "a stream": (
