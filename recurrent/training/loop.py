@@ -190,7 +190,7 @@ class Loop:
         for name in self.metrics:
             history.metrics.setdefault(name, [])
         self.rates.validated(self.monitor)
-        self.calls = self.workers.meet(self.workers.first and bool(self.callbacks)).loss > 0
+        self.calls = self.workers.any(self.workers.first and bool(self.callbacks))
 
     def _own_gradient(self, stream: Any, update: int) -> tuple[list[list], np.ndarray]:
         """Read the batches of an update, and compute the gradient of the own shards."""
@@ -292,14 +292,14 @@ class Loop:
             getattr(callback, "reads_state", _always)(update) for callback in self.callbacks
         )
         with self.interrupt.held():
-            if self.workers.meet(reads).loss > 0:
+            if self.workers.any(reads):
                 self._gather_carried()
         results: list[Any] = []
         if self.workers.first:
             results = [callback(update, self.history) for callback in self.callbacks]
         ends = any(isinstance(result, (bool, np.bool_)) and result for result in results)
         with self.interrupt.held():
-            return self.workers.meet(ends).loss > 0
+            return self.workers.any(ends)
 
     def _check_interrupt(self) -> None:
         """Raise KeyboardInterrupt if a signal has come, and all workers know of it."""

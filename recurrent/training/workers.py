@@ -128,6 +128,10 @@ class Workers:
             self._raise(None)
         return numbers
 
+    def any(self, said: bool) -> bool:
+        """Return whether one of the workers says so."""
+        return self.meet(said).loss > 0
+
     def fail(self, error: BaseException) -> None:
         """Tell the others about an error, and raise the one that all agree on."""
         if self.size > 1 and not is_settled(error):
