@@ -23,7 +23,7 @@ Ask = Callable[..., Any]
 
 
 class Pace(NamedTuple):
-    """What is measured: the gradients, the trainings, and how long."""
+    """Says which gradients and trainings are measured, and how long."""
 
     sizes: tuple[int, ...]  # bytes of gradients
     seconds: float  # measuring time of each size
@@ -82,7 +82,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured."""
+    """Holds what was measured."""
 
     processes: int
     threads: list[int]  # of each process
@@ -94,7 +94,7 @@ class Measured:
 
     @property
     def oversubscribed(self) -> bool:
-        """Whether there are more processes than processors."""
+        """True if there are more processes than processors."""
         return self.processes > processors()
 
     @property

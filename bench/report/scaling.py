@@ -18,7 +18,7 @@ STRONG = 1024  # sequences of a batch of fixed size
 
 
 class Terms(NamedTuple):
-    """What an exchange costs.
+    """Holds the costs of an exchange.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Terms(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What a number of workers reach."""
+    """Holds the share of the exchange and the efficiency of a number of workers."""
 
     exchange: float  # seconds
     share: float  # of the exchange in an update

@@ -80,7 +80,7 @@ def digest(a):
 
 
 def left(model, state, history):
-    """What a training leaves, without the seconds it took."""
+    """Return what a training leaves, without the seconds it took."""
     arrays, facts = history.to_arrays()
     facts.pop("seconds")
     arrays |= {f"optimizer.{name}": a for name, a in state.optimizer.arrays.items()}

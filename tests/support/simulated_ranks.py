@@ -14,7 +14,7 @@ import numpy as np
 
 
 class Outcome:
-    """How a rank ended: its value, its error, or the words "deadlock" or "aborted"."""
+    """Holds the end of a rank: its value, its error, or the words "deadlock" or "aborted"."""
 
     def __init__(self):
         self.value = self.error = None
@@ -22,7 +22,7 @@ class Outcome:
 
 
 class World:
-    """What the ranks share: who runs, and the messages on their way."""
+    """Holds what the ranks share: who runs, and the messages on their way."""
 
     def __init__(self, size, seed=0):
         self.size, self.choose = size, random.Random(seed)
