@@ -11,10 +11,13 @@ from typing import Any
 
 from ..training.signals import RANKS
 from ..training.workers import Workers, chain, is_settled
-from .runner import describe
+from .runner import UsageError, describe
 
 # What launchers tell a process: the number of processes.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "PMIX_SIZE", "SLURM_NTASKS")
+
+# Its number among those of the same machine.
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 
 
 def launched() -> int:
@@ -41,7 +44,7 @@ def joined(arguments: list[str]) -> Iterator[None]:
 
     Raises
     ------
-    ImportError
+    UsageError
         If a launcher has started several processes and mpi4py is not installed.
     """
     global _joined
@@ -91,8 +94,10 @@ def _world() -> Any:
     handlers = [signal.signal(number, signal.SIG_DFL) for number in numbers]
     try:
         from mpi4py import MPI  # type: ignore[import-not-found,import-untyped]
-    except ImportError as error:
-        raise ImportError(
+    except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI that it can load
+        if any(os.environ.get(name, "0") != "0" for name in LOCAL_RANKS):
+            raise SystemExit(2) from None  # the first process of this machine says it
+        raise UsageError(
             f"the launcher has started {launched()} processes, which need mpi4py to share a"
             f" training: pip install 'recurrent-engine[mpi]' ({error})"
         ) from None

@@ -311,3 +311,31 @@ def test_what_is_right_is_not_refused(run, folder):
     assert run("viz", "curve", "h.json", "-o", "p.gv") == (0, "")
     assert run("recurrent", *TRAIN, "--out", "new") == (0, "")
     assert run("recurrent", "eval", "m", "text.txt", "--batch", "5") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lines"),
+    [("PMI_SIZE", "2", 1), ("MPI_LOCALRANKID", "0", 1), ("MPI_LOCALRANKID", "1", 0)],
+)
+def test_a_launcher_without_mpi4py_is_one_line_a_machine(
+    monkeypatch, tmp_path, capsys, name, value, lines
+):
+    """Whether mpi4py is installed or not: here it cannot be imported."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    for variable, number in {"PMI_RANK": "1", "PMI_SIZE": "2", name: value}.items():
+        monkeypatch.setenv(variable, number)
+    try:
+        code = main([*TRAIN, "--shards", "2"])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == lines
+    if lines:
+        assert said.startswith(
+            "recurrent: the launcher has started 2 processes, which need mpi4py to share a"
+            " training: pip install 'recurrent-engine[mpi]'"
+        )
+    assert list(tmp_path.iterdir()) == [tmp_path / "text.txt"]
